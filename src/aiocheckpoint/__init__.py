@@ -1,0 +1,52 @@
+"""Checkpoints for a sequence of functions, native to asyncio.
+
+>>> from aiocheckpoint import CheckpointFlow
+>>> cp = CheckpointFlow("checkpoint.pkl")
+
+Register functions with `cp.add_step()`, run them with `cp.run(state)` or `await cp.arun(state)`;
+when one breaks, mend it and run again.
+"""
+
+from aiocheckpoint import events
+from aiocheckpoint._header import Failure, Header
+from aiocheckpoint._plan import Plan
+from aiocheckpoint._version import __version__
+from aiocheckpoint.errors import (
+    CheckpointError,
+    CorruptSnapshotError,
+    FlowChangedError,
+    FlowDefinitionError,
+    IncompatibleSnapshotError,
+    InvalidTypeError,
+    InvalidValueError,
+    NotDurableError,
+    RunInProgressError,
+    StorageError,
+    UnknownHandlerError,
+    UnserializableStateError,
+)
+from aiocheckpoint.flow import CheckpointFlow
+from aiocheckpoint.handlers import LocalStateHandler, StateHandler
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointFlow",
+    "CorruptSnapshotError",
+    "Failure",
+    "FlowChangedError",
+    "FlowDefinitionError",
+    "Header",
+    "IncompatibleSnapshotError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "LocalStateHandler",
+    "NotDurableError",
+    "Plan",
+    "RunInProgressError",
+    "StateHandler",
+    "StorageError",
+    "UnknownHandlerError",
+    "UnserializableStateError",
+    "__version__",
+    "events",
+]

@@ -1,0 +1,154 @@
+"""The two doors' ways of calling: the engine is written once and calls through one of these.
+
+`LoopCalls` serves `arun`: blocking work goes to threads, coroutines are awaited. `ThreadCalls`
+serves `run`: everything happens in the caller's thread before the call returns, so that the
+engine's coroutine never suspends and `drive` can carry it through in one go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from aiocheckpoint._loop import PrivateLoop
+from aiocheckpoint._threads import SNAPSHOTS, STEPS, in_thread, see_through, settle_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from aiocheckpoint._steps import Part
+
+__all__ = ["Calls", "LoopCalls", "StopIterationRaised", "ThreadCalls", "drive"]
+
+_Result = TypeVar("_Result")
+
+
+class StopIterationRaised(Exception):  # noqa: N818 - carries an exception, is none to be seen
+    """Carries a StopIteration of a user's function, which no coroutine can raise (PEP 479)."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Calls(Protocol):
+    """How the engine calls blocking functions, users' functions and hooks."""
+
+    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        """Call a blocking function of the library."""
+        ...
+
+    async def settle(
+        self,
+        function: Callable[..., object],
+        *args: Any,  # noqa: ANN401
+    ) -> asyncio.CancelledError | None:
+        """Call one that must run and end, and give back a cancellation that came meanwhile."""
+        ...
+
+    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+        """Call a user's function, sync or async, and await what it returns if need be."""
+        ...
+
+    async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
+        """Call a user's function that stores something, and let no cancellation into it."""
+        ...
+
+    async def finish(self, result: Any) -> Any:  # noqa: ANN401
+        """Await `result` if it can be awaited, else give it back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class LoopCalls:
+    """Calls from within a running event loop, which they never block."""
+
+    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return await in_thread(SNAPSHOTS, function, *args)
+
+    async def settle(
+        self,
+        function: Callable[..., object],
+        *args: Any,  # noqa: ANN401
+    ) -> asyncio.CancelledError | None:
+        return await settle_in_thread(SNAPSHOTS, function, *args)
+
+    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+        if part.on_loop:
+            return await self.finish(_plainly(part.function, *args))
+        context = contextvars.copy_context()
+        return await self.finish(
+            await in_thread(STEPS, context.run, _plainly, part.function, *args)
+        )
+
+    async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
+        await see_through(self.user(part, *args))
+
+    async def finish(self, result: Any) -> Any:  # noqa: ANN401
+        return await result if inspect.isawaitable(result) else result
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class ThreadCalls:
+    """Calls in the caller's own thread, each ended when it returns."""
+
+    def __init__(self) -> None:
+        self._loop: PrivateLoop | None = None
+
+    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return function(*args)
+
+    async def settle(
+        self,
+        function: Callable[..., object],
+        *args: Any,  # noqa: ANN401
+    ) -> asyncio.CancelledError | None:
+        function(*args)
+        return None
+
+    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+        return await self.finish(_plainly(part.function, *args))
+
+    async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
+        await self.user(part, *args)
+
+    async def finish(self, result: Any) -> Any:  # noqa: ANN401
+        if not inspect.isawaitable(result):
+            return result
+        if self._loop is None:
+            self._loop = PrivateLoop()
+        return self._loop.run(result)
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this door is for
+
+    def close(self) -> None:
+        """Close the loop that coroutines made necessary."""
+        if self._loop is not None:
+            self._loop.close()
+
+
+def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+    """Carry a coroutine through that never suspends, because it calls through `ThreadCalls`."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+    coroutine.close()
+    raise AssertionError("a coroutine suspended where nothing may")
+
+
+def _plainly(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+    try:
+        return function(*args)
+    except StopIteration as error:
+        raise StopIterationRaised(error) from None

@@ -1,0 +1,319 @@
+"""The only loop over steps: carries a plan out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiocheckpoint import events
+from aiocheckpoint._calls import StopIterationRaised
+from aiocheckpoint._header import Failure, Header, Status
+from aiocheckpoint._logging import log_event, logger
+from aiocheckpoint._plan import Plan, Request, make_plan
+from aiocheckpoint._snapshot import POSITION_KEY
+from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from aiocheckpoint._calls import Calls
+    from aiocheckpoint._slots import Slot
+    from aiocheckpoint._steps import Part, Step
+
+__all__ = ["Run", "under_lock"]
+
+_Result = TypeVar("_Result")
+_POLL_SECONDS = 0.05
+_LONGEST_TEXT = 50_000
+
+
+async def under_lock(
+    slot: Slot, calls: Calls, wait: float, work: Callable[[], Awaitable[_Result]]
+) -> _Result:
+    """Do `work` while holding the lock of `slot`, waiting for it up to `wait` seconds."""
+    try:
+        await _acquire(slot, calls, wait)
+        result = await work()
+    except GeneratorExit:
+        # The coroutine is thrown away and may not await any more.
+        slot.release()
+        raise
+    except BaseException:
+        await calls.settle(slot.release)
+        raise
+    cancellation = await calls.settle(slot.release)
+    if cancellation is not None:
+        raise cancellation
+    return result
+
+
+async def _acquire(slot: Slot, calls: Calls, wait: float) -> None:
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return await slot.acquire()
+        except RunInProgressError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+        await calls.sleep(min(_POLL_SECONDS, left))
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where a run is, for the account of a failure."""
+
+    index: int
+    part: str
+    began: float
+
+
+class Run:
+    """One passage through the steps of a flow.
+
+    Args:
+        flow: Name of the flow.
+        run_id: The run's id, or None.
+        steps: The steps, fixed for the length of the run.
+        slot: Where the snapshots go; its lock is held.
+        calls: How functions are called.
+        hooks: Are told the events.
+    """
+
+    def __init__(
+        self,
+        flow: str,
+        run_id: str | None,
+        *,
+        steps: Sequence[Step],
+        slot: Slot,
+        calls: Calls,
+        hooks: Sequence[events.Hook],
+    ) -> None:
+        self._steps = tuple(steps)
+        self._slot = slot
+        self._calls = calls
+        self._hooks = hooks
+        self._header = Header(flow=flow, run_id=run_id, position=0, durations={})
+        self._data: dict[str, Any] = {}
+
+    async def carry_out(self, request: Request) -> dict[str, Any]:
+        """Read, plan, run the steps, and return the final state."""
+        began = time.perf_counter()
+        stored = await self._slot.find()
+        plan = make_plan(self._steps, stored, request, self._slot.location)
+        state = await self._opening_state(plan, request.state)
+        state.pop(POSITION_KEY, None)
+        self._header = self._opening_header(plan, stored)
+        await self._emit(events.RunStarted, plan=plan)
+        if plan.fresh or plan.moves:
+            await self._write(state, None)
+        for index in range(plan.start, plan.stop):
+            await self._step(index, plan, state)
+        if plan.start == len(self._steps):
+            await self._advance(plan.stop, plan, state, None)
+        seconds = time.perf_counter() - began
+        status, position = self._header.status, self._header.position
+        await self._emit(events.RunFinished, status=status, position=position, seconds=seconds)
+        return state
+
+    async def _opening_state(self, plan: Plan, given: dict[str, Any] | None) -> dict[str, Any]:
+        if plan.source == "stored":
+            return await self._slot.state()
+        return {} if given is None or plan.source == "empty" else given
+
+    def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
+        header = replace(self._header, steps=plan.steps, position=plan.start, number=1)
+        if stored is None:
+            return header
+        return replace(
+            header,
+            number=stored.number + plan.fresh,
+            sequence=stored.sequence,
+            durations={} if plan.fresh else dict(stored.durations),
+        )
+
+    async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> None:
+        step = self._steps[index]
+        progress = _Progress(index, "load", time.perf_counter())
+        where = {"step": step.name, "index": index, "of": len(self._steps)}
+        try:
+            await self._emit(events.StepStarted, **where)
+            await self._parts(step, progress, where, plan.loads[index], state)
+            progress.part = "snapshot"
+            state.pop(POSITION_KEY, None)
+            await self._advance(index + 1, plan, state, step.name)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            await self._fail(error, progress, where)
+            raise
+
+    async def _parts(
+        self,
+        step: Step,
+        progress: _Progress,
+        where: dict[str, Any],
+        loads: bool,  # noqa: FBT001
+        state: dict[str, Any],
+    ) -> None:
+        """Call the loader, the step and the saver."""
+        seconds: dict[str, float] = {}
+        if loads and step.load is not None:
+            loaded = await self._call("load", step.load, progress, seconds, state)
+            self._data.update(_checked(loaded, step.name))
+            await self._emit(events.StepLoaded, **where, seconds=seconds["load"])
+        result = await self._call("step", step.run, progress, seconds, state)
+        if step.save is not None:
+            await self._call("save", step.save, progress, seconds, state)
+        self._header.durations[step.name] = sum(seconds.values())
+        ignored = result is not None and result is not state and result is not self._data
+        await self._emit(events.StepFinished, **where, seconds=seconds, result_ignored=ignored)
+
+    async def _call(
+        self,
+        name: str,
+        part: Part,
+        progress: _Progress,
+        seconds: dict[str, float],
+        state: dict[str, Any],
+    ) -> Any:  # noqa: ANN401
+        progress.part = name
+        began = time.perf_counter()
+        args = (state, self._data) if part.takes_data else (state,)
+        result = await self._calls.user(part, *args)
+        seconds[name] = time.perf_counter() - began
+        return result
+
+    async def _advance(
+        self, position: int, plan: Plan, state: dict[str, Any], step: str | None
+    ) -> None:
+        """Take the snapshot that says that everything before `position` is done."""
+        status: Status = "stopped" if position == plan.stop else "running"
+        if position == len(self._steps):
+            status, position = "finished", 0
+        self._header = replace(self._header, status=status, position=position)
+        await self._write(state, step)
+
+    async def _write(self, state: dict[str, Any], step: str | None) -> None:
+        began = time.perf_counter()
+        sequence = self._header.sequence + 1
+        self._header = replace(self._header, sequence=sequence, written_at=time.time())
+        size = await self._slot.write(self._header, state, step)
+        seconds = time.perf_counter() - began
+        position = self._header.position
+        await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)
+
+    async def _fail(self, error: BaseException, progress: _Progress, where: dict[str, Any]) -> None:
+        """Record what came out of a step, put a note on it, and tell the hooks."""
+        error = error.error if isinstance(error, StopIterationRaised) else error
+        cancelled = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt))
+        seconds = time.perf_counter() - progress.began
+        if cancelled or progress.part != "snapshot":
+            await self._record(error, progress.part, where["step"], seconds, cancelled=cancelled)
+        stored = self._slot.header
+        done = stored is not None and (stored.position != progress.index or stored.finished)
+        _note(error, _account(where, progress.part, self._slot.location, done, cancelled))
+        await self._emit(
+            events.StepFailed,
+            **where,
+            part=progress.part,
+            error=error,
+            cancelled=cancelled,
+            seconds=seconds,
+        )
+
+    async def _record(
+        self, error: BaseException, part: str, step: str, seconds: float, *, cancelled: bool
+    ) -> None:
+        stored = self._slot.header
+        if stored is None or (part == "snapshot" and stored.finished):
+            return
+        header = replace(
+            stored,
+            flow=self._header.flow,
+            run_id=self._header.run_id,
+            number=self._header.number,
+            steps=self._header.steps,
+            status="cancelled" if cancelled else "failed",
+            failure=_as_text(error, part, step, seconds),
+            sequence=stored.sequence + 1,
+            written_at=time.time(),
+        )
+        try:
+            await self._calls.settle(self._slot.amend, header)
+        # The first exception is what the user must see.
+        except Exception as second:  # noqa: BLE001
+            _note(
+                error,
+                "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
+                f"failed as well: {type(second).__name__}: {second}",
+            )
+
+    async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
+        header = self._header
+        event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)
+        log_event(event)
+        for hook in self._hooks:
+            try:
+                await self._calls.finish(hook(event))
+            except Exception:  # noqa: BLE001 - a hook must never break a run
+                logger.exception("a hook failed on %s; the run goes on", kind.__name__)
+
+
+def _checked(loaded: object, step: str) -> dict[str, Any]:
+    if not isinstance(loaded, dict):
+        raise InvalidTypeError(
+            f"the loader of step {step!r} returned a {type(loaded).__name__}, and a loader returns "
+            "a dict, which is merged into `data`."
+        )
+    return loaded
+
+
+def _account(
+    where: dict[str, Any],
+    part: str,
+    location: str,
+    done: bool,  # noqa: FBT001
+    cancelled: bool,  # noqa: FBT001
+) -> str:
+    name = where["step"]
+    verb = "was cancelled" if cancelled else "broke"
+    if done:
+        after = f"holds the state after {name!r}. Run again: it goes on with the next step"
+    else:
+        mend = "Run again" if cancelled else "Mend it and run again"
+        after = f"holds the state as it was before {name!r}. {mend}: it goes on there"
+    return (
+        f"aiocheckpoint: step {where['index'] + 1} of {where['of']}, {name!r}, {verb} in its part "
+        f"{part!r}. The checkpoint in {location} {after}; checkpoint=0 starts over."
+    )
+
+
+def _note(error: BaseException, text: str) -> None:
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def _as_text(error: BaseException, part: str, step: str, seconds: float) -> Failure:
+    kind = type(error)
+    return Failure(
+        step=step,
+        part=part,
+        type=f"{kind.__module__}.{kind.__qualname__}",
+        message=_text(lambda: str(error)),
+        traceback=_text(lambda: "".join(traceback.format_exception(error))),
+        at=time.time(),
+        seconds=seconds,
+    )
+
+
+def _text(make: Callable[[], str]) -> str:
+    """Text of a foreign object, shortened; its methods may raise anything."""
+    try:
+        return make()[-_LONGEST_TEXT:]
+    except Exception as error:  # noqa: BLE001
+        return f"<no text: {type(error).__name__}>"

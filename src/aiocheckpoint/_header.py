@@ -1,0 +1,132 @@
+"""What can be read of a snapshot without unpickling it: who, where, when, how far, what broke."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from aiocheckpoint._serializer import DILL_VERSION
+from aiocheckpoint._version import __version__
+
+__all__ = ["Failure", "Header", "Status"]
+
+Status = Literal["running", "stopped", "failed", "cancelled", "finished"]
+"""How a run stands: under way or killed, stopped by `until=` or a hand, broken, cancelled, done."""
+
+PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What broke a run, as text.
+
+    Attributes:
+        step: Name of the step that was under way.
+        part: "load", "step", "save" or "snapshot".
+        type: Qualified name of the exception's class.
+        message: `str()` of the exception.
+        traceback: The formatted traceback.
+        at: Seconds since the epoch.
+        seconds: How long the step had been running.
+    """
+
+    step: str
+    part: str
+    type: str
+    message: str
+    traceback: str
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The readable part of a snapshot.
+
+    Attributes:
+        flow: Name of the flow.
+        run_id: The run's id, or None for the only run of a flow.
+        number: Counts the runs that began anew in this place, from 1; 0 where unknown.
+        sequence: Counts the snapshots written in this place, from 1; 0 where unknown.
+        steps: Names of the flow's steps; None where unknown (a gumly file, a dict handler).
+        position: Index of the step at which the next run starts.
+        status: How the run stands.
+        failure: What broke it, or None.
+        durations: Seconds that each finished step of this run took, by name: loader, step and
+            saver together.
+        code: Whether the payload holds functions or classes by value.
+        python: Version of the Python that wrote the payload, "" where unknown.
+        dill: Version of dill that wrote it, "" where unknown.
+        library: Version of aiocheckpoint that wrote it, "" where unknown.
+        written_at: Seconds since the epoch.
+    """
+
+    flow: str
+    position: int
+    run_id: str | None = None
+    number: int = 0
+    sequence: int = 0
+    steps: tuple[str, ...] | None = None
+    status: Status = "running"
+    failure: Failure | None = None
+    durations: dict[str, float]
+    code: bool = False
+    python: str = PYTHON_VERSION
+    dill: str = DILL_VERSION
+    library: str = __version__
+    written_at: float = 0.0
+
+    def encode(self) -> bytes:
+        """The header as UTF-8 JSON: one object with a key for each attribute."""
+        facts = {name: getattr(self, name) for name in _FIELDS}
+        facts["failure"] = self.failure and asdict(self.failure)
+        return json.dumps(facts, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Header:
+        """Read what `encode` wrote, passing over keys that a later version added.
+
+        Raises:
+            ValueError, KeyError, TypeError: The bytes are no such header.
+        """
+        facts: dict[str, Any] = json.loads(encoded)
+        known = {name: facts[name] for name in _FIELDS if name in facts}
+        if known.get("steps") is not None:
+            known["steps"] = tuple(known["steps"])
+        if known.get("failure") is not None:
+            known["failure"] = Failure(**known["failure"])
+        header = cls(**known)
+        if type(header.position) is not int or header.position < 0:
+            raise ValueError(header.position)
+        return header
+
+    @classmethod
+    def of_unnamed(cls, flow: str, run_id: str | None, position: int) -> Header:
+        """The header of a state that came without one: only the position is known."""
+        status: Status = "stopped" if position else "finished"
+        return cls(
+            flow=flow,
+            run_id=run_id,
+            position=position,
+            status=status,
+            durations={},
+            python="",
+            dill="",
+            library="",
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the next run begins at the first step with a state of its own."""
+        return self.status == "finished"
+
+    def by_this_program(self, **changes: Any) -> Header:  # noqa: ANN401 - fields of many types
+        """A copy with `changes`, and the versions of this program."""
+        return replace(
+            self, python=PYTHON_VERSION, dill=DILL_VERSION, library=__version__, **changes
+        )
+
+
+_FIELDS = tuple(field.name for field in fields(Header))

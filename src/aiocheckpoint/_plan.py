@@ -1,0 +1,247 @@
+"""Decides where a run starts, from what, and which loaders run. Does nothing."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from aiocheckpoint.errors import (
+    FlowChangedError,
+    FlowDefinitionError,
+    InvalidTypeError,
+    InvalidValueError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiocheckpoint._header import Header
+    from aiocheckpoint._steps import Step
+
+__all__ = ["LoadPolicy", "Plan", "Request", "make_plan"]
+
+LoadPolicy = Literal["first only", "always"] | list[bool]
+"""Which loaders run: that of the first executed step, all, or one bool for each step."""
+
+_WORDS = {"given": "the given state", "stored": "the stored state", "empty": "an empty state"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the caller of a run asked for."""
+
+    state: dict[str, Any] | None
+    load_policy: LoadPolicy
+    checkpoint: int | str | None
+    until: int | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do; `str()` tells it in words.
+
+    Attributes:
+        steps: Names of all steps of the flow.
+        start: Index of the first step that runs; the number of steps where none is left.
+        stop: Index after the last step that runs.
+        loads: For each step of the flow, whether its loader runs.
+        source: Where the state comes from: the caller ("given"), the checkpoint ("stored"), or
+            nowhere ("empty", a new dict).
+        fresh: Whether this is a new run, not the rest of one.
+        moves: Whether the rest of a run starts elsewhere than the checkpoint says.
+        ignores_given: Whether the caller gave a state that an unfinished run overrules.
+        reason: Why it starts there, in words.
+    """
+
+    steps: tuple[str, ...]
+    start: int
+    stop: int
+    loads: tuple[bool, ...]
+    source: Literal["given", "stored", "empty"]
+    fresh: bool
+    moves: bool
+    ignores_given: bool
+    reason: str
+
+    def __str__(self) -> str:
+        """The plan in a few lines of words."""
+        names = self.steps[self.start : self.stop]
+        if not names:
+            return f"Runs nothing, with {_WORDS[self.source]}: no step is left."
+        loaders = [name for name, loads in zip(self.steps, self.loads, strict=True) if loads]
+        place = f"step {self.start + 1} of {len(self.steps)}, {names[0]!r}"
+        lines = [
+            f"Starts at {place}, with {_WORDS[self.source]}: {self.reason}.",
+            f"Runs {_listed(names)}.",
+            f"Calls the loader of {_listed(loaders)}." if loaders else "Calls no loader.",
+        ]
+        if self.stop < len(self.steps):
+            lines.append(f"Stops after {names[-1]!r}; the next run goes on from there.")
+        if self.ignores_given:
+            lines.append("Ignores the given state: the unfinished run has its own.")
+        return "\n".join(lines)
+
+
+def make_plan(
+    steps: Sequence[Step], header: Header | None, request: Request, location: str
+) -> Plan:
+    """Decide what a run does.
+
+    Args:
+        steps: The flow's steps, in order.
+        header: That of the stored snapshot, or None where nothing is stored.
+        request: What the caller asked for.
+        location: Where the snapshot is, for messages.
+
+    Raises:
+        FlowDefinitionError: There are no steps.
+        InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
+            wrong type, or names nothing.
+        FlowChangedError: The steps before the position are not those that ran.
+    """
+    names = tuple(step.name for step in steps)
+    if not names:
+        raise FlowDefinitionError(
+            "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
+            "forgotten?"
+        )
+    start, source, fresh, reason = _start(names, header, request)
+    if request.checkpoint is None and start:
+        _check_names(names, header, location)
+    moves = header is not None and not fresh and _differs(header, start, names)
+    return Plan(
+        steps=names,
+        start=start,
+        stop=_stop(names, start, request.until),
+        loads=_loads(steps, start, _stop(names, start, request.until), request.load_policy),
+        source=source,
+        fresh=fresh,
+        moves=moves,
+        ignores_given=request.state is not None and source != "given",
+        reason=reason,
+    )
+
+
+def _start(
+    names: tuple[str, ...], header: Header | None, request: Request
+) -> tuple[int, Literal["given", "stored", "empty"], bool, str]:
+    """Find the first step, the state's source, whether the run is new, and why."""
+    under_way = header is not None and not header.finished
+    start = header.position if header is not None and under_way else 0
+    reason = _reason(header)
+    if request.checkpoint is not None:
+        chosen = find_step(names, request.checkpoint, "checkpoint")
+        reason = f"checkpoint={request.checkpoint!r} says so"
+    else:
+        chosen = start
+    if header is not None and under_way and (header.position or request.state is None):
+        return chosen, "stored", False, reason
+    if request.state is not None:
+        return chosen, "given", True, reason
+    return chosen, "empty" if header is None else "stored", True, reason
+
+
+def _reason(header: Header | None) -> str:
+    if header is None:
+        return "nothing is stored yet"
+    if header.finished:
+        return "the last run finished"
+    if header.failure is not None:
+        verb = "was cancelled" if header.status == "cancelled" else "broke"
+        return f"the last run {verb} in {header.failure.step!r} ({header.failure.part})"
+    if header.status == "stopped":
+        return "the last run was stopped there"
+    return "the last run got that far"
+
+
+def find_step(names: tuple[str, ...], wanted: int | str, argument: str) -> int:
+    """Find the index of the step that `wanted` names, by name or index.
+
+    Raises:
+        InvalidTypeError: `wanted` is neither a string nor an integer.
+        InvalidValueError: There is no such step.
+    """
+    if isinstance(wanted, str):
+        if wanted in names:
+            return names.index(wanted)
+    elif isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
+        kind = type(wanted).__name__
+        raise InvalidTypeError(f"{argument} must be a step's index or name, not a {kind}.")
+    elif 0 <= operator.index(wanted) < len(names):
+        return operator.index(wanted)
+    steps = ", ".join(f"{index}: {name!r}" for index, name in enumerate(names))
+    raise InvalidValueError(
+        f"{argument}={wanted!r} is no step of this flow. Its steps are {steps}."
+    )
+
+
+def _stop(names: tuple[str, ...], start: int, until: int | str | None) -> int:
+    if until is None:
+        return len(names)
+    last = find_step(names, until, "until")
+    if last < start:
+        at = repr(names[start]) if start < len(names) else "the end"
+        raise InvalidValueError(
+            f"until={until!r} lies before {at}, where the run goes on. Choose a later step, or "
+            f"run {names[last]!r} again with checkpoint={names[last]!r}."
+        )
+    return last + 1
+
+
+def _loads(steps: Sequence[Step], start: int, stop: int, policy: LoadPolicy) -> tuple[bool, ...]:
+    if policy == "first only":
+        wanted = [index == start for index in range(len(steps))]
+    elif policy == "always":
+        wanted = [True] * len(steps)
+    else:
+        wanted = _checked_list(policy, len(steps))
+    return tuple(
+        wanted[index] and step.load is not None and start <= index < stop
+        for index, step in enumerate(steps)
+    )
+
+
+def _checked_list(policy: object, length: int) -> list[bool]:
+    if isinstance(policy, str):
+        raise InvalidValueError(
+            f"load_policy={policy!r} is unknown. It is 'first only', 'always', or a list of "
+            f"{length} bools, one for each step."
+        )
+    listed = isinstance(policy, (list, tuple))
+    wanted = list(cast("list[object]", policy)) if listed else None
+    if wanted is None or not all(isinstance(one, bool) for one in wanted):
+        raise InvalidTypeError(
+            "load_policy must be 'first only', 'always' or a list of bools, one for each of the "
+            f"{length} steps, not {_kind(type(policy), wanted)}."
+        )
+    if len(wanted) != length:
+        raise InvalidValueError(
+            f"load_policy has {len(wanted)} bools, and the flow has {length} steps; give one each."
+        )
+    return cast("list[bool]", wanted)
+
+
+def _kind(kind: type, content: list[object] | None) -> str:
+    kinds = sorted({type(one).__name__ for one in content or ()})
+    return f"a {kind.__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
+
+
+def _check_names(names: tuple[str, ...], header: Header | None, location: str) -> None:
+    if header is None:
+        return
+    position = header.position
+    stored = header.steps
+    if stored is None:  # written by gumly: the index is all there is
+        stored = names[:position] + ("?",) * (position - len(names))
+    if stored[:position] != names[:position]:
+        raise FlowChangedError(location, stored, names, position)
+
+
+def _differs(header: Header, start: int, names: tuple[str, ...]) -> bool:
+    known = header.steps is None or header.steps[:start] == names[:start]
+    return header.position != start or not known
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,166 @@
+"""Objects to pickle streams and back: the reach of dill at the speed of the C pickler.
+
+A dump is tried with the C pickler first. Its `reducer_override` is called for every class,
+function and instance that is not of a plain built-in type, and gives up at the first one that
+dill would write in another way: functions and classes that cannot be imported by name or live in
+`__main__`, and instances of types registered with dill. The whole object then goes through dill,
+so that references shared between plain values and such things stay shared.
+
+This is the only module that knows dill.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dill as untyped_dill  # type: ignore[import-untyped]
+
+from aiocheckpoint._forbidden import FORBIDDEN, why_forbidden
+from aiocheckpoint.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer as Buffer
+
+__all__ = ["DILL_VERSION", "NESTED", "PROTOCOL", "Target", "UnserializableError", "dump", "load"]
+
+dill: Any = untyped_dill
+DILL_VERSION: str = dill.__version__
+PROTOCOL = 5
+"""Pickle protocol of all snapshots, the newest that Python 3.8 and later read (PEP 574)."""
+
+NESTED = "it is nested too deeply"
+"""Why something that exhausts the pickler's recursion cannot be dumped."""
+
+_BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_class"})
+"""Names of the functions by which dill rebuilds code and classes written by value."""
+
+
+class Target(Protocol):
+    """Where a pickle stream goes: it takes bytes in order, and can be asked to start over."""
+
+    def write(self, chunk: Buffer, /) -> object:
+        """Take the next bytes."""
+
+    def rewind(self) -> None:
+        """Forget all that was written."""
+
+
+class UnserializableError(Exception):
+    """An object, or something in it, cannot be dumped; the message never holds its value."""
+
+
+class _NeedsDillError(Exception):
+    """The C pickler met something that dill would write in another way."""
+
+
+def dump(obj: object, target: Target) -> bool:
+    """Write `obj` as one pickle stream of protocol 5 that `load` and plain `dill.load` read.
+
+    Args:
+        obj: Any object that dill can write.
+        target: Takes the stream, in pieces as they are made.
+
+    Returns:
+        Whether the stream holds code: functions or classes by value, which only the same minor
+        version of Python can load.
+
+    Raises:
+        UnserializableError: `obj` cannot be written.
+        CheckpointError: Whatever `target` raised of that kind, unchanged.
+    """
+    try:
+        _PlainPickler(target, PROTOCOL).dump(obj)
+    except (CheckpointError, MemoryError, UnserializableError):
+        raise
+    except RecursionError:
+        raise UnserializableError(NESTED) from None
+    except Exception:  # noqa: BLE001 - whatever stopped the C pickler, dill has the last word
+        target.rewind()
+        return _dump_by_dill(obj, target)
+    return False
+
+
+def load(file: BinaryIO) -> Any:  # noqa: ANN401 - any object at all
+    """Read one pickle stream, running whatever code it names: never on untrusted bytes."""
+    return dill.Unpickler(file).load()
+
+
+class _PlainPickler(pickle.Pickler):
+    """The C pickler, for all that it writes as dill would."""
+
+    def __init__(self, file: Target, protocol: int) -> None:
+        super().__init__(file, protocol)
+        self._plain: set[type] = set()
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        kind = type(obj)
+        if kind in self._plain:
+            return NotImplemented
+        if kind is types.FunctionType or issubclass(kind, type):
+            if not _found_by_name(obj):
+                raise _NeedsDillError
+            return NotImplemented
+        if kind in dill.Pickler.dispatch:
+            raise _NeedsDillError
+        _refuse_forbidden(kind)
+        self._plain.add(kind)
+        return NotImplemented
+
+
+def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
+    """Whether importing by module and qualified name gives `obj`, outside `__main__`."""
+    module = getattr(obj, "__module__", None)
+    if module is None or module == "__main__":
+        return False
+    found: Any = sys.modules.get(module)
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _refuse_forbidden(kind: type) -> None:
+    if issubclass(kind, FORBIDDEN):
+        raise UnserializableError(why_forbidden(kind))
+
+
+class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[reportUntypedBaseClass]
+    """dill's pickler, noting whether code is written, refusing what would load badly."""
+
+    # dill asks for this name to tell its own pickler from others, and writes
+    # the namespace of __main__ by reference only for its own.
+    __module__ = dill.Pickler.__module__
+
+    def __init__(self, file: Target, protocol: int) -> None:
+        super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
+        self.holds_code = False
+        self._allowed: set[type] = set()
+
+    def save(self, obj: object, save_persistent_id: bool = True) -> None:  # noqa: FBT001, FBT002
+        kind = type(obj)
+        if kind not in self._allowed:
+            _refuse_forbidden(kind)
+            self._allowed.add(kind)
+        super().save(obj, save_persistent_id)  # pyright: ignore[reportUnknownMemberType]
+
+    def save_reduce(self, func: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        if getattr(func, "__name__", None) in _BY_VALUE:
+            self.holds_code = True
+        super().save_reduce(func, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _dump_by_dill(obj: object, target: Target) -> bool:
+    pickler = _DillPickler(target, PROTOCOL)
+    try:
+        pickler.dump(obj)
+    except (CheckpointError, MemoryError, UnserializableError):
+        raise
+    except RecursionError:
+        raise UnserializableError(NESTED) from None
+    except Exception as error:
+        raise UnserializableError(f"dill cannot write it ({type(error).__name__})") from error
+    return bool(pickler.holds_code)

@@ -1,0 +1,151 @@
+"""What may be registered as a step, a loader or a saver."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiocheckpoint.errors import FlowDefinitionError
+
+__all__ = [
+    "Load",
+    "Part",
+    "PartName",
+    "Save",
+    "Step",
+    "StepFunction",
+    "is_async_callable",
+    "make_step",
+]
+
+State = dict[str, Any]
+Load = Callable[[State], "State | Awaitable[State]"]
+"""A loader: `load(state)` returns, or is a coroutine that returns, what is merged into `data`."""
+Save = Callable[[State, State], object] | Callable[[State], object]
+"""A saver: `save(state, data)`, or `save(state)`, sync or async."""
+StepFunction = Callable[[State, State], object] | Callable[[State], object]
+"""A step: `step(state, data)`, or `step(state)`, sync or async; what it returns is not kept."""
+
+PartName = Literal["load", "step", "save"]
+
+_NOUNS: dict[PartName, str] = {"load": "loader", "step": "step", "save": "saver"}
+# The numbers of arguments that a part may be called with, the preferred one first.
+_ARGUMENTS: dict[PartName, tuple[int, ...]] = {"load": (1,), "step": (2, 1), "save": (2, 1)}
+_FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state, data) or (state)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A user's function and how to call it.
+
+    Attributes:
+        function: The function.
+        takes_data: Whether it is called with `(state, data)` rather than `(state)`.
+        on_loop: Whether it is called on the event loop: a coroutine function, or one that was
+            registered with `thread=False`.
+    """
+
+    function: Callable[..., Any]
+    takes_data: bool
+    on_loop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a flow with its loader and saver."""
+
+    name: str
+    run: Part
+    load: Part | None
+    save: Part | None
+
+
+def make_step(
+    function: StepFunction,
+    load: Load | None,
+    save: Save | None,
+    *,
+    name: str | None,
+    thread: bool,
+) -> Step:
+    """Check the functions of a step and put them together.
+
+    Raises:
+        FlowDefinitionError: One of them is no function, takes other arguments, or is a generator
+            function, which would run nothing; or `name` is no name.
+    """
+    run = _make_part("step", function, thread=thread)
+    return Step(
+        name=_name_of(function) if name is None else _checked_name(name),
+        run=run,
+        load=None if load is None else _make_part("load", load, thread=thread),
+        save=None if save is None else _make_part("save", save, thread=thread),
+    )
+
+
+def is_async_callable(function: object) -> bool:
+    """Whether calling `function`, through partials and `__call__`, makes a coroutine."""
+    return inspect.iscoroutinefunction(_unwrapped(function))
+
+
+def _make_part(part: PartName, function: Any, *, thread: bool) -> Part:  # noqa: ANN401
+    noun, name = _NOUNS[part], _name_of(function)
+    if not callable(function):
+        raise FlowDefinitionError(
+            f"a {noun} must be a function, and this is a {type(function).__name__}. Write "
+            "@cp.add_step(load=..., save=...) above the step's def.",
+            step=name,
+        )
+    plain = _unwrapped(function)
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise FlowDefinitionError(
+            f"the {noun} {name!r} is a generator function, so calling it would run nothing: take "
+            "the `yield` out of it.",
+            step=name,
+        )
+    arguments = _arguments(part, function, name)
+    on_loop = not thread or is_async_callable(function)
+    return Part(function, takes_data=arguments == 2, on_loop=on_loop)  # noqa: PLR2004
+
+
+def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return _ARGUMENTS[part][0]  # Some built-in functions tell no signature.
+    for number in _ARGUMENTS[part]:
+        try:
+            signature.bind(*range(number))
+        except TypeError:
+            continue
+        return number
+    hint = " Were the parentheses of @cp.add_step() forgotten?" if part == "load" else ""
+    raise FlowDefinitionError(
+        f"the {_NOUNS[part]} {name!r} takes {signature}, and a {_NOUNS[part]} is called with "
+        f"{_FORMS[part]}.{hint}",
+        step=name,
+    )
+
+
+def _unwrapped(function: Any) -> Any:  # noqa: ANN401
+    """The function under partials, or the `__call__` of a callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__
+
+
+def _name_of(function: Any) -> str:  # noqa: ANN401
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise FlowDefinitionError(f"the name of a step is a string, not {name!r}.")
+    return name

@@ -1,0 +1,139 @@
+"""Blocking functions in threads, waited for whatever happens to the waiting task.
+
+A cancelled wait must not leave its function running: a late write could overwrite a newer one.
+So a function still queued is dropped, and one under way is waited for before the cancellation
+goes on. anyio's shielded scope holds off cancellations that come from its own scopes, again and
+again while they last; those of `Task.cancel()` come once each and are caught one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["SNAPSHOTS", "STEPS", "Pool", "in_thread", "see_through", "settle_in_thread"]
+
+_Result = TypeVar("_Result")
+
+
+class Pool:
+    """A thread pool that is made when first needed, and anew in a forked child."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._executor: ThreadPoolExecutor | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """The executor under the pool."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        return self._executor
+
+    def forget(self) -> None:
+        """Drop the executor: its threads did not come along with the fork."""
+        self._executor = None
+
+
+SNAPSHOTS = Pool("aiocheckpoint-snapshot", 4)
+"""For reading and writing snapshots alone, so that users' functions cannot fill it."""
+
+STEPS = Pool("aiocheckpoint-step", 40)
+"""For users' sync functions; the size is that of anyio's default limit of worker threads."""
+
+
+async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+    """Call a function in a thread of `pool` and await its result.
+
+    Raises:
+        asyncio.CancelledError: The task was cancelled. The function has not been called, or has
+            ended; what it raised is then the cause.
+    """
+    job = pool.executor.submit(function, *args)
+    try:
+        await _end_of(job)
+    except asyncio.CancelledError as cancellation:
+        if job.cancel():
+            raise
+        await _settle(job)
+        raise cancellation from job.exception()
+    return job.result()
+
+
+async def settle_in_thread(
+    pool: Pool,
+    function: Callable[..., object],
+    *args: Any,  # noqa: ANN401
+) -> asyncio.CancelledError | None:
+    """Call a function in a thread of `pool` for certain, and wait for its end.
+
+    Returns:
+        The first cancellation that came from `Task.cancel()` meanwhile, for the caller to raise.
+    """
+    job = pool.executor.submit(function, *args)
+    cancellation = await _settle(job)
+    job.result()
+    return cancellation
+
+
+async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await a coroutine to its end, and only then let a cancellation go on.
+
+    Raises:
+        asyncio.CancelledError: The waiting task was cancelled; what `work` raised is the cause.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError as cancellation:
+        with anyio.CancelScope(shield=True):
+            while not task.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+        raise cancellation from (None if task.cancelled() else task.exception())
+    return task.result()
+
+
+async def _settle(job: Future[Any]) -> asyncio.CancelledError | None:
+    first: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not job.done():
+            try:
+                await _end_of(job)
+            except asyncio.CancelledError as cancellation:
+                first = first or cancellation
+    return first
+
+
+async def _end_of(job: Future[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell(_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
+            loop.call_soon_threadsafe(_set, ended)
+
+    job.add_done_callback(tell)
+    try:
+        await ended
+    except GeneratorExit:
+        # The coroutine is thrown away, not cancelled: there is no loop to wait with.
+        if not job.cancel():
+            wait([job])
+        raise
+
+
+def _set(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

@@ -1,0 +1,265 @@
+"""Every error that the library raises of its own: one root, few leaves.
+
+Each carries its facts as attributes, says what to do next, and survives pickling, so that it can
+cross a process boundary. An exception of a user's own step never becomes one of these: it comes
+out as the object that was raised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "CheckpointError",
+    "CorruptSnapshotError",
+    "FlowChangedError",
+    "FlowDefinitionError",
+    "IncompatibleSnapshotError",
+    "InvalidTypeError",
+    "InvalidValueError",
+    "NotDurableError",
+    "RunInProgressError",
+    "StorageError",
+    "UnknownHandlerError",
+    "UnserializableStateError",
+]
+
+
+def _revive(kind: type[CheckpointError], text: str, facts: dict[str, Any]) -> CheckpointError:
+    error = kind.__new__(kind)
+    error.args = (text,)
+    for name, value in facts.items():
+        setattr(error, name, value)
+    return error
+
+
+class CheckpointError(Exception):
+    """The root of all errors of this library."""
+
+    def __str__(self) -> str:
+        """The message, whichever built-in error is a base as well."""
+        return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the text and the attributes, without calling the constructor."""
+        return _revive, (type(self), str(self), self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+class FlowDefinitionError(CheckpointError):
+    """The steps of a flow cannot be run as they were registered.
+
+    Raised by `add_step` for something that cannot be a step, loader or saver and for a second
+    step of the same name, and by `run`, `arun` and `plan` for a flow without steps.
+
+    Attributes:
+        step: The name of the step concerned, or None.
+    """
+
+    step: str | None
+
+    def __init__(self, message: str, *, step: str | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class InvalidTypeError(CheckpointError, TypeError):
+    """An argument, or what a loader returned, is of the wrong type."""
+
+
+class InvalidValueError(CheckpointError, ValueError):
+    """An argument has the right type and a value that cannot be meant."""
+
+
+class UnknownHandlerError(CheckpointError, NotImplementedError):
+    """No state handler has this name.
+
+    Attributes:
+        handler: The name that was asked for.
+        known: The names that exist.
+    """
+
+    handler: str
+    known: tuple[str, ...]
+
+    def __init__(self, handler: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"there is no state handler {handler!r}. The handlers known by name are "
+            f"{', '.join(map(repr, known))}; or pass a class with read() and write(state)."
+        )
+        self.handler = handler
+        self.known = tuple(known)
+
+
+class FlowChangedError(CheckpointError):
+    """The steps before the checkpoint are no longer those that wrote it, so none was run.
+
+    Attributes:
+        path: Where the checkpoint is.
+        stored_steps: The step names in the checkpoint.
+        current_steps: The step names of the flow as it is now.
+        position: Index of the step at which the checkpoint would resume.
+    """
+
+    path: str
+    stored_steps: tuple[str, ...]
+    current_steps: tuple[str, ...]
+    position: int
+
+    def __init__(
+        self, path: str, stored_steps: Sequence[str], current_steps: Sequence[str], position: int
+    ) -> None:
+        super().__init__(
+            f"the checkpoint in {path} was written after {position} of the steps "
+            f"{_listed(stored_steps)}, but this flow has {_listed(current_steps)}: the first "
+            f"{position} must be the same for the run to resume, so nothing was run. Give them "
+            "their old names back; or choose the step to start from, with the stored state, by "
+            "checkpoint=<name or index>; or forget the checkpoint with reset()."
+        )
+        self.path = path
+        self.stored_steps = tuple(stored_steps)
+        self.current_steps = tuple(current_steps)
+        self.position = position
+
+
+class RunInProgressError(CheckpointError):
+    """Another run of the same checkpoint is going on, in this process or another.
+
+    Attributes:
+        path: Where the checkpoint is.
+        pid: The owner's process id, or None where it could not be read.
+        host: The owner's host name, or None.
+        since: When the owner took it, as ISO 8601 text in UTC, or None.
+    """
+
+    path: str
+    pid: int | None
+    host: str | None
+    since: str | None
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        pid: int | None = None,
+        host: str | None = None,
+        since: str | None = None,
+    ) -> None:
+        owner = "an unknown process" if pid is None else f"process {pid} on {host} since {since}"
+        super().__init__(
+            f"{path} is in use by {owner}. Wait for it with wait=<seconds>, or use another path "
+            "or run_id; when that process ends or is killed, the checkpoint is free at once."
+        )
+        self.path = path
+        self.pid = pid
+        self.host = host
+        self.since = since
+
+
+class UnserializableStateError(CheckpointError, TypeError):
+    """The state holds something that cannot be stored; the stored snapshot was not touched.
+
+    Attributes:
+        step: The step after which the state could not be stored, or None before the first.
+        offenders: Pairs of the path of a value in the state, such as `state["conn"]`, and why
+            it cannot be stored (its type and the reason, never its value).
+    """
+
+    step: str | None
+    offenders: tuple[tuple[str, str], ...]
+
+    def __init__(self, step: str | None, offenders: Sequence[tuple[str, str]]) -> None:
+        when = "before the first step" if step is None else f"after step {step!r}"
+        found = "; ".join(f"{path}: {why}" for path, why in offenders)
+        super().__init__(
+            f"the state {when} cannot be stored. {found}. Keep such things out of the state: "
+            "open them inside the step, or hand them on in `data` with a loader and a saver. "
+            "The stored checkpoint is as it was."
+        )
+        self.step = step
+        self.offenders = tuple(offenders)
+
+
+class CorruptSnapshotError(CheckpointError):
+    """The stored snapshot is damaged or is no snapshot; nothing of it was executed.
+
+    Attributes:
+        path: Where it is.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} is not a sound snapshot: {reason}. Restore the file from a copy, or start "
+            "anew with reset(), which deletes it."
+        )
+        self.path = path
+        self.reason = reason
+
+
+class IncompatibleSnapshotError(CheckpointError):
+    """The stored snapshot is sound, but cannot be loaded by this program.
+
+    Attributes:
+        path: Where it is.
+        reason: What stands in the way.
+        written_by: The Python version that wrote it, or "" where it is not known.
+    """
+
+    path: str
+    reason: str
+    written_by: str
+
+    def __init__(self, path: str, reason: str, *, written_by: str = "") -> None:
+        super().__init__(f"the snapshot in {path} cannot be loaded here: {reason}.")
+        self.path = path
+        self.reason = reason
+        self.written_by = written_by
+
+
+class StorageError(CheckpointError, OSError):
+    """The place of the checkpoint cannot be read or written; what was stored is as it was.
+
+    Attributes:
+        path: The path concerned.
+        errno: The system's error number, or None.
+    """
+
+    path: str
+
+    def __init__(self, path: str, problem: str, *, errno: int | None = None) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.errno = errno
+
+    @classmethod
+    def of(cls, path: str, doing: str, error: OSError) -> Self:
+        """Translate a system error met while `doing` something (a gerund) at `path`."""
+        return cls(
+            path,
+            f"{doing} {path} failed: {error.strerror or error}. Make the place usable (does it "
+            "exist, is it writable, is there space?) and run again.",
+            errno=error.errno,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        return {**super()._facts(), "errno": self.errno}
+
+
+class NotDurableError(StorageError):
+    """The new snapshot is in place, but the system could not promise that it outlives a power cut.
+
+    Raised when the directory could not be flushed after the rename.
+    """
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "[" + ", ".join(names) + "]"

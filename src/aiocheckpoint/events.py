@@ -1,0 +1,149 @@
+"""What happens in a run, told to hooks: one frozen dataclass for each kind of happening.
+
+A hook is any callable that takes one event, sync or async; it is called in order, on the event
+loop under `arun` and in the caller's thread under `run`, and should be quick. What a hook raises
+is logged on the logger `aiocheckpoint` and never breaks a run.
+
+No event holds values of the state; only `StepFailed` holds the user's exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiocheckpoint._header import Status
+    from aiocheckpoint._plan import Plan
+
+__all__ = [
+    "Event",
+    "Hook",
+    "RunFinished",
+    "RunStarted",
+    "SnapshotWritten",
+    "StepFailed",
+    "StepFinished",
+    "StepLoaded",
+    "StepStarted",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events.
+
+    Attributes:
+        flow: Name of the flow.
+        run_id: The run's id, or None.
+        number: Counts the runs that began anew in this place, from 1.
+    """
+
+    flow: str
+    run_id: str | None
+    number: int
+
+
+Hook = Callable[[Event], object]
+"""Takes each event; may be a coroutine function."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A run has its plan, and its start is stored.
+
+    Attributes:
+        plan: What it is going to do.
+    """
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """A step begins, before its loader.
+
+    Attributes:
+        step: Its name.
+        index: Its index in the flow.
+        of: The number of steps of the flow.
+    """
+
+    step: str
+    index: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLoaded(StepStarted):
+    """A step's loader has filled `data`.
+
+    Attributes:
+        seconds: How long it took.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(StepStarted):
+    """A step and its saver are through; the snapshot comes next.
+
+    Attributes:
+        seconds: How long each part took, under "load", "step" and "save".
+        result_ignored: Whether the step returned something other than None, `state` or `data`,
+            which is not kept.
+    """
+
+    seconds: Mapping[str, float]
+    result_ignored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotWritten(Event):
+    """A snapshot of the state is stored.
+
+    Attributes:
+        position: Index of the step at which a run would start from it.
+        bytes: Its size; 0 where the handler of the user's own does not tell.
+        seconds: How long writing it took.
+    """
+
+    position: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(StepStarted):
+    """Something came out of a step that ends the run.
+
+    Attributes:
+        part: "load", "step", "save" or "snapshot".
+        error: The exception.
+        cancelled: Whether it was a cancellation or Ctrl-C rather than a failure.
+        seconds: How long the step had been running.
+    """
+
+    part: str
+    error: BaseException
+    cancelled: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """A run ended without an exception.
+
+    Attributes:
+        status: "finished", or "stopped" where `until=` stopped it.
+        position: Index of the step at which the next run starts.
+        seconds: How long the run took.
+    """
+
+    status: Status
+    position: int
+    seconds: float

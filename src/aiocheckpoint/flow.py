@@ -1,0 +1,333 @@
+"""The front door: register steps, run them, go on where they broke."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiocheckpoint._calls import Calls, LoopCalls, StopIterationRaised, ThreadCalls, drive
+from aiocheckpoint._engine import Run, under_lock
+from aiocheckpoint._places import make_handler, slot_maker
+from aiocheckpoint._plan import LoadPolicy, Plan, Request, make_plan
+from aiocheckpoint._steps import Load, Save, Step, StepFunction, make_step
+from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
+from aiocheckpoint.handlers._names import check_run_id
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    from aiocheckpoint.events import Hook
+
+__all__ = ["CheckpointFlow"]
+
+_Function = TypeVar("_Function", bound=StepFunction)
+
+
+class CheckpointFlow:
+    """An ordered list of steps, and the place where their checkpoints live.
+
+    After each step the state, a dict of small variables, is stored. When a step breaks, the next
+    `run` or `arun` goes on at that step, with the state as it was before it; when all steps are
+    through, the next one starts from the beginning.
+
+    A step that ended between its saver and its snapshot when the process was killed runs again:
+    steps run at least once, and exactly once as long as nothing breaks.
+
+    Args:
+        state_path: Where the checkpoint lives; for the handler "local" a file such as
+            "checkpoint.pkl", in a directory that is made if missing.
+        handler: "local"; a class that is called with `state_path`; or an object. A class or
+            object of your own has `read()` and `write(state)`, each sync or async, of a plain
+            dict: the state, with the index of the next step under "checkpoint_index". `read`
+            gives an empty dict where nothing is stored. It is given copies to keep.
+        name: Name of the flow, for logs and snapshots; by default the file name of `state_path`
+            without its ending.
+        fsync: For "local" only: whether each snapshot waits for the disk (default True).
+        hooks: Callables, sync or async, that are told every `aiocheckpoint.events` event.
+
+    Attributes:
+        handler: The state handler; for a path, a `LocalStateHandler`.
+        name: The name.
+
+    Raises:
+        UnknownHandlerError: No handler has the name given.
+        InvalidTypeError: `handler`, `state_path`, `name` or a hook is of the wrong type.
+        InvalidValueError: `fsync` was given for another handler than "local".
+    """
+
+    def __init__(
+        self,
+        state_path: str | os.PathLike[str],
+        handler: Any = "local",  # noqa: ANN401 - any class or object with read and write
+        *,
+        name: str | None = None,
+        fsync: bool | None = None,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        self.handler: Any = make_handler(state_path, handler, fsync)
+        self.name = _flow_name(state_path, name)
+        self._slot = slot_maker(self.handler, state_path)
+        self._hooks = _checked_hooks(hooks)
+        self._steps: list[Step] = []
+        self._unapplied: list[object] = []
+
+    def add_step(
+        self,
+        load: Load | None = None,
+        save: Save | None = None,
+        *,
+        name: str | None = None,
+        thread: bool = True,
+        replace: bool = False,
+    ) -> Callable[[_Function], _Function]:
+        """Make a decorator that registers a function as the next step and returns it unchanged.
+
+        The step is called with `(state, data)`, or with `(state)` if it takes no more. It changes
+        both dicts in place; what it returns is not kept.
+
+        Args:
+            load: `load(state)` returns a dict that is merged into `data` before the step.
+            save: `save(state, data)`, or `save(state)`, is called after the step and before the
+                snapshot.
+            name: The step's name, by default the function's.
+            thread: Whether `arun` calls sync functions of this step in a worker thread, where
+                they never stall the event loop. False keeps them on the loop, for functions
+                that are quick or need it. `run` calls them in the caller's thread either way.
+            replace: Whether a step of the same name gives its place to this one, as when a
+                notebook's cell is executed again.
+
+        Returns:
+            The decorator.
+
+        Raises:
+            FlowDefinitionError: By the decorator: a function is no function, is a generator
+                function or takes other arguments, or the name is taken already.
+        """
+        if load is not None:
+            self._unapplied.append(load)
+
+        def register(function: _Function) -> _Function:
+            step = make_step(function, load, save, name=name, thread=thread)
+            if load in self._unapplied:
+                self._unapplied.remove(load)
+            self._put(step, replace=replace)
+            return function
+
+        return register
+
+    def run(
+        self,
+        state: dict[str, Any] | None = None,
+        load_policy: LoadPolicy = "first only",
+        checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
+        until: int | str | None = None,
+        wait: float = 0.0,
+    ) -> dict[str, Any]:
+        """Run the steps from the checkpoint on, in scripts and notebooks.
+
+        Sync functions are called in the caller's own thread. Coroutines run on one event loop
+        that lives as long as the run; where the thread is inside a running loop already, as in a
+        notebook, it lives in a thread of its own. There is no running loop while a sync function
+        makes an awaitable, so one that needs it, such as a future, belongs in an `async def`.
+
+        Args:
+            state: The initial state, changed in place. Ignored, with a warning in the log, where
+                an unfinished run has one; by default the stored one, or an empty dict.
+            load_policy: Which loaders are called: "first only" that of the first executed step;
+                "always" all; or a list of one bool for each step of the flow.
+            checkpoint: Index or name of the step to start at, instead of where the checkpoint is.
+            run_id: Which run, for flows of many; each has its own checkpoint.
+            until: Index or name of the step to stop after; the next run goes on from there.
+            wait: Seconds to wait for another run of this checkpoint to end.
+
+        Returns:
+            The final state; where the run started from the given dict, that very dict.
+
+        Raises:
+            RunInProgressError: Another run of this checkpoint is under way.
+            FlowDefinitionError: The flow has no steps.
+            FlowChangedError: The steps before the checkpoint are not those that wrote it.
+            InvalidTypeError: An argument, or what a loader returned, is of the wrong type.
+            InvalidValueError: `load_policy`, `checkpoint`, `until`, `run_id` or `wait` cannot be
+                meant.
+            UnserializableStateError: The state holds what cannot be stored.
+            StorageError: The checkpoint cannot be read or written.
+            CorruptSnapshotError: The checkpoint is damaged.
+            IncompatibleSnapshotError: This program cannot load the checkpoint.
+            BaseException: Whatever a step, loader or saver raised, the same object, with a note
+                that tells where it was and how to go on.
+        """
+        request = _request(state, load_policy, checkpoint, until)
+        calls = ThreadCalls()
+        try:
+            return drive(self._run(calls, request, run_id, wait))
+        except StopIterationRaised as carried:
+            stop = carried.error
+        finally:
+            calls.close()
+        raise stop
+
+    async def arun(
+        self,
+        state: dict[str, Any] | None = None,
+        load_policy: LoadPolicy = "first only",
+        checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
+        until: int | str | None = None,
+        wait: float = 0.0,
+    ) -> dict[str, Any]:
+        """Run the steps from the checkpoint on, in services.
+
+        Does as `run`, with the same arguments, result and errors, on the running event loop.
+        Coroutines are awaited on it. Sync functions are called in a worker thread, with the
+        caller's context variables, and files are written in another, so that the loop is never
+        stalled.
+
+        When the task is cancelled, a sync function under way and a snapshot under way end first;
+        then the one cancellation goes on, and the next run resumes. A `StopIteration` comes out
+        as the cause of a `RuntimeError`, since no coroutine can raise one (PEP 479).
+        """
+        request = _request(state, load_policy, checkpoint, until)
+        try:
+            return await self._run(LoopCalls(), request, run_id, wait)
+        except StopIterationRaised as carried:
+            stop = carried.error
+        raise RuntimeError("a step raised StopIteration") from stop
+
+    def plan(
+        self,
+        state: dict[str, Any] | None = None,
+        load_policy: LoadPolicy = "first only",
+        checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
+        until: int | str | None = None,
+    ) -> Plan:
+        """Tell what `run` with these arguments would do, and do nothing of it.
+
+        Returns:
+            The plan; print it to read it in words.
+
+        Raises:
+            FlowDefinitionError, FlowChangedError, InvalidTypeError, InvalidValueError,
+            StorageError, CorruptSnapshotError, IncompatibleSnapshotError: As in `run`.
+        """
+        request = _request(state, load_policy, checkpoint, until)
+        calls = ThreadCalls()
+        try:
+            return drive(self._plan(calls, request, run_id))
+        finally:
+            calls.close()
+
+    async def aplan(
+        self,
+        state: dict[str, Any] | None = None,
+        load_policy: LoadPolicy = "first only",
+        checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
+        until: int | str | None = None,
+    ) -> Plan:
+        """Do as `plan`, without blocking the event loop."""
+        request = _request(state, load_policy, checkpoint, until)
+        return await self._plan(LoopCalls(), request, run_id)
+
+    def reset(self, *, run_id: str | None = None) -> None:
+        """Delete the checkpoint, damaged or not: the next run starts from the beginning.
+
+        Raises:
+            RunInProgressError: A run of this checkpoint is under way.
+            StorageError: The checkpoint cannot be deleted.
+        """
+        calls = ThreadCalls()
+        try:
+            drive(self._reset(calls, run_id))
+        finally:
+            calls.close()
+
+    async def areset(self, *, run_id: str | None = None) -> None:
+        """Do as `reset`, without blocking the event loop."""
+        await self._reset(LoopCalls(), run_id)
+
+    async def _run(
+        self, calls: Calls, request: Request, run_id: str | None, wait: float
+    ) -> dict[str, Any]:
+        slot = self._slot(check_run_id(run_id), calls)
+        steps = self._ready_steps()
+        run = Run(self.name, run_id, steps=steps, slot=slot, calls=calls, hooks=self._hooks)
+        return await under_lock(slot, calls, _checked_wait(wait), lambda: run.carry_out(request))
+
+    async def _plan(self, calls: Calls, request: Request, run_id: str | None) -> Plan:
+        slot = self._slot(check_run_id(run_id), calls)
+        return make_plan(self._ready_steps(), await slot.find(), request, slot.location)
+
+    async def _reset(self, calls: Calls, run_id: str | None) -> None:
+        slot = self._slot(check_run_id(run_id), calls)
+        await under_lock(slot, calls, 0.0, slot.remove)
+
+    def _put(self, step: Step, *, replace: bool) -> None:
+        names = [one.name for one in self._steps]
+        if step.name not in names:
+            self._steps.append(step)
+        elif replace:
+            self._steps[names.index(step.name)] = step
+        else:
+            raise FlowDefinitionError(
+                f"there is a step {step.name!r} already. Give this one another name with "
+                f"@cp.add_step(name=...), or put it in the other's place with "
+                "@cp.add_step(replace=True).",
+                step=step.name,
+            )
+
+    def _ready_steps(self) -> tuple[Step, ...]:
+        if self._unapplied:
+            name = getattr(self._unapplied[0], "__name__", type(self._unapplied[0]).__name__)
+            raise FlowDefinitionError(
+                f"add_step was given {name!r} as a loader, and then no function to be the step. "
+                f"If {name!r} is a step, write @cp.add_step() with its parentheses.",
+                step=name,
+            )
+        return tuple(self._steps)
+
+
+def _request(
+    state: dict[str, Any] | None,
+    load_policy: LoadPolicy,
+    checkpoint: int | str | None,
+    until: int | str | None,
+) -> Request:
+    if state is not None and not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidTypeError(
+            f"the state must be a dict, not a {type(state).__name__}; or leave it out."
+        )
+    return Request(state=state, load_policy=load_policy, checkpoint=checkpoint, until=until)
+
+
+def _checked_wait(wait: object) -> float:
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
+        raise InvalidTypeError(f"wait is a number of seconds, not a {type(wait).__name__}.")
+    if not wait >= 0:
+        raise InvalidValueError(f"wait={wait!r}: seconds to wait cannot be negative.")
+    return float(wait)
+
+
+def _flow_name(state_path: str | os.PathLike[str], name: object) -> str:
+    if name is None:
+        return Path(state_path).stem
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
+    return name
+
+
+def _checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    if not hasattr(hooks, "__iter__"):
+        raise InvalidTypeError("hooks= is a list of functions of one event.")
+    found = tuple(hooks)
+    for hook in found:
+        if not callable(hook):
+            raise InvalidTypeError(f"a hook is a function of one event, not {hook!r}.")
+    return found

@@ -1,0 +1,136 @@
+"""The lock of a run: the kernel's, on a file beside the checkpoint.
+
+The kernel frees it the moment its owner dies, however it dies. The file is deleted on release; to
+make that safe, whoever gets the lock looks whether the file is still the one at the path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import weakref
+from datetime import UTC, datetime
+from typing import Any
+
+from aiocheckpoint.errors import RunInProgressError, StorageError
+
+__all__ = ["FileLock"]
+
+_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_MODE = 0o600
+_OWNER_BYTES = 1024
+_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+class FileLock:
+    """An exclusive lock between processes, and between flows in one process.
+
+    Args:
+        path: The lock file; its directory exists when the lock is taken.
+        location: What is locked, for messages.
+    """
+
+    def __init__(self, path: str, location: str) -> None:
+        self._path = path
+        self._location = location
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock now.
+
+        Raises:
+            RunInProgressError: Somebody has it; the error names the owner.
+            StorageError: The lock file cannot be made.
+        """
+        try:
+            while self._descriptor is None:
+                self._try()
+        except OSError as error:
+            raise StorageError.of(self._path, "locking", error) from error
+        _held.add(self)
+
+    def release(self) -> None:
+        """Give the lock back and delete its file; without effect where it is not held."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        _held.discard(self)
+        try:
+            if sys.platform != "win32" and self._is_at_path(descriptor):
+                os.unlink(self._path)
+        except OSError:
+            pass  # An empty lock file that stays behind locks nobody out.
+        finally:
+            os.close(descriptor)
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+    def forget(self) -> None:
+        """Close a forked copy: while it stood open, it would outlive the owner's death."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _try(self) -> None:
+        descriptor = os.open(self._path, _OPEN, _MODE)
+        try:
+            try:
+                _lock(descriptor)
+            except (BlockingIOError, PermissionError):
+                raise RunInProgressError(self._location, **_read_owner(descriptor)) from None
+            if self._is_at_path(descriptor):
+                _write_owner(descriptor)
+                self._descriptor = descriptor
+        finally:
+            if self._descriptor is None:
+                os.close(descriptor)
+
+    def _is_at_path(self, descriptor: int) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(descriptor), os.lstat(self._path))
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        # Windows forbids reading locked bytes, so the lock is far behind the owner's name.
+        os.lseek(descriptor, _OWNER_BYTES, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _write_owner(descriptor: int) -> None:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(owner).encode())
+
+
+def _read_owner(descriptor: int) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        owner = json.loads(os.read(descriptor, _OWNER_BYTES))
+        return {name: owner[name] for name in ("pid", "host", "since")}
+    return {}
+
+
+def _forget_all() -> None:
+    for lock in list(_held):
+        lock.forget()
+    _held.clear()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forget_all)
