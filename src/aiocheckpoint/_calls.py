@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._steps import Part
 
-__all__ = ["Calls", "LoopCalls", "StopIterationRaised", "ThreadCalls", "drive"]
+__all__ = ["Calls", "Carrier", "LoopCalls", "ThreadCalls", "drive"]
 
 _Result = TypeVar("_Result")
 
 
-class StopIterationRaised(Exception):  # noqa: N818 - carries an exception, is none to be seen
-    """Carries a StopIteration of a user's function, which no coroutine can raise (PEP 479)."""
+class Carrier(Exception):  # noqa: N818 - carries an exception, is none to be seen
+    """Carries an exception of a user's function that means something else in a coroutine.
 
-    def __init__(self, error: StopIteration) -> None:
+    No coroutine can raise a StopIteration (PEP 479), and in one a GeneratorExit says that the
+    coroutine itself is thrown away.
+    """
+
+    def __init__(self, error: StopIteration | GeneratorExit) -> None:
         super().__init__(error)
         self.error = error
 
@@ -91,7 +95,15 @@ class LoopCalls:
         await see_through(self.user(part, *args))
 
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
-        return await result if inspect.isawaitable(result) else result
+        if not inspect.isawaitable(result):
+            return result
+        try:
+            return await result
+        except GeneratorExit as error:
+            # One that is thrown into this coroutine by close() has no frame below this one.
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise Carrier(error) from None
+            raise
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -125,7 +137,7 @@ class ThreadCalls:
             return result
         if self._loop is None:
             self._loop = PrivateLoop()
-        return self._loop.run(result)
+        return _plainly(self._loop.run, result)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this door is for
@@ -150,5 +162,5 @@ def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
 def _plainly(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
     try:
         return function(*args)
-    except StopIteration as error:
-        raise StopIterationRaised(error) from None
+    except (StopIteration, GeneratorExit) as error:
+        raise Carrier(error) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint import events
-from aiocheckpoint._calls import StopIterationRaised
+from aiocheckpoint._calls import Carrier
 from aiocheckpoint._header import Failure, Header, Status
 from aiocheckpoint._logging import log_event, logger
 from aiocheckpoint._plan import Plan, Request, make_plan
@@ -209,7 +210,7 @@ class Run:
 
     async def _fail(self, error: BaseException, progress: _Progress, where: dict[str, Any]) -> None:
         """Record what came out of a step, put a note on it, and tell the hooks."""
-        error = error.error if isinstance(error, StopIterationRaised) else error
+        error = error.error if isinstance(error, Carrier) else error
         cancelled = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt))
         seconds = time.perf_counter() - progress.began
         if cancelled or progress.part != "snapshot":
@@ -294,8 +295,10 @@ def _account(
 
 
 def _note(error: BaseException, text: str) -> None:
-    if text not in getattr(error, "__notes__", ()):
-        error.add_note(text)
+    # A frozen dataclass, for one, refuses the attribute that a note is.
+    with contextlib.suppress(Exception):
+        if text not in getattr(error, "__notes__", ()):
+            error.add_note(text)
 
 
 def _as_text(error: BaseException, part: str, step: str, seconds: float) -> Failure:

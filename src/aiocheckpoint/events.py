@@ -25,6 +25,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "SnapshotWritten",
+    "StepEvent",
     "StepFailed",
     "StepFinished",
     "StepLoaded",
@@ -63,11 +64,11 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepStarted(Event):
-    """A step begins, before its loader.
+class StepEvent(Event):
+    """Base of the events of one step.
 
     Attributes:
-        step: Its name.
+        step: The step's name.
         index: Its index in the flow.
         of: The number of steps of the flow.
     """
@@ -78,7 +79,12 @@ class StepStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepLoaded(StepStarted):
+class StepStarted(StepEvent):
+    """A step begins, before its loader."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLoaded(StepEvent):
     """A step's loader has filled `data`.
 
     Attributes:
@@ -89,7 +95,7 @@ class StepLoaded(StepStarted):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepFinished(StepStarted):
+class StepFinished(StepEvent):
     """A step and its saver are through; the snapshot comes next.
 
     Attributes:
@@ -118,7 +124,7 @@ class SnapshotWritten(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepFailed(StepStarted):
+class StepFailed(StepEvent):
     """Something came out of a step that ends the run.
 
     Attributes:

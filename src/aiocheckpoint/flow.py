@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint._calls import Calls, LoopCalls, StopIterationRaised, ThreadCalls, drive
+from aiocheckpoint._calls import Calls, Carrier, LoopCalls, ThreadCalls, drive
 from aiocheckpoint._engine import Run, under_lock
 from aiocheckpoint._places import make_handler, slot_maker
 from aiocheckpoint._plan import LoadPolicy, Plan, Request, make_plan
@@ -164,11 +164,11 @@ class CheckpointFlow:
         calls = ThreadCalls()
         try:
             return drive(self._run(calls, request, run_id, wait))
-        except StopIterationRaised as carried:
-            stop = carried.error
+        except Carrier as carrier:
+            error = carrier.error
         finally:
             calls.close()
-        raise stop
+        raise error
 
     async def arun(
         self,
@@ -194,9 +194,11 @@ class CheckpointFlow:
         request = _request(state, load_policy, checkpoint, until)
         try:
             return await self._run(LoopCalls(), request, run_id, wait)
-        except StopIterationRaised as carried:
-            stop = carried.error
-        raise RuntimeError("a step raised StopIteration") from stop
+        except Carrier as carrier:
+            error = carrier.error
+        if not isinstance(error, StopIteration):
+            raise error
+        raise RuntimeError("a step raised StopIteration") from error
 
     def plan(
         self,

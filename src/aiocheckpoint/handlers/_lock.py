@@ -49,7 +49,7 @@ class FileLock:
             while self._descriptor is None:
                 self._try()
         except OSError as error:
-            raise StorageError.of(self._path, "locking", error) from error
+            raise StorageError.of(self._location, "locking", error) from error
         _held.add(self)
 
     def release(self) -> None:

@@ -1,0 +1,270 @@
+"""What the benchmarks share: pairs measured in turns, their figures, the machine, the JSON.
+
+The speed of a machine drifts while a benchmark runs. So two things that are compared are always
+measured one right after the other, the first of them changing with each round, and the ratio is
+taken pair by pair; what is printed is the median of these ratios, not the ratio of two medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+__all__ = ["Contender", "Goal", "Pair", "Report", "Spread", "measure", "parser"]
+
+DEPENDENCIES = ("dill", "aiofiles", "anyio")
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to do the work that is measured.
+
+    Attributes:
+        name: What it does, for the table.
+        sample: Does the work once and gives its cost in the unit of the pair.
+    """
+
+    name: str
+    sample: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a ratio should be.
+
+    Attributes:
+        limit: The ratio that is just good enough.
+        at_least: Whether more is better; else less is.
+    """
+
+    limit: float
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
+
+    def is_met_by(self, ratio: float) -> bool:
+        """Whether a ratio is on the good side of the limit."""
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median and quartiles of samples, in the unit of the samples."""
+
+    median: float
+    p25: float
+    p75: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Spread:
+        """Summarise one sample or more."""
+        if len(samples) == 1:
+            return cls(samples[0], samples[0], samples[0])
+        p25, median, p75 = statistics.quantiles(samples, n=4, method="inclusive")
+        return cls(median, p25, p75)
+
+    def __str__(self) -> str:
+        return f"{self.median:>10.4g}   {self.p25:>8.4g} to {self.p75:<8.4g}"
+
+
+@dataclass(slots=True)
+class Pair:
+    """Two contenders, measured in turns.
+
+    Attributes:
+        subject: What is measured.
+        base: What it is measured against.
+        unit: The unit of both contenders' samples.
+        goal: What subject / base should be, if anything is asked of it.
+        subject_samples: A sample for each round.
+        base_samples: The same of the base, in the same order.
+    """
+
+    subject: Contender
+    base: Contender
+    unit: str
+    goal: Goal | None = None
+    subject_samples: list[float] = field(default_factory=list[float])
+    base_samples: list[float] = field(default_factory=list[float])
+
+    def play(self, *, base_first: bool) -> None:
+        """Take one sample of each."""
+        if base_first:
+            self.base_samples.append(self.base.sample())
+            self.subject_samples.append(self.subject.sample())
+        else:
+            self.subject_samples.append(self.subject.sample())
+            self.base_samples.append(self.base.sample())
+
+    def ratios(self) -> list[float]:
+        """Subject / base, round by round."""
+        pairs = zip(self.subject_samples, self.base_samples, strict=True)
+        return [subject / base for subject, base in pairs]
+
+    def lines(self) -> list[str]:
+        """Give the three lines of the table."""
+        ratio = Spread.of(self.ratios())
+        verdict = ""
+        if self.goal is not None:
+            met = "met" if self.goal.is_met_by(ratio.median) else "MISSED"
+            verdict = f"goal: {self.goal}, {met}"
+        return [
+            f"{self.subject.name:<46} {self.unit:>4} {Spread.of(self.subject_samples)}",
+            f"  against {self.base.name:<36} {self.unit:>4} {Spread.of(self.base_samples)}",
+            f"  {'ratio':<44} {'':>4} {ratio} {verdict}".rstrip(),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all figures and the samples behind them."""
+        return {
+            "subject": self.subject.name,
+            "base": self.base.name,
+            "unit": self.unit,
+            "subject_spread": _spread_as_json(self.subject_samples),
+            "base_spread": _spread_as_json(self.base_samples),
+            "ratio_spread": _spread_as_json(self.ratios()),
+            "goal": None if self.goal is None else str(self.goal),
+            "subject_samples": [_short(sample) for sample in self.subject_samples],
+            "base_samples": [_short(sample) for sample in self.base_samples],
+        }
+
+
+def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1) -> None:
+    """Play every pair in each round, so that all meet the same drift of the machine.
+
+    Args:
+        pairs: They collect the samples.
+        rounds: How many samples of each contender to keep.
+        warm_ups: How many to throw away before.
+    """
+    pairs = list(pairs)
+    for _ in range(warm_ups):
+        for pair in pairs:
+            pair.subject.sample()
+            pair.base.sample()
+    gc.collect()
+    gc.freeze()  # what the imports have left is no part of any contender's work
+    for number in range(rounds):
+        for pair in pairs:
+            pair.play(base_first=number % 2 == 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a benchmark found, to print and to keep.
+
+    Attributes:
+        workload: What was done, in words.
+        pairs: The figures.
+        directory: Where files were written, if any were.
+        versions: Versions of what was measured against, by name.
+        extra: Further figures by name, with their unit and samples.
+    """
+
+    workload: str
+    pairs: Sequence[Pair]
+    directory: Path | None = None
+    versions: dict[str, str] = field(default_factory=dict[str, str])
+    extra: dict[str, tuple[str, Sequence[float]]] = field(
+        default_factory=dict[str, tuple[str, "Sequence[float]"]]
+    )
+
+    def finish(self, json_path: Path | None) -> None:
+        """Print the table, and write the JSON where a path is given."""
+        machine = _machine(self.directory) | self.versions
+        print("; ".join(f"{name} {value}" for name, value in machine.items()))
+        print(self.workload)
+        print(f"{'':<46} {'unit':>4} {'median':>10}   {'quartiles':^20}")
+        for pair in self.pairs:
+            print(*pair.lines(), sep="\n")
+        for name, (unit, samples) in self.extra.items():
+            print(f"{name:<46} {unit:>4} {Spread.of(samples)}")
+        if json_path is not None:
+            json_path.write_text(json.dumps(self._as_json(machine), indent=1) + "\n", "utf-8")
+
+    def _as_json(self, machine: dict[str, str]) -> dict[str, Any]:
+        return {
+            "command": _command(),
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine,
+            "workload": self.workload,
+            "pairs": [pair.as_json() for pair in self.pairs],
+            "extra": {
+                name: {"unit": unit, "spread": _spread_as_json(samples)}
+                for name, (unit, samples) in self.extra.items()
+            },
+        }
+
+
+def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
+    """Make a parser of the arguments that every benchmark takes."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--rounds", type=int, default=rounds, help="samples to keep of each figure")
+    made.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
+    return made
+
+
+def _command() -> str:
+    script = Path(sys.argv[0])
+    return " ".join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]])
+
+
+def _spread_as_json(samples: Sequence[float]) -> dict[str, float]:
+    spread = Spread.of(samples)
+    named = {"median": spread.median, "p25": spread.p25, "p75": spread.p75}
+    return {name: _short(value) for name, value in named.items()}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _machine(directory: Path | None) -> dict[str, str]:
+    machine = {
+        "CPU": _cpu(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+    if directory is not None:
+        machine["file system"] = _file_system(directory)
+    machine["Python"] = platform.python_version()
+    machine["aiocheckpoint"] = __version__
+    return machine | {name: version(name) for name in DEPENDENCIES}
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _file_system(directory: Path) -> str:
+    """Type of the file system that holds a directory, as Linux tells it (proc(5), mountinfo)."""
+    mounts = Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return "unknown"
+    found = {}
+    for line in mounts.read_text("utf-8").splitlines():
+        before, _, after = line.partition(" - ")
+        found[before.split()[4]] = after.split()[0]
+    places = [directory.resolve(), *directory.resolve().parents]
+    return next((found[str(place)] for place in places if str(place) in found), "unknown")

@@ -1,0 +1,263 @@
+"""Bad input, tried as a new user would: an error that names the thing and the remedy."""
+
+from __future__ import annotations
+
+import collections
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Door, Lab, State, load_bare, make_stored
+
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    InvalidTypeError,
+    StorageError,
+    UnknownHandlerError,
+    UnserializableStateError,
+)
+
+STORED = ["nothing", "failed at 1", "finished"]
+
+
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("state", [5, [], "a", [("a", 1)], object], ids=repr)
+def test_state_that_is_no_dict(state: object, stored: str, door: Door, lab: Lab) -> None:
+    """A state of another type is a TypeError of ours that names the type."""
+    make_stored(lab, stored)
+    before = lab.files()
+    with pytest.raises(InvalidTypeError, match="dict") as info:
+        door(lab.flow(), state)
+    assert isinstance(info.value, TypeError)
+    assert type(state).__name__ in str(info.value)
+    assert (lab.log, lab.files()) == ([], before)
+
+
+def test_state_may_be_a_kind_of_dict(door: Door, lab: Lab) -> None:
+    """A subclass of dict is a dict: it is used, changed in place and returned."""
+    given = collections.OrderedDict[str, Any](a=1)
+    assert door(lab.flow(), given) is given
+    assert given["trail"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("loaded", [None, 5, [("a", 1)], "text"], ids=repr)
+def test_loader_that_returns_no_dict(loaded: object, door: Door, lab: Lab) -> None:
+    """A loader must return a dict; else the error names the step and what came back."""
+    cp = lab.flow("a")
+
+    @cp.add_step(load=lambda state: loaded)  # type: ignore[arg-type, return-value]
+    def clean_it(state: State) -> None:
+        lab.log.append("step clean_it")
+
+    with pytest.raises(InvalidTypeError, match="clean_it") as info:
+        door(cp, load_policy="always")
+    assert type(loaded).__name__ in str(info.value)
+    assert "dict" in str(info.value)
+    assert lab.ran() == ["a"]
+    assert (lab.stored()["checkpoint_index"], lab.stored()["trail"]) == (1, ["a"])
+
+
+class ReadOnly:
+    """Lacks `write`."""
+
+    def __init__(self, path: str = "") -> None:
+        """Take the path and forget it."""
+
+    def read(self) -> State:
+        """Give nothing."""
+        return {}
+
+
+class WriteOnly:
+    """Lacks `read`."""
+
+    def __init__(self, path: str = "") -> None:
+        """Take the path and forget it."""
+
+    def write(self, state: State) -> None:
+        """Forget it."""
+
+
+class NotMethods:
+    """Has the names, but nothing to call."""
+
+    read = 1
+    write = 2
+
+    def __init__(self, path: str = "") -> None:
+        """Take the path and forget it."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "missing"),
+    [
+        (ReadOnly, "write"),
+        (ReadOnly(), "write"),
+        (WriteOnly, "read"),
+        (WriteOnly(), "read"),
+        (NotMethods, "read"),
+        (NotMethods(), "read"),
+        (5, "handler"),
+        (None, "handler"),
+        ({"local": ReadOnly}, "handler"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_handler_that_is_none(handler: Any, missing: str, lab: Lab) -> None:  # noqa: ANN401
+    """What cannot read and write is refused when the flow is made."""
+    with pytest.raises(InvalidTypeError, match=missing) as info:
+        CheckpointFlow(lab.path, handler=handler)
+    assert isinstance(info.value, TypeError)
+
+
+@pytest.mark.parametrize("name", ["locale", "", "Local", "s3"])
+def test_unknown_handler_name(name: str, lab: Lab) -> None:
+    """An unknown name is a NotImplementedError of ours that lists the known ones."""
+    with pytest.raises(UnknownHandlerError, match="local") as info:
+        CheckpointFlow(lab.path, handler=name)
+    assert isinstance(info.value, NotImplementedError)
+    assert repr(name) in str(info.value)
+
+
+@pytest.mark.parametrize("path", [5, None, ["a"]], ids=repr)
+def test_path_of_another_type(path: Any) -> None:  # noqa: ANN401
+    """A path that is no path is a TypeError of ours."""
+    with pytest.raises(InvalidTypeError, match="path"):
+        CheckpointFlow(path)
+
+
+def test_path_may_be_text_or_path(door: Door, lab: Lab) -> None:
+    """A path as text and as `Path` is the same place."""
+    make_stored(lab, "failed at 1")
+    cp = CheckpointFlow(str(lab.path))
+    for name in "abc":
+        lab.add(cp, name)
+    door(cp)
+    assert lab.ran() == ["b", "c"]
+
+
+def test_missing_directories_are_created(door: Door, tmp_path: Path) -> None:
+    """A path in a directory that does not exist yet is as good as any."""
+    lab = Lab(tmp_path / "deep" / "er" / "checkpoint.pkl")
+    door(lab.flow(), {"a": 1})
+    assert load_bare(lab.path)["trail"] == ["a", "b", "c"]
+
+
+def test_path_that_is_a_directory(door: Door, lab: Lab) -> None:
+    """A directory in the file's place is named before any step runs, and stays."""
+    lab.path.mkdir()
+    with pytest.raises(CheckpointError, match="directory") as info:
+        door(lab.flow())
+    assert str(lab.path) in str(info.value)
+    assert lab.log == []
+    assert lab.path.is_dir()
+
+
+def test_path_below_a_file(door: Door, tmp_path: Path) -> None:
+    """A file in the directory's place is named before any step runs, and stays."""
+    wall = tmp_path / "wall"
+    wall.write_text("stone", encoding="utf-8")
+    lab = Lab(wall / "checkpoint.pkl")
+    with pytest.raises(StorageError, match="wall") as info:
+        door(lab.flow())
+    assert isinstance(info.value, OSError)
+    assert info.value.errno is not None
+    assert lab.log == []
+    assert wall.read_text(encoding="utf-8") == "stone"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_place_where_nobody_can_write(door: Door) -> None:
+    """An unwritable place, even root's, is found before the first step runs."""
+    lab = Lab(Path("/proc/self/checkpoint.pkl"))
+    with pytest.raises(StorageError, match="/proc/self") as info:
+        door(lab.flow())
+    assert str(lab.path) in str(info.value)
+    assert lab.log == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_place_turned_read_only(door: Door, lab: Lab) -> None:
+    """A stored run in a directory turned read-only is refused before its next step."""
+    make_stored(lab, "failed at 1")
+    lab.path.parent.chmod(0o500)
+    try:
+        with pytest.raises(StorageError, match=lab.path.name):
+            door(lab.flow())
+    finally:
+        lab.path.parent.chmod(0o700)
+    assert lab.log == []
+    assert lab.stored()["checkpoint_index"] == 1
+
+
+UNSERIALISABLE = [
+    pytest.param(lambda bad: {"conn": bad}, 'state["conn"]', id="top"),
+    pytest.param(lambda bad: {"a": {"b": bad}}, 'state["a"]["b"]', id="dict in dict"),
+    pytest.param(lambda bad: {"a": [0, bad]}, 'state["a"][1]', id="in a list"),
+    pytest.param(lambda bad: {"a": ({"x": 1}, {"y": bad})}, 'state["a"][1]["y"]', id="deeper"),
+]
+
+
+@pytest.mark.parametrize(("wrap", "where"), UNSERIALISABLE)
+def test_state_that_cannot_be_stored(wrap: Any, where: str, door: Door, lab: Lab) -> None:  # noqa: ANN401
+    """What a step puts into the state and nobody can store is named with its path."""
+    cp = lab.flow("a")
+
+    @cp.add_step()
+    def connect(state: State) -> None:
+        state.update(wrap(i for i in range(3)))
+
+    lab.add(cp, "c")
+    with pytest.raises(UnserializableStateError) as info:
+        door(cp)
+    error = info.value
+    assert isinstance(error, TypeError)
+    assert error.step == "connect"
+    assert [path for path, _ in error.offenders] == [where]
+    assert where in str(error)
+    assert "connect" in str(error)
+    assert "generator" in str(error)
+    assert lab.ran() == ["a"]
+    assert (lab.stored()["checkpoint_index"], lab.stored()["trail"]) == (1, ["a"])
+
+
+def test_every_offender_is_named(door: Door, lab: Lab) -> None:
+    """All values that cannot be stored are named at once, and no sound one."""
+    cp = CheckpointFlow(lab.path)
+
+    @cp.add_step()
+    def connect(state: State) -> None:
+        state.update(good=1, first=(i for i in "a"), fine=[2], second=(i for i in "b"))
+
+    with pytest.raises(UnserializableStateError) as info:
+        door(cp)
+    assert [path for path, _ in info.value.offenders] == ['state["first"]', 'state["second"]']
+
+
+@pytest.mark.parametrize("stored", ["nothing", "finished", "failed at 0"])
+def test_given_state_that_cannot_be_stored(stored: str, door: Door, lab: Lab) -> None:
+    """A given dict is found out before the first step runs, and nothing is overwritten."""
+    make_stored(lab, stored, {"who": "stored"})
+    before = lab.files()
+    with pytest.raises(UnserializableStateError) as info:
+        door(lab.flow(), {"conn": (i for i in "a")})
+    assert 'state["conn"]' in str(info.value)
+    assert (lab.log, lab.files()) == ([], before)
+
+
+def test_run_after_an_unstorable_state_resumes(door: Door, lab: Lab) -> None:
+    """Once the step is mended the run goes on where it could not store."""
+    lab.faults.clear()
+    cp = lab.flow("a")
+    cp.add_step(name="b")(lambda state: state.update(bad=(i for i in "a")))
+    with pytest.raises(UnserializableStateError):
+        door(cp)
+    lab.log.clear()
+    result = door(lab.flow())
+    assert lab.ran() == ["b", "c"]
+    assert "bad" not in result

@@ -1,0 +1,200 @@
+"""The steps changed between runs: what may change, what may not, and the ways on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support import NAMES, Door, Lab, dump_bare, make_stored
+
+from aiocheckpoint import CheckpointError, FlowChangedError
+
+if TYPE_CHECKING:
+    from aiocheckpoint import CheckpointFlow
+
+ALLOWED = [
+    pytest.param(2, "a b c", "c", id="nothing changed"),
+    pytest.param(2, "a b z", "z", id="rename the next"),
+    pytest.param(1, "a y z", "y z", id="rename all the rest"),
+    pytest.param(2, "a b", "", id="remove all the rest"),
+    pytest.param(1, "a c", "c", id="remove the next"),
+    pytest.param(1, "a b", "b", id="remove the last"),
+    pytest.param(2, "a b c d", "c d", id="add at the end"),
+    pytest.param(2, "a b x c", "x c", id="add before the next"),
+    pytest.param(1, "a c b", "c b", id="reorder the rest"),
+    pytest.param(0, "x y", "x y", id="anything when nothing is done"),
+    pytest.param(0, "b a c", "b a c", id="reorder when nothing is done"),
+]
+
+REFUSED = [
+    pytest.param(2, "z b c", id="rename a done one"),
+    pytest.param(2, "a z c", id="rename the last done"),
+    pytest.param(2, "b a c", id="reorder the done"),
+    pytest.param(1, "b a c", id="move a done one on"),
+    pytest.param(1, "x a b c", id="add at the beginning"),
+    pytest.param(2, "a x b c", id="add between the done"),
+    pytest.param(1, "b c", id="remove the first"),
+    pytest.param(2, "a c", id="remove a done one"),
+    pytest.param(2, "a", id="fewer steps than were done"),
+    pytest.param(2, "A b c", id="another case"),
+]
+
+
+def prepare(lab: Lab, position: int) -> None:
+    """Store an unfinished run at a position, of steps a, b, c."""
+    make_stored(lab, f"failed at {position}", {"who": "stored"})
+
+
+def flow_of(lab: Lab, names: str) -> CheckpointFlow:
+    """Make a flow of the steps written in a line."""
+    return lab.flow(*names.split())
+
+
+@pytest.mark.parametrize(("position", "names", "runs"), ALLOWED)
+def test_rest_may_change_at_will(
+    position: int, names: str, runs: str, door: Door, lab: Lab
+) -> None:
+    """With the names before the position as they were, the rest runs as it now is."""
+    prepare(lab, position)
+    result = door(flow_of(lab, names))
+    assert lab.ran() == runs.split()
+    assert result["who"] == "stored"
+    assert result.get("trail", []) == [*NAMES[:position], *runs.split()]
+    assert (lab.header().status, lab.header().position) == ("finished", 0)
+
+
+@pytest.mark.parametrize(("position", "names", "runs"), ALLOWED)
+def test_stop_with_until_keeps_the_names_too(
+    position: int, names: str, runs: str, door: Door, lab: Lab
+) -> None:
+    """A stored stop resumes by the same rule as a stored failure, and so does its plan."""
+    make_stored(lab, f"stopped at {position}" if position else "failed at 0")
+    plan = door.plan(flow_of(lab, names))
+    assert list(plan.steps[plan.start : plan.stop]) == runs.split()
+    door(flow_of(lab, names))
+    assert lab.ran() == runs.split()
+
+
+@pytest.mark.parametrize(("position", "names"), REFUSED)
+def test_changed_beginning_is_refused(position: int, names: str, door: Door, lab: Lab) -> None:
+    """A change before the position is an error that shows both lists and the ways on."""
+    prepare(lab, position)
+    before = lab.files()
+    with pytest.raises(FlowChangedError) as info:
+        door(flow_of(lab, names), {"who": "given"})
+    error, text = info.value, str(info.value)
+    assert tuple(error.stored_steps) == NAMES
+    assert tuple(error.current_steps) == tuple(names.split())
+    assert error.position == position
+    assert str(error.path) == str(lab.path)
+    assert "checkpoint=" in text
+    assert "reset" in text
+    assert (lab.log, lab.files()) == ([], before)
+
+
+def test_refusal_shows_both_lists(door: Door, lab: Lab) -> None:
+    """The text shows every stored and every current name, and the file."""
+    make_stored(lab, "failed at 1", None, "fetch_it", "clean_it")
+    with pytest.raises(FlowChangedError) as info:
+        door(lab.flow("get_it", "clean_up", "write_it"))
+    shown = ("fetch_it", "clean_it", "get_it", "clean_up", "write_it", str(lab.path))
+    assert [name for name in shown if name not in str(info.value)] == []
+
+
+@pytest.mark.parametrize(("position", "names"), REFUSED)
+def test_plan_refuses_too(position: int, names: str, door: Door, lab: Lab) -> None:
+    """Asking for the plan of a changed flow raises what the run would raise."""
+    prepare(lab, position)
+    with pytest.raises(FlowChangedError, match="reset"):
+        door.plan(flow_of(lab, names))
+
+
+def test_refusal_can_be_repeated(door: Door, lab: Lab) -> None:
+    """A refused run takes nothing away: the unchanged flow still resumes."""
+    prepare(lab, 2)
+    with pytest.raises(FlowChangedError, match="reset"):
+        door(lab.flow("x", "y", "z"))
+    assert door(lab.flow())["who"] == "stored"
+    assert lab.ran() == ["c"]
+
+
+@pytest.mark.parametrize("checkpoint", [1, "c"])
+def test_way_on_with_checkpoint(checkpoint: int | str, door: Door, lab: Lab) -> None:
+    """After a refusal, checkpoint= by index or name goes on with the stored state."""
+    prepare(lab, 2)
+    result = door(lab.flow("x", "c", "d"), checkpoint=checkpoint)
+    assert lab.ran() == ["c", "d"]
+    assert result["who"] == "stored"
+    assert lab.header().status == "finished"
+
+
+def test_way_on_with_checkpoint_can_fail_and_resume(door: Door, lab: Lab) -> None:
+    """A run taken up with checkpoint= stores the new names, and resumes by them."""
+    prepare(lab, 2)
+    lab.faults["step d"] = OSError("not yet")
+    with pytest.raises(OSError, match="not yet"):
+        door(lab.flow("x", "c", "d"), checkpoint="c")
+    lab.faults.clear()
+    lab.log.clear()
+    door(lab.flow("x", "c", "d"))
+    assert lab.ran() == ["d"]
+
+
+def test_way_on_with_reset(door: Door, lab: Lab) -> None:
+    """After a refusal and a reset, the changed flow runs from its beginning."""
+    prepare(lab, 2)
+    cp = lab.flow("x", "c", "d")
+    door.reset(cp)
+    assert "who" not in door(cp)
+    assert lab.ran() == ["x", "c", "d"]
+
+
+@pytest.mark.parametrize("names", ["x y", "b a c", "a", "a b c d"])
+def test_finished_run_binds_nobody(names: str, door: Door, lab: Lab) -> None:
+    """After a finished run any flow may start from the stored state."""
+    make_stored(lab, "finished", {"who": "stored"})
+    assert door(flow_of(lab, names))["who"] == "stored"
+    assert lab.ran() == names.split()
+
+
+def test_same_name_with_another_body_is_the_same_step(door: Door, lab: Lab) -> None:
+    """Fixing a step's code is no change: names count."""
+    prepare(lab, 1)
+    lab.asynchronous = True
+    door(lab.flow())
+    assert lab.ran() == ["b", "c"]
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("names", ["a b c", "x y z"])
+def test_bare_file_resumes_by_index(names: str, position: int, door: Door, lab: Lab) -> None:
+    """A snapshot without names (the seed's) resumes by index, whatever the steps are called."""
+    dump_bare(lab.path, {"who": "seed", "checkpoint_index": position})
+    result = door(flow_of(lab, names))
+    assert lab.ran() == names.split()[position:]
+    assert result["who"] == "seed"
+    assert lab.header().steps == tuple(names.split())
+
+
+def test_bare_file_whose_steps_are_all_done_only_finishes(door: Door, lab: Lab) -> None:
+    """A seed killed between its last two writes left index 3 of 3: nothing is left to run."""
+    dump_bare(lab.path, {"who": "seed", "checkpoint_index": 3})
+    assert door(lab.flow()) == {"who": "seed"}
+    assert lab.log == []
+    assert (lab.header().status, lab.header().position) == ("finished", 0)
+
+
+def test_bare_file_beyond_the_steps_is_refused(door: Door, lab: Lab) -> None:
+    """An index that the flow does not have is an error of ours, and runs nothing."""
+    dump_bare(lab.path, {"who": "seed", "checkpoint_index": 7})
+    before = lab.files()
+    with pytest.raises(CheckpointError, match="7"):
+        door(lab.flow())
+    assert (lab.log, lab.files()) == ([], before)
+
+
+def test_bare_file_without_index_starts_at_the_beginning(door: Door, lab: Lab) -> None:
+    """A dict that somebody dilled by hand is a stored state at step 0."""
+    dump_bare(lab.path, {"who": "hand"})
+    assert door(lab.flow())["who"] == "hand"
+    assert lab.ran() == list(NAMES)

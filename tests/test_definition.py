@@ -1,0 +1,257 @@
+"""Defining steps: what may be registered, under which names, and what is refused at once."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import Door, Lab, State, make_stored
+
+from aiocheckpoint import CheckpointError, CheckpointFlow, FlowDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+def good(state: State, data: State) -> None:
+    """Be a step as it should be."""
+
+
+def no_argument() -> None:
+    """Take nothing."""
+
+
+def three_arguments(state: State, data: State, more: int) -> None:
+    """Take one too many."""
+
+
+def needs_keyword(state: State, data: State, *, more: int) -> None:
+    """Ask for what no flow gives."""
+
+
+def generator(state: State, data: State) -> Iterator[int]:
+    """Yield, and so do nothing when called."""
+    yield 1
+
+
+async def async_generator(state: State, data: State) -> AsyncIterator[int]:
+    """Yield, and so do nothing when called."""
+    yield 1
+
+
+class GeneratorObject:
+    """A callable object whose call is a generator."""
+
+    def __call__(self, state: State, data: State) -> Iterator[int]:
+        """Yield, and so do nothing when called."""
+        yield 1
+
+
+BAD_STEPS = [
+    pytest.param(5, "int", id="number"),
+    pytest.param("good", "str", id="string"),
+    pytest.param(None, "None", id="none"),
+    pytest.param([good], "list", id="list"),
+    pytest.param(no_argument, "no_argument", id="no argument"),
+    pytest.param(three_arguments, "three_arguments", id="three arguments"),
+    pytest.param(needs_keyword, "needs_keyword", id="keyword needed"),
+    pytest.param(generator, "generator", id="generator"),
+    pytest.param(async_generator, "async_generator", id="async generator"),
+    pytest.param(functools.partial(generator), "generator", id="partial of a generator"),
+    pytest.param(functools.partial(three_arguments), "three_arguments", id="partial of three"),
+    pytest.param(GeneratorObject(), "GeneratorObject", id="object with a generator"),
+]
+
+
+@pytest.mark.parametrize(("step", "named"), BAD_STEPS)
+def test_bad_step_is_refused_when_defined(step: Any, named: str, lab: Lab) -> None:  # noqa: ANN401
+    """What cannot be called with state and data is an error of ours that names it."""
+    make_stored(lab, "failed at 1")
+    before = lab.files()
+    cp = lab.flow()
+    with pytest.raises(FlowDefinitionError, match=r"add_step|state|yield") as info:
+        cp.add_step()(step)
+    assert named in str(info.value)
+    assert lab.files() == before
+    assert cp.plan().steps == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("part", ["load", "save"])
+@pytest.mark.parametrize(
+    "function",
+    [5, "text", no_argument, three_arguments, generator, async_generator],
+    ids=["number", "string", "no argument", "three arguments", "generator", "async generator"],
+)
+def test_bad_loader_or_saver_is_refused(part: str, function: Any, lab: Lab) -> None:  # noqa: ANN401
+    """A loader or saver that cannot be called as one is refused, and told apart."""
+    cp = lab.flow()
+    with pytest.raises(FlowDefinitionError) as info:
+        cp.add_step(**{part: function})(good)
+    assert part in str(info.value)
+    assert getattr(function, "__name__", type(function).__name__) in str(info.value)
+
+
+def test_loader_of_two_arguments_is_refused(lab: Lab) -> None:
+    """A loader gets the state alone."""
+    cp = lab.flow()
+    wrong: Any = good
+    with pytest.raises(FlowDefinitionError, match="good"):
+        cp.add_step(load=wrong)(good)
+
+
+def with_default(state: State, data: State, more: int = 1) -> None:
+    """Take more than two, but need only two."""
+    state["more"] = more
+
+
+def with_optional_data(state: State, data: State | None = None) -> None:
+    """Take the data if there is some."""
+    state["more"] = data is not None
+
+
+def with_stars(*arguments: State, **options: object) -> None:
+    """Take what comes."""
+    arguments[0]["more"] = len(arguments)
+
+
+def other_names(s: State, /, d: State) -> None:
+    """Call the arguments as one likes."""
+    s["more"] = d == {}
+
+
+@pytest.mark.parametrize(
+    ("step", "more"),
+    [(with_default, 1), (with_optional_data, True), (with_stars, 2), (other_names, True)],
+    ids=["default", "optional data", "stars", "other names"],
+)
+def test_step_may_take_more_than_it_needs(
+    step: Callable[..., None], more: object, door: Door, lab: Lab
+) -> None:
+    """A step that can be called with state and data gets both."""
+    cp = CheckpointFlow(lab.path)
+    cp.add_step()(step)
+    assert door(cp)["more"] == more
+
+
+def test_add_step_returns_the_function_itself(lab: Lab) -> None:
+    """The decorator gives back the very function, so that it can be called and tested."""
+    cp = CheckpointFlow(lab.path)
+    assert cp.add_step()(good) is good
+    assert cp.add_step(name="object", thread=False)(good) is good
+
+
+def test_name_is_the_functions_or_the_given(lab: Lab) -> None:
+    """A step is named as its function, through partials too, or as `name=` says."""
+    cp = CheckpointFlow(lab.path)
+    cp.add_step()(good)
+    cp.add_step(name="another")(good)
+    cp.add_step()(functools.partial(with_default, more=2))
+    assert cp.plan().steps == ("good", "another", "with_default")
+
+
+def test_two_steps_of_one_name_are_refused(lab: Lab) -> None:
+    """A name is used once; the error offers `name=` and `replace=True`."""
+    cp = CheckpointFlow(lab.path)
+    cp.add_step()(good)
+    with pytest.raises(FlowDefinitionError, match="good") as info:
+        cp.add_step()(good)
+    assert "name=" in str(info.value)
+    assert "replace=True" in str(info.value)
+    assert cp.plan().steps == ("good",)
+
+
+def test_given_name_may_not_be_taken_either(lab: Lab) -> None:
+    """A name given with `name=` is as taken as a function's own."""
+    cp = CheckpointFlow(lab.path)
+    cp.add_step(name="good")(with_default)
+    with pytest.raises(FlowDefinitionError, match="good"):
+        cp.add_step()(good)
+
+
+def test_replace_puts_the_new_step_in_the_old_place(door: Door, lab: Lab) -> None:
+    """A cell run again with `replace=True` changes the step, not the order."""
+    cp = lab.flow()
+    seen: list[str] = []
+
+    @cp.add_step(name="b", replace=True)
+    def mended(state: State) -> None:
+        seen.append("mended")
+
+    door(cp)
+    assert cp.plan().steps == ("a", "b", "c")
+    assert (lab.ran(), seen) == (["a", "c"], ["mended"])
+    assert lab.ran("save") == ["a", "c"]
+
+
+def test_replace_of_nothing_adds(lab: Lab) -> None:
+    """A cell with `replace=True` works the first time too."""
+    cp = CheckpointFlow(lab.path)
+    cp.add_step(replace=True)(good)
+    assert cp.plan().steps == ("good",)
+
+
+def test_broken_step_is_mended_in_a_living_flow(door: Door, lab: Lab) -> None:
+    """A notebook's way: run, see it break, replace the step, run again, and it goes on."""
+    lab.faults["step b"] = OSError("broken")
+    cp = lab.flow()
+    with pytest.raises(OSError, match="broken"):
+        door(cp, {"who": "given"})
+    lab.faults.clear()
+    lab.add(cp, "b", replace=True)
+    assert door(cp)["trail"] == ["a", "b", "c"]
+    assert lab.ran() == ["a", "b", "b", "c"]
+
+
+def test_flow_without_steps_asks_for_the_parentheses(door: Door, lab: Lab) -> None:
+    """Running nothing is an error that asks about `@cp.add_step()`."""
+    cp = CheckpointFlow(lab.path)
+    with pytest.raises(FlowDefinitionError, match="parentheses") as info:
+        door(cp, {"a": 1})
+    assert "add_step()" in str(info.value)
+    assert lab.files() == {}
+
+
+def test_plan_without_steps_asks_for_the_parentheses(door: Door, lab: Lab) -> None:
+    """So is planning nothing."""
+    with pytest.raises(FlowDefinitionError, match="parentheses"):
+        door.plan(CheckpointFlow(lab.path))
+
+
+def one_argument(state: State) -> None:
+    """Be a short step, which looks like a loader."""
+
+
+@pytest.mark.parametrize("step", [good, one_argument], ids=["two arguments", "one argument"])
+def test_forgotten_parentheses_are_found(step: Callable[..., None], door: Door, lab: Lab) -> None:
+    """`@cp.add_step` without parentheses comes out at the definition or at the run."""
+    cp: Any = CheckpointFlow(lab.path)
+
+    def define_and_run() -> None:
+        cp.add_step(step)
+        door(cp)
+
+    with pytest.raises(FlowDefinitionError, match="parentheses"):
+        define_and_run()
+
+
+@pytest.mark.parametrize("name", [5, b"a", ["a"]], ids=["number", "bytes", "list"])
+def test_name_that_is_no_string_is_refused(name: Any, lab: Lab) -> None:  # noqa: ANN401
+    """Names are strings."""
+    cp = CheckpointFlow(lab.path)
+    with pytest.raises(CheckpointError, match="name"):
+        cp.add_step(name=name)(good)
+
+
+def test_lambdas_need_names_of_their_own(lab: Lab) -> None:
+    """Two lambdas are two steps of one name, unless they are given names."""
+    cp = CheckpointFlow(lab.path)
+    cp.add_step(name="first")(lambda state: None)
+    cp.add_step(name="second")(lambda state: None)
+    assert cp.plan().steps == ("first", "second")
+
+
+def test_steps_of_one_flow_do_not_show_in_another(lab: Lab) -> None:
+    """Two flows share nothing."""
+    assert lab.flow("a").plan().steps == ("a",)
+    assert lab.flow("b").plan().steps == ("b",)

@@ -1,0 +1,301 @@
+"""State handlers: the local one on its own, users' own ones, and files of other programs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import NAMES, Door, Lab, State, dump_bare, load_bare, make_stored
+
+from aiocheckpoint import CheckpointFlow, InvalidTypeError, LocalStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+
+def test_nothing_stored_reads_as_empty(door: Door, lab: Lab) -> None:
+    """Without a file, and with an empty one, there is no state; reading makes no file."""
+    handler = LocalStateHandler(lab.path)
+    assert door.read(handler) == {}
+    assert handler.header() is None
+    assert lab.files() == {}
+    lab.path.touch()
+    assert door.read(handler) == {}
+    assert handler.header() is None
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_written_state_is_read_back(index: int, door: Door, lab: Lab) -> None:
+    """The handler alone writes and reads a state with its index, and changes neither."""
+    handler = LocalStateHandler(lab.path)
+    state = {"a": [1, {"b": 2}], "checkpoint_index": index}
+    door.write(handler, state)
+    assert state == {"a": [1, {"b": 2}], "checkpoint_index": index}
+    assert door.read(handler) == state
+    assert door.read(LocalStateHandler(str(lab.path))) == state
+
+
+def test_state_without_index_is_at_the_beginning(door: Door, lab: Lab) -> None:
+    """A state written without the key is at step 0, and read with the key."""
+    handler = LocalStateHandler(lab.path)
+    state = {"a": 1}
+    door.write(handler, state)
+    assert state == {"a": 1}
+    assert door.read(handler) == {"a": 1, "checkpoint_index": 0}
+
+
+@pytest.mark.parametrize("index", [-1, "1", None, 1.5], ids=repr)
+def test_index_that_is_none_is_refused(index: object, door: Door, lab: Lab) -> None:
+    """An index that cannot be one is an error of ours, and what is stored stays."""
+    make_stored(lab, "failed at 1")
+    before = lab.files()
+    with pytest.raises((TypeError, ValueError), match="checkpoint_index") as info:
+        door.write(LocalStateHandler(lab.path), {"checkpoint_index": index})
+    assert type(info.value).__module__.startswith("aiocheckpoint")
+    assert lab.files() == before
+
+
+@pytest.mark.parametrize("state", [None, 5, [1]], ids=repr)
+def test_written_state_must_be_a_dict(state: Any, door: Door, lab: Lab) -> None:  # noqa: ANN401
+    """What is no dict is not written."""
+    with pytest.raises(InvalidTypeError, match="dict"):
+        door.write(LocalStateHandler(lab.path), state)
+    assert lab.files() == {}
+
+
+def test_flow_for_a_path_has_a_local_handler(lab: Lab) -> None:
+    """`cp.handler` is the local handler of the path, by default and by name."""
+    for cp in (CheckpointFlow(lab.path), CheckpointFlow(lab.path, "local")):
+        assert isinstance(cp.handler, LocalStateHandler)
+        assert str(cp.handler.path) == str(lab.path)
+
+
+def test_patched_state_is_what_the_next_run_gets(door: Door, lab: Lab) -> None:
+    """Read, edit, write, run again: the way to mend a state by hand."""
+    make_stored(lab, "failed at 1", {"who": "stored", "bad": None})
+    handler = LocalStateHandler(lab.path)
+    state = door.read(handler)
+    state["bad"] = "mended"
+    door.write(handler, state)
+    result = door(lab.flow())
+    assert lab.ran() == ["b", "c"]
+    assert (result["who"], result["bad"]) == ("stored", "mended")
+    assert result["trail"] == list(NAMES)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_patched_index_is_where_the_next_run_starts(index: int, door: Door, lab: Lab) -> None:
+    """Editing the key moves the position, back and forth."""
+    make_stored(lab, "failed at 1", {"who": "stored"})
+    handler = LocalStateHandler(lab.path)
+    door.write(handler, {**door.read(handler), "checkpoint_index": index})
+    result = door(lab.flow())
+    assert lab.ran() == list(NAMES[index:])
+    assert result["who"] == "stored"
+
+
+def test_state_written_from_nothing_is_resumed(door: Door, lab: Lab) -> None:
+    """A state made by hand, index and all, is as good as one that a run left."""
+    door.write(LocalStateHandler(lab.path), {"who": "hand", "checkpoint_index": 1})
+    assert door(lab.flow())["who"] == "hand"
+    assert lab.ran() == ["b", "c"]
+
+
+class Memory:
+    """A user's handler that keeps the very objects it is given."""
+
+    def __init__(self, path: object = None) -> None:
+        """Begin with nothing stored."""
+        self.path = path
+        self.kept: State = {}
+        self.indices: list[int] = []
+
+    def read(self) -> State:
+        """Give the very object that is kept."""
+        return self.kept
+
+    def write(self, state: State) -> None:
+        """Keep the very object that is given."""
+        assert type(state) is dict
+        self.indices.append(state.get("checkpoint_index", -1))
+        self.kept = state
+
+
+class AsyncMemory(Memory):
+    """The same with coroutine methods."""
+
+    async def read(self) -> State:  # type: ignore[override]
+        """Give the very object that is kept."""
+        await asyncio.sleep(0)
+        return super().read()
+
+    async def write(self, state: State) -> None:  # type: ignore[override]
+        """Keep the very object that is given."""
+        await asyncio.sleep(0)
+        super().write(state)
+
+
+class MixedMemory(Memory):
+    """The same with one coroutine method, and one that returns an awaitable."""
+
+    async def read(self) -> State:  # type: ignore[override]
+        """Give the very object that is kept."""
+        return super().read()
+
+    def write(self, state: State) -> Awaitable[None]:  # type: ignore[override]
+        """Return an awaitable that keeps the very object that is given."""
+        return self._write(state)
+
+    async def _write(self, state: State) -> None:
+        super().write(state)
+
+
+own_handlers = pytest.mark.parametrize("kind", [Memory, AsyncMemory, MixedMemory])
+
+
+@own_handlers
+def test_own_handler_by_class(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+    """A class is made with the path, and stores what the local handler would read."""
+    cp = lab.flow(handler=kind)
+    handler: Any = cp.handler
+    assert type(handler) is kind
+    assert str(handler.path) == str(lab.path)
+    result = every_door(cp, {"a": 1})
+    assert handler.kept == {**result, "checkpoint_index": 0}
+    assert lab.files() == {}
+
+
+@own_handlers
+def test_own_handler_by_instance(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+    """An instance is used as it is, by one flow after another."""
+    handler = kind()
+    cp = lab.flow(handler=handler)
+    assert cp.handler is handler
+    every_door(cp, {"who": "given"}, until="a")
+    result = every_door(lab.flow(handler=handler), {"who": "ignored"})
+    assert lab.ran() == list(NAMES)
+    assert result["who"] == "given"
+
+
+@own_handlers
+def test_own_handler_is_written_once_a_step(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+    """One write at the start of a fresh run and one a step, the last saying finished."""
+    handler = kind()
+    every_door(lab.flow(handler=handler))
+    assert handler.indices == [0, 1, 2, 0]
+
+
+@own_handlers
+@pytest.mark.parametrize("part", ["load", "step", "save"])
+def test_own_handler_is_safe_from_later_changes(
+    kind: type[Memory], part: str, every_door: Door, lab: Lab
+) -> None:
+    """What an in-memory handler keeps does not change when a step changes its state."""
+    handler = kind()
+    error = OSError("broken")
+    lab.faults[f"{part} b"] = error
+    with pytest.raises(OSError, match="broken") as info:
+        every_door(lab.flow(handler=handler), {"deep": {"x": [1]}}, "always")
+    assert info.value is error
+    expected = {"deep": {"x": [1]}, "loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
+    assert handler.kept == expected
+    with pytest.raises(OSError, match="broken"):
+        every_door(lab.flow(handler=handler), None, "always")
+    assert handler.kept == expected
+
+
+@own_handlers
+def test_result_of_a_run_is_the_callers_own(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+    """Changing the dict that a run returned does not change what is stored."""
+    handler = kind()
+    result = every_door(lab.flow(handler=handler), {"deep": []})
+    result["deep"].append("later")
+    assert handler.kept["deep"] == []
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_own_handler_may_hold_the_seeds_state(index: int, every_door: Door, lab: Lab) -> None:
+    """A dict with the key, put into an own handler by whomever, is resumed by index."""
+    handler = Memory()
+    handler.kept = {"who": "seed", "checkpoint_index": index}
+    assert every_door(lab.flow(handler=handler))["who"] == "seed"
+    assert lab.ran() == list(NAMES[index:])
+
+
+def test_own_handler_may_hold_a_state_without_index(every_door: Door, lab: Lab) -> None:
+    """A dict without the key is a stored state at step 0."""
+    handler = Memory()
+    handler.kept = {"who": "hand"}
+    assert every_door(lab.flow(handler=handler))["who"] == "hand"
+    assert lab.ran() == list(NAMES)
+
+
+@pytest.mark.parametrize("read", [5, "text", [("a", 1)]], ids=repr)
+def test_own_handler_that_reads_no_dict(read: Any, every_door: Door, lab: Lab) -> None:  # noqa: ANN401
+    """What an own handler reads must be a dict; else nothing runs and nothing is written."""
+    handler = Memory()
+    handler.kept = read
+    with pytest.raises(InvalidTypeError, match="read"):
+        every_door(lab.flow(handler=handler))
+    assert (lab.log, handler.indices) == ([], [])
+
+
+@own_handlers
+def test_own_handler_can_be_planned_and_reset(
+    kind: type[Memory], every_door: Door, lab: Lab
+) -> None:
+    """Plan and reset work with own handlers, through each door."""
+    handler = kind()
+    cp = lab.flow(handler=handler)
+    every_door(cp, {"who": "given"}, until="b")
+    assert (every_door.plan(cp).start, handler.indices) == (2, [0, 1, 2])
+    every_door.reset(cp)
+    assert "who" not in every_door(cp)
+    assert lab.ran() == ["a", "b", *NAMES]
+
+
+class Local(LocalStateHandler):
+    """A user's own kind of local handler."""
+
+
+def test_local_handler_may_be_given_in_every_form(every_door: Door, lab: Lab) -> None:
+    """The local handler by name, class, subclass and instance stores in the same file."""
+    forms: list[object] = ["local", LocalStateHandler, Local, LocalStateHandler(lab.path)]
+    for name, form in zip("aab", forms[:3], strict=True):
+        every_door(lab.flow(handler=form), until=name, checkpoint=name)
+    every_door(lab.flow(handler=forms[3]))
+    assert lab.ran() == ["a", "a", "b", "c"]
+
+
+STORED = ["finished", "stopped at 2", "failed at 0", "failed at 2"]
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_plain_dill_reads_our_file(kind: str, door: Door, lab: Lab) -> None:
+    """`dill.load` opens the file as it stands and gives what the handler reads."""
+    make_stored(lab, kind, {"deep": {"x": [1, (2, b"3")]}})
+    read = door.read(LocalStateHandler(lab.path))
+    assert load_bare(lab.path) == read
+    assert read["checkpoint_index"] == (int(kind[-1]) if kind[-1].isdigit() else 0)
+
+
+def test_we_read_a_file_of_plain_dill(door: Door, lab: Lab, tmp_path: Path) -> None:
+    """A bare dill file reads as the dict it holds, functions and all."""
+    dump_bare(lab.path, {"double": lambda x: 2 * x, "deep": [{}], "checkpoint_index": 1})
+    read = door.read(LocalStateHandler(lab.path))
+    assert read["double"](21) == 42
+    assert (read["deep"], read["checkpoint_index"]) == ([{}], 1)
+    dump_bare(tmp_path / "other.pkl", {"a": 1})
+    assert door.read(LocalStateHandler(tmp_path / "other.pkl"))["a"] == 1
+
+
+def test_state_keeps_what_dill_can_carry(door: Door, lab: Lab) -> None:
+    """Functions and shared objects come back from the file as they were."""
+    shared = [1]
+    cp = lab.flow("a", "b")
+    door(cp, {"f": lambda x: x + 1, "one": shared, "two": shared}, until="a")
+    result = door(lab.flow("a", "b"))
+    assert result["f"](1) == 2
+    assert result["one"] is result["two"]

@@ -1,0 +1,194 @@
+"""The public names: listed, there, documented; and no docstring names what does not exist."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aiocheckpoint
+from aiocheckpoint import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "aiocheckpoint"
+SPECIAL = frozenset({"__version__"})
+
+
+def module_names() -> list[str]:
+    """Find every module of the package."""
+    found = pkgutil.walk_packages(aiocheckpoint.__path__, f"{PREFIX}.")
+    return [PREFIX, *sorted(info.name for info in found)]
+
+
+MODULES = module_names()
+PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
+LEAVES = sorted(set(errors.__all__) - {"CheckpointError"})
+
+
+def tree_of(module: ModuleType) -> ast.Module:
+    """Parse the source of a module."""
+    assert module.__file__ is not None
+    return ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+
+
+def names_bound_by(node: ast.stmt) -> Iterator[str]:
+    """Give the names that a statement defines, or imports from this package."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+        case ast.Assign(targets=targets):
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield name
+        case _:
+            pass
+
+
+def imported_from_here(node: ast.stmt) -> Iterator[str]:
+    """Give the names that a statement imports from this package, as a facade does."""
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PREFIX):
+        yield from (alias.asname or alias.name for alias in node.names)
+
+
+def public(names: Iterator[str]) -> set[str]:
+    """Leave out what has a leading underscore, but for the version."""
+    return {name for name in names if name in SPECIAL or not name.startswith("_")}
+
+
+def documented_things() -> Iterator[tuple[str, object]]:
+    """Give every public class and function, and each public method defined in such a class."""
+    for module_name in PUBLIC:
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing):
+                yield from methods_of(thing)
+            if inspect.isclass(thing) or inspect.isroutine(thing):
+                yield f"{thing.__module__}.{thing.__qualname__}", thing
+
+
+def methods_of(kind: type) -> Iterator[tuple[str, object]]:
+    """Give the public methods and properties that a class has from this package."""
+    for owner in kind.__mro__:
+        for name, member in vars(owner).items():
+            is_member = isinstance(member, FunctionType | property | classmethod | staticmethod)
+            if is_member and not name.startswith("_") and owner.__module__.startswith(PREFIX):
+                yield f"{kind.__module__}.{kind.__qualname__}.{name}", getattr(kind, name)
+
+
+def twins() -> Iterator[tuple[str, str]]:
+    """Give pairs of a synchronous method and its twin with the leading a."""
+    things = dict(documented_things())
+    for name in things:
+        owner, _, method = name.rpartition(".")
+        if f"{owner}.a{method}" in things:
+            yield name, f"{owner}.a{method}"
+
+
+THINGS = dict(documented_things())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_names_exist_once(name: str) -> None:
+    """Every module, private ones too, lists its names in `__all__`, in order, and has them."""
+    module = importlib.import_module(name)
+    listed = list(module.__all__)
+    assert listed == sorted(set(listed), key=sorting_key)
+    assert [listing for listing in listed if not hasattr(module, listing)] == []
+
+
+def sorting_key(name: str) -> tuple[int, str]:
+    """Order names as ruff does: constants, classes, then the rest."""
+    bare = name.strip("_")
+    if name.isupper() and len(bare) > 1:
+        return 0, name
+    return (1 if bare[:1].isupper() else 2), name
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_all_lists_what_is_there(name: str) -> None:
+    """A public module's `__all__` is just what it defines, or what a facade hands on, in public."""
+    module = importlib.import_module(name)
+    body = tree_of(module).body
+    there = public(bound for node in body for bound in names_bound_by(node))
+    if hasattr(module, "__path__"):
+        there |= public(bound for node in body for bound in imported_from_here(node))
+        there -= {info.name for info in pkgutil.iter_modules(module.__path__)} - set(module.__all__)
+    assert set(module.__all__) == there
+
+
+def test_facade_has_every_error() -> None:
+    """Whoever catches an error of the library finds it at the top of the package."""
+    assert set(errors.__all__) <= set(aiocheckpoint.__all__)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_has_docstring(name: str) -> None:
+    """Every module says what it is for."""
+    assert importlib.import_module(name).__doc__
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_public_name_has_docstring(name: str) -> None:
+    """Every public class, function and method has a docstring that somebody wrote."""
+    own = getattr(THINGS[name], "__doc__", None)
+    assert own
+    assert not own.startswith(f"{name.rpartition('.')[2]}("), "made by dataclass"
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_documented_errors_exist(name: str) -> None:
+    """What stands under `Raises:` in a docstring is a public error, or one of Python's own."""
+    text = inspect.cleandoc(getattr(THINGS[name], "__doc__", None) or "")
+    section = re.search(r"^Raises:\n((?:    .*\n?|\n)+)", text, re.MULTILINE)
+    entries = re.findall(r"^    (\w[\w, ]*):", section[1], re.MULTILINE) if section else []
+    named = {error.strip() for entry in entries for error in entry.split(",")}
+    assert not section or named
+    assert named - set(errors.__all__) - set(dir(builtins)) == set()
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_error_is_raised(name: str) -> None:
+    """No public error is there for nothing: some module other than its own makes one."""
+    makers = [other for other in MODULES if other != errors.__name__ and makes(other, name)]
+    assert makers
+
+
+def makes(module_name: str, error: str) -> bool:
+    """Tell whether a module calls an error's class, or a maker on it, or raises it as it is."""
+    for node in ast.walk(tree_of(importlib.import_module(module_name))):
+        made = node.func if isinstance(node, ast.Call) else None
+        made = node.exc if isinstance(node, ast.Raise) else made
+        made = made.value if isinstance(made, ast.Attribute) else made
+        if isinstance(made, ast.Name) and made.id == error:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(("sync", "twin"), list(twins()))
+def test_twins_take_the_same(sync: str, twin: str) -> None:
+    """A method and its asynchronous twin take the same arguments, and only the twin is awaited."""
+    plain, coroutine = THINGS[sync], THINGS[twin]
+    assert isinstance(plain, FunctionType)
+    assert isinstance(coroutine, FunctionType)
+    assert inspect.signature(plain) == inspect.signature(coroutine)
+    assert inspect.iscoroutinefunction(coroutine)
+    assert not inspect.iscoroutinefunction(plain)
+
+
+def test_every_door_has_its_twin() -> None:
+    """The flow's doors and the handler's come in pairs."""
+    doors = {"CheckpointFlow": ["run", "plan", "reset"], "LocalStateHandler": ["read", "write"]}
+    wanted = {f"{owner}.{method}" for owner, methods in doors.items() for method in methods}
+    found = {".".join(sync.split(".")[-2:]) for sync, _ in twins()}
+    assert wanted <= found

@@ -1,0 +1,278 @@
+"""Where a run starts, and with what: every row of the table, through both doors."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import pytest
+from support import NAMES, Door, Lab, State, make_stored
+
+from aiocheckpoint import InvalidTypeError, InvalidValueError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: what is stored and asked, and what must follow."""
+
+    stored: str
+    given: bool
+    checkpoint: int | str | None
+    start: int
+    source: str
+
+    def __str__(self) -> str:
+        """Name the row for the test report."""
+        return f"{self.stored}, {'given' if self.given else 'none'}, {self.checkpoint}"
+
+    @property
+    def ignores_given(self) -> bool:
+        """Whether a dict is given and not used."""
+        return self.given and self.source != "given"
+
+
+ROWS = [
+    Row("nothing", given=True, checkpoint=None, start=0, source="given"),
+    Row("empty file", given=True, checkpoint=None, start=0, source="given"),
+    Row("finished", given=True, checkpoint=None, start=0, source="given"),
+    Row("nothing", given=False, checkpoint=None, start=0, source="empty"),
+    Row("empty file", given=False, checkpoint=None, start=0, source="empty"),
+    Row("finished", given=False, checkpoint=None, start=0, source="stored"),
+    Row("failed at 1", given=True, checkpoint=None, start=1, source="stored"),
+    Row("failed at 1", given=False, checkpoint=None, start=1, source="stored"),
+    Row("failed at 2", given=True, checkpoint=None, start=2, source="stored"),
+    Row("stopped at 1", given=True, checkpoint=None, start=1, source="stored"),
+    Row("stopped at 2", given=False, checkpoint=None, start=2, source="stored"),
+    Row("failed at 0", given=True, checkpoint=None, start=0, source="given"),
+    Row("failed at 0", given=False, checkpoint=None, start=0, source="stored"),
+    Row("nothing", given=True, checkpoint=0, start=0, source="given"),
+    Row("nothing", given=True, checkpoint=1, start=1, source="given"),
+    Row("nothing", given=True, checkpoint="c", start=2, source="given"),
+    Row("empty file", given=True, checkpoint="b", start=1, source="given"),
+    Row("finished", given=True, checkpoint=2, start=2, source="given"),
+    Row("finished", given=True, checkpoint="a", start=0, source="given"),
+    Row("failed at 1", given=True, checkpoint=2, start=2, source="stored"),
+    Row("failed at 2", given=True, checkpoint=0, start=0, source="stored"),
+    Row("failed at 2", given=False, checkpoint="b", start=1, source="stored"),
+    Row("failed at 2", given=False, checkpoint=2, start=2, source="stored"),
+    Row("stopped at 1", given=True, checkpoint="b", start=1, source="stored"),
+    Row("stopped at 2", given=False, checkpoint="a", start=0, source="stored"),
+    Row("nothing", given=False, checkpoint=1, start=1, source="empty"),
+    Row("empty file", given=False, checkpoint="c", start=2, source="empty"),
+    Row("finished", given=False, checkpoint=1, start=1, source="stored"),
+    Row("finished", given=False, checkpoint="c", start=2, source="stored"),
+    Row("failed at 0", given=False, checkpoint=1, start=1, source="stored"),
+    # Not told by the table: nothing is done yet, so the given dict counts, as without checkpoint.
+    Row("failed at 0", given=True, checkpoint=1, start=1, source="given"),
+]
+every_row = pytest.mark.parametrize("row", ROWS, ids=str)
+
+
+def given_for(row: Row) -> State | None:
+    """Make the dict that a row gives to the run."""
+    return {"who": "given", "deep": [1]} if row.given else None
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Texts that the library logged at WARNING or above."""
+    ours = [r for r in caplog.records if r.name.split(".")[0] == "aiocheckpoint"]
+    return [r.getMessage() for r in ours if r.levelno >= logging.WARNING]
+
+
+def state_before(row: Row, stored: State) -> State:
+    """Work out the state that the first executed step must find."""
+    if row.source == "given":
+        return {"who": "given", "deep": [1]}
+    return dict(stored) if row.source == "stored" else {}
+
+
+@every_row
+def test_run_starts_where_the_table_says(row: Row, door: Door, lab: Lab) -> None:
+    """The executed steps, their state and the stored end are those of the row."""
+    make_stored(lab, row.stored, {"who": "stored"})
+    stored, given = lab.stored(), given_for(row)
+    result = door(lab.flow(), given, checkpoint=row.checkpoint)
+    before = state_before(row, stored)
+    assert lab.ran() == list(NAMES[row.start :])
+    assert result.get("who") == before.get("who")
+    assert result["trail"] == [*before.get("trail", []), *NAMES[row.start :]]
+    assert "checkpoint_index" not in result
+    assert lab.stored() == {**result, "checkpoint_index": 0}
+
+
+@every_row
+def test_given_dict_is_returned_or_left_alone(row: Row, door: Door, lab: Lab) -> None:
+    """A run from the given dict returns that very dict; an ignored one keeps its contents."""
+    make_stored(lab, row.stored, {"who": "stored"})
+    given = given_for(row)
+    result = door(lab.flow(), given, checkpoint=row.checkpoint)
+    assert (result is given) == (row.source == "given")
+    if row.ignores_given:
+        assert given == {"who": "given", "deep": [1]}
+
+
+@every_row
+def test_log_warns_of_an_ignored_dict(
+    row: Row, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log warns exactly when a given dict is ignored, and never shows its values."""
+    make_stored(lab, row.stored, {"who": "stored"})
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="aiocheckpoint"):
+        door(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+    assert bool(warnings_in(caplog)) == row.ignores_given
+    assert all("ignores the given state" in text.lower() for text in warnings_in(caplog))
+
+
+@every_row
+def test_plan_tells_what_then_happens(row: Row, door: Door, lab: Lab) -> None:
+    """The plan asked for beforehand is the one that the run carries out."""
+    make_stored(lab, row.stored, {"who": "stored"})
+    plan = door.plan(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+    door(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+    assert lab.plans() == [plan]
+    assert plan.steps == NAMES
+    assert lab.ran() == list(plan.steps[plan.start : plan.stop])
+    assert lab.ran("load") == [n for n, loads in zip(NAMES, plan.loads, strict=True) if loads]
+    assert (plan.start, plan.stop) == (row.start, len(NAMES))
+    assert (plan.source, plan.ignores_given) == (row.source, row.ignores_given)
+
+
+@every_row
+def test_plan_runs_and_writes_nothing(row: Row, door: Door, lab: Lab) -> None:
+    """Asking for the plan calls no part of a step and leaves every file as it is."""
+    make_stored(lab, row.stored, {"who": "stored"})
+    cp, before = lab.flow(), lab.files()
+    door.plan(cp, given_for(row), checkpoint=row.checkpoint)
+    assert lab.log == []
+    assert lab.files() == before
+
+
+@every_row
+def test_plan_in_words_names_the_first_step(row: Row, door: Door, lab: Lab) -> None:
+    """The plan as text names the steps that would run and gives the reason."""
+    names = ("fetch_it", "clean_it", "write_it")
+    make_stored(lab, row.stored, {"who": "stored"}, *names)
+    start = row.checkpoint if not isinstance(row.checkpoint, str) else "abc".index(row.checkpoint)
+    text = str(door.plan(lab.flow(*names), given_for(row), checkpoint=start))
+    assert all(name in text for name in names[row.start :])
+
+
+def test_fresh_says_whether_a_new_run_begins(door: Door, lab: Lab) -> None:
+    """A plan is fresh where a new run begins, and not where one goes on."""
+    assert door.plan(lab.flow()).fresh
+    make_stored(lab, "failed at 2")
+    assert not door.plan(lab.flow()).fresh
+    door(lab.flow())
+    assert door.plan(lab.flow()).fresh
+
+
+def test_border_key_is_taken_off_a_given_state(door: Door, lab: Lab) -> None:
+    """A state that comes from `read()` can be given as it is: no step sees the key."""
+    make_stored(lab, "finished", {"who": "stored"})
+    given = lab.stored()
+    assert given["checkpoint_index"] == 0
+    result = door(lab.flow(), given)
+    assert result is given
+    assert "checkpoint_index" not in given
+
+
+def test_border_key_in_a_given_state_moves_nothing(door: Door, lab: Lab) -> None:
+    """The key in a given state is no way to choose the step: the run starts at the first."""
+    door(lab.flow(), {"checkpoint_index": 2})
+    assert lab.ran() == list(NAMES)
+
+
+def test_border_key_made_by_a_step_moves_nothing(door: Door, lab: Lab) -> None:
+    """A step that writes the key into the state does not send the flow elsewhere."""
+    cp = lab.flow("a")
+
+    @cp.add_step()
+    def meddle(state: State) -> None:
+        state["checkpoint_index"] = 0
+
+    lab.add(cp, "c")
+    lab.faults["step c"] = OSError("not yet")
+    with pytest.raises(OSError, match="not yet"):
+        door(cp)
+    lab.faults.clear()
+    assert lab.stored()["checkpoint_index"] == 2
+    assert "checkpoint_index" not in door(cp)
+    assert lab.ran() == ["a", "c", "c"]
+
+
+def test_run_numbers_count_runs_not_attempts(door: Door, lab: Lab) -> None:
+    """Every new run has the next number; resuming keeps it."""
+    door(lab.flow())
+    first = lab.header().number
+    make_stored(lab, "failed at 1")
+    assert lab.header().number == first + 1
+    door(lab.flow())
+    assert lab.header().number == first + 1
+    door(lab.flow())
+    assert lab.header().number == first + 2
+
+
+def test_sequence_grows_with_every_attempt(door: Door, lab: Lab) -> None:
+    """Later snapshots have greater sequence numbers, across failures and runs."""
+    seen: list[int] = []
+    for kind in ("failed at 0", "failed at 1", "stopped at 2", "finished"):
+        make_stored(lab, kind)
+        seen.append(lab.header().sequence)
+    door(lab.flow())
+    seen.append(lab.header().sequence)
+    assert seen == sorted(set(seen))
+
+
+def test_finished_run_is_stored_as_finished_at_the_beginning(door: Door, lab: Lab) -> None:
+    """After the last step the header says finished, position 0, and names the steps."""
+    door(lab.flow())
+    header = lab.header()
+    assert (header.status, header.position, header.failure) == ("finished", 0, None)
+    assert header.steps == NAMES
+    assert header.flow == "checkpoint"
+
+
+def test_reset_forgets_an_unfinished_run(door: Door, lab: Lab) -> None:
+    """After a reset nothing is stored, and the next run starts at the beginning."""
+    make_stored(lab, "failed at 2", {"who": "stored"})
+    cp = lab.flow()
+    door.reset(cp)
+    assert lab.stored() == {}
+    assert "who" not in door(cp)
+    assert lab.ran() == list(NAMES)
+
+
+def test_reset_of_nothing_is_no_error(door: Door, lab: Lab) -> None:
+    """Resetting a flow that never ran does nothing."""
+    door.reset(lab.flow())
+    assert lab.stored() == {}
+
+
+OUT_OF_RANGE = [99, 3, -1, "nope", ""]
+
+
+@pytest.mark.parametrize("stored", ["nothing", "failed at 1", "finished"])
+@pytest.mark.parametrize("checkpoint", OUT_OF_RANGE)
+def test_unknown_checkpoint_names_the_steps(
+    checkpoint: int | str, stored: str, door: Door, lab: Lab
+) -> None:
+    """A checkpoint that does not exist is a ValueError that lists the ones that do."""
+    names = ("fetch_it", "clean_it", "write_it")
+    make_stored(lab, stored, {"who": "stored"}, *names)
+    before = lab.files()
+    with pytest.raises(InvalidValueError) as info:
+        door(lab.flow(*names), {}, checkpoint=checkpoint)
+    assert isinstance(info.value, ValueError)
+    assert all(name in str(info.value) for name in (*names, "checkpoint", str(checkpoint)))
+    assert (lab.log, lab.files()) == ([], before)
+
+
+@pytest.mark.parametrize("word", ["checkpoint", "until"])
+@pytest.mark.parametrize("value", [1.5, ["a"], b"a"], ids=["float", "list", "bytes"])
+def test_checkpoint_of_another_type(value: object, word: str, door: Door, lab: Lab) -> None:
+    """A checkpoint or until that is neither index nor name is a TypeError of ours."""
+    cp = lab.flow()
+    with pytest.raises(InvalidTypeError, match=word):
+        door(cp, **{word: value})
+    assert lab.log == []

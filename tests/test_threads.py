@@ -1,0 +1,323 @@
+"""Which thread and which event loop each part runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiocheckpoint import CheckpointFlow
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+
+    from support import Door, Lab, State
+
+COLOUR = contextvars.ContextVar("COLOUR", default="none")
+PATIENCE = 20.0
+
+
+class Places:
+    """Writes down the thread, the loop and the context of whatever calls it."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.threads: list[threading.Thread] = []
+        self.loops: list[asyncio.AbstractEventLoop | None] = []
+        self.colours: list[str] = []
+
+    def note(self, state: State) -> State:
+        """Be a loader, step or saver."""
+        self.threads.append(threading.current_thread())
+        self.loops.append(loop_here())
+        self.colours.append(COLOUR.get())
+        return {}
+
+    async def anote(self, state: State) -> State:
+        """Be an async loader, step or saver."""
+        await asyncio.sleep(0)
+        return self.note(state)
+
+
+def loop_here() -> asyncio.AbstractEventLoop | None:
+    """Give the loop that runs in this thread, if there is one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def sync_flow(path: Path, places: Places, *, thread: bool = True) -> CheckpointFlow:
+    """Make a flow of two sync steps, the first with loader and saver."""
+    cp = CheckpointFlow(path)
+    cp.add_step(load=places.note, save=places.note, name="first", thread=thread)(places.note)
+    cp.add_step(name="second", thread=thread)(places.note)
+    return cp
+
+
+def async_flow(path: Path, places: Places) -> CheckpointFlow:
+    """Make a flow of two coroutine steps, the first with async loader and saver."""
+    cp = CheckpointFlow(path)
+    cp.add_step(load=places.anote, save=places.anote, name="first")(places.anote)
+    cp.add_step(name="second")(places.anote)
+    return cp
+
+
+async def test_arun_calls_sync_parts_in_a_worker_thread(tmp_path: Path) -> None:
+    """Under `arun` no sync part runs in the thread of the loop."""
+    places = Places()
+    await sync_flow(tmp_path / "c.pkl", places).arun()
+    assert len(places.threads) == 4
+    assert threading.current_thread() not in places.threads
+    assert set(places.loops) == {None}
+
+
+async def test_arun_awaits_coroutines_on_its_loop(tmp_path: Path) -> None:
+    """Under `arun` every coroutine runs on the caller's loop."""
+    places = Places()
+    await async_flow(tmp_path / "c.pkl", places).arun()
+    assert places.threads == [threading.current_thread()] * 4
+    assert places.loops == [asyncio.get_running_loop()] * 4
+
+
+async def test_arun_awaits_what_a_function_returns_on_its_loop(tmp_path: Path) -> None:
+    """A plain function is called in a thread; the awaitable it returns is awaited on the loop."""
+    called, awaited = Places(), Places()
+    cp = CheckpointFlow(tmp_path / "c.pkl")
+
+    @cp.add_step()
+    def both(state: State) -> Coroutine[None, None, State]:
+        called.note(state)
+        return awaited.anote(state)
+
+    await cp.arun()
+    assert called.loops == [None]
+    assert awaited.loops == [asyncio.get_running_loop()]
+
+
+async def test_thread_false_keeps_sync_parts_on_the_loop(tmp_path: Path) -> None:
+    """A step with `thread=False` runs, with loader and saver, in the thread of the loop."""
+    places = Places()
+    await sync_flow(tmp_path / "c.pkl", places, thread=False).arun()
+    assert places.threads == [threading.current_thread()] * 4
+    assert places.loops == [asyncio.get_running_loop()] * 4
+
+
+async def test_slow_sync_parts_do_not_stall_the_loop(tmp_path: Path) -> None:
+    """While each sync part blocks, the loop goes on: it is the loop that frees them."""
+    entered, free = threading.Semaphore(0), threading.Semaphore(0)
+
+    def block(state: State) -> State:
+        entered.release()
+        assert free.acquire(timeout=PATIENCE), "the loop was stalled"
+        return {}
+
+    async def heart() -> None:
+        for _ in range(3):
+            while not entered.acquire(blocking=False):  # noqa: ASYNC110 (set by a thread)
+                await asyncio.sleep(0.001)
+            free.release()
+
+    cp = CheckpointFlow(tmp_path / "c.pkl")
+    cp.add_step(load=block, save=block, name="slow")(block)
+    beating = asyncio.create_task(heart())
+    await cp.arun()
+    await beating
+
+
+async def test_sync_steps_of_two_flows_run_side_by_side(tmp_path: Path) -> None:
+    """Two flows can be in a sync step at the same time: each waits for the other."""
+    barrier = threading.Barrier(2, timeout=PATIENCE)
+
+    async def one(name: str) -> None:
+        cp = CheckpointFlow(tmp_path / name)
+        cp.add_step(name="meet")(lambda state: state.update(met=barrier.wait()))
+        await cp.arun()
+
+    await asyncio.gather(one("x.pkl"), one("y.pkl"))
+    assert not barrier.broken
+
+
+async def test_full_default_executor_does_not_hinder_snapshots(tmp_path: Path) -> None:
+    """Snapshots are written while the users' own work fills the loop's executor."""
+    release = threading.Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="test") as pool:
+        asyncio.get_running_loop().set_default_executor(pool)
+        busy = asyncio.get_running_loop().run_in_executor(None, release.wait, PATIENCE)
+        places = Places()
+        await async_flow(tmp_path / "c.pkl", places).arun()
+        assert not busy.done()
+        release.set()
+        assert await busy
+
+
+async def test_arun_gives_sync_parts_the_callers_context(tmp_path: Path) -> None:
+    """Context variables of the caller are seen in the worker threads; changes stay there."""
+    places = Places()
+    cp = sync_flow(tmp_path / "c.pkl", places)
+    cp.add_step(name="change")(lambda state: state.update(was=COLOUR.set("black").var.name))
+    COLOUR.set("blue")
+    await cp.arun()
+    assert places.colours == ["blue"] * 4
+    assert COLOUR.get() == "blue"
+
+
+def test_every_door_gives_the_callers_context(every_door: Door, lab: Lab) -> None:
+    """Sync and coroutine parts see the caller's context variables, whatever the door."""
+    places = Places()
+    cp = sync_flow(lab.path, places)
+    cp.add_step(name="third", load=places.anote)(places.anote)
+    token = COLOUR.set("green")
+    try:
+        every_door(cp, None, "always")
+    finally:
+        COLOUR.reset(token)
+    assert places.colours == ["green"] * 6
+
+
+def test_run_calls_sync_parts_in_the_callers_thread(tmp_path: Path) -> None:
+    """Under `run` every sync part runs in the thread that called it, without a loop."""
+    places = Places()
+    sync_flow(tmp_path / "c.pkl", places).run()
+    assert places.threads == [threading.current_thread()] * 4
+    assert places.loops == [None] * 4
+
+
+def test_run_keeps_sync_parts_there_between_coroutines(tmp_path: Path) -> None:
+    """Coroutine steps before and after do not move a sync step to another thread."""
+    sync, coroutine = Places(), Places()
+    cp = CheckpointFlow(tmp_path / "c.pkl")
+    cp.add_step(name="first", load=sync.note)(coroutine.anote)
+    cp.add_step(name="second", load=coroutine.anote)(sync.note)
+    cp.add_step(name="third", save=sync.note)(coroutine.anote)
+    cp.run(None, "always")
+    assert sync.threads == [threading.current_thread()] * 3
+    assert len(coroutine.loops) == 3
+
+
+def test_run_works_in_any_thread(tmp_path: Path) -> None:
+    """Called from a thread that is not the main one, `run` stays in it."""
+    places = Places()
+    cp = sync_flow(tmp_path / "c.pkl", places)
+    cp.add_step(name="third")(places.anote)
+    thread = threading.Thread(target=cp.run, name="mine")
+    thread.start()
+    thread.join()
+    assert places.threads[:4] == [thread] * 4
+    assert len(places.threads) == 5
+
+
+async def test_run_inside_a_loop_keeps_sync_parts_in_this_thread(tmp_path: Path) -> None:
+    """In a notebook's running loop, `run` calls sync parts in the calling thread too."""
+    places = Places()
+    sync_flow(tmp_path / "c.pkl", places).run()
+    assert places.threads == [threading.current_thread()] * 4
+
+
+async def test_run_inside_a_loop_runs_coroutines_to_their_end(tmp_path: Path) -> None:
+    """In a notebook's running loop, `run` runs coroutines on one loop, which is another."""
+    places = Places()
+    async_flow(tmp_path / "c.pkl", places).run()
+    assert len(places.loops) == 4
+    assert len(set(places.loops)) == 1
+    assert asyncio.get_running_loop() not in places.loops
+
+
+def test_one_loop_serves_all_coroutines_of_a_run(every_door: Door, lab: Lab) -> None:
+    """What one step starts on the loop, a later one can await, across a sync step."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    cp = CheckpointFlow(lab.path)
+
+    @cp.add_step()
+    async def start(state: State, data: State) -> None:
+        loops.append(asyncio.get_running_loop())
+        data["task"] = asyncio.create_task(asyncio.sleep(0, "awaited"))
+
+    @cp.add_step()
+    def between(state: State) -> None:
+        state["between"] = True
+
+    @cp.add_step()
+    async def end(state: State, data: State) -> None:
+        loops.append(asyncio.get_running_loop())
+        state["result"] = await data["task"]
+
+    assert every_door(cp) == {"between": True, "result": "awaited"}
+    assert loops[0] is loops[1]
+    assert loops[0].is_closed()
+
+
+def test_sync_step_may_run_a_loop_of_its_own(door: Door, lab: Lab) -> None:
+    """A sync step that calls `asyncio.run` itself works, after coroutine steps too."""
+    cp = CheckpointFlow(lab.path)
+
+    @cp.add_step()
+    async def first(state: State) -> None:
+        state["first"] = await asyncio.sleep(0, 1)
+
+    @cp.add_step()
+    def own_loop(state: State) -> None:
+        state["own"] = asyncio.run(asyncio.sleep(0, 2))
+
+    assert door(cp) == {"first": 1, "own": 2}
+
+
+def test_sync_step_may_run_another_flow(every_door: Door, lab: Lab, tmp_path: Path) -> None:
+    """A flow inside a step of a flow is a flow."""
+    inner = CheckpointFlow(tmp_path / "inner.pkl")
+    cp = CheckpointFlow(lab.path)
+
+    @inner.add_step()
+    async def deep(state: State) -> None:
+        state["deep"] = await asyncio.sleep(0, 1)
+
+    @cp.add_step()
+    def outer(state: State) -> None:
+        state["inner"] = inner.run({})
+
+    assert every_door(cp) == {"inner": {"deep": 1}}
+
+
+def test_several_loops_one_after_another_use_one_flow(lab: Lab) -> None:
+    """A flow is bound to no loop: `asyncio.run` and `run` take turns on it."""
+    places = Places()
+    cp = async_flow(lab.path, places)
+    asyncio.run(cp.arun())
+    cp.run()
+    asyncio.run(cp.arun())
+    assert len(places.loops) == 12
+    assert len(set(places.loops)) == 3
+
+
+def test_stop_iteration_comes_out_of_run(lab: Lab) -> None:
+    """A sync step that raises StopIteration does not end anything silently."""
+    error = StopIteration("the iterator was empty")
+    lab.faults["step b"] = error
+    with pytest.raises(StopIteration) as info:
+        lab.flow().run()
+    assert info.value is error
+    assert (lab.header().status, lab.header().position) == ("failed", 1)
+
+
+async def test_stop_iteration_comes_out_of_run_inside_a_loop(lab: Lab) -> None:
+    """Nor does it where a loop already runs."""
+    error = StopIteration("the iterator was empty")
+    lab.faults["load b"] = error
+    with pytest.raises(StopIteration) as info:
+        lab.flow().run(None, "always")
+    assert info.value is error
+
+
+async def test_stop_iteration_under_arun_is_the_cause(lab: Lab) -> None:
+    """No coroutine can raise StopIteration; Python's RuntimeError carries it as its cause."""
+    error = StopIteration("the iterator was empty")
+    lab.faults["step b"] = error
+    with pytest.raises(RuntimeError) as info:
+        await lab.flow().arun()
+    assert info.value.__cause__ is error
+    assert (lab.header().status, lab.header().position) == ("failed", 1)

@@ -1,0 +1,227 @@
+"""Typical uses, never run: the type checkers read them, and what they infer must hold."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_type
+
+import aiocheckpoint
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    CorruptSnapshotError,
+    Failure,
+    FlowChangedError,
+    Header,
+    LocalStateHandler,
+    Plan,
+    RunInProgressError,
+    StorageError,
+    UnserializableStateError,
+    events,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+State = dict[str, Any]
+
+
+class DictHandler:
+    """A handler of a user's own, synchronous."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+
+    def read(self) -> State:
+        """Give what is stored."""
+        return {}
+
+    def write(self, state: State) -> None:
+        """Take what is to be stored."""
+
+
+class AsyncDictHandler:
+    """A handler of a user's own, asynchronous."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+
+    async def read(self) -> State:
+        """Give what is stored."""
+        return {}
+
+    async def write(self, state: State) -> None:
+        """Take what is to be stored."""
+
+
+def on_event(event: events.Event) -> None:
+    """Take what happened, synchronously."""
+    if isinstance(event, events.StepFinished):
+        assert_type(event.step, str)
+        assert_type(event.index, int)
+        assert_type(event.seconds["step"], float)
+    elif isinstance(event, events.SnapshotWritten):
+        assert_type(event.bytes, int)
+        assert_type(event.seconds, float)
+    elif isinstance(event, events.StepFailed):
+        assert_type(event.error, BaseException)
+    elif isinstance(event, events.RunStarted):
+        assert_type(event.plan, Plan)
+
+
+async def on_event_later(event: events.Event) -> None:
+    """Take what happened, asynchronously."""
+
+
+cp = CheckpointFlow("checkpoint.pkl")
+CheckpointFlow(Path("checkpoint.pkl"), handler="local", name="flow", fsync=False)
+CheckpointFlow("checkpoint.pkl", hooks=[on_event, on_event_later])
+CheckpointFlow("checkpoint.pkl", LocalStateHandler)
+CheckpointFlow("checkpoint.pkl", handler=LocalStateHandler("checkpoint.pkl", fsync=False))
+CheckpointFlow("checkpoint.pkl", handler=DictHandler)
+CheckpointFlow("checkpoint.pkl", handler=AsyncDictHandler)
+CheckpointFlow("checkpoint.pkl", handler=DictHandler("checkpoint.pkl"))
+CheckpointFlow("checkpoint.pkl", handler=AsyncDictHandler("checkpoint.pkl"))
+assert_type(cp.name, str)
+
+
+def load(state: State) -> State:
+    """Load, synchronously."""
+    return {"numbers": [1, 2, 3], **state}
+
+
+async def load_later(state: State) -> State:
+    """Load, asynchronously."""
+    return load(state)
+
+
+def save(state: State, data: State) -> None:
+    """Save, synchronously."""
+
+
+async def save_state(state: State) -> None:
+    """Save, asynchronously, with no need of the data."""
+
+
+@cp.add_step()
+def first(state: State) -> None:
+    """Be a step without data."""
+
+
+@cp.add_step(load=load, save=save)
+def second(state: State, data: State) -> None:
+    """Be a step with data, a loader and a saver."""
+
+
+@cp.add_step(load_later, save_state, name="fetch", thread=False, replace=True)
+async def third(state: State, data: State) -> int:
+    """Be an asynchronous step; what it returns is of no account to the flow."""
+    return len(data)
+
+
+class Model:
+    """Something whose methods are steps."""
+
+    def fit(self, state: State, data: State) -> None:
+        """Be a step with data."""
+
+    async def __call__(self, state: State) -> None:
+        """Be a step, as a callable object."""
+
+
+def wait_for(state: State) -> Awaitable[None]:
+    """Be a plain function that returns an awaitable."""
+    return save_state(state)
+
+
+def scaled(factor: int, state: State, data: State) -> None:
+    """Be a step once its factor is given."""
+
+
+cp.add_step(name="fit")(Model().fit)
+cp.add_step(name="call")(Model())
+cp.add_step(load=lambda state: {"n": state["n"]})(wait_for)
+cp.add_step(load=partial(load), save=partial(save), name="scaled")(partial(scaled, 2))
+
+
+# The decorator gives the function back as it is, so its own signature still counts.
+assert_type(first({}), None)
+second(state={}, data={})
+
+
+async def decorated() -> None:
+    """Call a decorated coroutine function as any other."""
+    assert_type(await third({}, {}), int)
+
+
+def from_a_script() -> None:
+    """Use the synchronous door."""
+    assert_type(cp.run(), State)
+    assert_type(cp.run({"a": 1}), State)
+    assert_type(cp.run({"a": 1}, "always", 1), State)
+    assert_type(cp.run({"a": 1}, load_policy=[True, False, True], checkpoint="fetch"), State)
+    assert_type(cp.run(until="fetch", run_id="order-42", wait=2.5), State)
+    assert_type(cp.plan({"a": 1}, checkpoint=-1 + 1, until=2), Plan)
+    assert_type(cp.reset(run_id="order-42"), None)
+
+
+async def from_a_service() -> None:
+    """Use the asynchronous door."""
+    assert_type(await cp.arun(), State)
+    assert_type(await cp.arun({"a": 1}, load_policy="first only", wait=1), State)
+    assert_type(await cp.aplan(), Plan)
+    assert_type(await cp.areset(), None)
+
+
+async def of_the_store() -> None:
+    """Read, edit and write what is stored."""
+    handler = LocalStateHandler("checkpoint.pkl")
+    assert_type(handler.read(), State)
+    assert_type(await handler.aread("order-42"), State)
+    handler.write({"a": 2, "checkpoint_index": 1})
+    await handler.awrite({"a": 2}, run_id="order-42")
+    assert_type(handler.header(), Header | None)
+
+
+def of_a_plan(plan: Plan) -> None:
+    """Look at what would run."""
+    assert_type(plan.start, int)
+    assert_type(plan.stop, int)
+    assert_type(plan.steps, tuple[str, ...])
+    assert_type(plan.loads, tuple[bool, ...])
+    assert_type(plan.fresh, bool)
+    assert_type(plan.ignores_given, bool)
+    assert_type(plan.reason, str)
+
+
+def of_a_header() -> None:
+    """Look at what a file says of itself, without running its code."""
+    header = aiocheckpoint.inspect("checkpoint.pkl")
+    assert_type(header, Header)
+    assert_type(header.flow, str)
+    assert_type(header.run_id, str | None)
+    assert_type(header.steps, tuple[str, ...] | None)
+    assert_type(header.position, int)
+    assert_type(header.failure, Failure | None)
+
+
+def of_an_error() -> None:
+    """Read the facts that the errors carry."""
+    try:
+        cp.run()
+    except FlowChangedError as error:
+        assert_type(error.stored_steps, tuple[str, ...])
+        assert_type(error.current_steps, tuple[str, ...])
+        assert_type(error.position, int)
+    except RunInProgressError as error:
+        assert_type(error.pid, int | None)
+    except UnserializableStateError as error:
+        assert_type(error.offenders, tuple[tuple[str, str], ...])
+    except CorruptSnapshotError as error:
+        assert_type(error.reason, str)
+    except StorageError as error:
+        assert_type(error.path, str)
+    except CheckpointError as error:
+        assert_type(str(error), str)
