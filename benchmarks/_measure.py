@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Contender", "Goal", "Pair", "Report", "Spread", "measure", "parser"]
 
@@ -181,7 +181,7 @@ class Report:
     pairs: Sequence[Pair]
     directory: Path | None = None
     versions: dict[str, str] = field(default_factory=dict[str, str])
-    extra: dict[str, tuple[str, Sequence[float]]] = field(
+    extra: Mapping[str, tuple[str, Sequence[float]]] = field(
         default_factory=dict[str, tuple[str, "Sequence[float]"]]
     )
 

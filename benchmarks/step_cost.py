@@ -3,12 +3,12 @@
     python benchmarks/step_cost.py [--rounds N] [--steps N] [--directory DIR] [--no-gumly]
                                    [--json FILE]
 
-The state is a dict of ten plain values, `STATE`; each step adds one to a number in it. A run of
-the flow has `--steps` such steps; its time divided by their number is the cost of a step, so what
-a run costs once (lock, read, plan, first snapshot) is in it, shared by all steps; that fixed cost
-is also printed by itself, as a run of one step less the cost of a step. The floors make as many
-replacements as there are steps, see `_floor.py`. gumly runs the same step as often, on the same
-interpreter and in the same directory, in a process of its own.
+The state is `_shapes.small_state`, a dict of ten plain values; each step adds one to a number in
+it. A run of the flow has `--steps` such steps; its time divided by their number is the cost of a
+step, so what a run costs once (lock, read, plan, first snapshot) is in it, shared by all steps;
+that fixed cost is also printed by itself, as a run of one step less the cost of a step. The floors
+make as many replacements as there are steps, see `_floor.py`. gumly runs the same step as often,
+on the same interpreter and in the same directory, in a process of its own.
 """
 
 from __future__ import annotations
@@ -23,25 +23,13 @@ from typing import TYPE_CHECKING, Any
 from _floor import Floor
 from _gumly import GumlyWorker, install
 from _measure import Contender, Goal, Pair, Report, measure, parser
+from _shapes import small_state
 
 from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-
-STATE: dict[str, Any] = {
-    "count": 0,
-    "name": "survey of the year",
-    "city": "Utrecht",
-    "ratio": 0.125,
-    "done": False,
-    "missing": None,
-    "limits": [1, 10, 100],
-    "sizes": {"small": 3, "large": 12},
-    "tags": ["red", "green"],
-    "checked_until": "2024-02-29",
-}
 
 
 class Ours:
@@ -56,7 +44,7 @@ class Ours:
         flow = self._flow(_count, f"run-{steps}-{fsync}.pkl", steps, fsync=fsync)
 
         def seconds() -> float:
-            state = dict(STATE)
+            state = small_state()
             begun = time.perf_counter()
             flow.run(state)
             taken = time.perf_counter() - begun
@@ -70,7 +58,7 @@ class Ours:
         flow = self._flow(_acount, f"arun-{steps}.pkl", steps, fsync=True)
 
         async def seconds() -> float:
-            state = dict(STATE)
+            state = small_state()
             begun = time.perf_counter()
             await flow.arun(state)
             taken = time.perf_counter() - begun
@@ -123,11 +111,11 @@ def _hasty_pairs(ours: Ours, floor: Floor, gumly: GumlyWorker | None, steps: int
 
 
 def _fixed_costs(ours: Ours, pairs: list[Pair], rounds: int) -> dict[str, tuple[str, list[float]]]:
+    """Time runs of one step, each beside a run of many; the first pairs are those of the doors."""
     whole = {"arun": ours.arun(1), "run": ours.run(1)}
     costs = dict[str, tuple[str, list[float]]]()
     for (door, seconds), pair in zip(whole.items(), pairs, strict=False):
-        one_step = Contender(f"{door} of one step", lambda take=seconds: take() * 1e6)
-        single = Pair(one_step, pair.subject, "µs")
+        single = Pair(_per_step(f"{door} of one step", seconds, 1), pair.subject, "µs")
         measure([single], rounds)
         both = zip(single.subject_samples, single.base_samples, strict=True)
         costs[f"{door}, once a run"] = ("µs", [run - step for run, step in both])
@@ -147,20 +135,18 @@ def main() -> None:
     arguments = _arguments()
     steps = arguments.steps
     with ExitStack() as stack:
-        directory = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory))
-        )
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory)))
         gumly: GumlyWorker | None = None
         if not arguments.no_gumly:
-            worker = GumlyWorker(install(), directory / "gumly.pkl", steps, STATE)
+            worker = GumlyWorker(install(), directory / "gumly.pkl", steps, small_state())
             gumly = stack.enter_context(worker)
         runner = stack.enter_context(asyncio.Runner())
-        floor = stack.enter_context(closing(Floor(directory, steps, STATE)))
+        floor = stack.enter_context(closing(Floor(directory, steps, small_state())))
         ours = Ours(directory, runner)
         pairs = _durable_pairs(ours, floor, runner, steps) + _hasty_pairs(ours, floor, gumly, steps)
         measure(pairs, arguments.rounds)
         Report(
-            f"One step of {steps} in a run, state of {len(STATE)} plain values",
+            f"One step of {steps} in a run, state of {len(small_state())} plain values",
             pairs,
             directory,
             gumly.versions if gumly else {},

@@ -1,11 +1,10 @@
 """Survey the source of Python's own standard library, in steps that outlive a crash.
 
-The steps find the files, read them (many at a time, on the event loop), parse them (pure
-computing, so a plain function: it gets a thread), add up each package, and write a report.
-The first parser trusts every file. Where the installation holds files that do not decode or
-parse (Python's own tests bring some), it breaks on them, a mended parser takes its place, and
-the run goes on with that step: nothing is searched for or read a second time. Kill the program
-at any moment and start it again: it goes on where it was.
+The steps find the files, read them (many at a time, on the event loop), parse them (computing,
+so a plain function, which gets a thread), add up each package, and write a report. The first
+parser trusts every file. Where the installation holds files that do not decode or parse (Python's
+own tests bring some), it breaks, a mended parser takes its place, and the run goes on with that
+step: nothing is searched for or read twice. Kill the program and start it again: it goes on too.
 
 Run it with: python examples/survey_stdlib.py [--output DIR] [--limit N]
 """
@@ -30,8 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiofiles
 
-from aiocheckpoint import CheckpointFlow
-from aiocheckpoint.events import Event, StepFailed, StepFinished, StepLoaded, StepStarted
+from aiocheckpoint import CheckpointFlow, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +86,8 @@ def find_files(state: State) -> None:
         subfolders[:] = [name for name in subfolders if name not in NOT_THE_LIBRARY]
         found += [Path(folder, name) for name in names if name.endswith(".py")]
     files = sorted(path.relative_to(root).as_posix() for path in found if path.is_file())
+    if not files:
+        raise FileNotFoundError(f"there is no source code in {root}")
     state["root"], state["files"] = str(root), files[: state["limit"]]
     state["python"], state["found"] = platform.python_version(), len(state["files"])
 
@@ -185,19 +185,21 @@ def as_row(name: str, counts: dict[str, int]) -> str:
     """Lay out one package; the last column is the share of definitions with a docstring."""
     could_be = counts["files"] + counts["classes"] + counts["functions"]
     numbers = "".join(f"{counts[column]:>12,}" for column in COLUMNS[:-1])
-    return f"{name:<32}{numbers}{counts['documented'] / max(could_be, 1):>12.0%}"
+    return f"{name:<32}{numbers}{counts['documented'] / could_be:>12.0%}"
 
 
-def show(event: Event) -> None:
+def show(event: events.Event) -> None:
     """Print what happens, as it happens; the flow calls this hook with every event."""
     match event:
-        case StepLoaded(step=step):
+        case events.RunStarted(plan=plan):
+            print(plan, flush=True)
+        case events.StepLoaded(step=step):
             print(f"        {step}: input loaded from disk", flush=True)
-        case StepFinished(step=step, seconds=seconds):
+        case events.StepFinished(step=step, seconds=seconds):
             print(f"        {step}: done in {sum(seconds.values()):.1f} s", flush=True)
-        case StepFailed(step=step, part=part):
+        case events.StepFailed(step=step, part=part):
             print(f"        {step}: broke in its part {part!r}", flush=True)
-        case StepStarted(step=step, index=index, of=of):
+        case events.StepStarted(step=step, index=index, of=of):
             print(f"  [{index + 1}/{of}] {step}", flush=True)
         case _:
             pass
@@ -217,17 +219,13 @@ def build_flow(store: Store) -> CheckpointFlow:
 async def survey(store: Store, limit: int | None) -> State:
     """Run the flow; where the trusting parser breaks, mend it and go on from there."""
     cp = build_flow(store)
-    given = {"limit": limit}
-    print(await cp.aplan(given))
     try:
-        state = await cp.arun(given)
+        state = await cp.arun({"limit": limit})
     except SyntaxError as error:
         print(f"\nThe parser broke on {error.filename}: {error.msg}", *error.__notes__, sep="\n")
-        mend = cp.add_step(
-            name="parse", load=store.load_sources, save=store.save_facts, replace=True
-        )
+        mend = cp.add_step(store.load_sources, store.save_facts, name="parse", replace=True)
         mend(parse_patiently)
-        print("\nThe step is mended.", await cp.aplan(), sep="\n")
+        print("\nThe step is mended.")
         return await cp.arun()
     print("\nNothing broke: every file surveyed here decodes and parses, so no step was mended.")
     return state
@@ -239,6 +237,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("survey"), help="where results go")
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N files only")
     arguments = parser.parse_args()
+    if arguments.limit is not None and arguments.limit < 1:
+        parser.error("--limit must be at least 1")
     arguments.output.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")  # the surveyed code has its own old habits
     state = asyncio.run(survey(Store(arguments.output), arguments.limit))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
-from aiocheckpoint._header import Failure, Header, Status
+from aiocheckpoint._header import Durations, Failure, Header, Status
 from aiocheckpoint._logging import log_event, logger
 from aiocheckpoint._plan import Plan, Request, make_plan
 from aiocheckpoint._snapshot import POSITION_KEY
@@ -98,7 +98,7 @@ class Run:
         self._slot = slot
         self._calls = calls
         self._hooks = hooks
-        self._header = Header(flow=flow, run_id=run_id, position=0, durations={})
+        self._header = Header(flow=flow, run_id=run_id, position=0, durations=Durations())
         self._data: dict[str, Any] = {}
 
     async def carry_out(self, request: Request) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Run:
         self._header = self._opening_header(plan, stored)
         await self._emit(events.RunStarted, plan=plan)
         if plan.fresh or plan.moves:
-            await self._write(state, None)
+            await self._write(state, None, "running", plan.start)
         for index in range(plan.start, plan.stop):
             await self._step(index, plan, state)
         if plan.start == len(self._steps):
@@ -134,7 +134,7 @@ class Run:
             header,
             number=stored.number + plan.fresh,
             sequence=stored.sequence,
-            durations={} if plan.fresh else dict(stored.durations),
+            durations=Durations({} if plan.fresh else stored.durations),
         )
 
     async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> None:
@@ -196,16 +196,21 @@ class Run:
         status: Status = "stopped" if position == plan.stop else "running"
         if position == len(self._steps):
             status, position = "finished", 0
-        self._header = replace(self._header, status=status, position=position)
-        await self._write(state, step)
+        await self._write(state, step, status, position)
 
-    async def _write(self, state: dict[str, Any], step: str | None) -> None:
+    async def _write(
+        self, state: dict[str, Any], step: str | None, status: Status, position: int
+    ) -> None:
         began = time.perf_counter()
-        sequence = self._header.sequence + 1
-        self._header = replace(self._header, sequence=sequence, written_at=time.time())
+        self._header = replace(
+            self._header,
+            status=status,
+            position=position,
+            sequence=self._header.sequence + 1,
+            written_at=time.time(),
+        )
         size = await self._slot.write(self._header, state, step)
         seconds = time.perf_counter() - began
-        position = self._header.position
         await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)
 
     async def _fail(self, error: BaseException, progress: _Progress, where: dict[str, Any]) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
-__all__ = ["Failure", "Header", "Status"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Durations", "Failure", "Header", "Status"]
 
 Status = Literal["running", "stopped", "failed", "cancelled", "finished"]
 """How a run stands: under way or killed, stopped by `until=` or a hand, broken, cancelled, done."""
@@ -39,6 +43,25 @@ class Failure:
     traceback: str
     at: float
     seconds: float
+
+
+class Durations(dict[str, float]):
+    """Seconds by step name, each encoded once: a header is written after every step.
+
+    Attributes:
+        encoded: The JSON of each entry, by name.
+    """
+
+    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        self.encoded: dict[str, str] = {}
+        for name, value in (seconds or {}).items():
+            self[name] = value
+
+    def __setitem__(self, name: str, seconds: float) -> None:
+        """Set a value, kept to the microsecond."""
+        super().__setitem__(name, round(seconds, 6))
+        self.encoded[name] = f"{json.dumps(name)}:{self[name]!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +94,7 @@ class Header:
     steps: tuple[str, ...] | None = None
     status: Status = "running"
     failure: Failure | None = None
-    durations: dict[str, float]
+    durations: Durations
     code: bool = False
     python: str = PYTHON_VERSION
     dill: str = DILL_VERSION
@@ -79,10 +102,14 @@ class Header:
     written_at: float = 0.0
 
     def encode(self) -> bytes:
-        """The header as UTF-8 JSON: one object with a key for each attribute."""
-        facts = {name: getattr(self, name) for name in _FIELDS}
+        """The header as ASCII JSON: one object with a key for each attribute."""
+        facts = {name: getattr(self, name) for name in _SHORT_FIELDS}
         facts["failure"] = self.failure and asdict(self.failure)
-        return json.dumps(facts, separators=(",", ":")).encode()
+        return b'%b,"steps":%b,"durations":{%b}}' % (
+            _json(facts)[:-1],
+            _encode_steps(self.steps),
+            ",".join(self.durations.encoded.values()).encode(),
+        )
 
     @classmethod
     def decode(cls, encoded: bytes) -> Header:
@@ -95,6 +122,7 @@ class Header:
         known = {name: facts[name] for name in _FIELDS if name in facts}
         if known.get("steps") is not None:
             known["steps"] = tuple(known["steps"])
+        known["durations"] = Durations(known["durations"])
         if known.get("failure") is not None:
             known["failure"] = Failure(**known["failure"])
         header = cls(**known)
@@ -111,7 +139,7 @@ class Header:
             run_id=run_id,
             position=position,
             status=status,
-            durations={},
+            durations=Durations(),
             python="",
             dill="",
             library="",
@@ -130,3 +158,14 @@ class Header:
 
 
 _FIELDS = tuple(field.name for field in fields(Header))
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_SHORT_FIELDS = tuple(name for name in _FIELDS if name not in {"steps", "durations"})
+
+
+def _json(value: object) -> bytes:
+    return _ENCODER.encode(value).encode()
+
+
+@lru_cache
+def _encode_steps(steps: tuple[str, ...] | None) -> bytes:
+    return _json(steps)

@@ -27,7 +27,7 @@ import hashlib
 import os
 import pickletools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
@@ -127,8 +127,14 @@ def write_snapshot(
 ) -> Header:
     """Write a whole snapshot of `state`, as it is after `step`, into `target`.
 
+    Args:
+        header: The header, with the versions of this program.
+        state: The state.
+        step: Name of the step that is done, or None before the first.
+        target: Takes the bytes.
+
     Returns:
-        The header as written: `header` with the versions of this program, and `code` set.
+        The header as written: `header` with `code` set.
 
     Raises:
         UnserializableStateError: The state holds something that cannot be dumped.
@@ -140,7 +146,8 @@ def write_snapshot(
         offenders = find_offenders(state) or (("state", str(error)),)
         raise UnserializableStateError(step, offenders) from error
     length, digest = payload.finish(header.position)
-    header = header.by_this_program(code=code)
+    if code != header.code:
+        header = replace(header, code=code)
     payload.flush_with(_footer(header, length, digest))
     return header
 

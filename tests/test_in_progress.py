@@ -1,0 +1,190 @@
+"""A second run of the same place while one is going: refused at once, or waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError, RunInProgressError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support import Door, Lab, State
+
+PATIENCE = 60.0
+
+OWNER = """
+import sys
+from aiocheckpoint import CheckpointFlow
+
+cp = CheckpointFlow(sys.argv[1])
+
+@cp.add_step()
+def hold(state, data):
+    print("held", flush=True)
+    sys.stdin.read()
+
+cp.run({"who": "owner"})
+"""
+
+
+class Held:
+    """A run that holds its place, in a thread of this process, until it is let go."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Start it, and wait until it is in its step."""
+        self.entered, self.free = threading.Event(), threading.Event()
+        cp = CheckpointFlow(lab.path)
+        cp.add_step(name="a")(self.hold)
+        self.thread = threading.Thread(target=cp.run, args=({"who": "owner"},))
+        self.thread.start()
+        assert self.entered.wait(PATIENCE)
+
+    def hold(self, state: State) -> None:
+        """Be the step that takes long."""
+        self.entered.set()
+        assert self.free.wait(PATIENCE)
+
+    def end(self) -> None:
+        """Let it come to its end."""
+        self.free.set()
+        self.thread.join(PATIENCE)
+
+
+@pytest.fixture
+def held(lab: Lab) -> Iterator[Held]:
+    """Have a run going in this process."""
+    owner = Held(lab)
+    yield owner
+    owner.end()
+
+
+@pytest.fixture
+def foreign(lab: Lab) -> Iterator[subprocess.Popen[str]]:
+    """Have a run going in another process."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(lab.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        yield owner
+        owner.communicate(timeout=PATIENCE)
+
+
+def test_second_run_in_this_process_is_refused(held: Held, door: Door, lab: Lab) -> None:
+    """A second run raises at once, naming this process, and runs and writes nothing."""
+    before = lab.files()
+    with pytest.raises(RunInProgressError) as info:
+        door(lab.flow("a"))
+    assert (info.value.pid, str(info.value.path)) == (os.getpid(), str(lab.path))
+    assert str(os.getpid()) in str(info.value)
+    assert "wait=" in str(info.value)
+    assert (lab.log, lab.files()) == ([], before)
+
+
+def test_second_run_in_another_process_is_refused(
+    foreign: subprocess.Popen[str], door: Door, lab: Lab
+) -> None:
+    """A second run raises at once, naming the process that has the place, and since when."""
+    with pytest.raises(RunInProgressError) as info:
+        door(lab.flow("a"))
+    assert info.value.pid == foreign.pid
+    assert info.value.host
+    assert info.value.since
+    assert lab.log == []
+
+
+def test_killed_owner_leaves_the_place_free(
+    foreign: subprocess.Popen[str], door: Door, lab: Lab
+) -> None:
+    """When the owner is killed, the next run takes over at once and resumes."""
+    foreign.kill()
+    foreign.wait()
+    assert door(lab.flow("hold"))["who"] == "owner"
+
+
+def test_wait_takes_over_when_the_first_ends(held: Held, door: Door, lab: Lab) -> None:
+    """With `wait=` the second run begins once the first has ended."""
+    timer = threading.Timer(0.1, held.end)
+    timer.start()
+    assert door(lab.flow("a"), wait=PATIENCE)["who"] == "owner"
+    timer.join()
+    assert lab.ran() == ["a"]
+
+
+def test_wait_has_an_end(held: Held, door: Door, lab: Lab) -> None:
+    """When the first run does not end in time, the second is refused."""
+    with pytest.raises(RunInProgressError):
+        door(lab.flow("a"), wait=0.1)
+    assert lab.log == []
+
+
+def test_other_runs_are_not_concerned(held: Held, door: Door, lab: Lab) -> None:
+    """Another run id is another place; so is another path."""
+    door(lab.flow("a"), run_id="other")
+    assert lab.ran() == ["a"]
+
+
+def test_plan_can_be_asked_while_a_run_goes_on(held: Held, door: Door, lab: Lab) -> None:
+    """Looking needs no lock."""
+    assert door.plan(lab.flow("a")).start == 0
+
+
+def test_reset_while_a_run_goes_on_is_refused(held: Held, door: Door, lab: Lab) -> None:
+    """A reset does not take away what a run is using."""
+    with pytest.raises(RunInProgressError):
+        door.reset(lab.flow("a"))
+    assert lab.stored()["who"] == "owner"
+
+
+def test_flow_inside_its_own_step_is_refused(every_door: Door, lab: Lab) -> None:
+    """A step that runs its own flow gets the error, instead of waiting for itself."""
+    cp = CheckpointFlow(lab.path)
+
+    @cp.add_step()
+    def again(state: State) -> None:
+        with pytest.raises(RunInProgressError):
+            cp.run()
+        state["tried"] = True
+
+    assert every_door(cp) == {"tried": True}
+
+
+async def test_two_runs_started_together_do_the_work_once(lab: Lab) -> None:
+    """Of two runs of one place started at once, one runs and one is refused."""
+    lab.asynchronous = True
+    runs = [lab.flow().arun(), lab.flow().arun()]
+    results = await asyncio.gather(*runs, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["RunInProgressError", "dict"]
+    assert lab.ran() == ["a", "b", "c"]
+
+
+async def test_waiting_can_be_cancelled(held: Held, lab: Lab) -> None:
+    """A run that waits for its place can be cancelled, and has then done nothing."""
+    task = asyncio.create_task(lab.flow("a").arun(wait=PATIENCE))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert lab.log == []
+
+
+@pytest.mark.parametrize(("wait", "kind"), [("1", InvalidTypeError), (-1, InvalidValueError)])
+def test_wait_that_is_none_is_refused(
+    wait: object, kind: type[Exception], door: Door, lab: Lab
+) -> None:
+    """Seconds are a number, and not negative."""
+    with pytest.raises(kind, match="wait"):
+        door(lab.flow(), wait=wait)
+    assert lab.log == []

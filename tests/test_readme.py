@@ -1,0 +1,46 @@
+"""The README's story does what the README says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"```(python|text)\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of one language, in order."""
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def test_story_prints_what_the_readme_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step breaks with that note, the plan reads so, and the mended run goes on there."""
+    monkeypatch.chdir(tmp_path)
+    begin, mend = blocks("python")
+    broken, plan = blocks("text")
+    names: dict[str, Any] = {}
+    with pytest.raises(ZeroDivisionError) as caught:
+        exec(begin, names)  # noqa: S102 - the README's own code
+    error = f"ZeroDivisionError: {caught.value}\n" + "\n".join(caught.value.__notes__) + "\n"
+    shown = capsys.readouterr().out + error.replace(str(tmp_path), "/home/me")
+    assert shown == broken
+    assert f"{names['cp'].plan()}\n" == plan
+    exec(mend, names)  # noqa: S102
+    runs = [line for line in capsys.readouterr().out.splitlines() if "report" not in line]
+    resumed, anew, always, chosen = ["invert, mended"], ["fetch"], ["fetch"], ["invert, mended"]
+    whole = ["invert, mended"]
+    assert runs == [*resumed, *anew, *whole, *always, *whole, *chosen]
+
+
+def test_commands_name_files_that_exist() -> None:
+    """Every script that the README tells to run is there."""
+    text = README.read_text("utf-8")
+    scripts = re.findall(r"(?:python|bash) ([\w./]+)", text)
+    assert scripts
+    assert [name for name in scripts if not (README.parent / name).exists()] == []
