@@ -22,6 +22,7 @@ import pytest
 
 from aiocheckpoint import LocalStateHandler
 
+pytestmark = pytest.mark.timeout(300)  # three surveys of the whole library on a busy machine
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXPECTED = Path(__file__).parent / "expected"
 ENVIRONMENT = {**os.environ, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}

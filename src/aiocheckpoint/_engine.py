@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
-from aiocheckpoint._header import Durations, Failure, Header, Status
+from aiocheckpoint._header import Durations, Header, Status
 from aiocheckpoint._logging import log_event, logger
 from aiocheckpoint._plan import Plan, Request, make_plan
 from aiocheckpoint._snapshot import POSITION_KEY
+from aiocheckpoint._trouble import Trouble, put_note
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ __all__ = ["Run", "under_lock"]
 
 _Result = TypeVar("_Result")
 _POLL_SECONDS = 0.05
-_LONGEST_TEXT = 50_000
 
 
 async def under_lock(
@@ -216,47 +213,42 @@ class Run:
     async def _fail(self, error: BaseException, progress: _Progress, where: dict[str, Any]) -> None:
         """Record what came out of a step, put a note on it, and tell the hooks."""
         error = error.error if isinstance(error, Carrier) else error
-        cancelled = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt))
         seconds = time.perf_counter() - progress.began
-        if cancelled or progress.part != "snapshot":
-            await self._record(error, progress.part, where["step"], seconds, cancelled=cancelled)
+        trouble = Trouble(error, where["step"], progress.part, seconds)
+        if trouble.cancelled or progress.part != "snapshot":
+            await self._record(trouble)
         stored = self._slot.header
         done = stored is not None and (stored.position != progress.index or stored.finished)
-        _note(error, _account(where, progress.part, self._slot.location, done, cancelled))
+        put_note(
+            error, trouble.account(progress.index, where["of"], self._slot.location, done=done)
+        )
         await self._emit(
             events.StepFailed,
             **where,
             part=progress.part,
             error=error,
-            cancelled=cancelled,
+            cancelled=trouble.cancelled,
             seconds=seconds,
         )
 
-    async def _record(
-        self, error: BaseException, part: str, step: str, seconds: float, *, cancelled: bool
-    ) -> None:
-        stored = self._slot.header
-        if stored is None or (part == "snapshot" and stored.finished):
-            return
-        header = replace(
-            stored,
-            flow=self._header.flow,
-            run_id=self._header.run_id,
-            number=self._header.number,
-            steps=self._header.steps,
-            status="cancelled" if cancelled else "failed",
-            failure=_as_text(error, part, step, seconds),
-            sequence=stored.sequence + 1,
-            written_at=time.time(),
-        )
+    async def _record(self, trouble: Trouble) -> None:
+        own = self._header
+
+        def amended(stored: Header) -> Header:
+            if stored.finished and trouble.part == "snapshot":
+                return stored  # cancelled after the last snapshot: there is nothing to go on with
+            who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
+            return trouble.recorded_in(replace(who, steps=own.steps))
+
         try:
-            await self._calls.settle(self._slot.amend, header)
+            await self._calls.settle(self._slot.amend, amended)
         # The first exception is what the user must see.
         except Exception as second:  # noqa: BLE001
-            _note(
-                error,
+            problem = f"{type(second).__name__}: {second}"
+            put_note(
+                trouble.error,
                 "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
-                f"failed as well: {type(second).__name__}: {second}",
+                f"failed as well: {problem}",
             )
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
@@ -277,51 +269,3 @@ def _checked(loaded: object, step: str) -> dict[str, Any]:
             "a dict, which is merged into `data`."
         )
     return loaded
-
-
-def _account(
-    where: dict[str, Any],
-    part: str,
-    location: str,
-    done: bool,  # noqa: FBT001
-    cancelled: bool,  # noqa: FBT001
-) -> str:
-    name = where["step"]
-    verb = "was cancelled" if cancelled else "broke"
-    if done:
-        after = f"holds the state after {name!r}. Run again: it goes on with the next step"
-    else:
-        mend = "Run again" if cancelled else "Mend it and run again"
-        after = f"holds the state as it was before {name!r}. {mend}: it goes on there"
-    return (
-        f"aiocheckpoint: step {where['index'] + 1} of {where['of']}, {name!r}, {verb} in its part "
-        f"{part!r}. The checkpoint in {location} {after}; checkpoint=0 starts over."
-    )
-
-
-def _note(error: BaseException, text: str) -> None:
-    # A frozen dataclass, for one, refuses the attribute that a note is.
-    with contextlib.suppress(Exception):
-        if text not in getattr(error, "__notes__", ()):
-            error.add_note(text)
-
-
-def _as_text(error: BaseException, part: str, step: str, seconds: float) -> Failure:
-    kind = type(error)
-    return Failure(
-        step=step,
-        part=part,
-        type=f"{kind.__module__}.{kind.__qualname__}",
-        message=_text(lambda: str(error)),
-        traceback=_text(lambda: "".join(traceback.format_exception(error))),
-        at=time.time(),
-        seconds=seconds,
-    )
-
-
-def _text(make: Callable[[], str]) -> str:
-    """Text of a foreign object, shortened; its methods may raise anything."""
-    try:
-        return make()[-_LONGEST_TEXT:]
-    except Exception as error:  # noqa: BLE001
-        return f"<no text: {type(error).__name__}>"

@@ -53,8 +53,8 @@ class Slot(Protocol):
         """Store a snapshot taken after `step`, and give its size in bytes, 0 if unknown."""
         ...
 
-    def amend(self, header: Header) -> None:
-        """Put another header to the state that is stored, blocking."""
+    def amend(self, change: Callable[[Header], Header]) -> None:
+        """Put a changed header to the state that is stored, blocking."""
 
     async def remove(self) -> None:
         """Delete what is stored."""
@@ -87,10 +87,14 @@ class HandlerSlot:
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         return await self._calls.block(self._replace, partial(write_snapshot, header, state, step))
 
-    def amend(self, header: Header) -> None:
+    def amend(self, change: Callable[[Header], Header]) -> None:
         with self._handler.stored(self._run_id) as found:
-            if found is not None:
-                self._replace(partial(copy_snapshot, header, found))
+            if found is None:
+                return
+            # What is stored is asked, not what is remembered: Ctrl-C may strike in between.
+            self.header = change(found.header)
+            if self.header is not found.header:
+                self._replace(partial(copy_snapshot, self.header, found))
 
     async def remove(self) -> None:
         await self._calls.block(self._handler.remove, self._run_id)
@@ -172,8 +176,8 @@ class DictSlot:
         self.header = header
         return 0
 
-    def amend(self, header: Header) -> None:
-        self.header = header
+    def amend(self, change: Callable[[Header], Header]) -> None:
+        """Do nothing: a dict has no room for a header."""
 
     async def remove(self) -> None:
         await self._calls.persist(self._place.write, {})

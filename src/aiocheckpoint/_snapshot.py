@@ -7,14 +7,14 @@ little-endian:
     header    JSON in UTF-8, see `Header`
     trailer   136 bytes:
         32  SHA-256 of the payload
-        32  seal: SHA-256 of everything below in the trailer, the payload's digest and the header
+        32  seal: SHA-256 of the last 32 bytes of the trailer, the payload's digest, the header
         32  zeros, reserved for a signature
          8  zeros, reserved for the signing key's id
          8  length of the payload in bytes
          8  length of the header in bytes
          4  format version, 1
          4  zeros, reserved for flags
-         8  magic, b"aiockpt\\n"
+         8  magic, b"aiockpt\n"
 
 Unpicklers stop at the STOP opcode and so read the payload alone: a dict, the state with the
 position added under the key "checkpoint_index". A file without the magic is a bare pickle of such
@@ -28,10 +28,11 @@ import os
 import pickletools
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
 from aiocheckpoint._offenders import find_offenders
+from aiocheckpoint._payload import LAST_POSITION, PIECE_BYTES, POSITION_KEY, PayloadWriter
 from aiocheckpoint._serializer import Target, UnserializableError, dump, load
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -43,7 +44,6 @@ from aiocheckpoint.errors import (
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from _typeshed import ReadableBuffer as Buffer
 
 __all__ = [
     "POSITION_KEY",
@@ -54,16 +54,11 @@ __all__ = [
     "write_snapshot",
 ]
 
-POSITION_KEY: Final = "checkpoint_index"
-"""Where handlers' dicts keep the position, as gumly's do; no step sees it."""
-
 FORMAT_VERSION = 1
 MAGIC = b"aiockpt\n"
 _NUMBERS = struct.Struct("<QQII8s")
 _TRAILER = struct.Struct("<32s32s32s8s32s")
 _UNSIGNED = (bytes(32), bytes(8))
-_PIECE = 1 << 18
-_LAST_POSITION = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ def position_of(state: dict[str, Any]) -> int:
         InvalidTypeError: It is no index.
     """
     position = state.get(POSITION_KEY, 0)
-    if type(position) is not int or not 0 <= position <= _LAST_POSITION:
+    if type(position) is not int or not 0 <= position <= LAST_POSITION:
         raise InvalidTypeError(f"{POSITION_KEY} must be the index of a step, an integer from 0.")
     return position
 
@@ -139,7 +134,7 @@ def write_snapshot(
     Raises:
         UnserializableStateError: The state holds something that cannot be dumped.
     """
-    payload = _Payload(target)
+    payload = PayloadWriter(target)
     try:
         code = dump(state, payload)
     except UnserializableError as error:
@@ -156,7 +151,7 @@ def copy_snapshot(header: Header, stored: Stored, target: Target) -> Header:
     """Write the payload of `stored`, bytes and digest as they are, under another header."""
     stored.file.seek(0)
     left = stored.payload_length
-    while piece := stored.file.read(min(left, _PIECE)):
+    while piece := stored.file.read(min(left, PIECE_BYTES)):
         target.write(piece)
         left -= len(piece)
     target.write(_footer(header, stored.payload_length, stored.payload_digest))
@@ -200,68 +195,6 @@ def open_snapshot(file: BinaryIO, location: str) -> Stored | None:
     return Stored(_decoded(encoded, location), file, location, payload_length, digest)
 
 
-class _Payload:
-    """Passes a pickle stream on in large pieces, hashing it, and holds its last byte back.
-
-    The C pickler calls `write` once per 64 KiB or once per large bytes object, dill's for every
-    few bytes; in between the bytes gather in a buffer.
-    """
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._begin()
-
-    def _begin(self) -> None:
-        self._buffer = bytearray()
-        self._hash = hashlib.sha256()
-        self._flushed = 0
-
-    def rewind(self) -> None:
-        """Forget all that was written, here and in the target."""
-        self._begin()
-        self._target.rewind()
-
-    def write(self, chunk: Buffer, /) -> None:
-        """Take the next bytes of the stream."""
-        view = memoryview(chunk)
-        if view.nbytes >= _PIECE:
-            self._flush(len(self._buffer))
-            self._pass_on(view)
-            return
-        self._buffer += view
-        if len(self._buffer) >= _PIECE:
-            # A large object is never the end of a stream, so the buffer holds its last byte.
-            self._flush(len(self._buffer) - 1)
-
-    def finish(self, position: int) -> tuple[int, bytes]:
-        """Add the position to the dict that the stream leaves on the unpickler's stack.
-
-        The STOP opcode, the last byte of the last frame, gives way to a MARK of the same length,
-        so that frames keep their lengths; key, value, SETITEMS and STOP follow.
-
-        Returns:
-            Length and SHA-256 of the whole payload.
-        """
-        key = POSITION_KEY.encode()
-        self._buffer[-1:] = b"(\x8c%c%bJ%bu." % (len(key), key, struct.pack("<i", position))
-        self._hash.update(self._buffer)
-        return self._flushed + len(self._buffer), self._hash.digest()
-
-    def flush_with(self, footer: bytes) -> None:
-        """Pass on what is left, and the footer, in one piece."""
-        self._target.write(self._buffer + footer)
-
-    def _flush(self, length: int) -> None:
-        with memoryview(self._buffer) as whole, whole[:length] as part:
-            self._pass_on(part)
-        del self._buffer[:length]
-
-    def _pass_on(self, view: memoryview) -> None:
-        self._hash.update(view)
-        self._target.write(view)
-        self._flushed += view.nbytes
-
-
 def _footer(header: Header, payload_length: int, digest: bytes) -> bytes:
     encoded = header.encode()
     numbers = _NUMBERS.pack(payload_length, len(encoded), FORMAT_VERSION, 0, MAGIC)
@@ -276,7 +209,7 @@ def _seal(digest: bytes, encoded: bytes, numbers: bytes) -> bytes:
 def _digest(file: BinaryIO, length: int) -> bytes:
     digest = hashlib.sha256()
     file.seek(0)
-    while length > 0 and (piece := file.read(min(length, _PIECE))):
+    while length > 0 and (piece := file.read(min(length, PIECE_BYTES))):
         digest.update(piece)
         length -= len(piece)
     return digest.digest()

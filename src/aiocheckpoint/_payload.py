@@ -1,0 +1,83 @@
+"""The payload of a snapshot: a pickle stream whose dict has the position added to it."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+    from aiocheckpoint._serializer import Target
+
+__all__ = ["LAST_POSITION", "PIECE_BYTES", "POSITION_KEY", "PayloadWriter"]
+
+POSITION_KEY: Final = "checkpoint_index"
+"""Where handlers' dicts keep the position, as gumly's do; no step sees it."""
+
+LAST_POSITION = (1 << 31) - 1
+PIECE_BYTES = 1 << 18
+"""In pieces of this size a large payload is written and read."""
+
+
+class PayloadWriter:
+    """Passes a pickle stream on in large pieces, hashing it, and holds its last byte back.
+
+    The C pickler calls `write` once per 64 KiB or once per large bytes object, dill's for every
+    few bytes; in between the bytes gather in a buffer.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._begin()
+
+    def _begin(self) -> None:
+        self._buffer = bytearray()
+        self._hash = hashlib.sha256()
+        self._flushed = 0
+
+    def rewind(self) -> None:
+        """Forget all that was written, here and in the target."""
+        self._begin()
+        self._target.rewind()
+
+    def write(self, chunk: Buffer, /) -> None:
+        """Take the next bytes of the stream."""
+        view = memoryview(chunk)
+        if view.nbytes >= PIECE_BYTES:
+            self._flush(len(self._buffer))
+            self._pass_on(view)
+            return
+        self._buffer += view
+        if len(self._buffer) >= PIECE_BYTES:
+            # A large object is never the end of a stream, so the buffer holds its last byte.
+            self._flush(len(self._buffer) - 1)
+
+    def finish(self, position: int) -> tuple[int, bytes]:
+        """Add the position to the dict that the stream leaves on the unpickler's stack.
+
+        The STOP opcode, the last byte of the last frame, gives way to a MARK of the same length,
+        so that frames keep their lengths; key, value, SETITEMS and STOP follow.
+
+        Returns:
+            Length and SHA-256 of the whole payload.
+        """
+        key = POSITION_KEY.encode()
+        self._buffer[-1:] = b"(\x8c%c%bJ%bu." % (len(key), key, struct.pack("<i", position))
+        self._hash.update(self._buffer)
+        return self._flushed + len(self._buffer), self._hash.digest()
+
+    def flush_with(self, footer: bytes) -> None:
+        """Pass on what is left, and the footer, in one piece."""
+        self._target.write(self._buffer + footer)
+
+    def _flush(self, length: int) -> None:
+        with memoryview(self._buffer) as whole, whole[:length] as part:
+            self._pass_on(part)
+        del self._buffer[:length]
+
+    def _pass_on(self, view: memoryview) -> None:
+        self._hash.update(view)
+        self._target.write(view)
+        self._flushed += view.nbytes
