@@ -51,8 +51,8 @@ class GumlyWorker:
     ) -> None:
         self._process.communicate()
 
-    def seconds(self) -> float:
-        """Do one run of all steps and give its time in seconds, as that process took it."""
+    def sample(self) -> float:
+        """Do one run and give the microseconds of a step, as that process took them."""
         assert self._process.stdin is not None
         self._process.stdin.write("run\n")
         self._process.stdin.flush()

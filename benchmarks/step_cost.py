@@ -4,11 +4,12 @@
                                    [--json FILE]
 
 The state is `_shapes.small_state`, a dict of ten plain values; each step adds one to a number in
-it. A run of the flow has `--steps` such steps; its time divided by their number is the cost of a
-step, so what a run costs once (lock, read, plan, first snapshot) is in it, shared by all steps;
-that fixed cost is also printed by itself, as a run of one step less the cost of a step. The floors
-make as many replacements as there are steps, see `_floor.py`. gumly runs the same step as often,
-on the same interpreter and in the same directory, in a process of its own.
+it and notes the time. The cost of a step is the time from the first step's note to the last
+step's, divided by the steps between: each has its call, its snapshot and all that the library does
+around them. What a run costs once (lock, read, plan, first snapshot, unlock) is printed apart: the
+time of the whole run less that of its steps. The floors make as many replacements, see `_floor.py`.
+gumly runs the same step as often, timed alike, on the same interpreter and in the same directory,
+in a process of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from _floor import Floor
 from _gumly import GumlyWorker, install
@@ -32,99 +33,113 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Ours:
-    """Runs flows of ours in one directory and times them."""
+class Timer:
+    """Times whole runs of a flow, from inside and from outside.
 
-    def __init__(self, directory: Path, runner: asyncio.Runner) -> None:
-        self._directory = directory
+    Attributes:
+        once: For each run the microseconds that were no step's.
+    """
+
+    def __init__(self, path: Path, steps: int, run: Runs, *, fsync: bool) -> None:
+        self._flow = CheckpointFlow(path, fsync=fsync)
+        self._run = run
+        self._notes: list[float] = []
+        self.once: list[float] = []
+        for number in range(steps):
+            self._flow.add_step(name=f"step {number}")(run.step(self._notes))
+
+    def sample(self) -> float:
+        """Do one run and give the microseconds of a step."""
+        self._notes.clear()
+        state = small_state()
+        begun = time.perf_counter()
+        self._run.whole(self._flow, state)
+        taken = time.perf_counter() - begun
+        assert state["count"] == len(self._notes)
+        step = (self._notes[-1] - self._notes[0]) / (len(self._notes) - 1)
+        self.once.append((taken - step * len(self._notes)) * 1e6)
+        return step * 1e6
+
+
+class Runs(Protocol):
+    """A door of a flow, and a step that suits it."""
+
+    def whole(self, flow: CheckpointFlow, state: dict[str, Any]) -> None:
+        """Run all steps."""
+
+    def step(self, notes: list[float]) -> Callable[..., object]:
+        """Make a step."""
+        ...
+
+
+class SyncRuns:
+    """`run`, with sync steps."""
+
+    def whole(self, flow: CheckpointFlow, state: dict[str, Any]) -> None:
+        """Run all steps."""
+        flow.run(state)
+
+    def step(self, notes: list[float]) -> Callable[..., object]:
+        """Make a step."""
+
+        def count(state: dict[str, Any], data: dict[str, Any]) -> None:
+            state["count"] += 1
+            notes.append(time.perf_counter())
+
+        return count
+
+
+class AsyncRuns:
+    """`arun`, with coroutine steps, on a loop that runs already."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
 
-    def run(self, steps: int, *, fsync: bool = True) -> Callable[[], float]:
-        """Make a timer of `run` with sync steps: seconds for a whole run."""
-        flow = self._flow(_count, f"run-{steps}-{fsync}.pkl", steps, fsync=fsync)
+    def whole(self, flow: CheckpointFlow, state: dict[str, Any]) -> None:
+        """Run all steps."""
+        self._runner.run(flow.arun(state))
 
-        def seconds() -> float:
-            state = small_state()
-            begun = time.perf_counter()
-            flow.run(state)
-            taken = time.perf_counter() - begun
-            assert state["count"] == steps
-            return taken
+    def step(self, notes: list[float]) -> Callable[..., object]:
+        """Make a step."""
 
-        return seconds
+        async def count(state: dict[str, Any], data: dict[str, Any]) -> None:
+            state["count"] += 1
+            notes.append(time.perf_counter())
 
-    def arun(self, steps: int) -> Callable[[], float]:
-        """Make a timer of `arun` with coroutine steps: seconds for a whole run."""
-        flow = self._flow(_acount, f"arun-{steps}.pkl", steps, fsync=True)
-
-        async def seconds() -> float:
-            state = small_state()
-            begun = time.perf_counter()
-            await flow.arun(state)
-            taken = time.perf_counter() - begun
-            assert state["count"] == steps
-            return taken
-
-        return lambda: self._runner.run(seconds())
-
-    def _flow(
-        self, step: Callable[..., object], name: str, steps: int, *, fsync: bool
-    ) -> CheckpointFlow:
-        flow = CheckpointFlow(self._directory / name, fsync=fsync)
-        for number in range(steps):
-            flow.add_step(name=f"step {number}")(step)
-        return flow
+        return count
 
 
-def _count(state: dict[str, Any], data: dict[str, Any]) -> None:
-    state["count"] += 1
+def _floors(floor: Floor, runner: asyncio.Runner) -> dict[str, Contender]:
+    ways: dict[str, Callable[[], float]] = {
+        "floor with one hop": lambda: runner.run(floor.with_hop()),
+        "floor without hop": floor.without_hop,
+        "bare system calls": floor.system_calls,
+        "floor without hop, without fsync": floor.without_fsync,
+    }
+    return {name: Contender(name, way) for name, way in ways.items()}
 
 
-async def _acount(state: dict[str, Any], data: dict[str, Any]) -> None:
-    state["count"] += 1
-
-
-def _per_step(name: str, seconds: Callable[[], float], steps: int) -> Contender:
-    return Contender(name, lambda: seconds() * 1e6 / steps)
-
-
-def _durable_pairs(ours: Ours, floor: Floor, runner: asyncio.Runner, steps: int) -> list[Pair]:
-    arun = _per_step("arun, coroutine step", ours.arun(steps), steps)
-    run = _per_step("run, sync step", ours.run(steps), steps)
-    hop = _per_step("floor with one hop", lambda: runner.run(floor.with_hop()), steps)
-    plain = _per_step("floor without hop", floor.without_hop, steps)
-    calls = _per_step("bare system calls", floor.system_calls, steps)
+def _pairs(timers: dict[str, Timer], floors: dict[str, Contender]) -> list[Pair]:
+    ours = {name: Contender(name, timer.sample) for name, timer in timers.items()}
     return [
-        Pair(arun, hop, "µs", Goal(1.3)),
-        Pair(run, plain, "µs", Goal(1.25)),
-        Pair(plain, calls, "µs"),
+        Pair(ours[ARUN], floors["floor with one hop"], "µs", Goal(1.3)),
+        Pair(ours[RUN], floors["floor without hop"], "µs", Goal(1.25)),
+        Pair(floors["floor without hop"], floors["bare system calls"], "µs"),
+        Pair(ours[HASTY_RUN], floors["floor without hop, without fsync"], "µs"),
     ]
 
 
-def _hasty_pairs(ours: Ours, floor: Floor, gumly: GumlyWorker | None, steps: int) -> list[Pair]:
-    run = _per_step("run, sync step, fsync=False", ours.run(steps, fsync=False), steps)
-    plain = _per_step("floor without hop, without fsync", floor.without_fsync, steps)
-    pairs = [Pair(run, plain, "µs")]
-    if gumly is not None:
-        pairs.append(Pair(run, _per_step("gumly", gumly.seconds, steps), "µs", Goal(0.6)))
-    return pairs
-
-
-def _fixed_costs(ours: Ours, pairs: list[Pair], rounds: int) -> dict[str, tuple[str, list[float]]]:
-    """Time runs of one step, each beside a run of many; the first pairs are those of the doors."""
-    whole = {"arun": ours.arun(1), "run": ours.run(1)}
-    costs = dict[str, tuple[str, list[float]]]()
-    for (door, seconds), pair in zip(whole.items(), pairs, strict=False):
-        single = Pair(_per_step(f"{door} of one step", seconds, 1), pair.subject, "µs")
-        measure([single], rounds)
-        both = zip(single.subject_samples, single.base_samples, strict=True)
-        costs[f"{door}, once a run"] = ("µs", [run - step for run, step in both])
-    return costs
+def _timers(directory: Path, steps: int, runner: asyncio.Runner) -> dict[str, Timer]:
+    return {
+        ARUN: Timer(directory / "arun.pkl", steps, AsyncRuns(runner), fsync=True),
+        RUN: Timer(directory / "run.pkl", steps, SyncRuns(), fsync=True),
+        HASTY_RUN: Timer(directory / "hasty.pkl", steps, SyncRuns(), fsync=False),
+    }
 
 
 def _arguments() -> argparse.Namespace:
-    made = parser("Cost of one durable step, small state.", rounds=40)
-    made.add_argument("--steps", type=int, default=200, help="steps of a run")
+    made = parser("Cost of one durable step, small state.", rounds=200)
+    made.add_argument("--steps", type=int, default=20, help="steps of a run, 2 or more")
     made.add_argument("--directory", type=Path, help="where to write; the system's temporary one")
     made.add_argument("--no-gumly", action="store_true", help="leave gumly out")
     return made.parse_args()
@@ -135,23 +150,22 @@ def main() -> None:
     arguments = _arguments()
     steps = arguments.steps
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.directory)))
-        gumly: GumlyWorker | None = None
+        place = tempfile.TemporaryDirectory(dir=arguments.directory)
+        directory = Path(stack.enter_context(place))
+        runner = stack.enter_context(asyncio.Runner())
+        floor = stack.enter_context(closing(Floor(directory, steps, small_state())))
+        timers = _timers(directory, steps, runner)
+        pairs = _pairs(timers, _floors(floor, runner))
+        versions: dict[str, str] = {}
         if not arguments.no_gumly:
             worker = GumlyWorker(install(), directory / "gumly.pkl", steps, small_state())
             gumly = stack.enter_context(worker)
-        runner = stack.enter_context(asyncio.Runner())
-        floor = stack.enter_context(closing(Floor(directory, steps, small_state())))
-        ours = Ours(directory, runner)
-        pairs = _durable_pairs(ours, floor, runner, steps) + _hasty_pairs(ours, floor, gumly, steps)
+            versions = gumly.versions
+            pairs.append(Pair(pairs[-1].subject, Contender("gumly", gumly.sample), "µs", Goal(0.6)))
         measure(pairs, arguments.rounds)
-        Report(
-            f"One step of {steps} in a run, state of {len(small_state())} plain values",
-            pairs,
-            directory,
-            gumly.versions if gumly else {},
-            _fixed_costs(ours, pairs, arguments.rounds),
-        ).finish(arguments.json)
+        once = {f"{name}, once a run": ("µs", timer.once) for name, timer in timers.items()}
+        workload = f"One step of a run of {steps}, state of {len(small_state())} plain values"
+        Report(workload, pairs, directory, versions, once).finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -227,7 +227,8 @@ async def survey(store: Store, limit: int | None) -> State:
         mend(parse_patiently)
         print("\nThe step is mended.")
         return await cp.arun()
-    print("\nNothing broke: every file surveyed here decodes and parses, so no step was mended.")
+    if not state["refused"]:  # it lists files where an earlier process mended the step
+        print("\nNothing broke: every file surveyed here decodes and parses.")
     return state
 
 
@@ -239,7 +240,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.limit is not None and arguments.limit < 1:
         parser.error("--limit must be at least 1")
-    arguments.output.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")  # the surveyed code has its own old habits
     state = asyncio.run(survey(Store(arguments.output), arguments.limit))
     print(f"\n{as_table(state)}")

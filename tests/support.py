@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import dill  # type: ignore[import-untyped]
+import pytest
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint.events import RunStarted
@@ -207,6 +208,13 @@ def load_bare(path: Path) -> State:
     with path.open("rb") as file:
         value: State = dill.load(file)
     return value
+
+
+def fail(door: Door, cp: CheckpointFlow, error: BaseException, state: State | None = None) -> None:
+    """Run a flow, all loaders included, that must raise this very object."""
+    with pytest.raises(type(error)) as info:
+        door(cp, state, "always")
+    assert info.value is error
 
 
 def notes_of(error: BaseException) -> str:

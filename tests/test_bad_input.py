@@ -179,14 +179,13 @@ def test_place_where_nobody_can_write(door: Door) -> None:
     assert lab.log == []
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
-)
 def test_place_turned_read_only(door: Door, lab: Lab) -> None:
     """A stored run in a directory turned read-only is refused before its next step."""
     make_stored(lab, "failed at 1")
     lab.path.parent.chmod(0o500)
     try:
+        if os.access(lab.path.parent, os.W_OK):
+            pytest.skip("this user may write everywhere, as root does")
         with pytest.raises(StorageError, match=lab.path.name):
             door(lab.flow())
     finally:

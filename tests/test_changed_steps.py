@@ -176,6 +176,19 @@ def test_bare_file_resumes_by_index(names: str, position: int, door: Door, lab: 
     assert lab.header().steps == tuple(names.split())
 
 
+@pytest.mark.parametrize("extra", [None, len, lambda x: x + 1], ids=["plain", "builtin", "lambda"])
+def test_bare_file_survives_a_failure(extra: object, door: Door, lab: Lab) -> None:
+    """A failure in a run resumed from a bare file is recorded over the same state."""
+    dump_bare(lab.path, {"who": "seed", "extra": extra, "checkpoint_index": 1})
+    lab.faults["step b"] = OSError("not yet")
+    with pytest.raises(OSError, match="not yet"):
+        door(lab.flow())
+    lab.faults.clear()
+    assert (lab.header().status, lab.header().position) == ("failed", 1)
+    assert sorted(lab.stored()) == ["checkpoint_index", "extra", "who"]
+    assert door(lab.flow())["trail"] == ["b", "c"]
+
+
 def test_bare_file_whose_steps_are_all_done_only_finishes(door: Door, lab: Lab) -> None:
     """A seed killed between its last two writes left index 3 of 3: nothing is left to run."""
     dump_bare(lab.path, {"who": "seed", "checkpoint_index": 3})

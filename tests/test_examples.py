@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -256,6 +257,22 @@ def test_survey_says_when_nothing_broke(tmp_path: Path, library: Library) -> Non
         assert survey.report["found"] == 40
         assert survey.report["bytes"] == sum(len(library.sources[name]) for name in first)
         assert done.stderr == ""
+
+
+def test_survey_goes_on_after_parsing(tmp_path: Path, undisturbed: Survey) -> None:
+    """Set back to the step after the parsing, the survey loads the facts and reports the same."""
+    folder = shutil.copytree(undisturbed.folder, tmp_path / "out")
+    for name in ("report.json", "report.txt", "sources.zip"):
+        (folder / name).unlink()
+    handler = LocalStateHandler(folder / "checkpoint.pkl")
+    handler.write({**handler.read(), "checkpoint_index": STEPS.index("measure")})
+
+    done = run_example(tmp_path, "survey_stdlib.py", "--output", "out")
+    again = Survey(folder, done.stdout)
+    assert again.steps == ["measure", "report"]
+    assert "measure: input loaded from disk" in done.stdout
+    assert ("Nothing broke" in done.stdout) == (not undisturbed.report["refused"])
+    assert (again.report, again.table) == (undisturbed.report, undisturbed.table)
 
 
 def test_survey_killed_while_parsing(tmp_path: Path, undisturbed: Survey) -> None:

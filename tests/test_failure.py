@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import NAMES, Door, Lab, State, add_with, make_stored, notes_of
-
-from aiocheckpoint import CheckpointFlow
+from support import NAMES, Door, Lab, State, add_with, fail, make_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiocheckpoint import CheckpointFlow
 
 
 class Mine(BaseException):
@@ -28,22 +27,6 @@ class Several(Exception):  # noqa: N818
         super().__init__(f"{reason} ({code})")
         self.code = code
         self.hint = hint
-
-
-class Mute(Exception):  # noqa: N818
-    """One that cannot be turned into text."""
-
-    def __str__(self) -> str:
-        """Fail."""
-        message = "no words"
-        raise RuntimeError(message)
-
-
-@dataclass(frozen=True)
-class Frozen(Exception):  # noqa: N818
-    """One that takes no attributes, and so no notes."""
-
-    code: int
 
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
@@ -95,13 +78,6 @@ def break_in_place(lab: Lab, part: str, error: BaseException) -> CheckpointFlow:
     add_with(cp, "b", part, loader if part == "load" else other)
     lab.add(cp, "c")
     return cp
-
-
-def fail(door: Door, cp: CheckpointFlow, error: BaseException, state: State | None = None) -> None:
-    """Run a flow that must raise this very object."""
-    with pytest.raises(type(error)) as info:
-        door(cp, state, "always")
-    assert info.value is error
 
 
 @every_error
@@ -210,57 +186,6 @@ def test_failure_of_the_saver_repeats_the_step(door: Door, lab: Lab) -> None:
     assert lab.ran() == ["a", "b", "c", "c"]
 
 
-def test_error_that_cannot_speak(every_door: Door, lab: Lab) -> None:
-    """An exception whose text cannot be made comes out as it is, and is recorded."""
-    error = Mute()
-    lab.faults["step b"] = error
-    fail(every_door, lab.flow(), error)
-    assert str(lab.path) in notes_of(error)
-    failure = lab.header().failure
-    assert failure is not None
-    assert failure.type.endswith("Mute")
-
-
-def test_error_that_takes_no_note(every_door: Door, lab: Lab) -> None:
-    """An exception that refuses attributes comes out as it is, and is recorded."""
-    error = Frozen(5)
-    lab.faults["step b"] = error
-    fail(every_door, lab.flow(), error)
-    failure = lab.header().failure
-    assert failure is not None
-    assert failure.type.endswith("Frozen")
-
-
-def test_cause_context_and_older_notes_stay(door: Door, lab: Lab) -> None:
-    """What the user attached to the exception is kept, before ours."""
-    error = OSError("broken")
-    error.__cause__ = ValueError("the cause")
-    error.add_note("the user's note")
-    lab.faults["step b"] = error
-    fail(door, lab.flow(), error)
-    assert str(error.__cause__) == "the cause"
-    assert notes_of(error).startswith("the user's note\n")
-    failure = lab.header().failure
-    assert failure is not None
-    assert "the cause" in failure.traceback
-
-
-def test_failure_in_a_flow_inside_a_step(every_door: Door, lab: Lab) -> None:
-    """An exception that passes through two flows has a note of each."""
-    inner = Lab(lab.path.with_name("inner.pkl"))
-    inner.faults["step b"] = error = OSError("deep inside")
-    cp = CheckpointFlow(lab.path)
-
-    @cp.add_step()
-    def outer(state: State) -> None:
-        inner.flow().run()
-
-    fail(every_door, cp, error)
-    first, second = error.__notes__
-    assert str(inner.path) in first
-    assert str(lab.path) in second
-
-
 async def test_cancelled_task_is_stored_as_cancelled(lab: Lab) -> None:
     """A run that is cancelled from outside is no failed one, and resumes where it was."""
     started = asyncio.Event()
@@ -283,53 +208,23 @@ async def test_cancelled_task_is_stored_as_cancelled(lab: Lab) -> None:
     assert (result["who"], "half" in result) == ("given", False)
 
 
-def wall_up(lab: Lab) -> None:
-    """Put a file in the place of the directory that holds the snapshot."""
-    lab.path.parent.rename(lab.path.parent.with_name("moved"))
-    lab.path.parent.write_text("a wall", encoding="utf-8")
-
-
-@pytest.mark.leaves_files
-@every_part
-def test_second_error_while_recording_is_only_a_note(part: str, every_door: Door, lab: Lab) -> None:
-    """If the failure cannot be recorded, the first exception comes out and tells of the second."""
-    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
-    error = ValueError("the first error")
-
-    def break_all(state: State, data: State | None = None) -> None:
-        wall_up(lab)
-        raise error
-
-    def break_load(state: State) -> State:
-        break_all(state)
-        return {}
-
-    cp = lab.flow("a")
-    add_with(cp, "b", part, break_load if part == "load" else break_all)
-    fail(every_door, cp, error)
-    notes = notes_of(error)
-    assert re.search(r"\b2 of 2\b", notes)
-    assert "could not" in notes or "failed" in notes
-    assert re.search(r"StorageError|Not a directory|NotADirectoryError|File exists", notes)
-
-
-@pytest.mark.leaves_files
-def test_run_goes_on_from_what_a_second_error_left(door: Door, lab: Lab) -> None:
-    """Once the place is back, the run resumes from the snapshot before the failure."""
-    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
-    cp = lab.flow("a")
-
-    @cp.add_step(name="b")
-    def break_all(state: State) -> None:
-        wall_up(lab)
-        raise error
-
-    error = ValueError("the first error")
-    fail(door, cp, error)
-    lab.path.parent.unlink()
-    lab.path.parent.with_name("moved").rename(lab.path.parent)
-    door(lab.flow("a", "b"))
-    assert lab.ran() == ["a", "b"]
+@pytest.mark.parametrize("checkpoint", [0, "c"])
+def test_run_moved_by_checkpoint_resumes_where_it_broke(
+    checkpoint: int | str, door: Door, lab: Lab
+) -> None:
+    """A run moved back or on that breaks at once stays at the step it was moved to."""
+    make_stored(lab, "failed at 1")
+    name = "a" if checkpoint == 0 else "c"
+    error = OSError("not yet")
+    lab.faults[f"load {name}"] = error
+    with pytest.raises(OSError, match="not yet"):
+        door(lab.flow(), checkpoint=checkpoint)
+    lab.faults.clear()
+    assert lab.header().position == NAMES.index(name)
+    assert lab.header().status == "failed"
+    lab.log.clear()
+    door(lab.flow())
+    assert lab.ran() == list(NAMES[NAMES.index(name) :])
 
 
 def test_failed_run_can_be_stopped_and_restarted_anywhere(door: Door, lab: Lab) -> None:

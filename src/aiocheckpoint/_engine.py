@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
 from aiocheckpoint._header import Durations, Header, Status
-from aiocheckpoint._logging import log_event, logger
+from aiocheckpoint._logging import is_logged, log_event, logger
 from aiocheckpoint._plan import Plan, Request, make_plan
 from aiocheckpoint._snapshot import POSITION_KEY
 from aiocheckpoint._trouble import Trouble, put_note
@@ -252,6 +252,8 @@ class Run:
             )
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
+        if not self._hooks and not is_logged(kind, facts):
+            return
         header = self._header
         event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)
         log_event(event)

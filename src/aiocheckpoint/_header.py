@@ -61,7 +61,7 @@ class Durations(dict[str, float]):
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond."""
         super().__setitem__(name, round(seconds, 6))
-        self.encoded[name] = f"{json.dumps(name)}:{self[name]!r}"
+        self.encoded[name] = f"{_ENCODER.encode(name)}:{self[name]!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +103,22 @@ class Header:
 
     def encode(self) -> bytes:
         """The header as ASCII JSON: one object with a key for each attribute."""
-        facts = {name: getattr(self, name) for name in _SHORT_FIELDS}
-        facts["failure"] = self.failure and asdict(self.failure)
-        return b'%b,"steps":%b,"durations":{%b}}' % (
-            _json(facts)[:-1],
-            _encode_steps(self.steps),
+        fixed = _encode_fixed(
+            *(self.flow, self.run_id, self.number, self.steps),
+            *(self.python, self.dill, self.library),
+        )
+        return b'%b,"sequence":%d,"position":%d,"status":"%b","code":%b,%b,"durations":{%b}}' % (
+            fixed[:-1],
+            self.sequence,
+            self.position,
+            self.status.encode(),
+            b"true" if self.code else b"false",
+            b'"written_at":%a,"failure":%b' % (self.written_at, self._encode_failure()),
             ",".join(self.durations.encoded.values()).encode(),
         )
+
+    def _encode_failure(self) -> bytes:
+        return b"null" if self.failure is None else _json(asdict(self.failure))
 
     @classmethod
     def decode(cls, encoded: bytes) -> Header:
@@ -159,7 +168,6 @@ class Header:
 
 _FIELDS = tuple(field.name for field in fields(Header))
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-_SHORT_FIELDS = tuple(name for name in _FIELDS if name not in {"steps", "durations"})
 
 
 def _json(value: object) -> bytes:
@@ -167,5 +175,14 @@ def _json(value: object) -> bytes:
 
 
 @lru_cache
-def _encode_steps(steps: tuple[str, ...] | None) -> bytes:
-    return _json(steps)
+def _encode_fixed(  # noqa: PLR0917 - only ever called in the line that spells them out
+    flow: str,
+    run_id: str | None,
+    number: int,
+    steps: tuple[str, ...] | None,
+    python: str,
+    dill: str,
+    library: str,
+) -> bytes:
+    """Encode what stays the same for a whole run, once."""
+    return _json(locals())

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import stat
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from aiocheckpoint.errors import NotDurableError, StorageError
+from aiocheckpoint.handlers._exchange import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,10 +88,14 @@ def replace_file(
     """
     try:
         target = os.path.realpath(path) if os.path.islink(path) else path
-        temporary = _temporary(target)
+        directory, name = os.path.split(target)
+        temporary = f"{directory}{os.sep}.{name}.{os.urandom(_RANDOM_BYTES).hex()}.tmp"
         try:
             result, length = _fill(path, temporary, emit, fsync=fsync)
-            os.replace(temporary, target)
+            if not fsync and os.path.isfile(target) and exchange(temporary, target):
+                os.unlink(temporary)
+            else:
+                os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -101,7 +105,7 @@ def replace_file(
     except OSError as error:
         raise StorageError.of(path, "writing", error) from error
     if fsync:
-        _flush_entry(path, os.path.dirname(target))
+        _flush_entry(path, directory)
     return result, length
 
 
@@ -192,8 +196,3 @@ def clear_leftovers(path: str) -> None:
         for entry in entries:
             if pattern.fullmatch(entry.name):
                 os.unlink(entry.path)
-
-
-def _temporary(target: str) -> str:
-    directory, name = os.path.split(target)
-    return os.path.join(directory, f".{name}.{secrets.token_hex(_RANDOM_BYTES)}.tmp")

@@ -1,0 +1,293 @@
+"""The ways to cancel a run, each checked for what comes out of it, and the gate it is held at."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+Start: TypeAlias = "Callable[[], Coroutine[Any, Any, object]]"
+Way: TypeAlias = "Callable[[Gate, Start], Awaitable[None]]"
+
+PATIENCE = 30.0
+
+
+class Gate:
+    """A place that a run comes to, and leaves when the gate is opened or it is cancelled.
+
+    Attributes:
+        blocks: Whether a cancellation has to wait there until the gate is opened.
+        entered: Set when the run is there.
+        opened: Set to let the run go on.
+        passed: Set when the run went on because the gate was opened.
+        over: Whether the run has ended.
+    """
+
+    def __init__(self, *, blocks: bool) -> None:
+        """Begin closed."""
+        self.blocks = blocks
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.passed = threading.Event()
+        self.over = False
+
+    def hold(self) -> None:
+        """Hold a thread until the gate is opened."""
+        self.entered.set()
+        assert self.opened.wait(PATIENCE), "nobody opened the gate"
+        self.passed.set()
+
+    async def ahold(self) -> None:
+        """Hold a task until it is cancelled, or, where the gate blocks, opened."""
+        self.entered.set()
+        while not (self.blocks and self.opened.is_set()):
+            await asyncio.sleep(0.001)
+        self.passed.set()
+
+    async def reached(self) -> None:
+        """Wait until the run is there."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.entered.is_set():
+            assert time.monotonic() < deadline, "the run never came to the gate"
+            assert not self.over, "the run ended before it came to the gate"
+            await asyncio.sleep(0.001)
+
+    async def watch(self, start: Start) -> object:
+        """Await a run and note that it has ended."""
+        try:
+            return await start()
+        finally:
+            self.over = True
+
+    async def strike(self, *blows: Callable[[], object]) -> None:
+        """Cancel the run at the gate, see that it waits there if it has to, and open the gate."""
+        try:
+            await self.reached()
+            for blow in blows:
+                landed = blow()
+                if inspect.isawaitable(landed):
+                    await landed
+                await turns(3)
+            if self.blocks:
+                await asyncio.sleep(0.03)  # for a run that does not wait to give itself away
+                assert not self.over, "the cancellation did not wait"
+        finally:
+            self.opened.set()
+
+
+async def turns(number: int) -> None:
+    """Let the event loop turn."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def this_task() -> asyncio.Task[Any]:
+    """Give the current task."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def check_nothing_comes_after() -> None:
+    """See that the cancellation that has come out was the only one."""
+    assert this_task().cancelling() == 0
+    await turns(5)
+    await anyio.lowlevel.checkpoint()
+
+
+def task_cancel(times: int) -> Way:
+    """Cancel the task, again and again."""
+
+    async def way(gate: Gate, start: Start) -> None:
+        task = asyncio.create_task(gate.watch(start))
+        await gate.strike(*[task.cancel] * times)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+        assert 1 <= task.cancelling() <= times
+
+    return way
+
+
+async def task_cancel_caught(gate: Gate, start: Start) -> None:
+    """Cancel the task, which catches the error and goes on."""
+
+    async def go_on() -> str:
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await gate.watch(start)
+        assert this_task().uncancel() == 0
+        await check_nothing_comes_after()
+        return "went on"
+
+    task = asyncio.create_task(go_on())
+    await gate.strike(lambda: task.cancel("enough"))
+    assert await task == "went on"
+
+
+def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
+    """Let one or both of two nested `asyncio.timeout` expire."""
+
+    async def way(gate: Gate, start: Start) -> None:
+        async def expire() -> None:
+            def blow() -> None:
+                for deadline, expires in ((first, outer), (second, inner)):
+                    if expires:
+                        deadline.reschedule(0.0)
+
+            await gate.strike(blow)
+
+        came: list[str] = []
+        with pytest.raises(TimeoutError):  # noqa: PT012
+            async with asyncio.timeout(None) as first:
+                striker = asyncio.create_task(expire())
+                try:
+                    async with asyncio.timeout(None) as second:
+                        await gate.watch(start)
+                except asyncio.CancelledError:
+                    came.append("CancelledError")
+                    raise
+                except TimeoutError:
+                    came.append("TimeoutError")
+                    raise
+        await striker
+        assert came == ["CancelledError" if outer else "TimeoutError"]
+        assert (first.expired(), second.expired()) == (outer, inner)
+        await check_nothing_comes_after()
+
+    return way
+
+
+async def wait_for(gate: Gate, start: Start) -> None:
+    """Let `asyncio.wait_for` lose its patience."""
+
+    async def expired() -> None:
+        while not task.cancelling():
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(gate.watch(start))
+    await gate.reached()
+    striker = asyncio.create_task(gate.strike(expired))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(task, 0.001)
+    await striker
+    assert task.cancelled()
+    await check_nothing_comes_after()
+
+
+async def failing_sibling(gate: Gate, start: Start) -> None:
+    """Let another task of an `asyncio.TaskGroup` fail."""
+
+    async def sibling() -> None:
+        await gate.reached()
+        failed.set()
+        raise ValueError("sibling")
+
+    failed = asyncio.Event()
+    with pytest.raises(ExceptionGroup) as info:  # noqa: PT012
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(gate.watch(start))
+            failing = group.create_task(sibling())
+            striker = asyncio.create_task(gate.strike(failed.wait))
+    assert info.value.exceptions == (failing.exception(),)
+    assert task.cancelled()
+    await striker
+    await turns(5)  # Python 3.11 itself leaves the count of this task's cancellations raised
+
+
+async def move_on_after(gate: Gate, start: Start) -> None:
+    """Let `anyio.move_on_after` move on."""
+    with anyio.move_on_after(math.inf) as scope:
+        striker = asyncio.create_task(gate.strike(lambda: setattr(scope, "deadline", 0.0)))
+        await gate.watch(start)
+        await anyio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    await striker
+    await check_nothing_comes_after()
+
+
+async def fail_after(gate: Gate, start: Start) -> None:
+    """Let `anyio.fail_after` fail."""
+    with pytest.raises(TimeoutError), anyio.fail_after(math.inf) as scope:  # noqa: PT012
+        striker = asyncio.create_task(gate.strike(lambda: setattr(scope, "deadline", 0.0)))
+        await gate.watch(start)
+        await anyio.lowlevel.checkpoint()
+    await striker
+    await check_nothing_comes_after()
+
+
+def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
+    """Cancel one or both of two nested `anyio.CancelScope`."""
+
+    async def way(gate: Gate, start: Start) -> None:
+        with anyio.CancelScope() as first:
+            with anyio.CancelScope() as second:
+                blows = [second.cancel] * inner + [first.cancel] * outer
+                striker = asyncio.create_task(gate.strike(*blows))
+                await gate.watch(start)
+                await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+        await striker
+        assert first.cancelled_caught == outer
+        assert second.cancelled_caught or not inner or outer
+        await check_nothing_comes_after()
+
+    return way
+
+
+async def anyio_group_cancel(gate: Gate, start: Start) -> None:
+    """Cancel the scope of an anyio task group that the run is a task of."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(gate.watch, start)
+        striker = asyncio.create_task(gate.strike(group.cancel_scope.cancel))
+    await striker
+    assert gate.over
+    await check_nothing_comes_after()
+
+
+async def anyio_failing_sibling(gate: Gate, start: Start) -> None:
+    """Let another task of an anyio task group fail."""
+
+    async def sibling() -> None:
+        await gate.reached()
+        failed.set()
+        raise ValueError("sibling")
+
+    failed = asyncio.Event()
+    with pytest.raises(ExceptionGroup) as info:  # noqa: PT012
+        async with anyio.create_task_group() as group:
+            group.start_soon(gate.watch, start)
+            group.start_soon(sibling)
+            striker = asyncio.create_task(gate.strike(failed.wait))
+    assert [str(error) for error in info.value.exceptions] == ["sibling"]
+    await striker
+    await check_nothing_comes_after()
+
+
+WAYS: dict[str, Way] = {
+    "task-cancel-once": task_cancel(1),
+    "task-cancel-twice": task_cancel(2),
+    "task-cancel-five-times": task_cancel(5),
+    "task-cancel-caught": task_cancel_caught,
+    "timeout-inner": timeouts(inner=True, outer=False),
+    "timeout-outer": timeouts(inner=False, outer=True),
+    "timeout-both": timeouts(inner=True, outer=True),
+    "wait-for": wait_for,
+    "taskgroup-sibling": failing_sibling,
+    "anyio-move-on": move_on_after,
+    "anyio-fail-after": fail_after,
+    "anyio-scope-inner": scope_cancel(inner=True, outer=False),
+    "anyio-scope-outer": scope_cancel(inner=False, outer=True),
+    "anyio-scope-both": scope_cancel(inner=True, outer=True),
+    "anyio-group": anyio_group_cancel,
+    "anyio-sibling": anyio_failing_sibling,
+}

@@ -1,0 +1,184 @@
+"""Exceptions that are hard to handle, and a second error on top of the first."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+
+import pytest
+from support import Door, Lab, State, add_with, fail, notes_of
+
+from aiocheckpoint import CheckpointFlow
+
+
+class Mute(Exception):  # noqa: N818
+    """One that cannot be turned into text."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        message = "no words"
+        raise RuntimeError(message)
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):  # noqa: N818
+    """One that takes no attributes, and so no notes."""
+
+    code: int
+
+
+def test_error_that_cannot_speak(every_door: Door, lab: Lab) -> None:
+    """An exception whose text cannot be made comes out as it is, and is recorded."""
+    error = Mute()
+    lab.faults["step b"] = error
+    fail(every_door, lab.flow(), error)
+    assert str(lab.path) in notes_of(error)
+    failure = lab.header().failure
+    assert failure is not None
+    assert failure.type.endswith("Mute")
+
+
+def test_error_that_takes_no_note(every_door: Door, lab: Lab) -> None:
+    """An exception that refuses attributes comes out as it is, and is recorded."""
+    error = Frozen(5)
+    lab.faults["step b"] = error
+    fail(every_door, lab.flow(), error)
+    failure = lab.header().failure
+    assert failure is not None
+    assert failure.type.endswith("Frozen")
+
+
+def test_cause_context_and_older_notes_stay(door: Door, lab: Lab) -> None:
+    """What the user attached to the exception is kept, before ours."""
+    error = OSError("broken")
+    error.__cause__ = ValueError("the cause")
+    error.add_note("the user's note")
+    lab.faults["step b"] = error
+    fail(door, lab.flow(), error)
+    assert str(error.__cause__) == "the cause"
+    assert notes_of(error).startswith("the user's note\n")
+    failure = lab.header().failure
+    assert failure is not None
+    assert "the cause" in failure.traceback
+
+
+def test_failure_in_a_flow_inside_a_step(every_door: Door, lab: Lab) -> None:
+    """An exception that passes through two flows has a note of each."""
+    inner = Lab(lab.path.with_name("inner.pkl"))
+    inner.faults["step b"] = error = OSError("deep inside")
+    cp = CheckpointFlow(lab.path)
+
+    @cp.add_step()
+    def outer(state: State) -> None:
+        inner.flow().run()
+
+    fail(every_door, cp, error)
+    first, second = error.__notes__
+    assert str(inner.path) in first
+    assert str(lab.path) in second
+
+
+def wall_up(lab: Lab) -> None:
+    """Put a file in the place of the directory that holds the snapshot."""
+    lab.path.parent.rename(lab.path.parent.with_name("moved"))
+    lab.path.parent.write_text("a wall", encoding="utf-8")
+
+
+@pytest.mark.leaves_files
+@pytest.mark.parametrize("part", ["load", "step", "save"])
+def test_second_error_while_recording_is_only_a_note(part: str, every_door: Door, lab: Lab) -> None:
+    """If the failure cannot be recorded, the first exception comes out and tells of the second."""
+    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
+    error = ValueError("the first error")
+
+    def break_all(state: State, data: State | None = None) -> None:
+        wall_up(lab)
+        raise error
+
+    def break_load(state: State) -> State:
+        break_all(state)
+        return {}
+
+    cp = lab.flow("a")
+    add_with(cp, "b", part, break_load if part == "load" else break_all)
+    fail(every_door, cp, error)
+    notes = notes_of(error)
+    assert re.search(r"\b2 of 2\b", notes)
+    assert "could not" in notes or "failed" in notes
+    assert re.search(r"StorageError|Not a directory|NotADirectoryError|File exists", notes)
+
+
+@pytest.mark.leaves_files
+def test_run_goes_on_from_what_a_second_error_left(door: Door, lab: Lab) -> None:
+    """Once the place is back, the run resumes from the snapshot before the failure."""
+    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
+    cp = lab.flow("a")
+
+    @cp.add_step(name="b")
+    def break_all(state: State) -> None:
+        wall_up(lab)
+        raise error
+
+    error = ValueError("the first error")
+    fail(door, cp, error)
+    lab.path.parent.unlink()
+    lab.path.parent.with_name("moved").rename(lab.path.parent)
+    door(lab.flow("a", "b"))
+    assert lab.ran() == ["a", "b"]
+
+
+def test_directory_deleted_under_a_broken_step(every_door: Door, lab: Lab) -> None:
+    """A step that deletes the checkpoint's directory and raises still shows its own error."""
+    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
+    error = ValueError("the first error")
+    cp = lab.flow("a")
+
+    @cp.add_step(name="b")
+    def delete_all(state: State) -> None:
+        shutil.rmtree(lab.path.parent)
+        raise error
+
+    fail(every_door, cp, error)
+    assert re.search(r"\b2 of 2\b", notes_of(error))
+    assert every_door(lab.flow("a"))["trail"] == ["a"]
+
+
+class Breaking:
+    """A user's handler that can write so many times."""
+
+    def __init__(self, times: int) -> None:
+        """Begin with nothing stored."""
+        self.times = times
+        self.kept: State = {}
+
+    def read(self) -> State:
+        """Give what is kept."""
+        return self.kept
+
+    def write(self, state: State) -> None:
+        """Keep it, or fail."""
+        self.times -= 1
+        if self.times < 0:
+            raise ConnectionError("the store is gone")
+        self.kept = state
+
+
+def test_own_handler_that_fails_leaves_the_step_undone(every_door: Door, lab: Lab) -> None:
+    """What an own handler's `write` raises comes out; the step before it is not done."""
+    handler = Breaking(2)
+    with pytest.raises(ConnectionError, match="the store is gone"):
+        every_door(lab.flow(handler=handler))
+    assert lab.ran() == ["a", "b"]
+    assert handler.kept["checkpoint_index"] == 1
+    handler.times = 9
+    every_door(lab.flow(handler=handler))
+    assert lab.ran() == ["a", "b", "b", "c"]
+
+
+def test_own_handler_that_fails_does_not_hide_the_first_error(every_door: Door, lab: Lab) -> None:
+    """A step's error comes out although the own handler cannot write any more."""
+    handler = Breaking(2)
+    lab.faults["step b"] = error = ValueError("the first error")
+    fail(every_door, lab.flow(handler=handler), error)
+    assert handler.kept["checkpoint_index"] == 1
