@@ -52,7 +52,7 @@ class Floor:
         return self._without_hop(self._replace)
 
     def without_fsync(self) -> float:
-        """Do the same without the two fsyncs, and so without opening the directory."""
+        """Do the same without the two fsyncs and the directory: microseconds for one."""
         return self._without_hop(self._replace_unsynced)
 
     def _microseconds(self, begun: float) -> float:

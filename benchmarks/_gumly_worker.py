@@ -12,7 +12,6 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-
 NOTES: list[float] = []
 
 

@@ -175,6 +175,7 @@ class Report:
         directory: Where files were written, if any were.
         versions: Versions of what was measured against, by name.
         extra: Further figures by name, with their unit and samples.
+        notes: What must be known to read the figures; printed below them.
     """
 
     workload: str
@@ -184,6 +185,8 @@ class Report:
     extra: Mapping[str, tuple[str, Sequence[float]]] = field(
         default_factory=dict[str, tuple[str, "Sequence[float]"]]
     )
+
+    notes: Sequence[str] = ()
 
     def finish(self, json_path: Path | None) -> None:
         """Print the table, and write the JSON where a path is given."""
@@ -195,6 +198,8 @@ class Report:
             print(*pair.lines(), sep="\n")
         for name, (unit, samples) in self.extra.items():
             print(f"{name:<46} {unit:>4} {Spread.of(samples)}")
+        for note in self.notes:
+            print(f"Note: {note}")
         if json_path is not None:
             json_path.write_text(json.dumps(self._as_json(machine), indent=1) + "\n", "utf-8")
 
@@ -204,6 +209,7 @@ class Report:
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine,
             "workload": self.workload,
+            "notes": list(self.notes),
             "pairs": [pair.as_json() for pair in self.pairs],
             "extra": {
                 name: {"unit": unit, "spread": _spread_as_json(samples)}

@@ -229,10 +229,14 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     """Cancel one or both of two nested `anyio.CancelScope`."""
 
     async def way(gate: Gate, start: Start) -> None:
+        def blow() -> None:
+            for scope, cancels in ((second, inner), (first, outer)):
+                if cancels:
+                    scope.cancel()
+
         with anyio.CancelScope() as first:
             with anyio.CancelScope() as second:
-                blows = [second.cancel] * inner + [first.cancel] * outer
-                striker = asyncio.create_task(gate.strike(*blows))
+                striker = asyncio.create_task(gate.strike(blow))
                 await gate.watch(start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import importlib
 import io
 import queue
 import socket
@@ -17,7 +18,11 @@ import types
 
 __all__ = ["FORBIDDEN", "why_forbidden"]
 
-_FILES = (io.FileIO, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+_FILES = tuple(
+    getattr(module, name)
+    for module in (io, importlib.import_module("_pyio"))  # dill writes both
+    for name in ("FileIO", "BufferedReader", "BufferedWriter", "BufferedRandom", "TextIOWrapper")
+)
 _LOCKS = (
     _thread.LockType,
     _thread.RLock,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["Durations", "Failure", "Header", "Status"]
+__all__ = ["Durations", "Failure", "Header", "Status", "in_json"]
 
 Status = Literal["running", "stopped", "failed", "cancelled", "finished"]
 """How a run stands: under way or killed, stopped by `until=` or a hand, broken, cancelled, done."""
@@ -125,19 +125,24 @@ class Header:
         """Read what `encode` wrote, passing over keys that a later version added.
 
         Raises:
-            ValueError, KeyError, TypeError: The bytes are no such header.
+            ValueError: The bytes are no such header.
+            RecursionError: They are nested too deeply to be one.
         """
-        facts: dict[str, Any] = json.loads(encoded)
-        known = {name: facts[name] for name in _FIELDS if name in facts}
-        if known.get("steps") is not None:
-            known["steps"] = tuple(known["steps"])
+        facts = json.loads(encoded)
+        _check_types(facts, _TYPES)
+        known = {name: facts[name] for name in _TYPES}
+        steps, failure = known["steps"], known["failure"]
+        if steps is not None:
+            _check_all(steps, str)
+            known["steps"] = tuple(steps)
+        if failure is not None:
+            _check_types(failure, _FAILURE_TYPES)
+            known["failure"] = Failure(**{name: failure[name] for name in _FAILURE_TYPES})
+        _check_all(known["durations"].values(), (int, float))
         known["durations"] = Durations(known["durations"])
-        if known.get("failure") is not None:
-            known["failure"] = Failure(**known["failure"])
-        header = cls(**known)
-        if type(header.position) is not int or header.position < 0:
-            raise ValueError(header.position)
-        return header
+        if known["position"] < 0 or known["status"] not in get_args(Status):
+            raise ValueError(known["position"], known["status"])
+        return cls(**known)
 
     @classmethod
     def of_unnamed(cls, flow: str, run_id: str | None, position: int) -> Header:
@@ -166,12 +171,54 @@ class Header:
         )
 
 
-_FIELDS = tuple(field.name for field in fields(Header))
+_Types = type | tuple[type, ...]
+_NUMBER = (int, float)
+_TYPES: dict[str, _Types] = {
+    "flow": str,
+    "position": int,
+    "run_id": (str, type(None)),
+    "number": int,
+    "sequence": int,
+    "steps": (list, type(None)),
+    "status": str,
+    "failure": (dict, type(None)),
+    "durations": dict,
+    "code": bool,
+    "python": str,
+    "dill": str,
+    "library": str,
+    "written_at": _NUMBER,
+}
+_FAILURE_TYPES: dict[str, _Types] = {
+    **dict.fromkeys(("step", "part", "type", "message", "traceback"), str),
+    **dict.fromkeys(("at", "seconds"), _NUMBER),
+}
+
+
+def _check_types(facts: object, types: Mapping[str, _Types]) -> None:
+    """Raise ValueError unless `facts` has a value of the right type under each name."""
+    if not isinstance(facts, dict):
+        raise ValueError("no object")  # noqa: TRY004 - the file is wrong, not the program
+    for name, kind in types.items():
+        if name not in facts or not isinstance(facts[name], kind):
+            raise ValueError(name)
+
+
+def _check_all(values: Iterable[object], kind: _Types) -> None:
+    if not all(isinstance(value, kind) for value in values):
+        raise ValueError(kind)
+
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def _json(value: object) -> bytes:
     return _ENCODER.encode(value).encode()
+
+
+def in_json(text: str | None) -> str | None:
+    """Give `text` as it comes back from a header: JSON joins two surrogates to one character."""
+    return text if text is None or text.isascii() else json.loads(json.dumps(text))
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._serializer import Target
 
-__all__ = ["LAST_POSITION", "PIECE_BYTES", "POSITION_KEY", "PayloadWriter"]
+__all__ = ["LAST_POSITION", "PIECE_BYTES", "POSITION_KEY", "PayloadWriter", "is_payload"]
 
 POSITION_KEY: Final = "checkpoint_index"
 """Where handlers' dicts keep the position, as gumly's do; no step sees it."""
@@ -19,6 +20,14 @@ POSITION_KEY: Final = "checkpoint_index"
 LAST_POSITION = (1 << 31) - 1
 PIECE_BYTES = 1 << 18
 """In pieces of this size a large payload is written and read."""
+
+
+_ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
+
+
+def is_payload(end: bytes) -> bool:
+    """Whether a pickle stream with this end was written here; no pickler ends one so."""
+    return _ADDED.search(end) is not None
 
 
 class PayloadWriter:

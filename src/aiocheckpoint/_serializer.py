@@ -40,6 +40,11 @@ _BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_
 """Names of the functions by which dill rebuilds code and classes written by value."""
 
 
+_SAME = frozenset({range, slice, type(...), type(NotImplemented)})
+_SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
+"""What dill has functions of its own for, that write what the C pickler writes."""
+
+
 class Target(Protocol):
     """Where a pickle stream goes: it takes bytes in order, and can be asked to start over."""
 
@@ -101,12 +106,13 @@ class _PlainPickler(pickle.Pickler):
         kind = type(obj)
         if kind in self._plain:
             return NotImplemented
-        if kind is types.FunctionType or issubclass(kind, type):
+        by_name = kind is types.FunctionType or kind is type
+        if not by_name and _is_written_otherwise(kind):
+            raise _NeedsDillError
+        if by_name or issubclass(kind, type):
             if not _found_by_name(obj):
                 raise _NeedsDillError
             return NotImplemented
-        if kind in dill.Pickler.dispatch:
-            raise _NeedsDillError
         _refuse_forbidden(kind)
         self._plain.add(kind)
         return NotImplemented
@@ -121,6 +127,23 @@ def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is obj
+
+
+def _is_written_otherwise(kind: type) -> bool:
+    """Whether dill writes instances of `kind` in a way of its own that matters on load."""
+    save = dict.get(dill.Pickler.dispatch, kind)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, numpy.ndarray):
+        # The C pickler loses the attributes of a subclass. Once dill has met an array it has an
+        # entry for arrays that does the same for plain ones, and copies them.
+        return kind is not numpy.ndarray or not (save is None or _is_dills_own(save))
+    if save is None:
+        return False
+    return not (_is_dills_own(save) and (kind in _SAME or save.__name__ in _SAME_BY_NAME))
+
+
+def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
+    return bool(getattr(save, "__module__", None) == dill.Pickler.__module__)
 
 
 def _refuse_forbidden(kind: type) -> None:

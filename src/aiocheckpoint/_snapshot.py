@@ -32,7 +32,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
 from aiocheckpoint._offenders import find_offenders
-from aiocheckpoint._payload import LAST_POSITION, PIECE_BYTES, POSITION_KEY, PayloadWriter
+from aiocheckpoint._payload import (
+    LAST_POSITION,
+    PIECE_BYTES,
+    POSITION_KEY,
+    PayloadWriter,
+    is_payload,
+)
 from aiocheckpoint._serializer import Target, UnserializableError, dump, load
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -218,7 +224,7 @@ def _digest(file: BinaryIO, length: int) -> bytes:
 def _decoded(encoded: bytes, location: str) -> Header:
     try:
         return Header.decode(encoded)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptSnapshotError(location, "its header cannot be read") from error
 
 
@@ -243,6 +249,9 @@ def _check_bare(file: BinaryIO, size: int, location: str) -> None:
         raise CorruptSnapshotError(location, reason) from error
     if end is None or end + 1 != size:
         raise CorruptSnapshotError(location, "other bytes follow its pickle")
+    file.seek(max(0, size - _TRAILER.size))
+    if is_payload(file.read()):
+        raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
 
 
 def _load_dict(file: BinaryIO, location: str, written_by: str) -> dict[str, Any]:

@@ -225,3 +225,15 @@ def of_an_error() -> None:
         assert_type(error.path, str)
     except CheckpointError as error:
         assert_type(str(error), str)
+
+
+def misuses() -> None:
+    """Show what the types refuse; a line that they accept makes its ignore an error."""
+    CheckpointFlow()  # type: ignore[call-arg]
+    CheckpointFlow("checkpoint.pkl", hooks=on_event)  # type: ignore[arg-type]
+    cp.add_step(load=first)  # type: ignore[arg-type]
+    cp.add_step(save="numbers")  # type: ignore[arg-type]
+    cp.add_step()(scaled)  # type: ignore[type-var]
+    cp.run([("a", 1)])  # type: ignore[arg-type]
+    cp.run(load_policy="sometimes")  # type: ignore[arg-type]
+    cp.run(checkpoint=1.5)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from aiofiles.os import wrap
 
-from aiocheckpoint._header import Header
+from aiocheckpoint._header import Header, in_json
 from aiocheckpoint._snapshot import (
     POSITION_KEY,
     Stored,
@@ -96,7 +96,7 @@ class StateHandler(ABC):
         with closing(file):
             location = self.locate(run_id)
             found = open_snapshot(file, location)
-            if found is not None and found.header.flow and found.header.run_id != run_id:
+            if found is not None and found.header.flow and found.header.run_id != in_json(run_id):
                 raise CorruptSnapshotError(location, "it is the snapshot of another run")
             yield found
 

@@ -22,6 +22,7 @@ __all__ = ["FileLock"]
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _MODE = 0o600
 _OWNER_BYTES = 1024
+_OWNER_START = b'{"pid": '
 _held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
@@ -48,6 +49,8 @@ class FileLock:
         try:
             while self._descriptor is None:
                 self._try()
+        except StorageError:
+            raise
         except OSError as error:
             raise StorageError.of(self._location, "locking", error) from error
         _held.add(self)
@@ -83,6 +86,7 @@ class FileLock:
             except (BlockingIOError, PermissionError):
                 raise RunInProgressError(self._location, **_read_owner(descriptor)) from None
             if self._is_at_path(descriptor):
+                _refuse_foreign(descriptor, self._path)
                 _write_owner(descriptor)
                 self._descriptor = descriptor
         finally:
@@ -108,6 +112,11 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _refuse_foreign(descriptor: int, path: str) -> None:
+    if os.read(descriptor, len(_OWNER_START)) not in {b"", _OWNER_START}:
+        raise StorageError(path, f"{path} is no lock file of this library; move it away.")
 
 
 def _write_owner(descriptor: int) -> None:

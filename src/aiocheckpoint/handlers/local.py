@@ -63,7 +63,7 @@ class LocalStateHandler(StateHandler):
         return run_path(self._path, check_run_id(run_id))
 
     def lock(self, run_id: str | None = None) -> FileLock:
-        """The lock of a run: the kernel's, on a file with `.lock` added to the name."""
+        """The lock of a run: the kernel's, on a hidden file beside it."""
         return _RunLock(self.locate(run_id))
 
     def open(self, run_id: str | None = None) -> BinaryIO | None:
@@ -101,7 +101,8 @@ class _RunLock(FileLock):
     """The lock of a run's file, which tidies up when it is taken."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path + ".lock", path)
+        directory, name = os.path.split(path)
+        super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._file = path
 
     def acquire(self) -> None:

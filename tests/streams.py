@@ -1,0 +1,80 @@
+"""Dump to memory and load again, by the library and by plain dill."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dill  # type: ignore[import-untyped]
+
+from aiocheckpoint._serializer import dump, load
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+__all__ = ["Dumped", "Memory", "dump_whole", "load_by_dill", "load_whole"]
+
+
+class Memory:
+    """A target that keeps what it is given.
+
+    Attributes:
+        data: All bytes so far.
+        pieces: The length of each piece.
+        rewound: How often it was asked to start over.
+    """
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.pieces = list[int]()
+        self.rewound = 0
+
+    def write(self, chunk: Buffer, /) -> None:
+        """Keep the next bytes."""
+        piece = memoryview(chunk).tobytes()
+        self.data += piece
+        self.pieces.append(len(piece))
+
+    def rewind(self) -> None:
+        """Start over."""
+        self.data.clear()
+        self.pieces.clear()
+        self.rewound += 1
+
+
+@dataclass(frozen=True)
+class Dumped:
+    """What a dump gave.
+
+    Attributes:
+        data: The stream.
+        code: Whether it is said to hold code.
+        by_dill: Whether dill was needed.
+    """
+
+    data: bytes
+    code: bool
+    by_dill: bool
+
+
+def dump_whole(obj: object) -> Dumped:
+    """Dump with the library; dill's warnings about what it cannot do are not the matter here."""
+    target = Memory()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dill.PicklingWarning)
+        code = dump(obj, target)
+    return Dumped(bytes(target.data), code, target.rewound > 0)
+
+
+def load_whole(data: bytes) -> Any:  # noqa: ANN401 - any object at all
+    """Load with the library."""
+    return load(io.BytesIO(data))
+
+
+def load_by_dill(obj: object) -> Any:  # noqa: ANN401
+    """Copy an object with plain dill: what the library is measured by."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dill.PicklingWarning)
+        return dill.loads(dill.dumps(obj))

@@ -1,0 +1,87 @@
+"""The benchmarks run, print their figures and write them down. Nothing here asserts a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+CASES = {
+    "step_cost": (
+        ("--rounds=2", "--steps=3", "--no-gumly"),
+        ("arun, coroutine step", "run, sync step", "run, sync step, fsync=False"),
+    ),
+    "serialise": (("--rounds=2", "--count=50"), ("dill, 50 plain dicts", "dill, 50 plain values")),
+    "start_up": (
+        ("--rounds=1", "--count=50"),
+        ("import aiocheckpoint", "process to step, 50 dicts"),
+    ),
+}
+
+
+def run_benchmark(name: str, arguments: tuple[str, ...], place: Path) -> tuple[str, dict[str, Any]]:
+    """Run a benchmark in small, and give what it printed and what it wrote."""
+    figures = place / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments, f"--json={figures}"]
+    environment = os.environ | {"TMPDIR": str(place)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written: dict[str, Any] = json.loads(figures.read_text("utf-8"))
+    return done.stdout, written
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_benchmark_prints_and_writes_its_figures(name: str, tmp_path: Path) -> None:
+    """Every subject stands in the table and in the JSON, with a sample of both sides per round."""
+    arguments, subjects = CASES[name]
+    rounds = int(arguments[0].partition("=")[2])
+
+    printed, written = run_benchmark(name, arguments, tmp_path)
+
+    assert set(subjects) <= {pair["subject"] for pair in written["pairs"]}
+    for pair in written["pairs"]:
+        assert pair["subject"] in printed
+        assert pair["base"] in printed
+        assert len(pair["subject_samples"]) == len(pair["base_samples"]) == rounds
+        assert min(pair["subject_samples"] + pair["base_samples"]) > 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_benchmark_tells_machine_and_command(name: str, tmp_path: Path) -> None:
+    """Figures come with what they were measured on, and the command that measures them again."""
+    printed, written = run_benchmark(name, CASES[name][0], tmp_path)
+
+    assert {"CPU", "cores", "system", "Python", "aiocheckpoint", "dill"} <= written[
+        "machine"
+    ].keys()
+    assert printed.startswith(f"CPU {written['machine']['CPU']}; ")
+    assert written["command"].startswith(f"python benchmarks/{name}.py --rounds")
+
+
+def test_goals_are_printed_beside_the_ratios(tmp_path: Path) -> None:
+    """The goals for the two doors stand in the table, each met or missed."""
+    printed, written = run_benchmark("step_cost", CASES["step_cost"][0], tmp_path)
+
+    assert [pair["goal"] for pair in written["pairs"][:2]] == ["at most 1.3", "at most 1.25"]
+    assert printed.count("goal: ") == 2
+
+
+def test_step_cost_tells_what_is_not_comparable_without_fsync(tmp_path: Path) -> None:
+    """The note about ext4 stands with the figures wherever they go."""
+    printed, written = run_benchmark("step_cost", CASES["step_cost"][0], tmp_path)
+
+    assert "better protected against power cuts" in printed
+    assert any("better protected against power cuts" in note for note in written["notes"])
+
+
+def test_benchmarks_leave_nothing_behind(tmp_path: Path) -> None:
+    """Of what a benchmark writes only the figures stay."""
+    run_benchmark("step_cost", CASES["step_cost"][0], tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
