@@ -249,6 +249,9 @@ def _machine(directory: Path | None) -> dict[str, str]:
     }
     if directory is not None:
         machine["file system"] = _file_system(directory)
+    if hasattr(os, "getloadavg"):
+        # Others' load slows the disk most, and so makes every ratio to a floor look good.
+        machine["load of the last minute"] = f"{os.getloadavg()[0]:.1f}"
     machine["Python"] = platform.python_version()
     machine["aiocheckpoint"] = __version__
     return machine | {name: version(name) for name in DEPENDENCIES}

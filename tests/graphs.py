@@ -16,7 +16,7 @@ __all__ = ["difference"]
 ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 _OWN_NAMES = {
     *("__dict__", "__weakref__", "__doc__", "__module__", "_abc_impl", "__firstlineno__"),
-    *("__static_attributes__", "__annotate__", "__annotations_cache__"),
+    *("__slotnames__", "__static_attributes__", "__annotate__", "__annotations_cache__"),
 }
 """Attributes of a class that the interpreter makes."""
 _CODE_PARTS = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags")
@@ -52,7 +52,7 @@ class _Comparison:
         if type(one) in ATOMS and type(one) is type(other):
             same = one == other or (one != one and other != other)  # noqa: PLR0124 - NaN
             return None if same else f"{path}: values differ"
-        if one == () == other and type(one) is type(other) is tuple:
+        if type(one) is type(other) is tuple and one == () == other:
             return None
         if type(one) is not type(other) and not self._pair_classes(path, one, other):
             return f"{path}: a {type(one)} became a {type(other)}"
@@ -151,7 +151,8 @@ def _mapping(obj: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
 
 
 def _sequence(obj: Any) -> _Parts:  # noqa: ANN401
-    return [(f"[{number}]", item) for number, item in enumerate(obj)]
+    items = [(f"[{number}]", item) for number, item in enumerate(obj)]
+    return [*items, (".maxlen", getattr(obj, "maxlen", None))]
 
 
 def _set(obj: Any) -> _Parts:  # noqa: ANN401

@@ -5,20 +5,48 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from interrupts import PATIENCE, turns
-from piercing import NAMES, Pierced, Subject
-from scenes import PLACES, Scene, state_after
+from piercing import Pierced, Subject
+from scenes import PLACES, Scene
 from test_cancel_everywhere import FEWEST_POINTS, at_point, check_left, check_resumes
+from test_cancellation import check_resumes as check_scene_resumes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 every_kind = pytest.mark.parametrize("kind", ["coroutines", "threads"])
+both_times = pytest.mark.parametrize("cancelled", [False, True], ids=["untouched", "cancelled"])
+THREADS = ["step-sync", "start-snapshot-begun", "snapshot-begun", "after-locking", "before-release"]
+
+
+async def closed_when(
+    is_time: Callable[[int], bool], coroutine: Coroutine[Any, Any, object]
+) -> bool:
+    """Drive a coroutine and close it when it is time, if that comes before its end."""
+    for count in itertools.count(1):
+        try:
+            waiting = coroutine.send(None)
+        except StopIteration:
+            break
+        while not is_time(count):
+            await asyncio.sleep(0)
+            if waiting is None or waiting.done():
+                break
+        else:
+            coroutine.close()
+            return True
+    return False
+
+
+def open_soon(scene: Scene) -> None:
+    """Open the gate from another thread, in a while."""
+    threading.Timer(0.05, scene.gate.opened.set).start()
 
 
 @every_kind
@@ -27,54 +55,65 @@ def test_closed_at_every_point(kind: str, tmp_path: Path) -> None:
     for number in itertools.count(1):
         subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
         with at_point(number), asyncio.Runner() as runner:
-            if not runner.run(closed_at(number, subject)):
+            if not runner.run(closed_when(number.__eq__, subject.arun())):
                 break
             check_left(subject)
             check_resumes(subject, runner)
     assert number > FEWEST_POINTS
 
 
-async def closed_at(number: int, subject: Subject) -> bool:
-    """Close the coroutine of a run when it suspends for the n-th time."""
-    coroutine = subject.arun()
-    reached = asyncio.Event()
-    task = asyncio.current_task()
-    assert task is not None
-    pierced = Pierced(coroutine, [number], lambda _: reached.set())
-    iterator = pierced.__await__()
-    while True:
-        try:
-            waiting = iterator.send(None)
-        except StopIteration:
-            return False
-        if reached.is_set():
-            coroutine.close()
-            return True
-        await turns(1)
-        if isinstance(waiting, asyncio.Future):
-            waiting._asyncio_future_blocking = False
-            await asyncio.wait([waiting])
+@pytest.mark.parametrize("place", THREADS)
+async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
+    """Closing the coroutine waits for the thread, so that nothing is written behind it."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+
+    def is_time(_: int) -> bool:
+        held = scene.gate.entered.is_set()
+        if held:
+            open_soon(scene)
+        return held
+
+    assert await closed_when(is_time, scene.start())
+    assert scene.gate.passed.is_set()
+    await check_scene_resumes(scene)
 
 
-@pytest.mark.parametrize("cancelled", [False, True], ids=["untouched", "cancelled-before"])
+@pytest.mark.parametrize("place", THREADS)
+@both_times
+def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancelled: bool) -> None:
+    """A loop that is closed under a run leaves nothing locked when the thread has ended."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(scene.gate.watch(scene.start))
+    loop.run_until_complete(scene.gate.reached())
+    if cancelled:
+        task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    open_soon(scene)
+    dropped = weakref.ref(task)
+    del task
+    collect(dropped)
+    assert scene.gate.passed.is_set()
+    asyncio.run(check_scene_resumes(scene))
+
+
+@both_times
 @every_kind
-def test_loop_closed_at_every_point(
-    kind: str, cancelled: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture  # noqa: FBT001
-) -> None:
+def test_loop_closed_at_every_point(kind: str, tmp_path: Path, *, cancelled: bool) -> None:
     """A loop that is closed under a run, also one just cancelled, leaves the place free."""
     for number in itertools.count(1):
         subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
         with at_point(number):
-            if not abandoned_at(number, subject, cancelled=cancelled):
+            if not is_abandoned_at(number, subject, cancelled=cancelled):
                 break
             check_left(subject)
             with asyncio.Runner() as runner:
                 check_resumes(subject, runner)
     assert number > FEWEST_POINTS
-    assert {record.name for record in caplog.records} <= {"aiocheckpoint", "asyncio"}
 
 
-def abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
+def is_abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
     """Stop and close the loop when the run suspends for the n-th time, and drop its task.
 
     With `cancelled`, the task is cancelled at the suspension before.
@@ -83,21 +122,18 @@ def abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
     async def pierced() -> object:
         task = asyncio.current_task()
         assert task is not None
-        points = {number} | ({number - 1} if cancelled else set())
 
         def blow(_: object) -> None:
-            if piercings[0].count == number:
+            if awaited.count == number:
                 loop.stop()
             else:
                 task.cancel()
 
-        piercings.append(Pierced(subject.arun(), points, blow))
-        return await piercings[0]
+        awaited = Pierced(subject.arun(), {number - cancelled, number}, blow)
+        return await awaited
 
-    piercings: list[Pierced] = []
     loop = asyncio.new_event_loop()
-    task: asyncio.Task[object] | None = loop.create_task(pierced())
-    assert task is not None
+    task: asyncio.Task[object] = loop.create_task(pierced())
     task.add_done_callback(lambda _: loop.stop())
     loop.run_forever()
     abandoned = not task.done()
@@ -106,10 +142,13 @@ def abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
     loop.close()
     dropped = weakref.ref(task)
     del task
-    piercings.clear()
-    deadline = time.monotonic() + PATIENCE
-    while dropped() is not None:  # work under way in a thread holds on to it until it ends
-        gc.collect()
-        assert time.monotonic() < deadline, "the task is never dropped"
-        time.sleep(0.001)
+    collect(dropped)
     return abandoned
+
+
+def collect(dropped: weakref.ref[Any]) -> None:
+    """Collect a task that is waited for nowhere, when threads that hold on to it have ended."""
+    deadline = time.monotonic() + 1.0
+    while dropped() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.001)

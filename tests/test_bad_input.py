@@ -205,10 +205,11 @@ UNSERIALISABLE = [
 @pytest.mark.parametrize(("wrap", "where"), UNSERIALISABLE)
 def test_state_that_cannot_be_stored(wrap: Any, where: str, door: Door, lab: Lab) -> None:  # noqa: ANN401
     """What a step puts into the state and nobody can store is named with its path."""
-    cp = lab.flow("a")
+    cp, before = lab.flow("a"), list[bytes]()
 
     @cp.add_step()
     def connect(state: State) -> None:
+        before.append(lab.path.read_bytes())
         state.update(wrap(i for i in range(3)))
 
     lab.add(cp, "c")
@@ -222,6 +223,7 @@ def test_state_that_cannot_be_stored(wrap: Any, where: str, door: Door, lab: Lab
     assert "connect" in str(error)
     assert "generator" in str(error)
     assert lab.ran() == ["a"]
+    assert [lab.path.read_bytes()] == before
     assert (lab.stored()["checkpoint_index"], lab.stored()["trail"]) == (1, ["a"])
 
 

@@ -16,6 +16,7 @@ from aiocheckpoint._trouble import Trouble, put_note
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
     from aiocheckpoint._calls import Calls
@@ -39,13 +40,19 @@ async def under_lock(
         # The coroutine is thrown away and may not await any more.
         slot.release()
         raise
-    except BaseException:
-        await calls.settle(slot.release)
+    except BaseException as error:
+        _supersede(await calls.settle(slot.release), error)
         raise
     cancellation = await calls.settle(slot.release)
     if cancellation is not None:
         raise cancellation
     return result
+
+
+def _supersede(cancellation: asyncio.CancelledError | None, error: BaseException) -> None:
+    """Let a cancellation that came while `error` was dealt with take its place, as in asyncio."""
+    if cancellation is not None and isinstance(error, Exception):
+        raise cancellation from error
 
 
 async def _acquire(slot: Slot, calls: Calls, wait: float) -> None:
@@ -215,8 +222,8 @@ class Run:
         error = error.error if isinstance(error, Carrier) else error
         seconds = time.perf_counter() - progress.began
         trouble = Trouble(error, where["step"], progress.part, seconds)
-        if trouble.cancelled or progress.part != "snapshot":
-            await self._record(trouble)
+        record = trouble.cancelled or progress.part != "snapshot"
+        cancellation = await self._record(trouble) if record else None
         stored = self._slot.header
         done = stored is not None and (stored.position != progress.index or stored.finished)
         put_note(
@@ -230,8 +237,9 @@ class Run:
             cancelled=trouble.cancelled,
             seconds=seconds,
         )
+        _supersede(cancellation, error)
 
-    async def _record(self, trouble: Trouble) -> None:
+    async def _record(self, trouble: Trouble) -> asyncio.CancelledError | None:
         own = self._header
 
         def amended(stored: Header) -> Header:
@@ -241,7 +249,7 @@ class Run:
             return trouble.recorded_in(replace(who, steps=own.steps))
 
         try:
-            await self._calls.settle(self._slot.amend, amended)
+            return await self._calls.settle(self._slot.amend, amended)
         # The first exception is what the user must see.
         except Exception as second:  # noqa: BLE001
             problem = f"{type(second).__name__}: {second}"
@@ -250,6 +258,7 @@ class Run:
                 "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
                 f"failed as well: {problem}",
             )
+        return None
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
         if not self._hooks and not is_logged(kind, facts):

@@ -2,14 +2,15 @@
 
 A cancelled wait must not leave its function running: a late write could overwrite a newer one.
 So a function still queued is dropped, and one under way is waited for before the cancellation
-goes on. anyio's shielded scope holds off cancellations that come from its own scopes, again and
-again while they last; those of `Task.cancel()` come once each and are caught one by one.
+goes on. The cancellations of `Task.cancel()` come once each and are caught one by one; those of an
+anyio scope come again and again while it lasts, and are held off by a shielded scope.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 __all__ = ["SNAPSHOTS", "STEPS", "Pool", "in_thread", "see_through", "settle_in_thread"]
 
@@ -68,6 +69,11 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
             raise
         await _settle(job)
         raise cancellation from job.exception()
+    except GeneratorExit:
+        # The coroutine is thrown away, not cancelled: there is no loop to wait with.
+        if not job.cancel():
+            wait([job])
+        raise
     return job.result()
 
 
@@ -79,10 +85,17 @@ async def settle_in_thread(
     """Call a function in a thread of `pool` for certain, and wait for its end.
 
     Returns:
-        The first cancellation that came from `Task.cancel()` meanwhile, for the caller to raise.
+        The first cancellation that came meanwhile, for the caller to raise.
     """
     job = pool.executor.submit(function, *args)
-    cancellation = await _settle(job)
+    try:
+        cancellation = await _settle(job)
+    except GeneratorExit:
+        if job.cancel():
+            function(*args)
+        else:
+            wait([job])
+        raise
     job.result()
     return cancellation
 
@@ -97,41 +110,46 @@ async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError as cancellation:
-        with anyio.CancelScope(shield=True):
-            while not task.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
+        await _patiently(lambda: asyncio.wait([task]), task.done)
         raise cancellation from (None if task.cancelled() else task.exception())
     return task.result()
 
 
 async def _settle(job: Future[Any]) -> asyncio.CancelledError | None:
+    return await _patiently(lambda: _end_of(job), job.done)
+
+
+async def _patiently(
+    wait_once: Callable[[], Awaitable[object]], done: Callable[[], bool]
+) -> asyncio.CancelledError | None:
+    """Wait until `done`, and give back the first cancellation that came meanwhile.
+
+    Those of anyio scopes are not given back: they come again of themselves.
+    """
     first: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not job.done():
-            try:
-                await _end_of(job)
-            except asyncio.CancelledError as cancellation:
+    while not done():
+        try:
+            await wait_once()
+        except asyncio.CancelledError as cancellation:
+            # Not before it is needed: a task abandoned inside a scope is never collected.
+            if anyio.current_effective_deadline() == -math.inf:
+                with anyio.CancelScope(shield=True):
+                    first = await _patiently(wait_once, done) or first
+            else:
                 first = first or cancellation
     return first
 
 
 async def _end_of(job: Future[Any]) -> None:
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
+    ended = loop.create_future()
 
     def tell(_: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
             loop.call_soon_threadsafe(_set, ended)
 
     job.add_done_callback(tell)
-    try:
-        await ended
-    except GeneratorExit:
-        # The coroutine is thrown away, not cancelled: there is no loop to wait with.
-        if not job.cancel():
-            wait([job])
-        raise
+    await ended
 
 
 def _set(ended: asyncio.Future[None]) -> None:

@@ -1,0 +1,274 @@
+"""A script whose own classes and functions are in the state; run by test_serializer_main.py.
+
+    python main_script.py write DIRECTORY   stores every case, by the library and by plain dill
+    python main_script.py read DIRECTORY    loads them again and prints what came back
+    python main_script.py flow DIRECTORY    runs a flow whose state holds such things
+
+and "write enum" and "read enum" for what dill alone cannot do.
+
+Reading works from any other script as well, by calling `read` with the module's name imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import copyreg
+import enum
+import functools
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dill  # type: ignore[import-untyped]
+
+from aiocheckpoint import CheckpointFlow, LocalStateHandler
+
+GLOBAL = "a global"
+
+
+class Thing:
+    """A class with a method that makes another of it."""
+
+    made = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def more(self) -> Thing:
+        """Make another."""
+        return type(self)(self.name + "+")
+
+
+class Child(Thing):
+    """Calls its base."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name.upper())
+
+
+class Slotted:
+    """Has no `__dict__`."""
+
+    __slots__ = ("one",)
+
+    def __init__(self, one: object) -> None:
+        self.one = one
+
+
+@dataclass
+class Record:
+    """A dataclass with a factory."""
+
+    name: str
+    rows: list[int] = field(default_factory=list[int])
+
+
+class Pair(NamedTuple):
+    """A named tuple."""
+
+    left: int
+    right: int = 2
+
+
+class Meta(type):
+    """A metaclass."""
+
+    def shout(cls) -> str:
+        """Say the name of a class loudly."""
+        return cls.__name__.upper()
+
+
+class Loud(metaclass=Meta):
+    """A class of a metaclass."""
+
+
+class Colour(enum.Enum):
+    """An enum."""
+
+    RED = 1
+
+
+class Reduced:
+    """Is made by a function of this script."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return make_reduced, (self.value,)
+
+
+def make_reduced(value: int) -> Reduced:
+    """Make one."""
+    return Reduced(value + 1)
+
+
+class ByCopyreg:
+    """Is registered with copyreg."""
+
+    value = 1
+
+
+copyreg.pickle(ByCopyreg, lambda obj: (ByCopyreg, (), {"value": obj.value + 1}))
+
+
+class ByDill:
+    """Is registered with dill."""
+
+
+@dill.register(ByDill)  # type: ignore[untyped-decorator]
+def save_by_dill(pickler: Any, obj: object) -> None:  # noqa: ANN401
+    """Write a text in place of the object."""
+    pickler.save_reduce(str, ("registered",), obj=obj)
+
+
+class OwnDict(dict[str, Any]):
+    """A kind of dict."""
+
+
+class OwnError(Exception):
+    """An exception of the script."""
+
+
+def count(function: Any) -> Any:  # noqa: ANN401
+    """Decorate a function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: object) -> tuple[object, int]:
+        wrapper.calls += 1  # type: ignore[attr-defined]
+        return function(*args), wrapper.calls  # type: ignore[attr-defined]
+
+    wrapper.calls = 0  # type: ignore[attr-defined]
+    return wrapper
+
+
+@count
+def counted(a: int) -> int:
+    """Be decorated."""
+    return a + 1
+
+
+def double(a: int, *, by: int = 2) -> int:
+    """Be a plain function."""
+    return a * by
+
+
+def read_global() -> str:
+    """Need a name of the script."""
+    return GLOBAL
+
+
+def make_shared() -> list[Any]:
+    """Make two functions and a list in one cell."""
+    kept: list[int] = []
+    return [kept.append, lambda: kept, kept]
+
+
+CASES: dict[str, tuple[Any, str]] = {
+    "plain": ({"a": [1, (2, {3})]}, "v"),
+    "function": (double, "(v(3), v(3, by=5), v.__name__, v.__module__)"),
+    "lambda": (lambda a: a + 1, "v(1)"),
+    "class": (Thing, "(v('a').more().name, v.__qualname__)"),
+    "instance": (Thing("a"), "(v.name, v.more().name)"),
+    "child": (Child("a"), "(v.name, type(v).__mro__[1].__name__)"),
+    "shared instance": ([Thing("a")] * 2, "v[0] is v[1]"),
+    "class and instance": ([Thing, Thing("a")], "type(v[1]) is v[0]"),
+    "slots": (Slotted([1]), "(v.one, hasattr(v, '__dict__'))"),
+    "dataclass": (Record("a", [1]), "(repr(v), v == type(v)('a', [1]))"),
+    "named tuple": (Pair(1), "(v, v.right, type(v).__name__)"),
+    "metaclass": (Loud, "(v.shout(), type(v).__name__)"),
+    "copyreg": (ByCopyreg(), "v.value"),
+    "dill.register": ([ByDill()], "v"),
+    "dict subclass": (OwnDict(a=1), "(type(v).__name__, dict(v))"),
+    "exception": (OwnError("a", 1), "(type(v).__name__, v.args)"),
+    "partial": (functools.partial(double, 4), "v()"),
+    "bound method": (Thing("a").more, "v().name"),
+    "decorated": (counted, "(v(1), v(1), v.__wrapped__(1))"),
+    "shared cell": (make_shared(), "(v[0](1), v[1]() is v[2], v[2])"),
+    "default factory": (collections.defaultdict(lambda: [0]), "(v['new'], dict(v))"),
+    "module": (json, "v.dumps([1])"),
+}
+"""Name to what is stored as `v`, and what is asked of it."""
+
+IN_THE_SAME_SCRIPT = {
+    "global": (read_global, "v()"),
+    "reduce": (Reduced(1), "v.value, 'a global'"),
+    "the script's own names": (globals(), "v['GLOBAL'], type(v)"),
+    "identity of a class": (Thing("a"), "(isinstance(v, Thing), type(v) is Thing)"),
+}
+
+
+def write(place: Path, cases: dict[str, tuple[Any, str]]) -> None:
+    """Store every case twice, and say what shall be asked and answered."""
+    handler = LocalStateHandler(place / "ours.pkl", fsync=False)
+    expected = dict[str, Any]()
+    for name, (value, question) in cases.items():
+        handler.write({"v": value, "again": value}, run_id=name)
+        with (place / f"{name}.dill").open("wb") as file:
+            dill.dump({"v": value, "again": value}, file)
+        header = handler.header(name)
+        code = header is not None and header.code
+        expected[name] = {"question": question, "file": handler.locate(name), "code": code}
+    for name, (value, question) in cases.items():  # the questions may change what is asked
+        if name not in IN_THE_SAME_SCRIPT:
+            expected[name]["answer"] = repr(eval(question, {"v": value}))  # noqa: S307
+    (place / "expected.json").write_text(json.dumps(expected))
+
+
+def read(place: Path, names: dict[str, Any]) -> dict[str, list[str]]:
+    """Load every case in three ways, and give the answers."""
+    handler = LocalStateHandler(place / "ours.pkl")
+    answers = dict[str, list[str]]()
+    for name, case in json.loads((place / "expected.json").read_text()).items():
+        states = [handler.read(name)]
+        for path in (case["file"], str(place / f"{name}.dill")):
+            with open(path, "rb") as file:  # noqa: PTH123
+                states.append(dill.load(file))
+        answers[name] = [
+            repr((eval(case["question"], {**names, "v": s["v"]}), s["again"] is s["v"]))  # noqa: S307
+            for s in states
+        ]
+    return answers
+
+
+def flow(place: Path) -> None:
+    """Run a flow that breaks in its second step unless there is a file that mends it."""
+    cp = CheckpointFlow(place / "flow.pkl", fsync=False)
+
+    @cp.add_step()
+    def fill(state: dict[str, Any]) -> None:
+        state.update({name: value for name, (value, _) in CASES.items() if name != "module"})
+        state["own"] = state
+
+    @cp.add_step()
+    async def use(state: dict[str, Any]) -> None:
+        if not (place / "mended").exists():
+            raise OwnError
+        state["used"] = [state["instance"].more().name, state["function"](4), state["lambda"](5)]
+        state["same"] = state["own"] is state
+
+    state = asyncio.run(cp.arun())
+    print(json.dumps([state["used"], state["same"]]))  # noqa: T201
+
+
+def main() -> None:
+    """Do as told on the command line."""
+    word, place = sys.argv[1], Path(sys.argv[2])
+    if word == "write":
+        write(place, CASES | IN_THE_SAME_SCRIPT)
+    elif word == "read":
+        print(json.dumps(read(place, globals())))  # noqa: T201
+    elif word == "flow":
+        flow(place)
+    elif word == "write enum":
+        LocalStateHandler(place / "enum.pkl").write({"v": [Colour.RED, Colour.RED]})
+    else:
+        one, other = LocalStateHandler(place / "enum.pkl").read()["v"]
+        print(one is other is Colour.RED)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

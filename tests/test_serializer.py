@@ -1,0 +1,297 @@
+"""Serialising: the bytes are dill's in reach and pickle's in speed, and load as dill's do."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import io
+import json
+import pickle
+import sys
+import types
+from collections import OrderedDict, deque, namedtuple
+from typing import TYPE_CHECKING, Any
+
+import dill  # type: ignore[import-untyped]
+import pytest
+import specimens
+from by_value import (
+    CODE,
+    make_class,
+    make_class_and_function,
+    make_closures,
+    make_enum_member,
+    make_metaclass,
+    make_recursive,
+    make_wrapped,
+)
+from graphs import difference
+from streams import dump_whole, load_by_dill, load_whole
+
+from aiocheckpoint._serializer import UnserializableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def check_as_dill(obj: object) -> Any:  # noqa: ANN401 - any object at all
+    """See that an object comes back as with plain dill, whoever loads it; give the copy."""
+    data = dump_whole(obj).data
+    theirs = load_by_dill(obj)
+    assert difference(theirs, load_whole(data)) is None
+    assert difference(theirs, dill.loads(data)) is None
+    return load_whole(data)
+
+
+# --- the measure itself
+
+SHARED = [1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([1], (1,)),
+        ([1], [1.0]),
+        ([True], [1]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ([SHARED, SHARED], [[1], [1]]),
+        ([[1], [1]], [SHARED, SHARED]),
+        (OrderedDict(a=1), {"a": 1}),
+        (specimens.OwnDict(), specimens.with_attributes(specimens.OwnDict())),
+        (specimens.Slotted(1), specimens.Slotted(2)),
+        (specimens.Colour.RED, specimens.Colour.BLUE),
+        (lambda: 1, lambda: 2),
+        (functools.partial(len, [1]), functools.partial(len, [2])),
+        (specimens.Node, specimens.Slots),
+        (frozenset({1}), frozenset({2})),
+        (deque([1], maxlen=2), deque([1], maxlen=3)),
+    ],
+    ids=str,
+)
+def test_comparison_sees_differences(one: object, other: object) -> None:
+    """The comparison that these tests stand on tells different graphs apart, and no others."""
+    assert difference(one, other) is not None
+    assert difference(one, one) is None
+    assert difference([other, other], [other, other]) is None
+
+
+# --- data
+
+
+@pytest.mark.parametrize("name", specimens.PLAIN)
+def test_plain_data(name: str) -> None:
+    """Plain data goes through the C pickler, byte for byte, and comes back as it was."""
+    state = {"v": specimens.PLAIN[name], "again": specimens.PLAIN[name]}
+    dumped = dump_whole(state)
+    assert dumped.data == pickle.dumps(state, 5)
+    assert (dumped.code, dumped.by_dill) == (False, False)
+    check_as_dill(state)
+
+
+@pytest.mark.parametrize("name", specimens.PLAIN)
+def test_plain_data_needs_no_dill_to_load(name: str) -> None:
+    """Anybody's unpickler reads plain data: the C one and the one in pure Python."""
+    state = {"v": specimens.PLAIN[name], "again": specimens.PLAIN[name]}
+    data = dump_whole(state).data
+    in_python: Any = pickle._Unpickler  # noqa: SLF001
+    expected = load_whole(data)
+    assert difference(expected, pickle.loads(data)) is None
+    assert difference(expected, in_python(io.BytesIO(data)).load()) is None
+
+
+@pytest.mark.parametrize("name", specimens.REACH)
+def test_what_only_dill_writes(name: str) -> None:
+    """What pickle refuses or writes otherwise comes back as with dill, and is no code."""
+    state = {"v": specimens.REACH[name], "again": specimens.REACH[name]}
+    assert check_as_dill(state)["v"] is not None
+    assert dump_whole(state).code is False
+
+
+def test_plain_data_stays_plain_beside_what_is_shared() -> None:
+    """A list that both plain data and a function hold is one list after loading."""
+    shared = [1]
+    state = {"plain": shared, "code": lambda: shared}
+    loaded = check_as_dill(state)
+    assert loaded["code"]() is loaded["plain"]
+
+
+# --- code
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code_by_value(name: str) -> None:
+    """Functions and classes that no name finds come back as with dill, and are called code."""
+    made = CODE[name]()
+    state = {"v": made, "again": [made]}
+    check_as_dill(state)
+    assert dump_whole(state).code is True
+
+
+def test_code_by_value_works() -> None:
+    """What comes back can be called, and shares what it shared."""
+    add, show = load_whole(dump_whole(make_closures()).data)
+    assert (add(), add(), show()) == (1, 2, 2)
+    assert load_whole(dump_whole(make_recursive()).data)(5) == 120
+    local = load_whole(dump_whole(make_class()).data)
+    assert type(local().another()) is local
+    assert (local().text, type(local.of())) == ("a text", local)
+    holder = load_whole(dump_whole(make_class_and_function()).data)
+    assert type(holder.make()) is holder
+    assert load_whole(dump_whole(make_metaclass()).data).shout() == "MADE"
+    assert load_whole(dump_whole(make_wrapped()).data)(1) == ((1, 2), "counted")
+
+
+def test_what_dill_cannot_write_either() -> None:
+    """What dill gives up on, here a class made by the functional API of enum, is refused."""
+    state = {"v": make_enum_member()}
+    try:
+        load_by_dill(state)
+    except Exception:  # noqa: BLE001 - it differs by version
+        with pytest.raises(UnserializableError):
+            dump_whole(state)
+    else:
+        check_as_dill(state)
+
+
+def test_decorated_by_another_module(module: Any) -> None:  # noqa: ANN401
+    """A wrapper made in one module for a function of another keeps the names it needs."""
+    exec(DECORATING, vars(module))  # noqa: S102
+    wrapper = module.decorate(specimens.function)
+    state = {"v": wrapper}
+    assert dump_whole(state).code is True
+    assert check_as_dill(state)["v"](1) == ((1, 2), "old")
+
+
+def test_local_named_tuple() -> None:
+    """A named tuple's local class comes back with its fields."""
+    local = namedtuple("local", "a b", defaults=[2])  # noqa: PYI024 - made at run time
+    loaded = check_as_dill({"v": local(1)})["v"]
+    assert (loaded.a, loaded.b, type(loaded).__name__) == (1, 2, "local")
+
+
+DECORATING = """
+import functools
+def decorate(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args), f()
+    return wrapper
+"""
+
+
+@pytest.fixture
+def module() -> Iterator[Any]:
+    """Give an importable module made for one test."""
+    made = types.ModuleType("made_for_a_test")
+    exec("def f():\n    return 'old'\nclass C:\n    kind = 'old'\n", vars(made))  # noqa: S102
+    sys.modules[made.__name__] = made
+    yield made
+    del sys.modules[made.__name__]
+
+
+@pytest.mark.parametrize("name", ["f", "C"])
+@pytest.mark.parametrize("change", ["replaced", "deleted", "module gone"])
+def test_names_that_find_something_else(name: str, change: str, module: Any) -> None:  # noqa: ANN401
+    """A function or class whose name was given to another, or deleted, is written by value."""
+    old = getattr(module, name)
+    assert dump_whole([old]).code is False
+    if change == "replaced":
+        setattr(module, name, "something else")
+    elif change == "deleted":
+        delattr(module, name)
+    else:
+        module = sys.modules[module.__name__] = types.ModuleType(module.__name__)
+    state = {"v": old, "plain": [1]}
+    assert dump_whole(state).code is True
+    loaded = check_as_dill(state)["v"]
+    assert loaded is not old
+    assert (loaded.kind if name == "C" else loaded()) == "old"
+
+
+def test_class_defined_anew(module: Any) -> None:  # noqa: ANN401
+    """Instances of a class and of its later namesake keep apart."""
+    old = module.C()
+    exec("class C:\n    kind = 'new'\n", vars(module))  # noqa: S102
+    loaded = check_as_dill({"old": old, "new": module.C()})
+    assert (loaded["old"].kind, loaded["new"].kind) == ("old", "new")
+    assert type(loaded["new"]) is module.C
+
+
+# --- what users register
+
+
+class Handle:
+    """Has a way to be pickled that dill was told at run time."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class OwnMeta(type):
+    """A metaclass."""
+
+
+class Made(metaclass=OwnMeta):
+    """A class that a name finds."""
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[[type, Callable[[Any], tuple[Any, ...]]], None]]:
+    """Give a way to register types with dill that is undone in the end."""
+    before = dict(dill.Pickler.dispatch)
+
+    def tell(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+        @dill.register(kind)  # type: ignore[untyped-decorator]
+        def save(pickler: Any, obj: object) -> None:  # noqa: ANN401
+            pickler.save_reduce(*reduce(obj), obj=obj)
+
+    yield tell
+    dill.Pickler.dispatch.clear()
+    dill.Pickler.dispatch.update(before)
+
+
+def test_type_registered_with_dill(register: Callable[..., None]) -> None:
+    """A type registered at run time, even after it was dumped, is written in the new way."""
+    state = {"v": [Handle("a")], "plain": {"b": [1]}}
+    assert check_as_dill(state)["v"][0].name == "a"
+    register(Handle, lambda obj: (Handle, (obj.name + ", registered",)))
+    loaded = check_as_dill(state)
+    assert loaded["v"][0].name == "a, registered"
+    assert dump_whole(state).code is False
+
+
+@pytest.mark.parametrize("kind", [range, slice, type(...), OrderedDict, specimens.Point])
+def test_plain_type_registered_with_dill(kind: Any, register: Callable[..., None]) -> None:  # noqa: ANN401
+    """A user's registration counts for types that pickle knows as well."""
+    value = ... if kind is type(...) else kind(*([("a", 1)],) if kind is OrderedDict else (1, 2))
+    register(kind, lambda obj: (str, (f"registered {type(obj).__name__}",)))
+    assert check_as_dill({"v": value})["v"] == f"registered {kind.__name__}"
+
+
+def test_metaclass_registered_with_dill(register: Callable[..., None]) -> None:
+    """Classes of a registered metaclass are written in its way, though a name finds them."""
+    assert check_as_dill({"v": Made})["v"] is Made
+    register(OwnMeta, lambda cls: (str, (f"registered {cls.__name__}",)))
+    assert check_as_dill({"v": Made})["v"] == "registered Made"
+
+
+def test_registered_with_copyreg() -> None:
+    """What copyreg was told at run time counts, as it does for dill."""
+    copyreg.pickle(Handle, lambda obj: (Handle, (obj.name + ", by copyreg",)))
+    try:
+        assert check_as_dill({"v": Handle("a")})["v"].name == "a, by copyreg"
+    finally:
+        del copyreg.dispatch_table[Handle]
+
+
+def test_settings_of_dill_count() -> None:
+    """What a user has set in `dill.settings` holds for snapshots, as it does for `dill.dump`."""
+    local = make_class()
+    dill.settings["byref"] = True
+    try:
+        with pytest.raises(UnserializableError):
+            dump_whole({"v": local})
+    finally:
+        dill.settings["byref"] = False
+    assert json.dumps({"v": dump_whole({"v": local}).code}) == '{"v": true}'

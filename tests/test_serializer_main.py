@@ -1,0 +1,116 @@
+"""Classes and functions of a script: stored in one process, loaded in another."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import main_script
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCRIPT = Path(main_script.__file__)
+OTHER_SCRIPT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import main_script
+print(json.dumps(main_script.read(Path(sys.argv[2]), {})))
+"""
+PLAIN = {"plain", "module", "dill.register"}
+
+
+def run(*command: object, check: bool = True) -> str:
+    """Run a program in a process of its own; give what it printed."""
+    words = [sys.executable, *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout if check else done.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory with every case, written by the script in a process of its own."""
+    made = tmp_path_factory.mktemp("main")
+    run(SCRIPT, "write", made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def expected(place: Path) -> Mapping[str, Any]:
+    """Give what the writing process asked and answered."""
+    found: dict[str, Any] = json.loads((place / "expected.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def same_script(place: Path) -> Mapping[str, list[str]]:
+    """Give the answers of the same script, started anew."""
+    answers: dict[str, list[str]] = json.loads(run(SCRIPT, "read", place))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def other_script(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[str]]:
+    """Give the answers of another script, which does not know the classes."""
+    cases = json.loads((place / "expected.json").read_text(encoding="utf-8"))
+    stripped = {name: case for name, case in cases.items() if name in main_script.CASES}
+    (place / "expected.json").write_text(json.dumps(stripped), encoding="utf-8")
+    try:
+        done = run("-c", OTHER_SCRIPT, SCRIPT.parent, place)
+    finally:
+        (place / "expected.json").write_text(json.dumps(cases), encoding="utf-8")
+    answers: dict[str, list[str]] = json.loads(done)
+    return answers
+
+
+@pytest.mark.parametrize("name", main_script.CASES)
+@pytest.mark.parametrize("reader", ["same_script", "other_script"])
+def test_things_of_main(
+    name: str, reader: str, expected: Mapping[str, Any], request: pytest.FixtureRequest
+) -> None:
+    """What a script stored works in a fresh process, whoever loads it, and as with dill."""
+    by_library, ours_by_dill, theirs_by_dill = request.getfixturevalue(reader)[name]
+    assert by_library == ours_by_dill == theirs_by_dill
+    if name not in {"copyreg", "dill.register"}:
+        assert by_library == f"({expected[name]['answer']}, True)"
+
+
+@pytest.mark.parametrize("name", main_script.IN_THE_SAME_SCRIPT)
+def test_names_of_main(name: str, same_script: Mapping[str, list[str]]) -> None:
+    """The script's own names are found again by the same script, as dill finds them."""
+    by_library, ours_by_dill, theirs_by_dill = same_script[name]
+    assert by_library == ours_by_dill == theirs_by_dill
+    assert "a global" in by_library or name == "identity of a class"
+
+
+@pytest.mark.parametrize("name", main_script.CASES)
+def test_header_says_what_holds_code(name: str, expected: Mapping[str, Any]) -> None:
+    """Everything that brings functions or classes of the script is marked as code."""
+    if name == "named tuple":
+        pytest.skip("its class is made from its fields on any Python")
+    assert expected[name]["code"] is (name not in PLAIN)
+
+
+def test_flow_of_a_script_resumes(tmp_path: Path) -> None:
+    """A script whose state holds its own classes and functions breaks, is mended and resumes."""
+    error = run(SCRIPT, "flow", tmp_path, check=False)
+    assert "OwnError" in error
+    assert "step 2 of 2" in error
+    (tmp_path / "mended").touch()
+    assert json.loads(run(SCRIPT, "flow", tmp_path)) == [["a+", 8, 6], True]
+
+
+def test_enum_of_a_script(tmp_path: Path) -> None:
+    """A member of a script's enum comes back, or is refused when saved: never lost on resuming.
+
+    dill writes such classes with no more than a warning, and cannot load them.
+    """
+    error = run(SCRIPT, "write enum", tmp_path, check=False)
+    if "UnserializableStateError" not in error:
+        assert run(SCRIPT, "read enum", tmp_path) == "True\n"
