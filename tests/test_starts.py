@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from support import NAMES, Door, Lab, State, make_stored
 
-from aiocheckpoint import InvalidTypeError, InvalidValueError
+from aiocheckpoint import InvalidTypeError, InvalidValueError, LocalStateHandler
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,17 @@ def test_plan_in_words_names_the_first_step(row: Row, door: Door, lab: Lab) -> N
     assert all(name in text for name in names[row.start :])
 
 
-def test_fresh_says_whether_a_new_run_begins(door: Door, lab: Lab) -> None:
-    """A plan is fresh where a new run begins, and not where one goes on."""
-    assert door.plan(lab.flow()).fresh
-    make_stored(lab, "failed at 2")
-    assert not door.plan(lab.flow()).fresh
-    door(lab.flow())
-    assert door.plan(lab.flow()).fresh
+@every_row
+def test_only_a_fresh_run_has_a_new_number(row: Row, door: Door, lab: Lab) -> None:
+    """A run is fresh, with the next number, unless it goes on with an unfinished one."""
+    make_stored(lab, row.stored, {"who": "stored"})
+    before = LocalStateHandler(lab.path).header()
+    goes_on = row.source == "stored" and row.stored != "finished"
+    plan = door.plan(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+    door(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+    assert plan.fresh == (not goes_on)
+    if before is not None:
+        assert lab.header().number == before.number + plan.fresh
 
 
 def test_border_key_is_taken_off_a_given_state(door: Door, lab: Lab) -> None:

@@ -226,9 +226,8 @@ class Run:
         cancellation = await self._record(trouble) if record else None
         stored = self._slot.header
         done = stored is not None and (stored.position != progress.index or stored.finished)
-        put_note(
-            error, trouble.account(progress.index, where["of"], self._slot.location, done=done)
-        )
+        note = trouble.account(progress.index, where["of"], self._slot.location, done=done)
+        put_note(error, note)
         await self._emit(
             events.StepFailed,
             **where,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import _thread
 import asyncio
 import importlib
+import inspect
 import io
 import queue
 import socket
 import threading
 import types
 
-__all__ = ["FORBIDDEN", "why_forbidden"]
+__all__ = ["why_forbidden", "why_not_remade"]
 
 _FILES = tuple(
     getattr(module, name)
@@ -54,11 +55,35 @@ _NOUNS: tuple[tuple[tuple[type, ...], str], ...] = (
     (_RUNNING, "something under way"),
 )
 
-FORBIDDEN: tuple[type, ...] = tuple(kind for kinds, _ in _NOUNS for kind in kinds)
-"""Types whose instances, and those of their subclasses, are refused."""
+_ALL: tuple[type, ...] = tuple(kind for kinds, _ in _NOUNS for kind in kinds)
+# By name, since importing it takes long: it is stored as the number of a descriptor.
+_CONNECTION = ("multiprocessing.connection", "_ConnectionBase")
 
 
-def why_forbidden(kind: type) -> str:
-    """Say in words why an instance of `kind`, a subclass of one of `FORBIDDEN`, is refused."""
-    noun = next(noun for kinds, noun in _NOUNS if issubclass(kind, kinds))
+def why_forbidden(kind: type) -> str | None:
+    """Say in words why instances of `kind` are refused, or None where they are not."""
+    if issubclass(kind, _ALL):
+        noun = next(noun for kinds, noun in _NOUNS if issubclass(kind, kinds))
+    elif any((base.__module__, base.__name__) == _CONNECTION for base in kind.__mro__):
+        noun = "a connection"
+    else:
+        return None
     return f"{noun} ({kind.__module__}.{kind.__qualname__}) would not load as it was"
+
+
+def why_not_remade(error: BaseException) -> str | None:
+    """Say why an exception could not be loaded again, or None where it can.
+
+    A pickled exception is made again by calling its class with its `args`, and those are what
+    reached `BaseException`, not what the class was called with.
+    """
+    kind = type(error)
+    if kind.__reduce__ is not BaseException.__reduce__ or kind.__init__ is BaseException.__init__:
+        return None
+    try:
+        inspect.signature(kind).bind(*error.args)
+    except TypeError:
+        return f"{kind.__qualname__}(*args) does not take the args that it would be loaded with"
+    except ValueError:
+        pass  # Built-in classes tell no signature, and load.
+    return None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import functools
+import types
 from typing import TYPE_CHECKING, Any, cast
 
+from aiocheckpoint._forbidden import why_forbidden
 from aiocheckpoint._serializer import NESTED, UnserializableError, dump
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ def _search(
         return
     seen.add(id(value))
     before = len(found)
-    if depth and (path == "state" or reason != NESTED):
+    if depth and (path == "state" or reason != NESTED) and not why_forbidden(type(value)):
         for part_path, part in _parts(path, value):
             _search(part_path, part, found, seen, depth - 1)
     if len(found) == before:
@@ -61,29 +66,54 @@ def _problem(value: object) -> str | None:
     return None
 
 
-def _parts(path: str, value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
-    for key, item in _items(value):
-        yield f"{path}[{_shown(key)}]", item
-        yield f"{path}.keys()[{_shown(key)}]", key
-    for item in _members(value):
-        yield f"{path}.{{{type(item).__name__}}}", item
-    for name, item in list(getattr(value, "__dict__", {}).items()):
-        yield f"{path}.{name}", item
+def _parts(path: str, value: object) -> list[tuple[str, object]]:
+    """Paths and values of the parts of a value, as far as it shows them."""
+    found: list[tuple[str, object]] = []
+    for parts in (_items, _members, _attributes):
+        # Proxies and the like raise anything at all when they are looked at.
+        with contextlib.suppress(Exception):
+            found.extend((path + name, part) for name, part in parts(value))
+    return found
 
 
-def _items(value: Any) -> list[tuple[object, object]]:  # noqa: ANN401
+def _items(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
     if isinstance(value, dict):
-        return list(cast("dict[object, object]", value).items())
-    if isinstance(value, (list, tuple)):
-        return list(enumerate(cast("list[object]", value)))
-    return []
+        for key, item in list(cast("dict[object, object]", value).items()):
+            yield f"[{_shown(key)}]", item
+            yield f".keys()[{_shown(key)}]", key
+    elif isinstance(value, (list, tuple, collections.deque)):
+        for index, item in enumerate(list(cast("list[object]", value))):
+            yield f"[{index}]", item
 
 
-def _members(value: Any) -> list[object]:  # noqa: ANN401
-    return list(cast("set[object]", value)) if isinstance(value, (set, frozenset)) else []
+def _members(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
+    if isinstance(value, (set, frozenset)):
+        for item in list(cast("set[object]", value)):
+            yield f".{{{type(item).__name__}}}", item
+    elif isinstance(value, types.FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            yield f".<closure>.{name}", cell.cell_contents
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
+    if isinstance(value, type):
+        return
+    names = list(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    if isinstance(value, functools.partial):
+        names += ["func", "args", "keywords"]
+    elif isinstance(value, BaseException):
+        names += ["args"]
+    for name in names:
+        if hasattr(value, name):
+            yield f".{name}", getattr(value, name)
 
 
 def _shown(key: object) -> str:
-    if isinstance(key, str):
+    if type(key) is str:
         return '"' + (key if len(key) <= _KEY_LENGTH else key[:_KEY_LENGTH] + "…") + '"'
-    return repr(key) if isinstance(key, (int, type(None))) else f"<{type(key).__name__}>"
+    if type(key) in {bool, type(None)} or (type(key) is int and key.bit_length() <= _KEY_LENGTH):
+        return repr(key)
+    return f"<{type(key).__name__}>"

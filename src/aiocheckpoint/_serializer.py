@@ -11,6 +11,7 @@ This is the only module that knows dill.
 
 from __future__ import annotations
 
+import enum
 import pickle
 import sys
 import types
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dill as untyped_dill  # type: ignore[import-untyped]
 
-from aiocheckpoint._forbidden import FORBIDDEN, why_forbidden
+from aiocheckpoint._forbidden import why_forbidden, why_not_remade
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ class _PlainPickler(pickle.Pickler):
             if not _found_by_name(obj):
                 raise _NeedsDillError
             return NotImplemented
-        _refuse_forbidden(kind)
-        self._plain.add(kind)
+        _refuse(obj)
+        if not issubclass(kind, BaseException):
+            self._plain.add(kind)
         return NotImplemented
 
 
@@ -146,9 +148,13 @@ def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
     return bool(getattr(save, "__module__", None) == dill.Pickler.__module__)
 
 
-def _refuse_forbidden(kind: type) -> None:
-    if issubclass(kind, FORBIDDEN):
-        raise UnserializableError(why_forbidden(kind))
+def _refuse(obj: object) -> None:
+    """Raise UnserializableError if `obj` would be written and not load as it was."""
+    reason = why_forbidden(type(obj))
+    if reason is None and isinstance(obj, BaseException):
+        reason = why_not_remade(obj)
+    if reason is not None:
+        raise UnserializableError(reason)
 
 
 class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[reportUntypedBaseClass]
@@ -161,19 +167,25 @@ class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[report
     def __init__(self, file: Target, protocol: int) -> None:
         super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
         self.holds_code = False
-        self._allowed: set[type] = set()
 
-    def save(self, obj: object, save_persistent_id: bool = True) -> None:  # noqa: FBT001, FBT002
-        kind = type(obj)
-        if kind not in self._allowed:
-            _refuse_forbidden(kind)
-            self._allowed.add(kind)
-        super().save(obj, save_persistent_id)  # pyright: ignore[reportUnknownMemberType]
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        _refuse(obj)
+        if isinstance(obj, enum.EnumMeta) and not _found_by_name(obj):
+            return _enum_reference(obj)
+        return NotImplemented
 
     def save_reduce(self, func: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         if getattr(func, "__name__", None) in _BY_VALUE:
             self.holds_code = True
         super().save_reduce(func, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _enum_reference(kind: enum.EnumMeta) -> str:
+    """Refer to an enum of `__main__` by name: by value dill 0.4.1 writes what nobody can load."""
+    found = sys.modules["__main__"]
+    if kind.__module__ != "__main__" or getattr(found, kind.__qualname__, None) is not kind:
+        raise UnserializableError(f"the enum {kind.__qualname__} is not found under its name")
+    return str(kind.__qualname__)
 
 
 def _dump_by_dill(obj: object, target: Target) -> bool:

@@ -1,0 +1,324 @@
+"""What else must hold when a run is cancelled: mixed means, patience, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from interrupts import Gate, check_nothing_comes_after, this_task, turns
+from scenes import NAMES, PLACES, Scene, state_after
+from support import notes_of
+
+from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
+from aiocheckpoint.events import StepFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from pathlib import Path
+
+    from support import Lab, State
+
+A_FEW = 150
+WAITING = ["load-sync", "step-sync", "snapshot-begun", "before-release", "own-async-write"]
+
+
+def scene_at(place: str, tmp_path: Path) -> Scene:
+    """Set a scene that is held at a place."""
+    return Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+
+
+@pytest.mark.parametrize("native_first", [False, True], ids=["scope-task", "task-scope"])
+@pytest.mark.parametrize("place", WAITING)
+async def test_scope_does_not_swallow_a_cancelled_task(
+    place: str, tmp_path: Path, *, native_first: bool
+) -> None:
+    """A task that is cancelled as well as its anyio scope, in either order, ends as cancelled."""
+    scene = scene_at(place, tmp_path)
+    scopes: list[anyio.CancelScope] = []
+
+    async def scoped() -> None:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await scene.gate.watch(scene.start)
+        await anyio.lowlevel.checkpoint()
+
+    task = asyncio.create_task(scoped())
+    blows: list[Callable[[], object]] = [lambda: scopes[0].cancel(), task.cancel]
+    await scene.gate.strike(*(blows[::-1] if native_first else blows))
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("place", WAITING)
+async def test_timeout_inside_a_cancelled_scope(place: str, tmp_path: Path) -> None:
+    """Where a timeout and the anyio scope around it both end the run, the scope has the say."""
+    scene = scene_at(place, tmp_path)
+    with anyio.CancelScope() as scope:
+        async with asyncio.timeout(None) as timeout:
+            blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
+            striker = asyncio.create_task(scene.gate.strike(*blows))
+            await scene.gate.watch(scene.start)
+            await anyio.lowlevel.checkpoint()
+    await striker
+    assert (timeout.expired(), scope.cancelled_caught) == (True, True)
+    await check_nothing_comes_after()
+
+
+class Counting(asyncio.SelectorEventLoop):
+    """A loop that counts what it is asked to call."""
+
+    calls = 0
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # noqa: ANN401
+        """Count, and do it."""
+        self.calls += 1
+        return super().call_soon(*args, **kwargs)
+
+
+@pytest.mark.parametrize("level", [False, True], ids=["task", "scope"])
+@pytest.mark.parametrize("place", WAITING[:4])
+def test_waiting_for_a_thread_keeps_the_loop_idle(
+    place: str, tmp_path: Path, *, level: bool
+) -> None:
+    """While a cancelled run waits, the loop has nothing to do."""
+    scene = scene_at(place, tmp_path)
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Counting)
+        with anyio.CancelScope() as scope:
+            task = this_task()
+            striker = asyncio.create_task(scene.gate.reached())
+            striker.add_done_callback(lambda _: scope.cancel() if level else task.cancel())
+            loop.call_later(0.3, scene.gate.opened.set)
+            try:
+                await scene.start()
+            except asyncio.CancelledError:
+                if level:
+                    raise
+        return loop.calls
+
+    with asyncio.Runner(loop_factory=Counting) as runner:
+        calls = runner.run(main())
+    print(calls)
+    assert calls < A_FEW
+
+
+@pytest.mark.parametrize("place", ["step-sync", "snapshot-begun", "own-async-write"])
+async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path: Path) -> None:
+    """While a cancelled run waits for its work, no other run of the place may begin."""
+    scene = scene_at(place, tmp_path)
+    other = scene.flow() if scene.place.own else CheckpointFlow(scene.path)
+    if not scene.place.own:
+        other.add_step(name="a")(lambda state: None)
+    flow = other if scene.place.own else scene.flow()
+    task = asyncio.create_task(flow.arun(state_after(0), "always"))
+    await scene.gate.reached()
+    task.cancel()
+    await turns(5)
+    with pytest.raises(RunInProgressError):
+        await other.arun()
+    scene.gate.opened.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await scene.start() == state_after(3)
+
+
+@pytest.mark.parametrize(
+    ("place", "when"),
+    [("load-sync", "before 'b'"), ("snapshot-begun", "after 'b'"), ("snapshot-queued", "before 'b'")],
+)
+async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path: Path) -> None:
+    """The cancellation that comes out has one note, which tells what is stored."""
+    scene = scene_at(place, tmp_path)
+    task = asyncio.create_task(scene.gate.watch(scene.start))
+    await scene.gate.strike(lambda: task.cancel("by hand"))
+    with pytest.raises(asyncio.CancelledError, match="by hand") as info:
+        await task
+    assert len(info.value.__notes__) == 1
+    assert "2 of 3" in notes_of(info.value)
+    assert when in notes_of(info.value)
+    scene.clear()
+
+
+@pytest.mark.parametrize("scoped", [False, True], ids=["task", "scope"])
+async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool) -> None:
+    """Sync and async hooks hear all of it, also where an anyio scope cancels every await."""
+    told: list[object] = []
+
+    async def hook(event: object) -> None:
+        await asyncio.sleep(0)
+        if isinstance(event, StepFailed):
+            told.append((event.step, event.part, event.cancelled))
+
+    started = asyncio.Event()
+    cp = CheckpointFlow(tmp_path / "c.pkl", hooks=[hook])
+
+    @cp.add_step()
+    async def wait(state: State) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    with anyio.CancelScope() as scope:
+        task = this_task()
+        starter = asyncio.create_task(started.wait())
+        starter.add_done_callback(lambda _: scope.cancel() if scoped else task.cancel())
+        try:
+            await cp.arun()
+        except asyncio.CancelledError:
+            if scoped:
+                raise
+            task.uncancel()
+    assert told == [("wait", "step", True)]
+
+
+async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Path) -> None:
+    """What a sync step raises while the cancellation waits for it is not lost."""
+    gate = Gate(blocks=True)
+    cp = CheckpointFlow(tmp_path / "c.pkl")
+    error = ValueError("too late")
+
+    @cp.add_step()
+    def fail(state: State) -> None:
+        gate.hold()
+        raise error
+
+    task = asyncio.create_task(gate.watch(cp.arun))
+    await gate.strike(task.cancel)
+    with pytest.raises(asyncio.CancelledError) as info:
+        await task
+    assert info.value.__cause__ is error
+    header = LocalStateHandler(tmp_path / "c.pkl").header()
+    assert header is not None
+    assert header.status == "cancelled"
+    assert header.failure is not None
+    assert "too late" in header.failure.traceback
+
+
+async def test_awaitable_made_after_the_cancellation_is_put_away(tmp_path: Path) -> None:
+    """A plain function that returns a coroutine too late leaves none that was never awaited."""
+    gate = Gate(blocks=True)
+    cp = CheckpointFlow(tmp_path / "c.pkl")
+
+    async def never() -> None:
+        raise AssertionError("a cancelled step went on")
+
+    @cp.add_step()
+    def give(state: State) -> Coroutine[None, None, None]:
+        gate.hold()
+        return never()
+
+    task = asyncio.create_task(gate.watch(cp.arun))
+    await gate.strike(task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancelled_while_waiting_for_another_run(lab: Lab) -> None:
+    """A run that waits for the lock can be cancelled, and the other one does not notice."""
+    gate = Gate(blocks=True)
+    cp = lab.flow("a")
+    cp.add_step(name="slow")(lambda state: gate.hold())
+    first = asyncio.create_task(gate.watch(lambda: cp.arun({"who": "first"})))
+    await gate.reached()
+    second = asyncio.create_task(cp.arun({"who": "second"}, wait=math.inf))
+    await asyncio.sleep(0.1)
+    second.cancel()
+    await asyncio.wait([second])
+    assert second.cancelled()
+    gate.opened.set()
+    result = await first
+    assert isinstance(result, dict)
+    assert result["who"] == "first"
+    assert (await cp.arun({"who": "third"}))["who"] == "third"
+
+
+@pytest.mark.parametrize("name", ["areset", "awrite"])
+async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: Path) -> None:
+    """`areset` and `awrite` are waited for as well, and leave the place free."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES["before-locking"])
+    cp = scene.flow()
+    calls: dict[str, Callable[[], Awaitable[None]]] = {
+        "areset": cp.areset,
+        "awrite": lambda: cp.handler.awrite({"trail": [], "loaded": []}),
+    }
+
+    async def start() -> object:
+        return await calls[name]()
+
+    task = asyncio.create_task(scene.gate.watch(start))
+    await scene.gate.strike(task.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert scene.gate.passed.is_set()
+    assert await scene.start() == state_after(3)
+
+
+async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
+    """A user's own async `write` is neither cancelled nor cut off from the caller's context."""
+    colour = contextvars.ContextVar("colour", default="none")
+    colour.set("red")
+    gate = Gate(blocks=True)
+    seen: list[str] = []
+
+    class Own:
+        kept: State = {}
+
+        def read(self) -> State:
+            return {}
+
+        async def write(self, state: State) -> None:
+            if state["checkpoint_index"]:
+                await gate.ahold()
+            seen.append(colour.get())
+
+    cp = CheckpointFlow(tmp_path / "c.pkl", handler=Own())
+    cp.add_step(name="a")(lambda state: None)
+    cp.add_step(name="b")(lambda state: None)
+    with anyio.CancelScope() as scope:
+        striker = asyncio.create_task(gate.strike(scope.cancel))
+        await gate.watch(cp.arun)
+    await striker
+    assert scope.cancelled_caught
+    assert seen == ["red", "red"]
+
+
+@pytest.mark.parametrize("place", ["step-async", "step-sync", "snapshot-begun"])
+def test_ctrl_c_in_arun(place: str, tmp_path: Path) -> None:
+    """Ctrl-C under `asyncio.run` is a cancellation: it waits, is recorded, and resumes."""
+    scene = scene_at(place, tmp_path)
+
+    async def main() -> None:
+        def blow() -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+        striker = asyncio.create_task(scene.gate.strike(blow))
+        try:
+            await scene.gate.watch(scene.start)
+        finally:
+            await striker
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    header = scene.header()
+    assert header is not None
+    assert (header.status, header.position) == ("cancelled", scene.place.position)
+    assert asyncio.run(scene.start()) == state_after(len(NAMES))
+
+
+def test_no_thread_is_started_for_coroutines_alone(tmp_path: Path) -> None:
+    """Steps that are coroutines need no thread but those for snapshots."""
+    names = {thread.name for thread in threading.enumerate()}
+    scene = scene_at("end-hook", tmp_path)
+    scene.armed = False
+    asyncio.run(scene.start())
+    new = {thread.name for thread in threading.enumerate()} - names
+    assert all(name.startswith("aiocheckpoint-snapshot") for name in new)
