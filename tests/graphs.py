@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copyreg
 import functools
+import pathlib
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _OWN_NAMES = {
     *("__slotnames__", "__static_attributes__", "__annotate__", "__annotations_cache__"),
 }
 """Attributes of a class that the interpreter makes."""
+_CACHING = (type, types.FunctionType, types.ModuleType, pathlib.PurePath)
+"""Kinds whose `__dict__` is accounted for, or but a cache."""
 _CODE_PARTS = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags")
 _Parts = list[tuple[str, object]]
 
@@ -95,7 +98,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any obje
             break
     else:
         yield from _reduced(obj)
-    if not isinstance(obj, (type, types.FunctionType, types.ModuleType)):
+    if not isinstance(obj, _CACHING):
         yield from _attributes(obj)
 
 
@@ -207,6 +210,6 @@ _TAKERS: dict[Any, Callable[[Any], Any]] = {
     (list, tuple, collections.deque): _sequence,
     (set, frozenset): _set,
     (bytearray, memoryview): lambda obj: [(".bytes", bytes(obj))],
-    range: lambda obj: [(" as text", repr(obj))],
+    (range, pathlib.PurePath): lambda obj: [(" as text", repr(obj))],
     BaseException: _attributes_named("args"),
 }

@@ -50,8 +50,9 @@ class Gate:
     async def ahold(self) -> None:
         """Hold a task until it is cancelled, or, where the gate blocks, opened."""
         self.entered.set()
-        while not (self.blocks and self.opened.is_set()):
-            await asyncio.sleep(0.001)
+        if not self.blocks:
+            await asyncio.get_running_loop().create_future()
+        assert await asyncio.to_thread(self.opened.wait, PATIENCE), "nobody opened the gate"
         self.passed.set()
 
     async def reached(self) -> None:

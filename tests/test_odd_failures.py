@@ -182,3 +182,32 @@ def test_own_handler_that_fails_does_not_hide_the_first_error(every_door: Door, 
     lab.faults["step b"] = error = ValueError("the first error")
     fail(every_door, lab.flow(handler=handler), error)
     assert handler.kept["checkpoint_index"] == 1
+
+
+def test_stop_iteration_comes_out_of_run(lab: Lab) -> None:
+    """A sync step that raises StopIteration does not end anything silently."""
+    error = StopIteration("the iterator was empty")
+    lab.faults["step b"] = error
+    with pytest.raises(StopIteration) as info:
+        lab.flow().run()
+    assert info.value is error
+    assert (lab.header().status, lab.header().position) == ("failed", 1)
+
+
+async def test_stop_iteration_comes_out_of_run_inside_a_loop(lab: Lab) -> None:
+    """Nor does it where a loop already runs."""
+    error = StopIteration("the iterator was empty")
+    lab.faults["load b"] = error
+    with pytest.raises(StopIteration) as info:
+        lab.flow().run(None, "always")
+    assert info.value is error
+
+
+async def test_stop_iteration_under_arun_is_the_cause(lab: Lab) -> None:
+    """No coroutine can raise StopIteration; Python's RuntimeError carries it as its cause."""
+    error = StopIteration("the iterator was empty")
+    lab.faults["step b"] = error
+    with pytest.raises(RuntimeError) as info:
+        await lab.flow().arun()
+    assert info.value.__cause__ is error
+    assert (lab.header().status, lab.header().position) == ("failed", 1)

@@ -8,8 +8,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
-
 from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
@@ -292,32 +290,3 @@ def test_several_loops_one_after_another_use_one_flow(lab: Lab) -> None:
     asyncio.run(cp.arun())
     assert len(places.loops) == 12
     assert len(set(places.loops)) == 3
-
-
-def test_stop_iteration_comes_out_of_run(lab: Lab) -> None:
-    """A sync step that raises StopIteration does not end anything silently."""
-    error = StopIteration("the iterator was empty")
-    lab.faults["step b"] = error
-    with pytest.raises(StopIteration) as info:
-        lab.flow().run()
-    assert info.value is error
-    assert (lab.header().status, lab.header().position) == ("failed", 1)
-
-
-async def test_stop_iteration_comes_out_of_run_inside_a_loop(lab: Lab) -> None:
-    """Nor does it where a loop already runs."""
-    error = StopIteration("the iterator was empty")
-    lab.faults["load b"] = error
-    with pytest.raises(StopIteration) as info:
-        lab.flow().run(None, "always")
-    assert info.value is error
-
-
-async def test_stop_iteration_under_arun_is_the_cause(lab: Lab) -> None:
-    """No coroutine can raise StopIteration; Python's RuntimeError carries it as its cause."""
-    error = StopIteration("the iterator was empty")
-    lab.faults["step b"] = error
-    with pytest.raises(RuntimeError) as info:
-        await lab.flow().arun()
-    assert info.value.__cause__ is error
-    assert (lab.header().status, lab.header().position) == ("failed", 1)

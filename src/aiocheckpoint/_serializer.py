@@ -167,11 +167,17 @@ class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[report
     def __init__(self, file: Target, protocol: int) -> None:
         super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
         self.holds_code = False
+        self._usual: set[type] = set()
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
-        _refuse(obj)
+        kind = type(obj)
+        if kind in self._usual:
+            return NotImplemented
         if isinstance(obj, enum.EnumMeta) and not _found_by_name(obj):
             return _enum_reference(obj)
+        _refuse(obj)
+        if not issubclass(kind, (enum.EnumMeta, BaseException)):
+            self._usual.add(kind)
         return NotImplemented
 
     def save_reduce(self, func: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
