@@ -192,6 +192,7 @@ def test_bare_file_survives_a_failure(extra: object, door: Door, lab: Lab) -> No
 def test_bare_file_whose_steps_are_all_done_only_finishes(door: Door, lab: Lab) -> None:
     """A seed killed between its last two writes left index 3 of 3: nothing is left to run."""
     dump_bare(lab.path, {"who": "seed", "checkpoint_index": 3})
+    assert "no step is left" in str(door.plan(lab.flow()))
     assert door(lab.flow()) == {"who": "seed"}
     assert lab.log == []
     assert (lab.header().status, lab.header().position) == ("finished", 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import Door, Lab, State, make_stored
 
-from aiocheckpoint import CheckpointError, CheckpointFlow, FlowDefinitionError
+from aiocheckpoint import CheckpointError, CheckpointFlow, FlowDefinitionError, InvalidTypeError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -241,6 +241,16 @@ def test_name_that_is_no_string_is_refused(name: Any, lab: Lab) -> None:  # noqa
     cp = CheckpointFlow(lab.path)
     with pytest.raises(CheckpointError, match="name"):
         cp.add_step(name=name)(good)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("name", 5), ("name", ""), ("hooks", [5]), ("hooks", ["print"]), ("hooks", 5)],
+)
+def test_bad_option_of_a_flow_is_refused(option: str, value: Any, lab: Lab) -> None:  # noqa: ANN401
+    """A flow's name is text, and its hooks can be called; else the error says so."""
+    with pytest.raises(InvalidTypeError, match=option.removesuffix("s")):
+        CheckpointFlow(lab.path, **{option: value})
 
 
 def test_lambdas_need_names_of_their_own(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import NAMES, Door, Lab, State, dump_bare, load_bare, make_stored
 
-from aiocheckpoint import CheckpointFlow, InvalidTypeError, LocalStateHandler
+from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError, LocalStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -254,6 +254,20 @@ def test_own_handler_can_be_planned_and_reset(
     every_door.reset(cp)
     assert "who" not in every_door(cp)
     assert lab.ran() == ["a", "b", *NAMES]
+
+
+def test_own_handler_keeps_one_run_only(every_door: Door, lab: Lab) -> None:
+    """A handler of one dict cannot tell runs apart, and is not asked to."""
+    handler = Memory()
+    with pytest.raises(InvalidValueError, match="run_id"):
+        every_door(lab.flow(handler=handler), run_id="one")
+    assert (lab.log, handler.indices) == ([], [])
+
+
+def test_fsync_is_for_local_files_only(lab: Lab) -> None:
+    """An option that the handler cannot follow is refused, not dropped."""
+    with pytest.raises(InvalidValueError, match="fsync"):
+        CheckpointFlow(lab.path, Memory, fsync=False)
 
 
 class Local(LocalStateHandler):
