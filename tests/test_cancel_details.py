@@ -57,18 +57,46 @@ async def test_scope_does_not_swallow_a_cancelled_task(
     assert task.cancelled()
 
 
+@pytest.mark.parametrize("timeout_first", [False, True], ids=["scope-timeout", "timeout-scope"])
 @pytest.mark.parametrize("place", WAITING)
-async def test_timeout_inside_a_cancelled_scope(place: str, tmp_path: Path) -> None:
-    """Where a timeout and the anyio scope around it both end the run, the scope has the say."""
+async def test_timeout_inside_a_cancelled_scope(
+    place: str, tmp_path: Path, *, timeout_first: bool
+) -> None:
+    """Where a timeout and the anyio scope around it both end the run, nothing else comes out."""
     scene = scene_at(place, tmp_path)
     with anyio.CancelScope() as scope:
+        try:
+            async with asyncio.timeout(None) as timeout:
+                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
+                blows = blows[::-1] if timeout_first else blows
+                striker = asyncio.create_task(scene.gate.strike(*blows))
+                await scene.gate.watch(scene.start)
+                await anyio.lowlevel.checkpoint()
+        except TimeoutError:
+            assert timeout.expired()
+        await anyio.lowlevel.checkpoint()
+    await striker
+    assert scope.cancelled_caught
+    await check_nothing_comes_after()
+
+
+@pytest.mark.parametrize("timeout_first", [False, True], ids=["scope-timeout", "timeout-scope"])
+@pytest.mark.parametrize("place", WAITING)
+async def test_timeout_around_a_cancelled_scope(
+    place: str, tmp_path: Path, *, timeout_first: bool
+) -> None:
+    """Where a timeout and an anyio scope within it both end the run, the timeout raises."""
+    scene = scene_at(place, tmp_path)
+    with pytest.raises(TimeoutError):  # noqa: PT012
         async with asyncio.timeout(None) as timeout:
-            blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
-            striker = asyncio.create_task(scene.gate.strike(*blows))
-            await scene.gate.watch(scene.start)
+            with anyio.CancelScope() as scope:
+                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
+                blows = blows[::-1] if timeout_first else blows
+                striker = asyncio.create_task(scene.gate.strike(*blows))
+                await scene.gate.watch(scene.start)
+                await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
     await striker
-    assert (timeout.expired(), scope.cancelled_caught) == (True, True)
     await check_nothing_comes_after()
 
 

@@ -14,7 +14,14 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiocheckpoint._loop import PrivateLoop
-from aiocheckpoint._threads import SNAPSHOTS, STEPS, in_thread, see_through, settle_in_thread
+from aiocheckpoint._threads import (
+    SNAPSHOTS,
+    STEPS,
+    in_thread,
+    see_through,
+    settle_in_thread,
+    shelter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -61,6 +68,10 @@ class Calls(Protocol):
         """Call a user's function that stores something, and let no cancellation into it."""
         ...
 
+    async def shelter(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+        """Await a coroutine that must end, and give back a cancellation that came meanwhile."""
+        ...
+
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
         """Await `result` if it can be awaited, else give it back."""
         ...
@@ -93,6 +104,9 @@ class LoopCalls:
 
     async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
         await see_through(self.user(part, *args))
+
+    async def shelter(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+        return await shelter(work)
 
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
         if not inspect.isawaitable(result):
@@ -131,6 +145,10 @@ class ThreadCalls:
 
     async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
         await self.user(part, *args)
+
+    async def shelter(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+        await work
+        return None
 
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
         if not inspect.isawaitable(result):

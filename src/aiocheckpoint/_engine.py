@@ -228,7 +228,7 @@ class Run:
         done = stored is not None and (stored.position != progress.index or stored.finished)
         note = trouble.account(progress.index, where["of"], self._slot.location, done=done)
         put_note(error, note)
-        await self._emit(
+        told = self._emit(
             events.StepFailed,
             **where,
             part=progress.part,
@@ -236,7 +236,7 @@ class Run:
             cancelled=trouble.cancelled,
             seconds=seconds,
         )
-        _supersede(cancellation, error)
+        _supersede(await self._calls.shelter(told) or cancellation, error)
 
     async def _record(self, trouble: Trouble) -> asyncio.CancelledError | None:
         own = self._header

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,7 +21,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-__all__ = ["SNAPSHOTS", "STEPS", "Pool", "in_thread", "see_through", "settle_in_thread"]
+__all__ = ["SNAPSHOTS", "STEPS", "Pool", "in_thread", "see_through", "settle_in_thread", "shelter"]
 
 _Result = TypeVar("_Result")
 
@@ -68,13 +69,22 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
         if job.cancel():
             raise
         await _settle(job)
-        raise cancellation from job.exception()
+        error = job.exception()
+        if error is None:
+            _put_away(job.result())
+        raise cancellation from error
     except GeneratorExit:
         # The coroutine is thrown away, not cancelled: there is no loop to wait with.
         if not job.cancel():
             wait([job])
         raise
     return job.result()
+
+
+def _put_away(result: object) -> None:
+    """Close a coroutine that nobody will await any more."""
+    if inspect.iscoroutine(result):
+        result.close()
 
 
 async def settle_in_thread(
@@ -113,6 +123,18 @@ async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
         await _patiently(lambda: asyncio.wait([task]), task.done)
         raise cancellation from (None if task.cancelled() else task.exception())
     return task.result()
+
+
+async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+    """Await a coroutine to its end, out of reach of every cancellation.
+
+    Returns:
+        The first cancellation that came from `Task.cancel()` meanwhile, for the caller to raise.
+    """
+    task = asyncio.ensure_future(work)
+    cancellation = await _patiently(lambda: asyncio.wait([task]), task.done)
+    task.result()
+    return cancellation
 
 
 async def _settle(job: Future[Any]) -> asyncio.CancelledError | None:
