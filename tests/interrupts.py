@@ -172,7 +172,7 @@ async def wait_for(gate: Gate, start: Start) -> None:
     """Let `asyncio.wait_for` lose its patience."""
 
     async def expired() -> None:
-        while not task.cancelling():
+        while not task.cancelling():  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.001)
 
     task = asyncio.create_task(gate.watch(start))

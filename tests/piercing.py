@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from interrupts import this_task
-from support import State
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
     from pathlib import Path
+
+    from support import State
 
 T = TypeVar("T")
 
@@ -110,11 +111,12 @@ def debugging_loop() -> Iterator[asyncio.Runner]:
 @contextlib.contextmanager
 def eager_loop() -> Iterator[asyncio.Runner]:
     """Give a loop whose tasks begin before they are scheduled."""
-    if sys.version_info < (3, 12):
+    if sys.version_info >= (3, 12):
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_task_factory(asyncio.eager_task_factory)
+            yield runner
+    else:
         pytest.skip("eager tasks came with Python 3.12")
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_task_factory(asyncio.eager_task_factory)
-        yield runner
 
 
 @contextlib.contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interrupts import PATIENCE, Gate
@@ -16,6 +14,7 @@ from aiocheckpoint._threads import SNAPSHOTS, STEPS, Pool
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
+    from pathlib import Path
 
     from support import State
 
@@ -247,9 +246,7 @@ PLACES = {
     "save-giving": Place("save b", "giving", part="save"),
     "hook-before-b": Place("StepStarted b", part="load"),
     "hook-after-b": Place("StepFinished b", part="save"),
-    "start-snapshot-begun": Place(
-        "before snapshot 1", blocks=True, position=0, status="running"
-    ),
+    "start-snapshot-begun": Place("before snapshot 1", blocks=True, position=0, status="running"),
     "snapshot-begun": Place("before snapshot 3", blocks=True, position=2, part="snapshot"),
     "snapshot-written": Place("after snapshot 3", blocks=True, position=2, part="snapshot"),
     "snapshot-queued": Place("queue after StepFinished b", blocks=True, part="snapshot"),

@@ -1,8 +1,11 @@
-"""Dump to memory and load again, by the library and by plain dill."""
+"""Dump to memory and load again, by the library and by plain dill; take snapshots apart."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import struct
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,7 @@ from aiocheckpoint._serializer import dump, load
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["Dumped", "Memory", "dump_whole", "load_by_dill", "load_whole"]
+TRAILER_LENGTH = 136
 
 
 class Memory:
@@ -78,3 +81,26 @@ def load_by_dill(obj: object) -> Any:  # noqa: ANN401
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dill.PicklingWarning)
         return dill.loads(dill.dumps(obj))
+
+
+def footer_of(data: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Take a snapshot apart as it is documented, checking all of it; give payload and header."""
+    digest, seal, signature, key, numbers = struct.unpack("<32s32s32s8s32s", data[-136:])
+    payload_length, header_length, version, flags, magic = struct.unpack("<QQII8s", numbers)
+    assert (signature, key, version, flags, magic) == (bytes(32), bytes(8), 1, 0, b"aiockpt\n")
+    assert payload_length + header_length + TRAILER_LENGTH == len(data)
+    payload, header = data[:payload_length], data[payload_length:-TRAILER_LENGTH]
+    assert digest == hashlib.sha256(payload).digest()
+    assert seal == hashlib.sha256(numbers + digest + header).digest()
+    return payload, json.loads(header)
+
+
+def snapshot_of(
+    payload: bytes, header: bytes, *, lengths: tuple[int, int] | None = None, version: int = 1
+) -> bytes:
+    """Put a snapshot together as it is documented, with digests that are right."""
+    digest = hashlib.sha256(payload).digest()
+    sizes = lengths or (len(payload), len(header))
+    numbers = struct.pack("<QQII8s", *sizes, version, 0, b"aiockpt\n")
+    seal = hashlib.sha256(numbers + digest + header).digest()
+    return payload + header + struct.pack("<32s32s32s8s", digest, seal, b"", b"") + numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_step_cost_tells_what_is_not_comparable_without_fsync(tmp_path: Path) ->
 
     assert "better protected against power cuts" in printed
     assert any("better protected against power cuts" in note for note in written["notes"])
+
+
+def test_gumly_is_measured_in_its_own_process(tmp_path: Path) -> None:
+    """Where gumly has been installed, its step stands beside that of `run` without fsync."""
+    environment: Path = runpy.run_path(str(BENCHMARKS / "_gumly.py"))["environment"]()
+    if not (environment / "complete").exists():
+        pytest.skip("benchmarks/step_cost.py has not yet installed gumly")
+
+    _, written = run_benchmark("step_cost", ("--rounds=2", "--steps=3"), tmp_path)
+
+    assert written["machine"]["gumly"] == "1.2.0"
+    assert [p["goal"] for p in written["pairs"] if p["base"] == "gumly"] == ["at most 0.6"]
 
 
 def test_benchmarks_leave_nothing_behind(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What else must hold when a run is cancelled: mixed means, patience, and what is told of it."""
+"""What else must hold when a run is cancelled: locks, notes, hooks, causes, and other calls."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import math
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
-import anyio.lowlevel
 import pytest
-from interrupts import Gate, check_nothing_comes_after, this_task, turns
+from interrupts import Gate, this_task, turns
 from scenes import NAMES, PLACES, Scene, state_after
 from support import notes_of
 
@@ -26,117 +25,10 @@ if TYPE_CHECKING:
 
     from support import Lab, State
 
-A_FEW = 60
-WAITING = ["load-sync", "step-sync", "snapshot-begun", "before-release", "own-async-write"]
-
 
 def scene_at(place: str, tmp_path: Path) -> Scene:
     """Set a scene that is held at a place."""
     return Scene(tmp_path / "checkpoint.pkl", PLACES[place])
-
-
-@pytest.mark.parametrize("native_first", [False, True], ids=["scope-task", "task-scope"])
-@pytest.mark.parametrize("place", WAITING)
-async def test_scope_does_not_swallow_a_cancelled_task(
-    place: str, tmp_path: Path, *, native_first: bool
-) -> None:
-    """A task that is cancelled as well as its anyio scope, in either order, ends as cancelled."""
-    scene = scene_at(place, tmp_path)
-    scopes: list[anyio.CancelScope] = []
-
-    async def scoped() -> None:
-        with anyio.CancelScope() as scope:
-            scopes.append(scope)
-            await scene.gate.watch(scene.start)
-        await anyio.lowlevel.checkpoint()
-
-    task = asyncio.create_task(scoped())
-    blows: list[Callable[[], object]] = [lambda: scopes[0].cancel(), task.cancel]
-    await scene.gate.strike(*(blows[::-1] if native_first else blows))
-    await asyncio.wait([task])
-    assert task.cancelled()
-
-
-@pytest.mark.parametrize("timeout_first", [False, True], ids=["scope-timeout", "timeout-scope"])
-@pytest.mark.parametrize("place", WAITING)
-async def test_timeout_inside_a_cancelled_scope(
-    place: str, tmp_path: Path, *, timeout_first: bool
-) -> None:
-    """Where a timeout and the anyio scope around it both end the run, nothing else comes out."""
-    scene = scene_at(place, tmp_path)
-    with anyio.CancelScope() as scope:
-        try:
-            async with asyncio.timeout(None) as timeout:
-                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
-                blows = blows[::-1] if timeout_first else blows
-                striker = asyncio.create_task(scene.gate.strike(*blows))
-                await scene.gate.watch(scene.start)
-                await anyio.lowlevel.checkpoint()
-        except TimeoutError:
-            assert timeout.expired()
-        await anyio.lowlevel.checkpoint()
-    await striker
-    assert scope.cancelled_caught
-    await check_nothing_comes_after()
-
-
-@pytest.mark.parametrize("timeout_first", [False, True], ids=["scope-timeout", "timeout-scope"])
-@pytest.mark.parametrize("place", WAITING)
-async def test_timeout_around_a_cancelled_scope(
-    place: str, tmp_path: Path, *, timeout_first: bool
-) -> None:
-    """Where a timeout and an anyio scope within it both end the run, the timeout raises."""
-    scene = scene_at(place, tmp_path)
-    with pytest.raises(TimeoutError):  # noqa: PT012
-        async with asyncio.timeout(None) as timeout:
-            with anyio.CancelScope() as scope:
-                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
-                blows = blows[::-1] if timeout_first else blows
-                striker = asyncio.create_task(scene.gate.strike(*blows))
-                await scene.gate.watch(scene.start)
-                await anyio.lowlevel.checkpoint()
-            await anyio.lowlevel.checkpoint()
-    await striker
-    await check_nothing_comes_after()
-
-
-class Counting(asyncio.SelectorEventLoop):
-    """A loop that counts what it is asked to call."""
-
-    calls = 0
-
-    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # noqa: ANN401
-        """Count, and do it."""
-        self.calls += 1
-        return super().call_soon(*args, **kwargs)
-
-
-@pytest.mark.parametrize("level", [False, True], ids=["task", "scope"])
-@pytest.mark.parametrize("place", WAITING)
-def test_waiting_for_a_thread_keeps_the_loop_idle(
-    place: str, tmp_path: Path, *, level: bool
-) -> None:
-    """While a cancelled run waits, the loop has nothing to do."""
-    scene = scene_at(place, tmp_path)
-
-    async def main() -> int:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, Counting)
-        with anyio.CancelScope() as scope:
-            task = this_task()
-            striker = asyncio.create_task(scene.gate.reached())
-            striker.add_done_callback(lambda _: scope.cancel() if level else task.cancel())
-            loop.call_later(0.3, scene.gate.opened.set)
-            try:
-                await scene.start()
-            except asyncio.CancelledError:
-                if level:
-                    raise
-        return loop.calls
-
-    with asyncio.Runner(loop_factory=Counting) as runner:
-        calls = runner.run(main())
-    assert calls < A_FEW
 
 
 @pytest.mark.parametrize("place", ["step-sync", "snapshot-begun", "own-async-write"])
@@ -161,7 +53,11 @@ async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("place", "when"),
-    [("load-sync", "before 'b'"), ("snapshot-begun", "after 'b'"), ("snapshot-queued", "before 'b'")],
+    [
+        ("load-sync", "before 'b'"),
+        ("snapshot-begun", "after 'b'"),
+        ("snapshot-queued", "before 'b'"),
+    ],
 )
 async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path: Path) -> None:
     """The cancellation that comes out has one note, which tells what is stored."""
@@ -278,8 +174,8 @@ async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: P
         "awrite": lambda: cp.handler.awrite({"trail": [], "loaded": []}),
     }
 
-    async def start() -> object:
-        return await calls[name]()
+    async def start() -> None:
+        await calls[name]()
 
     task = asyncio.create_task(scene.gate.watch(start))
     await scene.gate.strike(task.cancel)
@@ -297,8 +193,6 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
     seen: list[str] = []
 
     class Own:
-        kept: State = {}
-
         def read(self) -> State:
             return {}
 

@@ -65,10 +65,10 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
     job = pool.executor.submit(function, *args)
     try:
         await _end_of(job)
-    except asyncio.CancelledError as cancellation:
+    except asyncio.CancelledError as caught:
         if job.cancel():
             raise
-        await _settle(job)
+        cancellation = await _settle(job, caught) or caught
         error = job.exception()
         if error is None:
             _put_away(job.result())
@@ -119,8 +119,9 @@ async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait([task])
-    except asyncio.CancelledError as cancellation:
-        await _patiently(lambda: asyncio.wait([task]), task.done)
+    except asyncio.CancelledError as caught:
+        again = await _patiently(lambda: asyncio.wait([task]), task.done, caught)
+        cancellation = again or caught
         raise cancellation from (None if task.cancelled() else task.exception())
     return task.result()
 
@@ -137,29 +138,47 @@ async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError |
     return cancellation
 
 
-async def _settle(job: Future[Any]) -> asyncio.CancelledError | None:
-    return await _patiently(lambda: _end_of(job), job.done)
+async def _settle(
+    job: Future[Any], caught: asyncio.CancelledError | None = None
+) -> asyncio.CancelledError | None:
+    return await _patiently(lambda: _end_of(job), job.done, caught)
 
 
 async def _patiently(
-    wait_once: Callable[[], Awaitable[object]], done: Callable[[], bool]
+    wait_once: Callable[[], Awaitable[object]],
+    done: Callable[[], bool],
+    caught: asyncio.CancelledError | None = None,
 ) -> asyncio.CancelledError | None:
-    """Wait until `done`, and give back the first cancellation that came meanwhile.
+    """Wait until `done`, and give back the first cancellation of `Task.cancel()` that came.
 
     Those of anyio scopes are not given back: they come again of themselves.
+
+    Args:
+        wait_once: Waits for it, and may be cancelled.
+        done: Whether it has come.
+        caught: A cancellation that came already.
     """
-    first: asyncio.CancelledError | None = None
+    native = None if _scope_cancels() else caught
+    scoped = caught if native is None else None
     while not done():
+        # Not before it is needed: a task abandoned inside a scope is never collected.
+        shielded = scoped is not None
         try:
-            await wait_once()
+            with anyio.CancelScope(shield=True) if shielded else contextlib.nullcontext():
+                await wait_once()
         except asyncio.CancelledError as cancellation:
-            # Not before it is needed: a task abandoned inside a scope is never collected.
-            if anyio.current_effective_deadline() == -math.inf:
-                with anyio.CancelScope(shield=True):
-                    first = await _patiently(wait_once, done) or first
+            if shielded or not _scope_cancels():
+                native = native or cancellation
             else:
-                first = first or cancellation
-    return first
+                scoped = cancellation
+    if native is not None and scoped is not None:
+        # By its context anyio knows that its scope was cancelled as well.
+        native.__context__ = scoped
+    return native
+
+
+def _scope_cancels() -> bool:
+    return anyio.current_effective_deadline() == -math.inf
 
 
 async def _end_of(job: Future[Any]) -> None:

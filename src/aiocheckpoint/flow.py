@@ -66,7 +66,7 @@ class CheckpointFlow:
         hooks: Iterable[Hook] = (),
     ) -> None:
         self.handler: Any = make_handler(state_path, handler, fsync)
-        self.name = _flow_name(state_path, name)
+        self.name: str = _flow_name(state_path, name)
         self._slot = slot_maker(self.handler, state_path)
         self._hooks = _checked_hooks(hooks)
         self._steps: list[Step] = []

@@ -1,0 +1,114 @@
+"""What is in the file's place and is no file, links, and sound files that cannot be loaded."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiocheckpoint import IncompatibleSnapshotError, LocalStateHandler, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support import Door, Lab
+
+
+def make_fifo(path: Path) -> None:
+    """Put a FIFO there."""
+    os.mkfifo(path)
+
+
+def make_directory(path: Path) -> None:
+    """Put a directory there."""
+    path.mkdir()
+
+
+def make_socket(path: Path) -> None:
+    """Put a socket there."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def make_device_link(path: Path) -> None:
+    """Put a link to a device there."""
+    path.symlink_to("/dev/null")
+
+
+def make_loop(path: Path) -> None:
+    """Put a link to itself there."""
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "make", [make_fifo, make_directory, make_socket, make_device_link, make_loop]
+)
+def test_what_is_no_file(make: Any, door: Door, monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:  # noqa: ANN401
+    """A FIFO, directory, socket, device or loop is refused at once and stays as it is."""
+    monkeypatch.chdir(lab.path.parent)
+    make(lab.path.relative_to(lab.path.parent))
+    kind = stat.S_IFMT(os.lstat(lab.path).st_mode)
+    cp = lab.flow("a")
+    for call in (door, door.plan):
+        with pytest.raises(StorageError, match=lab.path.name) as info:
+            call(cp, {"a": 1})
+        assert info.value.path == str(lab.path)
+    with pytest.raises(StorageError):
+        door.write(LocalStateHandler(lab.path), {"a": 1})
+    assert lab.log == []
+    assert stat.S_IFMT(os.lstat(lab.path).st_mode) == kind
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["link", "dangling link"])
+def test_symbolic_link(door: Door, lab: Lab, tmp_path: Path, *, there: bool) -> None:
+    """A link is kept, and what it points to is replaced, by a relative link as well."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    target = elsewhere / "real.pkl"
+    if there:
+        target.write_bytes(b"")
+    lab.path.symlink_to("elsewhere/real.pkl")
+    door(lab.flow("a", "b"), {"n": 1}, until="a")
+    assert lab.path.is_symlink()
+    assert not target.is_symlink()
+    assert LocalStateHandler(target).read()["trail"] == ["a"]
+    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]
+    assert lab.path.is_symlink()
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["real.pkl"]
+
+
+# --- what is sound and cannot be loaded
+
+
+@pytest.fixture
+def module() -> Iterator[Any]:
+    """Give an importable module with a class, made for one test."""
+    made = types.ModuleType("made_for_bad_files")
+    exec("class Thing:\n    pass\n", vars(made))  # noqa: S102
+    sys.modules[made.__name__] = made
+    yield made
+    sys.modules.pop(made.__name__, None)
+
+
+@pytest.mark.parametrize("gone", ["class", "module"])
+def test_class_that_is_gone(gone: str, module: Any, door: Door, lab: Lab) -> None:  # noqa: ANN401
+    """A class renamed or gone is named; when it is back, the run goes on."""
+    door(lab.flow("a", "b"), {"thing": module.Thing()}, until="a")
+    before, kept = lab.path.read_bytes(), module.Thing
+    if gone == "class":
+        del module.Thing
+    else:
+        del sys.modules[module.__name__]
+    with pytest.raises(IncompatibleSnapshotError, match=r"Thing|made_for_bad_files") as info:
+        door(lab.flow("a", "b"))
+    assert info.value.written_by == "{}.{}.{}".format(*sys.version_info)
+    assert lab.ran() == ["a"]
+    assert lab.path.read_bytes() == before
+    module.Thing, sys.modules[module.__name__] = kept, module
+    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]

@@ -1,0 +1,137 @@
+"""Cancellations of several kinds at once, and an idle loop meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from interrupts import check_nothing_comes_after, this_task
+from scenes import PLACES, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+A_FEW = 60
+swallowing = tuple(map(int, version("anyio").split(".")[:2])) < (4, 16)
+needs_fair_scopes = pytest.mark.skipif(
+    swallowing, reason="before 4.16 anyio swallows native cancellations that come with its own"
+)
+both_orders = pytest.mark.parametrize("native_first", [False, True], ids=["later", "earlier"])
+WAITING = ["load-sync", "step-sync", "snapshot-begun", "before-release", "own-async-write"]
+
+
+@needs_fair_scopes
+@both_orders
+@pytest.mark.parametrize("place", WAITING)
+async def test_scope_does_not_swallow_a_cancelled_task(
+    place: str, tmp_path: Path, *, native_first: bool
+) -> None:
+    """A task that is cancelled as well as its anyio scope, in either order, ends as cancelled."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    scopes: list[anyio.CancelScope] = []
+
+    async def scoped() -> None:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await scene.gate.watch(scene.start)
+        await anyio.lowlevel.checkpoint()
+
+    def cancel_scope() -> None:
+        scopes[0].cancel()
+
+    task = asyncio.create_task(scoped())
+    blows: list[Callable[[], object]] = [cancel_scope, task.cancel]
+    await scene.gate.strike(*(blows[::-1] if native_first else blows))
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+@needs_fair_scopes
+@both_orders
+@pytest.mark.parametrize("place", WAITING)
+async def test_timeout_inside_a_cancelled_scope(
+    place: str, tmp_path: Path, *, native_first: bool
+) -> None:
+    """Where a timeout and the anyio scope around it both end the run, nothing else comes out."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    with anyio.CancelScope() as scope:
+        try:
+            async with asyncio.timeout(None) as timeout:
+                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
+                blows = blows[::-1] if native_first else blows
+                striker = asyncio.create_task(scene.gate.strike(*blows))
+                await scene.gate.watch(scene.start)
+                await anyio.lowlevel.checkpoint()
+        except TimeoutError:
+            assert timeout.expired()
+        await anyio.lowlevel.checkpoint()
+    await striker
+    assert scope.cancelled_caught
+    await check_nothing_comes_after()
+
+
+@needs_fair_scopes
+@both_orders
+@pytest.mark.parametrize("place", WAITING)
+async def test_timeout_around_a_cancelled_scope(
+    place: str, tmp_path: Path, *, native_first: bool
+) -> None:
+    """Where a timeout and an anyio scope within it both end the run, the timeout raises."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    with pytest.raises(TimeoutError):  # noqa: PT012
+        async with asyncio.timeout(None) as timeout:
+            with anyio.CancelScope() as scope:
+                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
+                blows = blows[::-1] if native_first else blows
+                striker = asyncio.create_task(scene.gate.strike(*blows))
+                await scene.gate.watch(scene.start)
+                await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+    await striker
+    await check_nothing_comes_after()
+
+
+class Counting(asyncio.SelectorEventLoop):
+    """A loop that counts what it is asked to call."""
+
+    calls = 0
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, **kwargs: Any  # noqa: ANN401
+    ) -> asyncio.Handle:
+        """Count, and do it."""
+        self.calls += 1
+        return super().call_soon(callback, *args, **kwargs)
+
+
+@pytest.mark.parametrize("level", [False, True], ids=["task", "scope"])
+@pytest.mark.parametrize("place", WAITING)
+def test_waiting_for_a_thread_keeps_the_loop_idle(
+    place: str, tmp_path: Path, *, level: bool
+) -> None:
+    """While a cancelled run waits, the loop has nothing to do."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Counting)
+        with anyio.CancelScope() as scope:
+            task = this_task()
+            striker = asyncio.create_task(scene.gate.reached())
+            striker.add_done_callback(lambda _: scope.cancel() if level else task.cancel())
+            loop.call_later(0.3, scene.gate.opened.set)
+            try:
+                await scene.start()
+            except asyncio.CancelledError:
+                if level:
+                    raise
+        return loop.calls
+
+    with asyncio.Runner(loop_factory=Counting) as runner:
+        calls = runner.run(main())
+    assert calls < A_FEW

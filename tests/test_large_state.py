@@ -1,0 +1,191 @@
+"""Large states go into the file in pieces, without a second copy in memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from streams import footer_of
+
+from aiocheckpoint import Header, LocalStateHandler
+from aiocheckpoint._serializer import dump
+from aiocheckpoint._snapshot import write_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from _typeshed import ReadableBuffer as Buffer
+    from support import Door, Lab, State
+
+MIB = 1 << 20
+SIZE = 20 * MIB
+SHARE = 0.25
+
+
+@dataclass
+class Counting:
+    """A target that keeps nothing but the length of each piece."""
+
+    pieces: list[int] = field(default_factory=list[int])
+
+    def write(self, chunk: Buffer, /) -> None:
+        """Count a piece."""
+        self.pieces.append(memoryview(chunk).nbytes)
+
+    def rewind(self) -> None:
+        """Start over."""
+        self.pieces.clear()
+
+
+def small_objects() -> State:
+    """Make 20 MiB of 40,000 dicts with texts."""
+    return {"rows": [{"n": n, "text": f"{n:0520}"} for n in range(40_000)]}
+
+
+def large_bytes() -> State:
+    """Make 20 MiB in two objects."""
+    return {"one": bytes(SIZE // 2), "other": bytearray(SIZE // 2)}
+
+
+def beside_code() -> State:
+    """Make 20 MiB that dill has to write because of a function beside them."""
+    return {"f": lambda: 1, "rows": [bytes(100_000) for _ in range(SIZE // 100_000)]}
+
+
+STATES: dict[str, Callable[[], State]] = {
+    "many small objects": small_objects,
+    "large bytes": large_bytes,
+    "beside a function": beside_code,
+}
+
+
+@pytest.fixture
+def header(tmp_path: Path) -> Header:
+    """Give the header of a snapshot, to write others with."""
+    handler = LocalStateHandler(tmp_path / "small.pkl", fsync=False)
+    handler.write({"a": 1})
+    found = handler.header()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def peak() -> Iterator[Callable[[], int]]:
+    """Give a function that tells the most memory taken since it was last called."""
+    tracemalloc.start()
+
+    def taken() -> int:
+        size, most = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        return most - size
+
+    yield taken
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_snapshot_is_written_in_pieces(name: str, header: Header) -> None:
+    """Small objects leave in pieces of less than a MiB while the rest is still being dumped."""
+    target = Counting()
+    state = STATES[name]()
+    write_snapshot(header, state, None, target)
+    assert sum(target.pieces) > SIZE * 0.95
+    if name == "large bytes":
+        assert sorted(target.pieces)[-2:] == [SIZE // 2, SIZE // 2]
+    else:
+        assert max(target.pieces) <= MIB
+        assert len(target.pieces) >= SIZE // MIB
+        assert len(target.pieces) <= SIZE // 50_000
+
+
+def test_pieces_leave_before_the_end(header: Header) -> None:
+    """The first piece is written long before the last object was asked for its state."""
+    target = Counting()
+    pieces_before: list[int] = []
+
+    class Asking:
+        def __getstate__(self) -> dict[str, Any]:
+            pieces_before.append(len(target.pieces))
+            return {"text": "x" * 60_000}
+
+    rows = [Asking() for _ in range(50)]
+    write_snapshot(header, {"rows": rows}, None, target)
+    assert pieces_before[-1] >= 5
+    assert pieces_before == sorted(pieces_before)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_writing_takes_little_memory(
+    name: str, lab: Lab, peak: Callable[[], int], door: Door
+) -> None:
+    """Writing needs much less memory than the snapshot is long, through either door."""
+    state = STATES[name]()
+    handler = LocalStateHandler(lab.path, fsync=False)
+    handler.write({"warm": "up"})
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    door.write(handler, state)
+    _, most = tracemalloc.get_traced_memory()
+    assert most - before < SIZE * SHARE
+    assert lab.path.stat().st_size > SIZE * 0.95
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_reading_takes_little_more_than_the_state(name: str, lab: Lab) -> None:
+    """Checking the digest and loading need little memory beyond the state itself."""
+    handler = LocalStateHandler(lab.path, fsync=False)
+    handler.write(STATES[name]())
+    tracemalloc.start()
+    try:
+        state = handler.read()
+        size, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most - size < SIZE * SHARE
+    assert len(state) == len(STATES[name]()) + 1
+
+
+def test_header_of_a_large_snapshot_is_read_alone(lab: Lab) -> None:
+    """Asking for the header reads the end of the file, not the payload."""
+    handler = LocalStateHandler(lab.path, fsync=False)
+    handler.write(large_bytes())
+    tracemalloc.start()
+    try:
+        header = handler.header()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert header is not None
+    assert most < MIB
+
+
+def test_record_of_a_failure_copies_in_pieces(lab: Lab) -> None:
+    """The record of a failure needs little memory, however large the stored state is."""
+    cp = lab.flow("a", "b", fsync=False)
+    cp.run(large_bytes(), until="a")
+    before, _ = footer_of(lab.path.read_bytes())
+
+    def fail(state: State) -> None:
+        tracemalloc.start()
+        raise OSError("broken")
+
+    cp.add_step(name="b", replace=True)(fail)
+    try:
+        with pytest.raises(OSError, match="broken"):
+            cp.run()
+        size, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most - size < SIZE * SHARE
+    assert footer_of(lab.path.read_bytes())[0] == before
+
+
+def test_large_state_survives_a_failing_first_try() -> None:
+    """Where the C pickler gives up late, what it had written is taken back."""
+    target = Counting()
+    rows = [bytes(100_000) for _ in range(50)]
+    assert dump({"rows": rows, "f": lambda: 1}, target) is True
+    assert 5_000_000 < sum(target.pieces) < 5_100_000
