@@ -102,6 +102,8 @@ class Run:
         self._slot = slot
         self._calls = calls
         self._hooks = hooks
+        # Else only surprises have a hearer, and events cost time in every step.
+        self._heard = bool(hooks) or is_logged()
         self._header = Header(flow=flow, run_id=run_id, position=0, durations=Durations())
         self._data: dict[str, Any] = {}
 
@@ -260,7 +262,7 @@ class Run:
         return None
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
-        if not self._hooks and not is_logged(kind, facts):
+        if not (self._heard or kind is events.RunStarted or facts.get("result_ignored")):
             return
         header = self._header
         event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.events import (
     Event,
@@ -14,19 +13,14 @@ from aiocheckpoint.events import (
     StepFinished,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 __all__ = ["is_logged", "log_event", "logger"]
 
 logger = logging.getLogger("aiocheckpoint")
 
 
-def is_logged(kind: type[Event], facts: Mapping[str, Any]) -> bool:
-    """Whether an event of this kind would be logged: if not, it need not be made."""
-    if logger.isEnabledFor(logging.INFO):
-        return True
-    return kind is RunStarted or bool(facts.get("result_ignored"))
+def is_logged() -> bool:
+    """Whether more than surprises would be logged: if not, other events need not be made."""
+    return logger.isEnabledFor(logging.INFO)
 
 
 def log_event(event: Event) -> None:

@@ -87,12 +87,12 @@ def replace_file(
             place but may not outlive a power cut.
     """
     try:
-        target = os.path.realpath(path) if os.path.islink(path) else path
+        target, exists = _resolve(path)
         directory, name = os.path.split(target)
         temporary = f"{directory}{os.sep}.{name}.{os.urandom(_RANDOM_BYTES).hex()}.tmp"
         try:
             result, length = _fill(path, temporary, emit, fsync=fsync)
-            if not fsync and os.path.isfile(target) and exchange(temporary, target):
+            if exists and not fsync and exchange(temporary, target):
                 os.unlink(temporary)
             else:
                 os.replace(temporary, target)
@@ -107,6 +107,23 @@ def replace_file(
     if fsync:
         _flush_entry(path, directory)
     return result, length
+
+
+def _resolve(path: str) -> tuple[str, bool]:
+    """Follow a symbolic link, and tell whether there is a file already."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return path, False
+    if stat.S_ISLNK(mode):
+        return _resolve(os.path.realpath(path))
+    if not stat.S_ISREG(mode):
+        raise _no_file(path)
+    return path, True
+
+
+def _no_file(path: str) -> StorageError:
+    return StorageError(path, f"{path} is no regular file; choose the path of a file.")
 
 
 def _fill(
@@ -183,7 +200,7 @@ def open_regular(path: str) -> BinaryIO | None:
         raise StorageError.of(path, "reading", error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise StorageError(path, f"{path} is no regular file; choose the path of a file.")
+        raise _no_file(path)
     return os.fdopen(descriptor, "rb")
 
 
