@@ -122,7 +122,9 @@ def _refuse_foreign(descriptor: int, path: str) -> None:
 def _write_owner(descriptor: int) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    os.ftruncate(descriptor, 0)
+    if os.fstat(descriptor).st_size:
+        # Not otherwise: ext4 writes a file out at its close that was truncated before.
+        os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, json.dumps(owner).encode())
 
