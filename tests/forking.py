@@ -24,14 +24,20 @@ def run(door: str, cp: CheckpointFlow) -> dict[str, Any]:
 def make_flow(path: Path, middle: Callable[[], None]) -> CheckpointFlow:
     """Make a flow of three sync steps, the second of which forks."""
     cp = CheckpointFlow(path)
-    for name in "abc":
 
-        def step(state: dict[str, Any], name: str = name) -> None:
-            state["trail"].append(name)
-            if name == "b":
-                middle()
+    @cp.add_step()
+    def a(state: dict[str, Any]) -> None:
+        state["trail"].append("a")
 
-        cp.add_step(name=name)(lambda state, step=step: step(state))
+    @cp.add_step()
+    def b(state: dict[str, Any]) -> None:
+        state["trail"].append("b")
+        middle()
+
+    @cp.add_step()
+    def c(state: dict[str, Any]) -> None:
+        state["trail"].append("c")
+
     return cp
 
 

@@ -97,10 +97,9 @@ class LoopCalls:
     async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
         if part.on_loop:
             return await self.finish(_plainly(part.function, *args))
+        pool = SNAPSHOTS if part.stores else STEPS
         context = contextvars.copy_context()
-        return await self.finish(
-            await in_thread(STEPS, context.run, _plainly, part.function, *args)
-        )
+        return await self.finish(await in_thread(pool, context.run, _plainly, part.function, *args))
 
     async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
         await see_through(self.user(part, *args))

@@ -63,7 +63,7 @@ def _has_own_dicts(handler: StateHandler) -> bool:
 
 
 def _part(method: Callable[..., Any]) -> Part:
-    return Part(method, takes_data=False, on_loop=is_async_callable(method))
+    return Part(method, takes_data=False, on_loop=is_async_callable(method), stores=True)
 
 
 def _kind(handler: object) -> str:

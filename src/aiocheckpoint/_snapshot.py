@@ -48,6 +48,7 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
 
 
@@ -243,7 +244,7 @@ def _check_bare(file: BinaryIO, size: int, location: str) -> None:
     """See that the file is one pickle stream from its first byte to its last."""
     file.seek(0)
     try:
-        end = next(at for code, _, at in pickletools.genops(file) if code.name == "STOP")
+        end = next(_checked_ends(file, size))
     except Exception as error:  # genops raises many kinds on foreign bytes
         reason = "it is neither a snapshot nor a pickle"
         raise CorruptSnapshotError(location, reason) from error
@@ -252,6 +253,16 @@ def _check_bare(file: BinaryIO, size: int, location: str) -> None:
     file.seek(max(0, size - _TRAILER.size))
     if is_payload(file.read()):
         raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
+
+
+def _checked_ends(file: BinaryIO, size: int) -> Iterator[int | None]:
+    for code, argument, at in pickletools.genops(file):
+        # The unpickler makes room for a whole frame, and for as many objects as the largest number
+        # under which one is remembered: there are fewer of both than bytes.
+        if ("PUT" in code.name or code.name == "FRAME") and int(argument or 0) > size:
+            raise ValueError(argument)
+        if code.name == "STOP":
+            yield at
 
 
 def _load_dict(file: BinaryIO, location: str, written_by: str) -> dict[str, Any]:

@@ -46,11 +46,13 @@ class Part:
         takes_data: Whether it is called with `(state, data)` rather than `(state)`.
         on_loop: Whether it is called on the event loop: a coroutine function, or one that was
             registered with `thread=False`.
+        stores: Whether it belongs to a state handler and must not wait for steps' threads.
     """
 
     function: Callable[..., Any]
     takes_data: bool
     on_loop: bool
+    stores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,22 @@ def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
         return _ARGUMENTS[part][0]  # Some built-in functions tell no signature.
     for number in _ARGUMENTS[part]:
         try:
-            signature.bind(*range(number))
+            bound = signature.bind(*range(number)).arguments
         except TypeError:
             continue
-        return number
+        if number == 1 or not _has_other_use(signature, list(bound)[-1]):
+            return number
     hint = " Were the parentheses of @cp.add_step() forgotten?" if part == "load" else ""
     raise FlowDefinitionError(
         f"the {_NOUNS[part]} {name!r} takes {signature}, and a {_NOUNS[part]} is called with "
         f"{_FORMS[part]}.{hint}",
         step=name,
     )
+
+
+def _has_other_use(signature: inspect.Signature, name: str) -> bool:
+    """Whether a second parameter has a default of its own, as in `f(state, strict=True)`."""
+    return signature.parameters[name].default is not inspect.Parameter.empty and name != "data"
 
 
 def _unwrapped(function: Any) -> Any:  # noqa: ANN401

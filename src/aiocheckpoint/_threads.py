@@ -15,6 +15,7 @@ import math
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -27,31 +28,43 @@ _Result = TypeVar("_Result")
 
 
 class Pool:
-    """A thread pool that is made when first needed, and anew in a forked child."""
+    """Threads that are started when first needed, and anew in a forked child.
 
-    def __init__(self, name: str, size: int) -> None:
+    Args:
+        name: Prefix of the threads' names.
+        size: The most threads there are.
+        per_loop: Whether each event loop has threads of its own, so that a function in one of
+            them may run a loop, and wait for functions there, however many do so at once.
+    """
+
+    def __init__(self, name: str, size: int, *, per_loop: bool) -> None:
         self._name = name
         self._size = size
-        self._executor: ThreadPoolExecutor | None = None
+        self._per_loop = per_loop
+        self.forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.forget)
 
     @property
     def executor(self) -> ThreadPoolExecutor:
-        """The executor under the pool."""
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
-        return self._executor
+        """The executor under the pool, for the running loop if there is one for each."""
+        key = asyncio.get_running_loop() if self._per_loop else self
+        found = self._executors.get(key)
+        if found is None:
+            found = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+            # Of two threads that get here at once, both must go on with the same.
+            found = self._executors.setdefault(key, found)
+        return found
 
     def forget(self) -> None:
-        """Drop the executor: its threads did not come along with the fork."""
-        self._executor = None
+        """Drop the executors: their threads did not come along with the fork."""
+        self._executors: WeakKeyDictionary[object, ThreadPoolExecutor] = WeakKeyDictionary()
 
 
-SNAPSHOTS = Pool("aiocheckpoint-snapshot", 4)
+SNAPSHOTS = Pool("aiocheckpoint-snapshot", 4, per_loop=False)
 """For reading and writing snapshots alone, so that users' functions cannot fill it."""
 
-STEPS = Pool("aiocheckpoint-step", 40)
+STEPS = Pool("aiocheckpoint-step", 40, per_loop=True)
 """For users' sync functions; the size is that of anyio's default limit of worker threads."""
 
 

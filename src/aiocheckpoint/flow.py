@@ -83,8 +83,9 @@ class CheckpointFlow:
     ) -> Callable[[_Function], _Function]:
         """Make a decorator that registers a function as the next step and returns it unchanged.
 
-        The step is called with `(state, data)`, or with `(state)` if it takes no more. It changes
-        both dicts in place; what it returns is not kept.
+        The step is called with `(state, data)`, or with `(state)` if it takes no more or if its
+        second parameter has a default and another name than `data`. It changes both dicts in
+        place; what it returns is not kept.
 
         Args:
             load: `load(state)` returns a dict that is merged into `data` before the step.

@@ -40,7 +40,8 @@ def run_path(path: str, run_id: str | None) -> str:
     if run_id is None:
         return path
     raw = run_id.encode("utf-8", "surrogatepass")
-    name = re.sub(rb"[^a-z0-9_-]", lambda found: b"%%%02X" % found[0][0], raw).decode()
+    short = raw[: _LONGEST + 1]
+    name = re.sub(rb"[^a-z0-9_-]", lambda found: b"%%%02X" % found[0][0], short).decode()
     if len(name) > _LONGEST:
         name = "~" + hashlib.sha256(raw).hexdigest()
     stem, suffix = os.path.splitext(path)

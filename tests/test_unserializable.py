@@ -1,0 +1,333 @@
+"""States that cannot be stored: named with their path, nothing overwritten, resumable."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import pickle
+import threading
+import types
+import weakref
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from misfits import MISFITS, SECRET
+from specimens import Node, OwnDict, Pair, Slots, Slotted, with_attributes
+
+from aiocheckpoint import LocalStateHandler, UnserializableStateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support import Door, Lab, State
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Give a stack for what must be closed in the end."""
+    with ExitStack() as made:
+        yield made
+
+
+def run_into(lab: Lab, door: Door, put: Callable[[State], None]) -> UnserializableStateError:
+    """Run a flow whose second step puts something into the state; check what must always hold."""
+    before = list[bytes]()
+
+    async def spoil(state: State) -> None:
+        before.append(lab.path.read_bytes())
+        put(state)
+
+    cp = lab.flow("a")
+    cp.add_step(name="b")(spoil)
+    lab.add(cp, "c")
+    with pytest.raises(UnserializableStateError) as info:
+        door(cp, {"kept": [1]})
+    error = info.value
+    assert (error.step, lab.ran()) == ("b", ["a"])
+    assert [lab.path.read_bytes()] == before
+    assert "'b'" in str(error)
+    assert SECRET not in str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    for path, why in error.offenders:
+        assert path in str(error)
+        assert why in str(error)
+    return error
+
+
+def check_resumes(lab: Lab, door: Door) -> None:
+    """See that the mended flow goes on where the snapshot could not be taken."""
+    lab.log.clear()
+    state = door(lab.flow())
+    assert lab.ran() == ["b", "c"]
+    assert (state["trail"], state["kept"]) == (["a", "b", "c"], [1])
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_misfits(name: str, door: Door, lab: Lab, stack: ExitStack) -> None:
+    """What cannot be stored is named by its key, whatever it is, and the mended run resumes."""
+    error = run_into(lab, door, lambda state: state.update(conn=MISFITS[name](stack)))
+    path = error.offenders[0][0]
+    assert path.startswith('state["conn"]')
+    check_resumes(lab, door)
+
+
+EXACT = [
+    *("generator", "coroutine", "task", "asyncio's queue", "thread", "condition", "queue"),
+    *("held lock", "socket", "database", "connection between processes", "file to write"),
+    *("__reduce__ that raises", "50,000 nested lists"),
+]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_misfit_is_not_taken_apart(name: str, door: Door, lab: Lab, stack: ExitStack) -> None:
+    """The path ends at the thing itself, not at something inside of it, and names its type."""
+    made = list[object]()
+
+    def put(state: State) -> None:
+        made.append(MISFITS[name](stack))
+        state["conn"] = made[0]
+
+    error = run_into(lab, door, put)
+    assert [path for path, _ in error.offenders] == ['state["conn"]']
+    assert type(made[0]).__name__ in error.offenders[0][1]
+
+
+def closing_over(bad: object) -> Callable[[], object]:
+    """Make a function that holds it in a cell."""
+    return lambda: bad
+
+
+def by_default(bad: object) -> Callable[..., object]:
+    """Make a function that holds it as a default."""
+    return lambda a=bad: a
+
+
+@dataclass
+class Holder:
+    """Hold something."""
+
+    inner: object
+
+
+def slots_and_more(bad: object) -> Slots:
+    """Hold it in a slot."""
+    return Slots([bad])
+
+
+NESTED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "list": (lambda bad: [0, bad], "[1]"),
+    "tuple": (lambda bad: (bad, 0), "[0]"),
+    "deque": (lambda bad: collections.deque([0, bad]), "[1]"),
+    "dict": (lambda bad: {"a": {1: bad}}, '["a"][1]'),
+    "key": (lambda bad: {bad: 1}, ".keys()[<generator>]"),
+    "inside of a key": (lambda bad: {(1, bad): 1}, ".keys()[<tuple>][1]"),
+    "ordered dict": (lambda bad: collections.OrderedDict(a=bad), '["a"]'),
+    "set": (lambda bad: {1, bad}, ".{generator}"),
+    "named tuple": (lambda bad: Pair(1, bad), "[1]"),
+    "dataclass": (lambda bad: Holder([bad]), ".inner[0]"),
+    "dataclass with slots": (lambda bad: Slotted(1, bad), ".other"),
+    "slots": (slots_and_more, ".filled[0]"),
+    "namespace": (lambda bad: types.SimpleNamespace(a=bad), ".a"),
+    "graph": (lambda bad: Node("a", [Node(bad)]), ".links[0].name"),
+    "own dict": (lambda bad: OwnDict(a=bad), '["a"]'),
+    "closure": (closing_over, ""),
+    "default": (by_default, ""),
+    "partial": (lambda bad: functools.partial(print, bad), ""),
+    "exception": (lambda bad: ValueError("a", bad), ""),
+    "bound method": (lambda bad: Holder(bad).__eq__, ""),
+    "proxy": (lambda bad: types.MappingProxyType({"a": bad}), ""),
+    "user dict": (lambda bad: collections.UserDict(a=bad), ""),
+    "chain": (lambda bad: collections.ChainMap({}, {"a": bad}), ""),
+}
+"""How it is held, and the path to it; "" where the path needs but begin with the holder's."""
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_paths(name: str, door: Door, lab: Lab) -> None:
+    """The path leads through whatever holds the misfit."""
+    wrap, path = NESTED[name]
+    error = run_into(lab, door, lambda state: state.update(v=wrap(i for i in "a")))
+    found = [where for where, _ in error.offenders]
+    assert found == [f'state["v"]{path}'] if path else found[0].startswith('state["v"]')
+    assert "generator" in str(error)
+    check_resumes(lab, door)
+
+
+KEYS: dict[str, object] = {
+    "text": "a key",
+    "long text": "x" * 10_000,
+    "bytes": b"key",
+    "number": 5,
+    "negative": -5,
+    "huge number": 10**5000,
+    "none": None,
+    "float": 1.5,
+    "tuple": (1, "a"),
+    "type": int,
+}
+
+
+class OddKey(int):
+    """A key that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError(SECRET)
+
+
+@pytest.mark.parametrize("key", [*KEYS.values(), OddKey(3)], ids=[*KEYS, "odd"])
+def test_keys_of_any_kind(key: Any, door: Door, lab: Lab) -> None:  # noqa: ANN401
+    """Whatever the key of an offender is, the error comes out, and not too long."""
+    error = run_into(lab, door, lambda state: state.update({key: (i for i in "a")}))
+    assert len(str(error)) < 1000
+    assert len(error.offenders) == 1
+
+
+class OddDict(dict[str, Any]):
+    """A dict that cannot be looked at."""
+
+    def items(self) -> Any:  # noqa: ANN401
+        """Refuse."""
+        raise RuntimeError(SECRET)
+
+
+def test_holder_that_cannot_be_looked_at(door: Door, lab: Lab) -> None:
+    """A holder that raises when its parts are asked for is named itself."""
+    error = run_into(lab, door, lambda state: state.update(v=OddDict(a=(i for i in "a"))))
+    assert error.offenders[0][0].startswith('state["v"]')
+    check_resumes(lab, door)
+
+
+def test_many_offenders(door: Door, lab: Lab) -> None:
+    """Of many offenders some are named, and the message stays readable."""
+    error = run_into(
+        lab, door, lambda state: state.update({f"k{n}": (i for i in "a") for n in range(1000)})
+    )
+    assert 2 <= len(error.offenders) <= 20
+    assert len(str(error)) < 5000
+
+
+def test_offender_in_a_cycle(door: Door, lab: Lab) -> None:
+    """A state that holds itself and an offender is searched once."""
+
+    def put(state: State) -> None:
+        state["itself"] = state
+        state["list"] = [state, (i for i in "a")]
+        state["list"].append(state["list"])
+
+    error = run_into(lab, door, put)
+    assert any(path.endswith("[1]") for path, _ in error.offenders)
+    check_resumes(lab, door)
+
+
+def test_shared_offender_beside_a_large_state(door: Door, lab: Lab) -> None:
+    """An offender among many sound values is found."""
+    rows: list[object] = [{"n": n} for n in range(5000)]
+    rows[4321] = (i for i in "a")
+    error = run_into(lab, door, lambda state: state.update(rows=rows))
+    assert [path for path, _ in error.offenders] == ['state["rows"][4321]']
+
+
+@pytest.mark.parametrize("name", ["generator", "held lock", "file to write", "50,000 nested lists"])
+def test_given_state(name: str, door: Door, lab: Lab, stack: ExitStack) -> None:
+    """A given state is found out before the first step, and no file is made or changed."""
+    given = {"conn": MISFITS[name](stack)}
+    for stored in (False, True):
+        if stored:
+            lab.flow("a").run({"n": 1})
+            lab.log.clear()
+        before = lab.files()
+        with pytest.raises(UnserializableStateError, match="conn") as info:
+            door(lab.flow("a"), given)
+        assert info.value.step is None
+        assert (lab.log, lab.files()) == ([], before)
+
+
+def test_state_written_by_hand(door: Door, lab: Lab) -> None:
+    """A handler refuses it as well, and what it had stays."""
+    handler = LocalStateHandler(lab.path)
+    handler.write({"n": 1})
+    before = lab.path.read_bytes()
+    with pytest.raises(UnserializableStateError, match="conn"):
+        door.write(handler, {"conn": threading.Lock()})
+    assert lab.path.read_bytes() == before
+
+
+def test_file_handle_is_not_opened_again(lab: Lab, door: Door, stack: ExitStack) -> None:
+    """What is refused does nothing to the world: a file that was being written keeps its text."""
+    path = lab.path.parent / "precious"
+    file = stack.enter_context(path.open("w"))
+    file.write("precious")
+    file.flush()
+    run_into(lab, door, lambda state: state.update(file=file))
+    check_resumes(lab, door)
+    assert path.read_text(encoding="ascii") == "precious"
+
+
+class Odd(Exception):  # noqa: N818 - its name is of no matter
+    """Takes other arguments than it keeps."""
+
+    def __init__(self, one: int, other: int) -> None:
+        super().__init__(one)
+
+
+def test_exception_that_would_not_load(lab: Lab, door: Door) -> None:
+    """An exception that could not be made again from its args is refused when saved."""
+    error = run_into(lab, door, lambda state: state.update(error=Odd(1, 2)))
+    assert error.offenders[0][0] == 'state["error"]'
+    check_resumes(lab, door)
+
+
+# --- what can be stored
+
+
+def test_weak_references(door: Door, lab: Lab) -> None:
+    """A weak reference to something in the state comes back so; one to nothing else is dead."""
+    node, gone = Node("a"), Node("b")
+    lab.flow("a", "b").run({}, until="a")
+    handler = LocalStateHandler(lab.path)
+    state = {"node": node, "to it": weakref.ref(node), "to another": weakref.ref(gone)}
+    door.write(handler, {**state, "checkpoint_index": 1})
+    loaded = door(lab.flow("a", "b"))
+    assert loaded["to it"]() is loaded["node"]
+    assert loaded["to another"]() is None
+
+
+def test_deep_but_not_too_deep(door: Door, lab: Lab) -> None:
+    """A hundred levels of lists and objects are no problem."""
+    made: Any = []
+    for _ in range(100):
+        made = [Node(with_attributes(OwnDict(a=made)))]
+    door(lab.flow("a"), {"v": made})
+    loaded = lab.stored()["v"]
+    for _ in range(100):
+        loaded = loaded[0].name["a"]
+    assert loaded == []
+
+
+def test_state_changed_by_a_thread_meanwhile(door: Door, lab: Lab) -> None:
+    """A state that another thread keeps changing is stored or refused, and never half stored."""
+    shared = {n: n for n in range(2000)}
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 2000
+        while not stop.is_set():
+            shared[number] = number
+            shared.pop(number - 1000, None)
+            number += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(20):
+            try:
+                door(lab.flow(fsync=False), {"shared": shared})
+            except UnserializableStateError as error:
+                assert error.offenders  # noqa: PT017
+            stored = lab.stored()
+            assert all(key == value for key, value in stored.get("shared", {}).items())
+    finally:
+        stop.set()
+        thread.join()
