@@ -101,7 +101,8 @@ class _RunLock(FileLock):
     """The lock of a run's file, which tidies up when it is taken."""
 
     def __init__(self, path: str) -> None:
-        directory, name = os.path.split(path)
+        # Two links to one file are one place.
+        directory, name = os.path.split(os.path.realpath(path))
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._file = path
 
