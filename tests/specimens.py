@@ -12,7 +12,6 @@ import fractions
 import functools
 import io
 import ipaddress
-import itertools
 import json
 import math
 import operator
@@ -314,7 +313,7 @@ PLAIN: dict[str, Any] = {
     "buffers": [io.BytesIO(b"abc"), io.StringIO("abc")],
     "iterators": [
         advanced(iter([1, 2])),
-        advanced(itertools.count()),
+        advanced(reversed([1, 2])),
         enumerate("a"),
     ],
     "operators": [

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiocheckpoint import CheckpointFlow, RunInProgressError, StorageError
+from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -328,6 +329,35 @@ def test_racing_processes_run_one_at_a_time(wait: float, tmp_path: Path) -> None
             assert "ran" in answers
             known = {"ran", *(f"busy {each.process.pid}" for each in both), "busy None"}
             assert set(answers) <= ({"ran"} if wait else known)
+
+
+def test_lock_changes_hands_a_thousand_times(tmp_path: Path) -> None:
+    """However release and taking overlap, nobody holds the lock of a file that is gone."""
+    inside: list[int] = []
+    crowds: list[list[int]] = []
+
+    def compete(number: int) -> None:
+        lock = LocalStateHandler(tmp_path / "c.pkl").lock()
+        left = ROUNDS * 5
+        while left:
+            try:
+                lock.acquire()
+            except RunInProgressError:
+                continue
+            inside.append(number)
+            time.sleep(0.0005)
+            if len(inside) != 1:
+                crowds.append([*inside])
+            inside.remove(number)
+            lock.release()
+            left -= 1
+
+    threads = [threading.Thread(target=compete, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert crowds == []
 
 
 @posix_only

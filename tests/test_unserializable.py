@@ -321,7 +321,7 @@ def test_state_changed_by_a_thread_meanwhile(door: Door, lab: Lab) -> None:
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(20):
+        for _ in range(8):
             try:
                 door(lab.flow(fsync=False), {"shared": shared})
             except UnserializableStateError as error:
