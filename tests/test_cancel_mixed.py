@@ -102,7 +102,10 @@ class Counting(asyncio.SelectorEventLoop):
     calls = 0
 
     def call_soon(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: Any, **kwargs: Any  # noqa: ANN401
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        **kwargs: Any,  # noqa: ANN401
     ) -> asyncio.Handle:
         """Count, and do it."""
         self.calls += 1

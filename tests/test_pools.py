@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +136,24 @@ async def test_many_runs_share_a_few_threads(tmp_path: Path) -> None:
     ours = {name for name in seen if name.startswith("aiocheckpoint")}
     assert len({name for name in ours if "snapshot" in name}) <= 4
     assert len(ours) <= 44
+
+
+def test_ended_loops_leave_no_threads_for_steps(tmp_path: Path) -> None:
+    """When a loop is gone, so are the threads in which its runs called sync steps."""
+
+    def count() -> int:
+        gc.collect()
+        return sum(thread.name.startswith("aiocheckpoint-step") for thread in threading.enumerate())
+
+    cp = CheckpointFlow(tmp_path / "c.pkl", fsync=False)
+    cp.add_step(name="a")(lambda state: None)
+    before = count()
+    for _ in range(30):
+        asyncio.run(cp.arun())
+    deadline = time.monotonic() + PATIENCE
+    while count() > before:
+        assert time.monotonic() < deadline, "threads are left"
+        time.sleep(0.01)
 
 
 def test_several_loops_at_once_use_one_flow(tmp_path: Path) -> None:

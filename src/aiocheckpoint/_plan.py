@@ -230,12 +230,11 @@ def _kind(kind: type, content: list[object] | None) -> str:
 def _check_names(names: tuple[str, ...], header: Header | None, location: str) -> None:
     if header is None:
         return
-    position = header.position
-    stored = header.steps
-    if stored is None:  # written by gumly: the index is all there is
-        stored = names[:position] + ("?",) * (position - len(names))
-    if stored[:position] != names[:position]:
-        raise FlowChangedError(location, stored, names, position)
+    position, stored = header.position, header.steps
+    # Of what gumly wrote the index is all there is.
+    same = stored is None or stored[:position] == names[:position]
+    if position > len(names) or not same:
+        raise FlowChangedError(location, stored or (), names, position)
 
 
 def _differs(header: Header, start: int, names: tuple[str, ...]) -> bool:

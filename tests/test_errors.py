@@ -1,0 +1,256 @@
+"""Every public error: its bases, its facts, its words, and that it survives any journey."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import inspect
+import pickle
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import dill  # type: ignore[import-untyped]
+import pytest
+
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    CorruptSnapshotError,
+    FlowChangedError,
+    FlowDefinitionError,
+    IncompatibleSnapshotError,
+    InvalidTypeError,
+    InvalidValueError,
+    NotDurableError,
+    RunInProgressError,
+    StorageError,
+    UnknownHandlerError,
+    UnserializableStateError,
+    errors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PATH = "/data/checkpoint.pkl"
+SINCE = "2024-02-29T12:00:00+00:00"
+
+EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
+    "definition": (FlowDefinitionError("no step.", step="a"), {"step": "a"}),
+    "definition-bare": (FlowDefinitionError("no steps."), {"step": None}),
+    "type": (InvalidTypeError("a state is a dict."), {}),
+    "value": (InvalidValueError("99 is no step."), {}),
+    "handler": (
+        UnknownHandlerError("redis", ["local"]),
+        {"handler": "redis", "known": ("local",)},
+    ),
+    "changed": (
+        FlowChangedError(PATH, ["a", "b"], ["a", "c"], 2),
+        {"path": PATH, "stored_steps": ("a", "b"), "current_steps": ("a", "c"), "position": 2},
+    ),
+    "running": (
+        RunInProgressError(PATH, pid=7, host="here", since=SINCE),
+        {"path": PATH, "pid": 7, "host": "here", "since": SINCE},
+    ),
+    "running-unknown": (
+        RunInProgressError(PATH),
+        {"path": PATH, "pid": None, "host": None, "since": None},
+    ),
+    "unserializable": (
+        UnserializableStateError("a", [('state["x"]', "socket: cannot be pickled")]),
+        {"step": "a", "offenders": (('state["x"]', "socket: cannot be pickled"),)},
+    ),
+    "unserializable-start": (
+        UnserializableStateError(None, [("state", "too deep")]),
+        {"step": None, "offenders": (("state", "too deep"),)},
+    ),
+    "corrupt": (CorruptSnapshotError(PATH, "it is short"), {"path": PATH, "reason": "it is short"}),
+    "incompatible": (
+        IncompatibleSnapshotError(PATH, "no module m", written_by="3.12.1"),
+        {"path": PATH, "reason": "no module m", "written_by": "3.12.1"},
+    ),
+    "storage": (
+        StorageError.of(PATH, "writing", OSError(errno.ENOSPC, "No space left on device")),
+        {"path": PATH, "errno": errno.ENOSPC},
+    ),
+    "storage-bare": (StorageError(PATH, "no regular file."), {"path": PATH, "errno": None}),
+    "durable": (
+        NotDurableError(PATH, "not flushed.", errno=errno.EIO),
+        {"path": PATH, "errno": errno.EIO},
+    ),
+}
+BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
+    CheckpointError: (Exception,),
+    FlowDefinitionError: (CheckpointError,),
+    InvalidTypeError: (CheckpointError, TypeError),
+    InvalidValueError: (CheckpointError, ValueError),
+    UnknownHandlerError: (CheckpointError, NotImplementedError),
+    FlowChangedError: (CheckpointError,),
+    RunInProgressError: (CheckpointError,),
+    UnserializableStateError: (CheckpointError, TypeError),
+    CorruptSnapshotError: (CheckpointError,),
+    IncompatibleSnapshotError: (CheckpointError,),
+    StorageError: (CheckpointError, OSError),
+    NotDurableError: (StorageError,),
+}
+REMEDIES = {
+    "handler": ["'redis'", "'local'", "read()", "write(state)"],
+    "changed": [PATH, "[a, b]", "[a, c]", "checkpoint=", "reset()"],
+    "running": [PATH, "7", "here", SINCE, "wait=", "run_id"],
+    "running-unknown": [PATH, "unknown", "wait="],
+    "unserializable": ['state["x"]', "'a'", "socket", "data", "as it was"],
+    "unserializable-start": ["before the first step", "too deep"],
+    "corrupt": [PATH, "it is short", "reset()"],
+    "incompatible": [PATH, "no module m"],
+    "storage": [PATH, "writing", "No space left on device", "run again"],
+}
+
+JOURNEYS: dict[str, Callable[[CheckpointError], CheckpointError]] = {
+    **{
+        f"pickle-{protocol}": lambda error, protocol=protocol: pickle.loads(
+            pickle.dumps(error, protocol)
+        )
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "dill": lambda error: dill.loads(dill.dumps(error)),
+    "twice": lambda error: pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(error)))),
+}
+
+every_example = pytest.mark.parametrize("example", EXAMPLES)
+
+
+def test_examples_are_of_every_error() -> None:
+    """Each public error has an example here, and its bases are written down."""
+    public = {getattr(errors, name) for name in errors.__all__}
+    assert {type(error) for error, _ in EXAMPLES.values()} == public - {CheckpointError}
+    assert set(BASES) == public
+
+
+@pytest.mark.parametrize("kind", BASES, ids=lambda kind: kind.__name__)
+def test_bases(kind: type[CheckpointError]) -> None:
+    """Errors can be caught by the built-in errors that they are."""
+    assert kind.__bases__ == BASES[kind]
+
+
+@every_example
+def test_facts_are_attributes(example: str) -> None:
+    """What an error is about can be asked, and is documented."""
+    error, facts = EXAMPLES[example]
+    assert {name: getattr(error, name) for name in facts} == facts
+    documented = inspect.getdoc(type(error)) or ""
+    if type(error) is not NotDurableError:
+        assert all(f"{name}:" in documented for name in facts)
+
+
+@pytest.mark.parametrize("journey", JOURNEYS)
+@every_example
+def test_error_survives(example: str, journey: str) -> None:
+    """An error comes back from any journey as it was: class, words, facts, notes."""
+    error, facts = EXAMPLES[example]
+    error = JOURNEYS["copy"](error)
+    error.add_note("the user's note")
+    there = JOURNEYS[journey](error)
+    assert there is not error
+    assert type(there) is type(error)
+    assert (str(there), there.args, repr(there)) == (str(error), error.args, repr(error))
+    assert {name: getattr(there, name) for name in facts} == facts
+    assert there.__notes__ == ["the user's note"]
+    assert vars(there) == vars(error)
+
+
+@every_example
+def test_error_can_be_raised_again(example: str) -> None:
+    """An error that came from elsewhere is raised and caught like any."""
+    error = JOURNEYS["twice"](EXAMPLES[example][0])
+    with pytest.raises(type(error)) as info:
+        raise error
+    assert info.value is error
+    assert str(error) in "".join(map(str, info.value.args))
+
+
+@pytest.mark.parametrize("example", REMEDIES)
+def test_words_tell_what_and_what_to_do(example: str) -> None:
+    """The text names the thing and the remedy."""
+    text = str(EXAMPLES[example][0])
+    assert [words for words in REMEDIES[example] if words not in text] == []
+
+
+@every_example
+def test_words_are_a_sentence(example: str) -> None:
+    """Each text is one line that ends with a full stop, without braces or None."""
+    text = str(EXAMPLES[example][0])
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert "None" not in text
+    assert not set("{}") & set(text)
+
+
+def test_storage_error_keeps_its_cause_and_number(tmp_path: Path) -> None:
+    """A translated system error has the system's number, and the system's error as its cause."""
+    place = tmp_path / "file"
+    place.touch()
+    cp = CheckpointFlow(place / "c.pkl")
+    cp.add_step(name="a")(lambda state: None)
+    with pytest.raises(StorageError) as info:
+        cp.run()
+    assert isinstance(info.value.__cause__, OSError)
+    assert info.value.errno == info.value.__cause__.errno
+    assert info.value.errno in {errno.ENOTDIR, errno.EEXIST}
+    assert str(place) in str(info.value)
+
+
+def test_subclass_of_a_users_own_survives() -> None:
+    """A user's subclass with facts of its own is pickled like the rest."""
+    error = Own("worse", step="a")
+    there = pickle.loads(pickle.dumps(error))
+    assert (type(there), str(there), there.step, there.extra) == (Own, "worse", "a", [1])
+
+
+class Own(FlowDefinitionError):
+    """A user's own kind of error."""
+
+    def __init__(self, message: str, *, step: str | None) -> None:
+        """Add a fact."""
+        super().__init__(message, step=step)
+        self.extra = [1]
+
+
+def test_error_crosses_a_process_border(tmp_path: Path) -> None:
+    """What a flow raises in another process is unpickled here with its facts and note."""
+    program = """
+import pickle, sys
+from aiocheckpoint import CheckpointFlow
+cp = CheckpointFlow(sys.argv[1])
+cp.add_step(name="a")(lambda state: state.update(bad=(x for x in ())))
+try:
+    cp.run()
+except Exception as error:
+    sys.stdout.buffer.write(pickle.dumps(error))
+"""
+    command = [sys.executable, "-c", program, tmp_path / "c.pkl"]
+    error = pickle.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert isinstance(error, UnserializableStateError)
+    assert error.step == "a"
+    assert error.offenders[0][0] == 'state["bad"]'
+    assert "1 of 1" in error.__notes__[0]
+
+
+def test_traceback_of_a_program_tells_all(tmp_path: Path) -> None:
+    """A user who only sees the traceback reads the name, the text and the note."""
+    program = """
+import sys
+from aiocheckpoint import CheckpointFlow
+cp = CheckpointFlow(sys.argv[1])
+@cp.add_step()
+def a(state): state["bad"] = open(sys.argv[0] if sys.argv[0] != "-c" else sys.executable)
+cp.run()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, tmp_path / "c.pkl"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    for words in ("UnserializableStateError", 'state["bad"]', "step 1 of 1", "Mend it"):
+        assert words in ended.stderr

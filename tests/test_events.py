@@ -1,0 +1,318 @@
+"""What hooks and logs are told of a run: everything, in order, and no secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import pickle
+from dataclasses import FrozenInstanceError, fields
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import NAMES, make_stored
+
+from aiocheckpoint import CheckpointFlow, Plan, events
+from aiocheckpoint.events import (
+    RunFinished,
+    RunStarted,
+    SnapshotWritten,
+    StepFailed,
+    StepFinished,
+    StepLoaded,
+    StepStarted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import Door, Lab, State
+
+LOGGER = "aiocheckpoint"
+
+
+def told(lab: Lab) -> list[tuple[object, ...]]:
+    """Put what the hooks were told into short words, and check the common fields."""
+    lines: list[tuple[object, ...]] = []
+    for event in lab.events:
+        assert isinstance(event, events.Event)
+        assert (event.flow, event.run_id) == ("checkpoint", None)
+        lines.append(line_of(event))
+    return lines
+
+
+def line_of(event: events.Event) -> tuple[object, ...]:
+    """Put one event into short words, and check its times."""
+    if isinstance(event, events.StepEvent):
+        assert NAMES[event.index] == event.step
+        assert event.of == len(NAMES)
+    match event:
+        case RunStarted(plan=plan):
+            return ("run", plan.start, plan.stop)
+        case StepStarted():
+            return ("begin", event.step)
+        case StepLoaded():
+            assert event.seconds > 0
+            return ("loaded", event.step)
+        case StepFinished(seconds=seconds):
+            assert min(seconds.values()) > 0
+            return ("end", event.step, *seconds)
+        case SnapshotWritten():
+            assert event.seconds > 0
+            assert event.bytes > 0
+            return ("stored", event.position)
+        case StepFailed():
+            assert event.seconds > 0
+            return ("failed", event.step, event.part, event.cancelled)
+        case RunFinished():
+            assert event.seconds > 0
+            return ("finished", event.status, event.position)
+    raise AssertionError(event)
+
+
+def step(name: str, position: int, *, loads: bool = False) -> list[tuple[object, ...]]:
+    """Give what is told of a step that goes well."""
+    parts = ("load", "step", "save") if loads else ("step", "save")
+    loaded = [("loaded", name)] if loads else []
+    return [("begin", name), *loaded, ("end", name, *parts), ("stored", position)]
+
+
+def test_successful_run(every_door: Door, lab: Lab) -> None:
+    """A whole run is told from its plan to its end."""
+    every_door(lab.flow())
+    assert told(lab) == [
+        *(("run", 0, 3), ("stored", 0)),
+        *(*step("a", 1, loads=True), *step("b", 2), *step("c", 0)),
+        ("finished", "finished", 0),
+    ]
+
+
+def test_resumed_run(every_door: Door, lab: Lab) -> None:
+    """A resumed run is told from where it starts, and writes no snapshot of its start."""
+    make_stored(lab, "failed at 1")
+    every_door(lab.flow())
+    assert told(lab) == [
+        ("run", 1, 3),
+        *(*step("b", 2, loads=True), *step("c", 0)),
+        ("finished", "finished", 0),
+    ]
+
+
+def test_stopped_run(every_door: Door, lab: Lab) -> None:
+    """A run that `until=` stops tells that it stopped, and where the next one starts."""
+    every_door(lab.flow(), until="b")
+    assert told(lab)[-2:] == [("stored", 2), ("finished", "stopped", 2)]
+
+
+def test_moved_run(every_door: Door, lab: Lab) -> None:
+    """A run that `checkpoint=` moved stores its new start before the step."""
+    make_stored(lab, "failed at 1")
+    every_door(lab.flow(), checkpoint="c")
+    assert told(lab) == [
+        *(("run", 2, 3), ("stored", 2)),
+        *step("c", 0, loads=True),
+        ("finished", "finished", 0),
+    ]
+
+
+@pytest.mark.parametrize("part", ["load", "step", "save"])
+def test_failed_run(part: str, every_door: Door, lab: Lab) -> None:
+    """A failure is told last, with its step, its part and the very exception."""
+    lab.faults[f"{part} a"] = error = ValueError("broken")
+    with pytest.raises(ValueError, match="broken"):
+        every_door(lab.flow())
+    assert told(lab)[-1] == ("failed", "a", part, False)
+    assert [event for event in lab.events if isinstance(event, RunFinished)] == []
+    failed = lab.events[-1]
+    assert isinstance(failed, StepFailed)
+    assert failed.error is error
+    assert any("aiocheckpoint" in note for note in error.__notes__)
+
+
+def test_failed_snapshot(every_door: Door, lab: Lab) -> None:
+    """A state that cannot be stored is a failure in the part "snapshot"."""
+    cp = lab.flow("a")
+    cp.add_step(name="b")(lambda state: state.update(bad=(x for x in ())))
+    cp.add_step(name="c")(lambda state: None)
+    with pytest.raises(TypeError, match="bad"):
+        every_door(cp)
+    assert told(lab)[-1] == ("failed", "b", "snapshot", False)
+
+
+async def test_cancelled_run(lab: Lab) -> None:
+    """A cancellation is told as one, with the exception that comes out."""
+    cp = lab.flow("a")
+    reached = asyncio.Event()
+
+    @cp.add_step(name="b")
+    async def wait(state: State) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    lab.add(cp, "c")
+    task = asyncio.create_task(cp.arun())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as info:
+        await task
+    assert told(lab)[-2:] == [("begin", "b"), ("failed", "b", "step", True)]
+    failed = lab.events[-1]
+    assert isinstance(failed, StepFailed)
+    assert failed.error is info.value
+
+
+def test_refused_run_tells_nothing(every_door: Door, lab: Lab) -> None:
+    """A run that does not come to a plan tells nothing."""
+    with pytest.raises(ValueError, match="99"):
+        every_door(lab.flow(), checkpoint=99)
+    assert lab.events == []
+
+
+def test_plan_event_is_the_plan(every_door: Door, lab: Lab) -> None:
+    """The plan in the first event is the one that `plan` gives."""
+    cp = lab.flow()
+    plan = cp.plan(until="b")
+    every_door(cp, until="b")
+    first = lab.events[0]
+    assert isinstance(first, RunStarted)
+    assert isinstance(first.plan, Plan)
+    assert first.plan == plan
+
+
+def test_run_id_and_number_are_told(every_door: Door, lab: Lab) -> None:
+    """Every event names its run, and the runs of one place are counted as they begin anew."""
+    cp = lab.flow("a", "b", name="orders")
+    every_door(cp, run_id="x")
+    lab.faults["step b"] = error = OSError("broken")
+    with pytest.raises(OSError, match="broken"):
+        every_door(cp, run_id="x")
+    lab.faults.clear()
+    every_door(cp, run_id="x")
+    every_door(cp, run_id="y")
+    assert error.__notes__
+    names = {(event.flow, event.run_id) for event in lab.events if isinstance(event, events.Event)}
+    assert names == {("orders", "x"), ("orders", "y")}
+    starts = [event for event in lab.events if isinstance(event, RunStarted)]
+    assert [event.number for event in starts] == [1, 2, 2, 1]
+
+
+def test_sizes_are_those_of_the_files(every_door: Door, lab: Lab) -> None:
+    """A snapshot event tells how large the file is."""
+    sizes: list[tuple[int, int]] = []
+
+    def hook(event: events.Event) -> None:
+        if isinstance(event, SnapshotWritten):
+            sizes.append((event.bytes, lab.path.stat().st_size))
+
+    cp = CheckpointFlow(lab.path, hooks=[hook])
+    cp.add_step(name="grow")(lambda state: state.update(big=bytes(100_000)))
+    every_door(cp)
+    assert [told for told, _ in sizes] == [size for _, size in sizes]
+    assert sizes[1][0] > 100_000
+
+
+def test_hooks_are_called_in_order(every_door: Door, lab: Lab) -> None:
+    """Sync and async hooks, and callable objects, hear each event one after another."""
+    heard: list[tuple[str, str]] = []
+
+    def first(event: events.Event) -> None:
+        heard.append(("first", type(event).__name__))
+
+    async def second(event: events.Event) -> None:
+        await asyncio.sleep(0)
+        heard.append(("second", type(event).__name__))
+
+    class Third:
+        def __call__(self, event: events.Event) -> object:
+            return second(event)
+
+    cp = CheckpointFlow(lab.path, hooks=[first, second, Third()])
+    cp.add_step(name="a")(lambda state: None)
+    every_door(cp)
+    assert [who for who, _ in heard] == ["first", "second", "second"] * (len(heard) // 3)
+    assert [what for who, what in heard if who == "first"] == [
+        *("RunStarted", "SnapshotWritten", "StepStarted", "StepFinished"),
+        *("SnapshotWritten", "RunFinished"),
+    ]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_hook_that_fails_is_logged(
+    *, asynchronous: bool, every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a hook raises is logged with its traceback; the other hooks and the run go on."""
+
+    def hook(event: object) -> None:
+        raise RuntimeError("broken hook")
+
+    async def ahook(event: object) -> None:
+        raise RuntimeError("broken hook")
+
+    cp = lab.flow()
+    broken: Callable[..., Any] = ahook if asynchronous else hook
+    flow = CheckpointFlow(lab.path, hooks=[broken, lab.events.append])
+    flow.add_step(name="a")(lambda state: state.update(done=True))
+    assert every_door(flow) == {"done": True}
+    assert len(lab.events) == 6
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 6
+    assert {record.name for record in errors} == {LOGGER}
+    for record in errors:
+        assert record.exc_info is not None
+        assert str(record.exc_info[1]) == "broken hook"
+    assert cp.handler.read()["done"]
+
+
+def test_hook_that_fails_hides_no_failure(every_door: Door, lab: Lab) -> None:
+    """When a step and then the hook fail, the step's exception comes out, with its note."""
+
+    def hook(event: object) -> None:
+        raise RuntimeError("broken hook")
+
+    error = ValueError("the step's own")
+    cp = CheckpointFlow(lab.path, hooks=[hook])
+
+    @cp.add_step()
+    def fail(state: State) -> None:
+        raise error
+
+    with pytest.raises(ValueError, match="own") as info:
+        every_door(cp)
+    assert info.value is error
+    assert lab.header().status == "failed"
+
+
+EVENTS: list[events.Event] = [
+    StepStarted(flow="f", run_id="r", number=1, step="a", index=0, of=2),
+    StepLoaded(flow="f", run_id="r", number=1, step="a", index=0, of=2, seconds=0.5),
+    StepFinished(
+        flow="f",
+        run_id=None,
+        number=1,
+        step="a",
+        index=0,
+        of=2,
+        seconds={"step": 0.5},
+        result_ignored=False,
+    ),
+    SnapshotWritten(flow="f", run_id="r", number=1, position=1, bytes=100, seconds=0.5),
+    RunFinished(flow="f", run_id="r", number=1, status="finished", position=0, seconds=0.5),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=[type(event).__name__ for event in EVENTS])
+def test_events_are_frozen_values(event: events.Event) -> None:
+    """Events cannot be changed, equal their copies, and can be sent to another process."""
+    with pytest.raises(FrozenInstanceError):
+        event.flow = "other"  # type: ignore[misc]
+    assert pickle.loads(pickle.dumps(event)) == copy.copy(event) == event
+    assert {field.name for field in fields(event)} >= {"flow", "run_id", "number"}
+
+
+def test_parts_of_an_event_are_mistaken_for_no_other(tmp_path: Path) -> None:
+    """No kind of event is also another kind, so that a hook can ask with isinstance."""
+    kinds = [RunStarted, StepStarted, StepLoaded, StepFinished]
+    kinds += [SnapshotWritten, StepFailed, RunFinished]
+    pairs = [(a, b) for a in kinds for b in kinds if a is not b and issubclass(a, b)]
+    assert pairs == []
