@@ -1,4 +1,4 @@
-"""A program that forks in the middle of a run, started by the tests: `forking.py WHAT DOOR PATH`."""
+"""A program that forks in the middle of a run: `forking.py WHAT DOOR PATH`."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def exit_at_once(door: str, path: Path) -> None:
     if os.fork() == 0:
         os._exit(0)
     os.wait()
+    owner = None
     try:
         CheckpointFlow(path).reset()
     except RunInProgressError as error:
-        assert error.pid == os.getpid()
-        return
-    raise AssertionError("the child's end has freed the parent's lock")
+        owner = error.pid
+    assert owner == os.getpid(), "the child's end has freed the parent's lock"
 
 
 def unwind(door: str, path: Path) -> None:
@@ -92,7 +92,8 @@ def main() -> None:
     """Do what the arguments say, and print the final state."""
     what, door, path = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     deed = {"exit": exit_at_once, "unwind": unwind, "run": run_in_child, "outlive": outlive}[what]
-    print(run(door, make_flow(path, lambda: deed(door, path))))
+    state = run(door, make_flow(path, lambda: deed(door, path)))
+    sys.stdout.write(f"{state}\n")
 
 
 if __name__ == "__main__":

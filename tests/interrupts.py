@@ -40,6 +40,7 @@ class Gate:
         self.opened = threading.Event()
         self.passed = threading.Event()
         self.over = False
+        self.striker: asyncio.Task[None] | None = None
 
     def hold(self) -> None:
         """Hold a thread until the gate is opened."""
@@ -69,6 +70,15 @@ class Gate:
             return await start()
         finally:
             self.over = True
+
+    def strike_soon(self, *blows: Callable[[], object]) -> None:
+        """Do as `strike`, in a task of its own."""
+        self.striker = asyncio.create_task(self.strike(*blows))
+
+    async def struck(self) -> None:
+        """Wait until that is done."""
+        assert self.striker is not None
+        await self.striker
 
     async def strike(self, *blows: Callable[[], object]) -> None:
         """Cancel the run at the gate, see that it waits there if it has to, and open the gate."""
@@ -139,18 +149,15 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     """Let one or both of two nested `asyncio.timeout` expire."""
 
     async def way(gate: Gate, start: Start) -> None:
-        async def expire() -> None:
-            def blow() -> None:
-                for deadline, expires in ((first, outer), (second, inner)):
-                    if expires:
-                        deadline.reschedule(0.0)
-
-            await gate.strike(blow)
+        def blow() -> None:
+            for deadline, expires in ((first, outer), (second, inner)):
+                if expires:
+                    deadline.reschedule(0.0)
 
         came: list[str] = []
         with pytest.raises(TimeoutError):  # noqa: PT012
             async with asyncio.timeout(None) as first:
-                striker = asyncio.create_task(expire())
+                gate.strike_soon(blow)
                 try:
                     async with asyncio.timeout(None) as second:
                         await gate.watch(start)
@@ -160,7 +167,7 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
                 except TimeoutError:
                     came.append("TimeoutError")
                     raise
-        await striker
+        await gate.struck()
         assert came == ["CancelledError" if outer else "TimeoutError"]
         assert (first.expired(), second.expired()) == (outer, inner)
         await check_nothing_comes_after()
@@ -177,10 +184,10 @@ async def wait_for(gate: Gate, start: Start) -> None:
 
     task = asyncio.create_task(gate.watch(start))
     await gate.reached()
-    striker = asyncio.create_task(gate.strike(expired))
+    gate.strike_soon(expired)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task, 0.001)
-    await striker
+    await gate.struck()
     assert task.cancelled()
     await check_nothing_comes_after()
 
@@ -198,31 +205,31 @@ async def failing_sibling(gate: Gate, start: Start) -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(gate.watch(start))
             failing = group.create_task(sibling())
-            striker = asyncio.create_task(gate.strike(failed.wait))
+            gate.strike_soon(failed.wait)
     assert info.value.exceptions == (failing.exception(),)
     assert task.cancelled()
-    await striker
+    await gate.struck()
     await turns(5)  # Python 3.11 itself leaves the count of this task's cancellations raised
 
 
 async def move_on_after(gate: Gate, start: Start) -> None:
     """Let `anyio.move_on_after` move on."""
     with anyio.move_on_after(math.inf) as scope:
-        striker = asyncio.create_task(gate.strike(lambda: setattr(scope, "deadline", 0.0)))
+        gate.strike_soon(lambda: setattr(scope, "deadline", 0.0))
         await gate.watch(start)
         await anyio.lowlevel.checkpoint()
     assert scope.cancelled_caught
-    await striker
+    await gate.struck()
     await check_nothing_comes_after()
 
 
 async def fail_after(gate: Gate, start: Start) -> None:
     """Let `anyio.fail_after` fail."""
     with pytest.raises(TimeoutError), anyio.fail_after(math.inf) as scope:  # noqa: PT012
-        striker = asyncio.create_task(gate.strike(lambda: setattr(scope, "deadline", 0.0)))
+        gate.strike_soon(lambda: setattr(scope, "deadline", 0.0))
         await gate.watch(start)
         await anyio.lowlevel.checkpoint()
-    await striker
+    await gate.struck()
     await check_nothing_comes_after()
 
 
@@ -237,11 +244,11 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
 
         with anyio.CancelScope() as first:
             with anyio.CancelScope() as second:
-                striker = asyncio.create_task(gate.strike(blow))
+                gate.strike_soon(blow)
                 await gate.watch(start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
-        await striker
+        await gate.struck()
         assert first.cancelled_caught == outer
         assert second.cancelled_caught or not inner or outer
         await check_nothing_comes_after()
@@ -253,8 +260,8 @@ async def anyio_group_cancel(gate: Gate, start: Start) -> None:
     """Cancel the scope of an anyio task group that the run is a task of."""
     async with anyio.create_task_group() as group:
         group.start_soon(gate.watch, start)
-        striker = asyncio.create_task(gate.strike(group.cancel_scope.cancel))
-    await striker
+        gate.strike_soon(group.cancel_scope.cancel)
+    await gate.struck()
     assert gate.over
     await check_nothing_comes_after()
 
@@ -272,9 +279,9 @@ async def anyio_failing_sibling(gate: Gate, start: Start) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(gate.watch, start)
             group.start_soon(sibling)
-            striker = asyncio.create_task(gate.strike(failed.wait))
+            gate.strike_soon(failed.wait)
     assert [str(error) for error in info.value.exceptions] == ["sibling"]
-    await striker
+    await gate.struck()
     await check_nothing_comes_after()
 
 

@@ -14,7 +14,7 @@ from interrupts import this_task
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Generator, Iterator
+    from collections.abc import Callable, Collection, Coroutine, Generator
     from pathlib import Path
 
     from support import State
@@ -94,14 +94,14 @@ MOMENTS = {"at-once": at_once, "next-turn": next_turn, "as-it-wakes": as_it_wake
 
 
 @contextlib.contextmanager
-def plain_loop() -> Iterator[asyncio.Runner]:
+def plain_loop() -> Generator[asyncio.Runner]:
     """Give asyncio's own loop."""
     with asyncio.Runner() as runner:
         yield runner
 
 
 @contextlib.contextmanager
-def debugging_loop() -> Iterator[asyncio.Runner]:
+def debugging_loop() -> Generator[asyncio.Runner]:
     """Give asyncio's own loop in debug mode."""
     with asyncio.Runner(debug=True) as runner:
         runner.get_loop().slow_callback_duration = 60.0
@@ -109,7 +109,7 @@ def debugging_loop() -> Iterator[asyncio.Runner]:
 
 
 @contextlib.contextmanager
-def eager_loop() -> Iterator[asyncio.Runner]:
+def eager_loop() -> Generator[asyncio.Runner]:
     """Give a loop whose tasks begin before they are scheduled."""
     if sys.version_info >= (3, 12):
         with asyncio.Runner() as runner:
@@ -120,7 +120,7 @@ def eager_loop() -> Iterator[asyncio.Runner]:
 
 
 @contextlib.contextmanager
-def uvloop_loop() -> Iterator[asyncio.Runner]:
+def uvloop_loop() -> Generator[asyncio.Runner]:
     """Give uvloop's loop."""
     uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -205,9 +205,9 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: None)
     with anyio.CancelScope() as scope:
-        striker = asyncio.create_task(gate.strike(scope.cancel))
+        gate.strike_soon(scope.cancel)
         await gate.watch(cp.arun)
-    await striker
+    await gate.struck()
     assert scope.cancelled_caught
     assert seen == ["red", "red"]
 
@@ -221,11 +221,11 @@ def test_ctrl_c_in_arun(place: str, tmp_path: Path) -> None:
         def blow() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
-        striker = asyncio.create_task(scene.gate.strike(blow))
+        scene.gate.strike_soon(blow)
         try:
             await scene.gate.watch(scene.start)
         finally:
-            await striker
+            await scene.gate.struck()
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())

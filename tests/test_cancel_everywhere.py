@@ -15,7 +15,7 @@ from interrupts import check_nothing_comes_after, this_task
 from piercing import LOOPS, MOMENTS, NAMES, Pierced, Subject, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Generator
     from pathlib import Path
 
 UNDISTURBED = {"trail": [*NAMES]}
@@ -34,7 +34,7 @@ def warm_uvloop() -> None:
 
 
 @contextlib.contextmanager
-def at_point(number: int) -> Iterator[None]:
+def at_point(number: int) -> Generator[None]:
     """Say which point of suspension a failure belongs to."""
     try:
         yield

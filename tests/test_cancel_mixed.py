@@ -64,13 +64,13 @@ async def test_timeout_inside_a_cancelled_scope(
             async with asyncio.timeout(None) as timeout:
                 blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
                 blows = blows[::-1] if native_first else blows
-                striker = asyncio.create_task(scene.gate.strike(*blows))
+                scene.gate.strike_soon(*blows)
                 await scene.gate.watch(scene.start)
                 await anyio.lowlevel.checkpoint()
         except TimeoutError:
             assert timeout.expired()
         await anyio.lowlevel.checkpoint()
-    await striker
+    await scene.gate.struck()
     assert scope.cancelled_caught
     await check_nothing_comes_after()
 
@@ -88,11 +88,11 @@ async def test_timeout_around_a_cancelled_scope(
             with anyio.CancelScope() as scope:
                 blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
                 blows = blows[::-1] if native_first else blows
-                striker = asyncio.create_task(scene.gate.strike(*blows))
+                scene.gate.strike_soon(*blows)
                 await scene.gate.watch(scene.start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
-    await striker
+    await scene.gate.struck()
     await check_nothing_comes_after()
 
 
@@ -104,7 +104,7 @@ class Counting(asyncio.SelectorEventLoop):
     def call_soon(  # type: ignore[override]
         self,
         callback: Callable[..., object],
-        *args: Any,
+        *args: object,
         **kwargs: Any,  # noqa: ANN401
     ) -> asyncio.Handle:
         """Count, and do it."""

@@ -107,13 +107,19 @@ REMEDIES = {
     "storage": [PATH, "writing", "No space left on device", "run again"],
 }
 
+
+def by_pickle(protocol: int) -> Callable[[CheckpointError], CheckpointError]:
+    """Make the journey through a pickle of a protocol."""
+
+    def journey(error: CheckpointError) -> CheckpointError:
+        there: CheckpointError = pickle.loads(pickle.dumps(error, protocol))
+        return there
+
+    return journey
+
+
 JOURNEYS: dict[str, Callable[[CheckpointError], CheckpointError]] = {
-    **{
-        f"pickle-{protocol}": lambda error, protocol=protocol: pickle.loads(
-            pickle.dumps(error, protocol)
-        )
-        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
-    },
+    **{f"pickle-{number}": by_pickle(number) for number in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "dill": lambda error: dill.loads(dill.dumps(error)),
@@ -205,12 +211,12 @@ def test_storage_error_keeps_its_cause_and_number(tmp_path: Path) -> None:
 
 def test_subclass_of_a_users_own_survives() -> None:
     """A user's subclass with facts of its own is pickled like the rest."""
-    error = Own("worse", step="a")
+    error = OwnError("worse", step="a")
     there = pickle.loads(pickle.dumps(error))
-    assert (type(there), str(there), there.step, there.extra) == (Own, "worse", "a", [1])
+    assert (type(there), str(there), there.step, there.extra) == (OwnError, "worse", "a", [1])
 
 
-class Own(FlowDefinitionError):
+class OwnError(FlowDefinitionError):
     """A user's own kind of error."""
 
     def __init__(self, message: str, *, step: str | None) -> None:
@@ -231,7 +237,7 @@ try:
 except Exception as error:
     sys.stdout.buffer.write(pickle.dumps(error))
 """
-    command = [sys.executable, "-c", program, tmp_path / "c.pkl"]
+    command = [sys.executable, "-c", program, str(tmp_path / "c.pkl")]
     error = pickle.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert isinstance(error, UnserializableStateError)
     assert error.step == "a"
@@ -249,7 +255,7 @@ cp = CheckpointFlow(sys.argv[1])
 def a(state): state["bad"] = open(sys.argv[0] if sys.argv[0] != "-c" else sys.executable)
 cp.run()
 """
-    command = [sys.executable, "-W", "ignore", "-c", program, tmp_path / "c.pkl"]
+    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "c.pkl")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     for words in ("UnserializableStateError", 'state["bad"]', "step 1 of 1", "Mend it"):

@@ -4,101 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from contending import PATIENCE, contender, flow, refuse
 
-from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError, StorageError
+from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from support import Door, State
 
-    from support import Door, Lab, State
-
-PATIENCE = 60.0
 ROUNDS = 50
-CONTENDER = Path(__file__).with_name("contender.py")
-FORKING = Path(__file__).with_name("forking.py")
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
-
-
-class Contender:
-    """Another process that runs a flow when it is told to."""
-
-    def __init__(self, path: Path) -> None:
-        """Start it, and wait until it listens."""
-        pipe = subprocess.PIPE
-        command = [sys.executable, CONTENDER, path]
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        assert self.answer() == "ready"
-
-    def tell(self, command: str) -> None:
-        """Give it a command."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> str:
-        """Read its next answer."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def kill(self) -> None:
-        """Kill it, so that it can clean nothing up."""
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        """Let it end."""
-        self.process.communicate(timeout=PATIENCE)
-
-
-@contextmanager
-def contender(path: Path, command: str = "", answer: str = "") -> Iterator[Contender]:
-    """Give another process that has been told something and has answered."""
-    other = Contender(path)
-    try:
-        if command:
-            other.tell(command)
-            assert other.answer() == answer
-        yield other
-    finally:
-        other.close()
-
-
-def flow(path: Path, step: Callable[[State], None] = lambda state: None) -> CheckpointFlow:
-    """Make a flow of one step."""
-    cp = CheckpointFlow(path)
-    cp.add_step(name="only")(step)
-    return cp
-
-
-def lock_file(tmp_path: Path) -> Path:
-    """Find where the lock of `c.pkl` lies while a run holds it."""
-    found: list[Path] = []
-    flow(tmp_path / "c.pkl", lambda state: found.extend(tmp_path.glob("*.lock"))).run()
-    flow(tmp_path / "c.pkl").reset()
-    assert len(found) == 1
-    return found[0]
-
-
-def refuse(door: Door, path: Path) -> RunInProgressError:
-    """See that a run is refused before its step, and give the error."""
-    ran: list[State] = []
-    with pytest.raises(RunInProgressError) as info:
-        door(flow(path, ran.append))
-    assert ran == []
-    return info.value
 
 
 def test_owner_in_this_process_is_named(door: Door, tmp_path: Path) -> None:
@@ -234,86 +157,15 @@ def test_other_changes_are_refused_meanwhile(name: str, door: Door, tmp_path: Pa
     cp = flow(path)
     with contender(path, "hold", "held") as other:
         before = path.read_bytes()
+        changes = {
+            "reset": lambda: door.reset(cp),
+            "write": lambda: door.write(cp.handler, {"checkpoint_index": 0}),
+        }
         with pytest.raises(RunInProgressError):
-            if name == "reset":
-                door.reset(cp)
-            else:
-                door.write(cp.handler, {"checkpoint_index": 0})
+            changes[name]()
         assert path.read_bytes() == before
         assert door.read(cp.handler) == {"pid": other.process.pid, "checkpoint_index": 0}
         assert door.plan(cp).start == 0
-
-
-@posix_only
-@pytest.mark.parametrize("kind", ["to-a-file", "to-nothing", "to-itself"])
-def test_link_in_place_of_the_lock_is_refused(kind: str, door: Door, tmp_path: Path) -> None:
-    """A symbolic link is never followed: its target is neither written nor made nor deleted."""
-    lock = lock_file(tmp_path)
-    target = lock if kind == "to-itself" else tmp_path / "target"
-    if kind == "to-a-file":
-        target.write_text("precious", encoding="ascii")
-    lock.symlink_to(target)
-    ran: list[State] = []
-    with pytest.raises(StorageError, match="c\\.pkl"):
-        door(flow(tmp_path / "c.pkl", ran.append))
-    assert ran == []
-    assert lock.is_symlink()
-    assert not (tmp_path / "c.pkl").exists()
-    if kind == "to-a-file":
-        assert target.read_text(encoding="ascii") == "precious"
-    elif kind == "to-nothing":
-        assert not target.exists()
-    lock.unlink()
-
-
-def test_foreign_file_in_place_of_the_lock_is_refused(door: Door, tmp_path: Path) -> None:
-    """Somebody's file that bears the lock's name is neither emptied nor deleted."""
-    lock = lock_file(tmp_path)
-    lock.write_text("precious", encoding="ascii")
-    with pytest.raises(StorageError, match=lock.name):
-        door(flow(tmp_path / "c.pkl"))
-    assert lock.read_text(encoding="ascii") == "precious"
-    lock.unlink()
-
-
-@pytest.mark.parametrize("content", [b"", b'{"pid": 1, "host": "x", "since": "y"}', b'{"pid": '])
-def test_lock_file_of_a_dead_owner_locks_nobody_out(
-    content: bytes, door: Door, tmp_path: Path
-) -> None:
-    """A lock file that nobody holds, whole or half-written, is taken over and cleared."""
-    lock = lock_file(tmp_path)
-    lock.write_bytes(content)
-    assert door(flow(tmp_path / "c.pkl"), {"n": 1}) == {"n": 1}
-    assert not lock.exists()
-
-
-@posix_only
-def test_lock_file_is_private(tmp_path: Path) -> None:
-    """Only the user may open the lock file; who may open it could hold the run up."""
-    modes: list[int] = []
-    place = tmp_path / "c.pkl"
-
-    def step(state: State) -> None:
-        modes.extend(path.stat().st_mode & 0o777 for path in tmp_path.glob("*.lock"))
-
-    flow(place, step).run()
-    assert modes == [0o600]
-
-
-@posix_only
-def test_lock_file_removed_by_hand(lab: Lab) -> None:
-    """A run whose lock file was removed ends well, and leaves the next owner's lock alone."""
-    place = lab.path.parent
-    with contender(lab.path, "hold", "held") as first:
-        next(iter(place.glob("*.lock"))).unlink()
-        with contender(lab.path, "hold", "held") as second:
-            first.tell("end")
-            assert first.answer() == "ended"
-            with pytest.raises(RunInProgressError) as info:
-                lab.flow().run()
-            assert info.value.pid == second.process.pid
-            second.tell("end")
-            assert second.answer() == "ended"
 
 
 @pytest.mark.parametrize("wait", [0.0, PATIENCE], ids=["refused", "waiting"])
@@ -358,18 +210,3 @@ def test_lock_changes_hands_a_thousand_times(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert crowds == []
-
-
-@posix_only
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_forked_child_does_not_hold_the_lock(door: Door, tmp_path: Path) -> None:
-    """A child that was forked in a step and outlives the killed owner holds nothing."""
-    path = tmp_path / "c.pkl"
-    command = [sys.executable, FORKING, "outlive", door.name, path]
-    ended = subprocess.run(command, timeout=PATIENCE, check=False)
-    child = int(path.with_name("child").read_text(encoding="ascii"))
-    try:
-        assert ended.returncode == -signal.SIGKILL
-        assert door(flow(path), checkpoint=0) == {"trail": ["a"]}
-    finally:
-        os.kill(child, signal.SIGKILL)

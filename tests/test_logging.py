@@ -114,7 +114,7 @@ assert logger.handlers == [] and logging.getLogger().handlers == []
 assert logger.level == logging.NOTSET and logger.propagate and not logger.disabled
 assert logger.filters == []
 """
-    command = [sys.executable, "-c", program, tmp_path / "c.pkl"]
+    command = [sys.executable, "-c", program, str(tmp_path / "c.pkl")]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ended.stdout == ""
     assert len(ended.stderr.splitlines()) == 1

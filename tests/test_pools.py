@@ -204,7 +204,7 @@ def test_repeated_runs_leave_no_descriptor(door: Door, tmp_path: Path) -> None:
 def test_fork_in_a_step(what: str, door: Door, tmp_path: Path) -> None:
     """A child that ends, however it ends, takes nothing with it: the parent goes on."""
     path = tmp_path / "c.pkl"
-    command = [sys.executable, FORKING, what, door.name, path]
+    command = [sys.executable, str(FORKING), what, door.name, str(path)]
     ended = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr.decode()
     assert ended.stdout.decode().splitlines()[-1] == str({"trail": [*"abc"]})

@@ -68,11 +68,8 @@ def can_trace() -> bool:
     """Whether strace is here and may trace."""
     if not sys.platform.startswith("linux") or shutil.which("strace") is None:
         return False
-    done = subprocess.run(
-        ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "true"],
-        capture_output=True,
-        check=False,
-    )
+    command = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", sys.executable, "-c", ""]
+    done = subprocess.run(command, capture_output=True, check=False)
     return done.returncode == 0
 
 
@@ -96,7 +93,10 @@ def trace(
         more: Names of calls to trace beside the usual ones.
     """
     command = ["strace", "-f", "-y", "-qq", "-s", "8", "-o", str(log)]
-    command += ["--seccomp-bpf"] if only is None else [f"--trace-path={only}"]
+    if only is not None:
+        command += [f"--trace-path={only}"]
+    elif not any("signal=" in injection for injection in injections):
+        command += ["--seccomp-bpf"]  # faster, and deaf to signals
     command += [f"--trace={','.join((*CALLS, *more))}"]
     command += [f"--inject={injection}" for injection in injections]
     done = subprocess.run(

@@ -140,7 +140,8 @@ class ThreadCalls:
         return None
 
     async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
-        return await self.finish(_plainly(part.function, *args))
+        result = _plainly(part.function, *args)
+        return None if result is None else await self.finish(result)
 
     async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
         await self.user(part, *args)

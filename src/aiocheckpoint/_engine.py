@@ -148,7 +148,8 @@ class Run:
         progress = _Progress(index, "load", time.perf_counter())
         where = {"step": step.name, "index": index, "of": len(self._steps)}
         try:
-            await self._emit(events.StepStarted, **where)
+            if self._heard:
+                await self._emit(events.StepStarted, **where)
             await self._parts(step, progress, where, plan.loads[index], state)
             progress.part = "snapshot"
             state.pop(POSITION_KEY, None)
@@ -178,7 +179,8 @@ class Run:
             await self._call("save", step.save, progress, seconds, state)
         self._header.durations[step.name] = sum(seconds.values())
         ignored = result is not None and result is not state and result is not self._data
-        await self._emit(events.StepFinished, **where, seconds=seconds, result_ignored=ignored)
+        if self._heard or ignored:
+            await self._emit(events.StepFinished, **where, seconds=seconds, result_ignored=ignored)
 
     async def _call(
         self,
@@ -208,16 +210,11 @@ class Run:
         self, state: dict[str, Any], step: str | None, status: Status, position: int
     ) -> None:
         began = time.perf_counter()
-        self._header = replace(
-            self._header,
-            status=status,
-            position=position,
-            sequence=self._header.sequence + 1,
-            written_at=time.time(),
-        )
+        self._header = self._header.advanced(status, position, time.time())
         size = await self._slot.write(self._header, state, step)
-        seconds = time.perf_counter() - began
-        await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)
+        if self._heard:
+            seconds = time.perf_counter() - began
+            await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)
 
     async def _fail(self, error: BaseException, progress: _Progress, where: dict[str, Any]) -> None:
         """Record what came out of a step, put a note on it, and tell the hooks."""
@@ -262,8 +259,6 @@ class Run:
         return None
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
-        if not (self._heard or kind is events.RunStarted or facts.get("result_ignored")):
-            return
         header = self._header
         event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)
         log_event(event)

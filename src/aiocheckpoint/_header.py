@@ -60,8 +60,9 @@ class Durations(dict[str, float]):
 
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond."""
-        super().__setitem__(name, round(seconds, 6))
-        self.encoded[name] = f"{_ENCODER.encode(name)}:{self[name]!r}"
+        kept = round(seconds, 6)
+        super().__setitem__(name, kept)
+        self.encoded[name] = f"{_quoted(name)}:{kept!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,22 @@ class Header:
         """Whether the next run begins at the first step with a state of its own."""
         return self.status == "finished"
 
+    def advanced(self, status: Status, position: int, written_at: float) -> Header:
+        """The header of the next snapshot; `dataclasses.replace` takes ten times as long."""
+        return Header(
+            flow=self.flow,
+            position=position,
+            run_id=self.run_id,
+            number=self.number,
+            sequence=self.sequence + 1,
+            steps=self.steps,
+            status=status,
+            failure=None,
+            durations=self.durations,
+            code=self.code,
+            written_at=written_at,
+        )
+
     def by_this_program(self, **changes: Any) -> Header:  # noqa: ANN401 - fields of many types
         """A copy with `changes`, and the versions of this program."""
         return replace(
@@ -219,6 +236,11 @@ def _json(value: object) -> bytes:
 def in_json(text: str | None) -> str | None:
     """Give `text` as it comes back from a header: JSON joins two surrogates to one character."""
     return text if text is None or text.isascii() else json.loads(json.dumps(text))
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return _ENCODER.encode(text)
 
 
 @lru_cache

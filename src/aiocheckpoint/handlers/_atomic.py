@@ -48,15 +48,14 @@ class FileTarget:
         Raises:
             StorageError: The system refused, for instance because the disk is full.
         """
-        with memoryview(chunk) as whole:
-            view = whole.cast("B") if whole.nbytes else whole
-            try:
-                done = os.write(self._descriptor, view)
-                while done < view.nbytes:
-                    done += os.write(self._descriptor, view[done:])
-            except OSError as error:
-                raise StorageError.of(self._path, "writing", error) from error
-            self.length += done
+        try:
+            done = os.write(self._descriptor, chunk)
+            size = memoryview(chunk).nbytes
+            while done < size:
+                done += os.write(self._descriptor, memoryview(chunk).cast("B")[done:])
+        except OSError as error:
+            raise StorageError.of(self._path, "writing", error) from error
+        self.length += done
 
     def rewind(self) -> None:
         """Empty the file."""
@@ -93,7 +92,8 @@ def replace_file(
         try:
             result, length = _fill(path, temporary, emit, fsync=fsync)
             if exists and not fsync and exchange(temporary, target):
-                os.unlink(temporary)
+                with contextlib.suppress(OSError):  # the next run clears it
+                    os.unlink(temporary)
             else:
                 os.replace(temporary, target)
         except BaseException:
@@ -113,10 +113,11 @@ def _resolve(path: str) -> tuple[str, bool]:
     """Follow a symbolic link, and tell whether there is a file already."""
     try:
         mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            path = os.path.realpath(path)
+            mode = os.stat(path).st_mode
     except FileNotFoundError:
         return path, False
-    if stat.S_ISLNK(mode):
-        return _resolve(os.path.realpath(path))
     if not stat.S_ISREG(mode):
         raise _no_file(path)
     return path, True
