@@ -41,6 +41,7 @@ from aiocheckpoint._payload import (
 )
 from aiocheckpoint._serializer import Target, UnserializableError, dump, load
 from aiocheckpoint.errors import (
+    CheckpointError,
     CorruptSnapshotError,
     IncompatibleSnapshotError,
     InvalidTypeError,
@@ -268,7 +269,7 @@ def _checked_ends(file: BinaryIO, size: int) -> Iterator[int | None]:
 def _load_dict(file: BinaryIO, location: str, written_by: str) -> dict[str, Any]:
     try:
         state = load(file)
-    except MemoryError:
+    except (CheckpointError, MemoryError):
         raise
     except Exception as error:
         # Other exceptions may quote values of the state.

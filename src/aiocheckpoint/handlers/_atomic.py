@@ -9,6 +9,7 @@ one; without the second, the old one can come back: see fsync(2), rename(2).
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import stat
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import ReadableBuffer as Buffer
+    from _typeshed import WriteableBuffer
 
 __all__ = ["FileTarget", "clear_leftovers", "make_directory", "open_regular", "replace_file"]
 
@@ -32,6 +34,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | 
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _INHERIT_NOTHING
 _MODE = 0o600
 _RANDOM_BYTES = 8
+_READ_BYTES = 1 << 16
 
 
 class FileTarget:
@@ -202,7 +205,27 @@ def open_regular(path: str) -> BinaryIO | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _no_file(path)
-    return os.fdopen(descriptor, "rb")
+    return io.BufferedReader(_Reading(path, descriptor), _READ_BYTES)
+
+
+class _Reading(io.FileIO):
+    """A file whose read errors are those of the library."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        super().__init__(descriptor, "rb")
+        self._path = path
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise StorageError.of(self._path, "reading", error) from error
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            raise StorageError.of(self._path, "reading", error) from error
 
 
 def clear_leftovers(path: str) -> None:
