@@ -144,18 +144,21 @@ class Subject:
         kind: "coroutines", "threads", or "own" for a handler of the user's own.
         ran: The steps that were called.
         failing: Names of steps that raise.
+        hooked: Whether a hook, which is a coroutine function, is called.
     """
 
     path: Path
     kind: str
     ran: list[str] = field(default_factory=list[str])
     failing: set[str] = field(default_factory=set[str])
+    hooked: bool = True
 
     def flow(self) -> CheckpointFlow:
         """Make the flow."""
         handler: Any = Own(self.path) if self.kind == "own" else "local"
         fsync = None if self.kind == "own" else False
-        cp = CheckpointFlow(self.path, handler, fsync=fsync, hooks=[self._hook])
+        hooks = [self._hook] if self.hooked else []
+        cp = CheckpointFlow(self.path, handler, fsync=fsync, hooks=hooks)
         for name in NAMES:
             step = self._step(name)
             if self.kind == "threads":

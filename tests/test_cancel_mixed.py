@@ -101,7 +101,7 @@ class Counting(asyncio.SelectorEventLoop):
 
     calls = 0
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(
         self,
         callback: Callable[..., object],
         *args: object,

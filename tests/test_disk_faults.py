@@ -240,12 +240,19 @@ def test_kill_around_the_run(stage: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("door", ["run", "arun"])
 @pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
 @pytest.mark.parametrize("stage", [*DURABLE, "unlink"])
 @pytest.mark.parametrize("number", SNAPSHOTS)
-def test_kill_everywhere(door: str, durable: str, stage: str, number: int, tmp_path: Path) -> None:
-    """Every call of every snapshot, through both doors, with and without fsync."""
-    if (stage, number) not in find_calls(door, durable):
+def test_kill_everywhere(durable: str, stage: str, number: int, tmp_path: Path) -> None:
+    """Every call of every snapshot, with and without fsync."""
+    if (stage, number) not in find_calls("run", durable):
         pytest.skip("this way of writing has no such call")
-    kill(tmp_path, door, durable, stage, number)
+    kill(tmp_path, "run", durable, stage, number)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
+@pytest.mark.parametrize("number", SNAPSHOTS)
+def test_kill_in_a_thread(stage: str, number: int, tmp_path: Path) -> None:
+    """The calls that only a snapshot makes, where a thread makes them."""
+    kill(tmp_path, "arun", "fsync", stage, number)
