@@ -148,7 +148,7 @@ def is_abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
 
 def collect(dropped: weakref.ref[Any]) -> None:
     """Collect a task that is waited for nowhere, when threads that hold on to it have ended."""
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 20.0
     while dropped() is not None and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.001)

@@ -315,3 +315,20 @@ def test_directory_replaced_by_a_link_meanwhile(door: Door, tmp_path: Path) -> N
     lab.add(cp, "c")
     assert door(cp, {})["trail"] == ["a", "c"]
     assert LocalStateHandler(elsewhere / "checkpoint.pkl").read()["trail"] == ["a", "c"]
+
+
+@pytest.mark.parametrize("kind", ["link to itself", "directory", "FIFO"])
+def test_file_replaced_meanwhile(kind: str, door: Door, lab: Lab) -> None:
+    """What is put into the file's place under a run, and is no file, is not written over."""
+    makers = {"link to itself": lambda path: path.symlink_to(path), "directory": Path.mkdir}
+
+    def replace(state: State) -> None:
+        lab.path.unlink()
+        makers.get(kind, os.mkfifo)(lab.path)
+
+    cp = lab.flow("a")
+    cp.add_step(name="b")(replace)
+    with pytest.raises(StorageError, match=lab.path.name):
+        door(cp, {})
+    assert not lab.path.is_file()
+    assert len(list(lab.path.parent.iterdir())) == 1

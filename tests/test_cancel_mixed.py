@@ -125,9 +125,16 @@ def test_waiting_for_a_thread_keeps_the_loop_idle(
         assert isinstance(loop, Counting)
         with anyio.CancelScope() as scope:
             task = this_task()
-            striker = asyncio.create_task(scene.gate.reached())
-            striker.add_done_callback(lambda _: scope.cancel() if level else task.cancel())
-            loop.call_later(0.3, scene.gate.opened.set)
+
+            def cancel(_: object) -> None:
+                loop.calls = 0
+                loop.call_later(0.3, scene.gate.opened.set)
+                if level:
+                    scope.cancel()
+                else:
+                    task.cancel()
+
+            asyncio.create_task(scene.gate.reached()).add_done_callback(cancel)
             try:
                 await scene.start()
             except asyncio.CancelledError:

@@ -74,7 +74,7 @@ def check(path: Path, data: bytes) -> bool:
     path.write_bytes(data)
     taken = _attempt(handler.read) is not None
     _attempt(handler.header)
-    _attempt(make_flow(path).plan)
+    _attempt(make_flow(path).plan, FlowChangedError)
     assert path.read_bytes() == data
     if _attempt(make_flow(path).run, FlowChangedError, InvalidValueError) is not None:
         header = handler.header()

@@ -36,14 +36,15 @@ async def under_lock(
     try:
         await _acquire(slot, calls, wait)
         result = await work()
+        cancellation = await calls.settle(slot.release)
     except GeneratorExit:
         # The coroutine is thrown away and may not await any more.
         slot.release()
         raise
     except BaseException as error:
+        # Also where Ctrl-C under `run` struck in the middle of the release above.
         _supersede(await calls.settle(slot.release), error)
         raise
-    cancellation = await calls.settle(slot.release)
     if cancellation is not None:
         raise cancellation
     return result

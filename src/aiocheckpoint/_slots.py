@@ -153,8 +153,8 @@ class DictSlot:
 
     def release(self) -> None:
         if self._held:
-            self._held = False
             self._place.busy.release()
+            self._held = False
 
     async def find(self) -> Header | None:
         found = await self._calls.user(self._place.read)

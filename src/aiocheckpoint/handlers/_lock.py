@@ -38,6 +38,7 @@ class FileLock:
         self._path = path
         self._location = location
         self._descriptor: int | None = None
+        self._identity: os.stat_result | None = None
 
     def acquire(self) -> None:
         """Take the lock now.
@@ -56,27 +57,32 @@ class FileLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Give the lock back and delete its file; without effect where it is not held."""
-        descriptor, self._descriptor = self._descriptor, None
+        """Give the lock back and delete its file; without effect where it is not held.
+
+        Called again after an interruption, it does what is left to do.
+        """
+        descriptor = self._descriptor
         if descriptor is None:
             return
-        _held.discard(self)
         try:
             if sys.platform != "win32" and self._is_at_path(descriptor):
                 os.unlink(self._path)
         except OSError:
             pass  # An empty lock file that stays behind locks nobody out.
         finally:
-            os.close(descriptor)
+            self.forget()
         if sys.platform == "win32":
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
 
     def forget(self) -> None:
-        """Close a forked copy: while it stood open, it would outlive the owner's death."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Close the file; a forked copy that stood open would outlive the owner's death."""
+        descriptor = self._descriptor
+        # Interrupted behind the close, the number may have become another file's.
+        if descriptor is not None and self._is_open(descriptor):
+            os.close(descriptor)
+        self._descriptor = None
+        _held.discard(self)
 
     def _try(self) -> None:
         descriptor = os.open(self._path, _OPEN, _MODE)
@@ -88,6 +94,7 @@ class FileLock:
             if self._is_at_path(descriptor):
                 _refuse_foreign(descriptor, self._path)
                 _write_owner(descriptor)
+                self._identity = os.fstat(descriptor)
                 self._descriptor = descriptor
         finally:
             if self._descriptor is None:
@@ -96,6 +103,13 @@ class FileLock:
     def _is_at_path(self, descriptor: int) -> bool:
         with contextlib.suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(descriptor), os.lstat(self._path))
+        return False
+
+    def _is_open(self, descriptor: int) -> bool:
+        with contextlib.suppress(OSError):
+            return self._identity is not None and os.path.samestat(
+                os.fstat(descriptor), self._identity
+            )
         return False
 
 

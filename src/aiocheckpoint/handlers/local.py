@@ -104,9 +104,9 @@ class _RunLock(FileLock):
         # Two links to one file are one place.
         directory, name = os.path.split(os.path.realpath(path))
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
-        self._file = path
+        self._target = path
 
     def acquire(self) -> None:
-        make_directory(self._file)
+        make_directory(self._target)
         super().acquire()
-        clear_leftovers(self._file)
+        clear_leftovers(self._target)
