@@ -91,6 +91,17 @@ class Colour(enum.Enum):
     RED = 1
 
 
+class Job:
+    """Holds an enum, as many classes do."""
+
+    class Status(enum.Enum):
+        """An enum within a class."""
+
+        DONE = "done"
+
+    status = Status.DONE
+
+
 class Reduced:
     """Is made by a function of this script."""
 
@@ -264,10 +275,13 @@ def main() -> None:
     elif word == "flow":
         flow(place)
     elif word == "write enum":
-        LocalStateHandler(place / "enum.pkl").write({"v": [Colour.RED, Colour.RED]})
+        members = {"plain": [Colour.RED, Colour.RED], "inner": [Job.Status.DONE, Job().status]}
+        for name, pair in members.items():
+            LocalStateHandler(place / "enum.pkl").write({"v": pair}, run_id=name)
     else:
-        one, other = LocalStateHandler(place / "enum.pkl").read()["v"]
-        print(one is other is Colour.RED)  # noqa: T201
+        for name, member in (("plain", Colour.RED), ("inner", Job.Status.DONE)):
+            one, other = LocalStateHandler(place / "enum.pkl").read(name)["v"]
+            print(one is other is member)  # noqa: T201
 
 
 if __name__ == "__main__":

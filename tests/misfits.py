@@ -54,7 +54,7 @@ def make_held_lock(stack: ExitStack) -> object:
     return lock
 
 
-def make_file(stack: ExitStack, mode: str, opener: Any = open) -> object:  # noqa: ANN401
+def make_file(stack: ExitStack, mode: str, opener: Any = open) -> Any:  # noqa: ANN401
     """Open a file of our own."""
     path = stack.enter_context(tempfile.TemporaryDirectory()) + "/file"
     with open(path, "w", encoding="ascii") as file:  # noqa: PTH123
@@ -169,7 +169,7 @@ MISFITS: dict[str, Maker] = {
     "file to change": lambda stack: make_file(stack, "r+b"),
     "file without buffer": lambda stack: stack.enter_context(io.FileIO(os.devnull)),
     "file of _pyio": lambda stack: make_file(stack, "wb", _pyio.open),
-    "file of codecs": lambda stack: make_file(stack, "r", codecs.open),
+    "file of codecs": lambda stack: codecs.EncodedFile(make_file(stack, "rb"), "utf-8"),
     "gzip file": lambda stack: make_file(stack, "wb", gzip.open),
     "temporary file": lambda stack: stack.enter_context(tempfile.TemporaryFile()),  # noqa: SIM115
     "standard output": lambda stack: sys.__stdout__,

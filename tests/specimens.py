@@ -336,7 +336,7 @@ PLAIN: dict[str, Any] = {
 REACH: dict[str, Any] = {
     "kinds of singletons": [type(None), type(...), type(NotImplemented), int | None],
     "kinds of the interpreter": [types.FunctionType, types.CellType, type({}.keys())],
-    "modules": [json, math, collections.abc],
+    "modules": [json, math, string],
     "typing": [typing.List[int], typing.Optional[int], Box[int], typing.Any],  # noqa: UP006, UP045
     "bound methods": [Outer().method, Node("a", [Outer()]).links.append],
     "method descriptors": [str.upper, list.append, int.__add__, dt.datetime.year],

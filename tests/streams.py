@@ -96,11 +96,16 @@ def footer_of(data: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 def snapshot_of(
-    payload: bytes, header: bytes, *, lengths: tuple[int, int] | None = None, version: int = 1
+    payload: bytes,
+    header: bytes,
+    *,
+    lengths: tuple[int, int] | None = None,
+    version: int = 1,
+    flags: int = 0,
 ) -> bytes:
     """Put a snapshot together as it is documented, with digests that are right."""
     digest = hashlib.sha256(payload).digest()
     sizes = lengths or (len(payload), len(header))
-    numbers = struct.pack("<QQII8s", *sizes, version, 0, b"aiockpt\n")
+    numbers = struct.pack("<QQII8s", *sizes, version, flags, b"aiockpt\n")
     seal = hashlib.sha256(numbers + digest + header).digest()
     return payload + header + struct.pack("<32s32s32s8s", digest, seal, b"", b"") + numbers

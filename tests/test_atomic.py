@@ -20,7 +20,7 @@ from tracing import Call, needs_strace, trace
 from aiocheckpoint import LocalStateHandler, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 SCRIPT = Path(durable_script.__file__)
 
@@ -161,7 +161,7 @@ def test_long_file_names(length: int, door: Door, tmp_path: Path) -> None:
 
 
 @contextmanager
-def limit(name: str) -> Iterator[Callable[[int], None]]:
+def limit(name: str) -> Generator[Callable[[int], None], None, None]:
     """Give a way to lower a limit of this process, which is undone in the end."""
     resource = pytest.importorskip("resource", reason="limits are of POSIX")
     kind = getattr(resource, name)

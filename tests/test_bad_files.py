@@ -169,6 +169,7 @@ def damaged(name: str, sound: bytes) -> bytes:
         "payload is no pickle": lambda: snapshot_of(b"hello", encoded),
         "version 0": lambda: snapshot_of(payload, encoded, version=0),
         "version 2": lambda: snapshot_of(payload, encoded, version=2),
+        "unknown flags": lambda: snapshot_of(payload, encoded, flags=1),
         "older magic": lambda: sound[:-8] + b"aiockpt\r",
     }
     made: bytes = ways[name]()
@@ -182,7 +183,7 @@ WAYS = [
     *("length of the payload 2^63", "length of the header 2^63", "lengths shifted"),
     *("lengths that overflow to the right sum", "no payload", "no header", "header is no JSON"),
     *("header of another kind", "header without position", "payload is no pickle"),
-    *("version 0", "version 2", "older magic"),
+    *("version 0", "version 2", "unknown flags", "older magic"),
 ]
 
 

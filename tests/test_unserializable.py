@@ -213,8 +213,9 @@ def test_offender_in_a_cycle(door: Door, lab: Lab) -> None:
 
     def put(state: State) -> None:
         state["itself"] = state
-        state["list"] = [state, (i for i in "a")]
-        state["list"].append(state["list"])
+        held: list[object] = [state, (i for i in "a")]
+        held.append(held)
+        state["list"] = held
 
     error = run_into(lab, door, put)
     assert any(path.endswith("[1]") for path, _ in error.offenders)

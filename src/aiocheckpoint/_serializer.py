@@ -122,10 +122,12 @@ class _PlainPickler(pickle.Pickler):
 
 def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
     """Whether importing by module and qualified name gives `obj`, outside `__main__`."""
+    return getattr(obj, "__module__", None) != "__main__" and _is_at_its_name(obj)
+
+
+def _is_at_its_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
     module = getattr(obj, "__module__", None)
-    if module is None or module == "__main__":
-        return False
-    found: Any = sys.modules.get(module)
+    found: Any = sys.modules.get(module) if module else None
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is obj
@@ -188,8 +190,7 @@ class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[report
 
 def _enum_reference(kind: enum.EnumMeta) -> str:
     """Refer to an enum of `__main__` by name: by value dill 0.4.1 writes what nobody can load."""
-    found = sys.modules["__main__"]
-    if kind.__module__ != "__main__" or getattr(found, kind.__qualname__, None) is not kind:
+    if not _is_at_its_name(kind):
         raise UnserializableError(f"the enum {kind.__qualname__} is not found under its name")
     return str(kind.__qualname__)
 
