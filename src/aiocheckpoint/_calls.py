@@ -80,6 +80,10 @@ class Calls(Protocol):
         """Wait."""
         ...
 
+    def cancellations(self) -> int:
+        """How many cancellations of the run were asked for so far."""
+        ...
+
 
 class LoopCalls:
     """Calls from within a running event loop, which they never block."""
@@ -121,6 +125,10 @@ class LoopCalls:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def cancellations(self) -> int:
+        task = asyncio.current_task()
+        return 0 if task is None else task.cancelling()
+
 
 class ThreadCalls:
     """Calls in the caller's own thread, each ended when it returns."""
@@ -159,6 +167,9 @@ class ThreadCalls:
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this door is for
+
+    def cancellations(self) -> int:
+        return 0  # Ctrl-C comes as itself.
 
     def close(self) -> None:
         """Close the loop that coroutines made necessary."""

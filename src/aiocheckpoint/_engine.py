@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,6 @@ from aiocheckpoint._trouble import Trouble, put_note
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
     from aiocheckpoint._calls import Calls
@@ -50,7 +50,7 @@ async def under_lock(
     return result
 
 
-def _supersede(cancellation: asyncio.CancelledError | None, error: BaseException) -> None:
+def _supersede(cancellation: CancelledError | None, error: BaseException) -> None:
     """Let a cancellation that came while `error` was dealt with take its place, as in asyncio."""
     if cancellation is not None and isinstance(error, Exception):
         raise cancellation from error
@@ -238,7 +238,7 @@ class Run:
         )
         _supersede(await self._calls.shelter(told) or cancellation, error)
 
-    async def _record(self, trouble: Trouble) -> asyncio.CancelledError | None:
+    async def _record(self, trouble: Trouble) -> CancelledError | None:
         own = self._header
 
         def amended(stored: Header) -> Header:
@@ -264,9 +264,12 @@ class Run:
         event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)
         log_event(event)
         for hook in self._hooks:
+            before = self._calls.cancellations()
             try:
                 await self._calls.finish(hook(event))
-            except Exception:  # noqa: BLE001 - a hook must never break a run
+            except (Exception, CancelledError) as error:
+                if isinstance(error, CancelledError) and self._calls.cancellations() > before:
+                    raise  # the run was cancelled, not the hook by itself
                 logger.exception("a hook failed on %s; the run goes on", kind.__name__)
 
 
