@@ -77,6 +77,8 @@ class Stored:
         header: The header.
         file: The open snapshot; the holder closes it.
         location: Where it is, for messages.
+        payload_length: Length of the payload in bytes.
+        payload_digest: SHA-256 of the payload, as the footer has it.
     """
 
     header: Header

@@ -160,7 +160,7 @@ def _flush_entry(path: str, directory: str) -> None:
 
 
 def flush_directory(directory: str) -> None:
-    """Make the entries of a directory durable; Windows has no such call and needs none."""
+    """Make the entries of a directory durable; Windows has no such call."""
     if os.name == "nt":
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

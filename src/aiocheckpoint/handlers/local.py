@@ -34,7 +34,8 @@ class LocalStateHandler(StateHandler):
             made by the first run. Runs with an id lie beside it: `order-42` in
             "checkpoint.order-42.pkl".
         fsync: Whether each write waits until the disk has it. False gives up what a power cut
-            takes, never that a killed process leaves the old snapshot or the new one.
+            takes, never that a killed process leaves the old snapshot or the new one. On ext4
+            it also gives up that the system writes out a file that is renamed over another.
 
     Attributes:
         path: The path as it was given.
