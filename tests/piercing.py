@@ -155,10 +155,10 @@ class Subject:
 
     def flow(self) -> CheckpointFlow:
         """Make the flow."""
-        handler: Any = Own(self.path) if self.kind == "own" else "local"
-        fsync = None if self.kind == "own" else False
+        own = self.kind == "own"
+        handler = Own(self.path) if own else LocalStateHandler(self.path, fsync=False)
         hooks = [self._hook] if self.hooked else []
-        cp = CheckpointFlow(self.path, handler, fsync=fsync, hooks=hooks)
+        cp = CheckpointFlow(self.path, handler, hooks=hooks)
         for name in NAMES:
             step = self._step(name)
             if self.kind == "threads":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from interrupts import PATIENCE, Gate
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint import Header
-    from aiocheckpoint._serializer import Target
+    from aiocheckpoint._snapshot import Target
     from aiocheckpoint.handlers._base import Lock
 
 NAMES = ("a", "b", "c")
@@ -156,17 +156,24 @@ class GatedHandler(LocalStateHandler):
         self._scene = scene
         self._written = 0
 
-    def open(self, run_id: str | None = None) -> Any:  # noqa: ANN401 - a binary file
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> BinaryIO | None:
         """Be held before reading."""
         self._scene.come_by("reading")
-        return super().open(run_id)
+        return super().open(run_id, kept)
 
-    def replace(self, run_id: str | None, emit: Callable[[Target], Header]) -> tuple[Header, int]:
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+    ) -> tuple[Header, int]:
         """Be held before or after writing the n-th snapshot of this run."""
         self._written += 1
         number = self._written
         self._scene.come_by(f"before snapshot {number}")
-        result = super().replace(run_id, emit)
+        result = super().replace(run_id, emit, amends)
         self._scene.come_by(f"after snapshot {number}")
         return result
 

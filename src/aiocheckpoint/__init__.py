@@ -8,6 +8,7 @@ when one breaks, mend it and run again.
 """
 
 from aiocheckpoint import events
+from aiocheckpoint._files import adopt, inspect
 from aiocheckpoint._header import Failure, Header
 from aiocheckpoint._plan import Plan
 from aiocheckpoint._version import __version__
@@ -24,6 +25,7 @@ from aiocheckpoint.errors import (
     StorageError,
     UnknownHandlerError,
     UnserializableStateError,
+    UntrustedSnapshotError,
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
@@ -47,6 +49,9 @@ __all__ = [
     "StorageError",
     "UnknownHandlerError",
     "UnserializableStateError",
+    "UntrustedSnapshotError",
     "__version__",
+    "adopt",
     "events",
+    "inspect",
 ]

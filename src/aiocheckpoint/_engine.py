@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._steps import Part, Step
 
-__all__ = ["Run", "under_lock"]
+__all__ = ["Run", "plan_run", "under_lock"]
 
 _Result = TypeVar("_Result")
 _POLL_SECONDS = 0.05
+
+
+async def plan_run(
+    steps: Sequence[Step], request: Request, slot: Slot
+) -> tuple[Plan, Header | None]:
+    """Read what is stored and decide what to do; give that, and the stored header."""
+    stored = await slot.find()
+    history = [] if request.checkpoint is None else await slot.history()
+    return make_plan(steps, stored, request, slot.location, history), stored
 
 
 async def under_lock(
@@ -111,11 +120,12 @@ class Run:
     async def carry_out(self, request: Request) -> dict[str, Any]:
         """Read, plan, run the steps, and return the final state."""
         began = time.perf_counter()
-        stored = await self._slot.find()
-        plan = make_plan(self._steps, stored, request, self._slot.location)
+        plan, stored = await plan_run(self._steps, request, self._slot)
         state = await self._opening_state(plan, request.state)
         state.pop(POSITION_KEY, None)
         self._header = self._opening_header(plan, stored)
+        if self._slot.skipped is not None:
+            await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
         await self._emit(events.RunStarted, plan=plan)
         if plan.fresh or plan.moves:
             await self._write(state, None, "running", plan.start)
@@ -129,8 +139,8 @@ class Run:
         return state
 
     async def _opening_state(self, plan: Plan, given: dict[str, Any] | None) -> dict[str, Any]:
-        if plan.source == "stored":
-            return await self._slot.state()
+        if plan.source in {"stored", "kept"}:
+            return await self._slot.state(plan.kept)
         return {} if given is None or plan.source == "empty" else given
 
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:

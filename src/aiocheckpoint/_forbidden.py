@@ -17,7 +17,7 @@ import socket
 import threading
 import types
 
-__all__ = ["why_forbidden", "why_not_remade"]
+__all__ = ["why_forbidden", "why_not_loadable"]
 
 _FILES = tuple(
     getattr(module, name)
@@ -71,7 +71,15 @@ def why_forbidden(kind: type) -> str | None:
     return f"{noun} ({kind.__module__}.{kind.__qualname__}) would not load as it was"
 
 
-def why_not_remade(error: BaseException) -> str | None:
+def why_not_loadable(obj: object) -> str | None:
+    """Say why `obj` would be written and not load as it was, or None where it would."""
+    reason = why_forbidden(type(obj))
+    if reason is None and isinstance(obj, BaseException):
+        reason = _why_not_remade(obj)
+    return reason
+
+
+def _why_not_remade(error: BaseException) -> str | None:
     """Say why an exception could not be loaded again, or None where it can.
 
     A pickled exception is made again by calling its class with its `args`, and those are what

@@ -85,6 +85,10 @@ class Header:
         dill: Version of dill that wrote it, "" where unknown.
         library: Version of aiocheckpoint that wrote it, "" where unknown.
         written_at: Seconds since the epoch.
+        signed_by: Id of the secret that the snapshot is signed with, 16 hexadecimal digits, or
+            None. It stands beside the header, and was verified only by a reader with a secret.
+        sizes: Bytes of the state's values as they are stored, by key; what several share counts
+            for the first. Only `aiocheckpoint.inspect` tells them; None elsewhere.
     """
 
     flow: str
@@ -101,9 +105,11 @@ class Header:
     dill: str = DILL_VERSION
     library: str = __version__
     written_at: float = 0.0
+    signed_by: str | None = None
+    sizes: Mapping[str, int] | None = None
 
     def encode(self) -> bytes:
-        """The header as ASCII JSON: one object with a key for each attribute."""
+        """The header as ASCII JSON: one object with a key for each attribute up to the last two."""
         fixed = _encode_fixed(
             *(self.flow, self.run_id, self.number, self.steps),
             *(self.python, self.dill, self.library),
@@ -164,6 +170,13 @@ class Header:
     def finished(self) -> bool:
         """Whether the next run begins at the first step with a state of its own."""
         return self.status == "finished"
+
+    @property
+    def entered(self) -> str | None:
+        """Name of the step on entry to which the state was like this, None where there is none."""
+        if self.finished or self.steps is None or self.position >= len(self.steps):
+            return None
+        return self.steps[self.position]
 
     def advanced(self, status: Status, position: int, written_at: float) -> Header:
         """The header of the next snapshot, made in every step without `dataclasses.replace`."""

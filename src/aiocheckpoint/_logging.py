@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from aiocheckpoint.events import (
     Event,
     RunFinished,
     RunStarted,
+    SnapshotSkipped,
     SnapshotWritten,
     StepFailed,
     StepFinished,
 )
 
-__all__ = ["is_logged", "log_event", "logger"]
+if TYPE_CHECKING:
+    from aiocheckpoint.errors import CheckpointError
+
+__all__ = ["is_logged", "log_event", "log_skipped", "logger"]
 
 logger = logging.getLogger("aiocheckpoint")
 
@@ -41,6 +46,8 @@ def log_event(event: Event) -> None:
         case StepFinished():
             seconds = sum(event.seconds.values())
             logger.info("%s: step %r took %.3f s.", _who(event), event.step, seconds)
+        case SnapshotSkipped():
+            log_skipped(event.error)
         case StepFailed():
             verb = "was cancelled" if event.cancelled else "failed"
             logger.info(
@@ -53,6 +60,11 @@ def log_event(event: Event) -> None:
             logger.info("%s: run %d %s.", _who(event), event.number, event.status)
         case _:
             logger.debug("%s: %s.", _who(event), type(event).__name__)
+
+
+def log_skipped(error: CheckpointError) -> None:
+    """Warn that a snapshot is passed over for an older one."""
+    logger.warning("An older snapshot is used, since this one cannot be: %s", error)
 
 
 def _who(event: Event) -> str:

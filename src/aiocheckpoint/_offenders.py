@@ -9,12 +9,16 @@ import types
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._forbidden import why_forbidden
-from aiocheckpoint._serializer import NESTED, UnserializableError, dump
+from aiocheckpoint._memory import Memory
+from aiocheckpoint._serializer import NESTED, UnserializableError, dump, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from _typeshed import ReadableBuffer as Buffer
+
+    from aiocheckpoint._allow import Allow
+    from aiocheckpoint._serializer import Sink
 
 __all__ = ["find_offenders"]
 
@@ -31,39 +35,65 @@ class _Nowhere:
         """Nothing was kept."""
 
 
-def find_offenders(state: object) -> tuple[tuple[str, str], ...]:
+def find_offenders(
+    state: object, allow: Allow | None = None, *, load_back: bool = False
+) -> tuple[tuple[str, str], ...]:
     """Find the innermost values that cannot be dumped, at most ten of them.
+
+    Args:
+        state: Where to look.
+        allow: The globals that a dump may name; by default all.
+        load_back: Whether to look for what cannot be loaded again as well.
 
     Returns:
         Pairs of a path such as `state["jobs"][3].lock` and the reason, which names types and
         never holds a value. Empty if everything can be dumped on its own.
     """
-    found: list[tuple[str, str]] = []
-    _search("state", state, found, set(), _DEPTH)
-    return tuple(found)
+    search = _Search(allow, load_back=load_back)
+    search.look("state", state, _DEPTH)
+    return tuple(search.found)
 
 
-def _search(
-    path: str, value: object, found: list[tuple[str, str]], seen: set[int], depth: int
-) -> None:
-    reason = _problem(value)
-    if reason is None or len(found) >= _MOST or id(value) in seen:
-        return
-    seen.add(id(value))
-    before = len(found)
-    if depth and (path == "state" or reason != NESTED) and not why_forbidden(type(value)):
-        for part_path, part in _parts(path, value):
-            _search(part_path, part, found, seen, depth - 1)
-    if len(found) == before:
-        found.append((path, f"{type(value).__qualname__}: {reason}"))
+class _Search:
+    """Looks for what cannot be stored, from a value inwards."""
 
+    def __init__(self, allow: Allow | None, *, load_back: bool) -> None:
+        self.found: list[tuple[str, str]] = []
+        self._allow = allow
+        self._problem = self._load_problem if load_back else self._dump_problem
+        self._seen: set[int] = set()
 
-def _problem(value: object) -> str | None:
-    try:
-        dump(value, _Nowhere())
-    except UnserializableError as error:
-        return str(error)
-    return None
+    def look(self, path: str, value: object, depth: int) -> None:
+        """Note the innermost offenders in a value; of one that has none of its own, itself."""
+        reason = self._problem(value)
+        if reason is None or len(self.found) >= _MOST or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        before = len(self.found)
+        if depth and (path == "state" or reason != NESTED) and not why_forbidden(type(value)):
+            for part_path, part in _parts(path, value):
+                self.look(part_path, part, depth - 1)
+        if len(self.found) == before:
+            self.found.append((path, f"{type(value).__qualname__}: {reason}"))
+
+    def _dump_problem(self, value: object, sink: Sink | None = None) -> str | None:
+        try:
+            dump(value, sink or _Nowhere(), self._allow)
+        except UnserializableError as error:
+            return str(error)
+        return None
+
+    def _load_problem(self, value: object) -> str | None:
+        memory = Memory()
+        problem = self._dump_problem(value, memory)
+        if problem is not None:
+            return problem
+        try:
+            load(memory, self._allow)
+        # The message may quote values of the state.
+        except Exception as error:  # noqa: BLE001
+            return f"it would not load again ({type(error).__name__})"
+        return None
 
 
 def _parts(path: str, value: object) -> list[tuple[str, object]]:

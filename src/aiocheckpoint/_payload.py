@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-    from aiocheckpoint._serializer import Target
+    from aiocheckpoint._serializer import Sink
 
 __all__ = ["LAST_POSITION", "PIECE_BYTES", "POSITION_KEY", "PayloadWriter", "is_payload"]
 
@@ -37,7 +37,7 @@ class PayloadWriter:
     few bytes; in between the bytes gather in a buffer.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Sink) -> None:
         self._target = target
         self._begin()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,36 +10,52 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._slots import DictPlace, DictSlot, HandlerSlot, Slot
 from aiocheckpoint._steps import Part, is_async_callable
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, UnknownHandlerError
-from aiocheckpoint.handlers import LocalStateHandler, StateHandler
+from aiocheckpoint.handlers import LocalStateHandler, SnapshotOptions, StateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._calls import Calls
+    from aiocheckpoint.handlers._kept import Keep
 
-__all__ = ["make_handler", "slot_maker"]
+__all__ = ["HandlerOptions", "make_handler", "slot_maker"]
 
 _BY_NAME: dict[str, type[StateHandler]] = {"local": LocalStateHandler}
 
 
-def make_handler(state_path: Any, handler: Any, fsync: bool | None) -> Any:  # noqa: ANN401, FBT001
+class HandlerOptions(SnapshotOptions, total=False):
+    """What `CheckpointFlow` passes on to the handler that it makes.
+
+    Attributes:
+        fsync: Whether each snapshot waits for the disk (default True).
+        keep: How many snapshots of a run there are, the newest included (default 1), or "all".
+    """
+
+    fsync: bool
+    keep: Keep
+
+
+_OPTIONS = ("fsync", "keep", *SnapshotOptions.__annotations__)
+
+
+def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
     """Make the handler that `CheckpointFlow` was asked for.
 
     Raises:
         UnknownHandlerError: No handler has this name.
         InvalidTypeError: `handler` is no name, class or object with `read` and `write`.
-        InvalidValueError: `fsync` was given for a handler that is not "local".
+        InvalidValueError: An option does not belong to the handler, or the handler signs for
+            another flow.
     """
     if isinstance(handler, str):
         if handler not in _BY_NAME:
             raise UnknownHandlerError(handler, tuple(_BY_NAME))
         handler = _BY_NAME[handler]
-    if fsync is not None and handler is not LocalStateHandler:
-        raise InvalidValueError(
-            "fsync= belongs to the handler 'local'; set it on your own handler."
-        )
-    options = {} if fsync is None else {"fsync": fsync}
-    made = handler(state_path, **options) if isinstance(handler, type) else handler
+    if isinstance(handler, type):
+        made = _made(handler, state_path, flow, options)
+    else:
+        made = handler
+        _check_object(handler, flow, options)
     missing = [name for name in ("read", "write") if not callable(getattr(made, name, None))]
     if missing:
         raise InvalidTypeError(
@@ -46,6 +63,41 @@ def make_handler(state_path: Any, handler: Any, fsync: bool | None) -> Any:  # n
             f"write(state); {_kind(handler)} lacks {' and '.join(missing)}."
         )
     return made
+
+
+def _made(handler: type, state_path: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
+    known = _parameters(handler)
+    for option in options:
+        if option not in known:
+            raise InvalidValueError(
+                f"{option}= is no option of {_kind(handler)}; the handler 'local' takes "
+                f"{', '.join(f'{name}=' for name in _OPTIONS)}."
+            )
+    named = {"flow": flow} if issubclass(handler, StateHandler) and "flow" in known else {}
+    return handler(state_path, **named, **options)
+
+
+def _parameters(handler: type) -> frozenset[str]:
+    """Names of the keywords that a class takes."""
+    try:
+        parameters = inspect.signature(handler).parameters
+    except ValueError:
+        return frozenset()  # Some built-in classes tell no signature.
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return frozenset({*parameters, *(("flow", *_OPTIONS) if takes_any else ())})
+
+
+def _check_object(handler: object, flow: str, options: HandlerOptions) -> None:
+    if options:
+        option = next(iter(options))
+        raise InvalidValueError(
+            f"{option}= belongs to the handler; set it where you make {_kind(handler)}."
+        )
+    if isinstance(handler, StateHandler) and handler.key_ids and handler.flow != flow:
+        raise InvalidValueError(
+            f"the handler signs for the flow {handler.flow!r}, and this one is {flow!r}: give both "
+            f"one name, by {type(handler).__name__}(..., flow={flow!r})."
+        )
 
 
 def slot_maker(handler: Any, state_path: Any) -> Callable[[str | None, Calls], Slot]:  # noqa: ANN401

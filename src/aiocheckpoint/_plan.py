@@ -24,7 +24,14 @@ __all__ = ["LoadPolicy", "Plan", "Request", "make_plan"]
 LoadPolicy = Literal["first only", "always"] | list[bool]
 """Which loaders run: that of the first executed step, all, or one bool for each step."""
 
-_WORDS = {"given": "the given state", "stored": "the stored state", "empty": "an empty state"}
+Source = Literal["given", "stored", "kept", "empty"]
+
+_WORDS: dict[Source, str] = {
+    "given": "the given state",
+    "stored": "the stored state",
+    "kept": "the state as it was on entry to it",
+    "empty": "an empty state",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +53,10 @@ class Plan:
         start: Index of the first step that runs; the number of steps where none is left.
         stop: Index after the last step that runs.
         loads: For each step of the flow, whether its loader runs.
-        source: Where the state comes from: the caller ("given"), the checkpoint ("stored"), or
-            nowhere ("empty", a new dict).
+        source: Where the state comes from: the caller ("given"), the checkpoint ("stored"), an
+            older snapshot that was taken on entry to the first step ("kept"), or nowhere
+            ("empty", a new dict).
+        kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
         moves: Whether the rest of a run starts elsewhere than the checkpoint says.
         ignores_given: Whether the caller gave a state that an unfinished run overrules.
@@ -58,7 +67,8 @@ class Plan:
     start: int
     stop: int
     loads: tuple[bool, ...]
-    source: Literal["given", "stored", "empty"]
+    source: Source
+    kept: Header | None = None
     fresh: bool
     moves: bool
     ignores_given: bool
@@ -84,7 +94,11 @@ class Plan:
 
 
 def make_plan(
-    steps: Sequence[Step], header: Header | None, request: Request, location: str
+    steps: Sequence[Step],
+    header: Header | None,
+    request: Request,
+    location: str,
+    history: Sequence[Header] = (),
 ) -> Plan:
     """Decide what a run does.
 
@@ -93,6 +107,7 @@ def make_plan(
         header: That of the stored snapshot, or None where nothing is stored.
         request: What the caller asked for.
         location: Where the snapshot is, for messages.
+        history: Headers of the older snapshots of that run, newest first.
 
     Raises:
         FlowDefinitionError: There are no steps.
@@ -107,8 +122,13 @@ def make_plan(
             "forgotten?"
         )
     start, source, fresh, reason = _start(names, header, request)
-    if request.checkpoint is None and start:
-        _check_names(names, header, location)
+    kept = None
+    if request.checkpoint is None:
+        _check_names(names, header if start else None, location)
+    elif source == "stored":
+        kept = _entry(names[start], header, history)
+    if kept is not None:
+        source, fresh = "kept", False
     moves = header is not None and not fresh and _differs(header, start, names)
     return Plan(
         steps=names,
@@ -116,6 +136,7 @@ def make_plan(
         stop=_stop(names, start, request.until),
         loads=_loads(steps, start, _stop(names, start, request.until), request.load_policy),
         source=source,
+        kept=kept,
         fresh=fresh,
         moves=moves,
         ignores_given=request.state is not None and source != "given",
@@ -125,7 +146,7 @@ def make_plan(
 
 def _start(
     names: tuple[str, ...], header: Header | None, request: Request
-) -> tuple[int, Literal["given", "stored", "empty"], bool, str]:
+) -> tuple[int, Source, bool, str]:
     """Find the first step, the state's source, whether the run is new, and why."""
     under_way = header is not None and not header.finished
     start = header.position if header is not None and under_way else 0
@@ -140,6 +161,13 @@ def _start(
     if request.state is not None:
         return chosen, "given", True, reason
     return chosen, "empty" if header is None else "stored", True, reason
+
+
+def _entry(step: str, header: Header | None, history: Sequence[Header]) -> Header | None:
+    """Find the newest snapshot on entry to a step, where it is not the stored one itself."""
+    if header is not None and header.entered == step:
+        return None
+    return next((one for one in history if one.entered == step), None)
 
 
 def _reason(header: Header | None) -> str:

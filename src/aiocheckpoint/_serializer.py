@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dill as untyped_dill  # type: ignore[import-untyped]
 
-from aiocheckpoint._forbidden import why_forbidden, why_not_remade
+from aiocheckpoint._forbidden import why_not_loadable
+from aiocheckpoint._listed import (
+    ListedPickler,
+    RefusedGlobalError,
+    UnserializableError,
+    load_listed,
+)
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -27,7 +33,18 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["DILL_VERSION", "NESTED", "PROTOCOL", "Target", "UnserializableError", "dump", "load"]
+    from aiocheckpoint._allow import Allow
+
+__all__ = [
+    "DILL_VERSION",
+    "NESTED",
+    "PROTOCOL",
+    "RefusedGlobalError",
+    "Sink",
+    "UnserializableError",
+    "dump",
+    "load",
+]
 
 dill: Any = untyped_dill
 DILL_VERSION: str = dill.__version__
@@ -46,7 +63,7 @@ _SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
 """What dill has functions of its own for, that write what the C pickler writes."""
 
 
-class Target(Protocol):
+class Sink(Protocol):
     """Where a pickle stream goes: it takes bytes in order, and can be asked to start over."""
 
     def write(self, chunk: Buffer, /) -> object:
@@ -56,20 +73,17 @@ class Target(Protocol):
         """Forget all that was written."""
 
 
-class UnserializableError(Exception):
-    """An object, or something in it, cannot be dumped; the message never holds its value."""
-
-
 class _NeedsDillError(Exception):
     """The C pickler met something that dill would write in another way."""
 
 
-def dump(obj: object, target: Target) -> bool:
+def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
     """Write `obj` as one pickle stream of protocol 5 that `load` and plain `dill.load` read.
 
     Args:
         obj: Any object that dill can write.
         target: Takes the stream, in pieces as they are made.
+        allow: The globals that it may name, and no code then; by default all.
 
     Returns:
         Whether the stream holds code: functions or classes by value, which only the same minor
@@ -79,27 +93,44 @@ def dump(obj: object, target: Target) -> bool:
         UnserializableError: `obj` cannot be written.
         CheckpointError: Whatever `target` raised of that kind, unchanged.
     """
+    pickler = (
+        _PlainPickler(target, PROTOCOL) if allow is None else ListedPickler(target, PROTOCOL, allow)
+    )
     try:
-        _PlainPickler(target, PROTOCOL).dump(obj)
+        pickler.dump(obj)
     except (CheckpointError, MemoryError, UnserializableError):
         raise
     except RecursionError:
         raise UnserializableError(NESTED) from None
-    except Exception:  # noqa: BLE001 - whatever stopped the C pickler, dill has the last word
+    except Exception as error:
+        if allow is not None:
+            raise UnserializableError(f"it cannot be pickled ({type(error).__name__})") from error
+        # Whatever stopped the C pickler, dill has the last word.
         target.rewind()
         return _dump_by_dill(obj, target)
     return False
 
 
-def load(file: BinaryIO) -> Any:  # noqa: ANN401 - any object at all
-    """Read one pickle stream, running whatever code it names: never on untrusted bytes."""
-    return dill.Unpickler(file).load()
+def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - any object at all
+    """Read the pickle stream at the beginning of a file.
+
+    Args:
+        file: The file, seekable.
+        allow: The globals that it may name. By default all, and whatever code it names runs:
+            never on untrusted bytes.
+
+    Raises:
+        RefusedGlobalError: It names another.
+        Exception: Whatever loading raises.
+    """
+    file.seek(0)
+    return dill.Unpickler(file).load() if allow is None else load_listed(file, allow)
 
 
 class _PlainPickler(pickle.Pickler):
     """The C pickler, for all that it writes as dill would."""
 
-    def __init__(self, file: Target, protocol: int) -> None:
+    def __init__(self, file: Sink, protocol: int) -> None:
         super().__init__(file, protocol)
         self._plain: set[type] = set()
 
@@ -152,9 +183,7 @@ def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
 
 def _refuse(obj: object) -> None:
     """Raise UnserializableError if `obj` would be written and not load as it was."""
-    reason = why_forbidden(type(obj))
-    if reason is None and isinstance(obj, BaseException):
-        reason = why_not_remade(obj)
+    reason = why_not_loadable(obj)
     if reason is not None:
         raise UnserializableError(reason)
 
@@ -166,7 +195,7 @@ class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[report
     # the namespace of __main__ by reference only for its own.
     __module__ = dill.Pickler.__module__
 
-    def __init__(self, file: Target, protocol: int) -> None:
+    def __init__(self, file: Sink, protocol: int) -> None:
         super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
         self.holds_code = False
         self._usual: set[type] = set()
@@ -195,7 +224,7 @@ def _enum_reference(kind: enum.EnumMeta) -> str:
     return str(kind.__qualname__)
 
 
-def _dump_by_dill(obj: object, target: Target) -> bool:
+def _dump_by_dill(obj: object, target: Sink) -> bool:
     pickler = _DillPickler(target, PROTOCOL)
     try:
         pickler.dump(obj)

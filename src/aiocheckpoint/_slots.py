@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from aiocheckpoint._header import Header
+from aiocheckpoint._memory import Memory
 from aiocheckpoint._serializer import load
-from aiocheckpoint._snapshot import copy_snapshot, position_of, write_snapshot
-from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, RunInProgressError
+from aiocheckpoint._snapshot import Codec, position_of
+from aiocheckpoint.errors import (
+    CorruptSnapshotError,
+    InvalidTypeError,
+    InvalidValueError,
+    RunInProgressError,
+    UntrustedSnapshotError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._calls import Calls
-    from aiocheckpoint._serializer import Target
+    from aiocheckpoint._snapshot import Target
     from aiocheckpoint._steps import Part
+    from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers import StateHandler
 
 __all__ = ["DictPlace", "DictSlot", "HandlerSlot", "Slot"]
@@ -31,10 +39,12 @@ class Slot(Protocol):
     Attributes:
         location: The place in words.
         header: That of the newest snapshot read or written; None where there is none.
+        skipped: What is wrong with the newest one found, where an older one stands in for it.
     """
 
     location: str
     header: Header | None
+    skipped: CheckpointError | None
 
     async def acquire(self) -> None:
         """Take the run's lock, or raise RunInProgressError."""
@@ -45,8 +55,12 @@ class Slot(Protocol):
     async def find(self) -> Header | None:
         """Read the header, or give None where nothing is stored."""
 
-    async def state(self) -> dict[str, Any]:
-        """Load the stored state."""
+    async def history(self) -> list[Header]:
+        """Read the headers of the older snapshots of the run that was found, newest first."""
+        ...
+
+    async def state(self, of: Header | None = None) -> dict[str, Any]:
+        """Load the stored state, or that of one of `history`."""
         ...
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
@@ -66,6 +80,7 @@ class HandlerSlot:
     def __init__(self, handler: StateHandler, run_id: str | None, calls: Calls) -> None:
         self.location = handler.locate(run_id)
         self.header: Header | None = None
+        self.skipped: CheckpointError | None = None
         self._handler = handler
         self._run_id = run_id
         self._lock = handler.lock(run_id)
@@ -78,14 +93,17 @@ class HandlerSlot:
         self._lock.release()
 
     async def find(self) -> Header | None:
-        self.header = await self._calls.block(self._handler.header, self._run_id)
-        return self.header
+        return await self._calls.block(self._find)
 
-    async def state(self) -> dict[str, Any]:
-        return await self._calls.block(self._load)
+    async def history(self) -> list[Header]:
+        return await self._calls.block(self._read_history)
+
+    async def state(self, of: Header | None = None) -> dict[str, Any]:
+        return await self._calls.block(self._load, of)
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        return await self._calls.block(self._replace, partial(write_snapshot, header, state, step))
+        emit = partial(self._handler.codec.write, header, state, step)
+        return await self._calls.block(self._replace, emit)
 
     def amend(self, change: Callable[[Header], Header]) -> None:
         with self._handler.stored(self._run_id) as found:
@@ -94,18 +112,37 @@ class HandlerSlot:
             # What is stored is asked, not what is remembered: Ctrl-C may strike in between.
             self.header = change(found.header)
             if self.header is not found.header:
-                self._replace(partial(copy_snapshot, self.header, found))
+                emit = partial(self._handler.codec.copy, self.header, found)
+                self._replace(emit, found.header)
 
     async def remove(self) -> None:
         await self._calls.block(self._handler.remove, self._run_id)
 
-    def _load(self) -> dict[str, Any]:
+    def _find(self) -> Header | None:
         with self._handler.stored(self._run_id) as found:
+            if found is not None:
+                self.header, self.skipped = found.header, found.skipped
+        return self.header
+
+    def _read_history(self) -> list[Header]:
+        headers: list[Header] = []
+        for number, sequence in self._handler.kept(self._run_id):
+            if self.header is not None and number == self.header.number:
+                with (
+                    suppress(CorruptSnapshotError, UntrustedSnapshotError),
+                    self._handler.stored(self._run_id, (number, sequence)) as found,
+                ):
+                    headers += [] if found is None else [found.header]
+        return headers
+
+    def _load(self, of: Header | None) -> dict[str, Any]:
+        kept = None if of is None else (of.number, of.sequence)
+        with self._handler.stored(self._run_id, kept) as found:
             return {} if found is None else found.state()
 
-    def _replace(self, emit: Callable[[Target], Header]) -> int:
+    def _replace(self, emit: Callable[[Target], Header], amends: Header | None = None) -> int:
         # Set here, in the thread: a cancelled wait must not lose that it was written.
-        self.header, length = self._handler.replace(self._run_id, emit)
+        self.header, length = self._handler.replace(self._run_id, emit, amends)
         return length
 
 
@@ -141,6 +178,7 @@ class DictSlot:
             )
         self.location = place.location
         self.header: Header | None = None
+        self.skipped: CheckpointError | None = None
         self._place = place
         self._calls = calls
         self._state: dict[str, Any] = {}
@@ -167,7 +205,10 @@ class DictSlot:
             self._state = await self._calls.block(_copied, self.header, stored, None)
         return self.header
 
-    async def state(self) -> dict[str, Any]:
+    async def history(self) -> list[Header]:
+        return []
+
+    async def state(self, of: Header | None = None) -> dict[str, Any]:  # noqa: ARG002
         return self._state
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
@@ -183,16 +224,9 @@ class DictSlot:
         await self._calls.persist(self._place.write, {})
 
 
-class _Memory(io.BytesIO):
-    def rewind(self) -> None:
-        self.seek(0)
-        self.truncate()
-
-
 def _copied(header: Header, state: dict[str, Any], step: str | None) -> dict[str, Any]:
     """Copy a state, with the header's position in it, the way a file would."""
-    memory = _Memory()
-    write_snapshot(header, state, step, memory)
-    memory.seek(0)
+    memory = Memory()
+    Codec().write(header, state, step, memory)
     copy: dict[str, Any] = load(memory)
     return copy

@@ -1,37 +1,22 @@
-r"""States and headers to bytes and back. Knows no files, only streams of bytes.
+"""States and headers to bytes and back. Knows no files, only streams of bytes.
 
-A snapshot is a pickle stream, the payload, followed by a footer. Layout, all integers
-little-endian:
-
-    payload   a pickle stream, ends with its STOP opcode
-    header    JSON in UTF-8, see `Header`
-    trailer   136 bytes:
-        32  SHA-256 of the payload
-        32  seal: SHA-256 of the last 32 bytes of the trailer, the payload's digest, the header
-        32  zeros, reserved for a signature
-         8  zeros, reserved for the signing key's id
-         8  length of the payload in bytes
-         8  length of the header in bytes
-         4  format version, 1
-         4  zeros, reserved for flags
-         8  magic, b"aiockpt\n"
-
-Unpicklers stop at the STOP opcode and so read the payload alone: a dict, the state with the
-position added under the key "checkpoint_index". A file without the magic is a bare pickle of such
-a dict, as gumly writes it, or it is no snapshot.
+A snapshot is a pickle stream, the payload, followed by a footer (see `_footer`). Unpicklers stop
+at the payload's STOP opcode and so read that alone: a dict, the state with the position added under
+the key "checkpoint_index". A file without a footer is a bare pickle of such a dict, as gumly writes
+it, or it is no snapshot.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import pickletools
-import struct
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
+from aiocheckpoint._footer import TRAILER_BYTES, Footer, pack_footer, read_footer
 from aiocheckpoint._header import PYTHON_VERSION, Header
 from aiocheckpoint._offenders import find_offenders
+from aiocheckpoint._opcodes import MalformedError, survey
 from aiocheckpoint._payload import (
     LAST_POSITION,
     PIECE_BYTES,
@@ -39,38 +24,39 @@ from aiocheckpoint._payload import (
     PayloadWriter,
     is_payload,
 )
-from aiocheckpoint._serializer import Target, UnserializableError, dump, load
+from aiocheckpoint._serializer import (
+    RefusedGlobalError,
+    Sink,
+    UnserializableError,
+    dump,
+    load,
+)
 from aiocheckpoint.errors import (
     CheckpointError,
     CorruptSnapshotError,
     IncompatibleSnapshotError,
     InvalidTypeError,
     UnserializableStateError,
+    UntrustedSnapshotError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
+    from aiocheckpoint._allow import Allow
+    from aiocheckpoint._signing import Signer
 
 
-__all__ = [
-    "POSITION_KEY",
-    "Stored",
-    "copy_snapshot",
-    "open_snapshot",
-    "position_of",
-    "write_snapshot",
-]
-
-FORMAT_VERSION = 1
-MAGIC = b"aiockpt\n"
-_NUMBERS = struct.Struct("<QQII8s")
-_TRAILER = struct.Struct("<32s32s32s8s32s")
-_UNSIGNED = (bytes(32), bytes(8))
+__all__ = ["POSITION_KEY", "Codec", "Stored", "Target", "position_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Target(Sink, Protocol):
+    """Where the bytes of a snapshot go."""
+
+    def read_back(self) -> BinaryIO:
+        """Open what was written so far for reading; the caller closes it."""
+        ...
+
+
+class Stored(NamedTuple):
     """A snapshot that was found and whose header is sound.
 
     Attributes:
@@ -79,6 +65,8 @@ class Stored:
         location: Where it is, for messages.
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload, as the footer has it.
+        allow: The globals that the payload may name, or None for all.
+        skipped: What is wrong with the newest snapshot, where this older one stands in for it.
     """
 
     header: Header
@@ -86,9 +74,21 @@ class Stored:
     location: str
     payload_length: int
     payload_digest: bytes
+    allow: Allow | None
+    skipped: CheckpointError | None = None
+
+    def check(self) -> None:
+        """Compare the payload with its digest.
+
+        Raises:
+            CorruptSnapshotError: It is damaged.
+        """
+        if _digest(self.file, self.payload_length) != self.payload_digest:
+            reason = f"the payload (bytes 0 to {self.payload_length}) does not match its digest"
+            raise CorruptSnapshotError(self.location, reason)
 
     def state(self) -> dict[str, Any]:
-        """Check the payload and load it, running whatever code it names.
+        """Check the payload and load it, running whatever code it names and may name.
 
         Returns:
             The state with the position under "checkpoint_index".
@@ -97,12 +97,34 @@ class Stored:
             CorruptSnapshotError: The payload is damaged; it was not loaded.
             IncompatibleSnapshotError: It holds code of another minor version of Python, or
                 names something that cannot be imported here.
+            UntrustedSnapshotError: It names a global that is not allowed.
         """
         self._check_python()
-        if _digest(self.file, self.payload_length) != self.payload_digest:
-            raise CorruptSnapshotError(self.location, "the payload does not match its digest")
-        self.file.seek(0)
-        return _load_dict(self.file, self.location, self.header.python)
+        self.check()
+        try:
+            state = load(self.file, self.allow)
+        except (CheckpointError, MemoryError):
+            raise
+        except RefusedGlobalError as error:
+            reason = f"it names {error}, which allow= does not list"
+            raise UntrustedSnapshotError(self.location, reason) from error
+        except Exception as error:
+            raise self._not_loaded(error) from error
+        if not isinstance(state, dict):
+            kind = type(state).__name__
+            raise CorruptSnapshotError(self.location, f"it holds a {kind}, not a dict")
+        return cast("dict[str, Any]", state)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the payload by the state's keys, read off its opcodes.
+
+        Raises:
+            CorruptSnapshotError: The payload is no pickle stream.
+        """
+        try:
+            return survey(self.file, self.payload_length).sizes
+        except MalformedError as error:
+            raise _damaged(self.location, error) from error
 
     def _check_python(self) -> None:
         written_by = self.header.python
@@ -114,6 +136,116 @@ class Stored:
             )
             raise IncompatibleSnapshotError(self.location, reason, written_by=written_by)
 
+    def _not_loaded(self, error: Exception) -> IncompatibleSnapshotError:
+        # Other exceptions may quote values of the state.
+        what = f": {error}" if isinstance(error, (ImportError, AttributeError)) else ""
+        return IncompatibleSnapshotError(
+            self.location,
+            f"loading it raised {type(error).__name__}{what}",
+            written_by=self.header.python,
+        )
+
+
+class Codec(NamedTuple):
+    """How the snapshots of a flow are written and read.
+
+    Attributes:
+        signer: Signs them, and verifies those that are read; None for no signatures.
+        allow: The globals that they may name; None for all.
+        verify: Whether each is loaded back before it counts.
+    """
+
+    signer: Signer | None = None
+    allow: Allow | None = None
+    verify: bool = False
+
+    def write(
+        self, header: Header, state: dict[str, Any], step: str | None, target: Target
+    ) -> Header:
+        """Write a whole snapshot of `state`, as it is after `step`, into `target`.
+
+        Args:
+            header: The header, with the versions of this program.
+            state: The state.
+            step: Name of the step that is done, or None before the first.
+            target: Takes the bytes.
+
+        Returns:
+            The header as written: `header` with `code` set.
+
+        Raises:
+            UnserializableStateError: The state holds something that cannot be dumped, or, with
+                `verify`, not be loaded again.
+        """
+        payload = PayloadWriter(target)
+        try:
+            code = dump(state, payload, self.allow)
+        except UnserializableError as error:
+            offenders = find_offenders(state, self.allow) or (("state", str(error)),)
+            raise UnserializableStateError(step, offenders) from error
+        length, digest = payload.finish(header.position)
+        if code != header.code:
+            header = replace(header, code=code)
+        payload.flush_with(pack_footer(header.encode(), length, digest, self.signer))
+        if self.verify:
+            self._read_back(state, step, target)
+        return header
+
+    def copy(self, header: Header, stored: Stored, target: Target) -> Header:
+        """Write the payload of `stored`, bytes and digest as they are, under another header."""
+        stored.file.seek(0)
+        left = stored.payload_length
+        while piece := stored.file.read(min(left, PIECE_BYTES)):
+            target.write(piece)
+            left -= len(piece)
+        target.write(
+            pack_footer(header.encode(), stored.payload_length, stored.payload_digest, self.signer)
+        )
+        return header
+
+    def open(self, file: BinaryIO, location: str) -> Stored | None:
+        """Read and check what stands behind the payload, executing nothing.
+
+        Args:
+            file: The snapshot, seekable.
+            location: Where it is, for messages.
+
+        Returns:
+            The snapshot, or None if the file is empty. The header of a bare pickle is made up
+            from its opcodes.
+
+        Raises:
+            CorruptSnapshotError: The file is damaged or no snapshot.
+            IncompatibleSnapshotError: Its format is of a later version.
+            UntrustedSnapshotError: It is not signed as it must be.
+        """
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return None
+        footer = read_footer(file, size, location, self.signer)
+        if footer is None:
+            if self.signer is not None:
+                raise UntrustedSnapshotError(location, "it has no footer, so it is not signed")
+            header = _header_of_bare(file, size, location)
+            footer = Footer(b"", size, _digest(file, size), None)
+        else:
+            header = _decoded(footer, location)
+        return Stored(
+            header, file, location, footer.payload_length, footer.payload_digest, self.allow
+        )
+
+    def _read_back(self, state: dict[str, Any], step: str | None, target: Target) -> None:
+        with target.read_back() as file:
+            stored = self.open(file, "the snapshot just written")
+            if stored is None:
+                raise CorruptSnapshotError("the snapshot just written", "it reads as empty")
+            try:
+                stored.state()
+            except (IncompatibleSnapshotError, UntrustedSnapshotError) as error:
+                offenders = find_offenders(state, self.allow, load_back=True)
+                whole = (("state", f"it would not load again: {error.reason}"),)
+                raise UnserializableStateError(step, offenders or whole) from error
+
 
 def position_of(state: dict[str, Any]) -> int:
     """Read the position off a handler's dict; without one it is 0.
@@ -122,98 +254,13 @@ def position_of(state: dict[str, Any]) -> int:
         InvalidTypeError: It is no index.
     """
     position = state.get(POSITION_KEY, 0)
-    if type(position) is not int or not 0 <= position <= LAST_POSITION:
+    if not _is_position(position):
         raise InvalidTypeError(f"{POSITION_KEY} must be the index of a step, an integer from 0.")
-    return position
+    return cast("int", position)
 
 
-def write_snapshot(
-    header: Header, state: dict[str, Any], step: str | None, target: Target
-) -> Header:
-    """Write a whole snapshot of `state`, as it is after `step`, into `target`.
-
-    Args:
-        header: The header, with the versions of this program.
-        state: The state.
-        step: Name of the step that is done, or None before the first.
-        target: Takes the bytes.
-
-    Returns:
-        The header as written: `header` with `code` set.
-
-    Raises:
-        UnserializableStateError: The state holds something that cannot be dumped.
-    """
-    payload = PayloadWriter(target)
-    try:
-        code = dump(state, payload)
-    except UnserializableError as error:
-        offenders = find_offenders(state) or (("state", str(error)),)
-        raise UnserializableStateError(step, offenders) from error
-    length, digest = payload.finish(header.position)
-    if code != header.code:
-        header = replace(header, code=code)
-    payload.flush_with(_footer(header, length, digest))
-    return header
-
-
-def copy_snapshot(header: Header, stored: Stored, target: Target) -> Header:
-    """Write the payload of `stored`, bytes and digest as they are, under another header."""
-    stored.file.seek(0)
-    left = stored.payload_length
-    while piece := stored.file.read(min(left, PIECE_BYTES)):
-        target.write(piece)
-        left -= len(piece)
-    target.write(_footer(header, stored.payload_length, stored.payload_digest))
-    return header
-
-
-def open_snapshot(file: BinaryIO, location: str) -> Stored | None:
-    """Read and check what stands behind the payload; the payload is not touched.
-
-    Args:
-        file: The snapshot, seekable.
-        location: Where it is, for messages.
-
-    Returns:
-        The snapshot, or None if the file is empty. The header of a bare pickle is made up from
-        its content, which therefore is loaded.
-
-    Raises:
-        CorruptSnapshotError: The file is damaged or no snapshot.
-        IncompatibleSnapshotError: Its format is of a later version.
-    """
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
-        return None
-    if size < _TRAILER.size:
-        return _open_bare(file, size, location)
-    file.seek(size - _TRAILER.size)
-    digest, seal, signature, key_id, numbers = _TRAILER.unpack(file.read(_TRAILER.size))
-    payload_length, header_length, version, flags, magic = _NUMBERS.unpack(numbers)
-    if magic != MAGIC:
-        return _open_bare(file, size, location)
-    if version != FORMAT_VERSION:
-        reason = f"its format is version {version}, and this library reads {FORMAT_VERSION}"
-        raise IncompatibleSnapshotError(location, f"{reason}; install a later release")
-    if payload_length + header_length + _TRAILER.size != size:
-        raise CorruptSnapshotError(location, f"it has {size} bytes, not as many as it says")
-    file.seek(payload_length)
-    encoded = file.read(header_length)
-    if (signature, key_id) != _UNSIGNED or flags or seal != _seal(digest, encoded, numbers):
-        raise CorruptSnapshotError(location, "the header does not match its digest")
-    return Stored(_decoded(encoded, location), file, location, payload_length, digest)
-
-
-def _footer(header: Header, payload_length: int, digest: bytes) -> bytes:
-    encoded = header.encode()
-    numbers = _NUMBERS.pack(payload_length, len(encoded), FORMAT_VERSION, 0, MAGIC)
-    seal = _seal(digest, encoded, numbers)
-    return encoded + _TRAILER.pack(digest, seal, *_UNSIGNED, numbers)
-
-
-def _seal(digest: bytes, encoded: bytes, numbers: bytes) -> bytes:
-    return hashlib.sha256(numbers + digest + encoded).digest()
+def _is_position(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LAST_POSITION
 
 
 def _digest(file: BinaryIO, length: int) -> bytes:
@@ -225,59 +272,37 @@ def _digest(file: BinaryIO, length: int) -> bytes:
     return digest.digest()
 
 
-def _decoded(encoded: bytes, location: str) -> Header:
+def _decoded(footer: Footer, location: str) -> Header:
     try:
-        return Header.decode(encoded)
+        header = Header.decode(footer.header)
     except (ValueError, RecursionError) as error:
         raise CorruptSnapshotError(location, "its header cannot be read") from error
+    return header if footer.signed_by is None else replace(header, signed_by=footer.signed_by)
 
 
-def _open_bare(file: BinaryIO, size: int, location: str) -> Stored:
-    _check_bare(file, size, location)
-    file.seek(0)
-    state = _load_dict(file, location, "")
+def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
+    """Make up the header of a file that is one pickle stream from its first byte to its last."""
     try:
-        header = Header.of_unnamed("", None, position_of(state))
-    except InvalidTypeError as error:
-        raise CorruptSnapshotError(location, str(error)) from error
-    return Stored(header, file, location, size, _digest(file, size))
-
-
-def _check_bare(file: BinaryIO, size: int, location: str) -> None:
-    """See that the file is one pickle stream from its first byte to its last."""
-    file.seek(0)
-    try:
-        end = next(_checked_ends(file, size))
-    except Exception as error:  # genops raises many kinds on foreign bytes
-        reason = "it is neither a snapshot nor a pickle"
-        raise CorruptSnapshotError(location, reason) from error
-    if end is None or end + 1 != size:
-        raise CorruptSnapshotError(location, "other bytes follow its pickle")
-    file.seek(max(0, size - _TRAILER.size))
+        seen = survey(file, size)
+    except MalformedError as error:
+        raise _damaged(location, error) from error
+    if seen.end != size:
+        raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")
+    if not seen.is_dict:
+        raise CorruptSnapshotError(location, "it is a pickle of something else than a state's dict")
+    file.seek(max(0, size - TRAILER_BYTES))
     if is_payload(file.read()):
         raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
+    position = 0 if seen.position is None else seen.position
+    if not _is_position(position):
+        reason = f"the {POSITION_KEY} in it is no index of a step"
+        raise CorruptSnapshotError(location, reason)
+    return Header.of_unnamed("", None, cast("int", position))
 
 
-def _checked_ends(file: BinaryIO, size: int) -> Iterator[int | None]:
-    for code, argument, at in pickletools.genops(file):
-        # The unpickler makes room for a whole frame, and for as many objects as the largest number
-        # under which one is remembered: there are fewer of both than bytes.
-        if ("PUT" in code.name or code.name == "FRAME") and int(argument or 0) > size:
-            raise ValueError(argument)
-        if code.name == "STOP":
-            yield at
-
-
-def _load_dict(file: BinaryIO, location: str, written_by: str) -> dict[str, Any]:
-    try:
-        state = load(file)
-    except (CheckpointError, MemoryError):
-        raise
-    except Exception as error:
-        # Other exceptions may quote values of the state.
-        what = f": {error}" if isinstance(error, (ImportError, AttributeError)) else ""
-        reason = f"loading it raised {type(error).__name__}{what}"
-        raise IncompatibleSnapshotError(location, reason, written_by=written_by) from error
-    if not isinstance(state, dict):
-        raise CorruptSnapshotError(location, f"it holds a {type(state).__name__}, not a dict")
-    return cast("dict[str, Any]", state)
+def _damaged(location: str, error: MalformedError) -> CorruptSnapshotError:
+    if error.at == 0:
+        reason = "it is neither a snapshot nor a pickle"
+    else:
+        reason = f"it is cut off, or no snapshot: its pickle breaks off at byte {error.at}"
+    return CorruptSnapshotError(location, reason)

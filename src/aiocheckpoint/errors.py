@@ -25,6 +25,7 @@ __all__ = [
     "StorageError",
     "UnknownHandlerError",
     "UnserializableStateError",
+    "UntrustedSnapshotError",
 ]
 
 
@@ -223,6 +224,31 @@ class IncompatibleSnapshotError(CheckpointError):
         self.path = path
         self.reason = reason
         self.written_by = written_by
+
+
+class UntrustedSnapshotError(CheckpointError):
+    """The stored snapshot may be somebody else's work; nothing of it was executed.
+
+    Raised under `secret=` for a snapshot that is not signed, signed with another secret, or signed
+    for another flow or run, and under `allow=` for one that names a global that is not listed.
+
+    Attributes:
+        path: Where it is.
+        reason: What is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"the snapshot in {path} is not trusted, and nothing of it was loaded: {reason}. If "
+            "you know where it comes from, aiocheckpoint.adopt(path, secret=...) signs it as it "
+            "is, and allow=(...) lists what it may name; else start anew with reset(), which "
+            "deletes it."
+        )
+        self.path = path
+        self.reason = reason
 
 
 class StorageError(CheckpointError, OSError):

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._header import Status
     from aiocheckpoint._plan import Plan
+    from aiocheckpoint.errors import CheckpointError
 
 __all__ = [
     "Event",
     "Hook",
     "RunFinished",
     "RunStarted",
+    "SnapshotSkipped",
     "SnapshotWritten",
     "StepEvent",
     "StepFailed",
@@ -61,6 +63,17 @@ class RunStarted(Event):
     """
 
     plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSkipped(Event):
+    """The newest snapshot is damaged or not trusted, and an older one that was kept is used.
+
+    Attributes:
+        error: What is wrong with the one passed over.
+    """
+
+    error: CheckpointError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

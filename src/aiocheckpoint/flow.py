@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from aiocheckpoint._calls import Calls, Carrier, LoopCalls, ThreadCalls, drive
-from aiocheckpoint._engine import Run, under_lock
-from aiocheckpoint._places import make_handler, slot_maker
-from aiocheckpoint._plan import LoadPolicy, Plan, Request, make_plan
+from aiocheckpoint._engine import Run, plan_run, under_lock
+from aiocheckpoint._logging import log_skipped
+from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
+from aiocheckpoint._plan import LoadPolicy, Plan, Request
 from aiocheckpoint._steps import Load, Save, Step, StepFunction, make_step
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._names import check_run_id
@@ -41,10 +42,13 @@ class CheckpointFlow:
             object of your own has `read()` and `write(state)`, each sync or async, of a plain
             dict: the state, with the index of the next step under "checkpoint_index". `read`
             gives an empty dict where nothing is stored. It is given copies to keep.
-        name: Name of the flow, for logs and snapshots; by default the file name of `state_path`
-            without its ending.
-        fsync: For "local" only: whether each snapshot waits for the disk (default True).
+        name: Name of the flow, for logs, snapshots and their signatures; by default the file name
+            of `state_path` without its ending.
         hooks: Callables, sync or async, that are told every `aiocheckpoint.events` event.
+        options: For handlers made here, those of `HandlerOptions`: `fsync=` whether each snapshot
+            waits for the disk (default True); `keep=` how many there are of each run (default
+            1); `secret=` signs them; `allow=` lists what they may name; `verify=` loads each
+            back before it counts.
 
     Attributes:
         handler: The state handler; for a path, a `LocalStateHandler`.
@@ -52,8 +56,10 @@ class CheckpointFlow:
 
     Raises:
         UnknownHandlerError: No handler has the name given.
-        InvalidTypeError: `handler`, `state_path`, `name` or a hook is of the wrong type.
-        InvalidValueError: `fsync` was given for another handler than "local".
+        InvalidTypeError: `handler`, `state_path`, `name`, a hook or an option is of the wrong
+            type.
+        InvalidValueError: An option cannot be meant, or does not belong to the handler; or
+            `handler` is an object that signs for a flow of another name.
     """
 
     def __init__(
@@ -62,11 +68,11 @@ class CheckpointFlow:
         handler: Any = "local",  # noqa: ANN401 - any class or object with read and write
         *,
         name: str | None = None,
-        fsync: bool | None = None,
         hooks: Iterable[Hook] = (),
+        **options: Unpack[HandlerOptions],
     ) -> None:
-        self.handler: Any = make_handler(state_path, handler, fsync)
         self.name: str = _flow_name(state_path, name)
+        self.handler: Any = make_handler(state_path, handler, self.name, options)
         self._slot = slot_maker(self.handler, state_path)
         self._hooks = _checked_hooks(hooks)
         self._steps: list[Step] = []
@@ -156,7 +162,9 @@ class CheckpointFlow:
                 meant.
             UnserializableStateError: The state holds what cannot be stored.
             StorageError: The checkpoint cannot be read or written.
-            CorruptSnapshotError: The checkpoint is damaged.
+            CorruptSnapshotError: The checkpoint is damaged, and so is all that `keep=` kept.
+            UntrustedSnapshotError: The checkpoint is not signed as `secret=` demands, or names
+                what `allow=` does not list.
             IncompatibleSnapshotError: This program cannot load the checkpoint.
             BaseException: Whatever a step, loader or saver raised, the same object, with a note
                 that tells where it was and how to go on.
@@ -217,7 +225,8 @@ class CheckpointFlow:
 
         Raises:
             FlowDefinitionError, FlowChangedError, InvalidTypeError, InvalidValueError,
-            StorageError, CorruptSnapshotError, IncompatibleSnapshotError: As in `run`.
+            StorageError, CorruptSnapshotError, UntrustedSnapshotError,
+            IncompatibleSnapshotError: As in `run`.
         """
         request = _request(state, load_policy, checkpoint, until)
         calls = ThreadCalls()
@@ -266,7 +275,10 @@ class CheckpointFlow:
 
     async def _plan(self, calls: Calls, request: Request, run_id: str | None) -> Plan:
         slot = self._slot(check_run_id(run_id), calls)
-        return make_plan(self._ready_steps(), await slot.find(), request, slot.location)
+        plan, _ = await plan_run(self._ready_steps(), request, slot)
+        if slot.skipped is not None:
+            log_skipped(slot.skipped)
+        return plan
 
     async def _reset(self, calls: Calls, run_id: str | None) -> None:
         slot = self._slot(check_run_id(run_id), calls)

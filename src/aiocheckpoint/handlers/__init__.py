@@ -1,6 +1,6 @@
 """Places where snapshots live."""
 
-from aiocheckpoint.handlers._base import Lock, StateHandler
+from aiocheckpoint.handlers._base import Lock, SnapshotOptions, StateHandler
 from aiocheckpoint.handlers.local import LocalStateHandler
 
-__all__ = ["LocalStateHandler", "Lock", "StateHandler"]
+__all__ = ["LocalStateHandler", "Lock", "SnapshotOptions", "StateHandler"]

@@ -9,39 +9,39 @@ one; without the second, the old one can come back: see fsync(2), rename(2).
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
+from aiocheckpoint._failpoints import reach
 from aiocheckpoint.errors import NotDurableError, StorageError
 from aiocheckpoint.handlers._exchange import exchange
+from aiocheckpoint.handlers._flush import flush_directory, flush_file, rename
+from aiocheckpoint.handlers._kept import Keep, Kept
+from aiocheckpoint.handlers._reading import no_file, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import ReadableBuffer as Buffer
-    from _typeshed import WriteableBuffer
 
-__all__ = ["FileTarget", "clear_leftovers", "make_directory", "open_regular", "replace_file"]
+    from aiocheckpoint._header import Header
 
-_Result = TypeVar("_Result")
+__all__ = ["FileTarget", "clear_leftovers", "make_directory", "replace_file"]
 
 _INHERIT_NOTHING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _INHERIT_NOTHING
-# Without O_NONBLOCK opening a FIFO waits for its writer.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _INHERIT_NOTHING
 _MODE = 0o600
 _RANDOM_BYTES = 8
-_READ_BYTES = 1 << 16
 
 
 class FileTarget:
     """The temporary file while it is written."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, temporary: str, descriptor: int) -> None:
         self._path = path
+        self._temporary = temporary
         self._descriptor = descriptor
         self.length = 0
 
@@ -67,19 +67,37 @@ class FileTarget:
             os.ftruncate(self._descriptor, 0)
             self.length = 0
 
+    def read_back(self) -> BinaryIO:
+        """Open what was written for reading.
+
+        Raises:
+            StorageError: It cannot be read, or is not there any more.
+        """
+        file = open_regular(self._temporary)
+        if file is None:
+            raise StorageError(self._path, f"{self._temporary} was deleted by somebody else.")
+        return file
+
 
 def replace_file(
-    path: str, emit: Callable[[FileTarget], _Result], *, fsync: bool = True
-) -> tuple[_Result, int]:
+    path: str,
+    emit: Callable[[FileTarget], Header],
+    *,
+    fsync: bool = True,
+    keep: Keep = 1,
+    amends: Header | None = None,
+) -> tuple[Header, int]:
     """Replace the file at `path` by what `emit` writes, whole or not at all.
 
     The new file has mode 0600. Where `path` is a symbolic link, the file it points to is replaced.
 
     Args:
         path: The file; its directory exists.
-        emit: Called once with the temporary file, open for writing.
+        emit: Called once with the temporary file, open for writing; returns the header written.
         fsync: Whether to wait until the disk has it. Without, a power cut may undo or empty
             what was written; a killed process still leaves the old file or the new one.
+        keep: How many of the files that were here are kept, see `Kept`.
+        amends: The header of the file here, where the new one only tells more of the same state.
 
     Returns:
         What `emit` returned, and the number of bytes written.
@@ -91,14 +109,16 @@ def replace_file(
     try:
         target, exists = _resolve(path)
         directory, name = os.path.split(target)
+        kept = None if keep == 1 else Kept(target, keep)
         temporary = f"{directory}{os.sep}.{name}.{os.urandom(_RANDOM_BYTES).hex()}.tmp"
         try:
-            result, length = _fill(path, temporary, emit, fsync=fsync)
-            if exists and not fsync and exchange(temporary, target):
-                with contextlib.suppress(OSError):  # the next run clears it
-                    os.unlink(temporary)
+            header, length = _fill(path, temporary, emit, fsync=fsync)
+            if kept is None:
+                _swap(temporary, target, exists=exists, fsync=fsync)
             else:
-                os.replace(temporary, target)
+                with kept.adding(temporary, header, first=not exists):
+                    reach("kept")
+                    _swap(temporary, target, exists=exists, fsync=fsync)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -109,7 +129,9 @@ def replace_file(
         raise StorageError.of(path, "writing", error) from error
     if fsync:
         _flush_entry(path, directory)
-    return result, length
+    if kept is not None:
+        kept.prune(header, amends)
+    return header, length
 
 
 def _resolve(path: str) -> tuple[str, bool]:
@@ -122,34 +144,45 @@ def _resolve(path: str) -> tuple[str, bool]:
     except FileNotFoundError:
         return path, False
     if not stat.S_ISREG(mode):
-        raise _no_file(path)
+        raise no_file(path)
     return path, True
 
 
-def _no_file(path: str) -> StorageError:
-    return StorageError(path, f"{path} is no regular file; choose the path of a file.")
-
-
 def _fill(
-    path: str, temporary: str, emit: Callable[[FileTarget], _Result], *, fsync: bool
-) -> tuple[_Result, int]:
+    path: str, temporary: str, emit: Callable[[FileTarget], Header], *, fsync: bool
+) -> tuple[Header, int]:
     descriptor = os.open(temporary, _CREATE, _MODE)
     try:
-        target = FileTarget(path, descriptor)
-        result = emit(target)
+        reach("created")
+        target = FileTarget(path, temporary, descriptor)
+        header = emit(target)
+        reach("written")
         if fsync:
-            os.fsync(descriptor)
+            flush_file(descriptor)
+            reach("flushed")
     except BaseException:
         with contextlib.suppress(OSError):
             os.close(descriptor)
         raise
     os.close(descriptor)
-    return result, target.length
+    reach("closed")
+    return header, target.length
+
+
+def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
+    """Let the temporary file take the place of the target."""
+    if exists and not fsync and exchange(temporary, target):
+        with contextlib.suppress(OSError):  # the next run clears it
+            os.unlink(temporary)
+    else:
+        rename(temporary, target, durable=fsync)
+    reach("renamed")
 
 
 def _flush_entry(path: str, directory: str) -> None:
     try:
         flush_directory(directory)
+        reach("durable")
     except OSError as error:
         raise NotDurableError(
             path,
@@ -157,17 +190,6 @@ def _flush_entry(path: str, directory: str) -> None:
             "whole and will be read, yet a power cut could still bring back the one before.",
             errno=error.errno,
         ) from error
-
-
-def flush_directory(directory: str) -> None:
-    """Make the entries of a directory durable; Windows has no such call."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_directory(path: str) -> None:
@@ -188,44 +210,6 @@ def make_directory(path: str) -> None:
             flush_directory(os.path.dirname(directory))
     except OSError as error:
         raise StorageError.of(path, "making the directory of", error) from error
-
-
-def open_regular(path: str) -> BinaryIO | None:
-    """Open a file for reading, or give None where there is none.
-
-    Raises:
-        StorageError: What is there is a directory, FIFO, socket or device, or cannot be read.
-    """
-    try:
-        descriptor = os.open(path, _READ)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError.of(path, "reading", error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _no_file(path)
-    return io.BufferedReader(_Reading(path, descriptor), _READ_BYTES)
-
-
-class _Reading(io.FileIO):
-    """A file whose read errors are those of the library."""
-
-    def __init__(self, path: str, descriptor: int) -> None:
-        super().__init__(descriptor, "rb")
-        self._path = path
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        try:
-            return super().readinto(buffer)
-        except OSError as error:
-            raise StorageError.of(self._path, "reading", error) from error
-
-    def readall(self) -> bytes:
-        try:
-            return super().readall()
-        except OSError as error:
-            raise StorageError.of(self._path, "reading", error) from error
 
 
 def clear_leftovers(path: str) -> None:

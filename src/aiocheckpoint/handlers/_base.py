@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypedDict, Unpack
 
 from aiofiles.os import wrap
 
+from aiocheckpoint._allow import check_allow
 from aiocheckpoint._header import Header, in_json
-from aiocheckpoint._snapshot import (
-    POSITION_KEY,
-    Stored,
-    open_snapshot,
-    position_of,
-    write_snapshot,
-)
+from aiocheckpoint._logging import log_skipped
+from aiocheckpoint._signing import Secret, make_signer
+from aiocheckpoint._snapshot import POSITION_KEY, Codec, Stored, position_of
 from aiocheckpoint._threads import SNAPSHOTS, in_thread
-from aiocheckpoint.errors import CorruptSnapshotError, InvalidTypeError
+from aiocheckpoint.errors import (
+    CorruptSnapshotError,
+    InvalidTypeError,
+    UntrustedSnapshotError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
-    from aiocheckpoint._serializer import Target
+    from aiocheckpoint._snapshot import Target
 
-__all__ = ["Lock", "StateHandler"]
+__all__ = ["Lock", "SnapshotOptions", "StateHandler"]
+
+
+class SnapshotOptions(TypedDict, total=False):
+    """What every handler that moves snapshots can be told of them.
+
+    Attributes:
+        secret: Signs each snapshot, and lets none be loaded that is not signed, for this flow and
+            run. At least 32 bytes, as `bytes` or text; in a list, the first signs and all verify.
+        allow: The globals that snapshots may name, each as "package.module:Name"; an empty tuple
+            for plain data alone. Others are refused when saved and when loaded.
+        verify: Whether each snapshot is loaded back before it counts (default False).
+    """
+
+    secret: Secret | Sequence[Secret]
+    allow: Iterable[str]
+    verify: bool
 
 
 class Lock(Protocol):
@@ -44,7 +61,28 @@ class StateHandler(ABC):
 
     Subclasses move bytes: they give a run's snapshot as an open file, replace it whole, delete it
     and lock it, each as a blocking function. What the bytes mean is the same for every place.
+    `aiocheckpoint.testing.check_handler` tells whether a subclass does all that it must.
+
+    Args:
+        flow: Name of the flow; a signature made for one flow is none for another.
+        options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
+
+    Attributes:
+        flow: The name.
+        key_ids: Ids of the secrets, the signing one first, as `Header.signed_by` has them.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: An option cannot be meant.
     """
+
+    flow: str = ""
+    key_ids: tuple[str, ...] = ()
+    codec: Codec = Codec()
+
+    def __init__(self, flow: str = "", **options: Unpack[SnapshotOptions]) -> None:
+        self.flow = flow
+        self.codec = _make_codec(flow, options)
+        self.key_ids = () if self.codec.signer is None else self.codec.signer.ids
 
     @abstractmethod
     def locate(self, run_id: str | None = None) -> str:
@@ -55,16 +93,33 @@ class StateHandler(ABC):
         """Make the lock of a run, not yet taken."""
 
     @abstractmethod
-    def open(self, run_id: str | None = None) -> BinaryIO | None:
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> BinaryIO | None:
         """Open the snapshot of a run for reading, or give None where there is none.
+
+        Args:
+            run_id: The run, or None.
+            kept: The newest where it is None, else one of those that `kept` lists.
 
         Raises:
             StorageError: The place cannot be read.
         """
 
     @abstractmethod
-    def replace(self, run_id: str | None, emit: Callable[[Target], Header]) -> tuple[Header, int]:
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+    ) -> tuple[Header, int]:
         """Replace the snapshot of a run by what `emit` writes, whole or not at all.
+
+        Args:
+            run_id: The run, or None.
+            emit: Called once with what takes the bytes; returns the header written.
+            amends: Header of the snapshot there, where the new one only tells more of the same
+                state, so that keeping both would be keeping one twice.
 
         Returns:
             What `emit` returned, and the number of bytes written.
@@ -75,30 +130,87 @@ class StateHandler(ABC):
 
     @abstractmethod
     def remove(self, run_id: str | None = None) -> None:
-        """Delete the snapshot of a run, if there is one.
+        """Delete the snapshots of a run, if there are any.
 
         Raises:
-            StorageError: It cannot be deleted.
+            StorageError: They cannot be deleted.
         """
 
+    def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
+        """List what is kept of a run beside its newest snapshot, for handlers that keep more.
+
+        Returns:
+            Number and sequence of each, as in their headers, newest first. The newest snapshot
+            may be among them.
+        """
+        del run_id
+        return []
+
     @contextmanager
-    def stored(self, run_id: str | None = None) -> Generator[Stored | None, None, None]:
+    def stored(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> Generator[Stored | None, None, None]:
         """Open and check the snapshot of a run, for the time of a `with` block.
+
+        Where more than one is kept, payloads are checked as well, and the newest sound one is
+        given; its `skipped` tells what is wrong with the newest.
 
         Raises:
             StorageError: It cannot be read.
             CorruptSnapshotError: It is damaged, no snapshot, or that of another run.
+            UntrustedSnapshotError: It is not signed as it must be.
+            IncompatibleSnapshotError: Its format is of a later version.
         """
-        file = self.open(run_id)
+        with ExitStack() as stack:
+            if kept is not None:
+                yield self._checked(run_id, kept, stack)
+                return
+            older = self.kept(run_id)
+            yield (
+                self._newest_sound(run_id, older, stack)
+                if older
+                else self._found(run_id, None, stack)
+            )
+
+    def _newest_sound(
+        self, run_id: str | None, older: list[tuple[int, int]], stack: ExitStack
+    ) -> Stored | None:
+        try:
+            return self._checked(run_id, None, stack)
+        except (CorruptSnapshotError, UntrustedSnapshotError) as error:
+            newest = error
+        for kept in older:
+            with suppress(CorruptSnapshotError, UntrustedSnapshotError):
+                found = self._checked(run_id, kept, stack)
+                if found is not None:
+                    return found._replace(skipped=newest)
+        raise newest
+
+    def _checked(
+        self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
+    ) -> Stored | None:
+        found = self._found(run_id, kept, stack)
+        if found is not None:
+            found.check()
+        return found
+
+    def _found(
+        self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
+    ) -> Stored | None:
+        file = self.open(run_id, kept)
         if file is None:
-            yield None
-            return
-        with closing(file):
-            location = self.locate(run_id)
-            found = open_snapshot(file, location)
-            if found is not None and found.header.flow and found.header.run_id != in_json(run_id):
-                raise CorruptSnapshotError(location, "it is the snapshot of another run")
-            yield found
+            return None
+        stack.enter_context(closing(file))
+        location = self.locate(run_id)
+        if kept is not None:
+            location = f"{location} (kept, number {kept[0]}, sequence {kept[1]})"
+        found = self.codec.open(file, location)
+        # A bare pickle tells of no run.
+        if found is not None and found.header.library and found.header.run_id != in_json(run_id):
+            reason = "it is the snapshot of another run"
+            kind = CorruptSnapshotError if self.codec.signer is None else UntrustedSnapshotError
+            raise kind(location, reason)
+        return found
 
     def header(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run's snapshot, or give None where there is none.
@@ -123,6 +235,8 @@ class StateHandler(ABC):
         with self.stored(run_id) as found:
             if found is None:
                 return {}
+            if found.skipped is not None:
+                log_skipped(found.skipped)
             state = found.state()
             state[POSITION_KEY] = found.header.position
             return state
@@ -148,8 +262,8 @@ class StateHandler(ABC):
         lock = self.lock(run_id)
         lock.acquire()
         try:
-            header = _patched(self.header(run_id), run_id, position)
-            self.replace(run_id, partial(write_snapshot, header, content, None))
+            header = self._patched(self.header(run_id), run_id, position)
+            self.replace(run_id, partial(self.codec.write, header, content, None))
         finally:
             lock.release()
 
@@ -161,15 +275,28 @@ class StateHandler(ABC):
         """Do as `write`, without blocking the event loop; a write under way is waited for."""
         await in_thread(SNAPSHOTS, self.write, state, run_id)
 
+    def _patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
+        """The header of a state stored by hand: it keeps who the run is, and forgets what broke."""
+        if header is None:
+            header = Header.of_unnamed(self.flow, run_id, position)
+        return header.by_this_program(
+            flow=header.flow or self.flow,
+            run_id=run_id,
+            position=position,
+            status="stopped" if position else "finished",
+            failure=None,
+            sequence=header.sequence + 1,
+            written_at=time.time(),
+            signed_by=None,
+        )
 
-def _patched(header: Header | None, run_id: str | None, position: int) -> Header:
-    """The header of a state stored by hand: it keeps who the run is, and forgets what broke."""
-    if header is None:
-        header = Header.of_unnamed("", run_id, position)
-    return header.by_this_program(
-        position=position,
-        status="stopped" if position else "finished",
-        failure=None,
-        sequence=header.sequence + 1,
-        written_at=time.time(),
+
+def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
+    verify: object = options.get("verify", False)
+    if not isinstance(verify, bool):
+        raise InvalidTypeError(f"verify= is True or False, not a {type(verify).__name__}.")
+    return Codec(
+        make_signer(options["secret"], flow) if "secret" in options else None,
+        check_allow(options["allow"]) if "allow" in options else None,
+        verify,
     )

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import PurePath
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from aiocheckpoint.errors import InvalidTypeError, StorageError
-from aiocheckpoint.handlers._atomic import (
-    clear_leftovers,
-    make_directory,
-    open_regular,
-    replace_file,
-)
-from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._atomic import clear_leftovers, make_directory, replace_file
+from aiocheckpoint.handlers._base import SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._kept import Keep, Kept, check_keep
 from aiocheckpoint.handlers._lock import FileLock
 from aiocheckpoint.handlers._names import check_run_id, run_path
+from aiocheckpoint.handlers._reading import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._header import Header
-    from aiocheckpoint._serializer import Target
+    from aiocheckpoint._snapshot import Target
 
 __all__ = ["LocalStateHandler"]
 
@@ -36,16 +34,36 @@ class LocalStateHandler(StateHandler):
         fsync: Whether each write waits until the disk has it. False gives up what a power cut
             takes, never that a killed process leaves the old snapshot or the new one. On ext4
             it also gives up that the system writes out a file that is renamed over another.
+        keep: How many snapshots of each run there are, the newest included: where that one is
+            damaged, the newest sound one is used, with a warning. "all" keeps each of the last
+            passage through the steps, so that `checkpoint="f2"` starts with the state as it was
+            on entry to f2. They lie in a hidden directory beside the file, as hard links; a
+            record of a failure takes the place of the snapshot it tells of. Where the file
+            itself was deleted or emptied, nothing is stored, and the next run deletes them.
+        flow: Name of the flow, by default the file name without its ending, as for
+            `CheckpointFlow`.
+        options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
 
     Attributes:
         path: The path as it was given.
         fsync: As it was given.
+        keep: As it was given.
+        flow: Name of the flow.
+        key_ids: Ids of the secrets, as `Header.signed_by` has them.
 
     Raises:
-        InvalidTypeError: `path` is no path.
+        InvalidTypeError, InvalidValueError: `path` is no path, or an option cannot be meant.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, fsync: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fsync: bool = True,
+        keep: Keep = 1,
+        flow: str | None = None,
+        **options: Unpack[SnapshotOptions],
+    ) -> None:
         try:
             text = os.fspath(path)
         except TypeError:
@@ -54,8 +72,10 @@ class LocalStateHandler(StateHandler):
             raise InvalidTypeError(
                 f"the path of a checkpoint is a string or Path that is not empty, not {path!r}."
             )
+        super().__init__(PurePath(text).stem if flow is None else flow, **options)
         self.path = path
         self.fsync = fsync
+        self.keep: Keep = check_keep(keep)
         # The working directory may change between two snapshots of one run.
         self._path = os.path.abspath(os.path.expanduser(text))
 
@@ -67,35 +87,52 @@ class LocalStateHandler(StateHandler):
         """The lock of a run: the kernel's, on a hidden file beside it."""
         return _RunLock(self.locate(run_id))
 
-    def open(self, run_id: str | None = None) -> BinaryIO | None:
-        """Open a run's file, or give None where there is none.
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> BinaryIO | None:
+        """Open a run's file, or one of those that are kept, or give None where there is none.
 
         Raises:
             StorageError: It cannot be read, or is no regular file.
         """
-        return open_regular(self.locate(run_id))
+        path = self.locate(run_id)
+        return open_regular(path if kept is None else self._kept(path).path(*kept))
 
-    def replace(self, run_id: str | None, emit: Callable[[Target], Header]) -> tuple[Header, int]:
-        """Replace a run's file by what `emit` writes.
+    def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
+        """List what is kept of a run: number and sequence of each, newest first."""
+        return [] if self.keep == 1 else self._kept(self.locate(run_id)).names()
+
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+    ) -> tuple[Header, int]:
+        """Replace a run's file by what `emit` writes, and keep older ones as `keep` says.
 
         Raises:
             StorageError: It cannot be written and is as it was; or, for `NotDurableError`, it was
                 written but may not outlive a power cut.
         """
-        return replace_file(self.locate(run_id), emit, fsync=self.fsync)
+        path = self.locate(run_id)
+        return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
 
     def remove(self, run_id: str | None = None) -> None:
-        """Delete a run's file, if there is one.
+        """Delete a run's file and those that are kept, if there are any.
 
         Raises:
-            StorageError: It cannot be deleted.
+            StorageError: They cannot be deleted.
         """
         path = self.locate(run_id)
         try:
+            self._kept(path).clear()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         except OSError as error:
             raise StorageError.of(path, "deleting", error) from error
+
+    def _kept(self, path: str) -> Kept:
+        return Kept(os.path.realpath(path), self.keep)
 
 
 class _RunLock(FileLock):

@@ -1,0 +1,99 @@
+"""Pickling where `allow=` lists the globals that a stream may name.
+
+The writer refuses what the reader would, so that no run finds out at its resume. dill has no part
+in this: what only dill can write names its functions, and those can run any code.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import os
+import pickle
+import types
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from aiocheckpoint._forbidden import why_not_loadable
+from aiocheckpoint._opcodes import MalformedError, names_extension
+
+if TYPE_CHECKING:
+    from aiocheckpoint._allow import Allow
+
+__all__ = ["ListedPickler", "RefusedGlobalError", "UnserializableError", "load_listed"]
+
+_SINGLETONS = frozenset({type(None), type(...), type(NotImplemented)})
+"""Classes that are pickled as what `type` gives for their one instance."""
+_NUMBERED: dict[tuple[str, str], int] = vars(copyreg)["_extension_registry"]
+"""Globals that `copyreg.add_extension` gave numbers, for all of the process."""
+
+
+class UnserializableError(Exception):
+    """An object, or something in it, cannot be dumped; the message never holds its value."""
+
+
+class RefusedGlobalError(Exception):
+    """A stream names a global that is not listed; the message is that name."""
+
+
+class ListedPickler(pickle.Pickler):
+    """The C pickler, refusing each global that is not listed."""
+
+    def __init__(self, file: Any, protocol: int, allow: Allow) -> None:  # noqa: ANN401
+        super().__init__(file, protocol)
+        self._protocol = protocol
+        self._allow = allow
+
+    def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - fixed by pickle
+        kind = type(obj)
+        if kind is types.FunctionType or issubclass(kind, type):
+            if obj not in _SINGLETONS:
+                self._check(obj, obj.__qualname__)
+            return NotImplemented
+        reason = why_not_loadable(obj)
+        if reason is not None:
+            raise UnserializableError(reason)
+        reduce = copyreg.dispatch_table.get(kind)
+        reduced = obj.__reduce_ex__(self._protocol) if reduce is None else reduce(obj)
+        if isinstance(reduced, str):
+            self._check(obj, reduced)
+        return reduced
+
+    def _check(self, obj: object, name: str) -> None:
+        module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+        if f"{module}:{name}" not in self._allow:
+            raise UnserializableError(f'"{module}:{name}" is not among the globals of allow=')
+        if (module, name) in _NUMBERED:
+            raise UnserializableError(f'"{module}:{name}" has a number of copyreg.add_extension')
+
+
+class _ListedUnpickler(pickle.Unpickler):
+    """The C unpickler, refusing each global that is not listed."""
+
+    def __init__(self, file: BinaryIO, allow: Allow) -> None:
+        super().__init__(file, fix_imports=False)  # no other names than those that are looked up
+        self._allow = allow
+
+    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401 - fixed by pickle
+        if f"{module}:{name}" not in self._allow:
+            raise RefusedGlobalError(f"{module}:{name}")
+        return super().find_class(module, name)
+
+
+def load_listed(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any object at all
+    """Read the pickle stream at the beginning of a file.
+
+    Raises:
+        RefusedGlobalError: It names a global that is not listed.
+        Exception: Whatever the unpickler raises on bytes that are no such stream.
+    """
+    # A number that was looked up before is found in copyreg's cache, past find_class.
+    if _NUMBERED and _names_extension(file):
+        raise RefusedGlobalError("a number of copyreg.add_extension")
+    file.seek(0)
+    return _ListedUnpickler(file, allow).load()
+
+
+def _names_extension(file: BinaryIO) -> bool:
+    try:
+        return names_extension(file, file.seek(0, os.SEEK_END))
+    except MalformedError:
+        return False  # The unpickler stops at the same place.

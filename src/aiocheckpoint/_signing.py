@@ -1,0 +1,106 @@
+"""Signs snapshots, so that nobody without the secret can make one that is loaded.
+
+A signature is an HMAC-SHA256 (RFC 2104). Its key is derived from the secret and the name of the
+flow by HKDF (RFC 5869), so that a signature made for one flow is none for another; everything else
+that it binds (run id, sequence, format version) stands in the bytes that are signed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Secret", "Signer", "make_signer"]
+
+Secret = bytes | str
+"""At least 32 bytes that nobody can guess; text counts by its UTF-8 form."""
+
+_SHORTEST = 32
+_ADVICE = 'python -c "import secrets; print(secrets.token_hex(32))" makes a good one'
+
+
+class Signer:
+    """Signs with the first of some secrets, and verifies with them all.
+
+    Attributes:
+        ids: Ids of the secrets, as `Header.signed_by` has them: 16 hexadecimal digits each.
+    """
+
+    def __init__(self, secrets: Sequence[bytes], flow: str) -> None:
+        self._keys = {_key_id(secret): _derive(secret, flow) for secret in secrets}
+        self._first = _key_id(secrets[0])
+        self.ids = tuple(key_id.hex() for key_id in self._keys)
+
+    def sign(self, message: bytes) -> tuple[bytes, bytes]:
+        """Give the id of the first secret, 8 bytes, and the signature, 32 bytes."""
+        return self._first, hmac.digest(self._keys[self._first], message, "sha256")
+
+    def verifies(self, key_id: bytes, signature: bytes, message: bytes) -> bool:
+        """Whether the signature was made with one of the secrets, for this flow."""
+        key = self._keys.get(key_id)
+        return key is not None and hmac.compare_digest(
+            hmac.digest(key, message, "sha256"), signature
+        )
+
+    def knows(self, key_id: bytes) -> bool:
+        """Whether one of the secrets has this id."""
+        return key_id in self._keys
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be stored: a key does not belong into a snapshot."""
+        raise TypeError("a secret is never stored; make the flow or handler anew where it is used")
+
+
+def make_signer(secret: Any, flow: str) -> Signer:  # noqa: ANN401 - whatever a user passes
+    """Make the signer of a flow from its `secret=`, one secret or several.
+
+    Raises:
+        InvalidTypeError: It is neither text nor bytes, nor a list of them.
+        InvalidValueError: One is shorter than 32 bytes, or there is none.
+    """
+    several = isinstance(secret, (list, tuple))
+    secrets = [_checked(one) for one in (secret if several else (secret,))]
+    if not secrets:
+        raise InvalidValueError(
+            f"secret= is an empty list. Give at least one secret ({_ADVICE}), or leave secret= "
+            "out where snapshots need no signature."
+        )
+    return Signer(secrets, flow)
+
+
+def _checked(secret: object) -> bytes:
+    if secret is None:
+        raise InvalidTypeError(
+            "secret= is None: is the environment variable that should hold it set? Leave secret= "
+            "out where snapshots need no signature."
+        )
+    if not isinstance(secret, (bytes, str)):
+        raise InvalidTypeError(
+            f"a secret is bytes or text, or several of them in a list, not "
+            f"a {type(secret).__name__}."
+        )
+    raw = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
+    if len(raw) < _SHORTEST:
+        raise InvalidValueError(
+            f"a secret has at least {_SHORTEST} bytes, and this one has {len(raw)}; {_ADVICE}."
+        )
+    return raw
+
+
+def _key_id(secret: bytes) -> bytes:
+    return _expand(secret, b"key id")[:8]
+
+
+def _derive(secret: bytes, flow: str) -> bytes:
+    return _expand(secret, b"flow " + flow.encode("utf-8", "surrogatepass"))
+
+
+def _expand(secret: bytes, info: bytes) -> bytes:
+    """HKDF with SHA-256 for one block of output (RFC 5869, sections 2.2 and 2.3)."""
+    extracted = hmac.digest(b"aiocheckpoint snapshot signature", secret, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")

@@ -1,0 +1,162 @@
+"""The older snapshots of a run: hard links in a hidden directory beside its file.
+
+Each snapshot is linked there by number and sequence before it takes its place, so that nothing is
+written twice, and the newest one is among them under a second name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from aiocheckpoint._header import Header
+
+__all__ = ["Keep", "Kept", "check_keep", "needless"]
+
+Keep = int | Literal["all"]
+"""How many snapshots of a run there are, the newest included; or all of its last passage."""
+
+_MODE = 0o700
+
+
+def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - whatever a user passes
+    """Give `keep` back if it is a number from 1, or "all".
+
+    Raises:
+        InvalidTypeError: It is something else.
+        InvalidValueError: It is another number or text.
+    """
+    if isinstance(keep, bool) or not isinstance(keep, (int, str)):
+        raise InvalidTypeError(f'keep= is a number or "all", not a {type(keep).__name__}.')
+    if keep == "all":
+        return "all"
+    if isinstance(keep, int) and keep >= 1:
+        return keep
+    raise InvalidValueError(
+        f"keep={keep!r}: it is the number of snapshots to keep, 1 for the newest alone, or "
+        '"all" for one of each step.'
+    )
+
+
+def needless(names: list[tuple[int, int]], header: Header, keep: Keep) -> list[tuple[int, int]]:
+    """Say which snapshots need not be kept any more, `header` being that of the newest.
+
+    Args:
+        names: Number of the run and sequence of each, newest first.
+        header: That of the newest.
+        keep: How many are kept.
+    """
+    # A later one than the newest is of a writer that was killed, or of a file deleted by hand.
+    past = [one for one in names if one[1] <= header.sequence]
+    if isinstance(keep, int):
+        wanted = past[:keep]
+    else:
+        wanted = [one for one in past if one[0] == header.number]
+    return [one for one in names if one not in wanted]
+
+
+class Kept:
+    """The snapshots that are kept of one run.
+
+    Args:
+        target: The run's file, no symbolic link.
+        keep: How many are kept.
+    """
+
+    def __init__(self, target: str, keep: Keep) -> None:
+        directory, name = os.path.split(target)
+        self.directory = os.path.join(directory, f".{name}.kept")
+        self._target = target
+        self._keep: Keep = keep
+
+    def names(self) -> list[tuple[int, int]]:
+        """Number of the run and sequence of each, newest first."""
+        found: list[tuple[int, int]] = []
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in os.listdir(self.directory):
+                number, _, sequence = name.partition("-")
+                if number.isdecimal() and sequence.isdecimal():
+                    found.append((int(number), int(sequence)))
+        return sorted(found, key=lambda one: one[1], reverse=True)
+
+    def path(self, number: int, sequence: int) -> str:
+        """Where one is."""
+        return f"{self.directory}{os.sep}{number}-{sequence}"
+
+    @contextmanager
+    def adding(self, temporary: str, header: Header, *, first: bool) -> Generator[None, None, None]:
+        """Link the snapshot in `temporary`, and take that back if the `with` block fails.
+
+        Args:
+            temporary: The file.
+            header: Its header.
+            first: Whether nothing is stored: what is here then belongs to a file that was deleted.
+
+        Raises:
+            StorageError: The file system cannot link files.
+        """
+        if first:
+            self.clear()
+        path = self.path(header.number, header.sequence)
+        try:
+            self._link(temporary, path)
+        except OSError as error:
+            raise _no_link(self._target, error) from error
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+
+    def prune(self, header: Header, amends: Header | None) -> None:
+        """Delete what need not be kept now that a snapshot is in its place.
+
+        Args:
+            header: That of the newest snapshot.
+            amends: That of the one which it tells more of, and whose place it takes.
+        """
+        gone: list[tuple[int, int]] = []
+        if amends is not None:
+            gone.append((amends.number, amends.sequence))
+        if isinstance(self._keep, int) or not header.durations:
+            # "all" lists them at the first snapshot of a run alone: it may have many.
+            gone += needless(self.names(), header, self._keep)
+        for number, sequence in gone:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path(number, sequence))
+
+    def clear(self) -> None:
+        """Delete all of them."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.directory)
+
+    def _link(self, temporary: str, path: str) -> None:
+        try:
+            os.link(temporary, path)
+        except FileNotFoundError:
+            os.mkdir(self.directory, _MODE)
+            os.link(temporary, path)
+        except FileExistsError:  # of a writer that was killed before its snapshot took its place
+            os.unlink(path)
+            os.link(temporary, path)
+
+
+def _no_link(target: str, error: OSError) -> StorageError:
+    if error.errno in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV}:
+        return StorageError(
+            target,
+            f"the file system of {target} cannot link files, as keep= needs it. Use another place, "
+            "or leave keep= out.",
+            errno=error.errno,
+        )
+    return StorageError.of(target, "keeping a snapshot of", error)

@@ -1,0 +1,67 @@
+"""Opening a file of the library's for reading, and nothing that is no file."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from aiocheckpoint.errors import StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["no_file", "open_regular"]
+
+# Without O_NONBLOCK opening a FIFO waits for its writer.
+_READ = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_READ_BYTES = 1 << 16
+
+
+def open_regular(path: str) -> BinaryIO | None:
+    """Open a file for reading, or give None where there is none.
+
+    Raises:
+        StorageError: What is there is a directory, FIFO, socket or device, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, _READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError.of(path, "reading", error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise no_file(path)
+    return io.BufferedReader(_Reading(path, descriptor), _READ_BYTES)
+
+
+class _Reading(io.FileIO):
+    """A file whose read errors are those of the library."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        super().__init__(descriptor, "rb")
+        self._path = path
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise StorageError.of(self._path, "reading", error) from error
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            raise StorageError.of(self._path, "reading", error) from error
+
+
+def no_file(path: str) -> StorageError:
+    """The error for a path at which there is something else than a file."""
+    return StorageError(path, f"{path} is no regular file; choose the path of a file.")

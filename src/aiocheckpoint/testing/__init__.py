@@ -1,0 +1,21 @@
+"""Tools for the tests of those who use the library, or write a state handler for it.
+
+>>> from aiocheckpoint import CheckpointFlow
+>>> from aiocheckpoint.testing import crash_everywhere
+>>> def make_flow(path):
+...     cp = CheckpointFlow(path)
+...     cp.add_step()(count)
+...     return cp
+>>> def count(state):
+...     state["n"] = state["n"] + 1
+>>> crash_everywhere(make_flow, {"n": 0}) > 0
+True
+
+No test framework is needed: what is wrong comes out as an `AssertionError`.
+"""
+
+from aiocheckpoint.testing._conformance import HANDLER_CHECKS, check_handler
+from aiocheckpoint.testing._crashing import crash_everywhere
+from aiocheckpoint.testing._memory import MemoryStateHandler
+
+__all__ = ["HANDLER_CHECKS", "MemoryStateHandler", "check_handler", "crash_everywhere"]

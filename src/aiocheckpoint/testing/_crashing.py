@@ -1,0 +1,236 @@
+"""Runs a user's own flow, and breaks it off at every boundary there is."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import operator
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from aiocheckpoint._calls import Calls, LoopCalls, ThreadCalls, drive
+from aiocheckpoint._loop import PrivateLoop
+from aiocheckpoint._plan import LoadPolicy, Request
+from aiocheckpoint._trouble import put_note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from aiocheckpoint._steps import Part
+    from aiocheckpoint.flow import CheckpointFlow
+
+__all__ = ["crash_everywhere"]
+
+_Result = TypeVar("_Result")
+_Way = Literal["crash", "cancel"]
+_State = dict[str, Any]
+
+_WORDS = {
+    "acquire": "taking the lock",
+    "_find": "looking for a checkpoint",
+    "_load": "reading the state",
+    "_replace": "storing a snapshot",
+}
+
+
+def crash_everywhere(
+    make_flow: Callable[[str], CheckpointFlow],
+    state: _State | None = None,
+    *,
+    load_policy: LoadPolicy = "first only",
+    door: Literal["run", "arun"] = "run",
+    same: Callable[[Any, Any], object] = operator.eq,
+) -> int:
+    """Break a flow off at every boundary, resume it, and see that it ends as if nothing happened.
+
+    The flow is run once undisturbed. Then, for every boundary of that run (before and after each
+    loader, step and saver, and before and after each snapshot), it is run again in a new place
+    and broken off there: once as if the process were killed, when nothing is recorded, and once
+    by a cancellation, a `KeyboardInterrupt` under "run". A new flow in the same place then runs
+    to its end, and its final state must be that of the undisturbed run.
+
+    What breaks off is the run, not this process, so fakes of outside services keep what they were
+    told, as real ones would: count in them what was done twice. (Tests with killed processes, at
+    every system call, are those of the library itself.)
+
+    Args:
+        make_flow: `make_flow(path)` makes the flow, with all its steps, to be stored at `path`;
+            called anew for every run.
+        state: The initial state; each run is given a deep copy.
+        load_policy: As in `CheckpointFlow.run`.
+        door: Whether the flow runs as under `run`, or on an event loop as under `arun`.
+        same: `same(expected, final)` tells whether two final states are as good as equal, where
+            `==` does not tell, as with times or arrays.
+
+    Returns:
+        How many boundaries there are.
+
+    Raises:
+        AssertionError: After one of the interruptions the final state was another; the message
+            tells where, and the keys that differ.
+        BaseException: What the flow raised, with a note that tells after which interruption.
+    """
+    trial = _Trial(make_flow, state, load_policy, door)
+    with tempfile.TemporaryDirectory(prefix="aiocheckpoint-") as directory:
+        boundaries: list[str] = []
+        expected = trial.run(f"{directory}/undisturbed", _Breaker(boundaries, None, "crash"))
+        for way in ("crash", "cancel"):
+            for number, boundary in enumerate(boundaries):
+                place = f"{directory}/{way}-{number}"
+                where = f"crash_everywhere: after a {way} {boundary}, number {number}"
+                try:
+                    final = trial.break_and_resume(place, _Breaker([], number, way))
+                except BaseException as error:
+                    put_note(error, where)
+                    raise
+                if not same(expected, final):
+                    raise AssertionError(
+                        f"{where}, the flow ended otherwise: {_differ(expected, final)}"
+                    )
+    return len(boundaries)
+
+
+class _Crash(GeneratorExit):
+    """Ends a run as its coroutine would end if it were thrown away: nothing is recorded."""
+
+
+class _Breaker:
+    """Counts the boundaries, and breaks off at one of them.
+
+    Args:
+        seen: Is told each boundary in words.
+        at: Number of the one to break off at; None for none.
+        way: How.
+    """
+
+    def __init__(self, seen: list[str], at: int | None, way: _Way) -> None:
+        self._seen = seen
+        self._at = at
+        self._way = way
+
+    async def reach(self, boundary: str, calls: Calls) -> None:
+        """Come by a boundary."""
+        self._seen.append(boundary)
+        if len(self._seen) - 1 != self._at:
+            return
+        if self._way == "crash":
+            raise _Crash
+        if isinstance(calls, ThreadCalls):
+            raise KeyboardInterrupt
+        task = asyncio.current_task()
+        if task is not None:
+            task.cancel()
+        await asyncio.sleep(0)
+
+
+class _BreakingThreadCalls(ThreadCalls):
+    breaker: _Breaker
+
+    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return await _between(self, self.breaker, _words(function), super().block(function, *args))
+
+    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+        return await _between(self, self.breaker, _words(part.function), super().user(part, *args))
+
+
+class _BreakingLoopCalls(LoopCalls):
+    breaker: _Breaker
+
+    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return await _between(self, self.breaker, _words(function), super().block(function, *args))
+
+    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+        return await _between(self, self.breaker, _words(part.function), super().user(part, *args))
+
+
+async def _between(
+    calls: Calls, breaker: _Breaker, name: str, work: Coroutine[Any, Any, _Result]
+) -> _Result:
+    try:
+        await breaker.reach(f"before {name}", calls)
+    except BaseException:
+        work.close()
+        raise
+    result = await work
+    await breaker.reach(f"after {name}", calls)
+    return result
+
+
+def _words(function: object) -> str:
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return _WORDS.get(name, f"{name}()")
+
+
+class _Trial:
+    """How a flow is made and run."""
+
+    def __init__(
+        self,
+        make_flow: Callable[[str], CheckpointFlow],
+        state: _State | None,
+        load_policy: LoadPolicy,
+        door: Literal["run", "arun"],
+    ) -> None:
+        self._make_flow = make_flow
+        self._state = state
+        self._load_policy: LoadPolicy = load_policy
+        self._door = door
+
+    def run(self, directory: str, breaker: _Breaker) -> _State:
+        """Run a new flow in a directory that may have a checkpoint."""
+        os.makedirs(directory, exist_ok=True)
+        flow = self._make_flow(f"{directory}/checkpoint.pkl")
+        state = copy.deepcopy(self._state)
+        request = Request(
+            state=None if flow.plan(state).ignores_given else state,
+            load_policy=self._load_policy,
+            checkpoint=None,
+            until=None,
+        )
+        if self._door == "arun":
+            return _on_a_loop(_run_on_loop(flow, request, breaker))
+        calls = _BreakingThreadCalls()
+        calls.breaker = breaker
+        try:
+            return drive(flow._run(calls, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        finally:
+            calls.close()
+
+    def break_and_resume(self, directory: str, breaker: _Breaker) -> _State:
+        """Run a flow that breaks off, and then another one to its end."""
+        try:
+            self.run(directory, breaker)
+        except (_Crash, KeyboardInterrupt, asyncio.CancelledError):
+            pass
+        else:
+            raise AssertionError("the run did not come that far: make_flow makes different flows")
+        return self.run(directory, _Breaker([], None, "crash"))
+
+
+async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> _State:
+    calls = _BreakingLoopCalls()
+    calls.breaker = breaker
+    return await flow._run(calls, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def _on_a_loop(work: Coroutine[Any, Any, _Result]) -> _Result:
+    loop = PrivateLoop()
+    try:
+        return loop.run(work)
+    finally:
+        loop.close()
+
+
+def _differ(expected: _State, final: _State) -> str:
+    keys = [key for key in {**expected, **final} if not _equal(expected, final, key)]
+    return f"the values of {', '.join(map(repr, keys))} differ" if keys else "same() says so"
+
+
+def _equal(expected: _State, final: _State, key: str) -> bool:
+    if key not in expected or key not in final:
+        return False
+    try:
+        return bool(expected[key] == final[key])
+    except Exception:  # noqa: BLE001 - an array compares to no single truth
+        return False

@@ -1,0 +1,136 @@
+"""A place for snapshots in memory."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Unpack
+
+from aiocheckpoint._memory import Memory
+from aiocheckpoint.errors import RunInProgressError
+from aiocheckpoint.handlers import SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._kept import Keep, check_keep, needless
+from aiocheckpoint.handlers._names import check_run_id
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable
+
+    from aiocheckpoint._header import Header
+    from aiocheckpoint._snapshot import Target
+
+__all__ = ["MemoryStateHandler"]
+
+_Name = tuple[int, int]
+
+
+class MemoryStateHandler(StateHandler):
+    """Keeps the snapshots of this process in memory, byte for byte as a file would have them.
+
+    For tests that want no files. The snapshots live as long as the object.
+
+    Args:
+        state_path: How the place is called in messages.
+        keep: How many snapshots there are of each run, as for `LocalStateHandler`.
+        flow: Name of the flow.
+        options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
+    """
+
+    def __init__(
+        self,
+        state_path: str | os.PathLike[str] = "memory",
+        *,
+        keep: Keep = 1,
+        flow: str = "",
+        **options: Unpack[SnapshotOptions],
+    ) -> None:
+        super().__init__(flow, **options)
+        self.keep: Keep = check_keep(keep)
+        self._name = os.fspath(state_path)
+        self._newest: dict[str | None, bytes] = {}
+        self._kept: defaultdict[str | None, dict[_Name, bytes]] = defaultdict(dict)
+        self._owners: dict[str | None, _MemoryLock] = {}
+        self._guard = threading.Lock()
+
+    def locate(self, run_id: str | None = None) -> str:
+        """The name of the place, and the run."""
+        run_id = check_run_id(run_id)
+        return f"<{self._name}>" if run_id is None else f"<{self._name}, run {run_id!r}>"
+
+    def lock(self, run_id: str | None = None) -> _MemoryLock:
+        """The lock of a run, between the threads and flows of this process."""
+        return _MemoryLock(self.locate(run_id), run_id, self._owners, self._guard)
+
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> io.BytesIO | None:
+        """Open a run's snapshot, or one of those that are kept."""
+        if kept is None:
+            content = self._newest.get(check_run_id(run_id))
+        else:
+            content = self._kept[run_id].get(kept)
+        return None if content is None else Memory(content)
+
+    def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
+        """List what is kept of a run: number and sequence of each, newest first."""
+        return sorted(self._kept[run_id], key=lambda name: name[1], reverse=True)
+
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+    ) -> tuple[Header, int]:
+        """Replace a run's snapshot by what `emit` writes."""
+        memory = Memory()
+        header = emit(memory)
+        content = memory.getvalue()
+        if self.keep != 1:
+            self._keep(run_id, header, content, amends)
+        self._newest[check_run_id(run_id)] = content
+        return header, len(content)
+
+    def remove(self, run_id: str | None = None) -> None:
+        """Forget a run's snapshots."""
+        self._newest.pop(check_run_id(run_id), None)
+        self._kept.pop(run_id, None)
+
+    def _keep(
+        self, run_id: str | None, header: Header, content: bytes, amends: Header | None
+    ) -> None:
+        if amends is not None:
+            self._kept[run_id].pop((amends.number, amends.sequence), None)
+        self._kept[run_id][header.number, header.sequence] = content
+        for name in needless(self.kept(run_id), header, self.keep):
+            del self._kept[run_id][name]
+
+
+class _MemoryLock:
+    def __init__(
+        self,
+        location: str,
+        run_id: str | None,
+        owners: dict[str | None, _MemoryLock],
+        guard: threading.Lock,
+    ) -> None:
+        self._location = location
+        self._run_id = run_id
+        self._owners = owners
+        self._guard = guard
+        self._since: str | None = None
+
+    def acquire(self) -> None:
+        with self._guard:
+            owner = self._owners.setdefault(self._run_id, self)
+        if owner is not self:
+            host = socket.gethostname()
+            raise RunInProgressError(self._location, pid=os.getpid(), host=host, since=owner._since)  # noqa: SLF001
+        self._since = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def release(self) -> None:
+        with self._guard:
+            if self._owners.get(self._run_id) is self:
+                del self._owners[self._run_id]
