@@ -27,6 +27,7 @@ from aiocheckpoint import (
     StorageError,
     UnknownHandlerError,
     UnserializableStateError,
+    UntrustedSnapshotError,
     errors,
 )
 
@@ -71,6 +72,10 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         IncompatibleSnapshotError(PATH, "no module m", written_by="3.12.1"),
         {"path": PATH, "reason": "no module m", "written_by": "3.12.1"},
     ),
+    "untrusted": (
+        UntrustedSnapshotError(PATH, "it is not signed"),
+        {"path": PATH, "reason": "it is not signed"},
+    ),
     "storage": (
         StorageError.of(PATH, "writing", OSError(errno.ENOSPC, "No space left on device")),
         {"path": PATH, "errno": errno.ENOSPC},
@@ -92,6 +97,7 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     UnserializableStateError: (CheckpointError, TypeError),
     CorruptSnapshotError: (CheckpointError,),
     IncompatibleSnapshotError: (CheckpointError,),
+    UntrustedSnapshotError: (CheckpointError,),
     StorageError: (CheckpointError, OSError),
     NotDurableError: (StorageError,),
 }
@@ -104,6 +110,7 @@ REMEDIES = {
     "unserializable-start": ["before the first step", "too deep"],
     "corrupt": [PATH, "it is short", "reset()"],
     "incompatible": [PATH, "no module m"],
+    "untrusted": [PATH, "it is not signed", "adopt(", "allow=", "reset()"],
     "storage": [PATH, "writing", "No space left on device", "run again"],
 }
 

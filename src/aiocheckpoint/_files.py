@@ -13,6 +13,7 @@ from aiocheckpoint._snapshot import Codec
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
 from aiocheckpoint.handlers import LocalStateHandler
+from aiocheckpoint.handlers._names import check_path
 from aiocheckpoint.handlers._reading import open_regular
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def inspect(path: str | os.PathLike[str]) -> Header:
         StorageError: There is no file, or it cannot be read, or is a directory, FIFO or device.
         CorruptSnapshotError: It is empty, damaged, or no snapshot.
         IncompatibleSnapshotError: Its format is of a later version.
+        InvalidTypeError: `path` is no path.
     """
-    location = os.path.abspath(os.path.expanduser(path))
+    location = os.path.abspath(os.path.expanduser(check_path(path)))
     file = open_regular(location)
     if file is None:
         raise _nothing_at(location)

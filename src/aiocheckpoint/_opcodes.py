@@ -8,6 +8,7 @@ arguments and what each takes off the stack and puts on it are those of the stan
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -108,6 +109,8 @@ def _walk(file: BinaryIO, size: int) -> Iterator[tuple[pickletools.OpcodeInfo, A
             argument = _argument(op, file, size)
         except (ValueError, OverflowError) as error:
             raise MalformedError(at) from error
+        if op.name == "PROTO" and argument > pickle.HIGHEST_PROTOCOL:
+            raise MalformedError(at)
         # The unpickler makes room for a whole frame, and for as many objects as the largest number
         # under which one is remembered: there are fewer of both than bytes.
         if ("PUT" in op.name or op.name == "FRAME") and not 0 <= argument <= size:

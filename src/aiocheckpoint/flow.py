@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from aiocheckpoint._calls import Calls, Carrier, LoopCalls, ThreadCalls, drive
@@ -12,7 +12,7 @@ from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
 from aiocheckpoint._plan import LoadPolicy, Plan, Request
 from aiocheckpoint._steps import Load, Save, Step, StepFunction, make_step
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._names import check_run_id
+from aiocheckpoint.handlers._names import check_path, check_run_id
 
 if TYPE_CHECKING:
     import os
@@ -332,7 +332,7 @@ def _checked_wait(wait: object) -> float:
 
 def _flow_name(state_path: str | os.PathLike[str], name: object) -> str:
     if name is None:
-        return Path(state_path).stem
+        return PurePath(check_path(state_path)).stem
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
     return name

@@ -8,9 +8,26 @@ import re
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["check_run_id", "run_path"]
+__all__ = ["check_path", "check_run_id", "run_path"]
 
 _LONGEST = 120
+
+
+def check_path(path: object) -> str:
+    """Give the text of a path, a string or Path that is not empty.
+
+    Raises:
+        InvalidTypeError: It is something else.
+    """
+    try:
+        text = os.fspath(path)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text:
+        raise InvalidTypeError(
+            f"the path of a checkpoint is a string or Path that is not empty, not {path!r}."
+        )
+    return text
 
 
 def check_run_id(run_id: object) -> str | None:

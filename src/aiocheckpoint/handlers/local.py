@@ -7,12 +7,12 @@ import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
-from aiocheckpoint.errors import InvalidTypeError, StorageError
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._atomic import clear_leftovers, make_directory, replace_file
 from aiocheckpoint.handlers._base import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._kept import Keep, Kept, check_keep
 from aiocheckpoint.handlers._lock import FileLock
-from aiocheckpoint.handlers._names import check_run_id, run_path
+from aiocheckpoint.handlers._names import check_path, check_run_id, run_path
 from aiocheckpoint.handlers._reading import open_regular
 
 if TYPE_CHECKING:
@@ -64,14 +64,7 @@ class LocalStateHandler(StateHandler):
         flow: str | None = None,
         **options: Unpack[SnapshotOptions],
     ) -> None:
-        try:
-            text = os.fspath(path)
-        except TypeError:
-            text = None
-        if not isinstance(text, str) or not text:
-            raise InvalidTypeError(
-                f"the path of a checkpoint is a string or Path that is not empty, not {path!r}."
-            )
+        text = check_path(path)
         super().__init__(PurePath(text).stem if flow is None else flow, **options)
         self.path = path
         self.fsync = fsync
