@@ -21,11 +21,12 @@ the bare rename, and gives up this protection against power cuts, which gumly ke
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from _floor import Floor
 from _gumly import GumlyWorker, install
@@ -38,8 +39,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from aiocheckpoint import HandlerOptions
+
 ARUN = "arun, coroutine step"
 RUN = "run, sync step"
+SIGNED_ARUN = "arun, coroutine step, signed"
+SIGNED_RUN = "run, sync step, signed"
+KEPT_RUN = "run, sync step, signed, keep=3"
+VERIFIED_RUN = "run, sync step, signed, verify"
 HASTY_RUN = "run, sync step, fsync=False"
 BARE_RENAME = "bare create, write, close, rename"
 HASTY_NOTE = (
@@ -56,8 +63,10 @@ class Timer:
         once: For each run the microseconds that were no step's.
     """
 
-    def __init__(self, path: Path, steps: int, run: Runs, *, fsync: bool) -> None:
-        self._flow = CheckpointFlow(path, fsync=fsync)
+    def __init__(
+        self, path: Path, steps: int, run: Runs, **options: Unpack[HandlerOptions]
+    ) -> None:
+        self._flow = CheckpointFlow(path, **options)
         self._run = run
         self._notes: list[float] = []
         self.once: list[float] = []
@@ -140,16 +149,26 @@ def _pairs(timers: dict[str, Timer], floors: dict[str, Contender]) -> list[Pair]
     return [
         Pair(ours[ARUN], floors["floor with one hop"], "µs", Goal(1.3)),
         Pair(ours[RUN], floors["floor without hop"], "µs", Goal(1.25)),
+        Pair(ours[SIGNED_ARUN], floors["floor with one hop"], "µs", Goal(1.3)),
+        Pair(ours[SIGNED_RUN], floors["floor without hop"], "µs", Goal(1.25)),
+        Pair(ours[KEPT_RUN], floors["floor without hop"], "µs"),
+        Pair(ours[VERIFIED_RUN], floors["floor without hop"], "µs"),
         Pair(floors["floor without hop"], floors["bare system calls"], "µs"),
         Pair(ours[HASTY_RUN], floors[BARE_RENAME], "µs"),
     ]
 
 
 def _timers(directory: Path, steps: int, runner: asyncio.Runner) -> dict[str, Timer]:
+    secret = secrets.token_bytes(32)
+    coroutines, plain = AsyncRuns(runner), SyncRuns()
     return {
-        ARUN: Timer(directory / "arun.pkl", steps, AsyncRuns(runner), fsync=True),
-        RUN: Timer(directory / "run.pkl", steps, SyncRuns(), fsync=True),
-        HASTY_RUN: Timer(directory / "hasty.pkl", steps, SyncRuns(), fsync=False),
+        ARUN: Timer(directory / "arun.pkl", steps, coroutines),
+        RUN: Timer(directory / "run.pkl", steps, plain),
+        SIGNED_ARUN: Timer(directory / "signed_arun.pkl", steps, coroutines, secret=secret),
+        SIGNED_RUN: Timer(directory / "signed.pkl", steps, plain, secret=secret),
+        KEPT_RUN: Timer(directory / "kept.pkl", steps, plain, secret=secret, keep=3),
+        VERIFIED_RUN: Timer(directory / "verified.pkl", steps, plain, secret=secret, verify=True),
+        HASTY_RUN: Timer(directory / "hasty.pkl", steps, plain, fsync=False),
     }
 
 

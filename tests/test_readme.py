@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from aiocheckpoint import CheckpointFlow
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```(python|text)\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
 
@@ -22,7 +24,7 @@ def test_story_prints_what_the_readme_shows(
 ) -> None:
     """The step breaks with that note, the plan reads so, and the mended run goes on there."""
     monkeypatch.chdir(tmp_path)
-    begin, mend = blocks("python")
+    begin, mend, _ = blocks("python")
     broken, plan = blocks("text")
     names: dict[str, Any] = {}
     with pytest.raises(ZeroDivisionError) as caught:
@@ -36,6 +38,18 @@ def test_story_prints_what_the_readme_shows(
     resumed, anew, always, chosen = ["invert, mended"], ["fetch"], ["fetch"], ["invert, mended"]
     whole = ["invert, mended"]
     assert runs == [*resumed, *anew, *whole, *always, *whole, *chosen]
+
+
+def test_signed_flow_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signed flow runs as it stands, and its file tells that it is finished."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHECKPOINT_SECRET", "s" * 32)
+    names: dict[str, Any] = {"CheckpointFlow": CheckpointFlow}  # as the story imported it
+    exec(blocks("python")[2], names)  # noqa: S102 - the README's own code
+    assert capsys.readouterr().out == "finished\n"
+    assert names["cp"].handler.read() == {"prices": [3, 4], "total": 7, "checkpoint_index": 0}
 
 
 def test_commands_name_files_that_exist() -> None:

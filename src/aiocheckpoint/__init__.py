@@ -10,6 +10,7 @@ when one breaks, mend it and run again.
 from aiocheckpoint import events
 from aiocheckpoint._files import adopt, inspect
 from aiocheckpoint._header import Failure, Header
+from aiocheckpoint._places import HandlerOptions
 from aiocheckpoint._plan import Plan
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
@@ -37,6 +38,7 @@ __all__ = [
     "Failure",
     "FlowChangedError",
     "FlowDefinitionError",
+    "HandlerOptions",
     "Header",
     "IncompatibleSnapshotError",
     "InvalidTypeError",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
 from aiocheckpoint._header import Durations, Header, Status
-from aiocheckpoint._logging import is_logged, log_event, logger
+from aiocheckpoint._logging import LARGE_BYTES, is_logged, log_event, logger, warn_large
 from aiocheckpoint._plan import Plan, Request, make_plan
 from aiocheckpoint._snapshot import POSITION_KEY
 from aiocheckpoint._trouble import Trouble, put_note
@@ -116,6 +116,7 @@ class Run:
         self._heard = bool(hooks) or is_logged()
         self._header = Header(flow=flow, run_id=run_id, position=0, durations=Durations())
         self._data: dict[str, Any] = {}
+        self._warned = False
 
     async def carry_out(self, request: Request) -> dict[str, Any]:
         """Read, plan, run the steps, and return the final state."""
@@ -223,6 +224,9 @@ class Run:
         began = time.perf_counter()
         self._header = self._header.advanced(status, position, time.time())
         size = await self._slot.write(self._header, state, step)
+        if size >= LARGE_BYTES and not self._warned:
+            warn_large(self._header, size, self._slot.location)
+            self._warned = True
         if self._heard:
             seconds = time.perf_counter() - began
             await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)

@@ -16,9 +16,14 @@ from aiocheckpoint.events import (
 )
 
 if TYPE_CHECKING:
+    from aiocheckpoint._header import Header
     from aiocheckpoint.errors import CheckpointError
 
-__all__ = ["is_logged", "log_event", "log_skipped", "logger"]
+__all__ = ["LARGE_BYTES", "is_logged", "log_event", "log_skipped", "logger", "warn_large"]
+
+LARGE_BYTES = 100_000_000
+"""From this size on a snapshot should not be written after every step: it takes a disk of 1 GB a
+second a tenth of a second."""
 
 logger = logging.getLogger("aiocheckpoint")
 
@@ -60,6 +65,15 @@ def log_event(event: Event) -> None:
             logger.info("%s: run %d %s.", _who(event), event.number, event.status)
         case _:
             logger.debug("%s: %s.", _who(event), type(event).__name__)
+
+
+def warn_large(header: Header, size: int, location: str) -> None:
+    """Warn of a snapshot so large that it should not be written anew after every step."""
+    logger.warning(
+        "%s: a snapshot has %d MB, and one is written after every step. Keep large values in "
+        "`data`, with a loader and a saver; aiocheckpoint.inspect(%r).sizes tells which they are.",
+        *(header.flow, size // 1_000_000, location),
+    )
 
 
 def log_skipped(error: CheckpointError) -> None:
