@@ -8,13 +8,12 @@ it, or it is no snapshot.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from aiocheckpoint._footer import TRAILER_BYTES, Footer, pack_footer, read_footer
-from aiocheckpoint._header import PYTHON_VERSION, Header
+from aiocheckpoint._header import Header
 from aiocheckpoint._offenders import find_offenders
 from aiocheckpoint._opcodes import MalformedError, survey
 from aiocheckpoint._payload import (
@@ -24,15 +23,9 @@ from aiocheckpoint._payload import (
     PayloadWriter,
     is_payload,
 )
-from aiocheckpoint._serializer import (
-    RefusedGlobalError,
-    Sink,
-    UnserializableError,
-    dump,
-    load,
-)
+from aiocheckpoint._serializer import Sink, UnserializableError, dump
+from aiocheckpoint._stored import Stored, damaged, digest_of
 from aiocheckpoint.errors import (
-    CheckpointError,
     CorruptSnapshotError,
     IncompatibleSnapshotError,
     InvalidTypeError,
@@ -45,7 +38,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._signing import Signer
 
 
-__all__ = ["POSITION_KEY", "Codec", "Stored", "Target", "position_of"]
+__all__ = ["POSITION_KEY", "Codec", "Target", "position_of"]
 
 
 class Target(Sink, Protocol):
@@ -54,96 +47,6 @@ class Target(Sink, Protocol):
     def read_back(self) -> BinaryIO:
         """Open what was written so far for reading; the caller closes it."""
         ...
-
-
-class Stored(NamedTuple):
-    """A snapshot that was found and whose header is sound.
-
-    Attributes:
-        header: The header.
-        file: The open snapshot; the holder closes it.
-        location: Where it is, for messages.
-        payload_length: Length of the payload in bytes.
-        payload_digest: SHA-256 of the payload, as the footer has it.
-        allow: The globals that the payload may name, or None for all.
-        skipped: What is wrong with the newest snapshot, where this older one stands in for it.
-    """
-
-    header: Header
-    file: BinaryIO
-    location: str
-    payload_length: int
-    payload_digest: bytes
-    allow: Allow | None
-    skipped: CheckpointError | None = None
-
-    def check(self) -> None:
-        """Compare the payload with its digest.
-
-        Raises:
-            CorruptSnapshotError: It is damaged.
-        """
-        if _digest(self.file, self.payload_length) != self.payload_digest:
-            reason = f"the payload (bytes 0 to {self.payload_length}) does not match its digest"
-            raise CorruptSnapshotError(self.location, reason)
-
-    def state(self) -> dict[str, Any]:
-        """Check the payload and load it, running whatever code it names and may name.
-
-        Returns:
-            The state with the position under "checkpoint_index".
-
-        Raises:
-            CorruptSnapshotError: The payload is damaged; it was not loaded.
-            IncompatibleSnapshotError: It holds code of another minor version of Python, or
-                names something that cannot be imported here.
-            UntrustedSnapshotError: It names a global that is not allowed.
-        """
-        self._check_python()
-        self.check()
-        try:
-            state = load(self.file, self.allow)
-        except (CheckpointError, MemoryError):
-            raise
-        except RefusedGlobalError as error:
-            reason = f"it names {error}, which allow= does not list"
-            raise UntrustedSnapshotError(self.location, reason) from error
-        except Exception as error:
-            raise self._not_loaded(error) from error
-        if not isinstance(state, dict):
-            kind = type(state).__name__
-            raise CorruptSnapshotError(self.location, f"it holds a {kind}, not a dict")
-        return cast("dict[str, Any]", state)
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of the payload by the state's keys, read off its opcodes.
-
-        Raises:
-            CorruptSnapshotError: The payload is no pickle stream.
-        """
-        try:
-            return survey(self.file, self.payload_length).sizes
-        except MalformedError as error:
-            raise _damaged(self.location, error) from error
-
-    def _check_python(self) -> None:
-        written_by = self.header.python
-        if self.header.code and written_by.split(".")[:2] != PYTHON_VERSION.split(".")[:2]:
-            reason = (
-                f"it holds functions or classes by value, written by Python {written_by}, and "
-                f"this is {PYTHON_VERSION}; run it there, or keep functions and classes of "
-                "__main__ out of the state"
-            )
-            raise IncompatibleSnapshotError(self.location, reason, written_by=written_by)
-
-    def _not_loaded(self, error: Exception) -> IncompatibleSnapshotError:
-        # Other exceptions may quote values of the state.
-        what = f": {error}" if isinstance(error, (ImportError, AttributeError)) else ""
-        return IncompatibleSnapshotError(
-            self.location,
-            f"loading it raised {type(error).__name__}{what}",
-            written_by=self.header.python,
-        )
 
 
 class Codec(NamedTuple):
@@ -227,7 +130,7 @@ class Codec(NamedTuple):
             if self.signer is not None:
                 raise UntrustedSnapshotError(location, "it has no footer, so it is not signed")
             header = _header_of_bare(file, size, location)
-            footer = Footer(b"", size, _digest(file, size), None)
+            footer = Footer(b"", size, digest_of(file, size), None)
         else:
             header = _decoded(footer, location)
         return Stored(
@@ -263,15 +166,6 @@ def _is_position(value: object) -> bool:
     return type(value) is int and 0 <= value <= LAST_POSITION
 
 
-def _digest(file: BinaryIO, length: int) -> bytes:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while length > 0 and (piece := file.read(min(length, PIECE_BYTES))):
-        digest.update(piece)
-        length -= len(piece)
-    return digest.digest()
-
-
 def _decoded(footer: Footer, location: str) -> Header:
     try:
         header = Header.decode(footer.header)
@@ -285,7 +179,7 @@ def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     try:
         seen = survey(file, size)
     except MalformedError as error:
-        raise _damaged(location, error) from error
+        raise damaged(location, error) from error
     if seen.end != size:
         raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")
     if not seen.is_dict:
@@ -298,11 +192,3 @@ def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
         reason = f"the {POSITION_KEY} in it is no index of a step"
         raise CorruptSnapshotError(location, reason)
     return Header.of_unnamed("", None, cast("int", position))
-
-
-def _damaged(location: str, error: MalformedError) -> CorruptSnapshotError:
-    if error.at == 0:
-        reason = "it is neither a snapshot nor a pickle"
-    else:
-        reason = f"it is cut off, or no snapshot: its pickle breaks off at byte {error.at}"
-    return CorruptSnapshotError(location, reason)

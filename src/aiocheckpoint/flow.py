@@ -145,7 +145,8 @@ class CheckpointFlow:
                 an unfinished run has one; by default the stored one, or an empty dict.
             load_policy: Which loaders are called: "first only" that of the first executed step;
                 "always" all; or a list of one bool for each step of the flow.
-            checkpoint: Index or name of the step to start at, instead of where the checkpoint is.
+            checkpoint: Index or name of the step to start at, instead of where the checkpoint is;
+                with the state as it was on entry to it, where `keep=` has kept that.
             run_id: Which run, for flows of many; each has its own checkpoint.
             until: Index or name of the step to stop after; the next run goes on from there.
             wait: Seconds to wait for another run of this checkpoint to end.

@@ -135,17 +135,17 @@ def replace_file(
 
 
 def _resolve(path: str) -> tuple[str, bool]:
-    """Follow a symbolic link, and tell whether there is a file already."""
+    """Follow a symbolic link, and tell whether something is stored there already."""
     try:
-        mode = os.lstat(path).st_mode
-        if stat.S_ISLNK(mode):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
             path = os.path.realpath(path)
-            mode = os.stat(path).st_mode
+            found = os.stat(path)
     except FileNotFoundError:
         return path, False
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(found.st_mode):
         raise no_file(path)
-    return path, True
+    return path, found.st_size > 0
 
 
 def _fill(

@@ -14,7 +14,7 @@ from aiocheckpoint._allow import check_allow
 from aiocheckpoint._header import Header, in_json
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._signing import Secret, make_signer
-from aiocheckpoint._snapshot import POSITION_KEY, Codec, Stored, position_of
+from aiocheckpoint._snapshot import POSITION_KEY, Codec, position_of
 from aiocheckpoint._threads import SNAPSHOTS, in_thread
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
     from aiocheckpoint._snapshot import Target
+    from aiocheckpoint._stored import Stored
 
 __all__ = ["Lock", "SnapshotOptions", "StateHandler"]
 

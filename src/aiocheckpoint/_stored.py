@@ -1,0 +1,131 @@
+"""A snapshot that was found: its header can be read, its payload checked and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+from aiocheckpoint._header import PYTHON_VERSION, Header
+from aiocheckpoint._opcodes import MalformedError, survey
+from aiocheckpoint._payload import PIECE_BYTES
+from aiocheckpoint._serializer import RefusedGlobalError, load
+from aiocheckpoint.errors import (
+    CheckpointError,
+    CorruptSnapshotError,
+    IncompatibleSnapshotError,
+    UntrustedSnapshotError,
+)
+
+if TYPE_CHECKING:
+    from aiocheckpoint._allow import Allow
+
+__all__ = ["Stored", "damaged", "digest_of"]
+
+
+class Stored(NamedTuple):
+    """A snapshot that was found and whose header is sound.
+
+    Attributes:
+        header: The header.
+        file: The open snapshot; the holder closes it.
+        location: Where it is, for messages.
+        payload_length: Length of the payload in bytes.
+        payload_digest: SHA-256 of the payload, as the footer has it.
+        allow: The globals that the payload may name, or None for all.
+        skipped: What is wrong with the newest snapshot, where this older one stands in for it.
+    """
+
+    header: Header
+    file: BinaryIO
+    location: str
+    payload_length: int
+    payload_digest: bytes
+    allow: Allow | None
+    skipped: CheckpointError | None = None
+
+    def check(self) -> None:
+        """Compare the payload with its digest.
+
+        Raises:
+            CorruptSnapshotError: It is damaged.
+        """
+        if digest_of(self.file, self.payload_length) != self.payload_digest:
+            reason = f"the payload (bytes 0 to {self.payload_length}) does not match its digest"
+            raise CorruptSnapshotError(self.location, reason)
+
+    def state(self) -> dict[str, Any]:
+        """Check the payload and load it, running whatever code it names and may name.
+
+        Returns:
+            The state with the position under "checkpoint_index".
+
+        Raises:
+            CorruptSnapshotError: The payload is damaged; it was not loaded.
+            IncompatibleSnapshotError: It holds code of another minor version of Python, or
+                names something that cannot be imported here.
+            UntrustedSnapshotError: It names a global that is not allowed.
+        """
+        self._check_python()
+        self.check()
+        try:
+            state = load(self.file, self.allow)
+        except (CheckpointError, MemoryError):
+            raise
+        except RefusedGlobalError as error:
+            reason = f"it names {error}, which allow= does not list"
+            raise UntrustedSnapshotError(self.location, reason) from error
+        except Exception as error:
+            raise self._not_loaded(error) from error
+        if not isinstance(state, dict):
+            kind = type(state).__name__
+            raise CorruptSnapshotError(self.location, f"it holds a {kind}, not a dict")
+        return cast("dict[str, Any]", state)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the payload by the state's keys, read off its opcodes.
+
+        Raises:
+            CorruptSnapshotError: The payload is no pickle stream.
+        """
+        try:
+            return survey(self.file, self.payload_length).sizes
+        except MalformedError as error:
+            raise damaged(self.location, error) from error
+
+    def _check_python(self) -> None:
+        written_by = self.header.python
+        if self.header.code and written_by.split(".")[:2] != PYTHON_VERSION.split(".")[:2]:
+            reason = (
+                f"it holds functions or classes by value, written by Python {written_by}, and "
+                f"this is {PYTHON_VERSION}; run it there, or keep functions and classes of "
+                "__main__ out of the state"
+            )
+            raise IncompatibleSnapshotError(self.location, reason, written_by=written_by)
+
+    def _not_loaded(self, error: Exception) -> IncompatibleSnapshotError:
+        # Other exceptions may quote values of the state.
+        what = f": {error}" if isinstance(error, (ImportError, AttributeError)) else ""
+        return IncompatibleSnapshotError(
+            self.location,
+            f"loading it raised {type(error).__name__}{what}",
+            written_by=self.header.python,
+        )
+
+
+def digest_of(file: BinaryIO, length: int) -> bytes:
+    """SHA-256 of so many bytes from the beginning of a file."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length > 0 and (piece := file.read(min(length, PIECE_BYTES))):
+        digest.update(piece)
+        length -= len(piece)
+    return digest.digest()
+
+
+def damaged(location: str, error: MalformedError) -> CorruptSnapshotError:
+    """The error for a payload or file that is no whole pickle stream."""
+    if error.at == 0:
+        reason = "it is neither a snapshot nor a pickle"
+    else:
+        reason = f"it is cut off, or no snapshot: its pickle breaks off at byte {error.at}"
+    return CorruptSnapshotError(location, reason)
