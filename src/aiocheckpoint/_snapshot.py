@@ -134,7 +134,13 @@ class Codec(NamedTuple):
         else:
             header = _decoded(footer, location)
         return Stored(
-            header, file, location, footer.payload_length, footer.payload_digest, self.allow
+            header,
+            file,
+            location,
+            footer.payload_length,
+            footer.payload_digest,
+            self.allow,
+            guarded=self.signer is not None or self.allow is not None,
         )
 
     def _read_back(self, state: dict[str, Any], step: str | None, target: Target) -> None:

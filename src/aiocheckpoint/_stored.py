@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
@@ -32,6 +33,8 @@ class Stored(NamedTuple):
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload, as the footer has it.
         allow: The globals that the payload may name, or None for all.
+        guarded: Whether the file may be changed under our hands by somebody who is not trusted:
+            the payload is then held in memory from its check to its loading.
         skipped: What is wrong with the newest snapshot, where this older one stands in for it.
     """
 
@@ -41,17 +44,26 @@ class Stored(NamedTuple):
     payload_length: int
     payload_digest: bytes
     allow: Allow | None
+    guarded: bool
     skipped: CheckpointError | None = None
 
-    def check(self) -> None:
+    def check(self) -> BinaryIO:
         """Compare the payload with its digest.
+
+        Returns:
+            The payload that was compared, at the beginning of a file.
 
         Raises:
             CorruptSnapshotError: It is damaged.
         """
-        if digest_of(self.file, self.payload_length) != self.payload_digest:
+        file = self.file
+        if self.guarded:
+            file.seek(0)
+            file = io.BytesIO(file.read(self.payload_length))
+        if digest_of(file, self.payload_length) != self.payload_digest:
             reason = f"the payload (bytes 0 to {self.payload_length}) does not match its digest"
             raise CorruptSnapshotError(self.location, reason)
+        return file
 
     def state(self) -> dict[str, Any]:
         """Check the payload and load it, running whatever code it names and may name.
@@ -66,9 +78,9 @@ class Stored(NamedTuple):
             UntrustedSnapshotError: It names a global that is not allowed.
         """
         self._check_python()
-        self.check()
+        payload = self.check()
         try:
-            state = load(self.file, self.allow)
+            state = load(payload, self.allow)
         except (CheckpointError, MemoryError):
             raise
         except RefusedGlobalError as error:
