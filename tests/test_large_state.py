@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pytest
 from streams import footer_of
 
-from aiocheckpoint import Header, LocalStateHandler
+from aiocheckpoint import CheckpointFlow, Header, LocalStateHandler, inspect
+from aiocheckpoint._logging import LARGE_BYTES
 from aiocheckpoint._snapshot import Codec
 
 if TYPE_CHECKING:
@@ -197,3 +198,17 @@ def test_what_the_first_try_wrote_is_taken_back(header: Header, lab: Lab) -> Non
     assert lab.path.stat().st_size < 5_100_000
     loaded = handler.read()
     assert (loaded["rows"], loaded["f"]()) == (state["rows"], 1)
+
+
+def test_advice_for_a_large_snapshot(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A snapshot of 100 MB brings the advice to use `data` and a saver, once a run."""
+    cp = CheckpointFlow(lab.path, fsync=False)
+    cp.add_step(name="a")(lambda state: state.update(large=bytes(LARGE_BYTES)))
+    cp.add_step(name="b")(lambda state: None)
+    cp.run({})
+    [advice] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    for words in ("100 MB", "`data`", "saver", f"inspect({str(lab.path)!r}).sizes"):
+        assert words in advice
+    sizes = inspect(lab.path).sizes
+    assert sizes is not None
+    assert LARGE_BYTES <= sizes["large"] < LARGE_BYTES + 100
