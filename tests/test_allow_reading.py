@@ -24,7 +24,7 @@ from aiocheckpoint import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support import Lab
 
@@ -132,11 +132,12 @@ def check_refused(
     """Put bytes in the file's place; see that nothing loads them or runs; give the words."""
     lab.path.write_bytes(data)
     handler = LocalStateHandler(lab.path, allow=allow, fsync=False)
-    for way in (
+    ways: list[Callable[[], object]] = [
         lambda: door(lab.flow("a", "b", allow=allow, fsync=False)),
         handler.read,
         lambda: asyncio.run(handler.aread()),
-    ):
+    ]
+    for way in ways:
         with pytest.raises(CheckpointError) as info:
             way()
         assert isinstance(info.value, kind)
