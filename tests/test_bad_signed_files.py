@@ -160,7 +160,7 @@ def module() -> Iterator[types.ModuleType]:
 def test_a_class_that_is_gone(
     gone: str,
     allow: tuple[str, ...] | None,
-    module: Any,
+    module: Any,  # noqa: ANN401
     door: Door,
     lab: Lab,
 ) -> None:
