@@ -28,7 +28,7 @@ from aiocheckpoint import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from support import Door, Lab, State
@@ -235,7 +235,7 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def run_under_way(lab: Lab) -> Iterator[None]:
+def run_under_way(lab: Lab) -> Generator[None, None, None]:
     """Hold a run in the middle of its second step."""
     reached, go_on = threading.Event(), threading.Event()
     cp = lab.flow("a", **FAST)
@@ -280,8 +280,9 @@ def test_bad_arguments(
     """Arguments that cannot be meant are refused by name."""
     lab.flow("a", **FAST).run({"n": 1})
     before = lab.files()
+    given: dict[str, Any] = {"path": lab.path, "secret": SECRET, **arguments}
     with pytest.raises(kind, match=words):
-        adopt(**{"path": lab.path, "secret": SECRET, **arguments})
+        adopt(**given)
     assert lab.files() == before
 
 

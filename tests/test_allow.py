@@ -103,7 +103,7 @@ VALUES: dict[str, tuple[Callable[[], Any], str]] = {
     "range": (lambda: range(2), "builtins:range"),
     "slice": (lambda: slice(2), "builtins:slice"),
     "alias": (lambda: list[int], "types:GenericAlias"),
-    "path": (lambda: PurePosixPath("a"), "pathlib:PurePosixPath"),
+    "path": (lambda: PurePosixPath("a"), "pathlib"),
     "uuid": (lambda: uuid.UUID(int=5), "uuid:UUID"),
     "kind of text": (lambda: Text("a"), f"{HERE}:Text"),
     "kind of dict": (lambda: specimens.OwnDict(a=1), "specimens:OwnDict"),

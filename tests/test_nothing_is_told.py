@@ -101,7 +101,7 @@ def test_of_a_file_that_is_refused(
 ) -> None:
     """A snapshot that is damaged or not trusted is described without its content."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    options = {**FAST, **OPTIONS[name], "keep": 1}
+    options: dict[str, Any] = {**FAST, **OPTIONS[name], "keep": 1}
     door(lab.flow("a", **options), with_secrets())
     data = spoilt(way, lab.path.read_bytes())
     lab.path.write_bytes(data)

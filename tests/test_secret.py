@@ -189,7 +189,7 @@ WRITERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_written_by_others(name: str, lab: Lab, mark: Path, door: Door, tmp_path: Path) -> None:
     """A sound snapshot of another flow, or by another secret, is not trusted when copied over."""
-    options = {"flow": "checkpoint", **WRITERS[name]}
+    options: dict[str, Any] = {"flow": "checkpoint", **WRITERS[name]}
     writer = LocalStateHandler(tmp_path / "other.pkl", **FAST, **options)
     writer.write({"canary": Canary(mark), "checkpoint_index": 1})
     data = (tmp_path / "other.pkl").read_bytes()
