@@ -1,4 +1,4 @@
-"""Write the snapshots that the tests read with every Python: one plain, one that holds code.
+"""Write the snapshots that the tests read with every Python: plain data and code, signed and not.
 
     cd tests/golden && python - < write.py
 
@@ -19,6 +19,8 @@ from typing import Any
 from aiocheckpoint import LocalStateHandler
 
 VERSION = "{}.{}".format(*sys.version_info)
+SECRET = b"a secret that everybody may know"
+FLOW = "golden"
 
 
 class Mark:
@@ -69,3 +71,5 @@ if __name__ == "__main__":
     place = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     for kind, make in (("plain", make_plain), ("code", make_code)):
         LocalStateHandler(place / f"{kind}-{VERSION}.snapshot").write(make())
+        signed = place / f"signed-{kind}-{VERSION}.snapshot"
+        LocalStateHandler(signed, secret=SECRET, flow=FLOW).write(make())

@@ -1,0 +1,188 @@
+"""Damage to signed snapshots, byte by byte and bit by bit, and what remains of other faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forging import SECRET, Canary, Pieces
+from support import load_bare
+
+from aiocheckpoint import (
+    CorruptSnapshotError,
+    IncompatibleSnapshotError,
+    LocalStateHandler,
+    UntrustedSnapshotError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from support import Door, Lab
+
+REFUSALS = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
+FAST: dict[str, Any] = {"fsync": False}
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """Give the place where a canary leaves its mark."""
+    return tmp_path / "mark"
+
+
+@pytest.fixture
+def signed(lab: Lab, mark: Path) -> bytes:
+    """Store a small signed snapshot with a canary in it, and give its bytes."""
+    handler = LocalStateHandler(lab.path, secret=SECRET, **FAST)
+    handler.write({"canary": Canary(mark), "checkpoint_index": 1})
+    return lab.path.read_bytes()
+
+
+def test_signed_and_truncated_at_every_length(signed: bytes, lab: Lab, mark: Path) -> None:
+    """A signed file that is cut off anywhere is refused, with a secret or without one."""
+    handlers = [LocalStateHandler(lab.path), LocalStateHandler(lab.path, secret=SECRET)]
+    for length in range(len(signed) - 1, 0, -1):
+        os.truncate(lab.path, length)
+        for handler in handlers:
+            with pytest.raises(REFUSALS):
+                handler.read()
+    assert not mark.exists()
+
+
+def test_every_single_bit_of_a_signed_file(signed: bytes, lab: Lab, mark: Path) -> None:
+    """Whichever bit is turned, of the signature too, the file is refused by who has the secret."""
+    handler = LocalStateHandler(lab.path, secret=SECRET)
+    survived = list[int]()
+    with lab.path.open("r+b", buffering=0) as file:
+        for bit in range(8 * len(signed)):
+            index, byte = bit // 8, signed[bit // 8]
+            os.pwrite(file.fileno(), bytes([byte ^ (1 << bit % 8)]), index)
+            try:
+                handler.read()
+            except REFUSALS:
+                pass
+            else:
+                survived.append(bit)
+            os.pwrite(file.fileno(), bytes([byte]), index)
+    assert survived == []
+    assert not mark.exists()
+
+
+PLACES: dict[str, tuple[Callable[[int, int], int], str]] = {
+    "payload": (lambda payload, size: 5, "payload (bytes 0 to {payload})"),
+    "header": (lambda payload, size: payload + 5, "header (bytes {payload} to {end})"),
+    "digest": (lambda payload, size: size - 130, "trailer does not match the seal"),
+    "seal": (lambda payload, size: size - 100, "trailer does not match the seal"),
+    "signature": (lambda payload, size: size - 70, "its signature is wrong"),
+    "key id": (lambda payload, size: size - 38, "the secret of id"),
+    "length": (lambda payload, size: size - 30, "it has {size} bytes"),
+    "version": (lambda payload, size: size - 16, "its format is version"),
+    "flags": (lambda payload, size: size - 10, "does not match the seal"),
+    "magic": (lambda payload, size: size - 1, "no footer"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_part_that_is_wrong_is_named(place: str, signed: bytes, lab: Lab, door: Door) -> None:
+    """The error tells which bytes are wrong, or which part of the trailer."""
+    where, words = PLACES[place]
+    length, size = len(Pieces.of(signed).payload), len(signed)
+    at = where(length, size)
+    lab.path.write_bytes(signed[:at] + bytes([signed[at] ^ 4]) + signed[at + 1 :])
+    with pytest.raises(REFUSALS) as info:
+        door.read(LocalStateHandler(lab.path, secret=SECRET))
+    assert words.format(payload=length, end=size - 136, size=size) in str(info.value)
+
+
+def test_the_offset_of_a_bare_pickle_is_named(lab: Lab) -> None:
+    """Of a bare pickle the byte is named at which it breaks off, or the first that follows it."""
+    lab.path.write_bytes(b"\x80\x05}\x8c\x01aK\x01s.more")
+    with pytest.raises(CorruptSnapshotError, match="from byte 10"):
+        LocalStateHandler(lab.path).read()
+    lab.path.write_bytes(b"\x80\x05}\x8c\x01aK")
+    with pytest.raises(CorruptSnapshotError, match="at byte 6"):
+        LocalStateHandler(lab.path).read()
+
+
+BOMBS = {
+    "deep lists": b"[" * (1 << 24),
+    "many dicts": b"[" + b"{}," * 1_000_000 + b"{}]",
+    "deep failure": b'{"failure":' + b'{"a":' * 1_000_000 + b"1" + b"}" * 1_000_001,
+    "number of many digits": b'{"position":' + b"9" * 1_000_000 + b"}",
+    "key of many letters": b'{"' + b"a" * 10_000_000 + b'":1}',
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_header_bombs(name: str, lab: Lab, door: Door) -> None:
+    """A header that is made to break its reader is refused like any other damage."""
+    lab.path.write_bytes(Pieces(b"\x80\x05}.", BOMBS[name]).joined())
+    with pytest.raises(CorruptSnapshotError, match="header cannot be read"):
+        door(lab.flow("a", **FAST))
+
+
+def test_a_header_longer_than_any(lab: Lab) -> None:
+    """A header of more than 16 MiB is not read at all."""
+    lab.path.write_bytes(Pieces(b"\x80\x05}.", b" " * ((1 << 24) + 1)).joined())
+    with pytest.raises(CorruptSnapshotError, match="trailer"):
+        LocalStateHandler(lab.path).header()
+
+
+@pytest.mark.parametrize("text", ["null", '"x"', "-1", "1e99", "[]", "{}"])
+def test_a_number_of_another_kind(text: str, signed: bytes, lab: Lab, mark: Path) -> None:
+    """A header with something else in the place of its position is refused."""
+    pieces = Pieces.of(signed).unsigned()
+    header = json.dumps({**json.loads(pieces.header), "position": "@"})
+    forged = Pieces(pieces.payload, header.replace('"@"', text).encode())
+    lab.path.write_bytes(forged.joined())
+    with pytest.raises(CorruptSnapshotError, match="header cannot be read"):
+        LocalStateHandler(lab.path).read()
+    assert not mark.exists()
+
+
+@pytest.fixture
+def module() -> Iterator[types.ModuleType]:
+    """Give a module with a class in it, which a test may change."""
+    made = types.ModuleType("passing_module")
+    made.Own = type("Own", (), {"__module__": made.__name__})  # type: ignore[attr-defined]
+    sys.modules[made.__name__] = made
+    yield made
+    sys.modules.pop(made.__name__, None)
+
+
+@pytest.mark.parametrize("gone", ["class", "module"])
+@pytest.mark.parametrize("allow", [None, ("passing_module:Own",)], ids=["all", "listed"])
+def test_a_class_that_is_gone(
+    gone: str,
+    allow: tuple[str, ...] | None,
+    module: Any,  # noqa: ANN401
+    door: Door,
+    lab: Lab,
+) -> None:
+    """A class that was renamed or removed is named; the file stays, and serves when it is back."""
+    options = {**FAST} if allow is None else {**FAST, "allow": allow}
+    door(lab.flow("a", "b", **options), {"own": module.Own()}, until="a")
+    lab.log.clear()
+    kept, before = module.Own, lab.path.read_bytes()
+    if gone == "class":
+        del module.Own
+    else:
+        del sys.modules[module.__name__]
+    with pytest.raises(IncompatibleSnapshotError, match=r"Own|passing_module") as info:
+        door(lab.flow("a", "b", **options))
+    assert info.value.written_by.startswith("3.")
+    assert (lab.log, lab.path.read_bytes()) == ([], before)
+    module.Own, sys.modules[module.__name__] = kept, module
+    assert door(lab.flow("a", "b", **options))["trail"] == ["a", "b"]
+
+
+def test_a_signed_file_that_is_read_by_others(signed: bytes, lab: Lab, mark: Path) -> None:
+    """The sound file is loaded by plain dill, with what it names: the signature is for readers."""
+    assert load_bare(lab.path)["checkpoint_index"] == 1
+    assert mark.exists()
+    assert lab.path.read_bytes() == signed

@@ -1,0 +1,171 @@
+"""Bad values of `secret=`, `allow=`, `verify=` and `keep=`: refused at once, with a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forging import SECRET
+from support import Lab, State
+
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    InvalidTypeError,
+    InvalidValueError,
+    LocalStateHandler,
+    adopt,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHORT = "canary-4f1d of bytes: 31 of it."
+LIST = [SECRET.decode(), SHORT]
+
+BAD_SECRETS: list[tuple[object, type[CheckpointError], str]] = [
+    (SHORT, InvalidValueError, "31.*token_hex"),
+    (SHORT.encode(), InvalidValueError, "31.*token_hex"),
+    ("", InvalidValueError, "token_hex"),
+    (b"", InvalidValueError, "token_hex"),
+    ([], InvalidValueError, "empty list"),
+    ((), InvalidValueError, "empty list"),
+    (LIST, InvalidValueError, "31.*token_hex"),
+    ([SECRET, None], InvalidTypeError, "environment variable"),
+    (None, InvalidTypeError, "environment variable"),
+    (5, InvalidTypeError, "int"),
+    (True, InvalidTypeError, "bool"),
+    (bytearray(SECRET), InvalidTypeError, "bytearray"),
+    ({SECRET}, InvalidTypeError, "set"),
+    ({"key": SECRET}, InvalidTypeError, "dict"),
+    ([[SECRET]], InvalidTypeError, "list"),
+    ([SECRET, 5], InvalidTypeError, "int"),
+    (lambda: SECRET, InvalidTypeError, "function"),
+]
+
+BAD_ALLOWS: list[tuple[object, type[CheckpointError], str]] = [
+    ("datetime:datetime", InvalidTypeError, r"list.*not a str.*allow=\(\)"),
+    ("", InvalidTypeError, "not a str"),
+    (b"a:b", InvalidTypeError, "not a bytes"),
+    (None, InvalidTypeError, "not a NoneType"),
+    (True, InvalidTypeError, "not a bool"),
+    ({"datetime:datetime": 1}, InvalidTypeError, "not a dict"),
+    ([SECRET], InvalidTypeError, "bytes is none"),
+    ([dict], InvalidTypeError, "type is none"),
+    (["datetime:datetime", None], InvalidTypeError, "NoneType is none"),
+    *(
+        ([bad], InvalidValueError, "package.module:Name")
+        for bad in (
+            *("datetime", "datetime.datetime", "", ":", "a:", ":b", "a:b:c", "a b:c", "a:b "),
+            *("a:b\n", "a/b:c", "a:*", "*", "a..b:c", ".a:b", "a:<lambda>", "1a:b", "a:b.", "os:"),
+        )
+    ),
+    (["datetime:datetime", "datetime"], InvalidValueError, "'datetime'"),
+]
+
+BAD_OTHERS: list[tuple[dict[str, Any], type[CheckpointError], str]] = [
+    *(({"verify": bad}, InvalidTypeError, "verify= is True or False") for bad in (1, None, "yes")),
+    *(({"keep": bad}, InvalidTypeError, '"all"') for bad in (True, False, 1.5, None, [1], b"all")),
+    *(({"keep": bad}, InvalidValueError, '"all"') for bad in (0, -1, "some", "", "ALL", "3")),
+]
+
+BAD: list[tuple[dict[str, Any], type[CheckpointError], str]] = [
+    *(({"secret": value}, kind, words) for value, kind, words in BAD_SECRETS),
+    *(({"allow": value}, kind, words) for value, kind, words in BAD_ALLOWS),
+    *BAD_OTHERS,
+]
+
+MAKERS: dict[str, Callable[..., object]] = {
+    "flow": lambda lab, **options: CheckpointFlow(lab.path, **options),
+    "flow of a class": lambda lab, **options: CheckpointFlow(
+        lab.path, LocalStateHandler, **options
+    ),
+    "handler": lambda lab, **options: LocalStateHandler(lab.path, **options),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad[0]!a:.50}")
+def test_bad_options(bad: tuple[dict[str, Any], type[CheckpointError], str], make: str) -> None:
+    """An option that cannot be meant is refused when flow or handler are made, and never shown."""
+    options, kind, words = bad
+    lab = Lab(Path("nowhere.pkl"))
+    with pytest.raises(kind, match=f"(?s){words}") as info:
+        MAKERS[make](lab, **options)
+    assert type(info.value) is kind
+    assert isinstance(info.value, (TypeError, ValueError))
+    assert "canary" not in f"{info.value} {info.value!r} {vars(info.value)}"
+    assert next(iter(options)) in str(info.value)
+
+
+@pytest.mark.parametrize(("secret", "kind", "words"), BAD_SECRETS, ids=str)
+def test_adopting_with_a_bad_secret(
+    secret: Any,  # noqa: ANN401
+    kind: type[CheckpointError],
+    words: str,
+    lab: Lab,
+) -> None:
+    """A secret that cannot be meant signs nothing: the file stays as it is."""
+    lab.path.write_bytes(b"whatever")
+    before = lab.files()
+    with pytest.raises(kind, match=words) as info:
+        adopt(lab.path, secret=secret)
+    assert "canary" not in str(info.value)
+    assert lab.files() == before
+
+
+class Own:
+    """A user's own handler, which knows no options."""
+
+    def __init__(self, path: object = "") -> None:
+        self.path = path
+
+    def read(self) -> State:
+        """Give nothing."""
+        return {}
+
+    def write(self, state: State) -> None:
+        """Forget it."""
+
+
+class Willing(Own):
+    """A user's own handler that takes a secret, for a purpose of its own."""
+
+    def __init__(self, path: object, secret: object) -> None:
+        super().__init__(path)
+        self.secret = secret
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"secret": SECRET},
+    {"allow": ()},
+    {"verify": True},
+    {"keep": 2},
+    {"fsync": False},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
+def test_options_that_the_handler_does_not_take(options: dict[str, Any], lab: Lab) -> None:
+    """An option beside a handler object, or for a class that knows none, would be lost: refused."""
+    (name,) = options
+    for handler in (LocalStateHandler(lab.path), Own()):
+        with pytest.raises(InvalidValueError, match=f"{name}= belongs to the handler") as info:
+            CheckpointFlow(lab.path, handler, **options)
+        assert type(handler).__name__ in str(info.value)
+    with pytest.raises(InvalidValueError, match=f"{name}= is no option of Own") as info:
+        CheckpointFlow(lab.path, Own, **options)
+    assert "'local' takes" in str(info.value)
+    assert "canary" not in str(info.value)
+
+
+def test_a_class_may_take_an_option_of_its_own(lab: Lab) -> None:
+    """A user's class whose constructor has the parameter is given it as it is."""
+    assert CheckpointFlow(lab.path, Willing, secret=SECRET).handler.secret is SECRET
+
+
+@pytest.mark.parametrize("allow", [[], (), set[str](), frozenset(["a:b"]), ["é.ü:Ä", "a:b.c"]])
+def test_lists_that_are_allowed(allow: Any, lab: Lab) -> None:  # noqa: ANN401
+    """Lists, tuples and sets of names of the form are taken, dotted names and other scripts too."""
+    assert CheckpointFlow(lab.path, allow=allow).handler.codec.allow == frozenset(allow)

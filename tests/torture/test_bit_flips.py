@@ -1,0 +1,101 @@
+"""Random damage to large snapshots, twenty thousand times over: nothing of it is ever loaded."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forging import SECRET, Canary
+
+from aiocheckpoint import (
+    CheckpointError,
+    CorruptSnapshotError,
+    IncompatibleSnapshotError,
+    LocalStateHandler,
+    UntrustedSnapshotError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import Lab
+
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(1800)]
+
+TIMES = 20_000
+ROWS = 20_000
+REFUSALS = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "unsigned": {},
+    "signed": {"secret": SECRET},
+    "listed": {"allow": ("posix:mkdir",)},
+}
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """Give the place where a canary leaves its mark."""
+    return tmp_path / "mark"
+
+
+def make_large(lab: Lab, mark: Path, options: dict[str, Any]) -> bytes:
+    """Store a large state with a canary in it, and give the bytes of the file."""
+    handler = LocalStateHandler(lab.path, fsync=False, **options)
+    rows = [{"n": n, "text": str(n)} for n in range(ROWS)]
+    handler.write({"rows": rows, "canary": Canary(mark), "checkpoint_index": 1})
+    return lab.path.read_bytes()
+
+
+def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
+    """Give the kind of the error that reading raises, or None where it raises none."""
+    try:
+        handler.read()
+    except REFUSALS as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_random_flips(name: str, lab: Lab, mark: Path) -> None:
+    """Whichever bit of a large snapshot is turned, it is refused, and its canary is silent."""
+    sound = make_large(lab, mark, OPTIONS[name])
+    handler = LocalStateHandler(lab.path, **OPTIONS[name])
+    chosen = random.Random(1)  # noqa: S311 - no secrets
+    survived = list[int]()
+    with lab.path.open("r+b", buffering=0) as file:
+        for _ in range(TIMES):
+            at, bit = chosen.randrange(len(sound)), 1 << chosen.randrange(8)
+            os.pwrite(file.fileno(), bytes([sound[at] ^ bit]), at)
+            if kind_of_refusal(handler) is None:
+                survived.append(at)
+            os.pwrite(file.fileno(), sound[at : at + 1], at)
+    assert survived == []
+    assert not mark.exists()
+    assert lab.path.read_bytes() == sound
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_random_damage(name: str, lab: Lab, mark: Path) -> None:
+    """Parts that are lost, zeroed, doubled or swapped are found out as well."""
+    sound = make_large(lab, mark, OPTIONS[name])
+    handler = LocalStateHandler(lab.path, **OPTIONS[name])
+    chosen = random.Random(2)  # noqa: S311
+    survived = list[bytes]()
+    for _ in range(TIMES // 10):
+        data = damaged(sound, chosen)
+        lab.path.write_bytes(data)
+        if data != sound and kind_of_refusal(handler) is None:
+            survived.append(data)
+    assert survived == []
+    assert not mark.exists()
+
+
+def damaged(sound: bytes, chosen: random.Random) -> bytes:
+    """Do one thing to a random stretch of bytes."""
+    start = chosen.randrange(len(sound))
+    end = min(len(sound), start + chosen.choice([1, 8, 136, 4096, 1 << 16]))
+    part = sound[start:end]
+    ways = (b"", bytes(len(part)), part * 2, part[::-1], chosen.randbytes(len(part)))
+    return sound[:start] + chosen.choice(ways) + sound[end:]
