@@ -41,6 +41,22 @@ def race_once(others: list[Contender]) -> None:
     assert winner.answer() == "ended"
 
 
+def take_turns(path: Path, rounds: int, wait: float) -> None:
+    """Let two processes run for a moment, again and again; see that never both are inside.
+
+    Whoever comes too late is refused, or comes in after the other if it waits.
+    """
+    with contender(path) as one, contender(path) as two:
+        both = (one, two)
+        known = {"ran", *(f"busy {each.process.pid}" for each in both), "busy None"}
+        for _ in range(rounds):
+            for each in both:
+                each.tell(f"once {wait}")
+            answers = [each.answer() for each in both]
+            assert "ran" in answers
+            assert set(answers) <= ({"ran"} if wait else known)
+
+
 def read_while_written(path: Path, deed: str, durable: str, count: int) -> int:
     """Read while another process writes; see nothing but whole snapshots, each time a newer one.
 
