@@ -124,7 +124,7 @@ def ways_of(case: Case) -> tuple[set[int], set[str]]:
 def test_signal(case: Case, ends: dict[Case, End]) -> None:
     """A signal ends the process in its own way; threads end first, and the next run resumes.
 
-    A second one may hinder the record of the first, and nothing else.
+    A second one may hinder the record of the first, and make the run go on a snapshot earlier.
     """
     end, header = ends[case], ends[case].lab.header()
     codes, statuses = ways_of(case)
@@ -133,14 +133,16 @@ def test_signal(case: Case, ends: dict[Case, End]) -> None:
     assert header.status in statuses
     assert end.waited or not in_thread
     assert end.left() == []
-    end.check_resumes(case, 2 if in_thread and case.part == "snapshot" else 1)
+    positions = {2} if in_thread and case.part == "snapshot" else {1}
+    assert header.position in positions | ({1} if len(case.signals) == 2 else set())
+    end.check_resumes(case, header.position)
 
 
 @pytest.mark.parametrize("case", KILLS, ids=name_of)
 def test_signal_that_nobody_handles(case: Case, ends: dict[Case, End]) -> None:
     """A SIGTERM that kills at once leaves the snapshot on entry to the step, to be resumed."""
     end, header = ends[case], ends[case].lab.header()
-    assert (end.code, end.waited) == (-signal.SIGTERM, False)
+    assert end.code == -signal.SIGTERM
     assert (header.status, header.position) == ("running", 1)
     end.check_resumes(case, 1)
 
