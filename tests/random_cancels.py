@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import os
 import threading
-import time
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
@@ -129,24 +128,19 @@ def cancel_until_it_ends(subject: Subject, loop: str, way: str, chance: random.R
     raise AssertionError
 
 
-def cancel_large_writes(path: Path, rounds: int, chance: random.Random) -> int:
+def cancel_large_writes(path: Path, times: int, chance: random.Random) -> None:
     """Cancel runs in the middle of a large snapshot, and at once begin another that is quick.
 
-    Returns:
-        How many were cancelled while it was written.
+    Goes on until so many were cancelled while it was written, and finds out how long that takes.
     """
-    struck, longest = 0, asyncio.run(time_large_write(path))
-    for number in range(rounds):
-        struck += asyncio.run(cancel_large_write(path, number, chance.random() * longest))
+    struck, longest = 0, 0.1
+    for number in itertools.count():
+        in_snapshot = asyncio.run(cancel_large_write(path, number, chance.random() * longest))
         check_last_stays(path, number)
-    return struck
-
-
-async def time_large_write(path: Path) -> float:
-    """Give the seconds that a run with a large snapshot takes."""
-    cp, began = large_flow(path, asyncio.Event(), [os.urandom(LARGE)]), time.monotonic()
-    await cp.arun()
-    return time.monotonic() - began
+        struck += in_snapshot
+        longest *= 1.1 if in_snapshot else 0.8
+        if struck == times:
+            break
 
 
 async def cancel_large_write(path: Path, number: int, seconds: float) -> bool:
