@@ -3,7 +3,10 @@
 Each line that it reads is one command, each line that it prints one answer:
 
     hold        run; prints "held" inside of the step, and "ended" after the next line
+    race WHEN   do as "hold" at this moment of the monotonic clock; or print "busy PID"
     once WAIT   run with wait=WAIT; prints "ran", "busy PID" or "together"
+    store FSYNC COUNT   store so many states by hand, with or without fsync; prints "stored"
+    steps FSYNC COUNT   run a flow of so many steps; prints "stored"
 """
 
 from __future__ import annotations
@@ -12,8 +15,12 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aiocheckpoint import CheckpointFlow, RunInProgressError
+from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def say(text: str) -> None:
@@ -33,6 +40,16 @@ def hold(path: Path) -> str:
 
     cp.run({"pid": os.getpid()})
     return "ended"
+
+
+def race(path: Path, moment: float) -> str:
+    """Run at that moment, on the dot, and stay inside until told to end."""
+    while time.monotonic() < moment:
+        pass
+    try:
+        return hold(path)
+    except RunInProgressError as error:
+        return f"busy {error.pid}"
 
 
 def once(path: Path, wait: float) -> str:
@@ -58,12 +75,40 @@ def once(path: Path, wait: float) -> str:
     return "together" if together else "ran"
 
 
+def store(path: Path, fsync: str, count: str) -> str:
+    """Store states of many sizes, numbered from 1."""
+    handler = LocalStateHandler(path, fsync=bool(int(fsync)))
+    for number in range(1, int(count) + 1):
+        handler.write({"checkpoint_index": number, "rows": [number] * (number % 20 * 5000 + 1)})
+    return "stored"
+
+
+def go_through(path: Path, fsync: str, count: str) -> str:
+    """Run a flow whose state grows and shrinks with its steps."""
+    cp = CheckpointFlow(path, fsync=bool(int(fsync)))
+    for number in range(1, int(count) + 1):
+
+        def step(state: dict[str, list[int]], number: int = number) -> None:
+            state["rows"] = [number] * (number % 20 * 5000 + 1)
+
+        cp.add_step(name=f"step {number}")(lambda state, step=step: step(state))
+    cp.run({"rows": [0]})
+    return "stored"
+
+
 def main() -> None:
     """Do as told until the input ends."""
     path = Path(sys.argv[1])
     say("ready")
+    deeds: dict[str, Callable[..., str]] = {
+        "hold": hold,
+        "race": lambda path, moment: race(path, float(moment)),
+        "once": lambda path, wait: once(path, float(wait)),
+        "store": store,
+        "steps": go_through,
+    }
     while line := sys.stdin.readline().split():
-        say(hold(path) if line[0] == "hold" else once(path, float(line[1])))
+        say(deeds[line[0]](path, *line[1:]))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Kills its own children at random moments, and prints as JSON what each kill left behind.
 
-    python kill_script.py DIRECTORY write|run fsync|no-fsync ROUNDS
+    python kill_script.py DIRECTORY write|run|arun fsync|no-fsync ROUNDS
 
-With "write" a child stores states one after another, saying which are stored; with "run" each
-child goes on with the same flow until one comes to its end. Forking from a process that has
-imported everything makes a kill cost a few milliseconds.
+With "write" a child stores states one after another, saying which are stored; with a door each
+child goes on with the same flow through it until one comes to its end. Forking from a process that
+has imported everything makes a kill cost a few milliseconds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import signal
 import struct
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,7 @@ def store(place: Path, tell: Callable[[int], None], *, fsync: bool) -> None:
         tell(number)
 
 
-def go_on(place: Path, tell: Callable[[int], None], *, fsync: bool) -> None:
+def go_on(place: Path, tell: Callable[[int], None], *, fsync: bool, door: str) -> None:
     """Go on with the flow, to its end if there is time."""
     cp = CheckpointFlow(place / "checkpoint.pkl", fsync=fsync)
     effects = os.open(place.parent / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -54,7 +56,10 @@ def go_on(place: Path, tell: Callable[[int], None], *, fsync: bool) -> None:
 
         cp.add_step(name=name)(lambda state, step=step: step(state))
     tell(0)
-    cp.run()
+    if door == "run":
+        cp.run()
+    else:
+        asyncio.run(cp.arun())
 
 
 def kill_one(
@@ -85,7 +90,7 @@ def kill_one(
 
 def main(place: Path, word: str, durable: str, rounds: int) -> None:
     """Kill as many children as asked for, or until the flow is done."""
-    work = store if word == "write" else go_on
+    work = store if word == "write" else partial(go_on, door=word)
     handler = LocalStateHandler(place / "checkpoint.pkl")
     seen = list[dict[str, Any]]()
     for number in range(rounds):
@@ -95,7 +100,7 @@ def main(place: Path, word: str, durable: str, rounds: int) -> None:
         header = handler.header()
         seen[-1]["stored"] = handler.read().get("n")
         seen[-1]["finished"] = header is not None and header.finished
-        if work is go_on and seen[-1]["finished"]:
+        if word != "write" and seen[-1]["finished"]:
             break
     print(json.dumps(seen))  # noqa: T201
 

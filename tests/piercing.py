@@ -135,6 +135,12 @@ LOOPS = {
 }
 
 
+def warm_uvloop() -> None:
+    """Let uvloop make the pipe that it keeps for good, before descriptors are counted."""
+    with contextlib.suppress(pytest.skip.Exception), uvloop_loop() as runner:
+        runner.run(asyncio.sleep(0))
+
+
 @dataclass
 class Subject:
     """A flow of three steps with loaders, savers and a hook, whose parts suspend.

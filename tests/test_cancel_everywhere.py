@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from interrupts import check_nothing_comes_after, this_task
-from piercing import LOOPS, MOMENTS, NAMES, Pierced, Subject, outcome_of
+from piercing import LOOPS, MOMENTS, NAMES, Pierced, Subject, outcome_of, warm_uvloop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -27,10 +27,8 @@ every_kind = pytest.mark.parametrize("kind", ["coroutines", "threads", "own"])
 
 
 @pytest.fixture(autouse=True, scope="module")
-def warm_uvloop() -> None:
-    """Let uvloop make the pipe that it keeps for good, before descriptors are counted."""
-    with contextlib.suppress(pytest.skip.Exception), LOOPS["uvloop"]() as runner:
-        runner.run(asyncio.sleep(0))
+def _warm() -> None:
+    warm_uvloop()
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from contending import PATIENCE, contender, flow, refuse
+from racing import take_turns
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
 
@@ -171,16 +172,7 @@ def test_other_changes_are_refused_meanwhile(name: str, door: Door, tmp_path: Pa
 @pytest.mark.parametrize("wait", [0.0, PATIENCE], ids=["refused", "waiting"])
 def test_racing_processes_run_one_at_a_time(wait: float, tmp_path: Path) -> None:
     """Two processes released together, again and again: never both inside, and one gets in."""
-    path = tmp_path / "c.pkl"
-    with contender(path) as one, contender(path) as two:
-        both = (one, two)
-        for _ in range(ROUNDS):
-            for each in both:
-                each.tell(f"once {wait}")
-            answers = [each.answer() for each in both]
-            assert "ran" in answers
-            known = {"ran", *(f"busy {each.process.pid}" for each in both), "busy None"}
-            assert set(answers) <= ({"ran"} if wait else known)
+    take_turns(tmp_path / "c.pkl", ROUNDS, wait)
 
 
 def test_lock_changes_hands_a_thousand_times(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""A write that is slow and cancelled, and another run at once: the later one is what stays."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from interrupts import PATIENCE
+from random_cancels import cancel_large_writes, check_last_stays
+
+from aiocheckpoint import CheckpointFlow, LocalStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from pathlib import Path
+
+    Start = Callable[[], Coroutine[Any, Any, object]]
+
+
+class Slow:
+    """A value that takes its time to be pickled.
+
+    Attributes:
+        begun: Set when that begins.
+    """
+
+    def __init__(self) -> None:
+        """Nobody pickles it yet."""
+        self.begun = threading.Event()
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Be a string when it is loaded."""
+        self.begun.set()
+        time.sleep(0.05)
+        return str, ("slow",)
+
+
+async def begun(value: Slow) -> None:
+    """Wait until the writing of a value has begun."""
+    assert await asyncio.to_thread(value.begun.wait, PATIENCE)
+
+
+async def cancel(value: Slow, start: Start) -> None:
+    """Cancel the task, thrice."""
+    task = asyncio.create_task(start())
+    await begun(value)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def time_out(value: Slow, start: Start) -> None:
+    """Let a timeout expire."""
+    with pytest.raises(TimeoutError):  # noqa: PT012
+        async with asyncio.timeout(None) as timeout:
+            asyncio.create_task(begun(value)).add_done_callback(lambda _: timeout.reschedule(0.0))
+            await start()
+
+
+async def leave_scope(value: Slow, start: Start) -> None:
+    """Cancel an anyio scope."""
+    with anyio.CancelScope() as scope:
+        asyncio.create_task(begun(value)).add_done_callback(lambda _: scope.cancel())
+        await start()
+    assert scope.cancelled_caught
+
+
+WAYS: dict[str, Callable[[Slow, Start], Awaitable[None]]] = {
+    "cancelled": cancel,
+    "timed-out": time_out,
+    "scope": leave_scope,
+}
+
+
+def starts(what: str, path: Path, slow: Slow) -> tuple[Start, Start]:
+    """Give two ways to store a value by the same means: the first time it is slow, then a 1."""
+    values: list[object] = [slow, 1]
+    cp = CheckpointFlow(path)
+    cp.add_step(name="put")(lambda state: state.update(value=values.pop(0)))
+    if what == "arun":
+        return cp.arun, lambda: cp.arun(checkpoint="put")
+    return lambda: cp.handler.awrite({"value": slow}), lambda: cp.handler.awrite({"value": 1})
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("what", ["arun", "awrite"])
+async def test_next_write_stays(what: str, way: str, tmp_path: Path) -> None:
+    """What is stored at once after a slow write was cancelled is not overwritten by it."""
+    slow = Slow()
+    first, second = starts(what, tmp_path / "c.pkl", slow)
+    await WAYS[way](slow, first)
+    assert LocalStateHandler(tmp_path / "c.pkl").read()["value"] == "slow"
+    await second()
+    check_last_stays(tmp_path / "c.pkl", 1)
+
+
+@pytest.mark.parametrize("what", ["arun", "awrite"])
+def test_next_write_stays_after_a_closed_loop(what: str, tmp_path: Path) -> None:
+    """What is stored at once after a loop was closed under a slow write is not overwritten."""
+    slow, tasks = Slow(), list[asyncio.Task[object]]()
+    first, second = starts(what, tmp_path / "c.pkl", slow)
+
+    async def main() -> None:
+        tasks.append(asyncio.create_task(first()))
+        await begun(slow)
+
+    asyncio.run(main())
+    assert tasks[0].cancelled()
+    asyncio.run(second())
+    check_last_stays(tmp_path / "c.pkl", 1)
+
+
+def test_large_state_cancelled_at_random(tmp_path: Path) -> None:
+    """Wherever a large snapshot is cancelled, the run that begins at once has the last word."""
+    cancel_large_writes(tmp_path / "c.pkl", 10, random.Random(5))  # noqa: S311

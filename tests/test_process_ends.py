@@ -1,0 +1,162 @@
+"""The process ends in the middle of a run: by a signal, by its own will, or for want of memory."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import fatal_script
+import pytest
+from fatal_script import Case
+from killing import needs_fork
+from support import Door, Lab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = needs_fork
+DOORS = ["run", "arun"]
+HELD = [("step", "hold"), ("step", "ahold"), ("snapshot", "hold")]
+STOPS = [
+    ("run", "SIGINT", "nobody"),
+    ("run", "SIGTERM", "exit"),
+    ("arun", "SIGINT", "nobody"),
+    ("arun", "SIGTERM", "exit"),
+    ("arun", "SIGTERM", "task"),
+]
+EXITS = [
+    Case(door, part, deed)
+    for door in DOORS
+    for part in ("load", "step", "save")
+    for deed in ("_exit", "exit")
+]
+SIGNALS = [
+    Case(door, part, deed, (name,) * times, handling)
+    for door, name, handling in STOPS
+    for part, deed in HELD
+    for times in (1, 2)
+]
+KILLS = [Case(door, *held, ("SIGTERM",)) for door in DOORS for held in HELD]
+# Under arun, threads fail to start as well when a step holds all memory.
+SHORTAGES = [Case("run", "step", "hoard"), *(Case(door, "snapshot", "hoard") for door in DOORS)]
+CASES = [*EXITS, *SIGNALS, *KILLS, *(SHORTAGES if sys.platform == "linux" else ())]
+
+
+def name_of(case: Case) -> str:
+    """Name a case for people."""
+    return "-".join([case.door, case.part, case.deed, *case.signals, case.handling])
+
+
+@dataclass
+class End:
+    """How a process ended, and the place where its snapshot lies.
+
+    Attributes:
+        code: Its exit code, negative if a signal killed it.
+        waited: Whether it was still there after the signals and before it was let go on.
+        said: What it printed as its last words.
+        lab: Whose file is the snapshot.
+    """
+
+    code: int
+    waited: bool
+    said: str
+    lab: Lab
+
+    def left(self) -> list[str]:
+        """Give the names of what lies beside the snapshot."""
+        names = {path.name for path in self.lab.path.parent.iterdir()}
+        return sorted(names - {self.lab.path.name})
+
+    def check_resumes(self, case: Case, position: int) -> None:
+        """See that the next run does the steps from there on, and clears what was left."""
+        stored = self.lab.stored()
+        assert (stored["trail"], stored["checkpoint_index"]) == (["a", "b"][:position], position)
+        assert ("half" in stored) == (position == 2)
+        assert Door(case.door)(self.lab.flow())["trail"] == ["a", "b", "c"]
+        assert self.lab.ran() == ["b", "c"][position - 1 :]
+        assert self.left() == []
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, End]:
+    """Let a process of each case come to its end."""
+    place: Path = tmp_path_factory.mktemp("ends")
+    command = [sys.executable, fatal_script.__file__, str(place)]
+    cases = json.dumps([asdict(case) for case in CASES])
+    done = subprocess.run(command, input=cases, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = enumerate(zip(CASES, json.loads(done.stdout), strict=True))
+    return {
+        case: End(**end, lab=Lab(place / str(number) / "c.pkl")) for number, (case, end) in told
+    }
+
+
+@pytest.mark.parametrize("case", EXITS, ids=name_of)
+def test_exit(case: Case, ends: dict[Case, End]) -> None:
+    """Whichever part leaves the process, its step is not done, and the exit code is its own."""
+    end, header = ends[case], ends[case].lab.header()
+    assert end.code == 3
+    assert header.status == ("failed" if case.deed == "exit" else "running")
+    assert (header.failure and header.failure.part) == (case.part if case.deed == "exit" else None)
+    assert case.deed == "_exit" or end.left() == []
+    end.check_resumes(case, 1)
+
+
+def ways_of(case: Case) -> tuple[set[int], set[str]]:
+    """Give the exit codes and statuses that a process may leave, stopped by its signals."""
+    twice = len(case.signals) == 2
+    default: int = -getattr(signal, case.signals[0])
+    code = {"exit": 5, "task": 6}.get(case.handling, default)
+    # A handler's SystemExit is a failure where it strikes, a cancellation to the loop's tasks, and
+    # nothing to tell of if it was the writing that failed.
+    statuses = {"failed", "cancelled"} if case.handling == "exit" else {"cancelled"}
+    unrecorded = twice or (case.handling, case.part) == ("exit", "snapshot")
+    # The second signal may come when the interpreter has given up its handlers.
+    return {code, *([default] if twice else [])}, statuses | ({"running"} if unrecorded else set())
+
+
+@pytest.mark.parametrize("case", SIGNALS, ids=name_of)
+def test_signal(case: Case, ends: dict[Case, End]) -> None:
+    """A signal ends the process in its own way; threads end first, and the next run resumes.
+
+    A second one may hinder the record of the first, and make the run go on a snapshot earlier.
+    """
+    end, header = ends[case], ends[case].lab.header()
+    codes, statuses = ways_of(case)
+    in_thread = case.door == "arun" and case.deed == "hold"
+    assert end.code in codes
+    assert header.status in statuses
+    assert end.waited or not in_thread
+    assert end.left() == []
+    positions = {2} if in_thread and case.part == "snapshot" else {1}
+    assert header.position in positions | ({1} if len(case.signals) == 2 else set())
+    end.check_resumes(case, header.position)
+
+
+@pytest.mark.parametrize("case", KILLS, ids=name_of)
+def test_signal_that_nobody_handles(case: Case, ends: dict[Case, End]) -> None:
+    """A SIGTERM that kills at once leaves the snapshot on entry to the step, to be resumed."""
+    end, header = ends[case], ends[case].lab.header()
+    assert end.code == -signal.SIGTERM
+    assert (header.status, header.position) == ("running", 1)
+    end.check_resumes(case, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc for its size")
+@pytest.mark.parametrize("case", SHORTAGES, ids=name_of)
+def test_out_of_memory(case: Case, ends: dict[Case, End]) -> None:
+    """A part or a snapshot that takes all memory leaves the stored one whole, and the place free.
+
+    The very MemoryError comes out with its note, be there memory to write it down or not.
+    """
+    end = ends[case]
+    assert end.code == 1
+    assert "MemoryError" in end.said
+    assert f"aiocheckpoint: step 2 of 3, 'b', broke in its part {case.part!r}" in end.said
+    assert end.left() == []
+    end.check_resumes(case, 1)

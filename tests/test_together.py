@@ -1,0 +1,24 @@
+"""Processes at one checkpoint at the same time: runs released together, a reader and a writer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from racing import race, read_while_written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("racers", [2, 3])
+def test_one_of_those_released_together_runs(racers: int, tmp_path: Path) -> None:
+    """However processes start at the same moment, exactly one of them runs."""
+    race(tmp_path / "c.pkl", 60, racers)
+
+
+@pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
+@pytest.mark.parametrize("deed", ["store", "steps"])
+def test_reader_sees_whole_snapshots_only(deed: str, durable: str, tmp_path: Path) -> None:
+    """Whoever reads while another process writes gets a whole snapshot, never an older one."""
+    assert read_while_written(tmp_path / "c.pkl", deed, durable, 100) > 10
