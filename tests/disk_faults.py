@@ -109,8 +109,8 @@ def list_sites(way: Way) -> tuple[Site, ...]:
     for call in traced.on(place):
         stage = stage_of(call, place)
         snapshot += stage == "create"
-        number = 0 if stage in AROUND else snapshot
-        found.append(Site(stage, number, call.name, call.number))
+        around = stage in AROUND or snapshot == way.snapshots_before
+        found.append(Site(stage, 0 if around else snapshot, call.name, call.number))
     return tuple(found)
 
 

@@ -19,7 +19,11 @@ pytestmark = [
     pytest.mark.leaves_files,
 ]
 
-WAYS = [Way(durable=durable, ahead=ahead) for durable in ("fsync", "no-fsync") for ahead in (False, True)]
+WAYS = [
+    Way(durable=durable, ahead=ahead)
+    for durable in ("fsync", "no-fsync")
+    for ahead in (False, True)
+]
 UNGUARDED = ("close lock", "close stored")
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 
