@@ -193,6 +193,21 @@ def check_no_second_fsync(traced: Traced, failed: Call) -> None:
     assert [call for call in traced.calls if call.name == "fsync" and name in call.text] == [failed]
 
 
+def fail_to_make(room: Path, name: str, number: int, error: str) -> None:
+    """Let one call fail that makes the directories of the checkpoint, before any step is run."""
+    place = room / "deep" / "er"
+    injection = f"{name}:error={error}:when={number}"
+    traced = trace([SCRIPT, place, "run", "fsync"], room / "log", injection)
+    assert [call.name for call in traced.calls if call.injected] == [name]
+    outcome = json.loads(traced.stdout)
+    assert (outcome["error"], outcome["acknowledged"]) == ("StorageError", [])
+    assert outcome["errno"] == getattr(errno, error)
+    assert outcome["path"] == str(place / "checkpoint.pkl")
+    assert not list(room.rglob("effects"))
+    assert durable_script.make_flow(place, [], fsync=False).run({})["trail"] == ["a", "b", "c"]
+    assert sorted(path.name for path in place.iterdir()) == ["checkpoint.pkl"]
+
+
 def expected(site: Site | None) -> str:
     """Say what the failure of a call must come out as."""
     assert site is not None

@@ -50,9 +50,9 @@ class Disk:
         self.place.mkdir()
         self.mount()
 
-    def mount(self) -> None:
-        """Mount it, which replays the log."""
-        _do("mount", "-t", self.kind, "-o", OPTIONS[self.kind], self.image, self.place)
+    def mount(self, more: str = "") -> None:
+        """Mount it, which replays the log, perhaps with more options (",errors=remount-ro")."""
+        _do("mount", "-t", self.kind, "-o", OPTIONS[self.kind] + more, self.image, self.place)
 
     def unmount(self) -> None:
         """Take it away."""

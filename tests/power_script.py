@@ -11,6 +11,7 @@ JSON, with an object for each round.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -21,7 +22,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from power import Disk
 
@@ -77,15 +78,24 @@ def nested(place: Path, number: int) -> Path:
     return place / str(number) / "deep" / "checkpoint.pkl"
 
 
-def start(call: Callable[[Callable[[object], None]], None]) -> tuple[int, TextIO]:
-    """Start a child that does this; give its id, and what it tells as lines."""
+def start(call: Callable[[Callable[[object], None]], None]) -> tuple[int, int]:
+    """Start a child that does this; give its id, and the pipe through which it tells lines."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         work(call, writer)
     os.close(writer)
-    return child, os.fdopen(reader, "r", encoding="ascii")
+    return child, reader
+
+
+def hear(reader: int, lines: int = sys.maxsize) -> bytes:
+    """Read so many lines, or all there are; without blocking, all there are by now."""
+    heard = b""
+    with contextlib.suppress(BlockingIOError):
+        while heard.count(b"\n") < lines and (more := os.read(reader, 4096)):
+            heard += more
+    return heard
 
 
 def work(call: Callable[[Callable[[object], None]], None], writer: int) -> NoReturn:
@@ -115,19 +125,30 @@ class Cuts:
 
     def under(self, call: Callable[[Callable[[object], None]], None]) -> dict[str, Any]:
         """Cut it under a child, mount it again, and give what the child told and how it ended."""
-        child, messages = start(call)
-        with messages:
-            told = [messages.readline() for _ in range(self.chance.randint(1, MESSAGES))]
-            time.sleep(self.chance.choice([0, self.chance.uniform(0, LONGEST)]))
-            self.disk.cut()
-            told += messages.readlines()
+        child, reader = start(call)
+        early = hear(reader, self.chance.randint(1, MESSAGES))
+        time.sleep(self.chance.choice([0, self.chance.uniform(0, LONGEST)]))
+        os.set_blocking(reader, False)
+        early += hear(reader)
+        self.disk.cut()
+        os.set_blocking(reader, True)
+        late = hear(reader)
+        os.close(reader)
         _, status = os.waitpid(child, 0)
         self.disk.unmount()
         self.disk.mount()
-        words = [line.strip() for line in told if line]
-        numbers = [int(word) for word in words if word.isdigit()]
-        errors = [word for word in words if not word.isdigit()]
-        return {"told": numbers, "errors": errors, "status": status}
+        return {"sure": numbers(early), "status": status} | account(early + late)
+
+
+def numbers(heard: bytes) -> list[int]:
+    """Give the numbers among what was told."""
+    return [int(word) for word in heard.decode().split() if word.isdigit()]
+
+
+def account(heard: bytes) -> dict[str, Any]:
+    """Give the numbers and the errors that were told."""
+    errors = [word for word in heard.decode().split() if not word.isdigit()]
+    return {"told": numbers(heard), "errors": errors}
 
 
 def look(path: Path) -> dict[str, Any]:
@@ -171,9 +192,12 @@ def cut_runs(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:
 
 
 def kept(one: dict[str, Any]) -> bool:
-    """Say whether what was acknowledged in a round of a flow is stored, or the one after it."""
-    acknowledged = one["told"][-1] if one["told"] else one["before"]
-    return one["sound"] and one["stored"] in {acknowledged, acknowledged + 1}
+    """Say whether what was acknowledged in a round of a flow is stored, or the one after it.
+
+    What was told after the cut may be one too many, as nobody can have relied on it.
+    """
+    sure, told = one["sure"][-1], one["told"][-1]
+    return one["sound"] and one["stored"] in range(max(sure, told - 1), told + 2)
 
 
 def cut_firsts(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from disk_faults import (
     Way,
     expected,
     fail,
+    fail_to_make,
     find_site,
     kill,
 )
@@ -71,6 +72,15 @@ def test_failure_around_the_run(stage: str, tmp_path: Path) -> None:
     """A failing lock or read is found before any step runs; failing to tidy up is no failure."""
     site = find_site(FSYNC, stage)
     assert fail(tmp_path / "room", FSYNC, site, "EIO") == expected(site)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "error"),
+    [("mkdir", 1, "EIO"), ("mkdir", 2, "EDQUOT"), ("fsync", 1, "ENOSPC"), ("fsync", 2, "EIO")],
+)
+def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_path: Path) -> None:
+    """A directory that cannot be made, or flushed into the one above, is found before any step."""
+    fail_to_make(tmp_path, name, number, error)
 
 
 @pytest.mark.xfail(raises=AssertionError, reason="an OSError comes out as it is")

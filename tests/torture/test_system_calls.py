@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from disk_faults import Site, Way, expected, fail, find_site, kill, list_sites
+from disk_faults import Site, Way, expected, fail, fail_to_make, find_site, kill, list_sites
 from tracing import needs_strace
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_failure_of_every_call(error: str, way: Way, tmp_path: Path) -> None:
         assert fail(tmp_path / str(number), way, site, error) == expected(site), site
 
 
-@pytest.mark.parametrize("stage", ["create", "fsync", "rename", "fsync dir"])
+@pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path) -> None:
@@ -46,6 +46,14 @@ def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path
     way = Way(door="arun")
     site = find_site(way, stage, number)
     assert fail(tmp_path / "room", way, site, error) == expected(site)
+
+
+@pytest.mark.parametrize("name", ["mkdir", "fsync"])
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
+def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_path: Path) -> None:
+    """A directory that cannot be made, or flushed into the one above, is found before any step."""
+    fail_to_make(tmp_path, name, number, error)
 
 
 @every_way
@@ -67,7 +75,7 @@ def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
     assert len(missed) <= len(calls) / 20, missed
 
 
-@pytest.mark.parametrize("stage", ["create", "fsync", "rename", "fsync dir"])
+@pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_kill_in_a_thread(stage: str, number: int, tmp_path: Path) -> None:
     """The calls that only a snapshot makes, where a thread makes them."""
