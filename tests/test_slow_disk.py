@@ -76,7 +76,7 @@ def test_a_write_cut_short_is_gone_on_with() -> None:
     thread.start()
     signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     try:
-        target = FileTarget("pipe", writer)
+        target = FileTarget("pipe", "pipe", writer)
         target.write(content)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
