@@ -92,7 +92,7 @@ def test_a_write_cut_short_is_gone_on_with() -> None:
 @pytest.mark.strace
 @needs_strace
 @pytest.mark.leaves_files
-@pytest.mark.parametrize(("stage", "snapshot"), [("write lock", 0), ("write", 3)])
+@pytest.mark.parametrize(("stage", "snapshot"), [("write lock", 0), ("write", 4)])
 def test_a_write_that_takes_nothing(stage: str, snapshot: int, tmp_path: Path) -> None:
     """A write that took nothing, and did not fail, is done again."""
     way = Way()
