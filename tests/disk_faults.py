@@ -6,13 +6,14 @@ process is killed on entry to it, and the flow is run again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import durable_script
 from tracing import Call, Traced, trace
@@ -20,9 +21,12 @@ from tracing import Call, Traced, trace
 from aiocheckpoint import LocalStateHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+_Result = TypeVar("_Result")
 
 SCRIPT = Path(durable_script.__file__)
+ATTEMPTS = 20
 DURABLE = ("create", "write", "fsync", "close", "rename", "open dir", "fsync dir", "close dir")
 ATOMIC = ("create", "write", "close", "rename")
 AROUND = (
@@ -31,6 +35,21 @@ AROUND = (
 )
 NOT_DURABLE = ("open dir", "fsync dir", "close dir")
 TIDYING = ("look for leftovers", "unlink lock", "close lock", "unlink")
+
+
+class MissedError(Exception):
+    """The call that a fault was meant for was not made."""
+
+
+def until_met(room: Path, attempt: Callable[[Path], _Result]) -> _Result:
+    """Try in one room after another until a fault meets its call.
+
+    Calls are counted by thread, and which thread writes a snapshot is left to chance.
+    """
+    for number in range(ATTEMPTS):
+        with contextlib.suppress(MissedError):
+            return attempt(room / str(number))
+    raise MissedError
 
 
 @dataclass(frozen=True)
@@ -161,6 +180,8 @@ def fail(room: Path, way: Way, site: Site | None, error: str) -> str:
     place = room / "place"
     traced = way.trace(room, f"{site.name}:error={error}:when={site.number}")
     hit = [call for call in traced.calls if call.injected]
+    if not hit:
+        raise MissedError(site)
     assert [stage_of(call, place) for call in hit] == [site.stage], hit
     assert traced.status == 0, traced.stderr
     outcome: dict[str, Any] = json.loads(traced.stdout)
@@ -219,12 +240,13 @@ def expected(site: Site | None) -> str:
     return "None" if harmless else "StorageError"
 
 
-def kill(room: Path, way: Way, site: Site | None, more: Sequence[str] = ()) -> Traced:
+def kill(room: Path, way: Way, site: Site | None, more: Sequence[str] = ()) -> None:
     """Kill the script on entry to a call; what it had renamed is stored, and it resumes."""
     assert site is not None
     place = room / "place"
     traced = way.trace(room, f"{site.name}:signal=KILL:when={site.number}", more=more)
+    if traced.status == 0:
+        raise MissedError(site)
     done = check_stored(place, way.snapshots_before + count_renames(traced, place))
     assert len([path for path in place.iterdir() if path.name.endswith(".tmp")]) <= 1
     check_resumes(place, done)
-    return traced
