@@ -1,0 +1,91 @@
+"""A file system in a file whose power can be cut: what was not flushed is gone.
+
+The cut is the shutdown that XFS and ext4 have for tests of this kind: from then on nothing reaches
+the disk any more, neither data nor log. The next mount replays the log as after a power failure.
+See ioctl_xfs_goingdown(2); ext4 takes the same number and flags.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+CUT = 0x8004587D
+WITHOUT_FLUSHING = struct.pack("I", 2)
+MIB = 1 << 20
+# XFS refuses to be smaller. Without the option, ext4 writes a file out that is renamed over
+# another, which hides a missing fsync.
+SIZES = {"xfs": 320 * MIB, "ext4": 32 * MIB}
+OPTIONS = {"xfs": "loop", "ext4": "loop,noauto_da_alloc"}
+KINDS = tuple(SIZES)
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk with one file system.
+
+    Attributes:
+        kind: "xfs" or "ext4".
+        place: Where it is mounted; what it is stored in lies beside that.
+    """
+
+    kind: str
+    place: Path
+
+    @property
+    def image(self) -> Path:
+        """The file that the file system is in."""
+        return self.place.with_name(f"{self.place.name}.{self.kind}")
+
+    def make(self) -> None:
+        """Make the file system, empty, and mount it."""
+        with self.image.open("wb") as file:
+            file.truncate(SIZES[self.kind])
+        _do(f"mkfs.{self.kind}", "-q", self.image)
+        self.place.mkdir()
+        self.mount()
+
+    def mount(self, more: str = "") -> None:
+        """Mount it, which replays the log, perhaps with more options (",errors=remount-ro")."""
+        _do("mount", "-t", self.kind, "-o", OPTIONS[self.kind] + more, self.image, self.place)
+
+    def unmount(self) -> None:
+        """Take it away."""
+        _do("umount", self.place)
+
+    def cut(self) -> None:
+        """Cut the power: whatever is written from now on fails, and nothing is flushed."""
+        import fcntl  # noqa: PLC0415 (is not everywhere)
+
+        descriptor = os.open(self.place, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, CUT, WITHOUT_FLUSHING)
+        finally:
+            os.close(descriptor)
+
+    def clear(self) -> None:
+        """Take it away whatever has happened, even from under a process that still uses it."""
+        while os.path.ismount(self.place):
+            _do("umount", "--lazy", self.place)
+        self.image.unlink(missing_ok=True)
+
+
+def what_is_missing(kind: str) -> str | None:
+    """Say why there can be no such disk here, or None if there can."""
+    if not sys.platform.startswith("linux"):
+        return "needs Linux"
+    if os.geteuid() != 0:
+        return "only the superuser may mount"
+    programs = [name for name in (f"mkfs.{kind}", "mount", "umount") if shutil.which(name) is None]
+    if programs:
+        return f"needs {' and '.join(programs)}"
+    return None if Path("/dev/loop-control").exists() else "needs loop devices"
+
+
+def _do(program: str, *words: str | Path) -> None:
+    subprocess.run([shutil.which(program) or program, *words], check=True, capture_output=True)

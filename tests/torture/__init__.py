@@ -1,0 +1,1 @@
+"""Tests that run for minutes; a bounded version of each stands among the other tests."""
