@@ -88,7 +88,6 @@ def test_what_is_adopted_is_trusted(name: str, door: Door, lab: Lab, tmp_path: P
     assert (tmp_path / "mark").exists()
 
 
-@pytest.mark.xfail(reason="the header is given as it was before it was signed")
 def test_the_header_told_is_the_one_stored(lab: Lab) -> None:
     """What is returned names the secret that the snapshot is signed with now."""
     lab.flow("a", **FAST).run({"n": 1})

@@ -129,12 +129,6 @@ def _registered() -> Iterator[None]:
     del copyreg.dispatch_table[Registered]
 
 
-ASTRAY = pytest.mark.xfail(reason="attributes are searched that no pickler stores")
-LISTABLE = [
-    pytest.param(name, marks=ASTRAY if name in {"alias", "uuid"} else ()) for name in VALUES
-]
-
-
 def missing_in(error: UnserializableStateError) -> set[str]:
     """Give the globals that an error asks to add."""
     return {name for _, why in error.offenders for name in MISSING.findall(why)}
@@ -153,7 +147,7 @@ def listed_for(lab: Lab, value: object) -> set[str]:
     raise AssertionError(allow)
 
 
-@pytest.mark.parametrize("name", LISTABLE)
+@pytest.mark.parametrize("name", VALUES)
 def test_what_is_not_listed_is_refused(name: str, door: Door, lab: Lab) -> None:
     """A value that needs a global is refused with its path and that global; no file is touched."""
     make, needed = VALUES[name]
@@ -182,7 +176,7 @@ def test_the_error_says_what_to_list(name: str, lab: Lab) -> None:
     assert np.array_equal(loaded, freely) or repr(loaded) == repr(freely)
 
 
-@pytest.mark.parametrize("name", LISTABLE)
+@pytest.mark.parametrize("name", VALUES)
 def test_the_reader_lists_the_same(name: str, lab: Lab) -> None:
     """What was stored without a list is refused under one that lacks any of what it names."""
     allow = listed_for(lab, VALUES[name][0]())
@@ -200,9 +194,7 @@ UNLISTABLE: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=ASTRAY if name == "module" else ()) for name in UNLISTABLE]
-)
+@pytest.mark.parametrize("name", UNLISTABLE)
 def test_code_is_refused_whatever_is_listed(name: str, door: Door, lab: Lab) -> None:
     """What only dill can store, or nobody, is refused under any list, in words of its own."""
     make, words = UNLISTABLE[name]
@@ -257,7 +249,6 @@ class Unhashable(metaclass=Meta):
     """A class that cannot be hashed."""
 
 
-@pytest.mark.xfail(reason="it is looked up in a set, which needs a hash")
 def test_a_class_that_cannot_be_hashed(lab: Lab) -> None:
     """A listed class is stored, whatever its metaclass makes of hashes."""
     handler = LocalStateHandler(lab.path, allow=[f"{HERE}:Unhashable"], fsync=False)

@@ -85,7 +85,6 @@ def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_pat
     fail_to_make(tmp_path, name, number, error)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="an OSError comes out as it is")
 @pytest.mark.parametrize("stage", ["close stored", "close lock"])
 def test_failure_to_close(stage: str, tmp_path: Path) -> None:
     """What was read, or is not needed any more, and cannot be closed, is no failure."""

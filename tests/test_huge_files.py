@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from forging import Pieces
 
 if TYPE_CHECKING:
@@ -118,7 +117,6 @@ def test_huge_files(lab: Lab) -> None:
     check_refused(lab, FILES)
 
 
-@pytest.mark.xfail(reason="a line of 64 MiB is read, twice over, before it counts as too long")
 def test_lines_without_an_end(lab: Lab) -> None:
     """A line that does not end, as of old protocols, costs no more memory than anything else."""
     check_refused(lab, LINES)

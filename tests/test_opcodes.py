@@ -175,7 +175,6 @@ def test_numbers_of_extensions(code: bytes) -> None:
         names_extension(io.BytesIO(within[:-1]), len(within) - 1)
 
 
-@pytest.mark.xfail(reason="the walk takes the names of a GLOBAL for ASCII, and they are UTF-8")
 def test_names_in_any_script() -> None:
     """A class with a name of other letters is a class like any other, in protocol 3 as well."""
     data = b"\x80\x03}X\1\0\0\0ac" + "module\nGröße\n".encode() + b"s."

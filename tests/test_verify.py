@@ -123,7 +123,6 @@ def test_no_value_is_told_when_saved(kind: Callable[[], object], door: Door, lab
 
 
 @pytest.mark.parametrize("kind", QUOTING)
-@pytest.mark.xfail(reason="of these two errors the words are passed on, whoever raised them")
 def test_no_value_is_told_when_loaded(kind: Callable[[], object], door: Door, lab: Lab) -> None:
     """They are not passed on by who resumes either."""
     door(lab.flow("a", "b", **FAST), {"x": kind()}, until="a")

@@ -103,7 +103,8 @@ def adopt(
                 library=__version__,
                 signed_by=None,
             )
-            return signing.replace(run_id, partial(signing.codec.copy, header, found))[0]
+            written, _ = signing.replace(run_id, partial(signing.codec.copy, header, found))
+            return replace(written, signed_by=signing.key_ids[0])
     finally:
         lock.release()
 

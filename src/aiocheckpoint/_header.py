@@ -232,6 +232,8 @@ def _check_types(facts: object, types: Mapping[str, _Types]) -> None:
     for name, kind in types.items():
         if name not in facts or not isinstance(facts[name], kind):
             raise ValueError(name)
+        if kind is int and isinstance(facts[name], bool):  # which to Python is an int
+            raise ValueError(name)
 
 
 def _check_all(values: Iterable[object], kind: _Types) -> None:

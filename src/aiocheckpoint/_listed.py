@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ListedPickler", "RefusedGlobalError", "UnserializableError", "load_listed"]
 
-_SINGLETONS = frozenset({type(None), type(...), type(NotImplemented)})
+_SINGLETONS = (type(None), type(...), type(NotImplemented))
 """Classes that are pickled as what `type` gives for their one instance."""
 _NUMBERED: dict[tuple[str, str], int] = vars(copyreg)["_extension_registry"]
 """Globals that `copyreg.add_extension` gave numbers, for all of the process."""
@@ -45,7 +45,7 @@ class ListedPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - fixed by pickle
         kind = type(obj)
         if kind is types.FunctionType or issubclass(kind, type):
-            if obj not in _SINGLETONS:
+            if not any(obj is one for one in _SINGLETONS):  # a metaclass may forbid hashing
                 self._check(obj, obj.__qualname__)
             return NotImplemented
         reason = why_not_loadable(obj)
@@ -95,5 +95,6 @@ def load_listed(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any obje
 def _names_extension(file: BinaryIO) -> bool:
     try:
         return names_extension(file, file.seek(0, os.SEEK_END))
-    except MalformedError:
-        return False  # The unpickler stops at the same place.
+    except MalformedError as error:
+        # The unpickler may take what the walk does not, and come to a number behind it.
+        raise pickle.UnpicklingError(f"it breaks off at byte {error.at}") from error

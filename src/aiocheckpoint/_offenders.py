@@ -13,12 +13,14 @@ from aiocheckpoint._memory import Memory
 from aiocheckpoint._serializer import NESTED, UnserializableError, dump, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from _typeshed import ReadableBuffer as Buffer
 
     from aiocheckpoint._allow import Allow
     from aiocheckpoint._serializer import Sink
+
+    _Look = Callable[[Any], Iterator[tuple[str, object]]]
 
 __all__ = ["find_offenders"]
 
@@ -60,6 +62,8 @@ class _Search:
     def __init__(self, allow: Allow | None, *, load_back: bool) -> None:
         self.found: list[tuple[str, str]] = []
         self._allow = allow
+        # Attributes are only a guess at what is pickled, and a list of globals must be exact.
+        self._looks = (_items, _members, _attributes) if allow is None else (_items, _members)
         self._problem = self._load_problem if load_back else self._dump_problem
         self._seen: set[int] = set()
 
@@ -71,7 +75,7 @@ class _Search:
         self._seen.add(id(value))
         before = len(self.found)
         if depth and (path == "state" or reason != NESTED) and not why_forbidden(type(value)):
-            for part_path, part in _parts(path, value):
+            for part_path, part in _parts(path, value, self._looks):
                 self.look(part_path, part, depth - 1)
         if len(self.found) == before:
             self.found.append((path, f"{type(value).__qualname__}: {reason}"))
@@ -96,10 +100,10 @@ class _Search:
         return None
 
 
-def _parts(path: str, value: object) -> list[tuple[str, object]]:
+def _parts(path: str, value: object, looks: Sequence[_Look]) -> list[tuple[str, object]]:
     """Paths and values of the parts of a value, as far as it shows them."""
     found: list[tuple[str, object]] = []
-    for parts in (_items, _members, _attributes):
+    for parts in looks:
         # Proxies and the like raise anything at all when they are looked at.
         with contextlib.suppress(Exception):
             found.extend((path + name, part) for name, part in parts(value))

@@ -31,6 +31,7 @@ _COUNTS = {
 }
 _SHORT = 1 << 10
 _LONGEST_LINE = 1 << 26
+_LINE_PIECE = 1 << 16
 _MARK: Final = object()
 _OPAQUE: Final = object()
 
@@ -113,7 +114,8 @@ def _walk(file: BinaryIO, size: int) -> Iterator[tuple[pickletools.OpcodeInfo, A
             raise MalformedError(at)
         # The unpickler makes room for a whole frame, and for as many objects as the largest number
         # under which one is remembered: there are fewer of both than bytes.
-        if ("PUT" in op.name or op.name == "FRAME") and not 0 <= argument <= size:
+        counts = "PUT" in op.name or op.name == "FRAME"
+        if counts and (argument is None or not 0 <= argument <= size):
             raise MalformedError(at)
         yield op, argument, at
         name = op.name
@@ -123,8 +125,10 @@ def _argument(op: pickletools.OpcodeInfo, file: BinaryIO, size: int) -> Any:  # 
     if op.arg is None:
         return None
     if op.arg.n == pickletools.UP_TO_NEWLINE:
-        lines = 2 if "pair" in op.arg.name else 1
-        return op.arg.reader(io.BytesIO(b"".join(_line(file) for _ in range(lines))))
+        if "pair" in op.arg.name:  # of a global; pickletools takes no names but ASCII ones
+            return " ".join((_line(file) or b"").decode() for _ in range(2))
+        line = _line(file)
+        return None if line is None else op.arg.reader(io.BytesIO(line))
     if op.arg.n not in _COUNTS:
         return op.arg.reader(file)
     width, signed = _COUNTS[op.arg.n]
@@ -138,11 +142,16 @@ def _argument(op: pickletools.OpcodeInfo, file: BinaryIO, size: int) -> Any:  # 
     return op.arg.reader(io.BytesIO(prefix + file.read(count)))
 
 
-def _line(file: BinaryIO) -> bytes:
-    line = file.readline(_LONGEST_LINE)
-    if not line.endswith(b"\n"):
-        raise ValueError(len(line))
-    return line
+def _line(file: BinaryIO) -> bytes | None:
+    """Read a line; give None for a long one."""
+    line = piece = file.readline(_LINE_PIECE)
+    length = len(piece)
+    while not piece.endswith(b"\n"):
+        piece = file.readline(_LINE_PIECE)
+        length += len(piece)
+        if not piece or length > _LONGEST_LINE:
+            raise ValueError(length)
+    return line if length == len(line) else None
 
 
 class _Machine:

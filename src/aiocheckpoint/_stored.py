@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from aiocheckpoint._allow import Allow
 
 __all__ = ["Stored", "damaged", "digest_of"]
+
+_LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
 
 
 class Stored(NamedTuple):
@@ -115,13 +118,22 @@ class Stored(NamedTuple):
             raise IncompatibleSnapshotError(self.location, reason, written_by=written_by)
 
     def _not_loaded(self, error: Exception) -> IncompatibleSnapshotError:
-        # Other exceptions may quote values of the state.
-        what = f": {error}" if isinstance(error, (ImportError, AttributeError)) else ""
+        what = f": {error}" if _is_failed_lookup(error) else ""
         return IncompatibleSnapshotError(
             self.location,
             f"loading it raised {type(error).__name__}{what}",
             written_by=self.header.python,
         )
+
+
+def _is_failed_lookup(error: Exception) -> bool:
+    """Whether a name was not found by the unpickler; what else is raised may quote the state."""
+    if not isinstance(error, (ImportError, AttributeError)):
+        return False
+    frame = ""
+    for frame_of, _ in traceback.walk_tb(error.__traceback__):
+        frame = str(frame_of.f_globals.get("__name__", ""))
+    return frame.split(".")[0] in _LOOKS_UP
 
 
 def digest_of(file: BinaryIO, length: int) -> bytes:

@@ -23,7 +23,8 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint._stored import Stored
@@ -43,7 +44,7 @@ class SnapshotOptions(TypedDict, total=False):
     """
 
     secret: Secret | Sequence[Secret]
-    allow: Iterable[str]
+    allow: Sequence[str] | AbstractSet[str]
     verify: bool
 
 

@@ -80,7 +80,8 @@ class FileLock:
         descriptor = self._descriptor
         # Interrupted behind the close, the number may have become another file's.
         if descriptor is not None and self._is_open(descriptor):
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # Closed it is all the same, see close(2).
+                os.close(descriptor)
         self._descriptor = None
         _held.discard(self)
 

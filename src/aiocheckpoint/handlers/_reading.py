@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -48,6 +49,11 @@ class _Reading(io.FileIO):
     def __init__(self, path: str, descriptor: int) -> None:
         super().__init__(descriptor, "rb")
         self._path = path
+
+    def close(self) -> None:
+        # What was read is read; Linux lets go of the descriptor all the same, see close(2).
+        with contextlib.suppress(OSError):
+            super().close()
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         try:
