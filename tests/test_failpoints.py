@@ -204,7 +204,6 @@ def headers_at(scenario: Scenario, place: Path) -> list[Header]:
     return found
 
 
-@pytest.mark.xfail(reason="what strikes behind the rename takes the second name away")
 @pytest.mark.parametrize("number", NUMBERS)
 def test_snapshot_in_its_place_is_kept(number: int, tmp_path: Path) -> None:
     """A snapshot that has taken its place is among the kept ones, whatever strikes then."""

@@ -89,10 +89,7 @@ def test_patches_by_hand_are_kept_too(door: Door, lab: Lab) -> None:
     assert door.read(handler) == {"n": 4, "checkpoint_index": 4}
 
 
-amended_counts = pytest.mark.xfail(reason="pruning counts the amended snapshot as one that stays")
-
-
-@pytest.mark.parametrize("keep", [pytest.param(3, marks=amended_counts), "all"])
+@pytest.mark.parametrize("keep", [3, "all"])
 def test_record_of_a_failure_takes_the_place(keep: int | str, door: Door, lab: Lab) -> None:
     """However often a step breaks, its record uses up the room of no other state."""
     cp = lab.flow(*STEPS, fsync=False, keep=keep)
@@ -105,7 +102,6 @@ def test_record_of_a_failure_takes_the_place(keep: int | str, door: Door, lab: L
     assert [state.get("trail", []) for state in kept_states(lab.path)] == [[], ["a"], ["a", "b"]]
 
 
-@amended_counts
 def test_cancellation_takes_the_place_as_well(door: Door, lab: Lab) -> None:
     """The record of an interruption replaces the snapshot it tells of."""
     lab.faults["save b"] = KeyboardInterrupt()
@@ -201,7 +197,6 @@ def test_behind_a_link(dangling: bool, door: Door, lab: Lab, tmp_path: Path) -> 
 
 
 @posix_only
-@pytest.mark.xfail(reason="reset() deletes the link and leaves what it points to")
 def test_reset_behind_a_link(door: Door, lab: Lab, tmp_path: Path) -> None:
     """A reset deletes the stored states themselves, and the link keeps pointing at their place."""
     real = tmp_path / "elsewhere" / "real.pkl"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from keeping import (
     STEPS,
@@ -18,7 +20,10 @@ from support import Door, Lab, State, fail
 
 from aiocheckpoint import FlowChangedError, LocalStateHandler
 
-KEEP = "all"
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers._kept import Keep
+
+KEEP: Keep = "all"
 
 
 def on_entry(step: str) -> State:
@@ -171,7 +176,7 @@ def test_given_state_in_an_unfinished_run(door: Door, lab: Lab) -> None:
 
 @pytest.mark.parametrize(("keep", "step", "source"), [(3, "c", "kept"), (3, "b", "stored")])
 def test_number_keeps_as_far_as_it_goes(
-    keep: int, step: str, source: str, door: Door, lab: Lab
+    keep: Keep, step: str, source: str, door: Door, lab: Lab
 ) -> None:
     """With a number, too, a kept state is gone back to; behind it there is the stored one."""
     flow_run(lab, door, keep=keep)

@@ -32,6 +32,8 @@ from aiocheckpoint.events import RunStarted, SnapshotSkipped
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aiocheckpoint.handlers._kept import Keep
+
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Texts of the warnings that the library logged."""
@@ -58,7 +60,7 @@ def check_told(lab: Lab, caplog: pytest.LogCaptureFixture, kind: type[Checkpoint
     ("damage", "keep"), [*((damage, 2) for damage in DAMAGES), ("cut", 3), ("cut", "all")]
 )
 def test_run_goes_on_from_the_newest_sound(
-    damage: str, keep: int | str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    damage: str, keep: Keep, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The step whose snapshot is damaged runs again, and the end is that of an undisturbed run."""
     stop_after(lab, "c", keep=keep)
@@ -191,12 +193,12 @@ def test_all_damaged(spoil: str, every_door: Door, lab: Lab) -> None:
     assert (lab.log, lab.files()) == ([], before)
 
 
-def plan_only(lab: Lab, door: Door, keep: int) -> None:
+def plan_only(lab: Lab, door: Door, keep: Keep) -> None:
     """Ask for the plan."""
     door.plan(lab.flow(*STEPS, keep=keep))
 
 
-def read_only(lab: Lab, door: Door, keep: int) -> None:
+def read_only(lab: Lab, door: Door, keep: Keep) -> None:
     """Read what is stored."""
     door.read(LocalStateHandler(lab.path, keep=keep))
 
@@ -223,7 +225,7 @@ def test_finished_one_is_damaged(door: Door, lab: Lab) -> None:
 @pytest.mark.parametrize("keep", [3, "all"])
 @pytest.mark.parametrize("way", ["emptied", "deleted", "replaced by an empty one"])
 def test_empty_or_missing_is_nothing_stored(
-    way: str, keep: int | str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    way: str, keep: Keep, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An empty or deleted file means a fresh start, which deletes whatever was kept."""
     stop_after(lab, "c", keep=keep)
@@ -249,7 +251,7 @@ def take_away(path: Path, way: str) -> None:
 
 @pytest.mark.parametrize("keep", [2, 3, "all"])
 @pytest.mark.parametrize("way", ["emptied", "deleted"])
-def test_no_way_back_behind_a_fresh_start(way: str, keep: int | str, door: Door, lab: Lab) -> None:
+def test_no_way_back_behind_a_fresh_start(way: str, keep: Keep, door: Door, lab: Lab) -> None:
     """What was kept of a file that was taken away never stands in for a later one."""
     stop_after(lab, "c", keep=keep)
     take_away(lab.path, way)
@@ -262,7 +264,7 @@ def test_no_way_back_behind_a_fresh_start(way: str, keep: int | str, door: Door,
 
 
 @pytest.mark.parametrize("keep", [3, "all"])
-def test_damaged_while_the_run_goes_on(keep: int | str, door: Door, lab: Lab) -> None:
+def test_damaged_while_the_run_goes_on(keep: Keep, door: Door, lab: Lab) -> None:
     """A failure after the file was damaged is told by the newest sound one, where it goes on."""
     cp = lab.flow("a", "b", fsync=False, keep=keep)
 

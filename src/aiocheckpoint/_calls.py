@@ -13,6 +13,8 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import anyio
+
 from aiocheckpoint._loop import PrivateLoop
 from aiocheckpoint._threads import (
     SNAPSHOTS,
@@ -87,6 +89,11 @@ class Calls(Protocol):
 
 class LoopCalls:
     """Calls from within a running event loop, which they never block."""
+
+    def __init__(self) -> None:
+        # anyio imports the half that it needs for asyncio when it is first asked something, which
+        # might be in the middle of a failure, with no memory or descriptors left.
+        anyio.current_effective_deadline()
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return await in_thread(SNAPSHOTS, function, *args)

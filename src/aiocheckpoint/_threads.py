@@ -56,9 +56,36 @@ class Pool:
             found = self._executors.setdefault(key, found)
         return found
 
+    def submit(self, function: Callable[..., _Result], *args: Any) -> Future[_Result]:  # noqa: ANN401
+        """Let a thread call a function.
+
+        Raises:
+            RuntimeError: No thread can be started; the function will not be called.
+        """
+        job: Future[_Result] = Future()
+        try:
+            self.executor.submit(_carry_out, job, function, args)
+        except RuntimeError:
+            # It was queued before a thread was wanted for it, and another one may take it.
+            if job.cancel():
+                raise
+        return job
+
     def forget(self) -> None:
         """Drop the executors: their threads did not come along with the fork."""
         self._executors: WeakKeyDictionary[object, ThreadPoolExecutor] = WeakKeyDictionary()
+
+
+def _carry_out(job: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if not job.set_running_or_notify_cancel():
+        return
+    try:
+        result = function(*args)
+    except BaseException as error:  # noqa: BLE001 - it comes out where the job is awaited
+        job.set_exception(error)
+        del job  # which holds the error, whose traceback holds this frame
+    else:
+        job.set_result(result)
 
 
 SNAPSHOTS = Pool("aiocheckpoint-snapshot", 4, per_loop=False)
@@ -75,7 +102,7 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
         asyncio.CancelledError: The task was cancelled. The function has not been called, or has
             ended; what it raised is then the cause.
     """
-    job = pool.executor.submit(function, *args)
+    job = pool.submit(function, *args)
     try:
         await _end_of(job)
     except asyncio.CancelledError as caught:
@@ -86,8 +113,9 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
         if error is None:
             _put_away(job.result())
         raise cancellation from error
-    except GeneratorExit:
-        # The coroutine is thrown away, not cancelled: there is no loop to wait with.
+    except BaseException:
+        # The coroutine is thrown away, or a signal's handler ends the loop: neither leaves
+        # anything to wait with.
         if not job.cancel():
             wait([job])
         raise
@@ -110,10 +138,14 @@ async def settle_in_thread(
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
     """
-    job = pool.executor.submit(function, *args)
+    try:
+        job = pool.submit(function, *args)
+    except RuntimeError:
+        function(*args)
+        return None
     try:
         cancellation = await _settle(job)
-    except GeneratorExit:
+    except BaseException:
         if job.cancel():
             function(*args)
         else:

@@ -109,14 +109,16 @@ def replace_file(
     try:
         target, exists = _resolve(path)
         directory, name = os.path.split(target)
-        kept = None if keep == 1 else Kept(target, keep)
+        kept = Kept(target, keep)
+        if not exists:
+            kept.clear()  # of a file that was deleted or emptied
         temporary = f"{directory}{os.sep}.{name}.{os.urandom(_RANDOM_BYTES).hex()}.tmp"
         try:
             header, length = _fill(path, temporary, emit, fsync=fsync)
-            if kept is None:
+            if keep == 1:
                 _swap(temporary, target, exists=exists, fsync=fsync)
             else:
-                with kept.adding(temporary, header, first=not exists):
+                with kept.adding(temporary, header):
                     reach("kept")
                     _swap(temporary, target, exists=exists, fsync=fsync)
         except BaseException:
@@ -129,7 +131,7 @@ def replace_file(
         raise StorageError.of(path, "writing", error) from error
     if fsync:
         _flush_entry(path, directory)
-    if kept is not None:
+    if keep != 1:
         kept.prune(header, amends)
     return header, length
 

@@ -55,8 +55,9 @@ def needless(names: list[tuple[int, int]], header: Header, keep: Keep) -> list[t
         header: That of the newest.
         keep: How many are kept.
     """
-    # A later one than the newest is of a writer that was killed, or of a file deleted by hand.
-    past = [one for one in names if one[1] <= header.sequence]
+    newest = (header.number, header.sequence)
+    # Another one that is not older is of a writer that was killed, or of a file deleted by hand.
+    past = [one for one in names if one == newest or one[1] < header.sequence]
     if isinstance(keep, int):
         wanted = past[:keep]
     else:
@@ -93,19 +94,16 @@ class Kept:
         return f"{self.directory}{os.sep}{number}-{sequence}"
 
     @contextmanager
-    def adding(self, temporary: str, header: Header, *, first: bool) -> Generator[None, None, None]:
-        """Link the snapshot in `temporary`, and take that back if the `with` block fails.
+    def adding(self, temporary: str, header: Header) -> Generator[None, None, None]:
+        """Link the snapshot in `temporary`, and take that back unless the `with` block places it.
 
         Args:
             temporary: The file.
             header: Its header.
-            first: Whether nothing is stored: what is here then belongs to a file that was deleted.
 
         Raises:
             StorageError: The file system cannot link files.
         """
-        if first:
-            self.clear()
         path = self.path(header.number, header.sequence)
         try:
             self._link(temporary, path)
@@ -115,7 +113,8 @@ class Kept:
             yield
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                if not self._is_newest(path):
+                    os.unlink(path)
             raise
 
     def prune(self, header: Header, amends: Header | None) -> None:
@@ -125,12 +124,12 @@ class Kept:
             header: That of the newest snapshot.
             amends: That of the one which it tells more of, and whose place it takes.
         """
-        gone: list[tuple[int, int]] = []
-        if amends is not None:
-            gone.append((amends.number, amends.sequence))
+        amended = [] if amends is None else [(amends.number, amends.sequence)]
+        gone = amended
         if isinstance(self._keep, int) or not header.durations:
             # "all" lists them at the first snapshot of a run alone: it may have many.
-            gone += needless(self.names(), header, self._keep)
+            names = [one for one in self.names() if one not in amended]
+            gone = amended + needless(names, header, self._keep)
         for number, sequence in gone:
             with contextlib.suppress(OSError):
                 os.unlink(self.path(number, sequence))
@@ -139,6 +138,9 @@ class Kept:
         """Delete all of them."""
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.directory)
+
+    def _is_newest(self, path: str) -> bool:
+        return os.path.exists(self._target) and os.path.samefile(path, self._target)
 
     def _link(self, temporary: str, path: str) -> None:
         try:

@@ -111,7 +111,7 @@ class LocalStateHandler(StateHandler):
         return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
 
     def remove(self, run_id: str | None = None) -> None:
-        """Delete a run's file and those that are kept, if there are any.
+        """Delete a run's file and those that are kept, if there are any; a link stays.
 
         Raises:
             StorageError: They cannot be deleted.
@@ -120,7 +120,7 @@ class LocalStateHandler(StateHandler):
         try:
             self._kept(path).clear()
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                os.unlink(os.path.realpath(path))
         except OSError as error:
             raise StorageError.of(path, "deleting", error) from error
 
