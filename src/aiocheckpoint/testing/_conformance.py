@@ -76,14 +76,14 @@ def check_runs_apart(make: Callable[[], StateHandler]) -> None:
         for run_id in _ODD_IDS:
             stack.enter_context(_fresh(make, run_id))
         everyone: tuple[str | None, ...] = (None, *_ODD_IDS)
+        places = {handler.locate(one) for one in everyone}
+        _must(len(places) == len(everyone), "locate() names each run's place")
         for one in everyone:
             handler.write({"id": one}, one)
         for one in everyone:
             _must(handler.read(one)["id"] == one, f"run {one!r} has its own state")
         handler.remove("a")
         _must(handler.read("A"), "deleting one run leaves the others")
-        places = {handler.locate(one) for one in everyone}
-        _must(len(places) == len(everyone), "locate() names each run's place")
 
 
 def check_whole_or_not_at_all(make: Callable[[], StateHandler]) -> None:

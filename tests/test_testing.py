@@ -1,0 +1,232 @@
+"""The tools that the library publishes for others' tests find what they are there to find."""
+
+from __future__ import annotations
+
+import doctest
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+import aiocheckpoint.testing
+from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError, StateHandler
+from aiocheckpoint.testing import (
+    HANDLER_CHECKS,
+    MemoryStateHandler,
+    check_handler,
+    crash_everywhere,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import State
+
+    from aiocheckpoint import Header
+    from aiocheckpoint.handlers import Lock, Target
+
+Way = Literal["run", "arun"]
+both_doors = pytest.mark.parametrize("door", ["run", "arun"])
+every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check: check.__name__)
+
+
+def mixed_flow(path: str, effects: Counter[str]) -> CheckpointFlow:
+    """Make a flow of sync and async parts that counts what it does outside."""
+    cp = CheckpointFlow(path, fsync=False)
+
+    async def load(state: State) -> State:
+        return {"rows": [1, 2, 3]}
+
+    def save(state: State, data: State) -> None:
+        effects["save"] += 1
+
+    @cp.add_step(load=load, save=save)
+    def add(state: State, data: State) -> None:
+        state["n"] += 1
+
+    @cp.add_step()
+    async def treble(state: State) -> None:
+        effects["treble"] += 1
+        state["n"] *= 3
+
+    return cp
+
+
+@both_doors
+def test_sound_flow(door: Way) -> None:
+    """A flow that resumes well passes, and no effect is repeated more than once a break."""
+    effects = Counter[str]()
+    boundaries = crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door=door)
+    assert boundaries > 10
+    runs = 1 + 2 * boundaries
+    assert runs <= effects["save"] <= 2 * runs
+    assert runs <= effects["treble"] <= 2 * runs
+
+
+async def test_inside_a_loop() -> None:
+    """It can be called where an event loop already runs."""
+    effects = Counter[str]()
+    assert crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door="arun") > 10
+
+
+@both_doors
+def test_flow_that_keeps_its_state_elsewhere(door: Way) -> None:
+    """A flow whose state lies in a global ends otherwise after a break, and that is told."""
+    outside: list[int] = []
+
+    def make_flow(path: str) -> CheckpointFlow:
+        cp = CheckpointFlow(path, fsync=False)
+
+        @cp.add_step()
+        def count(state: State) -> None:
+            outside.append(1)
+            state["count"] = len(outside)
+
+        return cp
+
+    with pytest.raises(AssertionError, match=r"crash .*the values of 'count' differ"):
+        crash_everywhere(make_flow, {}, door=door)
+    assert crash_everywhere(make_flow, {}, door=door, same=lambda one, other: True) > 3
+
+
+@both_doors
+def test_flow_that_misses_its_data(door: Way) -> None:
+    """A step that needs data from the step before, and has no loader, breaks with a note."""
+
+    def make_flow(path: str) -> CheckpointFlow:
+        cp = CheckpointFlow(path, fsync=False)
+        cp.add_step(name="fill")(lambda state, data: data.update(rows=[1]))
+        cp.add_step(name="use")(lambda state, data: state.update(n=len(data["rows"])))
+        return cp
+
+    with pytest.raises(KeyError) as info:
+        crash_everywhere(make_flow, {}, door=door)
+    assert any("crash_everywhere: after a crash" in note for note in info.value.__notes__)
+
+
+def test_example_of_the_module() -> None:
+    """The example in the docstring does what it says."""
+    result = doctest.testmod(aiocheckpoint.testing)
+    assert result.attempted > 3
+    assert result.failed == 0
+
+
+@every_check
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"keep": 3, "secret": "s" * 32, "verify": True}, {"keep": "all"}],
+    ids=["plain", "signed-3", "all"],
+)
+def test_local_handler(
+    check: Callable[[Callable[[], StateHandler]], None], options: dict[str, Any], tmp_path: Path
+) -> None:
+    """The local handler passes every check."""
+    check(lambda: LocalStateHandler(tmp_path / "c.pkl", fsync=False, **options))
+
+
+@every_check
+@pytest.mark.parametrize("keep", [1, 2, "all"])
+def test_memory_handler(
+    check: Callable[[Callable[[], StateHandler]], None], keep: Literal[1, 2, "all"]
+) -> None:
+    """The handler in memory passes every check."""
+    handler = MemoryStateHandler(keep=keep)
+    check(lambda: handler)
+
+
+def test_memory_handler_in_a_flow() -> None:
+    """A flow in memory fails, is locked while it runs, and resumes."""
+    handler = MemoryStateHandler()
+    broken = [True]
+    cp = CheckpointFlow("memory", handler=handler)
+
+    @cp.add_step()
+    def step(state: State) -> None:
+        state["n"] += 1
+        with pytest.raises(RunInProgressError):
+            cp.run()
+        if broken:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        cp.run({"n": 1})
+    broken.clear()
+    assert cp.run({"n": 1}) == {"n": 2}
+
+
+# --- handlers that are broken in one way each
+
+
+class ForgetsIds(LocalStateHandler):
+    """Takes two ids for one run."""
+
+    def locate(self, run_id: str | None = None) -> str:
+        """Fold case."""
+        return super().locate(None if run_id is None else run_id.lower())
+
+
+class WritesInPlace(LocalStateHandler):
+    """Deletes the old snapshot before the new one is whole."""
+
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+    ) -> tuple[Header, int]:
+        """Delete first."""
+        self.remove(run_id)
+        return super().replace(run_id, emit, amends)
+
+
+class NoLock:
+    """Refuses nobody."""
+
+    def acquire(self) -> None:
+        """Do nothing."""
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class Unlocked(LocalStateHandler):
+    """Has no lock."""
+
+    def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
+        """Give a lock that refuses nobody."""
+        return NoLock()
+
+
+class KeepsAll(LocalStateHandler):
+    """Deletes nothing."""
+
+    def remove(self, run_id: str | None = None) -> None:
+        """Do nothing, but for a place that a check begins with."""
+        if self.read(run_id) == {}:
+            super().remove(run_id)
+
+
+class Misordered(LocalStateHandler):
+    """Lists what is kept from the oldest on."""
+
+    def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
+        """List backwards."""
+        return super().kept(run_id)[::-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (ForgetsIds, "names each run's place"),
+        (WritesInPlace, "the old snapshot stays as it was"),
+        (Unlocked, "gets no second one"),
+        (KeepsAll, "deletes the snapshot for all"),
+        (Misordered, "lists the newest first"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_broken_handlers(kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
+    """A handler that is broken in one way fails, and is told what must hold."""
+    with pytest.raises(AssertionError, match=rule):
+        check_handler(lambda: kind(tmp_path / "c.pkl", fsync=False, keep=3))
