@@ -34,7 +34,7 @@ AROUND = (
     *("unlink lock", "close lock"),
 )
 NOT_DURABLE = ("open dir", "fsync dir", "close dir")
-TIDYING = ("look for leftovers", "unlink lock", "close lock", "unlink")
+TIDYING = ("look for leftovers", "close stored", "unlink lock", "close lock", "unlink")
 
 
 class MissedError(Exception):
