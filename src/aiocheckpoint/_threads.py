@@ -168,6 +168,9 @@ async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
         again = await _patiently(lambda: asyncio.wait([task]), task.done, caught)
         cancellation = again or caught
         raise cancellation from (None if task.cancelled() else task.exception())
+    except GeneratorExit:
+        work.close()  # It may not have begun, and there is no loop to begin it.
+        raise
     return task.result()
 
 
@@ -178,7 +181,11 @@ async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError |
         The first cancellation that came from `Task.cancel()` meanwhile, for the caller to raise.
     """
     task = asyncio.ensure_future(work)
-    cancellation = await _patiently(lambda: asyncio.wait([task]), task.done)
+    try:
+        cancellation = await _patiently(lambda: asyncio.wait([task]), task.done)
+    except GeneratorExit:
+        work.close()
+        raise
     task.result()
     return cancellation
 
