@@ -34,7 +34,7 @@ class Signer:
     def __init__(self, secrets: Sequence[bytes], flow: str) -> None:
         self._keys = {_key_id(secret): _derive(secret, flow) for secret in secrets}
         self._first = _key_id(secrets[0])
-        self.ids = tuple(key_id.hex() for key_id in self._keys)
+        self.ids: tuple[str, ...] = tuple(key_id.hex() for key_id in self._keys)
 
     def sign(self, message: bytes) -> tuple[bytes, bytes]:
         """Give the id of the first secret, 8 bytes, and the signature, 32 bytes."""
