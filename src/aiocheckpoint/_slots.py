@@ -18,6 +18,7 @@ from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
     RunInProgressError,
+    StorageError,
     UntrustedSnapshotError,
 )
 
@@ -137,8 +138,16 @@ class HandlerSlot:
 
     def _load(self, of: Header | None) -> dict[str, Any]:
         kept = None if of is None else (of.number, of.sequence)
+        planned = self.header if of is None else of
         with self._handler.stored(self._run_id, kept) as found:
-            return {} if found is None else found.state()
+            # The plan is for that snapshot and no other, older or missing as it may be by now.
+            if found is None or planned is None or found.header != planned:
+                raise StorageError(
+                    self.location,
+                    f"{self.location} was changed by somebody else since the run looked at it, so "
+                    "nothing was run. Run again, and let nobody write or delete it meanwhile.",
+                )
+            return found.state()
 
     def _replace(self, emit: Callable[[Target], Header], amends: Header | None = None) -> int:
         # Set here, in the thread: a cancelled wait must not lose that it was written.

@@ -79,6 +79,7 @@ class Codec(NamedTuple):
         Raises:
             UnserializableStateError: The state holds something that cannot be dumped, or, with
                 `verify`, not be loaded again.
+            FlowDefinitionError: The names of the steps are too long for a header.
         """
         payload = PayloadWriter(target)
         try:

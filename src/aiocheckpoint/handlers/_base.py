@@ -218,7 +218,8 @@ class StateHandler(ABC):
         """Read the header of a run's snapshot, or give None where there is none.
 
         Raises:
-            StorageError, CorruptSnapshotError: As in `stored`.
+            StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
+                As in `stored`.
         """
         with self.stored(run_id) as found:
             return None if found is None else found.header
@@ -232,6 +233,7 @@ class StateHandler(ABC):
 
         Raises:
             StorageError, CorruptSnapshotError: As in `stored`.
+            UntrustedSnapshotError: As in `stored`, or the state names what `allow=` does not list.
             IncompatibleSnapshotError: The state cannot be loaded by this program.
         """
         with self.stored(run_id) as found:
@@ -255,7 +257,9 @@ class StateHandler(ABC):
             InvalidTypeError: `state` is no dict, or its `checkpoint_index` no index.
             RunInProgressError: The run is under way.
             UnserializableStateError: The state cannot be stored.
-            StorageError, CorruptSnapshotError: The place cannot be read or written.
+            StorageError: The place cannot be read or written.
+            CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError: What is stored
+                is not sound, see `stored`; it is not overwritten.
         """
         if not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(f"a state is a dict, not a {type(state).__name__}.")

@@ -6,11 +6,10 @@ written twice, and the newest one is among them under a second name.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, StorageError
@@ -82,7 +81,7 @@ class Kept:
     def names(self) -> list[tuple[int, int]]:
         """Number of the run and sequence of each, newest first."""
         found: list[tuple[int, int]] = []
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             for name in os.listdir(self.directory):
                 number, _, sequence = name.partition("-")
                 if number.isdecimal() and sequence.isdecimal():
@@ -112,7 +111,7 @@ class Kept:
         try:
             yield
         except BaseException:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 if not self._is_newest(path):
                     os.unlink(path)
             raise
@@ -131,12 +130,12 @@ class Kept:
             names = [one for one in self.names() if one not in amended]
             gone = amended + needless(names, header, self._keep)
         for number, sequence in gone:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(self.path(number, sequence))
 
     def clear(self) -> None:
         """Delete all of them."""
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             shutil.rmtree(self.directory)
 
     def _is_newest(self, path: str) -> bool:

@@ -1,0 +1,129 @@
+"""Where no thread can be started any more, nothing that was refused is done later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiocheckpoint import CheckpointFlow, LocalStateHandler
+from aiocheckpoint._threads import SNAPSHOTS, in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from support import Lab, State
+
+PATIENCE = 20.0
+POOL_SIZE = 4
+
+
+@contextlib.contextmanager
+def no_more_threads() -> Generator[None, None, None]:
+    """Ask for stacks of 64 TiB, which no system gives."""
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+class Pool:
+    """The pool of snapshots, emptied, with so many of its threads held up by other work."""
+
+    def __init__(self, busy: int) -> None:
+        """Hold up that many threads, all that there are then."""
+        SNAPSHOTS.forget()
+        self._gate = threading.Event()
+        entered = [threading.Event() for _ in range(busy)]
+        self._jobs = [SNAPSHOTS.executor.submit(self._wait, one) for one in entered]
+        for one in entered:
+            assert one.wait(PATIENCE)
+
+    def _wait(self, entered: threading.Event) -> None:
+        entered.set()
+        self._gate.wait(PATIENCE)
+
+    def free(self) -> None:
+        """Let the work go on, and whatever is queued behind it be done."""
+        self._gate.set()
+        for job in self._jobs:
+            job.result()
+        SNAPSHOTS.executor.submit(int).result()
+
+
+@pytest.mark.parametrize("busy", [1, POOL_SIZE - 1])
+def test_refused_write_is_never_done(busy: int, lab: Lab) -> None:
+    """A write that was refused for want of a thread does not come after a later one."""
+
+    async def main() -> None:
+        pool, handler = Pool(busy), LocalStateHandler(lab.path, fsync=False)
+        with no_more_threads(), pytest.raises(RuntimeError, match="thread"):
+            await handler.awrite({"n": 1})
+        handler.write({"n": 2})
+        pool.free()
+        assert handler.read()["n"] == 2
+
+    asyncio.run(main())
+
+
+def test_failure_is_recorded_and_the_lock_given_back(lab: Lab) -> None:
+    """A step's own exception comes out, is recorded, and the place is free."""
+
+    async def main() -> None:
+        cp = CheckpointFlow(lab.path, fsync=False)
+        with contextlib.ExitStack() as stack:
+
+            @cp.add_step()
+            async def a(state: State) -> None:
+                stack.callback(Pool(POOL_SIZE - 1).free)
+                stack.enter_context(no_more_threads())
+                raise ValueError("the step's own")
+
+            with pytest.raises(ValueError, match="own") as info:
+                await cp.arun({})
+        assert info.value.__context__ is None
+        assert len(info.value.__notes__) == 1
+
+    asyncio.run(main())
+    failure = lab.header().failure
+    assert failure is not None
+    assert failure.step == "a"
+    lab.flow("a").reset()
+
+
+def test_exception_of_a_signal_waits_for_the_thread() -> None:
+    """What strikes the coroutine that waits for a thread comes out when the thread is done."""
+    done = list[str]()
+    begun, gate = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+        done.append("work")
+
+    def strike(frame: Any, event: str, arg: object) -> Any:  # noqa: ANN401
+        """Stand for the handler of a signal, at the first line behind the submission."""
+        if event == "call" and frame.f_code.co_name == "_end_of":
+            assert begun.wait(PATIENCE)
+            timer.start()
+            raise KeyboardInterrupt
+        return None
+
+    async def main() -> None:
+        sys.settrace(strike)
+        try:
+            await in_thread(SNAPSHOTS, work)
+        finally:
+            sys.settrace(None)
+            done.append("out")
+
+    timer = threading.Timer(0.05, gate.set)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    timer.join()
+    assert done == ["work", "out"]
