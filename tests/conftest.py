@@ -41,6 +41,12 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path / "checkpoint.pkl")
 
 
+@pytest.fixture
+def mark(tmp_path: Path) -> Path:
+    """Give the place where a canary leaves its mark."""
+    return tmp_path / "mark"
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves threads, descriptors, or temporary and lock files behind."""

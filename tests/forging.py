@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECRET = b"canary-4f1d of thirty-two bytes."
@@ -74,3 +75,23 @@ class Pieces:
         seal = hashlib.sha256(numbers + digest + self.header).digest()
         signed = _TRAILER.pack(digest, seal, self.signature, self.key)
         return self.payload + self.header + signed + numbers
+
+
+def surviving_bits(
+    path: Path, read: Callable[[], object], refusals: tuple[type[BaseException], ...]
+) -> list[int]:
+    """Turn each bit of a file, one at a time; give those with which it is read all the same."""
+    content = path.read_bytes()
+    survived: list[int] = []
+    with path.open("r+b", buffering=0) as file:
+        for bit in range(8 * len(content)):
+            index, byte = bit // 8, content[bit // 8]
+            os.pwrite(file.fileno(), bytes([byte ^ (1 << bit % 8)]), index)
+            try:
+                read()
+            except refusals:
+                pass
+            else:
+                survived.append(bit)
+            os.pwrite(file.fileno(), bytes([byte]), index)
+    return survived

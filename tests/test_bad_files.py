@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
+from forging import Canary, surviving_bits
 from streams import footer_of, snapshot_of
 
 from aiocheckpoint import (
@@ -28,22 +29,6 @@ if TYPE_CHECKING:
     from support import Door, Lab
 
 REFUSALS = (CorruptSnapshotError, IncompatibleSnapshotError)
-
-
-class Canary:
-    """Makes a directory when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = str(mark)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.mark,)
-
-
-@pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Give the place where a canary leaves its mark."""
-    return tmp_path / "mark"
 
 
 @pytest.fixture
@@ -90,19 +75,7 @@ def test_every_single_bit_flip(sound: bytes, lab: Lab, mark: Path) -> None:
     """Whichever bit of a snapshot is turned, the file is refused and nothing of it is loaded."""
     lab.path.write_bytes(sound)
     handler = LocalStateHandler(lab.path)
-    survived = list[int]()
-    with lab.path.open("r+b", buffering=0) as file:
-        for bit in range(8 * len(sound)):
-            index, byte = bit // 8, sound[bit // 8]
-            os.pwrite(file.fileno(), bytes([byte ^ (1 << bit % 8)]), index)
-            try:
-                handler.read()
-            except REFUSALS:
-                pass
-            else:
-                survived.append(bit)
-            os.pwrite(file.fileno(), bytes([byte]), index)
-    assert survived == []
+    assert surviving_bits(lab.path, handler.read, REFUSALS) == []
     assert not mark.exists()
 
 

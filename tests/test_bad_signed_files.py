@@ -9,7 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import SECRET, Canary, Pieces
+from forging import SECRET, Canary, Pieces, surviving_bits
 from support import load_bare
 
 from aiocheckpoint import (
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 REFUSALS = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
 FAST: dict[str, Any] = {"fsync": False}
-
-
-@pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Give the place where a canary leaves its mark."""
-    return tmp_path / "mark"
 
 
 @pytest.fixture
@@ -57,19 +51,7 @@ def test_signed_and_truncated_at_every_length(signed: bytes, lab: Lab, mark: Pat
 def test_every_single_bit_of_a_signed_file(signed: bytes, lab: Lab, mark: Path) -> None:
     """Whichever bit is turned, of the signature too, the file is refused by who has the secret."""
     handler = LocalStateHandler(lab.path, secret=SECRET)
-    survived = list[int]()
-    with lab.path.open("r+b", buffering=0) as file:
-        for bit in range(8 * len(signed)):
-            index, byte = bit // 8, signed[bit // 8]
-            os.pwrite(file.fileno(), bytes([byte ^ (1 << bit % 8)]), index)
-            try:
-                handler.read()
-            except REFUSALS:
-                pass
-            else:
-                survived.append(bit)
-            os.pwrite(file.fileno(), bytes([byte]), index)
-    assert survived == []
+    assert surviving_bits(lab.path, handler.read, REFUSALS) == []
     assert not mark.exists()
 
 

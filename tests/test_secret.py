@@ -34,12 +34,6 @@ FAST: dict[str, Any] = {"fsync": False}
 
 
 @pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Give the place where a canary leaves its mark."""
-    return tmp_path / "mark"
-
-
-@pytest.fixture
 def signed(lab: Lab, mark: Path) -> bytes:
     """Store a signed unfinished snapshot with a canary in it, and give its bytes."""
     lab.flow("a", "b", secret=SECRET, **FAST).run({"canary": Canary(mark)}, until="a")

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import doctest
+import io
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import pytest
 
 import aiocheckpoint.testing
-from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError, StateHandler
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    LocalStateHandler,
+    RunInProgressError,
+    StateHandler,
+)
 from aiocheckpoint.testing import (
     HANDLER_CHECKS,
     MemoryStateHandler,
@@ -21,12 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from _typeshed import ReadableBuffer as Buffer
     from support import State
 
     from aiocheckpoint import Header
     from aiocheckpoint.handlers import Lock, Target
 
 Way = Literal["run", "arun"]
+FIRST: dict[str, bytes] = {}
+HELD: list[Lock] = []
 both_doors = pytest.mark.parametrize("door", ["run", "arun"])
 every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check: check.__name__)
 
@@ -180,6 +190,84 @@ class WritesInPlace(LocalStateHandler):
         return super().replace(run_id, emit, amends)
 
 
+class Faulty:
+    """Takes bytes as a target does, except that it is broken in one way."""
+
+    def __init__(self, target: Target, fault: str) -> None:
+        """Stand before a sound target."""
+        self._target = target
+        self._fault = fault
+
+    def write(self, chunk: Buffer, /) -> object:
+        """Write."""
+        return self._target.write(chunk)
+
+    def rewind(self) -> None:
+        """Rewind, or not."""
+        if self._fault != "rewind":
+            self._target.rewind()
+
+    def read_back(self) -> BinaryIO:
+        """Give what was written, or nothing."""
+        return io.BytesIO() if self._fault == "read_back" else self._target.read_back()
+
+
+class NoRewind(LocalStateHandler):
+    """Keeps what was to be taken back."""
+
+    fault = "rewind"
+
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+    ) -> tuple[Header, int]:
+        """Write through a faulty target."""
+        return super().replace(run_id, lambda target: emit(Faulty(target, self.fault)), amends)
+
+
+class NothingBack(NoRewind):
+    """Reads nothing back."""
+
+    fault = "read_back"
+
+
+class Stale(LocalStateHandler):
+    """Gives readers what it read first."""
+
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> BinaryIO | None:
+        """Read once."""
+        file = super().open(run_id, kept)
+        if run_id != "readers" or file is None:
+            return file
+        with file:
+            return io.BytesIO(FIRST.setdefault(run_id, file.read()))
+
+
+class Stuck(LocalStateHandler):
+    """Has a lock that is never given back."""
+
+    def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
+        """Give a lock whose release does nothing."""
+        lock = super().lock(run_id)
+        HELD.append(lock)
+        return Acquiring(lock)
+
+
+class Acquiring:
+    """A lock that can only be taken."""
+
+    def __init__(self, lock: Lock) -> None:
+        """Stand before a sound lock."""
+        self.acquire = lock.acquire
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
 class NoLock:
     """Refuses nobody."""
 
@@ -223,6 +311,8 @@ class Misordered(LocalStateHandler):
         (Unlocked, "gets no second one"),
         (KeepsAll, "deletes the snapshot for all"),
         (Misordered, "lists the newest first"),
+        (NothingBack, r"read_back\(\) gives what was written"),
+        (Stale, "the last snapshot stays"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
 )
@@ -230,3 +320,19 @@ def test_broken_handlers(kind: type[LocalStateHandler], rule: str, tmp_path: Pat
     """A handler that is broken in one way fails, and is told what must hold."""
     with pytest.raises(AssertionError, match=rule):
         check_handler(lambda: kind(tmp_path / "c.pkl", fsync=False, keep=3))
+
+
+def test_broken_rewind(tmp_path: Path) -> None:
+    """A handler that keeps what was to be taken back stores something else than the state."""
+    with pytest.raises((AssertionError, CheckpointError)):
+        check_handler(lambda: NoRewind(tmp_path / "c.pkl", fsync=False))
+
+
+def test_broken_release(tmp_path: Path) -> None:
+    """A handler that never gives a lock back cannot be written to a second time."""
+    try:
+        with pytest.raises(RunInProgressError):
+            check_handler(lambda: Stuck(tmp_path / "c.pkl", fsync=False))
+    finally:
+        while HELD:
+            HELD.pop().release()

@@ -34,12 +34,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def mark(tmp_path: Path) -> Path:
-    """Give the place where a canary leaves its mark."""
-    return tmp_path / "mark"
-
-
 def make_large(lab: Lab, mark: Path, options: dict[str, Any]) -> bytes:
     """Store a large state with a canary in it, and give the bytes of the file."""
     handler = LocalStateHandler(lab.path, fsync=False, **options)
