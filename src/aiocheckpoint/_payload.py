@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._serializer import Sink
 
-__all__ = ["LAST_POSITION", "PIECE_BYTES", "POSITION_KEY", "PayloadWriter", "is_payload"]
+__all__ = [
+    "LAST_POSITION",
+    "PIECE_BYTES",
+    "POSITION_KEY",
+    "NotQuickError",
+    "PayloadWriter",
+    "QuickPayloadWriter",
+    "is_payload",
+]
 
 POSITION_KEY: Final = "checkpoint_index"
 """Where handlers' dicts keep the position, as gumly's do; no step sees it."""
@@ -20,6 +28,7 @@ POSITION_KEY: Final = "checkpoint_index"
 LAST_POSITION = (1 << 31) - 1
 PIECE_BYTES = 1 << 18
 """In pieces of this size a large payload is written and read."""
+_QUICK_BYTES = (1 << 16) + 256
 
 
 _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
@@ -90,3 +99,21 @@ class PayloadWriter:
         self._hash.update(view)
         self._target.write(view)
         self._flushed += view.nbytes
+
+
+class NotQuickError(Exception):
+    """A state is too large, or holds too much, to be written while an event loop waits."""
+
+
+class QuickPayloadWriter(PayloadWriter):
+    """Takes a stream of one piece, which the C pickler makes of up to 64 KiB, and no other."""
+
+    def write(self, chunk: Buffer, /) -> None:
+        """Take the whole stream.
+
+        Raises:
+            NotQuickError: It is not the whole one, or a long one.
+        """
+        if self._buffer or len(memoryview(chunk)) > _QUICK_BYTES:
+            raise NotQuickError
+        self._buffer += chunk

@@ -11,10 +11,13 @@ This is the only module that knows dill.
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import enum
 import pickle
 import sys
 import types
+import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dill as untyped_dill  # type: ignore[import-untyped]
@@ -26,6 +29,7 @@ from aiocheckpoint._listed import (
     UnserializableError,
     load_listed,
 )
+from aiocheckpoint._payload import NotQuickError
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -39,10 +43,12 @@ __all__ = [
     "DILL_VERSION",
     "NESTED",
     "PROTOCOL",
+    "NotQuickError",
     "RefusedGlobalError",
     "Sink",
     "UnserializableError",
     "dump",
+    "dump_quickly",
     "load",
 ]
 
@@ -61,6 +67,20 @@ _BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_
 _SAME = frozenset({range, slice, type(...), type(NotImplemented)})
 _SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
 """What dill has functions of its own for, that write what the C pickler writes."""
+
+
+_QUICK = frozenset(
+    {
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        datetime.timezone,
+        decimal.Decimal,
+        uuid.UUID,
+    }
+)
+"""Classes of which nothing slow is asked when an instance is pickled, and dill asks nothing else."""
 
 
 class Sink(Protocol):
@@ -111,6 +131,21 @@ def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
     return False
 
 
+def dump_quickly(obj: object, target: Sink, allow: Allow | None = None) -> None:
+    """Do as `dump` for what is made of plain built-in values and a few quick ones alone.
+
+    Raises:
+        NotQuickError: It is made of something else, whose own code would run, or too large.
+    """
+    pickler = _QuickPickler(target, PROTOCOL) if allow is None else _BarePickler(target, PROTOCOL)
+    try:
+        pickler.dump(obj)
+    except NotQuickError:
+        raise
+    except Exception as error:
+        raise NotQuickError from error
+
+
 def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - any object at all
     """Read the pickle stream at the beginning of a file.
 
@@ -149,6 +184,22 @@ class _PlainPickler(pickle.Pickler):
         if not issubclass(kind, BaseException):
             self._plain.add(kind)
         return NotImplemented
+
+
+class _BarePickler(pickle.Pickler):
+    """The C pickler for plain built-in values alone."""
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        raise NotQuickError
+
+
+class _QuickPickler(pickle.Pickler):
+    """The C pickler for plain built-in values, and some of whose classes are written by name."""
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        if type(obj) in _QUICK or (type(obj) is type and obj in _QUICK):
+            return NotImplemented
+        raise NotQuickError
 
 
 def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from aiocheckpoint._footer import TRAILER_BYTES, Footer, pack_footer, read_footer
@@ -21,9 +22,10 @@ from aiocheckpoint._payload import (
     PIECE_BYTES,
     POSITION_KEY,
     PayloadWriter,
+    QuickPayloadWriter,
     is_payload,
 )
-from aiocheckpoint._serializer import Sink, UnserializableError, dump
+from aiocheckpoint._serializer import Sink, UnserializableError, dump, dump_quickly
 from aiocheckpoint._stored import Stored, damaged, digest_of
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -95,6 +97,20 @@ class Codec(NamedTuple):
             self._read_back(state, step, target)
         return header
 
+    def write_quickly(self, header: Header, state: dict[str, Any], target: Target) -> Header:
+        """Do as `write` for a small state of plain values, which cannot stall an event loop.
+
+        Raises:
+            NotQuickError: It is another one; part of it may be in `target`.
+        """
+        payload = QuickPayloadWriter(target)
+        dump_quickly(state, payload, self.allow)
+        length, digest = payload.finish(header.position)
+        if header.code:
+            header = replace(header, code=False)
+        payload.flush_with(pack_footer(header.encode(), length, digest, self.signer))
+        return header
+
     def copy(self, header: Header, stored: Stored, target: Target) -> Header:
         """Write the payload of `stored`, bytes and digest as they are, under another header."""
         stored.file.seek(0)
@@ -143,6 +159,17 @@ class Codec(NamedTuple):
             self.allow,
             guarded=self.signer is not None or self.allow is not None,
         )
+
+    def peek(self, footer: bytes, payload_length: int, location: str) -> Header:
+        """Check and read a footer that is kept apart from its payload.
+
+        Raises:
+            CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError: As in `open`.
+        """
+        found = read_footer(BytesIO(footer), payload_length + len(footer), location, self.signer)
+        if found is None:
+            raise CorruptSnapshotError(location, "its footer has no magic")
+        return _decoded(found, location)
 
     def _read_back(self, state: dict[str, Any], step: str | None, target: Target) -> None:
         with target.read_back() as file:
