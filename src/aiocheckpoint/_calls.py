@@ -13,13 +13,14 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from aiocheckpoint._gate import pass_gate
 from aiocheckpoint._loop import PrivateLoop
 from aiocheckpoint._threads import (
     READY,
     SNAPSHOTS,
     STEPS,
     in_thread,
-    job_end,
+    see_job_through,
     see_through,
     settle_in_thread,
     shelter,
@@ -55,7 +56,10 @@ class Calls(Protocol):
         loop: The loop that is not to be blocked, or None where nothing else waits.
     """
 
-    loop: asyncio.AbstractEventLoop | None
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """See above."""
+        ...
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         """Call a blocking function of the library."""
@@ -102,21 +106,25 @@ class LoopCalls:
     """Calls from within a running event loop, which they never block."""
 
     def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     @classmethod
     async def make(cls) -> Self:
-        """Make them, and see that the loop will not be stalled by an import later."""
+        """Make them when the loop has time for it, and nothing is left to import that takes long."""
         if not READY.done:
             await in_thread(SNAPSHOTS, READY.prepare)
-        return cls()
+        calls = cls()
+        await pass_gate(calls.loop)
+        return calls
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return await in_thread(SNAPSHOTS, function, *args)
 
     async def ended(self, job: Job[_Result]) -> _Result:
-        if not job.ended:
-            await job_end(job)
+        try:
+            await job.future
+        except asyncio.CancelledError as caught:
+            await see_job_through(job, caught)
         return job.outcome()
 
     async def settle(

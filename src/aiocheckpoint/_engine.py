@@ -89,6 +89,9 @@ class _Progress:
     attempt: int
 
 
+_UNPLANNED = Header(flow="", position=0, durations=Durations())
+
+
 class Run:
     """One passage through the steps of a flow.
 
@@ -112,12 +115,13 @@ class Run:
         hooks: Sequence[events.Hook],
     ) -> None:
         self._steps = tuple(steps)
+        self._flow, self._run_id = flow, run_id
         self._slot = slot
         self._calls = calls
         self._hooks = hooks
         # Else only surprises have a hearer, and events cost time in every step.
         self._heard = bool(hooks) or is_logged()
-        self._header = Header(flow=flow, run_id=run_id, position=0, durations=Durations())
+        self._header: Header = _UNPLANNED
         self._data: dict[str, Any] = {}
         self._warned = False
         self._attempt = 1
@@ -137,16 +141,18 @@ class Run:
         self._header = self._opening_header(plan, stored)
         if self._slot.skipped is not None:
             await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
-        await self._emit(events.RunStarted, plan=plan)
+        if self._heard or plan.ignores_given:
+            await self._emit(events.RunStarted, plan=plan)
         if plan.fresh or plan.moves:
             await self._write(state, None, "running", plan.start)
         for index in range(plan.start, plan.stop):
             await self._step(index, plan, state)
         if plan.start == len(self._steps):
             await self._advance(plan.stop, plan, state, None)
-        seconds = time.perf_counter() - began
-        status, position = self._header.status, self._header.position
-        await self._emit(events.RunFinished, status=status, position=position, seconds=seconds)
+        if self._heard:
+            seconds = time.perf_counter() - began
+            facts = {"status": self._header.status, "position": self._header.position}
+            await self._emit(events.RunFinished, **facts, seconds=seconds)
         return state
 
     async def _opening_state(self, plan: Plan, given: dict[str, Any] | None) -> dict[str, Any]:
@@ -155,13 +161,13 @@ class Run:
         return {} if given is None or plan.source == "empty" else given
 
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
-        header, rest = self._header, not plan.fresh
+        rest = not plan.fresh
         broken = None if stored is None else stored.failure
         if rest and broken is not None and broken.step == plan.first:
             self._attempt = broken.attempt + 1
         return Header(
-            flow=header.flow,
-            run_id=header.run_id,
+            flow=self._flow,
+            run_id=self._run_id,
             steps=plan.steps,
             position=plan.start,
             number=1 if stored is None else stored.number + plan.fresh,
@@ -299,7 +305,7 @@ class Run:
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
         header = self._header
-        event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)
+        event = kind(flow=self._flow, run_id=self._run_id, number=header.number, **facts)
         log_event(event)
         for hook in self._hooks:
             before = self._calls.cancellations()

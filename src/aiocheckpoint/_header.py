@@ -134,8 +134,14 @@ class Header:
         )
 
     def _encode_fixed(self) -> bytes:
-        names = ("flow", "run_id", "number", "steps", "python", "dill", "library", "started_at")
-        return _json({name: getattr(self, name) for name in names})
+        run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
+        text = (
+            f'{{"flow":{_quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
+            f'"steps":{_encode_steps(self.steps)},"python":{_quoted(self.python)},'
+            f'"dill":{_quoted(self.dill)},"library":{_quoted(self.library)},'
+            f'"started_at":{self.started_at!r}}}'
+        )
+        return text.encode()
 
     def _encode_failure(self) -> bytes:
         return b"null" if self.failure is None else _json(asdict(self.failure))
@@ -267,6 +273,11 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 def _json(value: object) -> bytes:
     return _ENCODER.encode(value).encode()
+
+
+@lru_cache
+def _encode_steps(steps: tuple[str, ...] | None) -> str:
+    return _ENCODER.encode(steps)
 
 
 def in_json(text: str | None) -> str | None:

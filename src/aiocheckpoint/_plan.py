@@ -151,11 +151,12 @@ def make_plan(
     if kept is not None:
         source, fresh = "kept", False
     moves = header is not None and not fresh and _differs(header, start, names)
+    stop = _stop(names, start, request.until)
     return Plan(
         steps=names,
         start=start,
-        stop=_stop(names, start, request.until),
-        loads=_loads(steps, start, _stop(names, start, request.until), request.load_policy),
+        stop=stop,
+        loads=_loads(steps, start, stop, request.load_policy),
         source=source,
         kept=kept,
         fresh=fresh,

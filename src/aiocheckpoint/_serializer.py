@@ -29,7 +29,6 @@ from aiocheckpoint._listed import (
     UnserializableError,
     load_listed,
 )
-from aiocheckpoint._payload import NotQuickError
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -83,6 +82,9 @@ _QUICK = frozenset(
 """Classes of which nothing slow is asked when an instance is pickled, and dill asks nothing else."""
 
 
+_QUICK_BYTES = (1 << 16) + 256
+
+
 class Sink(Protocol):
     """Where a pickle stream goes: it takes bytes in order, and can be asked to start over."""
 
@@ -131,19 +133,40 @@ def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
     return False
 
 
-def dump_quickly(obj: object, target: Sink, allow: Allow | None = None) -> None:
-    """Do as `dump` for what is made of plain built-in values and a few quick ones alone.
+def dump_quickly(obj: object, allow: Allow | None = None) -> bytes:
+    """Give what `dump` would write, for what is small and made of plain values alone.
 
     Raises:
-        NotQuickError: It is made of something else, whose own code would run, or too large.
+        NotQuickError: It is large, or made of something else, whose own code would run; that is
+            found out in little time.
     """
-    pickler = _QuickPickler(target, PROTOCOL) if allow is None else _BarePickler(target, PROTOCOL)
+    piece = _OnePiece()
+    pickler = _QuickPickler(piece, PROTOCOL) if allow is None else _BarePickler(piece, PROTOCOL)
     try:
         pickler.dump(obj)
     except NotQuickError:
         raise
     except Exception as error:
         raise NotQuickError from error
+    return piece.content
+
+
+class NotQuickError(Exception):
+    """A state is too large, or holds too much, to be written while an event loop waits."""
+
+
+class _OnePiece:
+    """Takes a stream of one piece, which the C pickler makes of up to 64 KiB, and no other."""
+
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def write(self, chunk: Buffer, /) -> None:
+        if self.content or not isinstance(chunk, bytes) or len(chunk) > _QUICK_BYTES:
+            raise NotQuickError
+        self.content = chunk
 
 
 def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - any object at all
@@ -197,7 +220,8 @@ class _QuickPickler(pickle.Pickler):
     """The C pickler for plain built-in values, and some of whose classes are written by name."""
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
-        if type(obj) in _QUICK or (type(obj) is type and obj in _QUICK):
+        kind = type(obj)
+        if kind in _QUICK or (kind is type and obj in _QUICK):
             return NotImplemented
         raise NotQuickError
 

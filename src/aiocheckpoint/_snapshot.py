@@ -8,6 +8,7 @@ it, or it is no snapshot.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from io import BytesIO
@@ -22,8 +23,8 @@ from aiocheckpoint._payload import (
     PIECE_BYTES,
     POSITION_KEY,
     PayloadWriter,
-    QuickPayloadWriter,
     is_payload,
+    position_added,
 )
 from aiocheckpoint._serializer import Sink, UnserializableError, dump, dump_quickly
 from aiocheckpoint._stored import Stored, damaged, digest_of
@@ -97,19 +98,21 @@ class Codec(NamedTuple):
             self._read_back(state, step, target)
         return header
 
-    def write_quickly(self, header: Header, state: dict[str, Any], target: Target) -> Header:
+    def write_quickly(self, header: Header, state: dict[str, Any]) -> tuple[Header, bytes, bytes]:
         """Do as `write` for a small state of plain values, which cannot stall an event loop.
 
+        Returns:
+            The header as written, the payload and the footer.
+
         Raises:
-            NotQuickError: It is another one; part of it may be in `target`.
+            NotQuickError: It is another one.
         """
-        payload = QuickPayloadWriter(target)
-        dump_quickly(state, payload, self.allow)
-        length, digest = payload.finish(header.position)
+        payload = dump_quickly(state, self.allow)[:-1] + position_added(header.position)
         if header.code:
             header = replace(header, code=False)
-        payload.flush_with(pack_footer(header.encode(), length, digest, self.signer))
-        return header
+        digest = hashlib.sha256(payload).digest()
+        footer = pack_footer(header.encode(), len(payload), digest, self.signer)
+        return header, payload, footer
 
     def copy(self, header: Header, stored: Stored, target: Target) -> Header:
         """Write the payload of `stored`, bytes and digest as they are, under another header."""

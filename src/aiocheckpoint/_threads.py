@@ -15,7 +15,7 @@ import math
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -31,7 +31,7 @@ __all__ = [
     "STEPS",
     "Pool",
     "in_thread",
-    "job_end",
+    "see_job_through",
     "see_through",
     "settle_in_thread",
     "shelter",
@@ -166,18 +166,14 @@ def _put_away(result: object) -> None:
         result.close()
 
 
-async def job_end(job: Job[Any]) -> None:
-    """Await the end of a job, and only then let a cancellation go on.
+async def see_job_through(job: Job[Any], caught: asyncio.CancelledError) -> NoReturn:
+    """Await the end of a job, and only then let the cancellation go on that was caught meanwhile.
 
     Raises:
-        asyncio.CancelledError: The task was cancelled; the job has ended, and what it failed with
-            is the cause.
+        asyncio.CancelledError: What the job failed with is the cause.
     """
-    try:
-        await job.future
-    except asyncio.CancelledError as caught:
-        cancellation = await _patiently(job.again, lambda: job.ended, caught) or caught
-        raise cancellation from job.error
+    cancellation = await _patiently(job.again, lambda: job.ended, caught) or caught
+    raise cancellation from job.error
 
 
 async def settle_in_thread(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._memory import Memory
 from aiocheckpoint._serializer import NotQuickError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._header import Header
+    from aiocheckpoint.handlers._leases import Lease
     from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 __all__ = ["LeaseSlot"]
@@ -32,8 +33,7 @@ class LeaseSlot(HandlerSlot):
     def __init__(self, handler: SqliteStateHandler, run_id: str | None, calls: Calls) -> None:
         super().__init__(handler, run_id, calls)
         self._database = handler
-        self._lease = handler.lock(run_id)
-        self._lock = self._lease
+        self._lease = cast("Lease", self._lock)
         self._is_quick = not handler.codec.verify
 
     async def acquire(self) -> None:
@@ -53,7 +53,7 @@ class LeaseSlot(HandlerSlot):
         return self.header
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        snapshot = self._made_now(header, state, step) if self._is_quick else None
+        snapshot = self._made_now(header, state) if self._is_quick else None
         if snapshot is None:
             snapshot = await self._calls.block(self._made, header, state, step)
         written, payload, footer = snapshot
@@ -65,17 +65,13 @@ class LeaseSlot(HandlerSlot):
                 self.header = written
         return len(payload) + len(footer)
 
-    def _made_now(
-        self, header: Header, state: dict[str, Any], step: str | None
-    ) -> _Snapshot | None:
+    def _made_now(self, header: Header, state: dict[str, Any]) -> _Snapshot | None:
         """Make a snapshot if that is quick, else find that out in little time."""
-        memory = Memory()
         try:
-            written = self._database.codec.write_quickly(header, state, memory)
+            return self._database.codec.write_quickly(header, state)
         except NotQuickError:
             self._is_quick = False
             return None
-        return written, *self._database.cut(memory, self._run_id)
 
     def _made(self, header: Header, state: dict[str, Any], step: str | None) -> _Snapshot:
         memory = Memory()

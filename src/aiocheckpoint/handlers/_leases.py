@@ -24,13 +24,12 @@ class Lease:
 
     Args:
         store: The database.
-        flow: Name of the flow.
-        run_id: The run, or None.
+        key: Flow and run id as the table has them.
         location: What is leased, for messages.
         keep: How many snapshots of it there are.
 
     Attributes:
-        key: Flow and run id as the table has them.
+        key: As it was given.
         location: As it was given.
         keep: As it was given.
         row: The number of the run's row.
@@ -55,11 +54,11 @@ class Lease:
     )
 
     def __init__(
-        self, store: Store, flow: str, run_id: str | None, location: str, keep: Keep
+        self, store: Store, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
     ) -> None:
         self._store = store
-        self._era = store.era
-        self.key = sql_text(flow), sql_text(run_id or "")
+        self._era = ""
+        self.key = key
         self.location = location
         self.keep: Keep = keep
         self.row = self.token = self.payload_length = 0
@@ -214,9 +213,8 @@ class Call(NamedTuple):
 
 def sql_text(text: str) -> str | bytes:
     """Give text as SQLite can hold it: as bytes where it is no valid UTF-8."""
-    raw = text.encode("utf-8", "surrogatepass")
     try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return raw
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
     return text

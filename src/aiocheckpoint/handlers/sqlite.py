@@ -101,6 +101,7 @@ class SqliteStateHandler(StateHandler):
         self.keep: Keep = check_keep(keep)
         self.lease = _checked_lease(lease)
         self._path = os.path.realpath(os.path.expanduser(text))
+        self._flow_key = sql_text(self.flow)
         self._store = open_store(self._path, durable=fsync, lease=self.lease)
 
     def locate(self, run_id: str | None = None) -> str:
@@ -110,7 +111,7 @@ class SqliteStateHandler(StateHandler):
 
     def lock(self, run_id: str | None = None) -> Lease:
         """The lease of a run, not yet taken."""
-        return Lease(self._store, self.flow, run_id, self.locate(run_id), self.keep)
+        return Lease(self._store, self._key(run_id), self.locate(run_id), self.keep)
 
     def slot(self, run_id: str | None, calls: Calls) -> Slot:
         """The place of a run, as the engine uses it."""
@@ -237,7 +238,7 @@ class SqliteStateHandler(StateHandler):
         return count
 
     def _key(self, run_id: str | None) -> tuple[str | bytes, str | bytes]:
-        return sql_text(self.flow), sql_text(check_run_id(run_id) or "")
+        return self._flow_key, sql_text(check_run_id(run_id) or "")
 
     def _find(self, statement: str, run_id: str | None, *more: Any) -> Any:  # noqa: ANN401
         if not os.path.exists(self._path):
