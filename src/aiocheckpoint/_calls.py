@@ -110,7 +110,7 @@ class LoopCalls:
 
     @classmethod
     async def make(cls) -> Self:
-        """Make them when the loop has time for it, and nothing is left to import that takes long."""
+        """Make them when the loop has time for it, and nothing is left to import."""
         if not READY.done:
             await in_thread(SNAPSHOTS, READY.prepare)
         calls = cls()

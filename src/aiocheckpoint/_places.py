@@ -158,12 +158,10 @@ def keeps_snapshots(handler: object) -> bool:
     A subclass that overrides `read` or `write`, as one of gumly's handler would, has dicts of its
     own instead.
     """
+    if not isinstance(handler, StateHandler):
+        return False
     kind = type(handler)
-    return (
-        isinstance(handler, StateHandler)
-        and kind.read is StateHandler.read
-        and kind.write is StateHandler.write
-    )
+    return kind.read is StateHandler.read and kind.write is StateHandler.write
 
 
 def _part(method: Callable[..., Any]) -> Part:

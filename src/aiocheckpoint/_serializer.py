@@ -11,13 +11,13 @@ This is the only module that knows dill.
 
 from __future__ import annotations
 
-import datetime
 import decimal
 import enum
 import pickle
 import sys
 import types
 import uuid
+from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dill as untyped_dill  # type: ignore[import-untyped]
@@ -68,18 +68,10 @@ _SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
 """What dill has functions of its own for, that write what the C pickler writes."""
 
 
-_QUICK = frozenset(
-    {
-        datetime.date,
-        datetime.datetime,
-        datetime.time,
-        datetime.timedelta,
-        datetime.timezone,
-        decimal.Decimal,
-        uuid.UUID,
-    }
+_QUICK: frozenset[object] = frozenset(
+    {date, datetime, time, timedelta, timezone, decimal.Decimal, uuid.UUID}
 )
-"""Classes of which nothing slow is asked when an instance is pickled, and dill asks nothing else."""
+"""Classes whose instances are pickled in little time, and by dill no otherwise."""
 
 
 _QUICK_BYTES = (1 << 16) + 256
@@ -212,7 +204,7 @@ class _PlainPickler(pickle.Pickler):
 class _BarePickler(pickle.Pickler):
     """The C pickler for plain built-in values alone."""
 
-    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401, ARG002 - fixed by pickle
         raise NotQuickError
 
 

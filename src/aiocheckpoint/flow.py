@@ -40,8 +40,8 @@ class CheckpointFlow(StoredRuns):
             "checkpoint.pkl", in a directory that is made if missing, or for many runs a directory
             such as "runs/"; for "sqlite" a file such as "runs.db", or "sqlite:///runs.db", whose
             scheme names the handler.
-        handler: "local" or "sqlite"; a class that is called with `state_path`; or an object. A class or
-            object of your own has `read()` and `write(state)`, each sync or async, of a plain
+        handler: "local" or "sqlite"; a class that is called with `state_path`; or an object. A
+            class or object of your own has `read()` and `write(state)`, each sync or async, of a plain
             dict: the state, with the index of the next step under "checkpoint_index". `read`
             gives an empty dict where nothing is stored. It is given copies to keep.
         name: Name of the flow, for logs, snapshots and their signatures; by default the file name

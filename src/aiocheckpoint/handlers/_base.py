@@ -77,7 +77,8 @@ class StateHandler(ABC):
     """A place where snapshots live, by run id.
 
     Subclasses move bytes: they give a run's snapshot as an open file, replace it whole, delete it,
-    lock it and list its like, each as a blocking function. What the bytes mean is the same for every place.
+    lock it and list its like, each as a blocking function. What the bytes mean is the same for
+    every place.
     `aiocheckpoint.testing.check_handler` tells whether a subclass does all that it must.
 
     Args:

@@ -30,6 +30,8 @@ class LeaseSlot(HandlerSlot):
     takes less time than handing them to a thread; all others in a thread.
     """
 
+    header: Header | None
+
     def __init__(self, handler: SqliteStateHandler, run_id: str | None, calls: Calls) -> None:
         super().__init__(handler, run_id, calls)
         self._database = handler

@@ -53,8 +53,8 @@ def check_run_id(run_id: object) -> str | None:
         raise InvalidValueError('run_id is empty; give it a name such as "order-42", or None.')
     if len(run_id) > _LONGEST_ID:
         raise InvalidValueError(
-            f"run_id has {len(run_id)} characters, and may have {_LONGEST_ID}; a digest of it, such "
-            "as its SHA-256, names a run as well."
+            f"run_id has {len(run_id)} characters, and may have {_LONGEST_ID}; a digest of it, "
+            "such as its SHA-256, names a run as well."
         )
     return run_id
 

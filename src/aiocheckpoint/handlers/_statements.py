@@ -65,8 +65,9 @@ CLAIM = Many(
 """Take the runs that nobody owns: flow, run id, owner, token, time."""
 
 CLAIMED = Many(
-    "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || coalesce(owner, '') || ' ' || "
-    "coalesce(length(payload), 0) || ' ' || coalesce(hex(footer), '')) "
+    "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || "
+    "coalesce(owner, '') || ' ' || coalesce(length(payload), 0) || ' ' || "
+    "coalesce(hex(footer), '')) "
     "FROM (VALUES {}) AS wanted JOIN runs "
     "ON runs.flow = wanted.column1 AND runs.run_id = wanted.column2",
     3,

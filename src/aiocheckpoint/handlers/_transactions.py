@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Transactions"]
 
 
+_ITS_OWN_FAULT = (sqlite3.DataError, sqlite3.IntegrityError)
+"""What one job alone is to blame for."""
+
+
 class _LostError(Exception):
     """A lease among many was lost; which one is found by doing all again one by one."""
 
@@ -64,7 +68,7 @@ class Transactions:
             connection = self._open()
             try:
                 self._transact(connection, list(_groups(jobs)))
-            except (_LostError, sqlite3.DataError, sqlite3.IntegrityError, OverflowError):
+            except (_LostError, *_ITS_OWN_FAULT):
                 self._transact(connection, [[job] for job in jobs])
         except sqlite3.Error as error:
             self._fail(jobs, translated(error, self._path, "writing"))
@@ -152,11 +156,11 @@ class Transactions:
                 job.result = work.function(connection)
             else:
                 self._do_group(connection, group)
-        except _LostError:
-            self._undo(connection, job, LeaseLostError(work.lease.location))
+        except _LostError as lost:
+            self._undo(connection, job, LeaseLostError(str(lost)))
         except CheckpointError as error:
             self._undo(connection, job, error)
-        except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError) as error:
+        except _ITS_OWN_FAULT as error:
             self._undo(connection, job, translated(error, self._path, "writing"))
         connection.execute("RELEASE one")
 
@@ -193,7 +197,7 @@ class Transactions:
         done = sum(cursor.rowcount for cursor in STEP.execute(connection, steps))
         done += sum(cursor.rowcount for cursor in EDGE.execute(connection, edges))
         if done != len(saves):
-            raise _LostError
+            raise _LostError(saves[0].lease.location)
         prune(connection, older)
 
     def _claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
