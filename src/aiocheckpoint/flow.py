@@ -41,9 +41,9 @@ class CheckpointFlow(StoredRuns):
             such as "runs/"; for "sqlite" a file such as "runs.db", or "sqlite:///runs.db", whose
             scheme names the handler.
         handler: "local" or "sqlite"; a class that is called with `state_path`; or an object. A
-            class or object of your own has `read()` and `write(state)`, each sync or async, of a plain
-            dict: the state, with the index of the next step under "checkpoint_index". `read`
-            gives an empty dict where nothing is stored. It is given copies to keep.
+            class or object of your own has `read()` and `write(state)`, each sync or async, of a
+            plain dict: the state, with the index of the next step under "checkpoint_index".
+            `read` gives an empty dict where nothing is stored. It is given copies to keep.
         name: Name of the flow, for logs, snapshots and their signatures; by default the file name
             of `state_path` without its ending. Give each flow a name of its own where several
             share a directory or database.
