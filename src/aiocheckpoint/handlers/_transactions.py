@@ -12,8 +12,13 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.errors import CheckpointError, LeaseLostError, RunInProgressError
-from aiocheckpoint.handlers._database import connect, patiently, translated
+from aiocheckpoint.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RunInProgressError,
+    StorageError,
+)
+from aiocheckpoint.handlers._database import connect, identity, patiently, translated
 from aiocheckpoint.handlers._kept_rows import keep_older, prune
 from aiocheckpoint.handlers._leases import Call, Claim, GiveBack, Save
 from aiocheckpoint.handlers._owners import Owner, Owners
@@ -55,6 +60,7 @@ class Transactions:
 
     def _begin(self) -> None:
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
         self._owed: list[GiveBack] = []
@@ -118,6 +124,17 @@ class Transactions:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
+            self._file = identity(self._path)
+        elif identity(self._path) != self._file:
+            # SQLite would go on writing to the file that nobody can open any more.
+            self._connection.close()
+            self._connection = None
+            raise StorageError(
+                self._path,
+                f"{self._path} was deleted, moved or replaced while it was in use, so nothing "
+                "more is written for the runs under way. Put it back, or run again to begin in "
+                "the file that is there now.",
+            )
         return self._connection
 
     def _transact(self, connection: sqlite3.Connection, groups: Sequence[list[Job[Any]]]) -> None:
