@@ -16,24 +16,31 @@ if TYPE_CHECKING:
 __all__ = ["Row", "delete_pruned", "listed"]
 
 _AT_ONCE = 500
+_BEHIND = "(started_at, run_id) < (?, ?)"
 
 
 class Row(NamedTuple):
     """What a list shows of a run.
 
     Attributes:
-        run_id: The run, or None.
+        place: What the list is ordered by: when the run began, and its id as the table has it.
         footer: The footer of its snapshot.
         payload_length: Length of the payload in bytes.
         pid: Process id of its owner, or None, and
         host: that one's host.
     """
 
-    run_id: str | None
+    place: tuple[float, str | bytes]
     footer: bytes
     payload_length: int
     pid: int | None
     host: str | None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run, or None."""
+        text = self.place[1]
+        return (text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text) or None
 
     def with_owner(self, header: Header) -> Header:
         """Give the header with the owner's name."""
@@ -42,16 +49,20 @@ class Row(NamedTuple):
         return replace(header, owner=f"process {self.pid} on {self.host}")
 
 
-def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> list[Row]:
-    """List runs of a flow, the one that began last first."""
+def listed(
+    connection: sqlite3.Connection, flow: str | bytes, query: Query, behind: Row | None = None
+) -> list[Row]:
+    """List runs of a flow, the one that began last first, from behind a row on if there is one."""
     where, values = _condition(flow, query)
+    if behind is not None:
+        where, values = f"{where} AND {_BEHIND}", [*values, *behind.place]
     rows = connection.execute(
-        "SELECT run_id, footer, length(payload), pid, host "  # noqa: S608 - values are bound
+        "SELECT started_at, run_id, footer, length(payload), pid, host "  # noqa: S608 - values are bound
         f"FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {where} "
         "ORDER BY started_at DESC, run_id DESC LIMIT ?",
         (*values, -1 if query.limit is None else query.limit),
     )
-    return [Row(_run_id(run_id), *more) for run_id, *more in rows]
+    return [Row((started_at, run_id), *more) for started_at, run_id, *more in rows]
 
 
 def delete_pruned(flow: str | bytes, query: Query, connection: sqlite3.Connection) -> int:
@@ -74,7 +85,7 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
         more = [(f"status IN ({marks})", tuple(sorted(query.statuses)))]
     if query.after is not None:
         place = query.after.started_at, sql_text(query.after.run_id or "")
-        more.append(("(started_at, run_id) < (?, ?)", place))
+        more.append((_BEHIND, place))
     if query.unowned:
         more.append(("owner IS NULL", ()))
     if query.written_before is not None:
@@ -83,8 +94,3 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
         conditions.append(condition)
         values += given
     return " AND ".join(conditions), values
-
-
-def _run_id(stored: str | bytes) -> str | None:
-    text = stored.decode("utf-8", "surrogatepass") if isinstance(stored, bytes) else stored
-    return text or None

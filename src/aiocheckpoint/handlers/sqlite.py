@@ -26,7 +26,7 @@ from aiocheckpoint.handlers._database import LARGEST_BYTES
 from aiocheckpoint.handlers._kept import Keep, check_keep
 from aiocheckpoint.handlers._lease_slot import LeaseSlot
 from aiocheckpoint.handlers._leases import Lease, sql_text
-from aiocheckpoint.handlers._listing import delete_pruned, listed
+from aiocheckpoint.handlers._listing import Row, delete_pruned, listed
 from aiocheckpoint.handlers._names import check_path, check_run_id, flow_name
 from aiocheckpoint.handlers._store import open_store
 
@@ -210,19 +210,26 @@ class SqliteStateHandler(StateHandler):
             return []
         if query.unowned:
             self._store.bury_all()
-        with self._store.reading() as connection:
-            rows = listed(connection, self._key(None)[0], query)
         headers: list[Header] = []
-        for row in rows:
-            try:
-                location = self.locate(row.run_id)
-                header = self.codec.peek(row.footer, row.payload_length, location)
-                self.check_run(header, row.run_id, location)
-            except CheckpointError as error:
-                log_left_out(error)
-            else:
-                headers.append(row.with_owner(header))
-        return headers
+        behind: Row | None = None
+        while True:
+            with self._store.reading() as connection:
+                rows = listed(connection, self._key(None)[0], query, behind)
+            headers += filter(None, map(self._header_of, rows))
+            # A page that is short of what was left out would look like the last one.
+            if query.limit is None or len(rows) < query.limit or len(headers) >= query.limit:
+                return headers[: query.limit]
+            behind = rows[-1]
+
+    def _header_of(self, row: Row) -> Header | None:
+        location = self.locate(row.run_id)
+        try:
+            header = self.codec.peek(row.footer, row.payload_length, location)
+            self.check_run(header, row.run_id, location)
+        except CheckpointError as error:
+            log_left_out(error)
+            return None
+        return row.with_owner(header)
 
     def prune(self, query: Query) -> int:
         """Delete the runs that a query asks for, except those under way, and give their number.
