@@ -66,8 +66,8 @@ CLAIM = Many(
 
 CLAIMED = Many(
     "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || "
-    "coalesce(owner, '') || ' ' || claimed_at || ' ' || coalesce(length(payload), 0) || ' ' || "
-    "coalesce(hex(footer), '')) "
+    "coalesce(owner, '') || ' ' || claimed_at || ' ' || "
+    "coalesce(length(payload), 0) || ' ' || coalesce(hex(footer), '')) "
     "FROM (VALUES {}) AS wanted JOIN runs "
     "ON runs.flow = wanted.column1 AND runs.run_id = wanted.column2",
     3,
