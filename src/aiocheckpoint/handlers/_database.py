@@ -149,11 +149,17 @@ def _create(path: str) -> None:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Which file lies at a path; None where there is none."""
+    """Which file lies at a path; None where there is none.
+
+    Raises:
+        StorageError: The system does not tell.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageError.of(path, "looking at", error) from error
     return found.st_dev, found.st_ino
 
 

@@ -57,7 +57,7 @@ class Transactions:
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
         self._durable = durable
-        self._shortest_rest = lease / 20
+        self._shortest_pause = lease / 20
         self.owners = Owners(path, lease)
         self._begin()
 
@@ -85,13 +85,15 @@ class Transactions:
         except BaseException as error:  # noqa: BLE001
             self._fail(jobs, error)
 
-    def rest(self) -> float | None:
-        """Renew the leases if it is time to, and tell after how many seconds it will be."""
+    def pause(self) -> float | None:
+        """Tell when the leases are to be renewed, or given back once more."""
         if not self._held and not self._owed:
             return None
-        if self.owners.seconds_left <= 0 or self._owed:
-            self.apply([])
-        return max(self._shortest_rest, self.owners.seconds_left)
+        return max(self._shortest_pause, self.owners.seconds_left)
+
+    def idle(self) -> None:
+        """Renew the leases, and give back what could not be given back."""
+        self.apply([])
 
     def close(self) -> None:
         """Give everything back and close the database."""
