@@ -72,7 +72,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (flow, run_id)
         )""",
         "CREATE INDEX runs_by_start ON runs (flow, started_at, run_id)",
-        "CREATE INDEX runs_by_status ON runs (flow, status, started_at, run_id)",
+        """CREATE INDEX runs_unfinished ON runs (flow, started_at, run_id)
+            WHERE status <> 'finished'""",
         "CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL",
         """CREATE TABLE kept (
             run INTEGER NOT NULL,
@@ -148,11 +149,17 @@ def _create(path: str) -> None:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Which file lies at a path; None where there is none."""
+    """Which file lies at a path; None where there is none.
+
+    Raises:
+        StorageError: The system does not tell.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageError.of(path, "looking at", error) from error
     return found.st_dev, found.st_ino
 
 
