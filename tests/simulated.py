@@ -30,9 +30,13 @@ class KilledError(Exception):
     """What is asked of a process that was killed."""
 
 
-def handler_apart(path: Path, **options: Any) -> SqliteStateHandler:  # noqa: ANN401 (passed on)
+def handler_apart(
+    path: Path,
+    kind: type[SqliteStateHandler] = SqliteStateHandler,
+    **options: Any,  # noqa: ANN401 (passed on as is)
+) -> SqliteStateHandler:
     """Make a handler as another process would have it."""
-    handler = SqliteStateHandler(path, **options)
+    handler = kind(path, **options)
     handler._store = Store(
         os.path.realpath(path), durable=handler.fsync, lease=options.get("lease", LONG)
     )
