@@ -162,7 +162,7 @@ class RunsMachine(RuleBasedStateMachine):
         run = self.stored.get(run_id)
         if run is not None and run.status != "finished" and (run.position or given is None):
             return run
-        state = given if given is not None else {} if run is None else run.state
+        state = dict(given if given is not None else {} if run is None else run.state)
         self._begun += 1
         run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
         run.base = list(state.get("trail", ()))
