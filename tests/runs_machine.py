@@ -248,6 +248,19 @@ class RunsMachine(RuleBasedStateMachine):
         suspend(self.processes[where].handler)
         self.gone.add(self.processes[where].owner)
 
+    @precondition(lambda self: self.waiting())
+    @rule(pick=PICK, order=st.sampled_from(["on", "fail"]), number=PICK)
+    def wake_too_late(self, pick: int, order: str, number: int) -> None:
+        """Suspend a process, take one of its runs over, and let it go on with that."""
+        waiting = self.waiting()
+        process, passage = waiting[pick % len(waiting)]
+        where = self.processes.index(process)
+        self.sleep(where)
+        self.begin(1 - where, passage.run_id, "resume", number)
+        passage.orders.put_nowait(order)
+        self._drive(passage.next())
+        self._settle(process, passage, order)
+
     # --- what people do
 
     @rule(where=WHERE, run_id=RUN, number=PICK, to=st.none() | st.integers(0, len(NAMES)))
