@@ -10,24 +10,19 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint import __version__
+from _machine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Contender", "Goal", "Pair", "Report", "Spread", "measure", "parser"]
-
-DEPENDENCIES = ("dill", "aiofiles", "anyio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +185,8 @@ class Report:
 
     def finish(self, json_path: Path | None) -> None:
         """Print the table, and write the JSON where a path is given."""
-        machine = _machine(self.directory) | self.versions
-        print("; ".join(f"{name} {value}" for name, value in machine.items()))
+        known = machine(self.directory) | self.versions
+        print("; ".join(f"{name} {value}" for name, value in known.items()))
         print(self.workload)
         print(f"{'':<46} {'unit':>4} {'median':>10}   {'quartiles':^20}")
         for pair in self.pairs:
@@ -201,13 +196,13 @@ class Report:
         for note in self.notes:
             print(f"Note: {note}")
         if json_path is not None:
-            json_path.write_text(json.dumps(self._as_json(machine), indent=1) + "\n", "utf-8")
+            json_path.write_text(json.dumps(self._as_json(known), indent=1) + "\n", "utf-8")
 
-    def _as_json(self, machine: dict[str, str]) -> dict[str, Any]:
+    def _as_json(self, known: dict[str, str]) -> dict[str, Any]:
         return {
             "command": _command(),
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine,
+            "machine": known,
             "workload": self.workload,
             "notes": list(self.notes),
             "pairs": [pair.as_json() for pair in self.pairs],
@@ -239,41 +234,3 @@ def _spread_as_json(samples: Sequence[float]) -> dict[str, float]:
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
-
-
-def _machine(directory: Path | None) -> dict[str, str]:
-    machine = {
-        "CPU": _cpu(),
-        "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()}",
-    }
-    if directory is not None:
-        machine["file system"] = _file_system(directory)
-    if hasattr(os, "getloadavg"):
-        # Others' load slows the disk most, and so makes every ratio to a floor look good.
-        machine["load of the last minute"] = f"{os.getloadavg()[0]:.1f}"
-    machine["Python"] = platform.python_version()
-    machine["aiocheckpoint"] = __version__
-    return machine | {name: version(name) for name in DEPENDENCIES}
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _file_system(directory: Path) -> str:
-    """Type of the file system that holds a directory, as Linux tells it (proc(5), mountinfo)."""
-    mounts = Path("/proc/self/mountinfo")
-    if not mounts.exists():
-        return "unknown"
-    found = {}
-    for line in mounts.read_text("utf-8").splitlines():
-        before, _, after = line.partition(" - ")
-        found[before.split()[4]] = after.split()[0]
-    places = [directory.resolve(), *directory.resolve().parents]
-    return next((found[str(place)] for place in places if str(place) in found), "unknown")
