@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,12 @@ def test_step_cost_tells_what_is_not_comparable_without_fsync(tmp_path: Path) ->
     assert any("better protected against power cuts" in note for note in written["notes"])
 
 
-def test_gumly_is_measured_in_its_own_process(tmp_path: Path) -> None:
+def test_gumly_is_measured_in_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where gumly has been installed, its step stands beside that of `run` without fsync."""
-    environment: Path = runpy.run_path(str(BENCHMARKS / "_gumly.py"))["environment"]()
-    if not (environment / "complete").exists():
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    if not import_module("_gumly").environment().is_installed:
         pytest.skip("benchmarks/step_cost.py has not yet installed gumly")
 
     _, written = run_benchmark("step_cost", ("--rounds=2", "--steps=3"), tmp_path)
