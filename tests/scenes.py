@@ -168,12 +168,14 @@ class GatedHandler(LocalStateHandler):
         run_id: str | None,
         emit: Callable[[Target], Header],
         amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Be held before or after writing the n-th snapshot of this run."""
         self._written += 1
         number = self._written
         self._scene.come_by(f"before snapshot {number}")
-        result = super().replace(run_id, emit, amends)
+        result = super().replace(run_id, emit, amends, lock=lock)
         self._scene.come_by(f"after snapshot {number}")
         return result
 
@@ -186,6 +188,10 @@ class _GatedLock:
     def __init__(self, lock: Lock, scene: Scene) -> None:
         self._lock = lock
         self._scene = scene
+
+    @property
+    def held(self) -> bool:
+        return self._lock.held
 
     def acquire(self) -> None:
         self._scene.come_by("before locking")

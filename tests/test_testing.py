@@ -184,10 +184,12 @@ class WritesInPlace(LocalStateHandler):
         run_id: str | None,
         emit: Callable[[Target], Header],
         amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Delete first."""
         self.remove(run_id)
-        return super().replace(run_id, emit, amends)
+        return super().replace(run_id, emit, amends, lock=lock)
 
 
 class Faulty:
@@ -222,9 +224,15 @@ class NoRewind(LocalStateHandler):
         run_id: str | None,
         emit: Callable[[Target], Header],
         amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Write through a faulty target."""
-        return super().replace(run_id, lambda target: emit(Faulty(target, self.fault)), amends)
+
+        def faulty(target: Target) -> Header:
+            return emit(Faulty(target, self.fault))
+
+        return super().replace(run_id, faulty, amends, lock=lock)
 
 
 class NothingBack(NoRewind):
@@ -260,6 +268,8 @@ class Stuck(LocalStateHandler):
 class Acquiring:
     """A lock that can only be taken."""
 
+    held = True
+
     def __init__(self, lock: Lock) -> None:
         """Stand before a sound lock."""
         self.acquire = lock.acquire
@@ -270,6 +280,8 @@ class Acquiring:
 
 class NoLock:
     """Refuses nobody."""
+
+    held = True
 
     def acquire(self) -> None:
         """Do nothing."""
@@ -289,10 +301,10 @@ class Unlocked(LocalStateHandler):
 class KeepsAll(LocalStateHandler):
     """Deletes nothing."""
 
-    def remove(self, run_id: str | None = None) -> None:
+    def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Do nothing, but for a place that a check begins with."""
         if self.read(run_id) == {}:
-            super().remove(run_id)
+            super().remove(run_id, lock=lock)
 
 
 class Misordered(LocalStateHandler):

@@ -8,10 +8,12 @@ when one breaks, mend it and run again.
 """
 
 from aiocheckpoint import events
+from aiocheckpoint._current import CurrentStep, current_step
 from aiocheckpoint._files import adopt, inspect
 from aiocheckpoint._header import Failure, Header
 from aiocheckpoint._places import HandlerOptions
 from aiocheckpoint._plan import Plan
+from aiocheckpoint._recovery import RunResult
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -21,7 +23,10 @@ from aiocheckpoint.errors import (
     IncompatibleSnapshotError,
     InvalidTypeError,
     InvalidValueError,
+    LeaseLostError,
+    MissingExtraError,
     NotDurableError,
+    OutsideStepError,
     RunInProgressError,
     StorageError,
     UnknownHandlerError,
@@ -35,6 +40,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointFlow",
     "CorruptSnapshotError",
+    "CurrentStep",
     "Failure",
     "FlowChangedError",
     "FlowDefinitionError",
@@ -43,10 +49,14 @@ __all__ = [
     "IncompatibleSnapshotError",
     "InvalidTypeError",
     "InvalidValueError",
+    "LeaseLostError",
     "LocalStateHandler",
+    "MissingExtraError",
     "NotDurableError",
+    "OutsideStepError",
     "Plan",
     "RunInProgressError",
+    "RunResult",
     "StateHandler",
     "StorageError",
     "UnknownHandlerError",
@@ -54,6 +64,7 @@ __all__ = [
     "UntrustedSnapshotError",
     "__version__",
     "adopt",
+    "current_step",
     "events",
     "inspect",
 ]

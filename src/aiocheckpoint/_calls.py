@@ -11,15 +11,16 @@ import asyncio
 import contextvars
 import inspect
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-import anyio
-
+from aiocheckpoint._gate import pass_gate
 from aiocheckpoint._loop import PrivateLoop
 from aiocheckpoint._threads import (
+    READY,
     SNAPSHOTS,
     STEPS,
     in_thread,
+    see_job_through,
     see_through,
     settle_in_thread,
     shelter,
@@ -28,9 +29,10 @@ from aiocheckpoint._threads import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from aiocheckpoint._jobs import Job
     from aiocheckpoint._steps import Part
 
-__all__ = ["Calls", "Carrier", "LoopCalls", "ThreadCalls", "drive"]
+__all__ = ["Calls", "Carrier", "LoopCalls", "ThreadCalls", "drive", "now"]
 
 _Result = TypeVar("_Result")
 
@@ -48,10 +50,23 @@ class Carrier(Exception):  # noqa: N818 - carries an exception, is none to be se
 
 
 class Calls(Protocol):
-    """How the engine calls blocking functions, users' functions and hooks."""
+    """How the engine calls blocking functions, users' functions and hooks.
+
+    Attributes:
+        loop: The loop that is not to be blocked, or None where nothing else waits.
+    """
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """See above."""
+        ...
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         """Call a blocking function of the library."""
+        ...
+
+    async def ended(self, job: Job[_Result]) -> _Result:
+        """Wait for a job that was made for `loop`, whatever happens meanwhile."""
         ...
 
     async def settle(
@@ -91,12 +106,26 @@ class LoopCalls:
     """Calls from within a running event loop, which they never block."""
 
     def __init__(self) -> None:
-        # anyio imports the half that it needs for asyncio when it is first asked something, which
-        # might be in the middle of a failure, with no memory or descriptors left.
-        anyio.current_effective_deadline()
+        self.loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def make(cls) -> Self:
+        """Make them when the loop has time for it, and nothing is left to import."""
+        if not READY.done:
+            await in_thread(SNAPSHOTS, READY.prepare)
+        calls = cls()
+        await pass_gate(calls.loop)
+        return calls
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return await in_thread(SNAPSHOTS, function, *args)
+
+    async def ended(self, job: Job[_Result]) -> _Result:
+        try:
+            await job.future
+        except asyncio.CancelledError as caught:
+            await see_job_through(job, caught)
+        return job.outcome()
 
     async def settle(
         self,
@@ -141,10 +170,14 @@ class ThreadCalls:
     """Calls in the caller's own thread, each ended when it returns."""
 
     def __init__(self) -> None:
-        self._loop: PrivateLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._private: PrivateLoop | None = None
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return function(*args)
+
+    async def ended(self, job: Job[_Result]) -> _Result:
+        return job.wait()
 
     async def settle(
         self,
@@ -168,9 +201,9 @@ class ThreadCalls:
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
         if not inspect.isawaitable(result):
             return result
-        if self._loop is None:
-            self._loop = PrivateLoop()
-        return _plainly(self._loop.run, result)
+        if self._private is None:
+            self._private = PrivateLoop()
+        return _plainly(self._private.run, result)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this door is for
@@ -180,8 +213,8 @@ class ThreadCalls:
 
     def close(self) -> None:
         """Close the loop that coroutines made necessary."""
-        if self._loop is not None:
-            self._loop.close()
+        if self._private is not None:
+            self._private.close()
 
 
 def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
@@ -193,6 +226,15 @@ def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
         return result
     coroutine.close()
     raise AssertionError("a coroutine suspended where nothing may")
+
+
+def now(work: Callable[[ThreadCalls], Coroutine[Any, Any, _Result]]) -> _Result:
+    """Carry out what is called through `ThreadCalls`, and close their loop."""
+    calls = ThreadCalls()
+    try:
+        return drive(work(calls))
+    finally:
+        calls.close()
 
 
 def _plainly(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401

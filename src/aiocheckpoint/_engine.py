@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
+from aiocheckpoint._current import CURRENT, CurrentStep
 from aiocheckpoint._header import Durations, Header, Status
 from aiocheckpoint._logging import LARGE_BYTES, is_logged, log_event, logger, warn_large
 from aiocheckpoint._plan import Plan, Request, make_plan
@@ -45,14 +46,14 @@ async def under_lock(
     try:
         await _acquire(slot, calls, wait)
         result = await work()
-        cancellation = await calls.settle(slot.release)
+        cancellation = await slot.release()
     except GeneratorExit:
         # The coroutine is thrown away and may not await any more.
-        slot.release()
+        slot.abandon()
         raise
     except BaseException as error:
         # Also where Ctrl-C under `run` struck in the middle of the release above.
-        _supersede(await calls.settle(slot.release), error)
+        _supersede(await slot.release(), error)
         raise
     if cancellation is not None:
         raise cancellation
@@ -82,8 +83,13 @@ class _Progress:
     """Where a run is, for the account of a failure."""
 
     index: int
+    step: str
     part: str
     began: float
+    attempt: int
+
+
+_UNPLANNED = Header(flow="", position=0, durations=Durations())
 
 
 class Run:
@@ -109,34 +115,44 @@ class Run:
         hooks: Sequence[events.Hook],
     ) -> None:
         self._steps = tuple(steps)
+        self._flow, self._run_id = flow, run_id
         self._slot = slot
         self._calls = calls
         self._hooks = hooks
         # Else only surprises have a hearer, and events cost time in every step.
         self._heard = bool(hooks) or is_logged()
-        self._header = Header(flow=flow, run_id=run_id, position=0, durations=Durations())
+        self._header: Header = _UNPLANNED
         self._data: dict[str, Any] = {}
         self._warned = False
+        self._attempt = 1
 
     async def carry_out(self, request: Request) -> dict[str, Any]:
-        """Read, plan, run the steps, and return the final state."""
+        """Read, plan, run the steps, and return the final state.
+
+        Raises:
+            NothingLeftError: As in `make_plan`.
+        """
         began = time.perf_counter()
         plan, stored = await plan_run(self._steps, request, self._slot)
         state = await self._opening_state(plan, request.state)
         state.pop(POSITION_KEY, None)
+        if plan.done:
+            return state
         self._header = self._opening_header(plan, stored)
         if self._slot.skipped is not None:
             await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
-        await self._emit(events.RunStarted, plan=plan)
+        if self._heard or plan.ignores_given:
+            await self._emit(events.RunStarted, plan=plan)
         if plan.fresh or plan.moves:
             await self._write(state, None, "running", plan.start)
         for index in range(plan.start, plan.stop):
             await self._step(index, plan, state)
         if plan.start == len(self._steps):
             await self._advance(plan.stop, plan, state, None)
-        seconds = time.perf_counter() - began
-        status, position = self._header.status, self._header.position
-        await self._emit(events.RunFinished, status=status, position=position, seconds=seconds)
+        if self._heard:
+            seconds = time.perf_counter() - began
+            facts = {"status": self._header.status, "position": self._header.position}
+            await self._emit(events.RunFinished, **facts, seconds=seconds)
         return state
 
     async def _opening_state(self, plan: Plan, given: dict[str, Any] | None) -> dict[str, Any]:
@@ -145,38 +161,49 @@ class Run:
         return {} if given is None or plan.source == "empty" else given
 
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
-        header = replace(self._header, steps=plan.steps, position=plan.start, number=1)
-        if stored is None:
-            return header
-        return replace(
-            header,
-            number=stored.number + plan.fresh,
-            sequence=stored.sequence,
-            durations=Durations({} if plan.fresh else stored.durations),
+        rest = not plan.fresh
+        broken = None if stored is None else stored.failure
+        if rest and broken is not None and broken.step == plan.first:
+            self._attempt = broken.attempt + 1
+        return Header(
+            flow=self._flow,
+            run_id=self._run_id,
+            steps=plan.steps,
+            position=plan.start,
+            number=1 if stored is None else stored.number + plan.fresh,
+            sequence=0 if stored is None else stored.sequence,
+            durations=Durations(stored.durations if stored and rest else None),
+            started_at=stored.started_at if stored and rest else time.time(),
         )
 
     async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> None:
-        step = self._steps[index]
-        progress = _Progress(index, "load", time.perf_counter())
-        where = {"step": step.name, "index": index, "of": len(self._steps)}
+        step, header = self._steps[index], self._header
+        attempt = self._attempt if index == plan.start else 1
+        progress = _Progress(index, step.name, "load", time.perf_counter(), attempt)
+        outer = CURRENT.get()
+        CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, attempt))
         try:
             if self._heard:
-                await self._emit(events.StepStarted, **where)
-            await self._parts(step, progress, where, plan.loads[index], state)
+                await self._emit(events.StepStarted, **self._where(progress))
+            await self._parts(step, progress, plan.loads[index], state)
             progress.part = "snapshot"
             state.pop(POSITION_KEY, None)
             await self._advance(index + 1, plan, state, step.name)
         except GeneratorExit:
             raise
         except BaseException as error:
-            await self._fail(error, progress, where)
+            await self._fail(error, progress)
             raise
+        finally:
+            CURRENT.set(outer)
+
+    def _where(self, progress: _Progress) -> dict[str, Any]:
+        return {"step": progress.step, "index": progress.index, "of": len(self._steps)}
 
     async def _parts(
         self,
         step: Step,
         progress: _Progress,
-        where: dict[str, Any],
         loads: bool,  # noqa: FBT001
         state: dict[str, Any],
     ) -> None:
@@ -185,6 +212,7 @@ class Run:
         if loads and step.load is not None:
             loaded = await self._call("load", step.load, progress, seconds, state)
             self._data.update(_checked(loaded, step.name))
+            where = self._where(progress)
             await self._emit(events.StepLoaded, **where, seconds=seconds["load"])
         result = await self._call("step", step.run, progress, seconds, state)
         if step.save is not None:
@@ -192,6 +220,7 @@ class Run:
         self._header.durations[step.name] = sum(seconds.values())
         ignored = result is not None and result is not state and result is not self._data
         if self._heard or ignored:
+            where = self._where(progress)
             await self._emit(events.StepFinished, **where, seconds=seconds, result_ignored=ignored)
 
     async def _call(
@@ -231,20 +260,21 @@ class Run:
             seconds = time.perf_counter() - began
             await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)
 
-    async def _fail(self, error: BaseException, progress: _Progress, where: dict[str, Any]) -> None:
+    async def _fail(self, error: BaseException, progress: _Progress) -> None:
         """Record what came out of a step, put a note on it, and tell the hooks."""
         error = error.error if isinstance(error, Carrier) else error
         seconds = time.perf_counter() - progress.began
-        trouble = Trouble(error, where["step"], progress.part, seconds)
+        trouble = Trouble(error, progress.step, progress.part, seconds, progress.attempt)
         record = trouble.cancelled or progress.part != "snapshot"
         cancellation = await self._record(trouble) if record else None
         stored = self._slot.header
         done = stored is not None and (stored.position != progress.index or stored.finished)
-        note = trouble.account(progress.index, where["of"], self._slot.location, done=done)
+        of = len(self._steps)
+        note = trouble.account(progress.index, of, self._slot.location, done=done)
         put_note(error, note)
         told = self._emit(
             events.StepFailed,
-            **where,
+            **self._where(progress),
             part=progress.part,
             error=error,
             cancelled=trouble.cancelled,
@@ -259,7 +289,7 @@ class Run:
             if stored.finished and trouble.part == "snapshot":
                 return stored  # cancelled after the last snapshot: there is nothing to go on with
             who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
-            return trouble.recorded_in(replace(who, steps=own.steps))
+            return trouble.recorded_in(replace(who, steps=own.steps, started_at=own.started_at))
 
         try:
             return await self._calls.settle(self._slot.amend, amended)
@@ -275,7 +305,7 @@ class Run:
 
     async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
         header = self._header
-        event = kind(flow=header.flow, run_id=header.run_id, number=header.number, **facts)
+        event = kind(flow=self._flow, run_id=self._run_id, number=header.number, **facts)
         log_event(event)
         for hook in self._hooks:
             before = self._calls.cancellations()

@@ -21,6 +21,7 @@ of fixed size are looked at before they are checked.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._signing import Signer
 
-__all__ = ["TRAILER_BYTES", "Footer", "pack_footer", "read_footer"]
+__all__ = ["TRAILER_BYTES", "Footer", "pack_footer", "read_footer", "split"]
 
 FORMAT_VERSION = 1
 MAGIC = b"aiockpt\n"
@@ -88,12 +89,19 @@ def pack_footer(header: bytes, payload_length: int, digest: bytes, signer: Signe
     return header + _TRAILER.pack(digest, seal, signature, key_id, numbers)
 
 
+def split(snapshot: bytes) -> tuple[bytes, bytes]:
+    """Cut a whole snapshot, just written, in its payload and its footer."""
+    numbers = snapshot[-_NUMBERS.size :]
+    length: int = _NUMBERS.unpack(numbers)[0]
+    return snapshot[:length], snapshot[length:]
+
+
 def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None) -> Footer | None:
     """Read and check the footer of a file.
 
     Args:
-        file: The file, seekable.
-        size: Its size in bytes.
+        file: The file, or its last part with the whole footer; seekable.
+        size: Size of the whole file in bytes.
         location: Where it is, for messages.
         signer: Verifies the signature, or None where none is asked for.
 
@@ -107,7 +115,7 @@ def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None)
     """
     if size < TRAILER_BYTES:
         return None
-    file.seek(size - TRAILER_BYTES)
+    file.seek(-TRAILER_BYTES, os.SEEK_END)
     digest, seal, signature, key_id, numbers = _TRAILER.unpack(file.read(TRAILER_BYTES))
     payload_length, header_length, version, flags, magic = _NUMBERS.unpack(numbers)
     if magic != MAGIC:
@@ -119,7 +127,7 @@ def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None)
         raise CorruptSnapshotError(
             location, f"it has {size} bytes, not as many as its trailer (the last 136) says"
         )
-    file.seek(payload_length)
+    file.seek(-(header_length + TRAILER_BYTES), os.SEEK_END)
     header = file.read(header_length)
     sealed = b"%b%b%b" % (numbers, digest, header)
     # A key id without a signature, or the other way round, was never written.

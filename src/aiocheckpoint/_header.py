@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -34,6 +34,8 @@ class Failure:
         traceback: The formatted traceback.
         at: Seconds since the epoch.
         seconds: How long the step had been running.
+        attempt: Which attempt of this run at the step it was, counting from 1 those that the
+            checkpoint tells of; a killed process leaves no account.
     """
 
     step: str
@@ -43,6 +45,7 @@ class Failure:
     traceback: str
     at: float
     seconds: float
+    attempt: int = 1
 
 
 class Durations(dict[str, float]):
@@ -85,10 +88,16 @@ class Header:
         dill: Version of dill that wrote it, "" where unknown.
         library: Version of aiocheckpoint that wrote it, "" where unknown.
         written_at: Seconds since the epoch.
+        started_at: When the run began at its first step, in seconds since the epoch; 0.0 where
+            unknown.
         signed_by: Id of the secret that the snapshot is signed with, 16 hexadecimal digits, or
             None. It stands beside the header, and was verified only by a reader with a secret.
         sizes: Bytes of the state's values as they are stored, by key; what several share counts
             for the first. Only `aiocheckpoint.inspect` tells them; None elsewhere.
+        owner: The process that the run is under way in, such as "process 12 on web-1", or None.
+            Only the lists of a handler with leases tell it; it may have been killed since.
+        fixed: The part of the encoded header that stays the same for a whole run, once it was
+            needed.
     """
 
     flow: str
@@ -105,15 +114,15 @@ class Header:
     dill: str = DILL_VERSION
     library: str = __version__
     written_at: float = 0.0
+    started_at: float = 0.0
     signed_by: str | None = None
     sizes: Mapping[str, int] | None = None
+    owner: str | None = None
+    fixed: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
-        """The header as ASCII JSON: one object with a key for each attribute up to the last two."""
-        fixed = _encode_fixed(
-            *(self.flow, self.run_id, self.number, self.steps),
-            *(self.python, self.dill, self.library),
-        )
+        """The header as ASCII JSON: one object with a key for each attribute up to `started_at`."""
+        fixed = self.fixed or self._encode_fixed()
         return b'%b,"sequence":%d,"position":%d,"status":"%b","code":%b,%b,"durations":{%b}}' % (
             fixed[:-1],
             self.sequence,
@@ -123,6 +132,16 @@ class Header:
             b'"written_at":%a,"failure":%b' % (self.written_at, self._encode_failure()),
             ",".join(self.durations.encoded.values()).encode(),
         )
+
+    def _encode_fixed(self) -> bytes:
+        run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
+        text = (
+            f'{{"flow":{_quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
+            f'"steps":{_encode_steps(self.steps)},"python":{_quoted(self.python)},'
+            f'"dill":{_quoted(self.dill)},"library":{_quoted(self.library)},'
+            f'"started_at":{self.started_at!r}}}'
+        )
+        return text.encode()
 
     def _encode_failure(self) -> bytes:
         return b"null" if self.failure is None else _json(asdict(self.failure))
@@ -135,15 +154,14 @@ class Header:
             ValueError: The bytes are no such header.
             RecursionError: They are nested too deeply to be one.
         """
-        facts = json.loads(encoded)
-        _check_types(facts, _TYPES)
+        facts = _completed(json.loads(encoded), _TYPES, _LATER)
         known = {name: facts[name] for name in _TYPES}
         steps, failure = known["steps"], known["failure"]
         if steps is not None:
             _check_all(steps, str)
             known["steps"] = tuple(steps)
         if failure is not None:
-            _check_types(failure, _FAILURE_TYPES)
+            failure = _completed(failure, _FAILURE_TYPES, _LATER)
             known["failure"] = Failure(**{name: failure[name] for name in _FAILURE_TYPES})
         _check_all(known["durations"].values(), (int, float))
         known["durations"] = Durations(known["durations"])
@@ -180,7 +198,7 @@ class Header:
 
     def advanced(self, status: Status, position: int, written_at: float) -> Header:
         """The header of the next snapshot, made in every step without `dataclasses.replace`."""
-        return Header(
+        header = Header(
             flow=self.flow,
             position=position,
             run_id=self.run_id,
@@ -192,7 +210,10 @@ class Header:
             durations=self.durations,
             code=self.code,
             written_at=written_at,
+            started_at=self.started_at,
         )
+        object.__setattr__(header, "fixed", self.fixed or header._encode_fixed())
+        return header
 
     def by_this_program(self, **changes: Any) -> Header:  # noqa: ANN401 - fields of many types
         """A copy with `changes`, and the versions of this program."""
@@ -218,22 +239,28 @@ _TYPES: dict[str, _Types] = {
     "dill": str,
     "library": str,
     "written_at": _NUMBER,
+    "started_at": _NUMBER,
 }
 _FAILURE_TYPES: dict[str, _Types] = {
     **dict.fromkeys(("step", "part", "type", "message", "traceback"), str),
     **dict.fromkeys(("at", "seconds"), _NUMBER),
+    "attempt": int,
 }
+_LATER: dict[str, Any] = {"started_at": 0.0, "attempt": 1}
+"""What the first headers did not tell."""
 
 
-def _check_types(facts: object, types: Mapping[str, _Types]) -> None:
+def _completed(facts: object, types: Mapping[str, _Types], later: dict[str, Any]) -> dict[str, Any]:
     """Raise ValueError unless `facts` has a value of the right type under each name."""
     if not isinstance(facts, dict):
         raise ValueError("no object")  # noqa: TRY004 - the file is wrong, not the program
+    facts = {**later, **facts}
     for name, kind in types.items():
         if name not in facts or not isinstance(facts[name], kind):
             raise ValueError(name)
         if kind is int and isinstance(facts[name], bool):  # which to Python is an int
             raise ValueError(name)
+    return facts
 
 
 def _check_all(values: Iterable[object], kind: _Types) -> None:
@@ -248,6 +275,11 @@ def _json(value: object) -> bytes:
     return _ENCODER.encode(value).encode()
 
 
+@lru_cache
+def _encode_steps(steps: tuple[str, ...] | None) -> str:
+    return _ENCODER.encode(steps)
+
+
 def in_json(text: str | None) -> str | None:
     """Give `text` as it comes back from a header: JSON joins two surrogates to one character."""
     return text if text is None or text.isascii() else json.loads(json.dumps(text))
@@ -256,17 +288,3 @@ def in_json(text: str | None) -> str | None:
 @lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
     return _ENCODER.encode(text)
-
-
-@lru_cache
-def _encode_fixed(  # noqa: PLR0917 - only ever called in the line that spells them out
-    flow: str,
-    run_id: str | None,
-    number: int,
-    steps: tuple[str, ...] | None,
-    python: str,
-    dill: str,
-    library: str,
-) -> bytes:
-    """Encode what stays the same for a whole run, once."""
-    return _json(locals())

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from aiocheckpoint._header import Header
     from aiocheckpoint.errors import CheckpointError
 
-__all__ = ["LARGE_BYTES", "is_logged", "log_event", "log_skipped", "logger", "warn_large"]
+__all__ = [
+    "LARGE_BYTES",
+    "is_logged",
+    "log_event",
+    "log_left_out",
+    "log_skipped",
+    "logger",
+    "warn_large",
+]
 
 LARGE_BYTES = 100_000_000
 """From this size on a snapshot should not be written after every step: it takes a disk of 1 GB a
@@ -79,6 +87,11 @@ def warn_large(header: Header, size: int, location: str) -> None:
 def log_skipped(error: CheckpointError) -> None:
     """Warn that a snapshot is passed over for an older one."""
     logger.warning("An older snapshot is used, since this one cannot be: %s", error)
+
+
+def log_left_out(error: CheckpointError) -> None:
+    """Warn that a run is left out of a list."""
+    logger.warning("A run is left out of the list, since it cannot be read: %s", error)
 
 
 def _who(event: Event) -> str:

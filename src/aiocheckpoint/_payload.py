@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,7 +11,14 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._serializer import Sink
 
-__all__ = ["LAST_POSITION", "PIECE_BYTES", "POSITION_KEY", "PayloadWriter", "is_payload"]
+__all__ = [
+    "LAST_POSITION",
+    "PIECE_BYTES",
+    "POSITION_KEY",
+    "PayloadWriter",
+    "is_payload",
+    "position_added",
+]
 
 POSITION_KEY: Final = "checkpoint_index"
 """Where handlers' dicts keep the position, as gumly's do; no step sees it."""
@@ -28,6 +34,15 @@ _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
 def is_payload(end: bytes) -> bool:
     """Whether a pickle stream with this end was written here; no pickler ends one so."""
     return _ADDED.search(end) is not None
+
+
+def position_added(position: int) -> bytes:
+    """What takes the place of a pickle stream's last byte, so that its dict has the position.
+
+    The STOP opcode, the last byte of the last frame, gives way to a MARK of the same length,
+    so that frames keep their lengths; key, value, SETITEMS and STOP follow.
+    """
+    return b"(\x8c\x10checkpoint_indexJ%bu." % position.to_bytes(4, "little")
 
 
 class PayloadWriter:
@@ -66,14 +81,10 @@ class PayloadWriter:
     def finish(self, position: int) -> tuple[int, bytes]:
         """Add the position to the dict that the stream leaves on the unpickler's stack.
 
-        The STOP opcode, the last byte of the last frame, gives way to a MARK of the same length,
-        so that frames keep their lengths; key, value, SETITEMS and STOP follow.
-
         Returns:
             Length and SHA-256 of the whole payload.
         """
-        key = POSITION_KEY.encode()
-        self._buffer[-1:] = b"(\x8c%c%bJ%bu." % (len(key), key, struct.pack("<i", position))
+        self._buffer[-1:] = position_added(position)
         self._hash.update(self._buffer)
         return self._flushed + len(self._buffer), self._hash.digest()
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
+import re
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from aiocheckpoint._slots import DictPlace, DictSlot, HandlerSlot, Slot
+from aiocheckpoint._slots import DictPlace, DictSlot, Slot
 from aiocheckpoint._steps import Part, is_async_callable
-from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, UnknownHandlerError
-from aiocheckpoint.handlers import LocalStateHandler, SnapshotOptions, StateHandler
+from aiocheckpoint.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MissingExtraError,
+    UnknownHandlerError,
+)
+from aiocheckpoint.handlers import SnapshotOptions, StateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +25,28 @@ if TYPE_CHECKING:
     from aiocheckpoint._calls import Calls
     from aiocheckpoint.handlers._kept import Keep
 
-__all__ = ["HandlerOptions", "make_handler", "slot_maker"]
+__all__ = ["HandlerOptions", "keeps_snapshots", "make_handler", "slot_maker"]
 
-_BY_NAME: dict[str, type[StateHandler]] = {"local": LocalStateHandler}
+
+class _Entry(NamedTuple):
+    """Where a handler is found, by name or scheme.
+
+    Attributes:
+        module: Its module, imported only when it is asked for.
+        name: The name of its class.
+        extra: The optional dependencies that it needs, None for those that come with Python.
+    """
+
+    module: str
+    name: str
+    extra: str | None = None
+
+
+_BY_NAME = {
+    "local": _Entry("aiocheckpoint.handlers.local", "LocalStateHandler"),
+    "sqlite": _Entry("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
+}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class HandlerOptions(SnapshotOptions, total=False):
@@ -29,28 +55,31 @@ class HandlerOptions(SnapshotOptions, total=False):
     Attributes:
         fsync: Whether each snapshot waits for the disk (default True).
         keep: How many snapshots of a run there are, the newest included (default 1), or "all".
+        lease: Of the handler "sqlite": seconds after which an owner of runs that is suspended, or
+            on another machine, is gone (default 30).
     """
 
     fsync: bool
     keep: Keep
+    lease: float
 
 
-_OPTIONS = ("fsync", "keep", *SnapshotOptions.__annotations__)
+_OPTIONS = ("lease", "fsync", "keep", *SnapshotOptions.__annotations__)
 
 
 def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
     """Make the handler that `CheckpointFlow` was asked for.
 
     Raises:
-        UnknownHandlerError: No handler has this name.
+        UnknownHandlerError: No handler has this name, or the scheme of this path.
+        MissingExtraError: The handler needs something that is not installed.
         InvalidTypeError: `handler` is no name, class or object with `read` and `write`.
         InvalidValueError: An option does not belong to the handler, or the handler signs for
             another flow.
     """
     if isinstance(handler, str):
-        if handler not in _BY_NAME:
-            raise UnknownHandlerError(handler, tuple(_BY_NAME))
-        handler = _BY_NAME[handler]
+        scheme = _SCHEME.match(state_path) if isinstance(state_path, str) else None
+        handler = _found(handler if scheme is None else scheme[1])
     if isinstance(handler, type):
         made = _made(handler, state_path, flow, options)
     else:
@@ -65,13 +94,28 @@ def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptio
     return made
 
 
+def _found(name: str) -> type[StateHandler]:
+    """Import the handler of a name or scheme."""
+    entry = _BY_NAME.get(name)
+    if entry is None:
+        raise UnknownHandlerError(name, tuple(_BY_NAME))
+    try:
+        module = importlib.import_module(entry.module)
+    except ImportError as error:
+        missing = error.name or entry.module
+        install = None if entry.extra is None else f"pip install 'aiocheckpoint[{entry.extra}]'"
+        raise MissingExtraError(name, missing, install) from error
+    handler: type[StateHandler] = getattr(module, entry.name)
+    return handler
+
+
 def _made(handler: type, state_path: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
     known = _parameters(handler)
     for option in options:
         if option not in known:
             raise InvalidValueError(
                 f"{option}= is no option of {_kind(handler)}; the handler 'local' takes "
-                f"{', '.join(f'{name}=' for name in _OPTIONS)}."
+                f"{', '.join(f'{name}=' for name in _OPTIONS[1:])}, and 'sqlite' lease= as well."
             )
     named = {"flow": flow} if issubclass(handler, StateHandler) and "flow" in known else {}
     return handler(state_path, **named, **options)
@@ -102,16 +146,22 @@ def _check_object(handler: object, flow: str, options: HandlerOptions) -> None:
 
 def slot_maker(handler: Any, state_path: Any) -> Callable[[str | None, Calls], Slot]:  # noqa: ANN401
     """Give the function that makes the slot of a run from its id."""
-    if isinstance(handler, StateHandler) and not _has_own_dicts(handler):
-        return partial(HandlerSlot, handler)
+    if keeps_snapshots(handler):
+        return cast("StateHandler", handler).slot
     location = f"{type(handler).__qualname__}({os.fspath(state_path)!r})"
     return partial(DictSlot, DictPlace(location, _part(handler.read), _part(handler.write)))
 
 
-def _has_own_dicts(handler: StateHandler) -> bool:
-    """Whether a subclass, as one of gumly's handler would, overrides `read` or `write`."""
+def keeps_snapshots(handler: object) -> bool:
+    """Whether a handler moves snapshots.
+
+    A subclass that overrides `read` or `write`, as one of gumly's handler would, has dicts of its
+    own instead.
+    """
+    if not isinstance(handler, StateHandler):
+        return False
     kind = type(handler)
-    return kind.read is not StateHandler.read or kind.write is not StateHandler.write
+    return kind.read is StateHandler.read and kind.write is StateHandler.write
 
 
 def _part(method: Callable[..., Any]) -> Part:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._header import Header
     from aiocheckpoint._steps import Step
 
-__all__ = ["LoadPolicy", "Plan", "Request", "make_plan"]
+__all__ = ["LoadPolicy", "NothingLeftError", "Plan", "Request", "make_plan"]
 
 LoadPolicy = Literal["first only", "always"] | list[bool]
 """Which loaders run: that of the first executed step, all, or one bool for each step."""
@@ -42,6 +42,12 @@ class Request:
     load_policy: LoadPolicy
     checkpoint: int | str | None
     until: int | str | None
+    once: bool = False
+    rest_only: bool = False
+
+
+class NothingLeftError(Exception):
+    """There is no unfinished run, and only the rest of one was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,7 @@ class Plan:
         moves: Whether the rest of a run starts elsewhere than the checkpoint says.
         ignores_given: Whether the caller gave a state that an unfinished run overrules.
         reason: Why it starts there, in words.
+        done: Whether the run is finished and stays so, because of `once=True`.
     """
 
     steps: tuple[str, ...]
@@ -73,9 +80,17 @@ class Plan:
     moves: bool
     ignores_given: bool
     reason: str
+    done: bool = False
+
+    @property
+    def first(self) -> str | None:
+        """Name of the first step that runs, None where none is left."""
+        return self.steps[self.start] if self.start < len(self.steps) else None
 
     def __str__(self) -> str:
         """The plan in a few lines of words."""
+        if self.done:
+            return f"Runs nothing, and gives {_WORDS[self.source]}: {self.reason}."
         names = self.steps[self.start : self.stop]
         if not names:
             return f"Runs nothing, with {_WORDS[self.source]}: no step is left."
@@ -113,7 +128,9 @@ def make_plan(
         FlowDefinitionError: There are no steps.
         InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
             wrong type, or names nothing.
-        FlowChangedError: The steps before the position are not those that ran.
+        FlowChangedError: The steps before the position are not those that ran; under `once`, the
+            steps are not those that finished.
+        NothingLeftError: There is no rest of a run, and only that was asked for.
     """
     names = tuple(step.name for step in steps)
     if not names:
@@ -121,6 +138,10 @@ def make_plan(
             "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
             "forgotten?"
         )
+    if request.rest_only and (header is None or header.finished):
+        raise NothingLeftError
+    if request.once and header is not None and header.finished and header.number:
+        return _done(names, header, location)
     start, source, fresh, reason = _start(names, header, request)
     kept = None
     if request.checkpoint is None:
@@ -130,17 +151,36 @@ def make_plan(
     if kept is not None:
         source, fresh = "kept", False
     moves = header is not None and not fresh and _differs(header, start, names)
+    stop = _stop(names, start, request.until)
     return Plan(
         steps=names,
         start=start,
-        stop=_stop(names, start, request.until),
-        loads=_loads(steps, start, _stop(names, start, request.until), request.load_policy),
+        stop=stop,
+        loads=_loads(steps, start, stop, request.load_policy),
         source=source,
         kept=kept,
         fresh=fresh,
         moves=moves,
         ignores_given=request.state is not None and source != "given",
         reason=reason,
+    )
+
+
+def _done(names: tuple[str, ...], header: Header, location: str) -> Plan:
+    """Plan nothing: the run finished, and was to be done once."""
+    if header.steps is not None and header.steps != names:
+        raise FlowChangedError(location, header.steps, names, len(header.steps))
+    return Plan(
+        steps=names,
+        start=0,
+        stop=0,
+        loads=(False,) * len(names),
+        source="stored",
+        fresh=False,
+        moves=False,
+        ignores_given=False,
+        reason="the run finished, and once=True says so",
+        done=True,
     )
 
 

@@ -23,6 +23,7 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from asyncio import CancelledError
     from collections.abc import Callable
 
     from aiocheckpoint._calls import Calls
@@ -50,7 +51,10 @@ class Slot(Protocol):
     async def acquire(self) -> None:
         """Take the run's lock, or raise RunInProgressError."""
 
-    def release(self) -> None:
+    async def release(self) -> CancelledError | None:
+        """Give the lock back if it is held, and give a cancellation that came meanwhile."""
+
+    def abandon(self) -> None:
         """Give the lock back, blocking."""
 
     async def find(self) -> Header | None:
@@ -90,7 +94,10 @@ class HandlerSlot:
     async def acquire(self) -> None:
         await self._calls.block(self._lock.acquire)
 
-    def release(self) -> None:
+    async def release(self) -> CancelledError | None:
+        return await self._calls.settle(self._lock.release)
+
+    def abandon(self) -> None:
         self._lock.release()
 
     async def find(self) -> Header | None:
@@ -117,7 +124,10 @@ class HandlerSlot:
                 self._replace(emit, found.header)
 
     async def remove(self) -> None:
-        await self._calls.block(self._handler.remove, self._run_id)
+        await self._calls.block(self._remove)
+
+    def _remove(self) -> None:
+        self._handler.remove(self._run_id, lock=self._lock)
 
     def _find(self) -> Header | None:
         with self._handler.stored(self._run_id) as found:
@@ -151,7 +161,8 @@ class HandlerSlot:
 
     def _replace(self, emit: Callable[[Target], Header], amends: Header | None = None) -> int:
         # Set here, in the thread: a cancelled wait must not lose that it was written.
-        self.header, length = self._handler.replace(self._run_id, emit, amends)
+        replace = self._handler.replace
+        self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
         return length
 
 
@@ -198,7 +209,11 @@ class DictSlot:
             raise RunInProgressError(self.location, pid=os.getpid(), host=socket.gethostname())
         self._held = True
 
-    def release(self) -> None:
+    async def release(self) -> CancelledError | None:
+        self.abandon()
+        return None
+
+    def abandon(self) -> None:
         if self._held:
             self._place.busy.release()
             self._held = False

@@ -8,8 +8,10 @@ it, or it is no snapshot.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 from aiocheckpoint._footer import TRAILER_BYTES, Footer, pack_footer, read_footer
@@ -22,8 +24,9 @@ from aiocheckpoint._payload import (
     POSITION_KEY,
     PayloadWriter,
     is_payload,
+    position_added,
 )
-from aiocheckpoint._serializer import Sink, UnserializableError, dump
+from aiocheckpoint._serializer import Sink, UnserializableError, dump, dump_quickly
 from aiocheckpoint._stored import Stored, damaged, digest_of
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -95,6 +98,22 @@ class Codec(NamedTuple):
             self._read_back(state, step, target)
         return header
 
+    def write_quickly(self, header: Header, state: dict[str, Any]) -> tuple[Header, bytes, bytes]:
+        """Do as `write` for a small state of plain values, which cannot stall an event loop.
+
+        Returns:
+            The header as written, the payload and the footer.
+
+        Raises:
+            NotQuickError: It is another one.
+        """
+        payload = dump_quickly(state, self.allow)[:-1] + position_added(header.position)
+        if header.code:
+            header = replace(header, code=False)
+        digest = hashlib.sha256(payload).digest()
+        footer = pack_footer(header.encode(), len(payload), digest, self.signer)
+        return header, payload, footer
+
     def copy(self, header: Header, stored: Stored, target: Target) -> Header:
         """Write the payload of `stored`, bytes and digest as they are, under another header."""
         stored.file.seek(0)
@@ -143,6 +162,17 @@ class Codec(NamedTuple):
             self.allow,
             guarded=self.signer is not None or self.allow is not None,
         )
+
+    def peek(self, footer: bytes, payload_length: int, location: str) -> Header:
+        """Check and read a footer that is kept apart from its payload.
+
+        Raises:
+            CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError: As in `open`.
+        """
+        found = read_footer(BytesIO(footer), payload_length + len(footer), location, self.signer)
+        if found is None:
+            raise CorruptSnapshotError(location, "its footer has no magic")
+        return _decoded(found, location)
 
     def _read_back(self, state: dict[str, Any], step: str | None, target: Target) -> None:
         with target.read_back() as file:

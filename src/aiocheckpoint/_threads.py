@@ -13,8 +13,9 @@ import contextlib
 import inspect
 import math
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -22,7 +23,19 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-__all__ = ["SNAPSHOTS", "STEPS", "Pool", "in_thread", "see_through", "settle_in_thread", "shelter"]
+    from aiocheckpoint._jobs import Job
+
+__all__ = [
+    "READY",
+    "SNAPSHOTS",
+    "STEPS",
+    "Pool",
+    "in_thread",
+    "see_job_through",
+    "see_through",
+    "settle_in_thread",
+    "shelter",
+]
 
 _Result = TypeVar("_Result")
 
@@ -95,6 +108,31 @@ STEPS = Pool("aiocheckpoint-step", 40, per_loop=True)
 """For users' sync functions; the size is that of anyio's default limit of worker threads."""
 
 
+class _Ready:
+    """Whether anyio has imported the half that it needs for asyncio.
+
+    It does so when it is first asked something, which takes 50 ms and might be in the middle of a
+    failure, with no memory or descriptors left.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+        self._one_at_a_time = threading.Lock()
+
+    def prepare(self) -> None:
+        """Let anyio import it, in a thread."""
+        with self._one_at_a_time:
+            if not self.done:
+                asyncio.run(self._ask())
+                self.done = True
+
+    async def _ask(self) -> None:
+        anyio.current_effective_deadline()
+
+
+READY = _Ready()
+
+
 async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
     """Call a function in a thread of `pool` and await its result.
 
@@ -126,6 +164,16 @@ def _put_away(result: object) -> None:
     """Close a coroutine that nobody will await any more."""
     if inspect.iscoroutine(result):
         result.close()
+
+
+async def see_job_through(job: Job[Any], caught: asyncio.CancelledError) -> NoReturn:
+    """Await the end of a job, and only then let the cancellation go on that was caught meanwhile.
+
+    Raises:
+        asyncio.CancelledError: What the job failed with is the cause.
+    """
+    cancellation = await _patiently(job.again, lambda: job.ended, caught) or caught
+    raise cancellation from job.error
 
 
 async def settle_in_thread(

@@ -32,12 +32,14 @@ class Trouble:
         step: Name of the step that was under way.
         part: "load", "step", "save" or "snapshot".
         seconds: How long the step had been running.
+        attempt: Which attempt at the step it was.
     """
 
     error: BaseException
     step: str
     part: str
     seconds: float
+    attempt: int
 
     @property
     def cancelled(self) -> bool:
@@ -69,6 +71,7 @@ class Trouble:
             traceback=_text(lambda: "".join(_formatted(self.error))),
             at=time.time(),
             seconds=self.seconds,
+            attempt=self.attempt,
         )
         return replace(
             header,

@@ -20,7 +20,10 @@ __all__ = [
     "IncompatibleSnapshotError",
     "InvalidTypeError",
     "InvalidValueError",
+    "LeaseLostError",
+    "MissingExtraError",
     "NotDurableError",
+    "OutsideStepError",
     "RunInProgressError",
     "StorageError",
     "UnknownHandlerError",
@@ -78,10 +81,10 @@ class InvalidValueError(CheckpointError, ValueError):
 
 
 class UnknownHandlerError(CheckpointError, NotImplementedError):
-    """No state handler has this name.
+    """No state handler has this name, or the scheme of this path.
 
     Attributes:
-        handler: The name that was asked for.
+        handler: The name or scheme that was asked for.
         known: The names that exist.
     """
 
@@ -91,10 +94,50 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
     def __init__(self, handler: str, known: Sequence[str]) -> None:
         super().__init__(
             f"there is no state handler {handler!r}. The handlers known by name are "
-            f"{', '.join(map(repr, known))}; or pass a class with read() and write(state)."
+            f"{', '.join(map(repr, known))} (also as the scheme of a path, as in "
+            "'sqlite:///runs.db'); or pass a class with read() and write(state)."
         )
         self.handler = handler
         self.known = tuple(known)
+
+
+class MissingExtraError(CheckpointError, ImportError):
+    """A handler was asked for whose module needs something that is not installed.
+
+    Attributes:
+        handler: The name or scheme that was asked for.
+        missing: The module that could not be imported.
+        install: The command that installs it, or None where there is none.
+    """
+
+    handler: str
+    missing: str
+    install: str | None
+
+    def __init__(self, handler: str, missing: str, install: str | None) -> None:
+        remedy = (
+            "This Python was built without it; use another one, or the handler 'local'."
+            if install is None
+            else f"Install it with: {install}"
+        )
+        super().__init__(
+            f"the state handler {handler!r} needs the module {missing!r}, which cannot be "
+            f"imported here. {remedy}"
+        )
+        self.handler = handler
+        self.missing = missing
+        self.install = install
+
+
+class OutsideStepError(CheckpointError, LookupError):
+    """`current_step()` was called where no step is being executed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "current_step() tells of the step that is being executed, and none is here. Call it in "
+            "a step, loader or saver, or in a thread that got their context (asyncio.to_thread "
+            "passes it on)."
+        )
 
 
 class FlowChangedError(CheckpointError):
@@ -160,6 +203,27 @@ class RunInProgressError(CheckpointError):
         self.pid = pid
         self.host = host
         self.since = since
+
+
+class LeaseLostError(CheckpointError):
+    """This process lost the right to a run, and so did not write; nothing stored was touched.
+
+    A run has one owner. One that does not renew its lease in time, because its process was
+    suspended or its database out of reach, counts as gone, and another may go on with the run.
+
+    Attributes:
+        path: Where the checkpoint is.
+    """
+
+    path: str
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is no longer this run's to write: its lease ran out (was the process "
+            "suspended?) or was given back, and another process may have gone on with the run. "
+            "This one stops here and has written nothing. Run again to go on from what is stored."
+        )
+        self.path = path
 
 
 class UnserializableStateError(CheckpointError, TypeError):

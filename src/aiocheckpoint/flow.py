@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from aiocheckpoint._calls import Calls, Carrier, LoopCalls, ThreadCalls, drive
+from aiocheckpoint._calls import Calls, Carrier, LoopCalls, now
 from aiocheckpoint._engine import Run, plan_run, under_lock
 from aiocheckpoint._logging import log_skipped
-from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
+from aiocheckpoint._places import HandlerOptions, keeps_snapshots, make_handler, slot_maker
 from aiocheckpoint._plan import LoadPolicy, Plan, Request
+from aiocheckpoint._runs import StoredRuns
 from aiocheckpoint._steps import Load, Save, Step, StepFunction, make_step
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._names import check_path, check_run_id
+from aiocheckpoint.handlers._names import check_path, check_run_id, flow_name
 
 if TYPE_CHECKING:
     import os
@@ -25,7 +25,7 @@ __all__ = ["CheckpointFlow"]
 _Function = TypeVar("_Function", bound=StepFunction)
 
 
-class CheckpointFlow:
+class CheckpointFlow(StoredRuns):
     """An ordered list of steps, and the place where their checkpoints live.
 
     After each step the state, a dict of small variables, is stored. When a step breaks, the next
@@ -37,25 +37,30 @@ class CheckpointFlow:
 
     Args:
         state_path: Where the checkpoint lives; for the handler "local" a file such as
-            "checkpoint.pkl", in a directory that is made if missing.
-        handler: "local"; a class that is called with `state_path`; or an object. A class or
-            object of your own has `read()` and `write(state)`, each sync or async, of a plain
-            dict: the state, with the index of the next step under "checkpoint_index". `read`
-            gives an empty dict where nothing is stored. It is given copies to keep.
+            "checkpoint.pkl", in a directory that is made if missing, or for many runs a directory
+            such as "runs/"; for "sqlite" a file such as "runs.db", or "sqlite:///runs.db", whose
+            scheme names the handler.
+        handler: "local" or "sqlite"; a class that is called with `state_path`; or an object. A
+            class or object of your own has `read()` and `write(state)`, each sync or async, of a
+            plain dict: the state, with the index of the next step under "checkpoint_index".
+            `read` gives an empty dict where nothing is stored. It is given copies to keep.
         name: Name of the flow, for logs, snapshots and their signatures; by default the file name
-            of `state_path` without its ending.
+            of `state_path` without its ending. Give each flow a name of its own where several
+            share a directory or database.
         hooks: Callables, sync or async, that are told every `aiocheckpoint.events` event.
         options: For handlers made here, those of `HandlerOptions`: `fsync=` whether each snapshot
             waits for the disk (default True); `keep=` how many there are of each run (default
             1); `secret=` signs them; `allow=` lists what they may name; `verify=` loads each
-            back before it counts.
+            back before it counts; `lease=`, for "sqlite", after how many seconds a suspended
+            owner of runs is gone (default 30).
 
     Attributes:
         handler: The state handler; for a path, a `LocalStateHandler`.
         name: The name.
 
     Raises:
-        UnknownHandlerError: No handler has the name given.
+        UnknownHandlerError: No handler has the name given, or the scheme of `state_path`.
+        MissingExtraError: The handler needs something that is not installed.
         InvalidTypeError: `handler`, `state_path`, `name`, a hook or an option is of the wrong
             type.
         InvalidValueError: An option cannot be meant, or does not belong to the handler; or
@@ -132,6 +137,7 @@ class CheckpointFlow:
         run_id: str | None = None,
         until: int | str | None = None,
         wait: float = 0.0,
+        once: bool = False,
     ) -> dict[str, Any]:
         """Run the steps from the checkpoint on, in scripts and notebooks.
 
@@ -150,6 +156,9 @@ class CheckpointFlow:
             run_id: Which run, for flows of many; each has its own checkpoint.
             until: Index or name of the step to stop after; the next run goes on from there.
             wait: Seconds to wait for another run of this checkpoint to end.
+            once: Whether a run that finished is not run again: its stored final state is
+                returned, so that a request that is tried again does the work once. A state that
+                was only stored by hand is none of a finished run.
 
         Returns:
             The final state; where the run started from the given dict, that very dict.
@@ -157,10 +166,13 @@ class CheckpointFlow:
         Raises:
             RunInProgressError: Another run of this checkpoint is under way.
             FlowDefinitionError: The flow has no steps.
-            FlowChangedError: The steps before the checkpoint are not those that wrote it.
+            FlowChangedError: The steps before the checkpoint are not those that wrote it; under
+                `once=True`, the steps are not those of the run that finished.
+            LeaseLostError: This process was suspended, or cut off, for so long that another one
+                may have gone on with the run.
             InvalidTypeError: An argument, or what a loader returned, is of the wrong type.
             InvalidValueError: `load_policy`, `checkpoint`, `until`, `run_id` or `wait` cannot be
-                meant.
+                meant; or `once=True` with `checkpoint=`, or a handler that keeps dicts alone.
             UnserializableStateError: The state holds what cannot be stored.
             StorageError: The checkpoint cannot be read or written.
             CorruptSnapshotError: The checkpoint is damaged, and so is all that `keep=` kept.
@@ -170,14 +182,11 @@ class CheckpointFlow:
             BaseException: Whatever a step, loader or saver raised, the same object, with a note
                 that tells where it was and how to go on.
         """
-        request = _request(state, load_policy, checkpoint, until)
-        calls = ThreadCalls()
+        request = self._request(state, load_policy, checkpoint, until, once=once)
         try:
-            return drive(self._run(calls, request, run_id, wait))
+            return now(lambda calls: self._run(calls, request, run_id, wait))
         except Carrier as carrier:
             error = carrier.error
-        finally:
-            calls.close()
         raise error
 
     async def arun(
@@ -189,6 +198,7 @@ class CheckpointFlow:
         run_id: str | None = None,
         until: int | str | None = None,
         wait: float = 0.0,
+        once: bool = False,
     ) -> dict[str, Any]:
         """Run the steps from the checkpoint on, in services.
 
@@ -201,9 +211,14 @@ class CheckpointFlow:
         then the one cancellation goes on, and the next run resumes. A `StopIteration` comes out
         as the cause of a `RuntimeError`, since no coroutine can raise one (PEP 479).
         """
-        request = _request(state, load_policy, checkpoint, until)
+        request = self._request(state, load_policy, checkpoint, until, once=once)
+        return await self._resume(request, run_id, wait)
+
+    async def _resume(
+        self, request: Request, run_id: str | None, wait: float = 0.0
+    ) -> dict[str, Any]:
         try:
-            return await self._run(LoopCalls(), request, run_id, wait)
+            return await self._run(await LoopCalls.make(), request, run_id, wait)
         except Carrier as carrier:
             error = carrier.error
         if not isinstance(error, StopIteration):
@@ -229,12 +244,8 @@ class CheckpointFlow:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: As in `run`.
         """
-        request = _request(state, load_policy, checkpoint, until)
-        calls = ThreadCalls()
-        try:
-            return drive(self._plan(calls, request, run_id))
-        finally:
-            calls.close()
+        request = self._request(state, load_policy, checkpoint, until)
+        return now(lambda calls: self._plan(calls, request, run_id))
 
     async def aplan(
         self,
@@ -246,25 +257,8 @@ class CheckpointFlow:
         until: int | str | None = None,
     ) -> Plan:
         """Do as `plan`, without blocking the event loop."""
-        request = _request(state, load_policy, checkpoint, until)
-        return await self._plan(LoopCalls(), request, run_id)
-
-    def reset(self, *, run_id: str | None = None) -> None:
-        """Delete the checkpoint, damaged or not: the next run starts from the beginning.
-
-        Raises:
-            RunInProgressError: A run of this checkpoint is under way.
-            StorageError: The checkpoint cannot be deleted.
-        """
-        calls = ThreadCalls()
-        try:
-            drive(self._reset(calls, run_id))
-        finally:
-            calls.close()
-
-    async def areset(self, *, run_id: str | None = None) -> None:
-        """Do as `reset`, without blocking the event loop."""
-        await self._reset(LoopCalls(), run_id)
+        request = self._request(state, load_policy, checkpoint, until)
+        return await self._plan(await LoopCalls.make(), request, run_id)
 
     async def _run(
         self, calls: Calls, request: Request, run_id: str | None, wait: float
@@ -281,9 +275,37 @@ class CheckpointFlow:
             log_skipped(slot.skipped)
         return plan
 
-    async def _reset(self, calls: Calls, run_id: str | None) -> None:
-        slot = self._slot(check_run_id(run_id), calls)
-        await under_lock(slot, calls, 0.0, slot.remove)
+    def _request(
+        self,
+        state: dict[str, Any] | None,
+        load_policy: LoadPolicy,
+        checkpoint: int | str | None,
+        until: int | str | None,
+        *,
+        once: bool = False,
+    ) -> Request:
+        if state is not None and not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidTypeError(
+                f"the state must be a dict, not a {type(state).__name__}; or leave it out."
+            )
+        if once:
+            self._check_once(checkpoint)
+        return Request(
+            state=state, load_policy=load_policy, checkpoint=checkpoint, until=until, once=once
+        )
+
+    def _check_once(self, checkpoint: int | str | None) -> None:
+        if checkpoint is not None:
+            raise InvalidValueError(
+                "once=True gives the state of a run that finished, and checkpoint= runs it again "
+                "from a step: choose one of the two."
+            )
+        if not keeps_snapshots(self.handler):
+            kind = type(self.handler).__qualname__
+            raise InvalidValueError(
+                f"once=True needs a handler that tells whether a run finished, and {kind} keeps "
+                "dicts alone; use the handler 'local' or 'sqlite'."
+            )
 
     def _put(self, step: Step, *, replace: bool) -> None:
         names = [one.name for one in self._steps]
@@ -310,19 +332,6 @@ class CheckpointFlow:
         return tuple(self._steps)
 
 
-def _request(
-    state: dict[str, Any] | None,
-    load_policy: LoadPolicy,
-    checkpoint: int | str | None,
-    until: int | str | None,
-) -> Request:
-    if state is not None and not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidTypeError(
-            f"the state must be a dict, not a {type(state).__name__}; or leave it out."
-        )
-    return Request(state=state, load_policy=load_policy, checkpoint=checkpoint, until=until)
-
-
 def _checked_wait(wait: object) -> float:
     if isinstance(wait, bool) or not isinstance(wait, (int, float)):
         raise InvalidTypeError(f"wait is a number of seconds, not a {type(wait).__name__}.")
@@ -333,7 +342,7 @@ def _checked_wait(wait: object) -> float:
 
 def _flow_name(state_path: str | os.PathLike[str], name: object) -> str:
     if name is None:
-        return PurePath(check_path(state_path)).stem
+        return flow_name(check_path(state_path))
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
     return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypedDict, Unpack
 
@@ -14,11 +15,13 @@ from aiocheckpoint._allow import check_allow
 from aiocheckpoint._header import Header, in_json
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._signing import Secret, make_signer
+from aiocheckpoint._slots import HandlerSlot
 from aiocheckpoint._snapshot import POSITION_KEY, Codec, position_of
 from aiocheckpoint._threads import SNAPSHOTS, in_thread
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidTypeError,
+    RunInProgressError,
     UntrustedSnapshotError,
 )
 
@@ -26,8 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from collections.abc import Set as AbstractSet
 
+    from aiocheckpoint._calls import Calls
+    from aiocheckpoint._slots import Slot
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint._stored import Stored
+    from aiocheckpoint.handlers._query import Query
 
 __all__ = ["Lock", "SnapshotOptions", "StateHandler"]
 
@@ -49,7 +55,16 @@ class SnapshotOptions(TypedDict, total=False):
 
 
 class Lock(Protocol):
-    """An exclusive right to one run's place, which dies with its owner."""
+    """An exclusive right to one run's place, which dies with its owner.
+
+    Attributes:
+        held: Whether it was taken and not given back. It may have been lost since.
+    """
+
+    @property
+    def held(self) -> bool:
+        """See above."""
+        ...
 
     def acquire(self) -> None:
         """Take it now, or raise RunInProgressError."""
@@ -61,8 +76,9 @@ class Lock(Protocol):
 class StateHandler(ABC):
     """A place where snapshots live, by run id.
 
-    Subclasses move bytes: they give a run's snapshot as an open file, replace it whole, delete it
-    and lock it, each as a blocking function. What the bytes mean is the same for every place.
+    Subclasses move bytes: they give a run's snapshot as an open file, replace it whole, delete it,
+    lock it and list its like, each as a blocking function. What the bytes mean is the same for
+    every place.
     `aiocheckpoint.testing.check_handler` tells whether a subclass does all that it must.
 
     Args:
@@ -94,6 +110,10 @@ class StateHandler(ABC):
     def lock(self, run_id: str | None = None) -> Lock:
         """Make the lock of a run, not yet taken."""
 
+    def slot(self, run_id: str | None, calls: Calls) -> Slot:
+        """The place of a run, as the engine uses it."""
+        return HandlerSlot(self, run_id, calls)
+
     @abstractmethod
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -114,6 +134,8 @@ class StateHandler(ABC):
         run_id: str | None,
         emit: Callable[[Target], Header],
         amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Replace the snapshot of a run by what `emit` writes, whole or not at all.
 
@@ -122,21 +144,70 @@ class StateHandler(ABC):
             emit: Called once with what takes the bytes; returns the header written.
             amends: Header of the snapshot there, where the new one only tells more of the same
                 state, so that keeping both would be keeping one twice.
+            lock: The lock of this run under which it is written; without one, nobody may hold it.
 
         Returns:
             What `emit` returned, and the number of bytes written.
 
         Raises:
             StorageError: The place cannot be written; it holds what it held.
+            LeaseLostError: `lock` is not held, or was lost; the place holds what it held.
         """
 
     @abstractmethod
-    def remove(self, run_id: str | None = None) -> None:
+    def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete the snapshots of a run, if there are any.
+
+        Args:
+            run_id: The run, or None.
+            lock: As in `replace`.
 
         Raises:
             StorageError: They cannot be deleted.
+            LeaseLostError: `lock` is not held, or was lost; nothing was deleted.
         """
+
+    @abstractmethod
+    def runs(self, query: Query) -> list[Header]:
+        """List the headers of the stored runs, the one that began last first.
+
+        What is damaged, not signed as it must be, or of a later version, is passed over with a
+        warning in the log.
+
+        Raises:
+            StorageError: The place cannot be read.
+        """
+
+    def prune(self, query: Query) -> int:
+        """Delete the runs that a query asks for, except those under way, and give their number.
+
+        Raises:
+            StorageError: The place cannot be read or written.
+        """
+        count = 0
+        for header in self.runs(query):
+            with suppress(RunInProgressError), self.locked(header.run_id) as lock:
+                # Between the look and the lock it may have been run again.
+                newest = self.header(header.run_id)
+                if newest is not None and query.wants(newest):
+                    self.remove(header.run_id, lock=lock)
+                    count += 1
+        return count
+
+    @contextmanager
+    def locked(self, run_id: str | None = None) -> Generator[Lock, None, None]:
+        """Hold the lock of a run for the time of a `with` block.
+
+        Raises:
+            RunInProgressError: Somebody has it.
+            StorageError: It cannot be taken.
+        """
+        lock = self.lock(run_id)
+        lock.acquire()
+        try:
+            yield lock
+        finally:
+            lock.release()
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List what is kept of a run beside its newest snapshot, for handlers that keep more.
@@ -208,11 +279,20 @@ class StateHandler(ABC):
             location = f"{location} (kept, number {kept[0]}, sequence {kept[1]})"
         found = self.codec.open(file, location)
         # A bare pickle tells of no run.
-        if found is not None and found.header.library and found.header.run_id != in_json(run_id):
-            reason = "it is the snapshot of another run"
-            kind = CorruptSnapshotError if self.codec.signer is None else UntrustedSnapshotError
-            raise kind(location, reason)
+        if found is not None and found.header.library:
+            self.check_run(found.header, run_id, location)
         return found
+
+    def check_run(self, header: Header, run_id: str | None, location: str) -> None:
+        """See that a header found in the place of a run is that run's.
+
+        Raises:
+            CorruptSnapshotError, UntrustedSnapshotError: It is another run's; the second where
+                snapshots are signed.
+        """
+        if header.run_id != in_json(run_id):
+            kind = CorruptSnapshotError if self.codec.signer is None else UntrustedSnapshotError
+            raise kind(location, "it is the snapshot of another run")
 
     def header(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run's snapshot, or give None where there is none.
@@ -265,13 +345,9 @@ class StateHandler(ABC):
             raise InvalidTypeError(f"a state is a dict, not a {type(state).__name__}.")
         position = position_of(state)
         content = {key: value for key, value in state.items() if key != POSITION_KEY}
-        lock = self.lock(run_id)
-        lock.acquire()
-        try:
-            header = self._patched(self.header(run_id), run_id, position)
-            self.replace(run_id, partial(self.codec.write, header, content, None))
-        finally:
-            lock.release()
+        with self.locked(run_id) as lock:
+            header = self.patched(self.header(run_id), run_id, position)
+            self.replace(run_id, partial(self.codec.write, header, content, None), lock=lock)
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
         """Do as `read`, without blocking the event loop."""
@@ -281,10 +357,17 @@ class StateHandler(ABC):
         """Do as `write`, without blocking the event loop; a write under way is waited for."""
         await in_thread(SNAPSHOTS, self.write, state, run_id)
 
-    def _patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
-        """The header of a state stored by hand: it keeps who the run is, and forgets what broke."""
+    def patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
+        """The header of a state stored by hand: it keeps who the run is, and forgets what broke.
+
+        Args:
+            header: The header stored so far, or None.
+            run_id: The run, or None.
+            position: Index of the step at which the next run starts.
+        """
+        now = time.time()
         if header is None:
-            header = Header.of_unnamed(self.flow, run_id, position)
+            header = replace(Header.of_unnamed(self.flow, run_id, position), started_at=now)
         return header.by_this_program(
             flow=header.flow or self.flow,
             run_id=run_id,
@@ -292,7 +375,7 @@ class StateHandler(ABC):
             status="stopped" if position else "finished",
             failure=None,
             sequence=header.sequence + 1,
-            written_at=time.time(),
+            written_at=now,
             signed_by=None,
         )
 

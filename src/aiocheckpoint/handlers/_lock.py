@@ -32,6 +32,9 @@ class FileLock:
     Args:
         path: The lock file; its directory exists when the lock is taken.
         location: What is locked, for messages.
+
+    Attributes:
+        inherited: Whether the file was left by an owner that was killed.
     """
 
     def __init__(self, path: str, location: str) -> None:
@@ -39,6 +42,12 @@ class FileLock:
         self._location = location
         self._descriptor: int | None = None
         self._identity: os.stat_result | None = None
+        self.inherited = False
+
+    @property
+    def held(self) -> bool:
+        """Whether it was taken and not given back; a forked child holds none."""
+        return self._descriptor is not None
 
     def acquire(self) -> None:
         """Take the lock now.
@@ -94,7 +103,7 @@ class FileLock:
                 raise RunInProgressError(self._location, **_read_owner(descriptor)) from None
             if self._is_at_path(descriptor):
                 _refuse_foreign(descriptor, self._path)
-                _write_owner(descriptor)
+                self.inherited = _write_owner(descriptor)
                 self._identity = os.fstat(descriptor)
                 self._descriptor = descriptor
         finally:
@@ -134,14 +143,17 @@ def _refuse_foreign(descriptor: int, path: str) -> None:
         raise StorageError(path, f"{path} is no lock file of this library; move it away.")
 
 
-def _write_owner(descriptor: int) -> None:
+def _write_owner(descriptor: int) -> bool:
+    """Write who has the lock, and tell whether another's name stood there."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    if os.fstat(descriptor).st_size:
+    inherited = os.fstat(descriptor).st_size > 0
+    if inherited:
         # Not otherwise: ext4 writes a file out at its close that was truncated before.
         os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, json.dumps(owner).encode())
+    return inherited
 
 
 def _read_owner(descriptor: int) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from pathlib import PurePath
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["check_path", "check_run_id", "run_path"]
+__all__ = ["Names", "check_path", "check_run_id", "flow_name", "run_path"]
 
 _LONGEST = 120
+_LONGEST_ID = 1000
+_NO_ID = "~"
 
 
 def check_path(path: object) -> str:
@@ -30,12 +33,17 @@ def check_path(path: object) -> str:
     return text
 
 
+def flow_name(path: str) -> str:
+    """The name of a flow by the path of its checkpoint: the file's without its ending."""
+    return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
+
+
 def check_run_id(run_id: object) -> str | None:
     """Give `run_id` back if it is None or a string that is not empty.
 
     Raises:
         InvalidTypeError: It is something else.
-        InvalidValueError: It is empty.
+        InvalidValueError: It is empty, or longer than 1,000 characters.
     """
     if run_id is None:
         return None
@@ -43,13 +51,59 @@ def check_run_id(run_id: object) -> str | None:
         raise InvalidTypeError(f"run_id must be a string, not {type(run_id).__name__}.")
     if not run_id:
         raise InvalidValueError('run_id is empty; give it a name such as "order-42", or None.')
+    if len(run_id) > _LONGEST_ID:
+        raise InvalidValueError(
+            f"run_id has {len(run_id)} characters, and may have {_LONGEST_ID}; a digest of it, "
+            "such as its SHA-256, names a run as well."
+        )
     return run_id
+
+
+class Names:
+    """The files of runs, in a directory or beside a file.
+
+    Args:
+        path: The absolute path of the file of the run without an id, or of a directory.
+        directory: Whether it is that of a directory. `order-42` lies in its `order-42.pkl`, and
+            the run without an id in `~.pkl`, which no id is mapped to.
+    """
+
+    def __init__(self, path: str, *, directory: bool) -> None:
+        self._path = path
+        self._pattern = path
+        if directory:
+            self._path = f"{path}{os.sep}{_NO_ID}.pkl"
+            self._pattern = f"{path}{os.sep}.pkl"
+
+    def path(self, run_id: str | None) -> str:
+        """The file of a run."""
+        return self._path if run_id is None else run_path(self._pattern, run_id)
+
+    def found(self) -> list[str]:
+        """The files that are named as those of runs are.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
+        directory, own = os.path.split(self._path)
+        head, tail = self._affixes()
+        pattern = re.compile(rf"{re.escape(head)}(?:[a-z0-9_-]|%[0-9A-F]{{2}}|~)+{re.escape(tail)}")
+        with os.scandir(directory) as entries:
+            names = [one.name for one in entries if one.name == own or pattern.fullmatch(one.name)]
+        return [os.path.join(directory, name) for name in names]
+
+    def _affixes(self) -> tuple[str, str]:
+        """What stands before and behind the mapped id in a file's name."""
+        name = "-"
+        head, _, tail = os.path.basename(run_path(self._pattern, name)).rpartition(name)
+        return head, tail
 
 
 def run_path(path: str, run_id: str | None) -> str:
     """The file of a run: `path` itself without an id, else a file beside it.
 
-    `checkpoint.pkl` and `order-42` give `checkpoint.order-42.pkl`. Lower-case ASCII letters,
+    `checkpoint.pkl` and `order-42` give `checkpoint.order-42.pkl`; `runs/.pkl`, the pattern of a
+    directory, `runs/order-42.pkl`. Lower-case ASCII letters,
     digits, hyphen and underscore stand for themselves, every other byte of the id's UTF-8 form is
     written as %XX, so that no two ids share a file even where the file system folds case or
     Unicode forms. An id whose name would be long is named by "~" and its SHA-256.
@@ -61,5 +115,8 @@ def run_path(path: str, run_id: str | None) -> str:
     name = re.sub(rb"[^a-z0-9_-]", lambda found: b"%%%02X" % found[0][0], short).decode()
     if len(name) > _LONGEST:
         name = "~" + hashlib.sha256(raw).hexdigest()
+    directory, file = os.path.split(path)
+    if file == ".pkl":
+        return os.path.join(directory, f"{name}.pkl")
     stem, suffix = os.path.splitext(path)
     return f"{stem}.{name}{suffix}"

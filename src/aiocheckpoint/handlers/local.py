@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
-from aiocheckpoint.errors import StorageError
+from aiocheckpoint._logging import log_left_out
+from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers._atomic import clear_leftovers, make_directory, replace_file
 from aiocheckpoint.handlers._base import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._kept import Keep, Kept, check_keep
 from aiocheckpoint.handlers._lock import FileLock
-from aiocheckpoint.handlers._names import check_path, check_run_id, run_path
+from aiocheckpoint.handlers._names import Names, check_path, check_run_id, flow_name
+from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._reading import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aiocheckpoint._header import Header
     from aiocheckpoint._snapshot import Target
+    from aiocheckpoint.handlers._base import Lock
+    from aiocheckpoint.handlers._query import Query
 
 __all__ = ["LocalStateHandler"]
 
@@ -30,7 +34,8 @@ class LocalStateHandler(StateHandler):
     Args:
         path: The file, such as "checkpoint.pkl"; `~` is the user's home. Missing directories are
             made by the first run. Runs with an id lie beside it: `order-42` in
-            "checkpoint.order-42.pkl".
+            "checkpoint.order-42.pkl". Or a directory for them all, one that exists or a path with
+            a slash at its end, such as "runs/": `order-42` in "runs/order-42.pkl".
         fsync: Whether each write waits until the disk has it. False gives up what a power cut
             takes, never that a killed process leaves the old snapshot or the new one. On ext4
             it also gives up that the system writes out a file that is renamed over another.
@@ -65,20 +70,22 @@ class LocalStateHandler(StateHandler):
         **options: Unpack[SnapshotOptions],
     ) -> None:
         text = check_path(path)
-        super().__init__(PurePath(text).stem if flow is None else flow, **options)
+        super().__init__(flow_name(text) if flow is None else flow, **options)
         self.path = path
         self.fsync = fsync
         self.keep: Keep = check_keep(keep)
         # The working directory may change between two snapshots of one run.
-        self._path = os.path.abspath(os.path.expanduser(text))
+        full = os.path.abspath(os.path.expanduser(text))
+        slashes = tuple(filter(None, (os.sep, os.altsep)))
+        self._names = Names(full, directory=text.endswith(slashes) or os.path.isdir(full))
 
     def locate(self, run_id: str | None = None) -> str:
         """The absolute path of a run's file."""
-        return run_path(self._path, check_run_id(run_id))
+        return self._names.path(check_run_id(run_id))
 
     def lock(self, run_id: str | None = None) -> FileLock:
         """The lock of a run: the kernel's, on a hidden file beside it."""
-        return _RunLock(self.locate(run_id))
+        return _RunLock(self.locate(run_id), one_of_many=run_id is not None)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -100,23 +107,29 @@ class LocalStateHandler(StateHandler):
         run_id: str | None,
         emit: Callable[[Target], Header],
         amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Replace a run's file by what `emit` writes, and keep older ones as `keep` says.
 
         Raises:
             StorageError: It cannot be written and is as it was; or, for `NotDurableError`, it was
                 written but may not outlive a power cut.
+            LeaseLostError: `lock` is not held.
         """
         path = self.locate(run_id)
+        _check_held(lock, path)
         return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
 
-    def remove(self, run_id: str | None = None) -> None:
+    def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's file and those that are kept, if there are any; a link stays.
 
         Raises:
             StorageError: They cannot be deleted.
+            LeaseLostError: `lock` is not held.
         """
         path = self.locate(run_id)
+        _check_held(lock, path)
         try:
             self._kept(path).clear()
             with contextlib.suppress(FileNotFoundError):
@@ -124,20 +137,70 @@ class LocalStateHandler(StateHandler):
         except OSError as error:
             raise StorageError.of(path, "deleting", error) from error
 
+    def runs(self, query: Query) -> list[Header]:
+        """List the headers of the runs whose files lie here, the one that began last first.
+
+        Every file's end is read; which runs are under way is not told.
+
+        Raises:
+            StorageError: The directory cannot be read.
+        """
+        return select(self._headers(), query)
+
+    def _headers(self) -> Iterator[Header]:
+        try:
+            paths = self._names.found()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError.of(self.locate(), "listing the directory of", error) from error
+        for path in paths:
+            header = self._header_at(path)
+            if header is not None:
+                yield header
+
+    def _header_at(self, path: str) -> Header | None:
+        try:
+            with contextlib.closing(open_regular(path) or io.BytesIO()) as file:
+                found = self.codec.open(file, path)
+            if found is None:
+                return None
+            self.check_run(found.header, self._id_at(path, found.header), path)
+        except CheckpointError as error:
+            log_left_out(error)
+            return None
+        return found.header
+
+    def _id_at(self, path: str, header: Header) -> str | None:
+        """The id of the run whose file this is, as far as can be told: the name is mapped."""
+        fits = path == self.locate(header.run_id)
+        return header.run_id if fits or not header.library else f"the one of {path}"
+
     def _kept(self, path: str) -> Kept:
         return Kept(os.path.realpath(path), self.keep)
 
 
-class _RunLock(FileLock):
-    """The lock of a run's file, which tidies up when it is taken."""
+def _check_held(lock: Lock | None, path: str) -> None:
+    if lock is not None and not lock.held:
+        raise LeaseLostError(path)
 
-    def __init__(self, path: str) -> None:
+
+class _RunLock(FileLock):
+    """The lock of a run's file, which tidies up when it is taken.
+
+    A directory of many runs takes long to look through, so that it is done there only where the
+    owner before was killed.
+    """
+
+    def __init__(self, path: str, *, one_of_many: bool) -> None:
         # Two links to one file are one place.
         directory, name = os.path.split(os.path.realpath(path))
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._target = path
+        self._one_of_many = one_of_many
 
     def acquire(self) -> None:
         make_directory(self._target)
         super().acquire()
-        clear_leftovers(self._target)
+        if self.inherited or not self._one_of_many:
+            clear_leftovers(self._target)

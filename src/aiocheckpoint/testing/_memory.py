@@ -6,21 +6,26 @@ import os
 import socket
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
 
+from aiocheckpoint._logging import log_left_out
 from aiocheckpoint._memory import Memory
-from aiocheckpoint.errors import RunInProgressError
+from aiocheckpoint.errors import CheckpointError, LeaseLostError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._kept import Keep, check_keep, needless
 from aiocheckpoint.handlers._names import check_run_id
+from aiocheckpoint.handlers._query import select
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aiocheckpoint._header import Header
     from aiocheckpoint._snapshot import Target
+    from aiocheckpoint.handlers import Lock
+    from aiocheckpoint.handlers._query import Query
 
 __all__ = ["MemoryStateHandler"]
 
@@ -83,8 +88,15 @@ class MemoryStateHandler(StateHandler):
         run_id: str | None,
         emit: Callable[[Target], Header],
         amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by what `emit` writes."""
+        """Replace a run's snapshot by what `emit` writes.
+
+        Raises:
+            LeaseLostError: `lock` is not held.
+        """
+        self._check_held(lock, run_id)
         memory = Memory()
         header = emit(memory)
         content = memory.getvalue()
@@ -93,10 +105,35 @@ class MemoryStateHandler(StateHandler):
         self._newest[check_run_id(run_id)] = content
         return header, len(content)
 
-    def remove(self, run_id: str | None = None) -> None:
-        """Forget a run's snapshots."""
+    def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
+        """Forget a run's snapshots.
+
+        Raises:
+            LeaseLostError: `lock` is not held.
+        """
+        self._check_held(lock, run_id)
         self._newest.pop(check_run_id(run_id), None)
         self._kept.pop(run_id, None)
+
+    def runs(self, query: Query) -> list[Header]:
+        """List the headers of the stored runs, the one that began last first."""
+        return select(list(self._headers()), query)
+
+    def _headers(self) -> Iterator[Header]:
+        for run_id, content in list(self._newest.items()):
+            try:
+                found = self.codec.open(Memory(content), self.locate(run_id))
+            except CheckpointError as error:
+                log_left_out(error)
+                continue
+            if found is not None:
+                owner = self._owners.get(run_id)
+                name = None if owner is None else f"process {os.getpid()} on {socket.gethostname()}"
+                yield replace(found.header, owner=name)
+
+    def _check_held(self, lock: Lock | None, run_id: str | None) -> None:
+        if lock is not None and not lock.held:
+            raise LeaseLostError(self.locate(run_id))
 
     def _keep(
         self, run_id: str | None, header: Header, content: bytes, amends: Header | None
@@ -121,6 +158,10 @@ class _MemoryLock:
         self._owners = owners
         self._guard = guard
         self._since: str | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._owners.get(self._run_id) is self
 
     def acquire(self) -> None:
         with self._guard:

@@ -1,0 +1,50 @@
+"""The older snapshots of a run in a database: rows of a table of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from aiocheckpoint.handlers._leases import Save
+
+__all__ = ["keep_older", "names", "prune"]
+
+
+def keep_older(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
+    """Copy the snapshots that are to be replaced, but those that the new ones only tell more of."""
+    for save in saves:
+        if save.amends is None:
+            connection.execute(
+                "INSERT OR REPLACE INTO kept SELECT id, number, sequence, footer, payload "
+                "FROM runs WHERE id = ? AND token = ? AND status IS NOT NULL",
+                (save.lease.row, save.lease.token),
+            )
+
+
+def prune(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
+    """Delete those that need not be kept any more, the new ones being in their places."""
+    for save in saves:
+        row, keep = save.lease.row, save.lease.keep
+        if keep == "all":
+            connection.execute(
+                "DELETE FROM kept WHERE run = ? AND number != ?", (row, save.header.number)
+            )
+        else:
+            connection.execute(
+                "DELETE FROM kept WHERE run = ?1 AND sequence NOT IN (SELECT sequence FROM kept "
+                "WHERE run = ?1 ORDER BY sequence DESC LIMIT ?2)",
+                (row, keep - 1),
+            )
+
+
+def names(connection: sqlite3.Connection, key: tuple[object, object]) -> list[tuple[int, int]]:
+    """Number and sequence of those of a run, newest first."""
+    found = connection.execute(
+        "SELECT kept.number, kept.sequence FROM kept JOIN runs ON runs.id = kept.run "
+        "WHERE flow = ? AND run_id = ? ORDER BY kept.sequence DESC",
+        key,
+    )
+    return found.fetchall()

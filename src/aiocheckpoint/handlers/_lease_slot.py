@@ -1,0 +1,81 @@
+"""One run's place in a database, as the engine uses it: nothing waits but for the commit."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from aiocheckpoint._memory import Memory
+from aiocheckpoint._serializer import NotQuickError
+from aiocheckpoint._slots import HandlerSlot
+
+if TYPE_CHECKING:
+    from asyncio import CancelledError
+
+    from aiocheckpoint._calls import Calls
+    from aiocheckpoint._header import Header
+    from aiocheckpoint.handlers._leases import Lease
+    from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+
+__all__ = ["LeaseSlot"]
+
+_Snapshot = tuple["Header", bytes, bytes]
+_SHORT_FOOTER = 1 << 16
+
+
+class LeaseSlot(HandlerSlot):
+    """A run's place that is owned by a lease.
+
+    Small states of plain values are made to snapshots where the run is, on the event loop, which
+    takes less time than handing them to a thread; all others in a thread.
+    """
+
+    header: Header | None
+
+    def __init__(self, handler: SqliteStateHandler, run_id: str | None, calls: Calls) -> None:
+        super().__init__(handler, run_id, calls)
+        self._database = handler
+        self._lease = cast("Lease", self._lock)
+        self._is_quick = not handler.codec.verify
+
+    async def acquire(self) -> None:
+        await self._calls.ended(self._lease.claim(self._calls.loop))
+
+    async def release(self) -> CancelledError | None:
+        return await super().release() if self._lease.held else None
+
+    async def find(self) -> Header | None:
+        lease, handler = self._lease, self._database
+        if not lease.held or handler.keep != 1 or len(lease.footer) > _SHORT_FOOTER:
+            return await super().find()
+        if lease.footer:
+            header = handler.codec.peek(lease.footer, lease.payload_length, self.location)
+            handler.check_run(header, self._run_id, self.location)
+            self.header = header
+        return self.header
+
+    async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
+        snapshot = self._made_now(header, state) if self._is_quick else None
+        if snapshot is None:
+            snapshot = await self._calls.block(self._made, header, state, step)
+        written, payload, footer = snapshot
+        job = self._lease.save(written, payload, footer, self._calls.loop)
+        try:
+            await self._calls.ended(job)
+        finally:
+            if job.ended and job.error is None:
+                self.header = written
+        return len(payload) + len(footer)
+
+    def _made_now(self, header: Header, state: dict[str, Any]) -> _Snapshot | None:
+        """Make a snapshot if that is quick, else find that out in little time."""
+        try:
+            return self._database.codec.write_quickly(header, state)
+        except NotQuickError:
+            self._is_quick = False
+            return None
+
+    def _made(self, header: Header, state: dict[str, Any], step: str | None) -> _Snapshot:
+        memory = Memory()
+        emit = partial(self._database.codec.write, header, state, step)
+        return emit(memory), *self._database.cut(memory, self._run_id)

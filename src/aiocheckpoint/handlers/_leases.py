@@ -1,0 +1,220 @@
+"""The right to one run in a database, and what is asked of the database in its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiocheckpoint.errors import LeaseLostError
+
+if TYPE_CHECKING:
+    import asyncio
+    import sqlite3
+    from collections.abc import Callable
+
+    from aiocheckpoint._header import Header
+    from aiocheckpoint._jobs import Job
+    from aiocheckpoint.handlers._kept import Keep
+    from aiocheckpoint.handlers._store import Store
+
+__all__ = ["Call", "Claim", "GiveBack", "Lease", "Save", "sql_text"]
+
+
+class Lease:
+    """The right to a run, which is worth as much as its token still is in the database.
+
+    Args:
+        store: The database.
+        key: Flow and run id as the table has them.
+        location: What is leased, for messages.
+        keep: How many snapshots of it there are.
+
+    Attributes:
+        key: As it was given.
+        location: As it was given.
+        keep: As it was given.
+        row: The number of the run's row.
+        token: What stands in the row for as long as the right is this lease's; 0 where it is not.
+        footer: Footer of the snapshot that was found when the lease was taken, empty where there
+            was none, and
+        payload_length: the length of the payload to it.
+        running: The number of the run that was last stored as running under this lease, or None.
+    """
+
+    __slots__ = (
+        "_era",
+        "_store",
+        "footer",
+        "keep",
+        "key",
+        "location",
+        "payload_length",
+        "row",
+        "running",
+        "token",
+    )
+
+    def __init__(
+        self, store: Store, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
+    ) -> None:
+        self._store = store
+        self._era = ""
+        self.key = key
+        self.location = location
+        self.keep: Keep = keep
+        self.row = self.token = self.payload_length = 0
+        self.footer = b""
+        self.running: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it was taken and not given back; a forked child holds none."""
+        return self.token != 0 and self._era == self._store.era
+
+    def acquire(self) -> None:
+        """Take it now.
+
+        Raises:
+            RunInProgressError: Somebody has it; the error names the owner.
+            StorageError: The database cannot be written.
+        """
+        if not self.held:
+            self.claim(None).wait()
+
+    def claim(self, loop: asyncio.AbstractEventLoop | None) -> Job[None]:
+        """Ask for it; the job is for `loop`, or for this thread."""
+        self._era = self._store.era
+        self.token = 0
+        return self._store.ask(Claim(self), loop)
+
+    def save(
+        self,
+        header: Header,
+        payload: bytes,
+        footer: bytes,
+        loop: asyncio.AbstractEventLoop | None,
+        amends: Header | None = None,
+    ) -> Job[None]:
+        """Ask for a snapshot to be stored; one that ends the run gives the lease back.
+
+        Raises:
+            LeaseLostError: It is not held.
+        """
+        if not self.held:
+            raise LeaseLostError(self.location)
+        return self._store.ask(Save(self, header, payload, footer, amends), loop)
+
+    def release(self) -> None:
+        """Give it back; without effect where it is not held.
+
+        Where the database cannot be written, it is given back as soon as it can.
+        """
+        if self.held:
+            row, token = self.row, self.token
+            self.token = 0
+            self._store.ask(GiveBack(row, token), None).wait()
+
+    def taken(self, row: int, token: int, payload_length: int, footer: bytes) -> None:
+        """Note that the lease was taken, and what was found."""
+        self.row, self.token = row, token
+        self.payload_length, self.footer = payload_length, footer
+        self.running = None
+
+    def saved(self, header: Header) -> None:
+        """Note that a snapshot was stored."""
+        self.running = header.number if header.status == "running" else None
+        if self.running is None:
+            self.token = 0
+
+
+class Claim(NamedTuple):
+    """Take a lease."""
+
+    lease: Lease
+
+    @property
+    def key(self) -> tuple[Any, Any] | None:
+        """The run concerned."""
+        return self.lease.key
+
+
+class Save(NamedTuple):
+    """Store a snapshot under a lease."""
+
+    lease: Lease
+    header: Header
+    payload: bytes
+    footer: bytes
+    amends: Header | None
+
+    @property
+    def key(self) -> tuple[Any, Any] | None:
+        """The run concerned."""
+        return self.lease.key
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the run goes on under way: of its row, little else changes than the snapshot."""
+        return self.header.status == "running" and self.lease.running == self.header.number
+
+    @property
+    def ends(self) -> bool:
+        """Whether the run ends with it, so that the lease is given back in the same statement."""
+        return self.header.status != "running"
+
+    def step_row(self) -> tuple[Any, ...]:
+        """The values of a `STEP`."""
+        header, lease = self.header, self.lease
+        return (
+            lease.row,
+            lease.token,
+            header.position,
+            header.entered,
+            header.sequence,
+            header.written_at,
+            self.footer,
+            self.payload,
+        )
+
+    def edge_row(self, owner: str) -> tuple[Any, ...]:
+        """The values of an `EDGE`."""
+        header = self.header
+        return (
+            *self.step_row(),
+            header.status,
+            header.number,
+            header.started_at,
+            None if self.ends else owner,
+            0 if self.ends else self.lease.token,
+        )
+
+
+class GiveBack(NamedTuple):
+    """Give back a lease under which nothing more is stored; done later where it cannot be now."""
+
+    row: int
+    token: int
+
+    @property
+    def key(self) -> tuple[Any, Any] | None:
+        """None: which run it is does not matter."""
+        return None
+
+
+class Call(NamedTuple):
+    """Do something with the database, inside a transaction."""
+
+    function: Callable[[sqlite3.Connection], Any]
+
+    @property
+    def key(self) -> tuple[Any, Any] | None:
+        """None: it may concern any run."""
+        return None
+
+
+def sql_text(text: str) -> str | bytes:
+    """Give text as SQLite can hold it: as bytes where it is no valid UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text

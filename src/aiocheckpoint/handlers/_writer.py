@@ -1,0 +1,117 @@
+"""One thread that does what many ask for, together with whatever else is waiting by then."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiocheckpoint._jobs import Job, deliver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Worker", "Writer"]
+
+_all: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+class Worker(Protocol):
+    """What the thread does; only that thread calls it."""
+
+    def apply(self, jobs: Sequence[Job[Any]]) -> None:
+        """Do jobs, and set the result or the error of each."""
+
+    def rest(self) -> float | None:
+        """Do what is due while nothing is asked for, and tell after how many seconds more is."""
+
+    def close(self) -> None:
+        """Tidy up: nothing more will be asked for."""
+
+    def forget(self) -> None:
+        """Start over in a forked child, in which the thread does not live."""
+
+
+class Writer:
+    """The thread, started when first needed, and anew in a forked child.
+
+    Args:
+        worker: What it does.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def put(self, job: Job[Any]) -> None:
+        """Have a job done.
+
+        Raises:
+            RuntimeError: No thread can be started; the job will not be done.
+        """
+        if self._thread is None:
+            self._start()
+        self._queue.put(job)
+
+    def stop(self, *, wait: bool) -> None:
+        """Let the thread tidy up and end, when it has done what was asked for by now."""
+        with self._starting:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            if wait:
+                thread.join()
+
+    def forget(self) -> None:
+        """Start over in a forked child."""
+        self._begin()
+        self._worker.forget()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                # A daemon does not hold up the interpreter's end; who waits for a job does.
+                name = "aiocheckpoint-writer"
+                args = (self._queue, self._worker)
+                thread = threading.Thread(target=_work, args=args, name=name, daemon=True)
+                thread.start()
+                self._thread = thread
+
+
+def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
+    # No reference to the writer, so that one that nobody uses any more can be stopped.
+    pause: float | None = None
+    while True:
+        try:
+            jobs = [queue.get(timeout=pause)]
+        except Empty:
+            pause = worker.rest()
+            continue
+        while not queue.empty():
+            jobs.append(queue.get())
+        wanted = [job for job in jobs if job is not None]
+        if wanted:
+            worker.apply(wanted)
+            deliver(wanted)
+        if len(wanted) < len(jobs):
+            worker.close()
+            return
+        del jobs, wanted
+        pause = worker.rest()
+
+
+def _forget_all() -> None:
+    for writer in list(_all):
+        writer.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
