@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from _shapes import small_state
 
 from aiocheckpoint import CheckpointFlow
+from aiocheckpoint.handlers import _store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -14,12 +15,24 @@ if TYPE_CHECKING:
 
     from _waiting import Gate, WaitingRun
 
-__all__ = ["bare_wait", "counting_run", "database", "snapshot_size", "waiting_run"]
+__all__ = [
+    "bare_wait",
+    "close_databases",
+    "counting_run",
+    "database",
+    "snapshot_size",
+    "waiting_run",
+]
 
 
 def database(directory: Path, name: str) -> str:
-    """Give the address of a SQLite database in a directory."""
-    return str(directory / f"{name}-database" / "checkpoint.pkl")  # until there is the handler
+    """Give the URL of a SQLite database in a directory."""
+    return f"sqlite:///{directory / name}.sqlite"
+
+
+def close_databases() -> None:
+    """Close all databases now, for their directory is about to go; else it is done at exit."""
+    _store._close_all()  # noqa: SLF001 - nothing public closes one earlier
 
 
 def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:

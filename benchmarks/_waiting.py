@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import tracemalloc
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +17,9 @@ __all__ = ["Gate", "WaitingRun", "kibibytes_held"]
 
 WaitingRun: TypeAlias = "Callable[[str, dict[str, Any]], Coroutine[Any, Any, object]]"
 """Does the run of an id with a state."""
+
+_NUMBERS = itertools.count()
+"""Of runs; a run of an id that is known holds more, for it has read what there was."""
 
 
 class Gate:
@@ -53,7 +57,7 @@ async def kibibytes_held(runs: int, make: Callable[[Gate], WaitingRun]) -> float
     """
     gate = Gate(runs)
     run = make(gate)
-    states = {f"order-{number}": small_state() for number in range(runs)}
+    states = {f"order-{next(_NUMBERS)}": small_state() for _ in range(runs)}
     gc.collect()
     tracemalloc.start()  # The states were there before, and are not counted.
     try:

@@ -30,7 +30,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from _crowd import Crowd, most_open_files
-from _flows import bare_wait, counting_run, database, snapshot_size, waiting_run
+from _flows import (
+    bare_wait,
+    close_databases,
+    counting_run,
+    database,
+    snapshot_size,
+    waiting_run,
+)
 from _group_commit import GroupCommit
 from _measure import Contender, Goal, Pair, Report, measure, parser
 from _rivals import PROBE, RIVALS, RivalWorker, affordable
@@ -54,8 +61,9 @@ RATE = f"{OURS}, rate"
 ADDED = "worst stall, by how much more than bare tasks'"
 GOALS = {RATE: Goal(20_000, at_least=True), ADDED: Goal(20)}
 ABOUT_OURS = (
-    f"{OURS}, and on files: a step's snapshot is on the disk before the next step of its run "
-    "begins, survives a power cut, and is whole or not there. The newest of each run stays stored."
+    f"{OURS}, journal_mode=wal, synchronous=FULL, and on files: a step's snapshot is on the disk "
+    "before the next step of its run begins, survives a power cut, and is whole or not there. The "
+    "newest of each run stays stored."
 )
 ABOUT_FLOOR = (
     "floor: one synced transaction for a step of all runs, of as many bytes as a snapshot has, by "
@@ -157,6 +165,7 @@ def main() -> None:
     with ExitStack() as stack:
         place = tempfile.TemporaryDirectory(dir=arguments.directory)
         directory = Path(stack.enter_context(place))
+        stack.callback(close_databases)
         runner = stack.enter_context(asyncio.Runner())
         floor = GroupCommit(directory / "floor.sqlite", runs, STEPS, snapshot_size(directory))
         stack.enter_context(closing(floor))
