@@ -35,11 +35,12 @@ class Row(NamedTuple):
     pid: int | None
     host: str | None
 
-    def with_owner(self, header: Header) -> Header:
-        """Give the header with the owner's name."""
-        if self.pid is None:
+    def completed(self, header: Header) -> Header:
+        """Give the header with the owner's name, and the id as it is: JSON joins surrogates."""
+        if self.pid is None and header.run_id == self.run_id:
             return header
-        return replace(header, owner=f"process {self.pid} on {self.host}")
+        owner = None if self.pid is None else f"process {self.pid} on {self.host}"
+        return replace(header, run_id=self.run_id, owner=owner)
 
 
 def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> list[Row]:

@@ -221,7 +221,7 @@ class SqliteStateHandler(StateHandler):
             except CheckpointError as error:
                 log_left_out(error)
             else:
-                headers.append(row.with_owner(header))
+                headers.append(row.completed(header))
         return headers
 
     def prune(self, query: Query) -> int:
