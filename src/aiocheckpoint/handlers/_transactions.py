@@ -10,10 +10,16 @@ import secrets
 import socket
 import sqlite3
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.errors import CheckpointError, LeaseLostError, RunInProgressError
-from aiocheckpoint.handlers._database import connect, patiently, translated
+from aiocheckpoint.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RunInProgressError,
+    StorageError,
+)
+from aiocheckpoint.handlers._database import connect, identity, patiently, translated
 from aiocheckpoint.handlers._kept_rows import keep_older, prune
 from aiocheckpoint.handlers._leases import Call, Claim, GiveBack, Save
 from aiocheckpoint.handlers._owners import Owner, Owners
@@ -55,6 +61,7 @@ class Transactions:
 
     def _begin(self) -> None:
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
         self._owed: list[GiveBack] = []
@@ -118,6 +125,17 @@ class Transactions:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
+            self._file = identity(self._path)
+        elif identity(self._path) != self._file:
+            # SQLite would go on writing to the file that nobody can open any more.
+            self._connection.close()
+            self._connection = None
+            raise StorageError(
+                self._path,
+                f"{self._path} was deleted, moved or replaced while it was in use, so nothing "
+                "more is written for the runs under way. Put it back, or run again to begin in "
+                "the file that is there now.",
+            )
         return self._connection
 
     def _transact(self, connection: sqlite3.Connection, groups: Sequence[list[Job[Any]]]) -> None:
@@ -204,30 +222,31 @@ class Transactions:
         left = self._try_to_claim(connection, jobs)
         if not left:
             return
-        found = {owner: self.owners.bury_if_gone(connection, owner) for owner in set(left.values())}
-        self._try_to_claim(connection, [job for job in left if found[left[job]] is None])
-        for job, owner in left.items():
+        owners = {owner for owner, _ in left.values()}
+        found = {owner: self.owners.bury_if_gone(connection, owner) for owner in owners}
+        self._try_to_claim(connection, [job for job in left if found[left[job][0]] is None])
+        for job, (owner, since) in left.items():
             if job.result is None:
-                job.error = _in_progress(job.work, found[owner])
+                job.error = _in_progress(job.work, found[owner], since)
 
     def _try_to_claim(
         self, connection: sqlite3.Connection, jobs: list[Job[Any]]
-    ) -> dict[Job[Any], str]:
-        """Claim what is free: set the results, and give the owners of the rest."""
+    ) -> dict[Job[Any], tuple[str, float]]:
+        """Claim what is free: set the results, and tell who took the rest, and when."""
         now, owner_id, tokens = time.time(), self.owners.id, self._tokens
         rows = [(*job.work.key, owner_id, next(tokens), now) for job in jobs]
         for _ in CLAIM.execute(connection, rows):
             pass
-        left: dict[Job[Any], str] = {}
+        left: dict[Job[Any], tuple[str, float]] = {}
         wanted = [(*job.work.key, number) for number, job in enumerate(jobs)]
         for cursor in CLAIMED.execute(connection, wanted):
             for line in cursor.fetchone()[0].split(","):
-                number, token, row, owner, length, footer = line.split(" ")
+                number, token, row, owner, since, length, footer = line.split(" ")
                 job = jobs[int(number)]
                 if int(token) == rows[int(number)][3]:
                     job.result = int(row), int(token), int(length), bytes.fromhex(footer)
                 else:
-                    left[job] = owner
+                    left[job] = owner, float(since)
         return left
 
     def _note(self, group: list[Job[Any]]) -> None:
@@ -262,12 +281,13 @@ def _groups(jobs: Sequence[Job[Any]]) -> Iterator[list[Job[Any]]]:
         yield group
 
 
-def _in_progress(claim: Claim, owner: Owner | None) -> RunInProgressError:
+def _in_progress(claim: Claim, owner: Owner | None, since: float) -> RunInProgressError:
     if owner is None:  # Another run of this process was faster in the same transaction.
-        return RunInProgressError(claim.lease.location, pid=os.getpid(), host=socket.gethostname())
-    return RunInProgressError(
-        claim.lease.location, pid=owner.pid, host=owner.host, since=owner.since
-    )
+        pid, host = os.getpid(), socket.gethostname()
+    else:
+        pid, host = owner.pid, owner.host
+    taken = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
+    return RunInProgressError(claim.lease.location, pid=pid, host=host, since=taken)
 
 
 _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
