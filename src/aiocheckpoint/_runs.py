@@ -20,7 +20,7 @@ from aiocheckpoint.handlers._names import check_run_id
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._plan import Request
@@ -100,13 +100,13 @@ class StoredRuns:
         query = Query(_checked_statuses(status), checked_limit(limit), _checked_after(after))
         return self._many().runs(query)
 
-    def aresume_all(self, *, limit: int = 100) -> AsyncIterator[RunResult]:
+    def aresume_all(self, *, limit: int = 100) -> AsyncGenerator[RunResult, None]:
         """Resume every unfinished run that nobody owns, as a service does when it starts.
 
         Unfinished are the runs whose process was killed, and those that were cancelled, broke or
         were stopped. What is under way in this process or another is left alone, and so is what
         another process takes first. Leaving the loop early cancels those under way here, which
-        are resumed the next time.
+        are resumed the next time; under `contextlib.aclosing` that is done when the block ends.
 
         Args:
             limit: The most that are under way at once.
