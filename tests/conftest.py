@@ -43,21 +43,27 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.fixture(params=KINDS)
-def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
+def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runs]:
     """Give a workshop of flows with many runs, in each kind of place in turn."""
-    return Runs.at(tmp_path, request.param)
+    yield from _made(tmp_path, request.param)
 
 
 @pytest.fixture(params=["sqlite", "directory"])
-def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runs]:
     """Give such a workshop in each kind of place that outlives the process."""
-    return Runs.at(tmp_path, request.param)
+    yield from _made(tmp_path, request.param)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Runs:
+def database(tmp_path: Path) -> Iterator[Runs]:
     """Give such a workshop in a database."""
-    return Runs.at(tmp_path, "sqlite")
+    yield from _made(tmp_path, "sqlite")
+
+
+def _made(folder: Path, kind: str) -> Iterator[Runs]:
+    lab = Runs.at(folder, kind)
+    yield lab
+    lab.forget()
 
 
 @pytest.fixture

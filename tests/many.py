@@ -57,6 +57,11 @@ class Runs(Lab):
         """Make a flow of recording steps in this place."""
         return super().flow(*names, **{**self.options, **options})
 
+    def forget(self) -> None:
+        """Let go of the errors that it saw: their tracebacks hold flows, and those the database."""
+        self.faults.clear()
+        self.events.clear()
+
     def bare(self, **options: Any) -> CheckpointFlow:  # noqa: ANN401 (passed on as is)
         """Make a flow in this place that has no steps yet."""
         return CheckpointFlow(self.path, **{**self.options, **options})
