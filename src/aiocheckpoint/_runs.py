@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StoredRuns"]
 
-_STATUSES: frozenset[Status] = frozenset(get_args(Status))
-
 
 class StoredRuns:
     """The stored runs of a flow; the base of `CheckpointFlow`."""
@@ -329,11 +327,11 @@ def _checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
         raise InvalidTypeError(
             f"status= is a status or several of them, not a {type(status).__name__}."
         )
-    wanted = frozenset({status} if isinstance(status, str) else cast("list[Status]", status))
-    if not wanted or not wanted <= _STATUSES:
+    several = cast("list[Status]", [status] if isinstance(status, str) else list(status))
+    if not several or any(one not in get_args(Status) for one in several):
         known = ", ".join(repr(one) for one in get_args(Status))
         raise InvalidValueError(f"status={status!r} names none; they are {known}.")
-    return cast("frozenset[Status]", wanted)
+    return frozenset(several)
 
 
 def _checked_after(after: Any) -> Header | None:  # noqa: ANN401
