@@ -43,27 +43,33 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.fixture(params=KINDS)
-def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runs]:
+def runs(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Runs]:
     """Give a workshop of flows with many runs, in each kind of place in turn."""
-    yield from _made(tmp_path, request.param)
+    yield from _made(tmp_path, request.param, caplog)
 
 
 @pytest.fixture(params=["sqlite", "directory"])
-def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runs]:
+def lasting(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Runs]:
     """Give such a workshop in each kind of place that outlives the process."""
-    yield from _made(tmp_path, request.param)
+    yield from _made(tmp_path, request.param, caplog)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Runs]:
+def database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
     """Give such a workshop in a database."""
-    yield from _made(tmp_path, "sqlite")
+    yield from _made(tmp_path, "sqlite", caplog)
 
 
-def _made(folder: Path, kind: str) -> Iterator[Runs]:
+def _made(folder: Path, kind: str, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
     lab = Runs.at(folder, kind)
     yield lab
+    # What errors hold, by their tracebacks, holds the database open.
     lab.forget()
+    caplog.get_records("call").clear()
 
 
 @pytest.fixture

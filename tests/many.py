@@ -58,7 +58,7 @@ class Runs(Lab):
         return super().flow(*names, **{**self.options, **options})
 
     def forget(self) -> None:
-        """Let go of the errors that it saw: their tracebacks hold flows, and those the database."""
+        """Let go of the errors that it saw."""
         self.faults.clear()
         self.events.clear()
 
