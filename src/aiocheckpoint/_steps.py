@@ -77,15 +77,11 @@ class Step:
 
     def __post_init__(self) -> None:
         """Put the parts in order, once for all runs."""
-        save: tuple[tuple[PartName, Part], ...] = (
-            () if self.save is None else (("save", self.save),)
-        )
-        rest: tuple[tuple[PartName, Part], ...] = (("step", self.run), *save)
-        load: tuple[tuple[PartName, Part], ...] = (
-            () if self.load is None else (("load", self.load),)
-        )
-        object.__setattr__(self, "parts_but_load", rest)
-        object.__setattr__(self, "parts", (*load, *rest))
+        named: tuple[tuple[PartName, Part | None], ...]
+        named = (("load", self.load), ("step", self.run), ("save", self.save))
+        parts = tuple((name, part) for name, part in named if part is not None)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "parts_but_load", tuple(p for p in parts if p[0] != "load"))
 
 
 def make_step(

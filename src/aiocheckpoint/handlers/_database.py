@@ -72,8 +72,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (flow, run_id)
         )""",
         "CREATE INDEX runs_by_start ON runs (flow, started_at, run_id)",
-        "CREATE INDEX runs_unfinished ON runs (flow, started_at, run_id) "
-        "WHERE status <> 'finished'",
+        """CREATE INDEX runs_unfinished ON runs (flow, started_at, run_id)
+            WHERE status <> 'finished'""",
         "CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL",
         """CREATE TABLE kept (
             run INTEGER NOT NULL,

@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._logging import logger
 from aiocheckpoint.errors import (
     CheckpointError,
     LeaseLostError,
@@ -56,6 +57,7 @@ class Transactions:
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
         self._durable = durable
+        self._shortest_rest = lease / 20
         self.owners = Owners(path, lease)
         self._begin()
 
@@ -89,7 +91,7 @@ class Transactions:
             return None
         if self.owners.seconds_left <= 0 or self._owed:
             self.apply([])
-        return max(0.05, self.owners.seconds_left)
+        return max(self._shortest_rest, self.owners.seconds_left)
 
     def close(self) -> None:
         """Give everything back and close the database."""
@@ -115,6 +117,8 @@ class Transactions:
         self._begin()
 
     def _fail(self, jobs: Sequence[Job[Any]], error: BaseException) -> None:
+        if not jobs:
+            logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
         for job in jobs:
             if isinstance(job.work, GiveBack):
                 self._owed.append(job.work)
@@ -190,7 +194,7 @@ class Transactions:
         claims: list[Job[Any]] = []
         saves: list[Save] = []
         for job in group:
-            job.error = None
+            job.error = job.result = None
             if isinstance(job.work, Claim):
                 claims.append(job)
             else:
