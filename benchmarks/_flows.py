@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from _shapes import small_state
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint.handlers import _store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,12 +26,13 @@ __all__ = [
 
 def database(directory: Path, name: str) -> str:
     """Give the URL of a SQLite database in a directory."""
-    return f"sqlite:///{directory / name}.sqlite"
+    return f"sqlite:///{directory / name}.db"
 
 
-def close_databases() -> None:
-    """Close all databases now, for their directory is about to go; else it is done at exit."""
-    _store._close_all()  # noqa: SLF001 - nothing public closes one earlier
+def close_databases(directory: Path) -> None:
+    """Close the databases now, for their directory is about to go; else it is done at exit."""
+    for path in directory.glob("*.db"):
+        CheckpointFlow(database(directory, path.stem)).handler.close()
 
 
 def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:

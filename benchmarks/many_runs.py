@@ -165,7 +165,7 @@ def main() -> None:
     with ExitStack() as stack:
         place = tempfile.TemporaryDirectory(dir=arguments.directory)
         directory = Path(stack.enter_context(place))
-        stack.callback(close_databases)
+        stack.callback(close_databases, directory)
         runner = stack.enter_context(asyncio.Runner())
         floor = GroupCommit(directory / "floor.sqlite", runs, STEPS, snapshot_size(directory))
         stack.enter_context(closing(floor))
