@@ -52,7 +52,8 @@ class LeaseSlot(HandlerSlot):
 
     async def find(self) -> Header | None:
         lease, handler = self._lease, self._database
-        if not lease.held or handler.keep != 1 or len(lease.footer) > _SHORT_FOOTER:
+        cut_off = bool(lease.payload_length) and not lease.footer
+        if not lease.held or handler.keep != 1 or len(lease.footer) > _SHORT_FOOTER or cut_off:
             return await super().find()
         if lease.footer:
             header = handler.codec.peek(lease.footer, lease.payload_length, self.location)
