@@ -26,7 +26,7 @@ def make_flow(place: str, handler: str) -> CheckpointFlow:
         step = current_step()
         state["key"] = step.idempotency_key
         state["attempts"] = [*state.get("attempts", []), step.attempt]
-        if state.pop("first", False):
+        if state.get("breaks") and step.attempt == 1:
             raise ValueError(state["who"])
 
     @cp.add_step()

@@ -277,7 +277,7 @@ def _patch(
                 "runs() lists what there is."
             )
         state = {**found.state(), **values}
-        del state[POSITION_KEY]
+        state.pop(POSITION_KEY, None)  # a bare pickle may lack it
         header = _moved(found.header, names, position)
         header = replace(handler.patched(header, run_id, header.position), status=header.status)
         emit = partial(handler.codec.write, header, state, None)

@@ -41,7 +41,7 @@ class Lease:
         row: The number of the run's row.
         token: What stands in the row for as long as the right is this lease's; 0 where it is not.
         footer: Footer of the snapshot that was found when the lease was taken, empty where there
-            was none, and None for one that is long, and
+            was none, and None for one that is to be read by itself, and
         payload_length: the length of the payload to it.
         started: Whether the first snapshot was stored when the lease was taken.
         running: The number of the run that was last stored as running under this lease, or None.
@@ -145,7 +145,8 @@ class Lease:
         if footer in {"-", "="}:
             self.footer = b""
         else:
-            self.footer = None if footer == "+" else bytes.fromhex(footer)
+            # An empty one is no more than a long one to be read by itself: the row is damaged.
+            self.footer = None if footer in {"+", ""} else bytes.fromhex(footer)
 
     def saved(self, header: Header) -> None:
         """Note that a snapshot was stored."""

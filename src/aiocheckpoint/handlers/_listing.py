@@ -60,7 +60,7 @@ def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> l
     """List runs of a flow, the one that began last first."""
     where, values = _condition(flow, query)
     rows = connection.execute(
-        "SELECT run_id, footer, length(payload), pid, host, started_at "  # noqa: S608 - values are bound
+        "SELECT run_id, CAST(footer AS BLOB), length(CAST(payload AS BLOB)), pid, host, started_at "  # noqa: S608 - values are bound
         f"FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {where} "
         "ORDER BY started_at DESC, run_id DESC LIMIT ?",
         (*values, -1 if query.limit is None else query.limit),

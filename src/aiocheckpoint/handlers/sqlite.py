@@ -262,9 +262,14 @@ class SqliteStateHandler(StateHandler):
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 
-_NEWEST = "SELECT payload, footer FROM runs WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
+# Another program may have put a value of another type there, which then is damage like any.
+_NEWEST = (
+    "SELECT CAST(payload AS BLOB), CAST(footer AS BLOB) FROM runs "
+    "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
+)
 _KEPT = (
-    "SELECT kept.payload, kept.footer FROM kept JOIN runs ON runs.id = kept.run "
+    "SELECT CAST(kept.payload AS BLOB), CAST(kept.footer AS BLOB) "
+    "FROM kept JOIN runs ON runs.id = kept.run "
     "WHERE flow = ? AND run_id = ? AND kept.number = ? AND kept.sequence = ?"
 )
 
