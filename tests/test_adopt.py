@@ -207,7 +207,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[CheckpointError], str]] = {
     "later format": (of_later_format, IncompatibleSnapshotError, "version 2"),
     "another run's": (of_another_run, CorruptSnapshotError, "another run"),
     "no snapshot": (lambda path: path.write_text("hello"), CorruptSnapshotError, "no snapshot"),
-    "a directory": (replaced_by(os.mkdir), StorageError, "no regular file"),
+    "a directory": (replaced_by(os.mkdir), StorageError, "nothing is stored"),
     "a FIFO": (replaced_by(os.mkfifo), StorageError, "no regular file"),
     "link to nothing": (replaced_by(lambda path: path.symlink_to("x")), StorageError, "locate"),
 }

@@ -50,17 +50,17 @@ def make_loop(path: Path) -> None:
     "make", [make_fifo, make_directory, make_socket, make_device_link, make_loop]
 )
 def test_what_is_no_file(make: Any, door: Door, monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:  # noqa: ANN401
-    """A FIFO, directory, socket, device or loop is refused at once and stays as it is."""
+    """What comes to lie in the file's place and is no file is refused at once, and stays."""
     monkeypatch.chdir(lab.path.parent)
+    cp, handler = lab.flow("a"), LocalStateHandler(lab.path)
     make(lab.path.relative_to(lab.path.parent))
     kind = stat.S_IFMT(os.lstat(lab.path).st_mode)
-    cp = lab.flow("a")
     for call in (door, door.plan):
         with pytest.raises(StorageError, match=lab.path.name) as info:
             call(cp, {"a": 1})
         assert info.value.path == str(lab.path)
     with pytest.raises(StorageError):
-        door.write(LocalStateHandler(lab.path), {"a": 1})
+        door.write(handler, {"a": 1})
     assert lab.log == []
     assert stat.S_IFMT(os.lstat(lab.path).st_mode) == kind
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._slots import Slot
-    from aiocheckpoint._steps import Part, Step
+    from aiocheckpoint._steps import Step
 
 __all__ = ["Run", "plan_run", "under_lock"]
 
@@ -148,7 +148,7 @@ class Run:
         for index in range(plan.start, plan.stop):
             await self._step(index, plan, state)
         if plan.start == len(self._steps):
-            await self._advance(plan.stop, plan, state, None)
+            await self._write(state, None, *self._reached(plan.stop, plan))
         if self._heard:
             seconds = time.perf_counter() - began
             facts = {"status": self._header.status, "position": self._header.position}
@@ -190,7 +190,7 @@ class Run:
             await self._parts(step, progress, plan.loads[index], state)
             progress.part = "snapshot"
             state.pop(POSITION_KEY, None)
-            await self._advance(index + 1, plan, state, step.name)
+            await self._write(state, step.name, *self._reached(index + 1, plan))
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -211,43 +211,30 @@ class Run:
     ) -> None:
         """Call the loader, the step and the saver."""
         seconds: dict[str, float] = {}
-        if loads and step.load is not None:
-            loaded = await self._call("load", step.load, progress, seconds, state)
-            self._data.update(_checked(loaded, step.name))
-            where = self._where(progress)
-            await self._emit(events.StepLoaded, **where, seconds=seconds["load"])
-        result = await self._call("step", step.run, progress, seconds, state)
-        if step.save is not None:
-            await self._call("save", step.save, progress, seconds, state)
+        result: Any = None
+        for name, part in step.parts if loads else step.parts_but_load:
+            progress.part = name
+            began = time.perf_counter()
+            args = (state, self._data) if part.takes_data else (state,)
+            given = await self._calls.user(part, *args)
+            seconds[name] = time.perf_counter() - began
+            if name == "load":
+                self._data.update(_checked(given, step.name))
+                where = self._where(progress)
+                await self._emit(events.StepLoaded, **where, seconds=seconds["load"])
+            elif name == "step":
+                result = given
         self._header.durations[step.name] = sum(seconds.values())
         ignored = result is not None and result is not state and result is not self._data
         if self._heard or ignored:
             where = self._where(progress)
             await self._emit(events.StepFinished, **where, seconds=seconds, result_ignored=ignored)
 
-    async def _call(
-        self,
-        name: str,
-        part: Part,
-        progress: _Progress,
-        seconds: dict[str, float],
-        state: dict[str, Any],
-    ) -> Any:  # noqa: ANN401
-        progress.part = name
-        began = time.perf_counter()
-        args = (state, self._data) if part.takes_data else (state,)
-        result = await self._calls.user(part, *args)
-        seconds[name] = time.perf_counter() - began
-        return result
-
-    async def _advance(
-        self, position: int, plan: Plan, state: dict[str, Any], step: str | None
-    ) -> None:
-        """Take the snapshot that says that everything before `position` is done."""
-        status: Status = "stopped" if position == plan.stop else "running"
+    def _reached(self, position: int, plan: Plan) -> tuple[Status, int]:
+        """How the run stands when everything before `position` is done."""
         if position == len(self._steps):
-            status, position = "finished", 0
-        await self._write(state, step, status, position)
+            return "finished", 0
+        return ("stopped" if position == plan.stop else "running"), position
 
     async def _write(
         self, state: dict[str, Any], step: str | None, status: Status, position: int

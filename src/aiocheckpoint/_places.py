@@ -64,7 +64,7 @@ class HandlerOptions(SnapshotOptions, total=False):
     lease: float
 
 
-_OPTIONS = ("fsync", "keep", "lease", *SnapshotOptions.__annotations__)
+_OPTIONS = ("lease", "fsync", "keep", *SnapshotOptions.__annotations__)
 
 
 def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
@@ -114,8 +114,8 @@ def _made(handler: type, state_path: Any, flow: str, options: HandlerOptions) ->
     for option in options:
         if option not in known:
             raise InvalidValueError(
-                f"{option}= is no option of {_kind(handler)}; the handlers 'local' and 'sqlite' "
-                f"take {', '.join(f'{name}=' for name in _OPTIONS)} (lease= for 'sqlite' alone)."
+                f"{option}= is no option of {_kind(handler)}; the handler 'local' takes "
+                f"{', '.join(f'{name}=' for name in _OPTIONS[1:])}, and 'sqlite' lease= as well."
             )
     named = {"flow": flow} if issubclass(handler, StateHandler) and "flow" in known else {}
     return handler(state_path, **named, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiocheckpoint.errors import FlowDefinitionError
@@ -57,12 +57,31 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a flow with its loader and saver."""
+    """One step of a flow with its loader and saver.
+
+    Attributes:
+        name: Its name.
+        run: The step itself.
+        load: Its loader, or None.
+        save: Its saver, or None.
+        parts: What is called, in order, with the names of the parts.
+        parts_but_load: The same without the loader.
+    """
 
     name: str
     run: Part
     load: Part | None
     save: Part | None
+    parts: tuple[tuple[PartName, Part], ...] = field(init=False)
+    parts_but_load: tuple[tuple[PartName, Part], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put the parts in order, once for all runs."""
+        named: tuple[tuple[PartName, Part | None], ...]
+        named = (("load", self.load), ("step", self.run), ("save", self.save))
+        parts = tuple((name, part) for name, part in named if part is not None)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "parts_but_load", tuple(p for p in parts if p[0] != "load"))
 
 
 def make_step(

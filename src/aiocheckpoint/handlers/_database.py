@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint.errors import CheckpointError, IncompatibleSnapshotError, StorageError
 from aiocheckpoint.handlers._atomic import make_directory
+from aiocheckpoint.handlers._flush import flush_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LARGEST_BYTES", "MIGRATIONS", "connect", "is_crowded", "translated"]
+__all__ = ["LARGEST_BYTES", "MIGRATIONS", "connect", "identity", "patiently", "translated"]
 
 _Result = TypeVar("_Result")
 
@@ -71,7 +72,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             UNIQUE (flow, run_id)
         )""",
         "CREATE INDEX runs_by_start ON runs (flow, started_at, run_id)",
-        "CREATE INDEX runs_by_status ON runs (flow, status, started_at, run_id)",
+        """CREATE INDEX runs_unfinished ON runs (flow, started_at, run_id)
+            WHERE status <> 'finished'""",
         "CREATE INDEX runs_by_owner ON runs (owner) WHERE owner IS NOT NULL",
         """CREATE TABLE kept (
             run INTEGER NOT NULL,
@@ -136,12 +138,29 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
 
 def _create(path: str) -> None:
     """Make an empty file that only its owner may read, as the files beside it will be."""
+    if os.path.exists(path):
+        return
     make_directory(path)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), _MODE))
+        flush_directory(os.path.dirname(path))
     except OSError as error:
-        if error.errno not in {errno.EACCES, errno.EROFS, errno.EPERM} or not os.path.exists(path):
-            raise StorageError.of(path, "opening", error) from error
+        raise StorageError.of(path, "making", error) from error
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file lies at a path; None where there is none.
+
+    Raises:
+        StorageError: The system does not tell.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError.of(path, "looking at", error) from error
+    return found.st_dev, found.st_ino
 
 
 def _set_up(connection: sqlite3.Connection, path: str, *, durable: bool) -> None:
@@ -204,12 +223,12 @@ def patiently(work: Callable[[], _Result]) -> _Result:
         try:
             return work()
         except sqlite3.OperationalError as error:
-            if not is_crowded(error) or time.monotonic() > deadline:
+            if not _is_crowded(error) or time.monotonic() > deadline:
                 raise
         time.sleep(_PAUSE_SECONDS)
 
 
-def is_crowded(error: sqlite3.Error) -> bool:
+def _is_crowded(error: sqlite3.Error) -> bool:
     """Whether another connection was in the way."""
     return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -224,7 +243,7 @@ def translated(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
             "another path, or restore the file from a copy.",
         )
     advice = "Make the place usable (does it exist, is it writable, is there space?) and run again."
-    if is_crowded(error):
+    if _is_crowded(error):
         advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
     return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=_ERRNOS.get(code))
 

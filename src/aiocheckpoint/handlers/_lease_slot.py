@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,6 +44,11 @@ class LeaseSlot(HandlerSlot):
 
     async def release(self) -> CancelledError | None:
         return await super().release() if self._lease.held else None
+
+    def abandon(self) -> None:
+        # Whichever thread throws the run away may be the writer's own.
+        with suppress(RuntimeError):  # at the end of the interpreter no thread can be started
+            self._lease.abandon()
 
     async def find(self) -> Header | None:
         lease, handler = self._lease, self._database

@@ -108,10 +108,17 @@ class Lease:
 
         Where the database cannot be written, it is given back as soon as it can.
         """
-        if self.held:
-            row, token = self.row, self.token
-            self.token = 0
-            self._store.ask(GiveBack(row, token), None).wait()
+        job = self.abandon()
+        if job is not None:
+            job.wait()
+
+    def abandon(self) -> Job[None] | None:
+        """Ask for it to be given back, and do not wait for that."""
+        if not self.held:
+            return None
+        row, token = self.row, self.token
+        self.token = 0
+        return self._store.ask(GiveBack(row, token), None)
 
     def taken(self, row: int, token: int, payload_length: int, footer: bytes) -> None:
         """Note that the lease was taken, and what was found."""

@@ -66,14 +66,14 @@ CLAIM = Many(
 
 CLAIMED = Many(
     "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || "
-    "coalesce(owner, '') || ' ' || coalesce(length(payload), 0) || ' ' || "
-    "coalesce(hex(footer), '')) "
+    "coalesce(owner, '') || ' ' || claimed_at || ' ' || "
+    "coalesce(length(payload), 0) || ' ' || coalesce(hex(footer), '')) "
     "FROM (VALUES {}) AS wanted JOIN runs "
     "ON runs.flow = wanted.column1 AND runs.run_id = wanted.column2",
     3,
 )
 """Tell of runs, by flow, run id and a number of ours, in one row: that number, token, id, owner,
-payload length and footer."""
+when it took it, payload length and footer."""
 
 STEP = Many(
     "UPDATE runs SET position = column3, step = column4, sequence = column5, "

@@ -10,10 +10,17 @@ import secrets
 import socket
 import sqlite3
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.errors import CheckpointError, LeaseLostError, RunInProgressError
-from aiocheckpoint.handlers._database import connect, patiently, translated
+from aiocheckpoint._logging import logger
+from aiocheckpoint.errors import (
+    CheckpointError,
+    LeaseLostError,
+    RunInProgressError,
+    StorageError,
+)
+from aiocheckpoint.handlers._database import connect, identity, patiently, translated
 from aiocheckpoint.handlers._kept_rows import keep_older, prune
 from aiocheckpoint.handlers._leases import Call, Claim, GiveBack, Save
 from aiocheckpoint.handlers._owners import Owner, Owners
@@ -50,11 +57,13 @@ class Transactions:
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
         self._durable = durable
+        self._shortest_pause = lease / 20
         self.owners = Owners(path, lease)
         self._begin()
 
     def _begin(self) -> None:
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
         self._owed: list[GiveBack] = []
@@ -76,13 +85,15 @@ class Transactions:
         except BaseException as error:  # noqa: BLE001
             self._fail(jobs, error)
 
-    def rest(self) -> float | None:
-        """Renew the leases if it is time to, and tell after how many seconds it will be."""
+    def pause(self) -> float | None:
+        """Tell when the leases are to be renewed, or given back once more."""
         if not self._held and not self._owed:
             return None
-        if self.owners.seconds_left <= 0 or self._owed:
-            self.apply([])
-        return max(0.05, self.owners.seconds_left)
+        return max(self._shortest_pause, self.owners.seconds_left)
+
+    def idle(self) -> None:
+        """Renew the leases, and give back what could not be given back."""
+        self.apply([])
 
     def close(self) -> None:
         """Give everything back and close the database."""
@@ -108,6 +119,8 @@ class Transactions:
         self._begin()
 
     def _fail(self, jobs: Sequence[Job[Any]], error: BaseException) -> None:
+        if not jobs:
+            logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
         for job in jobs:
             if isinstance(job.work, GiveBack):
                 self._owed.append(job.work)
@@ -118,6 +131,17 @@ class Transactions:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
+            self._file = identity(self._path)
+        elif identity(self._path) != self._file:
+            # SQLite would go on writing to the file that nobody can open any more.
+            self._connection.close()
+            self._connection = None
+            raise StorageError(
+                self._path,
+                f"{self._path} was deleted, moved or replaced while it was in use, so nothing "
+                "more is written for the runs under way. Put it back, or run again to begin in "
+                "the file that is there now.",
+            )
         return self._connection
 
     def _transact(self, connection: sqlite3.Connection, groups: Sequence[list[Job[Any]]]) -> None:
@@ -172,7 +196,7 @@ class Transactions:
         claims: list[Job[Any]] = []
         saves: list[Save] = []
         for job in group:
-            job.error = None
+            job.error = job.result = None
             if isinstance(job.work, Claim):
                 claims.append(job)
             else:
@@ -204,30 +228,31 @@ class Transactions:
         left = self._try_to_claim(connection, jobs)
         if not left:
             return
-        found = {owner: self.owners.bury_if_gone(connection, owner) for owner in set(left.values())}
-        self._try_to_claim(connection, [job for job in left if found[left[job]] is None])
-        for job, owner in left.items():
+        owners = {owner for owner, _ in left.values()}
+        found = {owner: self.owners.bury_if_gone(connection, owner) for owner in owners}
+        self._try_to_claim(connection, [job for job in left if found[left[job][0]] is None])
+        for job, (owner, since) in left.items():
             if job.result is None:
-                job.error = _in_progress(job.work, found[owner])
+                job.error = _in_progress(job.work, found[owner], since)
 
     def _try_to_claim(
         self, connection: sqlite3.Connection, jobs: list[Job[Any]]
-    ) -> dict[Job[Any], str]:
-        """Claim what is free: set the results, and give the owners of the rest."""
+    ) -> dict[Job[Any], tuple[str, float]]:
+        """Claim what is free: set the results, and tell who took the rest, and when."""
         now, owner_id, tokens = time.time(), self.owners.id, self._tokens
         rows = [(*job.work.key, owner_id, next(tokens), now) for job in jobs]
         for _ in CLAIM.execute(connection, rows):
             pass
-        left: dict[Job[Any], str] = {}
+        left: dict[Job[Any], tuple[str, float]] = {}
         wanted = [(*job.work.key, number) for number, job in enumerate(jobs)]
         for cursor in CLAIMED.execute(connection, wanted):
             for line in cursor.fetchone()[0].split(","):
-                number, token, row, owner, length, footer = line.split(" ")
+                number, token, row, owner, since, length, footer = line.split(" ")
                 job = jobs[int(number)]
                 if int(token) == rows[int(number)][3]:
                     job.result = int(row), int(token), int(length), bytes.fromhex(footer)
                 else:
-                    left[job] = owner
+                    left[job] = owner, float(since)
         return left
 
     def _note(self, group: list[Job[Any]]) -> None:
@@ -262,12 +287,13 @@ def _groups(jobs: Sequence[Job[Any]]) -> Iterator[list[Job[Any]]]:
         yield group
 
 
-def _in_progress(claim: Claim, owner: Owner | None) -> RunInProgressError:
+def _in_progress(claim: Claim, owner: Owner | None, since: float) -> RunInProgressError:
     if owner is None:  # Another run of this process was faster in the same transaction.
-        return RunInProgressError(claim.lease.location, pid=os.getpid(), host=socket.gethostname())
-    return RunInProgressError(
-        claim.lease.location, pid=owner.pid, host=owner.host, since=owner.since
-    )
+        pid, host = os.getpid(), socket.gethostname()
+    else:
+        pid, host = owner.pid, owner.host
+    taken = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
+    return RunInProgressError(claim.lease.location, pid=pid, host=host, since=taken)
 
 
 _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []

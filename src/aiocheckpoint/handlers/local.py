@@ -85,7 +85,7 @@ class LocalStateHandler(StateHandler):
 
     def lock(self, run_id: str | None = None) -> FileLock:
         """The lock of a run: the kernel's, on a hidden file beside it."""
-        return _RunLock(self.locate(run_id))
+        return _RunLock(self.locate(run_id), one_of_many=run_id is not None)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -186,16 +186,21 @@ def _check_held(lock: Lock | None, path: str) -> None:
 
 
 class _RunLock(FileLock):
-    """The lock of a run's file, which tidies up when it is taken."""
+    """The lock of a run's file, which tidies up when it is taken.
 
-    def __init__(self, path: str) -> None:
+    A directory of many runs takes long to look through, so that it is done there only where the
+    owner before was killed.
+    """
+
+    def __init__(self, path: str, *, one_of_many: bool) -> None:
         # Two links to one file are one place.
         directory, name = os.path.split(os.path.realpath(path))
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._target = path
+        self._one_of_many = one_of_many
 
     def acquire(self) -> None:
         make_directory(self._target)
         super().acquire()
-        if self.inherited:  # else nothing was left, and a directory of many runs is slow to search
+        if self.inherited or not self._one_of_many:
             clear_leftovers(self._target)

@@ -17,6 +17,7 @@ from aiocheckpoint._trouble import put_note
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from aiocheckpoint._jobs import Job
     from aiocheckpoint._steps import Part
     from aiocheckpoint.flow import CheckpointFlow
 
@@ -28,6 +29,8 @@ _State = dict[str, Any]
 
 _WORDS = {
     "acquire": "taking the lock",
+    "Claim": "taking the lock",
+    "Save": "storing a snapshot",
     "_find": "looking for a checkpoint",
     "_load": "reading the state",
     "_replace": "storing a snapshot",
@@ -127,6 +130,12 @@ class _Breaker:
 class _BreakingThreadCalls(ThreadCalls):
     breaker: _Breaker
 
+    async def ended(self, job: Job[_Result]) -> _Result:
+        # It was asked for already, so there is no boundary before it.
+        result = await super().ended(job)
+        await self.breaker.reach(f"after {_words(job.work)}", self)
+        return result
+
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return await _between(self, self.breaker, _words(function), super().block(function, *args))
 
@@ -136,6 +145,12 @@ class _BreakingThreadCalls(ThreadCalls):
 
 class _BreakingLoopCalls(LoopCalls):
     breaker: _Breaker
+
+    async def ended(self, job: Job[_Result]) -> _Result:
+        # It was asked for already, so there is no boundary before it.
+        result = await super().ended(job)
+        await self.breaker.reach(f"after {_words(job.work)}", self)
+        return result
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return await _between(self, self.breaker, _words(function), super().block(function, *args))
