@@ -47,7 +47,7 @@ async def test_hundred_runs_cancelled_at_once(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     cp = make_flow(path, asyncio.Event())
     tasks = [asyncio.create_task(cp.arun({"trail": []}, run_id=str(n))) for n in range(COUNT)]
-    while sum(one.position for one in await cp.aruns("running")) < COUNT:
+    while sum(one.position for one in await cp.aruns("running")) < COUNT:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     for task in tasks:
         task.cancel()
