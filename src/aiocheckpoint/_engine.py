@@ -135,7 +135,7 @@ class Run:
             return
         with suppress(CheckpointError):  # which comes out once the lock is held
             self._offered = make_plan(self._steps, None, request, self._slot.location)
-            self._header = self._opening_header(self._offered, None)
+            self._header = self._opening_header(self._offered, None, once=False)
             self._slot.offer(self._header.advanced("running", 0, time.time()), state)
 
     async def carry_out(self, request: Request) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Run:
         if self._slot.began and self._slot.header is not None:
             self._header = self._slot.header
         else:
-            self._header = self._opening_header(plan, stored)
+            self._header = self._opening_header(plan, stored, once=request.once)
         if self._slot.skipped is not None:
             await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
         if self._heard or plan.ignores_given:
@@ -180,8 +180,10 @@ class Run:
             return await self._slot.state(plan.kept)
         return {} if given is None or plan.source == "empty" else given
 
-    def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
-        rest = not plan.fresh
+    def _opening_header(self, plan: Plan, stored: Header | None, *, once: bool) -> Header:
+        # A request that is tried again is the same run, although it was killed in its first step.
+        again = once and stored is not None and stored.number > 0 and not stored.finished
+        rest = again or not plan.fresh
         broken = None if stored is None else stored.failure
         if rest and broken is not None and broken.step == plan.first:
             self._attempt = broken.attempt + 1
@@ -190,7 +192,7 @@ class Run:
             run_id=self._run_id,
             steps=plan.steps,
             position=plan.start,
-            number=1 if stored is None else stored.number + plan.fresh,
+            number=1 if stored is None else stored.number + (not rest),
             sequence=0 if stored is None else stored.sequence,
             durations=Durations(stored.durations if stored and rest else None),
             started_at=stored.started_at if stored and rest else time.time(),

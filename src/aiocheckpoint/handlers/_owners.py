@@ -82,6 +82,7 @@ class Owners:
             return
         if not self._lock.held:
             self._lock.acquire()
+            self._clear_up(connection)
         self._renewing = time.monotonic()
         expires = self._renewing + self._lease
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -128,19 +129,28 @@ class Owners:
         for (owner_id,) in connection.execute("SELECT id FROM owners").fetchall():
             self.bury_if_gone(connection, owner_id)
 
+    def _clear_up(self, connection: sqlite3.Connection) -> None:
+        """Take away what is left of owners that are gone, and had no runs left or no row yet."""
+        self.bury_all(connection)
+        start, own = self._lock_path(""), self._lock_path(self.id)
+        directory, name = os.path.split(start)
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith(name) and entry.path != own:
+                    self._is_free(entry.path)
+
     def _is_gone(self, owner: Owner) -> bool:
         if owner.id == self.id:
             return False
         near = owner.host == self._host or (owner.boot == self._boot and self._boot != "")
-        if near and self._is_dead(owner):
+        if near and self._is_free(self._lock_path(owner.id)):
             return True
         if self._boot and owner.boot == self._boot:
             return time.monotonic() > owner.expires
         return self._is_silent(owner)
 
-    def _is_dead(self, owner: Owner) -> bool:
-        """Whether the kernel has freed its lock file."""
-        path = self._lock_path(owner.id)
+    def _is_free(self, path: str) -> bool:
+        """Whether nobody holds a lock file any more, which is deleted then."""
         if not os.path.exists(path):
             return True
         lock = FileLock(path, self._path)

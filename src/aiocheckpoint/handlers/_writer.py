@@ -13,9 +13,10 @@ from aiocheckpoint._jobs import Job, deliver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Worker", "Writer"]
+__all__ = ["Worker", "Writer", "await_ends"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
+_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Worker(Protocol):
@@ -69,6 +70,7 @@ class Writer:
         with self._starting:
             thread, self._thread = self._thread, None
         if thread is not None:
+            _ending.add(thread)
             self._queue.put(None)
             if wait:
                 thread.join()
@@ -109,7 +111,14 @@ def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
         del jobs, wanted
 
 
+def await_ends() -> None:
+    """Wait until every thread that was told to has ended."""
+    for thread in list(_ending):
+        thread.join()
+
+
 def _forget_all() -> None:
+    _ending.clear()
     for writer in list(_all):
         writer.forget()
 
