@@ -27,6 +27,8 @@ __all__ = ["Owner", "Owners", "bury"]
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _BEATS_IN_A_LEASE = 3
+_TRIES = 100
+_PAUSE_SECONDS = 0.01
 
 
 class Owner(NamedTuple):
@@ -81,7 +83,7 @@ class Owners:
         if self.seconds_left > 0:
             return
         if not self._lock.held:
-            self._lock.acquire()
+            self._take_lock()
             self._clear_up(connection)
         self._renewing = time.monotonic()
         expires = self._renewing + self._lease
@@ -107,8 +109,18 @@ class Owners:
             bury(connection, self.id)
 
     def release(self) -> None:
-        """Give back the lock file."""
+        """Give back the lock file; the next `renew` begins anew."""
         self._lock.release()
+        self._renewed = self._renewing = -float("inf")
+
+    def _take_lock(self) -> None:
+        # Another process may be finding out whether the new file is one that was left.
+        for _ in range(_TRIES):
+            with suppress(RunInProgressError):
+                self._lock.acquire()
+                return
+            time.sleep(_PAUSE_SECONDS)
+        self._lock.acquire()
 
     def find(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """The row of an owner, or None where it has gone for good."""
