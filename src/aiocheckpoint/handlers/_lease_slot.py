@@ -54,9 +54,8 @@ class LeaseSlot(HandlerSlot):
         return await super().release() if self._lease.held else None
 
     def abandon(self) -> None:
-        # Whichever thread throws the run away may be the writer's own.
         with suppress(RuntimeError):  # at the end of the interpreter no thread can be started
-            self._lease.abandon()
+            super().abandon()
 
     async def find(self) -> Header | None:
         lease, handler = self._lease, self._database

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.errors import LeaseLostError
+from aiocheckpoint.handlers._writer import is_writer
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +24,7 @@ Snapshot = tuple["Header", bytes, bytes]
 """Header, payload and footer."""
 
 _NO_SNAPSHOT = (None,) * 9
+_LARGE_BYTES = 1 << 18
 
 
 class Lease:
@@ -124,17 +126,13 @@ class Lease:
 
         Where the database cannot be written, it is given back as soon as it can.
         """
-        job = self.abandon()
-        if job is not None:
-            job.wait()
-
-    def abandon(self) -> Job[None] | None:
-        """Ask for it to be given back, and do not wait for that."""
         if not self.held:
-            return None
+            return
         row, token = self.row, self.token
         self.token = 0
-        return self._store.ask(GiveBack(row, token), None)
+        job = self._store.ask(GiveBack(row, token), None)
+        if not is_writer():  # which a garbage collection may have brought here
+            job.wait()
 
     def taken(self, row: int, token: int, payload_length: int, footer: str) -> None:
         """Note that the lease was taken, and what was found, in the words of `CLAIMED`."""
@@ -204,8 +202,8 @@ class Save(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """The run concerned."""
-        return self.lease.key
+        """The run concerned; None for a large snapshot, as SQLite copies all in a statement."""
+        return None if len(self.payload) > _LARGE_BYTES else self.lease.key
 
     @property
     def is_step(self) -> bool:
@@ -252,7 +250,7 @@ class GiveBack(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """None: which run it is does not matter."""
+        """None: it is done alone."""
         return None
 
 
@@ -263,7 +261,7 @@ class Call(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """None: it may concern any run."""
+        """None: it is done alone, as it may concern any run."""
         return None
 
 

@@ -296,7 +296,7 @@ def _groups(jobs: Sequence[Job[Any]]) -> Iterator[_Group]:
     keys: set[object] = set()
     for job in jobs:
         key = job.work.key
-        if keys and (key is None or key in keys or group.other is not None):
+        if keys and (key is None or key in keys or None in keys):
             yield group
             group, keys = _Group(), set()
         group.add(job)

@@ -13,9 +13,10 @@ from aiocheckpoint._jobs import Job, deliver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Worker", "Writer", "await_ends"]
+__all__ = ["Worker", "Writer", "await_ends", "is_writer"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
+_NAME = "aiocheckpoint-writer"
 _ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
@@ -84,11 +85,15 @@ class Writer:
         with self._starting:
             if self._thread is None:
                 # A daemon does not hold up the interpreter's end; who waits for a job does.
-                name = "aiocheckpoint-writer"
                 args = (self._queue, self._worker)
-                thread = threading.Thread(target=_work, args=args, name=name, daemon=True)
+                thread = threading.Thread(target=_work, args=args, name=_NAME, daemon=True)
                 thread.start()
                 self._thread = thread
+
+
+def is_writer() -> bool:
+    """Whether this is the thread of a writer, which must not wait for one."""
+    return threading.current_thread().name == _NAME
 
 
 def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
