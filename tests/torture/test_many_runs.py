@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from many import do_many
+from many_at_once import do_many
 from swarming import PLACES
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from aiocheckpoint._threads import SNAPSHOTS, in_thread
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidTypeError,
+    InvalidValueError,
     RunInProgressError,
     UntrustedSnapshotError,
 )
@@ -144,7 +145,8 @@ class StateHandler(ABC):
             emit: Called once with what takes the bytes; returns the header written.
             amends: Header of the snapshot there, where the new one only tells more of the same
                 state, so that keeping both would be keeping one twice.
-            lock: The lock of this run under which it is written; without one, nobody may hold it.
+            lock: The lock of this run under which it is written; without one, it is taken for as
+                long as the call takes.
 
         Returns:
             What `emit` returned, and the number of bytes written.
@@ -152,6 +154,7 @@ class StateHandler(ABC):
         Raises:
             StorageError: The place cannot be written; it holds what it held.
             LeaseLostError: `lock` is not held, or was lost; the place holds what it held.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
 
     @abstractmethod
@@ -165,6 +168,7 @@ class StateHandler(ABC):
         Raises:
             StorageError: They cannot be deleted.
             LeaseLostError: `lock` is not held, or was lost; nothing was deleted.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
 
     @abstractmethod
@@ -381,6 +385,11 @@ class StateHandler(ABC):
 
 
 def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
+    known = SnapshotOptions.__annotations__
+    for option in options:
+        if option not in known:  # which a signature of **options lets in
+            listed = ", ".join(f"{name}=" for name in known)
+            raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
     verify: object = options.get("verify", False)
     if not isinstance(verify, bool):
         raise InvalidTypeError(f"verify= is True or False, not a {type(verify).__name__}.")

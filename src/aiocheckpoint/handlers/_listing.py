@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint._header import Durations, Header
 from aiocheckpoint.handlers._leases import sql_text
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from aiocheckpoint._header import Header
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["Row", "delete_pruned", "listed"]
@@ -27,6 +27,7 @@ class Row(NamedTuple):
         payload_length: Length of the payload in bytes.
         pid: Process id of its owner, or None, and
         host: that one's host.
+        started_at: When the run began.
     """
 
     run_id: str | None
@@ -34,19 +35,32 @@ class Row(NamedTuple):
     payload_length: int
     pid: int | None
     host: str | None
+    started_at: float
 
-    def with_owner(self, header: Header) -> Header:
-        """Give the header with the owner's name."""
-        if self.pid is None:
+    @property
+    def place(self) -> Header:
+        """A header by which the list goes on behind this row, even where its own is damaged."""
+        return Header(
+            flow="",
+            position=0,
+            run_id=self.run_id,
+            started_at=self.started_at,
+            durations=Durations(),
+        )
+
+    def completed(self, header: Header) -> Header:
+        """Give the header with the owner's name, and the id as it is: JSON joins surrogates."""
+        if self.pid is None and header.run_id == self.run_id:
             return header
-        return replace(header, owner=f"process {self.pid} on {self.host}")
+        owner = None if self.pid is None else f"process {self.pid} on {self.host}"
+        return replace(header, run_id=self.run_id, owner=owner)
 
 
 def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> list[Row]:
     """List runs of a flow, the one that began last first."""
     where, values = _condition(flow, query)
     rows = connection.execute(
-        "SELECT run_id, footer, length(payload), pid, host "  # noqa: S608 - values are bound
+        "SELECT run_id, CAST(footer AS BLOB), length(CAST(payload AS BLOB)), pid, host, started_at "  # noqa: S608 - values are bound
         f"FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {where} "
         "ORDER BY started_at DESC, run_id DESC LIMIT ?",
         (*values, -1 if query.limit is None else query.limit),
