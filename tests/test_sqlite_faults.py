@@ -93,6 +93,24 @@ def test_full_disk(door: Door, mount: Callable[..., Path]) -> None:
     await_closed(path)
 
 
+@pytest.mark.root
+def test_read_only_disk(door: Door, mount: Callable[..., Path], tmp_path: Path) -> None:
+    """On a disk that is read-only nothing is run, and the run goes on when it is writable."""
+    real, ran = tmp_path / "real", list[str]()
+    real.mkdir()
+    place = mount("--bind", real)
+    with pytest.raises(ZeroDivisionError):
+        door(make_flow(place / "runs.db", [], lambda: 1 // 0), {}, run_id="x")
+    await_closed(place / "runs.db")
+    mount("-o", "remount,bind,ro")
+    with pytest.raises(StorageError) as info:
+        door(make_flow(place / "runs.db", ran, lambda: None), run_id="x")
+    assert ran == []
+    assert info.value.errno in {errno.EROFS, None}  # SQLite does not always tell
+    gc.collect()
+    check_goes_on(real / "runs.db", door)
+
+
 def test_limit_of_a_files_size(door: Door, tmp_path: Path) -> None:
     """A limit of the system's in the middle of a transaction takes nothing that was stored."""
     path = tmp_path / "runs.db"

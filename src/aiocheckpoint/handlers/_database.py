@@ -248,7 +248,10 @@ def translated(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
     advice = "Make the place usable (does it exist, is it writable, is there space?) and run again."
     if _is_crowded(error):
         advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
-    return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=_ERRNOS.get(code))
+    number = _ERRNOS.get(code)
+    if number == errno.ENOENT and os.path.exists(path):
+        number = None  # SQLite says the same of files beside it that cannot be made
+    return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=number)
 
 
 def _primary(error: sqlite3.Error) -> int:
