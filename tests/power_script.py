@@ -1,9 +1,10 @@
 """Cuts the power of a disk again and again under a child of its own; prints what was left.
 
-    python power_script.py KIND DIRECTORY run|first fsync|no-fsync ROUNDS SEED
+    python power_script.py KIND DIRECTORY run|database|first fsync|no-fsync ROUNDS SEED
 
-The disk is made and mounted already. With "run" each child goes on with the same flow; when that
-has come to its end, or has lost what it had, the next begins in new directories. With "first" a
+The disk is made and mounted already. With "run" each child goes on with the same flow, and with
+"database" with one in SQLite; when that has come to its end, or has lost what it had, the next
+begins in new directories. With "first" a
 child stores one first snapshot after another, each in new directories. The child tells through
 a pipe how far it is; a while after one of these messages the power is cut. What is printed is
 JSON, with an object for each round.
@@ -27,9 +28,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from power import Disk
 
 from aiocheckpoint import CheckpointError, CheckpointFlow, LocalStateHandler
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+
+    from aiocheckpoint import StateHandler
 
 STEPS = 40
 MESSAGES = 12
@@ -43,9 +47,20 @@ def filling(number: int) -> str:
     return f"{number} " * (number * 7_919 % 40_000)
 
 
-def make_flow(place: Path, tell: Callable[[object], None], *, fsync: bool) -> CheckpointFlow:
+@contextlib.contextmanager
+def handler_of(path: Path, *, fsync: bool = True) -> Generator[StateHandler, None, None]:
+    """Give the handler of a path, by its ending, and let go of its files."""
+    if path.suffix != ".db":
+        yield LocalStateHandler(path, fsync=fsync)
+        return
+    handler = SqliteStateHandler(path, fsync=fsync)
+    with contextlib.closing(handler):
+        yield handler
+
+
+def make_flow(path: Path, tell: Callable[[object], None], handler: StateHandler) -> CheckpointFlow:
     """Make a flow whose steps tell their numbers."""
-    cp = CheckpointFlow(place / "checkpoint.pkl", fsync=fsync)
+    cp = CheckpointFlow(path, handler)
     for number in range(STEPS):
 
         def step(state: dict[str, Any], number: int = number) -> None:
@@ -57,9 +72,10 @@ def make_flow(place: Path, tell: Callable[[object], None], *, fsync: bool) -> Ch
     return cp
 
 
-def run(place: Path, tell: Callable[[object], None], *, fsync: bool) -> None:
+def run(path: Path, tell: Callable[[object], None], *, fsync: bool) -> None:
     """Go on with the flow."""
-    make_flow(place, tell, fsync=fsync).run()
+    with handler_of(path, fsync=fsync) as handler:
+        make_flow(path, tell, handler).run()
     tell(STEPS)
 
 
@@ -157,8 +173,8 @@ def look(path: Path) -> dict[str, Any]:
     if path.parent.is_dir():
         seen["left"] = sorted(entry.suffix for entry in path.parent.iterdir())
     try:
-        header = LocalStateHandler(path).header()
-        state = LocalStateHandler(path).read()
+        with handler_of(path) as handler:
+            header, state = handler.header(), handler.read()
     except CheckpointError as error:
         return seen | {"error": type(error).__name__}
     if header is None:
@@ -172,22 +188,23 @@ def look(path: Path) -> dict[str, Any]:
     return seen | {"stored": done, "sound": sound}
 
 
-def cut_runs(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:
+def cut_runs(cuts: Cuts, rounds: int, name: str, *, fsync: bool) -> list[dict[str, Any]]:
     """Cut the power under flows, and let the last one come to its end."""
     seen = list[dict[str, Any]]()
     number, before = 0, -1
     for _ in range(rounds):
-        place = cuts.disk.place / str(number) / "deep"
-        told = cuts.under(partial(run, place, fsync=fsync))
-        found = look(place / "checkpoint.pkl")
+        path = cuts.disk.place / str(number) / "deep" / name
+        told = cuts.under(partial(run, path, fsync=fsync))
+        found = look(path)
         seen.append({"before": before, **told, **found})
         before = found["stored"]
         if before == STEPS or not kept(seen[-1]):
             number, before = number + 1, -1
-    place = cuts.disk.place / str(number) / "deep"
+    path = cuts.disk.place / str(number) / "deep" / name
     at_last = list[object]()
-    make_flow(place, at_last.append, fsync=fsync).run()
-    seen.append({"before": before, "told": at_last, **look(place / "checkpoint.pkl")})
+    with handler_of(path, fsync=fsync) as handler:
+        make_flow(path, at_last.append, handler).run()
+    seen.append({"before": before, "told": at_last, **look(path)})
     return seen
 
 
@@ -215,7 +232,8 @@ def cut_firsts(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:
 def main(disk: Disk, word: str, durable: str, rounds: int, seed: int) -> None:
     """Cut the power as often as asked for."""
     cuts = Cuts(disk, random.Random(seed))  # noqa: S311 - no secret
-    cut = cut_runs if word == "run" else cut_firsts
+    names = {"run": "checkpoint.pkl", "database": "runs.db"}
+    cut = partial(cut_runs, name=names[word]) if word in names else cut_firsts
     print(json.dumps(cut(cuts, rounds, fsync=durable == "fsync")))  # noqa: T201
 
 

@@ -160,10 +160,10 @@ def test_quickstart_prints_the_story(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_many_runs_prints_its_story(tmp_path: Path) -> None:
+def test_resume_orders_prints_its_story(tmp_path: Path) -> None:
     """Orders are killed and resumed, exactly as the expected text says, and no file is left."""
-    done = run_example(tmp_path, "many_runs.py")
-    assert done.stdout == (EXPECTED / "many_runs.txt").read_text("utf-8")
+    done = run_example(tmp_path, "resume_orders.py")
+    assert done.stdout == (EXPECTED / "resume_orders.txt").read_text("utf-8")
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
 

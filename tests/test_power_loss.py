@@ -33,13 +33,19 @@ def test_runs(kind: str, disk: Callable[[str], Disk]) -> None:
 
 
 @every_kind
+def test_runs_in_a_database(kind: str, disk: Callable[[str], Disk]) -> None:
+    """The same holds where the flow is kept in SQLite."""
+    check_runs(cut_power(disk(kind), "database", "fsync", rounds=6, seed=4))
+
+
+@every_kind
 def test_first_snapshots(kind: str, disk: Callable[[str], Disk]) -> None:
     """A first snapshot that is acknowledged is there, and so are the directories made for it."""
     check_firsts(cut_power(disk(kind), "first", "fsync", rounds=3, seed=2))
 
 
 @every_kind
-@pytest.mark.parametrize("word", ["run", "first"])
+@pytest.mark.parametrize("word", ["run", "database", "first"])
 def test_work_is_lost_without_fsync(kind: str, word: str, disk: Callable[[str], Disk]) -> None:
     """Without fsync acknowledged work is lost: the cuts are real, and these tests would see it."""
     assert lost(word, cut_power(disk(kind), word, "no-fsync", rounds=2, seed=3))

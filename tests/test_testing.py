@@ -188,7 +188,7 @@ class WritesInPlace(LocalStateHandler):
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Delete first."""
-        self.remove(run_id)
+        self.remove(run_id, lock=lock)
         return super().replace(run_id, emit, amends, lock=lock)
 
 

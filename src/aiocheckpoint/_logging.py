@@ -84,14 +84,18 @@ def warn_large(header: Header, size: int, location: str) -> None:
     )
 
 
+# Whoever keeps a log record keeps what it was made of; an error would keep, by its traceback, the
+# handler, and with it an open database.
+
+
 def log_skipped(error: CheckpointError) -> None:
     """Warn that a snapshot is passed over for an older one."""
-    logger.warning("An older snapshot is used, since this one cannot be: %s", error)
+    logger.warning("An older snapshot is used, since this one cannot be: %s", str(error))
 
 
 def log_left_out(error: CheckpointError) -> None:
     """Warn that a run is left out of a list."""
-    logger.warning("A run is left out of the list, since it cannot be read: %s", error)
+    logger.warning("A run is left out of the list, since it cannot be read: %s", str(error))
 
 
 def _who(event: Event) -> str:

@@ -33,6 +33,13 @@ def test_runs(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
 
 @every_kind
 @every_seed
+def test_runs_in_a_database(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
+    """The same holds where the flow is kept in SQLite."""
+    check_runs(cut_power(disk(kind), "database", "fsync", rounds=ROUNDS, seed=seed))
+
+
+@every_kind
+@every_seed
 def test_first_snapshots(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
     """A first snapshot that is acknowledged is there, and so are the directories made for it."""
     check_firsts(cut_power(disk(kind), "first", "fsync", rounds=ROUNDS, seed=seed))

@@ -145,7 +145,8 @@ class StateHandler(ABC):
             emit: Called once with what takes the bytes; returns the header written.
             amends: Header of the snapshot there, where the new one only tells more of the same
                 state, so that keeping both would be keeping one twice.
-            lock: The lock of this run under which it is written; without one, nobody may hold it.
+            lock: The lock of this run under which it is written; without one, it is taken for as
+                long as the call takes.
 
         Returns:
             What `emit` returned, and the number of bytes written.
@@ -153,6 +154,7 @@ class StateHandler(ABC):
         Raises:
             StorageError: The place cannot be written; it holds what it held.
             LeaseLostError: `lock` is not held, or was lost; the place holds what it held.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
 
     @abstractmethod
@@ -166,6 +168,7 @@ class StateHandler(ABC):
         Raises:
             StorageError: They cannot be deleted.
             LeaseLostError: `lock` is not held, or was lost; nothing was deleted.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
 
     @abstractmethod

@@ -149,11 +149,17 @@ def _create(path: str) -> None:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """Which file lies at a path; None where there is none."""
+    """Which file lies at a path; None where there is none.
+
+    Raises:
+        StorageError: The system does not tell.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageError.of(path, "looking at", error) from error
     return found.st_dev, found.st_ino
 
 
@@ -183,9 +189,12 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
     """The version of the tables, 0 for an empty file."""
+    # Another process may be making the tables: what it commits together is seen here in this order.
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    other = _number(connection, "PRAGMA user_version")
     owner = _number(connection, "PRAGMA application_id")
-    version = _number(connection, "PRAGMA user_version")
     if owner == APPLICATION_ID:
+        version = _number(connection, "PRAGMA user_version")
         if version > len(MIGRATIONS):
             reason = (
                 f"its tables are of version {version}, and this library knows {len(MIGRATIONS)}; "
@@ -193,7 +202,7 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
             )
             raise IncompatibleSnapshotError(path, reason)
         return version
-    if owner or version or _number(connection, "SELECT count(*) FROM sqlite_master"):
+    if owner or other or tables:
         raise StorageError(
             path,
             f"{path} is the database of another program, and was left as it is; choose another "

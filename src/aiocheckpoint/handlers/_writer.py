@@ -13,9 +13,10 @@ from aiocheckpoint._jobs import Job, deliver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Worker", "Writer"]
+__all__ = ["Worker", "Writer", "await_ends"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
+_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Worker(Protocol):
@@ -24,8 +25,11 @@ class Worker(Protocol):
     def apply(self, jobs: Sequence[Job[Any]]) -> None:
         """Do jobs, and set the result or the error of each."""
 
-    def rest(self) -> float | None:
-        """Do what is due while nothing is asked for, and tell after how many seconds more is."""
+    def pause(self) -> float | None:
+        """Tell after how many seconds without a job there is something to do, None for never."""
+
+    def idle(self) -> None:
+        """Do what there is to do after that time."""
 
     def close(self) -> None:
         """Tidy up: nothing more will be asked for."""
@@ -66,6 +70,7 @@ class Writer:
         with self._starting:
             thread, self._thread = self._thread, None
         if thread is not None:
+            _ending.add(thread)
             self._queue.put(None)
             if wait:
                 thread.join()
@@ -88,12 +93,11 @@ class Writer:
 
 def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
     # No reference to the writer, so that one that nobody uses any more can be stopped.
-    pause: float | None = None
     while True:
         try:
-            jobs = [queue.get(timeout=pause)]
+            jobs = [queue.get(timeout=worker.pause())]
         except Empty:
-            pause = worker.rest()
+            worker.idle()
             continue
         while not queue.empty():
             jobs.append(queue.get())
@@ -105,10 +109,16 @@ def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
             worker.close()
             return
         del jobs, wanted
-        pause = worker.rest()
+
+
+def await_ends() -> None:
+    """Wait until every thread that was told to has ended."""
+    for thread in list(_ending):
+        thread.join()
 
 
 def _forget_all() -> None:
+    _ending.clear()
     for writer in list(_all):
         writer.forget()
 

@@ -116,7 +116,11 @@ class LocalStateHandler(StateHandler):
             StorageError: It cannot be written and is as it was; or, for `NotDurableError`, it was
                 written but may not outlive a power cut.
             LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
+        if lock is None:
+            with self.locked(run_id) as own:
+                return self.replace(run_id, emit, amends, lock=own)
         path = self.locate(run_id)
         _check_held(lock, path)
         return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
@@ -127,7 +131,12 @@ class LocalStateHandler(StateHandler):
         Raises:
             StorageError: They cannot be deleted.
             LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
+        if lock is None:
+            with self.locked(run_id) as own:
+                self.remove(run_id, lock=own)
+            return
         path = self.locate(run_id)
         _check_held(lock, path)
         try:
@@ -180,8 +189,8 @@ class LocalStateHandler(StateHandler):
         return Kept(os.path.realpath(path), self.keep)
 
 
-def _check_held(lock: Lock | None, path: str) -> None:
-    if lock is not None and not lock.held:
+def _check_held(lock: Lock, path: str) -> None:
+    if not lock.held:
         raise LeaseLostError(path)
 
 

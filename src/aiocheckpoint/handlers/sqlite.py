@@ -245,6 +245,13 @@ class SqliteStateHandler(StateHandler):
                 count += more
         return count
 
+    def close(self) -> None:
+        """Give back the leases of all runs under way, and close the file; using it opens it again.
+
+        At the end of a process this is done of itself. Handlers of one file share what is closed.
+        """
+        self._store.close()
+
     def _key(self, run_id: str | None) -> tuple[str | bytes, str | bytes]:
         return self._flow_key, sql_text(check_run_id(run_id) or "")
 

@@ -95,7 +95,11 @@ class MemoryStateHandler(StateHandler):
 
         Raises:
             LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
+        if lock is None:
+            with self.locked(run_id) as own:
+                return self.replace(run_id, emit, amends, lock=own)
         self._check_held(lock, run_id)
         memory = Memory()
         header = emit(memory)
@@ -110,7 +114,12 @@ class MemoryStateHandler(StateHandler):
 
         Raises:
             LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
         """
+        if lock is None:
+            with self.locked(run_id) as own:
+                self.remove(run_id, lock=own)
+            return
         self._check_held(lock, run_id)
         self._newest.pop(check_run_id(run_id), None)
         self._kept.pop(run_id, None)
@@ -121,8 +130,11 @@ class MemoryStateHandler(StateHandler):
 
     def _headers(self) -> Iterator[Header]:
         for run_id, content in list(self._newest.items()):
+            location = self.locate(run_id)
             try:
-                found = self.codec.open(Memory(content), self.locate(run_id))
+                found = self.codec.open(Memory(content), location)
+                if found is not None and found.header.library:
+                    self.check_run(found.header, run_id, location)
             except CheckpointError as error:
                 log_left_out(error)
                 continue
@@ -131,8 +143,8 @@ class MemoryStateHandler(StateHandler):
                 name = None if owner is None else f"process {os.getpid()} on {socket.gethostname()}"
                 yield replace(found.header, run_id=run_id, owner=name)
 
-    def _check_held(self, lock: Lock | None, run_id: str | None) -> None:
-        if lock is not None and not lock.held:
+    def _check_held(self, lock: Lock, run_id: str | None) -> None:
+        if not lock.held:
             raise LeaseLostError(self.locate(run_id))
 
     def _keep(

@@ -1,6 +1,6 @@
 """Many orders in one database, killed in the middle, and resumed when the service starts again.
 
-Run it with: python examples/many_runs.py
+Run it with: python examples/resume_orders.py
 """
 
 import asyncio

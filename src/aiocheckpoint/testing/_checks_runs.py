@@ -1,0 +1,218 @@
+"""What every state handler must do with many runs: carry them on, list and prune them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint.flow import CheckpointFlow
+from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from aiocheckpoint._header import Header, Status
+    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint.handlers import StateHandler
+    from aiocheckpoint.testing._checking import Check, Make
+
+__all__ = ["RUN_CHECKS"]
+
+_LONG_AGO = 1_000_000_000.0
+_RUNS = 11
+_PAGE = 3
+
+
+def check_flow(make: Callable[[], StateHandler]) -> None:
+    """A flow that breaks goes on where it broke, from another handler of the same place."""
+    with fresh(make, "flow"):
+        trail: list[str] = []
+        broken = [True]
+        try:
+            _flow(make(), trail, broken).run({"n": 1}, run_id="flow")
+        except ConnectionError:
+            broken.clear()
+        must(not broken, "the flow breaks in its second step")
+        header = make().header("flow")
+        must(header is not None and header.failure is not None, "the header tells what broke")
+        state = asyncio.run(_flow(make(), trail, broken).arun(run_id="flow"))
+        must(state == {"n": 3}, "the state goes on as it was on entry to the broken step")
+        must(trail == ["one", "two", "two"], "the step before the broken one is not repeated")
+
+
+def _flow(handler: StateHandler, trail: list[str], broken: list[bool]) -> CheckpointFlow:
+    cp = CheckpointFlow("conformance", handler=handler, name=handler.flow or None)
+
+    @cp.add_step()
+    def one(state: dict[str, Any]) -> None:
+        trail.append("one")
+        state["n"] += 1
+
+    @cp.add_step()
+    async def two(state: dict[str, Any]) -> None:
+        trail.append("two")
+        state["n"] += 1
+        if broken:
+            raise ConnectionError("broken on purpose")
+
+    return cp
+
+
+def check_list(make: Make) -> None:
+    """The stored runs are listed with their headers, the one that began last first."""
+    with _emptied(make, None, "old", "new") as handler:
+        must(handler.runs(Query()) == [], "runs() is empty where nothing is stored")
+        begun = {"old": 10.0, "new": 30.0, None: 20.0}
+        for run_id, started_at in begun.items():
+            store(handler, run_id, started_at=_LONG_AGO + started_at)
+        newest_first = ["new", None, "old"]
+        must(_ids(make().runs(Query())) == newest_first, "runs() lists who began last first")
+        store(handler, "old", started_at=_LONG_AGO + 10.0)
+        must(_ids(make().runs(Query())) == newest_first, "a run keeps its place in the list")
+        for header in make().runs(Query()):
+            must(header == make().header(header.run_id), "runs() gives the headers as stored")
+        must(_ids(make().runs(Query(limit=2))) == newest_first[:2], "limit= cuts the list")
+        make().remove("new")
+        must(_ids(handler.runs(Query())) == [None, "old"], "a deleted run is not listed")
+
+
+def check_list_by_status(make: Make) -> None:
+    """A list of some statuses has the runs of these, in the same order."""
+    statuses: tuple[Status, ...] = ("running", "stopped", "failed", "cancelled", "finished")
+    with _emptied(make, *map(str, range(10))) as handler:
+        for number in range(10):
+            store(handler, f"{number}", statuses[number % 5], started_at=_LONG_AGO + number)
+        choices: tuple[set[Status], ...] = ({"failed"}, {"running", "finished"}, {*statuses})
+        for wanted in choices:
+            expected = [f"{9 - n}" for n in range(10) if statuses[(9 - n) % 5] in wanted]
+            query = Query(frozenset(wanted))
+            must(_ids(make().runs(query)) == expected, "a list has the statuses asked for")
+            first = _ids(make().runs(query._replace(limit=1)))
+            must(first == expected[:1], "limit= counts the statuses asked for")
+
+
+def check_list_of_odd_ids(make: Make) -> None:
+    """Run ids come back as they are, and each run is found by the id that its header has."""
+    with _emptied(make, *ODD_IDS) as handler:
+        for number, run_id in enumerate(ODD_IDS):
+            store(handler, run_id, started_at=_LONG_AGO + number)
+        must(_ids(make().runs(Query())) == [*ODD_IDS[::-1]], "ids come back as they are")
+        must(_ids(_paged(make, lambda _: None)) == [*ODD_IDS[::-1]], "pages go on behind any id")
+        for header in make().runs(Query()):
+            make().remove(header.run_id)
+        must(handler.runs(Query()) == [], "each run is found by the id in its header")
+
+
+def check_pages(make: Make) -> None:
+    """Page by page, each run is listed once, whatever is deleted or begins meanwhile."""
+    run_ids = [str(number) for number in range(_RUNS)]
+    with _emptied(make, "later", *run_ids) as handler:
+        for number, run_id in enumerate(run_ids):
+            # Two at a time began in the same moment.
+            store(handler, run_id, started_at=_LONG_AGO + number // 2)
+        whole = _ids(handler.runs(Query()))
+        must(sorted(map(str, whole)) == sorted(run_ids), "every run is listed once")
+        must(_ids(_paged(make, lambda _: None)) == whole, "pages make up the list")
+
+        def meddle(page: list[Header]) -> None:
+            last = whole.index(page[-1].run_id)
+            for run_id in {whole[last], *whole[last + 1 : last + 2]}:
+                handler.remove(run_id)
+            store(handler, "later", started_at=time.time())
+
+        seen = _ids(_paged(make, meddle))
+        # Of four, the one behind each page was deleted before it could be listed.
+        expected = [one for place, one in enumerate(whole) if place % (_PAGE + 1) < _PAGE]
+        must(seen == expected, "pages have no double and no gap where others are deleted")
+
+
+def check_list_with_damage(make: Make) -> None:
+    """A damaged snapshot, and one of another run, is left out, and the rest is listed."""
+    run_ids = ("whole", "damaged", "swapped", "sound")
+    with _emptied(make, *run_ids) as handler:
+        for number, run_id in enumerate(run_ids):
+            store(handler, run_id, started_at=_LONG_AGO + number)
+        content = bytes_of(handler, "damaged") or b""
+        at = content.rindex(b'"position"')
+        header = handler.header("damaged")
+        _put(handler, "damaged", header, content[:at] + b"?" + content[at + 1 :])
+        header = handler.header("swapped")
+        _put(handler, "swapped", header, bytes_of(handler, "whole") or b"")
+        listed = _ids(make().runs(Query()))
+        must(listed == ["sound", "whole"], "what is damaged, or another run's, is not listed")
+        page = _ids(make().runs(Query(limit=2)))
+        must(page == ["sound", "whole"], "limit= counts what is listed, not what is left out")
+
+
+def check_prune(make: Make) -> None:
+    """Runs are pruned by age and status, none that is locked, and their number is told."""
+    ends: dict[str, tuple[Status, float]] = {
+        "old": ("finished", 1.0),
+        "older": ("finished", 0.5),
+        "young": ("finished", 9.0),
+        "failed": ("failed", 1.0),
+        "held": ("finished", 1.0),
+    }
+    with _emptied(make, *ends) as handler:
+        for run_id, (status, age) in ends.items():
+            store(handler, run_id, status, written_at=_LONG_AGO + age)
+        query = Query(frozenset({"finished"}), written_before=_LONG_AGO + 5.0)
+        old = set(_ids(make().runs(query)))
+        must(old == {"old", "older", "held"}, "written_before= asks for older snapshots")
+        with make().locked("held"):
+            must(make().prune(query) == 2, "prune() tells how many it deleted")  # noqa: PLR2004
+            left = set(_ids(handler.runs(Query())))
+            must("held" in left, "prune() deletes none that is locked")
+            must(left == {"young", "failed", "held"}, "prune() deletes by age and status")
+        must(make().prune(query) == 1, "prune() deletes what was locked, and is no more")
+        must(make().prune(query) == 0, "prune() finds nothing where nothing is left")
+        must(handler.read("old") == {}, "what was pruned is gone")
+
+
+def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
+    """Give a handler with nothing stored of any run, and of some not afterwards."""
+    return fresh(make, *{*_ids(make().runs(Query())), *run_ids})
+
+
+def _ids(headers: list[Header]) -> list[str | None]:
+    return [header.run_id for header in headers]
+
+
+def _paged(make: Make, meddle: Callable[[list[Header]], None]) -> list[Header]:
+    """List all, page by page, and call `meddle` with each page before the next one."""
+    query = Query(limit=_PAGE)
+    found: list[Header] = []
+    while page := make().runs(query):
+        found += page
+        must(len(page) <= _PAGE, "no page is longer than limit= says")
+        must(len(found) <= 2 * len(ODD_IDS), "pages come to an end")
+        meddle(page)
+        query = query._replace(after=page[-1])
+    return found
+
+
+def _put(handler: StateHandler, run_id: str, header: Header | None, content: bytes) -> None:
+    """Store bytes that are no sound snapshot of a run."""
+
+    def emit(target: Target) -> Header:
+        must(header is not None, "a stored snapshot has a header")
+        target.write(content)
+        return header  # type: ignore[return-value] # pyright: ignore[reportReturnType]
+
+    with handler.locked(run_id) as lock:
+        handler.replace(run_id, emit, lock=lock)
+
+
+RUN_CHECKS: tuple[Check, ...] = (
+    check_flow,
+    check_list,
+    check_list_by_status,
+    check_list_of_odd_ids,
+    check_pages,
+    check_list_with_damage,
+    check_prune,
+)
+"""Each is called with `make`, see `check_handler`."""

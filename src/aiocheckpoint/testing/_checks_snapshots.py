@@ -1,0 +1,156 @@
+"""What every state handler must do with the snapshots of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must
+
+if TYPE_CHECKING:
+    from aiocheckpoint._header import Header
+    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint.testing._checking import Check, Make
+
+__all__ = ["SNAPSHOT_CHECKS"]
+
+
+def check_nothing_stored(make: Make) -> None:
+    """Where nothing is stored, reading gives nothing and deleting does nothing."""
+    with fresh(make, "nothing") as handler:
+        must(handler.open("nothing") is None, "open() gives None where nothing is stored")
+        must(handler.header("nothing") is None, "header() gives None where nothing is stored")
+        must(handler.read("nothing") == {}, "read() gives {} where nothing is stored")
+        must(not handler.kept("nothing"), "kept() is empty where nothing is stored")
+        handler.remove("nothing")
+
+
+def check_stored_state(make: Make) -> None:
+    """What one handler stores, another one of the same place reads, until it is deleted."""
+    with fresh(make, "round") as handler:
+        handler.write({"n": 1, "checkpoint_index": 2}, "round")
+        handler.write({"n": 2, "checkpoint_index": 3}, "round")
+        other = make()
+        must(other.read("round") == {"n": 2, "checkpoint_index": 3}, "the newest state is read")
+        header = other.header("round")
+        own = header is not None and (header.position, header.run_id) == (3, "round")
+        must(own, "a stored snapshot has the header of its run")
+        other.remove("round")
+        must(handler.read("round") == {}, "remove() deletes the snapshot for all")
+        must(not handler.kept("round"), "remove() deletes what was kept as well")
+
+
+def check_runs_apart(make: Make) -> None:
+    """Each run has a place of its own, whatever its id."""
+    with contextlib.ExitStack() as stack:
+        handler = stack.enter_context(fresh(make, None))
+        for run_id in ODD_IDS:
+            stack.enter_context(fresh(make, run_id))
+        everyone: tuple[str | None, ...] = (None, *ODD_IDS)
+        places = {handler.locate(one) for one in everyone}
+        must(len(places) == len(everyone), "locate() names each run's place")
+        for one in everyone:
+            handler.write({"id": one}, one)
+        for one in everyone:
+            must(handler.read(one)["id"] == one, f"run {one!r} has its own state")
+        handler.remove("a")
+        must(handler.read("A"), "deleting one run leaves the others")
+
+
+def check_whole_or_not_at_all(make: Make) -> None:
+    """A write that breaks off, at whatever, leaves what was stored as it was."""
+    with fresh(make, "whole") as handler:
+        handler.write({"n": 1}, "whole")
+        before = bytes_of(handler, "whole")
+        for error in (ValueError("in the middle"), KeyboardInterrupt(), SystemExit(1)):
+            emit = partial(_write_and_raise, error)
+            raised: BaseException | None = None
+            try:
+                handler.replace("whole", emit)
+            except BaseException as caught:  # noqa: BLE001 - looked at
+                raised = caught
+            must(raised is error, "replace() lets what emit raised out as it is")
+            must(bytes_of(make(), "whole") == before, "the old snapshot stays as it was")
+
+
+def check_large_states(make: Make) -> None:
+    """States of several MiB are stored, also where what was written is taken back midway."""
+    with fresh(make, "large") as handler:
+        # The C pickler gives up at the function, and everything is written once more by dill.
+        state: dict[str, Any] = {"rows": [bytes(300_000)] * 3 + [bytes(9) * 99_999]}
+        handler.write(state, "large")
+        must(handler.read("large")["rows"] == state["rows"], "a large state comes back")
+        state["function"] = lambda: 42
+        handler.write(state, "large")
+        found = handler.read("large")
+        must(found["rows"] == state["rows"], "rewind() takes back what was written")
+        must(found["function"]() == 42, "functions come back")  # noqa: PLR2004
+
+
+def check_read_back(make: Make) -> None:
+    """What was written so far can be read before it takes its place."""
+    with fresh(make, "back") as handler:
+        seen: list[bytes] = []
+
+        def emit(target: Target) -> Header:
+            target.write(b"abc")
+            with target.read_back() as file:
+                seen.append(file.read())
+            raise LookupError
+
+        with contextlib.suppress(LookupError):
+            handler.replace("back", emit)
+        must(seen == [b"abc"], "read_back() gives what was written")
+
+
+def check_readers(make: Make) -> None:
+    """Who reads while another writes sees whole snapshots, and never an older one again."""
+    with fresh(make, "readers") as handler:
+        handler.write({"n": 0}, "readers")
+
+        def write() -> None:
+            for number in range(1, 60):
+                handler.write({"n": number, "filling": "x" * 10_000}, "readers")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        last = 0
+        while writer.is_alive():
+            number = make().read("readers")["n"]
+            must(number >= last, "a reader never sees an older snapshot after a newer one")
+            last = number
+        writer.join()
+        must(make().read("readers")["n"] == 59, "the last snapshot stays")  # noqa: PLR2004
+
+
+def check_kept_snapshots(make: Make) -> None:
+    """What is listed as kept can be opened, newest first, each with the header that names it."""
+    with fresh(make, "kept") as handler:
+        for number in range(5):
+            handler.write({"n": number}, "kept")
+        names = handler.kept("kept")
+        must(names == sorted(names, key=lambda name: -name[1]), "kept() lists the newest first")
+        for name in names:
+            with handler.stored("kept", name) as found:
+                key = None if found is None else (found.header.number, found.header.sequence)
+                must(key == name, "kept() names what can be opened, as its header does")
+
+
+def _write_and_raise(error: BaseException, target: Target) -> Header:
+    target.write(b"half of a snapshot")
+    raise error
+
+
+SNAPSHOT_CHECKS: tuple[Check, ...] = (
+    check_nothing_stored,
+    check_stored_state,
+    check_runs_apart,
+    check_whole_or_not_at_all,
+    check_large_states,
+    check_read_back,
+    check_readers,
+    check_kept_snapshots,
+)
+"""Each is called with `make`, see `check_handler`."""

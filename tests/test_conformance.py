@@ -1,0 +1,71 @@
+"""Every handler of the library passes every check that it publishes for others' handlers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from simulated import handler_apart, shut_down
+
+from aiocheckpoint import LocalStateHandler
+from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.testing import HANDLER_CHECKS, check_handler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aiocheckpoint import StateHandler
+
+    Check = Callable[[Callable[[], StateHandler]], None]
+
+SECRET = "s" * 32
+every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check: check.__name__)
+
+
+@every_check
+@pytest.mark.parametrize("keep", [1, 3])
+def test_local_directory(check: Check, keep: int, tmp_path: Path) -> None:
+    """The local handler passes every check in a directory of many runs as well."""
+    check(lambda: LocalStateHandler(f"{tmp_path}/runs/", fsync=False, keep=keep))
+
+
+@every_check
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"fsync": False},
+        {"fsync": False, "keep": 3},
+        {"fsync": False, "keep": "all"},
+        {"fsync": False, "secret": SECRET},
+        {"fsync": False, "keep": 3, "secret": SECRET, "verify": True},
+    ],
+    ids=["durable", "plain", "3", "all", "signed", "signed-3"],
+)
+def test_sqlite(check: Check, options: dict[str, Any], tmp_path: Path) -> None:
+    """The handler of a database passes every check."""
+    check(lambda: SqliteStateHandler(tmp_path / "runs.db", **options))
+
+
+@every_check
+def test_sqlite_of_several_processes(check: Check, tmp_path: Path) -> None:
+    """The handler of a database passes every check where each is another owner."""
+    made: list[SqliteStateHandler] = []
+
+    def make() -> SqliteStateHandler:
+        made.append(handler_apart(tmp_path / "runs.db", fsync=False))
+        return made[-1]
+
+    try:
+        check(make)
+    finally:
+        for handler in made:
+            shut_down(handler)
+
+
+def test_one_place_serves_all_checks(tmp_path: Path) -> None:
+    """Each check leaves the place as it found it, for the one after it."""
+    check_handler(lambda: SqliteStateHandler(tmp_path / "runs.db", fsync=False))
+    assert SqliteStateHandler(tmp_path / "runs.db", fsync=False).runs(Query()) == []

@@ -1,0 +1,102 @@
+"""Each check of locks, lists and prunings finds the handler that does not do what it must."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import broken_handlers as broken
+import pytest
+
+from aiocheckpoint import LocalStateHandler, RunInProgressError
+from aiocheckpoint.testing import HANDLER_CHECKS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHECKS = {check.__name__.removeprefix("check_"): check for check in HANDLER_CHECKS}
+LOST = r"raises LeaseLostError under a lock that was given back"
+
+
+def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -> None:
+    """See that a check passes with the sound handler, and finds the broken one out."""
+    CHECKS[check](lambda: LocalStateHandler(path, fsync=False))
+    with pytest.raises(AssertionError, match=rule):
+        CHECKS[check](lambda: kind(path, fsync=False))
+
+
+@pytest.mark.parametrize(
+    ("check", "kind", "rule"),
+    [
+        ("held", broken.AlwaysHeld, "a lock that was not taken is not held"),
+        ("lock_given_back", broken.Unfenced, rf"replace\(\) {LOST}"),
+        ("lock_given_back", broken.FencedIfFree, rf"replace\(\) {LOST} and taken by somebody"),
+        ("lock_given_back", broken.ToldTooLate, "changes nothing under a lock"),
+        ("lock_given_back", broken.RemovesAnyway, rf"remove\(\) {LOST}"),
+        ("without_lock", broken.Overbearing, "without a lock, nothing is changed"),
+        ("last_snapshot", broken.LetsGo, "gets no second one"),
+        ("list_with_damage", broken.TakesAny, "another run's, is not listed"),
+    ],
+)
+def test_broken_locks(check: str, kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
+    """A handler whose locks, or whose trust, are broken in one way is told what must hold."""
+    find_out(check, kind, rule, tmp_path / "c.pkl")
+
+
+def test_one_lock_for_all_runs(tmp_path: Path) -> None:
+    """A handler that locks all runs at once does not let a second one be locked."""
+    with pytest.raises(RunInProgressError):
+        CHECKS["many_locks"](lambda: broken.OneLockForAll(tmp_path / "c.pkl", fsync=False))
+
+
+@pytest.mark.parametrize(
+    ("check", "bend", "rule"),
+    [
+        ("list", "oldest first", "lists who began last first"),
+        ("list", "made up", "gives the headers as stored"),
+        ("list", "endless", "limit= cuts the list"),
+        ("list_by_status", "any status", "has the statuses asked for"),
+        ("list_by_status", "cut first", "limit= counts the statuses asked for"),
+        ("list_of_odd_ids", "folded", "ids come back as they are"),
+        ("pages", "same page", "pages come to an end"),
+        ("pages", "by time", "pages make up the list"),
+        ("pages", "with the last", "pages come to an end"),
+        ("prune", "any age", "asks for older snapshots"),
+    ],
+)
+def test_bent_lists(check: str, bend: str, rule: str, tmp_path: Path) -> None:
+    """A handler whose lists are bent in one way is told what must hold."""
+
+    class Bent(broken.Lists):
+        """Lists like that."""
+
+    Bent.bend = staticmethod(broken.BENT[bend])
+    find_out(check, Bent, rule, tmp_path / "c.pkl")
+
+
+def test_pages_by_index(tmp_path: Path) -> None:
+    """A handler that goes on behind a run that was deleted loses its place."""
+
+    class Bent(broken.Lists):
+        """Lists like that."""
+
+    Bent.bend = staticmethod(broken.BENT["by index"])
+    with pytest.raises(ValueError, match="not in list"):
+        CHECKS["pages"](lambda: Bent(tmp_path / "c.pkl", fsync=False))
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ("status", r"prune\(\) tells how many|deletes by age and status"),
+        ("lock", r"prune\(\) tells how many|deletes none that is locked"),
+        ("count", r"prune\(\) tells how many"),
+    ],
+)
+def test_broken_prunings(fault: str, rule: str, tmp_path: Path) -> None:
+    """A handler that prunes too much, or tells another number, is told what must hold."""
+
+    class Broken(broken.Prunes):
+        """Prunes like that."""
+
+    Broken.fault = fault
+    find_out("prune", Broken, rule, tmp_path / "c.pkl")
