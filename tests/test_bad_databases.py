@@ -127,7 +127,7 @@ def make_newer(path: Path) -> None:
     """Make a database of ours by a later release."""
     cp = Runs(path).flow()
     cp.run({}, run_id="x", until="a")
-    cp.handler._store.close()  # noqa: SLF001 - else it would write when it is thrown away
+    cp.handler.close()  # else it would write when it is thrown away
     sql(path, "PRAGMA user_version = 99")
 
 
@@ -245,13 +245,13 @@ def test_read_only_for_an_ordinary_user(tmp_path: Path) -> None:
 def test_ids_that_are_none(
     run_id: Any,  # noqa: ANN401
     kind: type[CheckpointError],
-    runs: Runs,
+    database: Runs,
     door: Door,
 ) -> None:
     """What is no id is refused by every method, by name, and nothing is made or lost."""
-    cp = runs.flow()
+    cp = database.flow()
     door(cp, {"n": 1}, run_id="x", until="a")
-    runs.log.clear()
+    database.log.clear()
     for act in (
         lambda: door(cp, {}, run_id=run_id),
         lambda: door.plan(cp, run_id=run_id),
@@ -264,7 +264,7 @@ def test_ids_that_are_none(
             act()
         assert len(str(info.value)) < 200
         check_words(info.value)
-    assert (runs.log, [one.run_id for one in cp.runs()]) == ([], ["x"])
+    assert (database.log, [one.run_id for one in cp.runs()]) == ([], ["x"])
 
 
 def test_error_of_a_run_under_way(database: Runs) -> None:

@@ -148,7 +148,7 @@ def test_nested_flows(runs: Runs, every_door: Door) -> None:
     "error", [ValueError("a"), asyncio.CancelledError()], ids=["fail", "cancel"]
 )
 def test_attempts_are_counted(
-    part: str, error: BaseException, runs: Runs, every_door: Door
+    part: str, error: BaseException, database: Runs, every_door: Door
 ) -> None:
     """Failures and cancellations of a step count, in any part; other steps begin at one."""
     seen: list[tuple[str, int]] = []
@@ -160,7 +160,7 @@ def test_attempts_are_counted(
             raise error
         return {}
 
-    cp = runs.bare()
+    cp = database.bare()
     cp.add_step(name="one")(act)
     parts = {"load": {"load": act}, "save": {"save": act}}.get(part, {})
     cp.add_step(**parts, name="two")(act if part == "step" else do_nothing)  # type: ignore[arg-type]

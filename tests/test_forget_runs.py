@@ -68,12 +68,12 @@ def test_columns_of_other_types_are_damage(
 
 
 @pytest.mark.parametrize("run_id", [None, 3, ""], ids=repr)
-def test_delete_names_a_run(run_id: Any, runs: Runs, door: Door) -> None:  # noqa: ANN401
+def test_delete_names_a_run(run_id: Any, database: Runs, door: Door) -> None:  # noqa: ANN401
     """Deleting takes the id of a run; the one without an id is forgotten by a reset."""
-    runs.flow().run({}, until="a")
+    database.flow().run({}, until="a")
     with pytest.raises((InvalidTypeError, InvalidValueError), match="run_id"):
-        door.do(runs.flow(), "delete", run_id)
-    assert listed(door, runs.flow()) == [None]
+        door.do(database.flow(), "delete", run_id)
+    assert listed(door, database.flow()) == [None]
 
 
 # --- pruning
@@ -150,9 +150,14 @@ def test_what_is_kept_is_pruned_too(lasting: Runs, door: Door) -> None:
     ],
     ids=repr,
 )
-def test_age_that_is_none(age_given: Any, kind: type[Exception], runs: Runs, door: Door) -> None:  # noqa: ANN401
+def test_age_that_is_none(
+    age_given: Any,  # noqa: ANN401
+    kind: type[Exception],
+    database: Runs,
+    door: Door,
+) -> None:
     """An age is a number of seconds from 0, or a timedelta; else nothing is deleted."""
-    cp = leave_old_ones(runs)
+    cp = leave_old_ones(database)
     with pytest.raises(kind, match="older_than"):
         door.do(cp, "prune", age_given)
     with pytest.raises(InvalidValueError, match="status="):

@@ -200,9 +200,11 @@ NONSENSE: list[tuple[dict[str, Any], type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("query", "error"), NONSENSE, ids=repr)
-def test_nonsense(query: dict[str, Any], error: type[Exception], runs: Runs, door: Door) -> None:
+def test_nonsense(
+    query: dict[str, Any], error: type[Exception], database: Runs, door: Door
+) -> None:
     """What cannot be meant is refused with the name of the argument, and never shows all."""
-    cp = runs.flow()
+    cp = database.flow()
     with pytest.raises(error, match=next(iter(query))):
         door.do(cp, "runs", **query)
 

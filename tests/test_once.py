@@ -128,17 +128,17 @@ def test_checkpoint_beside_it_is_refused(checkpoint: int | str, runs: Runs, door
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d"), ("a", "c", "b"), ("x",)])
-def test_changed_steps(names: tuple[str, ...], runs: Runs, door: Door) -> None:
+def test_changed_steps(names: tuple[str, ...], database: Runs, door: Door) -> None:
     """Where the steps are no longer those that finished, nothing runs and nothing is lost."""
-    door(runs.flow(), {"n": 1}, run_id="x", once=True)
-    runs.log.clear()
-    before = runs.flow().handler.header("x")
+    door(database.flow(), {"n": 1}, run_id="x", once=True)
+    database.log.clear()
+    before = database.flow().handler.header("x")
     with pytest.raises(FlowChangedError) as info:
-        door(runs.flow(*names), {"n": 2}, run_id="x", once=True)
+        door(database.flow(*names), {"n": 2}, run_id="x", once=True)
     assert (info.value.stored_steps, info.value.current_steps) == (NAMES, names)
-    assert (runs.log, runs.flow().handler.header("x")) == ([], before)
-    assert door(runs.flow(), run_id="x", once=True) == DONE
-    assert door(runs.flow(*names), {"n": 2}, run_id="x")["trail"] == list(names)
+    assert (database.log, database.flow().handler.header("x")) == ([], before)
+    assert door(database.flow(), run_id="x", once=True) == DONE
+    assert door(database.flow(*names), {"n": 2}, run_id="x")["trail"] == list(names)
 
 
 class Own:

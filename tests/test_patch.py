@@ -133,10 +133,10 @@ def refused(lab: Runs, door: Door, kind: type[CheckpointError], match: str, *arg
     ids=lambda value: repr(value)[:30] if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_meant(
-    kind: type[CheckpointError], match: str, args: tuple[Any, ...], runs: Runs, door: Door
+    kind: type[CheckpointError], match: str, args: tuple[Any, ...], database: Runs, door: Door
 ) -> None:
     """A patch that cannot be meant is refused by name, and changes nothing."""
-    refused(runs, door, kind, match, *args)
+    refused(database, door, kind, match, *args)
 
 
 def test_run_under_way_is_not_patched(runs: Runs, door: Door) -> None:

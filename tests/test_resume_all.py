@@ -288,10 +288,10 @@ def test_more_than_a_page(database: Runs) -> None:
     ],
     ids=repr,
 )
-def test_limit_that_is_none(limit: Any, error: type[Exception], runs: Runs) -> None:  # noqa: ANN401
+def test_limit_that_is_none(limit: Any, error: type[Exception], database: Runs) -> None:  # noqa: ANN401
     """A limit is a number of runs from 1; said at the call, before a loop is there."""
     with pytest.raises(error, match="limit="):
-        runs.flow().aresume_all(limit=limit)
+        database.flow().aresume_all(limit=limit)
 
 
 def test_state_given_is_that_of_the_run(runs: Runs, door: Door) -> None:
