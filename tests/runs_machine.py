@@ -162,7 +162,7 @@ class RunsMachine(RuleBasedStateMachine):
         run = self.stored.get(run_id)
         if run is not None and run.status != "finished" and (run.position or given is None):
             return run
-        state = given if given is not None else {} if run is None else run.state
+        state = dict(given if given is not None else {} if run is None else run.state)
         self._begun += 1
         run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
         run.base = list(state.get("trail", ()))
@@ -247,6 +247,19 @@ class RunsMachine(RuleBasedStateMachine):
         """Suspend a process for longer than its lease, after which it goes on as it was."""
         suspend(self.processes[where].handler)
         self.gone.add(self.processes[where].owner)
+
+    @precondition(lambda self: self.waiting())
+    @rule(pick=PICK, order=st.sampled_from(["on", "fail"]), number=PICK)
+    def wake_too_late(self, pick: int, order: str, number: int) -> None:
+        """Suspend a process, take one of its runs over, and let it go on with that."""
+        waiting = self.waiting()
+        process, passage = waiting[pick % len(waiting)]
+        where = self.processes.index(process)
+        self.sleep(where)
+        self.begin(1 - where, passage.run_id, "resume", number)
+        passage.orders.put_nowait(order)
+        self._drive(passage.next())
+        self._settle(process, passage, order)
 
     # --- what people do
 

@@ -12,7 +12,7 @@ LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
 
 @pytest.mark.parametrize("machine", [RunsMachine, KeepingRunsMachine])
-@pytest.mark.parametrize(("examples", "steps"), [(12, 30), pytest.param(600, 80, marks=LONG)])
+@pytest.mark.parametrize(("examples", "steps"), [(30, 40), pytest.param(600, 80, marks=LONG)])
 def test_anything_in_any_order(machine: type[RunsMachine], examples: int, steps: int) -> None:
     """Begun, broken, cancelled, killed, asleep, taken over, resumed, patched, deleted, pruned."""
     run_state_machine_as_test(
