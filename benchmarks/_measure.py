@@ -10,24 +10,19 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import statistics
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint import __version__
+from _machine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Contender", "Goal", "Pair", "Report", "Spread", "measure", "parser"]
-
-DEPENDENCIES = ("dill", "aiofiles", "anyio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +40,10 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a ratio should be.
+    """What a ratio, or a figure that stands alone, should be.
 
     Attributes:
-        limit: The ratio that is just good enough.
+        limit: What is just good enough.
         at_least: Whether more is better; else less is.
     """
 
@@ -61,6 +56,10 @@ class Goal:
     def is_met_by(self, ratio: float) -> bool:
         """Whether a ratio is on the good side of the limit."""
         return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+    def verdict(self, ratio: float) -> str:
+        """Tell the goal, and whether a ratio meets it, for the table."""
+        return f"goal: {self}, {'met' if self.is_met_by(ratio) else 'MISSED'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +119,7 @@ class Pair:
     def lines(self) -> list[str]:
         """Give the three lines of the table."""
         ratio = Spread.of(self.ratios())
-        verdict = ""
-        if self.goal is not None:
-            met = "met" if self.goal.is_met_by(ratio.median) else "MISSED"
-            verdict = f"goal: {self.goal}, {met}"
+        verdict = "" if self.goal is None else self.goal.verdict(ratio.median)
         return [
             f"{self.subject.name:<46} {self.unit:>4} {Spread.of(self.subject_samples)}",
             f"  against {self.base.name:<36} {self.unit:>4} {Spread.of(self.base_samples)}",
@@ -145,13 +141,15 @@ class Pair:
         }
 
 
-def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1) -> None:
+def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1, freeze: bool = True) -> None:
     """Play every pair in each round, so that all meet the same drift of the machine.
 
     Args:
         pairs: They collect the samples.
         rounds: How many samples of each contender to keep.
         warm_ups: How many to throw away before.
+        freeze: Whether to spare the garbage collector what the imports have left, which is no
+            part of any contender's work; False where its pauses are measured too.
     """
     pairs = list(pairs)
     for _ in range(warm_ups):
@@ -159,7 +157,8 @@ def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1) -> None:
             pair.subject.sample()
             pair.base.sample()
     gc.collect()
-    gc.freeze()  # what the imports have left is no part of any contender's work
+    if freeze:
+        gc.freeze()
     for number in range(rounds):
         for pair in pairs:
             pair.play(base_first=number % 2 == 0)
@@ -176,6 +175,7 @@ class Report:
         versions: Versions of what was measured against, by name.
         extra: Further figures by name, with their unit and samples.
         notes: What must be known to read the figures; printed below them.
+        goals: What the further figures should be, by name, where anything is asked of them.
     """
 
     workload: str
@@ -185,37 +185,44 @@ class Report:
     extra: Mapping[str, tuple[str, Sequence[float]]] = field(
         default_factory=dict[str, tuple[str, "Sequence[float]"]]
     )
-
     notes: Sequence[str] = ()
+    goals: Mapping[str, Goal] = field(default_factory=dict[str, Goal])
 
     def finish(self, json_path: Path | None) -> None:
         """Print the table, and write the JSON where a path is given."""
-        machine = _machine(self.directory) | self.versions
-        print("; ".join(f"{name} {value}" for name, value in machine.items()))
+        known = machine(self.directory) | self.versions
+        print("; ".join(f"{name} {value}" for name, value in known.items()))
         print(self.workload)
         print(f"{'':<46} {'unit':>4} {'median':>10}   {'quartiles':^20}")
         for pair in self.pairs:
             print(*pair.lines(), sep="\n")
         for name, (unit, samples) in self.extra.items():
-            print(f"{name:<46} {unit:>4} {Spread.of(samples)}")
+            print(self._line(name, unit, Spread.of(samples)))
         for note in self.notes:
             print(f"Note: {note}")
         if json_path is not None:
-            json_path.write_text(json.dumps(self._as_json(machine), indent=1) + "\n", "utf-8")
+            json_path.write_text(json.dumps(self._as_json(known), indent=1) + "\n", "utf-8")
 
-    def _as_json(self, machine: dict[str, str]) -> dict[str, Any]:
+    def _line(self, name: str, unit: str, spread: Spread) -> str:
+        verdict = self.goals[name].verdict(spread.median) if name in self.goals else ""
+        return f"{name:<46} {unit:>4} {spread} {verdict}".rstrip()
+
+    def _as_json(self, known: dict[str, str]) -> dict[str, Any]:
         return {
             "command": _command(),
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine,
+            "machine": known,
             "workload": self.workload,
             "notes": list(self.notes),
             "pairs": [pair.as_json() for pair in self.pairs],
             "extra": {
-                name: {"unit": unit, "spread": _spread_as_json(samples)}
+                name: {"unit": unit, "spread": _spread_as_json(samples)} | self._goal(name)
                 for name, (unit, samples) in self.extra.items()
             },
         }
+
+    def _goal(self, name: str) -> dict[str, str]:
+        return {"goal": str(self.goals[name])} if name in self.goals else {}
 
 
 def parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
@@ -239,41 +246,3 @@ def _spread_as_json(samples: Sequence[float]) -> dict[str, float]:
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
-
-
-def _machine(directory: Path | None) -> dict[str, str]:
-    machine = {
-        "CPU": _cpu(),
-        "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.release()}",
-    }
-    if directory is not None:
-        machine["file system"] = _file_system(directory)
-    if hasattr(os, "getloadavg"):
-        # Others' load slows the disk most, and so makes every ratio to a floor look good.
-        machine["load of the last minute"] = f"{os.getloadavg()[0]:.1f}"
-    machine["Python"] = platform.python_version()
-    machine["aiocheckpoint"] = __version__
-    return machine | {name: version(name) for name in DEPENDENCIES}
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _file_system(directory: Path) -> str:
-    """Type of the file system that holds a directory, as Linux tells it (proc(5), mountinfo)."""
-    mounts = Path("/proc/self/mountinfo")
-    if not mounts.exists():
-        return "unknown"
-    found = {}
-    for line in mounts.read_text("utf-8").splitlines():
-        before, _, after = line.partition(" - ")
-        found[before.split()[4]] = after.split()[0]
-    places = [directory.resolve(), *directory.resolve().parents]
-    return next((found[str(place)] for place in places if str(place) in found), "unknown")

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from _floor import Floor
-from _gumly import GumlyWorker, install
+from _gumly import GumlyWorker
 from _measure import Contender, Goal, Pair, Report, measure, parser
 from _shapes import small_state
 
@@ -193,7 +193,7 @@ def main() -> None:
         pairs = _pairs(timers, _floors(floor, runner))
         versions: dict[str, str] = {}
         if not arguments.no_gumly:
-            worker = GumlyWorker(install(), directory / "gumly.pkl", steps, small_state())
+            worker = GumlyWorker(directory / "gumly.pkl", steps, small_state())
             gumly = stack.enter_context(worker)
             versions = gumly.versions
             pairs.append(Pair(pairs[-1].subject, Contender("gumly", gumly.sample), "µs", Goal(0.6)))

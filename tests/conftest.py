@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from many import KINDS, Runs
 from support import Door, Lab
 
 if TYPE_CHECKING:
@@ -39,6 +40,36 @@ def every_door(request: pytest.FixtureRequest) -> Door:
 def lab(tmp_path: Path) -> Lab:
     """Give a workshop of recording flows that store in `checkpoint.pkl`."""
     return Lab(tmp_path / "checkpoint.pkl")
+
+
+@pytest.fixture(params=KINDS)
+def runs(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Runs]:
+    """Give a workshop of flows with many runs, in each kind of place in turn."""
+    yield from _made(tmp_path, request.param, caplog)
+
+
+@pytest.fixture(params=["sqlite", "directory"])
+def lasting(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Runs]:
+    """Give such a workshop in each kind of place that outlives the process."""
+    yield from _made(tmp_path, request.param, caplog)
+
+
+@pytest.fixture
+def database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
+    """Give such a workshop in a database."""
+    yield from _made(tmp_path, "sqlite", caplog)
+
+
+def _made(folder: Path, kind: str, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
+    lab = Runs.at(folder, kind)
+    yield lab
+    # What errors hold, by their tracebacks, holds the database open.
+    lab.forget()
+    caplog.get_records("call").clear()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A program that runs a flow when it is told to, started by the tests: `contender.py PATH`.
 
-Each line that it reads is one command, each line that it prints one answer:
+A path that ends in .db is that of a database. Each line that it reads is one command, each line
+that it prints one answer:
 
     hold        run; prints "held" inside of the step, and "ended" after the next line
     race WHEN   do as "hold" at this moment of the monotonic clock; or print "busy PID"
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
+from aiocheckpoint import CheckpointFlow, RunInProgressError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,14 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def make_flow(path: Path, *, fsync: bool = False) -> CheckpointFlow:
+    """Make a flow without steps."""
+    return CheckpointFlow(path, "sqlite" if path.suffix == ".db" else "local", fsync=fsync)
+
+
 def hold(path: Path) -> str:
     """Run, and stay inside until told to end."""
-    cp = CheckpointFlow(path, fsync=False)
+    cp = make_flow(path)
 
     @cp.add_step()
     def stay(state: dict[str, int]) -> None:
@@ -54,7 +60,7 @@ def race(path: Path, moment: float) -> str:
 
 def once(path: Path, wait: float) -> str:
     """Run if nobody else does, and see that nobody else does meanwhile."""
-    cp = CheckpointFlow(path, fsync=False)
+    cp = make_flow(path)
     mark = path.with_name("mark")
     together: list[str] = []
 
@@ -77,7 +83,7 @@ def once(path: Path, wait: float) -> str:
 
 def store(path: Path, fsync: str, count: str) -> str:
     """Store states of many sizes, numbered from 1."""
-    handler = LocalStateHandler(path, fsync=bool(int(fsync)))
+    handler = make_flow(path, fsync=bool(int(fsync))).handler
     for number in range(1, int(count) + 1):
         handler.write({"checkpoint_index": number, "rows": [number] * (number % 20 * 5000 + 1)})
     return "stored"
@@ -85,7 +91,7 @@ def store(path: Path, fsync: str, count: str) -> str:
 
 def go_through(path: Path, fsync: str, count: str) -> str:
     """Run a flow whose state grows and shrinks with its steps."""
-    cp = CheckpointFlow(path, fsync=bool(int(fsync)))
+    cp = make_flow(path, fsync=bool(int(fsync)))
     for number in range(1, int(count) + 1):
 
         def step(state: dict[str, list[int]], number: int = number) -> None:

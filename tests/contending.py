@@ -70,7 +70,7 @@ def contender(path: Path, command: str = "", answer: str = "") -> Generator[Cont
 
 def flow(path: Path, step: Callable[[State], None] = lambda state: None) -> CheckpointFlow:
     """Make a flow of one step."""
-    cp = CheckpointFlow(path)
+    cp = CheckpointFlow(path, "sqlite" if path.suffix == ".db" else "local")
     cp.add_step(name="only")(step)
     return cp
 

@@ -6,12 +6,12 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from contending import Contender, contender
-
-from aiocheckpoint import LocalStateHandler
+from contending import Contender, contender, flow
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from aiocheckpoint.handlers import StateHandler
 
 HEAD_START = 0.002
 
@@ -63,7 +63,7 @@ def read_while_written(path: Path, deed: str, durable: str, count: int) -> int:
     Returns:
         How many different states were seen.
     """
-    handler = LocalStateHandler(path)
+    handler: StateHandler = flow(path).handler
     number, sequence, seen = 0, 0, set[int]()
     with contender(path) as other:
         other.tell(f"{deed} {int(durable == 'fsync')} {count}")
@@ -76,7 +76,7 @@ def read_while_written(path: Path, deed: str, durable: str, count: int) -> int:
     return len(seen)
 
 
-def read_number(handler: LocalStateHandler, before: int) -> int:
+def read_number(handler: StateHandler, before: int) -> int:
     """Read the state; see that it is whole and no older than one before, and give its number."""
     state = handler.read()
     if not state:
@@ -90,7 +90,7 @@ def read_number(handler: LocalStateHandler, before: int) -> int:
     return number
 
 
-def read_sequence(handler: LocalStateHandler, before: int) -> int:
+def read_sequence(handler: StateHandler, before: int) -> int:
     """Read the header; see that it is no older than one before, and give its sequence number."""
     header = handler.header()
     if header is None:

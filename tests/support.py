@@ -42,6 +42,10 @@ class Door:
         """Forget what the flow has stored, through this door."""
         self._enter(cp.reset, cp.areset, (), {})
 
+    def do(self, cp: CheckpointFlow, method: str, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
+        """Call a method of the flow, or its twin, through this door."""
+        return self._enter(getattr(cp, method), getattr(cp, f"a{method}"), args, kwargs)
+
     def read(self, handler: LocalStateHandler) -> State:
         """Read from a local handler through this door."""
         return self._enter(handler.read, handler.aread, (), {})

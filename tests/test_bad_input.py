@@ -147,13 +147,23 @@ def test_missing_directories_are_created(door: Door, tmp_path: Path) -> None:
 
 
 def test_path_that_is_a_directory(door: Door, lab: Lab) -> None:
-    """A directory in the file's place is named before any step runs, and stays."""
+    """A directory is a place for runs: the one without an id lies in it, in a file of its own."""
+    lab.path.mkdir()
+    door(lab.flow())
+    assert lab.ran() == ["a", "b", "c"]
+    assert [path.name for path in lab.path.iterdir()] == ["~.pkl"]
+    assert [header.run_id for header in lab.flow().runs()] == [None]
+
+
+def test_directory_that_takes_the_files_place(door: Door, lab: Lab) -> None:
+    """A directory made where the flow has its file is named before any step runs, and stays."""
+    cp = lab.flow()
     lab.path.mkdir()
     with pytest.raises(CheckpointError, match="directory") as info:
-        door(lab.flow())
+        door(cp)
     assert str(lab.path) in str(info.value)
     assert lab.log == []
-    assert lab.path.is_dir()
+    assert list(lab.path.iterdir()) == []
 
 
 def test_path_below_a_file(door: Door, tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ CASES = {
         ("--rounds=1", "--count=50"),
         ("import aiocheckpoint", "process to step, 50 dicts"),
     ),
+    "many_runs": (("--rounds=2", "--runs=3", "--no-rivals"), ("aiocheckpoint on SQLite, 3 runs",)),
 }
 
 
@@ -82,10 +83,12 @@ def test_step_cost_tells_what_is_not_comparable_without_fsync(tmp_path: Path) ->
     assert any("better protected against power cuts" in note for note in written["notes"])
 
 
-def test_gumly_is_measured_in_its_own_process(tmp_path: Path) -> None:
+def test_gumly_is_measured_in_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where gumly has been installed, its step stands beside that of `run` without fsync."""
-    environment: Path = runpy.run_path(str(BENCHMARKS / "_gumly.py"))["environment"]()
-    if not (environment / "complete").exists():
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    if not import_module("_gumly").environment().is_installed:
         pytest.skip("benchmarks/step_cost.py has not yet installed gumly")
 
     _, written = run_benchmark("step_cost", ("--rounds=2", "--steps=3"), tmp_path)
@@ -94,8 +97,50 @@ def test_gumly_is_measured_in_its_own_process(tmp_path: Path) -> None:
     assert [p["goal"] for p in written["pairs"] if p["base"] == "gumly"] == ["at most 0.6"]
 
 
-def test_benchmarks_leave_nothing_behind(tmp_path: Path) -> None:
+def test_many_runs_tell_rate_stalls_and_memory(tmp_path: Path) -> None:
+    """What has a goal of its own stands with it, beside what shows the loop without the library."""
+    printed, written = run_benchmark("many_runs", CASES["many_runs"][0], tmp_path)
+
+    goals = {name: figure.get("goal") for name, figure in written["extra"].items()}
+    assert goals.pop("aiocheckpoint on SQLite, rate") == "at least 20000"
+    assert goals.pop("worst stall, by how much more than bare tasks'") == "at most 20"
+    assert goals == dict.fromkeys(
+        (
+            "worst stall, aiocheckpoint on SQLite",
+            "worst stall, aiocheckpoint on files",
+            "worst stall, bare tasks",
+            "memory of a waiting run",
+            "memory of a waiting bare task",
+        )
+    )
+    assert printed.count("goal: ") == 2
+    assert all(name in printed for name in written["extra"])
+
+
+def test_rivals_are_measured_in_processes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the rivals have been installed, their rates and promises stand beside ours."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    rivals = import_module("_rivals").RIVALS
+    if not all(rival.environment.is_installed for rival in rivals):
+        pytest.skip("benchmarks/many_runs.py has not yet installed the rivals")
+
+    printed, written = run_benchmark("many_runs", ("--rounds=2", "--runs=3"), tmp_path)
+
+    goals = {pair["base"]: pair["goal"] for pair in written["pairs"] if pair["goal"]}
+    assert goals == {
+        "Burr, 3 runs": "at least 4",
+        "LangGraph, 3 runs": "at least 30",
+        "DBOS, 3 runs": "at least 100",
+    }
+    assert {"apache-burr", "langgraph", "dbos"} <= written["machine"].keys()
+    assert printed.count("synchronous=FULL: ") == len(rivals)
+
+
+@pytest.mark.parametrize("name", ["step_cost", "many_runs"])
+def test_benchmarks_leave_nothing_behind(name: str, tmp_path: Path) -> None:
     """Of what a benchmark writes only the figures stay."""
-    run_benchmark("step_cost", CASES["step_cost"][0], tmp_path)
+    run_benchmark(name, CASES[name][0], tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]

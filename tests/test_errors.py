@@ -22,7 +22,10 @@ from aiocheckpoint import (
     IncompatibleSnapshotError,
     InvalidTypeError,
     InvalidValueError,
+    LeaseLostError,
+    MissingExtraError,
     NotDurableError,
+    OutsideStepError,
     RunInProgressError,
     StorageError,
     UnknownHandlerError,
@@ -47,6 +50,20 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         UnknownHandlerError("redis", ["local"]),
         {"handler": "redis", "known": ("local",)},
     ),
+    "extra": (
+        MissingExtraError("redis", "redis.asyncio", "pip install 'aiocheckpoint[redis]'"),
+        {
+            "handler": "redis",
+            "missing": "redis.asyncio",
+            "install": "pip install 'aiocheckpoint[redis]'",
+        },
+    ),
+    "extra-of-python": (
+        MissingExtraError("sqlite", "sqlite3", None),
+        {"handler": "sqlite", "missing": "sqlite3", "install": None},
+    ),
+    "outside": (OutsideStepError(), {}),
+    "lease": (LeaseLostError(PATH), {"path": PATH}),
     "changed": (
         FlowChangedError(PATH, ["a", "b"], ["a", "c"], 2),
         {"path": PATH, "stored_steps": ("a", "b"), "current_steps": ("a", "c"), "position": 2},
@@ -92,6 +109,9 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     InvalidTypeError: (CheckpointError, TypeError),
     InvalidValueError: (CheckpointError, ValueError),
     UnknownHandlerError: (CheckpointError, NotImplementedError),
+    MissingExtraError: (CheckpointError, ImportError),
+    OutsideStepError: (CheckpointError, LookupError),
+    LeaseLostError: (CheckpointError,),
     FlowChangedError: (CheckpointError,),
     RunInProgressError: (CheckpointError,),
     UnserializableStateError: (CheckpointError, TypeError),
@@ -103,6 +123,10 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
 }
 REMEDIES = {
     "handler": ["'redis'", "'local'", "read()", "write(state)"],
+    "extra": ["'redis'", "redis.asyncio", "pip install 'aiocheckpoint[redis]'"],
+    "extra-of-python": ["'sqlite'", "sqlite3", "another", "'local'"],
+    "outside": ["current_step()", "loader", "saver", "asyncio.to_thread"],
+    "lease": [PATH, "lease", "suspended", "nothing", "Run again"],
     "changed": [PATH, "[a, b]", "[a, c]", "checkpoint=", "reset()"],
     "running": [PATH, "7", "here", SINCE, "wait=", "run_id"],
     "running-unknown": [PATH, "unknown", "wait="],

@@ -160,6 +160,14 @@ def test_quickstart_prints_the_story(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_resume_orders_prints_its_story(tmp_path: Path) -> None:
+    """Orders are killed and resumed, exactly as the expected text says, and no file is left."""
+    done = run_example(tmp_path, "resume_orders.py")
+    assert done.stdout == (EXPECTED / "resume_orders.txt").read_text("utf-8")
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_survey_finds_every_file(undisturbed: Survey, library: Library) -> None:
     """The report counts the files and bytes that another walk finds."""
     assert undisturbed.report["found"] == len(library.sources)

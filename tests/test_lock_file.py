@@ -13,6 +13,7 @@ import pytest
 from contending import PATIENCE, contender, flow
 
 from aiocheckpoint import RunInProgressError, StorageError
+from aiocheckpoint.handlers._lock import FileLock
 
 if TYPE_CHECKING:
     from support import Door, Lab, State
@@ -116,3 +117,32 @@ def test_forked_child_does_not_hold_the_lock(door: Door, tmp_path: Path) -> None
         assert door(flow(path), checkpoint=0) == {"trail": ["a"]}
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+KILLED = """
+import os, signal, sys
+from aiocheckpoint.handlers._lock import FileLock
+
+def write(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+lock = FileLock(sys.argv[1], "x")
+if sys.argv[2] == "writing":
+    os.write = write
+lock.acquire()
+write()
+"""
+
+
+@posix_only
+def test_owner_killed_as_it_inherits(tmp_path: Path) -> None:
+    """Killed before it has written its name, a new owner leaves the file as one that was left."""
+    path = tmp_path / "file"
+    for moment in ("holding", "writing", "writing"):
+        command = [sys.executable, "-c", KILLED, str(path), moment]
+        ended = subprocess.run(command, timeout=PATIENCE, check=False)
+        assert ended.returncode == -signal.SIGKILL
+    lock = FileLock(str(path), "x")
+    lock.acquire()
+    lock.release()
+    assert lock.inherited

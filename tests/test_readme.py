@@ -24,7 +24,7 @@ def test_story_prints_what_the_readme_shows(
 ) -> None:
     """The step breaks with that note, the plan reads so, and the mended run goes on there."""
     monkeypatch.chdir(tmp_path)
-    begin, mend, _ = blocks("python")
+    begin, mend, *_ = blocks("python")
     broken, plan = blocks("text")
     names: dict[str, Any] = {}
     with pytest.raises(ZeroDivisionError) as caught:
@@ -40,6 +40,20 @@ def test_story_prints_what_the_readme_shows(
     assert runs == [*resumed, *anew, *whole, *always, *whole, *chosen]
 
 
+def test_service_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service takes its order once, and started again resumes what is not finished."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(blocks("python")[2], names)  # noqa: S102 - the README's own code
+    key = names["cp"].read("order-42")["charged"]
+    names["cp"].patch("order-42", {"total": 8}, "charge")
+    exec(blocks("python")[2], {})  # noqa: S102
+    resumed = f"order-42 {{'total': 8, 'charged': '{key}'}}"
+    assert capsys.readouterr().out.splitlines() == ["['order-42']", resumed, "['order-42']"]
+
+
 def test_signed_flow_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,7 +61,7 @@ def test_signed_flow_of_the_readme(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHECKPOINT_SECRET", "s" * 32)
     names: dict[str, Any] = {"CheckpointFlow": CheckpointFlow}  # as the story imported it
-    exec(blocks("python")[2], names)  # noqa: S102 - the README's own code
+    exec(blocks("python")[3], names)  # noqa: S102 - the README's own code
     assert capsys.readouterr().out == "finished\n"
     assert names["cp"].handler.read() == {"prices": [3, 4], "total": 7, "checkpoint_index": 0}
 

@@ -10,15 +10,21 @@ from racing import race, read_while_written
 if TYPE_CHECKING:
     from pathlib import Path
 
+every_place = pytest.mark.parametrize("name", ["c.pkl", "runs.db"])
 
+
+@every_place
 @pytest.mark.parametrize("racers", [2, 3])
-def test_one_of_those_released_together_runs(racers: int, tmp_path: Path) -> None:
+def test_one_of_those_released_together_runs(racers: int, name: str, tmp_path: Path) -> None:
     """However processes start at the same moment, exactly one of them runs."""
-    race(tmp_path / "c.pkl", 60, racers)
+    race(tmp_path / name, 60, racers)
 
 
+@every_place
 @pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
 @pytest.mark.parametrize("deed", ["store", "steps"])
-def test_reader_sees_whole_snapshots_only(deed: str, durable: str, tmp_path: Path) -> None:
+def test_reader_sees_whole_snapshots_only(
+    deed: str, durable: str, name: str, tmp_path: Path
+) -> None:
     """Whoever reads while another process writes gets a whole snapshot, never an older one."""
-    assert read_while_written(tmp_path / "c.pkl", deed, durable, 100) > 10
+    assert read_while_written(tmp_path / name, deed, durable, 100) > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from asyncio import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from aiocheckpoint._logging import LARGE_BYTES, is_logged, log_event, logger, wa
 from aiocheckpoint._plan import Plan, Request, make_plan
 from aiocheckpoint._snapshot import POSITION_KEY
 from aiocheckpoint._trouble import Trouble, put_note
-from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
+from aiocheckpoint.errors import CheckpointError, InvalidTypeError, RunInProgressError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -125,6 +126,17 @@ class Run:
         self._data: dict[str, Any] = {}
         self._warned = False
         self._attempt = 1
+        self._offered: Plan | None = None
+
+    def offer(self, request: Request) -> None:
+        """Hand the slot, before its lock is taken, what a new run would store first."""
+        state = {} if request.state is None else request.state
+        if request.rest_only or request.checkpoint is not None or POSITION_KEY in state:
+            return
+        with suppress(CheckpointError):  # which comes out once the lock is held
+            self._offered = make_plan(self._steps, None, request, self._slot.location)
+            self._header = self._opening_header(self._offered, None, once=False)
+            self._slot.offer(self._header.advanced("running", 0, time.time()), state)
 
     async def carry_out(self, request: Request) -> dict[str, Any]:
         """Read, plan, run the steps, and return the final state.
@@ -133,17 +145,20 @@ class Run:
             NothingLeftError: As in `make_plan`.
         """
         began = time.perf_counter()
-        plan, stored = await plan_run(self._steps, request, self._slot)
+        plan, stored = await self._decide(request)
         state = await self._opening_state(plan, request.state)
         state.pop(POSITION_KEY, None)
         if plan.done:
             return state
-        self._header = self._opening_header(plan, stored)
+        if self._slot.began and self._slot.header is not None:
+            self._header = self._slot.header
+        else:
+            self._header = self._opening_header(plan, stored, once=request.once)
         if self._slot.skipped is not None:
             await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
         if self._heard or plan.ignores_given:
             await self._emit(events.RunStarted, plan=plan)
-        if plan.fresh or plan.moves:
+        if (plan.fresh or plan.moves) and not self._slot.began:
             await self._write(state, None, "running", plan.start)
         for index in range(plan.start, plan.stop):
             await self._step(index, plan, state)
@@ -155,13 +170,20 @@ class Run:
             await self._emit(events.RunFinished, **facts, seconds=seconds)
         return state
 
+    async def _decide(self, request: Request) -> tuple[Plan, Header | None]:
+        if self._slot.began and self._offered is not None:
+            return self._offered, None
+        return await plan_run(self._steps, request, self._slot)
+
     async def _opening_state(self, plan: Plan, given: dict[str, Any] | None) -> dict[str, Any]:
         if plan.source in {"stored", "kept"}:
             return await self._slot.state(plan.kept)
         return {} if given is None or plan.source == "empty" else given
 
-    def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
-        rest = not plan.fresh
+    def _opening_header(self, plan: Plan, stored: Header | None, *, once: bool) -> Header:
+        # A request that is tried again is the same run, although it was killed in its first step.
+        again = once and stored is not None and stored.number > 0 and not stored.finished
+        rest = again or not plan.fresh
         broken = None if stored is None else stored.failure
         if rest and broken is not None and broken.step == plan.first:
             self._attempt = broken.attempt + 1
@@ -170,7 +192,7 @@ class Run:
             run_id=self._run_id,
             steps=plan.steps,
             position=plan.start,
-            number=1 if stored is None else stored.number + plan.fresh,
+            number=1 if stored is None else stored.number + (not rest),
             sequence=0 if stored is None else stored.sequence,
             durations=Durations(stored.durations if stored and rest else None),
             started_at=stored.started_at if stored and rest else time.time(),

@@ -53,6 +53,11 @@ class Job(Generic[_Result]):
         else:
             self.future: asyncio.Future[None] = loop.create_future()
 
+    @property
+    def answered(self) -> bool:
+        """Whether a result or an error was set."""
+        return self.result is not None or self.error is not None
+
     def again(self) -> asyncio.Future[None]:
         """Give something to await after a wait was cancelled; called on the loop."""
         if self.future.done() and not self.ended and self.loop is not None:

@@ -12,7 +12,7 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, RunInProgr
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
     from aiocheckpoint._header import Header, Status
     from aiocheckpoint.handlers import StateHandler
@@ -43,12 +43,13 @@ async def resume_all(
     handler: StateHandler,
     resume: Callable[[Request, str | None], Awaitable[dict[str, Any]]],
     limit: int,
-) -> AsyncIterator[RunResult]:
+) -> AsyncGenerator[RunResult, None]:
     """Resume what is unfinished and not under way, at most `limit` at once, and yield the ends."""
     tasks: set[asyncio.Task[RunResult | None]] = set()
     try:
         async for header in _unfinished(handler):
-            tasks.add(asyncio.ensure_future(_outcome(resume, header.run_id)))
+            location = handler.locate(header.run_id)
+            tasks.add(asyncio.ensure_future(_outcome(resume, header.run_id, location)))
             while len(tasks) >= limit:
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for result in _results(done):
@@ -73,13 +74,19 @@ async def _unfinished(handler: StateHandler) -> AsyncIterator[Header]:
 
 
 async def _outcome(
-    resume: Callable[[Request, str | None], Awaitable[dict[str, Any]]], run_id: str | None
+    resume: Callable[[Request, str | None], Awaitable[dict[str, Any]]],
+    run_id: str | None,
+    location: str,
 ) -> RunResult | None:
     """How a run ended; None where it is under way, or nothing was left of it."""
     try:
         state = await resume(_REST, run_id)
-    except (NothingLeftError, RunInProgressError):
+    except NothingLeftError:
         return None
+    except RunInProgressError as error:
+        if error.path == location:
+            return None
+        return RunResult(run_id=run_id, state=None, error=error)  # that of a run inside a step
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():

@@ -20,7 +20,7 @@ from aiocheckpoint.handlers._names import check_run_id
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._plan import Request
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers import StateHandler
 
 __all__ = ["StoredRuns"]
-
-_STATUSES: frozenset[Status] = frozenset(get_args(Status))
 
 
 class StoredRuns:
@@ -100,13 +98,13 @@ class StoredRuns:
         query = Query(_checked_statuses(status), checked_limit(limit), _checked_after(after))
         return self._many().runs(query)
 
-    def aresume_all(self, *, limit: int = 100) -> AsyncIterator[RunResult]:
+    def aresume_all(self, *, limit: int = 100) -> AsyncGenerator[RunResult, None]:
         """Resume every unfinished run that nobody owns, as a service does when it starts.
 
         Unfinished are the runs whose process was killed, and those that were cancelled, broke or
         were stopped. What is under way in this process or another is left alone, and so is what
         another process takes first. Leaving the loop early cancels those under way here, which
-        are resumed the next time.
+        are resumed the next time; under `contextlib.aclosing` that is done when the block ends.
 
         Args:
             limit: The most that are under way at once.
@@ -279,7 +277,7 @@ def _patch(
                 "runs() lists what there is."
             )
         state = {**found.state(), **values}
-        del state[POSITION_KEY]
+        state.pop(POSITION_KEY, None)  # a bare pickle may lack it
         header = _moved(found.header, names, position)
         header = replace(handler.patched(header, run_id, header.position), status=header.status)
         emit = partial(handler.codec.write, header, state, None)
@@ -329,11 +327,11 @@ def _checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
         raise InvalidTypeError(
             f"status= is a status or several of them, not a {type(status).__name__}."
         )
-    wanted = frozenset({status} if isinstance(status, str) else cast("list[Status]", status))
-    if not wanted or not wanted <= _STATUSES:
+    several = cast("list[Status]", [status] if isinstance(status, str) else list(status))
+    if not several or any(one not in get_args(Status) for one in several):
         known = ", ".join(repr(one) for one in get_args(Status))
         raise InvalidValueError(f"status={status!r} names none; they are {known}.")
-    return cast("frozenset[Status]", wanted)
+    return frozenset(several)
 
 
 def _checked_after(after: Any) -> Header | None:  # noqa: ANN401

@@ -42,11 +42,16 @@ class Slot(Protocol):
         location: The place in words.
         header: That of the newest snapshot read or written; None where there is none.
         skipped: What is wrong with the newest one found, where an older one stands in for it.
+        began: Whether nothing was stored, and what was offered is, since the lock was taken.
     """
 
     location: str
     header: Header | None
     skipped: CheckpointError | None
+    began: bool
+
+    def offer(self, header: Header, state: dict[str, Any]) -> None:
+        """Tell, before the lock is asked for, what a new run would store first."""
 
     async def acquire(self) -> None:
         """Take the run's lock, or raise RunInProgressError."""
@@ -86,10 +91,14 @@ class HandlerSlot:
         self.location = handler.locate(run_id)
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
+        self.began = False
         self._handler = handler
         self._run_id = run_id
         self._lock = handler.lock(run_id)
         self._calls = calls
+
+    def offer(self, header: Header, state: dict[str, Any]) -> None:
+        """Do nothing: the lock is no part of what is stored."""
 
     async def acquire(self) -> None:
         await self._calls.block(self._lock.acquire)
@@ -199,10 +208,14 @@ class DictSlot:
         self.location = place.location
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
+        self.began = False
         self._place = place
         self._calls = calls
         self._state: dict[str, Any] = {}
         self._held = False
+
+    def offer(self, header: Header, state: dict[str, Any]) -> None:
+        """Do nothing."""
 
     async def acquire(self) -> None:
         if not self._place.busy.acquire(blocking=False):

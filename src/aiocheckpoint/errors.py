@@ -118,7 +118,7 @@ class MissingExtraError(CheckpointError, ImportError):
         remedy = (
             "This Python was built without it; use another one, or the handler 'local'."
             if install is None
-            else f"Install it with: {install}"
+            else f"This installs it: {install}."
         )
         super().__init__(
             f"the state handler {handler!r} needs the module {missing!r}, which cannot be "

@@ -266,7 +266,9 @@ class CheckpointFlow(StoredRuns):
         slot = self._slot(check_run_id(run_id), calls)
         steps = self._ready_steps()
         run = Run(self.name, run_id, steps=steps, slot=slot, calls=calls, hooks=self._hooks)
-        return await under_lock(slot, calls, _checked_wait(wait), lambda: run.carry_out(request))
+        seconds = _checked_wait(wait)
+        run.offer(request)
+        return await under_lock(slot, calls, seconds, lambda: run.carry_out(request))
 
     async def _plan(self, calls: Calls, request: Request, run_id: str | None) -> Plan:
         slot = self._slot(check_run_id(run_id), calls)

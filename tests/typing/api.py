@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_type
@@ -10,16 +12,22 @@ from aiocheckpoint import (
     CheckpointError,
     CheckpointFlow,
     CorruptSnapshotError,
+    CurrentStep,
     Failure,
     FlowChangedError,
     Header,
+    LeaseLostError,
     LocalStateHandler,
+    MissingExtraError,
     Plan,
     RunInProgressError,
+    RunResult,
     StorageError,
     UnserializableStateError,
+    current_step,
     events,
 )
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -79,6 +87,11 @@ CheckpointFlow(Path("checkpoint.pkl"), handler="local", name="flow", fsync=False
 CheckpointFlow("checkpoint.pkl", hooks=[on_event, on_event_later])
 CheckpointFlow("checkpoint.pkl", LocalStateHandler)
 CheckpointFlow("checkpoint.pkl", handler=LocalStateHandler("checkpoint.pkl", fsync=False))
+CheckpointFlow("sqlite:///runs.db", lease=10, keep="all", secret="s" * 32, allow=())
+CheckpointFlow("runs.db", handler="sqlite", keep=3, fsync=False, verify=True)
+CheckpointFlow("runs.db", handler=SqliteStateHandler)
+CheckpointFlow("runs.db", handler=SqliteStateHandler(Path("runs.db"), lease=2.5, flow="runs"))
+CheckpointFlow("runs/", name="orders")
 CheckpointFlow("checkpoint.pkl", handler=DictHandler)
 CheckpointFlow("checkpoint.pkl", handler=AsyncDictHandler)
 CheckpointFlow("checkpoint.pkl", handler=DictHandler("checkpoint.pkl"))
@@ -174,6 +187,47 @@ async def from_a_service() -> None:
     assert_type(await cp.areset(), None)
 
 
+async def of_many_runs(page: Header) -> None:
+    """Keep many runs, from a service."""
+    assert_type(await cp.arun({"a": 1}, run_id="order-42", once=True), State)
+    assert_type(await cp.aruns(), list[Header])
+    assert_type(await cp.aruns("failed", limit=10, after=page), list[Header])
+    assert_type(await cp.aruns(["failed", "stopped"]), list[Header])
+    assert_type(await cp.aread("order-42"), State)
+    assert_type(await cp.apatch("order-42", {"a": 2}, checkpoint="fetch"), Header)
+    assert_type(await cp.areset(run_id="order-42"), None)
+    assert_type(await cp.adelete("order-42"), bool)
+    assert_type(await cp.aprune(timedelta(days=30), ("finished", "failed")), int)
+    async for result in cp.aresume_all(limit=10):
+        of_a_result(result)
+    async with aclosing(cp.aresume_all()) as results:
+        assert_type(await anext(results), RunResult)
+
+
+def of_many_runs_in_a_notebook() -> None:
+    """Keep many runs, without a loop."""
+    assert_type(cp.runs({"running"}, limit=1), list[Header])
+    assert_type(cp.read(), State)
+    assert_type(cp.patch(None, {}, 3), Header)
+    assert_type(cp.delete("order-42"), bool)
+    assert_type(cp.prune(3600.5), int)
+
+
+def of_a_result(result: RunResult) -> None:
+    """Look at how a resumed run ended."""
+    assert_type(result.run_id, str | None)
+    assert_type(result.state, State | None)
+    assert_type(result.error, BaseException | None)
+
+
+def of_a_step() -> None:
+    """Ask, in a step, which one it is."""
+    assert_type(current_step(), CurrentStep)
+    assert_type(current_step().run_id, str | None)
+    assert_type(current_step().attempt, int)
+    assert_type(current_step().idempotency_key, str)
+
+
 async def of_the_store() -> None:
     """Read, edit and write what is stored."""
     handler = LocalStateHandler("checkpoint.pkl")
@@ -202,6 +256,8 @@ def of_a_header(header: Header) -> None:
     assert_type(header.steps, tuple[str, ...] | None)
     assert_type(header.position, int)
     assert_type(header.failure, Failure | None)
+    assert_type(header.started_at, float)
+    assert_type(header.owner, str | None)
 
 
 def of_an_error() -> None:
@@ -218,6 +274,10 @@ def of_an_error() -> None:
         assert_type(error.offenders, tuple[tuple[str, str], ...])
     except CorruptSnapshotError as error:
         assert_type(error.reason, str)
+    except LeaseLostError as error:
+        assert_type(error.path, str)
+    except MissingExtraError as error:
+        assert_type(error.install, str | None)
     except StorageError as error:
         assert_type(error.path, str)
     except CheckpointError as error:
@@ -234,3 +294,7 @@ def misuses() -> None:
     cp.run([("a", 1)])  # type: ignore[arg-type]
     cp.run(load_policy="sometimes")  # type: ignore[arg-type]
     cp.run(checkpoint=1.5)  # type: ignore[arg-type]
+    cp.runs("done")  # type: ignore[arg-type]
+    cp.runs(limit="all")  # type: ignore[arg-type]
+    cp.delete(None)  # type: ignore[arg-type]
+    cp.patch("order-42", ["a"])  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ __all__ = ["FileTarget", "clear_leftovers", "make_directory", "replace_file"]
 _INHERIT_NOTHING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _INHERIT_NOTHING
 _MODE = 0o600
+_DIRECTORY_MODE = 0o700
 _RANDOM_BYTES = 8
 
 
@@ -195,7 +196,7 @@ def _flush_entry(path: str, directory: str) -> None:
 
 
 def make_directory(path: str) -> None:
-    """Make the directory that `path` lies in, and those above it, each durably.
+    """Make the directory that `path` lies in, and those above it, each durably, for us alone.
 
     Raises:
         StorageError: One of them cannot be made.
@@ -208,7 +209,7 @@ def make_directory(path: str) -> None:
     try:
         for directory in reversed(missing):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(directory)
+                os.mkdir(directory, _DIRECTORY_MODE)
             flush_directory(os.path.dirname(directory))
     except OSError as error:
         raise StorageError.of(path, "making the directory of", error) from error

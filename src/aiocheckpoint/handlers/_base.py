@@ -21,6 +21,7 @@ from aiocheckpoint._threads import SNAPSHOTS, in_thread
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidTypeError,
+    InvalidValueError,
     RunInProgressError,
     UntrustedSnapshotError,
 )
@@ -384,6 +385,11 @@ class StateHandler(ABC):
 
 
 def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
+    known = SnapshotOptions.__annotations__
+    for option in options:
+        if option not in known:  # which a signature of **options lets in
+            listed = ", ".join(f"{name}=" for name in known)
+            raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
     verify: object = options.get("verify", False)
     if not isinstance(verify, bool):
         raise InvalidTypeError(f"verify= is True or False, not a {type(verify).__name__}.")

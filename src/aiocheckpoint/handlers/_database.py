@@ -189,9 +189,12 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
     """The version of the tables, 0 for an empty file."""
+    # Another process may be making the tables: what it commits together is seen here in this order.
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    other = _number(connection, "PRAGMA user_version")
     owner = _number(connection, "PRAGMA application_id")
-    version = _number(connection, "PRAGMA user_version")
     if owner == APPLICATION_ID:
+        version = _number(connection, "PRAGMA user_version")
         if version > len(MIGRATIONS):
             reason = (
                 f"its tables are of version {version}, and this library knows {len(MIGRATIONS)}; "
@@ -199,7 +202,7 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
             )
             raise IncompatibleSnapshotError(path, reason)
         return version
-    if owner or version or _number(connection, "SELECT count(*) FROM sqlite_master"):
+    if owner or other or tables:
         raise StorageError(
             path,
             f"{path} is the database of another program, and was left as it is; choose another "
@@ -245,7 +248,10 @@ def translated(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
     advice = "Make the place usable (does it exist, is it writable, is there space?) and run again."
     if _is_crowded(error):
         advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
-    return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=_ERRNOS.get(code))
+    number = _ERRNOS.get(code)
+    if number == errno.ENOENT and os.path.exists(path):
+        number = None  # SQLite says the same of files beside it that cannot be made
+    return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=number)
 
 
 def _primary(error: sqlite3.Error) -> int:

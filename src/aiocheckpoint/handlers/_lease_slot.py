@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._header import Header
-    from aiocheckpoint.handlers._leases import Lease
+    from aiocheckpoint.handlers._leases import Lease, Snapshot
     from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 __all__ = ["LeaseSlot"]
-
-_Snapshot = tuple["Header", bytes, bytes]
-_SHORT_FOOTER = 1 << 16
 
 
 class LeaseSlot(HandlerSlot):
@@ -38,21 +35,31 @@ class LeaseSlot(HandlerSlot):
         self._database = handler
         self._lease = cast("Lease", self._lock)
         self._is_quick = not handler.codec.verify
+        self._start: Snapshot | None = None
+
+    def offer(self, header: Header, state: dict[str, Any]) -> None:
+        if self._is_quick and self._database.keep == 1:
+            self._start = self._made_now(header, state)
 
     async def acquire(self) -> None:
-        await self._calls.ended(self._lease.claim(self._calls.loop))
+        lease = self._lease
+        try:
+            await self._calls.ended(lease.claim(self._calls.loop, self._start))
+        finally:
+            if lease.started and self._start is not None:
+                self.header = self._start[0]
+                self.began = True
 
     async def release(self) -> CancelledError | None:
         return await super().release() if self._lease.held else None
 
     def abandon(self) -> None:
-        # Whichever thread throws the run away may be the writer's own.
         with suppress(RuntimeError):  # at the end of the interpreter no thread can be started
-            self._lease.abandon()
+            super().abandon()
 
     async def find(self) -> Header | None:
         lease, handler = self._lease, self._database
-        if not lease.held or handler.keep != 1 or len(lease.footer) > _SHORT_FOOTER:
+        if not lease.held or handler.keep != 1 or lease.footer is None:
             return await super().find()
         if lease.footer:
             header = handler.codec.peek(lease.footer, lease.payload_length, self.location)
@@ -73,7 +80,7 @@ class LeaseSlot(HandlerSlot):
                 self.header = written
         return len(payload) + len(footer)
 
-    def _made_now(self, header: Header, state: dict[str, Any]) -> _Snapshot | None:
+    def _made_now(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
         """Make a snapshot if that is quick, else find that out in little time."""
         try:
             return self._database.codec.write_quickly(header, state)
@@ -81,7 +88,7 @@ class LeaseSlot(HandlerSlot):
             self._is_quick = False
             return None
 
-    def _made(self, header: Header, state: dict[str, Any], step: str | None) -> _Snapshot:
+    def _made(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
         memory = Memory()
         emit = partial(self._database.codec.write, header, state, step)
         return emit(memory), *self._database.cut(memory, self._run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.errors import LeaseLostError
+from aiocheckpoint.handlers._writer import is_writer
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._kept import Keep
     from aiocheckpoint.handlers._store import Store
 
-__all__ = ["Call", "Claim", "GiveBack", "Lease", "Save", "sql_text"]
+__all__ = ["Call", "Claim", "GiveBack", "Lease", "Save", "Snapshot", "sql_text"]
+
+
+Snapshot = tuple["Header", bytes, bytes]
+"""Header, payload and footer."""
+
+_NO_SNAPSHOT = (None,) * 9
+_LARGE_BYTES = 1 << 18
 
 
 class Lease:
@@ -35,8 +43,9 @@ class Lease:
         row: The number of the run's row.
         token: What stands in the row for as long as the right is this lease's; 0 where it is not.
         footer: Footer of the snapshot that was found when the lease was taken, empty where there
-            was none, and
+            was none, and None for one that is to be read by itself, and
         payload_length: the length of the payload to it.
+        started: Whether the first snapshot was stored when the lease was taken.
         running: The number of the run that was last stored as running under this lease, or None.
     """
 
@@ -50,6 +59,7 @@ class Lease:
         "payload_length",
         "row",
         "running",
+        "started",
         "token",
     )
 
@@ -62,7 +72,8 @@ class Lease:
         self.location = location
         self.keep: Keep = keep
         self.row = self.token = self.payload_length = 0
-        self.footer = b""
+        self.footer: bytes | None = b""
+        self.started = False
         self.running: int | None = None
 
     @property
@@ -80,11 +91,18 @@ class Lease:
         if not self.held:
             self.claim(None).wait()
 
-    def claim(self, loop: asyncio.AbstractEventLoop | None) -> Job[None]:
-        """Ask for it; the job is for `loop`, or for this thread."""
+    def claim(
+        self, loop: asyncio.AbstractEventLoop | None, start: Snapshot | None = None
+    ) -> Job[None]:
+        """Ask for it; the job is for `loop`, or for this thread.
+
+        Args:
+            loop: The loop, or None.
+            start: Is stored in the same statement where there is no such run yet.
+        """
         self._era = self._store.era
         self.token = 0
-        return self._store.ask(Claim(self), loop)
+        return self._store.ask(Claim(self, start), loop)
 
     def save(
         self,
@@ -108,23 +126,25 @@ class Lease:
 
         Where the database cannot be written, it is given back as soon as it can.
         """
-        job = self.abandon()
-        if job is not None:
-            job.wait()
-
-    def abandon(self) -> Job[None] | None:
-        """Ask for it to be given back, and do not wait for that."""
         if not self.held:
-            return None
+            return
         row, token = self.row, self.token
         self.token = 0
-        return self._store.ask(GiveBack(row, token), None)
+        job = self._store.ask(GiveBack(row, token), None)
+        if not is_writer():  # which a garbage collection may have brought here
+            job.wait()
 
-    def taken(self, row: int, token: int, payload_length: int, footer: bytes) -> None:
-        """Note that the lease was taken, and what was found."""
+    def taken(self, row: int, token: int, payload_length: int, footer: str) -> None:
+        """Note that the lease was taken, and what was found, in the words of `CLAIMED`."""
         self.row, self.token = row, token
-        self.payload_length, self.footer = payload_length, footer
-        self.running = None
+        self.payload_length = payload_length
+        self.started = footer == "="
+        self.running = 1 if self.started else None
+        if footer in {"-", "="}:
+            self.footer = b""
+        else:
+            # An empty one is no more than a long one to be read by itself: the row is damaged.
+            self.footer = None if footer in {"+", ""} else bytes.fromhex(footer)
 
     def saved(self, header: Header) -> None:
         """Note that a snapshot was stored."""
@@ -134,9 +154,36 @@ class Lease:
 
 
 class Claim(NamedTuple):
-    """Take a lease."""
+    """Take a lease, and store the first snapshot of a new run."""
 
     lease: Lease
+    start: Snapshot | None
+
+    @property
+    def footer(self) -> bytes | None:
+        """That of the first snapshot."""
+        return None if self.start is None else self.start[2]
+
+    def row(self, owner: str, token: int, now: float) -> tuple[Any, ...]:
+        """The values of a `CLAIM`."""
+        if self.start is None:
+            return (*self.lease.key, owner, token, now, *_NO_SNAPSHOT)
+        header, payload, footer = self.start
+        return (
+            *self.lease.key,
+            owner,
+            token,
+            now,
+            header.position,
+            header.entered,
+            header.sequence,
+            header.written_at,
+            footer,
+            payload,
+            header.status,
+            header.number,
+            header.started_at,
+        )
 
     @property
     def key(self) -> tuple[Any, Any] | None:
@@ -155,8 +202,8 @@ class Save(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """The run concerned."""
-        return self.lease.key
+        """The run concerned; None for a large snapshot, as SQLite copies all in a statement."""
+        return None if len(self.payload) > _LARGE_BYTES else self.lease.key
 
     @property
     def is_step(self) -> bool:
@@ -204,7 +251,7 @@ class GiveBack(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """None: which run it is does not matter."""
+        """None: it is done alone."""
         return None
 
 
@@ -215,7 +262,7 @@ class Call(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """None: it may concern any run."""
+        """None: it is done alone, as it may concern any run."""
         return None
 
 

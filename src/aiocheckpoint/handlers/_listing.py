@@ -5,64 +5,67 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint._header import Durations, Header
 from aiocheckpoint.handlers._leases import sql_text
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from aiocheckpoint._header import Header
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["Row", "delete_pruned", "listed"]
 
 _AT_ONCE = 500
-_BEHIND = "(started_at, run_id) < (?, ?)"
 
 
 class Row(NamedTuple):
     """What a list shows of a run.
 
     Attributes:
-        place: What the list is ordered by: when the run began, and its id as the table has it.
+        run_id: The run, or None.
         footer: The footer of its snapshot.
         payload_length: Length of the payload in bytes.
         pid: Process id of its owner, or None, and
         host: that one's host.
+        started_at: When the run began.
     """
 
-    place: tuple[float, str | bytes]
+    run_id: str | None
     footer: bytes
     payload_length: int
     pid: int | None
     host: str | None
+    started_at: float
 
     @property
-    def run_id(self) -> str | None:
-        """The run, or None."""
-        text = self.place[1]
-        return (text.decode("utf-8", "surrogatepass") if isinstance(text, bytes) else text) or None
+    def place(self) -> Header:
+        """A header by which the list goes on behind this row, even where its own is damaged."""
+        return Header(
+            flow="",
+            position=0,
+            run_id=self.run_id,
+            started_at=self.started_at,
+            durations=Durations(),
+        )
 
-    def with_owner(self, header: Header) -> Header:
-        """Give the header with the owner's name."""
-        if self.pid is None:
+    def completed(self, header: Header) -> Header:
+        """Give the header with the owner's name, and the id as it is: JSON joins surrogates."""
+        if self.pid is None and header.run_id == self.run_id:
             return header
-        return replace(header, owner=f"process {self.pid} on {self.host}")
+        owner = None if self.pid is None else f"process {self.pid} on {self.host}"
+        return replace(header, run_id=self.run_id, owner=owner)
 
 
-def listed(
-    connection: sqlite3.Connection, flow: str | bytes, query: Query, behind: Row | None = None
-) -> list[Row]:
-    """List runs of a flow, the one that began last first, from behind a row on if there is one."""
+def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> list[Row]:
+    """List runs of a flow, the one that began last first."""
     where, values = _condition(flow, query)
-    if behind is not None:
-        where, values = f"{where} AND {_BEHIND}", [*values, *behind.place]
     rows = connection.execute(
-        "SELECT started_at, run_id, footer, length(payload), pid, host "  # noqa: S608 - values are bound
+        "SELECT run_id, CAST(footer AS BLOB), length(CAST(payload AS BLOB)), pid, host, started_at "  # noqa: S608 - values are bound
         f"FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {where} "
         "ORDER BY started_at DESC, run_id DESC LIMIT ?",
         (*values, -1 if query.limit is None else query.limit),
     )
-    return [Row((started_at, run_id), *more) for started_at, run_id, *more in rows]
+    return [Row(_run_id(run_id), *more) for run_id, *more in rows]
 
 
 def delete_pruned(flow: str | bytes, query: Query, connection: sqlite3.Connection) -> int:
@@ -88,7 +91,7 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
             more.append(("status <> 'finished'", ()))
     if query.after is not None:
         place = query.after.started_at, sql_text(query.after.run_id or "")
-        more.append((_BEHIND, place))
+        more.append(("(started_at, run_id) < (?, ?)", place))
     if query.unowned:
         more.append(("owner IS NULL", ()))
     if query.written_before is not None:
@@ -97,3 +100,8 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
         conditions.append(condition)
         values += given
     return " AND ".join(conditions), values
+
+
+def _run_id(stored: str | bytes) -> str | None:
+    text = stored.decode("utf-8", "surrogatepass") if isinstance(stored, bytes) else stored
+    return text or None

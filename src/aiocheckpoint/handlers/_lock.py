@@ -147,19 +147,19 @@ def _write_owner(descriptor: int) -> bool:
     """Write who has the lock, and tell whether another's name stood there."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    inherited = os.fstat(descriptor).st_size > 0
-    if inherited:
-        # Not otherwise: ext4 writes a file out at its close that was truncated before.
-        os.ftruncate(descriptor, 0)
+    before = os.fstat(descriptor).st_size
     os.lseek(descriptor, 0, os.SEEK_SET)
-    os.write(descriptor, json.dumps(owner).encode())
-    return inherited
+    # Never empty in between: who is killed here must leave the file as one that was left.
+    length = os.write(descriptor, json.dumps(owner).encode() + b"\n")
+    if length < before:
+        os.ftruncate(descriptor, length)
+    return before > 0
 
 
 def _read_owner(descriptor: int) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         os.lseek(descriptor, 0, os.SEEK_SET)
-        owner = json.loads(os.read(descriptor, _OWNER_BYTES))
+        owner = json.loads(os.read(descriptor, _OWNER_BYTES).partition(b"\n")[0])
         return {name: owner[name] for name in ("pid", "host", "since")}
     return {}
 

@@ -27,6 +27,8 @@ __all__ = ["Owner", "Owners", "bury"]
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _BEATS_IN_A_LEASE = 3
+_TRIES = 100
+_PAUSE_SECONDS = 0.01
 
 
 class Owner(NamedTuple):
@@ -81,7 +83,8 @@ class Owners:
         if self.seconds_left > 0:
             return
         if not self._lock.held:
-            self._lock.acquire()
+            self._take_lock()
+            self._clear_up(connection)
         self._renewing = time.monotonic()
         expires = self._renewing + self._lease
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,8 +109,18 @@ class Owners:
             bury(connection, self.id)
 
     def release(self) -> None:
-        """Give back the lock file."""
+        """Give back the lock file; the next `renew` begins anew."""
         self._lock.release()
+        self._renewed = self._renewing = -float("inf")
+
+    def _take_lock(self) -> None:
+        # Another process may be finding out whether the new file is one that was left.
+        for _ in range(_TRIES):
+            with suppress(RunInProgressError):
+                self._lock.acquire()
+                return
+            time.sleep(_PAUSE_SECONDS)
+        self._lock.acquire()
 
     def find(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """The row of an owner, or None where it has gone for good."""
@@ -128,19 +141,28 @@ class Owners:
         for (owner_id,) in connection.execute("SELECT id FROM owners").fetchall():
             self.bury_if_gone(connection, owner_id)
 
+    def _clear_up(self, connection: sqlite3.Connection) -> None:
+        """Take away what is left of owners that are gone, and had no runs left or no row yet."""
+        self.bury_all(connection)
+        start, own = self._lock_path(""), self._lock_path(self.id)
+        directory, name = os.path.split(start)
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith(name) and entry.path != own:
+                    self._is_free(entry.path)
+
     def _is_gone(self, owner: Owner) -> bool:
         if owner.id == self.id:
             return False
         near = owner.host == self._host or (owner.boot == self._boot and self._boot != "")
-        if near and self._is_dead(owner):
+        if near and self._is_free(self._lock_path(owner.id)):
             return True
         if self._boot and owner.boot == self._boot:
             return time.monotonic() > owner.expires
         return self._is_silent(owner)
 
-    def _is_dead(self, owner: Owner) -> bool:
-        """Whether the kernel has freed its lock file."""
-        path = self._lock_path(owner.id)
+    def _is_free(self, path: str) -> bool:
+        """Whether nobody holds a lock file any more, which is deleted then."""
         if not os.path.exists(path):
             return True
         lock = FileLock(path, self._path)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CLAIM", "CLAIMED", "EDGE", "STEP", "Many"]
+__all__ = ["CLAIM", "CLAIMED", "EDGE", "MOST_ROWS", "STEP", "STORED", "Many"]
 
-_MOST = 256
+MOST_ROWS = 1024
 
 
 class Many:
@@ -37,8 +37,8 @@ class Many:
         self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]
     ) -> Iterator[sqlite3.Cursor]:
         """Execute it for all rows, in as few statements as may be, and give their cursors."""
-        for start in range(0, len(rows), _MOST):
-            some = rows[start : start + _MOST]
+        for start in range(0, len(rows), MOST_ROWS):
+            some = rows[start : start + MOST_ROWS]
             size = 1 << (len(some) - 1).bit_length()
             values: list[Any] = []
             for row in some:
@@ -54,26 +54,34 @@ def _spelt_out(text: str, width: int, size: int) -> str:
 
 
 CLAIM = Many(
-    "INSERT INTO runs (flow, run_id, owner, token, claimed_at) "
-    "SELECT column1, column2, column3, column4, column5 FROM (VALUES {}) "
-    "WHERE column1 IS NOT NULL "
+    "INSERT INTO runs (flow, run_id, owner, token, claimed_at, position, step, sequence, "
+    "written_at, footer, payload, status, number, started_at) "
+    "SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL "
     "ON CONFLICT (flow, run_id) DO UPDATE SET "
     "owner = excluded.owner, token = excluded.token, claimed_at = excluded.claimed_at "
     "WHERE runs.owner IS NULL",
-    5,
+    14,
 )
-"""Take the runs that nobody owns: flow, run id, owner, token, time."""
+"""Take the runs that nobody owns: flow, run id, owner, token, time, and the first snapshot, stored
+where there is no such run yet, or NULLs."""
 
 CLAIMED = Many(
     "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || "
-    "coalesce(owner, '') || ' ' || claimed_at || ' ' || "
-    "coalesce(length(payload), 0) || ' ' || coalesce(hex(footer), '')) "
-    "FROM (VALUES {}) AS wanted JOIN runs "
-    "ON runs.flow = wanted.column1 AND runs.run_id = wanted.column2",
+    "coalesce(owner, '') || ' ' || claimed_at || ' ' || coalesce(length(payload), 0) || ' ' || "
+    "CASE WHEN footer IS NULL THEN '-' WHEN footer = column4 THEN '=' "
+    "WHEN length(footer) > 4096 THEN '+' ELSE hex(footer) END) "
+    "FROM (VALUES {}) JOIN runs ON flow = column1 AND run_id = column2",
+    4,
+)
+"""Tell of runs, by flow, run id, a number of ours and a footer, in one row: that number, token, id,
+owner, when it took it, length of the payload, and of the snapshot there: "-" for none, "=" for the
+one with the footer given, "+" for one with a long footer, or its footer."""
+
+STORED = Many(
+    "SELECT group_concat(column3) FROM (VALUES {}) JOIN runs ON id = column1 AND footer = column2",
     3,
 )
-"""Tell of runs, by flow, run id and a number of ours, in one row: that number, token, id, owner,
-when it took it, payload length and footer."""
+"""Tell of which runs the snapshot stored has the footer given: id, footer, a number of ours."""
 
 STEP = Many(
     "UPDATE runs SET position = column3, step = column4, sequence = column5, "

@@ -14,7 +14,7 @@ from aiocheckpoint._jobs import Job
 from aiocheckpoint.handlers._database import connect, translated
 from aiocheckpoint.handlers._leases import Call
 from aiocheckpoint.handlers._transactions import Transactions
-from aiocheckpoint.handlers._writer import Writer
+from aiocheckpoint.handlers._writer import Writer, await_ends
 
 if TYPE_CHECKING:
     import asyncio
@@ -69,7 +69,7 @@ class Store:
         self._transactions = Transactions(path, durable=durable, lease=lease)
         self._writer = Writer(self._transactions)
         self._reader = _Reader(path, durable=durable)
-        # At the end of the process `close` waits for it.
+        # At the end of the process `_close_all` does it, and waits for those begun by then.
         weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
 
     @property
@@ -141,3 +141,4 @@ def _close(reader: _Reader, writer: Writer, *, wait: bool) -> None:
 def _close_all() -> None:
     for store in list(_stores.values()):
         store.close()
+    await_ends()

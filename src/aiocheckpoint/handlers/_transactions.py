@@ -10,7 +10,9 @@ import secrets
 import socket
 import sqlite3
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._logging import logger
@@ -22,24 +24,18 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._database import connect, identity, patiently, translated
 from aiocheckpoint.handlers._kept_rows import keep_older, prune
-from aiocheckpoint.handlers._leases import Call, Claim, GiveBack, Save
+from aiocheckpoint.handlers._leases import Claim, GiveBack, Save
 from aiocheckpoint.handlers._owners import Owner, Owners
-from aiocheckpoint.handlers._statements import CLAIM, CLAIMED, EDGE, STEP
+from aiocheckpoint.handlers._statements import CLAIM, CLAIMED, EDGE, MOST_ROWS, STEP, STORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from aiocheckpoint._jobs import Job
 
 __all__ = ["Transactions"]
 
-
-_ITS_OWN_FAULT = (sqlite3.DataError, sqlite3.IntegrityError)
-"""What one job alone is to blame for."""
-
-
-class _LostError(Exception):
-    """A lease among many was lost; which one is found by doing all again one by one."""
+_Claimed = tuple[int, int, int, str, float, int, str]
 
 
 class Transactions:
@@ -69,21 +65,12 @@ class Transactions:
         self._owed: list[GiveBack] = []
 
     def apply(self, jobs: Sequence[Job[Any]]) -> None:
-        """Do jobs, and set the result or the error of each.
-
-        All are done or none; where one cannot be done by itself, it alone has the error.
-        """
-        try:
-            connection = self._open()
-            try:
-                self._transact(connection, list(_groups(jobs)))
-            except (_LostError, *_ITS_OWN_FAULT):
-                self._transact(connection, [[job] for job in jobs])
-        except sqlite3.Error as error:
-            self._fail(jobs, translated(error, self._path, "writing"))
-        # Whatever it was, those who wait must hear of it.
-        except BaseException as error:  # noqa: BLE001
-            self._fail(jobs, error)
+        """Do jobs, and set the result or the error of each."""
+        groups = list(_groups(jobs))
+        self._attempt(jobs, partial(self._write, groups=groups))
+        refused = [job for job in jobs if isinstance(job.work, Claim) and not job.answered]
+        if refused:
+            self._attempt(refused, partial(self._claim_of_the_gone, jobs=refused))
 
     def pause(self) -> float | None:
         """Tell when the leases are to be renewed, or given back once more."""
@@ -118,6 +105,18 @@ class Transactions:
         self.owners.forget()
         self._begin()
 
+    def _attempt(
+        self, jobs: Sequence[Job[Any]], work: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        """Do something for jobs, and where it fails, set the error of each."""
+        try:
+            work(self._open())
+        except sqlite3.Error as error:
+            self._fail(jobs, translated(error, self._path, "writing"))
+        # Whatever it was, those who wait must hear of it.
+        except BaseException as error:  # noqa: BLE001
+            self._fail(jobs, error)
+
     def _fail(self, jobs: Sequence[Job[Any]], error: BaseException) -> None:
         if not jobs:
             logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
@@ -144,16 +143,23 @@ class Transactions:
             )
         return self._connection
 
-    def _transact(self, connection: sqlite3.Connection, groups: Sequence[list[Job[Any]]]) -> None:
-        alone = all(len(group) == 1 for group in groups)
+    def _write(self, connection: sqlite3.Connection, groups: Sequence[_Group]) -> None:
+        """Do all jobs at once, in a transaction, or in the one that a single statement is."""
+        due = self._owed or self.owners.seconds_left <= 0
+        if due or len(groups) != 1 or not groups[0].is_one_statement:
+            self._in_transaction(connection, partial(self._do_all, groups=groups))
+        else:
+            self._do(connection, groups[0])
+        for group in groups:
+            self._note(group)
+
+    def _in_transaction(
+        self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]
+    ) -> None:
         patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
         try:
             self.owners.renew(connection)
-            owed = self._owed[:]
-            for one in owed:
-                self._give_back(connection, one)
-            for group in groups:
-                self._do(connection, group, alone=alone)
+            work(connection)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -161,50 +167,34 @@ class Transactions:
             self.owners.rolled_back()
             raise
         self.owners.committed()
-        del self._owed[: len(owed)]
-        for group in groups:
-            self._note(group)
 
-    def _do(self, connection: sqlite3.Connection, group: list[Job[Any]], *, alone: bool) -> None:
-        job, work = group[0], group[0].work
-        if isinstance(work, GiveBack):
-            self._give_back(connection, work)
-            return
-        if not alone and not isinstance(work, Call):
-            self._do_group(connection, group)
+    def _do_all(self, connection: sqlite3.Connection, groups: Sequence[_Group]) -> None:
+        owed = self._owed[:]
+        for one in owed:
+            self._give_back(connection, one)
+        for group in groups:
+            self._do(connection, group)
+        del self._owed[: len(owed)]
+
+    def _do(self, connection: sqlite3.Connection, group: _Group) -> None:
+        if group.other is not None:
+            self._do_other(connection, group.other)
+        if group.claims:
+            self._claim(connection, group.claims)
+        if group.steps or group.edges:
+            self._save(connection, group)
+
+    def _do_other(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
+        if isinstance(job.work, GiveBack):
+            self._give_back(connection, job.work)
             return
         connection.execute("SAVEPOINT one")
         try:
-            if isinstance(work, Call):
-                job.error = None
-                job.result = work.function(connection)
-            else:
-                self._do_group(connection, group)
-        except _LostError as lost:
-            self._undo(connection, job, LeaseLostError(str(lost)))
+            job.result = job.work.function(connection)
         except CheckpointError as error:
-            self._undo(connection, job, error)
-        except _ITS_OWN_FAULT as error:
-            self._undo(connection, job, translated(error, self._path, "writing"))
+            job.error = error
+            connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
-
-    def _undo(self, connection: sqlite3.Connection, job: Job[Any], error: BaseException) -> None:
-        job.error = error
-        connection.execute("ROLLBACK TO one")
-
-    def _do_group(self, connection: sqlite3.Connection, group: list[Job[Any]]) -> None:
-        claims: list[Job[Any]] = []
-        saves: list[Save] = []
-        for job in group:
-            job.error = job.result = None
-            if isinstance(job.work, Claim):
-                claims.append(job)
-            else:
-                saves.append(job.work)
-        if claims:
-            self._claim(connection, claims)
-        if saves:
-            self._save(connection, saves)
 
     def _give_back(self, connection: sqlite3.Connection, work: GiveBack) -> None:
         self._held.discard(work.token)
@@ -213,78 +203,126 @@ class Transactions:
             "UPDATE runs SET owner = NULL, token = 0 WHERE id = ? AND token = ?", work
         )
 
-    def _save(self, connection: sqlite3.Connection, saves: list[Save]) -> None:
-        older = [save for save in saves if save.lease.keep != 1]
-        keep_older(connection, older)
-        steps = [save.step_row() for save in saves if save.is_step]
-        edges = [save.edge_row(self.owners.id) for save in saves if not save.is_step]
+    def _save(self, connection: sqlite3.Connection, group: _Group) -> None:
+        keep_older(connection, group.keeping)
+        steps = [job.work.step_row() for job in group.steps]
+        edges = [job.work.edge_row(self.owners.id) for job in group.edges]
         done = sum(cursor.rowcount for cursor in STEP.execute(connection, steps))
         done += sum(cursor.rowcount for cursor in EDGE.execute(connection, edges))
-        if done != len(saves):
-            raise _LostError(saves[0].lease.location)
-        prune(connection, older)
+        if done != len(steps) + len(edges):
+            _tell_the_losers(connection, [*group.steps, *group.edges])
+        prune(connection, group.keeping)
 
     def _claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
-        left = self._try_to_claim(connection, jobs)
-        if not left:
-            return
-        owners = {owner for owner, _ in left.values()}
-        found = {owner: self.owners.bury_if_gone(connection, owner) for owner in owners}
-        self._try_to_claim(connection, [job for job in left if found[left[job][0]] is None])
-        for job, (owner, since) in left.items():
-            if job.result is None:
-                job.error = _in_progress(job.work, found[owner], since)
-
-    def _try_to_claim(
-        self, connection: sqlite3.Connection, jobs: list[Job[Any]]
-    ) -> dict[Job[Any], tuple[str, float]]:
-        """Claim what is free: set the results, and tell who took the rest, and when."""
+        """Claim what is free, and set the results of the jobs that got it."""
         now, owner_id, tokens = time.time(), self.owners.id, self._tokens
-        rows = [(*job.work.key, owner_id, next(tokens), now) for job in jobs]
+        rows = [job.work.row(owner_id, next(tokens), now) for job in jobs]
         for _ in CLAIM.execute(connection, rows):
             pass
-        left: dict[Job[Any], tuple[str, float]] = {}
-        wanted = [(*job.work.key, number) for number, job in enumerate(jobs)]
-        for cursor in CLAIMED.execute(connection, wanted):
-            for line in cursor.fetchone()[0].split(","):
-                number, token, row, owner, since, length, footer = line.split(" ")
-                job = jobs[int(number)]
-                if int(token) == rows[int(number)][3]:
-                    job.result = int(row), int(token), int(length), bytes.fromhex(footer)
-                else:
-                    left[job] = owner, float(since)
-        return left
+        for number, token, row, _, _, length, footer in _claimed(connection, jobs):
+            if token == rows[number][3]:
+                jobs[number].result = row, token, length, footer
 
-    def _note(self, group: list[Job[Any]]) -> None:
+    def _claim_of_the_gone(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
+        """Claim the runs whose owners are gone, and say who has the others."""
+        self._in_transaction(connection, partial(self._bury_and_claim, jobs=jobs))
+        self._note(_Group(claims=jobs))
+
+    def _bury_and_claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
+        found: dict[str, Owner | None] = {}
+        for owner_id in {owner for *_, owner, _, _, _ in _claimed(connection, jobs) if owner}:
+            found[owner_id] = self.owners.bury_if_gone(connection, owner_id)
+        self._claim(connection, jobs)
+        for number, _, _, owner_id, since, _, _ in _claimed(connection, jobs):
+            job = jobs[number]
+            if job.result is None:
+                job.error = _in_progress(job.work, found.get(owner_id), since)
+
+    def _note(self, group: _Group) -> None:
         """Tell the leases what was committed."""
-        for job in group:
-            if job.error is not None:
-                continue
-            if isinstance(job.work, Claim):
+        for job in group.claims:
+            if job.result is not None:
                 job.work.lease.taken(*job.result)
                 self._held.add(job.work.lease.token)
-            elif isinstance(job.work, Save):
+        for job in (*group.steps, *group.edges):
+            if job.error is None:
                 if job.work.ends:
                     self._held.discard(job.work.lease.token)
                 job.work.lease.saved(job.work.header)
 
 
-def _groups(jobs: Sequence[Job[Any]]) -> Iterator[list[Job[Any]]]:
+@dataclass(slots=True)
+class _Group:
+    """Jobs that may be done in any order: each is of another run, or it is one alone.
+
+    Attributes:
+        claims: Those that claim runs,
+        steps: those that store a snapshot of a run that goes on, and
+        edges: of one that begins or ends.
+        keeping: What is stored of runs of which older snapshots are kept.
+        other: Any other job, alone.
+    """
+
+    claims: list[Job[Any]] = field(default_factory=list)
+    steps: list[Job[Any]] = field(default_factory=list)
+    edges: list[Job[Any]] = field(default_factory=list)
+    keeping: list[Save] = field(default_factory=list)
+    other: Job[Any] | None = None
+
+    def add(self, job: Job[Any]) -> None:
+        """Add a job, another one's run not being among them."""
+        work = job.work
+        if isinstance(work, Claim):
+            self.claims.append(job)
+        elif isinstance(work, Save):
+            (self.steps if work.is_step else self.edges).append(job)
+            if work.lease.keep != 1:
+                self.keeping.append(work)
+        else:
+            self.other = job
+
+    @property
+    def is_one_statement(self) -> bool:
+        """Whether one statement changes all there is to change."""
+        if self.other is not None or self.keeping:
+            return False
+        lengths = [len(jobs) for jobs in (self.claims, self.steps, self.edges) if jobs]
+        return len(lengths) == 1 and lengths[0] <= MOST_ROWS
+
+
+def _groups(jobs: Sequence[Job[Any]]) -> Iterator[_Group]:
     """Cut jobs, in their order, into groups whose members may be done in any order."""
-    group: list[Job[Any]] = []
+    group = _Group()
     keys: set[object] = set()
     for job in jobs:
         key = job.work.key
-        if group and (key is None or key in keys):
+        if keys and (key is None or key in keys or None in keys):
             yield group
-            group, keys = [], set()
-        group.append(job)
+            group, keys = _Group(), set()
+        group.add(job)
         keys.add(key)
-        if key is None:
-            yield group
-            group, keys = [], set()
-    if group:
+    if keys:
         yield group
+
+
+def _claimed(connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> Iterator[_Claimed]:
+    """Tell of the runs that jobs claim."""
+    rows = [(*job.work.key, number, job.work.footer) for number, job in enumerate(jobs)]
+    for cursor in CLAIMED.execute(connection, rows):
+        for line in cursor.fetchone()[0].split(","):
+            number, token, row, owner, since, length, footer = line.split(" ")
+            yield int(number), int(token), int(row), owner, float(since), int(length), footer
+
+
+def _tell_the_losers(connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+    """Set the error of those whose snapshot is not what is stored now."""
+    stored: set[int] = set()
+    rows = [(job.work.lease.row, job.work.footer, number) for number, job in enumerate(jobs)]
+    for cursor in STORED.execute(connection, rows):
+        stored.update(map(int, filter(None, (cursor.fetchone()[0] or "").split(","))))
+    for number, job in enumerate(jobs):
+        if number not in stored:
+            job.error = LeaseLostError(job.work.lease.location)
 
 
 def _in_progress(claim: Claim, owner: Owner | None, since: float) -> RunInProgressError:

@@ -13,9 +13,11 @@ from aiocheckpoint._jobs import Job, deliver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Worker", "Writer"]
+__all__ = ["Worker", "Writer", "await_ends", "is_writer"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
+_NAME = "aiocheckpoint-writer"
+_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Worker(Protocol):
@@ -69,6 +71,7 @@ class Writer:
         with self._starting:
             thread, self._thread = self._thread, None
         if thread is not None:
+            _ending.add(thread)
             self._queue.put(None)
             if wait:
                 thread.join()
@@ -82,11 +85,15 @@ class Writer:
         with self._starting:
             if self._thread is None:
                 # A daemon does not hold up the interpreter's end; who waits for a job does.
-                name = "aiocheckpoint-writer"
                 args = (self._queue, self._worker)
-                thread = threading.Thread(target=_work, args=args, name=name, daemon=True)
+                thread = threading.Thread(target=_work, args=args, name=_NAME, daemon=True)
                 thread.start()
                 self._thread = thread
+
+
+def is_writer() -> bool:
+    """Whether this is the thread of a writer, which must not wait for one."""
+    return threading.current_thread().name == _NAME
 
 
 def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
@@ -109,7 +116,14 @@ def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
         del jobs, wanted
 
 
+def await_ends() -> None:
+    """Wait until every thread that was told to has ended."""
+    for thread in list(_ending):
+        thread.join()
+
+
 def _forget_all() -> None:
+    _ending.clear()
     for writer in list(_all):
         writer.forget()
 

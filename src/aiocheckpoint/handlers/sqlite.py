@@ -26,7 +26,7 @@ from aiocheckpoint.handlers._database import LARGEST_BYTES
 from aiocheckpoint.handlers._kept import Keep, check_keep
 from aiocheckpoint.handlers._lease_slot import LeaseSlot
 from aiocheckpoint.handlers._leases import Lease, sql_text
-from aiocheckpoint.handlers._listing import Row, delete_pruned, listed
+from aiocheckpoint.handlers._listing import delete_pruned, listed
 from aiocheckpoint.handlers._names import check_path, check_run_id, flow_name
 from aiocheckpoint.handlers._store import open_store
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._header import Header
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._snapshot import Target
+    from aiocheckpoint.handlers._listing import Row
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["SqliteStateHandler"]
@@ -211,15 +212,15 @@ class SqliteStateHandler(StateHandler):
         if query.unowned:
             self._store.bury_all()
         headers: list[Header] = []
-        behind: Row | None = None
         while True:
             with self._store.reading() as connection:
-                rows = listed(connection, self._key(None)[0], query, behind)
-            headers += filter(None, map(self._header_of, rows))
-            # A page that is short of what was left out would look like the last one.
-            if query.limit is None or len(rows) < query.limit or len(headers) >= query.limit:
-                return headers[: query.limit]
-            behind = rows[-1]
+                rows = listed(connection, self._key(None)[0], query)
+            found = [header for row in rows if (header := self._header_of(row)) is not None]
+            headers += found
+            if query.limit is None or len(found) == len(rows):
+                return headers
+            # For those that were left out others come, else an empty page were not the last.
+            query = query._replace(limit=query.limit - len(found), after=rows[-1].place)
 
     def _header_of(self, row: Row) -> Header | None:
         location = self.locate(row.run_id)
@@ -229,7 +230,7 @@ class SqliteStateHandler(StateHandler):
         except CheckpointError as error:
             log_left_out(error)
             return None
-        return row.with_owner(header)
+        return row.completed(header)
 
     def prune(self, query: Query) -> int:
         """Delete the runs that a query asks for, except those under way, and give their number.
@@ -261,9 +262,14 @@ class SqliteStateHandler(StateHandler):
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 
-_NEWEST = "SELECT payload, footer FROM runs WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
+# Another program may have put a value of another type there, which then is damage like any.
+_NEWEST = (
+    "SELECT CAST(payload AS BLOB), CAST(footer AS BLOB) FROM runs "
+    "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
+)
 _KEPT = (
-    "SELECT kept.payload, kept.footer FROM kept JOIN runs ON runs.id = kept.run "
+    "SELECT CAST(kept.payload AS BLOB), CAST(kept.footer AS BLOB) "
+    "FROM kept JOIN runs ON runs.id = kept.run "
     "WHERE flow = ? AND run_id = ? AND kept.number = ? AND kept.sequence = ?"
 )
 

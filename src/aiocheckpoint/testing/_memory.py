@@ -141,7 +141,7 @@ class MemoryStateHandler(StateHandler):
             if found is not None:
                 owner = self._owners.get(run_id)
                 name = None if owner is None else f"process {os.getpid()} on {socket.gethostname()}"
-                yield replace(found.header, owner=name)
+                yield replace(found.header, run_id=run_id, owner=name)
 
     def _check_held(self, lock: Lock, run_id: str | None) -> None:
         if not lock.held:

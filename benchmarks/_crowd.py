@@ -1,0 +1,96 @@
+"""Many runs at once on one event loop: their rate, and how long they keep all else waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Crowd", "Ticker", "most_open_files"]
+
+NAP = 0.001
+
+
+class Crowd:
+    """Does the same run many times at once, under new ids each time it is sampled.
+
+    Args:
+        runner: Has the loop.
+        runs: How many runs there are at once.
+        steps: How many steps each has.
+        run: Does the run of an id.
+
+    Attributes:
+        stalls: For each sample the longest stall, in milliseconds.
+    """
+
+    def __init__(
+        self,
+        runner: asyncio.Runner,
+        runs: int,
+        steps: int,
+        run: Callable[[str], Awaitable[object]],
+    ) -> None:
+        self._runner = runner
+        self._runs = runs
+        self._steps = steps
+        self._run = run
+        self._samples = 0
+        self.stalls: list[float] = []
+
+    def sample(self) -> float:
+        """Do all runs, and give how many steps there were in a second."""
+        self._samples += 1
+        run_ids = [f"order-{self._samples}-{number}" for number in range(self._runs)]
+        taken = self._runner.run(self._together(run_ids))
+        return self._runs * self._steps / taken
+
+    async def _together(self, run_ids: list[str]) -> float:
+        async with Ticker() as ticker:
+            begun = time.perf_counter()
+            await asyncio.gather(*(self._run(run_id) for run_id in run_ids))
+            taken = time.perf_counter() - begun
+        self.stalls.append(ticker.worst)
+        return taken
+
+
+class Ticker:
+    """A task that sleeps for a millisecond, again and again, as long as a `with` block lasts.
+
+    Attributes:
+        worst: The most milliseconds that it woke too late.
+    """
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._over = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._tick())
+        await asyncio.sleep(2 * NAP)  # It ticks before anything else begins.
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._over = True
+        await self._task  # It wakes once more, for what was done since it woke last.
+
+    async def _tick(self) -> None:
+        woken = time.perf_counter()
+        while not self._over:
+            await asyncio.sleep(NAP)
+            now = time.perf_counter()
+            self.worst = max(self.worst, (now - woken - NAP) * 1e3)
+            woken = now
+
+
+def most_open_files() -> int:
+    """Give how many files may be open, less some for all else; a run on files has its lock open."""
+    if sys.platform == "win32":
+        return 1000
+    import resource  # noqa: PLC0415 - there is none on Windows
+
+    return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 100)

@@ -1,0 +1,85 @@
+"""The flows whose runs are many: of steps that count, and of one that waits among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from _shapes import small_state
+
+from aiocheckpoint import CheckpointFlow
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from _waiting import Gate, WaitingRun
+
+__all__ = [
+    "bare_wait",
+    "close_databases",
+    "counting_run",
+    "database",
+    "snapshot_size",
+    "waiting_run",
+]
+
+
+def database(directory: Path, name: str) -> str:
+    """Give the URL of a SQLite database in a directory."""
+    return f"sqlite:///{directory / name}.db"
+
+
+def close_databases(directory: Path) -> None:
+    """Close the databases now, for their directory is about to go; else it is done at exit."""
+    for path in directory.glob("*.db"):
+        CheckpointFlow(database(directory, path.stem)).handler.close()
+
+
+def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:
+    """Give what does the run of an id, of as many steps that do nothing but count."""
+    flow = CheckpointFlow(place, name="orders")
+    for number in range(steps):
+        flow.add_step(name=f"step {number}")(_add_one)
+
+    async def run(run_id: str) -> None:
+        state = small_state()
+        await flow.arun(state, run_id=run_id)
+        assert state["count"] == steps
+
+    return run
+
+
+def waiting_run(place: str | Path, steps: int, gate: Gate) -> WaitingRun:
+    """Give what does the run of an id, the second of whose steps waits at a gate."""
+
+    async def wait(state: dict[str, Any]) -> None:
+        await gate.wait()
+
+    flow = CheckpointFlow(place, name="orders that wait")
+    for number in range(steps):
+        flow.add_step(name=f"step {number}")(wait if number == 1 else _add_one)
+    return lambda run_id, state: flow.arun(state, run_id=run_id)
+
+
+def bare_wait(gate: Gate) -> WaitingRun:
+    """Give what waits at a gate, and does without the library."""
+
+    async def wait(run_id: str, state: dict[str, Any]) -> None:
+        await gate.wait()
+
+    return wait
+
+
+def snapshot_size(directory: Path) -> int:
+    """Give the bytes of a snapshot behind a step."""
+    path = directory / "size" / "checkpoint.pkl"
+    flow = CheckpointFlow(path, name="orders")
+    for number in range(2):
+        flow.add_step(name=f"step {number}")(_add_one)
+    flow.run(small_state(), run_id="order-0-1000", until=0)
+    (file,) = path.parent.glob("*.pkl")
+    return file.stat().st_size
+
+
+async def _add_one(state: dict[str, Any]) -> None:
+    state["count"] += 1

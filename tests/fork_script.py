@@ -1,0 +1,67 @@
+"""A program that forks while runs of a database are under way: `fork_script.py PATH`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError
+
+STEPS = ("a", "b", "c")
+
+
+def fork(cp: CheckpointFlow) -> None:
+    """Let a child use the very flow whose run is under way in its parent, which waits for it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = be_child(cp)
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, status
+
+
+def be_child(cp: CheckpointFlow) -> int:
+    """Do a run of one's own, and see that the parent's is the parent's; give 0 where it is so."""
+    done: list[Any] = [cp.run({"trail": []}, run_id="of the child")["trail"]]
+    try:
+        cp.run({"trail": []}, run_id="of the parent")
+    except RunInProgressError as error:
+        done.append(error.pid)
+    return 0 if done == [[*STEPS], os.getppid()] else 2
+
+
+def main(path: str) -> None:
+    """Fork in a step, and let the child leave by an exception through the run that it inherited."""
+    cp = CheckpointFlow(path, "sqlite")
+    parent = os.getpid()
+    for name in STEPS:
+
+        def step(state: dict[str, Any], name: str = name) -> None:
+            state["trail"] = [*state["trail"], name]
+            if name == "b" and state.get("forks") and os.getpid() == parent:
+                fork(cp)
+                go_on_in_child()
+
+        cp.add_step(name=name)(step)
+    try:
+        state = cp.run({"trail": [], "forks": True}, run_id="of the parent")
+    except LeaseLostError:
+        os._exit(0 if os.getpid() != parent else 3)
+    assert os.getpid() == parent, "the child wrote with a lease that it inherited"
+    assert state["trail"] == [*STEPS]
+
+
+def go_on_in_child() -> None:
+    """Fork, and let the child go on with the run that it inherited before its parent does."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, status
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,276 @@
+"""Handlers that are not there, files that are no database of ours, ids that are none."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from many import Runs, busy, resume_all, sql
+
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    IncompatibleSnapshotError,
+    InvalidTypeError,
+    InvalidValueError,
+    MissingExtraError,
+    RunInProgressError,
+    StorageError,
+    UnknownHandlerError,
+    _places,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import Door
+
+
+def check_words(error: CheckpointError) -> None:
+    """See that an error is a sentence and comes back from a pickle as it was."""
+    there = pickle.loads(pickle.dumps(error))
+    assert (type(there), str(there)) == (type(error), str(error))
+    assert str(error).endswith(".")
+
+
+# --- handlers that are not there
+
+
+@pytest.mark.parametrize("path", ["postgres://host/db", "s3://bucket/key", "SQLITE:///runs.db"])
+def test_unknown_scheme(path: str) -> None:
+    """A scheme that nothing answers to is named, with those that exist and how to write them."""
+    with pytest.raises(UnknownHandlerError, match="sqlite:///runs") as info:
+        CheckpointFlow(path)
+    assert info.value.handler == path.partition(":")[0]
+    assert info.value.known == ("local", "sqlite")
+    check_words(info.value)
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler whose extra is not installed says which pip command mends that."""
+    entry = _places._Entry("no_such_module_of_ours", "Handler", extra="postgres")  # noqa: SLF001
+    monkeypatch.setitem(_places._BY_NAME, "postgres", entry)  # noqa: SLF001
+    for ask in (("postgres://host/db", "local"), ("x", "postgres")):
+        with pytest.raises(MissingExtraError) as info:
+            CheckpointFlow(ask[0], ask[1])
+        assert "pip install 'aiocheckpoint[postgres]'" in str(info.value)
+        assert (info.value.handler, info.value.missing) == ("postgres", "no_such_module_of_ours")
+        assert isinstance(info.value, ImportError)
+        check_words(info.value)
+
+
+def test_python_without_sqlite(tmp_path: Path) -> None:
+    """A Python that was built without sqlite3 has all but that handler, which says so."""
+    program = """
+import sys
+sys.modules["sqlite3"] = sys.modules["_sqlite3"] = None
+from aiocheckpoint import CheckpointFlow, MissingExtraError
+cp = CheckpointFlow("runs/")
+cp.add_step(name="a")(lambda state: None)
+cp.run({}, run_id="x")
+try:
+    CheckpointFlow("sqlite:///runs.db")
+except MissingExtraError as error:
+    print(error.missing, error.install, error)
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("sqlite3 None the state handler 'sqlite' needs")
+    assert "'local'" in ended.stdout
+
+
+# --- files that are no database of ours
+
+
+def make_tables(path: Path) -> None:
+    """Make the database of another program."""
+    sql(path, "CREATE TABLE things (a)")
+
+
+def make_marked(path: Path) -> None:
+    """Make the empty database of a program that marks its own."""
+    sql(path, "PRAGMA application_id = 1234")
+
+
+def make_versioned(path: Path) -> None:
+    """Make the empty database of a program that numbers its own."""
+    sql(path, "PRAGMA user_version = 3")
+
+
+def make_picture(path: Path) -> None:
+    """Make a picture."""
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5_000))
+
+
+def make_text(path: Path) -> None:
+    """Make a text."""
+    path.write_text("shopping list\n" * 200, encoding="ascii")
+
+
+def make_cut(path: Path) -> None:
+    """Make a database of which the second half is missing."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE things (a)")
+        connection.execute("INSERT INTO things VALUES (zeroblob(50000))")
+        connection.commit()
+    os.truncate(path, 3_000)
+
+
+def make_newer(path: Path) -> None:
+    """Make a database of ours by a later release."""
+    cp = Runs(path).flow()
+    cp.run({}, run_id="x", until="a")
+    cp.handler.close()  # else it would write when it is thrown away
+    sql(path, "PRAGMA user_version = 99")
+
+
+STRANGERS: dict[Callable[[Path], None], type[CheckpointError]] = {
+    make_tables: StorageError,
+    make_marked: StorageError,
+    make_versioned: StorageError,
+    make_picture: StorageError,
+    make_text: StorageError,
+    make_cut: StorageError,
+    make_newer: IncompatibleSnapshotError,
+}
+CALLS: dict[str, tuple[Any, ...]] = {
+    "runs": (),
+    "read": ("x",),
+    "reset": (),
+    "patch": ("x", {}),
+    "delete": ("x",),
+    "prune": (0,),
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), STRANGERS.items(), ids=lambda value: value.__name__)
+def test_strange_files(
+    make: Callable[[Path], None], kind: type[CheckpointError], database: Runs, door: Door
+) -> None:
+    """A file of somebody else's, or of a later release, is refused and stays byte for byte."""
+    make(database.path)
+    database.log.clear()
+    before, cp = database.path.read_bytes(), database.flow()
+    for method, args in CALLS.items():
+        with pytest.raises(kind) as info:
+            door.do(cp, method, *args)
+        assert str(database.path) in str(info.value)
+        check_words(info.value)
+    for call in (door, door.plan):
+        with pytest.raises(kind):
+            call(cp, {}, run_id="x")
+    with pytest.raises(kind):
+        resume_all(cp)
+    assert (database.log, database.path.read_bytes()) == ([], before)
+
+
+def test_words_for_strangers(database: Runs, door: Door) -> None:
+    """The words tell a program's database, no database and a later release apart."""
+    words = {make_tables: "another program", make_text: "no SQLite", make_newer: "later release"}
+    for make, match in words.items():
+        database.path.unlink(missing_ok=True)
+        make(database.path)
+        with pytest.raises(CheckpointError, match=match):
+            door(database.flow(), {}, run_id="x")
+        database.forget()
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["empty", "none"])
+def test_empty_file_is_as_none(content: bytes | None, database: Runs, door: Door) -> None:
+    """An empty file is a database in which nothing is stored, as none is."""
+    if content is not None:
+        database.path.write_bytes(content)
+    assert door.do(database.flow(), "read", "x") == {}
+    assert door(database.flow(), {"n": 1}, run_id="x")["n"] == 1
+
+
+def test_read_only_file(database: Runs, door: Door) -> None:
+    """Of a file that nobody may write, lists and states are read; runs are refused, none lost."""
+    door(database.flow(), {"n": 1}, run_id="x", until="a")
+    database.path.chmod(0o400)
+    if os.access(database.path, os.W_OK):
+        pytest.skip("this user may write everywhere, as root does")
+    try:
+        with pytest.raises(StorageError, match=database.path.name):
+            door(database.flow(), run_id="x")
+    finally:
+        database.path.chmod(0o600)
+    assert door(database.flow(), run_id="x")["n"] == 1
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_read_only_for_an_ordinary_user(tmp_path: Path) -> None:
+    """The same with another user's eyes: refused by name, and the owner goes on afterwards."""
+    tmp_path.chmod(0o755)
+    lab = Runs.at(tmp_path, "sqlite")
+    lab.flow().run({"n": 1}, run_id="x", until="a")
+    lab.path.chmod(0o444)
+    child = os.fork()
+    if child == 0:
+        code = 9
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            lab.flow().run(run_id="x")
+        except StorageError as error:
+            code = 0 if lab.path.name in str(error) else 1
+        except PermissionError:
+            code = 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    lab.path.chmod(0o600)
+    assert lab.flow().run(run_id="x")["n"] == 1
+
+
+# --- ids
+
+
+@pytest.mark.parametrize(
+    ("run_id", "kind"),
+    [
+        *((run_id, InvalidTypeError) for run_id in (5, b"one", ["one"], True)),
+        *((run_id, InvalidValueError) for run_id in ("", "x" * 1_001, "é" * 10_000)),
+    ],
+    ids=lambda value: repr(value)[:12],
+)
+def test_ids_that_are_none(
+    run_id: Any,  # noqa: ANN401
+    kind: type[CheckpointError],
+    database: Runs,
+    door: Door,
+) -> None:
+    """What is no id is refused by every method, by name, and nothing is made or lost."""
+    cp = database.flow()
+    door(cp, {"n": 1}, run_id="x", until="a")
+    database.log.clear()
+    for act in (
+        lambda: door(cp, {}, run_id=run_id),
+        lambda: door.plan(cp, run_id=run_id),
+        lambda: door.do(cp, "read", run_id),
+        lambda: door.do(cp, "patch", run_id, {}),
+        lambda: door.do(cp, "reset", run_id=run_id),
+        lambda: door.do(cp, "delete", run_id),
+    ):
+        with pytest.raises(kind, match="run_id") as info:
+            act()
+        assert len(str(info.value)) < 200
+        check_words(info.value)
+    assert (database.log, [one.run_id for one in cp.runs()]) == ([], ["x"])
+
+
+def test_error_of_a_run_under_way(database: Runs) -> None:
+    """The error names the process that has the run, and survives a pickle."""
+    with busy(database.bare(), "x"), pytest.raises(RunInProgressError) as info:
+        database.flow().run(run_id="x")
+    assert info.value.pid == os.getpid()
+    assert None not in {info.value.host, info.value.since}
+    check_words(info.value)

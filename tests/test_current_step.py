@@ -1,0 +1,233 @@
+"""`current_step()`: which step of which run is executing, wherever it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import resume_script
+from many import PATIENCE, Runs, resume_all
+from support import Door, State, do_nothing
+
+from aiocheckpoint import CheckpointFlow, CurrentStep, OutsideStepError, current_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PARTS = ("load", "step", "save")
+
+
+def asking(seen: list[CurrentStep], *, asynchronous: bool) -> Callable[..., Any]:
+    """Make a loader, step or saver that notes where it is."""
+
+    def note(state: State) -> State:
+        seen.append(current_step())
+        return {}
+
+    async def anote(state: State) -> State:
+        await asyncio.sleep(0)
+        return note(state)
+
+    return anote if asynchronous else note
+
+
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync"])
+@pytest.mark.parametrize("thread", [True, False], ids=["thread", "loop"])
+def test_in_every_part(*, asynchronous: bool, thread: bool, runs: Runs, every_door: Door) -> None:
+    """Loaders, steps and savers of each kind are told of their step, through every door."""
+    cp, seen = runs.bare(name="flow"), list[CurrentStep]()
+    ask = asking(seen, asynchronous=asynchronous)
+    for name in ("one", "two"):
+        cp.add_step(ask, ask, name=name, thread=thread)(ask)
+    every_door(cp, {}, "always", run_id="x")
+    wanted = [CurrentStep("flow", "x", 1, name, 1) for name in ("one", "two")]
+    assert seen == [wanted[0]] * 3 + [wanted[1]] * 3
+
+
+def test_outside() -> None:
+    """Where no step is executed there is nothing to tell, and the error says where there is."""
+    with pytest.raises(OutsideStepError, match=r"asyncio\.to_thread") as info:
+        current_step()
+    assert isinstance(info.value, LookupError)
+
+
+def test_outside_again(runs: Runs, every_door: Door) -> None:
+    """After a run, broken or not, and in its hooks before and after, no step is executed."""
+    told: list[bool] = []
+
+    def hook(event: object) -> None:
+        try:
+            current_step()
+        except OutsideStepError:
+            told.append(False)
+        else:
+            told.append(True)
+
+    cp = CheckpointFlow(runs.path, hooks=[hook], **runs.options)
+    cp.add_step(name="a")(lambda state: 1 // state["n"] and None)
+    for number, kind in ((1, None), (0, ZeroDivisionError)):
+        if kind is None:
+            every_door(cp, {"n": number})
+        else:
+            with pytest.raises(kind):
+                every_door(cp, {"n": number})
+        with pytest.raises(OutsideStepError):
+            current_step()
+    assert (told[0], True in told) == (False, True)
+
+
+async def test_side_by_side(runs: Runs) -> None:
+    """Runs at the same time see each their own, across waits and in threads."""
+    cp, meet = runs.bare(name="flow"), asyncio.Barrier(20)
+
+    @cp.add_step()
+    async def one(state: State) -> None:
+        await meet.wait()
+        state["in loop"] = current_step().run_id
+        state["in thread"] = (await asyncio.to_thread(current_step)).run_id
+
+    @cp.add_step()
+    def two(state: State) -> None:
+        state["sync"] = current_step().run_id
+
+    tasks = [cp.arun({}, run_id=f"{number}") for number in range(20)]
+    for number, state in enumerate(await asyncio.gather(*tasks)):
+        assert list(state.values()) == [f"{number}"] * 3
+
+
+def test_threads_and_tasks(runs: Runs, every_door: Door) -> None:
+    """Tasks of a step and `asyncio.to_thread` have its context; a bare thread has not."""
+    cp, seen = runs.bare(), dict[str, object]()
+
+    def in_thread(name: str) -> None:
+        try:
+            seen[name] = current_step().step
+        except OutsideStepError:
+            seen[name] = None
+
+    @cp.add_step()
+    async def spread(state: State) -> None:
+        await asyncio.to_thread(in_thread, "to_thread")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(in_thread, "task"))
+        bare = threading.Thread(target=in_thread, args=("bare",))
+        context = contextvars.copy_context()
+        given = threading.Thread(target=context.run, args=(in_thread, "given"))
+        for thread in (bare, given):
+            thread.start()
+            await asyncio.to_thread(thread.join, PATIENCE)
+
+    every_door(cp, {})
+    assert seen == {"to_thread": "spread", "task": "spread", "bare": None, "given": "spread"}
+
+
+def test_nested_flows(runs: Runs, every_door: Door) -> None:
+    """A step of a run inside a step hides the outer one while it is executed, and no longer."""
+    inner, seen = CheckpointFlow("inner", handler=runs.memory, name="inner"), list[str]()
+    inner.add_step(name="in")(lambda state: seen.append(current_step().step))
+    outer = CheckpointFlow("outer", handler=type(runs.memory)("outer"), name="outer")
+
+    @outer.add_step(name="out")
+    def run_inner(state: State) -> None:
+        seen.append(current_step().step)
+        inner.run({}, run_id="x")
+        seen.append(current_step().step)
+
+    every_door(outer, {})
+    assert seen == ["out", "in", "out"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "error", [ValueError("a"), asyncio.CancelledError()], ids=["fail", "cancel"]
+)
+def test_attempts_are_counted(
+    part: str, error: BaseException, database: Runs, every_door: Door
+) -> None:
+    """Failures and cancellations of a step count, in any part; other steps begin at one."""
+    seen: list[tuple[str, int]] = []
+
+    def act(state: State) -> State:
+        step = current_step()
+        seen.append((step.step, step.attempt))
+        if step.step == "two" and step.attempt < 4:
+            raise error
+        return {}
+
+    cp = database.bare()
+    cp.add_step(name="one")(act)
+    parts = {"load": {"load": act}, "save": {"save": act}}.get(part, {})
+    cp.add_step(**parts, name="two")(act if part == "step" else do_nothing)  # type: ignore[arg-type]
+    cp.add_step(name="three")(act)
+    for _ in range(3):
+        with pytest.raises(type(error)):
+            every_door(cp, {}, "always", run_id="x")
+    every_door(cp, {}, "always", run_id="x")
+    assert seen == [("one", 1), *(("two", number) for number in (1, 2, 3, 4)), ("three", 1)]
+    error.__traceback__ = None
+
+
+def test_a_new_run_counts_anew(runs: Runs, door: Door) -> None:
+    """The next run under the same id has another number, and its attempts begin at one."""
+    cp, seen = runs.bare(), list[CurrentStep]()
+    cp.add_step(name="a")(lambda state: seen.append(current_step()))
+    for _ in range(3):
+        door(cp, {}, run_id="x")
+    assert [(step.number, step.attempt) for step in seen] == [(1, 1), (2, 1), (3, 1)]
+
+
+# --- keys
+
+
+def test_keys_differ(runs: Runs, door: Door) -> None:
+    """Flow, run, number and step each make another key; nothing else does."""
+    keys: list[str] = []
+    for name in ("flow", "other"):
+        cp = runs.bare(name=name)
+        for step in ("one", "two"):
+            cp.add_step(name=step)(lambda state: keys.append(current_step().idempotency_key))
+        for run_id in ("x", "y", None):
+            for _ in range(2):
+                door(cp, {}, run_id=None if run_id is None else f"{name}-{run_id}")
+    assert len(set(keys)) == len(keys)
+    assert {len(key) for key in keys} == {64}
+
+
+def test_parts_of_a_key_do_not_run_together() -> None:
+    """What is quoted in one fact is not taken for two, and numbers are not for texts."""
+    facts = [("a", "b", 1, "c", 1), ('a", "b', None, 1, "c", 1), ("a", "b1", 1, "c", 1)]
+    facts += [("a", None, 1, "c", 1), ("a", "null", 1, "c", 1), ("a", "b", 11, "c", 1)]
+    assert len({CurrentStep(*one).idempotency_key for one in facts}) == len(facts)
+
+
+def test_key_is_as_documented() -> None:
+    """The key is that of every later release too: outside systems remember it."""
+    key = CurrentStep("orders", "order-42", 1, "charge", 3).idempotency_key
+    assert key == hashlib.sha256(b'["orders", "order-42", 1, "charge"]').hexdigest()
+
+
+def test_key_of_odd_ids() -> None:
+    """Any id has a key."""
+    keys = {CurrentStep("f", one, 1, "s", 1).idempotency_key for one in ("\ud800", "\0", "é" * 999)}
+    assert len(keys) == 3
+
+
+def test_key_is_stable_across_processes(lasting: Runs) -> None:
+    """A step that failed in one process has the same key in the next, where attempt 2 is told."""
+    handler = lasting.options["handler"]
+    cp = resume_script.make_flow(str(lasting.path), handler)
+    with pytest.raises(ValueError, match="x"):
+        cp.run({"who": "x", "breaks": True}, run_id="x")
+    (failed,) = cp.runs("failed")
+    command = [sys.executable, resume_script.__file__, "resume", str(lasting.path), handler]
+    subprocess.run(command, check=True, capture_output=True)
+    state, number = cp.read("x"), failed.number
+    here = [CurrentStep(cp.name, "x", number, step, 1).idempotency_key for step in ("ask", "tell")]
+    assert ([state["key"], state["told"]], state["attempts"]) == (here, [2])
+    assert resume_all(cp) == {}

@@ -1,0 +1,18 @@
+"""A thousand keyed runs in one process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from many_at_once import do_many
+from swarming import PLACES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("kind", PLACES)
+async def test_thousand_runs_in_one_process(kind: str, tmp_path: Path) -> None:
+    """All of them are done side by side, and stored each for itself."""
+    await do_many(PLACES[kind].format(tmp_path), 1000)

@@ -1,0 +1,53 @@
+"""A request that is tried again after its process was killed in the first step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from swarming import PLACES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import json, os, signal, sys
+from aiocheckpoint import CheckpointFlow, current_step
+
+cp = CheckpointFlow(sys.argv[1])
+
+@cp.add_step()
+def pay(state):
+    step = current_step()
+    print(json.dumps([step.number, step.idempotency_key]), flush=True)
+    if sys.argv[2] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+cp.run({}, run_id="order", once=True)
+"""
+
+
+def request(place: str, end: str) -> list[Any]:
+    """Let a process do what is asked for, or be killed at it; give what the step was told."""
+    command = [sys.executable, "-c", PROGRAM, place, end]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == (-signal.SIGKILL if end == "kill" else 0)
+    told: list[Any] = json.loads(done.stdout or "[]")
+    return told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+@pytest.mark.parametrize("kind", PLACES)
+def test_request_killed_in_the_first_step(kind: str, tmp_path: Path) -> None:
+    """It is the same run, with the same key for calls to the outside, and then done once."""
+    place = PLACES[kind].format(tmp_path)
+    first = request(place, "kill")
+    assert first[0] == 1
+    assert request(place, "kill") == first
+    assert request(place, "end") == first
+    assert request(place, "end") == []

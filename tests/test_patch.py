@@ -1,0 +1,165 @@
+"""Stored runs mended by hand: their states, and where they go on."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from many import Runs, busy, listed
+from support import NAMES, Door, dump_bare
+
+from aiocheckpoint import (
+    CheckpointError,
+    CheckpointFlow,
+    InvalidTypeError,
+    InvalidValueError,
+    RunInProgressError,
+    UnserializableStateError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def break_at_b(lab: Runs) -> CheckpointFlow:
+    """Have a run "x" that broke in b."""
+    cp = lab.flow()
+    lab.faults["step b"] = ValueError("it is broken")
+    with pytest.raises(ValueError, match="broken"):
+        cp.run({"n": 1}, run_id="x")
+    lab.faults.clear()
+    lab.log.clear()
+    return cp
+
+
+def test_values_are_put_into_the_state(runs: Runs, door: Door) -> None:
+    """A patch changes the values that it names; the failure is forgotten, and the run goes on."""
+    cp = break_at_b(runs)
+    header = door.do(cp, "patch", "x", {"n": 2, "new": [1]})
+    assert (header.status, header.position, header.failure) == ("stopped", 1, None)
+    assert header == cp.handler.header("x")
+    stored = {"n": 2, "new": [1], "loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
+    assert door.do(cp, "read", "x") == stored
+    assert door(cp, {"n": 3}, run_id="x")["n"] == 2
+    assert runs.ran() == ["b", "c"]
+    assert cp.handler.header("x").number == 1
+
+
+def test_nothing_need_be_changed(runs: Runs, door: Door) -> None:
+    """An empty patch forgets the failure and moves nothing."""
+    cp = break_at_b(runs)
+    before = cp.read("x")
+    door.do(cp, "patch", "x", {})
+    assert (cp.read("x"), cp.handler.header("x").failure) == (before, None)
+
+
+@pytest.mark.parametrize("checkpoint", [2, "c"], ids=repr)
+def test_step_done_by_hand_is_passed_over(checkpoint: int | str, runs: Runs, door: Door) -> None:
+    """With the checkpoint behind it, a failed step counts as done."""
+    cp = break_at_b(runs)
+    header = door.do(cp, "patch", "x", {"b": "by hand"}, checkpoint)
+    assert (header.position, header.steps, header.status) == (2, NAMES, "stopped")
+    assert door(cp, run_id="x")["b"] == "by hand"
+    assert runs.ran() == ["c"]
+
+
+@pytest.mark.parametrize("checkpoint", [0, "a"], ids=repr)
+def test_run_is_sent_back(checkpoint: int | str, runs: Runs, door: Door) -> None:
+    """A run that is sent back to its first step is still the same run, with its stored state."""
+    cp = break_at_b(runs)
+    door.do(cp, "patch", "x", {"n": 5}, checkpoint=checkpoint)
+    assert door(cp, run_id="x")["n"] == 5
+    assert runs.ran() == ["a", "b", "c"]
+    assert cp.handler.header("x").number == 1
+
+
+def test_all_steps_done_by_hand(runs: Runs, door: Door) -> None:
+    """The number of steps as checkpoint says that nothing is left: the run is finished."""
+    cp = break_at_b(runs)
+    header = door.do(cp, "patch", "x", {"n": 7}, len(NAMES))
+    assert (header.status, header.position) == ("finished", 0)
+    assert door(cp, run_id="x", once=True)["n"] == 7
+    assert (runs.log, listed(door, cp, "finished")) == ([], ["x"])
+
+
+def test_finished_run(runs: Runs, door: Door) -> None:
+    """A finished run stays finished when values are mended, and goes on from a checkpoint."""
+    cp = runs.flow()
+    door(cp, {"n": 1}, run_id="x")
+    runs.log.clear()
+    assert door.do(cp, "patch", "x", {"n": 2}).status == "finished"
+    assert door(cp, run_id="x", once=True)["n"] == 2
+    assert door.do(cp, "patch", "x", {}, "c").status == "stopped"
+    assert door(cp, run_id="x", once=True)["n"] == 2
+    assert (runs.ran(), cp.handler.header("x").number) == (["c"], 1)
+
+
+def test_position_is_no_value(runs: Runs, door: Door) -> None:
+    """A `checkpoint_index` among the values, as `read` gives it, moves nothing and is not kept."""
+    cp = break_at_b(runs)
+    door.do(cp, "patch", "x", {**cp.read("x"), "checkpoint_index": 2, "n": 4})
+    assert (cp.read("x")["checkpoint_index"], cp.read("x")["n"]) == (1, 4)
+    door(cp, run_id="x")
+    assert runs.ran() == ["b", "c"]
+
+
+def refused(lab: Runs, door: Door, kind: type[CheckpointError], match: str, *args: object) -> None:
+    """See that a patch is refused and all that is stored is as it was."""
+    cp = break_at_b(lab)
+    before = (cp.read("x"), cp.handler.header("x"))
+    with pytest.raises(kind, match=match):
+        door.do(cp, "patch", *args)
+    assert (cp.read("x"), cp.handler.header("x")) == before
+    assert listed(door, cp) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "match", "args"),
+    [
+        (InvalidValueError, "nothing to patch", ("other", {"n": 1})),
+        (InvalidValueError, "nothing to patch", (None, {"n": 1})),
+        (InvalidTypeError, "list", ("x", ["n"])),
+        (InvalidTypeError, "NoneType", ("x", None)),
+        (InvalidValueError, "checkpoint=4", ("x", {}, 4)),
+        (InvalidValueError, "checkpoint=-1", ("x", {}, -1)),
+        (InvalidValueError, "checkpoint='d'", ("x", {}, "d")),
+        (InvalidTypeError, "checkpoint", ("x", {}, 1.5)),
+        (InvalidTypeError, "checkpoint", ("x", {}, True)),
+        (InvalidTypeError, "run_id", (3, {})),
+        (InvalidValueError, "run_id", ("", {})),
+        (UnserializableStateError, r'state\["bad"\]\[0\]', ("x", {"bad": [sys.__stdout__]})),
+    ],
+    ids=lambda value: repr(value)[:30] if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_meant(
+    kind: type[CheckpointError], match: str, args: tuple[Any, ...], database: Runs, door: Door
+) -> None:
+    """A patch that cannot be meant is refused by name, and changes nothing."""
+    refused(database, door, kind, match, *args)
+
+
+def test_run_under_way_is_not_patched(runs: Runs, door: Door) -> None:
+    """A patch of a run that is under way is refused and has no effect on it."""
+    with busy(runs.bare(), "x", {"n": 1}):
+        with pytest.raises(RunInProgressError):
+            door.do(runs.flow(), "patch", "x", {"n": 2})
+        assert door.do(runs.flow(), "read", "x")["n"] == 1
+    assert runs.flow().read("x")["n"] == 1
+
+
+def test_file_of_gumly_is_patched(door: Door, tmp_path: Path) -> None:
+    """A bare pickle is mended like any snapshot, with or without a position in it."""
+    for number, extra in enumerate(({"checkpoint_index": 1}, {})):
+        path = tmp_path / f"{number}.pkl"
+        dump_bare(path, {"n": 1, **extra})
+        cp = CheckpointFlow(path)
+        door.do(cp, "patch", None, {"m": 2})
+        assert door.do(cp, "read") == {"n": 1, "m": 2, "checkpoint_index": 1 - number}
+
+
+def test_what_was_read_can_be_changed(runs: Runs, door: Door) -> None:
+    """What `read` gives is a copy: changing it changes nothing that is stored."""
+    cp = break_at_b(runs)
+    door.do(cp, "read", "x")["trail"].append("mine")
+    assert door.do(cp, "read", "x")["trail"] == ["a"]

@@ -1,0 +1,305 @@
+"""`aresume_all`: every unfinished run that nobody owns goes on, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import resume_script
+from many import Runs, busy, first, resume_all, resumed
+from support import NAMES, Door, State
+
+from aiocheckpoint import (
+    CheckpointFlow,
+    FlowChangedError,
+    FlowDefinitionError,
+    InvalidTypeError,
+    InvalidValueError,
+    RunInProgressError,
+)
+
+if TYPE_CHECKING:
+    from aiocheckpoint import Header
+
+IDS = ["one", "two", "three"]
+
+
+def command(how: str, lab: Runs, *ids: str) -> list[str]:
+    """Give the command line of the script that starts or resumes runs in a place."""
+    handler = lab.options["handler"]
+    return [sys.executable, resume_script.__file__, how, str(lab.path), handler, *ids]
+
+
+def start_and_kill(lab: Runs, *ids: str) -> None:
+    """Start runs in another process, wait until all are in their first step, and kill it."""
+    with subprocess.Popen(command("start", lab, *ids), stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "held\n"
+        one.kill()
+
+
+def resume_elsewhere(lab: Runs) -> dict[str, list[Any]]:
+    """Resume all in a process of its own; give state and error by id."""
+    ended = subprocess.run(command("resume", lab), capture_output=True, text=True, check=True)
+    return {run_id: rest for run_id, *rest in json.loads(ended.stdout)}
+
+
+def broken(cp: CheckpointFlow, lab: Runs, run_id: str, status: str) -> None:
+    """Leave an unfinished run of a flow of a, b, c, with b before it."""
+    faults = {"failed": ValueError("not yet"), "cancelled": asyncio.CancelledError()}
+    if status == "stopped":
+        cp.run({"who": run_id}, run_id=run_id, until="a")
+        return
+    lab.faults["step b"] = faults[status]
+    with pytest.raises(type(faults[status])):
+        cp.run({"who": run_id}, run_id=run_id)
+    lab.faults.clear()
+
+
+def header(cp: CheckpointFlow, run_id: str | None) -> Header:
+    """Give the header of a run that is there."""
+    found: Header | None = cp.handler.header(run_id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.leaves_files
+def test_killed_in_the_first_step(lasting: Runs) -> None:
+    """Runs killed before any step was done go on from the states that they were given.
+
+    So each was stored, initial state included, before its first step began; of what the step did
+    to the state nothing is left. The step that begins again has the key of the first attempt.
+    """
+    start_and_kill(lasting, *IDS)
+    cp = resume_script.make_flow(str(lasting.path), lasting.options["handler"])
+    assert [cp.read(run_id) for run_id in IDS] == [
+        {"who": one, "checkpoint_index": 0} for one in IDS
+    ]
+    assert {one.status for one in cp.runs()} == {"running"}
+    found = resume_elsewhere(lasting)
+    assert set(found) == set(IDS)
+    for run_id, (state, error) in found.items():
+        assert (error, state["who"], state["attempts"]) == (None, run_id, [1])
+        assert (header(cp, run_id).number, header(cp, run_id).status) == (1, "finished")
+    assert len({state[key] for state, _ in found.values() for key in ("key", "told")}) == 6
+    assert resume_elsewhere(lasting) == {}
+
+
+def test_all_kinds_of_unfinished_runs(runs: Runs) -> None:
+    """What was stopped, failed or cancelled goes on as the same run; what finished stays."""
+    cp = runs.flow()
+    for status in ("stopped", "failed", "cancelled"):
+        broken(cp, runs, status, status)
+    cp.run({"who": "finished"}, run_id="finished")
+    runs.log.clear()
+    found = resume_all(cp)
+    assert set(found) == {"stopped", "failed", "cancelled"}
+    for run_id, result in found.items():
+        assert (result.error, result.state) == (None, cp_state(run_id))
+        assert (header(cp, run_id).number, header(cp, run_id).status) == (1, "finished")
+    assert sorted(runs.ran()) == ["b"] * 3 + ["c"] * 3
+    assert resume_all(cp) == {}
+
+
+def cp_state(run_id: str | None) -> State:
+    """Give the final state of such a run, whose loaders ran where it began."""
+    return {"who": run_id, "loads": ["a", "b"], "trail": list(NAMES)}
+
+
+def test_nothing_stored(runs: Runs) -> None:
+    """Where there is nothing, nothing comes, and nothing is made."""
+    assert resume_all(runs.flow()) == {}
+    assert runs.files() == {}
+
+
+def test_failures_come_beside_successes(runs: Runs) -> None:
+    """A run that breaks again is a result with its error, note and account; others go on."""
+    cp = runs.bare()
+    cp.add_step(name="a")(lambda state: None)
+    cp.add_step(name="b")(lambda state: 1 // state["n"] and None)
+    for number in range(4):
+        cp.run({"n": number % 2}, run_id=f"run-{number}", until="a")
+    found = resume_all(cp, limit=2)
+    assert {run_id: type(one.error) for run_id, one in found.items()} == {
+        **{f"run-{number}": ZeroDivisionError for number in (0, 2)},
+        **{f"run-{number}": type(None) for number in (1, 3)},
+    }
+    assert found["run-0"].state is None
+    assert "'b', broke" in str(getattr(found["run-0"].error, "__notes__", ""))
+    assert [header(cp, f"run-{n}").status for n in range(4)] == ["failed", "finished"] * 2
+    assert set(resume_all(cp)) == {"run-0", "run-2"}
+
+
+def test_step_that_cancels_itself_is_a_failure(runs: Runs) -> None:
+    """A CancelledError that a step raises by itself is a result, and ends no other run."""
+    cp = runs.flow()
+    for run_id in IDS:
+        cp.run({}, run_id=run_id, until="a")
+    runs.faults["step b"] = asyncio.CancelledError()
+    found = resume_all(cp)
+    assert [type(found[one].error) for one in IDS] == [asyncio.CancelledError] * 3
+
+
+def test_step_that_runs_into_another_run_is_a_failure(runs: Runs) -> None:
+    """A RunInProgressError of something that a step began is its failure, and is not hidden."""
+    cp = runs.flow()
+    cp.run({}, run_id="x", until="a")
+    runs.faults["step b"] = RunInProgressError("elsewhere")
+    assert resume_all(cp)["x"].error is runs.faults["step b"]
+
+
+async def test_never_more_at_once(runs: Runs) -> None:
+    """So many runs as `limit` says are under way at once, and never more."""
+    cp, under_way, seen, meet = runs.bare(), set[int](), list[int](), asyncio.Barrier(3)
+
+    @cp.add_step()
+    async def count(state: State) -> None:
+        under_way.add(state["n"])
+        seen.append(len(under_way))
+        if state.pop("meet"):
+            await meet.wait()
+        under_way.remove(state["n"])
+
+    @cp.add_step()
+    async def end(state: State) -> None:
+        """Be the step that is left."""
+
+    for number in range(12):
+        await cp.arun({"n": number, "meet": False}, run_id=f"run-{number}", until="count")
+        await cp.apatch(f"run-{number}", {"meet": True}, "count")
+    seen.clear()
+    assert len(await resumed(cp, limit=3)) == 12
+    assert (len(seen), max(seen)) == (12, 3)
+
+
+def test_those_under_way_are_left_alone(runs: Runs) -> None:
+    """A run that is going on is no result, and nothing happens to it."""
+    cp = runs.flow()
+    cp.run({}, run_id="free", until="a")
+    with busy(runs.bare(), "busy", {"who": "busy"}):
+        assert set(resume_all(cp)) == {"free"}
+        assert cp.read("busy")["who"] == "busy"
+    assert header(cp, "busy").status == "finished"
+
+
+@pytest.mark.leaves_files
+def test_those_of_another_process_are_left_alone(lasting: Runs) -> None:
+    """A run that is going on in another process is taken over when that was killed, not before."""
+    words = command("start", lasting, "x")
+    cp = resume_script.make_flow(str(lasting.path), lasting.options["handler"])
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        assert resume_all(cp) == {}
+        owner.kill()
+    assert set(resume_all(cp)) == {"x"}
+
+
+async def test_leaving_early_cancels(runs: Runs) -> None:
+    """When the loop over the results is left, those under way are cancelled, and resume later."""
+    cp, ended = runs.bare(), list[str]()
+
+    @cp.add_step()
+    async def wait(state: State) -> None:
+        if not state["quick"]:
+            await asyncio.get_running_loop().create_future()
+
+    cp.add_step(name="end")(lambda state: ended.append(state["who"]))
+    for number, who in enumerate(("quick", "slow", "slower")):
+        await cp.arun({"who": who, "quick": True}, run_id=who, until="wait")
+        await cp.apatch(who, {"quick": number == 0}, "wait")
+    async with aclosing(cp.aresume_all()) as results:
+        assert (await first(results)).run_id == "quick"
+    assert ended == ["quick"]
+    assert {one.run_id: one.status for one in await cp.aruns("cancelled")} == {
+        "slow": "cancelled",
+        "slower": "cancelled",
+    }
+    for who in ("slow", "slower"):
+        await cp.apatch(who, {"quick": True})
+    assert set(await resumed(cp)) == {"slow", "slower"}
+
+
+async def test_finished_meanwhile_is_not_begun_anew(runs: Runs) -> None:
+    """A run that somebody else finishes between the list and its turn is none of the results."""
+    cp = runs.flow()
+    for run_id in ("late", "early"):
+        await cp.arun({}, run_id=run_id, until="b")
+    async with aclosing(cp.aresume_all(limit=1)) as results:
+        assert (await first(results)).run_id == "early"
+        await runs.flow().arun(run_id="late")
+        assert [one async for one in results] == []
+    assert header(cp, "late").number == 1
+    assert runs.ran().count("c") == 2
+
+
+async def test_deleted_meanwhile_is_not_begun_anew(runs: Runs) -> None:
+    """A run that is deleted between the list and its turn stays deleted."""
+    cp = runs.flow()
+    for run_id in ("late", "early"):
+        await cp.arun({}, run_id=run_id, until="b")
+    async with aclosing(cp.aresume_all(limit=1)) as results:
+        assert (await first(results)).run_id == "early"
+        await cp.adelete("late")
+        assert [one async for one in results] == []
+    assert await cp.aread("late") == {}
+
+
+def test_changed_flow(runs: Runs) -> None:
+    """A run whose steps are no longer those of the flow is a result that says so."""
+    runs.flow().run({}, run_id="x", until="b")
+    runs.log.clear()
+    result = resume_all(runs.flow("a", "other", "c"))["x"]
+    assert isinstance(result.error, FlowChangedError)
+    assert result.error.stored_steps == NAMES
+    assert runs.log == []
+    assert resume_all(runs.flow())["x"].error is None
+
+
+def test_flow_without_steps(runs: Runs) -> None:
+    """Each result of a flow that has no steps says so."""
+    runs.flow().run({}, run_id="x", until="b")
+    assert isinstance(resume_all(runs.bare())["x"].error, FlowDefinitionError)
+
+
+def test_more_than_a_page(database: Runs) -> None:
+    """However many there are, each is resumed once."""
+
+    async def start_all() -> None:
+        await asyncio.gather(*(cp.arun({}, run_id=f"{n}", until="a") for n in range(1_100)))
+
+    cp = database.bare()
+    for name in NAMES:
+        cp.add_step(name=name, thread=False)(lambda state: None)
+    asyncio.run(start_all())
+    assert len(resume_all(cp)) == 1_100
+
+
+@pytest.mark.parametrize(
+    ("limit", "error"),
+    [
+        *((limit, InvalidTypeError) for limit in (None, "3", 1.5, True)),
+        *((limit, InvalidValueError) for limit in (0, -1)),
+    ],
+    ids=repr,
+)
+def test_limit_that_is_none(limit: Any, error: type[Exception], database: Runs) -> None:  # noqa: ANN401
+    """A limit is a number of runs from 1; said at the call, before a loop is there."""
+    with pytest.raises(error, match="limit="):
+        database.flow().aresume_all(limit=limit)
+
+
+def test_state_given_is_that_of_the_run(runs: Runs, door: Door) -> None:
+    """A run that broke in its first step goes on from the dict that it was given."""
+    cp = runs.flow()
+    runs.faults["load a"] = OSError("away")
+    with pytest.raises(OSError, match="away"):
+        door(cp, {"who": "x"}, run_id="x")
+    runs.faults.clear()
+    result = resume_all(cp)["x"]
+    assert (result.state or {})["who"] == "x"

@@ -1,0 +1,67 @@
+"""Several open a database that does not exist yet, at the same moment."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from owning import PATIENCE
+
+from aiocheckpoint.handlers import _database
+from aiocheckpoint.handlers._database import connect
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+ROUNDS = 30
+CROWD = 4
+
+
+def open_together(path: str) -> list[BaseException]:
+    """Open a database in several threads at once, and give what went wrong."""
+    together = threading.Barrier(CROWD, timeout=PATIENCE)
+    wrong: list[BaseException] = []
+
+    def open_it() -> None:
+        together.wait()
+        try:
+            connect(path, durable=False).close()
+        except BaseException as error:  # noqa: BLE001
+            wrong.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(CROWD)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong
+
+
+def test_threads_open_a_new_database_together(tmp_path: Path) -> None:
+    """Whoever is first makes the tables, and the others take them."""
+    for number in range(ROUNDS):
+        assert open_together(str(tmp_path / f"{number}.db")) == []
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_tables_made_between_two_looks(
+    moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever another process makes the tables while one looks, they are taken for ours."""
+    path, looks = str(tmp_path / "runs.db"), list[str]()
+    look = _database._number  # noqa: SLF001
+
+    def slowly(connection: sqlite3.Connection, statement: str) -> int:
+        looks.append(statement)
+        if len(looks) == moment:
+            monkeypatch.undo()
+            connect(path, durable=False).close()
+        return look(connection, statement)
+
+    monkeypatch.setattr(_database, "_number", slowly)
+    connection = connect(path, durable=False)
+    assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+    connection.close()
+    assert len(looks) == moment

@@ -1,0 +1,113 @@
+"""What a process that used a database leaves beside it when it ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiocheckpoint import CheckpointFlow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+import asyncio, os, signal, sys
+from aiocheckpoint import CheckpointFlow
+
+KEPT = []
+
+def flow(path):
+    cp = CheckpointFlow(path, handler="sqlite")
+
+    @cp.add_step()
+    async def once(state):
+        state["pid"] = os.getpid()
+
+    return cp
+
+def main(path, door, end):
+    cp = flow(path)
+    if end == "kept":
+        KEPT.append(cp)
+    if end == "cycle":
+        cp.itself = cp
+    if door == "run":
+        cp.run({}, run_id="x")
+    else:
+        asyncio.run(cp.arun({}, run_id="x"))
+    cp.runs()
+    if end == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end == "raise":
+        raise SystemExit(3)
+
+main(*sys.argv[1:])
+"""
+CODES = {"kill": -signal.SIGKILL, "raise": 3}
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+
+
+def end_process(path: Path, door: str, end: str) -> None:
+    """Let a process do a run and end in such a way."""
+    command = [sys.executable, "-c", PROGRAM, str(path), door, end]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == CODES.get(end, 0), done.stderr
+
+
+def names(path: Path) -> list[str]:
+    """Give the names of what lies there."""
+    return sorted(one.name for one in path.parent.iterdir())
+
+
+def count_owners(path: Path) -> int:
+    """Count the rows of owners."""
+    with closing(sqlite3.connect(path)) as connection:
+        count: int = connection.execute("SELECT count(*) FROM owners").fetchone()[0]
+    return count
+
+
+@pytest.mark.parametrize(
+    ("door", "end"),
+    [("run", "local"), ("arun", "local"), ("arun", "kept"), ("run", "cycle"), ("run", "raise")],
+)
+def test_end_of_a_process(door: str, end: str, tmp_path: Path) -> None:
+    """A process that ends by itself leaves the database alone, whoever still knew the flow."""
+    path = tmp_path / "runs.db"
+    end_process(path, door, end)
+    assert names(path) == ["runs.db"]
+    assert count_owners(path) == 0
+
+
+@posix_only
+def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    """Whatever the next process does there, it takes away what those before could not."""
+    path = tmp_path / "runs.db"
+    for count in (1, 2, 3):
+        end_process(path, "run", "kill")
+        # Each has cleared up after the one before, and left its own.
+        assert sum("-owner-" in name for name in names(path)) == 1, count
+        assert count_owners(path) == 1
+    end_process(path, "run", "local")
+    assert names(path) == ["runs.db"]
+    assert count_owners(path) == 0
+
+
+@posix_only
+def test_reading_leaves_nothing(tmp_path: Path) -> None:
+    """Who only reads, or lists, owns nothing, and leaves no file when it closes the database."""
+    path = tmp_path / "runs.db"
+    end_process(path, "run", "local")
+    cp = CheckpointFlow(path, handler="sqlite")
+    assert [header.run_id for header in cp.runs()] == ["x"]
+    assert cp.read("x")["checkpoint_index"] == 0
+    assert count_owners(path) == 0
+    del cp
+    assert names(path) == ["runs.db"]

@@ -1,0 +1,112 @@
+"""Owners of runs in a database that are killed, suspended, or on another machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from owning import KEPT, PATIENCE, TAKEN, owner, rows, taker
+
+from aiocheckpoint import RunInProgressError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import Door
+
+pytestmark = [
+    pytest.mark.leaves_files,
+    pytest.mark.skipif(os.name != "posix", reason="POSIX only"),
+]
+DAY = 86_400.0
+FAR_AWAY = "UPDATE owners SET host = 'far-away', boot = 'another'"
+
+
+@pytest.fixture(params=[0.0, DAY, -DAY], ids=["right", "fast", "slow"])
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the wall clock of this process be right, or wrong by a day."""
+    real, wrong = time.time, float(request.param)
+    monkeypatch.setattr(time, "time", lambda: real() + wrong)
+
+
+def check_left_alone(path: Path, pid: int) -> None:
+    """See that a run is under way in that process, and that nothing was run."""
+    with pytest.raises(RunInProgressError) as info:
+        taker(path).run(run_id="x")
+    assert info.value.pid == pid
+    assert asyncio.run(resume_all(path)) == []
+
+
+async def resume_all(path: Path) -> list[str | None]:
+    """Resume what nobody owns, and tell what that was."""
+    results = [result async for result in taker(path).aresume_all()]
+    assert [result.state for result in results] == [TAKEN] * len(results)
+    return [result.run_id for result in results]
+
+
+@pytest.mark.usefixtures("clock")
+def test_killed_owner_is_succeeded_at_once(door: Door, tmp_path: Path) -> None:
+    """The runs of a killed owner are free at once, however long its lease is."""
+    path = tmp_path / "runs.db"
+    with owner(path, 3600.0, "x", "y", "z") as other:
+        check_left_alone(path, other.process.pid)
+        other.kill()
+        assert door(taker(path), run_id="x") == TAKEN
+        assert sorted(map(str, asyncio.run(resume_all(path)))) == ["y", "z"]
+    assert rows(path, "SELECT owner FROM runs WHERE owner IS NOT NULL") == []
+
+
+@pytest.mark.usefixtures("clock")
+def test_suspended_owner_is_fenced_off(tmp_path: Path) -> None:
+    """One that slept past its lease loses its runs, and writes nothing when it wakes up."""
+    path = tmp_path / "runs.db"
+    cp = taker(path)
+    with owner(path, 0.5, "x", "y") as other:
+        other.suspend()
+        assert cp.run(run_id="x", wait=PATIENCE) == TAKEN
+        before = rows(path, "SELECT * FROM runs WHERE run_id = 'x'")
+        other.wake()
+        assert other.end() == "LeaseLostError LeaseLostError"
+        assert rows(path, "SELECT * FROM runs WHERE run_id = 'x'") == before
+    assert cp.read("y")["trail"] == TAKEN["trail"][:1]
+    assert cp.run(run_id="y") == TAKEN
+
+
+def test_suspended_owner_whom_nobody_succeeds(tmp_path: Path) -> None:
+    """One that slept past its lease goes on undisturbed where nobody wanted its runs."""
+    path = tmp_path / "runs.db"
+    with owner(path, 0.2, "x", "y") as other:
+        other.suspend()
+        expires = rows(path, "SELECT expires FROM owners")[0][0]
+        while time.monotonic() <= expires:  # an event of the clock alone
+            time.sleep(0.01)
+        other.wake()
+        assert other.end() == "done done"
+    assert taker(path).read("x") == {**KEPT, "checkpoint_index": 0}
+
+
+def test_owner_that_is_awake_keeps_its_runs(tmp_path: Path) -> None:
+    """A step may take many times the length of the lease."""
+    path = tmp_path / "runs.db"
+    with owner(path, 0.3, "x") as other:
+        with pytest.raises(RunInProgressError):
+            taker(path).run(run_id="x", wait=1.2)
+        assert other.end() == "done"
+
+
+@pytest.mark.usefixtures("clock")
+def test_owner_on_another_machine(tmp_path: Path) -> None:
+    """Whether it lives nobody knows: it is gone when its row was not renewed for its lease."""
+    path = tmp_path / "runs.db"
+    with owner(path, 1.0, "x") as other:
+        other.kill()
+        rows(path, FAR_AWAY)
+        watched_from = time.monotonic()
+        with pytest.raises(RunInProgressError) as info:
+            taker(path).run(run_id="x")
+        assert info.value.host == "far-away"
+        assert taker(path).run(run_id="x", wait=PATIENCE) == TAKEN
+        assert time.monotonic() - watched_from > 1.0

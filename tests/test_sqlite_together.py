@@ -1,0 +1,94 @@
+"""One run of a database wanted twice in one process, second loops, and forks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from killing import needs_fork
+from owning import PATIENCE, rows, taker
+
+from aiocheckpoint import CheckpointFlow, RunInProgressError
+
+if TYPE_CHECKING:
+    from support import Door
+
+FORKING = Path(__file__).with_name("fork_script.py")
+LAST = {"trail": ["a of the taker", "b of the taker", "c of the taker"]}
+
+
+def flow(path: Path, step: Any) -> CheckpointFlow:  # noqa: ANN401
+    """Make a flow of one step."""
+    cp = CheckpointFlow(path, "sqlite")
+    cp.add_step(name="only")(step)
+    return cp
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.12])
+def test_second_run_in_this_process(wait: float, door: Door, tmp_path: Path) -> None:
+    """It is refused, and told that it is this process; also where it has waited for a while."""
+    path, pids = tmp_path / "runs.db", list[object]()
+
+    def again() -> None:
+        with pytest.raises(RunInProgressError) as info:
+            door(flow(path, lambda state: None), run_id="x", wait=wait)
+        pids.append(info.value.pid)
+
+    def step(state: dict[str, Any]) -> None:
+        thread = threading.Thread(target=again)
+        thread.start()
+        thread.join()
+
+    door(flow(path, step), {}, run_id="x")
+    assert pids == [os.getpid()]
+
+
+async def test_two_started_in_one_transaction(tmp_path: Path) -> None:
+    """Of many that want a run at the same moment one gets it; those that wait run afterwards."""
+    cp = taker(tmp_path / "runs.db")
+    runs = [cp.arun({"trail": []}, run_id="x") for _ in range(20)]
+    ends = await asyncio.gather(*runs, return_exceptions=True)
+    busy = [end for end in ends if isinstance(end, RunInProgressError)]
+    assert [end for end in ends if not isinstance(end, RunInProgressError)] == [LAST]
+    assert {error.pid for error in busy} == {os.getpid()}
+    runs = [cp.arun({"trail": []}, run_id="x", wait=PATIENCE) for _ in range(5)]
+    assert await asyncio.gather(*runs) == [LAST] * 5
+
+
+def test_loops_in_two_threads(tmp_path: Path) -> None:
+    """One flow serves the loops of several threads at once, and wakes each for its own runs."""
+    path, ends = tmp_path / "runs.db", list[Any]()
+    cp = taker(path)
+
+    async def many(who: str) -> list[dict[str, Any]]:
+        runs = [cp.arun({"trail": []}, run_id=f"{who} {number}") for number in range(50)]
+        return await asyncio.gather(*runs)
+
+    threads = [
+        threading.Thread(target=lambda who=who: ends.extend(asyncio.run(many(who)))) for who in "xy"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert ends == [LAST] * 100
+    assert rows(path, "SELECT count(*) FROM runs WHERE status = 'finished'") == [(100,)]
+
+
+@needs_fork
+def test_fork_in_the_middle(tmp_path: Path) -> None:
+    """A child runs on the flow that it inherited, and cannot write with its parent's lease."""
+    path = tmp_path / "runs.db"
+    command = [sys.executable, str(FORKING), str(path)]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert rows(path, "SELECT run_id, status, number FROM runs ORDER BY run_id") == [
+        ("of the child", "finished", 1),
+        ("of the parent", "finished", 1),
+    ]
