@@ -240,7 +240,9 @@ class RunsMachine(RuleBasedStateMachine):
         self.gone.add(process.owner)
         for run in self.stored.values():
             run.holder = None if run.owner == process.owner else run.holder
+        # Each process begins by tidying up after those that are gone.
         self.processes[where] = self._start_process()
+        self._bury_all(self.processes[where])
 
     @rule(where=WHERE)
     def sleep(self, where: int) -> None:

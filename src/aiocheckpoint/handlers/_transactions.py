@@ -309,7 +309,8 @@ def _claimed(connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> Iterat
     """Tell of the runs that jobs claim."""
     rows = [(*job.work.key, number, job.work.footer) for number, job in enumerate(jobs)]
     for cursor in CLAIMED.execute(connection, rows):
-        for line in cursor.fetchone()[0].split(","):
+        # A run that was refused a moment ago may be deleted by now.
+        for line in filter(None, (cursor.fetchone()[0] or "").split(",")):
             number, token, row, owner, since, length, footer = line.split(" ")
             yield int(number), int(token), int(row), owner, float(since), int(length), footer
 
