@@ -21,7 +21,7 @@ from aiocheckpoint.errors import (
     StorageError,
 )
 from aiocheckpoint.handlers import _kept_rows
-from aiocheckpoint.handlers._base import Lock, SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._database import LARGEST_BYTES
 from aiocheckpoint.handlers._kept import Keep, check_keep
 from aiocheckpoint.handlers._lease_slot import LeaseSlot
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint.handlers._listing import Row
+    from aiocheckpoint.handlers._place import Lock, SnapshotOptions
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["SqliteStateHandler"]
