@@ -220,7 +220,8 @@ class Save(NamedTuple):
         header, lease = self.header, self.lease
         return (
             lease.row,
-            lease.token,
+            # A snapshot before this one may have given the lease back; 0 is what a free run has.
+            lease.token or None,
             header.position,
             header.entered,
             header.sequence,

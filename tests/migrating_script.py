@@ -1,0 +1,41 @@
+"""Opens a database when told to, as one of several processes, or is killed while it migrates it.
+
+Usage: migrating_script.py open PATH NAME | migrating_script.py die PATH
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from aiocheckpoint.handlers import _database
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def statements() -> Iterator[str]:
+    """Be a migration in whose middle the process is killed."""
+    yield "ALTER TABLE runs ADD COLUMN colour TEXT"
+    yield "UPDATE runs SET colour = 'red', status = 'failed'"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    deed, path = sys.argv[1:3]
+    if deed == "die":
+        _database.MIGRATIONS = (*_database.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
+        _database.connect(path, durable=True)
+        return
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    SqliteStateHandler(path).write({"who": sys.argv[3]}, sys.argv[3])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""What is written together comes out as if it was written one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiocheckpoint import LeaseLostError, RunInProgressError
+from aiocheckpoint._jobs import Job
+from aiocheckpoint._memory import Memory
+from aiocheckpoint.handlers._leases import Call, Claim, GiveBack, Lease, Save
+from aiocheckpoint.handlers._statements import STEP
+from aiocheckpoint.handlers._transactions import Transactions
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiocheckpoint._header import Status
+
+QUIET = settings(deadline=None, max_examples=40)
+IDS = ("v", "w", "x", "y")
+DEEDS = ("claim", "running", "finished", "give back", "steal", "count")
+SEQUENCES = st.lists(st.tuples(st.sampled_from(DEEDS), st.sampled_from(IDS)), max_size=14)
+COLUMNS = "run_id, owner IS NULL, status, number, sequence, position, footer, payload"
+
+
+class Desk:
+    """Has jobs done in a new database, where half of the runs are under way.
+
+    Attributes:
+        leases: The lease of each run under way.
+    """
+
+    def __init__(self, place: str, keep: Any = 1) -> None:  # noqa: ANN401
+        """Take the leases."""
+        self.path = str(Path(place, "runs.db"))
+        self._keep = keep
+        self.handler = SqliteStateHandler(self.path, flow="f")
+        self.transactions = Transactions(self.path, durable=False, lease=3600.0)
+        self.leases = {run_id: self.lease(run_id) for run_id in IDS[:2]}
+        self.apply([Job(Claim(lease), None) for lease in self.leases.values()])
+
+    def lease(self, run_id: str) -> Lease:
+        """Make a lease of a run, which is asked of nobody but here."""
+        return Lease(self.handler._store, ("f", run_id), run_id, self._keep)  # noqa: SLF001
+
+    def apply(self, jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
+        """Do jobs together."""
+        self.transactions.apply(jobs)
+        return list(jobs)
+
+    def job(self, deed: str, run_id: str, number: int) -> Job[Any]:
+        """Make a job of a deed; `number` tells apart what is stored."""
+        lease = self.leases.get(run_id) or self.lease(run_id)
+        if deed == "claim":
+            return Job(Claim(self.lease(run_id)), None)
+        if deed == "give back":
+            return Job(GiveBack(lease.row, lease.token), None)
+        if deed == "steal":
+            return Job(Call(partial(steal, run_id)), None)
+        if deed == "count":
+            return Job(Call(count), None)
+        return Job(self.save(lease, run_id, deed, number), None)
+
+    def save(self, lease: Lease, run_id: str, deed: str, number: int) -> Save:
+        """Make the storing of a snapshot."""
+        status: Status = "running" if deed == "running" else "finished"
+        header = self.handler.patched(None, run_id, number).by_this_program(
+            status=status,
+            number=1,
+            sequence=number + 1,
+            position=number,
+            started_at=5.0,
+            written_at=6.0,
+        )
+        memory = Memory()
+        self.handler.codec.write(header, {"n": number}, None, memory)
+        return Save(lease, header, *self.handler.cut(memory, run_id), None)
+
+    def rows(self) -> list[Any]:
+        """What the database has, but for what differs from one time to the next."""
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            kept = connection.execute("SELECT * FROM kept ORDER BY run, number, sequence")
+            found = connection.execute(f"SELECT {COLUMNS} FROM runs ORDER BY run_id")  # noqa: S608
+            return [*found.fetchall(), *kept.fetchall()]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.transactions.close()
+
+
+def steal(run_id: str, connection: sqlite3.Connection) -> int:
+    """Take a run away from whoever has it."""
+    done = connection.execute(
+        "UPDATE runs SET token = token + 1 WHERE run_id = ? AND token != 0", (run_id,)
+    )
+    return done.rowcount
+
+
+def count(connection: sqlite3.Connection) -> list[Any]:
+    """Tell what a call sees."""
+    return connection.execute("SELECT run_id, status, position FROM runs ORDER BY 1").fetchall()
+
+
+def carry_out(deeds: Sequence[tuple[str, str]], cuts: Sequence[int], keep: Any) -> list[Any]:  # noqa: ANN401
+    """Do deeds, cut in batches, in a new database; tell all that came of it."""
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(place, keep)
+        jobs = [desk.job(deed, run_id, number) for number, (deed, run_id) in enumerate(deeds)]
+        bounds = [0, *sorted(cuts), len(jobs)]
+        for start, stop in itertools.pairwise(bounds):
+            desk.apply(jobs[start:stop])
+        held = [job.work.lease.token != 0 for job in jobs if isinstance(job.work, Claim)]
+        own = [lease.running for lease in desk.leases.values()]
+        told = [
+            job.result if isinstance(job.work, Call) else None if job.error is None else job.error
+            for job in jobs
+        ]
+        rows = desk.rows()
+        desk.close()
+    return [[one if not isinstance(one, Exception) else type(one) for one in told], held, own, rows]
+
+
+@QUIET
+@given(SEQUENCES, st.data(), st.sampled_from([1, 2, "all"]))
+def test_batches_come_out_as_single_jobs(
+    deeds: list[tuple[str, str]], data: st.DataObject, keep: object
+) -> None:
+    """Claims, saves, give-backs and calls in any batches have the outcome of one by one."""
+    cuts = data.draw(st.lists(st.integers(0, len(deeds)), max_size=4))
+    assert carry_out(deeds, cuts, keep) == carry_out(deeds, range(len(deeds)), keep)
+
+
+@QUIET
+@given(st.sets(st.integers(0, 11)), st.integers(2, 12))
+def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
+    """Of many snapshots written together, those under lost leases fail, and all others stay."""
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(place)
+        ids = [f"run {number}" for number in range(runs)]
+        leases = [desk.lease(run_id) for run_id in ids]
+        desk.apply([Job(Claim(lease), None) for lease in leases])
+        gone = [run_id for number, run_id in enumerate(ids) if number in lost]
+        desk.apply([Job(Call(partial(steal, run_id)), None) for run_id in gone])
+        pairs = zip(leases, ids, strict=True)
+        jobs = desk.apply([Job(desk.save(*pair, "running", 3), None) for pair in pairs])
+        errors = {run_id: job.error for run_id, job in zip(ids, jobs, strict=True)}
+        assert {run_id for run_id, error in errors.items() if error is not None} == set(gone)
+        assert all(isinstance(errors[run_id], LeaseLostError) for run_id in gone)
+        stored = {row[0] for row in desk.rows() if row[2] == "running"}
+        assert stored == set(ids) - set(gone)
+        desk.close()
+
+
+@QUIET
+@given(st.integers(1, 600), st.integers(0, 3))
+def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
+    """A statement of any number of rows changes those whose token fits, and no others."""
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(place)
+
+        def fill(connection: sqlite3.Connection) -> tuple[int, list[Any]]:
+            connection.executemany(
+                "INSERT INTO runs (id, flow, run_id, token, claimed_at) VALUES (?, 'g', ?, 7, 0)",
+                [(1000 + number, str(number)) for number in range(rows + spared)],
+            )
+            values = [(1000 + n, 7 - n % 2, n, None, 1, 1.0, b"f", b"p") for n in range(rows)]
+            done = sum(cursor.rowcount for cursor in STEP.execute(connection, values))
+            changed = connection.execute("SELECT position FROM runs WHERE payload IS NOT NULL")
+            return done, sorted(position for (position,) in changed)
+
+        (job,) = desk.apply([Job(Call(fill), None)])
+        assert job.error is None
+        assert job.result == ((rows + 1) // 2, list(range(0, rows, 2)))
+        desk.close()
+
+
+def test_save_behind_the_last_one_is_refused() -> None:
+    """What is asked for under a lease that the snapshot before gave back is stored by nobody."""
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(place)
+        late = desk.job("running", "v", 2)
+        (last,) = desk.apply([desk.job("finished", "v", 1)])
+        assert last.error is None
+        before = desk.rows()
+        desk.apply([late])
+        assert isinstance(late.error, LeaseLostError)
+        assert desk.rows() == before
+        desk.close()
+
+
+def test_two_claims_of_one_run_in_one_batch() -> None:
+    """The first gets it, and the second is told that it is under way."""
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(place)
+        one, two = desk.apply([desk.job("claim", "y", 0), desk.job("claim", "y", 0)])
+        assert one.error is None
+        assert isinstance(two.error, RunInProgressError)
+        desk.close()
