@@ -68,12 +68,14 @@ class Lease:
     ) -> None:
         self._store = store
         self._era = ""
-        self.key = key
-        self.location = location
+        self.key: tuple[str | bytes, str | bytes] = key
+        self.location: str = location
         self.keep: Keep = keep
-        self.row = self.token = self.payload_length = 0
+        self.row: int = 0
+        self.token: int = 0
+        self.payload_length: int = 0
         self.footer: bytes | None = b""
-        self.started = False
+        self.started: bool = False
         self.running: int | None = None
 
     @property

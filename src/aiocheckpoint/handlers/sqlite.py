@@ -98,10 +98,10 @@ class SqliteStateHandler(StateHandler):
     ) -> None:
         text = _file_of(check_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
-        self.path = path
-        self.fsync = fsync
+        self.path: str | os.PathLike[str] = path
+        self.fsync: bool = fsync
         self.keep: Keep = check_keep(keep)
-        self.lease = _checked_lease(lease)
+        self.lease: float = _checked_lease(lease)
         self._path = os.path.realpath(os.path.expanduser(text))
         self._flow_key = sql_text(self.flow)
         self._store = open_store(self._path, durable=fsync, lease=self.lease)
