@@ -159,7 +159,7 @@ class Claim(NamedTuple):
     """Take a lease, and store the first snapshot of a new run."""
 
     lease: Lease
-    start: Snapshot | None
+    start: Snapshot | None = None
 
     @property
     def footer(self) -> bytes | None:
