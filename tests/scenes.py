@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint import Header
     from aiocheckpoint._snapshot import Target
-    from aiocheckpoint.handlers._base import Lock
+    from aiocheckpoint.handlers import Lock
 
 NAMES = ("a", "b", "c")
 MORE_THAN_ANY_POOL = 100

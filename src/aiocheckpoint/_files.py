@@ -88,25 +88,21 @@ def adopt(
     signing = LocalStateHandler(path, flow=flow, secret=secret)
     if not os.path.exists(signing.locate(run_id)):
         raise _nothing_at(signing.locate(run_id))
-    lock = signing.lock(run_id)
-    lock.acquire()
-    try:
-        with LocalStateHandler(path, flow=flow).stored(run_id) as found:
-            if found is None:
-                raise _nothing_at(signing.locate(run_id))
-            found.check()
-            header = replace(
-                found.header,
-                flow=signing.flow,
-                run_id=run_id,
-                sequence=found.header.sequence + 1,
-                library=__version__,
-                signed_by=None,
-            )
-            written, _ = signing.replace(run_id, partial(signing.codec.copy, header, found))
-            return replace(written, signed_by=signing.key_ids[0])
-    finally:
-        lock.release()
+    with signing.locked(run_id) as lock, LocalStateHandler(path, flow=flow).stored(run_id) as found:
+        if found is None:
+            raise _nothing_at(signing.locate(run_id))
+        found.check()
+        header = replace(
+            found.header,
+            flow=signing.flow,
+            run_id=run_id,
+            sequence=found.header.sequence + 1,
+            library=__version__,
+            signed_by=None,
+        )
+        emit = partial(signing.codec.copy, header, found)
+        written, _ = signing.replace(run_id, emit, lock=lock)
+        return replace(written, signed_by=signing.key_ids[0])
 
 
 def _nothing_at(path: str) -> StorageError:

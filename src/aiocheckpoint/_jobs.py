@@ -42,9 +42,9 @@ class Job(Generic[_Result]):
     __slots__ = ("_gate", "ended", "error", "future", "loop", "result", "work")
 
     def __init__(self, work: Any, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: ANN401
-        self.work = work
-        self.loop = loop
-        self.ended = False
+        self.work: Any = work
+        self.loop: asyncio.AbstractEventLoop | None = loop
+        self.ended: bool = False
         self.error: BaseException | None = None
         self.result: _Result = cast("_Result", None)
         if loop is None:

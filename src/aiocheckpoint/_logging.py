@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.events import (
@@ -77,10 +78,12 @@ def log_event(event: Event) -> None:
 
 def warn_large(header: Header, size: int, location: str) -> None:
     """Warn of a snapshot so large that it should not be written anew after every step."""
+    found = os.path.isfile(location)
+    hint = f"; aiocheckpoint.inspect({location!r}).sizes tells which they are" if found else ""
     logger.warning(
         "%s: a snapshot has %d MB, and one is written after every step. Keep large values in "
-        "`data`, with a loader and a saver; aiocheckpoint.inspect(%r).sizes tells which they are.",
-        *(header.flow, size // 1_000_000, location),
+        "`data`, with a loader and a saver%s.",
+        *(header.flow, size // 1_000_000, hint),
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint._steps import Part
     from aiocheckpoint.errors import CheckpointError
-    from aiocheckpoint.handlers import StateHandler
+    from aiocheckpoint.handlers._place import Place
 
 __all__ = ["DictPlace", "DictSlot", "HandlerSlot", "Slot"]
 
@@ -87,7 +87,7 @@ class Slot(Protocol):
 class HandlerSlot:
     """A run's place in a handler that moves snapshots."""
 
-    def __init__(self, handler: StateHandler, run_id: str | None, calls: Calls) -> None:
+    def __init__(self, handler: Place, run_id: str | None, calls: Calls) -> None:
         self.location = handler.locate(run_id)
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None

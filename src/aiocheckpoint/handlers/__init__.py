@@ -1,7 +1,8 @@
 """Places where snapshots live."""
 
 from aiocheckpoint._snapshot import Target
-from aiocheckpoint.handlers._base import Lock, SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._place import Lock, SnapshotOptions
 from aiocheckpoint.handlers.local import LocalStateHandler
 
 __all__ = ["LocalStateHandler", "Lock", "SnapshotOptions", "StateHandler", "Target"]

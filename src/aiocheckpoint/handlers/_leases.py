@@ -68,12 +68,14 @@ class Lease:
     ) -> None:
         self._store = store
         self._era = ""
-        self.key = key
-        self.location = location
+        self.key: tuple[str | bytes, str | bytes] = key
+        self.location: str = location
         self.keep: Keep = keep
-        self.row = self.token = self.payload_length = 0
+        self.row: int = 0
+        self.token: int = 0
+        self.payload_length: int = 0
         self.footer: bytes | None = b""
-        self.started = False
+        self.started: bool = False
         self.running: int | None = None
 
     @property
@@ -157,7 +159,7 @@ class Claim(NamedTuple):
     """Take a lease, and store the first snapshot of a new run."""
 
     lease: Lease
-    start: Snapshot | None
+    start: Snapshot | None = None
 
     @property
     def footer(self) -> bytes | None:

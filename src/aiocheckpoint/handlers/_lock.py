@@ -42,7 +42,7 @@ class FileLock:
         self._location = location
         self._descriptor: int | None = None
         self._identity: os.stat_result | None = None
-        self.inherited = False
+        self.inherited: bool = False
 
     @property
     def held(self) -> bool:

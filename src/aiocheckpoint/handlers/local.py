@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from aiocheckpoint._logging import log_left_out
 from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers._atomic import clear_leftovers, make_directory, replace_file
-from aiocheckpoint.handlers._base import SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._kept import Keep, Kept, check_keep
 from aiocheckpoint.handlers._lock import FileLock
 from aiocheckpoint.handlers._names import Names, check_path, check_run_id, flow_name
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._header import Header
     from aiocheckpoint._snapshot import Target
-    from aiocheckpoint.handlers._base import Lock
+    from aiocheckpoint.handlers._place import Lock, SnapshotOptions
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["LocalStateHandler"]

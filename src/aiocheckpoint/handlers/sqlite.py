@@ -21,7 +21,7 @@ from aiocheckpoint.errors import (
     StorageError,
 )
 from aiocheckpoint.handlers import _kept_rows
-from aiocheckpoint.handlers._base import Lock, SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._database import LARGEST_BYTES
 from aiocheckpoint.handlers._kept import Keep, check_keep
 from aiocheckpoint.handlers._lease_slot import LeaseSlot
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint.handlers._listing import Row
+    from aiocheckpoint.handlers._place import Lock, SnapshotOptions
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["SqliteStateHandler"]
@@ -97,10 +98,10 @@ class SqliteStateHandler(StateHandler):
     ) -> None:
         text = _file_of(check_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
-        self.path = path
-        self.fsync = fsync
+        self.path: str | os.PathLike[str] = path
+        self.fsync: bool = fsync
         self.keep: Keep = check_keep(keep)
-        self.lease = _checked_lease(lease)
+        self.lease: float = _checked_lease(lease)
         self._path = os.path.realpath(os.path.expanduser(text))
         self._flow_key = sql_text(self.flow)
         self._store = open_store(self._path, durable=fsync, lease=self.lease)
