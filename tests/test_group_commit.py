@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sqlite3
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -230,4 +231,19 @@ def test_claim_of_a_run_that_is_just_given_back() -> None:
         claim, _ = desk.apply([desk.job("claim", "v", 0), desk.job("give back", "v", 0)])
         assert claim.error is None
         assert claim.work.lease.token != 0
+        desk.close()
+
+
+def test_lost_lease_deletes_nothing_that_is_kept() -> None:
+    """Whoever lost a run, and stores in vain, leaves alone what is kept of it."""
+    with tempfile.TemporaryDirectory() as place:
+        desk = Desk(place, "all")
+        for number in range(3):
+            desk.apply([desk.job("running", "v", number)])
+        desk.apply([desk.job("steal", "v", 0)])
+        before = desk.rows()
+        late = desk.save(desk.leases["v"], "v", "running", 7)
+        (job,) = desk.apply([Job(late._replace(header=replace(late.header, number=2)), None)])
+        assert isinstance(job.error, LeaseLostError)
+        assert desk.rows() == before
         desk.close()

@@ -20,7 +20,7 @@ def keep_older(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
             connection.execute(
                 "INSERT OR REPLACE INTO kept SELECT id, number, sequence, footer, payload "
                 "FROM runs WHERE id = ? AND token = ? AND status IS NOT NULL",
-                (save.lease.row, save.lease.token),
+                (save.lease.row, save.lease.token or None),  # see `Save.step_row`
             )
 
 

@@ -204,14 +204,15 @@ class Transactions:
         )
 
     def _save(self, connection: sqlite3.Connection, group: _Group) -> None:
-        keep_older(connection, group.keeping)
+        keep_older(connection, [job.work for job in group.keeping])
         steps = [job.work.step_row() for job in group.steps]
         edges = [job.work.edge_row(self.owners.id) for job in group.edges]
         done = sum(cursor.rowcount for cursor in STEP.execute(connection, steps))
         done += sum(cursor.rowcount for cursor in EDGE.execute(connection, edges))
         if done != len(steps) + len(edges):
             _tell_the_losers(connection, [*group.steps, *group.edges])
-        prune(connection, group.keeping)
+        # What is kept of a run is for its owner alone to delete.
+        prune(connection, [job.work for job in group.keeping if job.error is None])
 
     def _claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
         """Claim what is free, and set the results of the jobs that got it."""
@@ -259,14 +260,14 @@ class _Group:
         claims: Those that claim runs,
         steps: those that store a snapshot of a run that goes on, and
         edges: of one that begins or ends.
-        keeping: What is stored of runs of which older snapshots are kept.
+        keeping: Those of them that store a snapshot of a run of which older ones are kept.
         other: Any other job, alone.
     """
 
     claims: list[Job[Any]] = field(default_factory=list)
     steps: list[Job[Any]] = field(default_factory=list)
     edges: list[Job[Any]] = field(default_factory=list)
-    keeping: list[Save] = field(default_factory=list)
+    keeping: list[Job[Any]] = field(default_factory=list)
     other: Job[Any] | None = None
 
     def add(self, job: Job[Any]) -> None:
@@ -277,7 +278,7 @@ class _Group:
         elif isinstance(work, Save):
             (self.steps if work.is_step else self.edges).append(job)
             if work.lease.keep != 1:
-                self.keeping.append(work)
+                self.keeping.append(job)
         else:
             self.other = job
 
