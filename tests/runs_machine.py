@@ -147,7 +147,7 @@ class RunsMachine(RuleBasedStateMachine):
         given = None if way == "resume" else {"n": number}
         done = way == "once" and run is not None and run.status == "finished"
         if free and not done:
-            run = self._planned(run_id, given)
+            run = self._planned(run_id, given, way)
         passage = self._drive(process.begin(run_id, state=given, once=way == "once"))
         if not free or run is None:
             assert isinstance(passage.error, RunInProgressError)
@@ -157,14 +157,17 @@ class RunsMachine(RuleBasedStateMachine):
             run.owner, run.holder = process.owner, passage
             assert passage.at == NAMES[run.position]
 
-    def _planned(self, run_id: str, given: State | None) -> Run:
+    def _planned(self, run_id: str, given: State | None, way: str) -> Run:
         """The run that begins or goes on."""
         run = self.stored.get(run_id)
         if run is not None and run.status != "finished" and (run.position or given is None):
             return run
         state = dict(given if given is not None else {} if run is None else run.state)
-        self._begun += 1
-        run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
+        if way == "once" and run is not None:  # the same request, tried again
+            run = Run(number=run.number, begun=run.begun, state=state)
+        else:
+            self._begun += 1
+            run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
         run.base = list(state.get("trail", ()))
         self.stored[run_id] = run
         return run
