@@ -63,9 +63,9 @@ class Durations(dict[str, float]):
 
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond."""
-        kept = round(seconds, 6)
-        super().__setitem__(name, kept)
-        self.encoded[name] = f"{_quoted(name)}:{kept!r}"
+        text = f"{seconds:.6f}"
+        super().__setitem__(name, float(text))
+        self.encoded[name] = f"{_quoted(name)}:{text}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,33 +118,27 @@ class Header:
     signed_by: str | None = None
     sizes: Mapping[str, int] | None = None
     owner: str | None = None
-    fixed: bytes = field(default=b"", init=False, repr=False, compare=False)
+    fixed: str = field(default="", init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """The header as ASCII JSON: one object with a key for each attribute up to `started_at`."""
         fixed = self.fixed or self._encode_fixed()
-        return b'%b,"sequence":%d,"position":%d,"status":"%b","code":%b,%b,"durations":{%b}}' % (
-            fixed[:-1],
-            self.sequence,
-            self.position,
-            self.status.encode(),
-            b"true" if self.code else b"false",
-            b'"written_at":%a,"failure":%b' % (self.written_at, self._encode_failure()),
-            ",".join(self.durations.encoded.values()).encode(),
-        )
+        failure = "null" if self.failure is None else _ENCODER.encode(asdict(self.failure))
+        return (
+            f'{fixed},"sequence":{self.sequence},"position":{self.position},'
+            f'"status":"{self.status}","code":{"true" if self.code else "false"},'
+            f'"written_at":{self.written_at!r},"failure":{failure},'
+            f'"durations":{{{",".join(self.durations.encoded.values())}}}}}'
+        ).encode()
 
-    def _encode_fixed(self) -> bytes:
+    def _encode_fixed(self) -> str:
         run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
-        text = (
+        return (
             f'{{"flow":{_quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
             f'"steps":{_encode_steps(self.steps)},"python":{_quoted(self.python)},'
             f'"dill":{_quoted(self.dill)},"library":{_quoted(self.library)},'
-            f'"started_at":{self.started_at!r}}}'
+            f'"started_at":{self.started_at!r}'
         )
-        return text.encode()
-
-    def _encode_failure(self) -> bytes:
-        return b"null" if self.failure is None else _json(asdict(self.failure))
 
     @classmethod
     def decode(cls, encoded: bytes) -> Header:
@@ -264,10 +258,6 @@ def _check_all(values: Iterable[object], kind: _Types) -> None:
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-
-
-def _json(value: object) -> bytes:
-    return _ENCODER.encode(value).encode()
 
 
 @lru_cache

@@ -3,6 +3,15 @@
 from aiocheckpoint._snapshot import Target
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._place import Lock, SnapshotOptions
+from aiocheckpoint.handlers._query import Query, select
 from aiocheckpoint.handlers.local import LocalStateHandler
 
-__all__ = ["LocalStateHandler", "Lock", "SnapshotOptions", "StateHandler", "Target"]
+__all__ = [
+    "LocalStateHandler",
+    "Lock",
+    "Query",
+    "SnapshotOptions",
+    "StateHandler",
+    "Target",
+    "select",
+]

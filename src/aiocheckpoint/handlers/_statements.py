@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLAIM", "CLAIMED", "EDGE", "MOST_ROWS", "STEP", "STORED", "Many"]
 
-MOST_ROWS = 1024
+MOST_ROWS = 512
 
 
 class Many:

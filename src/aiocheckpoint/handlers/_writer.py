@@ -17,6 +17,9 @@ __all__ = ["Worker", "Writer", "await_ends", "is_writer"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
+_AT_ONCE = 512
+"""The most jobs done together: the waiting of these is over while those after them are done."""
+
 _ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
@@ -104,7 +107,7 @@ def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
         except Empty:
             worker.idle()
             continue
-        while not queue.empty():
+        while len(jobs) < _AT_ONCE and not queue.empty():
             jobs.append(queue.get())
         wanted = [job for job in jobs if job is not None]
         if wanted:
