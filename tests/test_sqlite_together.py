@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,14 @@ import pytest
 from killing import needs_fork
 from owning import PATIENCE, rows, taker
 
-from aiocheckpoint import CheckpointFlow, RunInProgressError
+from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 if TYPE_CHECKING:
     from support import Door
+
+    from aiocheckpoint import Header
+    from aiocheckpoint.handlers import Target
 
 FORKING = Path(__file__).with_name("fork_script.py")
 LAST = {"trail": ["a of the taker", "b of the taker", "c of the taker"]}
@@ -92,3 +98,20 @@ def test_fork_in_the_middle(tmp_path: Path) -> None:
         ("of the child", "finished", 1),
         ("of the parent", "finished", 1),
     ]
+
+
+def test_lease_of_another_run(tmp_path: Path) -> None:
+    """The lease of one run is no right to another, nor does it write into its own by mistake."""
+    handler = SqliteStateHandler(tmp_path / "runs.db")
+    handler.write({"n": 1}, "one")
+    handler.write({"n": 2}, "two")
+    with closing(handler), handler.locked("one") as lock:
+        for change in (handler.remove, partial(handler.replace, emit=never)):
+            with pytest.raises(LeaseLostError, match="'two'"):
+                change("two", lock=lock)
+        assert [handler.read(run_id)["n"] for run_id in ("one", "two")] == [1, 2]
+
+
+def never(target: Target) -> Header:
+    """Be never asked."""
+    raise AssertionError(target)

@@ -155,10 +155,10 @@ class SqliteStateHandler(StateHandler):
         if lock is None:
             with self.locked(run_id) as own:
                 return self.replace(run_id, emit, amends, lock=own)
-        memory = Memory()
+        lease, memory = self._leased(lock, run_id), Memory()
         header = emit(memory)
         payload, footer = self.cut(memory, run_id)
-        self.leased(lock).save(header, payload, footer, None, amends).wait()
+        lease.save(header, payload, footer, None, amends).wait()
         return header, len(payload) + len(footer)
 
     def cut(self, snapshot: Memory, run_id: str | None) -> tuple[bytes, bytes]:
@@ -176,14 +176,10 @@ class SqliteStateHandler(StateHandler):
             )
         return payload, footer
 
-    def leased(self, lock: Lock) -> Lease:
-        """Give `lock` back if it is a lease of this kind of handler.
-
-        Raises:
-            LeaseLostError: It is not, or not held.
-        """
-        if not isinstance(lock, Lease) or not lock.held:
-            raise LeaseLostError(self.locate())
+    def _leased(self, lock: Lock, run_id: str | None) -> Lease:
+        """Give `lock` back if it is the lease of this run, and held."""
+        if not isinstance(lock, Lease) or lock.key != self._key(run_id) or not lock.held:
+            raise LeaseLostError(self.locate(run_id))
         return lock
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
@@ -198,7 +194,7 @@ class SqliteStateHandler(StateHandler):
             with self.locked(run_id) as own:
                 self.remove(run_id, lock=own)
             return
-        self._store.call(partial(_delete, self.leased(lock)))
+        self._store.call(partial(_delete, self._leased(lock, run_id)))
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of this flow's runs, the one that began last first.
