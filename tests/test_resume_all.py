@@ -202,17 +202,20 @@ def test_those_of_another_process_are_left_alone(lasting: Runs) -> None:
 
 async def test_leaving_early_cancels(runs: Runs) -> None:
     """When the loop over the results is left, those under way are cancelled, and resume later."""
-    cp, ended = runs.bare(), list[str]()
+    cp, ended, waiting = runs.bare(), list[str](), set[str]()
 
     @cp.add_step()
     async def wait(state: State) -> None:
         if not state["quick"]:
+            waiting.add(state["who"])
             await asyncio.get_running_loop().create_future()
+        while state["last"] and len(waiting) < len(("slow", "slower")):
+            await asyncio.sleep(0)
 
     cp.add_step(name="end")(lambda state: ended.append(state["who"]))
-    for number, who in enumerate(("quick", "slow", "slower")):
-        await cp.arun({"who": who, "quick": True}, run_id=who, until="wait")
-        await cp.apatch(who, {"quick": number == 0}, "wait")
+    for who in ("quick", "slow", "slower"):
+        await cp.arun({"who": who, "quick": True, "last": False}, run_id=who, until="wait")
+        await cp.apatch(who, {"quick": who == "quick", "last": who == "quick"}, "wait")
     async with aclosing(cp.aresume_all()) as results:
         assert (await first(results)).run_id == "quick"
     assert ended == ["quick"]
