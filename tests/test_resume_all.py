@@ -203,14 +203,17 @@ def test_those_of_another_process_are_left_alone(lasting: Runs) -> None:
 async def test_leaving_early_cancels(runs: Runs) -> None:
     """When the loop over the results is left, those under way are cancelled, and resume later."""
     cp, ended, waiting = runs.bare(), list[str](), set[str]()
+    both = asyncio.Event()
 
     @cp.add_step()
     async def wait(state: State) -> None:
         if not state["quick"]:
             waiting.add(state["who"])
+            if waiting == {"slow", "slower"}:
+                both.set()
             await asyncio.get_running_loop().create_future()
-        while state["last"] and len(waiting) < len(("slow", "slower")):
-            await asyncio.sleep(0)
+        if state["last"]:
+            await both.wait()
 
     cp.add_step(name="end")(lambda state: ended.append(state["who"]))
     for who in ("quick", "slow", "slower"):
