@@ -77,7 +77,7 @@ class Calls(Protocol):
         """Call one that must run and end, and give back a cancellation that came meanwhile."""
         ...
 
-    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+    def user(self, part: Part, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         """Call a user's function, sync or async, and await what it returns if need be."""
         ...
 
@@ -134,9 +134,12 @@ class LoopCalls:
     ) -> asyncio.CancelledError | None:
         return await settle_in_thread(SNAPSHOTS, function, *args)
 
-    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
+    def user(self, part: Part, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if part.on_loop:
-            return await self.finish(_plainly(part.function, *args))
+            return self.finish(_plainly(part.function, *args))
+        return self._user_in_thread(part, args)
+
+    async def _user_in_thread(self, part: Part, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
         pool = SNAPSHOTS if part.stores else STEPS
         context = contextvars.copy_context()
         return await self.finish(await in_thread(pool, context.run, _plainly, part.function, *args))

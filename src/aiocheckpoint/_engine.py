@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._slots import Slot
-    from aiocheckpoint._steps import Step
+    from aiocheckpoint._steps import Step, Steps
 
 __all__ = ["Run", "plan_run", "under_lock"]
 
@@ -110,12 +110,12 @@ class Run:
         flow: str,
         run_id: str | None,
         *,
-        steps: Sequence[Step],
+        steps: Steps,
         slot: Slot,
         calls: Calls,
         hooks: Sequence[events.Hook],
     ) -> None:
-        self._steps = tuple(steps)
+        self._steps = steps
         self._flow, self._run_id = flow, run_id
         self._slot = slot
         self._calls = calls
@@ -134,9 +134,21 @@ class Run:
         if request.rest_only or request.checkpoint is not None or POSITION_KEY in state:
             return
         with suppress(CheckpointError):  # which comes out once the lock is held
-            self._offered = make_plan(self._steps, None, request, self._slot.location)
+            self._offered = self._new_plan(request)
             self._header = self._opening_header(self._offered, None, once=False)
             self._slot.offer(self._header.advanced("running", 0, time.time()), state)
+
+    def _new_plan(self, request: Request) -> Plan:
+        """The plan of a run of which nothing is stored, made once for all that are alike."""
+        policy = request.load_policy
+        if request.until is not None or not isinstance(policy, str):
+            return make_plan(self._steps, None, request, self._slot.location)
+        key = request.state is not None, policy
+        plan = self._steps.new.get(key)
+        if plan is None:
+            plan = make_plan(self._steps, None, request, self._slot.location)
+            self._steps.new[key] = plan
+        return plan
 
     async def carry_out(self, request: Request) -> dict[str, Any]:
         """Read, plan, run the steps, and return the final state.

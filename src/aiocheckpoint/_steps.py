@@ -6,9 +6,14 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aiocheckpoint.errors import FlowDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiocheckpoint._plan import Plan
 
 __all__ = [
     "Load",
@@ -17,6 +22,7 @@ __all__ = [
     "Save",
     "Step",
     "StepFunction",
+    "Steps",
     "is_async_callable",
     "make_step",
 ]
@@ -82,6 +88,22 @@ class Step:
         parts = tuple((name, part) for name, part in named if part is not None)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "parts_but_load", tuple(p for p in parts if p[0] != "load"))
+
+
+class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
+    """The steps of a flow, as they are for the runs that begin until another is added.
+
+    Attributes:
+        new: What a new run of them does, by whether it is given a state, and its load policy.
+    """
+
+    new: dict[tuple[bool, str], Plan]
+
+    def __new__(cls, steps: Iterable[Step]) -> Self:
+        """Put them together."""
+        made = super().__new__(cls, steps)
+        made.new = {}
+        return made
 
 
 def make_step(

@@ -10,7 +10,7 @@ from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._places import HandlerOptions, keeps_snapshots, make_handler, slot_maker
 from aiocheckpoint._plan import LoadPolicy, Plan, Request
 from aiocheckpoint._runs import StoredRuns
-from aiocheckpoint._steps import Load, Save, Step, StepFunction, make_step
+from aiocheckpoint._steps import Load, Save, Step, StepFunction, Steps, make_step
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._names import check_path, check_run_id, flow_name
 
@@ -81,6 +81,7 @@ class CheckpointFlow(StoredRuns):
         self._slot = slot_maker(self.handler, state_path)
         self._hooks = _checked_hooks(hooks)
         self._steps: list[Step] = []
+        self._ready: Steps | None = None
         self._unapplied: list[object] = []
 
     def add_step(
@@ -310,6 +311,7 @@ class CheckpointFlow(StoredRuns):
             )
 
     def _put(self, step: Step, *, replace: bool) -> None:
+        self._ready = None
         names = [one.name for one in self._steps]
         if step.name not in names:
             self._steps.append(step)
@@ -323,7 +325,7 @@ class CheckpointFlow(StoredRuns):
                 step=step.name,
             )
 
-    def _ready_steps(self) -> tuple[Step, ...]:
+    def _ready_steps(self) -> Steps:
         if self._unapplied:
             name = getattr(self._unapplied[0], "__name__", type(self._unapplied[0]).__name__)
             raise FlowDefinitionError(
@@ -331,7 +333,9 @@ class CheckpointFlow(StoredRuns):
                 f"If {name!r} is a step, write @cp.add_step() with its parentheses.",
                 step=name,
             )
-        return tuple(self._steps)
+        if self._ready is None:
+            self._ready = Steps(self._steps)
+        return self._ready
 
 
 def _checked_wait(wait: object) -> float:

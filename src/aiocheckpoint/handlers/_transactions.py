@@ -245,7 +245,7 @@ class Transactions:
             if job.result is not None:
                 job.work.lease.taken(*job.result)
                 self._held.add(job.work.lease.token)
-        for job in (*group.steps, *group.edges):
+        for job in group.edges:  # a step changes nothing of its lease
             if job.error is None:
                 if job.work.ends:
                     self._held.discard(job.work.lease.token)
@@ -273,12 +273,12 @@ class _Group:
     def add(self, job: Job[Any]) -> None:
         """Add a job, another one's run not being among them."""
         work = job.work
-        if isinstance(work, Claim):
-            self.claims.append(job)
-        elif isinstance(work, Save):
+        if isinstance(work, Save):
             (self.steps if work.is_step else self.edges).append(job)
             if work.lease.keep != 1:
                 self.keeping.append(job)
+        elif isinstance(work, Claim):
+            self.claims.append(job)
         else:
             self.other = job
 

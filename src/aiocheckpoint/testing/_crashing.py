@@ -7,6 +7,7 @@ import copy
 import operator
 import os
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aiocheckpoint._calls import Calls, LoopCalls, ThreadCalls, drive
@@ -137,10 +138,12 @@ class _BreakingThreadCalls(ThreadCalls):
         return result
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        return await _between(self, self.breaker, _words(function), super().block(function, *args))
+        call = partial(super().block, function, *args)
+        return await _between(self, self.breaker, _words(function), call)
 
     async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
-        return await _between(self, self.breaker, _words(part.function), super().user(part, *args))
+        call = partial(super().user, part, *args)
+        return await _between(self, self.breaker, _words(part.function), call)
 
 
 class _BreakingLoopCalls(LoopCalls):
@@ -153,21 +156,19 @@ class _BreakingLoopCalls(LoopCalls):
         return result
 
     async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        return await _between(self, self.breaker, _words(function), super().block(function, *args))
+        call = partial(super().block, function, *args)
+        return await _between(self, self.breaker, _words(function), call)
 
     async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
-        return await _between(self, self.breaker, _words(part.function), super().user(part, *args))
+        call = partial(super().user, part, *args)
+        return await _between(self, self.breaker, _words(part.function), call)
 
 
 async def _between(
-    calls: Calls, breaker: _Breaker, name: str, work: Coroutine[Any, Any, _Result]
+    calls: Calls, breaker: _Breaker, name: str, call: Callable[[], Coroutine[Any, Any, _Result]]
 ) -> _Result:
-    try:
-        await breaker.reach(f"before {name}", calls)
-    except BaseException:
-        work.close()
-        raise
-    result = await work
+    await breaker.reach(f"before {name}", calls)
+    result = await call()
     await breaker.reach(f"after {name}", calls)
     return result
 
