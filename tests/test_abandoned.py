@@ -102,11 +102,16 @@ def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancell
 @every_kind
 def test_loop_closed_at_every_point(kind: str, tmp_path: Path, *, cancelled: bool) -> None:
     """A loop that is closed under a run, also one just cancelled, leaves the place free."""
+    passed_by = 0
     for number in itertools.count(1):
         subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
         with at_point(number):
             if not is_abandoned_at(number, subject, cancelled=cancelled):
-                break
+                # Where a thread was faster than the loop, a cancelled run ends without a wait.
+                passed_by += 1
+                if passed_by == ENOUGH:
+                    break
+                continue
             check_left(subject)
             with asyncio.Runner() as runner:
                 check_resumes(subject, runner)
