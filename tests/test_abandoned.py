@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 every_kind = pytest.mark.parametrize("kind", ["coroutines", "threads"])
+ENOUGH = 3
 both_times = pytest.mark.parametrize("cancelled", [False, True], ids=["untouched", "cancelled"])
 THREADS = ["step-sync", "start-snapshot-begun", "snapshot-begun", "after-locking", "before-release"]
 
