@@ -124,7 +124,9 @@ def test_out_of_descriptors_at_opening(door: Door, tmp_path: Path) -> None:
     """Where the database cannot be opened for want of descriptors, nothing runs."""
     path, ran, taken = tmp_path / "runs.db", list[str](), list[int]()
     cp = make_flow(path, ran, lambda: None)
-    assert door(make_flow(tmp_path / "other.db", [], lambda: None), {}) == {"trail": ["a", "b"]}
+    other = make_flow(tmp_path / "other.db", [], lambda: None)
+    assert door(other, {}) == {"trail": ["a", "b"]}
+    other.handler.close()
     with limit("RLIMIT_NOFILE") as lower:
         lower(100)
         with contextlib.suppress(OSError):
