@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._plan import Request
     from aiocheckpoint._recovery import RunResult
     from aiocheckpoint._slots import Slot
-    from aiocheckpoint._steps import Step
+    from aiocheckpoint._steps import Steps
     from aiocheckpoint.handlers import StateHandler
 
 __all__ = ["StoredRuns"]
@@ -37,7 +37,7 @@ class StoredRuns:
 
     handler: Any
     _slot: Callable[[str | None, Calls], Slot]
-    _steps: list[Step]
+    _steps: Steps
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
         """Read the state of a run, under way or not.

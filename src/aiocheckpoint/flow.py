@@ -80,8 +80,7 @@ class CheckpointFlow(StoredRuns):
         self.handler: Any = make_handler(state_path, handler, self.name, options)
         self._slot = slot_maker(self.handler, state_path)
         self._hooks = _checked_hooks(hooks)
-        self._steps: list[Step] = []
-        self._ready: Steps | None = None
+        self._steps: Steps = Steps(())
         self._unapplied: list[object] = []
 
     def add_step(
@@ -311,12 +310,12 @@ class CheckpointFlow(StoredRuns):
             )
 
     def _put(self, step: Step, *, replace: bool) -> None:
-        self._ready = None
         names = [one.name for one in self._steps]
         if step.name not in names:
-            self._steps.append(step)
+            self._steps = Steps((*self._steps, step))
         elif replace:
-            self._steps[names.index(step.name)] = step
+            index = names.index(step.name)
+            self._steps = Steps((*self._steps[:index], step, *self._steps[index + 1 :]))
         else:
             raise FlowDefinitionError(
                 f"there is a step {step.name!r} already. Give this one another name with "
@@ -333,9 +332,7 @@ class CheckpointFlow(StoredRuns):
                 f"If {name!r} is a step, write @cp.add_step() with its parentheses.",
                 step=name,
             )
-        if self._ready is None:
-            self._ready = Steps(self._steps)
-        return self._ready
+        return self._steps
 
 
 def _checked_wait(wait: object) -> float:
