@@ -34,9 +34,9 @@ def prune(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
             )
         else:
             connection.execute(
-                "DELETE FROM kept WHERE run = ?1 AND sequence NOT IN (SELECT sequence FROM kept "
-                "WHERE run = ?1 ORDER BY sequence DESC LIMIT ?2)",
-                (row, keep - 1),
+                "DELETE FROM kept WHERE run = :row AND sequence NOT IN (SELECT sequence FROM kept "
+                "WHERE run = :row ORDER BY sequence DESC LIMIT :most)",
+                {"row": row, "most": keep - 1},
             )
 
 
