@@ -15,6 +15,7 @@ from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidTypeError,
     InvalidValueError,
+    LeaseLostError,
     RunInProgressError,
     UntrustedSnapshotError,
 )
@@ -199,6 +200,23 @@ class Place(ABC):
         """
         del run_id
         return []
+
+    @contextmanager
+    def under(self, run_id: str | None, lock: Lock | None) -> Generator[Lock, None, None]:
+        """Hold the lock of a run for the time of a `with` block, or see that `lock` is held.
+
+        Raises:
+            LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
+            StorageError: It cannot be taken.
+        """
+        if lock is None:
+            with self.locked(run_id) as own:
+                yield own
+        elif lock.held:
+            yield lock
+        else:
+            raise LeaseLostError(self.locate(run_id))
 
     @contextmanager
     def stored(

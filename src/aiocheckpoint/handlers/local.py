@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
-from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
+from aiocheckpoint.errors import CheckpointError, StorageError
 from aiocheckpoint.handlers._atomic import clear_leftovers, make_directory, replace_file
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._kept import Keep, Kept, check_keep
@@ -118,12 +118,9 @@ class LocalStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        if lock is None:
-            with self.locked(run_id) as own:
-                return self.replace(run_id, emit, amends, lock=own)
         path = self.locate(run_id)
-        _check_held(lock, path)
-        return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
+        with self.under(run_id, lock):
+            return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's file and those that are kept, if there are any; a link stays.
@@ -133,18 +130,14 @@ class LocalStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        if lock is None:
-            with self.locked(run_id) as own:
-                self.remove(run_id, lock=own)
-            return
         path = self.locate(run_id)
-        _check_held(lock, path)
-        try:
-            self._kept(path).clear()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.realpath(path))
-        except OSError as error:
-            raise StorageError.of(path, "deleting", error) from error
+        with self.under(run_id, lock):
+            try:
+                self._kept(path).clear()
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.realpath(path))
+            except OSError as error:
+                raise StorageError.of(path, "deleting", error) from error
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of the runs whose files lie here, the one that began last first.
@@ -187,11 +180,6 @@ class LocalStateHandler(StateHandler):
 
     def _kept(self, path: str) -> Kept:
         return Kept(os.path.realpath(path), self.keep)
-
-
-def _check_held(lock: Lock, path: str) -> None:
-    if not lock.held:
-        raise LeaseLostError(path)
 
 
 class _RunLock(FileLock):

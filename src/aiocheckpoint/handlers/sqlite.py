@@ -152,14 +152,12 @@ class SqliteStateHandler(StateHandler):
             LeaseLostError: `lock` is not held, or was lost.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        if lock is None:
-            with self.locked(run_id) as own:
-                return self.replace(run_id, emit, amends, lock=own)
-        lease, memory = self._leased(lock, run_id), Memory()
-        header = emit(memory)
-        payload, footer = self.cut(memory, run_id)
-        lease.save(header, payload, footer, None, amends).wait()
-        return header, len(payload) + len(footer)
+        with self.under(run_id, lock) as held:
+            lease, memory = self._lease_of(run_id, held), Memory()
+            header = emit(memory)
+            payload, footer = self.cut(memory, run_id)
+            lease.save(header, payload, footer, None, amends).wait()
+            return header, len(payload) + len(footer)
 
     def cut(self, snapshot: Memory, run_id: str | None) -> tuple[bytes, bytes]:
         """Cut a snapshot in payload and footer.
@@ -176,9 +174,9 @@ class SqliteStateHandler(StateHandler):
             )
         return payload, footer
 
-    def _leased(self, lock: Lock, run_id: str | None) -> Lease:
-        """Give `lock` back if it is the lease of this run, and held."""
-        if not isinstance(lock, Lease) or lock.key != self._key(run_id) or not lock.held:
+    def _lease_of(self, run_id: str | None, lock: Lock) -> Lease:
+        """Give `lock` back if it is the lease of this run, and no other's."""
+        if not isinstance(lock, Lease) or lock.key != self._key(run_id):
             raise LeaseLostError(self.locate(run_id))
         return lock
 
@@ -190,11 +188,8 @@ class SqliteStateHandler(StateHandler):
             LeaseLostError: `lock` is not held, or was lost.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        if lock is None:
-            with self.locked(run_id) as own:
-                self.remove(run_id, lock=own)
-            return
-        self._store.call(partial(_delete, self._leased(lock, run_id)))
+        with self.under(run_id, lock) as held:
+            self._store.call(partial(_delete, self._lease_of(run_id, held)))
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of this flow's runs, the one that began last first.

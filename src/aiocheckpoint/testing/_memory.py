@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from aiocheckpoint._logging import log_left_out
 from aiocheckpoint._memory import Memory
-from aiocheckpoint.errors import CheckpointError, LeaseLostError, RunInProgressError
+from aiocheckpoint.errors import CheckpointError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._kept import Keep, check_keep, needless
 from aiocheckpoint.handlers._names import check_run_id
@@ -97,17 +97,14 @@ class MemoryStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        if lock is None:
-            with self.locked(run_id) as own:
-                return self.replace(run_id, emit, amends, lock=own)
-        self._check_held(lock, run_id)
-        memory = Memory()
-        header = emit(memory)
-        content = memory.getvalue()
-        if self.keep != 1:
-            self._keep(run_id, header, content, amends)
-        self._newest[check_run_id(run_id)] = content
-        return header, len(content)
+        with self.under(run_id, lock):
+            memory = Memory()
+            header = emit(memory)
+            content = memory.getvalue()
+            if self.keep != 1:
+                self._keep(run_id, header, content, amends)
+            self._newest[check_run_id(run_id)] = content
+            return header, len(content)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Forget a run's snapshots.
@@ -116,13 +113,9 @@ class MemoryStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        if lock is None:
-            with self.locked(run_id) as own:
-                self.remove(run_id, lock=own)
-            return
-        self._check_held(lock, run_id)
-        self._newest.pop(check_run_id(run_id), None)
-        self._kept.pop(run_id, None)
+        with self.under(run_id, lock):
+            self._newest.pop(check_run_id(run_id), None)
+            self._kept.pop(run_id, None)
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of the stored runs, the one that began last first."""
@@ -142,10 +135,6 @@ class MemoryStateHandler(StateHandler):
                 owner = self._owners.get(run_id)
                 name = None if owner is None else f"process {os.getpid()} on {socket.gethostname()}"
                 yield replace(found.header, run_id=run_id, owner=name)
-
-    def _check_held(self, lock: Lock, run_id: str | None) -> None:
-        if not lock.held:
-            raise LeaseLostError(self.locate(run_id))
 
     def _keep(
         self, run_id: str | None, header: Header, content: bytes, amends: Header | None
