@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from killing import needs_fork
 from owning import PATIENCE, rows, taker
 
-from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError
+from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError, StorageError
+from aiocheckpoint.handlers import _transactions
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 if TYPE_CHECKING:
@@ -115,3 +117,19 @@ def test_lease_of_another_run(tmp_path: Path) -> None:
 def never(target: Target) -> Header:
     """Be never asked."""
     raise AssertionError(target)
+
+
+def test_claim_that_breaks_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A run is not left taken where its row cannot be read any more once it was claimed."""
+
+    def fail(*_: object) -> NoReturn:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with closing(SqliteStateHandler(tmp_path / "runs.db")) as handler:
+        with handler.locked("before"), monkeypatch.context() as patch:
+            patch.setattr(_transactions, "_claimed", fail)
+            with pytest.raises(StorageError, match="disk I/O error"):
+                handler.lock("one").acquire()
+        assert rows(tmp_path / "runs.db", "SELECT run_id FROM runs WHERE owner IS NOT NULL") == []
+        with handler.locked("one") as lock:
+            assert lock.held

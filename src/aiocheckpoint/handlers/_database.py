@@ -22,7 +22,15 @@ from aiocheckpoint.handlers._flush import flush_directory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LARGEST_BYTES", "MIGRATIONS", "connect", "identity", "patiently", "translated"]
+__all__ = [
+    "LARGEST_BYTES",
+    "MIGRATIONS",
+    "connect",
+    "identity",
+    "leave_open",
+    "patiently",
+    "translated",
+]
 
 _Result = TypeVar("_Result")
 
@@ -146,6 +154,17 @@ def _create(path: str) -> None:
         flush_directory(os.path.dirname(path))
     except OSError as error:
         raise StorageError.of(path, "making", error) from error
+
+
+def leave_open(connection: sqlite3.Connection | None) -> None:
+    """Keep a connection that came along with a fork from being used or closed, for ever.
+
+    It must be neither (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+    """
+    _LEFT_BY_PARENT.append(connection)
+
+
+_LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
 
 
 def identity(path: str) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._jobs import Job
-from aiocheckpoint.handlers._database import connect, translated
+from aiocheckpoint.handlers._database import connect, leave_open, translated
 from aiocheckpoint.handlers._leases import Call
 from aiocheckpoint.handlers._transactions import Transactions
 from aiocheckpoint.handlers._writer import Writer, await_ends
@@ -40,7 +40,7 @@ class _Reader:
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            _LEFT_BY_PARENT.append(self._connection)
+            leave_open(self._connection)
             self._begin()
         with self._lock:
             if self._connection is None:
@@ -128,8 +128,6 @@ def open_store(path: str, *, durable: bool, lease: float) -> Store:
 
 
 _stores: weakref.WeakValueDictionary[tuple[str, bool, float], Store] = weakref.WeakValueDictionary()
-_LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
-"""Never closed, see `Transactions.forget`."""
 
 
 def _close(reader: _Reader, writer: Writer, *, wait: bool) -> None:

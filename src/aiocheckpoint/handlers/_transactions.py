@@ -22,7 +22,7 @@ from aiocheckpoint.errors import (
     RunInProgressError,
     StorageError,
 )
-from aiocheckpoint.handlers._database import connect, identity, patiently, translated
+from aiocheckpoint.handlers._database import connect, identity, leave_open, patiently, translated
 from aiocheckpoint.handlers._kept_rows import keep_older, prune
 from aiocheckpoint.handlers._leases import Claim, GiveBack, Save
 from aiocheckpoint.handlers._owners import Owner, Owners
@@ -96,12 +96,8 @@ class Transactions:
         self.owners.release()
 
     def forget(self) -> None:
-        """Start over in a forked child, as another owner.
-
-        SQLite's connections must not be used across a fork, nor closed
-        (https://www.sqlite.org/howtocorrupt.html, section 2.6).
-        """
-        _LEFT_BY_PARENT.append(self._connection)
+        """Start over in a forked child, as another owner."""
+        leave_open(self._connection)
         self.owners.forget()
         self._begin()
 
@@ -284,10 +280,13 @@ class _Group:
 
     @property
     def is_one_statement(self) -> bool:
-        """Whether one statement changes all there is to change."""
-        if self.other is not None or self.keeping:
+        """Whether one statement is all there is to do.
+
+        Claims are none: a run that was taken, and its token not read, would stay taken.
+        """
+        if self.other is not None or self.keeping or self.claims:
             return False
-        lengths = [len(jobs) for jobs in (self.claims, self.steps, self.edges) if jobs]
+        lengths = [len(jobs) for jobs in (self.steps, self.edges) if jobs]
         return len(lengths) == 1 and lengths[0] <= MOST_ROWS
 
 
@@ -334,7 +333,3 @@ def _in_progress(claim: Claim, owner: Owner | None, since: float) -> RunInProgre
         pid, host = owner.pid, owner.host
     taken = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
     return RunInProgressError(claim.lease.location, pid=pid, host=host, since=taken)
-
-
-_LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
-"""Never closed."""
