@@ -57,7 +57,9 @@ class Writer:
     def _begin(self) -> None:
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._before: threading.Thread | None = None
+        # A garbage collection in the middle may ask for more.
+        self._lock = threading.RLock()
 
     def put(self, job: Job[Any]) -> None:
         """Have a job done.
@@ -65,19 +67,22 @@ class Writer:
         Raises:
             RuntimeError: No thread can be started; the job will not be done.
         """
-        if self._thread is None:
-            self._start()
-        self._queue.put(job)
+        with self._lock:
+            if self._thread is None:
+                self._start()
+            self._queue.put(job)
 
     def stop(self, *, wait: bool) -> None:
         """Let the thread tidy up and end, when it has done what was asked for by now."""
-        with self._starting:
+        with self._lock:
             thread, self._thread = self._thread, None
-        if thread is not None:
+            if thread is None:
+                return
             _ending.add(thread)
             self._queue.put(None)
-            if wait:
-                thread.join()
+            self._queue, self._before = SimpleQueue(), thread
+        if wait:
+            thread.join()
 
     def forget(self) -> None:
         """Start over in a forked child."""
@@ -85,13 +90,11 @@ class Writer:
         self._worker.forget()
 
     def _start(self) -> None:
-        with self._starting:
-            if self._thread is None:
-                # A daemon does not hold up the interpreter's end; who waits for a job does.
-                args = (self._queue, self._worker)
-                thread = threading.Thread(target=_work, args=args, name=_NAME, daemon=True)
-                thread.start()
-                self._thread = thread
+        args = (self._queue, self._worker, self._before)
+        # A daemon does not hold up the interpreter's end; who waits for a job does.
+        thread = threading.Thread(target=_work, args=args, name=_NAME, daemon=True)
+        thread.start()
+        self._thread, self._before = thread, None
 
 
 def is_writer() -> bool:
@@ -99,8 +102,13 @@ def is_writer() -> bool:
     return threading.current_thread().name == _NAME
 
 
-def _work(queue: SimpleQueue[Job[Any] | None], worker: Worker) -> None:
+def _work(
+    queue: SimpleQueue[Job[Any] | None], worker: Worker, before: threading.Thread | None
+) -> None:
     # No reference to the writer, so that one that nobody uses any more can be stopped.
+    if before is not None:
+        before.join()
+        del before
     while True:
         try:
             jobs = [queue.get(timeout=worker.pause())]
