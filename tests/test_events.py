@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import pickle
+from contextlib import closing
 from dataclasses import FrozenInstanceError, fields
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,22 @@ def test_sizes_are_those_of_the_files(every_door: Door, lab: Lab) -> None:
     every_door(cp)
     assert [told for told, _ in sizes] == [size for _, size in sizes]
     assert sizes[1][0] > 100_000
+
+
+def test_first_snapshot_in_a_database_is_told(every_door: Door, lab: Lab, tmp_path: Path) -> None:
+    """The snapshot that is stored as a new run gets its lease is told like any other."""
+    cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", hooks=[lab.events.append])
+    cp.add_step(name="a")(lambda state: None)
+    with closing(cp.handler):
+        every_door(cp, {"n": 1})
+    assert [type(event).__name__ for event in lab.events] == [
+        *("RunStarted", "SnapshotWritten", "StepStarted", "StepFinished"),
+        *("SnapshotWritten", "RunFinished"),
+    ]
+    first, last = (event for event in lab.events if isinstance(event, SnapshotWritten))
+    assert (first.position, last.position) == (0, 0)
+    assert 0 < first.bytes <= last.bytes
+    assert first.seconds > 0
 
 
 def test_hooks_are_called_in_order(every_door: Door, lab: Lab) -> None:

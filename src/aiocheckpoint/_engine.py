@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from asyncio import CancelledError
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint import events
@@ -129,14 +129,19 @@ class Run:
         self._offered: Plan | None = None
 
     def offer(self, request: Request) -> None:
-        """Hand the slot, before its lock is taken, what a new run would store first."""
+        """Let the slot have, before its lock is taken, what a new run would store first."""
+        self._slot.offer(partial(self._first, request))
+
+    def _first(self, request: Request) -> tuple[Header, dict[str, Any]] | None:
         state = {} if request.state is None else request.state
         if request.rest_only or request.checkpoint is not None or POSITION_KEY in state:
-            return
-        with suppress(CheckpointError):  # which comes out once the lock is held
+            return None
+        try:
             self._offered = self._new_plan(request)
-            self._header = self._opening_header(self._offered, None, once=False)
-            self._slot.offer(self._header.advanced("running", 0, time.time()), state)
+        except CheckpointError:
+            return None  # It comes out once the lock is held.
+        header = self._opening_header(self._offered, None, once=False)
+        return header.advanced("running", self._offered.start, time.time()), state
 
     def _new_plan(self, request: Request) -> Plan:
         """The plan of a run of which nothing is stored, made once for all that are alike."""
@@ -162,7 +167,8 @@ class Run:
         state.pop(POSITION_KEY, None)
         if plan.done:
             return state
-        if self._slot.began and self._slot.header is not None:
+        begun = self._slot.begun
+        if begun is not None and self._slot.header is not None:
             self._header = self._slot.header
         else:
             self._header = self._opening_header(plan, stored, once=request.once)
@@ -170,7 +176,9 @@ class Run:
             await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
         if self._heard or plan.ignores_given:
             await self._emit(events.RunStarted, plan=plan)
-        if (plan.fresh or plan.moves) and not self._slot.began:
+        if begun is not None and self._heard:
+            await self._tell_written(*begun)
+        elif begun is None and (plan.fresh or plan.moves):
             await self._write(state, None, "running", plan.start)
         for index in range(plan.start, plan.stop):
             await self._step(index, plan, state)
@@ -183,7 +191,7 @@ class Run:
         return state
 
     async def _decide(self, request: Request) -> tuple[Plan, Header | None]:
-        if self._slot.began and self._offered is not None:
+        if self._slot.begun is not None and self._offered is not None:
             return self._offered, None
         return await plan_run(self._steps, request, self._slot)
 
@@ -278,8 +286,11 @@ class Run:
             warn_large(self._header, size, self._slot.location)
             self._warned = True
         if self._heard:
-            seconds = time.perf_counter() - began
-            await self._emit(events.SnapshotWritten, position=position, bytes=size, seconds=seconds)
+            await self._tell_written(size, time.perf_counter() - began)
+
+    async def _tell_written(self, size: int, seconds: float) -> None:
+        facts = {"position": self._header.position, "bytes": size, "seconds": seconds}
+        await self._emit(events.SnapshotWritten, **facts)
 
     async def _fail(self, error: BaseException, progress: _Progress) -> None:
         """Record what came out of a step, put a note on it, and tell the hooks."""

@@ -7,7 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from aiocheckpoint._header import Header
 from aiocheckpoint._memory import Memory
@@ -32,7 +32,19 @@ if TYPE_CHECKING:
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._place import Place
 
-__all__ = ["DictPlace", "DictSlot", "HandlerSlot", "Slot"]
+__all__ = ["Begun", "DictPlace", "DictSlot", "HandlerSlot", "Slot"]
+
+
+class Begun(NamedTuple):
+    """A first snapshot that was stored while the lock was taken.
+
+    Attributes:
+        bytes: Its size.
+        seconds: How long both took.
+    """
+
+    bytes: int
+    seconds: float
 
 
 class Slot(Protocol):
@@ -42,16 +54,16 @@ class Slot(Protocol):
         location: The place in words.
         header: That of the newest snapshot read or written; None where there is none.
         skipped: What is wrong with the newest one found, where an older one stands in for it.
-        began: Whether nothing was stored, and what was offered is, since the lock was taken.
+        begun: That what was offered is stored since the lock was taken, where nothing was before.
     """
 
     location: str
     header: Header | None
     skipped: CheckpointError | None
-    began: bool
+    begun: Begun | None
 
-    def offer(self, header: Header, state: dict[str, Any]) -> None:
-        """Tell, before the lock is asked for, what a new run would store first."""
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+        """Offer, before the lock is asked for, what a new run would store first."""
 
     async def acquire(self) -> None:
         """Take the run's lock, or raise RunInProgressError."""
@@ -91,13 +103,13 @@ class HandlerSlot:
         self.location = handler.locate(run_id)
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
-        self.began = False
+        self.begun: Begun | None = None
         self._handler = handler
         self._run_id = run_id
         self._lock = handler.lock(run_id)
         self._calls = calls
 
-    def offer(self, header: Header, state: dict[str, Any]) -> None:
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
         """Do nothing: the lock is no part of what is stored."""
 
     async def acquire(self) -> None:
@@ -208,13 +220,13 @@ class DictSlot:
         self.location = place.location
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
-        self.began = False
+        self.begun: Begun | None = None
         self._place = place
         self._calls = calls
         self._state: dict[str, Any] = {}
         self._held = False
 
-    def offer(self, header: Header, state: dict[str, Any]) -> None:
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
         """Do nothing."""
 
     async def acquire(self) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._memory import Memory
 from aiocheckpoint._serializer import NotQuickError
-from aiocheckpoint._slots import HandlerSlot
+from aiocheckpoint._slots import Begun, HandlerSlot
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
+    from collections.abc import Callable
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._header import Header
@@ -29,6 +31,7 @@ class LeaseSlot(HandlerSlot):
     """
 
     header: Header | None
+    begun: Begun | None
 
     def __init__(self, handler: SqliteStateHandler, run_id: str | None, calls: Calls) -> None:
         super().__init__(handler, run_id, calls)
@@ -37,18 +40,20 @@ class LeaseSlot(HandlerSlot):
         self._is_quick = not handler.codec.verify
         self._start: Snapshot | None = None
 
-    def offer(self, header: Header, state: dict[str, Any]) -> None:
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
         if self._is_quick and self._database.keep == 1:
-            self._start = self._made_now(header, state)
+            offered = make()
+            self._start = None if offered is None else self._made_now(*offered)
 
     async def acquire(self) -> None:
-        lease = self._lease
+        lease, asked = self._lease, time.perf_counter()
         try:
             await self._calls.ended(lease.claim(self._calls.loop, self._start))
         finally:
             if lease.started and self._start is not None:
-                self.header = self._start[0]
-                self.began = True
+                self.header, payload, footer = self._start
+                size = len(payload) + len(footer)
+                self.begun = Begun(size, time.perf_counter() - asked)
 
     async def release(self) -> CancelledError | None:
         return await super().release() if self._lease.held else None
