@@ -61,7 +61,10 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(MissingExtraError) as info:
             CheckpointFlow(ask[0], ask[1])
         assert "pip install 'aiocheckpoint[postgres]'" in str(info.value)
-        assert (info.value.handler, info.value.missing) == ("postgres", "no_such_module_of_ours")
+        assert (info.value.wanted, info.value.missing) == (
+            "the state handler 'postgres'",
+            "no_such_module_of_ours",
+        )
         assert isinstance(info.value, ImportError)
         check_words(info.value)
 

@@ -315,7 +315,7 @@ def test_hook_that_fails_hides_no_failure(every_door: Door, lab: Lab) -> None:
 
 
 EVENTS: list[events.Event] = [
-    StepStarted(flow="f", run_id="r", number=1, step="a", index=0, of=2),
+    StepStarted(flow="f", run_id="r", number=1, step="a", index=0, of=2, attempt=1),
     StepLoaded(flow="f", run_id="r", number=1, step="a", index=0, of=2, seconds=0.5),
     StepFinished(
         flow="f",

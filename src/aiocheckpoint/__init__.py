@@ -11,13 +11,17 @@ from aiocheckpoint import events
 from aiocheckpoint._current import CurrentStep, current_step
 from aiocheckpoint._files import adopt, inspect
 from aiocheckpoint._header import Failure, Header
+from aiocheckpoint._pause import Pause
 from aiocheckpoint._places import HandlerOptions
 from aiocheckpoint._plan import Plan
 from aiocheckpoint._recovery import RunResult
+from aiocheckpoint._retry import Retry
+from aiocheckpoint._streams import Stream
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
     CorruptSnapshotError,
+    DrainingError,
     FlowChangedError,
     FlowDefinitionError,
     IncompatibleSnapshotError,
@@ -28,7 +32,9 @@ from aiocheckpoint.errors import (
     NotDurableError,
     OutsideStepError,
     RunInProgressError,
+    StepTimeoutError,
     StorageError,
+    StreamConsumedError,
     UnknownHandlerError,
     UnserializableStateError,
     UntrustedSnapshotError,
@@ -41,6 +47,7 @@ __all__ = [
     "CheckpointFlow",
     "CorruptSnapshotError",
     "CurrentStep",
+    "DrainingError",
     "Failure",
     "FlowChangedError",
     "FlowDefinitionError",
@@ -54,11 +61,16 @@ __all__ = [
     "MissingExtraError",
     "NotDurableError",
     "OutsideStepError",
+    "Pause",
     "Plan",
+    "Retry",
     "RunInProgressError",
     "RunResult",
     "StateHandler",
+    "StepTimeoutError",
     "StorageError",
+    "Stream",
+    "StreamConsumedError",
     "UnknownHandlerError",
     "UnserializableStateError",
     "UntrustedSnapshotError",

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from aiocheckpoint._gate import pass_gate
+from aiocheckpoint._limits import within
 from aiocheckpoint._loop import PrivateLoop
 from aiocheckpoint._threads import (
     READY,
@@ -27,9 +28,11 @@ from aiocheckpoint._threads import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from contextlib import AbstractContextManager
 
     from aiocheckpoint._jobs import Job
+    from aiocheckpoint._retry import Tries
     from aiocheckpoint._steps import Part
 
 __all__ = ["Calls", "Carrier", "LoopCalls", "ThreadCalls", "drive", "now"]
@@ -79,6 +82,10 @@ class Calls(Protocol):
 
     def user(self, part: Part, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         """Call a user's function, sync or async, and await what it returns if need be."""
+        ...
+
+    def attempts(self, tries: Tries) -> AsyncIterator[AbstractContextManager[None]]:
+        """Give the attempts of a step, and wait between them."""
         ...
 
     async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
@@ -136,8 +143,14 @@ class LoopCalls:
 
     def user(self, part: Part, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if part.on_loop:
-            return self.finish(_plainly(part.function, *args))
-        return self._user_in_thread(part, args)
+            work = self.finish(_plainly(part.function, *args))
+        else:
+            work = self._user_in_thread(part, args)
+        return work if part.limit is None else within(part.limit, work)
+
+    def attempts(self, tries: Tries) -> AsyncIterator[AbstractContextManager[None]]:
+        found: AsyncIterator[AbstractContextManager[None]] = aiter(tries.context)
+        return found
 
     async def _user_in_thread(self, part: Part, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
         pool = SNAPSHOTS if part.stores else STEPS
@@ -192,7 +205,12 @@ class ThreadCalls:
 
     async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
         result = _plainly(part.function, *args)
+        if part.limit is not None and inspect.isawaitable(result):
+            result = within(part.limit, result)
         return None if result is None else await self.finish(result)
+
+    def attempts(self, tries: Tries) -> AsyncIterator[AbstractContextManager[None]]:
+        return _BlockingAttempts(tries)
 
     async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
         await self.user(part, *args)
@@ -218,6 +236,22 @@ class ThreadCalls:
         """Close the loop that coroutines made necessary."""
         if self._private is not None:
             self._private.close()
+
+
+class _BlockingAttempts:
+    """The attempts of a step, with waiting that blocks."""
+
+    def __init__(self, tries: Tries) -> None:
+        self._each: Iterator[AbstractContextManager[None]] = iter(tries.context)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AbstractContextManager[None]:
+        try:
+            return next(self._each)
+        except StopIteration:
+            raise StopAsyncIteration from None
 
 
 def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:

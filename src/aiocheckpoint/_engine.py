@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import time
-from asyncio import CancelledError
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint import events
-from aiocheckpoint._calls import Carrier
-from aiocheckpoint._current import CURRENT, CurrentStep
+from aiocheckpoint._attempts import carry_out_step
+from aiocheckpoint._current import CURRENT
+from aiocheckpoint._endings import fail, pause, stop
 from aiocheckpoint._header import Durations, Header, Status
-from aiocheckpoint._logging import LARGE_BYTES, is_logged, log_event, logger, warn_large
+from aiocheckpoint._logging import LARGE_BYTES, warn_large
+from aiocheckpoint._passage import DrainedError, Passage, Progress, Setting, is_marked, unmarked
+from aiocheckpoint._pause import Pause
 from aiocheckpoint._plan import Plan, Request, make_plan
-from aiocheckpoint._snapshot import POSITION_KEY
-from aiocheckpoint._trouble import Trouble, put_note
-from aiocheckpoint.errors import CheckpointError, InvalidTypeError, RunInProgressError
+from aiocheckpoint._snapshot import DATA_KEY
+from aiocheckpoint._telling import Teller
+from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._steps import Step, Steps
+    from aiocheckpoint.errors import DrainingError
 
-__all__ = ["Run", "plan_run", "under_lock"]
+__all__ = ["Ended", "Run", "plan_run"]
 
-_Result = TypeVar("_Result")
-_POLL_SECONDS = 0.05
+
+class Ended(NamedTuple):
+    """How a run ended, without an exception.
+
+    Attributes:
+        state: Its state.
+        status: "finished", "stopped" or "paused".
+    """
+
+    state: dict[str, Any]
+    status: Status
 
 
 async def plan_run(
@@ -40,56 +52,6 @@ async def plan_run(
     return make_plan(steps, stored, request, slot.location, history), stored
 
 
-async def under_lock(
-    slot: Slot, calls: Calls, wait: float, work: Callable[[], Awaitable[_Result]]
-) -> _Result:
-    """Do `work` while holding the lock of `slot`, waiting for it up to `wait` seconds."""
-    try:
-        await _acquire(slot, calls, wait)
-        result = await work()
-        cancellation = await slot.release()
-    except GeneratorExit:
-        # The coroutine is thrown away and may not await any more.
-        slot.abandon()
-        raise
-    except BaseException as error:
-        # Also where Ctrl-C under `run` struck in the middle of the release above.
-        _supersede(await slot.release(), error)
-        raise
-    if cancellation is not None:
-        raise cancellation
-    return result
-
-
-def _supersede(cancellation: CancelledError | None, error: BaseException) -> None:
-    """Let a cancellation that came while `error` was dealt with take its place, as in asyncio."""
-    if cancellation is not None and isinstance(error, Exception):
-        raise cancellation from error
-
-
-async def _acquire(slot: Slot, calls: Calls, wait: float) -> None:
-    deadline = time.monotonic() + wait
-    while True:
-        try:
-            return await slot.acquire()
-        except RunInProgressError:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise
-        await calls.sleep(min(_POLL_SECONDS, left))
-
-
-@dataclass(slots=True)
-class _Progress:
-    """Where a run is, for the account of a failure."""
-
-    index: int
-    step: str
-    part: str
-    began: float
-    attempt: int
-
-
 _UNPLANNED = Header(flow="", position=0, durations=Durations())
 
 
@@ -97,33 +59,26 @@ class Run:
     """One passage through the steps of a flow.
 
     Args:
-        flow: Name of the flow.
+        setting: What all runs of the flow have in common.
         run_id: The run's id, or None.
         steps: The steps, fixed for the length of the run.
         slot: Where the snapshots go; its lock is held.
         calls: How functions are called.
-        hooks: Are told the events.
     """
 
     def __init__(
-        self,
-        flow: str,
-        run_id: str | None,
-        *,
-        steps: Steps,
-        slot: Slot,
-        calls: Calls,
-        hooks: Sequence[events.Hook],
+        self, setting: Setting, run_id: str | None, *, steps: Steps, slot: Slot, calls: Calls
     ) -> None:
-        self._steps = steps
-        self._flow, self._run_id = flow, run_id
-        self._slot = slot
-        self._calls = calls
-        self._hooks = hooks
-        # Else only surprises have a hearer, and events cost time in every step.
-        self._heard = bool(hooks) or is_logged()
-        self._header: Header = _UNPLANNED
-        self._data: dict[str, Any] = {}
+        self._passage = Passage(
+            setting=setting,
+            run_id=run_id,
+            steps=steps,
+            slot=slot,
+            calls=calls,
+            teller=Teller(setting.flow, run_id, setting.hooks, calls),
+            header=_UNPLANNED,
+        )
+        self._steps, self._slot = steps, slot
         self._warned = False
         self._attempt = 1
         self._offered: Plan | None = None
@@ -134,7 +89,8 @@ class Run:
 
     def _first(self, request: Request) -> tuple[Header, dict[str, Any]] | None:
         state = {} if request.state is None else request.state
-        if request.rest_only or request.checkpoint is not None or POSITION_KEY in state:
+        only_stored = request.rest_only or request.update is not None
+        if only_stored or request.checkpoint is not None or is_marked(state):
             return None
         try:
             self._offered = self._new_plan(request)
@@ -155,204 +111,165 @@ class Run:
             self._steps.new[key] = plan
         return plan
 
-    async def carry_out(self, request: Request) -> dict[str, Any]:
+    async def carry_out(self, request: Request) -> Ended:
         """Read, plan, run the steps, and return the final state.
 
         Raises:
             NothingLeftError: As in `make_plan`.
+            DrainingError: The run was stopped behind a step, because its flow is being drained.
         """
         began = time.perf_counter()
         plan, stored = await self._decide(request)
-        state = await self._opening_state(plan, request.state)
-        state.pop(POSITION_KEY, None)
+        state = await self._opening_state(plan, request)
         if plan.done:
-            return state
-        begun = self._slot.begun
+            return Ended(state, "finished")
+        await self._begin(plan, stored, state, once=request.once)
+        drained = await self._go_through(plan, state)
+        await self._tell_end(began)
+        if drained is not None:
+            raise drained
+        return Ended(state, self._passage.header.status)
+
+    async def _go_through(self, plan: Plan, state: dict[str, Any]) -> DrainingError | None:
+        """Carry out the steps, and give the error that says why not all of them, if it was so."""
+        try:
+            for index in range(plan.start, plan.stop):
+                if self._passage.setting.drain.asked:
+                    raise DrainedError  # noqa: TRY301
+                if not await self._step(index, plan, state):
+                    return None
+        except DrainedError:
+            return await stop(self._passage)
+        if plan.start == len(self._steps):
+            await self._write(state, None, *self._reached(plan.stop, plan))
+        return None
+
+    async def _begin(
+        self, plan: Plan, stored: Header | None, state: dict[str, Any], *, once: bool
+    ) -> None:
+        """Tell that the run starts, and store its start where that is not stored yet."""
+        begun, teller = self._slot.begun, self._passage.teller
         if begun is not None and self._slot.header is not None:
-            self._header = self._slot.header
+            self._passage.header = self._slot.header
         else:
-            self._header = self._opening_header(plan, stored, once=request.once)
+            self._passage.header = self._opening_header(plan, stored, once=once)
+        teller.number = self._passage.header.number
         if self._slot.skipped is not None:
-            await self._emit(events.SnapshotSkipped, error=self._slot.skipped)
-        if self._heard or plan.ignores_given:
-            await self._emit(events.RunStarted, plan=plan)
-        if begun is not None and self._heard:
+            await teller.tell(events.SnapshotSkipped, error=self._slot.skipped)
+        if teller.heard or plan.ignores_given:
+            await teller.tell(events.RunStarted, plan=plan)
+        if begun is not None and teller.heard:
             await self._tell_written(*begun)
         elif begun is None and (plan.fresh or plan.moves):
             await self._write(state, None, "running", plan.start)
-        for index in range(plan.start, plan.stop):
-            await self._step(index, plan, state)
-        if plan.start == len(self._steps):
-            await self._write(state, None, *self._reached(plan.stop, plan))
-        if self._heard:
-            seconds = time.perf_counter() - began
-            facts = {"status": self._header.status, "position": self._header.position}
-            await self._emit(events.RunFinished, **facts, seconds=seconds)
-        return state
 
     async def _decide(self, request: Request) -> tuple[Plan, Header | None]:
         if self._slot.begun is not None and self._offered is not None:
             return self._offered, None
         return await plan_run(self._steps, request, self._slot)
 
-    async def _opening_state(self, plan: Plan, given: dict[str, Any] | None) -> dict[str, Any]:
+    async def _opening_state(self, plan: Plan, request: Request) -> dict[str, Any]:
         if plan.source in {"stored", "kept"}:
-            return await self._slot.state(plan.kept)
-        return {} if given is None or plan.source == "empty" else given
+            state = await self._slot.state(plan.kept)
+            state.update(request.update or {})
+        else:
+            state = {} if request.state is None or plan.source == "empty" else request.state
+        data = unmarked(state)
+        if plan.restores_data:
+            self._passage.data.update(data)
+        return state
 
     def _opening_header(self, plan: Plan, stored: Header | None, *, once: bool) -> Header:
         # A request that is tried again is the same run, although it was killed in its first step.
         again = once and stored is not None and stored.number > 0 and not stored.finished
-        rest = again or not plan.fresh
-        broken = None if stored is None else stored.failure
-        if rest and broken is not None and broken.step == plan.first:
+        before = stored if again or not plan.fresh else None
+        broken = None if before is None else before.failure
+        if broken is not None and broken.step == plan.first:
             self._attempt = broken.attempt + 1
         return Header(
-            flow=self._flow,
-            run_id=self._run_id,
+            flow=self._passage.setting.flow,
+            run_id=self._passage.run_id,
             steps=plan.steps,
             position=plan.start,
-            number=1 if stored is None else stored.number + (not rest),
+            number=1 if stored is None else stored.number + (before is None),
             sequence=0 if stored is None else stored.sequence,
-            durations=Durations(stored.durations if stored and rest else None),
-            started_at=stored.started_at if stored and rest else time.time(),
+            durations=Durations(before.durations if before else None),
+            attempts=dict(before.attempts) if before else {},
+            holds_data=plan.restores_data,
+            started_at=before.started_at if before else time.time(),
         )
 
-    async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> None:
-        step, header = self._steps[index], self._header
-        attempt = self._attempt if index == plan.start else 1
-        progress = _Progress(index, step.name, "load", time.perf_counter(), attempt)
+    async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
+        """Carry out one step, and tell whether the run goes on."""
+        step, passage = self._steps[index], self._passage
+        progress = Progress(
+            index=index,
+            step=step.name,
+            of=len(self._steps),
+            part="load",
+            began=time.perf_counter(),
+            attempt=self._attempt if index == plan.start else 1,
+            loads=plan.loads[index],
+        )
         outer = CURRENT.get()
-        CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, attempt))
         try:
-            if self._heard:
-                await self._emit(events.StepStarted, **self._where(progress))
-            await self._parts(step, progress, plan.loads[index], state)
+            await carry_out_step(passage, step, progress, state)
             progress.part = "snapshot"
-            state.pop(POSITION_KEY, None)
+            unmarked(state)
             await self._write(state, step.name, *self._reached(index + 1, plan))
-        except GeneratorExit:
+        except (GeneratorExit, DrainedError):
             raise
         except BaseException as error:
-            await self._fail(error, progress)
+            if isinstance(error, Pause) and progress.part == "step":
+                await pause(passage, progress, error, state)
+                return False
+            await fail(passage, progress, error)
             raise
         finally:
             CURRENT.set(outer)
-
-    def _where(self, progress: _Progress) -> dict[str, Any]:
-        return {"step": progress.step, "index": progress.index, "of": len(self._steps)}
-
-    async def _parts(
-        self,
-        step: Step,
-        progress: _Progress,
-        loads: bool,  # noqa: FBT001
-        state: dict[str, Any],
-    ) -> None:
-        """Call the loader, the step and the saver."""
-        seconds: dict[str, float] = {}
-        result: Any = None
-        for name, part in step.parts if loads else step.parts_but_load:
-            progress.part = name
-            began = time.perf_counter()
-            args = (state, self._data) if part.takes_data else (state,)
-            given = await self._calls.user(part, *args)
-            seconds[name] = time.perf_counter() - began
-            if name == "load":
-                self._data.update(_checked(given, step.name))
-                where = self._where(progress)
-                await self._emit(events.StepLoaded, **where, seconds=seconds["load"])
-            elif name == "step":
-                result = given
-        self._header.durations[step.name] = sum(seconds.values())
-        ignored = result is not None and result is not state and result is not self._data
-        if self._heard or ignored:
-            where = self._where(progress)
-            await self._emit(events.StepFinished, **where, seconds=seconds, result_ignored=ignored)
+        return True
 
     def _reached(self, position: int, plan: Plan) -> tuple[Status, int]:
         """How the run stands when everything before `position` is done."""
         if position == len(self._steps):
             return "finished", 0
-        return ("stopped" if position == plan.stop else "running"), position
+        stops = position == plan.stop or self._passage.setting.drain.asked
+        return ("stopped" if stops else "running"), position
 
     async def _write(
         self, state: dict[str, Any], step: str | None, status: Status, position: int
     ) -> None:
-        began = time.perf_counter()
-        self._header = self._header.advanced(status, position, time.time())
-        size = await self._slot.write(self._header, state, step)
+        began, passage = time.perf_counter(), self._passage
+        passage.header = passage.header.advanced(status, position, time.time())
+        if passage.setting.keep_data:
+            size = await self._write_with_data(state, step)
+        else:
+            size = await self._slot.write(passage.header, state, step)
         if size >= LARGE_BYTES and not self._warned:
-            warn_large(self._header, size, self._slot.location)
+            warn_large(passage.header, size, self._slot.location)
             self._warned = True
-        if self._heard:
+        if passage.teller.heard:
             await self._tell_written(size, time.perf_counter() - began)
 
-    async def _tell_written(self, size: int, seconds: float) -> None:
-        facts = {"position": self._header.position, "bytes": size, "seconds": seconds}
-        await self._emit(events.SnapshotWritten, **facts)
-
-    async def _fail(self, error: BaseException, progress: _Progress) -> None:
-        """Record what came out of a step, put a note on it, and tell the hooks."""
-        error = error.error if isinstance(error, Carrier) else error
-        seconds = time.perf_counter() - progress.began
-        trouble = Trouble(error, progress.step, progress.part, seconds, progress.attempt)
-        record = trouble.cancelled or progress.part != "snapshot"
-        cancellation = await self._record(trouble) if record else None
-        stored = self._slot.header
-        done = stored is not None and (stored.position != progress.index or stored.finished)
-        of = len(self._steps)
-        note = trouble.account(progress.index, of, self._slot.location, done=done)
-        put_note(error, note)
-        told = self._emit(
-            events.StepFailed,
-            **self._where(progress),
-            part=progress.part,
-            error=error,
-            cancelled=trouble.cancelled,
-            seconds=seconds,
-        )
-        _supersede(await self._calls.shelter(told) or cancellation, error)
-
-    async def _record(self, trouble: Trouble) -> CancelledError | None:
-        own = self._header
-
-        def amended(stored: Header) -> Header:
-            if stored.finished and trouble.part == "snapshot":
-                return stored  # cancelled after the last snapshot: there is nothing to go on with
-            who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
-            return trouble.recorded_in(replace(who, steps=own.steps, started_at=own.started_at))
-
+    async def _write_with_data(self, state: dict[str, Any], step: str | None) -> int:
+        """Write both into one pickle, where what they share stays shared."""
+        passage, header = self._passage, self._passage.header
+        holds = not header.finished and (step is not None or header.holds_data)
+        passage.header = replace(header, holds_data=holds)
+        if holds:
+            state[DATA_KEY] = passage.data
         try:
-            return await self._calls.settle(self._slot.amend, amended)
-        # The first exception is what the user must see.
-        except Exception as second:  # noqa: BLE001
-            problem = f"{type(second).__name__}: {second}"
-            put_note(
-                trouble.error,
-                "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
-                f"failed as well: {problem}",
-            )
-        return None
+            return await self._slot.write(passage.header, state, step)
+        finally:
+            state.pop(DATA_KEY, None)
 
-    async def _emit(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
-        header = self._header
-        event = kind(flow=self._flow, run_id=self._run_id, number=header.number, **facts)
-        log_event(event)
-        for hook in self._hooks:
-            before = self._calls.cancellations()
-            try:
-                await self._calls.finish(hook(event))
-            except (Exception, CancelledError) as error:
-                if isinstance(error, CancelledError) and self._calls.cancellations() > before:
-                    raise  # the run was cancelled, not the hook by itself
-                logger.exception("a hook failed on %s; the run goes on", kind.__name__)
+    async def _tell_written(self, size: int, seconds: float) -> None:
+        facts = {"position": self._passage.header.position, "bytes": size, "seconds": seconds}
+        await self._passage.teller.tell(events.SnapshotWritten, **facts)
 
-
-def _checked(loaded: object, step: str) -> dict[str, Any]:
-    if not isinstance(loaded, dict):
-        raise InvalidTypeError(
-            f"the loader of step {step!r} returned a {type(loaded).__name__}, and a loader returns "
-            "a dict, which is merged into `data`."
-        )
-    return loaded
+    async def _tell_end(self, began: float) -> None:
+        teller, header = self._passage.teller, self._passage.header
+        if teller.heard:
+            facts = {"status": header.status, "position": header.position}
+            seconds = time.perf_counter() - began
+            await teller.tell(events.RunFinished, **facts, seconds=seconds)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Durations", "Failure", "Header", "Status", "in_json"]
 
-Status = Literal["running", "stopped", "failed", "cancelled", "finished"]
-"""How a run stands: under way or killed, stopped by `until=` or a hand, broken, cancelled, done."""
+Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
+"""How a run stands: under way or killed; stopped by `until=`, by draining or a hand; paused by a
+step; broken; cancelled; done."""
 
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 
@@ -80,9 +81,13 @@ class Header:
         steps: Names of the flow's steps; None where unknown (a gumly file, a dict handler).
         position: Index of the step at which the next run starts.
         status: How the run stands.
-        failure: What broke it, or None.
+        failure: What broke it, or None; while it is running, what broke the attempt before.
+        pause: The reason that a step gave for pausing it, or None.
+        attempts: How many attempts each step of this run took, by name, where it was more than
+            one.
         durations: Seconds that each finished step of this run took, by name: loader, step and
             saver together.
+        holds_data: Whether the payload holds `data` beside the state, as `keep_data=True` has it.
         code: Whether the payload holds functions or classes by value.
         python: Version of the Python that wrote the payload, "" where unknown.
         dill: Version of dill that wrote it, "" where unknown.
@@ -108,7 +113,10 @@ class Header:
     steps: tuple[str, ...] | None = None
     status: Status = "running"
     failure: Failure | None = None
+    pause: str | None = None
+    attempts: dict[str, int] = field(default_factory=dict[str, int])
     durations: Durations
+    holds_data: bool = False
     code: bool = False
     python: str = PYTHON_VERSION
     dill: str = DILL_VERSION
@@ -123,13 +131,21 @@ class Header:
     def encode(self) -> bytes:
         """The header as ASCII JSON: one object with a key for each attribute up to `started_at`."""
         fixed = self.fixed or self._encode_fixed()
-        failure = "null" if self.failure is None else _ENCODER.encode(asdict(self.failure))
         return (
             f'{fixed},"sequence":{self.sequence},"position":{self.position},'
             f'"status":"{self.status}","code":{"true" if self.code else "false"},'
-            f'"written_at":{self.written_at!r},"failure":{failure},'
+            f'"holds_data":{"true" if self.holds_data else "false"},'
+            f'"written_at":{self.written_at!r},{self._encode_rare()},'
             f'"durations":{{{",".join(self.durations.encoded.values())}}}}}'
         ).encode()
+
+    def _encode_rare(self) -> str:
+        """What most snapshots say nothing of."""
+        if self.failure is None and self.pause is None and not self.attempts:
+            return _NOTHING_RARE
+        failure = None if self.failure is None else asdict(self.failure)
+        facts = {"failure": failure, "pause": self.pause, "attempts": self.attempts}
+        return _ENCODER.encode(facts)[1:-1]
 
     def _encode_fixed(self) -> str:
         run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
@@ -158,6 +174,7 @@ class Header:
             failure = _completed(failure, _FAILURE_TYPES, _LATER)
             known["failure"] = Failure(**{name: failure[name] for name in _FAILURE_TYPES})
         _check_all(known["durations"].values(), (int, float))
+        _check_all(known["attempts"].values(), int)
         known["durations"] = Durations(known["durations"])
         if known["position"] < 0 or known["status"] not in get_args(Status):
             raise ValueError(known["position"], known["status"])
@@ -199,6 +216,7 @@ class Header:
             position=position,
             sequence=self.sequence + 1,
             failure=None,
+            pause=None,
             written_at=written_at,
             fixed=self.fixed or self._encode_fixed(),
         )
@@ -222,7 +240,10 @@ _TYPES: dict[str, _Types] = {
     "steps": (list, type(None)),
     "status": str,
     "failure": (dict, type(None)),
+    "pause": (str, type(None)),
+    "attempts": dict,
     "durations": dict,
+    "holds_data": bool,
     "code": bool,
     "python": str,
     "dill": str,
@@ -235,7 +256,13 @@ _FAILURE_TYPES: dict[str, _Types] = {
     **dict.fromkeys(("at", "seconds"), _NUMBER),
     "attempt": int,
 }
-_LATER: dict[str, Any] = {"started_at": 0.0, "attempt": 1}
+_LATER: dict[str, Any] = {
+    "started_at": 0.0,
+    "attempt": 1,
+    "pause": None,
+    "attempts": {},
+    "holds_data": False,
+}
 """What the first headers did not tell."""
 
 
@@ -258,6 +285,7 @@ def _check_all(values: Iterable[object], kind: _Types) -> None:
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_NOTHING_RARE = '"failure":null,"pause":null,"attempts":{}'
 
 
 @lru_cache

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.events import (
+    AttemptFailed,
     Event,
     RunFinished,
     RunStarted,
@@ -67,6 +68,11 @@ def log_event(event: Event) -> None:
             logger.info(
                 "%s: step %r %s in its part %r with %s.",
                 *(_who(event), event.step, verb, event.part, type(event.error).__name__),
+            )
+        case AttemptFailed():
+            logger.info(
+                "%s: attempt %d at step %r failed in its part %r with %s.",
+                *(_who(event), event.attempt, event.step, event.part, type(event.error).__name__),
             )
         case SnapshotWritten():
             logger.debug("%s: snapshot of %d bytes written.", _who(event), event.bytes)

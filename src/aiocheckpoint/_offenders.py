@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._forbidden import why_forbidden
 from aiocheckpoint._memory import Memory
+from aiocheckpoint._payload import DATA_KEY
 from aiocheckpoint._serializer import NESTED, UnserializableError, dump, load
 
 if TYPE_CHECKING:
@@ -53,7 +54,13 @@ def find_offenders(
     """
     search = _Search(allow, load_back=load_back)
     search.look("state", state, _DEPTH)
-    return tuple(search.found)
+    return tuple((_in_data(path), reason) for path, reason in search.found)
+
+
+def _in_data(path: str) -> str:
+    """The path as a step knows it: what `keep_data=True` stores beside the state is in `data`."""
+    beside = f"state[{_shown(DATA_KEY)}]"
+    return f"data{path.removeprefix(beside)}" if path.startswith(beside) else path
 
 
 class _Search:

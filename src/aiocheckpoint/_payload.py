@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._serializer import Sink
 
 __all__ = [
+    "DATA_KEY",
     "LAST_POSITION",
     "PIECE_BYTES",
     "POSITION_KEY",
@@ -22,6 +23,9 @@ __all__ = [
 
 POSITION_KEY: Final = "checkpoint_index"
 """Where handlers' dicts keep the position, as gumly's do; no step sees it."""
+
+DATA_KEY: Final = "checkpoint_data"
+"""Where handlers' dicts keep `data` under `keep_data=True`; no step sees it either."""
 
 LAST_POSITION = (1 << 31) - 1
 PIECE_BYTES = 1 << 18

@@ -104,7 +104,7 @@ def _found(name: str) -> type[StateHandler]:
     except ImportError as error:
         missing = error.name or entry.module
         install = None if entry.extra is None else f"pip install 'aiocheckpoint[{entry.extra}]'"
-        raise MissingExtraError(name, missing, install) from error
+        raise MissingExtraError(f"the state handler {name!r}", missing, install) from error
     handler: type[StateHandler] = getattr(module, entry.name)
     return handler
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._header import Header
     from aiocheckpoint._steps import Step
 
-__all__ = ["LoadPolicy", "NothingLeftError", "Plan", "Request", "make_plan"]
+__all__ = ["LoadPolicy", "NothingLeftError", "Plan", "Request", "check_policy", "make_plan"]
 
 LoadPolicy = Literal["first only", "always"] | list[bool]
 """Which loaders run: that of the first executed step, all, or one bool for each step."""
@@ -36,14 +36,22 @@ _WORDS: dict[Source, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the caller of a run asked for."""
+    """What the caller of a run asked for.
 
-    state: dict[str, Any] | None
-    load_policy: LoadPolicy
-    checkpoint: int | str | None
-    until: int | str | None
+    Attributes:
+        state, load_policy, checkpoint, until, once, update: The arguments of `run`.
+        rest_only: Whether only the rest of an unfinished run is wanted, and no new one.
+        keep_data: Whether the flow has `data` in its snapshots.
+    """
+
+    state: dict[str, Any] | None = None
+    load_policy: LoadPolicy = "first only"
+    checkpoint: int | str | None = None
+    until: int | str | None = None
     once: bool = False
+    update: dict[str, Any] | None = None
     rest_only: bool = False
+    keep_data: bool = False
 
 
 class NothingLeftError(Exception):
@@ -64,7 +72,9 @@ class Plan:
             ("empty", a new dict).
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
-        moves: Whether the rest of a run starts elsewhere than the checkpoint says.
+        moves: Whether the rest of a run starts elsewhere than the checkpoint says, or with
+            another state.
+        restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
         ignores_given: Whether the caller gave a state that an unfinished run overrules.
         reason: Why it starts there, in words.
         done: Whether the run is finished and stays so, because of `once=True`.
@@ -78,6 +88,7 @@ class Plan:
     kept: Header | None = None
     fresh: bool
     moves: bool
+    restores_data: bool = False
     ignores_given: bool
     reason: str
     done: bool = False
@@ -101,6 +112,8 @@ class Plan:
             f"Runs {_listed(names)}.",
             f"Calls the loader of {_listed(loaders)}." if loaders else "Calls no loader.",
         ]
+        if self.restores_data:
+            lines.append("Has the data that the checkpoint holds.")
         if self.stop < len(self.steps):
             lines.append(f"Stops after {names[-1]!r}; the next run goes on from there.")
         if self.ignores_given:
@@ -127,7 +140,7 @@ def make_plan(
     Raises:
         FlowDefinitionError: There are no steps.
         InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
-            wrong type, or names nothing.
+            wrong type, or names nothing; or `update` is for a run that is not paused.
         FlowChangedError: The steps before the position are not those that ran; under `once`, the
             steps are not those that finished.
         NothingLeftError: There is no rest of a run, and only that was asked for.
@@ -142,6 +155,8 @@ def make_plan(
         raise NothingLeftError
     if request.once and header is not None and header.finished and header.number:
         return _done(names, header, location)
+    if request.update is not None:
+        _check_paused(header, location)
     start, source, fresh, reason = _start(names, header, request)
     kept = None
     if request.checkpoint is None:
@@ -152,15 +167,18 @@ def make_plan(
         source, fresh = "kept", False
     moves = header is not None and not fresh and _differs(header, start, names)
     stop = _stop(names, start, request.until)
+    holder = None if fresh else kept or header
+    restores = request.keep_data and holder is not None and holder.holds_data
     return Plan(
         steps=names,
         start=start,
         stop=stop,
-        loads=_loads(steps, start, stop, request.load_policy),
+        loads=_loads(steps, None if restores else start, (start, stop), request.load_policy),
         source=source,
         kept=kept,
         fresh=fresh,
-        moves=moves,
+        moves=moves or request.update is not None,
+        restores_data=restores,
         ignores_given=request.state is not None and source != "given",
         reason=reason,
     )
@@ -182,6 +200,15 @@ def _done(names: tuple[str, ...], header: Header, location: str) -> Plan:
         reason="the run finished, and once=True says so",
         done=True,
     )
+
+
+def _check_paused(header: Header | None, location: str) -> None:
+    if header is None or header.status != "paused":
+        status = "nothing is stored" if header is None else f"the run is {header.status!r}"
+        raise InvalidValueError(
+            f"update= is for a run that is paused, and in {location} {status}. Run it without "
+            "update=; patch() mends the state of one that is not under way."
+        )
 
 
 def _start(
@@ -215,12 +242,14 @@ def _reason(header: Header | None) -> str:
         return "nothing is stored yet"
     if header.finished:
         return "the last run finished"
-    if header.failure is not None:
-        verb = "was cancelled" if header.status == "cancelled" else "broke"
-        return f"the last run {verb} in {header.failure.step!r} ({header.failure.part})"
-    if header.status == "stopped":
-        return "the last run was stopped there"
-    return "the last run got that far"
+    if header.status in {"paused", "stopped"}:
+        return f"the last run was {header.status} there"
+    if header.failure is None:
+        return "the last run got that far"
+    if header.status == "running":
+        return f"the last run ended between attempts at {header.failure.step!r}"
+    verb = "was cancelled" if header.status == "cancelled" else "broke"
+    return f"the last run {verb} in {header.failure.step!r} ({header.failure.part})"
 
 
 def find_step(names: tuple[str, ...], wanted: int | str, argument: str) -> int:
@@ -257,9 +286,25 @@ def _stop(names: tuple[str, ...], start: int, until: int | str | None) -> int:
     return last + 1
 
 
-def _loads(steps: Sequence[Step], start: int, stop: int, policy: LoadPolicy) -> tuple[bool, ...]:
+def check_policy(steps: Sequence[Step], policy: LoadPolicy) -> None:
+    """Raise InvalidTypeError or InvalidValueError if `policy` cannot be meant for these steps."""
+    _loads(steps, None, (0, 0), policy)
+
+
+def _loads(
+    steps: Sequence[Step], first: int | None, span: tuple[int, int], policy: LoadPolicy
+) -> tuple[bool, ...]:
+    """Whether each step's loader runs.
+
+    Args:
+        steps: The steps.
+        first: Index of the step whose loader "first only" calls, None where `data` is there.
+        span: Index of the first step that runs, and the one after the last.
+        policy: What was asked for.
+    """
+    start, stop = span
     if policy == "first only":
-        wanted = [index == start for index in range(len(steps))]
+        wanted = [index == first for index in range(len(steps))]
     elif policy == "always":
         wanted = [True] * len(steps)
     else:

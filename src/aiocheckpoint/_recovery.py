@@ -1,27 +1,42 @@
-"""Resumes the unfinished runs that nobody owns, some at a time."""
+"""Many runs of one flow: each is a result, whatever came of it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._calls import LoopCalls
 from aiocheckpoint._plan import NothingLeftError, Request
-from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, RunInProgressError
+from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
+from aiocheckpoint.handlers._names import check_run_id
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-
+    from aiocheckpoint._drain import Drain
+    from aiocheckpoint._engine import Ended
     from aiocheckpoint._header import Header, Status
     from aiocheckpoint.handlers import StateHandler
 
-__all__ = ["RunResult", "checked_limit", "resume_all"]
+__all__ = [
+    "Resume",
+    "RunResult",
+    "Runs",
+    "checked_runs",
+    "each",
+    "outcome",
+    "resumed",
+    "unfinished",
+]
+
+Resume = Callable[[Request, str | None], Awaitable["Ended"]]
+State = dict[str, Any]
+Runs = Mapping[str, State] | Iterable[tuple[str, State]] | AsyncIterable[tuple[str, State]]
+"""States by run id, all at once or in pairs as they come."""
 
 _UNFINISHED: frozenset[Status] = frozenset({"running", "stopped", "failed", "cancelled"})
 _PAGE = 500
-_REST = Request(state=None, load_policy="first only", checkpoint=None, until=None, rest_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,63 +45,29 @@ class RunResult:
 
     Attributes:
         run_id: The run, or None for the one without an id.
-        state: Its final state; None where it failed.
+        state: Its final state; None where there is an error.
         error: What came out of it instead, with the note that tells how to go on; or None.
+        status: "finished"; "stopped" or "paused" where the run goes on at another time; None
+            where there is an error.
     """
 
     run_id: str | None
     state: dict[str, Any] | None
     error: BaseException | None
+    status: Status | None = None
 
 
-async def resume_all(
-    handler: StateHandler,
-    resume: Callable[[Request, str | None], Awaitable[dict[str, Any]]],
-    limit: int,
-) -> AsyncGenerator[RunResult, None]:
-    """Resume what is unfinished and not under way, at most `limit` at once, and yield the ends."""
-    tasks: set[asyncio.Task[RunResult | None]] = set()
+async def outcome(resume: Resume, request: Request, run_id: str | None) -> RunResult:
+    """Run one run, and give what came of it.
+
+    Raises:
+        NothingLeftError: Nothing was left of it.
+        asyncio.CancelledError: The task that runs it was cancelled.
+    """
     try:
-        async for header in _unfinished(handler):
-            location = handler.locate(header.run_id)
-            tasks.add(asyncio.ensure_future(_outcome(resume, header.run_id, location)))
-            while len(tasks) >= limit:
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for result in _results(done):
-                    yield result
-        while tasks:
-            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for result in _results(done):
-                yield result
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _unfinished(handler: StateHandler) -> AsyncIterator[Header]:
-    calls = await LoopCalls.make()
-    query = Query(_UNFINISHED, _PAGE, unowned=True)
-    while headers := await calls.block(handler.runs, query):
-        for header in headers:
-            yield header
-        query = query._replace(after=headers[-1])
-
-
-async def _outcome(
-    resume: Callable[[Request, str | None], Awaitable[dict[str, Any]]],
-    run_id: str | None,
-    location: str,
-) -> RunResult | None:
-    """How a run ended; None where it is under way, or nothing was left of it."""
-    try:
-        state = await resume(_REST, run_id)
+        ended = await resume(request, run_id)
     except NothingLeftError:
-        return None
-    except RunInProgressError as error:
-        if error.path == location:
-            return None
-        return RunResult(run_id=run_id, state=None, error=error)  # that of a run inside a step
+        raise
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
@@ -94,24 +75,81 @@ async def _outcome(
         return RunResult(run_id=run_id, state=None, error=error)  # a step raised it by itself
     except Exception as error:  # noqa: BLE001 - whatever a step raised
         return RunResult(run_id=run_id, state=None, error=error)
-    return RunResult(run_id=run_id, state=state, error=None)
+    return RunResult(run_id=run_id, state=ended.state, error=None, status=ended.status)
 
 
-def _results(done: set[asyncio.Task[RunResult | None]]) -> list[RunResult]:
-    return [result for task in done if (result := task.result()) is not None]
+async def resumed(resume: Resume, handler: StateHandler, run_id: str | None) -> RunResult | None:
+    """Resume one run; give None where it is under way, or nothing was left of it."""
+    try:
+        result = await outcome(resume, Request(rest_only=True), run_id)
+    except NothingLeftError:
+        return None
+    # That of a run inside a step has another path.
+    other = isinstance(result.error, RunInProgressError)
+    if other and cast("RunInProgressError", result.error).path == handler.locate(run_id):
+        return None
+    return result
 
 
-def checked_limit(limit: Any) -> int | None:  # noqa: ANN401 - whatever a user passes
-    """Give `limit` back if it is None or a number from 1.
+async def unfinished(handler: StateHandler, drain: Drain) -> AsyncGenerator[Header, None]:
+    """Give the headers of the runs that are unfinished and not under way.
 
     Raises:
-        InvalidTypeError: It is something else.
-        InvalidValueError: It is less.
+        DrainingError: The flow is being drained; those before may have begun.
     """
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise InvalidTypeError(f"limit= is a number of runs, not a {type(limit).__name__}.")
-    if limit < 1:
-        raise InvalidValueError(f"limit={limit!r}: it is a number of runs, at least 1.")
-    return limit
+    calls = await LoopCalls.make()
+    query = Query(_UNFINISHED, _PAGE, unowned=True)
+    while headers := await calls.block(handler.runs, query):
+        for header in headers:
+            drain.check()
+            yield header
+        query = query._replace(after=headers[-1])
+
+
+async def each(runs: Runs, drain: Drain) -> AsyncGenerator[tuple[str, State], None]:
+    """Give the pairs of id and state one by one.
+
+    Raises:
+        DrainingError: The flow is being drained; those before may have begun.
+        InvalidTypeError: What was given is no pair.
+    """
+    drain.check()
+    if isinstance(runs, AsyncIterable):
+        async for pair in runs:
+            yield _checked_pair(pair)
+            drain.check()
+        return
+    for pair in runs.items() if isinstance(runs, Mapping) else runs:
+        yield _checked_pair(pair)
+        drain.check()
+
+
+def checked_runs(runs: Any) -> Runs:  # noqa: ANN401 - whatever a user passes
+    """Give `runs` back if it can be looped over; of a mapping, check what it holds.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: It cannot be, or holds other than states by run id.
+    """
+    if isinstance(runs, Mapping):
+        for run_id, state in cast("Mapping[object, object]", runs).items():
+            _checked_pair((run_id, state))
+            check_run_id(cast("str", run_id))
+    elif isinstance(runs, (str, bytes)) or not isinstance(runs, (Iterable, AsyncIterable)):
+        raise InvalidTypeError(
+            "amap() takes a dict of states by run id, or an iterable, sync or async, of pairs "
+            f"(run_id, state), not a {type(runs).__name__}."
+        )
+    return cast("Runs", runs)
+
+
+def _checked_pair(pair: object) -> tuple[str, State]:
+    if isinstance(pair, tuple):
+        parts = cast("tuple[object, ...]", pair)
+        if len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], dict):  # noqa: PLR2004
+            return cast("tuple[str, State]", parts)
+        found = f"({', '.join(type(part).__name__ for part in parts)})"
+    else:
+        found = f"a {type(pair).__name__}"
+    raise InvalidTypeError(
+        f"amap() takes pairs of a run id and a state, a str and a dict, not {found}."
+    )

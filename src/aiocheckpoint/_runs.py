@@ -8,23 +8,21 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from aiocheckpoint._arguments import checked_limit
 from aiocheckpoint._calls import LoopCalls, now
-from aiocheckpoint._engine import under_lock
 from aiocheckpoint._header import Header, Status
 from aiocheckpoint._places import keeps_snapshots
 from aiocheckpoint._plan import find_step
-from aiocheckpoint._recovery import checked_limit, resume_all
 from aiocheckpoint._snapshot import POSITION_KEY
+from aiocheckpoint._under_lock import under_lock
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._names import check_run_id
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import Callable, Collection
 
     from aiocheckpoint._calls import Calls
-    from aiocheckpoint._plan import Request
-    from aiocheckpoint._recovery import RunResult
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._steps import Steps
     from aiocheckpoint.handlers import StateHandler
@@ -71,7 +69,8 @@ class StoredRuns:
 
         Args:
             status: Those of the runs wanted: "running" (under way, or killed on the way),
-                "stopped", "failed", "cancelled", "finished", or several of them; all by default.
+                "stopped", "paused", "failed", "cancelled", "finished", or several of them; all by
+                default.
             limit: The most that are listed; all by default.
             after: The last header of the page before, for the next page.
 
@@ -84,7 +83,7 @@ class StoredRuns:
                 one of the user's own, which keeps one state.
             StorageError: The place cannot be read.
         """
-        query = Query(_checked_statuses(status), checked_limit(limit), _checked_after(after))
+        query = _listing(status, limit, after)
         return await (await LoopCalls.make()).block(self._many().runs, query)
 
     def runs(
@@ -95,31 +94,26 @@ class StoredRuns:
         after: Header | None = None,
     ) -> list[Header]:
         """Do as `aruns`, in scripts and notebooks."""
-        query = Query(_checked_statuses(status), checked_limit(limit), _checked_after(after))
+        query = _listing(status, limit, after)
         return self._many().runs(query)
 
-    def aresume_all(self, *, limit: int = 100) -> AsyncGenerator[RunResult, None]:
-        """Resume every unfinished run that nobody owns, as a service does when it starts.
+    async def aheader(self, run_id: str | None = None) -> Header | None:
+        """Read the header of a run, under way or not: how it stands, how far it is, what broke.
 
-        Unfinished are the runs whose process was killed, and those that were cancelled, broke or
-        were stopped. What is under way in this process or another is left alone, and so is what
-        another process takes first. Leaving the loop early cancels those under way here, which
-        are resumed the next time; under `contextlib.aclosing` that is done when the block ends.
-
-        Args:
-            limit: The most that are under way at once.
-
-        Yields:
-            One `RunResult` for each, as they end, failures beside successes.
+        Returns:
+            The header, or None where nothing is stored.
 
         Raises:
-            InvalidTypeError, InvalidValueError: As in `aruns`.
-            StorageError: The place cannot be read.
+            InvalidTypeError, InvalidValueError: `run_id` cannot be meant.
+            StorageError, CorruptSnapshotError, UntrustedSnapshotError,
+            IncompatibleSnapshotError: As in `run`.
         """
-        at_once = checked_limit(limit)
-        if at_once is None:
-            raise InvalidTypeError("limit= is the number of runs at once, not None.")
-        return resume_all(self._many(), self._resume, at_once)
+        calls = await LoopCalls.make()
+        return await self._slot(check_run_id(run_id), calls).find()
+
+    def header(self, run_id: str | None = None) -> Header | None:
+        """Do as `aheader`, in scripts and notebooks."""
+        return now(lambda calls: self._slot(check_run_id(run_id), calls).find())
 
     async def apatch(
         self,
@@ -130,7 +124,8 @@ class StoredRuns:
         """Mend the stored state of a run that is not under way, and where it goes on.
 
         A step that was done by hand is passed over by the `checkpoint` behind it. What broke the
-        run is forgotten; the next run goes on as the same run.
+        run is forgotten; the next run goes on as the same run. One that is paused stays so,
+        unless `checkpoint` is given.
 
         Args:
             run_id: The run, or None for the one without an id.
@@ -219,9 +214,6 @@ class StoredRuns:
         """Do as `aprune`, in scripts and notebooks."""
         return self._many().prune(_pruning(older_than, status))
 
-    async def _resume(self, request: Request, run_id: str | None) -> dict[str, Any]:
-        raise NotImplementedError
-
     def _many(self) -> StateHandler:
         """The handler, if it has many runs."""
         if keeps_snapshots(self.handler):
@@ -241,7 +233,7 @@ class StoredRuns:
 
     async def _reset(self, calls: Calls, run_id: str | None) -> None:
         slot = self._slot(check_run_id(run_id), calls)
-        await under_lock(slot, calls, 0.0, slot.remove)
+        await under_lock(slot, calls, slot.remove)
 
     def _patching(
         self, run_id: str | None, values: dict[str, Any], checkpoint: int | str | None
@@ -279,7 +271,9 @@ def _patch(
         state = {**found.state(), **values}
         state.pop(POSITION_KEY, None)  # a bare pickle may lack it
         header = _moved(found.header, names, position)
-        header = replace(handler.patched(header, run_id, header.position), status=header.status)
+        patched = handler.patched(header, run_id, header.position)
+        pause = header.pause if header.status == "paused" else None
+        header = replace(patched, status=header.status, pause=pause)
         emit = partial(handler.codec.write, header, state, None)
         return handler.replace(run_id, emit, lock=lock)[0]
 
@@ -287,7 +281,8 @@ def _patch(
 def _moved(header: Header, names: tuple[str, ...], position: int | None) -> Header:
     """The header with another position; None for the one that it has."""
     if position is None:
-        return header if header.finished else replace(header, status="stopped")
+        stays = header.finished or header.status == "paused"
+        return header if stays else replace(header, status="stopped")
     if position == len(names):
         return replace(header, steps=names, position=0, status="finished")
     return replace(header, steps=names, position=position, status="stopped")
@@ -318,6 +313,11 @@ def _pruning(older_than: Any, status: Status | Collection[Status]) -> Query:  # 
     if not 0 <= older_than < float("inf"):
         raise InvalidValueError(f"older_than={older_than!r}: an age in seconds is from 0 on.")
     return Query(_checked_statuses(status), written_before=time.time() - older_than)
+
+
+def _listing(status: object, limit: object, after: object) -> Query:
+    most = None if limit is None else checked_limit(limit)
+    return Query(_checked_statuses(status), most, _checked_after(after))
 
 
 def _checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401

@@ -6,13 +6,14 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from aiocheckpoint._header import Header
 from aiocheckpoint._memory import Memory
 from aiocheckpoint._serializer import load
-from aiocheckpoint._snapshot import Codec, position_of
+from aiocheckpoint._snapshot import DATA_KEY, Codec, position_of
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidTypeError,
@@ -172,7 +173,7 @@ class HandlerSlot:
         planned = self.header if of is None else of
         with self._handler.stored(self._run_id, kept) as found:
             # The plan is for that snapshot and no other, older or missing as it may be by now.
-            if found is None or planned is None or found.header != planned:
+            if found is None or planned is None or _marks(found.header) != _marks(planned):
                 raise StorageError(
                     self.location,
                     f"{self.location} was changed by somebody else since the run looked at it, so "
@@ -185,6 +186,11 @@ class HandlerSlot:
         replace = self._handler.replace
         self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
         return length
+
+
+def _marks(header: Header) -> tuple[object, ...]:
+    """What tells one snapshot of a place from another."""
+    return header.number, header.sequence, header.position, header.status, header.written_at
 
 
 class DictPlace:
@@ -223,7 +229,7 @@ class DictSlot:
         self.begun: Begun | None = None
         self._place = place
         self._calls = calls
-        self._state: dict[str, Any] = {}
+        self._stored = Memory()
         self._held = False
 
     def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
@@ -250,32 +256,38 @@ class DictSlot:
             raise InvalidTypeError(f"read() of {self.location} must return a dict, not a {kind}.")
         if found:
             stored = cast("dict[str, Any]", found)
-            self.header = Header.of_unnamed("", None, position_of(stored))
-            self._state = await self._calls.block(_copied, self.header, stored, None)
+            header = Header.of_unnamed("", None, position_of(stored))
+            self.header = replace(header, holds_data=DATA_KEY in stored)
+            self._stored, _ = await self._calls.block(_copied, self.header, stored, None)
         return self.header
 
     async def history(self) -> list[Header]:
         return []
 
     async def state(self, of: Header | None = None) -> dict[str, Any]:  # noqa: ARG002
-        return self._state
+        copy: dict[str, Any] = await self._calls.block(load, self._stored)
+        return copy
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        copy = await self._calls.block(_copied, header, state, step)
+        written, copy = await self._calls.block(_copied, header, state, step)
         await self._calls.persist(self._place.write, copy)
-        self.header = header
+        self.header, self._stored = header, written
         return 0
 
     def amend(self, change: Callable[[Header], Header]) -> None:
-        """Do nothing: a dict has no room for a header."""
+        """Change what is remembered alone: a dict has no room for a header."""
+        if self.header is not None:
+            self.header = change(self.header)
 
     async def remove(self) -> None:
         await self._calls.persist(self._place.write, {})
 
 
-def _copied(header: Header, state: dict[str, Any], step: str | None) -> dict[str, Any]:
-    """Copy a state, with the header's position in it, the way a file would."""
+def _copied(
+    header: Header, state: dict[str, Any], step: str | None
+) -> tuple[Memory, dict[str, Any]]:
+    """Write a state, with the header's position in it, the way a file would, and give a copy."""
     memory = Memory()
     Codec().write(header, state, step, memory)
     copy: dict[str, Any] = load(memory)
-    return copy
+    return memory, copy

@@ -19,6 +19,7 @@ from aiocheckpoint._header import Header
 from aiocheckpoint._offenders import find_offenders
 from aiocheckpoint._opcodes import MalformedError, survey
 from aiocheckpoint._payload import (
+    DATA_KEY,
     LAST_POSITION,
     PIECE_BYTES,
     POSITION_KEY,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._signing import Signer
 
 
-__all__ = ["POSITION_KEY", "Codec", "Target", "position_of"]
+__all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Target", "position_of"]
 
 
 class Target(Sink, Protocol):

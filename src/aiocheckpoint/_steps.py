@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from aiocheckpoint._limits import Limit
 from aiocheckpoint.errors import FlowDefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aiocheckpoint._plan import Plan
+    from aiocheckpoint._retry import Retry
 
 __all__ = [
     "Load",
@@ -53,12 +55,14 @@ class Part:
         on_loop: Whether it is called on the event loop: a coroutine function, or one that was
             registered with `thread=False`.
         stores: Whether it belongs to a state handler and must not wait for steps' threads.
+        limit: How long it may take, or None.
     """
 
     function: Callable[..., Any]
     takes_data: bool
     on_loop: bool
     stores: bool = False
+    limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Step:
         run: The step itself.
         load: Its loader, or None.
         save: Its saver, or None.
+        retry: How it is tried again, or None.
         parts: What is called, in order, with the names of the parts.
         parts_but_load: The same without the loader.
     """
@@ -78,6 +83,7 @@ class Step:
     run: Part
     load: Part | None
     save: Part | None
+    retry: Retry | None = None
     parts: tuple[tuple[PartName, Part], ...] = field(init=False)
     parts_but_load: tuple[tuple[PartName, Part], ...] = field(init=False)
 
@@ -113,20 +119,45 @@ def make_step(
     *,
     name: str | None,
     thread: bool,
+    retry: Retry | None = None,
+    timeout: float | None = None,
 ) -> Step:
     """Check the functions of a step and put them together.
 
     Raises:
         FlowDefinitionError: One of them is no function, takes other arguments, or is a generator
-            function, which would run nothing; or `name` is no name.
+            function, which would run nothing; it is no coroutine function, and has a `timeout`;
+            or `name` is no name.
     """
     run = _make_part("step", function, thread=thread)
-    return Step(
+    made = Step(
         name=_name_of(function) if name is None else _checked_name(name),
         run=run,
         load=None if load is None else _make_part("load", load, thread=thread),
         save=None if save is None else _make_part("save", save, thread=thread),
+        retry=retry,
     )
+    return made if timeout is None else _limited(made, timeout)
+
+
+def _limited(step: Step, seconds: float) -> Step:
+    limited: dict[PartName, Part] = {}
+    for name, part in step.parts:
+        _check_stoppable(part, name, step.name)
+        limited[name] = replace(part, limit=Limit(seconds, step.name, name))
+    load, save = limited.get("load"), limited.get("save")
+    return replace(step, run=limited["step"], load=load, save=save)
+
+
+def _check_stoppable(part: Part, name: PartName, step: str) -> None:
+    # What a wrapper of a coroutine function returns is, by all custom, its coroutine.
+    if not is_async_callable(inspect.unwrap(part.function)):
+        raise FlowDefinitionError(
+            f"timeout= of step {step!r} cannot be kept: its {_NOUNS[name]} "
+            f"{_name_of(part.function)!r} is a sync function, and nothing can stop a thread from "
+            "outside. Make it an async def, or set a time limit on what it waits for inside it.",
+            step=step,
+        )
 
 
 def is_async_callable(function: object) -> bool:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from aiocheckpoint._header import Header
+    from aiocheckpoint._header import Header, Status
 
-__all__ = ["Trouble", "put_note"]
+__all__ = ["Trouble", "put_note", "shortened"]
 
 _LONGEST_TEXT = 50_000
 _PLUMBING = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
@@ -33,6 +33,7 @@ class Trouble:
         part: "load", "step", "save" or "snapshot".
         seconds: How long the step had been running.
         attempt: Which attempt at the step it was.
+        last: Whether it ends the run, and there is no further attempt.
     """
 
     error: BaseException
@@ -40,6 +41,7 @@ class Trouble:
     part: str
     seconds: float
     attempt: int
+    last: bool = True
 
     @property
     def cancelled(self) -> bool:
@@ -67,19 +69,26 @@ class Trouble:
             step=self.step,
             part=self.part,
             type=f"{kind.__module__}.{kind.__qualname__}",
-            message=_text(lambda: str(self.error)),
-            traceback=_text(lambda: "".join(_formatted(self.error))),
+            message=shortened(lambda: str(self.error)),
+            traceback=shortened(lambda: "".join(_formatted(self.error))),
             at=time.time(),
             seconds=self.seconds,
             attempt=self.attempt,
         )
         return replace(
             header,
-            status="cancelled" if self.cancelled else "failed",
+            status=self._status,
             failure=failure,
+            pause=None,
             sequence=header.sequence + 1,
             written_at=failure.at,
         )
+
+    @property
+    def _status(self) -> Status:
+        if not self.last:
+            return "running"
+        return "cancelled" if self.cancelled else "failed"
 
 
 def put_note(error: BaseException, text: str) -> None:
@@ -102,7 +111,7 @@ def _users_part(tb: TracebackType | None) -> TracebackType | None:
     return tb
 
 
-def _text(make: Callable[[], str]) -> str:
+def shortened(make: Callable[[], str]) -> str:
     """Text of a foreign object, shortened; its methods may raise anything."""
     try:
         return make()[-_LONGEST_TEXT:]

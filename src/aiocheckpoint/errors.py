@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointError",
     "CorruptSnapshotError",
+    "DrainingError",
     "FlowChangedError",
     "FlowDefinitionError",
     "IncompatibleSnapshotError",
@@ -25,7 +26,9 @@ __all__ = [
     "NotDurableError",
     "OutsideStepError",
     "RunInProgressError",
+    "StepTimeoutError",
     "StorageError",
+    "StreamConsumedError",
     "UnknownHandlerError",
     "UnserializableStateError",
     "UntrustedSnapshotError",
@@ -65,8 +68,6 @@ class FlowDefinitionError(CheckpointError):
         step: The name of the step concerned, or None.
     """
 
-    step: str | None
-
     def __init__(self, message: str, *, step: str | None = None) -> None:
         super().__init__(message)
         self.step = step
@@ -88,9 +89,6 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
         known: The names that exist.
     """
 
-    handler: str
-    known: tuple[str, ...]
-
     def __init__(self, handler: str, known: Sequence[str]) -> None:
         super().__init__(
             f"there is no state handler {handler!r}. The handlers known by name are "
@@ -102,29 +100,24 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
 
 
 class MissingExtraError(CheckpointError, ImportError):
-    """A handler was asked for whose module needs something that is not installed.
+    """Something was asked for that needs a package which is not installed.
 
     Attributes:
-        handler: The name or scheme that was asked for.
+        wanted: What was asked for: the name or scheme of a handler, or an argument.
         missing: The module that could not be imported.
         install: The command that installs it, or None where there is none.
     """
 
-    handler: str
-    missing: str
-    install: str | None
-
-    def __init__(self, handler: str, missing: str, install: str | None) -> None:
+    def __init__(self, wanted: str, missing: str, install: str | None) -> None:
         remedy = (
             "This Python was built without it; use another one, or the handler 'local'."
             if install is None
             else f"This installs it: {install}."
         )
         super().__init__(
-            f"the state handler {handler!r} needs the module {missing!r}, which cannot be "
-            f"imported here. {remedy}"
+            f"{wanted} needs the module {missing!r}, which cannot be imported here. {remedy}"
         )
-        self.handler = handler
+        self.wanted = wanted
         self.missing = missing
         self.install = install
 
@@ -140,6 +133,59 @@ class OutsideStepError(CheckpointError, LookupError):
         )
 
 
+class StepTimeoutError(CheckpointError, TimeoutError):
+    """A part of a step took longer than `timeout=` allows, and was cancelled.
+
+    Attributes:
+        step: Name of the step.
+        part: "load", "step" or "save".
+        seconds: The limit.
+    """
+
+    def __init__(self, step: str, part: str, seconds: float) -> None:
+        super().__init__(
+            f"step {step!r} took longer in its part {part!r} than timeout={seconds:g} seconds, "
+            "and was cancelled. Give it more time, or find out what it waits for."
+        )
+        self.step = step
+        self.part = part
+        self.seconds = seconds
+
+
+class DrainingError(CheckpointError):
+    """The flow is being drained: a run was stopped behind a step, or not started at all.
+
+    Nothing is lost by it: what was stopped is stored as "stopped", and the next process goes on
+    with it.
+
+    Attributes:
+        flow: Name of the flow.
+        path: Where the checkpoint is of the run that was stopped; None where none was.
+    """
+
+    def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
+        if path is not None:
+            problem = (
+                f"the run was stopped on its way, and {path} holds its state. It goes on in the "
+                "next process, by aresume_all() or when it is run there"
+            )
+        elif not problem:
+            problem = "no run starts any more. Start this one in the next process"
+        super().__init__(f"the flow {flow!r} is being drained: {problem}.")
+        self.flow = flow
+        self.path = path
+
+
+class StreamConsumedError(CheckpointError, RuntimeError):
+    """A stream was looped over a second time; what it gave is gone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this stream has been looped over already, and gives what happens only once. Call the "
+            "method that made it again, or collect what it gives in a list."
+        )
+
+
 class FlowChangedError(CheckpointError):
     """The steps before the checkpoint are no longer those that wrote it, so none was run.
 
@@ -149,11 +195,6 @@ class FlowChangedError(CheckpointError):
         current_steps: The step names of the flow as it is now.
         position: Index of the step at which the checkpoint would resume.
     """
-
-    path: str
-    stored_steps: tuple[str, ...]
-    current_steps: tuple[str, ...]
-    position: int
 
     def __init__(
         self, path: str, stored_steps: Sequence[str], current_steps: Sequence[str], position: int
@@ -180,11 +221,6 @@ class RunInProgressError(CheckpointError):
         host: The owner's host name, or None.
         since: When the owner took it, as ISO 8601 text in UTC, or None.
     """
-
-    path: str
-    pid: int | None
-    host: str | None
-    since: str | None
 
     def __init__(
         self,
@@ -215,8 +251,6 @@ class LeaseLostError(CheckpointError):
         path: Where the checkpoint is.
     """
 
-    path: str
-
     def __init__(self, path: str) -> None:
         super().__init__(
             f"{path} is no longer this run's to write: its lease ran out (was the process "
@@ -235,16 +269,17 @@ class UnserializableStateError(CheckpointError, TypeError):
             it cannot be stored (its type and the reason, never its value).
     """
 
-    step: str | None
-    offenders: tuple[tuple[str, str], ...]
-
     def __init__(self, step: str | None, offenders: Sequence[tuple[str, str]]) -> None:
         when = "before the first step" if step is None else f"after step {step!r}"
         found = "; ".join(f"{path}: {why}" for path, why in offenders)
+        remedy = "Keep such things out of the state: open them inside the step, or hand them on in "
+        if any(path.startswith("data") for path, _ in offenders):
+            remedy += "`data` of a flow without keep_data=True, which stores that as well."
+        else:
+            remedy += "`data` with a loader and a saver."
         super().__init__(
-            f"the state {when} cannot be stored. {found}. Keep such things out of the state: "
-            "open them inside the step, or hand them on in `data` with a loader and a saver. "
-            "The stored checkpoint is as it was."
+            f"the state {when} cannot be stored. {found}. {remedy} The stored checkpoint is as it "
+            "was."
         )
         self.step = step
         self.offenders = tuple(offenders)
@@ -257,9 +292,6 @@ class CorruptSnapshotError(CheckpointError):
         path: Where it is.
         reason: What is wrong with it.
     """
-
-    path: str
-    reason: str
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -279,10 +311,6 @@ class IncompatibleSnapshotError(CheckpointError):
         written_by: The Python version that wrote it, or "" where it is not known.
     """
 
-    path: str
-    reason: str
-    written_by: str
-
     def __init__(self, path: str, reason: str, *, written_by: str = "") -> None:
         super().__init__(f"the snapshot in {path} cannot be loaded here: {reason}.")
         self.path = path
@@ -300,9 +328,6 @@ class UntrustedSnapshotError(CheckpointError):
         path: Where it is.
         reason: What is wrong with it.
     """
-
-    path: str
-    reason: str
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -322,8 +347,6 @@ class StorageError(CheckpointError, OSError):
         path: The path concerned.
         errno: The system's error number, or None.
     """
-
-    path: str
 
     def __init__(self, path: str, problem: str, *, errno: int | None = None) -> None:
         super().__init__(problem)

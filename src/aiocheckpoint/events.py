@@ -4,7 +4,7 @@ A hook is any callable that takes one event, sync or async; it is called in orde
 loop under `arun` and in the caller's thread under `run`, and should be quick. What a hook raises
 is logged on the logger `aiocheckpoint` and never breaks a run.
 
-No event holds values of the state; only `StepFailed` holds the user's exception.
+No event holds values of the state; only `StepFailed` and `AttemptFailed` hold the user's exception.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.errors import CheckpointError
 
 __all__ = [
+    "AttemptFailed",
     "Event",
     "Hook",
     "RunFinished",
@@ -31,6 +32,7 @@ __all__ = [
     "StepFailed",
     "StepFinished",
     "StepLoaded",
+    "StepPaused",
     "StepStarted",
 ]
 
@@ -93,7 +95,13 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(StepEvent):
-    """A step begins, before its loader."""
+    """An attempt at a step begins, before its loader.
+
+    Attributes:
+        attempt: Which attempt of this run at the step it is, from 1.
+    """
+
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,18 +145,50 @@ class SnapshotWritten(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed(StepEvent):
+    """An attempt at a step with `retry=` failed with an error of the kind to retry on.
+
+    What follows is the `StepStarted` of the next attempt, or, where none is left, `StepFailed`.
+
+    Attributes:
+        part: "load", "step" or "save".
+        attempt: Which attempt it was.
+        error: The exception.
+        seconds: How long the attempt took.
+    """
+
+    part: str
+    attempt: int
+    error: Exception
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPaused(StepEvent):
+    """A step raised `Pause`, and the run is stored as paused at it; `RunFinished` follows.
+
+    Attributes:
+        reason: The reason that it gave.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFailed(StepEvent):
     """Something came out of a step that ends the run.
 
     Attributes:
         part: "load", "step", "save" or "snapshot".
         error: The exception.
+        attempt: Which attempt of this run at the step it was, from 1.
         cancelled: Whether it was a cancellation or Ctrl-C rather than a failure.
-        seconds: How long the step had been running.
+        seconds: How long the attempt had been running.
     """
 
     part: str
     error: BaseException
+    attempt: int
     cancelled: bool
     seconds: float
 
@@ -158,7 +198,7 @@ class RunFinished(Event):
     """A run ended without an exception.
 
     Attributes:
-        status: "finished", or "stopped" where `until=` stopped it.
+        status: "finished"; "stopped" by `until=` or by draining; or "paused" by a step.
         position: Index of the step at which the next run starts.
         seconds: How long the run took.
     """

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
+from aiocheckpoint._arguments import checked_hooks, checked_name, checked_wait
 from aiocheckpoint._calls import Calls, Carrier, LoopCalls, now
-from aiocheckpoint._engine import Run, plan_run, under_lock
+from aiocheckpoint._drain import Drain
+from aiocheckpoint._engine import Ended, Run, plan_run
+from aiocheckpoint._limits import checked_timeout
 from aiocheckpoint._logging import log_skipped
-from aiocheckpoint._places import HandlerOptions, keeps_snapshots, make_handler, slot_maker
-from aiocheckpoint._plan import LoadPolicy, Plan, Request
-from aiocheckpoint._runs import StoredRuns
+from aiocheckpoint._passage import Setting
+from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
+from aiocheckpoint._retry import checked_retry
+from aiocheckpoint._served import ServedRuns
 from aiocheckpoint._steps import Load, Save, Step, StepFunction, Steps, make_step
-from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._names import check_path, check_run_id, flow_name
+from aiocheckpoint._under_lock import under_lock
+from aiocheckpoint.errors import FlowDefinitionError
+from aiocheckpoint.handlers._names import check_run_id
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
+    from aiocheckpoint._plan import LoadPolicy, Plan, Request
+    from aiocheckpoint._retry import Retry
     from aiocheckpoint.events import Hook
 
 __all__ = ["CheckpointFlow"]
@@ -25,7 +33,7 @@ __all__ = ["CheckpointFlow"]
 _Function = TypeVar("_Function", bound=StepFunction)
 
 
-class CheckpointFlow(StoredRuns):
+class CheckpointFlow(ServedRuns):
     """An ordered list of steps, and the place where their checkpoints live.
 
     After each step the state, a dict of small variables, is stored. When a step breaks, the next
@@ -48,6 +56,10 @@ class CheckpointFlow(StoredRuns):
             of `state_path` without its ending. Give each flow a name of its own where several
             share a directory or database.
         hooks: Callables, sync or async, that are told every `aiocheckpoint.events` event.
+        keep_data: Whether snapshots hold `data` as well, so that a run resumes without loaders:
+            under "first only" none is called where `data` was stored. It must then be
+            serialisable too, and each snapshot takes as long as its size asks for; the one of a
+            finished run does not hold it.
         options: For handlers made here, those of `HandlerOptions`: `fsync=` whether each snapshot
             waits for the disk (default True); `keep=` how many there are of each run (default
             1); `secret=` signs them; `allow=` lists what they may name; `verify=` loads each
@@ -74,12 +86,14 @@ class CheckpointFlow(StoredRuns):
         *,
         name: str | None = None,
         hooks: Iterable[Hook] = (),
+        keep_data: bool = False,
         **options: Unpack[HandlerOptions],
     ) -> None:
-        self.name: str = _flow_name(state_path, name)
+        self.name: str = checked_name(state_path, name)
         self.handler: Any = make_handler(state_path, handler, self.name, options)
         self._slot = slot_maker(self.handler, state_path)
-        self._hooks = _checked_hooks(hooks)
+        told, drain = checked_hooks(hooks), Drain(self.name)
+        self._setting = Setting(flow=self.name, hooks=told, keep_data=keep_data, drain=drain)
         self._steps: Steps = Steps(())
         self._unapplied: list[object] = []
 
@@ -91,6 +105,8 @@ class CheckpointFlow(StoredRuns):
         name: str | None = None,
         thread: bool = True,
         replace: bool = False,
+        retry: int | Retry | None = None,
+        timeout: float | None = None,
     ) -> Callable[[_Function], _Function]:
         """Make a decorator that registers a function as the next step and returns it unchanged.
 
@@ -108,19 +124,34 @@ class CheckpointFlow(StoredRuns):
                 that are quick or need it. `run` calls them in the caller's thread either way.
             replace: Whether a step of the same name gives its place to this one, as when a
                 notebook's cell is executed again.
+            retry: How often the step is tried in all when it, its loader or its saver raises an
+                `Exception`, or a `Retry` that tells what is tried again, how often and how soon.
+                Each attempt begins with both dicts as they were on entry to the step; what was
+                changed inside the values of `data` stays so, unless the loader or
+                `keep_data=True` brings them anew. Needs the extra "retry".
+            timeout: The most seconds that the step, its loader and its saver may each take in one
+                attempt; a `StepTimeoutError` otherwise. All of them must be coroutine functions:
+                nothing can stop a sync one in its thread.
 
         Returns:
             The decorator.
 
         Raises:
+            InvalidTypeError, InvalidValueError: `retry` or `timeout` cannot be meant.
+            MissingExtraError: `retry` is given, and the package `stamina` is not installed.
             FlowDefinitionError: By the decorator: a function is no function, is a generator
-                function or takes other arguments, or the name is taken already.
+                function or takes other arguments, or cannot keep a `timeout`; or the name is
+                taken already.
         """
+        policy = checked_retry(retry)
+        seconds = None if timeout is None else checked_timeout(timeout)
         if load is not None:
             self._unapplied.append(load)
 
         def register(function: _Function) -> _Function:
-            step = make_step(function, load, save, name=name, thread=thread)
+            step = make_step(
+                *(function, load, save), name=name, thread=thread, retry=policy, timeout=seconds
+            )
             if load in self._unapplied:
                 self._unapplied.remove(load)
             self._put(step, replace=replace)
@@ -138,6 +169,7 @@ class CheckpointFlow(StoredRuns):
         until: int | str | None = None,
         wait: float = 0.0,
         once: bool = False,
+        update: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Run the steps from the checkpoint on, in scripts and notebooks.
 
@@ -159,9 +191,13 @@ class CheckpointFlow(StoredRuns):
             once: Whether a run that finished is not run again: its stored final state is
                 returned, so that a request that is tried again does the work once. A state that
                 was only stored by hand is none of a finished run.
+            update: Goes on with a run that a step paused: is put into its stored state, as by
+                `dict.update`, durably before the step runs again.
 
         Returns:
-            The final state; where the run started from the given dict, that very dict.
+            The final state; where the run started from the given dict, that very dict. The same
+            where a step paused the run: `header` then tells so, and the state is that on entry to
+            the step.
 
         Raises:
             RunInProgressError: Another run of this checkpoint is under way.
@@ -172,7 +208,11 @@ class CheckpointFlow(StoredRuns):
                 may have gone on with the run.
             InvalidTypeError: An argument, or what a loader returned, is of the wrong type.
             InvalidValueError: `load_policy`, `checkpoint`, `until`, `run_id` or `wait` cannot be
-                meant; or `once=True` with `checkpoint=`, or a handler that keeps dicts alone.
+                meant; or `once=True` with `checkpoint=`, or a handler that keeps dicts alone; or
+                `update=` for a run that is not paused, or with `state` or `checkpoint=`.
+            DrainingError: The flow is being drained: the run was stopped behind a step, or did
+                not begin.
+            StepTimeoutError: A part of a step took longer than its `timeout=`.
             UnserializableStateError: The state holds what cannot be stored.
             StorageError: The checkpoint cannot be read or written.
             CorruptSnapshotError: The checkpoint is damaged, and so is all that `keep=` kept.
@@ -182,9 +222,9 @@ class CheckpointFlow(StoredRuns):
             BaseException: Whatever a step, loader or saver raised, the same object, with a note
                 that tells where it was and how to go on.
         """
-        request = self._request(state, load_policy, checkpoint, until, once=once)
+        request = self._request(state, load_policy, checkpoint, until, once=once, update=update)
         try:
-            return now(lambda calls: self._run(calls, request, run_id, wait))
+            return now(lambda calls: self._run(calls, request, run_id, wait)).state
         except Carrier as carrier:
             error = carrier.error
         raise error
@@ -199,6 +239,7 @@ class CheckpointFlow(StoredRuns):
         until: int | str | None = None,
         wait: float = 0.0,
         once: bool = False,
+        update: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Run the steps from the checkpoint on, in services.
 
@@ -211,14 +252,14 @@ class CheckpointFlow(StoredRuns):
         then the one cancellation goes on, and the next run resumes. A `StopIteration` comes out
         as the cause of a `RuntimeError`, since no coroutine can raise one (PEP 479).
         """
-        request = self._request(state, load_policy, checkpoint, until, once=once)
-        return await self._resume(request, run_id, wait)
+        request = self._request(state, load_policy, checkpoint, until, once=once, update=update)
+        return (await self._resume(request, run_id, wait)).state
 
     async def _resume(
-        self, request: Request, run_id: str | None, wait: float = 0.0
-    ) -> dict[str, Any]:
+        self, request: Request, run_id: str | None, wait: float = 0.0, hook: Hook | None = None
+    ) -> Ended:
         try:
-            return await self._run(await LoopCalls.make(), request, run_id, wait)
+            return await self._run(await LoopCalls.make(), request, run_id, wait, hook)
         except Carrier as carrier:
             error = carrier.error
         if not isinstance(error, StopIteration):
@@ -261,14 +302,24 @@ class CheckpointFlow(StoredRuns):
         return await self._plan(await LoopCalls.make(), request, run_id)
 
     async def _run(
-        self, calls: Calls, request: Request, run_id: str | None, wait: float
-    ) -> dict[str, Any]:
+        self,
+        calls: Calls,
+        request: Request,
+        run_id: str | None,
+        wait: float,
+        hook: Hook | None = None,
+    ) -> Ended:
         slot = self._slot(check_run_id(run_id), calls)
-        steps = self._ready_steps()
-        run = Run(self.name, run_id, steps=steps, slot=slot, calls=calls, hooks=self._hooks)
-        seconds = _checked_wait(wait)
-        run.offer(request)
-        return await under_lock(slot, calls, seconds, lambda: run.carry_out(request))
+        setting = self._setting if hook is None else self._setting.told_to(hook)
+        run = Run(setting, run_id, steps=self._ready_steps(), slot=slot, calls=calls)
+        seconds = checked_wait(wait)
+        drain, work = self._setting.drain, partial(run.carry_out, request)
+        begun = drain.enter(run_id)
+        try:
+            run.offer(request)
+            return await under_lock(slot, calls, work, wait=seconds, check=drain.check)
+        finally:
+            drain.leave(begun)
 
     async def _plan(self, calls: Calls, request: Request, run_id: str | None) -> Plan:
         slot = self._slot(check_run_id(run_id), calls)
@@ -276,38 +327,6 @@ class CheckpointFlow(StoredRuns):
         if slot.skipped is not None:
             log_skipped(slot.skipped)
         return plan
-
-    def _request(
-        self,
-        state: dict[str, Any] | None,
-        load_policy: LoadPolicy,
-        checkpoint: int | str | None,
-        until: int | str | None,
-        *,
-        once: bool = False,
-    ) -> Request:
-        if state is not None and not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidTypeError(
-                f"the state must be a dict, not a {type(state).__name__}; or leave it out."
-            )
-        if once:
-            self._check_once(checkpoint)
-        return Request(
-            state=state, load_policy=load_policy, checkpoint=checkpoint, until=until, once=once
-        )
-
-    def _check_once(self, checkpoint: int | str | None) -> None:
-        if checkpoint is not None:
-            raise InvalidValueError(
-                "once=True gives the state of a run that finished, and checkpoint= runs it again "
-                "from a step: choose one of the two."
-            )
-        if not keeps_snapshots(self.handler):
-            kind = type(self.handler).__qualname__
-            raise InvalidValueError(
-                f"once=True needs a handler that tells whether a run finished, and {kind} keeps "
-                "dicts alone; use the handler 'local' or 'sqlite'."
-            )
 
     def _put(self, step: Step, *, replace: bool) -> None:
         names = [one.name for one in self._steps]
@@ -333,29 +352,3 @@ class CheckpointFlow(StoredRuns):
                 step=name,
             )
         return self._steps
-
-
-def _checked_wait(wait: object) -> float:
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
-        raise InvalidTypeError(f"wait is a number of seconds, not a {type(wait).__name__}.")
-    if not wait >= 0:
-        raise InvalidValueError(f"wait={wait!r}: seconds to wait cannot be negative.")
-    return float(wait)
-
-
-def _flow_name(state_path: str | os.PathLike[str], name: object) -> str:
-    if name is None:
-        return flow_name(check_path(state_path))
-    if not isinstance(name, str) or not name:
-        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
-    return name
-
-
-def _checked_hooks(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
-    if not hasattr(hooks, "__iter__"):
-        raise InvalidTypeError("hooks= is a list of functions of one event.")
-    found = tuple(hooks)
-    for hook in found:
-        if not callable(hook):
-            raise InvalidTypeError(f"a hook is a function of one event, not {hook!r}.")
-    return found

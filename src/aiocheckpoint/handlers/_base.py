@@ -11,7 +11,7 @@ from aiofiles.os import wrap
 
 from aiocheckpoint._header import Header
 from aiocheckpoint._logging import log_skipped
-from aiocheckpoint._snapshot import POSITION_KEY, position_of
+from aiocheckpoint._snapshot import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint._threads import SNAPSHOTS, in_thread
 from aiocheckpoint.errors import InvalidTypeError
 from aiocheckpoint.handlers._place import Place
@@ -44,7 +44,8 @@ class StateHandler(Place):
 
         Returns:
             The state, with the index of the step at which the next run starts under the key
-            `checkpoint_index`; an empty dict where nothing is stored.
+            `checkpoint_index`, and, of a flow with `keep_data=True`, what was in `data` under
+            `checkpoint_data`; an empty dict where nothing is stored.
 
         Raises:
             StorageError, CorruptSnapshotError: As in `stored`.
@@ -82,6 +83,7 @@ class StateHandler(Place):
         content = {key: value for key, value in state.items() if key != POSITION_KEY}
         with self.locked(run_id) as lock:
             header = self.patched(self.header(run_id), run_id, position)
+            header = replace(header, holds_data=DATA_KEY in content)
             self.replace(run_id, partial(self.codec.write, header, content, None), lock=lock)
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
@@ -109,6 +111,7 @@ class StateHandler(Place):
             position=position,
             status="stopped" if position else "finished",
             failure=None,
+            pause=None,
             sequence=header.sequence + 1,
             written_at=now,
             signed_by=None,

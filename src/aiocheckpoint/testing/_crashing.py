@@ -209,7 +209,7 @@ class _Trial:
         calls = _BreakingThreadCalls()
         calls.breaker = breaker
         try:
-            return drive(flow._run(calls, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            return drive(flow._run(calls, request, None, 0.0)).state  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         finally:
             calls.close()
 
@@ -227,7 +227,8 @@ class _Trial:
 async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> _State:
     calls = _BreakingLoopCalls()
     calls.breaker = breaker
-    return await flow._run(calls, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    ended = await flow._run(calls, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return ended.state
 
 
 def _on_a_loop(work: Coroutine[Any, Any, _Result]) -> _Result:

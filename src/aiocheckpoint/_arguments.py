@@ -1,0 +1,100 @@
+"""Checks what users pass to the front door, before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from aiocheckpoint._places import keeps_snapshots
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+from aiocheckpoint.handlers._names import check_path, flow_name
+
+if TYPE_CHECKING:
+    import os
+
+    from aiocheckpoint._plan import Request
+    from aiocheckpoint.events import Hook
+
+__all__ = ["check_request", "checked_hooks", "checked_limit", "checked_name", "checked_wait"]
+
+
+def check_request(request: Request, handler: object) -> None:
+    """Raise InvalidTypeError or InvalidValueError if a request cannot be meant for a handler."""
+    state = cast("object", request.state)
+    if state is not None and not isinstance(state, dict):
+        raise InvalidTypeError(
+            f"the state must be a dict, not a {type(state).__name__}; or leave it out."
+        )
+    if request.once:
+        _check_once(request, handler)
+    if request.update is not None:
+        _check_update(request, handler)
+
+
+def _check_once(request: Request, handler: object) -> None:
+    if request.checkpoint is not None:
+        raise InvalidValueError(
+            "once=True gives the state of a run that finished, and checkpoint= runs it again "
+            "from a step: choose one of the two."
+        )
+    _check_keeps_snapshots(handler, "once=True needs a handler that tells whether a run finished")
+
+
+def _check_update(request: Request, handler: object) -> None:
+    update: object = request.update
+    if not isinstance(update, dict):
+        raise InvalidTypeError(
+            f"update= is a dict that is put into the stored state, not a {type(update).__name__}."
+        )
+    if request.state is not None or request.checkpoint is not None:
+        raise InvalidValueError(
+            "update= goes on with the stored state of a paused run, at the step that paused it: "
+            "leave out the state and checkpoint=."
+        )
+    _check_keeps_snapshots(handler, "update= needs a handler that tells whether a run is paused")
+
+
+def _check_keeps_snapshots(handler: object, need: str) -> None:
+    if not keeps_snapshots(handler):
+        kind = type(handler).__qualname__
+        raise InvalidValueError(
+            f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."
+        )
+
+
+def checked_wait(wait: object) -> float:
+    """Give `wait` back if it is a number of seconds from 0 on."""
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
+        raise InvalidTypeError(f"wait is a number of seconds, not a {type(wait).__name__}.")
+    if not wait >= 0:
+        raise InvalidValueError(f"wait={wait!r}: seconds to wait cannot be negative.")
+    return float(wait)
+
+
+def checked_limit(limit: Any) -> int:  # noqa: ANN401 - whatever a user passes
+    """Give `limit` back if it is a number of runs from 1 on."""
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidTypeError(f"limit= is a number of runs, not a {type(limit).__name__}.")
+    if limit < 1:
+        raise InvalidValueError(f"limit={limit!r}: it is a number of runs, at least 1.")
+    return limit
+
+
+def checked_name(state_path: str | os.PathLike[str], name: object) -> str:
+    """Give the name of a flow: `name`, or one made of its path."""
+    if name is None:
+        return flow_name(check_path(state_path))
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
+    return name
+
+
+def checked_hooks(hooks: object) -> tuple[Hook, ...]:
+    """Give hooks back if they are several callables."""
+    if not isinstance(hooks, Iterable):
+        raise InvalidTypeError("hooks= is a list of functions of one event.")
+    found = tuple(cast("Iterable[object]", hooks))
+    for hook in found:
+        if not callable(hook):
+            raise InvalidTypeError(f"a hook is a function of one event, not {hook!r}.")
+    return cast("tuple[Hook, ...]", found)

@@ -1,0 +1,80 @@
+"""Which runs of a flow are under way, and whether they are to stop behind their steps."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from aiocheckpoint._current import CURRENT
+from aiocheckpoint.errors import DrainingError
+
+__all__ = ["Drain"]
+
+
+class Drain:
+    """The runs of one flow that are under way, on whatever loop or thread.
+
+    Args:
+        flow: Name of the flow.
+
+    Attributes:
+        asked: Whether they are to stop, and none to begin.
+    """
+
+    def __init__(self, flow: str) -> None:
+        self.asked = False
+        self._flow = flow
+        self._runs: dict[object, str | None] = {}
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def check(self) -> None:
+        """Raise DrainingError if no run may begin."""
+        if self.asked:
+            raise DrainingError(self._flow)
+
+    def enter(self, run_id: str | None) -> object:
+        """Note that a run begins; what is returned is for `leave`.
+
+        Raises:
+            DrainingError: None may begin.
+        """
+        token = object()
+        self._runs[token] = run_id  # Before the look at `asked`: who asks looks at the runs after.
+        if self.asked:
+            self.leave(token)
+            raise DrainingError(self._flow)
+        return token
+
+    def leave(self, token: object) -> None:
+        """Note that a run has ended."""
+        del self._runs[token]
+        if self._waiting is not None and not self._runs:
+            loop, idle = self._waiting
+            with suppress(RuntimeError):  # that loop was closed meanwhile
+                loop.call_soon_threadsafe(idle.set)
+
+    async def drain(self, seconds: float | None) -> list[str | None]:
+        """Let none begin, and wait until all have ended, or for so many seconds.
+
+        Returns:
+            The ids of those that have not ended.
+
+        Raises:
+            DrainingError: It was called before, or by one of the steps that it would wait for.
+        """
+        if self.asked:
+            problem = "adrain() was called before. Wait for that call; it needs no second one"
+            raise DrainingError(self._flow, problem=problem)
+        inside = CURRENT.get()
+        if inside is not None and inside.flow == self._flow:
+            problem = f"adrain() in its own step {inside.step!r} would wait for itself"
+            raise DrainingError(self._flow, problem=problem)
+        idle = asyncio.Event()
+        self._waiting = asyncio.get_running_loop(), idle
+        self.asked = True
+        if self._runs:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await idle.wait()
+        self._waiting = None
+        return list(self._runs.values())

@@ -1,0 +1,130 @@
+"""How a run ends before its last step is through: recorded in the stored header, and told.
+
+The state that is stored stays what it was on entry to the step under way.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aiocheckpoint import events
+from aiocheckpoint._calls import Carrier
+from aiocheckpoint._trouble import put_note, shortened
+from aiocheckpoint._under_lock import supersede
+from aiocheckpoint.errors import DrainingError, StorageError
+
+if TYPE_CHECKING:
+    from asyncio import CancelledError
+    from collections.abc import Callable
+    from typing import Any
+
+    from aiocheckpoint._header import Header
+    from aiocheckpoint._passage import Passage, Progress
+    from aiocheckpoint._pause import Pause
+    from aiocheckpoint._trouble import Trouble
+
+__all__ = ["fail", "pause", "record", "stop"]
+
+
+async def fail(passage: Passage, progress: Progress, error: BaseException) -> None:
+    """Record what came out of a step, put a note on it, and tell the hooks."""
+    error = error.error if isinstance(error, Carrier) else error
+    trouble = progress.trouble(error)
+    recorded = trouble.cancelled or progress.part != "snapshot"
+    cancellation = await record(passage, trouble) if recorded else None
+    stored = passage.slot.header
+    done = stored is not None and (stored.position != progress.index or stored.finished)
+    put_note(error, trouble.account(progress.index, progress.of, passage.slot.location, done=done))
+    told = passage.teller.tell(
+        events.StepFailed,
+        **progress.where,
+        part=progress.part,
+        error=error,
+        attempt=progress.attempt,
+        cancelled=trouble.cancelled,
+        seconds=trouble.seconds,
+    )
+    supersede(await passage.calls.shelter(told) or cancellation, error)
+
+
+async def record(passage: Passage, trouble: Trouble) -> CancelledError | None:
+    """Write down what came out of an attempt; where that fails, say so on what came out.
+
+    Returns:
+        The first cancellation that came meanwhile, for the caller to raise.
+    """
+
+    def recorded(stored: Header) -> Header:
+        if stored.finished and trouble.part == "snapshot":
+            return stored  # cancelled after the last snapshot: there is nothing to go on with
+        return trouble.recorded_in(stored)
+
+    try:
+        return await _amend(passage, recorded)
+    # The first exception is what the user must see.
+    except Exception as second:  # noqa: BLE001
+        problem = f"{type(second).__name__}: {second}"
+        put_note(
+            trouble.error,
+            "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
+            f"failed as well: {problem}",
+        )
+    return None
+
+
+async def pause(passage: Passage, progress: Progress, reason: Pause, state: dict[str, Any]) -> None:
+    """Store that the run waits at this step, and give the state back what it was on entry to it.
+
+    Raises:
+        StorageError: That cannot be stored.
+        asyncio.CancelledError: A cancellation came meanwhile; the run is paused.
+    """
+    facts = {"status": "paused", "pause": shortened(lambda: reason.reason), "failure": None}
+    cancellation = await _amend(passage, lambda stored: _told(stored, facts))
+    if cancellation is not None:
+        raise cancellation
+    if passage.header.status != "paused":
+        raise StorageError(
+            passage.slot.location,
+            f"{passage.slot.location} was deleted by somebody else while the run was under way, "
+            "so that it cannot be paused. Run it again from the beginning.",
+        )
+    await passage.restore(state, {})
+    await passage.teller.tell(events.StepPaused, **progress.where, reason=reason.reason)
+
+
+async def stop(passage: Passage) -> DrainingError:
+    """Store that the run was stopped, and give the error that says so."""
+    drained = DrainingError(passage.setting.flow, passage.slot.location)
+    if passage.header.status != "stopped":
+        try:
+            cancellation = await _amend(passage, lambda old: _told(old, {"status": "stopped"}))
+        except Exception as second:  # noqa: BLE001 - as "running" it is resumed as well
+            put_note(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
+        else:
+            supersede(cancellation, drained)
+    return drained
+
+
+def _told(stored: Header, facts: dict[str, Any]) -> Header:
+    return replace(stored, **facts, sequence=stored.sequence + 1, written_at=time.time())
+
+
+async def _amend(passage: Passage, change: Callable[[Header], Header]) -> CancelledError | None:
+    """Change the stored header; whose run it is comes from this run, for it may be unknown."""
+    own = passage.header
+
+    def amended(stored: Header) -> Header:
+        who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
+        when = replace(who, started_at=own.started_at, attempts=own.attempts)
+        changed = change(replace(when, steps=own.steps))
+        return stored if changed.sequence == stored.sequence else changed
+
+    cancellation = await passage.calls.settle(passage.slot.amend, amended)
+    stored = passage.slot.header
+    if stored is not None:
+        sequence, status = stored.sequence, stored.status
+        passage.header = replace(passage.header, sequence=sequence, status=status)
+    return cancellation

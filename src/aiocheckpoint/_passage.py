@@ -1,0 +1,133 @@
+"""What one run carries along from step to step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from aiocheckpoint._snapshot import DATA_KEY, POSITION_KEY
+from aiocheckpoint._trouble import Trouble
+
+if TYPE_CHECKING:
+    from aiocheckpoint._calls import Calls
+    from aiocheckpoint._drain import Drain
+    from aiocheckpoint._header import Header
+    from aiocheckpoint._slots import Slot
+    from aiocheckpoint._steps import Steps
+    from aiocheckpoint._telling import Teller
+    from aiocheckpoint.events import Hook
+
+__all__ = ["DrainedError", "Passage", "Progress", "Setting", "is_marked", "unmarked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all runs of a flow have in common.
+
+    Attributes:
+        flow: Name of the flow.
+        hooks: Are told the events.
+        keep_data: Whether `data` is stored with the state.
+        drain: Tells whether runs are to stop.
+    """
+
+    flow: str
+    hooks: tuple[Hook, ...]
+    keep_data: bool
+    drain: Drain
+
+    def told_to(self, hook: Hook) -> Setting:
+        """The same with one hook more."""
+        return replace(self, hooks=(*self.hooks, hook))
+
+
+@dataclass(slots=True, kw_only=True)
+class Passage:
+    """One run on its way through the steps of its flow.
+
+    Attributes:
+        setting: What all runs of the flow have in common.
+        run_id: The run's id, or None.
+        steps: The steps, fixed for the length of the run.
+        slot: Where the snapshots go; its lock is held.
+        calls: How functions are called.
+        teller: Tells the events.
+        header: That of the newest snapshot, as this run sees it.
+        data: What loaders filled and steps use.
+    """
+
+    setting: Setting
+    run_id: str | None
+    steps: Steps
+    slot: Slot
+    calls: Calls
+    teller: Teller
+    header: Header
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    async def restore(self, state: dict[str, Any], data: dict[str, Any]) -> None:
+        """Make both dicts as they were on entry to the step that the stored snapshot stands at.
+
+        Args:
+            state: Gets what is stored.
+            data: What `data` held then, for where it is not stored.
+
+        Raises:
+            CheckpointError: What is stored cannot be loaded any more; both are as they were.
+        """
+        stored = await self.slot.state()
+        kept = unmarked(stored)
+        content = kept if self.header.holds_data else data
+        for target, entries in ((state, stored), (self.data, content)):
+            target.clear()
+            target.update(entries)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where in a step a run is.
+
+    Attributes:
+        index: Index of the step.
+        step: Its name.
+        of: The number of steps.
+        part: "load", "step", "save" or "snapshot".
+        began: When the attempt began, by `time.perf_counter`.
+        attempt: Which attempt at the step it is.
+        loads: Whether each attempt calls the loader.
+    """
+
+    index: int
+    step: str
+    of: int
+    part: str
+    began: float
+    attempt: int
+    loads: bool
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What the events of the step have in common."""
+        return {"step": self.step, "index": self.index, "of": self.of}
+
+    def trouble(self, error: BaseException, *, last: bool = True) -> Trouble:
+        """Put what came out of the step together with where it was."""
+        seconds = time.perf_counter() - self.began
+        return Trouble(error, self.step, self.part, seconds, self.attempt, last)
+
+
+class DrainedError(Exception):
+    """A run goes no further, because its flow is being drained."""
+
+
+def is_marked(state: dict[str, Any]) -> bool:
+    """Whether a state has what belongs to the border of handlers."""
+    return POSITION_KEY in state or DATA_KEY in state
+
+
+def unmarked(state: dict[str, Any]) -> dict[str, Any]:
+    """Take off a state what belongs to the border of handlers, and give the `data` in it."""
+    state.pop(POSITION_KEY, None)
+    data = state.pop(DATA_KEY, None)
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
