@@ -1,0 +1,68 @@
+"""What the order service does to the world, each of it once for each idempotency key."""
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PRICES = {"lamp": 4_900, "chair": 12_900, "table": 39_900}  # in cents
+
+
+class OutOfStockError(Exception):
+    """There is not as much as was ordered."""
+
+
+def open_stock(folder: Path) -> None:
+    """Make the stock, where there is none yet."""
+    with closing(sqlite3.connect(folder / "stock.db")) as db, db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("CREATE TABLE IF NOT EXISTS stock (item TEXT PRIMARY KEY, quantity INTEGER)")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS reserved"
+            " (key TEXT PRIMARY KEY, order_id TEXT, item TEXT, quantity INTEGER)"
+        )
+        items = [(item, 100_000) for item in PRICES]
+        db.executemany("INSERT INTO stock VALUES (?, ?) ON CONFLICT DO NOTHING", items)
+
+
+def take_from_stock(folder: Path, key: str, order: dict[str, Any]) -> None:
+    """Reserve what was ordered, in one transaction with the key that says so.
+
+    Raises:
+        OutOfStockError: There is not enough of it; nothing was reserved.
+    """
+    database, facts = folder / "stock.db", {**order, "key": key}
+    with closing(sqlite3.connect(database, timeout=30, isolation_level="IMMEDIATE")) as db, db:
+        new = "INSERT INTO reserved VALUES (:key, :id, :item, :quantity) ON CONFLICT DO NOTHING"
+        if not db.execute(new, facts).rowcount:
+            return  # by the attempt before, which was killed
+        less = "UPDATE stock SET quantity = quantity - :quantity"
+        there = " WHERE item = :item AND quantity >= :quantity"
+        if not db.execute(less + there, facts).rowcount:
+            raise OutOfStockError(order["item"])
+
+
+async def ask_for_payment(client: httpx.AsyncClient, key: str, order: dict[str, Any]) -> int:
+    """Have the payment service take the money, and give the number of its receipt."""
+    bill = {"order": order["id"], "cents": order["cents"]}
+    response = await client.post("/payments", json=bill, headers={"Idempotency-Key": key})
+    receipt: int = response.raise_for_status().json()["receipt"]
+    return receipt
+
+
+def write_invoice(path: Path, order: dict[str, Any]) -> None:
+    """Write a file that is there whole or not at all, after a power cut as well."""
+    unfinished = path.with_suffix(".part")  # an order has one owner, so nobody else is at it
+    with unfinished.open("w") as file:
+        json.dump(order, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    if os.name == "posix":
+        directory = os.open(path.parent, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)

@@ -1,0 +1,285 @@
+"""A service that takes orders, may be killed at any moment, and does each order once.
+
+Start it and the payments that it needs, place an order, and see how it stands:
+
+    pip install 'aiocheckpoint[examples]'
+    python examples/payment_service.py shop 8001 &
+    python examples/order_service.py shop 8000 8001 &
+    curl --json '{"id": "order-1", "item": "lamp", "quantity": 2}' localhost:8000/orders
+    curl localhost:8000/orders/order-1
+
+After `kill -9`, as often as you like, it goes on with what it was doing when it is started again.
+At a plain `kill` it stops every order behind the step that it is in, and says so to its client.
+"""
+
+import argparse
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import fastapi
+import httpx
+import uvicorn
+from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from order_effects import (
+    PRICES,
+    OutOfStockError,
+    ask_for_payment,
+    open_stock,
+    take_from_stock,
+    write_invoice,
+)
+from pydantic import BaseModel, Field
+from starlette.background import BackgroundTask
+
+from aiocheckpoint import (
+    CheckpointFlow,
+    DrainingError,
+    InvalidValueError,
+    Pause,
+    Retry,
+    RunInProgressError,
+    StepTimeoutError,
+    Stream,
+    current_step,
+    events,
+)
+
+State = dict[str, Any]  # what is known of one order, stored after every step
+NEEDS_APPROVAL = 500_000  # an order of more cents waits until somebody approves it
+PATIENCE = 30.0  # seconds that a request waits for another one of the same order
+AT_ONCE = 50  # orders that are resumed side by side
+DRAIN_SECONDS, CLOSE_SECONDS = 20.0, 5  # together less than the 30 that most supervisors grant
+ID = "^[a-z0-9-]{1,64}$"
+OrderId = Annotated[str, fastapi.Path(pattern=ID)]
+
+
+class Order(BaseModel):
+    """What a client orders; the id is the client's, so that a request can be tried again."""
+
+    id: str = Field(pattern=ID)
+    item: str = Field(pattern=f"^({'|'.join(PRICES)})$")
+    quantity: int = Field(gt=0, le=1_000)
+
+
+def make_flow(folder: Path, client: httpx.AsyncClient, hook: events.Hook) -> CheckpointFlow:
+    """Make the flow; each order is a run of it."""
+    cp = CheckpointFlow(f"sqlite:///{folder}/orders.db", hooks=[hook])
+
+    @cp.add_step()
+    def reserve(state: State) -> None:  # sync: in a thread, so that it never stalls the service
+        take_from_stock(folder, current_step().idempotency_key, state)
+        state["cents"] = PRICES[state["item"]] * state["quantity"]
+
+    @cp.add_step()
+    async def approve(state: State) -> None:
+        if state["cents"] > NEEDS_APPROVAL and "approved_by" not in state:
+            raise Pause("waiting for approval")
+
+    patiently = Retry(on=(httpx.TransportError, StepTimeoutError), attempts=20, wait_max=2.0)
+
+    @cp.add_step(retry=patiently, timeout=4.0)
+    async def charge(state: State) -> None:
+        state["receipt"] = await ask_for_payment(client, current_step().idempotency_key, state)
+
+    @cp.add_step()
+    def invoice(state: State) -> None:
+        state["invoice"] = f"{state['id']}-{current_step().idempotency_key[:16]}.json"
+        write_invoice(folder / "invoices" / state["invoice"], state)
+
+    return cp
+
+
+class Watchers:
+    """Passes the events of the runs under way on to whoever watches, and waits for nobody."""
+
+    def __init__(self) -> None:
+        self._under_way: set[str | None] = set()
+        self._queues: dict[str | None, set[asyncio.Queue[events.Event]]] = {}
+
+    def hook(self, event: events.Event) -> None:
+        """Take an event of any run; who watches too slowly loses the oldest."""
+        if isinstance(event, events.RunStarted):
+            self._under_way.add(event.run_id)
+        elif isinstance(event, (events.RunFinished, events.StepFailed)):
+            self._under_way.discard(event.run_id)
+        for queue in self._queues.get(event.run_id, ()):
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    async def watch(self, order_id: str) -> AsyncGenerator[events.Event, None]:
+        """Give the events of an order from now on, until its run ends."""
+        queue = asyncio.Queue[events.Event](maxsize=100)
+        self._queues.setdefault(order_id, set()).add(queue)
+        try:
+            while order_id in self._under_way or not queue.empty():
+                yield await queue.get()
+        finally:
+            self._queues[order_id].discard(queue)
+            if not self._queues[order_id]:
+                del self._queues[order_id]
+
+
+class OrderService:
+    """The routes, and what they share."""
+
+    def __init__(self, folder: Path, payments: str) -> None:
+        (folder / "invoices").mkdir(parents=True, exist_ok=True)
+        open_stock(folder)
+        self._client = httpx.AsyncClient(base_url=payments)
+        self._watchers = Watchers()
+        self._tasks: set[asyncio.Task[State]] = set()
+        self.cp = make_flow(folder, self._client, self._watchers.hook)
+
+    async def place(self, order: Order, request: Request) -> Response:
+        """Do an order, once however often it is asked for, and answer when it is done.
+
+        A client that accepts text/event-stream follows the run, and stops it by leaving, until the
+        order is placed again. Any other client may leave, and the order goes on.
+        """
+        state = order.model_dump()
+        if "text/event-stream" in request.headers.get("accept", ""):
+            run = self.cp.astream(state, run_id=order.id, once=True, wait=PATIENCE)
+            return self._stream(order.id, run)
+        return await self._answer(
+            order.id, self.cp.arun(state, run_id=order.id, once=True, wait=PATIENCE)
+        )
+
+    async def approve(self, order_id: OrderId, by: Annotated[str, Body(embed=True)]) -> Response:
+        """Let an order go on that waits for this."""
+        await self._show(order_id)
+        run = self.cp.arun(run_id=order_id, update={"approved_by": by}, wait=PATIENCE)
+        return await self._answer(order_id, run)
+
+    async def look(self, order_id: OrderId) -> Response:
+        """Tell how an order stands."""
+        return JSONResponse(await self._show(order_id))
+
+    async def watch(self, order_id: OrderId) -> Response:
+        """Tell the progress of an order until it ends; a watcher may leave, and it goes on."""
+        await self._show(order_id)
+        return self._stream(order_id, self._watchers.watch(order_id))
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncGenerator[None, None]:
+        """Go on with what the last process left, and at the end wait for what is under way."""
+        resuming = asyncio.create_task(self._resume())
+        yield
+        resuming.cancel()
+        await asyncio.gather(resuming, *self._tasks, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _resume(self) -> None:
+        with suppress(DrainingError):
+            async for result in self.cp.aresume_all(limit=AT_ONCE):
+                print(f"resumed {result.run_id}: {result.status or repr(result.error)}")
+
+    async def _answer(self, order_id: str, run: Coroutine[Any, Any, State]) -> Response:
+        """Wait for a run, in a task that goes on when the client leaves, and tell its end."""
+        task = asyncio.create_task(run)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.shield(task)
+        except RunInProgressError:
+            pass  # somebody else does it, and is not done yet
+        except DrainingError as error:
+            if error.path is None:  # refused; otherwise it was stopped on its way
+                raise HTTPException(503, "closing", {"Retry-After": "1"}) from error
+        except (httpx.HTTPError, StepTimeoutError) as error:
+            raise HTTPException(503, "no payment", {"Retry-After": "5"}) from error
+        except (OutOfStockError, InvalidValueError) as error:
+            raise HTTPException(409, type(error).__name__) from error
+        found = await self._show(order_id)
+        return JSONResponse(found, 200 if found["status"] == "finished" else 202)
+
+    async def _show(self, order_id: str) -> dict[str, Any]:
+        header, state = await self.cp.aheader(order_id), await self.cp.aread(order_id)
+        if header is None:
+            raise HTTPException(404, "no such order")
+        names = (*Order.model_fields, "cents", "approved_by", "receipt", "invoice")
+        order = {name: state[name] for name in names if name in state}
+        stands = {"status": header.status, "step": header.entered, "waits_for": header.pause}
+        return {**stands, "attempts": header.attempts, "order": order}
+
+    def _stream(
+        self, order_id: str, source: Stream[events.Event] | AsyncGenerator[events.Event, None]
+    ) -> Response:
+        lines = self._lines(order_id, source)
+        close = BackgroundTask(lines.aclose)  # for a client that leaves while a line is sent
+        return StreamingResponse(lines, media_type="text/event-stream", background=close)
+
+    async def _lines(
+        self, order_id: str, source: Stream[events.Event] | AsyncGenerator[events.Event, None]
+    ) -> AsyncGenerator[str, None]:
+        try:
+            async with aclosing(source):
+                async for event in source:
+                    yield as_line(type(event).__name__, public(event))
+        except Exception as error:  # noqa: BLE001 - the answer has begun, and cannot be another
+            yield as_line("Error", {"type": type(error).__name__})
+        yield as_line("Order", await self._show(order_id))
+
+
+def public(event: events.Event) -> dict[str, Any]:
+    """Give what clients may know of an event; its exception is none of that."""
+    names = ("step", "index", "of", "attempt", "position", "status", "reason")
+    return {name: getattr(event, name) for name in names if hasattr(event, name)}
+
+
+def as_line(kind: str, facts: dict[str, Any]) -> str:
+    """Give one server-sent event."""
+    return f"data: {json.dumps({'kind': kind, **facts})}\n\n"
+
+
+def make_app(service: OrderService) -> FastAPI:
+    """Put the routes together."""
+    app = FastAPI(title="orders", lifespan=service.lifespan)
+    app.post("/orders")(service.place)
+    app.get("/orders/{order_id}")(service.look)
+    app.get("/orders/{order_id}/events")(service.watch)
+    app.post("/orders/{order_id}/approve")(service.approve)
+    return app
+
+
+class Server(uvicorn.Server):
+    """Drains the flow at the first signal, and only then closes.
+
+    By itself uvicorn would wait for the open requests first, and they for whole orders.
+    """
+
+    def __init__(self, config: uvicorn.Config, cp: CheckpointFlow) -> None:
+        super().__init__(config)
+        self._cp, self._draining = cp, False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal; a second one closes at once."""
+        if self._draining:
+            super().handle_exit(sig, frame)
+        else:
+            self._draining = True
+            asyncio.run_coroutine_threadsafe(self._drain(), asyncio.get_running_loop())
+
+    async def _drain(self) -> None:
+        late = await self._cp.adrain(timeout=DRAIN_SECONDS)
+        print(f"drained, {len(late)} orders are still in a step")
+        self.should_exit = True
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Take orders.")
+    parser.add_argument("folder", nargs="?", type=Path, default="shop")
+    parser.add_argument("port", nargs="?", type=int, default=8000)
+    parser.add_argument("payments", nargs="?", type=int, default=8001, help="port of the payments")
+    options = parser.parse_args()
+    made = OrderService(options.folder, f"http://127.0.0.1:{options.payments}")
+    config = uvicorn.Config(
+        make_app(made), port=options.port, timeout_graceful_shutdown=CLOSE_SECONDS, access_log=False
+    )
+    Server(config, made.cp).run()
