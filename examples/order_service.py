@@ -83,7 +83,7 @@ def make_flow(folder: Path, client: httpx.AsyncClient, hook: events.Hook) -> Che
 
     patiently = Retry(on=(httpx.TransportError, StepTimeoutError), attempts=20, wait_max=2.0)
 
-    @cp.add_step(retry=patiently, timeout=4.0)
+    @cp.add_step(retry=patiently, timeout=2.0)
     async def charge(state: State) -> None:
         state["receipt"] = await ask_for_payment(client, current_step().idempotency_key, state)
 

@@ -1,0 +1,147 @@
+"""Clients of the order service, and the counting of what came of their orders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ordering import PATIENCE, Shop, httpx
+
+from aiocheckpoint import CheckpointFlow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
+
+Order: TypeAlias = dict[str, Any]
+IN_STOCK = 100_000
+ITEMS = {"lamp": 4_900, "chair": 12_900, "table": 39_900}
+STREAM = {"accept": "text/event-stream"}
+
+
+def make_order(name: str, quantity: int = 2) -> Order:
+    """Make one order."""
+    return {"id": name, "item": "chair", "quantity": quantity}
+
+
+def make_orders(name: str, number: int) -> list[Order]:
+    """Make small orders of everything."""
+    items = list(ITEMS)
+    return [
+        {"id": f"{name}-{n}", "item": items[n % len(items)], "quantity": 1 + n % 7}
+        for n in range(number)
+    ]
+
+
+async def place_order(client: httpx.AsyncClient, order: Order, told: Counter[str]) -> None:
+    """Place an order, again and again until it is taken, and wait until it is finished."""
+    while True:
+        try:
+            answer = await client.post("/orders", json=order)
+        except httpx.TransportError as error:
+            told[type(error).__name__] += 1
+        else:
+            told[str(answer.status_code)] += 1
+            assert answer.status_code in {200, 202, 503}, answer.text
+            if answer.status_code == 202:
+                await until(client, order["id"], status="finished")
+            if answer.status_code != 503:
+                return
+        await asyncio.sleep(0.05)
+
+
+async def until(
+    client: httpx.AsyncClient, order_id: str, *, tries: int = 1, **facts: object
+) -> dict[str, Any]:
+    """Look at an order until it stands as told, and its payment was tried so often.
+
+    Returns:
+        How it stands.
+    """
+    deadline = time.monotonic() + PATIENCE
+    found: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            found = (await client.get(f"/orders/{order_id}")).json()
+            tried = found.get("attempts", {}).get("charge", 1)
+            if facts.items() <= found.items() and tried >= tries:
+                return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(found)
+
+
+async def lines_of(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """Give the server-sent events of an answer."""
+    assert answer.status_code == 200, await answer.aread()
+    assert answer.headers["content-type"].startswith(STREAM["accept"])
+    async for line in answer.aiter_lines():
+        if line:
+            assert line.startswith("data: ")
+            yield json.loads(line.removeprefix("data: "))
+
+
+async def serve_all(
+    shop: Shop,
+    orders: Iterable[Order],
+    at_once: int,
+    strikes: Collection[int],
+    strike: Callable[[], object],
+) -> Counter[str]:
+    """Place all orders, so many at once, and strike when so many are finished.
+
+    Returns:
+        How often clients were told what: a status, or the class of an exception.
+    """
+    told, todo, done = Counter[str](), iter(orders), 0
+
+    async def work(client: httpx.AsyncClient) -> None:
+        nonlocal done
+        for order in todo:
+            await place_order(client, order, told)
+            done += 1
+            if done in strikes:
+                await asyncio.to_thread(strike)
+
+    async with shop.client(stays=False) as client, asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(work(client))
+    return told
+
+
+def check_books(shop: Shop, orders: list[Order]) -> None:
+    """See that each order, and nothing else, ended once in stock, payments and invoices."""
+    wanted = {order["id"]: order for order in orders}
+    runs = CheckpointFlow(shop.folder / "orders.db", "sqlite").runs()
+    assert Counter(run.run_id for run in runs) == Counter(list(wanted))
+    assert {(run.status, run.number) for run in runs} == {("finished", 1)}
+
+    reserved = shop.rows("stock.db", "SELECT order_id, item, quantity FROM reserved")
+    assert Counter(reserved) == Counter((o["id"], o["item"], o["quantity"]) for o in orders)
+    taken = Counter[str]()
+    for order in orders:
+        taken[order["item"]] += order["quantity"]
+    stock = dict(shop.rows("stock.db", "SELECT item, quantity FROM stock"))
+    assert stock == {item: IN_STOCK - taken[item] for item in ITEMS}
+
+    paid = shop.rows("payments.db", "SELECT order_id, cents, receipt FROM payments")
+    cents = {one: order["quantity"] * ITEMS[order["item"]] for one, order in wanted.items()}
+    assert Counter((one, sum_) for one, sum_, _ in paid) == Counter(cents.items())
+
+    files = list((shop.folder / "invoices").iterdir())
+    invoices = [json.loads(file.read_text("utf-8")) for file in files]
+    facts = [(one["id"], one["cents"], one["receipt"]) for one in invoices]
+    assert Counter(facts) == Counter(paid)
+    assert {file.name for file in files} == {one["invoice"] for one in invoices}
+
+
+def check_drained(shop: Shop, told: Counter[str]) -> None:
+    """See that orders were stopped on their way, that none failed, and none was paid for again.
+
+    A connection that the system had taken, and the service not yet, is reset when it closes.
+    """
+    assert told["202"] > 0, "none was stopped on its way"
+    assert set(told) <= {"200", "202", "503", "ConnectError", "ReadError", "WriteError"}
+    assert shop.rows("payments.db", "SELECT order_id FROM payments WHERE asked > 1") == []

@@ -1,0 +1,144 @@
+"""The example of an order service: killed, drained, paused, and without its payments."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from order_clients import check_books, check_drained, make_order, make_orders, serve_all, until
+from ordering import COMMANDS, Shop, open_shop
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Shop]:
+    """Give a shop that is open for all tests, each with orders of its own."""
+    with open_shop(tmp_path_factory.mktemp("shop")) as opened:
+        yield opened
+
+
+async def test_killed_under_load(tmp_path: Path) -> None:
+    """Killed twice among sixty orders, the service does each of them once."""
+    with open_shop(tmp_path) as own:
+        orders = make_orders("order", 60)
+        told = await serve_all(own, orders, 20, {10, 35}, own.orders.restart)
+        check_books(own, orders)
+        assert sum(told.values()) > told["200"], "no client noticed that it was killed"
+
+
+async def test_ended_under_load(tmp_path: Path) -> None:
+    """Told to end among sixty orders, it refuses some, stops some, and no step runs twice."""
+    with open_shop(tmp_path) as own:
+        orders = make_orders("order", 60)
+        told = await serve_all(own, orders, 20, {10, 35}, own.orders.replace)
+        check_books(own, orders)
+        check_drained(own, told)
+
+
+async def test_story(shop: Shop) -> None:
+    """What the story tells a stranger to type places an order, and shows that it is done."""
+    place, look = (shlex.split(line) for line in COMMANDS if line.startswith("curl"))
+    path, told = place[-1].partition("/")[2], json.loads(place[2])
+    async with shop.client() as client:
+        placed = await client.post(path, json=told)
+        shown = await client.get(look[-1].partition("/")[2])
+    assert (placed.status_code, shown.status_code) == (200, 200)
+    assert placed.json() == shown.json()
+    assert placed.json()["status"] == "finished"
+    assert placed.json()["order"].items() >= told.items()
+
+
+async def test_request_tried_again(shop: Shop) -> None:
+    """Requests of one id, at once and afterwards, are answered alike, and it is paid once."""
+    order = make_order("tried-again")
+    async with shop.client() as client:
+        asking = [client.post("/orders", json=order) for _ in range(5)]
+        answers = [*await asyncio.gather(*asking), await client.post("/orders", json=order)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert shop.asked("tried-again") == [1]
+
+
+async def test_approval(shop: Shop) -> None:
+    """A large order waits, over a kill as well, unpaid; approved it goes on, and only once."""
+    order, by = make_order("large", 500), {"by": "Ann"}
+    async with shop.client(stays=False) as client:
+        placed = await client.post("/orders", json=order)
+        shop.orders.restart()
+        waiting = await until(client, "large", status="paused")
+        again = await client.post("/orders", json=order)
+        assert (placed.status_code, again.status_code) == (202, 202)
+        assert placed.json() == waiting == again.json()
+        assert (waiting["step"], waiting["waits_for"]) == ("approve", "waiting for approval")
+        assert shop.asked("large") == []
+        approved = await client.post("/orders/large/approve", json=by)
+        twice = await client.post("/orders/large/approve", json=by)
+    assert (approved.status_code, twice.status_code) == (200, 409)
+    assert approved.json()["status"] == "finished"
+    assert approved.json()["order"]["approved_by"] == "Ann"
+    assert shop.asked("large") == [1]
+
+
+async def test_payments_are_down(shop: Shop) -> None:
+    """An order whose payment is refused is tried again, and is done when somebody answers."""
+    async with shop.client() as client:
+        shop.payments.kill()
+        placing = asyncio.create_task(client.post("/orders", json=make_order("down")))
+        found = await until(client, "down", tries=2)
+        assert (found["status"], found["step"]) == ("running", "charge")
+        shop.payments.start()
+        answer = await placing
+    assert (answer.status_code, answer.json()["status"]) == (200, "finished")
+    assert answer.json()["attempts"]["charge"] > 1
+    assert shop.asked("down") == [1]
+
+
+async def test_payments_are_slow(shop: Shop) -> None:
+    """An order whose payment is not answered in time asks again, and pays once."""
+    async with shop.client() as client:
+        with shop.payments.suspended():
+            placing = asyncio.create_task(client.post("/orders", json=make_order("slow")))
+            await until(client, "slow", tries=2)
+        answer = await placing
+    assert (answer.status_code, answer.json()["status"]) == (200, "finished")
+    (asked,) = shop.asked("slow")
+    assert asked > 1, "it was asked for once only"
+
+
+async def test_out_of_stock(shop: Shop) -> None:
+    """An order of more than there is fails, takes nothing, and goes on when there is enough."""
+    query = "SELECT quantity FROM stock WHERE item = 'chair'"
+    shop.rows("stock.db", "UPDATE stock SET quantity = 1 WHERE item = 'chair'")
+    async with shop.client() as client:
+        refused = await client.post("/orders", json=make_order("scarce"))
+        found = await until(client, "scarce", status="failed", step="reserve")
+        assert (refused.status_code, found["order"]) == (409, make_order("scarce"))
+        assert shop.rows("stock.db", query) == [(1,)]
+        shop.rows("stock.db", "UPDATE stock SET quantity = 1000 WHERE item = 'chair'")
+        again = await client.post("/orders", json=make_order("scarce"))
+    assert (again.status_code, again.json()["status"]) == (200, "finished")
+    assert shop.rows("stock.db", query) == [(998,)]
+
+
+async def test_what_there_is_not(shop: Shop) -> None:
+    """Orders that are unknown or cannot be meant are refused, and nothing is stored of them."""
+    async with shop.client() as client:
+        unknown = [
+            await client.get("/orders/unknown"),
+            await client.get("/orders/unknown/events"),
+            await client.post("/orders/unknown/approve", json={"by": "Ann"}),
+        ]
+        nonsense = [
+            await client.post("/orders", json={**make_order("no"), **facts})
+            for facts in ({"id": "../no"}, {"item": "sofa"}, {"quantity": 0})
+        ]
+        absent = await client.get("/orders/no")
+    assert [answer.status_code for answer in unknown] == [404] * 3
+    assert [answer.status_code for answer in nonsense] == [422] * 3
+    assert absent.status_code == 404
