@@ -24,7 +24,7 @@ class Drain:
     def __init__(self, flow: str) -> None:
         self.asked = False
         self._flow = flow
-        self._runs: dict[object, str | None] = {}
+        self._runs: dict[_UnderWay, str | None] = {}
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def check(self) -> None:
@@ -32,20 +32,20 @@ class Drain:
         if self.asked:
             raise DrainingError(self._flow)
 
-    def enter(self, run_id: str | None) -> object:
+    def enter(self, run_id: str | None) -> _UnderWay:
         """Note that a run begins; what is returned is for `leave`.
 
         Raises:
             DrainingError: None may begin.
         """
-        token = object()
+        token = _UnderWay()
         self._runs[token] = run_id  # Before the look at `asked`: who asks looks at the runs after.
         if self.asked:
             self.leave(token)
             raise DrainingError(self._flow)
         return token
 
-    def leave(self, token: object) -> None:
+    def leave(self, token: _UnderWay) -> None:
         """Note that a run has ended."""
         del self._runs[token]
         if self._waiting is not None and not self._runs:
@@ -66,7 +66,7 @@ class Drain:
             problem = "adrain() was called before. Wait for that call; it needs no second one"
             raise DrainingError(self._flow, problem=problem)
         inside = CURRENT.get()
-        if inside is not None and inside.flow == self._flow:
+        if inside is not None and inside.flow == self._flow and not self._is_beside():
             problem = f"adrain() in its own step {inside.step!r} would wait for itself"
             raise DrainingError(self._flow, problem=problem)
         idle = asyncio.Event()
@@ -78,3 +78,28 @@ class Drain:
                     await idle.wait()
         self._waiting = None
         return list(self._runs.values())
+
+    def _is_beside(self) -> bool:
+        """Whether this is a task beside those of the runs, on a loop of theirs.
+
+        It has the context of a step where a signal struck in the middle of that step, and what the
+        signal's handler hands to the loop goes on in the context in which it was handed over.
+        """
+        here = _UnderWay()
+        runs = [run for run in list(self._runs) if run.loop is here.loop]
+        return bool(runs) and all(run.task is not here.task for run in runs)
+
+
+class _UnderWay:
+    """Where a run is under way.
+
+    Attributes:
+        loop, task: Those that it is in, None where it is in none.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.task: asyncio.Task[object] | None = None
+        with suppress(RuntimeError):  # there is no loop here
+            self.loop = asyncio.get_running_loop()
+            self.task = asyncio.current_task()
