@@ -168,11 +168,13 @@ class OrderService:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncGenerator[None, None]:
-        """Go on with what the last process left, and at the end wait for what is under way."""
+        """Go on with what the last process left, and at the end cancel what did not stop."""
         resuming = asyncio.create_task(self._resume())
         yield
-        resuming.cancel()
-        await asyncio.gather(resuming, *self._tasks, return_exceptions=True)
+        tasks: list[asyncio.Task[Any]] = [resuming, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
 
     async def _resume(self) -> None:
@@ -259,17 +261,17 @@ class Server(uvicorn.Server):
         self._cp, self._draining = cp, False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal; a second one closes at once."""
-        if self._draining:
-            super().handle_exit(sig, frame)
-        else:
+        """Take a signal; another one, and uvloop gives some twice, changes nothing."""
+        if not self._draining:
             self._draining = True
             asyncio.run_coroutine_threadsafe(self._drain(), asyncio.get_running_loop())
 
     async def _drain(self) -> None:
-        late = await self._cp.adrain(timeout=DRAIN_SECONDS)
-        print(f"drained, {len(late)} orders are still in a step")
-        self.should_exit = True
+        try:
+            late = await self._cp.adrain(timeout=DRAIN_SECONDS)
+            print(f"drained, {len(late)} orders are still in a step")
+        finally:
+            self.should_exit = True
 
 
 if __name__ == "__main__":
