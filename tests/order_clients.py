@@ -140,7 +140,7 @@ def check_books(shop: Shop, orders: list[Order]) -> None:
 def check_drained(shop: Shop, told: Counter[str]) -> None:
     """See that orders were stopped on their way, that none failed, and none was paid for again.
 
-    A connection that the system had taken, and the service not yet, is reset when it closes.
+    A connection of which the service has no request yet is reset when it closes.
     """
     assert told["202"] > 0, "none was stopped on its way"
     assert set(told) <= {"200", "202", "503", "ConnectError", "ReadError", "WriteError"}

@@ -73,4 +73,4 @@ def test_draining_by_a_step(cp: CheckpointFlow, door: str) -> None:
 
     cp.add_step(name="drains")(drains_in_a_thread if "thread" in door else drains)
     with pytest.raises(DrainingError, match="in its own step 'drains' would wait for itself"):
-        Door(door.split()[0])(cp, {})
+        Door(door.partition(" ")[0])(cp, {})
