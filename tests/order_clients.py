@@ -16,6 +16,8 @@ from aiocheckpoint import CheckpointFlow
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
+    from aiocheckpoint import Header
+
 Order: TypeAlias = dict[str, Any]
 IN_STOCK = 100_000
 ITEMS = {"lamp": 4_900, "chair": 12_900, "table": 39_900}
@@ -111,10 +113,15 @@ async def serve_all(
     return told
 
 
+def runs_of(shop: Shop) -> list[Header]:
+    """Give the headers of all orders."""
+    return CheckpointFlow(shop.folder / "orders.db", "sqlite").runs()
+
+
 def check_books(shop: Shop, orders: list[Order]) -> None:
     """See that each order, and nothing else, ended once in stock, payments and invoices."""
     wanted = {order["id"]: order for order in orders}
-    runs = CheckpointFlow(shop.folder / "orders.db", "sqlite").runs()
+    runs = runs_of(shop)
     assert Counter(run.run_id for run in runs) == Counter(list(wanted))
     assert {(run.status, run.number) for run in runs} == {("finished", 1)}
 
@@ -138,10 +145,13 @@ def check_books(shop: Shop, orders: list[Order]) -> None:
 
 
 def check_drained(shop: Shop, told: Counter[str]) -> None:
-    """See that orders were stopped on their way, that none failed, and none was paid for again.
+    """See that orders were stopped on their way, none failed, and no payment was begun anew.
 
-    A connection of which the service has no request yet is reset when it closes.
+    A connection of which the service has no request yet is reset when it closes. A payment that is
+    not answered in time, on a busy machine, is asked for in another attempt of the same step.
     """
     assert told["202"] > 0, "none was stopped on its way"
     assert set(told) <= {"200", "202", "503", "ConnectError", "ReadError", "WriteError"}
-    assert shop.rows("payments.db", "SELECT order_id FROM payments WHERE asked > 1") == []
+    attempts = {run.run_id: run.attempts.get("charge", 1) for run in runs_of(shop)}
+    asked = shop.rows("payments.db", "SELECT order_id, asked FROM payments")
+    assert [(one, times) for one, times in asked if times > attempts[one]] == []
