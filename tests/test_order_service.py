@@ -62,7 +62,7 @@ async def test_request_tried_again(shop: Shop) -> None:
         answers = [*await asyncio.gather(*asking), await client.post("/orders", json=order)]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
-    assert shop.asked("tried-again") == [1]
+    assert len(shop.asked("tried-again")) == 1
 
 
 async def test_approval(shop: Shop) -> None:
@@ -82,7 +82,7 @@ async def test_approval(shop: Shop) -> None:
     assert (approved.status_code, twice.status_code) == (200, 409)
     assert approved.json()["status"] == "finished"
     assert approved.json()["order"]["approved_by"] == "Ann"
-    assert shop.asked("large") == [1]
+    assert len(shop.asked("large")) == 1
 
 
 async def test_payments_are_down(shop: Shop) -> None:
@@ -96,7 +96,7 @@ async def test_payments_are_down(shop: Shop) -> None:
         answer = await placing
     assert (answer.status_code, answer.json()["status"]) == (200, "finished")
     assert answer.json()["attempts"]["charge"] > 1
-    assert shop.asked("down") == [1]
+    assert len(shop.asked("down")) == 1
 
 
 async def test_payments_are_slow(shop: Shop) -> None:
