@@ -54,7 +54,6 @@ def test_what_is_no_source(given: Any, database: Runs) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("pair", NO_PAIRS, ids=repr)
 async def test_what_is_no_pair(pair: Any, database: Runs) -> None:  # noqa: ANN401
     """What is no pair of an id and a dict is said by the stream, behind the runs before it."""
-
     cp, found = database.flow("a"), list[str | None]()
     with pytest.raises(InvalidTypeError, match="a run id and a state"):  # noqa: PT012
         async for result in cp.amap([("good", {}), pair]):
@@ -120,8 +119,9 @@ async def test_flow_without_steps(database: Runs) -> None:
 
 
 EMPTY: State = {}
+NO_STATES: tuple[Any, ...] = ([], "x", 1)
 STREAMED: list[tuple[dict[str, Any], type[Exception]]] = [
-    *(({"state": state}, InvalidTypeError) for state in ([], "x", 1)),
+    *(({"state": state}, InvalidTypeError) for state in NO_STATES),
     *(({"run_id": run_id}, InvalidTypeError) for run_id in (1, b"x")),
     *(({"wait": wait}, InvalidTypeError) for wait in ("1", None, True)),
     *(({"wait": wait}, InvalidValueError) for wait in (-1, NAN)),
