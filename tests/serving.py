@@ -44,7 +44,7 @@ class Post:
         """Make the flow in a place."""
         cp = runs.bare(**options)
         cp.add_step(name="a")(self._pass)
-        cp.add_step(name="b")(self._hold if self.gate is None else self._hold_in_thread)
+        cp.add_step(name="b")(self.hold if self.gate is None else self._hold_in_thread)
         cp.add_step(name="c")(self._pass)
         return cp
 
@@ -65,7 +65,8 @@ class Post:
     async def _pass(self, state: State) -> None:
         self._note(state)
 
-    async def _hold(self, state: State) -> None:
+    async def hold(self, state: State) -> None:
+        """Be a step that waits."""
         run_id = current_step().run_id
         self.inside.add(run_id)
         self.most = max(self.most, len(self.inside))
