@@ -10,6 +10,8 @@ from serving import pairs_of
 from aiocheckpoint import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from many import Runs
     from support import Lab, State
 
@@ -75,7 +77,7 @@ def test_dict_of_other_things(states: Any, database: Runs) -> None:  # noqa: ANN
 async def test_no_pair_of_an_async_source(database: Runs) -> None:
     """The same is said of what an async iterable gives."""
 
-    async def pairs() -> Any:  # noqa: ANN401 - an async generator
+    async def pairs() -> AsyncGenerator[Any, None]:
         yield "good", {}
         yield {}
 
