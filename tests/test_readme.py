@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiocheckpoint import CheckpointFlow
+from aiocheckpoint import CheckpointFlow, InvalidValueError
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```(python|text)\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
@@ -25,14 +25,15 @@ def test_story_prints_what_the_readme_shows(
     """The step breaks with that note, the plan reads so, and the mended run goes on there."""
     monkeypatch.chdir(tmp_path)
     begin, mend, *_ = blocks("python")
-    broken, plan = blocks("text")
+    (broken,) = blocks("text")
     names: dict[str, Any] = {}
     with pytest.raises(ZeroDivisionError) as caught:
         exec(begin, names)  # noqa: S102 - the README's own code
     error = f"ZeroDivisionError: {caught.value}\n" + "\n".join(caught.value.__notes__) + "\n"
     shown = capsys.readouterr().out + error.replace(str(tmp_path), "/home/me")
     assert shown == broken
-    assert f"{names['cp'].plan()}\n" == plan
+    plan = str(names["cp"].plan()).splitlines()
+    assert f"runs nothing: `{plan[0]}`" in README.read_text("utf-8")
     exec(mend, names)  # noqa: S102
     runs = [line for line in capsys.readouterr().out.splitlines() if "report" not in line]
     resumed, anew, always, chosen = ["invert, mended"], ["fetch"], ["fetch"], ["invert, mended"]
@@ -43,15 +44,20 @@ def test_story_prints_what_the_readme_shows(
 def test_service_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The service takes its order once, and started again resumes what is not finished."""
+    """The service takes its orders once, and started again resumes what is not finished."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(blocks("python")[2], names)  # noqa: S102 - the README's own code
+    paused, *events, other = capsys.readouterr().out.splitlines()
+    assert (paused, other) == ("[('order-42', 'waiting for approval')]", "order-43 finished")
+    assert (events[0], events[-1]) == ("RunStarted", "RunFinished")
     key = names["cp"].read("order-42")["charged"]
     names["cp"].patch("order-42", {"total": 8}, "charge")
-    exec(blocks("python")[2], {})  # noqa: S102
-    resumed = f"order-42 {{'total': 8, 'charged': '{key}'}}"
-    assert capsys.readouterr().out.splitlines() == ["['order-42']", resumed, "['order-42']"]
+    again: dict[str, Any] = {}
+    with pytest.raises(InvalidValueError, match="update= is for a run that is paused"):
+        exec(blocks("python")[2], again)  # noqa: S102
+    resumed = f"order-42 {{'total': 8, 'by': 'Ann', 'charged': '{key}'}}"
+    assert capsys.readouterr().out.splitlines() == [resumed, "[]"]
 
 
 def test_signed_flow_of_the_readme(

@@ -1,4 +1,4 @@
-"""Carries out one step: its loader, itself and its saver, as often as it is to be tried."""
+"""Attempts at one step: its loader, itself and its saver, as often as it is to be tried."""
 
 from __future__ import annotations
 
@@ -20,53 +20,31 @@ if TYPE_CHECKING:
     from aiocheckpoint._passage import Passage, Progress
     from aiocheckpoint._steps import Step
 
-__all__ = ["carry_out_step"]
+__all__ = ["attempt", "attempt_repeatedly"]
 
 
-async def carry_out_step(
-    passage: Passage,
-    step: Step,
-    progress: Progress,
-    state: dict[str, Any],
+async def attempt_repeatedly(
+    passage: Passage, step: Step, policy: Retry, progress: Progress, state: dict[str, Any]
 ) -> None:
-    """Call the parts of a step, again and again where it fails and says so.
-
-    Args:
-        passage: The run.
-        step: The step.
-        progress: Is kept up to date.
-        state: The state.
+    """Attempt a step until it succeeds, or is not to be tried again.
 
     Raises:
         DrainedError: There is to be no further attempt, as the flow is being drained.
         BaseException: What came out of the last attempt.
     """
-    if step.retry is None:
-        await _attempt(passage, step, progress, state)
-    else:
-        await _attempts(passage, step, step.retry, progress, state)
-
-
-async def _attempts(
-    passage: Passage,
-    step: Step,
-    policy: Retry,
-    progress: Progress,
-    state: dict[str, Any],
-) -> None:
     data, tries = dict(passage.data), Tries(policy)
     failed: BaseException | None = None
-    async for attempt in passage.calls.attempts(tries):
+    async for trial in passage.calls.attempts(tries):
         if failed is not None:
             await _start_over(passage, progress, failed, state, data)
         try:
-            return await _attempt(passage, step, progress, state)
+            return await attempt(passage, step, progress, state)
         except Exception as error:
             failed = error.error if isinstance(error, Carrier) else error
             if not (isinstance(failed, Exception) and tries.wants(failed)):
                 raise
             await _note_failure(passage, progress, failed)
-            with attempt:
+            with trial:
                 raise
     raise AssertionError("there is an attempt, or what came out of the last one")
 
@@ -98,20 +76,22 @@ async def _start_over(
     progress.began = time.perf_counter()
 
 
-async def _attempt(
-    passage: Passage,
-    step: Step,
-    progress: Progress,
-    state: dict[str, Any],
-) -> None:
-    """Call the loader, the step and the saver once."""
-    header, attempt, teller = passage.header, progress.attempt, passage.teller
+async def attempt(passage: Passage, step: Step, progress: Progress, state: dict[str, Any]) -> None:
+    """Call the loader, the step and the saver once.
+
+    Args:
+        passage: The run.
+        step: The step.
+        progress: Is kept up to date.
+        state: The state.
+    """
+    header, number, teller = passage.header, progress.attempt, passage.teller
     progress.part = "load"
-    CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, attempt))
-    if attempt > 1:
-        header.attempts[step.name] = attempt
+    CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, number))
+    if number > 1:
+        header.attempts[step.name] = number
     if teller.heard:
-        await teller.tell(events.StepStarted, **progress.where, attempt=attempt)
+        await teller.tell(events.StepStarted, **progress.where, attempt=number)
     seconds: dict[str, float] = {}
     result: Any = None
     for name, part in step.parts if progress.loads else step.parts_but_load:

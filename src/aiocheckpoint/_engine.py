@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint import events
-from aiocheckpoint._attempts import carry_out_step
+from aiocheckpoint._attempts import attempt, attempt_repeatedly
 from aiocheckpoint._current import CURRENT
 from aiocheckpoint._endings import fail, pause, stop
 from aiocheckpoint._header import Durations, Header, Status
@@ -202,20 +202,17 @@ class Run:
     async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
         """Carry out one step, and tell whether the run goes on."""
         step, passage = self._steps[index], self._passage
-        progress = Progress(
-            index=index,
-            step=step.name,
-            of=len(self._steps),
-            part="load",
-            began=time.perf_counter(),
-            attempt=self._attempt if index == plan.start else 1,
-            loads=plan.loads[index],
-        )
+        number = self._attempt if index == plan.start else 1
+        progress = Progress(index, step.name, plan.loads[index], len(self._steps), number)
         outer = CURRENT.get()
         try:
-            await carry_out_step(passage, step, progress, state)
+            if step.retry is None:
+                await attempt(passage, step, progress, state)
+            else:
+                await attempt_repeatedly(passage, step, step.retry, progress, state)
             progress.part = "snapshot"
-            unmarked(state)
+            if is_marked(state):
+                unmarked(state)
             await self._write(state, step.name, *self._reached(index + 1, plan))
         except (GeneratorExit, DrainedError):
             raise

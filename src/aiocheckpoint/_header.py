@@ -131,18 +131,19 @@ class Header:
     def encode(self) -> bytes:
         """The header as ASCII JSON: one object with a key for each attribute up to `started_at`."""
         fixed = self.fixed or self._encode_fixed()
+        rare = _NOTHING_RARE
+        if self.failure is not None or self.pause is not None or self.attempts:
+            rare = self._encode_rare()
         return (
             f'{fixed},"sequence":{self.sequence},"position":{self.position},'
             f'"status":"{self.status}","code":{"true" if self.code else "false"},'
             f'"holds_data":{"true" if self.holds_data else "false"},'
-            f'"written_at":{self.written_at!r},{self._encode_rare()},'
+            f'"written_at":{self.written_at!r},{rare},'
             f'"durations":{{{",".join(self.durations.encoded.values())}}}}}'
         ).encode()
 
     def _encode_rare(self) -> str:
         """What most snapshots say nothing of."""
-        if self.failure is None and self.pause is None and not self.attempts:
-            return _NOTHING_RARE
         failure = None if self.failure is None else asdict(self.failure)
         facts = {"failure": failure, "pause": self.pause, "attempts": self.attempts}
         return _ENCODER.encode(facts)[1:-1]
@@ -209,17 +210,15 @@ class Header:
 
     def advanced(self, status: Status, position: int, written_at: float) -> Header:
         """The header of the next snapshot, made by this program in every step, hence quickly."""
+        facts = self.__dict__.copy()
+        facts["status"], facts["position"] = status, position
+        facts["sequence"], facts["written_at"] = self.sequence + 1, written_at
+        if self.failure is not None or self.pause is not None:
+            facts["failure"] = facts["pause"] = None
+        if not self.fixed:
+            facts["fixed"] = self._encode_fixed()
         header = object.__new__(Header)
-        header.__dict__.update(
-            self.__dict__,
-            status=status,
-            position=position,
-            sequence=self.sequence + 1,
-            failure=None,
-            pause=None,
-            written_at=written_at,
-            fixed=self.fixed or self._encode_fixed(),
-        )
+        object.__setattr__(header, "__dict__", facts)
         return header
 
     def by_this_program(self, **changes: Any) -> Header:  # noqa: ANN401 - fields of many types

@@ -91,20 +91,20 @@ class Progress:
     Attributes:
         index: Index of the step.
         step: Its name.
+        loads: Whether each attempt calls the loader.
         of: The number of steps.
+        attempt: Which attempt at the step it is.
         part: "load", "step", "save" or "snapshot".
         began: When the attempt began, by `time.perf_counter`.
-        attempt: Which attempt at the step it is.
-        loads: Whether each attempt calls the loader.
     """
 
     index: int
     step: str
-    of: int
-    part: str
-    began: float
-    attempt: int
     loads: bool
+    of: int
+    attempt: int
+    part: str = "load"
+    began: float = field(default_factory=time.perf_counter)
 
     @property
     def where(self) -> dict[str, Any]:

@@ -146,13 +146,7 @@ def make_plan(
         NothingLeftError: There is no rest of a run, and only that was asked for.
     """
     names = tuple(step.name for step in steps)
-    if not names:
-        raise FlowDefinitionError(
-            "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
-            "forgotten?"
-        )
-    if request.rest_only and (header is None or header.finished):
-        raise NothingLeftError
+    _check_there_is_work(names, header, request)
     if request.once and header is not None and header.finished and header.number:
         return _done(names, header, location)
     if request.update is not None:
@@ -182,6 +176,16 @@ def make_plan(
         ignores_given=request.state is not None and source != "given",
         reason=reason,
     )
+
+
+def _check_there_is_work(names: tuple[str, ...], header: Header | None, request: Request) -> None:
+    if not names:
+        raise FlowDefinitionError(
+            "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
+            "forgotten?"
+        )
+    if request.rest_only and (header is None or header.finished):
+        raise NothingLeftError
 
 
 def _done(names: tuple[str, ...], header: Header, location: str) -> Plan:
