@@ -92,9 +92,8 @@ async def events_of(
         left = True
         room.release()  # One event at most waits for room: a run tells one after the other.
         task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # which the loop would tell of if nobody had asked for it
+        # Not asyncio.wait(), which a second cancellation ends at once.
+        await asyncio.gather(task, return_exceptions=True)
     task.result()
 
 
