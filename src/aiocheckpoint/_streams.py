@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from aiocheckpoint._threads import shelter
 from aiocheckpoint.errors import StreamConsumedError
 
 if TYPE_CHECKING:
@@ -93,11 +92,8 @@ async def events_of(
         left = True
         room.release()  # One event at most waits for room: a run tells one after the other.
         task.cancel()
-        cancellation = await shelter(asyncio.wait([task]))
-        if not task.cancelled():
-            task.exception()  # which the loop would tell of if nobody had asked for it
-        if cancellation is not None:
-            raise cancellation
+        # Not asyncio.wait(), which a second cancellation ends at once.
+        await asyncio.gather(task, return_exceptions=True)
     task.result()
 
 
