@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import Door
 
 from aiocheckpoint import CheckpointFlow, DrainingError
 
@@ -61,16 +60,12 @@ async def test_signal_in_a_step(cp: CheckpointFlow, drains: Drains) -> None:
     assert (header.status, header.position) == ("stopped", 1)
 
 
-@pytest.mark.parametrize("door", ["arun", "arun in a thread", "run"])
-def test_draining_by_a_step(cp: CheckpointFlow, door: str) -> None:
-    """A step that waits for it, on the run's loop or on one of its own, is refused all the same."""
+def test_draining_by_a_thread_of_a_step(cp: CheckpointFlow) -> None:
+    """A step that waits for it on a loop in its thread is refused all the same."""
 
-    async def drains(state: State) -> None:
-        await cp.adrain()
-
-    def drains_in_a_thread(state: State) -> None:
+    @cp.add_step()
+    def drains(state: State) -> None:
         asyncio.run(cp.adrain())
 
-    cp.add_step(name="drains")(drains_in_a_thread if "thread" in door else drains)
     with pytest.raises(DrainingError, match="in its own step 'drains' would wait for itself"):
-        Door(door.partition(" ")[0])(cp, {})
+        asyncio.run(cp.arun({}))
