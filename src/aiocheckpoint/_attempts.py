@@ -71,9 +71,11 @@ async def _start_over(
         await passage.restore(state, data)
     except CheckpointError as second:
         put_note(failed, f"aiocheckpoint: there was no further attempt: {second}")
-        raise failed from None
-    progress.attempt += 1
-    progress.began = time.perf_counter()
+    else:
+        progress.attempt += 1
+        progress.began = time.perf_counter()
+        return
+    raise failed  # Out here, where its cause and context stay what they are.
 
 
 async def attempt(passage: Passage, step: Step, progress: Progress, state: dict[str, Any]) -> None:

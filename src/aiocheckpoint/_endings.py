@@ -122,9 +122,10 @@ async def _amend(passage: Passage, change: Callable[[Header], Header]) -> Cancel
         changed = change(replace(when, steps=own.steps))
         return stored if changed.sequence == stored.sequence else changed
 
-    cancellation = await passage.calls.settle(passage.slot.amend, amended)
-    stored = passage.slot.header
-    if stored is not None:
-        sequence, status = stored.sequence, stored.status
-        passage.header = replace(passage.header, sequence=sequence, status=status)
-    return cancellation
+    try:
+        return await passage.calls.settle(passage.slot.amend, amended)
+    finally:
+        stored = passage.slot.header
+        if stored is not None:
+            sequence, status = stored.sequence, stored.status
+            passage.header = replace(passage.header, sequence=sequence, status=status)
