@@ -130,11 +130,15 @@ class Flaky:
     steps: list[CurrentStep] = field(default_factory=list["CurrentStep"])
 
     def add(
-        self, cp: CheckpointFlow, name: str = "flaky", retry: int | Retry | None = THRICE
+        self,
+        cp: CheckpointFlow,
+        name: str = "flaky",
+        retry: int | Retry | None = THRICE,
+        timeout: float | None = None,
     ) -> None:
         """Add it to a flow, with a loader and a saver."""
         load, step, save = (self._part(part) for part in ("load", "step", "save"))
-        cp.add_step(load, save, name=name, retry=retry)(step)
+        cp.add_step(load, save, name=name, retry=retry, timeout=timeout)(step)
 
     def entered(self, part: str) -> list[tuple[State, State | None]]:
         """Both dicts as they were each time that a part was called."""
