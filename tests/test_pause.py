@@ -20,7 +20,7 @@ from pausing import (
 from support import NAMES, Door, State
 from trying import THRICE, Anywhere
 
-from aiocheckpoint import CheckpointFlow, Pause, Retry, events
+from aiocheckpoint import CheckpointFlow, Pause, Retry, current_step, events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +149,26 @@ def test_inside_retry(failures: int, lab: Anywhere, door: Door) -> None:
     header = lab.header()
     assert (header.status, header.failure, header.pause) == ("paused", None, REASON)
     assert door(cp, None, "always", update={"approved": "by me"}) == approved("b")
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_attempts_count_on(failures: int, lab: Anywhere, door: Door) -> None:
+    """An attempt that paused was one: those of the runs that go on have the next numbers."""
+    seen: list[int] = []
+
+    def step(state: State, data: State) -> None:
+        seen.append(current_step().attempt)
+        if len(seen) <= failures:
+            raise ConnectionError
+        if len(seen) < 4:
+            raise Pause(REASON)
+
+    cp = approvable(lab, step=step, retry=THRICE)
+    door(cp, unapproved(), "always")
+    while lab.header().status == "paused":
+        door(cp, None, "always", update={"n": 1})
+    assert seen == [1, 2, 3, 4]
+    assert lab.header().attempts == {"b": 4}
 
 
 def test_retry_on_everything(lab: Anywhere, door: Door) -> None:
