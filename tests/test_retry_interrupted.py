@@ -15,6 +15,7 @@ import anyio
 import pytest
 import stamina.instrumentation
 from interrupts import PATIENCE
+from killing import kill_trials, needs_fork
 from support import Door, notes_of
 from swarming import PLACES
 from trying import A_LONG_TIME, THRICE, Anywhere, Flaky, after, before
@@ -211,3 +212,10 @@ def test_killed_between_two_attempts(kind: str, tmp_path: Path) -> None:
     header = cp.header("x")
     assert header is not None
     assert (header.status, header.attempts, header.number) == ("finished", {"flaky": 4}, 1)
+
+
+@needs_fork
+@pytest.mark.leaves_files
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    """Killed at random moments, a run that is retried and paused ends as an undisturbed one."""
+    assert kill_trials(tmp_path, "file", "run", 21, 1) > 0
