@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from many import KINDS, Runs
 from support import Door, Lab
+from trying import PLACES, Anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +63,23 @@ def lasting(
 ) -> Iterator[Runs]:
     """Give such a workshop in each kind of place that outlives the process."""
     yield from _made(tmp_path, request.param, caplog)
+
+
+@pytest.fixture(params=PLACES)
+def anywhere(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Anywhere]:
+    """Give a workshop in each kind of place in turn, a user's own handler included."""
+    lab = Anywhere.at(tmp_path, request.param)
+    yield lab
+    lab.forget()
+    caplog.get_records("call").clear()
+
+
+@pytest.fixture(params=["file", "own"])
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Anywhere:
+    """Give such a workshop in a file, and with a user's own handler of dicts."""
+    return Anywhere.at(tmp_path, request.param)
 
 
 @pytest.fixture

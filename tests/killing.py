@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import kill_script
 import mortal_script
 import pytest
+import trying_script
 from support import Lab
 
 from aiocheckpoint import LocalStateHandler
@@ -106,3 +108,19 @@ def check_effects(chain: list[Seen]) -> None:
         assert all(life["died"] and life["done"] <= number for life in runs[:-1]), chain
         assert all(life["effects"].count(NAMES[number]) == 1 for life in runs), chain
         assert runs, chain
+
+
+def kill_trials(place: Path, kind: str, door: str, seed: int, chains: int) -> int:
+    """Kill runs that are retried, paused and approved until each is done; give the kills.
+
+    Each ends as if undisturbed, with its data and state one graph, and no attempt that a
+    checkpoint tells of is told again, or passed over.
+    """
+    seen = run_script(trying_script.__file__, place, kind, door, seed, chains)
+    assert len(seen) == chains
+    done = {"rows": [0, 1, 2], "count": 2, "approved": True, "same": True, "checkpoint_index": 0}
+    for chain in seen:
+        assert chain["state"] == done, chain
+        told = [0, *chain["told"]]
+        assert all(0 <= after - before <= 1 for before, after in pairwise(told)), chain
+    return sum(chain["killed"] for chain in seen)

@@ -14,7 +14,12 @@ from aiocheckpoint._pause import Pause
 from aiocheckpoint._retry import Retry, Tries
 from aiocheckpoint._trouble import put_note
 from aiocheckpoint._under_lock import supersede
-from aiocheckpoint.errors import CheckpointError, FlowDefinitionError, InvalidTypeError
+from aiocheckpoint.errors import (
+    CheckpointError,
+    FlowDefinitionError,
+    InvalidTypeError,
+    LeaseLostError,
+)
 
 if TYPE_CHECKING:
     from aiocheckpoint._passage import Passage, Progress
@@ -43,18 +48,25 @@ async def attempt_repeatedly(
             failed = error.error if isinstance(error, Carrier) else error
             if not (isinstance(failed, Exception) and tries.wants(failed)):
                 raise
-            await _note_failure(passage, progress, failed)
+            if not await _note_failure(passage, progress, failed):
+                raise
             with trial:
                 raise
     raise AssertionError("there is an attempt, or what came out of the last one")
 
 
-async def _note_failure(passage: Passage, progress: Progress, error: Exception) -> None:
+async def _note_failure(passage: Passage, progress: Progress, error: Exception) -> bool:
+    """Record and tell what came out of an attempt; tell whether another one may be made here."""
     trouble = progress.trouble(error, last=False)
-    cancellation = await record(passage, trouble)
+    cancellation, own = None, True
+    try:
+        cancellation = await record(passage, trouble)
+    except LeaseLostError:
+        own = False
     facts = {"part": trouble.part, "attempt": trouble.attempt, "seconds": trouble.seconds}
     told = passage.teller.tell(events.AttemptFailed, **progress.where, **facts, error=error)
     supersede(await passage.calls.shelter(told) or cancellation, error)
+    return own
 
 
 async def _start_over(
@@ -71,9 +83,11 @@ async def _start_over(
         await passage.restore(state, data)
     except CheckpointError as second:
         put_note(failed, f"aiocheckpoint: there was no further attempt: {second}")
-        raise failed from None
-    progress.attempt += 1
-    progress.began = time.perf_counter()
+    else:
+        progress.attempt += 1
+        progress.began = time.perf_counter()
+        return
+    raise failed  # Out here, where its cause and context stay what they are.
 
 
 async def attempt(passage: Passage, step: Step, progress: Progress, state: dict[str, Any]) -> None:

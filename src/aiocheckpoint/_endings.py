@@ -13,7 +13,7 @@ from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
 from aiocheckpoint._trouble import put_note, shortened
 from aiocheckpoint._under_lock import supersede
-from aiocheckpoint.errors import DrainingError, StorageError
+from aiocheckpoint.errors import DrainingError, LeaseLostError, StorageError
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
@@ -54,6 +54,9 @@ async def record(passage: Passage, trouble: Trouble) -> CancelledError | None:
 
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
+
+    Raises:
+        LeaseLostError: The run is another's by now, and this was not to be the last attempt.
     """
 
     def recorded(stored: Header) -> Header:
@@ -64,13 +67,15 @@ async def record(passage: Passage, trouble: Trouble) -> CancelledError | None:
     try:
         return await _amend(passage, recorded)
     # The first exception is what the user must see.
-    except Exception as second:  # noqa: BLE001
+    except Exception as second:
         problem = f"{type(second).__name__}: {second}"
         put_note(
             trouble.error,
             "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
             f"failed as well: {problem}",
         )
+        if isinstance(second, LeaseLostError) and not trouble.last:
+            raise
     return None
 
 
@@ -122,9 +127,10 @@ async def _amend(passage: Passage, change: Callable[[Header], Header]) -> Cancel
         changed = change(replace(when, steps=own.steps))
         return stored if changed.sequence == stored.sequence else changed
 
-    cancellation = await passage.calls.settle(passage.slot.amend, amended)
-    stored = passage.slot.header
-    if stored is not None:
-        sequence, status = stored.sequence, stored.status
-        passage.header = replace(passage.header, sequence=sequence, status=status)
-    return cancellation
+    try:
+        return await passage.calls.settle(passage.slot.amend, amended)
+    finally:
+        stored = passage.slot.header
+        if stored is not None:
+            sequence, status = stored.sequence, stored.status
+            passage.header = replace(passage.header, sequence=sequence, status=status)

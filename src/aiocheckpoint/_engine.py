@@ -183,9 +183,8 @@ class Run:
         # A request that is tried again is the same run, although it was killed in its first step.
         again = once and stored is not None and stored.number > 0 and not stored.finished
         before = stored if again or not plan.fresh else None
-        broken = None if before is None else before.failure
-        if broken is not None and broken.step == plan.first:
-            self._attempt = broken.attempt + 1
+        if before is not None:
+            self._attempt = _attempts_told(before, plan.first) + 1
         return Header(
             flow=self._passage.setting.flow,
             run_id=self._passage.run_id,
@@ -270,3 +269,12 @@ class Run:
             facts = {"status": header.status, "position": header.position}
             seconds = time.perf_counter() - began
             await teller.tell(events.RunFinished, **facts, seconds=seconds)
+
+
+def _attempts_told(stored: Header, step: str | None) -> int:
+    """How many attempts at a step, the next one to run, a stored header tells of."""
+    if stored.failure is not None and stored.failure.step == step:
+        return stored.failure.attempt
+    if step is not None and stored.status == "paused" and stored.entered == step:
+        return stored.attempts.get(step, 1)
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, StepTimeoutError
@@ -33,16 +34,20 @@ async def within(limit: Limit, work: Awaitable[_Result]) -> _Result:
     """Await `work`, and cancel it when its time is over.
 
     Raises:
-        StepTimeoutError: It was; `work` has ended.
+        StepTimeoutError: It was; `work` has ended, be it as if nothing had cancelled it: it was
+            broken off in the middle all the same.
     """
     scope = asyncio.timeout(limit.seconds)
     try:
         async with scope:
-            return await work
+            result = await work
     except TimeoutError as error:
         if not scope.expired():
             raise  # one of its own
         raise StepTimeoutError(limit.step, limit.part, limit.seconds) from error
+    if scope.expired():
+        raise StepTimeoutError(limit.step, limit.part, limit.seconds)
+    return result
 
 
 def checked_timeout(timeout: object, *, least: float | None = None) -> float:
@@ -61,7 +66,7 @@ def checked_timeout(timeout: object, *, least: float | None = None) -> float:
             f"timeout= is a number of seconds or None, not a {type(timeout).__name__}."
         )
     enough = timeout > 0 if least is None else timeout >= least
-    if not enough or timeout == float("inf"):
+    if not enough or timeout > sys.float_info.max:
         raise InvalidValueError(
             f"timeout={timeout!r}: a time limit is a positive number of seconds; None sets none."
         )

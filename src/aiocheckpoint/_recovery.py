@@ -75,10 +75,12 @@ async def outcome(resume: Resume, request: Request, run_id: str | None) -> RunRe
     return RunResult(run_id=run_id, state=ended.state, error=None, status=ended.status)
 
 
-async def resumed(resume: Resume, handler: StateHandler, run_id: str | None) -> RunResult | None:
+async def resumed(
+    resume: Resume, request: Request, handler: StateHandler, run_id: str | None
+) -> RunResult | None:
     """Resume one run; give None where it is under way, or nothing was left of it."""
     try:
-        result = await outcome(resume, Request(rest_only=True), run_id)
+        result = await outcome(resume, request, run_id)
     except NothingLeftError:
         return None
     # That of a run inside a step has another path.

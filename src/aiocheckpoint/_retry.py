@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,8 +47,9 @@ class Retry:
         on: What is tried again, see `RetryOn`; by default every `Exception`. Cancellations, `Pause`
             and what is wrong in the definition of the flow never are.
         attempts: The most attempts, the first included; None for any number.
-        timeout: No attempt begins later than this after the first did, in seconds; None for no
-            such limit. How long one attempt may take is told by `timeout=` of the step.
+        timeout: What fails later than this after the first attempt began, in seconds, is not tried
+            again; None for no such limit. How long one attempt may take is told by `timeout=` of
+            the step.
         wait_initial: The first pause, in seconds or as a timedelta.
         wait_max: The longest pause.
         wait_jitter: The most that is added to a pause at random.
@@ -71,14 +73,14 @@ class Retry:
         if self.attempts is not None:
             _check_attempts(self.attempts)
         if self.timeout is not None:
-            _check_seconds("timeout", self.timeout)
+            _check_timeout(self.timeout)
         if self.attempts is None and self.timeout is None:
             raise InvalidValueError(
                 "Retry(attempts=None, timeout=None) would try for ever; give one of the two."
             )
         for name in _WAITS:
-            _check_seconds(name, getattr(self, name))
-        _check_seconds("wait_exp_base", self.wait_exp_base)
+            _check_seconds(f"{name}=", getattr(self, name))
+        _check_number("wait_exp_base=", self.wait_exp_base, "a number")
 
 
 class Tries:
@@ -105,7 +107,12 @@ class Tries:
         )
 
     def wants(self, error: Exception) -> bool:
-        """Decide whether `error`, which is raised in an attempt next, is tried again."""
+        """Decide whether `error`, which is raised in an attempt next, is tried again.
+
+        Raises:
+            InvalidValueError: The user's function told a time that is none.
+            Exception: What that function raised.
+        """
         if isinstance(error, FlowDefinitionError):
             self._verdict = False
         elif isinstance(self._on, (type, tuple)):
@@ -114,6 +121,8 @@ class Tries:
             verdict: Any = self._on(error)
             told = isinstance(verdict, (bool, int, float, timedelta))
             self._verdict = verdict if told else bool(verdict)
+            if not isinstance(self._verdict, bool):
+                _check_seconds("what on= returns, ", self._verdict)
         return self._verdict is not False
 
 
@@ -167,11 +176,23 @@ def _check_attempts(attempts: object) -> None:
         )
 
 
-def _check_seconds(name: str, seconds: object) -> None:
+def _check_timeout(timeout: float | timedelta) -> None:
+    _check_seconds("timeout=", timeout)
+    if not timeout:
+        raise InvalidValueError(
+            f"timeout={timeout!r} of a Retry would try nothing again: give a positive number of "
+            "seconds, or None for no such limit."
+        )
+
+
+def _check_seconds(what: str, seconds: object) -> None:
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        kind = type(seconds).__name__
-        raise InvalidTypeError(f"{name}= is a number, or for times a timedelta, not a {kind}.")
-    if not 0 <= seconds < float("inf"):
-        raise InvalidValueError(f"{name}={seconds!r}: it is a number from 0 on.")
+    _check_number(what, seconds, "a number of seconds or a timedelta")
+
+
+def _check_number(what: str, number: object, meant: str) -> None:
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise InvalidTypeError(f"{what} is {meant}, not a {type(number).__name__}.")
+    if not 0 <= number <= sys.float_info.max:
+        raise InvalidValueError(f"{what}{number!r}: it is {meant}, from 0 on.")

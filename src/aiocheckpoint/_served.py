@@ -135,9 +135,10 @@ class ServedRuns(StoredRuns):
             DrainingError: From the stream: the flow is drained, and not all were resumed.
         """
         at_once, handler = checked_limit(limit), self._many()
+        request = Request(rest_only=True, keep_data=self._setting.keep_data)
 
         async def resume(header: Header) -> RunResult | None:
-            return await resumed(self._resume, handler, header.run_id)
+            return await resumed(self._resume, request, handler, header.run_id)
 
         drain = self._setting.drain
         return Stream(outcomes(unfinished(handler, drain), resume, at_once, drain))

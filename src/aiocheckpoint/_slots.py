@@ -18,6 +18,7 @@ from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidTypeError,
     InvalidValueError,
+    NotDurableError,
     RunInProgressError,
     StorageError,
     UntrustedSnapshotError,
@@ -140,10 +141,13 @@ class HandlerSlot:
             if found is None:
                 return
             # What is stored is asked, not what is remembered: Ctrl-C may strike in between.
-            self.header = change(found.header)
-            if self.header is not found.header:
-                emit = partial(self._handler.codec.copy, self.header, found)
-                self._replace(emit, found.header)
+            self.header, changed = found.header, change(found.header)
+            if changed is not found.header:
+                try:
+                    self._replace(partial(self._handler.codec.copy, changed, found), found.header)
+                except NotDurableError:
+                    self.header = changed  # It is in place.
+                    raise
 
     async def remove(self) -> None:
         await self._calls.block(self._remove)

@@ -151,7 +151,7 @@ def _limited(step: Step, seconds: float) -> Step:
 
 def _check_stoppable(part: Part, name: PartName, step: str) -> None:
     # What a wrapper of a coroutine function returns is, by all custom, its coroutine.
-    if not is_async_callable(inspect.unwrap(part.function)):
+    if not is_async_callable(inspect.unwrap(_unwrapped(inspect.unwrap(part.function)))):
         raise FlowDefinitionError(
             f"timeout= of step {step!r} cannot be kept: its {_NOUNS[name]} "
             f"{_name_of(part.function)!r} is a sync function, and nothing can stop a thread from "

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aiocheckpoint._calls import Calls, LoopCalls, ThreadCalls, drive
 from aiocheckpoint._loop import PrivateLoop
-from aiocheckpoint._plan import LoadPolicy, Request
 from aiocheckpoint._trouble import put_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from aiocheckpoint._jobs import Job
+    from aiocheckpoint._plan import LoadPolicy, Request
     from aiocheckpoint._steps import Part
     from aiocheckpoint.flow import CheckpointFlow
 
@@ -198,12 +198,8 @@ class _Trial:
         os.makedirs(directory, exist_ok=True)
         flow = self._make_flow(f"{directory}/checkpoint.pkl")
         state = copy.deepcopy(self._state)
-        request = Request(
-            state=None if flow.plan(state).ignores_given else state,
-            load_policy=self._load_policy,
-            checkpoint=None,
-            until=None,
-        )
+        given = None if flow.plan(state).ignores_given else state
+        request = flow._request(given, self._load_policy)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         if self._door == "arun":
             return _on_a_loop(_run_on_loop(flow, request, breaker))
         calls = _BreakingThreadCalls()

@@ -1,0 +1,269 @@
+"""`keep_data=True`: snapshots hold `data` as well, so that a run resumes without its loaders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from many import resume_all
+from support import Door, State, notes_of
+from trying import THRICE, Anywhere, Flaky, after, before
+
+from aiocheckpoint import CheckpointFlow, UnserializableStateError, events
+from aiocheckpoint.testing import crash_everywhere
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiocheckpoint._plan import LoadPolicy
+
+NAMES = ("fill", "change", "use")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Anywhere:
+    """Give a workshop in a file."""
+    return Anywhere.at(tmp_path, "file")
+
+
+class Keeper:
+    """Steps that fill, change and use `data`.
+
+    Attributes:
+        breaks: Names of the steps that break, after they changed both dicts.
+        loaded: Names of the steps whose loaders were called.
+    """
+
+    def __init__(self, *breaks: str) -> None:
+        """Break where told to."""
+        self.breaks = set(breaks)
+        self.loaded: list[str] = []
+
+    def add_to(self, cp: CheckpointFlow) -> CheckpointFlow:
+        """Add the steps to a flow."""
+        for name in NAMES:
+            load, step = self._load(name), getattr(self, name)
+            cp.add_step(load, name=name)(self._breaking(name, step))
+        return cp
+
+    def fill(self, state: State, data: State) -> None:
+        """Put something in that the state shares."""
+        assert "checkpoint_data" not in state
+        data["shared"] = state["shared"]
+        data["rows"].append("filled")
+
+    def change(self, state: State, data: State) -> None:
+        """Change what is shared, through `data`."""
+        assert "checkpoint_data" not in state
+        data["shared"].append("changed")
+        data["rows"].append("changed")
+
+    def use(self, state: State, data: State) -> None:
+        """Copy what there is into the state."""
+        assert "checkpoint_data" not in state
+        state["same"] = data["shared"] is state["shared"]
+        state["rows"] = list(data["rows"])
+        state["keys"] = sorted(data)
+
+    def _load(self, name: str) -> Any:  # noqa: ANN401 - a function
+        def load(state: State) -> State:
+            self.loaded.append(name)
+            return {"rows": [f"loaded for {name}"], f"of {name}": True}
+
+        return load
+
+    def _breaking(self, name: str, step: Any) -> Any:  # noqa: ANN401 - a function
+        def run(state: State, data: State) -> None:
+            step(state, data)
+            if name in self.breaks:
+                state["half"] = data["half"] = True
+                raise ConnectionError
+
+        return run
+
+
+def begin() -> State:
+    """Give a state."""
+    return {"shared": []}
+
+
+def done(*loaders: str, rows: list[str] | None = None) -> State:
+    """Give the final state after these loaders were called."""
+    keys = sorted(["rows", "shared", *(f"of {name}" for name in loaders)])
+    changed = ["loaded for fill", "filled", "changed"]
+    return {"shared": ["changed"], "same": True, "rows": rows or changed, "keys": keys}
+
+
+@pytest.mark.parametrize("at", NAMES)
+def test_resumed_without_loaders(at: str, anywhere: Anywhere, door: Door) -> None:
+    """What broke resumes with its data, and no loader is called where data was stored."""
+    first, second = Keeper(at), Keeper()
+    with pytest.raises(ConnectionError):
+        anywhere.go(door, first.add_to(anywhere.bare(keep_data=True)), begin())
+    assert first.loaded == ["fill"]
+    plan = anywhere.bare(keep_data=True)
+    words = str(second.add_to(plan).plan(run_id=anywhere.run_id))
+    assert ("Has the data that the checkpoint holds" in words) == (at != "fill")
+    result = anywhere.go(door, second.add_to(anywhere.bare(keep_data=True)))
+    assert result == done("fill")
+    assert second.loaded == (["fill"] if at == "fill" else [])
+    assert anywhere.stored() == {**done("fill"), "checkpoint_index": 0}
+
+
+ALL = list(NAMES)
+POLICIES: dict[str, tuple[LoadPolicy, list[str]]] = {
+    "always": ("always", ["change", "use"]),
+    "list": ([True, False, True], ["use"]),
+    "none": ([False] * 3, []),
+}
+ROWS = {"always": ["loaded for use"], "list": ["loaded for use"], "none": None}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_loaders_that_are_asked_for(kind: str, lab: Anywhere, door: Door) -> None:
+    """A policy that asks for loaders has them called, and their data merged into what is there."""
+    policy, loaded = POLICIES[kind]
+    with pytest.raises(ConnectionError):
+        door(Keeper("change").add_to(lab.bare(keep_data=True)), begin())
+    keeper = Keeper()
+    result = door(keeper.add_to(lab.bare(keep_data=True)), None, policy)
+    assert keeper.loaded == loaded
+    assert result == done("fill", *loaded, rows=ROWS[kind])
+
+
+def test_without_it_nothing_is_kept(lab: Anywhere, door: Door) -> None:
+    """By default `data` is not stored: the step that needs it breaks, or its loader is called."""
+    with pytest.raises(ConnectionError):
+        door(Keeper("change").add_to(lab.bare()), begin())
+    assert not lab.header().holds_data
+    keeper = Keeper()
+    with pytest.raises(KeyError, match="shared") as info:
+        door(keeper.add_to(lab.bare()))
+    assert "'change'" in notes_of(info.value)
+    assert keeper.loaded == ["change"]
+
+
+@pytest.mark.parametrize("door", ["run", "arun"])
+@pytest.mark.parametrize("policy", ["first only", "always"])
+def test_any_crash_point(policy: LoadPolicy, door: Literal["run", "arun"]) -> None:
+    """Wherever it breaks off, it ends as the undisturbed run."""
+
+    def make_flow(path: str) -> CheckpointFlow:
+        return Keeper().add_to(CheckpointFlow(path, keep_data=True, fsync=False))
+
+    assert crash_everywhere(make_flow, begin(), load_policy=policy, door=door) > 15
+
+
+def test_turned_on_between_two_runs(somewhere: Anywhere, door: Door) -> None:
+    """A run that began without goes on with its loader, and is stored with data from then on."""
+    with pytest.raises(ConnectionError):
+        door(Keeper("fill").add_to(somewhere.bare()), begin())
+    keeper = Keeper("change")
+    with pytest.raises(ConnectionError):
+        door(keeper.add_to(somewhere.bare(keep_data=True)))
+    assert keeper.loaded == ["fill"]
+    assert "checkpoint_data" in somewhere.stored()
+    keeper = Keeper()
+    assert door(keeper.add_to(somewhere.bare(keep_data=True))) == done("fill")
+    assert keeper.loaded == []
+
+
+def test_turned_off_between_two_runs(somewhere: Anywhere, door: Door) -> None:
+    """What was stored is not used then, and is gone with the next snapshot."""
+    with pytest.raises(ConnectionError):
+        door(Keeper("use").add_to(somewhere.bare(keep_data=True)), begin())
+    keeper = Keeper("use")
+    with pytest.raises(KeyError, match="shared"):
+        door(keeper.add_to(somewhere.bare()))
+    assert keeper.loaded == ["use"]
+    assert somewhere.stored()["checkpoint_data"]["rows"] == ["loaded for fill", "filled", "changed"]
+    cp = somewhere.bare()
+    for name in NAMES[:2]:
+        cp.add_step(name=name)(lambda state: None)
+    cp.add_step(name="use")(lambda state, data: state.update(data=sorted(data)))
+    assert door(cp) == {"shared": ["changed"], "data": []}
+    assert "checkpoint_data" not in somewhere.stored()
+
+
+def test_retried_step(anywhere: Anywhere, door: Door) -> None:
+    """Each attempt has the data that was stored, changes deep inside it undone."""
+    cp, flaky = anywhere.bare(keep_data=True), Flaky()
+    cp.add_step(name="fill")(lambda state, data: data.update(deep=[[]], rows=[0]))
+    flaky.add(cp)
+    seen: list[State] = []
+
+    @cp.add_step(name="ruin", retry=THRICE)
+    def ruin(state: State, data: State) -> None:
+        seen.append({**data, "deep": [*map(list, data["deep"])]})
+        data["deep"][0].append(1)
+        if len(seen) < 3:
+            raise ConnectionError
+
+    assert anywhere.go(door, cp, before(), [False, True, False]) == after()
+    assert seen == [seen[0]] * 3
+    assert seen[0]["deep"] == [[]]
+
+
+@pytest.mark.parametrize("policy", ["first only", "always"])
+def test_going_back(policy: LoadPolicy, lab: Anywhere, door: Door) -> None:
+    """With `keep=`, `checkpoint=` has the data that was there on entry to the step."""
+    options: dict[str, Any] = {"keep_data": True, "keep": "all"}
+    door(Keeper().add_to(lab.bare(**options)), begin())
+    keeper = Keeper()
+    result = door(keeper.add_to(lab.bare(**options)), None, policy, "use")
+    loaded = [] if policy == "first only" else ["use"]
+    rows = None if policy == "first only" else ["loaded for use"]
+    assert keeper.loaded == loaded
+    assert result == done("fill", *loaded, rows=rows)
+    # On entry to the first step there was none.
+    again = Keeper()
+    assert door(again.add_to(lab.bare(**options)), None, "first only", "fill") == done("fill")
+    assert again.loaded == ["fill"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+def test_resumed_among_all(kind: str, tmp_path: Path) -> None:
+    """A run that is resumed with all others has its data as well."""
+    lab, keeper = Anywhere.at(tmp_path, kind), Keeper()
+    with pytest.raises(ConnectionError):
+        Keeper("use").add_to(lab.bare(keep_data=True)).run(begin(), run_id="x")
+    found = resume_all(keeper.add_to(lab.bare(keep_data=True)))
+    assert found["x"].state == done("fill")
+    assert keeper.loaded == []
+    lab.forget()
+
+
+def test_until(lab: Anywhere, door: Door) -> None:
+    """What stopped on its way has its data when it goes on."""
+    door(Keeper().add_to(lab.bare(keep_data=True)), begin(), until="change")
+    keeper = Keeper()
+    assert door(keeper.add_to(lab.bare(keep_data=True))) == done("fill")
+    assert keeper.loaded == []
+
+
+# --- what cannot be stored
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ('data["bad"]', {"bad": (name for name in NAMES)}),
+        ('data["deep"][1]["bad"]', {"deep": [1, {"bad": (name for name in NAMES)}]}),
+    ],
+)
+def test_data_that_cannot_be_stored(
+    path: str, wrong: State, somewhere: Anywhere, door: Door
+) -> None:
+    """The error names the path in `data` and the ways out; what was stored stays."""
+    cp = somewhere.bare(keep_data=True)
+    cp.add_step(name="a")(lambda state: None)
+    cp.add_step(name="b")(lambda state, data: data.update(wrong))
+    cp.add_step(name="c")(lambda state: None)
+    with pytest.raises(UnserializableStateError, match="keep_data=True") as info:
+        door(cp, {"n": 1})
+    assert [where for where, _ in info.value.offenders] == [path]
+    assert info.value.step == "b"
+    stored = somewhere.stored()
+    assert stored == {"n": 1, "checkpoint_index": 1, "checkpoint_data": {}}
+    (failed,) = somewhere.told(events.StepFailed)
+    assert failed.part == "snapshot"

@@ -1,0 +1,219 @@
+"""Retries that are broken off: cancelled, interrupted, killed, in an attempt or between two."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+import stamina.instrumentation
+from interrupts import PATIENCE
+from killing import kill_trials, needs_fork
+from support import Door, notes_of
+from swarming import PLACES
+from trying import A_LONG_TIME, THRICE, Anywhere, Flaky, after, before
+
+from aiocheckpoint import CheckpointFlow, Retry, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from stamina.instrumentation import RetryDetails
+
+SLOWLY = Retry(wait_initial=A_LONG_TIME, wait_max=A_LONG_TIME)
+
+
+@contextmanager
+def when_waiting(act: Callable[[], object]) -> Generator[None, None, None]:
+    """Do something whenever the waiting for another attempt begins."""
+
+    def hook(details: RetryDetails) -> None:
+        act()
+
+    stamina.instrumentation.set_on_retry_hooks([hook])
+    try:
+        yield
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(None)
+
+
+def slow_flow(lab: Anywhere, flaky: Flaky) -> CheckpointFlow:
+    """Make a flow whose only step is tried again after a long time."""
+    cp = lab.bare()
+    flaky.add(cp, retry=SLOWLY)
+    return cp
+
+
+def check_resumes(lab: Anywhere, flaky: Flaky, number: int) -> None:
+    """See that the state is that on entry, and that the next attempt has the next number."""
+    assert lab.stored() == {**before(), "checkpoint_index": 0}
+    flaky.failures = 0
+    cp = lab.bare()
+    flaky.add(cp, retry=THRICE)
+    assert lab.go(Door("run"), cp) == after()
+    if lab.has_headers:
+        assert flaky.attempts[-1] == number
+
+
+async def start(lab: Anywhere, cp: CheckpointFlow) -> None:
+    """Run it, from a fresh state."""
+    await cp.arun(before(), run_id=lab.run_id)
+
+
+async def start_in_time(lab: Anywhere, cp: CheckpointFlow) -> None:
+    """Do so under a time limit that ends when the waiting begins."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        with when_waiting(lambda: loop.call_soon(limit.reschedule, 0.0)):
+            await start(lab, cp)
+
+
+async def test_cancelled_while_waiting(anywhere: Anywhere) -> None:
+    """A cancellation ends the waiting at once, and the run resumes behind the failed attempt."""
+    flaky, loop = Flaky(), asyncio.get_running_loop()
+    task = asyncio.create_task(start(anywhere, slow_flow(anywhere, flaky)))
+    with when_waiting(lambda: loop.call_soon(task.cancel)), pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelling() == 1
+    if anywhere.has_headers:
+        header = anywhere.header()
+        assert header.status == "cancelled"
+        assert header.failure is not None
+        assert (header.failure.attempt, header.failure.type[-14:]) == (1, "CancelledError")
+    (failed,) = anywhere.told(events.StepFailed)
+    assert (failed.cancelled, failed.attempt) == (True, 1)
+    await asyncio.to_thread(check_resumes, anywhere, flaky, 2)
+
+
+@pytest.mark.parametrize("scope", ["timeout", "anyio"])
+async def test_scope_while_waiting(scope: str, somewhere: Anywhere) -> None:
+    """A time limit around the run ends the waiting for another attempt as well."""
+    flaky, loop = Flaky(), asyncio.get_running_loop()
+    cp = slow_flow(somewhere, flaky)
+    if scope == "anyio":
+        with anyio.CancelScope() as outer, when_waiting(lambda: loop.call_soon(outer.cancel)):
+            await start(somewhere, cp)
+        assert outer.cancelled_caught
+    else:
+        with pytest.raises(TimeoutError):
+            await start_in_time(somewhere, cp)
+    await asyncio.to_thread(check_resumes, somewhere, flaky, 2)
+
+
+async def test_cancelled_in_a_later_attempt(anywhere: Anywhere) -> None:
+    """A cancellation in an attempt is none of the failures that are tried again."""
+    entered, flaky = asyncio.Event(), Flaky()
+    cp, calls = anywhere.bare(), list[int]()
+
+    @cp.add_step(retry=THRICE, name="flaky")
+    async def step(state: dict[str, object]) -> None:
+        calls.append(1)
+        state["half"] = True
+        if len(calls) < 2:
+            raise ConnectionError
+        entered.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(start(anywhere, cp))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as info:
+        await task
+    assert "was cancelled in its part 'step'" in notes_of(info.value)
+    assert len(calls) == 2
+    await asyncio.to_thread(check_resumes, anywhere, flaky, 3)
+
+
+async def test_cancelled_while_an_attempt_is_recorded(somewhere: Anywhere) -> None:
+    """The cancellation waits for what is being told, and then no attempt follows."""
+    flaky = Flaky()
+
+    async def hook(event: object) -> None:
+        if isinstance(event, events.AttemptFailed):
+            task.cancel()
+            await asyncio.sleep(0)
+            told.append(event)
+
+    told: list[object] = []
+    cp = somewhere.bare(hooks=[hook])
+    flaky.add(cp)
+    task = asyncio.create_task(start(somewhere, cp))
+    with pytest.raises(asyncio.CancelledError) as info:
+        await task
+    assert len(told) == 1
+    assert type(info.value.__cause__) is ConnectionError
+    await asyncio.to_thread(check_resumes, somewhere, flaky, 2)
+
+
+def test_ctrl_c_while_waiting(anywhere: Anywhere) -> None:
+    """Under `run`, Ctrl-C ends the waiting and is recorded as a cancellation."""
+    flaky = Flaky()
+    press = partial(signal.raise_signal, signal.SIGINT)
+    with when_waiting(press), pytest.raises(KeyboardInterrupt):
+        anywhere.go(Door("run"), slow_flow(anywhere, flaky), before())
+    if anywhere.has_headers:
+        assert anywhere.header().status == "cancelled"
+    check_resumes(anywhere, flaky, 2)
+
+
+PROGRAM = """
+import sys
+from aiocheckpoint import CheckpointFlow, Retry, events
+
+def tell(event):
+    if isinstance(event, events.AttemptFailed) and event.attempt == 2:
+        print("waiting", flush=True)
+
+cp = CheckpointFlow(sys.argv[1], name="flow", hooks=[tell])
+
+@cp.add_step(retry=Retry(on=lambda error: error.args[0]))
+def flaky(state):
+    state["deep"][0]["list"].append("half")
+    state["n"] = calls.append(1)
+    raise OSError(0.0 if len(calls) == 1 else 600.0)
+
+calls = []
+cp.run({"deep": [{"list": []}], "gone": 1}, run_id="x")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+@pytest.mark.leaves_files
+@pytest.mark.parametrize("kind", PLACES)
+def test_killed_between_two_attempts(kind: str, tmp_path: Path) -> None:
+    """Others see during the pause what failed; killed in it, the run goes on with that number."""
+    place = PLACES[kind].format(tmp_path)
+    command = [sys.executable, "-c", PROGRAM, place]
+    cp, flaky = CheckpointFlow(place, name="flow"), Flaky(failures=1)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "waiting\n"
+        header = cp.header("x")
+        child.kill()
+        assert child.wait(PATIENCE) == -signal.SIGKILL
+    assert header is not None
+    assert header.failure is not None
+    assert (header.status, header.failure.attempt, header.attempts) == ("running", 2, {"flaky": 2})
+    flaky.add(cp)
+    assert "ended between attempts at 'flaky'" in str(cp.plan(run_id="x"))
+    assert cp.read("x") == {**before(), "checkpoint_index": 0}
+    assert cp.run(run_id="x") == after()
+    assert flaky.attempts == [3, 4]
+    header = cp.header("x")
+    assert header is not None
+    assert (header.status, header.attempts, header.number) == ("finished", {"flaky": 4}, 1)
+
+
+@needs_fork
+@pytest.mark.leaves_files
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    """Killed at random moments, a run that is retried and paused ends as an undisturbed one."""
+    assert kill_trials(tmp_path, "file", "run", 21, 1) > 0

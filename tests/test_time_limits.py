@@ -1,0 +1,186 @@
+"""`timeout=` of a step: what takes longer is cancelled, and it was as if it had not begun."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from limiting import SHORT, do_nothing_later, hang, limited
+from support import Door, State, notes_of
+from trying import A_LONG_TIME, AT_ONCE, Anywhere, Flaky, after, before
+
+from aiocheckpoint import (
+    Retry,
+    StepTimeoutError,
+    events,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiocheckpoint import CheckpointFlow
+
+every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Anywhere:
+    """Give a workshop in a file."""
+    return Anywhere.at(tmp_path, "file")
+
+
+@every_part
+def test_over_its_limit(part: str, somewhere: Anywhere, every_door: Door) -> None:
+    """An error names step, part and limit; what is stored is the state on entry."""
+    given = before()
+    with pytest.raises(TimeoutError) as info:
+        somewhere.go(every_door, limited(somewhere, part, hang), given, "always")
+    error = info.value
+    assert isinstance(error, StepTimeoutError)
+    assert (error.step, error.part, error.seconds) == ("b", part, SHORT)
+    assert f"step 2 of 2, 'b', broke in its part '{part}'" in notes_of(error)
+    assert somewhere.stored() == {**before(), "checkpoint_index": 1}
+    (failed,) = somewhere.told(events.StepFailed)
+    assert (failed.error, failed.part, failed.cancelled) == (error, part, False)
+    if somewhere.has_headers:
+        assert somewhere.header().status == "failed"
+
+
+@every_part
+def test_tried_again(part: str, somewhere: Anywhere, every_door: Door) -> None:
+    """What took too long is tried again where `retry=` says so, with all as it was on entry."""
+    calls: list[int] = []
+
+    async def slow_once(state: State) -> State:
+        calls.append(len(state["deep"][0]["list"]))
+        return await hang(state) if len(calls) < 3 else {}
+
+    retry = Retry(on=TimeoutError, attempts=3, **AT_ONCE)
+    cp = limited(somewhere, part, slow_once, retry=retry)
+    assert somewhere.go(every_door, cp, before(), "always") == before()
+    assert calls == [0, 0, 0]
+    assert [type(one.error) for one in somewhere.told(events.AttemptFailed)] == [
+        StepTimeoutError
+    ] * 2
+
+
+def test_failures_in_time(lab: Anywhere, every_door: Door) -> None:
+    """What fails before its limit is tried again like anything else."""
+    cp, flaky = lab.bare(), Flaky(asynchronous=True)
+    flaky.add(cp, timeout=A_LONG_TIME)
+    assert every_door(cp, before(), "always") == after()
+    assert flaky.attempts == [1, 2, 3]
+
+
+@every_part
+def test_timeout_of_its_own(part: str, lab: Anywhere, door: Door) -> None:
+    """A TimeoutError that a part raises by itself comes out as the object that it is."""
+    error = TimeoutError("mine")
+
+    async def own(state: State) -> State:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            raise error from None
+        return {}
+
+    with pytest.raises(TimeoutError) as info:
+        door(limited(lab, part, own, timeout=A_LONG_TIME), before(), "always")
+    assert info.value is error
+    assert lab.header().status == "failed"
+
+
+def test_swallowed(lab: Anywhere, every_door: Door) -> None:
+    """A step that catches the cancellation and ends as if nothing was is not done."""
+
+    async def swallow(state: State) -> None:
+        state["half"] = True
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            state["swallowed"] = True
+
+    with pytest.raises(StepTimeoutError):
+        every_door(limited(lab, "step", swallow), before())
+    assert lab.stored() == {**before(), "checkpoint_index": 1}
+
+
+def test_another_error_at_the_limit(lab: Anywhere, every_door: Door) -> None:
+    """What a step raises when it is cancelled comes out as it is."""
+    error = LookupError("cleaning up failed")
+
+    async def fail(state: State) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise error
+
+    with pytest.raises(LookupError) as info:
+        every_door(limited(lab, "step", fail), before())
+    assert info.value is error
+
+
+def test_without_waiting(lab: Anywhere, door: Door) -> None:
+    """A part that ends in time is not held up, and nothing comes of its limit later."""
+    cp = limited(lab, "step", do_nothing_later, timeout=A_LONG_TIME)
+    assert door(cp, before()) == before()
+
+
+# --- cancelled from outside
+
+
+async def start(cp: CheckpointFlow) -> State:
+    """Run it."""
+    return await cp.arun(before(), "always")
+
+
+@every_part
+async def test_cancelled_near_the_limit(part: str, lab: Anywhere) -> None:
+    """Where both come while the part still clears up, it is the cancellation that comes out."""
+
+    async def clear_up(state: State) -> State:
+        try:
+            return await hang(state)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.Event().wait()
+            raise
+
+    task = asyncio.create_task(start(limited(lab, part, clear_up)))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelling() == 1
+    assert lab.header().status == "cancelled"
+    assert lab.stored() == {**before(), "checkpoint_index": 1}
+
+
+async def test_outer_time_limit(lab: Anywhere) -> None:
+    """A limit around the run is that one's TimeoutError, and none of the step."""
+
+    async def within(cp: CheckpointFlow) -> None:
+        async with asyncio.timeout(SHORT):
+            await start(cp)
+
+    with pytest.raises(TimeoutError) as info:
+        await within(limited(lab, "step", hang, timeout=A_LONG_TIME))
+    assert not isinstance(info.value, StepTimeoutError)
+    assert lab.header().status == "cancelled"
+
+
+@pytest.mark.parametrize("outer", [True, False])
+async def test_anyio_scope(lab: Anywhere, *, outer: bool) -> None:
+    """Inside a scope of anyio both limits hold, whichever is over first."""
+    seconds = (SHORT, A_LONG_TIME) if outer else (A_LONG_TIME, SHORT)
+    cp = limited(lab, "step", hang, timeout=seconds[1])
+    with anyio.move_on_after(seconds[0]) as scope:
+        if outer:
+            await start(cp)
+        else:
+            with pytest.raises(StepTimeoutError):
+                await start(cp)
+    assert scope.cancelled_caught == outer
+    assert lab.header().status == ("cancelled" if outer else "failed")
+    await anyio.lowlevel.checkpoint()
