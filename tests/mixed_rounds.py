@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from mixed import Call
     from support import State
@@ -52,9 +52,11 @@ class Story:
     """Some runs, and the rounds that they live through.
 
     Attributes:
+        path, kind, specs, keep_data, heard: As of the world.
         world: Where they are.
         runs: What is known of them.
         results: What came of them in this round: a state, or an exception.
+        wrong: What was found wrong in calls of steps.
     """
 
     path: Path
@@ -63,21 +65,26 @@ class Story:
     keep_data: bool
     heard: bool
     results: dict[str, Any] = field(default_factory=dict[str, Any])
+    wrong: list[AssertionError] = field(default_factory=list[AssertionError])
 
     def __post_init__(self) -> None:
         """Begin with nothing stored."""
         if self.kind == "directory":
             (self.path / "runs").mkdir()
         self.runs = {run_id: Run(run_id) for run_id in IDS}
-        facts = {"keep_data": self.keep_data, "heard": self.heard, "called": self._called}
-        self.world = World(self.path, self.kind, self.specs, **facts)
+        facts = (self.path, self.kind, self.specs, self.keep_data, self.heard)
+        self.world = World(*facts, called=self._called)
         self._acts: dict[int, str] = {}
         self._count = 0
 
     def _called(self, call: Call) -> str:
         """See that a call is right, and tell what happens in it."""
         run = self.runs[call.step.run_id or ""]
-        run.check_call(self.world, call)
+        try:
+            run.check_call(self.world, call)
+        except AssertionError as error:
+            self.wrong.append(error)
+            raise
         act = self._acts.get(self._count, "on")
         self._count += 1
         if call.part == "step" and self.specs[call.index].asks and call.step.step not in call.state:
@@ -101,6 +108,8 @@ class Story:
 
         process.task = asyncio.create_task(pierced())
         await asyncio.wait([process.task])
+        for error in self.wrong:
+            raise error
         self._check_end(process, process.task)
         await process.end()
         assert asyncio.all_tasks() == before, "nothing is under way"

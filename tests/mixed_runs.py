@@ -67,7 +67,9 @@ class Run:
             return 0
         return len(self.header.steps or ()) if self.header.finished else self.header.position
 
-    def begin(self, *, anew: bool = False, given: bool = False, update: State | None = None) -> None:
+    def begin(
+        self, *, anew: bool = False, given: bool = False, update: State | None = None
+    ) -> None:
         """Note how it is begun, or gone on with, in a new process.
 
         Args:
@@ -84,11 +86,11 @@ class Run:
             self.tried = self._tried(self.header)
 
     def _tried(self, header: Header) -> dict[str, int]:
-        """How often the step where it goes on was tried and has an account of it."""
-        if header.status == "paused":
-            return {header.entered or "": header.attempts.get(header.entered or "", 1)}
+        """How many attempts the header tells of at the step where it goes on."""
+        name = header.entered or ""
+        told = header.attempts.get(name, int(header.status == "paused"))
         failure = header.failure
-        return {} if failure is None else {failure.step: failure.attempt}
+        return {name: max(told, failure.attempt if failure and failure.step == name else 0)}
 
     def state_at(self, world: World, index: int, told: State) -> State:
         """The state on entry to a step."""
@@ -118,7 +120,7 @@ class Run:
         if call.part != "save":
             assert call.state == self.state_at(world, call.index, self.telling)
         if call.part == "step":
-            assert call.data == self.data_at(world, call.index), "data as they were"
+            assert call.data == self.data_at(world, call.index), "data are as they were"
 
     def _check_attempt(self, call: Call) -> None:
         """See that attempts are counted on from the record of the last one."""
@@ -173,13 +175,15 @@ class Run:
         assert (failure is not None) >= (header.status in {"failed", "cancelled"})
         if failure is not None:
             assert header.status not in {"paused", "finished"}
-            assert failure.step == entered
+            # One that is cancelled as its snapshot is stored may be done, and says so.
+            assert failure.step == entered or failure.part == "snapshot"
         if failure is not None and header.status == "failed":
             assert failure.type == ENDS[act]
             assert (failure.part, failure.step) == (part, step)
             assert failure.attempt == self.attempts[step]
         for name, number in header.attempts.items():
-            begun = self.attempts.get(name, 0) + (header.status == "cancelled")
+            known = max(self.attempts.get(name, 0), self.tried.get(name, 0))
+            begun = known + (header.status == "cancelled")
             assert 1 < number <= begun
         for name in world.names[: header.position]:
             assert header.attempts.get(name, 1) == self.attempts[name]
