@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from many import resume_all
 
-from aiocheckpoint import CheckpointFlow, Pause, Retry, current_step
+from aiocheckpoint import CheckpointFlow, DrainingError, Pause, Retry, current_step
+from aiocheckpoint.events import RunStarted
 
 if TYPE_CHECKING:
     from many import Runs
@@ -74,3 +75,32 @@ def test_a_pause_is_an_attempt_that_is_counted(door: Door, lab: Lab) -> None:
     door(flow())
     assert [attempt for attempt, _ in seen] == [1, 2, 3, 4, 5, 6]
     assert lab.header().attempts == {"approve": 6}
+
+
+async def test_a_run_that_waits_is_still_waiting_behind_a_drain(lab: Lab) -> None:
+    """A paused run that is gone on with and drained before its step can still be told."""
+
+    def flow(*hooks: object) -> CheckpointFlow:
+        cp = CheckpointFlow(lab.path, fsync=False, hooks=hooks)  # type: ignore[arg-type]
+
+        @cp.add_step()
+        def approve(state: State) -> None:
+            if "told" not in state:
+                raise Pause("to be told")
+
+        return cp
+
+    async def drain(event: object) -> None:
+        if isinstance(event, RunStarted):
+            drains.append(asyncio.create_task(drained.adrain()))
+            await asyncio.sleep(0)
+
+    drains: list[asyncio.Task[list[str | None]]] = []
+    drained = flow(drain)
+    await flow().arun()
+    before = lab.header()
+    with pytest.raises(DrainingError):
+        await drained.arun()
+    assert await drains[0] == []
+    assert lab.header() == before
+    assert await flow().arun(update={"told": True}) == {"told": True}
