@@ -92,9 +92,9 @@ async def events_of(
         left = True
         room.release()  # One event at most waits for room: a run tells one after the other.
         task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # which the loop would tell of if nobody had asked for it
+        # Cancelled once more, this waits all the same, where `wait` would leave the run alone. It
+        # asks for what the run raised, of which the loop would tell if nobody did.
+        await asyncio.gather(task, return_exceptions=True)
     task.result()
 
 
