@@ -65,6 +65,8 @@ def test_a_pause_is_an_attempt_that_is_counted(door: Door, lab: Lab) -> None:
                     raise Pause("waits")
                 case "break":
                     raise KeyboardInterrupt
+                case _:
+                    pass
 
         return cp
 
