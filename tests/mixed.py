@@ -128,7 +128,7 @@ class World:
         if self.kind == "directory":
             return MortalLocal(f"{self.path}/runs/", fsync=False)
         handler = MortalMemory()
-        handler.__dict__.update(self.memory.__dict__)
+        vars(handler).update(vars(self.memory))
         return handler
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from piercing import LOOPS, NAMES, Pierced
@@ -86,8 +87,8 @@ class Watched(CheckpointFlow):
 
     served: Served
 
-    async def _resume(self, *args: Any) -> Ended:  # noqa: ANN401
-        run = super()._resume(*args)
+    async def _resume(self, *args: Any, **kwargs: Any) -> Ended:  # noqa: ANN401
+        run = super()._resume(*args, **kwargs)
         if asyncio.current_task() is self.served.task:
             return await run
         ended: Any = await Pierced(run, self.served.points, self.served.blow)
@@ -115,26 +116,24 @@ class Served:
 
     def flow(self) -> CheckpointFlow:
         """Make the flow, as another process would."""
-        failing = set(NAMES)
+        failing: set[str] = {*NAMES}
         cp = Watched(f"{self.place}/", name="served", fsync=False, keep_data=True)
         cp.served = self
-        for name in NAMES:
 
-            async def step(state: State, data: State, name: str = name) -> None:
-                await asyncio.sleep(0)
-                self._enter(name, state, data, failing)
-                await asyncio.sleep(0)
-                self._leave(name, state, data)
+        def step(name: str, state: State, data: State) -> None:
+            self._enter(name, state, data, failing)
+            state["last"] = name
 
-            def sync(state: State, data: State, name: str = name) -> None:
-                self._enter(name, state, data, failing)
-                self._leave(name, state, data)
+        async def astep(name: str, state: State, data: State) -> None:
+            await asyncio.sleep(0)
+            self._enter(name, state, data, failing)
+            await asyncio.sleep(0)
+            state["last"] = name
 
-            if name == "b":
-                cp.add_step(name=name, retry=AT_ONCE)(_of_two(sync))
-            else:
-                around = {"load": _load, "save": _save, "timeout": NEVER}
-                cp.add_step(**around, name=name, retry=AT_ONCE)(_of_two(step))  # type: ignore[arg-type]
+        limited: dict[str, Any] = {"retry": AT_ONCE, "timeout": NEVER}
+        cp.add_step(_load, _save, name="a", **limited)(partial(astep, "a"))
+        cp.add_step(name="b", retry=AT_ONCE)(partial(step, "b"))
+        cp.add_step(_load, _save, name="c", **limited)(partial(astep, "c"))
         return cp
 
     async def struck_at(self, points: Collection[int], blow: Blow) -> int:
@@ -174,9 +173,6 @@ class Served:
         if name == "b" and "told" not in state:
             raise Pause("to be told")
 
-    def _leave(self, name: str, state: State, data: State) -> None:
-        state["last"] = name
-
     def check_left(self) -> None:
         """See that a step boundary is stored, that its header is true, and nothing lies beside."""
         assert [path.name for path in self.place.rglob("*") if path.suffix != ".pkl"] == []
@@ -204,17 +200,6 @@ class Served:
             end = self.handler.read(RUN)
         end = {key: end[key] for key in ("trail", "told", "last")}
         assert end == {"trail": [*NAMES], "told": True, "last": "c"}
-
-
-def _of_two(call: Callable[..., Any]) -> Callable[[State, State], Any]:
-    """Hide that it takes a name."""
-    if asyncio.iscoroutinefunction(call):
-
-        async def coroutine(state: State, data: State) -> None:
-            await call(state, data)
-
-        return coroutine
-    return lambda state, data: call(state, data)  # noqa: PLW0108
 
 
 async def _load(state: State) -> State:

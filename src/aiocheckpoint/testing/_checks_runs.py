@@ -90,7 +90,8 @@ def check_list_by_status(make: Make) -> None:
         for number, run_id in enumerate(run_ids):
             store(handler, run_id, statuses[number % kinds], started_at=_LONG_AGO + number)
         several: tuple[set[Status], ...] = ({"running", "finished"}, {*statuses})
-        for wanted in (*({one} for one in statuses), *several):
+        single: list[set[Status]] = [{one} for one in statuses]
+        for wanted in (*single, *several):
             expected = [one for one in run_ids[::-1] if statuses[int(one) % kinds] in wanted]
             query = Query(frozenset(wanted))
             must(_ids(make().runs(query)) == expected, "a list has the statuses asked for")

@@ -200,7 +200,7 @@ class _Trial:
     ) -> None:
         self._make_flow = make_flow
         self._state = state
-        self._load_policy = load_policy
+        self._load_policy: LoadPolicy = load_policy
         self._door = door
         self._update = update
 
