@@ -48,8 +48,9 @@ class Drain:
     def leave(self, token: object) -> None:
         """Note that a run has ended."""
         del self._runs[token]
-        if self._waiting is not None and not self._runs:
-            loop, idle = self._waiting
+        waiting = self._waiting  # once, for its thread may stop waiting at any moment
+        if waiting is not None and not self._runs:
+            loop, idle = waiting
             with suppress(RuntimeError):  # that loop was closed meanwhile
                 loop.call_soon_threadsafe(idle.set)
 

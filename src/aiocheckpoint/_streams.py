@@ -92,8 +92,7 @@ async def events_of(
         left = True
         room.release()  # One event at most waits for room: a run tells one after the other.
         task.cancel()
-        # Cancelled once more, this waits all the same, where `wait` would leave the run alone. It
-        # asks for what the run raised, of which the loop would tell if nobody did.
+        # Not asyncio.wait(), which a second cancellation ends at once.
         await asyncio.gather(task, return_exceptions=True)
     task.result()
 
