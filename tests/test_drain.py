@@ -21,7 +21,7 @@ from support import notes_of
 from aiocheckpoint import CheckpointFlow, DrainingError, RunResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from many import Runs
     from support import State
@@ -169,6 +169,46 @@ async def test_many(how: str, runs: Runs) -> None:
     assert set(done) == (under_way if how == "amap" else set(every))
     assert all(one.state == LAST for one in done.values())
     assert all(post.times(run_id) == LAST["trail"] for run_id in done)
+
+
+@pytest.mark.parametrize("under_way", [0, 1])
+async def test_source_that_waits(under_way: int, runs: Runs) -> None:
+    """A queue that nobody fills any more is not waited for; what waits in it stays there."""
+    post, queue = Post(), asyncio.Queue["tuple[str, State]"]()
+    cp = post.flow(runs)
+    for number in range(under_way):
+        queue.put_nowait((f"{number}", {}))
+
+    async def source() -> AsyncIterator[tuple[str, State]]:
+        while True:
+            yield await queue.get()
+
+    task = asyncio.create_task(begun(cp.amap(source(), limit=5)))
+    await post.arrivals(under_way)
+    await turns(3)
+    drain = asyncio.create_task(cp.adrain())
+    await turns(3)
+    post.free.set()
+    assert await drain == []
+    found, _ = await task
+    assert len(found) == under_way
+    queue.put_nowait(("late", {}))
+    await turns(3)
+    assert queue.qsize() == 1
+
+
+async def test_map_of_a_drained_flow(runs: Runs) -> None:
+    """Nothing is taken from the source."""
+    cp, taken = Post().flow(runs), list[str]()
+    await cp.adrain()
+
+    def source() -> Iterator[tuple[str, State]]:
+        taken.append("a")
+        yield "a", {}
+
+    with pytest.raises(DrainingError):
+        await cp.amap(source(), limit=1)
+    assert taken == []
 
 
 async def test_one_of_two_flow_objects(database: Runs) -> None:
