@@ -188,6 +188,12 @@ BENT: dict[str, Callable[[list[Header], Query], list[Header]]] = {
     "endless": lambda headers, query: headers,
     "any status": lambda headers, query: select(headers, query._replace(statuses=None)),
     "cut first": lambda headers, query: select(headers[: query.limit], query),
+    "nothing waits": lambda headers, query: select(
+        headers, query._replace(statuses=query.statuses and query.statuses - {"paused"})
+    ),
+    "no reason": lambda headers, query: [
+        replace(one, pause=None) for one in select(headers, query)
+    ],
     "folded": lambda headers, query: [
         replace(one, run_id=(one.run_id or "").lower()) for one in select(headers, query)
     ],

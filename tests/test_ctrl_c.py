@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,12 +17,13 @@ import pytest
 from interrupts import PATIENCE
 from support import add_with
 
+from aiocheckpoint import CheckpointFlow, Retry
+from aiocheckpoint.events import AttemptFailed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support import Lab, State
-
-    from aiocheckpoint import CheckpointFlow
 
 SCRIPT = Path(__file__).with_name("ctrl_c_script.py")
 FEWEST_LINES = 300
@@ -92,3 +94,45 @@ def test_signal_in_a_part(way: str, part: str, lab: Lab, *, asynchronous: bool) 
     lab.log.clear()
     assert lab.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
     assert lab.ran() == ["b", "c"]
+
+
+def interrupted_between_attempts(lab: Lab, *, asynchronous: bool) -> CheckpointFlow:
+    """Make a flow in which Ctrl-C comes while step b waits for its second attempt."""
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def press(event: object) -> None:
+        if isinstance(event, AttemptFailed):
+            threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    def fail(state: State) -> None:
+        state["half"] = True
+        raise ConnectionError
+
+    async def afail(state: State) -> None:
+        fail(state)
+
+    cp = CheckpointFlow(lab.path, fsync=False, hooks=[press])
+    lab.add(cp, "a")
+    long = Retry(wait_initial=PATIENCE, wait_max=PATIENCE, wait_jitter=0, timeout=None)
+    cp.add_step(name="b", retry=long)(afail if asynchronous else fail)
+    lab.add(cp, "c")
+    return cp
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("way", WAYS)
+def test_signal_between_attempts(way: str, lab: Lab, *, asynchronous: bool) -> None:
+    """A Ctrl-C in the waiting for the next attempt comes out at once, and the run resumes."""
+    with pytest.raises(KeyboardInterrupt):
+        WAYS[way](interrupted_between_attempts(lab, asynchronous=asynchronous))
+    header = lab.header()
+    assert (header.status, header.position) == ("cancelled", 1)
+    assert header.failure is not None
+    assert (header.failure.step, header.failure.attempt) == ("b", 1)
+    assert "half" not in lab.stored()
+    lab.log.clear()
+    assert lab.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
+    assert lab.ran() == ["b", "c"]
+    assert lab.header().attempts == {"b": 2}

@@ -7,7 +7,7 @@ import copy
 import logging
 import pickle
 from contextlib import closing
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +15,14 @@ from support import NAMES, make_stored
 
 from aiocheckpoint import CheckpointFlow, Plan, events
 from aiocheckpoint.events import (
+    AttemptFailed,
     RunFinished,
     RunStarted,
     SnapshotWritten,
     StepFailed,
     StepFinished,
     StepLoaded,
+    StepPaused,
     StepStarted,
 )
 
@@ -328,7 +330,8 @@ EVENTS: list[events.Event] = [
         result_ignored=False,
     ),
     SnapshotWritten(flow="f", run_id="r", number=1, position=1, bytes=100, seconds=0.5),
-    RunFinished(flow="f", run_id="r", number=1, status="finished", position=0, seconds=0.5),
+    RunFinished(flow="f", run_id="r", number=1, status="paused", position=0, seconds=0.5),
+    StepPaused(flow="f", run_id="r", number=1, step="a", index=0, of=2, reason="waits"),
 ]
 
 
@@ -341,9 +344,24 @@ def test_events_are_frozen_values(event: events.Event) -> None:
     assert {field.name for field in fields(event)} >= {"flow", "run_id", "number"}
 
 
+@pytest.mark.parametrize("kind", [AttemptFailed, StepFailed], ids=lambda kind: kind.__name__)
+def test_events_with_an_error_are_frozen_and_sent(kind: Any) -> None:  # noqa: ANN401
+    """So can those that hold the user's exception, which is equal to nothing but itself."""
+    facts: dict[str, Any] = {"part": "step", "attempt": 2, "seconds": 0.5}
+    facts |= {"cancelled": False} if kind is StepFailed else {}
+    error = OSError(5, "broken")
+    where: dict[str, Any] = {"flow": "f", "run_id": "r", "number": 1, "index": 0, "of": 2}
+    event: Any = kind(**where, step="a", error=error, **facts)
+    with pytest.raises(FrozenInstanceError):
+        event.flow = "other"
+    again = pickle.loads(pickle.dumps(event))
+    assert (type(again.error), again.error.args) == (OSError, (5, "broken"))
+    assert replace(again, error=error) == event
+
+
 def test_parts_of_an_event_are_mistaken_for_no_other(tmp_path: Path) -> None:
     """No kind of event is also another kind, so that a hook can ask with isinstance."""
     kinds: list[type[object]] = [RunStarted, StepStarted, StepLoaded, StepFinished]
-    kinds += [SnapshotWritten, StepFailed, RunFinished]
+    kinds += [SnapshotWritten, StepFailed, RunFinished, AttemptFailed, StepPaused]
     pairs = [(a, b) for a in kinds for b in kinds if a is not b and issubclass(a, b)]
     assert pairs == []

@@ -101,11 +101,18 @@ async def pause(passage: Passage, progress: Progress, reason: Pause, state: dict
 
 
 async def stop(passage: Passage) -> DrainingError:
-    """Store that the run was stopped, and give the error that says so."""
+    """Store that the run was stopped, and give the error that says so.
+
+    One that was paused, and has not come to its step again, still waits for its update.
+    """
     drained = DrainingError(passage.setting.flow, passage.slot.location)
+
+    def stopped(stored: Header) -> Header:
+        return stored if stored.status == "paused" else _told(stored, {"status": "stopped"})
+
     if passage.header.status != "stopped":
         try:
-            cancellation = await _amend(passage, lambda old: _told(old, {"status": "stopped"}))
+            cancellation = await _amend(passage, stopped)
         except Exception as second:  # noqa: BLE001 - as "running" it is resumed as well
             put_note(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
         else:

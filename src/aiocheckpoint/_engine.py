@@ -52,6 +52,18 @@ async def plan_run(
     return make_plan(steps, stored, request, slot.location, history), stored
 
 
+def _attempts_at(step: str | None, before: Header | None) -> int:
+    """How many attempts of a run at the step where it goes on the checkpoint tells of."""
+    if before is None or step is None:
+        return 0
+    broken = before.failure
+    failed = broken.attempt if broken is not None and broken.step == step else 0
+    if before.entered != step:
+        return failed
+    paused = before.status == "paused"  # by an attempt, if not by one that stands in the list
+    return max(failed, before.attempts.get(step, int(paused)))
+
+
 _UNPLANNED = Header(flow="", position=0, durations=Durations())
 
 
@@ -183,8 +195,7 @@ class Run:
         # A request that is tried again is the same run, although it was killed in its first step.
         again = once and stored is not None and stored.number > 0 and not stored.finished
         before = stored if again or not plan.fresh else None
-        if before is not None:
-            self._attempt = _attempts_told(before, plan.first) + 1
+        self._attempt = _attempts_at(plan.first, before) + 1
         return Header(
             flow=self._passage.setting.flow,
             run_id=self._passage.run_id,
@@ -269,12 +280,3 @@ class Run:
             facts = {"status": header.status, "position": header.position}
             seconds = time.perf_counter() - began
             await teller.tell(events.RunFinished, **facts, seconds=seconds)
-
-
-def _attempts_told(stored: Header, step: str | None) -> int:
-    """How many attempts at a step, the next one to run, a stored header tells of."""
-    if stored.failure is not None and stored.failure.step == step:
-        return stored.failure.attempt
-    if step is not None and stored.status == "paused" and stored.entered == step:
-        return stored.attempts.get(step, 1)
-    return 0

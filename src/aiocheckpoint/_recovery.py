@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._calls import LoopCalls
-from aiocheckpoint._plan import NothingLeftError, Request
+from aiocheckpoint._plan import NothingLeftError
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 from aiocheckpoint.handlers._names import check_run_id
 from aiocheckpoint.handlers._query import Query
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._drain import Drain
     from aiocheckpoint._engine import Ended
     from aiocheckpoint._header import Header, Status
+    from aiocheckpoint._plan import Request
     from aiocheckpoint.handlers import StateHandler
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
     "unfinished",
 ]
 
-Resume = Callable[[Request, str | None], Awaitable["Ended"]]
+Resume = Callable[["Request", "str | None"], Awaitable["Ended"]]
 State = dict[str, Any]
 Runs = Mapping[str, State] | Iterable[tuple[str, State]] | AsyncIterable[tuple[str, State]]
 """States by run id, all at once or in pairs as they come."""

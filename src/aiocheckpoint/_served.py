@@ -135,7 +135,7 @@ class ServedRuns(StoredRuns):
             DrainingError: From the stream: the flow is drained, and not all were resumed.
         """
         at_once, handler = checked_limit(limit), self._many()
-        request = Request(rest_only=True, keep_data=self._setting.keep_data)
+        request = self._request(None, rest_only=True)
 
         async def resume(header: Header) -> RunResult | None:
             return await resumed(self._resume, request, handler, header.run_id)
@@ -176,12 +176,13 @@ class ServedRuns(StoredRuns):
     def _request(
         self,
         state: dict[str, Any] | None,
-        load_policy: LoadPolicy,
+        load_policy: LoadPolicy = "first only",
         checkpoint: int | str | None = None,
         until: int | str | None = None,
         *,
         once: bool = False,
         update: dict[str, Any] | None = None,
+        rest_only: bool = False,
     ) -> Request:
         request = Request(
             state=state,
@@ -190,6 +191,7 @@ class ServedRuns(StoredRuns):
             until=until,
             once=once,
             update=update,
+            rest_only=rest_only,
             keep_data=self._setting.keep_data,
         )
         check_request(request, self.handler)

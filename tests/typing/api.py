@@ -13,24 +13,31 @@ from aiocheckpoint import (
     CheckpointFlow,
     CorruptSnapshotError,
     CurrentStep,
+    DrainingError,
     Failure,
     FlowChangedError,
     Header,
     LeaseLostError,
     LocalStateHandler,
     MissingExtraError,
+    Pause,
     Plan,
+    Retry,
     RunInProgressError,
     RunResult,
+    StepTimeoutError,
     StorageError,
+    Stream,
+    StreamConsumedError,
     UnserializableStateError,
     current_step,
     events,
 )
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.testing import crash_everywhere
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import AsyncIterator, Awaitable
 
 State = dict[str, Any]
 
@@ -74,6 +81,12 @@ def on_event(event: events.Event) -> None:
         assert_type(event.seconds, float)
     elif isinstance(event, events.StepFailed):
         assert_type(event.error, BaseException)
+        assert_type(event.attempt, int)
+    elif isinstance(event, events.AttemptFailed):
+        assert_type(event.error, Exception)
+        assert_type(event.attempt, int)
+    elif isinstance(event, events.StepPaused):
+        assert_type(event.reason, str)
     elif isinstance(event, events.RunStarted):
         assert_type(event.plan, Plan)
 
@@ -96,6 +109,7 @@ CheckpointFlow("checkpoint.pkl", handler=DictHandler)
 CheckpointFlow("checkpoint.pkl", handler=AsyncDictHandler)
 CheckpointFlow("checkpoint.pkl", handler=DictHandler("checkpoint.pkl"))
 CheckpointFlow("checkpoint.pkl", handler=AsyncDictHandler("checkpoint.pkl"))
+CheckpointFlow("runs.db", handler="sqlite", keep_data=True)
 assert_type(cp.name, str)
 
 
@@ -158,6 +172,28 @@ cp.add_step(load=lambda state: {"n": state["n"]})(wait_for)
 cp.add_step(load=partial(load), save=partial(save), name="scaled")(partial(scaled, 2))
 
 
+def worth_it(error: Exception) -> float | timedelta:
+    """Tell after how long to try again."""
+    return timedelta(seconds=2) if isinstance(error, TimeoutError) else 0.5
+
+
+Retry()
+Retry(on=(ConnectionError, TimeoutError), attempts=None, timeout=timedelta(minutes=5))
+Retry(on=lambda error: "busy" in str(error), wait_initial=timedelta(milliseconds=50))
+assert_type(Retry(attempts=3, wait_max=5, wait_jitter=0, wait_exp_base=3).attempts, int | None)
+
+
+@cp.add_step(load_later, save_state, retry=Retry(on=worth_it), timeout=2.5)
+async def charge(state: State, data: State) -> None:
+    """Be a step that is tried again, has limits, and waits for something."""
+    if "approved" not in state:
+        raise Pause("waiting for approval")
+
+
+cp.add_step(retry=3, name="again")(first)
+assert_type(Pause().reason, str)
+
+
 # The decorator gives the function back as it is, so its own signature still counts.
 assert_type(first({}), None)
 second(state={}, data={})
@@ -204,6 +240,36 @@ async def of_many_runs(page: Header) -> None:
         assert_type(await anext(results), RunResult)
 
 
+async def pairs() -> AsyncIterator[tuple[str, State]]:
+    """Give runs one by one."""
+    yield "order-42", {"a": 1}
+
+
+async def of_a_service() -> None:
+    """Run many at once, watch one, let it wait and go on, and shut down."""
+    assert_type(cp.amap({"order-42": {"a": 1}}), Stream[RunResult])
+    assert_type(await cp.amap([("order-42", {"a": 1})], limit=10, once=True), list[RunResult])
+    async for result in cp.amap(pairs(), "always"):
+        assert_type(result, RunResult)
+    async with aclosing(cp.astream({"a": 1}, run_id="order-42", once=True)) as stream:
+        assert_type(stream, Stream[events.Event])
+        async for event in stream:
+            on_event(event)
+    assert_type(await cp.astream(update={"approved": True}), list[events.Event])
+    assert_type(await cp.arun(run_id="order-42", update={"approved": True}), State)
+    assert_type(await cp.aruns("paused"), list[Header])
+    assert_type(await cp.aheader("order-42"), Header | None)
+    assert_type(await cp.aresume_all(limit=5), list[RunResult])
+    assert_type(await cp.adrain(timeout=10), list[str | None])
+    assert_type(cp.run(update={"approved": True}), State)
+    assert_type(cp.header(), Header | None)
+
+
+def of_a_test() -> None:
+    """Break a flow off everywhere, also behind its pauses."""
+    assert_type(crash_everywhere(CheckpointFlow, {}, update={"a": 1}), int)
+
+
 def of_many_runs_in_a_notebook() -> None:
     """Keep many runs, without a loop."""
     assert_type(cp.runs({"running"}, limit=1), list[Header])
@@ -218,6 +284,8 @@ def of_a_result(result: RunResult) -> None:
     assert_type(result.run_id, str | None)
     assert_type(result.state, State | None)
     assert_type(result.error, BaseException | None)
+    if result.status == "paused":
+        assert_type(result.run_id, str | None)
 
 
 def of_a_step() -> None:
@@ -256,6 +324,9 @@ def of_a_header(header: Header) -> None:
     assert_type(header.steps, tuple[str, ...] | None)
     assert_type(header.position, int)
     assert_type(header.failure, Failure | None)
+    assert_type(header.pause, str | None)
+    assert_type(header.attempts, dict[str, int])
+    assert_type(header.holds_data, bool)
     assert_type(header.started_at, float)
     assert_type(header.owner, str | None)
 
@@ -278,9 +349,23 @@ def of_an_error() -> None:
         assert_type(error.path, str)
     except MissingExtraError as error:
         assert_type(error.install, str | None)
+        assert_type(error.wanted, str)
     except StorageError as error:
         assert_type(error.path, str)
     except CheckpointError as error:
+        assert_type(str(error), str)
+
+
+def of_an_error_of_a_service() -> None:
+    """Read the facts that the errors of a living service carry."""
+    try:
+        cp.run()
+    except StepTimeoutError as error:
+        assert_type(error.seconds, float)
+        assert_type(error.part, str)
+    except DrainingError as error:
+        assert_type(error.flow, str)
+    except StreamConsumedError as error:
         assert_type(str(error), str)
 
 
@@ -294,6 +379,17 @@ def misuses() -> None:
     cp.run([("a", 1)])  # type: ignore[arg-type]
     cp.run(load_policy="sometimes")  # type: ignore[arg-type]
     cp.run(checkpoint=1.5)  # type: ignore[arg-type]
+    cp.run(update=[("a", 1)])  # type: ignore[arg-type]
+    cp.add_step(retry="often")  # type: ignore[arg-type]
+    cp.add_step(timeout="soon")  # type: ignore[arg-type]
+    cp.amap(["order-42"])  # type: ignore[list-item]
+    cp.amap({"order-42": 1})  # type: ignore[arg-type]
+    cp.amap({}, limit="all")  # type: ignore[arg-type]
+    cp.astream(run_id=42)  # type: ignore[arg-type]
+    Retry(5)  # type: ignore[call-arg,arg-type]
+    Retry(on="errors")  # type: ignore[arg-type]
+    Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]
+    Pause(reason=1)  # type: ignore[arg-type]
     cp.runs("done")  # type: ignore[arg-type]
     cp.runs(limit="all")  # type: ignore[arg-type]
     cp.delete(None)  # type: ignore[arg-type]

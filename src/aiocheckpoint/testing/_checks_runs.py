@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from aiocheckpoint._header import Status
+from aiocheckpoint._pause import Pause
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must, store
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from aiocheckpoint._header import Header, Status
+    from aiocheckpoint._header import Header
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.testing._checking import Check, Make
@@ -81,17 +83,52 @@ def check_list(make: Make) -> None:
 
 def check_list_by_status(make: Make) -> None:
     """A list of some statuses has the runs of these, in the same order."""
-    statuses: tuple[Status, ...] = ("running", "stopped", "failed", "cancelled", "finished")
-    with _emptied(make, *map(str, range(10))) as handler:
-        for number in range(10):
-            store(handler, f"{number}", statuses[number % 5], started_at=_LONG_AGO + number)
-        choices: tuple[set[Status], ...] = ({"failed"}, {"running", "finished"}, {*statuses})
-        for wanted in choices:
-            expected = [f"{9 - n}" for n in range(10) if statuses[(9 - n) % 5] in wanted]
+    statuses: tuple[Status, ...] = get_args(Status)
+    kinds = len(statuses)
+    run_ids = [f"{number}" for number in range(2 * kinds)]
+    with _emptied(make, *run_ids) as handler:
+        for number, run_id in enumerate(run_ids):
+            store(handler, run_id, statuses[number % kinds], started_at=_LONG_AGO + number)
+        several: tuple[set[Status], ...] = ({"running", "finished"}, {*statuses})
+        single: list[set[Status]] = [{one} for one in statuses]
+        for wanted in (*single, *several):
+            expected = [one for one in run_ids[::-1] if statuses[int(one) % kinds] in wanted]
             query = Query(frozenset(wanted))
             must(_ids(make().runs(query)) == expected, "a list has the statuses asked for")
             first = _ids(make().runs(query._replace(limit=1)))
             must(first == expected[:1], "limit= counts the statuses asked for")
+
+
+def check_pause(make: Make) -> None:
+    """A paused run is listed with its reason, goes on with an update, and can be pruned as such."""
+    with _emptied(make, "pause", "done") as handler:
+        store(handler, "done", started_at=_LONG_AGO)
+        cp = _pausing(make())
+        must(cp.run({"n": 1}, run_id="pause") == {"n": 1}, "a run that pauses gives its state")
+        query = Query(frozenset({"paused"}))
+        paused = make().runs(query)
+        must(_ids(paused) == ["pause"], "a paused run is listed by its status, and no other is")
+        must(paused[0].pause == "to be told", "a paused run is listed with its reason")
+        must(paused[0] == make().header("pause"), "it is listed as its header says")
+        must(make().read("pause")["n"] == 1, "it is stored as on entry to its step")
+        state = asyncio.run(_pausing(make()).arun(run_id="pause", update={"told": True}))
+        must(state == {"n": 2, "told": True}, "a paused run goes on with an update")
+        must(make().runs(query) == [], "a run that went on is not listed as paused any more")
+        _pausing(make()).run({"n": 1}, run_id="pause")
+        must(make().prune(query) == 1, "prune() deletes runs that are paused, where asked for")
+        must(_ids(handler.runs(Query())) == ["done"], "and none that is not")
+
+
+def _pausing(handler: StateHandler) -> CheckpointFlow:
+    cp = CheckpointFlow("conformance", handler=handler, name=handler.flow or None)
+
+    @cp.add_step()
+    def wait(state: dict[str, Any]) -> None:
+        state["n"] += 1
+        if "told" not in state:
+            raise Pause("to be told")
+
+    return cp
 
 
 def check_list_of_odd_ids(make: Make) -> None:
@@ -210,6 +247,7 @@ RUN_CHECKS: tuple[Check, ...] = (
     check_flow,
     check_list,
     check_list_by_status,
+    check_pause,
     check_list_of_odd_ids,
     check_pages,
     check_list_with_damage,

@@ -17,6 +17,7 @@ from aiocheckpoint._trouble import put_note
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from aiocheckpoint._engine import Ended
     from aiocheckpoint._jobs import Job
     from aiocheckpoint._plan import LoadPolicy, Request
     from aiocheckpoint._steps import Part
@@ -45,6 +46,7 @@ def crash_everywhere(
     load_policy: LoadPolicy = "first only",
     door: Literal["run", "arun"] = "run",
     same: Callable[[Any, Any], object] = operator.eq,
+    update: _State | None = None,
 ) -> int:
     """Break a flow off at every boundary, resume it, and see that it ends as if nothing happened.
 
@@ -58,6 +60,11 @@ def crash_everywhere(
     told, as real ones would: count in them what was done twice. (Tests with killed processes, at
     every system call, are those of the library itself.)
 
+    A run that a step pauses ends there, and it is that state which must be the same, unless there
+    is an `update`: then each run goes on with it, once for each step at most, and is broken off
+    behind the pause as well. Between the attempts of `retry=` the waiting is real, except where
+    `stamina.set_testing(True)` says otherwise.
+
     Args:
         make_flow: `make_flow(path)` makes the flow, with all its steps, to be stored at `path`;
             called anew for every run.
@@ -66,6 +73,8 @@ def crash_everywhere(
         door: Whether the flow runs as under `run`, or on an event loop as under `arun`.
         same: `same(expected, final)` tells whether two final states are as good as equal, where
             `==` does not tell, as with times or arrays.
+        update: What a run that is paused goes on with, as in `CheckpointFlow.run`: all that its
+            steps wait for, by key. Each run is given a deep copy.
 
     Returns:
         How many boundaries there are.
@@ -75,7 +84,7 @@ def crash_everywhere(
             tells where, and the keys that differ.
         BaseException: What the flow raised, with a note that tells after which interruption.
     """
-    trial = _Trial(make_flow, state, load_policy, door)
+    trial = _Trial(make_flow, state, load_policy, door, update)
     with tempfile.TemporaryDirectory(prefix="aiocheckpoint-") as directory:
         boundaries: list[str] = []
         expected = trial.run(f"{directory}/undisturbed", _Breaker(boundaries, None, "crash"))
@@ -187,25 +196,41 @@ class _Trial:
         state: _State | None,
         load_policy: LoadPolicy,
         door: Literal["run", "arun"],
+        update: _State | None,
     ) -> None:
         self._make_flow = make_flow
         self._state = state
         self._load_policy: LoadPolicy = load_policy
         self._door = door
+        self._update = update
 
     def run(self, directory: str, breaker: _Breaker) -> _State:
-        """Run a new flow in a directory that may have a checkpoint."""
+        """Run a new flow in a directory that may have a checkpoint, and go on where it pauses."""
         os.makedirs(directory, exist_ok=True)
         flow = self._make_flow(f"{directory}/checkpoint.pkl")
         state = copy.deepcopy(self._state)
         given = None if flow.plan(state).ignores_given else state
-        request = flow._request(given, self._load_policy)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        ended = self._carry_out(flow, breaker, given)
+        for _ in flow._steps:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            if ended.status != "paused" or self._update is None:
+                break
+            ended = self._carry_out(flow, breaker, None, copy.deepcopy(self._update))
+        return ended.state
+
+    def _carry_out(
+        self,
+        flow: CheckpointFlow,
+        breaker: _Breaker,
+        state: _State | None,
+        update: _State | None = None,
+    ) -> Ended:
+        request = flow._request(state, self._load_policy, update=update)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         if self._door == "arun":
             return _on_a_loop(_run_on_loop(flow, request, breaker))
         calls = _BreakingThreadCalls()
         calls.breaker = breaker
         try:
-            return drive(flow._run(calls, request, None, 0.0)).state  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            return drive(flow._run(calls, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         finally:
             calls.close()
 
@@ -220,11 +245,10 @@ class _Trial:
         return self.run(directory, _Breaker([], None, "crash"))
 
 
-async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> _State:
+async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> Ended:
     calls = _BreakingLoopCalls()
     calls.breaker = breaker
-    ended = await flow._run(calls, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    return ended.state
+    return await flow._run(calls, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def _on_a_loop(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -1,0 +1,108 @@
+"""What a run that goes on in another process still knows: its data, and how often it was tried."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from many import resume_all
+
+from aiocheckpoint import CheckpointFlow, DrainingError, Pause, Retry, current_step
+from aiocheckpoint.events import RunStarted
+
+if TYPE_CHECKING:
+    from many import Runs
+    from support import Door, Lab, State
+
+AT_ONCE = Retry(attempts=2, wait_initial=0, wait_max=0, wait_jitter=0)
+
+
+def test_stored_data_come_back_when_all_are_resumed(runs: Runs) -> None:
+    """Under `keep_data=True` those who resume everything call no loader either."""
+    loaded: list[str] = []
+    broken = [True]
+
+    def flow() -> CheckpointFlow:
+        cp = runs.bare(keep_data=True)
+
+        def load(state: State) -> State:
+            loaded.append(current_step().step)
+            return {"rows": [1, 2]}
+
+        cp.add_step(load=load, name="a")(lambda state, data: data["rows"].append(3))
+
+        @cp.add_step(load=load, name="b")
+        def use(state: State, data: State) -> None:
+            state["rows"] = data["rows"]
+            if broken:
+                raise ConnectionError
+
+        return cp
+
+    with pytest.raises(ConnectionError):
+        flow().run({}, run_id="x")
+    broken.clear()
+    assert resume_all(flow())["x"].state == {"rows": [1, 2, 3]}
+    assert loaded == ["a"]
+
+
+def test_a_pause_is_an_attempt_that_is_counted(door: Door, lab: Lab) -> None:
+    """A run that goes on behind a pause counts the attempts at its step on from there."""
+    seen: list[tuple[int, str]] = []
+    fate = ["fail", "pause", "fail", "pause", "break", "end"]
+
+    def flow() -> CheckpointFlow:
+        cp = CheckpointFlow(lab.path, fsync=False)
+
+        @cp.add_step(retry=AT_ONCE)
+        def approve(state: State) -> None:
+            seen.append((current_step().attempt, fate[0]))
+            match fate.pop(0):
+                case "fail":
+                    raise ConnectionError
+                case "pause":
+                    raise Pause("waits")
+                case "break":
+                    raise KeyboardInterrupt
+                case _:
+                    pass
+
+        return cp
+
+    door(flow(), {})
+    door(flow(), update={"told": 1})
+    with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
+        door(flow(), update={"told": 2})
+    door(flow())
+    assert [attempt for attempt, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert lab.header().attempts == {"approve": 6}
+
+
+async def test_a_run_that_waits_is_still_waiting_behind_a_drain(lab: Lab) -> None:
+    """A paused run that is gone on with and drained before its step can still be told."""
+
+    def flow(*hooks: object) -> CheckpointFlow:
+        cp = CheckpointFlow(lab.path, fsync=False, hooks=hooks)  # type: ignore[arg-type]
+
+        @cp.add_step()
+        def approve(state: State) -> None:
+            if "told" not in state:
+                raise Pause("to be told")
+
+        return cp
+
+    async def drain(event: object) -> None:
+        if isinstance(event, RunStarted):
+            drains.append(asyncio.create_task(drained.adrain()))
+            await asyncio.sleep(0)
+
+    drains: list[asyncio.Task[list[str | None]]] = []
+    drained = flow(drain)
+    await flow().arun()
+    before = lab.header()
+    with pytest.raises(DrainingError):
+        await drained.arun()
+    assert await drains[0] == []
+    assert lab.header() == before
+    assert await flow().arun(update={"told": True}) == {"told": True}

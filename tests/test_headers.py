@@ -1,0 +1,167 @@
+"""The header as JSON: whatever it says is read as it was written, also what older ones left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from forging import Pieces
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from aiocheckpoint import CheckpointFlow, Failure, Header, current_step
+from aiocheckpoint._header import Durations, Status, in_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import Door, Lab, State
+
+# Two surrogates that make up a character come back as that, and are no concern here.
+TEXTS = st.text(st.characters(codec="utf-8") | st.just("\ud800"), max_size=20)
+TIMES = st.floats(0, 1e10, allow_nan=False)
+COUNTS = st.integers(0, 2**40)
+ATTEMPTS = st.integers(1, 2**40)
+FAILURES = st.builds(
+    Failure,
+    **dict.fromkeys(("step", "part", "type", "message", "traceback"), TEXTS),
+    **dict.fromkeys(("at", "seconds"), TIMES),
+    attempt=ATTEMPTS,
+)
+HEADERS = st.builds(
+    Header,
+    flow=TEXTS,
+    position=COUNTS,
+    run_id=st.none() | TEXTS,
+    number=COUNTS,
+    sequence=COUNTS,
+    steps=st.none() | st.lists(TEXTS, max_size=4).map(tuple),
+    status=st.sampled_from(get_args(Status)),
+    failure=st.none() | FAILURES,
+    pause=st.none() | TEXTS,
+    attempts=st.dictionaries(TEXTS, ATTEMPTS, max_size=4),
+    durations=st.dictionaries(TEXTS, TIMES, max_size=4).map(Durations),
+    holds_data=st.booleans(),
+    code=st.booleans(),
+    **dict.fromkeys(("written_at", "started_at"), TIMES),
+)
+a_few = settings(deadline=None, max_examples=40)
+LATER: dict[str, Any] = {"pause": None, "attempts": {}, "holds_data": False, "started_at": 0.0}
+OF_0_3_0 = (
+    '{"flow":"checkpoint","run_id":"order","number":2,"steps":["a","b"],"python":"3.11.7",'
+    '"dill":"0.4.1","library":"0.3.0","started_at":1795600000.5,"sequence":7,"position":1,'
+    '"status":"failed","code":false,"written_at":1795600001.25,"failure":{"step":"b","part":"step",'
+    '"type":"builtins.OSError","message":"broken","traceback":"","at":1795600001.25,'
+    '"seconds":0.5,"attempt":2},"durations":{"a":0.000012}}'
+)
+
+
+@a_few
+@given(HEADERS)
+def test_any_header_is_read_as_written(header: Header) -> None:
+    """What is encoded is ASCII JSON, and decodes to an equal header that encodes to the same."""
+    encoded = header.encode()
+    assert encoded.isascii()
+    again = Header.decode(encoded)
+    assert again == header
+    assert again.encode() == encoded
+
+
+@a_few
+@given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
+def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
+    """The header of the next snapshot keeps whose run it is, and tells of no failure or pause."""
+    following = header.advanced(status, position, at)
+    news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
+    news |= {"status": status, "position": position, "written_at": at}
+    assert following == replace(header, **news)
+    assert Header.decode(following.encode()) == following
+
+
+@a_few
+@given(HEADERS, st.sets(st.sampled_from([*LATER])))
+def test_what_older_headers_left_out(header: Header, left_out: set[str]) -> None:
+    """Where a key is missing that came later, its value is the one that says nothing."""
+    facts = json.loads(header.encode())
+    for name in left_out:
+        del facts[name]
+    expected = replace(header, **{name: LATER[name] for name in left_out})
+    assert Header.decode(json.dumps(facts).encode()) == expected
+
+
+@a_few
+@given(HEADERS, st.dictionaries(TEXTS, TEXTS, max_size=3))
+def test_what_later_headers_tell(header: Header, more: dict[str, str]) -> None:
+    """Keys that a later version added are passed over."""
+    facts = json.loads(header.encode())
+    assume(not more.keys() & facts.keys())
+    assert Header.decode(json.dumps({**more, **facts}).encode()) == header
+
+
+@a_few
+@given(TEXTS)
+def test_a_text_comes_back_as_itself(text: str) -> None:
+    """What the tests take for texts is read as it was written."""
+    assert in_json(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("pause", 1), ("pause", ["waits"]), ("attempts", None), ("attempts", [2])),
+        *(("attempts", {"a": "2"}), ("attempts", {"a": 1.5}), ("holds_data", 1)),
+        *(("holds_data", None), ("status", "waiting")),
+    ],
+)
+def test_what_is_no_header(name: str, value: object) -> None:
+    """A value of another type than its key has is refused."""
+    header = Header(flow="f", position=0, durations=Durations())
+    facts = json.loads(header.encode())
+    assert Header.decode(json.dumps(facts).encode()) == header
+    with pytest.raises(ValueError, match=rf"{name}|int|waiting"):
+        Header.decode(json.dumps({**facts, name: value}).encode())
+
+
+def test_header_of_0_3_0() -> None:
+    """A header that version 0.3.0 wrote is read, and tells what it told."""
+    header = Header.decode(OF_0_3_0.encode())
+    assert (header.number, header.sequence, header.position) == (2, 7, 1)
+    assert header.failure is not None
+    assert header.failure.attempt == 2
+    assert {name: getattr(header, name) for name in LATER} == {**LATER, "started_at": 1795600000.5}
+
+
+def test_run_of_0_3_0_goes_on(door: Door, lab: Lab) -> None:
+    """A run that broke under version 0.3.0 goes on, and counts its attempts on from there."""
+    seen: list[int] = []
+
+    def flow(*, keep_data: bool) -> CheckpointFlow:
+        cp = CheckpointFlow(lab.path, fsync=False, keep_data=keep_data)
+        cp.add_step(name="a")(lambda state: None)
+
+        @cp.add_step(load=lambda state: {"rows": 1})
+        def b(state: State, data: State) -> None:
+            seen.append(current_step().attempt)
+            if not keep_data:
+                raise OSError("broken")
+            state["rows"] = data["rows"]
+
+        return cp
+
+    with pytest.raises(OSError, match="broken"):
+        door(flow(keep_data=False), {})
+    make_old(lab.path)
+    assert door(flow(keep_data=True)) == {"rows": 1}
+    assert seen == [1, 2]
+    assert lab.header().attempts == {"b": 2}
+
+
+def make_old(path: Path) -> None:
+    """Leave out of a header what version 0.3.0 did not write."""
+    pieces = Pieces.of(path.read_bytes())
+    facts = json.loads(pieces.header)
+    for name in ("pause", "attempts", "holds_data"):
+        del facts[name]
+    path.write_bytes(replace(pieces, header=json.dumps(facts).encode()).joined())

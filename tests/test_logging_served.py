@@ -1,0 +1,147 @@
+"""No log line and no error tells a value: of states, of updates, or of what a run waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import notes_of
+
+from aiocheckpoint import CheckpointError, CheckpointFlow, DrainingError, Pause, Retry
+from aiocheckpoint.events import RunStarted
+
+if TYPE_CHECKING:
+    from support import Door, Lab, State
+
+LOGGER = "aiocheckpoint"
+CANARY = "canary-4f1d"
+AT_ONCE = Retry(attempts=2, wait_initial=0, wait_max=0, wait_jitter=0)
+
+
+class TellingError(ConnectionError):
+    """Quotes a value of the state."""
+
+    def __str__(self) -> str:
+        """Quote."""
+        return CANARY
+
+
+def said(caplog: pytest.LogCaptureFixture, *errors: BaseException) -> str:
+    """Give all that our logger was told, formatted and not, and what errors of ours say."""
+    records = [record for record in caplog.records if record.name == LOGGER]
+    assert records
+    lines = [f"{record.getMessage()} {vars(record)}" for record in records]
+    for error in errors:
+        ours = isinstance(error, CheckpointError)
+        lines.append(f"{error} {error!r} {vars(error)}" if ours else notes_of(error))
+    return "\n".join(lines)
+
+
+def waiting(lab: Lab) -> CheckpointFlow:
+    """Make a flow that fails once, and then waits for what it is not told."""
+    cp = CheckpointFlow(lab.path, fsync=False, hooks=[lab.events.append])
+    failing = [True]
+
+    @cp.add_step(retry=AT_ONCE)
+    def wait(state: State) -> None:
+        if failing:
+            failing.clear()
+            raise TellingError
+        if "told" not in state:
+            raise Pause(f"waits for {CANARY}")
+
+    return cp
+
+
+def test_reasons_and_updates(every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither why a run waits, nor what it is told, nor why an attempt failed, is logged."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = waiting(lab)
+    every_door(cp, {"secret": CANARY})
+    assert lab.header().pause == f"waits for {CANARY}"
+    every_door(cp, update={"told": CANARY})
+    text = said(caplog)
+    assert CANARY not in text
+    for words in ("attempt 1", "TellingError", "StepPaused", "paused", "finished"):
+        assert words in text
+
+
+@pytest.mark.parametrize("kind", ["not paused", "no dict", "with a state"])
+def test_updates_that_are_refused(
+    kind: str, every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error about an update that cannot be meant does not quote it, or the state."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = waiting(lab)
+    every_door(cp, {"secret": CANARY})
+    options: dict[str, Any] = {"update": {"told": CANARY}}
+    if kind == "not paused":
+        every_door(cp, update={"told": CANARY})
+    elif kind == "no dict":
+        options = {"update": [CANARY]}
+    else:
+        options |= {"state": {"secret": CANARY}}
+    with pytest.raises(CheckpointError) as info:
+        every_door(cp, **options)
+    assert CANARY not in said(caplog, info.value)
+
+
+def test_failed_attempts(every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """What comes out of the last attempt is logged by its type, and its note quotes nothing."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = CheckpointFlow(lab.path, fsync=False)
+
+    @cp.add_step(retry=AT_ONCE)
+    def fail(state: State) -> None:
+        raise TellingError
+
+    with pytest.raises(TellingError) as info:
+        every_door(cp, {"secret": CANARY})
+    text = said(caplog, info.value)
+    assert "attempt 1" in text
+    assert "aiocheckpoint: step 1 of 1" in text
+    assert CANARY not in text
+
+
+async def test_drains_and_limits(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that is drained, or takes too long, is told of without its values."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+
+    async def drain(event: object) -> None:
+        if isinstance(event, RunStarted):
+            drains.append(asyncio.create_task(cp.adrain()))
+            await asyncio.sleep(0)
+
+    drains: list[asyncio.Task[list[str | None]]] = []
+    cp = CheckpointFlow(lab.path, fsync=False, hooks=[drain])
+    cp.add_step(name="a")(lambda state: None)
+    with pytest.raises(DrainingError) as drained:
+        await cp.arun({"secret": CANARY}, run_id=None)
+    assert await drains[0] == []
+    late = CheckpointFlow(lab.path, fsync=False)
+    late.add_step(name="a")(lambda state: None)
+
+    @late.add_step(timeout=0.01)
+    async def b(state: State) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError) as timed_out:
+        await late.arun()
+    assert CANARY not in said(caplog, drained.value, timed_out.value)
+
+
+@pytest.mark.parametrize("pair", [CANARY, (CANARY, CANARY), ({"secret": CANARY},), (1, {CANARY})])
+async def test_pairs_that_are_none(
+    pair: Any,  # noqa: ANN401
+    lab: Lab,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The error about what `amap` cannot take names its type alone."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = waiting(lab)
+    await cp.arun()
+    with pytest.raises(CheckpointError) as info:
+        await cp.amap([pair])
+    assert CANARY not in said(caplog, info.value)
