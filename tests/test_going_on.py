@@ -106,3 +106,32 @@ async def test_a_run_that_waits_is_still_waiting_behind_a_drain(lab: Lab) -> Non
     assert await drains[0] == []
     assert lab.header() == before
     assert await flow().arun(update={"told": True}) == {"told": True}
+
+
+async def test_a_run_that_goes_on_waits_no_longer(runs: Runs) -> None:
+    """While its step looks for itself the run is under way, and resumed if it is killed there."""
+    cp, seen = runs.bare(), list[str]()
+
+    @cp.add_step()
+    async def approve(state: State) -> None:
+        header = await cp.aheader("x")
+        assert header is not None
+        seen.append(header.status)
+        raise Pause("to be told")
+
+    for _ in range(3):
+        await cp.arun(run_id="x")
+    assert seen == ["running"] * 3
+    assert [header.status for header in await cp.aruns()] == ["paused"]
+
+
+async def test_hook_that_pauses(runs: Runs) -> None:
+    """A hook pauses nothing: what it raises is logged, as of every hook."""
+
+    def hook(event: object) -> None:
+        raise Pause("by a hook")
+
+    cp = runs.bare(hooks=[hook])
+    cp.add_step(name="a")(lambda state: state.update(a=1))
+    assert await cp.arun(run_id="x") == {"a": 1}
+    assert [header.status for header in await cp.aruns()] == ["finished"]

@@ -146,7 +146,7 @@ class Run:
         """Carry out the steps, and give the error that says why not all of them, if it was so."""
         try:
             for index in range(plan.start, plan.stop):
-                if self._passage.setting.drain.asked:
+                if self._drained:
                     raise DrainedError  # noqa: TRY301
                 if not await self._step(index, plan, state):
                     return None
@@ -172,7 +172,7 @@ class Run:
             await teller.tell(events.RunStarted, plan=plan)
         if begun is not None and teller.heard:
             await self._tell_written(*begun)
-        elif begun is None and (plan.fresh or plan.moves):
+        elif begun is None and (plan.fresh or (plan.moves and not self._drained)):
             await self._write(state, None, "running", plan.start)
 
     async def _decide(self, request: Request) -> tuple[Plan, Header | None]:
@@ -236,11 +236,15 @@ class Run:
             CURRENT.set(outer)
         return True
 
+    @property
+    def _drained(self) -> bool:
+        return self._passage.setting.drain.asked
+
     def _reached(self, position: int, plan: Plan) -> tuple[Status, int]:
         """How the run stands when everything before `position` is done."""
         if position == len(self._steps):
             return "finished", 0
-        stops = position == plan.stop or self._passage.setting.drain.asked
+        stops = position == plan.stop or self._drained
         return ("stopped" if stops else "running"), position
 
     async def _write(

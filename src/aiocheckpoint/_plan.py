@@ -72,8 +72,8 @@ class Plan:
             ("empty", a new dict).
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
-        moves: Whether the rest of a run starts elsewhere than the checkpoint says, or with
-            another state.
+        moves: Whether the rest of a run starts elsewhere than the checkpoint says, with another
+            state, or is paused no longer.
         restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
         ignores_given: Whether the caller gave a state that an unfinished run overrules.
         reason: Why it starts there, in words.
@@ -159,7 +159,7 @@ def make_plan(
         kept = _entry(names[start], header, history)
     if kept is not None:
         source, fresh = "kept", False
-    moves = header is not None and not fresh and _differs(header, start, names)
+    moves = header is not None and not fresh and _differs(header, start, names, request)
     stop = _stop(names, start, request.until)
     holder = None if fresh else kept or header
     restores = request.keep_data and holder is not None and holder.holds_data
@@ -171,7 +171,7 @@ def make_plan(
         source=source,
         kept=kept,
         fresh=fresh,
-        moves=moves or request.update is not None,
+        moves=moves,
         restores_data=restores,
         ignores_given=request.state is not None and source != "given",
         reason=reason,
@@ -354,9 +354,12 @@ def _check_names(names: tuple[str, ...], header: Header | None, location: str) -
         raise FlowChangedError(location, stored or (), names, position)
 
 
-def _differs(header: Header, start: int, names: tuple[str, ...]) -> bool:
+def _differs(header: Header, start: int, names: tuple[str, ...], request: Request) -> bool:
+    """Whether what is stored does not tell of the run as it goes on now."""
     known = header.steps is None or header.steps[:start] == names[:start]
-    return header.position != start or not known
+    if header.position != start or not known:
+        return True
+    return header.status == "paused" or request.update is not None
 
 
 def _listed(names: Sequence[str]) -> str:

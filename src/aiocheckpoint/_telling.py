@@ -6,6 +6,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._logging import is_logged, log_event, logger
+from aiocheckpoint._pause import Pause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class Teller:
             before = self._calls.cancellations()
             try:
                 await self._calls.finish(hook(event))
-            except (Exception, CancelledError) as error:
+            except (Exception, CancelledError, Pause) as error:
                 if isinstance(error, CancelledError) and self._calls.cancellations() > before:
                     raise  # the run was cancelled, not the hook by itself
                 logger.exception("a hook failed on %s; the run goes on", kind.__name__)
