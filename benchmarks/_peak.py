@@ -19,7 +19,7 @@ def _do(door: str, work: OneWrite) -> None:
         asyncio.run(work.by_arun())
 
 
-class _Peak:
+class Peak:
     """The most memory that was resident, from when it is made.
 
     Linux can be told to begin anew (proc(5), clear_refs); elsewhere the most of the whole process
@@ -53,7 +53,7 @@ def main() -> None:
     directory, door, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     _do(door, OneWrite(directory / "small.pkl", array(8)))  # imports, threads, buffers
     work = OneWrite(directory / "large.pkl", array(size))
-    peak = _Peak()
+    peak = Peak()
     _do(door, work)
     print(peak.grown())
 

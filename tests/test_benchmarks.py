@@ -30,6 +30,10 @@ CASES = {
         ("--rounds=2", "--largest=1", "--count=50"),
         ("1 MB, arun", "1 MB, run", "50 dicts, arun"),
     ),
+    "scaling": (
+        ("--rounds=2", "--steps=100", "--rows=100", "--bytes=10000", "--work=2"),
+        ("100 steps, run", "100 rows, arun on SQLite", "10000 bytes of state, run"),
+    ),
 }
 
 
@@ -161,7 +165,7 @@ def test_rivals_are_measured_in_processes_of_their_own(
     assert printed.count("synchronous=FULL: ") == len(rivals)
 
 
-@pytest.mark.parametrize("name", ["step_cost", "many_runs", "large_state"])
+@pytest.mark.parametrize("name", ["step_cost", "many_runs", "large_state", "scaling"])
 def test_benchmarks_leave_nothing_behind(name: str) -> None:
     """Of what a benchmark writes only the figures stay."""
     assert outcome(name).left == ["figures.json"]
