@@ -20,7 +20,10 @@ CASES = {
         ("--rounds=2", "--steps=3", "--no-gumly"),
         ("arun, coroutine step", "run, sync step, signed", "run, sync step, fsync=False"),
     ),
-    "serialise": (("--rounds=2", "--count=50"), ("dill, 50 plain dicts", "dill, 50 plain values")),
+    "serialise": (
+        ("--rounds=2", "--count=50", "--megabytes=1"),
+        ("dill, 50 plain dicts", "dill, array of 1 MB", "dill, 100 times one lambda"),
+    ),
     "start_up": (
         ("--rounds=1", "--count=50"),
         ("import aiocheckpoint", "process to step, 50 dicts"),
