@@ -26,7 +26,7 @@ CASES = {
     ),
     "start_up": (
         ("--rounds=1", "--count=50"),
-        ("import aiocheckpoint", "process to step, 50 dicts"),
+        ("import aiocheckpoint", "process to step, 50 dicts, SQLite", "run to step, 50 dicts"),
     ),
     "many_runs": (("--rounds=2", "--runs=3", "--no-rivals"), ("aiocheckpoint on SQLite, 3 runs",)),
     "large_state": (
