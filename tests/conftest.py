@@ -24,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_files: a writer is killed or its directory moved")
 
 
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the search for garbage, which many tests ask for."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=["run", "arun"])
 def door(request: pytest.FixtureRequest) -> Door:
     """Give each door in turn: `cp.run(...)` and `asyncio.run(cp.arun(...))`."""

@@ -27,15 +27,17 @@ class Slow:
 
     Attributes:
         begun: Set when that begins.
+        cancelled: To be set when the writing of it was cancelled; it ends soon after.
     """
 
     def __init__(self) -> None:
         """Nobody pickles it yet."""
-        self.begun = threading.Event()
+        self.begun, self.cancelled = threading.Event(), threading.Event()
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         """Be a string when it is loaded."""
         self.begun.set()
+        assert self.cancelled.wait(PATIENCE)
         time.sleep(0.05)
         return str, ("slow",)
 
@@ -45,6 +47,14 @@ async def begun(value: Slow) -> None:
     assert await asyncio.to_thread(value.begun.wait, PATIENCE)
 
 
+async def when_begun(value: Slow, stop: Callable[[], None]) -> None:
+    """Cancel the writing of a value in some way when it has begun."""
+    await begun(value)
+    stop()
+    await asyncio.sleep(0)
+    value.cancelled.set()
+
+
 async def cancel(value: Slow, start: Start) -> None:
     """Cancel the task, thrice."""
     task = asyncio.create_task(start())
@@ -52,6 +62,7 @@ async def cancel(value: Slow, start: Start) -> None:
     for _ in range(3):
         task.cancel()
         await asyncio.sleep(0)
+    value.cancelled.set()
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -60,14 +71,16 @@ async def time_out(value: Slow, start: Start) -> None:
     """Let a timeout expire."""
     with pytest.raises(TimeoutError):  # noqa: PT012
         async with asyncio.timeout(None) as timeout:
-            asyncio.create_task(begun(value)).add_done_callback(lambda _: timeout.reschedule(0.0))
+            cancelling = when_begun(value, lambda: timeout.reschedule(0.0))
+            asyncio.create_task(cancelling).add_done_callback(lambda task: task.result())
             await start()
 
 
 async def leave_scope(value: Slow, start: Start) -> None:
     """Cancel an anyio scope."""
     with anyio.CancelScope() as scope:
-        asyncio.create_task(begun(value)).add_done_callback(lambda _: scope.cancel())
+        cancelling = when_begun(value, scope.cancel)
+        asyncio.create_task(cancelling).add_done_callback(lambda task: task.result())
         await start()
     assert scope.cancelled_caught
 
@@ -110,6 +123,7 @@ def test_next_write_stays_after_a_closed_loop(what: str, tmp_path: Path) -> None
     async def main() -> None:
         tasks.append(asyncio.create_task(first()))
         await begun(slow)
+        slow.cancelled.set()
 
     asyncio.run(main())
     assert tasks[0].cancelled()

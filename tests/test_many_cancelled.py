@@ -22,8 +22,8 @@ LAST = {"trail": [*STEPS]}
 OWNED = "SELECT run_id FROM runs WHERE owner IS NOT NULL"
 
 
-def make_flow(path: Path, held: asyncio.Event | None = None) -> CheckpointFlow:
-    """Make a flow whose second step waits for an event, if there is one."""
+def make_flow(path: Path, held: asyncio.Barrier | None = None) -> CheckpointFlow:
+    """Make a flow whose second step meets others at a barrier, if there is one."""
     cp = CheckpointFlow(path, "sqlite", fsync=False)
     for name in STEPS:
 
@@ -45,9 +45,10 @@ async def resume_all(cp: CheckpointFlow) -> int:
 async def test_hundred_runs_cancelled_at_once(tmp_path: Path) -> None:
     """All of them are stored as cancelled in the step that was under way."""
     path = tmp_path / "runs.db"
-    cp = make_flow(path, asyncio.Event())
+    held = asyncio.Barrier(COUNT + 1)  # one more than ever come
+    cp = make_flow(path, held)
     tasks = [asyncio.create_task(cp.arun({"trail": []}, run_id=str(n))) for n in range(COUNT)]
-    while sum(one.position for one in await cp.aruns("running")) < COUNT:  # noqa: ASYNC110
+    while held.n_waiting < COUNT:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     for task in tasks:
         task.cancel()
