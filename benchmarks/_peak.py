@@ -6,6 +6,7 @@ A process for each, for what one step has given back would serve the next.
 """
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Peak:
 
 def main() -> None:
     """Measure, and print it."""
+    logging.getLogger("aiocheckpoint").setLevel(logging.ERROR)  # It warns of large states.
     directory, door, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     _do(door, OneWrite(directory / "small.pkl", array(8)))  # imports, threads, buffers
     work = OneWrite(directory / "large.pkl", array(size))
