@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 from aiocheckpoint._current import CURRENT
 from aiocheckpoint.errors import DrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
 
 __all__ = ["Drain"]
 
@@ -26,11 +31,27 @@ class Drain:
         self._flow = flow
         self._runs: dict[object, str | None] = {}
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._told: set[Callable[[], object]] = set()
 
     def check(self) -> None:
         """Raise DrainingError if no run may begin."""
         if self.asked:
             raise DrainingError(self._flow)
+
+    @contextmanager
+    def tells(self, callback: Callable[[], object]) -> Generator[None, None, None]:
+        """Have `callback` called, on the loop that runs here, when runs are to stop.
+
+        Raises:
+            DrainingError: They are already.
+        """
+        call = partial(asyncio.get_running_loop().call_soon_threadsafe, callback)
+        self._told.add(call)  # Before the look at `asked`, as in `enter`.
+        try:
+            self.check()
+            yield
+        finally:
+            self._told.discard(call)
 
     def enter(self, run_id: str | None) -> object:
         """Note that a run begins; what is returned is for `leave`.
@@ -48,8 +69,9 @@ class Drain:
     def leave(self, token: object) -> None:
         """Note that a run has ended."""
         del self._runs[token]
-        if self._waiting is not None and not self._runs:
-            loop, idle = self._waiting
+        waiting = self._waiting  # once, for its thread may stop waiting at any moment
+        if waiting is not None and not self._runs:
+            loop, idle = waiting
             with suppress(RuntimeError):  # that loop was closed meanwhile
                 loop.call_soon_threadsafe(idle.set)
 
@@ -72,6 +94,9 @@ class Drain:
         idle = asyncio.Event()
         self._waiting = asyncio.get_running_loop(), idle
         self.asked = True
+        for call in tuple(self._told):
+            with suppress(RuntimeError):  # that loop was closed meanwhile
+                call()
         if self._runs:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -60,20 +60,17 @@ class RunResult:
 async def outcome(resume: Resume, request: Request, run_id: str | None) -> RunResult:
     """Run one run, and give what came of it.
 
+    A cancellation is a result as well: where all are cancelled nobody looks at it, and where a step
+    cancelled the task that it runs in, that is no cancellation of the others.
+
     Raises:
         NothingLeftError: Nothing was left of it.
-        asyncio.CancelledError: The task that runs it was cancelled.
     """
     try:
         ended = await resume(request, run_id)
     except NothingLeftError:
         raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        return RunResult(run_id=run_id, state=None, error=error)  # a step raised it by itself
-    except Exception as error:  # noqa: BLE001 - whatever a step raised
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a step raised
         return RunResult(run_id=run_id, state=None, error=error)
     return RunResult(run_id=run_id, state=ended.state, error=None, status=ended.status)
 

@@ -63,7 +63,8 @@ class ServedRuns(StoredRuns):
             InvalidTypeError, InvalidValueError: An argument cannot be meant; from the stream,
                 where it is a pair that an iterable gave.
             DrainingError: From the stream: the flow is drained, and what is left of `runs` was
-                not taken.
+                not taken; a source that was waited for is cancelled. A pair that was taken at
+                that moment is a result with this error.
         """
         at_once = checked_limit(limit)
         check_policy(self._steps, load_policy)
@@ -74,7 +75,8 @@ class ServedRuns(StoredRuns):
             request = self._request(state, load_policy, once=once)
             return await outcome(self._resume, request, run_id)
 
-        return Stream(outcomes(each(checked_runs(runs), self._setting.drain), run, at_once))
+        drain = self._setting.drain
+        return Stream(outcomes(each(checked_runs(runs), drain), run, at_once, drain))
 
     def astream(
         self,
@@ -137,7 +139,8 @@ class ServedRuns(StoredRuns):
         async def resume(header: Header) -> RunResult | None:
             return await resumed(self._resume, handler, header.run_id)
 
-        return Stream(outcomes(unfinished(handler, self._setting.drain), resume, at_once))
+        drain = self._setting.drain
+        return Stream(outcomes(unfinished(handler, drain), resume, at_once, drain))
 
     async def adrain(self, timeout: float | None = None) -> list[str | None]:  # noqa: ASYNC109 - it raises nothing
         """Stop all runs of this flow object behind the steps they are in, as before a shutdown.
@@ -146,7 +149,8 @@ class ServedRuns(StoredRuns):
         "stopped" and raises `DrainingError` where it was awaited; one that waits for another
         attempt at its step makes none. The next process goes on with them, by `aresume_all` or
         by running them again. What is running in other processes, or by another flow object, is
-        left alone. There is no way back: a flow that was drained stays so.
+        left alone. There is no way back: a flow that was drained stays so. A hook of the flow
+        that awaited this would wait for its own run; it may start it in a task.
 
         Args:
             timeout: The most seconds to wait for them; by default until all have stopped.

@@ -11,6 +11,7 @@ from aiocheckpoint.errors import StreamConsumedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aiocheckpoint._drain import Drain
     from aiocheckpoint.events import Event, Hook
 
 __all__ = ["Stream", "events_of", "outcomes"]
@@ -92,9 +93,8 @@ async def events_of(
         left = True
         room.release()  # One event at most waits for room: a run tells one after the other.
         task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # which the loop would tell of if nobody had asked for it
+        # Not asyncio.wait(), which a second cancellation ends at once.
+        await asyncio.gather(task, return_exceptions=True)
     task.result()
 
 
@@ -128,30 +128,38 @@ async def outcomes(
     source: AsyncGenerator[_Item, None],
     work: Callable[[_Item], Awaitable[_Result | None]],
     limit: int,
+    drain: Drain,
 ) -> AsyncGenerator[_Result, None]:
     """Do `work` for each item, `limit` of them at once, and give the results as they come.
 
     Those that are None are left out. No more is held than `limit` items or results together,
-    however slow the source or the loop is. When the source raises, what is under way comes to its
-    end before that goes on. When the loop is left, what is under way is cancelled.
+    however slow the source or the loop is. When the source raises, or is cancelled because the flow
+    is drained, what is under way comes to its end before that goes on. When the loop is left, what
+    is under way is cancelled.
+
+    Raises:
+        DrainingError: The flow is drained, and the source was not exhausted.
     """
     crowd = _Crowd(work, limit)
     taking = asyncio.ensure_future(crowd.take(source))
     exhausted = False
     try:
-        while not exhausted or crowd.under_way:
-            task = await crowd.ended.get()
-            if task is None:
-                exhausted = True
-                continue
-            result = task.result()
-            crowd.under_way.discard(task)
-            if result is not None:
-                yield result
-            crowd.room.release()
+        with drain.tells(taking.cancel):
+            while not exhausted or crowd.under_way:
+                task = await crowd.ended.get()
+                if task is None:
+                    exhausted = True
+                    continue
+                result = task.result()
+                crowd.under_way.discard(task)
+                if result is not None:
+                    yield result
+                crowd.room.release()
     finally:
         under_way: list[asyncio.Future[Any]] = [taking, *crowd.under_way]
         for one in under_way:
             one.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+    if taking.cancelled():
+        drain.check()
     taking.result()

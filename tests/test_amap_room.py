@@ -1,0 +1,198 @@
+"""`amap` holds no more than its limit, however fast or slow the source and the loop are."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from interrupts import turns
+from many import PATIENCE, first
+from serving import Post, collect, pairs_of, statuses
+
+from aiocheckpoint.events import RunFinished
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
+
+    from many import Runs
+    from serving import Pair
+    from support import State
+
+    from aiocheckpoint.events import Event
+
+LONG = 50
+"""Turns of the loop in which much would happen that is not held up."""
+
+
+class Counted:
+    """A source of pairs that counts what is taken of it, and what of that lives.
+
+    Attributes:
+        taken: How many pairs were taken.
+        living: The states that are held by anybody.
+    """
+
+    def __init__(self, number: int) -> None:
+        """Have so many to give."""
+        self.taken = 0
+        self.living = 0
+        self._number = number
+
+    async def pairs(self) -> AsyncGenerator[Pair, None]:
+        """Give them."""
+        for number in range(self._number):
+            self.taken += 1
+            yield f"run-{number}", self._state(number)
+
+    def _state(self, number: int) -> Kept:
+        state = Kept(n=number)
+        self.living += 1
+        weakref.finalize(state, self._died).atexit = False
+        return state
+
+    def _died(self) -> None:
+        self.living -= 1
+
+
+class Kept(dict[str, Any]):
+    """A state of which one can tell whether somebody holds it."""
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_never_more_at_once(limit: int, runs: Runs) -> None:
+    """So many are under way at once as the limit says, and the source is asked for no more."""
+    post, source = Post(), Counted(7)
+    cp = post.flow(runs)
+    task = asyncio.create_task(collect(cp.amap(source.pairs(), limit=limit)))
+    for _ in range(2):
+        await post.arrivals(limit)
+        await turns(LONG)
+        assert (len(post.inside), source.taken % limit) == (limit, 0)
+        post.free.set()
+        post.free.clear()
+        await turns(1)
+    post.free.set()
+    assert len(await task) == source.taken == 7
+    assert post.most == limit
+
+
+async def test_slow_loop(runs: Runs) -> None:
+    """Results that nobody takes hold their room: with them, no more is taken than the limit."""
+    source, ended = Counted(20), asyncio.Semaphore(0)
+
+    def hook(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            ended.release()
+
+    cp = runs.bare(hooks=[hook])
+    cp.add_step(name="only", thread=False)(lambda state: None)
+    async with aclosing(cp.amap(source.pairs(), limit=4)) as results:
+        await first(results)
+        for _ in range(4):
+            await ended.acquire()
+        await turns(LONG)
+        assert source.taken == 4
+        await first(results)
+        await ended.acquire()
+        assert source.taken == 5
+
+
+async def test_the_result_in_hand_counts(runs: Runs) -> None:
+    """Of n results taken, the source was asked for no more than n - 1 and the limit's pairs."""
+    source, seen = Counted(12), 0
+    cp = runs.flow("a")
+    async for _ in cp.amap(source.pairs(), limit=3):
+        seen += 1
+        await turns(LONG)
+        assert source.taken <= seen - 1 + 3
+    assert seen == source.taken == 12
+
+
+async def test_slow_source(runs: Runs) -> None:
+    """Results come while the source waits for something to give."""
+    more = asyncio.Event()
+
+    async def source() -> AsyncGenerator[Pair, None]:
+        yield "early", {}
+        await more.wait()
+        yield "late", {}
+
+    results = aiter(runs.flow("a").amap(source()))
+    assert (await first(results)).run_id == "early"
+    more.set()
+    assert (await first(results)).run_id == "late"
+    assert [one async for one in results] == []
+
+
+def sync_source(error: Exception) -> Iterator[Pair]:
+    """Give two pairs and break."""
+    yield "x", {}
+    yield "y", {}
+    raise error
+
+
+async def async_source(error: Exception) -> AsyncGenerator[Pair, None]:
+    """Do the same."""
+    async for pair in pairs_of({"x": {}, "y": {}}):
+        yield pair
+    raise error
+
+
+@pytest.mark.parametrize("source", [sync_source, async_source])
+async def test_source_that_raises(source: Callable[[Exception], Any], runs: Runs) -> None:
+    """The runs under way come to their end, with their results; then its very error comes."""
+    post, error, found = Post(), ConnectionError("the queue is gone"), list[str | None]()
+    cp = post.flow(runs)
+
+    async def loop() -> None:
+        async for result in cp.amap(source(error)):
+            assert result.status == "finished"
+            found.append(result.run_id)
+
+    task = asyncio.create_task(loop())
+    await post.arrivals(2)
+    await turns(LONG)
+    assert not task.done()
+    post.free.set()
+    with pytest.raises(ConnectionError) as info:
+        await task
+    assert info.value is error
+    assert set(found) == {"x", "y"}
+    assert statuses(cp, "xy") == ["finished"] * 2
+
+
+async def test_source_that_raises_at_once(database: Runs) -> None:
+    """Where nothing is under way, its error comes at once."""
+
+    def source() -> Iterator[Pair]:
+        yield from ((str(1 // n), {}) for n in range(2))
+
+    with pytest.raises(ZeroDivisionError):
+        await database.flow("a").amap(source())
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["fast", "slow"])
+async def test_memory_is_bounded(slow: bool, database: Runs) -> None:  # noqa: FBT001
+    """Of a thousand states, no more live at any time than the limit allows, and none at the end."""
+    count, limit, most = 1_000, 10, 0
+    source = Counted(count)
+    cp = database.bare()
+    cp.add_step(name="only", thread=False)(do_nothing)
+    async for result in cp.amap(source.pairs(), limit=limit):
+        assert result.error is None
+        most = max(most, source.living)
+        await turns(LONG if slow and source.taken % 10 == 0 else 0)
+    del result
+    assert source.taken == count
+    # The limit, the one in hand, and what the thread that writes let go of a moment too late.
+    assert most <= limit + 1 + limit
+    async with asyncio.timeout(PATIENCE):
+        while source.living:  # noqa: ASYNC110 - the garbage does not tell
+            await asyncio.sleep(0.001)
+
+
+def do_nothing(state: State) -> None:
+    """Be a step."""

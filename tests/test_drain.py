@@ -1,0 +1,284 @@
+"""`adrain`: runs stop behind their steps, none begins, and the next process finishes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import drain_script
+import pytest
+from interrupts import Gate, turns
+from many import resumed
+from serving import LAST, Post, collect, pairs_of, statuses
+from support import notes_of
+
+from aiocheckpoint import CheckpointFlow, DrainingError, RunResult
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from many import Runs
+    from support import State
+
+    from aiocheckpoint._streams import Stream
+
+IDS = ("x", "y", None)
+
+
+async def drained(cp: CheckpointFlow, post: Post) -> list[str | None]:
+    """Begin to drain, and only then let those go that wait."""
+    drain = asyncio.create_task(cp.adrain())
+    await turns(3)
+    assert not drain.done()
+    post.free.set()
+    if post.gate is not None:
+        post.gate.opened.set()
+    return await drain
+
+
+async def check_stopped(cp: CheckpointFlow, run_id: str | None, ended: object) -> None:
+    """See that a run was stopped behind b, and says so."""
+    assert isinstance(ended, DrainingError)
+    assert (ended.flow, ended.path) == (cp.name, cp.handler.locate(run_id))
+    assert notes_of(ended) == ""
+    header = await cp.aheader(run_id)
+    assert header is not None
+    assert (header.status, header.position, header.failure) == ("stopped", 2, None)
+    assert await cp.aread(run_id) == {"trail": ["a", "b"], "checkpoint_index": 2}
+
+
+async def test_coroutines(runs: Runs) -> None:
+    """Runs under way come to the end of their step, are stored as stopped, and go on later."""
+    post = Post()
+    cp = post.flow(runs)
+    tasks = await post.start(cp, *IDS)
+    assert await drained(cp, post) == []
+    came = await asyncio.gather(*tasks, return_exceptions=True)
+    for run_id, ended in zip(IDS, came, strict=True):
+        await check_stopped(cp, run_id, ended)
+    found = await resumed(post.flow(runs))
+    assert {run_id: one.state for run_id, one in found.items()} == dict.fromkeys(IDS, LAST)
+    assert all(post.times(run_id) == LAST["trail"] for run_id in IDS)
+
+
+async def test_sync_step(runs: Runs) -> None:
+    """So does a run in a thread, which `adrain` waits for."""
+    gate = Gate(blocks=True)
+    post = Post(gate=gate)
+    cp = post.flow(runs)
+    task = asyncio.create_task(cp.arun({}, run_id="x"))
+    await gate.reached()
+    assert await drained(cp, post) == []
+    came = await asyncio.gather(task, return_exceptions=True)
+    await check_stopped(cp, "x", came[0])
+    assert await post.flow(runs).arun(run_id="x") == LAST
+    assert post.times("x") == LAST["trail"]
+
+
+async def test_last_step(runs: Runs) -> None:
+    """A run in its last step, or the last before `until=`, comes to its end as ever."""
+    post = Post()
+    cp = post.flow(runs)
+    task = asyncio.create_task(cp.arun({}, run_id="x", until="b"))
+    await post.arrivals(1)
+    assert await drained(cp, post) == []
+    assert await task == {"trail": ["a", "b"]}
+    post, again = Post(), runs.bare()
+    again.add_step(name="only")(post.hold)
+    (task,) = await post.start(again, "y")
+    assert await drained(again, post) == []
+    assert await task == {"trail": ["only"]}
+    assert statuses(again, "xy") == ["stopped", "finished"]
+
+
+async def test_no_run_begins(runs: Runs) -> None:
+    """By whatever method one is begun: it is refused, and nothing of it is stored."""
+    cp = runs.flow()
+    await cp.arun({}, run_id="left", until="a")
+    before = statuses(cp, ["left", "x"])
+    runs.log.clear()
+    assert await cp.adrain() == []
+    refused: list[Any] = [
+        *(cp.arun({}, run_id="x"), cp.arun({}, run_id="x", wait=3_600), cp.arun(run_id="left")),
+        *(asyncio.to_thread(cp.run, {}, run_id="x"), cp.astream({}, run_id="x")),
+        *(cp.amap({"x": {}}), cp.amap(pairs_of({"x": {}})), cp.amap({}), cp.aresume_all()),
+    ]
+    for one in refused:
+        with pytest.raises(DrainingError, match="no run starts any more") as info:
+            await one
+        assert info.value.path is None
+    with pytest.raises(DrainingError):
+        cp.run({}, run_id="x")
+    assert (statuses(cp, ["left", "x"]), runs.log) == (before, [])
+
+
+async def test_what_starts_no_run_goes_on(runs: Runs) -> None:
+    """A drained flow still tells of its runs, and mends and deletes them."""
+    cp = runs.flow()
+    await cp.arun({}, run_id="x", until="a")
+    await cp.adrain()
+    assert (await cp.aplan(run_id="x")).start == 1
+    assert (await cp.apatch("x", {"mended": True})).status == "stopped"
+    assert (await cp.aread("x"))["mended"] is True
+    assert await cp.adelete("x") is True
+
+
+async def begun(results: Stream[RunResult]) -> tuple[dict[str | None, RunResult], BaseException]:
+    """Take all results of what is being drained; give them and the error behind them."""
+    found = list[RunResult]()
+
+    async def take() -> AsyncIterator[RunResult]:
+        async for result in results:
+            found.append(result)
+            yield result
+
+    with pytest.raises(DrainingError) as info:
+        await collect(take())
+    return {one.run_id: one for one in found}, info.value
+
+
+@pytest.mark.parametrize("how", ["amap", "aresume_all"])
+async def test_many(how: str, runs: Runs) -> None:
+    """Each that was under way is a result with its error; behind them comes that of the rest."""
+    post = Post()
+    cp, every = post.flow(runs), [f"{n}" for n in range(5)]
+    if how == "aresume_all":
+        for one in every:
+            await cp.arun({}, run_id=one, until="a")
+    many = (
+        cp.amap({one: {} for one in every}, limit=2) if how == "amap" else cp.aresume_all(limit=2)
+    )
+    task = asyncio.create_task(begun(many))
+    under_way = await post.arrivals(2)
+    assert await drained(cp, post) == []
+    found, error = await task
+    assert isinstance(error, DrainingError)
+    assert error.path is None
+    for run_id in under_way:
+        await check_stopped(cp, run_id, found[run_id].error)
+    assert len(found) <= 3  # the one whose turn had come may be a result that it was refused
+    if how == "amap":
+        assert len(await cp.aruns()) == 2
+    done = await resumed(post.flow(runs))
+    assert set(done) == (under_way if how == "amap" else set(every))
+    assert all(one.state == LAST for one in done.values())
+    assert all(post.times(run_id) == LAST["trail"] for run_id in done)
+
+
+@pytest.mark.parametrize("under_way", [0, 1])
+async def test_source_that_waits(under_way: int, runs: Runs) -> None:
+    """A queue that nobody fills any more is not waited for; what waits in it stays there."""
+    post, queue = Post(), asyncio.Queue["tuple[str, State]"]()
+    cp = post.flow(runs)
+    for number in range(under_way):
+        queue.put_nowait((f"{number}", {}))
+
+    async def source() -> AsyncIterator[tuple[str, State]]:
+        while True:
+            yield await queue.get()
+
+    task = asyncio.create_task(begun(cp.amap(source(), limit=5)))
+    await post.arrivals(under_way)
+    await turns(3)
+    drain = asyncio.create_task(cp.adrain())
+    await turns(3)
+    post.free.set()
+    assert await drain == []
+    found, _ = await task
+    assert len(found) == under_way
+    queue.put_nowait(("late", {}))
+    await turns(3)
+    assert queue.qsize() == 1
+
+
+async def test_map_of_a_drained_flow(runs: Runs) -> None:
+    """Nothing is taken from the source."""
+    cp, taken = Post().flow(runs), list[str]()
+    await cp.adrain()
+
+    def source() -> Iterator[tuple[str, State]]:
+        taken.append("a")
+        yield "a", {}
+
+    with pytest.raises(DrainingError):
+        await cp.amap(source(), limit=1)
+    assert taken == []
+
+
+async def test_one_of_two_flow_objects(database: Runs) -> None:
+    """What runs in another flow object on the same database goes on, and takes over at once."""
+    post, other_post = Post(), Post()
+    cp, other = post.flow(database), other_post.flow(database)
+    (task,) = await post.start(cp, "x")
+    (other_task,) = await other_post.start(other, "y")
+    assert await drained(cp, post) == []
+    with pytest.raises(DrainingError):
+        await task
+    other_post.free.set()
+    assert await other_task == LAST
+    assert {one.run_id for one in (await resumed(other)).values()} == {"x"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process there at once")
+def test_between_processes(database: Runs) -> None:
+    """A process told to end drains; the next one finishes every run, and each step ran once."""
+    effects = database.path.with_name("effects")
+    place = (str(database.path), database.options["handler"], str(effects))
+    words = [sys.executable, drain_script.__file__, *place]
+    with subprocess.Popen([*words, "serve"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "held\n"
+        server.send_signal(signal.SIGTERM)
+        ended: dict[str, str] = json.loads(server.stdout.read())
+    assert server.returncode == 0
+    assert ended == {str(n): "DrainingError" for n in range(drain_script.COUNT)}
+    again = subprocess.run([*words, "resume"], capture_output=True, text=True, check=True)
+    states: dict[str, State] = json.loads(again.stdout)
+    assert states == {run_id: {"trail": ["a", "b", "c"]} for run_id in ended}
+    counts = Counter(effects.read_text("ascii").splitlines())
+    assert counts == Counter(f"{run_id} {step}" for run_id in ended for step in "abc")
+
+
+def test_threads(runs: Runs) -> None:
+    """Runs under `run` in threads, and on the loops of other threads, are waited for as well."""
+    first, second = Gate(blocks=True), Gate(blocks=True)
+    cp, ended = runs.bare(), dict[str, object]()
+
+    def wait(state: State) -> None:
+        {"first": first, "second": second}[state["who"]].hold()
+
+    def carry(who: str, *, on_loop: bool) -> None:
+        try:
+            arguments: dict[str, Any] = {"state": {"who": who}, "run_id": who}
+            ended[who] = asyncio.run(cp.arun(**arguments)) if on_loop else cp.run(**arguments)
+        except DrainingError as error:
+            ended[who] = error
+
+    async def drain() -> list[str | None]:
+        await asyncio.gather(first.reached(), second.reached())
+        task = asyncio.create_task(cp.adrain())
+        await turns(3)
+        assert not task.done()
+        for gate in (first, second):
+            gate.opened.set()
+        return await task
+
+    cp.add_step(name="wait")(wait)
+    cp.add_step(name="rest")(lambda state: None)
+    threads = [
+        threading.Thread(target=carry, args=(who,), kwargs={"on_loop": who == "first"})
+        for who in ("first", "second")
+    ]
+    for thread in threads:
+        thread.start()
+    assert asyncio.run(drain()) == []
+    for thread in threads:
+        thread.join()
+    assert [type(ended[who]) for who in ("first", "second")] == [DrainingError] * 2
+    assert statuses(cp, ["first", "second"]) == ["stopped"] * 2

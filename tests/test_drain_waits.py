@@ -1,0 +1,279 @@
+"""What `adrain` waits for and how long, and what a run does that is not in the middle of a step."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from interrupts import turns
+from many import Runs, busy
+from serving import LAST, Post, collect, statuses
+from support import notes_of
+
+from aiocheckpoint import DrainingError, Retry, current_step, events
+from aiocheckpoint._drain import Drain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import State
+
+    from aiocheckpoint import CheckpointFlow
+    from aiocheckpoint.events import Event
+
+SOON = 0.01
+
+
+async def stopped(task: asyncio.Task[State]) -> DrainingError:
+    """Await a run that is stopped; give what it raised."""
+    with pytest.raises(DrainingError) as info:
+        await task
+    return info.value
+
+
+async def test_nothing_under_way(database: Runs) -> None:
+    """Where nothing database, or has ended, there is nothing to wait for."""
+    cp = database.flow()
+    await cp.arun({}, run_id="x")
+    assert await cp.adrain() == []
+
+
+async def test_time_is_over(runs: Runs) -> None:
+    """The ids of those still in a step are given; they stop later all the same."""
+    post = Post()
+    cp = post.flow(runs)
+    tasks = await post.start(cp, "x", None)
+    assert set(await cp.adrain(timeout=SOON)) == {"x", None}
+    assert statuses(cp, ["x", None]) == ["running"] * 2
+    post.free.set()
+    for task in tasks:
+        await stopped(task)
+    assert statuses(cp, ["x", None]) == ["stopped"] * 2
+    assert post.times("x") == ["a", "b"]
+
+
+async def test_cancelled_when_the_time_is_over(database: Runs) -> None:
+    """Those that are left can be cancelled, and are resumed like any other."""
+    post = Post()
+    cp = post.flow(database)
+    (task,) = await post.start(cp, "x")
+    assert await cp.adrain(timeout=0) == ["x"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert statuses(cp, ["x"]) == ["cancelled"]
+    post.free.set()
+    assert await post.flow(database).arun(run_id="x") == LAST
+
+
+async def test_time_is_not_waited_out(database: Runs) -> None:
+    """When all have stopped, the rest of the time is not waited for."""
+    post = Post()
+    cp = post.flow(database)
+    (task,) = await post.start(cp, "x")
+    drain = asyncio.create_task(cp.adrain(timeout=3_600))
+    await turns(3)
+    post.free.set()
+    assert await drain == []
+    await stopped(task)
+
+
+async def test_run_that_waits_for_its_turn(database: Runs) -> None:
+    """A run that waits for the end of another one gives up; the other one is left alone."""
+    cp = database.flow()
+    with busy(database.bare(), "x"):
+        task = asyncio.create_task(cp.arun(run_id="x", wait=3_600))
+        await turns(3)
+        assert await cp.adrain() == []
+        assert (await stopped(task)).path is None
+    assert statuses(cp, ["x"]) == ["finished"]
+    assert database.log == []
+
+
+async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
+    """A run in the pause between two attempts makes none; the next process does."""
+    failed = asyncio.Event()
+
+    def hook(event: Event) -> None:
+        if isinstance(event, events.AttemptFailed):
+            failed.set()
+
+    cp, attempts = runs.bare(hooks=[hook]), list[int]()
+
+    @cp.add_step(name="a", retry=Retry(attempts=5, wait_initial=SOON, wait_jitter=0))
+    async def fail_once(state: State) -> None:
+        state["begun"] = True
+        attempts.append(current_step().attempt)
+        if len(attempts) == 1:
+            raise ConnectionError("not yet")
+
+    task = asyncio.create_task(cp.arun({}, run_id="x"))
+    await failed.wait()
+    assert await cp.adrain() == []
+    assert (await stopped(task)).path == cp.handler.locate("x")
+    assert (attempts, await cp.aread("x")) == ([1], {"checkpoint_index": 0})
+    assert statuses(cp, ["x"]) == ["stopped"]
+    again = runs.bare()
+    again.add_step(name="a")(fail_once)
+    (result,) = (await collect(again.aresume_all())).values()
+    assert (result.state, attempts) == ({"begun": True}, [1, 2])
+
+
+async def held_at_its_start(cp: CheckpointFlow, free: asyncio.Event) -> asyncio.Task[State]:
+    """Begin a run whose flow's hook holds it behind its first snapshot."""
+    task = asyncio.create_task(cp.arun({"who": "x"}, run_id="x"))
+    while statuses(cp, ["x"]) == [None]:
+        await turns(1)
+    assert not free.is_set()
+    return task
+
+
+def holding(runs: Runs, free: asyncio.Event) -> CheckpointFlow:
+    """Make a flow that holds a run between its first snapshot and its first step."""
+
+    async def hook(event: Event) -> None:
+        if isinstance(event, events.SnapshotWritten) and event.position == 0:
+            await free.wait()
+
+    cp = runs.bare(hooks=[hook])
+    for name in ("a", "b"):
+        runs.add(cp, name)
+    return cp
+
+
+async def test_run_before_its_first_step(runs: Runs) -> None:
+    """A run that has just begun stops before its first step, and is resumed at it."""
+    free = asyncio.Event()
+    cp = holding(runs, free)
+    task = await held_at_its_start(cp, free)
+    assert await cp.adrain(timeout=0) == ["x"]
+    free.set()
+    assert (await stopped(task)).path == cp.handler.locate("x")
+    assert (statuses(cp, ["x"]), runs.log) == (["stopped"], [])
+    (result,) = (await collect(runs.flow("a", "b").aresume_all())).values()
+    assert (result.status, runs.ran()) == ("finished", ["a", "b"])
+
+
+@pytest.mark.leaves_files
+async def test_storage_that_fails_at_the_stop(tmp_path: Path) -> None:
+    """Where it cannot be written that a run was stopped, its error says so; it ends as drained."""
+    lasting, free = Runs.at(tmp_path, "directory"), asyncio.Event()
+    cp = holding(lasting, free)
+    task = await held_at_its_start(cp, free)
+    assert await cp.adrain(timeout=0) == ["x"]
+    shutil.rmtree(lasting.path)
+    lasting.path.write_bytes(b"no directory")
+    free.set()
+    assert "it is not marked as stopped" in notes_of(await stopped(task))
+    assert lasting.log == []
+
+
+async def test_twice(database: Runs) -> None:
+    """To drain a second time, before or behind the end of the first, is refused with its reason."""
+    post = Post()
+    cp = post.flow(database)
+    (task,) = await post.start(cp, "x")
+    drain = asyncio.create_task(cp.adrain())
+    await turns(1)
+    for _ in range(2):
+        with pytest.raises(DrainingError, match="called before"):
+            await cp.adrain(timeout=1)
+        post.free.set()
+        assert await drain == []
+    await stopped(task)
+
+
+async def test_cancelled(database: Runs) -> None:
+    """A cancelled `adrain` ends at once; the flow stays drained, and its runs stop all the same."""
+    post = Post()
+    cp = post.flow(database)
+    (task,) = await post.start(cp, "x")
+    drain = asyncio.create_task(cp.adrain())
+    await turns(3)
+    drain.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drain
+    with pytest.raises(DrainingError):
+        await cp.arun({}, run_id="y")
+    post.free.set()
+    assert (await stopped(task)).path is not None
+    assert statuses(cp, ["x", "y"]) == ["stopped", None]
+
+
+@pytest.mark.parametrize("door", ["coroutine", "thread"])
+async def test_in_its_own_step(door: str, database: Runs) -> None:
+    """A step cannot drain its own flow, for which it would wait; the flow is none the worse."""
+    cp, seen = database.bare(), list[str]()
+
+    async def drain_itself(state: State) -> None:
+        with pytest.raises(DrainingError, match="would wait for itself") as info:
+            await cp.adrain()
+        seen.append(str(info.value))
+
+    def in_thread(state: State) -> None:
+        asyncio.run(drain_itself(state))
+
+    cp.add_step(name="own")(drain_itself if door == "coroutine" else in_thread)
+    for run_id in "xy":
+        await cp.arun({}, run_id=run_id)
+    assert (len(seen), statuses(cp, "xy")) == (2, ["finished"] * 2)
+    assert "step 'own'" in seen[0]
+
+
+async def test_in_a_step_of_another_flow(database: Runs) -> None:
+    """A step of another flow may drain this one."""
+    post = Post()
+    cp = post.flow(database)
+    (task,) = await post.start(cp, "x")
+    other = database.bare(name="other")
+
+    @other.add_step()
+    async def drain(state: State) -> None:
+        asyncio.get_running_loop().call_soon(post.free.set)
+        state["left"] = await cp.adrain()
+
+    assert (await other.arun({}, run_id="other"))["left"] == []
+    await stopped(task)
+
+
+async def test_nested_runs(database: Runs) -> None:
+    """A run that waits in a step for others of its flow gets their errors, and stops as well."""
+    post, came = Post(), list[Any]()
+    cp = post.flow(database)
+
+    async def divide(state: State) -> None:
+        if current_step().run_id == "outer":
+            came.extend(await asyncio.gather(cp.arun({}, run_id="inner"), return_exceptions=True))
+
+    cp.add_step(name="a", replace=True)(divide)
+    task = asyncio.create_task(cp.arun({}, run_id="outer"))
+    assert await post.arrivals(1) == {"inner"}
+    drain = asyncio.create_task(cp.adrain())
+    await turns(3)
+    post.free.set()
+    assert await drain == []
+    await stopped(task)
+    assert [type(one) for one in came] == [DrainingError]
+    assert statuses(cp, ["outer", "inner"]) == ["stopped"] * 2
+
+
+def test_end_of_a_run_while_the_wait_is_given_up() -> None:
+    """A run in another thread may end at the very moment that the time is over."""
+    drain, asked = Drain("flow"), list[str]()
+
+    class Ended(dict[object, str | None]):
+        def __len__(self) -> int:
+            vars(drain)["_waiting"] = None
+            asked.append("how many are left")
+            return 0
+
+    async def end() -> None:
+        vars(drain)["_runs"] = Ended()
+        token = drain.enter("x")
+        vars(drain)["_waiting"] = asyncio.get_running_loop(), asyncio.Event()
+        drain.leave(token)
+
+    asyncio.run(end())
+    assert len(asked) == 1
