@@ -1,8 +1,8 @@
 """The process that `start_up.py` times: resumes a flow at its second step and tells when.
 
-Arguments: the path of a checkpoint, and "ours" to resume it or "dill" only to load it. It prints
-`time.perf_counter()` when the state is there, a clock that all processes of a system share on
-Linux, macOS and Windows.
+Arguments: the path of a checkpoint and "ours" to resume it, or "dill" only to load it; or the URL
+of a database and "row" to resume the run "order" that is in it. It prints `time.perf_counter()`
+when the state is there, a clock that all processes of a system share on Linux, macOS and Windows.
 """
 
 import os
@@ -17,7 +17,7 @@ def _arrive() -> None:
     os._exit(0)  # as if killed: the checkpoint stays where it was
 
 
-def _resume(path: Path) -> None:
+def _resume(path: str, run_id: str | None = None) -> None:
     from aiocheckpoint import CheckpointFlow  # noqa: PLC0415 - its time counts
 
     flow = CheckpointFlow(path)
@@ -30,16 +30,20 @@ def _resume(path: Path) -> None:
     def go_on(state: dict[str, Any]) -> None:
         _arrive()
 
-    flow.run()
+    flow.run(run_id=run_id)
 
 
-def _load(path: Path) -> None:
+def _resume_row(path: str) -> None:
+    _resume(path, "order")
+
+
+def _load(path: str) -> None:
     import dill  # type: ignore[import-untyped]  # noqa: PLC0415 - its time counts
 
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         dill.load(file)
     _arrive()
 
 
 if __name__ == "__main__":
-    {"ours": _resume, "dill": _load}[sys.argv[2]](Path(sys.argv[1]))
+    {"ours": _resume, "dill": _load, "row": _resume_row}[sys.argv[2]](sys.argv[1])

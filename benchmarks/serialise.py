@@ -1,10 +1,11 @@
-"""Speed of the serialiser against dill's and against the C pickler.
+"""Speed of the serialiser against dill, the C pickler, and cloudpickle where it is installed.
 
-    python benchmarks/serialise.py [--rounds N] [--count N] [--json FILE]
+    python benchmarks/serialise.py [--rounds N] [--count N] [--megabytes N] [--json FILE]
 
 All write protocol 5 to memory. "Ours" is what a snapshot's payload goes through, without the
 digest and the file. A state of many plain objects is the case that the goal is about; where only
 dill can write something in the state, dill writes all of it, after a first try that was in vain.
+cloudpickle writes functions by value as well; `pip install -e '.[benchmarks]'` brings it.
 """
 
 from __future__ import annotations
@@ -12,19 +13,28 @@ from __future__ import annotations
 import io
 import pickle
 import time
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
+from _large import HAS_NUMPY, MEGABYTE, array
 from _measure import Contender, Goal, Pair, Report, measure, parser
 from _shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
 
-from aiocheckpoint._serializer import dump, load
+from aiocheckpoint._serializer import dump, dump_quickly, load
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
-GOAL = Goal(30, at_least=True)
+GOAL = Goal(40, at_least=True)
 SMALL_STATES = 1000
+LAMBDAS = 100
+OTHERS = tuple(name for name in ("cloudpickle", "numpy") if find_spec(name) is not None)
+HAS_CLOUDPICKLE = "cloudpickle" in OTHERS
 
 
 class _Memory(io.BytesIO):
@@ -51,6 +61,11 @@ def _c_pickler(state: dict[str, Any]) -> bytes:
     return pickle.dumps(state, 5)
 
 
+def _cloudpickle() -> Callable[[dict[str, Any]], bytes]:
+    module: Any = import_module("cloudpickle")
+    return partial(module.dumps, protocol=5)
+
+
 def _contender(
     name: str, function: Callable[[dict[str, Any]], bytes], state: dict[str, Any], times: int
 ) -> Contender:
@@ -74,27 +89,53 @@ def _pairs(
     assert load(io.BytesIO(_ours(state))).keys() == state.keys()
     ours = _contender(f"ours, {what}", _ours, state, times)
     pairs = [Pair(_contender(f"dill, {what}", _dill, state, times), ours, "ms", goal)]
+    if HAS_CLOUDPICKLE:
+        other = _contender(f"cloudpickle, {what}", _cloudpickle(), state, times)
+        pairs.append(Pair(other, ours, "ms"))
     if pickles:
         pairs.append(Pair(ours, _contender(f"C pickler, {what}", _c_pickler, state, times), "ms"))
     return pairs
 
 
-def main() -> None:
-    """Measure, print, and write the JSON if asked to."""
-    made = parser("Speed of the serialiser.", rounds=9)
-    made.add_argument("--count", type=int, default=100_000, help="objects in a state")
-    arguments = made.parse_args()
-    count, few = arguments.count, max(1, arguments.count // 10)
-    pairs = [
+def _quick_pair() -> Pair:
+    """Pair what SQLite's way does with a small state on the loop with the C pickler."""
+    what, state = f"{SMALL_STATES} times a small state", small_state()
+    return Pair(
+        _contender(f"ours on the loop, {what}", dump_quickly, state, SMALL_STATES),
+        _contender(f"C pickler, {what}", _c_pickler, state, SMALL_STATES),
+        "ms",
+    )
+
+
+def _all_pairs(count: int, megabytes: int) -> list[Pair]:
+    few, kind = max(1, count // 10), "array" if HAS_NUMPY else "bytes"
+    return [
         *_pairs(f"{count} plain dicts", dicts(count), goal=GOAL),
         *_pairs(f"{count} plain values", values(count), goal=GOAL),
         *_pairs(f"{SMALL_STATES} times a small state", small_state(), times=SMALL_STATES),
+        _quick_pair(),
+        *_pairs(f"{kind} of {megabytes} MB", {"array": array(megabytes * MEGABYTE)}),
         *_pairs(f"{few} datetimes", datetimes(few)),
         *_pairs(f"{few} dataclass instances", dataclasses_of(few)),
         *_pairs(f"{few} plain dicts, one lambda", with_lambda(few), pickles=False),
+        *_pairs(f"{LAMBDAS} times one lambda", with_lambda(0), times=LAMBDAS, pickles=False),
     ]
+
+
+def _arguments() -> argparse.Namespace:
+    made = parser("Speed of the serialiser.", rounds=9)
+    made.add_argument("--count", type=int, default=100_000, help="objects in a state")
+    made.add_argument("--megabytes", type=int, default=80, help="size of the array")
+    return made.parse_args()
+
+
+def main() -> None:
+    """Measure, print, and write the JSON if asked to."""
+    arguments = _arguments()
+    pairs = _all_pairs(arguments.count, arguments.megabytes)
     measure(pairs, arguments.rounds)
-    Report("Serialising to memory", pairs).finish(arguments.json)
+    versions = {name: version(name) for name in OTHERS}
+    Report("Serialising to memory", pairs, versions=versions).finish(arguments.json)
 
 
 if __name__ == "__main__":

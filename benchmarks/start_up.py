@@ -4,21 +4,29 @@
 
 Every sample is a fresh interpreter; all of them find the bytecode that a warm-up has left in a
 directory of its own, whether or not the environment lets Python write any. Importing aiocheckpoint
-is compared with importing the three libraries it stands on, and resuming with nothing but
-`dill.load` of the same file.
+is compared with importing the three libraries it stands on; below, the time of each alone. Resuming
+is compared with nothing but `dill.load` of the same file, or, where the run is on SQLite, of the
+file of a run with the same state.
+
+In a process that is running already, as at the start of a service with many runs, the time to
+resume is that from the call of `run` to the begin of the step, against reading and unpickling the
+same file.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _measure import Contender, Pair, Report, measure, parser
+from _flows import close_databases, database
+from _measure import Contender, Goal, Pair, Report, measure, parser
 from _shapes import dicts, small_state
 
 from aiocheckpoint import CheckpointFlow
@@ -26,7 +34,8 @@ from aiocheckpoint import CheckpointFlow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEPENDENCIES = "dill, aiofiles, anyio"
+DEPENDENCIES = ("dill", "aiofiles", "anyio")
+IMPORT = Goal(1.3)
 RESUME = Path(__file__).with_name("_resume.py")
 TIMED_IMPORT = """
 import time
@@ -52,7 +61,7 @@ def _import(names: str) -> Contender:
     return Contender(f"import {names}", lambda: _ask("-c", program))
 
 
-def _arrival(name: str, path: Path, way: str) -> Contender:
+def _arrival(name: str, path: str | Path, way: str) -> Contender:
     def milliseconds() -> float:
         begun = time.perf_counter()
         return (_ask(RESUME, path, way) - begun) * 1e3
@@ -60,16 +69,53 @@ def _arrival(name: str, path: Path, way: str) -> Contender:
     return Contender(name, milliseconds)
 
 
-def _stop_after_first_step(path: Path, state: dict[str, Any]) -> None:
-    """Leave a checkpoint as `_resume.py` expects it, of two steps the first done."""
-    flow = CheckpointFlow(path)
+def _stop_after_first_step(place: str | Path, state: dict[str, Any], run_id: str | None) -> None:
+    """Leave a run as `_resume.py` expects it, of two steps the first done."""
+    flow = CheckpointFlow(place)
     for name in ("prepare", "go_on"):
         flow.add_step(name=name)(_nothing)
-    flow.run(state, until="prepare")
+    flow.run(state, until="prepare", run_id=run_id)
 
 
 def _nothing(state: dict[str, Any]) -> None:
     """Do nothing."""
+
+
+class Resuming:
+    """Resumes a run at its second step in this process, which ends there as it was.
+
+    Args:
+        path: The checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._arrived = 0.0
+        self._flow = CheckpointFlow(path)
+        self._flow.add_step(name="prepare")(_nothing)
+        self._flow.add_step(name="go_on")(self._arrive)
+
+    def sample(self) -> float:
+        """Give the milliseconds from the call to the begin of the step."""
+        begun = time.perf_counter()
+        with suppress(_ArrivedError):
+            self._flow.run()
+        return (self._arrived - begun) * 1e3
+
+    def load(self) -> float:
+        """Give the milliseconds to read and unpickle the same file."""
+        begun = time.perf_counter()
+        with self._path.open("rb") as file:
+            pickle.load(file)
+        return (time.perf_counter() - begun) * 1e3
+
+    def _arrive(self, state: dict[str, Any]) -> None:
+        self._arrived = time.perf_counter()
+        raise _ArrivedError
+
+
+class _ArrivedError(Exception):
+    """Has the run stay where it is."""
 
 
 def _resumptions(directory: Path, count: int) -> list[Pair]:
@@ -79,10 +125,21 @@ def _resumptions(directory: Path, count: int) -> list[Pair]:
     }
     pairs = list[Pair]()
     for number, (what, make) in enumerate(makers.items()):
-        path = directory / f"{number}.pkl"
-        _stop_after_first_step(path, make())
-        ours = _arrival(f"process to step, {what}", path, "ours")
-        pairs.append(Pair(ours, _arrival("process to loaded by dill", path, "dill"), "ms"))
+        path, url = directory / f"{number}.pkl", database(directory, str(number))
+        _stop_after_first_step(path, make(), None)
+        _stop_after_first_step(url, make(), "order")
+        by_dill = _arrival("process to loaded by dill", path, "dill")
+        here = Resuming(path)
+        pairs += [
+            Pair(_arrival(f"process to step, {what}", path, "ours"), by_dill, "ms"),
+            Pair(_arrival(f"process to step, {what}, SQLite", url, "row"), by_dill, "ms"),
+            Pair(
+                Contender(f"run to step, {what}", here.sample),
+                Contender(f"read and unpickled, {what}", here.load),
+                "ms",
+            ),
+        ]
+    close_databases(directory)
     return pairs
 
 
@@ -95,12 +152,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         directory = Path(name)
         _keep_bytecode_in(directory / "bytecode")
-        pairs = [
-            Pair(_import("aiocheckpoint"), _import(DEPENDENCIES), "ms"),
-            *_resumptions(directory, arguments.count),
-        ]
+        imports = Pair(_import("aiocheckpoint"), _import(", ".join(DEPENDENCIES)), "ms", IMPORT)
+        pairs = [imports, *_resumptions(directory, arguments.count)]
         measure(pairs, arguments.rounds)
-        Report("Fresh interpreters", pairs, directory).finish(arguments.json)
+        alone = {one.name: one for one in map(_import, DEPENDENCIES)}
+        figures = {
+            name: ("ms", [one.sample() for _ in range(arguments.rounds)])
+            for name, one in alone.items()
+        }
+        workload = "Fresh interpreters, and this one"
+        Report(workload, pairs, directory, extra=figures).finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,12 +20,23 @@ CASES = {
         ("--rounds=2", "--steps=3", "--no-gumly"),
         ("arun, coroutine step", "run, sync step, signed", "run, sync step, fsync=False"),
     ),
-    "serialise": (("--rounds=2", "--count=50"), ("dill, 50 plain dicts", "dill, 50 plain values")),
+    "serialise": (
+        ("--rounds=2", "--count=50", "--megabytes=1"),
+        ("dill, 50 plain dicts", "dill, array of 1 MB", "dill, 100 times one lambda"),
+    ),
     "start_up": (
         ("--rounds=1", "--count=50"),
-        ("import aiocheckpoint", "process to step, 50 dicts"),
+        ("import aiocheckpoint", "process to step, 50 dicts, SQLite", "run to step, 50 dicts"),
     ),
     "many_runs": (("--rounds=2", "--runs=3", "--no-rivals"), ("aiocheckpoint on SQLite, 3 runs",)),
+    "large_state": (
+        ("--rounds=2", "--largest=1", "--count=50"),
+        ("1 MB, arun", "1 MB, run", "50 dicts, arun"),
+    ),
+    "scaling": (
+        ("--rounds=2", "--steps=100", "--rows=100", "--bytes=10000", "--work=2"),
+        ("100 steps, run", "100 rows, arun on SQLite", "10000 bytes of state, run"),
+    ),
 }
 
 
@@ -38,13 +51,30 @@ def run_benchmark(name: str, arguments: tuple[str, ...], place: Path) -> tuple[s
     return done.stdout, written
 
 
+class Outcome(NamedTuple):
+    """What a benchmark printed, what it wrote, and the names of the files that it left."""
+
+    printed: str
+    written: dict[str, Any]
+    left: list[str]
+
+
+@cache
+def outcome(name: str) -> Outcome:
+    """Run a benchmark at its smallest, once for all tests."""
+    with TemporaryDirectory() as directory:
+        place = Path(directory)
+        printed, written = run_benchmark(name, CASES[name][0], place)
+        return Outcome(printed, written, [path.name for path in place.iterdir()])
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_benchmark_prints_and_writes_its_figures(name: str, tmp_path: Path) -> None:
+def test_benchmark_prints_and_writes_its_figures(name: str) -> None:
     """Every subject stands in the table and in the JSON, with a sample of both sides per round."""
     arguments, subjects = CASES[name]
     rounds = int(arguments[0].partition("=")[2])
 
-    printed, written = run_benchmark(name, arguments, tmp_path)
+    printed, written, _ = outcome(name)
 
     assert set(subjects) <= {pair["subject"] for pair in written["pairs"]}
     for pair in written["pairs"]:
@@ -55,9 +85,9 @@ def test_benchmark_prints_and_writes_its_figures(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_benchmark_tells_machine_and_command(name: str, tmp_path: Path) -> None:
+def test_benchmark_tells_machine_and_command(name: str) -> None:
     """Figures come with what they were measured on, and the command that measures them again."""
-    printed, written = run_benchmark(name, CASES[name][0], tmp_path)
+    printed, written, _ = outcome(name)
 
     assert {"CPU", "cores", "system", "Python", "aiocheckpoint", "dill"} <= written[
         "machine"
@@ -66,18 +96,18 @@ def test_benchmark_tells_machine_and_command(name: str, tmp_path: Path) -> None:
     assert written["command"].startswith(f"python benchmarks/{name}.py --rounds")
 
 
-def test_goals_are_printed_beside_the_ratios(tmp_path: Path) -> None:
+def test_goals_are_printed_beside_the_ratios() -> None:
     """The goals for the two doors stand in the table, each met or missed."""
-    printed, written = run_benchmark("step_cost", CASES["step_cost"][0], tmp_path)
+    printed, written, _ = outcome("step_cost")
 
     goals = [pair["goal"] for pair in written["pairs"][:4]]
     assert goals == ["at most 1.3", "at most 1.25"] * 2
     assert printed.count("goal: ") == 4
 
 
-def test_step_cost_tells_what_is_not_comparable_without_fsync(tmp_path: Path) -> None:
+def test_step_cost_tells_what_is_not_comparable_without_fsync() -> None:
     """The note about ext4 stands with the figures wherever they go."""
-    printed, written = run_benchmark("step_cost", CASES["step_cost"][0], tmp_path)
+    printed, written, _ = outcome("step_cost")
 
     assert "better protected against power cuts" in printed
     assert any("better protected against power cuts" in note for note in written["notes"])
@@ -97,9 +127,9 @@ def test_gumly_is_measured_in_its_own_process(
     assert [p["goal"] for p in written["pairs"] if p["base"] == "gumly"] == ["at most 0.6"]
 
 
-def test_many_runs_tell_rate_stalls_and_memory(tmp_path: Path) -> None:
+def test_many_runs_tell_rate_stalls_and_memory() -> None:
     """What has a goal of its own stands with it, beside what shows the loop without the library."""
-    printed, written = run_benchmark("many_runs", CASES["many_runs"][0], tmp_path)
+    printed, written, _ = outcome("many_runs")
 
     goals = {name: figure.get("goal") for name, figure in written["extra"].items()}
     assert goals.pop("aiocheckpoint on SQLite, rate") == "at least 20000"
@@ -138,9 +168,7 @@ def test_rivals_are_measured_in_processes_of_their_own(
     assert printed.count("synchronous=FULL: ") == len(rivals)
 
 
-@pytest.mark.parametrize("name", ["step_cost", "many_runs"])
-def test_benchmarks_leave_nothing_behind(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["step_cost", "many_runs", "large_state", "scaling"])
+def test_benchmarks_leave_nothing_behind(name: str) -> None:
     """Of what a benchmark writes only the figures stay."""
-    run_benchmark(name, CASES[name][0], tmp_path)
-
-    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+    assert outcome(name).left == ["figures.json"]
