@@ -160,14 +160,12 @@ class RunsMachine(RuleBasedStateMachine):
     def _planned(self, run_id: str, given: State | None, way: str) -> Run:
         """The run that begins or goes on."""
         run = self.stored.get(run_id)
-        if run is not None and run.status != "finished" and (run.position or given is None):
+        again = given is None or way == "once"  # the same request, tried again
+        if run is not None and run.status != "finished" and (run.position or again):
             return run
         state = dict(given if given is not None else {} if run is None else run.state)
-        if way == "once" and run is not None:  # the same request, tried again
-            run = Run(number=run.number, begun=run.begun, state=state)
-        else:
-            self._begun += 1
-            run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
+        self._begun += 1
+        run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
         run.base = list(state.get("trail", ()))
         self.stored[run_id] = run
         return run

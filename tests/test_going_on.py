@@ -135,3 +135,22 @@ async def test_hook_that_pauses(runs: Runs) -> None:
     cp.add_step(name="a")(lambda state: state.update(a=1))
     assert await cp.arun(run_id="x") == {"a": 1}
     assert [header.status for header in await cp.aruns()] == ["finished"]
+
+
+async def test_update_of_a_request_that_is_tried_again(runs: Runs) -> None:
+    """What a run was told in its first step is not lost to the same request with its state."""
+    cp = runs.bare()
+
+    @cp.add_step()
+    async def approve(state: State) -> None:
+        if "told" not in state:
+            raise Pause("to be told")
+        if not tried:
+            tried.append(True)
+            raise ConnectionError
+
+    tried = list[bool]()
+    await cp.arun({"n": 1}, run_id="x", once=True)
+    with pytest.raises(ConnectionError):
+        await cp.arun(run_id="x", update={"told": True})
+    assert await cp.arun({"n": 1}, run_id="x", once=True) == {"n": 1, "told": True}

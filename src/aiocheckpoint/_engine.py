@@ -108,7 +108,7 @@ class Run:
             self._offered = self._new_plan(request)
         except CheckpointError:
             return None  # It comes out once the lock is held.
-        header = self._opening_header(self._offered, None, once=False)
+        header = self._opening_header(self._offered, None)
         return header.advanced("running", self._offered.start, time.time()), state
 
     def _new_plan(self, request: Request) -> Plan:
@@ -135,7 +135,7 @@ class Run:
         state = await self._opening_state(plan, request)
         if plan.done:
             return Ended(state, "finished")
-        await self._begin(plan, stored, state, once=request.once)
+        await self._begin(plan, stored, state)
         drained = await self._go_through(plan, state)
         await self._tell_end(began)
         if drained is not None:
@@ -156,15 +156,13 @@ class Run:
             await self._write(state, None, *self._reached(plan.stop, plan))
         return None
 
-    async def _begin(
-        self, plan: Plan, stored: Header | None, state: dict[str, Any], *, once: bool
-    ) -> None:
+    async def _begin(self, plan: Plan, stored: Header | None, state: dict[str, Any]) -> None:
         """Tell that the run starts, and store its start where that is not stored yet."""
         begun, teller = self._slot.begun, self._passage.teller
         if begun is not None and self._slot.header is not None:
             self._passage.header = self._slot.header
         else:
-            self._passage.header = self._opening_header(plan, stored, once=once)
+            self._passage.header = self._opening_header(plan, stored)
         teller.number = self._passage.header.number
         if self._slot.skipped is not None:
             await teller.tell(events.SnapshotSkipped, error=self._slot.skipped)
@@ -191,10 +189,8 @@ class Run:
             self._passage.data.update(data)
         return state
 
-    def _opening_header(self, plan: Plan, stored: Header | None, *, once: bool) -> Header:
-        # A request that is tried again is the same run, although it was killed in its first step.
-        again = once and stored is not None and stored.number > 0 and not stored.finished
-        before = stored if again or not plan.fresh else None
+    def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
+        before = None if plan.fresh else stored
         self._attempt = _attempts_at(plan.first, before) + 1
         return Header(
             flow=self._passage.setting.flow,

@@ -227,7 +227,9 @@ def _start(
         reason = f"checkpoint={request.checkpoint!r} says so"
     else:
         chosen = start
-    if header is not None and under_way and (header.position or request.state is None):
+    # A request that is tried again is the same run, although it was killed in its first step.
+    again = header is not None and request.once and header.number > 0
+    if header is not None and under_way and (header.position or request.state is None or again):
         return chosen, "stored", False, reason
     if request.state is not None:
         return chosen, "given", True, reason

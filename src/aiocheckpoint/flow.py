@@ -189,8 +189,9 @@ class CheckpointFlow(ServedRuns):
             until: Index or name of the step to stop after; the next run goes on from there.
             wait: Seconds to wait for another run of this checkpoint to end.
             once: Whether a run that finished is not run again: its stored final state is
-                returned, so that a request that is tried again does the work once. A state that
-                was only stored by hand is none of a finished run.
+                returned, so that a request that is tried again does the work once. One that did
+                not finish goes on with its stored state, though it be in its first step. A state
+                that was only stored by hand is none of a finished run.
             update: Goes on with a run that a step paused: is put into its stored state, as by
                 `dict.update`, durably before the step runs again.
 
