@@ -96,7 +96,7 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
             "'sqlite:///runs.db'); or pass a class with read() and write(state)."
         )
         self.handler = handler
-        self.known = tuple(known)
+        self.known: tuple[str, ...] = tuple(known)
 
 
 class MissingExtraError(CheckpointError, ImportError):
@@ -207,8 +207,8 @@ class FlowChangedError(CheckpointError):
             "checkpoint=<name or index>; or forget the checkpoint with reset()."
         )
         self.path = path
-        self.stored_steps = tuple(stored_steps)
-        self.current_steps = tuple(current_steps)
+        self.stored_steps: tuple[str, ...] = tuple(stored_steps)
+        self.current_steps: tuple[str, ...] = tuple(current_steps)
         self.position = position
 
 
@@ -282,7 +282,7 @@ class UnserializableStateError(CheckpointError, TypeError):
             "was."
         )
         self.step = step
-        self.offenders = tuple(offenders)
+        self.offenders: tuple[tuple[str, str], ...] = tuple(offenders)
 
 
 class CorruptSnapshotError(CheckpointError):
