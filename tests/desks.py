@@ -92,9 +92,9 @@ class Desk:
 
 
 def steal(run_id: str, connection: sqlite3.Connection) -> int:
-    """Take a run away from whoever has it."""
+    """Take a run away from whoever has it, with a token far from those that are given out here."""
     done = connection.execute(
-        "UPDATE runs SET token = token + 1 WHERE run_id = ? AND token != 0", (run_id,)
+        "UPDATE runs SET token = token + 1000000 WHERE run_id = ? AND token != 0", (run_id,)
     )
     return done.rowcount
 
