@@ -10,7 +10,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-from _rival_worker import arguments, serve
+from _rival_worker import arguments, note, serve
 
 PACKAGES = ("apache-burr", "aiosqlite")
 CORE = import_module("burr.core")
@@ -19,6 +19,7 @@ PERSISTERS = import_module("burr.integrations.persisters.b_aiosqlite")
 
 async def add_one(state: Any) -> Any:  # noqa: ANN401 - Burr's state
     """Do the least that changes the state."""
+    note()
     return state.update(count=state["count"] + 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Self
@@ -14,6 +15,9 @@ __all__ = ["Crowd", "Ticker", "most_open_files"]
 
 NAP = 0.001
 
+_NUMBERS = itertools.count(1)
+"""Of crowds, so that no two have the same ids."""
+
 
 class Crowd:
     """Does the same run many times at once, under new ids each time it is sampled.
@@ -23,8 +27,10 @@ class Crowd:
         runs: How many runs there are at once.
         steps: How many steps each has.
         run: Does the run of an id.
+        times: How many crowds a sample has, one after the other; for small ones.
 
     Attributes:
+        runs: How many runs there are at once.
         stalls: For each sample the longest stall, in milliseconds.
     """
 
@@ -34,28 +40,33 @@ class Crowd:
         runs: int,
         steps: int,
         run: Callable[[str], Awaitable[object]],
+        times: int = 1,
     ) -> None:
         self._runner = runner
-        self._runs = runs
+        self.runs = runs
         self._steps = steps
         self._run = run
-        self._samples = 0
+        self._times = times
         self.stalls: list[float] = []
 
     def sample(self) -> float:
         """Do all runs, and give how many steps there were in a second."""
-        self._samples += 1
-        run_ids = [f"order-{self._samples}-{number}" for number in range(self._runs)]
-        taken = self._runner.run(self._together(run_ids))
-        return self._runs * self._steps / taken
+        crowds = [self._crowd() for _ in range(self._times)]
+        self.stalls.append(max(stall for _, stall in crowds))
+        taken = sum(taken for taken, _ in crowds)
+        return self.runs * self._steps * self._times / taken
 
-    async def _together(self, run_ids: list[str]) -> float:
+    def _crowd(self) -> tuple[float, float]:
+        number = next(_NUMBERS)
+        run_ids = [f"order-{number}-{run}" for run in range(self.runs)]
+        return self._runner.run(self._together(run_ids))
+
+    async def _together(self, run_ids: list[str]) -> tuple[float, float]:
         async with Ticker() as ticker:
             begun = time.perf_counter()
             await asyncio.gather(*(self._run(run_id) for run_id in run_ids))
             taken = time.perf_counter() - begun
-        self.stalls.append(ticker.worst)
-        return taken
+        return taken, ticker.worst
 
 
 class Ticker:

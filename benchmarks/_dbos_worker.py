@@ -9,7 +9,7 @@ import asyncio
 from importlib import import_module
 from typing import Any
 
-from _rival_worker import arguments, serve
+from _rival_worker import arguments, note, serve
 
 PACKAGES = ("dbos", "SQLAlchemy")
 MODULE = import_module("dbos")
@@ -18,6 +18,7 @@ DBOS = MODULE.DBOS
 
 async def add_one(state: dict[str, Any]) -> dict[str, Any]:
     """Do the least that changes the state."""
+    note()
     return state | {"count": state["count"] + 1}
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import venv
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Environment", "Worker"]
+__all__ = ["Environment", "Worker", "WorkerEndedError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,10 @@ class Environment:
         return self.place / "complete"
 
 
+class WorkerEndedError(SystemExit):
+    """A worker's process ended, or was ended since it did not answer; ends a benchmark as such."""
+
+
 class Worker:
     """A process that does one piece of work each time it is asked.
 
@@ -78,18 +86,28 @@ class Worker:
         python: The interpreter to run it by.
         script: The module of benchmarks/ that it runs.
         arguments: What it is given.
+        patience: Seconds after which a process that does not answer is killed.
 
     Attributes:
         greeting: What it told in its first line, as JSON.
+
+    Raises:
+        WorkerEndedError: It ended before it had told anything.
     """
 
-    def __init__(self, name: str, python: Path, script: str, *arguments: str) -> None:
+    def __init__(
+        self, name: str, python: Path, script: str, *arguments: str, patience: float = 600
+    ) -> None:
         self._name = name
+        self._patience = patience
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lasts as long as the process
         self._process = subprocess.Popen(
             [python, Path(__file__).with_name(script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._complaints,
             text=True,
+            start_new_session=True,
         )
         self.greeting: dict[str, str] = json.loads(self._answer())
 
@@ -102,10 +120,16 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        if self._process.returncode is None:
+            self._process.communicate()
+        self._complaints.close()
 
     def ask(self, line: str) -> float:
-        """Hand in a line, and give the number that comes out."""
+        """Hand in a line, and give the number that comes out.
+
+        Raises:
+            WorkerEndedError: None came out.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
@@ -113,12 +137,39 @@ class Worker:
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        guard = threading.Timer(self._patience, self._kill)
+        guard.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            guard.cancel()
         if not line:
-            raise SystemExit(f"{self._name}'s process ended with {self._process.wait()}")
+            raise WorkerEndedError(self._obituary())
         return line
+
+    def _kill(self) -> None:
+        """Kill the process, and the server that it may have started."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _obituary(self) -> str:
+        """Tell how the process ended, after showing all that it complained about."""
+        status = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):
+                pipe.close()
+        self._complaints.seek(0)
+        complaints = self._complaints.read().strip()
+        self._complaints.close()
+        print(complaints, file=sys.stderr)
+        last = complaints.rpartition("\n")[2]
+        return f"{self._name}'s process ended with {status}" + (f": {last}" if last else "")
 
 
 def _pip(python: Path, *arguments: str) -> None:
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments]
     subprocess.run(command, check=True, stdout=sys.stderr)

@@ -10,7 +10,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any, TypedDict
 
-from _rival_worker import arguments, serve
+from _rival_worker import arguments, note, serve
 
 PACKAGES = ("langgraph", "langgraph-checkpoint-sqlite", "aiosqlite")
 GRAPH = import_module("langgraph.graph")
@@ -34,6 +34,7 @@ class State(TypedDict):
 
 async def add_one(state: State) -> dict[str, int]:
     """Do the least that changes the state."""
+    note()
     return {"count": state["count"] + 1}
 
 

@@ -93,6 +93,7 @@ class Pair:
         goal: What subject / base should be, if anything is asked of it.
         subject_samples: A sample for each round.
         base_samples: The same of the base, in the same order.
+        remark: What must be known to compare the two, in a line.
     """
 
     subject: Contender
@@ -101,6 +102,7 @@ class Pair:
     goal: Goal | None = None
     subject_samples: list[float] = field(default_factory=list[float])
     base_samples: list[float] = field(default_factory=list[float])
+    remark: str = ""
 
     def play(self, *, base_first: bool) -> None:
         """Take one sample of each."""
@@ -117,13 +119,14 @@ class Pair:
         return [subject / base for subject, base in pairs]
 
     def lines(self) -> list[str]:
-        """Give the three lines of the table."""
+        """Give the three lines of the table, and the remark if there is one."""
         ratio = Spread.of(self.ratios())
         verdict = "" if self.goal is None else self.goal.verdict(ratio.median)
         return [
             f"{self.subject.name:<46} {self.unit:>4} {Spread.of(self.subject_samples)}",
             f"  against {self.base.name:<36} {self.unit:>4} {Spread.of(self.base_samples)}",
             f"  {'ratio':<44} {'':>4} {ratio} {verdict}".rstrip(),
+            *([f"  {self.remark}"] if self.remark else []),
         ]
 
     def as_json(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ class Pair:
             "goal": None if self.goal is None else str(self.goal),
             "subject_samples": [_short(sample) for sample in self.subject_samples],
             "base_samples": [_short(sample) for sample in self.base_samples],
-        }
+        } | ({"remark": self.remark} if self.remark else {})
 
 
 def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1, freeze: bool = True) -> None:
@@ -188,8 +191,13 @@ class Report:
     notes: Sequence[str] = ()
     goals: Mapping[str, Goal] = field(default_factory=dict[str, Goal])
 
-    def finish(self, json_path: Path | None) -> None:
-        """Print the table, and write the JSON where a path is given."""
+    def finish(self, json_path: Path | None, more: Mapping[str, Any] | None = None) -> None:
+        """Print the table, and write the JSON where a path is given.
+
+        Args:
+            json_path: Where to write it.
+            more: What else is to stand in it, by key.
+        """
         known = machine(self.directory) | self.versions
         print("; ".join(f"{name} {value}" for name, value in known.items()))
         print(self.workload)
@@ -201,7 +209,8 @@ class Report:
         for note in self.notes:
             print(f"Note: {note}")
         if json_path is not None:
-            json_path.write_text(json.dumps(self._as_json(known), indent=1) + "\n", "utf-8")
+            written = self._as_json(known) | dict(more or {})
+            json_path.write_text(json.dumps(written, indent=1) + "\n", "utf-8")
 
     def _line(self, name: str, unit: str, spread: Spread) -> str:
         verdict = self.goals[name].verdict(spread.median) if name in self.goals else ""

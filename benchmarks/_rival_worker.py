@@ -1,17 +1,24 @@
 """What the workers of all rivals share: many runs at once, timed, for each line of input.
 
 Run by the rival's own interpreter, with the path of the database, the number of steps of a run and
-the state as JSON. The first line of output tells the versions, and what the rival promises. Each
-line of input is a number of runs to do at once, and is answered with the steps done in a second.
+the state as JSON, behind what else the rival's worker takes. The first line of output tells the
+versions, and the pragmas of the rival's own connection to its database where it has one in this
+process. Each line of input is a number of runs to do at once, and is answered with the steps done
+in a second; or it is "between", and is answered with the microseconds from one step to the next
+in the last run, as the steps themselves have noted the time.
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+NOTES: list[float] = []
+"""When each step of the last runs was at work."""
 
 SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 
@@ -23,9 +30,19 @@ class Rival(Protocol):
         """Do one whole run with all its steps, and give the count that the state has then."""
         ...
 
+
+@runtime_checkable
+class Connected(Protocol):
+    """A rival that writes through a connection of this process."""
+
     async def pragma(self, name: str) -> object:
         """Ask the connection that the library writes through."""
         ...
+
+
+def note() -> None:
+    """Note the time; every step does so."""
+    NOTES.append(time.perf_counter())
 
 
 async def serve(rival: Rival, packages: Iterable[str], steps: int, state: dict[str, Any]) -> None:
@@ -33,11 +50,16 @@ async def serve(rival: Rival, packages: Iterable[str], steps: int, state: dict[s
     done = await rival.run("the first of all", dict(state))
     assert done == steps
     greeting = {name: version(name) for name in packages}
-    greeting["pragmas"] = await _pragmas(rival)
+    if isinstance(rival, Connected):
+        greeting["pragmas"] = await _pragmas(rival)
     print(json.dumps(greeting), flush=True)
     number = 0
     while line := await asyncio.to_thread(sys.stdin.readline):
+        if line.strip() == "between":
+            print(_between(), flush=True)
+            continue
         number += 1
+        NOTES.clear()
         seconds = await _seconds(rival, [f"order-{number}-{n}" for n in range(int(line))], state)
         print(int(line) * steps / seconds, flush=True)
 
@@ -50,13 +72,23 @@ async def _seconds(rival: Rival, run_ids: list[str], state: dict[str, Any]) -> f
     return taken
 
 
-async def _pragmas(rival: Rival) -> str:
+def _between() -> float:
+    return (NOTES[-1] - NOTES[0]) * 1e6 / (len(NOTES) - 1)
+
+
+async def _pragmas(rival: Connected) -> str:
     journal, synchronous = await rival.pragma("journal_mode"), await rival.pragma("synchronous")
     assert isinstance(synchronous, int)
     return f"journal_mode={journal}, synchronous={SYNCHRONOUS[synchronous]}"
 
 
+def keep_output() -> None:
+    """Keep standard output to ourselves; what a process started from here prints is a complaint."""
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+
 def arguments() -> tuple[str, int, dict[str, Any]]:
     """Give the path of the database, the number of steps and the state."""
-    path, steps, state = sys.argv[1:]
+    path, steps, state = sys.argv[-3:]
     return path, int(steps), json.loads(state)

