@@ -83,6 +83,12 @@ def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Anywhere:
 
 
 @pytest.fixture
+def in_file(tmp_path: Path) -> Anywhere:
+    """Give such a workshop in a file alone."""
+    return Anywhere.at(tmp_path, "file")
+
+
+@pytest.fixture
 def database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
     """Give such a workshop in a database."""
     yield from _made(tmp_path, "sqlite", caplog)

@@ -251,3 +251,13 @@ async def outcome_of(
     task = asyncio.create_task(pierced())
     await asyncio.wait([task])
     return piercings[0], task
+
+
+@contextlib.contextmanager
+def at_point(number: int) -> Generator[None]:
+    """Say which point of suspension a failure belongs to."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"at suspension {number}")
+        raise

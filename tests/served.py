@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from piercing import LOOPS, NAMES, Pierced
+from piercing import LOOPS, NAMES, Pierced, at_point
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, Pause, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Generator
+    from collections.abc import Awaitable, Callable, Collection
     from pathlib import Path
 
     from support import State
@@ -209,16 +208,6 @@ async def _load(state: State) -> State:
 
 async def _save(state: State) -> None:
     await asyncio.sleep(0)
-
-
-@contextlib.contextmanager
-def at_point(number: int) -> Generator[None]:
-    """Say which point of suspension a failure belongs to."""
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"at suspension {number}")
-        raise
 
 
 def strike_everywhere(place: Path, door: str, loop: str, strike: Strike, stride: int = 1) -> None:

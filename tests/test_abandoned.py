@@ -11,9 +11,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from piercing import Pierced, Subject
+from piercing import Pierced, Subject, at_point
 from scenes import PLACES, Scene
-from test_cancel_everywhere import FEWEST_POINTS, at_point, check_left, check_resumes
+from test_cancel_everywhere import FEWEST_POINTS, check_left, check_resumes
 from test_cancellation import check_resumes as check_scene_resumes
 
 if TYPE_CHECKING:

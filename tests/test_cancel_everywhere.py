@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 from interrupts import check_nothing_comes_after, this_task
-from piercing import LOOPS, MOMENTS, NAMES, Pierced, Subject, outcome_of, warm_uvloop
+from piercing import LOOPS, MOMENTS, NAMES, Pierced, Subject, at_point, outcome_of, warm_uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 UNDISTURBED = {"trail": [*NAMES]}
@@ -29,16 +28,6 @@ every_kind = pytest.mark.parametrize("kind", ["coroutines", "threads", "own"])
 @pytest.fixture(autouse=True, scope="module")
 def _warm() -> None:
     warm_uvloop()
-
-
-@contextlib.contextmanager
-def at_point(number: int) -> Generator[None]:
-    """Say which point of suspension a failure belongs to."""
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"at suspension {number}")
-        raise
 
 
 def for_every_point(

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 NAMES = ("fill", "change", "use")
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
-
-
 class Keeper:
     """Steps that fill, change and use `data`.
 
@@ -120,25 +114,25 @@ ROWS = {"always": ["loaded for use"], "list": ["loaded for use"], "none": None}
 
 
 @pytest.mark.parametrize("kind", POLICIES)
-def test_loaders_that_are_asked_for(kind: str, lab: Anywhere, door: Door) -> None:
+def test_loaders_that_are_asked_for(kind: str, in_file: Anywhere, door: Door) -> None:
     """A policy that asks for loaders has them called, and their data merged into what is there."""
     policy, loaded = POLICIES[kind]
     with pytest.raises(ConnectionError):
-        door(Keeper("change").add_to(lab.bare(keep_data=True)), begin())
+        door(Keeper("change").add_to(in_file.bare(keep_data=True)), begin())
     keeper = Keeper()
-    result = door(keeper.add_to(lab.bare(keep_data=True)), None, policy)
+    result = door(keeper.add_to(in_file.bare(keep_data=True)), None, policy)
     assert keeper.loaded == loaded
     assert result == done("fill", *loaded, rows=ROWS[kind])
 
 
-def test_without_it_nothing_is_kept(lab: Anywhere, door: Door) -> None:
+def test_without_it_nothing_is_kept(in_file: Anywhere, door: Door) -> None:
     """By default `data` is not stored: the step that needs it breaks, or its loader is called."""
     with pytest.raises(ConnectionError):
-        door(Keeper("change").add_to(lab.bare()), begin())
-    assert not lab.header().holds_data
+        door(Keeper("change").add_to(in_file.bare()), begin())
+    assert not in_file.header().holds_data
     keeper = Keeper()
     with pytest.raises(KeyError, match="shared") as info:
-        door(keeper.add_to(lab.bare()))
+        door(keeper.add_to(in_file.bare()))
     assert "'change'" in notes_of(info.value)
     assert keeper.loaded == ["change"]
 
@@ -205,39 +199,39 @@ def test_retried_step(anywhere: Anywhere, door: Door) -> None:
 
 
 @pytest.mark.parametrize("policy", ["first only", "always"])
-def test_going_back(policy: LoadPolicy, lab: Anywhere, door: Door) -> None:
+def test_going_back(policy: LoadPolicy, in_file: Anywhere, door: Door) -> None:
     """With `keep=`, `checkpoint=` has the data that was there on entry to the step."""
     options: dict[str, Any] = {"keep_data": True, "keep": "all"}
-    door(Keeper().add_to(lab.bare(**options)), begin())
+    door(Keeper().add_to(in_file.bare(**options)), begin())
     keeper = Keeper()
-    result = door(keeper.add_to(lab.bare(**options)), None, policy, "use")
+    result = door(keeper.add_to(in_file.bare(**options)), None, policy, "use")
     loaded = [] if policy == "first only" else ["use"]
     rows = None if policy == "first only" else ["loaded for use"]
     assert keeper.loaded == loaded
     assert result == done("fill", *loaded, rows=rows)
     # On entry to the first step there was none.
     again = Keeper()
-    assert door(again.add_to(lab.bare(**options)), None, "first only", "fill") == done("fill")
+    assert door(again.add_to(in_file.bare(**options)), None, "first only", "fill") == done("fill")
     assert again.loaded == ["fill"]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 def test_resumed_among_all(kind: str, tmp_path: Path) -> None:
     """A run that is resumed with all others has its data as well."""
-    lab, keeper = Anywhere.at(tmp_path, kind), Keeper()
+    in_file, keeper = Anywhere.at(tmp_path, kind), Keeper()
     with pytest.raises(ConnectionError):
-        Keeper("use").add_to(lab.bare(keep_data=True)).run(begin(), run_id="x")
-    found = resume_all(keeper.add_to(lab.bare(keep_data=True)))
+        Keeper("use").add_to(in_file.bare(keep_data=True)).run(begin(), run_id="x")
+    found = resume_all(keeper.add_to(in_file.bare(keep_data=True)))
     assert found["x"].state == done("fill")
     assert keeper.loaded == []
-    lab.forget()
+    in_file.forget()
 
 
-def test_until(lab: Anywhere, door: Door) -> None:
+def test_until(in_file: Anywhere, door: Door) -> None:
     """What stopped on its way has its data when it goes on."""
-    door(Keeper().add_to(lab.bare(keep_data=True)), begin(), until="change")
+    door(Keeper().add_to(in_file.bare(keep_data=True)), begin(), until="change")
     keeper = Keeper()
-    assert door(keeper.add_to(lab.bare(keep_data=True))) == done("fill")
+    assert door(keeper.add_to(in_file.bare(keep_data=True))) == done("fill")
     assert keeper.loaded == []
 
 

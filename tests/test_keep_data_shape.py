@@ -9,29 +9,21 @@ from keeping import SECRET
 from support import Door, State, load_bare
 from trying import Anywhere
 
-from aiocheckpoint import LocalStateHandler
+from aiocheckpoint import CheckpointFlow, InvalidTypeError, LocalStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from aiocheckpoint import CheckpointFlow
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
-
 
 def two_steps(
-    lab: Anywhere,
+    in_file: Anywhere,
     one: Callable[[State, State], object],
     two: Callable[[State, State], object],
     **options: Any,  # noqa: ANN401 (passed on as is)
 ) -> CheckpointFlow:
     """Make a flow of two steps that keeps its data."""
-    cp = lab.bare(keep_data=True, **options)
+    cp = in_file.bare(keep_data=True, **options)
     cp.add_step(name="one")(one)
     cp.add_step(name="two")(two)
     return cp
@@ -78,10 +70,10 @@ def test_seen_by_no_step_and_no_caller(anywhere: Anywhere, door: Door) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"secret": SECRET}, {"verify": True}, {"keep": 3}], ids=str
 )
-def test_read_edit_write_run(options: dict[str, Any], lab: Anywhere, door: Door) -> None:
+def test_read_edit_write_run(options: dict[str, Any], in_file: Anywhere, door: Door) -> None:
     """`read()` gives data under a key, and what is written back there is used."""
     cp = two_steps(
-        lab,
+        in_file,
         lambda state, data: data.update(rows=[1]),
         lambda state, data: state.update(rows=data["rows"]),
         **options,
@@ -95,18 +87,18 @@ def test_read_edit_write_run(options: dict[str, Any], lab: Anywhere, door: Door)
     assert door.read(cp.handler) == {"n": 1, "rows": [1, "by hand"], "checkpoint_index": 0}
 
 
-def test_by_plain_dill(lab: Anywhere, door: Door) -> None:
+def test_by_plain_dill(in_file: Anywhere, door: Door) -> None:
     """Anybody with dill reads the same dict as the handler."""
-    cp = two_steps(lab, lambda state, data: data.update(rows=[1]), lambda state, data: None)
+    cp = two_steps(in_file, lambda state, data: data.update(rows=[1]), lambda state, data: None)
     door(cp, {"n": 1}, until="one")
-    assert load_bare(lab.path) == door.read(cp.handler)
-    assert lab.header().holds_data
+    assert load_bare(in_file.path) == door.read(cp.handler)
+    assert in_file.header().holds_data
 
 
-def test_patched(lab: Anywhere, door: Door) -> None:
+def test_patched(in_file: Anywhere, door: Door) -> None:
     """Mending the state of a run leaves its data where it is."""
     cp = two_steps(
-        lab,
+        in_file,
         lambda state, data: data.update(rows=state["rows"]),
         lambda state, data: state.update(same=data["rows"] is state["rows"], got=data["rows"]),
     )
@@ -118,17 +110,17 @@ def test_patched(lab: Anywhere, door: Door) -> None:
 
 def test_users_own_handler_gets_the_key(tmp_path: Path, door: Door) -> None:
     """A handler of dicts keeps data under the key, as copies, until the run is finished."""
-    lab, rows = Anywhere.at(tmp_path, "own"), [1]
+    in_file, rows = Anywhere.at(tmp_path, "own"), [1]
     cp = two_steps(
-        lab,
+        in_file,
         lambda state, data: data.update(rows=rows),
         lambda state, data: state.update(rows=data["rows"]),
     )
     door(cp, {"n": 1}, until="one")
-    assert lab.own.kept == {"n": 1, "checkpoint_index": 1, "checkpoint_data": {"rows": [1]}}
+    assert in_file.own.kept == {"n": 1, "checkpoint_index": 1, "checkpoint_data": {"rows": [1]}}
     rows.append(2)
     assert door(cp) == {"n": 1, "rows": [1]}
-    assert lab.own.kept == {"n": 1, "rows": [1], "checkpoint_index": 0}
+    assert in_file.own.kept == {"n": 1, "rows": [1], "checkpoint_index": 0}
 
 
 def test_finished_snapshot_has_none(anywhere: Anywhere, door: Door) -> None:
@@ -148,18 +140,25 @@ def test_finished_snapshot_has_none(anywhere: Anywhere, door: Door) -> None:
     assert seen == [{}, {"1": 1}, {}, {"3": 1}]
 
 
-def test_state_written_by_hand(lab: Anywhere, door: Door) -> None:
+def test_state_written_by_hand(in_file: Anywhere, door: Door) -> None:
     """A state that was made by hand, data and all, is resumed."""
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(in_file.path)
     handler.write({"n": 1, "checkpoint_index": 1, "checkpoint_data": {"rows": [7]}})
-    cp = two_steps(lab, lambda state, data: None, lambda state, data: state.update(data))
+    cp = two_steps(in_file, lambda state, data: None, lambda state, data: state.update(data))
     assert door(cp) == {"n": 1, "rows": [7]}
 
 
 @pytest.mark.parametrize("wrong", [None, 3, [1]], ids=repr)
-def test_key_that_holds_no_dict(wrong: object, lab: Anywhere, door: Door) -> None:
+def test_key_that_holds_no_dict(wrong: object, in_file: Anywhere, door: Door) -> None:
     """Where somebody wrote something else there, the run has no data, and ends all the same."""
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(in_file.path)
     handler.write({"n": 1, "checkpoint_index": 1, "checkpoint_data": wrong})
-    cp = two_steps(lab, lambda state, data: None, lambda state, data: state.update(got=[*data]))
+    cp = two_steps(in_file, lambda state, data: None, lambda state, data: state.update(got=[*data]))
     assert door(cp) == {"n": 1, "got": []}
+
+
+@pytest.mark.parametrize("keep_data", [1, None, "yes"], ids=repr)
+def test_neither_true_nor_false(keep_data: Any, tmp_path: Path) -> None:  # noqa: ANN401
+    """It is refused when the flow is made, not taken for what it may mean."""
+    with pytest.raises(InvalidTypeError, match="keep_data= is True or False"):
+        CheckpointFlow(tmp_path / "c.pkl", keep_data=keep_data)

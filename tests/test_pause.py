@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 every_place_in_the_flow = pytest.mark.parametrize("at", NAMES)
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
-
-
 @every_place_in_the_flow
 def test_paused_and_approved(at: str, anywhere: Anywhere, door: Door) -> None:
     """It returns the given dict as on entry, is stored so, and `update=` lets it go on."""
@@ -58,10 +52,12 @@ def test_paused_and_approved(at: str, anywhere: Anywhere, door: Door) -> None:
 
 @pytest.mark.parametrize("thread", [True, False])
 @pytest.mark.parametrize("step", [wait_for_approval, wait_for_it_later], ids=["sync", "async"])
-def test_every_kind_of_step(step: object, lab: Anywhere, every_door: Door, *, thread: bool) -> None:
+def test_every_kind_of_step(
+    step: object, in_file: Anywhere, every_door: Door, *, thread: bool
+) -> None:
     """Coroutines, and sync functions in a thread and on the loop, can pause."""
     assert callable(step)
-    cp = approvable(lab, step=step, thread=thread)
+    cp = approvable(in_file, step=step, thread=thread)
     assert every_door(cp, unapproved(), "always") == entry("b")
     result = every_door(cp, None, "always", update={"approved": "by me"})
     assert result == approved("b")
@@ -97,9 +93,9 @@ def test_listed_and_left_alone(kind: str, tmp_path: Path, door: Door) -> None:
     assert ids(door.do(cp, "runs", "finished")) == ["one"]
 
 
-def test_many_at_once(lab: Anywhere) -> None:
+def test_many_at_once(in_file: Anywhere) -> None:
     """Among many, a paused run is a success of its own kind."""
-    cp = approvable(Anywhere.at(lab.path.parent, "memory"))
+    cp = approvable(Anywhere.at(in_file.path.parent, "memory"))
     given = {"waits": unapproved(), "goes": {**unapproved(), "approved": "by me"}}
     found = asyncio.run(results(cp, given))
     assert (found["waits"].status, found["waits"].error) == ("paused", None)
@@ -107,32 +103,32 @@ def test_many_at_once(lab: Anywhere) -> None:
     assert (found["goes"].status, found["goes"].state) == ("finished", approved("b"))
 
 
-async def test_in_a_stream(lab: Anywhere) -> None:
+async def test_in_a_stream(in_file: Anywhere) -> None:
     """A stream of events ends with those of the pause, without an error."""
-    stream = approvable(lab).astream(unapproved(), "always")
+    stream = approvable(in_file).astream(unapproved(), "always")
     kinds = [type(event) async for event in stream]
     assert kinds[-2:] == [events.StepPaused, events.RunFinished]
 
 
-def test_once(lab: Anywhere, door: Door) -> None:
+def test_once(in_file: Anywhere, door: Door) -> None:
     """With `once=True` a paused run is unfinished, and goes on; then it is done."""
-    cp = approvable(lab)
+    cp = approvable(in_file)
     door(cp, unapproved(), "always", once=True)
     assert door(cp, unapproved(), "always", once=True) == entry("b")
     assert door(cp, None, "always", once=True, update={"approved": "by me"}) == approved("b")
     assert door(cp, unapproved(), "always", once=True) == approved("b")
-    assert len(lab.told(events.StepPaused)) == 2
+    assert len(in_file.told(events.StepPaused)) == 2
 
 
-def test_words_of_the_plan(lab: Anywhere, door: Door) -> None:
+def test_words_of_the_plan(in_file: Anywhere, door: Door) -> None:
     """The plan says that the run was paused."""
-    cp = approvable(lab)
+    cp = approvable(in_file)
     door(cp, unapproved(), "always")
     assert "the last run was paused there" in str(door.plan(cp))
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-def test_inside_retry(failures: int, lab: Anywhere, door: Door) -> None:
+def test_inside_retry(failures: int, in_file: Anywhere, door: Door) -> None:
     """A pause is no failure: nothing is tried again, whatever failed before it."""
     calls: list[int] = []
 
@@ -143,16 +139,16 @@ def test_inside_retry(failures: int, lab: Anywhere, door: Door) -> None:
             raise ConnectionError
         wait_for_approval(state, data)
 
-    cp = approvable(lab, step=step, retry=THRICE)
+    cp = approvable(in_file, step=step, retry=THRICE)
     assert door(cp, unapproved(), "always") == entry("b")
     assert len(calls) == failures + 1
-    header = lab.header()
+    header = in_file.header()
     assert (header.status, header.failure, header.pause) == ("paused", None, REASON)
     assert door(cp, None, "always", update={"approved": "by me"}) == approved("b")
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-def test_attempts_count_on(failures: int, lab: Anywhere, door: Door) -> None:
+def test_attempts_count_on(failures: int, in_file: Anywhere, door: Door) -> None:
     """An attempt that paused was one: those of the runs that go on have the next numbers."""
     seen: list[int] = []
 
@@ -163,15 +159,15 @@ def test_attempts_count_on(failures: int, lab: Anywhere, door: Door) -> None:
         if len(seen) < 4:
             raise Pause(REASON)
 
-    cp = approvable(lab, step=step, retry=THRICE)
+    cp = approvable(in_file, step=step, retry=THRICE)
     door(cp, unapproved(), "always")
-    while lab.header().status == "paused":
+    while in_file.header().status == "paused":
         door(cp, None, "always", update={"n": 1})
     assert seen == [1, 2, 3, 4]
-    assert lab.header().attempts == {"b": 4}
+    assert in_file.header().attempts == {"b": 4}
 
 
-def test_retry_on_everything(lab: Anywhere, door: Door) -> None:
+def test_retry_on_everything(in_file: Anywhere, door: Door) -> None:
     """A function that would try anything again is not asked about a pause."""
     asked: list[Exception] = []
 
@@ -179,14 +175,14 @@ def test_retry_on_everything(lab: Anywhere, door: Door) -> None:
         asked.append(error)
         return True
 
-    cp = approvable(lab, retry=Retry(on=ask))
+    cp = approvable(in_file, retry=Retry(on=ask))
     assert door(cp, unapproved(), "always") == entry("b")
     assert asked == []
 
 
-def test_inside_another_flow(lab: Anywhere, door: Door) -> None:
+def test_inside_another_flow(in_file: Anywhere, door: Door) -> None:
     """The pause is one of the inner run; the step around it may pause the outer one as well."""
-    inner = approvable(Anywhere.at(lab.path.parent, "memory"))
+    inner = approvable(Anywhere.at(in_file.path.parent, "memory"))
 
     def approve(state: State) -> None:
         header = inner.header("inner")
@@ -197,15 +193,15 @@ def test_inside_another_flow(lab: Anywhere, door: Door) -> None:
             raise Pause("the inner one waits")
         state["inner"] = got
 
-    outer = lab.bare()
+    outer = in_file.bare()
     outer.add_step()(approve)
     assert door(outer, {"n": 1}) == {"n": 1}
-    assert lab.header().pause == "the inner one waits"
+    assert in_file.header().pause == "the inner one waits"
     wanted = {"n": 1, "approved": True, "inner": approved("b")}
     assert door(outer, update={"approved": True}) == wanted
 
 
-def test_pause_of_a_class_of_ones_own(lab: Anywhere, door: Door) -> None:
+def test_pause_of_a_class_of_ones_own(in_file: Anywhere, door: Door) -> None:
     """A subclass pauses as well; without a reason it is the empty one."""
 
     class Waits(Pause):
@@ -214,22 +210,22 @@ def test_pause_of_a_class_of_ones_own(lab: Anywhere, door: Door) -> None:
     def step(state: State) -> None:
         raise Waits
 
-    cp = CheckpointFlow(lab.path, fsync=False)
+    cp = CheckpointFlow(in_file.path, fsync=False)
     cp.add_step()(step)
     assert door(cp, {"n": 1}) == {"n": 1}
-    assert (lab.header().status, lab.header().pause) == ("paused", "")
+    assert (in_file.header().status, in_file.header().pause) == ("paused", "")
 
 
 @pytest.mark.parametrize("reason", ["", "né\n\0", "\ud800", "x" * 200_000], ids=len)
-def test_any_text_as_a_reason(reason: str, lab: Anywhere, door: Door) -> None:
+def test_any_text_as_a_reason(reason: str, in_file: Anywhere, door: Door) -> None:
     """Whatever the text, it is stored; of a very long one the end."""
 
     def step(state: State) -> None:
         raise Pause(reason)
 
-    cp = CheckpointFlow(lab.path, fsync=False)
+    cp = CheckpointFlow(in_file.path, fsync=False)
     cp.add_step()(step)
     door(cp, {})
-    pause = lab.header().pause
+    pause = in_file.header().pause
     assert pause is not None
     assert pause in {reason, reason[-50_000:]}

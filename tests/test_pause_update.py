@@ -29,27 +29,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
-
-
 # --- going on
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
 def test_update_is_stored_before_the_step(kind: str, tmp_path: Path, door: Door) -> None:
     """What goes on is "running", and holds the update, when the step begins."""
-    lab, seen = Anywhere.at(tmp_path, kind), list[tuple[State, str]]()
-    approvable(lab).run(unapproved(), "always", run_id=lab.run_id)
+    in_file, seen = Anywhere.at(tmp_path, kind), list[tuple[State, str]]()
+    approvable(in_file).run(unapproved(), "always", run_id=in_file.run_id)
 
     def look(state: State, data: State) -> None:
-        seen.append((lab.stored(), lab.header().status))
+        seen.append((in_file.stored(), in_file.header().status))
 
-    lab.go(door, approvable(lab, step=look), None, "always", update=UPDATE)
+    in_file.go(door, approvable(in_file, step=look), None, "always", update=UPDATE)
     assert seen == [({**entry("b"), **UPDATE, "checkpoint_index": 1}, "running")]
-    lab.forget()
+    in_file.forget()
 
 
 PROGRAM = """
@@ -88,23 +82,23 @@ def test_update_outlives_a_kill(kind: str, tmp_path: Path) -> None:
     assert cp.run(run_id="x") == {"n": 1, "approved": True, "done": True}
 
 
-def test_empty_update(lab: Anywhere, door: Door) -> None:
+def test_empty_update(in_file: Anywhere, door: Door) -> None:
     """An update of nothing goes on all the same; the run is paused again where the step says so."""
-    cp = paused(lab)
+    cp = paused(in_file)
     assert door(cp, None, "always", update={}) == entry("b")
-    assert (lab.header().status, lab.header().number) == ("paused", 1)
+    assert (in_file.header().status, in_file.header().number) == ("paused", 1)
 
 
-def test_update_cannot_move_the_run(lab: Anywhere, door: Door) -> None:
+def test_update_cannot_move_the_run(in_file: Anywhere, door: Door) -> None:
     """The keys of the handlers' border in an update are taken off."""
-    cp = paused(lab)
+    cp = paused(in_file)
     update = {**UPDATE, "checkpoint_index": 2, "checkpoint_data": {"rows": ["forged"]}}
     assert door(cp, None, "always", update=update) == approved("b")
 
 
-def test_given_update_is_not_changed(lab: Anywhere, door: Door) -> None:
+def test_given_update_is_not_changed(in_file: Anywhere, door: Door) -> None:
     """The dict that is passed stays the caller's."""
-    cp, update = paused(lab), {"approved": "by me", "deep": [[]]}
+    cp, update = paused(in_file), {"approved": "by me", "deep": [[]]}
     door(cp, None, "always", update=update, until="b")
     assert set(update) == {"approved", "deep"}
     assert door(cp) == approved("b")
@@ -116,22 +110,22 @@ def test_given_update_is_not_changed(lab: Anywhere, door: Door) -> None:
 STANDING = ("nothing", "finished", "failed", "stopped", "running", "cancelled", "patched away")
 
 
-def leave(lab: Anywhere, standing: str) -> None:
+def leave(in_file: Anywhere, standing: str) -> None:
     """Leave a run that is not paused."""
     if standing in {"failed", "cancelled"}:
         error = OSError() if standing == "failed" else KeyboardInterrupt()
-        lab.faults["step b"] = error
+        in_file.faults["step b"] = error
         with pytest.raises(type(error)):
-            lab.flow().run({})
-        lab.faults.clear()
+            in_file.flow().run({})
+        in_file.faults.clear()
     elif standing == "running":
-        cp = lab.flow()
+        cp = in_file.flow()
         with pytest.raises(LookupError), armed("renamed", stop):
             cp.run({})
     elif standing == "patched away":
-        paused(lab).patch(None, {}, "c")
+        paused(in_file).patch(None, {}, "c")
     elif standing != "nothing":
-        lab.flow().run({}, until=None if standing == "finished" else "b")
+        in_file.flow().run({}, until=None if standing == "finished" else "b")
 
 
 def stop() -> None:
@@ -140,15 +134,15 @@ def stop() -> None:
 
 
 @pytest.mark.parametrize("standing", STANDING)
-def test_run_that_is_not_paused(standing: str, lab: Anywhere, door: Door) -> None:
+def test_run_that_is_not_paused(standing: str, in_file: Anywhere, door: Door) -> None:
     """The error names how the run stands; nothing runs, and what is stored stays."""
-    leave(lab, standing)
-    files = lab.files()
-    lab.log.clear()
+    leave(in_file, standing)
+    files = in_file.files()
+    in_file.log.clear()
     word = {"nothing": "nothing is stored", "patched away": "'stopped'"}.get(standing, standing)
     with pytest.raises(InvalidValueError, match=f"update= is for a run that is paused.*{word}"):
-        door(lab.flow(), update=UPDATE)
-    assert (lab.log, lab.files()) == ([], files)
+        door(in_file.flow(), update=UPDATE)
+    assert (in_file.log, in_file.files()) == ([], files)
 
 
 @pytest.mark.parametrize(
@@ -163,47 +157,51 @@ def test_run_that_is_not_paused(standing: str, lab: Anywhere, door: Door) -> Non
     ],
 )
 def test_update_that_cannot_be_meant(
-    args: tuple[Any, ...], kwargs: dict[str, Any], kind: type[Exception], lab: Anywhere, door: Door
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    kind: type[Exception],
+    in_file: Anywhere,
+    door: Door,
 ) -> None:
     """With a state or a step, or as no dict, it is refused, and the run stays paused."""
-    cp, files = paused(lab), lab.files()
+    cp, files = paused(in_file), in_file.files()
     with pytest.raises(kind, match="update="):
         door(cp, *args, **{"update": UPDATE, **kwargs})
-    assert lab.files() == files
-    assert lab.events == []
+    assert in_file.files() == files
+    assert in_file.events == []
 
 
-def test_update_that_cannot_be_stored(lab: Anywhere, door: Door) -> None:
+def test_update_that_cannot_be_stored(in_file: Anywhere, door: Door) -> None:
     """What cannot be stored is named; the run stays paused, as it was, and can go on."""
-    cp, files = paused(lab), lab.files()
+    cp, files = paused(in_file), in_file.files()
     with pytest.raises(UnserializableStateError, match=r'state\["approved"\]'):
         door(cp, None, "always", update={"approved": (key for key in UPDATE)})
-    assert lab.files() == files
-    assert lab.header().status == "paused"
+    assert in_file.files() == files
+    assert in_file.header().status == "paused"
     assert door(cp, None, "always", update=UPDATE) == approved("b")
 
 
 def test_users_own_handler(tmp_path: Path, door: Door) -> None:
     """A handler of dicts cannot tell that a run is paused, and the error says so."""
-    lab = Anywhere.at(tmp_path, "own")
-    cp = paused(lab)
+    in_file = Anywhere.at(tmp_path, "own")
+    cp = paused(in_file)
     with pytest.raises(InvalidValueError, match="OwnDicts keeps dicts alone"):
         door(cp, update=UPDATE)
-    assert lab.stored() == {**entry("b"), "checkpoint_index": 1}
+    assert in_file.stored() == {**entry("b"), "checkpoint_index": 1}
 
 
-async def test_run_under_way(lab: Anywhere) -> None:
+async def test_run_under_way(in_file: Anywhere) -> None:
     """While somebody lets the step look for itself, nobody else goes on with the run."""
-    await asyncio.to_thread(paused, lab)
+    await asyncio.to_thread(paused, in_file)
     gate = Gate(blocks=False)
 
     async def hold(state: State, data: State) -> None:
         gate.entered.set()
         assert await asyncio.to_thread(gate.opened.wait, 30)
 
-    task = asyncio.create_task(approvable(lab, step=hold).arun(None, "always"))
+    task = asyncio.create_task(approvable(in_file, step=hold).arun(None, "always"))
     await gate.reached()
     with pytest.raises(RunInProgressError):
-        await approvable(lab).arun(update=UPDATE)
+        await approvable(in_file).arun(update=UPDATE)
     gate.opened.set()
     await task

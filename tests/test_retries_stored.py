@@ -28,12 +28,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
-
-
 def no_space() -> None:
     """Be the system whose disk is full."""
     raise OSError(errno.ENOSPC, "No space left on device")
@@ -53,14 +47,14 @@ def at(kind: type[Event], number: int, act: Callable[[], object]) -> Hook:
 
 
 def retried(
-    lab: Anywhere,
+    in_file: Anywhere,
     flaky: Flaky,
     hook: Hook | None = None,
     **options: Any,  # noqa: ANN401 (passed on as is)
 ) -> CheckpointFlow:
     """Make a flow of a sound step, a flaky one, and another sound one."""
-    hooks = [lab.events.append] + ([hook] if hook else [])
-    cp = lab.bare(hooks=hooks, **options)
+    hooks = [in_file.events.append] + ([hook] if hook else [])
+    cp = in_file.bare(hooks=hooks, **options)
     cp.add_step(name="first")(do_nothing)
     flaky.add(cp)
     cp.add_step(name="last")(do_nothing)
@@ -73,29 +67,29 @@ def retried(
 @pytest.mark.parametrize("point", ["created", "written", "durable"])
 @pytest.mark.parametrize("keep", [1, 3])
 def test_failed_attempt_cannot_be_recorded(
-    point: str, keep: int, lab: Anywhere, door: Door
+    point: str, keep: int, in_file: Anywhere, door: Door
 ) -> None:
     """Where the record of an attempt cannot be written, the next one is made all the same."""
     full, flaky = [True], Flaky(failures=1)
 
     def fail() -> None:
-        if full and lab.told(events.StepLoaded):
+        if full and in_file.told(events.StepLoaded):
             full.clear()
             no_space()
 
-    cp = retried(lab, flaky, keep=keep, fsync=True)
+    cp = retried(in_file, flaky, keep=keep, fsync=True)
     with armed(point, fail):
         assert door(cp, before(), "always") == after()
     assert flaky.attempts == [1, 2]
     assert full == []
-    (failed,) = lab.told(events.AttemptFailed)
+    (failed,) = in_file.told(events.AttemptFailed)
     assert "does not tell of this" in notes_of(failed.error)
-    assert lab.header().attempts == {"flaky": 2}
-    assert len(set(kept_names(lab.path))) == (0 if keep == 1 else 3)
+    assert in_file.header().attempts == {"flaky": 2}
+    assert len(set(kept_names(in_file.path))) == (0 if keep == 1 else 3)
 
 
 @pytest.mark.parametrize("damage", ["deleted", "overwritten"])
-def test_stored_state_is_gone(damage: str, lab: Anywhere, door: Door) -> None:
+def test_stored_state_is_gone(damage: str, in_file: Anywhere, door: Door) -> None:
     """What cannot begin anew is not tried again: the error comes out, its cause as it was."""
     flaky, cause = Flaky(error=lambda: error), ValueError("the cause")
     error = ConnectionError("not yet")
@@ -103,11 +97,11 @@ def test_stored_state_is_gone(damage: str, lab: Anywhere, door: Door) -> None:
 
     def spoil() -> None:
         if damage == "deleted":
-            lab.path.unlink()
+            in_file.path.unlink()
         else:
-            lab.path.write_bytes(b"GIF89a")
+            in_file.path.write_bytes(b"GIF89a")
 
-    cp = retried(lab, flaky, at(events.AttemptFailed, 1, spoil))
+    cp = retried(in_file, flaky, at(events.AttemptFailed, 1, spoil))
     with pytest.raises(ConnectionError) as info:
         door(cp, before(), "always")
     assert info.value is error
@@ -116,10 +110,10 @@ def test_stored_state_is_gone(damage: str, lab: Anywhere, door: Door) -> None:
     assert flaky.attempts == [1]
 
 
-def test_state_that_cannot_be_stored_is_not_tried_again(lab: Anywhere, door: Door) -> None:
+def test_state_that_cannot_be_stored_is_not_tried_again(in_file: Anywhere, door: Door) -> None:
     """The snapshot behind a step is no part of its attempts."""
     calls: list[int] = []
-    cp = lab.bare()
+    cp = in_file.bare()
 
     @cp.add_step(retry=Retry(attempts=3, on=Exception))
     def step(state: State) -> None:
@@ -129,21 +123,21 @@ def test_state_that_cannot_be_stored_is_not_tried_again(lab: Anywhere, door: Doo
     with pytest.raises(UnserializableStateError):
         door(cp, {})
     assert calls == [1]
-    assert lab.told(events.AttemptFailed) == []
+    assert in_file.told(events.AttemptFailed) == []
 
 
 # --- ways of keeping
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_sequence_goes_on(options: dict[str, Any], lab: Anywhere, door: Door) -> None:
+def test_sequence_goes_on(options: dict[str, Any], in_file: Anywhere, door: Door) -> None:
     """However snapshots are kept, those behind a retried step are numbered on, each once."""
     read = {name: value for name, value in options.items() if name != "keep"}
-    assert door(retried(lab, Flaky(), **options), before(), "always") == after()
-    headers = kept_headers(lab.path, flow=lab.bare().name, **read)
+    assert door(retried(in_file, Flaky(), **options), before(), "always") == after()
+    headers = kept_headers(in_file.path, flow=in_file.bare().name, **read)
     numbers = [header.sequence for header in headers]
     assert numbers == sorted(set(numbers))
-    header = lab.bare(**options).header()
+    header = in_file.bare(**options).header()
     assert header is not None
     # The start, first, two failures, flaky and last.
     assert (header.sequence, numbers[-1]) == (6, 6)
@@ -155,13 +149,13 @@ def test_sequence_goes_on(options: dict[str, Any], lab: Anywhere, door: Door) ->
 @pytest.mark.parametrize("kind", ["file", "sqlite", "memory"])
 def test_going_back_into_history(kind: str, tmp_path: Path, door: Door) -> None:
     """The state on entry to a retried step can be gone back to, and so can the one behind it."""
-    lab = Anywhere.at(tmp_path, kind)
-    lab.memory = MemoryStateHandler(keep="all")
+    in_file = Anywhere.at(tmp_path, kind)
+    in_file.memory = MemoryStateHandler(keep="all")
     options: dict[str, Any] = {} if kind == "memory" else {"keep": "all"}
-    run_id = lab.run_id
-    door(retried(lab, Flaky(), **options), before(), "always", run_id=run_id)
+    run_id = in_file.run_id
+    door(retried(in_file, Flaky(), **options), before(), "always", run_id=run_id)
     again = Flaky(failures=1)
-    cp = retried(lab, again, **options)
+    cp = retried(in_file, again, **options)
     assert door(cp, None, "always", "last", run_id=run_id) == after()
     assert again.attempts == []
     assert door(cp, None, "always", "flaky", run_id=run_id) == after()
@@ -169,7 +163,7 @@ def test_going_back_into_history(kind: str, tmp_path: Path, door: Door) -> None:
     header = cp.header(run_id)
     assert header is not None
     assert header.number == 1
-    lab.forget()
+    in_file.forget()
 
 
 @pytest.mark.parametrize("door", ["run", "arun"])

@@ -15,7 +15,6 @@ from aiocheckpoint import FlowDefinitionError, InvalidValueError, Pause, Retry, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 NEVER: dict[str, Callable[[], BaseException]] = {
     "cancellation": asyncio.CancelledError,
@@ -36,12 +35,6 @@ LISTED: dict[str, Any] = {
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
-
-
-@pytest.fixture
 def global_settings() -> Iterator[None]:
     """Put back what `stamina` is told globally."""
     yield
@@ -49,9 +42,9 @@ def global_settings() -> Iterator[None]:
     stamina.set_testing(False)
 
 
-def tried(lab: Anywhere, door: Door, flaky: Flaky, retry: int | Retry) -> int:
+def tried(in_file: Anywhere, door: Door, flaky: Flaky, retry: int | Retry) -> int:
     """Run one flaky step, and give the number of attempts; what it raises comes out."""
-    cp = lab.bare()
+    cp = in_file.bare()
     flaky.add(cp, retry=retry)
     door(cp, before(), "always")
     return len(flaky.attempts)
@@ -62,66 +55,66 @@ def tried(lab: Anywhere, door: Door, flaky: Flaky, retry: int | Retry) -> int:
 
 @pytest.mark.parametrize("kind", NEVER)
 @pytest.mark.parametrize("part", ["load", "step", "save"])
-def test_never_tried_again(kind: str, part: str, lab: Anywhere, door: Door) -> None:
+def test_never_tried_again(kind: str, part: str, in_file: Anywhere, door: Door) -> None:
     """What is no `Exception` ends the run at once, whoever raised it."""
     error = NEVER[kind]()
     flaky = Flaky(part=part, error=lambda: error)
     with pytest.raises(type(error)) as info:
-        tried(lab, door, flaky, 3)
+        tried(in_file, door, flaky, 3)
     assert info.value is error
     assert flaky.attempts == [1]
     assert "'flaky'" in notes_of(error)
-    assert lab.stored() == {**before(), "checkpoint_index": 0}
-    assert lab.told(events.AttemptFailed) == []
+    assert in_file.stored() == {**before(), "checkpoint_index": 0}
+    assert in_file.told(events.AttemptFailed) == []
 
 
 @pytest.mark.parametrize("on", LISTED.values(), ids=LISTED)
-def test_what_is_listed_is_tried_again(on: Any, lab: Anywhere, door: Door) -> None:  # noqa: ANN401
+def test_what_is_listed_is_tried_again(on: Any, in_file: Anywhere, door: Door) -> None:  # noqa: ANN401
     """By class, classes or a function; and the first error of another kind ends it."""
     errors = iter([OSError("one"), ConnectionError("two"), KeyError("three")])
     flaky = Flaky(failures=3, error=lambda: next(errors))
     with pytest.raises(KeyError, match="three"):
-        tried(lab, door, flaky, Retry(on=on, **AT_ONCE))
+        tried(in_file, door, flaky, Retry(on=on, **AT_ONCE))
     assert flaky.attempts == [1, 2, 3]
-    assert lab.stored() == {**before(), "checkpoint_index": 0}
-    (failed,) = lab.told(events.StepFailed)
-    assert (failed.attempt, len(lab.told(events.AttemptFailed))) == (3, 2)
+    assert in_file.stored() == {**before(), "checkpoint_index": 0}
+    (failed,) = in_file.told(events.StepFailed)
+    assert (failed.attempt, len(in_file.told(events.AttemptFailed))) == (3, 2)
 
 
-def test_stop_iteration_is_tried_again(lab: Anywhere, door: Door) -> None:
+def test_stop_iteration_is_tried_again(in_file: Anywhere, door: Door) -> None:
     """A StopIteration, which no coroutine can raise, is an `Exception` like others."""
-    assert tried(lab, door, Flaky(error=StopIteration), Retry(attempts=3, **AT_ONCE)) == 3
+    assert tried(in_file, door, Flaky(error=StopIteration), Retry(attempts=3, **AT_ONCE)) == 3
 
 
-def test_pause_of_a_loader_is_not_tried_again(lab: Anywhere, door: Door) -> None:
+def test_pause_of_a_loader_is_not_tried_again(in_file: Anywhere, door: Door) -> None:
     """What is wrong in the definition of the flow stays so, however often it is tried."""
     flaky = Flaky(part="load", error=lambda: Pause("no"))
     with pytest.raises(FlowDefinitionError, match="only a step may pause"):
-        tried(lab, door, flaky, Retry(attempts=3, **AT_ONCE))
+        tried(in_file, door, flaky, Retry(attempts=3, **AT_ONCE))
     assert flaky.attempts == [1]
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), timedelta(-1)], ids=repr)
-def test_hook_that_tells_no_time(seconds: Any, lab: Anywhere, door: Door) -> None:  # noqa: ANN401
+def test_hook_that_tells_no_time(seconds: Any, in_file: Anywhere, door: Door) -> None:  # noqa: ANN401
     """A time to wait that is none ends the run with an error of ours, from the user's."""
     flaky = Flaky()
     with pytest.raises(InvalidValueError, match="on= returns") as info:
-        tried(lab, door, flaky, Retry(on=lambda _: seconds))
+        tried(in_file, door, flaky, Retry(on=lambda _: seconds))
     assert type(info.value.__context__) is ConnectionError
     assert flaky.attempts == [1]
 
 
-def test_hook_that_raises(lab: Anywhere, door: Door) -> None:
+def test_hook_that_raises(in_file: Anywhere, door: Door) -> None:
     """What the function of `on=` raises comes out, and tells what it was asked about."""
 
     def decide(error: Exception) -> bool:
         raise LookupError from None
 
     with pytest.raises(LookupError) as info:
-        tried(lab, door, Flaky(), Retry(on=decide))
+        tried(in_file, door, Flaky(), Retry(on=decide))
     assert type(info.value.__context__) is ConnectionError
     assert "'flaky'" in notes_of(info.value)
-    assert lab.stored() == {**before(), "checkpoint_index": 0}
+    assert in_file.stored() == {**before(), "checkpoint_index": 0}
 
 
 # --- how often
@@ -129,28 +122,28 @@ def test_hook_that_raises(lab: Anywhere, door: Door) -> None:
 
 @pytest.mark.usefixtures("global_settings")
 @pytest.mark.parametrize("retry", [2, Retry(attempts=2, **AT_ONCE)], ids=["number", "Retry"])
-def test_number_of_attempts(retry: int | Retry, lab: Anywhere, door: Door) -> None:
+def test_number_of_attempts(retry: int | Retry, in_file: Anywhere, door: Door) -> None:
     """The number counts the first attempt."""
     stamina.set_testing(True, attempts=100, cap=True)
     flaky = Flaky(failures=9)
     with pytest.raises(ConnectionError):
-        tried(lab, door, flaky, retry)
+        tried(in_file, door, flaky, retry)
     assert flaky.attempts == [1, 2]
 
 
-def test_one_attempt(lab: Anywhere, door: Door) -> None:
+def test_one_attempt(in_file: Anywhere, door: Door) -> None:
     """One attempt is none more than without `retry=`."""
     with pytest.raises(ConnectionError):
-        tried(lab, door, Flaky(), 1)
-    assert lab.header().status == "failed"
+        tried(in_file, door, Flaky(), 1)
+    assert in_file.header().status == "failed"
 
 
 @pytest.mark.parametrize("seconds", [1e-9, timedelta(microseconds=1)], ids=["number", "timedelta"])
-def test_time_for_all_attempts(seconds: float | timedelta, lab: Anywhere, door: Door) -> None:
+def test_time_for_all_attempts(seconds: float | timedelta, in_file: Anywhere, door: Door) -> None:
     """What fails when the time for all attempts is over is not tried again."""
     flaky = Flaky(failures=1000)
     with pytest.raises(ConnectionError):
-        tried(lab, door, flaky, Retry(attempts=None, timeout=seconds, **AT_ONCE))
+        tried(in_file, door, flaky, Retry(attempts=None, timeout=seconds, **AT_ONCE))
     assert flaky.attempts == [1]
 
 
@@ -158,22 +151,22 @@ def test_time_for_all_attempts(seconds: float | timedelta, lab: Anywhere, door: 
 
 
 @pytest.mark.usefixtures("global_settings")
-def test_inactive(lab: Anywhere, door: Door) -> None:
+def test_inactive(in_file: Anywhere, door: Door) -> None:
     """Where `stamina` is switched off, nothing is tried again."""
     stamina.set_active(False)
     flaky = Flaky()
     with pytest.raises(ConnectionError):
-        tried(lab, door, flaky, 3)
+        tried(in_file, door, flaky, 3)
     assert flaky.attempts == [1]
-    assert lab.header().status == "failed"
+    assert in_file.header().status == "failed"
 
 
 @pytest.mark.usefixtures("global_settings")
-def test_testing(lab: Anywhere, door: Door) -> None:
+def test_testing(in_file: Anywhere, door: Door) -> None:
     """Where `stamina` is told that it is tested, nothing is waited for."""
     stamina.set_testing(True, attempts=3)
     flaky = Flaky()
     long = Retry(attempts=9, wait_initial=A_LONG_TIME, wait_max=A_LONG_TIME)
-    assert tried(lab, door, flaky, long) == 3
-    assert tried(lab, door, Flaky(), Retry(on=lambda _: A_LONG_TIME)) == 3
-    assert lab.stored() == {**after(), "checkpoint_index": 0}
+    assert tried(in_file, door, flaky, long) == 3
+    assert tried(in_file, door, Flaky(), Retry(on=lambda _: A_LONG_TIME)) == 3
+    assert in_file.stored() == {**after(), "checkpoint_index": 0}

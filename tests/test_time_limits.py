@@ -18,17 +18,9 @@ from aiocheckpoint import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aiocheckpoint import CheckpointFlow
 
 every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
 
 
 @every_part
@@ -66,16 +58,16 @@ def test_tried_again(part: str, somewhere: Anywhere, every_door: Door) -> None:
     ] * 2
 
 
-def test_failures_in_time(lab: Anywhere, every_door: Door) -> None:
+def test_failures_in_time(in_file: Anywhere, every_door: Door) -> None:
     """What fails before its limit is tried again like anything else."""
-    cp, flaky = lab.bare(), Flaky(asynchronous=True)
+    cp, flaky = in_file.bare(), Flaky(asynchronous=True)
     flaky.add(cp, timeout=A_LONG_TIME)
     assert every_door(cp, before(), "always") == after()
     assert flaky.attempts == [1, 2, 3]
 
 
 @every_part
-def test_timeout_of_its_own(part: str, lab: Anywhere, door: Door) -> None:
+def test_timeout_of_its_own(part: str, in_file: Anywhere, door: Door) -> None:
     """A TimeoutError that a part raises by itself comes out as the object that it is."""
     error = TimeoutError("mine")
 
@@ -88,12 +80,12 @@ def test_timeout_of_its_own(part: str, lab: Anywhere, door: Door) -> None:
         return {}
 
     with pytest.raises(TimeoutError) as info:
-        door(limited(lab, part, own, timeout=A_LONG_TIME), before(), "always")
+        door(limited(in_file, part, own, timeout=A_LONG_TIME), before(), "always")
     assert info.value is error
-    assert lab.header().status == "failed"
+    assert in_file.header().status == "failed"
 
 
-def test_swallowed(lab: Anywhere, every_door: Door) -> None:
+def test_swallowed(in_file: Anywhere, every_door: Door) -> None:
     """A step that catches the cancellation and ends as if nothing was is not done."""
 
     async def swallow(state: State) -> None:
@@ -104,11 +96,11 @@ def test_swallowed(lab: Anywhere, every_door: Door) -> None:
             state["swallowed"] = True
 
     with pytest.raises(StepTimeoutError):
-        every_door(limited(lab, "step", swallow), before())
-    assert lab.stored() == {**before(), "checkpoint_index": 1}
+        every_door(limited(in_file, "step", swallow), before())
+    assert in_file.stored() == {**before(), "checkpoint_index": 1}
 
 
-def test_another_error_at_the_limit(lab: Anywhere, every_door: Door) -> None:
+def test_another_error_at_the_limit(in_file: Anywhere, every_door: Door) -> None:
     """What a step raises when it is cancelled comes out as it is."""
     error = LookupError("cleaning up failed")
 
@@ -119,13 +111,13 @@ def test_another_error_at_the_limit(lab: Anywhere, every_door: Door) -> None:
             raise error
 
     with pytest.raises(LookupError) as info:
-        every_door(limited(lab, "step", fail), before())
+        every_door(limited(in_file, "step", fail), before())
     assert info.value is error
 
 
-def test_without_waiting(lab: Anywhere, door: Door) -> None:
+def test_without_waiting(in_file: Anywhere, door: Door) -> None:
     """A part that ends in time is not held up, and nothing comes of its limit later."""
-    cp = limited(lab, "step", do_nothing_later, timeout=A_LONG_TIME)
+    cp = limited(in_file, "step", do_nothing_later, timeout=A_LONG_TIME)
     assert door(cp, before()) == before()
 
 
@@ -138,7 +130,7 @@ async def start(cp: CheckpointFlow) -> State:
 
 
 @every_part
-async def test_cancelled_near_the_limit(part: str, lab: Anywhere) -> None:
+async def test_cancelled_near_the_limit(part: str, in_file: Anywhere) -> None:
     """Where both come while the part still clears up, it is the cancellation that comes out."""
 
     async def clear_up(state: State) -> State:
@@ -149,15 +141,15 @@ async def test_cancelled_near_the_limit(part: str, lab: Anywhere) -> None:
             await asyncio.Event().wait()
             raise
 
-    task = asyncio.create_task(start(limited(lab, part, clear_up)))
+    task = asyncio.create_task(start(limited(in_file, part, clear_up)))
     with pytest.raises(asyncio.CancelledError):
         await task
     assert task.cancelling() == 1
-    assert lab.header().status == "cancelled"
-    assert lab.stored() == {**before(), "checkpoint_index": 1}
+    assert in_file.header().status == "cancelled"
+    assert in_file.stored() == {**before(), "checkpoint_index": 1}
 
 
-async def test_outer_time_limit(lab: Anywhere) -> None:
+async def test_outer_time_limit(in_file: Anywhere) -> None:
     """A limit around the run is that one's TimeoutError, and none of the step."""
 
     async def within(cp: CheckpointFlow) -> None:
@@ -165,16 +157,16 @@ async def test_outer_time_limit(lab: Anywhere) -> None:
             await start(cp)
 
     with pytest.raises(TimeoutError) as info:
-        await within(limited(lab, "step", hang, timeout=A_LONG_TIME))
+        await within(limited(in_file, "step", hang, timeout=A_LONG_TIME))
     assert not isinstance(info.value, StepTimeoutError)
-    assert lab.header().status == "cancelled"
+    assert in_file.header().status == "cancelled"
 
 
 @pytest.mark.parametrize("outer", [True, False])
-async def test_anyio_scope(lab: Anywhere, *, outer: bool) -> None:
+async def test_anyio_scope(in_file: Anywhere, *, outer: bool) -> None:
     """Inside a scope of anyio both limits hold, whichever is over first."""
     seconds = (SHORT, A_LONG_TIME) if outer else (A_LONG_TIME, SHORT)
-    cp = limited(lab, "step", hang, timeout=seconds[1])
+    cp = limited(in_file, "step", hang, timeout=seconds[1])
     with anyio.move_on_after(seconds[0]) as scope:
         if outer:
             await start(cp)
@@ -182,5 +174,5 @@ async def test_anyio_scope(lab: Anywhere, *, outer: bool) -> None:
             with pytest.raises(StepTimeoutError):
                 await start(cp)
     assert scope.cancelled_caught == outer
-    assert lab.header().status == ("cancelled" if outer else "failed")
+    assert in_file.header().status == ("cancelled" if outer else "failed")
     await anyio.lowlevel.checkpoint()

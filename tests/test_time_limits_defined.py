@@ -18,17 +18,10 @@ from aiocheckpoint import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from support import Door, State
 
 every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
 
 
 def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,11 +79,11 @@ STOPPABLE: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("kind", STOPPABLE)
-def test_wrapped_coroutine_functions(kind: str, lab: Anywhere, door: Door) -> None:
+def test_wrapped_coroutine_functions(kind: str, in_file: Anywhere, door: Door) -> None:
     """Coroutine functions under wrappers are stopped as well."""
     for part in ("load", "step", "save"):
         with pytest.raises(StepTimeoutError) as info:
-            door(limited(lab, part, STOPPABLE[kind], timeout=1e-9), before(), "always")
+            door(limited(in_file, part, STOPPABLE[kind], timeout=1e-9), before(), "always")
         assert info.value.part == part
 
 
@@ -104,24 +97,24 @@ SYNC: tuple[Callable[..., Any], ...] = (sync, wrapped(sync), functools.partial(s
 
 @every_part
 @pytest.mark.parametrize("thread", [True, False])
-def test_sync_is_refused(part: str, lab: Anywhere, *, thread: bool) -> None:
+def test_sync_is_refused(part: str, in_file: Anywhere, *, thread: bool) -> None:
     """What nothing can stop is refused when the step is defined, with the reason."""
     noun = {"load": "loader", "step": "step", "save": "saver"}[part]
     for function in SYNC:
         with pytest.raises(FlowDefinitionError, match=f"its {noun} .* sync function") as info:
-            limited(lab, part, function, thread=thread)
+            limited(in_file, part, function, thread=thread)
         assert info.value.step == "b"
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -0.5, float("nan"), float("inf"), 10**400])
-def test_number_that_is_no_limit(seconds: float, lab: Anywhere) -> None:
+def test_number_that_is_no_limit(seconds: float, in_file: Anywhere) -> None:
     """A limit that cannot be kept or meant is refused at definition."""
     with pytest.raises(InvalidValueError, match="timeout="):
-        lab.bare().add_step(timeout=seconds)
+        in_file.bare().add_step(timeout=seconds)
 
 
 @pytest.mark.parametrize("seconds", [True, "1", b"1", [1], 1j], ids=repr)
-def test_no_number(seconds: Any, lab: Anywhere) -> None:  # noqa: ANN401
+def test_no_number(seconds: Any, in_file: Anywhere) -> None:  # noqa: ANN401
     """What is no number is refused at definition."""
     with pytest.raises(InvalidTypeError, match="timeout="):
-        lab.bare().add_step(timeout=seconds)
+        in_file.bare().add_step(timeout=seconds)

@@ -14,7 +14,7 @@ from aiocheckpoint._header import Failure, Header
 from aiocheckpoint._pause import Pause
 from aiocheckpoint._places import HandlerOptions
 from aiocheckpoint._plan import Plan
-from aiocheckpoint._recovery import RunResult
+from aiocheckpoint._results import RunResult
 from aiocheckpoint._retry import Retry
 from aiocheckpoint._streams import Stream
 from aiocheckpoint._version import __version__

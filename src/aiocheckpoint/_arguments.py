@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from aiocheckpoint._places import keeps_snapshots
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._plan import Request
     from aiocheckpoint.events import Hook
 
-__all__ = ["check_request", "checked_hooks", "checked_limit", "checked_name", "checked_wait"]
+__all__ = ["check_request", "checked_hooks", "checked_name"]
 
 
 def check_request(request: Request, handler: object) -> None:
@@ -60,24 +60,6 @@ def _check_keeps_snapshots(handler: object, need: str) -> None:
         raise InvalidValueError(
             f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."
         )
-
-
-def checked_wait(wait: object) -> float:
-    """Give `wait` back if it is a number of seconds from 0 on."""
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
-        raise InvalidTypeError(f"wait is a number of seconds, not a {type(wait).__name__}.")
-    if not wait >= 0:
-        raise InvalidValueError(f"wait={wait!r}: seconds to wait cannot be negative.")
-    return float(wait)
-
-
-def checked_limit(limit: Any) -> int:  # noqa: ANN401 - whatever a user passes
-    """Give `limit` back if it is a number of runs from 1 on."""
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise InvalidTypeError(f"limit= is a number of runs, not a {type(limit).__name__}.")
-    if limit < 1:
-        raise InvalidValueError(f"limit={limit!r}: it is a number of runs, at least 1.")
-    return limit
 
 
 def checked_name(state_path: str | os.PathLike[str], name: object) -> str:

@@ -147,7 +147,7 @@ class Run:
         try:
             for index in range(plan.start, plan.stop):
                 if self._drained:
-                    raise DrainedError  # noqa: TRY301
+                    return await stop(self._passage)
                 if not await self._step(index, plan, state):
                     return None
         except DrainedError:

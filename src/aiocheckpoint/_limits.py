@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, StepTimeoutError
+from aiocheckpoint.errors import StepTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-__all__ = ["Limit", "checked_timeout", "within"]
+__all__ = ["Limit", "within"]
 
 _Result = TypeVar("_Result")
 
@@ -48,26 +47,3 @@ async def within(limit: Limit, work: Awaitable[_Result]) -> _Result:
     if scope.expired():
         raise StepTimeoutError(limit.step, limit.part, limit.seconds)
     return result
-
-
-def checked_timeout(timeout: object, *, least: float | None = None) -> float:
-    """Give `timeout` back if it is a number of seconds.
-
-    Args:
-        timeout: What a user passed.
-        least: The least that can be meant; by default it must be more than 0.
-
-    Raises:
-        InvalidTypeError: It is no number.
-        InvalidValueError: It is too small, or not finite.
-    """
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise InvalidTypeError(
-            f"timeout= is a number of seconds or None, not a {type(timeout).__name__}."
-        )
-    enough = timeout > 0 if least is None else timeout >= least
-    if not enough or timeout > sys.float_info.max:
-        raise InvalidValueError(
-            f"timeout={timeout!r}: a time limit is a positive number of seconds; None sets none."
-        )
-    return float(timeout)

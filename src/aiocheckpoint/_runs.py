@@ -8,8 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from aiocheckpoint._arguments import checked_limit
 from aiocheckpoint._calls import LoopCalls, now
+from aiocheckpoint._checks import checked_limit
 from aiocheckpoint._header import Header, Status
 from aiocheckpoint._places import keeps_snapshots
 from aiocheckpoint._plan import find_step

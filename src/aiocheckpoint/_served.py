@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._arguments import check_request, checked_limit, checked_wait
-from aiocheckpoint._limits import checked_timeout
+from aiocheckpoint._arguments import check_request
+from aiocheckpoint._checks import checked_limit, checked_timeout, checked_wait
 from aiocheckpoint._plan import LoadPolicy, Request, check_policy
-from aiocheckpoint._recovery import (
+from aiocheckpoint._results import (
     RunResult,
     Runs,
     checked_runs,
@@ -109,7 +109,6 @@ class ServedRuns(StoredRuns):
             BaseException: By the loop, all else that `arun` raises, behind the last event.
         """
         request = self._request(state, load_policy, checkpoint, until, once=once, update=update)
-
         seconds, name = checked_wait(wait), check_run_id(run_id)
         return Stream(events_of(lambda hook: self._resume(request, name, seconds, hook)))
 

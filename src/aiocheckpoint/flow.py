@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from aiocheckpoint._arguments import checked_hooks, checked_name, checked_wait
+from aiocheckpoint._arguments import checked_hooks, checked_name
 from aiocheckpoint._calls import Calls, Carrier, LoopCalls, now
+from aiocheckpoint._checks import checked_flag, checked_timeout, checked_wait
 from aiocheckpoint._drain import Drain
 from aiocheckpoint._engine import Ended, Run, plan_run
-from aiocheckpoint._limits import checked_timeout
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._passage import Setting
 from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
@@ -92,8 +92,12 @@ class CheckpointFlow(ServedRuns):
         self.name: str = checked_name(state_path, name)
         self.handler: Any = make_handler(state_path, handler, self.name, options)
         self._slot = slot_maker(self.handler, state_path)
-        told, drain = checked_hooks(hooks), Drain(self.name)
-        self._setting = Setting(flow=self.name, hooks=told, keep_data=keep_data, drain=drain)
+        self._setting = Setting(
+            flow=self.name,
+            hooks=checked_hooks(hooks),
+            keep_data=checked_flag("keep_data", keep_data),
+            drain=Drain(self.name),
+        )
         self._steps: Steps = Steps(())
         self._unapplied: list[object] = []
 

@@ -7,13 +7,13 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 
 from aiocheckpoint._allow import check_allow
+from aiocheckpoint._checks import checked_flag
 from aiocheckpoint._header import in_json
 from aiocheckpoint._signing import Secret, make_signer
 from aiocheckpoint._slots import HandlerSlot
 from aiocheckpoint._snapshot import Codec
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
-    InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
     RunInProgressError,
@@ -310,11 +310,8 @@ def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
         if option not in known:  # which a signature of **options lets in
             listed = ", ".join(f"{name}=" for name in known)
             raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
-    verify: object = options.get("verify", False)
-    if not isinstance(verify, bool):
-        raise InvalidTypeError(f"verify= is True or False, not a {type(verify).__name__}.")
     return Codec(
         make_signer(options["secret"], flow) if "secret" in options else None,
         check_allow(options["allow"]) if "allow" in options else None,
-        verify,
+        checked_flag("verify", options.get("verify", False)),
     )

@@ -84,9 +84,9 @@ async def resumed(
         result = await outcome(resume, request, run_id)
     except NothingLeftError:
         return None
+    error = result.error
     # That of a run inside a step has another path.
-    other = isinstance(result.error, RunInProgressError)
-    if other and cast("RunInProgressError", result.error).path == handler.locate(run_id):
+    if isinstance(error, RunInProgressError) and error.path == handler.locate(run_id):
         return None
     return result
 
