@@ -10,7 +10,6 @@ import pytest
 from interrupts import Gate
 from pausing import REASON, UPDATE, approvable, approved, entry, unapproved
 from support import Door, State, add_with
-from trying import Anywhere
 
 from aiocheckpoint import (
     FlowDefinitionError,
@@ -23,13 +22,7 @@ from aiocheckpoint import (
 from aiocheckpoint._failpoints import armed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Anywhere:
-    """Give a workshop in a file."""
-    return Anywhere.at(tmp_path, "file")
+    from trying import Anywhere
 
 
 @pytest.mark.parametrize("reason", [3, None, b"x", ["x"], OSError("x")], ids=repr)
@@ -59,31 +52,34 @@ def test_pause_from_another_part(part: str, noun: str, somewhere: Anywhere, door
 
 
 @pytest.mark.parametrize("point", ["created", "written"])
-def test_pause_cannot_be_stored(point: str, lab: Anywhere, door: Door) -> None:
+def test_pause_cannot_be_stored(point: str, in_file: Anywhere, door: Door) -> None:
     """A pause that cannot be stored is an error of the storage; the run can be resumed."""
 
     def fail() -> None:
-        if lab.told(events.StepStarted) and lab.told(events.StepStarted)[-1].step == "b":
+        if in_file.told(events.StepStarted) and in_file.told(events.StepStarted)[-1].step == "b":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    cp = approvable(lab)
-    with armed(point, fail), pytest.raises(StorageError, match="No space left"):
+    cp = approvable(in_file)
+    with armed(point, fail), pytest.raises(StorageError, match="No space left") as info:
         door(cp, unapproved(), "always")
-    assert lab.stored() == {**entry("b"), "checkpoint_index": 1}
-    assert lab.header().status == "running"
+    (note,) = info.value.__notes__
+    assert note.startswith("aiocheckpoint: step 2 of 3, 'b', broke in its part 'snapshot'.")
+    assert [(one.step, one.error) for one in in_file.told(events.StepFailed)] == [("b", info.value)]
+    assert in_file.stored() == {**entry("b"), "checkpoint_index": 1}
+    assert in_file.header().status == "running"
     assert door(cp, None, "always") == entry("b")
-    assert lab.header().status == "paused"
+    assert in_file.header().status == "paused"
 
 
-def test_deleted_meanwhile(lab: Anywhere, door: Door) -> None:
+def test_deleted_meanwhile(in_file: Anywhere, door: Door) -> None:
     """Where the checkpoint was deleted while the step ran, there is nothing to pause."""
 
     def step(state: State, data: State) -> None:
-        lab.path.unlink()
+        in_file.path.unlink()
         raise Pause(REASON)
 
     with pytest.raises(StorageError, match="cannot be paused"):
-        door(approvable(lab, step=step), unapproved(), "always")
+        door(approvable(in_file, step=step), unapproved(), "always")
 
 
 class Held(LocalStateHandler):
@@ -98,15 +94,15 @@ class Held(LocalStateHandler):
         return super().replace(*args, **kwargs)
 
 
-async def test_cancelled_in_the_middle(lab: Anywhere) -> None:
+async def test_cancelled_in_the_middle(in_file: Anywhere) -> None:
     """A cancellation waits until the pause is stored; then it comes out, and the run is paused."""
-    handler = Held(lab.path, fsync=False)
+    handler = Held(in_file.path, fsync=False)
     handler.gate = gate = Gate(blocks=True)
-    cp = approvable(lab, handler=handler)
+    cp = approvable(in_file, handler=handler)
     task = asyncio.create_task(gate.watch(lambda: cp.arun(unapproved(), "always")))
     await gate.strike(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (lab.header().status, lab.header().pause) == ("paused", REASON)
-    assert lab.stored() == {**entry("b"), "checkpoint_index": 1}
-    assert await approvable(lab).arun(None, "always", update=UPDATE) == approved("b")
+    assert (in_file.header().status, in_file.header().pause) == ("paused", REASON)
+    assert in_file.stored() == {**entry("b"), "checkpoint_index": 1}
+    assert await approvable(in_file).arun(None, "always", update=UPDATE) == approved("b")

@@ -13,7 +13,7 @@ from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
 from aiocheckpoint._trouble import put_note, shortened
 from aiocheckpoint._under_lock import supersede
-from aiocheckpoint.errors import DrainingError, LeaseLostError, StorageError
+from aiocheckpoint.errors import CheckpointError, DrainingError, LeaseLostError, StorageError
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
@@ -83,21 +83,35 @@ async def pause(passage: Passage, progress: Progress, reason: Pause, state: dict
     """Store that the run waits at this step, and give the state back what it was on entry to it.
 
     Raises:
-        StorageError: That cannot be stored.
+        CheckpointError: That cannot be stored, or the state not be loaded; told as a failure.
         asyncio.CancelledError: A cancellation came meanwhile; the run is paused.
     """
-    facts = {"status": "paused", "pause": shortened(lambda: reason.reason), "failure": None}
-    cancellation = await _amend(passage, lambda stored: _told(stored, facts))
+    progress.part = "snapshot"
+    try:
+        cancellation = await _store_pause(passage, reason, state)
+    except CheckpointError as error:
+        await fail(passage, progress, error)
+        raise
+    told = passage.teller.tell(events.StepPaused, **progress.where, reason=reason.reason)
+    cancellation = await passage.calls.shelter(told) or cancellation
     if cancellation is not None:
         raise cancellation
+
+
+async def _store_pause(
+    passage: Passage, reason: Pause, state: dict[str, Any]
+) -> CancelledError | None:
+    facts = {"status": "paused", "pause": shortened(lambda: reason.reason), "failure": None}
+    cancellation = await _amend(passage, lambda stored: _told(stored, facts))
     if passage.header.status != "paused":
         raise StorageError(
             passage.slot.location,
             f"{passage.slot.location} was deleted by somebody else while the run was under way, "
             "so that it cannot be paused. Run it again from the beginning.",
         )
-    await passage.restore(state, {})
-    await passage.teller.tell(events.StepPaused, **progress.where, reason=reason.reason)
+    if cancellation is None:
+        await passage.restore(state, {})
+    return cancellation
 
 
 async def stop(passage: Passage) -> DrainingError:
