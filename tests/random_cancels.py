@@ -177,6 +177,6 @@ def check_last_stays(path: Path, value: object) -> None:
     assert handler.read()["value"] == value
     # Each thread of the pool takes one, so that all of them have ended what they did before.
     together = threading.Barrier(POOL_SIZE, timeout=PATIENCE)
-    wait([SNAPSHOTS.executor.submit(together.wait) for _ in range(POOL_SIZE)])
+    wait([SNAPSHOTS.submit(together.wait) for _ in range(POOL_SIZE)])
     assert not together.broken
     assert handler.read()["value"] == value

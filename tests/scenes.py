@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from interrupts import PATIENCE, Gate
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, events
-from aiocheckpoint._threads import SNAPSHOTS, STEPS, Pool
+from aiocheckpoint._threads import SNAPSHOTS, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint import Header
+    from aiocheckpoint._pool import Pool
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint.handlers import Lock
 
@@ -111,7 +112,7 @@ class Scene:
     def fill(self, pool: Pool) -> None:
         """Fill a pool with work that ends when the gate is opened."""
         for _ in range(MORE_THAN_ANY_POOL):
-            self.jobs.append(pool.executor.submit(self.gate.opened.wait, PATIENCE))
+            self.jobs.append(pool.submit(self.gate.opened.wait, PATIENCE))
 
     def clear(self) -> None:
         """Wait until the pools are free."""

@@ -17,7 +17,7 @@ from aiocheckpoint import CheckpointFlow, _serializer
 from aiocheckpoint._footer import TRAILER_BYTES
 from aiocheckpoint._jobs import Job
 from aiocheckpoint._payload import position_added
-from aiocheckpoint._threads import Pool
+from aiocheckpoint._pool import Call, Pool
 from aiocheckpoint.events import Event, SnapshotWritten
 from aiocheckpoint.handlers._leases import Claim
 
@@ -75,13 +75,13 @@ class Counts:
         """Count from now on."""
         self.hops = 0
         self.picklers: list[str] = []
-        submit = Pool.submit
+        put = Pool.put
 
-        def counted_submit(pool: Pool, *args: Any) -> Any:  # noqa: ANN401
+        def counted_put(pool: Pool, call: Call[Any]) -> None:
             self.hops += 1
-            return submit(pool, *args)
+            put(pool, call)
 
-        patch.setattr(Pool, "submit", counted_submit)
+        patch.setattr(Pool, "put", counted_put)
         for name in ("_PlainPickler", "_QuickPickler", "_DillPickler"):
             self._count(patch, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import linecache
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ class Pool:
         SNAPSHOTS.forget()
         self._gate = threading.Event()
         entered = [threading.Event() for _ in range(busy)]
-        self._jobs = [SNAPSHOTS.executor.submit(self._wait, one) for one in entered]
+        self._jobs = [SNAPSHOTS.submit(self._wait, one) for one in entered]
         for one in entered:
             assert one.wait(PATIENCE)
 
@@ -53,7 +54,7 @@ class Pool:
         self._gate.set()
         for job in self._jobs:
             job.result()
-        SNAPSHOTS.executor.submit(int).result()
+        SNAPSHOTS.submit(int).result()
 
 
 @pytest.mark.parametrize("busy", [1, POOL_SIZE - 1])
@@ -107,12 +108,15 @@ def test_exception_of_a_signal_waits_for_the_thread() -> None:
         done.append("work")
 
     def strike(frame: Any, event: str, arg: object) -> Any:  # noqa: ANN401
-        """Stand for the handler of a signal, at the first line behind the submission."""
-        if event == "call" and frame.f_code.co_name == "_end_of":
+        """Stand for the handler of a signal, where the thread is waited for."""
+        if frame.f_code.co_name != "in_thread":
+            return None
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and "await" in line:
             assert begun.wait(PATIENCE)
             timer.start()
             raise KeyboardInterrupt
-        return None
+        return strike
 
     async def main() -> None:
         before = sys.gettrace()  # that of a measurement of coverage, for one

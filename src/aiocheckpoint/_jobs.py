@@ -79,7 +79,10 @@ class Job(Generic[_Result]):
     def outcome(self) -> _Result:
         """Give the result of a job that has ended, or raise its error."""
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # The error's traceback holds this frame.
         return self.result
 
     def tell(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from aiocheckpoint._header import Header
 from aiocheckpoint._memory import Memory
-from aiocheckpoint._serializer import load
+from aiocheckpoint._serializer import NotQuickError, load
 from aiocheckpoint._snapshot import DATA_KEY, Codec, position_of
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._calls import Calls
-    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint._snapshot import Snapshot, Target
     from aiocheckpoint._steps import Part
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._place import Place
@@ -99,7 +99,11 @@ class Slot(Protocol):
 
 
 class HandlerSlot:
-    """A run's place in a handler that moves snapshots."""
+    """A run's place in a handler that moves snapshots.
+
+    Small states of plain values are made to snapshots where the run is, on the event loop, which
+    takes less time than having a thread do it; all others in the thread that writes them.
+    """
 
     def __init__(self, handler: Place, run_id: str | None, calls: Calls) -> None:
         self.location = handler.locate(run_id)
@@ -110,6 +114,7 @@ class HandlerSlot:
         self._run_id = run_id
         self._lock = handler.lock(run_id)
         self._calls = calls
+        self._is_quick = not handler.codec.verify
 
     def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
         """Do nothing: the lock is no part of what is stored."""
@@ -133,8 +138,22 @@ class HandlerSlot:
         return await self._calls.block(self._load, of)
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        emit = partial(self._handler.codec.write, header, state, step)
+        made = self.made_now(header, state)
+        if made is None:
+            emit = partial(self._handler.codec.write, header, state, step)
+        else:
+            emit = partial(_emit, made)
         return await self._calls.block(self._replace, emit)
+
+    def made_now(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
+        """Make a snapshot if that is quick, else find that out in little time, once in a run."""
+        if not self._is_quick:
+            return None
+        try:
+            return self._handler.codec.write_quickly(header, state)
+        except NotQuickError:
+            self._is_quick = False
+            return None
 
     def amend(self, change: Callable[[Header], Header]) -> None:
         with self._handler.stored(self._run_id) as found:
@@ -190,6 +209,12 @@ class HandlerSlot:
         replace = self._handler.replace
         self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
         return length
+
+
+def _emit(made: Snapshot, target: Target) -> Header:
+    header, payload, footer = made
+    target.write(payload + footer)
+    return header
 
 
 def _marks(header: Header) -> tuple[object, ...]:

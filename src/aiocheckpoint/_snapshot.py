@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from aiocheckpoint._signing import Signer
 
 
-__all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Target", "position_of"]
+__all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Snapshot", "Target", "position_of"]
+
+Snapshot = tuple[Header, bytes, bytes]
+"""Header, payload and footer."""
 
 
 class Target(Sink, Protocol):
@@ -99,7 +102,7 @@ class Codec(NamedTuple):
             self._read_back(state, step, target)
         return header
 
-    def write_quickly(self, header: Header, state: dict[str, Any]) -> tuple[Header, bytes, bytes]:
+    def write_quickly(self, header: Header, state: dict[str, Any]) -> Snapshot:
         """Do as `write` for a small state of plain values, which cannot stall an event loop.
 
         Returns:

@@ -12,13 +12,12 @@ import asyncio
 import contextlib
 import inspect
 import math
-import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from weakref import WeakKeyDictionary
 
 import anyio
+
+from aiocheckpoint._pool import Call, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -29,7 +28,6 @@ __all__ = [
     "READY",
     "SNAPSHOTS",
     "STEPS",
-    "Pool",
     "in_thread",
     "see_job_through",
     "see_through",
@@ -38,67 +36,6 @@ __all__ = [
 ]
 
 _Result = TypeVar("_Result")
-
-
-class Pool:
-    """Threads that are started when first needed, and anew in a forked child.
-
-    Args:
-        name: Prefix of the threads' names.
-        size: The most threads there are.
-        per_loop: Whether each event loop has threads of its own, so that a function in one of
-            them may run a loop, and wait for functions there, however many do so at once.
-    """
-
-    def __init__(self, name: str, size: int, *, per_loop: bool) -> None:
-        self._name = name
-        self._size = size
-        self._per_loop = per_loop
-        self.forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.forget)
-
-    @property
-    def executor(self) -> ThreadPoolExecutor:
-        """The executor under the pool, for the running loop if there is one for each."""
-        key = asyncio.get_running_loop() if self._per_loop else self
-        found = self._executors.get(key)
-        if found is None:
-            found = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
-            # Of two threads that get here at once, both must go on with the same.
-            found = self._executors.setdefault(key, found)
-        return found
-
-    def submit(self, function: Callable[..., _Result], *args: Any) -> Future[_Result]:  # noqa: ANN401
-        """Let a thread call a function.
-
-        Raises:
-            RuntimeError: No thread can be started; the function will not be called.
-        """
-        job: Future[_Result] = Future()
-        try:
-            self.executor.submit(_carry_out, job, function, args)
-        except RuntimeError:
-            # It was queued before a thread was wanted for it, and another one may take it.
-            if job.cancel():
-                raise
-        return job
-
-    def forget(self) -> None:
-        """Drop the executors: their threads did not come along with the fork."""
-        self._executors: WeakKeyDictionary[object, ThreadPoolExecutor] = WeakKeyDictionary()
-
-
-def _carry_out(job: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    if not job.set_running_or_notify_cancel():
-        return
-    try:
-        result = function(*args)
-    except BaseException as error:  # noqa: BLE001 - it comes out where the job is awaited
-        job.set_exception(error)
-        del job  # which holds the error, whose traceback holds this frame
-    else:
-        job.set_result(result)
 
 
 SNAPSHOTS = Pool("aiocheckpoint-snapshot", 4, per_loop=False)
@@ -140,24 +77,24 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
         asyncio.CancelledError: The task was cancelled. The function has not been called, or has
             ended; what it raised is then the cause.
     """
-    job = pool.submit(function, *args)
+    call = Call(function, args, asyncio.get_running_loop())
+    pool.put(call)
     try:
-        await _end_of(job)
+        await call.future
     except asyncio.CancelledError as caught:
-        if job.cancel():
+        if call.claim():
             raise
-        cancellation = await _settle(job, caught) or caught
-        error = job.exception()
-        if error is None:
-            _put_away(job.result())
-        raise cancellation from error
+        cancellation = await _settle(call, caught) or caught
+        if call.error is None:
+            _put_away(call.result)
+        raise cancellation from call.error
     except BaseException:
         # The coroutine is thrown away, or a signal's handler ends the loop: neither leaves
         # anything to wait with.
-        if not job.cancel():
-            wait([job])
+        if not call.claim():
+            call.block()
         raise
-    return job.result()
+    return call.outcome()
 
 
 def _put_away(result: object) -> None:
@@ -172,7 +109,7 @@ async def see_job_through(job: Job[Any], caught: asyncio.CancelledError) -> NoRe
     Raises:
         asyncio.CancelledError: What the job failed with is the cause.
     """
-    cancellation = await _patiently(job.again, lambda: job.ended, caught) or caught
+    cancellation = await _settle(job, caught) or caught
     raise cancellation from job.error
 
 
@@ -186,20 +123,21 @@ async def settle_in_thread(
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
     """
+    call = Call(function, args, asyncio.get_running_loop())
     try:
-        job = pool.submit(function, *args)
+        pool.put(call)
     except RuntimeError:
         function(*args)
         return None
     try:
-        cancellation = await _settle(job)
+        cancellation = await _settle(call)
     except BaseException:
-        if job.cancel():
+        if call.claim():
             function(*args)
         else:
-            wait([job])
+            call.block()
         raise
-    job.result()
+    call.outcome()
     return cancellation
 
 
@@ -239,9 +177,9 @@ async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError |
 
 
 async def _settle(
-    job: Future[Any], caught: asyncio.CancelledError | None = None
+    job: Job[Any], caught: asyncio.CancelledError | None = None
 ) -> asyncio.CancelledError | None:
-    return await _patiently(lambda: _end_of(job), job.done, caught)
+    return await _patiently(job.again, lambda: job.ended, caught)
 
 
 async def _patiently(
@@ -279,20 +217,3 @@ async def _patiently(
 
 def _scope_cancels() -> bool:
     return anyio.current_effective_deadline() == -math.inf
-
-
-async def _end_of(job: Future[Any]) -> None:
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def tell(_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
-            loop.call_soon_threadsafe(_set, ended)
-
-    job.add_done_callback(tell)
-    await ended
-
-
-def _set(ended: asyncio.Future[None]) -> None:
-    if not ended.done():
-        ended.set_result(None)

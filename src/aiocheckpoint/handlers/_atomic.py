@@ -37,6 +37,31 @@ _DIRECTORY_MODE = 0o700
 _RANDOM_BYTES = 8
 
 
+class _Temporaries:
+    """Names of temporary files that nobody can guess, for each file one in this process.
+
+    Only the holder of a file's lock writes there, and it is gone when that is done. The kernel
+    finds a name that was there before faster than it makes room for a new one.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        """Choose others from now on."""
+        self._token = os.urandom(_RANDOM_BYTES).hex()
+
+    def beside(self, target: str) -> str:
+        """Give the one for a file."""
+        directory, _, name = target.rpartition(os.sep)
+        return f"{directory}{os.sep}.{name}.{self._token}.tmp"
+
+
+_temporaries = _Temporaries()
+
+
 class FileTarget:
     """The temporary file while it is written."""
 
@@ -109,14 +134,13 @@ def replace_file(
     """
     try:
         target, exists = _resolve(path)
-        directory, name = os.path.split(target)
-        kept = Kept(target, keep)
-        if not exists:
+        kept = None if keep == 1 and exists else Kept(target, keep)
+        if kept is not None and not exists:
             kept.clear()  # of a file that was deleted or emptied
-        temporary = f"{directory}{os.sep}.{name}.{os.urandom(_RANDOM_BYTES).hex()}.tmp"
+        temporary = _temporaries.beside(target)
         try:
             header, length = _fill(path, temporary, emit, fsync=fsync)
-            if keep == 1:
+            if kept is None or keep == 1:
                 _swap(temporary, target, exists=exists, fsync=fsync)
             else:
                 with kept.adding(temporary, header):
@@ -131,8 +155,8 @@ def replace_file(
     except OSError as error:
         raise StorageError.of(path, "writing", error) from error
     if fsync:
-        _flush_entry(path, directory)
-    if keep != 1:
+        _flush_entry(path, target)
+    if kept is not None and keep != 1:
         kept.prune(header, amends)
     return header, length
 
@@ -154,7 +178,7 @@ def _resolve(path: str) -> tuple[str, bool]:
 def _fill(
     path: str, temporary: str, emit: Callable[[FileTarget], Header], *, fsync: bool
 ) -> tuple[Header, int]:
-    descriptor = os.open(temporary, _CREATE, _MODE)
+    descriptor = _create(temporary)
     try:
         reach("created")
         target = FileTarget(path, temporary, descriptor)
@@ -172,6 +196,14 @@ def _fill(
     return header, target.length
 
 
+def _create(temporary: str) -> int:
+    try:
+        return os.open(temporary, _CREATE, _MODE)
+    except FileExistsError:  # the last writer in this process could not delete it
+        os.unlink(temporary)
+        return os.open(temporary, _CREATE, _MODE)
+
+
 def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
     """Let the temporary file take the place of the target."""
     if exists and not fsync and exchange(temporary, target):
@@ -182,9 +214,9 @@ def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
     reach("renamed")
 
 
-def _flush_entry(path: str, directory: str) -> None:
+def _flush_entry(path: str, target: str) -> None:
     try:
-        flush_directory(directory)
+        flush_directory(os.path.dirname(target))
         reach("durable")
     except OSError as error:
         raise NotDurableError(

@@ -88,7 +88,7 @@ class StateHandler(Place):
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
         """Do as `read`, without blocking the event loop."""
-        return await wrap(self.read)(run_id, executor=SNAPSHOTS.executor)
+        return await wrap(self.read)(run_id, executor=SNAPSHOTS)
 
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
         """Do as `write`, without blocking the event loop; a write under way is waited for."""

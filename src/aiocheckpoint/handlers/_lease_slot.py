@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._memory import Memory
-from aiocheckpoint._serializer import NotQuickError
 from aiocheckpoint._slots import Begun, HandlerSlot
 
 if TYPE_CHECKING:
@@ -17,18 +16,15 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._header import Header
-    from aiocheckpoint.handlers._leases import Lease, Snapshot
+    from aiocheckpoint._snapshot import Snapshot
+    from aiocheckpoint.handlers._leases import Lease
     from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 __all__ = ["LeaseSlot"]
 
 
 class LeaseSlot(HandlerSlot):
-    """A run's place that is owned by a lease.
-
-    Small states of plain values are made to snapshots where the run is, on the event loop, which
-    takes less time than handing them to a thread; all others in a thread.
-    """
+    """A run's place that is owned by a lease."""
 
     header: Header | None
     begun: Begun | None
@@ -37,13 +33,12 @@ class LeaseSlot(HandlerSlot):
         super().__init__(handler, run_id, calls)
         self._database = handler
         self._lease = cast("Lease", self._lock)
-        self._is_quick = not handler.codec.verify
         self._start: Snapshot | None = None
 
     def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
         if self._is_quick and self._database.keep == 1:
             offered = make()
-            self._start = None if offered is None else self._made_now(*offered)
+            self._start = None if offered is None else self.made_now(*offered)
 
     async def acquire(self) -> None:
         lease, asked = self._lease, time.perf_counter()
@@ -73,7 +68,7 @@ class LeaseSlot(HandlerSlot):
         return self.header
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        snapshot = self._made_now(header, state) if self._is_quick else None
+        snapshot = self.made_now(header, state)
         if snapshot is None:
             snapshot = await self._calls.block(self._made, header, state, step)
         written, payload, footer = snapshot
@@ -84,14 +79,6 @@ class LeaseSlot(HandlerSlot):
             if job.ended and job.error is None:
                 self.header = written
         return len(payload) + len(footer)
-
-    def _made_now(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
-        """Make a snapshot if that is quick, else find that out in little time."""
-        try:
-            return self._database.codec.write_quickly(header, state)
-        except NotQuickError:
-            self._is_quick = False
-            return None
 
     def _made(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
         memory = Memory()

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._header import Header
     from aiocheckpoint._jobs import Job
+    from aiocheckpoint._snapshot import Snapshot
     from aiocheckpoint.handlers._kept import Keep
     from aiocheckpoint.handlers._store import Store
 
-__all__ = ["Call", "Claim", "GiveBack", "Lease", "Save", "Snapshot", "sql_text"]
+__all__ = ["Call", "Claim", "GiveBack", "Lease", "Save", "sql_text"]
 
-
-Snapshot = tuple["Header", bytes, bytes]
-"""Header, payload and footer."""
 
 _NO_SNAPSHOT = (None,) * 9
 _LARGE_BYTES = 1 << 18

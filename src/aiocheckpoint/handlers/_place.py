@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 
 from aiocheckpoint._allow import check_allow
@@ -23,6 +23,7 @@ from aiocheckpoint.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from collections.abc import Set as AbstractSet
+    from contextlib import AbstractContextManager
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._header import Header
@@ -201,8 +202,7 @@ class Place(ABC):
         del run_id
         return []
 
-    @contextmanager
-    def under(self, run_id: str | None, lock: Lock | None) -> Generator[Lock, None, None]:
+    def under(self, run_id: str | None, lock: Lock | None) -> AbstractContextManager[Lock]:
         """Hold the lock of a run for the time of a `with` block, or see that `lock` is held.
 
         Raises:
@@ -211,12 +211,10 @@ class Place(ABC):
             StorageError: It cannot be taken.
         """
         if lock is None:
-            with self.locked(run_id) as own:
-                yield own
-        elif lock.held:
-            yield lock
-        else:
-            raise LeaseLostError(self.locate(run_id))
+            return self.locked(run_id)
+        if lock.held:
+            return nullcontext(lock)
+        raise LeaseLostError(self.locate(run_id))
 
     @contextmanager
     def stored(
