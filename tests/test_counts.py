@@ -144,8 +144,7 @@ def test_hops(door: str, place: str, kind: str, counts: Counts, tmp_path: Path) 
 def test_pickles(place: str, door: Door, counts: Counts, tmp_path: Path) -> None:
     """Each snapshot is pickled once, by the C pickler: one for each step, and the start."""
     door(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
-    name = "_QuickPickler" if place == "sqlite" else "_PlainPickler"
-    assert counts.picklers == [name] * (MANY + 1)
+    assert counts.picklers == ["_QuickPickler"] * (MANY + 1)
 
 
 def test_bytes(door: Door, tmp_path: Path) -> None:

@@ -115,12 +115,15 @@ class _Crew:
     def __init__(self, name: str, size: int) -> None:
         self._name = name
         self._size = size
+        self._begin(over=False)
+
+    def _begin(self, *, over: bool) -> None:
         # A garbage collection in the middle may end the crew.
         self._lock = threading.RLock()
         self._idle: list[_Hand] = []
         self._waiting: deque[Call[Any]] = deque()
         self._threads: list[threading.Thread] = []
-        self._over = False
+        self._over = over
 
     def put(self, call: Call[Any]) -> None:
         """Have a function called.
@@ -146,26 +149,31 @@ class _Crew:
             while self._idle:
                 self._idle.pop().wake(None)
 
+    def forget(self) -> None:
+        """End in a forked child, in which at most the thread lives that forked."""
+        self._begin(over=True)
+
     def join(self) -> None:
         """Wait until they have ended."""
         for thread in self._threads:
             thread.join()
 
     def _start(self, call: Call[Any]) -> None:
-        name = f"{self._name}_{len(self._threads)}"
+        name, hand = f"{self._name}_{len(self._threads)}", _Hand()
+        # A thread holds its arguments for as long as it lives, and a call holds its loop.
+        hand.wake(call)
         # What is under way at the interpreter's end is waited for by `_end`.
-        thread = threading.Thread(target=self._work, args=(call,), name=name, daemon=True)
+        thread = threading.Thread(target=self._work, args=(hand,), name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
-    def _work(self, call: Call[Any] | None) -> None:
-        hand = _Hand()
-        while call is not None:
+    def _work(self, hand: _Hand) -> None:
+        while (call := hand.sleep()) is not None:
             call.carry_out()
             self._ask(hand)
             # The loop wakes at once and wants the interpreter's lock: this thread is at its end.
             call.deliver()
-            call = hand.sleep()
+            del call
 
     def _ask(self, hand: _Hand) -> None:
         """Let a hand have the next call, now or when there is one."""
@@ -192,7 +200,7 @@ class Pool(Executor):
         self._name = name
         self._size = size
         self._per_loop = per_loop
-        self.forget()
+        self._crews: weakref.WeakKeyDictionary[object, _Crew] = weakref.WeakKeyDictionary()
         _all.append(self)
 
     def put(self, call: Call[Any]) -> None:
@@ -235,7 +243,9 @@ class Pool(Executor):
 
     def forget(self) -> None:
         """Drop the threads: they did not come along with a fork."""
-        self._crews: weakref.WeakKeyDictionary[object, _Crew] = weakref.WeakKeyDictionary()
+        for crew in self._crews.values():
+            crew.forget()
+        self._crews = weakref.WeakKeyDictionary()
 
 
 def _fulfil(

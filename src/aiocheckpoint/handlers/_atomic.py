@@ -9,6 +9,7 @@ one; without the second, the old one can come back: see fsync(2), rename(2).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import stat
@@ -38,25 +39,21 @@ _RANDOM_BYTES = 8
 
 
 class _Temporaries:
-    """Names of temporary files that nobody can guess, for each file one in this process.
-
-    Only the holder of a file's lock writes there, and it is gone when that is done. The kernel
-    finds a name that was there before faster than it makes room for a new one.
-    """
+    """Names of temporary files, each another one, that nobody outside this process can guess."""
 
     def __init__(self) -> None:
-        self.renew()
+        self._begin()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.renew)
+            os.register_at_fork(after_in_child=self._begin)
 
-    def renew(self) -> None:
-        """Choose others from now on."""
+    def _begin(self) -> None:
         self._token = os.urandom(_RANDOM_BYTES).hex()
+        self._numbers = itertools.count()
 
     def beside(self, target: str) -> str:
-        """Give the one for a file."""
+        """Give one in the directory of a file."""
         directory, _, name = target.rpartition(os.sep)
-        return f"{directory}{os.sep}.{name}.{self._token}.tmp"
+        return f"{directory}{os.sep}.{name}.{self._token}{next(self._numbers):x}.tmp"
 
 
 _temporaries = _Temporaries()
@@ -178,7 +175,7 @@ def _resolve(path: str) -> tuple[str, bool]:
 def _fill(
     path: str, temporary: str, emit: Callable[[FileTarget], Header], *, fsync: bool
 ) -> tuple[Header, int]:
-    descriptor = _create(temporary)
+    descriptor = os.open(temporary, _CREATE, _MODE)
     try:
         reach("created")
         target = FileTarget(path, temporary, descriptor)
@@ -194,14 +191,6 @@ def _fill(
     os.close(descriptor)
     reach("closed")
     return header, target.length
-
-
-def _create(temporary: str) -> int:
-    try:
-        return os.open(temporary, _CREATE, _MODE)
-    except FileExistsError:  # the last writer in this process could not delete it
-        os.unlink(temporary)
-        return os.open(temporary, _CREATE, _MODE)
 
 
 def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
@@ -251,7 +240,7 @@ def clear_leftovers(path: str) -> None:
     """Delete the temporary files that killed writers of `path` left; call it under its lock."""
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES},}}\.tmp")
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             if pattern.fullmatch(entry.name):
