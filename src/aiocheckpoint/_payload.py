@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
+from aiocheckpoint._pool import Call, Pool
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
@@ -31,6 +33,8 @@ LAST_POSITION = (1 << 31) - 1
 PIECE_BYTES = 1 << 18
 """In pieces of this size a large payload is written and read."""
 
+_VERY_LARGE_BYTES = 1 << 21
+_DIGESTS = Pool("aiocheckpoint-digest", 4, per_loop=False)
 
 _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
 
@@ -53,7 +57,8 @@ class PayloadWriter:
     """Passes a pickle stream on in large pieces, hashing it, and holds its last byte back.
 
     The C pickler calls `write` once per 64 KiB or once per large bytes object, dill's for every
-    few bytes; in between the bytes gather in a buffer.
+    few bytes; in between the bytes gather in a buffer. What is very large, such as an array, is
+    hashed in another thread while the target takes it: each takes about as long as the other.
     """
 
     def __init__(self, target: Sink) -> None:
@@ -102,6 +107,21 @@ class PayloadWriter:
         del self._buffer[:length]
 
     def _pass_on(self, view: memoryview) -> None:
-        self._hash.update(view)
-        self._target.write(view)
+        if view.nbytes < _VERY_LARGE_BYTES:
+            self._hash.update(view)
+            self._target.write(view)
+        else:
+            self._pass_on_beside(view)
         self._flushed += view.nbytes
+
+    def _pass_on_beside(self, view: memoryview) -> None:
+        hashing = Call(self._hash.update, (view,), None)
+        try:
+            _DIGESTS.put(hashing)
+        except RuntimeError:  # no thread can be started
+            hashing.carry_out()
+        try:
+            self._target.write(view)
+        finally:
+            hashing.block()
+        hashing.outcome()

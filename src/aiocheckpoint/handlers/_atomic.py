@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from aiocheckpoint._failpoints import reach
 from aiocheckpoint.errors import NotDurableError, StorageError
 from aiocheckpoint.handlers._exchange import exchange
-from aiocheckpoint.handlers._flush import flush_directory, flush_file, rename
+from aiocheckpoint.handlers._flush import flush_data, flush_directory, flush_file, rename
 from aiocheckpoint.handlers._kept import Keep, Kept
 from aiocheckpoint.handlers._reading import no_file, open_regular
 
@@ -36,6 +36,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | 
 _MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _RANDOM_BYTES = 8
+_LARGE_BYTES = 1 << 23
 
 
 class _Temporaries:
@@ -60,12 +61,23 @@ _temporaries = _Temporaries()
 
 
 class FileTarget:
-    """The temporary file while it is written."""
+    """The temporary file while it is written.
 
-    def __init__(self, path: str, temporary: str, descriptor: int) -> None:
+    Args:
+        path: What it will be, for messages.
+        temporary: The file.
+        descriptor: The same, open for writing.
+        fsync: Whether it will be flushed when it is whole.
+
+    Attributes:
+        length: How many bytes were written.
+    """
+
+    def __init__(self, path: str, temporary: str, descriptor: int, *, fsync: bool = False) -> None:
         self._path = path
         self._temporary = temporary
         self._descriptor = descriptor
+        self._fsync = fsync
         self.length = 0
 
     def write(self, chunk: Buffer, /) -> None:
@@ -79,6 +91,8 @@ class FileTarget:
             size = memoryview(chunk).nbytes
             while done < size:
                 done += os.write(self._descriptor, memoryview(chunk).cast("B")[done:])
+            if self._fsync and size >= _LARGE_BYTES:
+                flush_data(self._descriptor)  # while the digest is still being computed
         except OSError as error:
             raise StorageError.of(self._path, "writing", error) from error
         self.length += done
@@ -178,7 +192,7 @@ def _fill(
     descriptor = os.open(temporary, _CREATE, _MODE)
     try:
         reach("created")
-        target = FileTarget(path, temporary, descriptor)
+        target = FileTarget(path, temporary, descriptor, fsync=fsync)
         header = emit(target)
         reach("written")
         if fsync:
