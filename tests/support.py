@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -13,7 +15,7 @@ from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint.events import RunStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Mapping
     from pathlib import Path
 
     from aiocheckpoint import Header, Plan
@@ -224,3 +226,13 @@ def fail(door: Door, cp: CheckpointFlow, error: BaseException, state: State | No
 def notes_of(error: BaseException) -> str:
     """All notes of an exception as one text."""
     return "\n".join(getattr(error, "__notes__", ()))
+
+
+@contextlib.contextmanager
+def no_more_threads() -> Generator[None, None, None]:
+    """Ask for stacks of 64 TiB, which no system gives."""
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)

@@ -10,27 +10,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import no_more_threads
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint._threads import SNAPSHOTS, in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from support import Lab, State
 
 PATIENCE = 20.0
 POOL_SIZE = 4
-
-
-@contextlib.contextmanager
-def no_more_threads() -> Generator[None, None, None]:
-    """Ask for stacks of 64 TiB, which no system gives."""
-    before = threading.stack_size(1 << 46)
-    try:
-        yield
-    finally:
-        threading.stack_size(before)
 
 
 class Pool:

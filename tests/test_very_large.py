@@ -1,0 +1,104 @@
+"""Very large objects are hashed in a thread and flushed while the rest is still to come."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import very_large_script
+from streams import footer_of
+from support import no_more_threads
+from tracing import Traced, needs_strace, trace
+
+from aiocheckpoint import LocalStateHandler, StorageError, _payload
+from aiocheckpoint._payload import PayloadWriter
+from aiocheckpoint._pool import Pool
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+    from support import Door, Lab, State
+
+SCRIPT = Path(very_large_script.__file__)
+LARGE = 3 << 20
+FLUSHES = {"fsync": 1, "no-fsync": 0}
+
+
+def a_mixture() -> State:
+    """Make a state of large objects and small ones in turns."""
+    return {"a": bytes(LARGE), "b": 1, "c": bytearray(b"c" * LARGE), "d": "x" * LARGE, "e": [2]}
+
+
+def check_stored(path: Path, state: State) -> None:
+    """See that what is stored is that state, and has the digest that its footer tells."""
+    stored = LocalStateHandler(path).read()
+    assert stored.pop("checkpoint_index") == 0
+    assert stored == state
+    content = path.read_bytes()
+    payload, _ = footer_of(content)
+    assert content[-136:-104] == hashlib.sha256(payload).digest()
+
+
+def test_digest_is_of_the_whole_payload(door: Door, lab: Lab) -> None:
+    """What was hashed elsewhere stands in its place in the digest."""
+    door.write(LocalStateHandler(lab.path, fsync=False), a_mixture())
+    check_stored(lab.path, a_mixture())
+
+
+def test_without_a_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started, it is hashed where it is written."""
+    monkeypatch.setattr(_payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
+    with no_more_threads():
+        LocalStateHandler(lab.path, fsync=False).write(a_mixture())
+    check_stored(lab.path, a_mixture())
+
+
+class Broken:
+    """A target that takes nothing that is large."""
+
+    def write(self, chunk: Buffer, /) -> None:
+        """Refuse it."""
+        raise StorageError("there", f"{memoryview(chunk).nbytes} bytes are too many")
+
+    def rewind(self) -> None:
+        """Start over."""
+
+
+def test_error_of_the_target_comes_out() -> None:
+    """What the target raises comes out when the thread has let go of the object."""
+    content = bytearray(LARGE)
+    with pytest.raises(StorageError, match="too many"):
+        PayloadWriter(Broken()).write(content)
+    content.clear()  # which an object that is still looked at refuses
+
+
+def stored_over(tmp_path: Path, durable: str, *inject: str) -> Traced:
+    """Let the script store its state over another one."""
+    place = tmp_path / "place"
+    place.mkdir()
+    LocalStateHandler(place / "c.pkl", fsync=False).write({"small": 0})
+    return trace([SCRIPT, place / "c.pkl", durable], tmp_path / "log", *inject)
+
+
+@needs_strace
+@pytest.mark.strace
+@pytest.mark.parametrize("durable", FLUSHES)
+def test_flushed_as_soon_as_written(durable: str, tmp_path: Path) -> None:
+    """With fsync, and only then, the disk has the object before the snapshot is whole."""
+    traced = stored_over(tmp_path, durable)
+    assert traced.stdout.split() == ["stored"]
+    names = [call.name for call in traced.on(tmp_path / "place")]
+    assert names.count("fdatasync") == FLUSHES[durable]
+    assert names.count("fsync") == 2 * FLUSHES[durable]
+
+
+@needs_strace
+@pytest.mark.strace
+def test_flush_that_fails(tmp_path: Path) -> None:
+    """A disk that fails then is told of, and what was stored stays."""
+    traced = stored_over(tmp_path, "fsync", "fdatasync:error=EIO")
+    assert traced.stdout.split() == ["StorageError"]
+    path = tmp_path / "place" / "c.pkl"
+    assert LocalStateHandler(path).read() == {"small": 0, "checkpoint_index": 0}
+    assert [one.name for one in path.parent.iterdir()] == ["c.pkl"]
