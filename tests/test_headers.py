@@ -73,7 +73,7 @@ def test_any_header_is_read_as_written(header: Header) -> None:
 @given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
 def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
     """The header of the next snapshot keeps whose run it is, and tells of no failure or pause."""
-    following = header.advanced(status, position, at)
+    following = header.advanced(status, position, at, header.excerpt)
     news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
     news |= {"status": status, "position": position, "written_at": at}
     assert following == replace(header, **news)

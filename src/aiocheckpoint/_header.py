@@ -6,19 +6,25 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from aiocheckpoint._names import MOST_NAMES, Excerpt
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Durations", "Failure", "Header", "Status", "in_json"]
+    from aiocheckpoint._names import StepNames
+
+__all__ = ["Durations", "Failure", "Header", "Status", "in_json", "newest"]
 
 Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
 """How a run stands: under way or killed; stopped by `until=`, by draining or a hand; paused by a
 step; broken; cancelled; done."""
+
+_Value = TypeVar("_Value")
 
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 
@@ -52,6 +58,8 @@ class Failure:
 class Durations(dict[str, float]):
     """Seconds by step name, each encoded once: a header is written after every step.
 
+    Those that are set beyond 100 make the oldest be forgotten.
+
     Attributes:
         encoded: The JSON of each entry, by name.
     """
@@ -60,10 +68,18 @@ class Durations(dict[str, float]):
         super().__init__()
         self.encoded: dict[str, str] = {}
         for name, value in (seconds or {}).items():
-            self[name] = value
+            self._put(name, value)
 
     def __setitem__(self, name: str, seconds: float) -> None:
-        """Set a value, kept to the microsecond."""
+        """Set a value, kept to the microsecond, as the newest."""
+        if name in self:
+            del self[name], self.encoded[name]
+        elif len(self) >= MOST_NAMES:
+            oldest = next(iter(self))
+            del self[oldest], self.encoded[oldest]
+        self._put(name, seconds)
+
+    def _put(self, name: str, seconds: float) -> None:
         text = f"{seconds:.6f}"
         super().__setitem__(name, float(text))
         self.encoded[name] = f"{_quoted(name)}:{text}"
@@ -78,15 +94,17 @@ class Header:
         run_id: The run's id, or None for the only run of a flow.
         number: Counts the runs that began anew in this place, from 1; 0 where unknown.
         sequence: Counts the snapshots written in this place, from 1; 0 where unknown.
-        steps: Names of the flow's steps; None where unknown (a gumly file, a dict handler).
+        steps: Names of the flow's steps; None where not all are known, because it is a gumly file
+            or a dict handler's, or because there are more than 100.
+        excerpt: What is known of the steps where there are more than 100, else None.
         position: Index of the step at which the next run starts.
         status: How the run stands.
         failure: What broke it, or None; while it is running, what broke the attempt before.
         pause: The reason that a step gave for pausing it, or None.
         attempts: How many attempts each step of this run took, by name, where it was more than
-            one.
+            one; of the newest 100 such steps.
         durations: Seconds that each finished step of this run took, by name: loader, step and
-            saver together.
+            saver together; of the newest 100 steps.
         holds_data: Whether the payload holds `data` beside the state, as `keep_data=True` has it.
         code: Whether the payload holds functions or classes by value.
         python: Version of the Python that wrote the payload, "" where unknown.
@@ -111,6 +129,7 @@ class Header:
     number: int = 0
     sequence: int = 0
     steps: tuple[str, ...] | None = None
+    excerpt: Excerpt | None = None
     status: Status = "running"
     failure: Failure | None = None
     pause: str | None = None
@@ -129,11 +148,16 @@ class Header:
     fixed: str = field(default="", init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
-        """The header as ASCII JSON: one object with a key for each attribute up to `started_at`."""
+        """The header as ASCII JSON: one object with a key for each attribute up to `started_at`.
+
+        The key `steps` has a list of names, null, or, as an object, the excerpt.
+        """
         fixed = self.fixed or self._encode_fixed()
         rare = _NOTHING_RARE
         if self.failure is not None or self.pause is not None or self.attempts:
             rare = self._encode_rare()
+        if self.excerpt is not None:
+            rare = f'"steps":{_encode_excerpt(self.excerpt)},{rare}'
         return (
             f'{fixed},"sequence":{self.sequence},"position":{self.position},'
             f'"status":"{self.status}","code":{"true" if self.code else "false"},'
@@ -150,9 +174,10 @@ class Header:
 
     def _encode_fixed(self) -> str:
         run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
+        steps = f'"steps":{_encode_steps(self.steps)},' if self.excerpt is None else ""
         return (
             f'{{"flow":{_quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
-            f'"steps":{_encode_steps(self.steps)},"python":{_quoted(self.python)},'
+            f'{steps}"python":{_quoted(self.python)},'
             f'"dill":{_quoted(self.dill)},"library":{_quoted(self.library)},'
             f'"started_at":{self.started_at!r}'
         )
@@ -167,10 +192,8 @@ class Header:
         """
         facts = _completed(json.loads(encoded), _TYPES, _LATER)
         known = {name: facts[name] for name in _TYPES}
-        steps, failure = known["steps"], known["failure"]
-        if steps is not None:
-            _check_all(steps, str)
-            known["steps"] = tuple(steps)
+        known |= _decoded_steps(known["steps"])
+        failure = known["failure"]
         if failure is not None:
             failure = _completed(failure, _FAILURE_TYPES, _LATER)
             known["failure"] = Failure(**{name: failure[name] for name in _FAILURE_TYPES})
@@ -204,14 +227,48 @@ class Header:
     @property
     def entered(self) -> str | None:
         """Name of the step on entry to which the state was like this, None where there is none."""
-        if self.finished or self.steps is None or self.position >= len(self.steps):
+        if self.finished:
+            return None
+        if self.excerpt is not None:
+            return self.excerpt.name(self.position)
+        if self.steps is None or self.position >= len(self.steps):
             return None
         return self.steps[self.position]
 
-    def advanced(self, status: Status, position: int, written_at: float) -> Header:
+    def enters(self, names: StepNames, index: int) -> bool:
+        """Whether the state was like this on entry to that step of a flow."""
+        entered = self.entered
+        if entered is None and self.excerpt is not None and not self.finished:
+            return self.position == index and self.excerpt.are(names)  # it was moved by hand
+        return entered is not None and names.all[index : index + 1] == (entered,)
+
+    def is_of(self, names: StepNames) -> bool:
+        """Whether all steps of a flow are called as those of this run, as far as they are known."""
+        if self.excerpt is not None:
+            return self.excerpt.are(names)
+        return self.steps is None or self.steps == names.all
+
+    def begins_as(self, names: StepNames, first: int) -> bool:
+        """Whether the first so many steps of a flow are called as those of this run."""
+        if self.excerpt is not None:
+            return self.excerpt.begin_as(names, first)
+        # Of what gumly wrote the index is all there is.
+        same = self.steps is None or self.steps[:first] == names.all[:first]
+        return same and first <= len(names.all)
+
+    def tell_attempts(self, step: str, number: int) -> None:
+        """Note that a step is at that attempt, and forget the oldest of what are too many."""
+        self.attempts.pop(step, None)
+        self.attempts[step] = number
+        if len(self.attempts) > MOST_NAMES:
+            del self.attempts[next(iter(self.attempts))]
+
+    def advanced(
+        self, status: Status, position: int, written_at: float, excerpt: Excerpt | None
+    ) -> Header:
         """The header of the next snapshot, made by this program in every step, hence quickly."""
         facts = self.__dict__.copy()
-        facts["status"], facts["position"] = status, position
+        facts["status"], facts["position"], facts["excerpt"] = status, position, excerpt
         facts["sequence"], facts["written_at"] = self.sequence + 1, written_at
         if self.failure is not None or self.pause is not None:
             facts["failure"] = facts["pause"] = None
@@ -228,6 +285,11 @@ class Header:
         )
 
 
+def newest(by_step: dict[str, _Value]) -> dict[str, _Value]:
+    """As many of the newest entries as a run that goes on tells of."""
+    return dict(islice(by_step.items(), max(0, len(by_step) - MOST_NAMES), None))
+
+
 _Types = type | tuple[type, ...]
 _NUMBER = (int, float)
 _TYPES: dict[str, _Types] = {
@@ -236,7 +298,7 @@ _TYPES: dict[str, _Types] = {
     "run_id": (str, type(None)),
     "number": int,
     "sequence": int,
-    "steps": (list, type(None)),
+    "steps": (list, dict, type(None)),
     "status": str,
     "failure": (dict, type(None)),
     "pause": (str, type(None)),
@@ -254,6 +316,11 @@ _FAILURE_TYPES: dict[str, _Types] = {
     **dict.fromkeys(("step", "part", "type", "message", "traceback"), str),
     **dict.fromkeys(("at", "seconds"), _NUMBER),
     "attempt": int,
+}
+_EXCERPT_TYPES: dict[str, _Types] = {
+    **dict.fromkeys(("count", "begin", "done"), int),
+    "names": list,
+    **dict.fromkeys(("before", "whole"), str),
 }
 _LATER: dict[str, Any] = {
     "started_at": 0.0,
@@ -278,6 +345,21 @@ def _completed(facts: object, types: Mapping[str, _Types], later: dict[str, Any]
     return facts
 
 
+def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
+    """What the key of the names says of them, by attribute."""
+    if steps is None:
+        return {}
+    if isinstance(steps, list):
+        _check_all(steps, str)
+        return {"steps": tuple(steps)}
+    facts = _completed(steps, _EXCERPT_TYPES, {})
+    _check_all(facts["names"], str)
+    if not 0 <= facts["begin"] <= facts["done"] <= facts["count"]:
+        raise ValueError("steps")
+    known = {name: facts[name] for name in _EXCERPT_TYPES}
+    return {"steps": None, "excerpt": Excerpt(**{**known, "names": tuple(facts["names"])})}
+
+
 def _check_all(values: Iterable[object], kind: _Types) -> None:
     if not all(isinstance(value, kind) for value in values):
         raise ValueError(kind)
@@ -290,6 +372,14 @@ _NOTHING_RARE = '"failure":null,"pause":null,"attempts":{}'
 @lru_cache
 def _encode_steps(steps: tuple[str, ...] | None) -> str:
     return _ENCODER.encode(steps)
+
+
+def _encode_excerpt(excerpt: Excerpt) -> str:
+    return (
+        f'{{"count":{excerpt.count},"begin":{excerpt.begin},'
+        f'"names":[{",".join(map(_quoted, excerpt.names))}],"done":{excerpt.done},'
+        f'"before":"{excerpt.before}","whole":"{excerpt.whole}"}}'
+    )
 
 
 def in_json(text: str | None) -> str | None:
