@@ -215,8 +215,9 @@ class FlowChangedError(CheckpointError):
         change = told_change(stored_steps, current_steps, position, excerpt, difference)
         super().__init__(
             f"the checkpoint in {path} was written {change}: the first {position} must be the same "
-            "for the run to resume, so nothing was run. Give them their old names back; or choose the step to start from, with the stored state, by "
-            "checkpoint=<name or index>; or forget the checkpoint with reset()."
+            "for the run to resume, so nothing was run. Give them their old names back; or choose "
+            "the step to start from, with the stored state, by checkpoint=<name or index>; or "
+            "forget the checkpoint with reset()."
         )
         self.path = path
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
