@@ -62,6 +62,7 @@ class Durations(dict[str, float]):
 
     Attributes:
         encoded: The JSON of each entry, by name.
+        joined: That of all.
     """
 
     def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
@@ -69,20 +70,26 @@ class Durations(dict[str, float]):
         self.encoded: dict[str, str] = {}
         for name, value in (seconds or {}).items():
             self._put(name, value)
+        self.joined: str = ",".join(self.encoded.values())
 
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond, as the newest."""
         if name in self:
-            del self[name], self.encoded[name]
+            self._forget(name)
         elif len(self) >= MOST_NAMES:
-            oldest = next(iter(self))
-            del self[oldest], self.encoded[oldest]
-        self._put(name, seconds)
+            self._forget(next(iter(self)))
+        piece = self._put(name, seconds)
+        self.joined = f"{self.joined},{piece}" if self.joined else piece
 
-    def _put(self, name: str, seconds: float) -> None:
+    def _put(self, name: str, seconds: float) -> str:
         text = f"{seconds:.6f}"
-        super().__setitem__(name, float(text))
-        self.encoded[name] = f"{_quoted(name)}:{text}"
+        dict.__setitem__(self, name, float(text))
+        self.encoded[name] = piece = f"{_quoted(name)}:{text}"
+        return piece
+
+    def _forget(self, name: str) -> None:
+        del self[name], self.encoded[name]
+        self.joined = ",".join(self.encoded.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +170,7 @@ class Header:
             f'"status":"{self.status}","code":{"true" if self.code else "false"},'
             f'"holds_data":{"true" if self.holds_data else "false"},'
             f'"written_at":{self.written_at!r},{rare},'
-            f'"durations":{{{",".join(self.durations.encoded.values())}}}}}'
+            f'"durations":{{{self.durations.joined}}}}}'
         ).encode()
 
     def _encode_rare(self) -> str:
