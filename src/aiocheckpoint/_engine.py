@@ -13,6 +13,7 @@ from aiocheckpoint._current import CURRENT
 from aiocheckpoint._endings import fail, pause, stop
 from aiocheckpoint._header import Durations, Header, Status, newest
 from aiocheckpoint._logging import LARGE_BYTES, warn_large
+from aiocheckpoint._names import most_told
 from aiocheckpoint._passage import DrainedError, Passage, Progress, Setting, is_marked, unmarked
 from aiocheckpoint._pause import Pause
 from aiocheckpoint._plan import Plan, Request, make_plan
@@ -190,17 +191,19 @@ class Run:
 
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
         before, names = None if plan.fresh else stored, self._steps.names
+        excerpt = names.excerpt(plan.start, finished=False)
+        most = most_told(excerpt)
         self._attempt = _attempts_at(names, plan.start, before) + 1
         return Header(
             flow=self._passage.setting.flow,
             run_id=self._passage.run_id,
             steps=names.listed,
-            excerpt=names.excerpt(plan.start, finished=False),
+            excerpt=excerpt,
             position=plan.start,
             number=1 if stored is None else stored.number + (before is None),
             sequence=0 if stored is None else stored.sequence,
-            durations=Durations(newest(before.durations) if before else None),
-            attempts=newest(before.attempts) if before else {},
+            durations=Durations(newest(before.durations, most) if before else None, most),
+            attempts=newest(before.attempts, most) if before else {},
             holds_data=plan.restores_data,
             started_at=before.started_at if before else time.time(),
         )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from aiocheckpoint._names import MOST_NAMES, Excerpt
+from aiocheckpoint._names import Excerpt, most_told
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
@@ -58,15 +58,20 @@ class Failure:
 class Durations(dict[str, float]):
     """Seconds by step name, each encoded once: a header is written after every step.
 
-    Those that are set beyond 100 make the oldest be forgotten.
+    Args:
+        seconds: What is known so far.
+        most: From how many on the oldest is forgotten when another is set.
 
     Attributes:
         encoded: The JSON of each entry, by name.
         joined: That of all.
     """
 
-    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, seconds: Mapping[str, float] | None = None, most: int = most_told(None)
+    ) -> None:
         super().__init__()
+        self._most = most
         self.encoded: dict[str, str] = {}
         for name, value in (seconds or {}).items():
             self._put(name, value)
@@ -76,7 +81,7 @@ class Durations(dict[str, float]):
         """Set a value, kept to the microsecond, as the newest."""
         if name in self:
             self._forget(name)
-        elif len(self) >= MOST_NAMES:
+        elif len(self) >= self._most:
             self._forget(next(iter(self)))
         piece = self._put(name, seconds)
         self.joined = f"{self.joined},{piece}" if self.joined else piece
@@ -109,9 +114,9 @@ class Header:
         failure: What broke it, or None; while it is running, what broke the attempt before.
         pause: The reason that a step gave for pausing it, or None.
         attempts: How many attempts each step of this run took, by name, where it was more than
-            one; of the newest 100 such steps.
+            one; of a flow of more than 100 steps, the newest 20 of them.
         durations: Seconds that each finished step of this run took, by name: loader, step and
-            saver together; of the newest 100 steps.
+            saver together; of a flow of more than 100 steps, the newest 20 of them.
         holds_data: Whether the payload holds `data` beside the state, as `keep_data=True` has it.
         code: Whether the payload holds functions or classes by value.
         python: Version of the Python that wrote the payload, "" where unknown.
@@ -267,7 +272,7 @@ class Header:
         """Note that a step is at that attempt, and forget the oldest of what are too many."""
         self.attempts.pop(step, None)
         self.attempts[step] = number
-        if len(self.attempts) > MOST_NAMES:
+        if len(self.attempts) > most_told(self.excerpt):
             del self.attempts[next(iter(self.attempts))]
 
     def advanced(
@@ -292,9 +297,9 @@ class Header:
         )
 
 
-def newest(by_step: dict[str, _Value]) -> dict[str, _Value]:
-    """As many of the newest entries as a run that goes on tells of."""
-    return dict(islice(by_step.items(), max(0, len(by_step) - MOST_NAMES), None))
+def newest(by_step: Mapping[str, _Value], most: int) -> dict[str, _Value]:
+    """So many of the entries that were set last."""
+    return dict(islice(by_step.items(), max(0, len(by_step) - most), None))
 
 
 _Types = type | tuple[type, ...]

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BESIDE", "MOST_NAMES", "Excerpt", "StepNames"]
+__all__ = ["BESIDE", "MOST_NAMES", "Excerpt", "StepNames", "most_told"]
 
 MOST_NAMES = 100
 """Headers have the names of all steps of flows that have no more."""
 
-BESIDE = 10
-"""How many names there are before the position of a larger one, and from it on."""
+BESIDE = 5
+"""How many names they have before the position of a larger one, and from it on."""
+
+_TOLD_OF_MANY = 20
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -84,6 +86,11 @@ class Excerpt:
         if begin < self.begin or end > self.begin + len(self.names):
             return None
         return self.names[begin - self.begin : end - self.begin]
+
+
+def most_told(excerpt: Excerpt | None) -> int:
+    """Of how many steps a header tells what came of them: all of a flow that is not large."""
+    return MOST_NAMES if excerpt is None else _TOLD_OF_MANY
 
 
 class StepNames:
