@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from aiocheckpoint._names import Excerpt, most_told
@@ -89,7 +90,7 @@ class Durations(dict[str, float]):
     def _put(self, name: str, seconds: float) -> str:
         text = f"{seconds:.6f}"
         dict.__setitem__(self, name, float(text))
-        self.encoded[name] = piece = f"{_quoted(name)}:{text}"
+        self.encoded[name] = piece = f"{quoted(name)}:{text}"
         return piece
 
     def _forget(self, name: str) -> None:
@@ -188,9 +189,9 @@ class Header:
         run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
         steps = f'"steps":{_encode_steps(self.steps)},' if self.excerpt is None else ""
         return (
-            f'{{"flow":{_quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
-            f'{steps}"python":{_quoted(self.python)},'
-            f'"dill":{_quoted(self.dill)},"library":{_quoted(self.library)},'
+            f'{{"flow":{quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
+            f'{steps}"python":{quoted(self.python)},'
+            f'"dill":{quoted(self.dill)},"library":{quoted(self.library)},'
             f'"started_at":{self.started_at!r}'
         )
 
@@ -389,7 +390,7 @@ def _encode_steps(steps: tuple[str, ...] | None) -> str:
 def _encode_excerpt(excerpt: Excerpt) -> str:
     return (
         f'{{"count":{excerpt.count},"begin":{excerpt.begin},'
-        f'"names":[{",".join(map(_quoted, excerpt.names))}],"done":{excerpt.done},'
+        f'"names":[{",".join(map(quoted, excerpt.names))}],"done":{excerpt.done},'
         f'"before":"{excerpt.before}","whole":"{excerpt.whole}"}}'
     )
 
@@ -397,8 +398,3 @@ def _encode_excerpt(excerpt: Excerpt) -> str:
 def in_json(text: str | None) -> str | None:
     """Give `text` as it comes back from a header: JSON joins two surrogates to one character."""
     return text if text is None or text.isascii() else json.loads(json.dumps(text))
-
-
-@lru_cache(maxsize=1024)
-def _quoted(text: str) -> str:
-    return _ENCODER.encode(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ class StepNames:
         digest, chain = hashlib.sha256(), bytearray()
         for name in self.all:
             chain += digest.digest()
-            digest.update(encode_basestring_ascii(name).encode())
+            digest.update(quoted(name).encode())
         return bytes(chain + digest.digest())
 
 
 def _digested(names: Iterable[str]) -> bytes:
-    return hashlib.sha256("".join(map(encode_basestring_ascii, names)).encode()).digest()
+    return hashlib.sha256("".join(map(quoted, names)).encode()).digest()
