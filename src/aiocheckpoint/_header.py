@@ -370,7 +370,8 @@ def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
     if not 0 <= facts["begin"] <= facts["done"] <= facts["count"]:
         raise ValueError("steps")
     known = {name: facts[name] for name in _EXCERPT_TYPES}
-    return {"steps": None, "excerpt": Excerpt(**{**known, "names": tuple(facts["names"])})}
+    known["names"] = tuple(facts["names"])
+    return {"steps": None, "excerpt": Excerpt(**known)}
 
 
 def _check_all(values: Iterable[object], kind: _Types) -> None:
