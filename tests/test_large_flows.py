@@ -121,6 +121,29 @@ def test_failure_and_attempts(position: int, door: Door, lasting: Runs) -> None:
     assert header.attempts == {name: 3}
 
 
+class Interrupting:
+    """Is met by Ctrl-C while it is stored."""
+
+    def __reduce__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("position", [MIDDLE, COUNT - 1])
+def test_interrupted_snapshot(position: int, lasting: Runs) -> None:
+    """What is recorded of a snapshot that was not written stands beside the names of the last."""
+    cp = flow(lasting, NAMES[:position])
+    cp.add_step(name=NAMES[position])(lambda state: state.update(x=Interrupting()))
+    for name in NAMES[position + 1 :]:
+        lasting.add(cp, name)
+    with pytest.raises(KeyboardInterrupt):
+        cp.run({}, run_id="x")
+    header = stored(lasting)
+    assert (header.status, header.position) == ("cancelled", position)
+    assert header.excerpt == StepNames(NAMES).excerpt(position, finished=False)
+    cp = flow(lasting, renamed(position))
+    assert DOOR.plan(cp, run_id="x").start == position
+
+
 @pytest.mark.parametrize("checkpoint", [3, MIDDLE, COUNT - 2])
 def test_going_back_to_a_kept_state(checkpoint: int, lasting: Runs) -> None:
     """checkpoint= by name finds the state as it was on entry to that step, by index as well."""

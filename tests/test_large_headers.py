@@ -73,16 +73,28 @@ def test_what_is_told_of_the_newest(position: int, door: Door, runs: Runs) -> No
     assert tuple(stored(runs).durations) == expected
 
 
+def test_seconds_of_a_step_that_ran_again() -> None:
+    """A step that ran again is the newest, and stands in the header once."""
+    durations = Durations({"a": 1.0, "b": 2.0}, 3)
+    for name, seconds in (("a", 3.0), ("c", 4.0), ("a", 5.0), ("d", 6.0)):
+        durations[name] = seconds
+    encoded = Header(flow="f", position=0, durations=durations).encode()
+    assert encoded.endswith(b'"durations":{"c":4.000000,"a":5.000000,"d":6.000000}}')
+    assert Header.decode(encoded).durations == durations
+
+
 def test_attempts_of_the_newest() -> None:
     """So are attempts; of a small flow those of all steps."""
     for names, told in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
         excerpt = StepNames(names).excerpt(0, finished=False)
         header = Header(flow="f", position=0, excerpt=excerpt, durations=Durations())
-        for number in (2, 3):
-            header.tell_attempts(names[0], number)
         for name in names:
             header.tell_attempts(name, 2)
         assert header.attempts == dict.fromkeys(names[-told:], 2)
+        header.tell_attempts(names[-told], 3)
+        header.tell_attempts("another", 2)
+        assert tuple(header.attempts) == (*names[2 - told :], names[-told], "another")
+        assert header.attempts[names[-told]] == 3
 
 
 def test_digests_are_made_once(door: Door, database: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
