@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from aiocheckpoint import Header
-from aiocheckpoint._header import Durations
+from aiocheckpoint._durations import Durations
 from aiocheckpoint.handlers._database import MIGRATIONS
 from aiocheckpoint.handlers._kept_rows import prune
 from aiocheckpoint.handlers._leases import Save

@@ -15,8 +15,8 @@ from large_flows import COUNT, NAMES, flow, renamed, stop_at, stored
 from many import sql
 
 from aiocheckpoint import FlowChangedError, Header, _names
+from aiocheckpoint._durations import Durations
 from aiocheckpoint._footer import split
-from aiocheckpoint._header import Durations
 from aiocheckpoint._names import BESIDE, MOST_NAMES, StepNames
 
 if TYPE_CHECKING:

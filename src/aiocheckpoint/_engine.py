@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiocheckpoint import events
 from aiocheckpoint._attempts import attempt, attempt_repeatedly
 from aiocheckpoint._current import CURRENT
+from aiocheckpoint._durations import Durations, newest
 from aiocheckpoint._endings import fail, pause, stop
-from aiocheckpoint._header import Durations, Header, Status, newest
+from aiocheckpoint._header import Header, Status
 from aiocheckpoint._logging import LARGE_BYTES, warn_large
 from aiocheckpoint._names import most_told
 from aiocheckpoint._passage import DrainedError, Passage, Progress, Setting, is_marked, unmarked

@@ -6,10 +6,10 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from aiocheckpoint._durations import Durations
 from aiocheckpoint._names import Excerpt, most_told
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._names import StepNames
 
-__all__ = ["Durations", "Failure", "Header", "Status", "in_json", "newest"]
+__all__ = ["Failure", "Header", "Status", "in_json"]
 
 Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
 """How a run stands: under way or killed; stopped by `until=`, by draining or a hand; paused by a
 step; broken; cancelled; done."""
-
-_Value = TypeVar("_Value")
 
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 
@@ -54,48 +52,6 @@ class Failure:
     at: float
     seconds: float
     attempt: int = 1
-
-
-class Durations(dict[str, float]):
-    """Seconds by step name, each encoded once: a header is written after every step.
-
-    Args:
-        seconds: What is known so far.
-        most: From how many on the oldest is forgotten when another is set.
-
-    Attributes:
-        encoded: The JSON of each entry, by name.
-        joined: That of all.
-    """
-
-    def __init__(
-        self, seconds: Mapping[str, float] | None = None, most: int = most_told(None)
-    ) -> None:
-        super().__init__()
-        self._most = most
-        self.encoded: dict[str, str] = {}
-        for name, value in (seconds or {}).items():
-            self._put(name, value)
-        self.joined: str = ",".join(self.encoded.values())
-
-    def __setitem__(self, name: str, seconds: float) -> None:
-        """Set a value, kept to the microsecond, as the newest."""
-        if name in self:
-            self._forget(name)
-        elif len(self) >= self._most:
-            self._forget(next(iter(self)))
-        piece = self._put(name, seconds)
-        self.joined = f"{self.joined},{piece}" if self.joined else piece
-
-    def _put(self, name: str, seconds: float) -> str:
-        text = f"{seconds:.6f}"
-        dict.__setitem__(self, name, float(text))
-        self.encoded[name] = piece = f"{quoted(name)}:{text}"
-        return piece
-
-    def _forget(self, name: str) -> None:
-        del self[name], self.encoded[name]
-        self.joined = ",".join(self.encoded.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,11 +252,6 @@ class Header:
         return replace(
             self, python=PYTHON_VERSION, dill=DILL_VERSION, library=__version__, **changes
         )
-
-
-def newest(by_step: Mapping[str, _Value], most: int) -> dict[str, _Value]:
-    """So many of the entries that were set last."""
-    return dict(islice(by_step.items(), max(0, len(by_step) - most), None))
 
 
 _Types = type | tuple[type, ...]
