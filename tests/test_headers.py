@@ -11,8 +11,9 @@ from forging import Pieces
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint import CheckpointFlow, Failure, Header, current_step
-from aiocheckpoint._header import Durations, Status, in_json
+from aiocheckpoint import CheckpointFlow, Excerpt, Failure, Header, current_step
+from aiocheckpoint._durations import Durations
+from aiocheckpoint._header import Status, in_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ FAILURES = st.builds(
     **dict.fromkeys(("at", "seconds"), TIMES),
     attempt=ATTEMPTS,
 )
-HEADERS = st.builds(
+LISTING = st.builds(
     Header,
     flow=TEXTS,
     position=COUNTS,
@@ -46,6 +47,17 @@ HEADERS = st.builds(
     holds_data=st.booleans(),
     code=st.booleans(),
     **dict.fromkeys(("written_at", "started_at"), TIMES),
+)
+EXCERPTS = st.builds(
+    Excerpt,
+    names=st.lists(TEXTS, max_size=4).map(tuple),
+    begin=st.integers(0, 9),
+    done=st.integers(9, 99),
+    count=st.integers(99),
+    **dict.fromkeys(("before", "whole"), st.from_regex("[0-9a-f]{64}", fullmatch=True)),
+)
+HEADERS = LISTING | st.builds(
+    lambda header, excerpt: replace(header, steps=None, excerpt=excerpt), LISTING, EXCERPTS
 )
 a_few = settings(deadline=None, max_examples=40)
 LATER: dict[str, Any] = {"pause": None, "attempts": {}, "holds_data": False, "started_at": 0.0}
@@ -73,7 +85,7 @@ def test_any_header_is_read_as_written(header: Header) -> None:
 @given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
 def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
     """The header of the next snapshot keeps whose run it is, and tells of no failure or pause."""
-    following = header.advanced(status, position, at)
+    following = header.advanced(status, position, at, header.excerpt)
     news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
     news |= {"status": status, "position": position, "written_at": at}
     assert following == replace(header, **news)
@@ -122,6 +134,25 @@ def test_what_is_no_header(name: str, value: object) -> None:
     assert Header.decode(json.dumps(facts).encode()) == header
     with pytest.raises(ValueError, match=rf"{name}|int|waiting"):
         Header.decode(json.dumps({**facts, name: value}).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("count", None), ("count", 3), ("begin", -1), ("begin", 5), ("done", True)),
+        *(("names", "abc"), ("names", [1]), ("before", None), ("whole", 0)),
+    ],
+)
+def test_what_is_no_excerpt(name: str, value: object) -> None:
+    """What is told of many steps is refused where a value is missing, or cannot be."""
+    told = {"count": 200, "begin": 2, "names": ["c"], "done": 4, "before": "", "whole": ""}
+    header = json.loads(Header(flow="f", position=0, durations=Durations()).encode())
+    assert Header.decode(json.dumps({**header, "steps": told}).encode()).entered is None
+    wrong = {**told, name: value}
+    if value is None:
+        del wrong[name]
+    with pytest.raises(ValueError, match=rf"{name}|steps|str"):
+        Header.decode(json.dumps({**header, "steps": wrong}).encode())
 
 
 def test_header_of_0_3_0() -> None:

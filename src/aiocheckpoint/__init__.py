@@ -11,6 +11,7 @@ from aiocheckpoint import events
 from aiocheckpoint._current import CurrentStep, current_step
 from aiocheckpoint._files import adopt, inspect
 from aiocheckpoint._header import Failure, Header
+from aiocheckpoint._names import Excerpt
 from aiocheckpoint._pause import Pause
 from aiocheckpoint._places import HandlerOptions
 from aiocheckpoint._plan import Plan
@@ -48,6 +49,7 @@ __all__ = [
     "CorruptSnapshotError",
     "CurrentStep",
     "DrainingError",
+    "Excerpt",
     "Failure",
     "FlowChangedError",
     "FlowDefinitionError",

@@ -103,7 +103,7 @@ async def attempt(passage: Passage, step: Step, progress: Progress, state: dict[
     progress.part = "load"
     CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, number))
     if number > 1:
-        header.attempts[step.name] = number
+        header.tell_attempts(step.name, number)
     if teller.heard:
         await teller.tell(events.StepStarted, **progress.where, attempt=number)
     seconds: dict[str, float] = {}

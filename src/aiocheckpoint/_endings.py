@@ -140,12 +140,13 @@ def _told(stored: Header, facts: dict[str, Any]) -> Header:
 
 async def _amend(passage: Passage, change: Callable[[Header], Header]) -> CancelledError | None:
     """Change the stored header; whose run it is comes from this run, for it may be unknown."""
-    own = passage.header
+    own, names = passage.header, passage.steps.names
 
     def amended(stored: Header) -> Header:
         who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
         when = replace(who, started_at=own.started_at, attempts=own.attempts)
-        changed = change(replace(when, steps=own.steps))
+        excerpt = names.excerpt(stored.position, finished=stored.finished)
+        changed = change(replace(when, steps=names.listed, excerpt=excerpt))
         return stored if changed.sequence == stored.sequence else changed
 
     try:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiocheckpoint import events
 from aiocheckpoint._attempts import attempt, attempt_repeatedly
 from aiocheckpoint._current import CURRENT
+from aiocheckpoint._durations import Durations, newest
 from aiocheckpoint._endings import fail, pause, stop
-from aiocheckpoint._header import Durations, Header, Status
+from aiocheckpoint._header import Header, Status
 from aiocheckpoint._logging import LARGE_BYTES, warn_large
+from aiocheckpoint._names import most_told
 from aiocheckpoint._passage import DrainedError, Passage, Progress, Setting, is_marked, unmarked
 from aiocheckpoint._pause import Pause
 from aiocheckpoint._plan import Plan, Request, make_plan
@@ -21,11 +23,10 @@ from aiocheckpoint._telling import Teller
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aiocheckpoint._calls import Calls
+    from aiocheckpoint._names import StepNames
     from aiocheckpoint._slots import Slot
-    from aiocheckpoint._steps import Step, Steps
+    from aiocheckpoint._steps import Steps
     from aiocheckpoint.errors import DrainingError
 
 __all__ = ["Ended", "Run", "plan_run"]
@@ -43,22 +44,21 @@ class Ended(NamedTuple):
     status: Status
 
 
-async def plan_run(
-    steps: Sequence[Step], request: Request, slot: Slot
-) -> tuple[Plan, Header | None]:
+async def plan_run(steps: Steps, request: Request, slot: Slot) -> tuple[Plan, Header | None]:
     """Read what is stored and decide what to do; give that, and the stored header."""
     stored = await slot.find()
     history = [] if request.checkpoint is None else await slot.history()
     return make_plan(steps, stored, request, slot.location, history), stored
 
 
-def _attempts_at(step: str | None, before: Header | None) -> int:
+def _attempts_at(names: StepNames, start: int, before: Header | None) -> int:
     """How many attempts of a run at the step where it goes on the checkpoint tells of."""
-    if before is None or step is None:
+    if before is None or start == len(names.all):
         return 0
+    step = names.all[start]
     broken = before.failure
     failed = broken.attempt if broken is not None and broken.step == step else 0
-    if before.entered != step:
+    if not before.enters(names, start):
         return failed
     paused = before.status == "paused"  # by an attempt, if not by one that stands in the list
     return max(failed, before.attempts.get(step, int(paused)))
@@ -109,7 +109,8 @@ class Run:
         except CheckpointError:
             return None  # It comes out once the lock is held.
         header = self._opening_header(self._offered, None)
-        return header.advanced("running", self._offered.start, time.time()), state
+        start = self._offered.start
+        return header.advanced("running", start, time.time(), header.excerpt), state
 
     def _new_plan(self, request: Request) -> Plan:
         """The plan of a run of which nothing is stored, made once for all that are alike."""
@@ -190,17 +191,20 @@ class Run:
         return state
 
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
-        before = None if plan.fresh else stored
-        self._attempt = _attempts_at(plan.first, before) + 1
+        before, names = None if plan.fresh else stored, self._steps.names
+        excerpt = names.excerpt(plan.start, finished=False)
+        most = most_told(excerpt)
+        self._attempt = _attempts_at(names, plan.start, before) + 1
         return Header(
             flow=self._passage.setting.flow,
             run_id=self._passage.run_id,
-            steps=plan.steps,
+            steps=names.listed,
+            excerpt=excerpt,
             position=plan.start,
             number=1 if stored is None else stored.number + (before is None),
             sequence=0 if stored is None else stored.sequence,
-            durations=Durations(before.durations if before else None),
-            attempts=dict(before.attempts) if before else {},
+            durations=Durations(newest(before.durations, most) if before else None, most),
+            attempts=newest(before.attempts, most) if before else {},
             holds_data=plan.restores_data,
             started_at=before.started_at if before else time.time(),
         )
@@ -247,7 +251,8 @@ class Run:
         self, state: dict[str, Any], step: str | None, status: Status, position: int
     ) -> None:
         began, passage = time.perf_counter(), self._passage
-        passage.header = passage.header.advanced(status, position, time.time())
+        excerpt = self._steps.names.excerpt(position, finished=status == "finished")
+        passage.header = passage.header.advanced(status, position, time.time(), excerpt)
         if passage.setting.keep_data:
             size = await self._write_with_data(state, step)
         else:

@@ -76,7 +76,7 @@ def pack_footer(header: bytes, payload_length: int, digest: bytes, signer: Signe
     """
     if len(header) > _LONGEST_HEADER:
         raise FlowDefinitionError(
-            f"the header of the snapshot, with the names of all steps, would have {len(header)} "
+            f"the header of the snapshot, with the names of steps, would have {len(header)} "
             f"bytes, and may have {_LONGEST_HEADER}. Give the steps shorter names, or split the "
             "flow."
         )

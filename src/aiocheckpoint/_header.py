@@ -6,15 +6,20 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from aiocheckpoint._durations import Durations
+from aiocheckpoint._names import Excerpt, most_told
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Durations", "Failure", "Header", "Status", "in_json"]
+    from aiocheckpoint._names import StepNames
+
+__all__ = ["Failure", "Header", "Status", "in_json"]
 
 Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
 """How a run stands: under way or killed; stopped by `until=`, by draining or a hand; paused by a
@@ -49,26 +54,6 @@ class Failure:
     attempt: int = 1
 
 
-class Durations(dict[str, float]):
-    """Seconds by step name, each encoded once: a header is written after every step.
-
-    Attributes:
-        encoded: The JSON of each entry, by name.
-    """
-
-    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
-        super().__init__()
-        self.encoded: dict[str, str] = {}
-        for name, value in (seconds or {}).items():
-            self[name] = value
-
-    def __setitem__(self, name: str, seconds: float) -> None:
-        """Set a value, kept to the microsecond."""
-        text = f"{seconds:.6f}"
-        super().__setitem__(name, float(text))
-        self.encoded[name] = f"{_quoted(name)}:{text}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """The readable part of a snapshot.
@@ -78,15 +63,17 @@ class Header:
         run_id: The run's id, or None for the only run of a flow.
         number: Counts the runs that began anew in this place, from 1; 0 where unknown.
         sequence: Counts the snapshots written in this place, from 1; 0 where unknown.
-        steps: Names of the flow's steps; None where unknown (a gumly file, a dict handler).
+        steps: Names of the flow's steps; None where not all are known, because it is a gumly file
+            or a dict handler's, or because there are more than 100.
+        excerpt: What is known of the steps where there are more than 100, else None.
         position: Index of the step at which the next run starts.
         status: How the run stands.
         failure: What broke it, or None; while it is running, what broke the attempt before.
         pause: The reason that a step gave for pausing it, or None.
         attempts: How many attempts each step of this run took, by name, where it was more than
-            one.
+            one; of a flow of more than 100 steps, the newest 20 of them.
         durations: Seconds that each finished step of this run took, by name: loader, step and
-            saver together.
+            saver together; of a flow of more than 100 steps, the newest 20 of them.
         holds_data: Whether the payload holds `data` beside the state, as `keep_data=True` has it.
         code: Whether the payload holds functions or classes by value.
         python: Version of the Python that wrote the payload, "" where unknown.
@@ -111,6 +98,7 @@ class Header:
     number: int = 0
     sequence: int = 0
     steps: tuple[str, ...] | None = None
+    excerpt: Excerpt | None = None
     status: Status = "running"
     failure: Failure | None = None
     pause: str | None = None
@@ -129,17 +117,22 @@ class Header:
     fixed: str = field(default="", init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
-        """The header as ASCII JSON: one object with a key for each attribute up to `started_at`."""
+        """The header as ASCII JSON: one object with a key for each attribute up to `started_at`.
+
+        The key `steps` has a list of names, null, or, as an object, the excerpt.
+        """
         fixed = self.fixed or self._encode_fixed()
         rare = _NOTHING_RARE
         if self.failure is not None or self.pause is not None or self.attempts:
             rare = self._encode_rare()
+        if self.excerpt is not None:
+            rare = f'"steps":{_encode_excerpt(self.excerpt)},{rare}'
         return (
             f'{fixed},"sequence":{self.sequence},"position":{self.position},'
             f'"status":"{self.status}","code":{"true" if self.code else "false"},'
             f'"holds_data":{"true" if self.holds_data else "false"},'
             f'"written_at":{self.written_at!r},{rare},'
-            f'"durations":{{{",".join(self.durations.encoded.values())}}}}}'
+            f'"durations":{{{self.durations.joined}}}}}'
         ).encode()
 
     def _encode_rare(self) -> str:
@@ -150,10 +143,11 @@ class Header:
 
     def _encode_fixed(self) -> str:
         run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
+        steps = f'"steps":{_encode_steps(self.steps)},' if self.excerpt is None else ""
         return (
-            f'{{"flow":{_quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
-            f'"steps":{_encode_steps(self.steps)},"python":{_quoted(self.python)},'
-            f'"dill":{_quoted(self.dill)},"library":{_quoted(self.library)},'
+            f'{{"flow":{quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
+            f'{steps}"python":{quoted(self.python)},'
+            f'"dill":{quoted(self.dill)},"library":{quoted(self.library)},'
             f'"started_at":{self.started_at!r}'
         )
 
@@ -167,10 +161,8 @@ class Header:
         """
         facts = _completed(json.loads(encoded), _TYPES, _LATER)
         known = {name: facts[name] for name in _TYPES}
-        steps, failure = known["steps"], known["failure"]
-        if steps is not None:
-            _check_all(steps, str)
-            known["steps"] = tuple(steps)
+        known |= _decoded_steps(known["steps"])
+        failure = known["failure"]
         if failure is not None:
             failure = _completed(failure, _FAILURE_TYPES, _LATER)
             known["failure"] = Failure(**{name: failure[name] for name in _FAILURE_TYPES})
@@ -204,14 +196,48 @@ class Header:
     @property
     def entered(self) -> str | None:
         """Name of the step on entry to which the state was like this, None where there is none."""
-        if self.finished or self.steps is None or self.position >= len(self.steps):
+        if self.finished:
+            return None
+        if self.excerpt is not None:
+            return self.excerpt.name(self.position)
+        if self.steps is None or self.position >= len(self.steps):
             return None
         return self.steps[self.position]
 
-    def advanced(self, status: Status, position: int, written_at: float) -> Header:
+    def enters(self, names: StepNames, index: int) -> bool:
+        """Whether the state was like this on entry to that step of a flow."""
+        entered = self.entered
+        if entered is None and self.excerpt is not None and not self.finished:
+            return self.position == index and self.excerpt.are(names)  # it was moved by hand
+        return entered is not None and names.all[index : index + 1] == (entered,)
+
+    def is_of(self, names: StepNames) -> bool:
+        """Whether all steps of a flow are called as those of this run, as far as they are known."""
+        if self.excerpt is not None:
+            return self.excerpt.are(names)
+        return self.steps is None or self.steps == names.all
+
+    def begins_as(self, names: StepNames, first: int) -> bool:
+        """Whether the first so many steps of a flow are called as those of this run."""
+        if self.excerpt is not None:
+            return self.excerpt.begin_as(names, first)
+        # Of what gumly wrote the index is all there is.
+        same = self.steps is None or self.steps[:first] == names.all[:first]
+        return same and first <= len(names.all)
+
+    def tell_attempts(self, step: str, number: int) -> None:
+        """Note that a step is at that attempt, and forget the oldest of what are too many."""
+        self.attempts.pop(step, None)
+        self.attempts[step] = number
+        if len(self.attempts) > most_told(self.excerpt):
+            del self.attempts[next(iter(self.attempts))]
+
+    def advanced(
+        self, status: Status, position: int, written_at: float, excerpt: Excerpt | None
+    ) -> Header:
         """The header of the next snapshot, made by this program in every step, hence quickly."""
         facts = self.__dict__.copy()
-        facts["status"], facts["position"] = status, position
+        facts["status"], facts["position"], facts["excerpt"] = status, position, excerpt
         facts["sequence"], facts["written_at"] = self.sequence + 1, written_at
         if self.failure is not None or self.pause is not None:
             facts["failure"] = facts["pause"] = None
@@ -236,7 +262,7 @@ _TYPES: dict[str, _Types] = {
     "run_id": (str, type(None)),
     "number": int,
     "sequence": int,
-    "steps": (list, type(None)),
+    "steps": (list, dict, type(None)),
     "status": str,
     "failure": (dict, type(None)),
     "pause": (str, type(None)),
@@ -254,6 +280,11 @@ _FAILURE_TYPES: dict[str, _Types] = {
     **dict.fromkeys(("step", "part", "type", "message", "traceback"), str),
     **dict.fromkeys(("at", "seconds"), _NUMBER),
     "attempt": int,
+}
+_EXCERPT_TYPES: dict[str, _Types] = {
+    **dict.fromkeys(("count", "begin", "done"), int),
+    "names": list,
+    **dict.fromkeys(("before", "whole"), str),
 }
 _LATER: dict[str, Any] = {
     "started_at": 0.0,
@@ -278,6 +309,22 @@ def _completed(facts: object, types: Mapping[str, _Types], later: dict[str, Any]
     return facts
 
 
+def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
+    """What the key of the names says of them, by attribute."""
+    if steps is None:
+        return {}
+    if isinstance(steps, list):
+        _check_all(steps, str)
+        return {"steps": tuple(steps)}
+    facts = _completed(steps, _EXCERPT_TYPES, {})
+    _check_all(facts["names"], str)
+    if not 0 <= facts["begin"] <= facts["done"] <= facts["count"]:
+        raise ValueError("steps")
+    known = {name: facts[name] for name in _EXCERPT_TYPES}
+    known["names"] = tuple(facts["names"])
+    return {"steps": None, "excerpt": Excerpt(**known)}
+
+
 def _check_all(values: Iterable[object], kind: _Types) -> None:
     if not all(isinstance(value, kind) for value in values):
         raise ValueError(kind)
@@ -292,11 +339,14 @@ def _encode_steps(steps: tuple[str, ...] | None) -> str:
     return _ENCODER.encode(steps)
 
 
+def _encode_excerpt(excerpt: Excerpt) -> str:
+    return (
+        f'{{"count":{excerpt.count},"begin":{excerpt.begin},'
+        f'"names":[{",".join(map(quoted, excerpt.names))}],"done":{excerpt.done},'
+        f'"before":"{excerpt.before}","whole":"{excerpt.whole}"}}'
+    )
+
+
 def in_json(text: str | None) -> str | None:
     """Give `text` as it comes back from a header: JSON joins two surrogates to one character."""
     return text if text is None or text.isascii() else json.loads(json.dumps(text))
-
-
-@lru_cache(maxsize=1024)
-def _quoted(text: str) -> str:
-    return _ENCODER.encode(text)

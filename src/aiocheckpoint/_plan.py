@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint._header import Header
-    from aiocheckpoint._steps import Step
+    from aiocheckpoint._names import StepNames
+    from aiocheckpoint._steps import Step, Steps
 
 __all__ = ["LoadPolicy", "NothingLeftError", "Plan", "Request", "check_policy", "make_plan"]
 
@@ -122,7 +123,7 @@ class Plan:
 
 
 def make_plan(
-    steps: Sequence[Step],
+    steps: Steps,
     header: Header | None,
     request: Request,
     location: str,
@@ -145,21 +146,21 @@ def make_plan(
             steps are not those that finished.
         NothingLeftError: There is no rest of a run, and only that was asked for.
     """
-    names = tuple(step.name for step in steps)
+    names = steps.names.all
     _check_there_is_work(names, header, request)
     if request.once and header is not None and header.finished and header.number:
-        return _done(names, header, location)
+        return _done(steps.names, header, location)
     if request.update is not None:
         _check_paused(header, location)
     start, source, fresh, reason = _start(names, header, request)
     kept = None
     if request.checkpoint is None:
-        _check_names(names, header if start else None, location)
+        _check_names(steps.names, header if start else None, location)
     elif source == "stored":
-        kept = _entry(names[start], header, history)
+        kept = _entry(steps.names, start, header, history)
     if kept is not None:
         source, fresh = "kept", False
-    moves = header is not None and not fresh and _differs(header, start, names, request)
+    moves = header is not None and not fresh and _differs(header, start, steps.names, request)
     stop = _stop(names, start, request.until)
     holder = None if fresh else kept or header
     restores = request.keep_data and holder is not None and holder.holds_data
@@ -188,15 +189,16 @@ def _check_there_is_work(names: tuple[str, ...], header: Header | None, request:
         raise NothingLeftError
 
 
-def _done(names: tuple[str, ...], header: Header, location: str) -> Plan:
+def _done(names: StepNames, header: Header, location: str) -> Plan:
     """Plan nothing: the run finished, and was to be done once."""
-    if header.steps is not None and header.steps != names:
-        raise FlowChangedError(location, header.steps, names, len(header.steps))
+    if not header.is_of(names):
+        count = len(header.steps or ()) if header.excerpt is None else header.excerpt.count
+        raise FlowChangedError(location, header.steps or (), names.all, count, header.excerpt)
     return Plan(
-        steps=names,
+        steps=names.all,
         start=0,
         stop=0,
-        loads=(False,) * len(names),
+        loads=(False,) * len(names.all),
         source="stored",
         fresh=False,
         moves=False,
@@ -236,11 +238,13 @@ def _start(
     return chosen, "empty" if header is None else "stored", True, reason
 
 
-def _entry(step: str, header: Header | None, history: Sequence[Header]) -> Header | None:
+def _entry(
+    names: StepNames, start: int, header: Header | None, history: Sequence[Header]
+) -> Header | None:
     """Find the newest snapshot on entry to a step, where it is not the stored one itself."""
-    if header is not None and header.entered == step:
+    if header is not None and header.enters(names, start):
         return None
-    return next((one for one in history if one.entered == step), None)
+    return next((one for one in history if one.enters(names, start)), None)
 
 
 def _reason(header: Header | None) -> str:
@@ -346,20 +350,16 @@ def _kind(kind: type, content: list[object] | None) -> str:
     return f"a {kind.__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
 
 
-def _check_names(names: tuple[str, ...], header: Header | None, location: str) -> None:
-    if header is None:
+def _check_names(names: StepNames, header: Header | None, location: str) -> None:
+    if header is None or header.begins_as(names, header.position):
         return
-    position, stored = header.position, header.steps
-    # Of what gumly wrote the index is all there is.
-    same = stored is None or stored[:position] == names[:position]
-    if position > len(names) or not same:
-        raise FlowChangedError(location, stored or (), names, position)
+    stored = header.steps or ()
+    raise FlowChangedError(location, stored, names.all, header.position, header.excerpt)
 
 
-def _differs(header: Header, start: int, names: tuple[str, ...], request: Request) -> bool:
+def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:
     """Whether what is stored does not tell of the run as it goes on now."""
-    known = header.steps is None or header.steps[:start] == names[:start]
-    if header.position != start or not known:
+    if header.position != start or not header.begins_as(names, start):
         return True
     return header.status == "paused" or request.update is not None
 

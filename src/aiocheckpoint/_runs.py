@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from aiocheckpoint._calls import Calls
+    from aiocheckpoint._names import StepNames
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._steps import Steps
     from aiocheckpoint.handlers import StateHandler
@@ -242,8 +243,8 @@ class StoredRuns:
             raise InvalidTypeError(
                 f"what a state is patched with is a dict, not a {type(values).__name__}."
             )
-        names = tuple(step.name for step in self._steps)
-        position = None if checkpoint is None else _position(names, checkpoint)
+        names = self._steps.names
+        position = None if checkpoint is None else _position(names.all, checkpoint)
         handler = self._many()
         return partial(_patch, handler, check_run_id(run_id), values, names, position)
 
@@ -259,7 +260,7 @@ def _patch(
     handler: StateHandler,
     run_id: str | None,
     values: dict[str, Any],
-    names: tuple[str, ...],
+    names: StepNames,
     position: int | None,
 ) -> Header:
     with handler.locked(run_id) as lock, handler.stored(run_id) as found:
@@ -278,14 +279,19 @@ def _patch(
         return handler.replace(run_id, emit, lock=lock)[0]
 
 
-def _moved(header: Header, names: tuple[str, ...], position: int | None) -> Header:
+def _moved(header: Header, names: StepNames, position: int | None) -> Header:
     """The header with another position; None for the one that it has."""
     if position is None:
         stays = header.finished or header.status == "paused"
         return header if stays else replace(header, status="stopped")
-    if position == len(names):
-        return replace(header, steps=names, position=0, status="finished")
-    return replace(header, steps=names, position=position, status="stopped")
+    finished = position == len(names.all)
+    return replace(
+        header,
+        steps=names.listed,
+        excerpt=names.excerpt(position, finished=finished),
+        position=0 if finished else position,
+        status="finished" if finished else "stopped",
+    )
 
 
 def _position(names: tuple[str, ...], checkpoint: int | str) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aiocheckpoint._limits import Limit
+from aiocheckpoint._names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slo
         made = super().__new__(cls, steps)
         made.new = {}
         return made
+
+    @functools.cached_property
+    def names(self) -> StepNames:
+        """Their names."""
+        return StepNames(tuple(step.name for step in self))
 
 
 def make_step(

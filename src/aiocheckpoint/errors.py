@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from aiocheckpoint._changed import first_difference, told_change
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aiocheckpoint._names import Excerpt
 
 __all__ = [
     "CheckpointError",
@@ -191,25 +195,36 @@ class FlowChangedError(CheckpointError):
 
     Attributes:
         path: Where the checkpoint is.
-        stored_steps: The step names in the checkpoint.
+        stored_steps: The step names in the checkpoint; empty where it does not have them all.
         current_steps: The step names of the flow as it is now.
         position: Index of the step at which the checkpoint would resume.
+        excerpt: What the checkpoint has of the names where there are more than 100, else None.
+        difference: Index of the first step before the position that is known to be another one
+            now; None where it is not among the names that the checkpoint has.
     """
 
     def __init__(
-        self, path: str, stored_steps: Sequence[str], current_steps: Sequence[str], position: int
+        self,
+        path: str,
+        stored_steps: Sequence[str],
+        current_steps: Sequence[str],
+        position: int,
+        excerpt: Excerpt | None = None,
     ) -> None:
+        difference = first_difference(stored_steps, current_steps, position, excerpt)
+        change = told_change(stored_steps, current_steps, position, excerpt, difference)
         super().__init__(
-            f"the checkpoint in {path} was written after {position} of the steps "
-            f"{_listed(stored_steps)}, but this flow has {_listed(current_steps)}: the first "
-            f"{position} must be the same for the run to resume, so nothing was run. Give them "
-            "their old names back; or choose the step to start from, with the stored state, by "
-            "checkpoint=<name or index>; or forget the checkpoint with reset()."
+            f"the checkpoint in {path} was written {change}: the first {position} must be the same "
+            "for the run to resume, so nothing was run. Give them their old names back; or choose "
+            "the step to start from, with the stored state, by checkpoint=<name or index>; or "
+            "forget the checkpoint with reset()."
         )
         self.path = path
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
         self.current_steps: tuple[str, ...] = tuple(current_steps)
         self.position = position
+        self.excerpt: Excerpt | None = excerpt
+        self.difference: int | None = difference
 
 
 class RunInProgressError(CheckpointError):
@@ -372,7 +387,3 @@ class NotDurableError(StorageError):
 
     Raised when the directory could not be flushed after the rename.
     """
-
-
-def _listed(names: Sequence[str]) -> str:
-    return "[" + ", ".join(names) + "]"

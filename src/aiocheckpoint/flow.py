@@ -99,6 +99,7 @@ class CheckpointFlow(ServedRuns):
             drain=Drain(self.name),
         )
         self._steps: Steps = Steps(())
+        self._indexes: dict[str, int] = {}
         self._unapplied: list[object] = []
 
     def add_step(
@@ -334,11 +335,10 @@ class CheckpointFlow(ServedRuns):
         return plan
 
     def _put(self, step: Step, *, replace: bool) -> None:
-        names = [one.name for one in self._steps]
-        if step.name not in names:
+        index = self._indexes.setdefault(step.name, len(self._steps))
+        if index == len(self._steps):
             self._steps = Steps((*self._steps, step))
         elif replace:
-            index = names.index(step.name)
             self._steps = Steps((*self._steps[:index], step, *self._steps[index + 1 :]))
         else:
             raise FlowDefinitionError(

@@ -29,9 +29,12 @@ def prune(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
     for save in saves:
         row, keep = save.lease.row, save.lease.keep
         if keep == "all":
-            connection.execute(
-                "DELETE FROM kept WHERE run = ? AND number != ?", (row, save.header.number)
-            )
+            # With != or OR, SQLite would look at all that are kept of the run, after every step.
+            for others in ("number < ?", "number > ?"):
+                connection.execute(
+                    f"DELETE FROM kept WHERE run = ? AND {others}",  # noqa: S608 - two constants
+                    (row, save.header.number),
+                )
         else:
             connection.execute(
                 "DELETE FROM kept WHERE run = :row AND sequence NOT IN (SELECT sequence FROM kept "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint._header import Durations, Header
+from aiocheckpoint._durations import Durations
+from aiocheckpoint._header import Header
 from aiocheckpoint.handlers._leases import sql_text
 
 if TYPE_CHECKING:

@@ -1,0 +1,63 @@
+"""How long the steps of a run took, as its header tells it."""
+
+from __future__ import annotations
+
+from itertools import islice
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING, TypeVar
+
+from aiocheckpoint._names import most_told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Durations", "newest"]
+
+_Value = TypeVar("_Value")
+
+
+class Durations(dict[str, float]):
+    """Seconds by step name, each encoded once: a header is written after every step.
+
+    Args:
+        seconds: What is known so far.
+        most: From how many on the oldest is forgotten when another is set.
+
+    Attributes:
+        encoded: The JSON of each entry, by name.
+        joined: That of all.
+    """
+
+    def __init__(
+        self, seconds: Mapping[str, float] | None = None, most: int = most_told(None)
+    ) -> None:
+        super().__init__()
+        self._most = most
+        self.encoded: dict[str, str] = {}
+        for name, value in (seconds or {}).items():
+            self._put(name, value)
+        self.joined: str = ",".join(self.encoded.values())
+
+    def __setitem__(self, name: str, seconds: float) -> None:
+        """Set a value, kept to the microsecond, as the newest."""
+        if name in self:
+            self._forget(name)
+        elif len(self) >= self._most:
+            self._forget(next(iter(self)))
+        piece = self._put(name, seconds)
+        self.joined = f"{self.joined},{piece}" if self.joined else piece
+
+    def _put(self, name: str, seconds: float) -> str:
+        text = f"{seconds:.6f}"
+        dict.__setitem__(self, name, float(text))
+        self.encoded[name] = piece = f"{quoted(name)}:{text}"
+        return piece
+
+    def _forget(self, name: str) -> None:
+        del self[name], self.encoded[name]
+        self.joined = ",".join(self.encoded.values())
+
+
+def newest(by_step: Mapping[str, _Value], most: int) -> dict[str, _Value]:
+    """So many of the entries that were set last."""
+    return dict(islice(by_step.items(), max(0, len(by_step) - most), None))

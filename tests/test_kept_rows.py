@@ -1,0 +1,54 @@
+"""What is kept in a database is pruned without a look at what stays."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from aiocheckpoint import Header
+from aiocheckpoint._durations import Durations
+from aiocheckpoint.handlers._database import MIGRATIONS
+from aiocheckpoint.handlers._kept_rows import prune
+from aiocheckpoint.handlers._leases import Save
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers._leases import Lease
+
+
+def instructions(connection: sqlite3.Connection, save: Save) -> int:
+    """Prune, and count what SQLite's machine does for it."""
+    done = list[None]()
+    connection.set_progress_handler(lambda: done.append(None), 1)
+    prune(connection, [save])
+    connection.set_progress_handler(None, 1)
+    return len(done)
+
+
+@pytest.fixture
+def kept() -> sqlite3.Connection:
+    """Give a table of what is kept, still empty."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(next(text for text in MIGRATIONS[0] if "TABLE kept" in text))
+    return connection
+
+
+def test_all_that_stay_are_passed_over(kept: sqlite3.Connection) -> None:
+    """With keep="all", a step deletes what is of other runs, and looks at nothing of its own."""
+    lease = cast("Lease", SimpleNamespace(row=1, keep="all"))
+    save = Save(
+        lease, Header(flow="f", position=0, number=2, durations=Durations()), b"", b"", None
+    )
+    insert = "INSERT INTO kept VALUES (?, ?, ?, '', '')"
+    with closing(kept):
+        kept.executemany(insert, [(1, 2, sequence) for sequence in range(10)])
+        few = instructions(kept, save)
+        kept.executemany(insert, [(1, 2, sequence) for sequence in range(10, 1000)])
+        assert instructions(kept, save) == few
+        kept.executemany(insert, [(1, 1, 5), (1, 3, 2000), (2, 1, 1)])
+        prune(kept, [save])
+        left = kept.execute("SELECT run, number, count(*) FROM kept GROUP BY 1, 2").fetchall()
+    assert left == [(1, 2, 1000), (2, 1, 1)]

@@ -1,0 +1,256 @@
+"""What a header tells of a large flow: as much of 5,000 steps as of 200, and never too little."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from forging import Pieces
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from large_flows import COUNT, NAMES, flow, renamed, stop_at, stored
+from many import sql
+
+from aiocheckpoint import FlowChangedError, Header, _names
+from aiocheckpoint._durations import Durations
+from aiocheckpoint._footer import split
+from aiocheckpoint._names import BESIDE, MOST_NAMES, StepNames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from many import Runs
+    from support import Door
+
+    from aiocheckpoint import CheckpointFlow
+
+MIDDLE = COUNT // 2
+MANY = tuple(f"step-{index:04}" for index in range(5000))
+TOLD = 20
+SPECIAL = ('"', '""', 'a"', "\\", "é", "\U0001f600", "\ud800")
+NAMED = (*NAMES[:MIDDLE], *SPECIAL, *NAMES[MIDDLE:])
+
+
+def untimed(header: Header) -> bytes:
+    """Encode a header with the times left out whose digits differ in number."""
+    return replace(header, written_at=0.0, started_at=0.0).encode()
+
+
+def sizes(runs: Runs, door: Door, cp: CheckpointFlow, *spans: tuple[int, int]) -> list[int]:
+    """Run from a step to another, several times; give the sizes of the headers in between."""
+    found: list[int] = []
+    for begin, end in spans:
+        door(cp, {}, run_id="x", checkpoint=begin, until=end - 1)
+        found.append(len(untimed(stored(runs))))
+    return found
+
+
+def test_size_of_a_header(door: Door, runs: Runs) -> None:
+    """It depends on the digits of the numbers in it alone, not on how many steps there are."""
+    many = flow(runs, MANY)
+    early, *late = sizes(runs, door, many, (0, 150), (2000, 2040), (3970, 4010), (4950, 4990))
+    assert len(set(late)) == 1
+    assert late[0] == early + 3  # position, begin, done
+    door.do(many, "delete", "x")
+    assert sizes(runs, door, flow(runs, MANY[:200]), (0, 150)) == [early - 1]  # count
+    assert late[0] < 1500
+
+
+@pytest.mark.parametrize("position", [50, 150])
+def test_what_is_told_of_the_newest(position: int, door: Door, runs: Runs) -> None:
+    """Of a large flow, the seconds of the newest steps are told, whichever way it came there."""
+    cp = flow(runs, MANY[:200])
+    door(cp, {}, run_id="x", until=position - 1)
+    assert tuple(stored(runs).durations) == MANY[position - TOLD : position]
+    door(cp, {}, run_id="x", checkpoint=position - 5, until=position + 4)
+    assert tuple(stored(runs).durations) == MANY[position + 5 - TOLD : position + 5]
+    door(cp, {}, run_id="x", checkpoint=8, until=9)
+    expected = (*MANY[position + 7 - TOLD : position + 5], *MANY[8:10])
+    assert tuple(stored(runs).durations) == expected
+
+
+def test_seconds_of_a_step_that_ran_again() -> None:
+    """A step that ran again is the newest, and stands in the header once."""
+    durations = Durations({"a": 1.0, "b": 2.0}, 3)
+    for name, seconds in (("a", 3.0), ("c", 4.0), ("a", 5.0), ("d", 6.0)):
+        durations[name] = seconds
+    encoded = Header(flow="f", position=0, durations=durations).encode()
+    assert encoded.endswith(b'"durations":{"c":4.000000,"a":5.000000,"d":6.000000}}')
+    assert Header.decode(encoded).durations == durations
+
+
+def test_attempts_of_the_newest() -> None:
+    """So are attempts; of a small flow those of all steps."""
+    for names, told in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
+        excerpt = StepNames(names).excerpt(0, finished=False)
+        header = Header(flow="f", position=0, excerpt=excerpt, durations=Durations())
+        for name in names:
+            header.tell_attempts(name, 2)
+        assert header.attempts == dict.fromkeys(names[-told:], 2)
+        header.tell_attempts(names[-told], 3)
+        header.tell_attempts("another", 2)
+        assert tuple(header.attempts) == (*names[2 - told :], names[-told], "another")
+        assert header.attempts[names[-told]] == 3
+
+
+def test_digests_are_made_once(door: Door, database: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names are digested once for all runs of a large flow, and never for a small one."""
+    seen: list[str] = []
+
+    def quoted(name: str) -> str:
+        seen.append(name)
+        return json.dumps(name)
+
+    monkeypatch.setattr(_names, "quoted", quoted)
+    for names, number in ((NAMES[:MOST_NAMES], 0), (NAMES, COUNT)):
+        cp = flow(database, names)
+        for run_id in ("x", "y"):
+            door(cp, {}, run_id=run_id, until=2)
+            door(cp, {}, run_id=run_id)
+        assert len(seen) == number
+
+
+def test_digest_as_it_is_documented() -> None:
+    """A digest is that of the names as JSON strings, so that others can make it, and for ever."""
+    names = StepNames(NAMED)
+    for position in (0, 1, MIDDLE + 3, len(NAMED)):
+        excerpt = names.excerpt(position, finished=False)
+        assert excerpt is not None
+        text = "".join(json.dumps(name) for name in NAMED[:position])
+        assert excerpt.before == hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[tuple[str, ...], int, int]:
+    """Give the names of a flow after a change or two, a position, and one moved by hand."""
+    names, index = list(NAMED), st.integers(0, len(NAMED))
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(index)
+        kind = draw(st.sampled_from(["rename", "insert", "remove", "swap", "cut", "more"]))
+        if kind == "rename":
+            names[place : place + 1] = [f"new-{place}"]
+        elif kind == "insert":
+            names.insert(place, f"new-{place}")
+        elif kind == "remove":
+            del names[place : place + 1]
+        elif kind == "swap":
+            names[place : place + 2] = names[place : place + 2][::-1]
+        elif kind == "cut":
+            del names[place:]
+        else:
+            names += [f"more-{place}-{number}" for number in range(place)]
+    done = draw(index)
+    near = st.integers(-BESIDE - 2, BESIDE + 2).map(lambda by: min(len(NAMED), max(0, done + by)))
+    return tuple(names), done, draw(st.just(done) | near | index)
+
+
+def told(names: Sequence[str], done: int) -> Header:
+    """Give the header of a run at a position, as it is read."""
+    whole = StepNames(tuple(names))
+    excerpt = whole.excerpt(done, finished=False)
+    header = Header(
+        flow="f", position=done, steps=whole.listed, excerpt=excerpt, durations=Durations()
+    )
+    return Header.decode(header.encode())
+
+
+@settings(deadline=None, max_examples=150)
+@given(changes())
+@example((renamed(MIDDLE + 20, names=NAMED), MIDDLE, MIDDLE - BESIDE - 1))
+@example((renamed(MIDDLE - 3, names=NAMED), MIDDLE, MIDDLE - 3))
+@example((renamed(MIDDLE + 3, names=NAMED), MIDDLE, MIDDLE + 3))
+@example((renamed(MIDDLE + 3, names=NAMED), MIDDLE, MIDDLE + 4))
+def test_decision_is_that_of_all_names(change: tuple[tuple[str, ...], int, int]) -> None:
+    """What the excerpt says of a changed flow is what the names of all steps would say.
+
+    Where the position was moved by hand, too far for what is told, it may only be more careful.
+    """
+    names, done, first = change
+    header, current = told(NAMED, done), StepNames(names)
+    same = first <= len(names) and NAMED[:first] == names[:first]
+    excerpt = header.excerpt
+    assert excerpt is not None
+    near = excerpt.begin <= first <= excerpt.begin + len(excerpt.names)
+    if near or (NAMED[: max(first, done)] == names[: max(first, done)] and first <= done):
+        assert header.begins_as(current, first) == same
+    elif header.begins_as(current, first):
+        assert same
+    if names == NAMED:
+        assert header.begins_as(current, first)
+    assert header.is_of(current) == (names == NAMED)
+
+
+class Old:
+    """A run "x" as a version wrote it that told all names, however many there were.
+
+    Args:
+        runs: The place.
+        door: The way into it.
+        position: Where it was stopped; the number of steps where it finished.
+    """
+
+    def __init__(self, runs: Runs, door: Door, position: int) -> None:
+        """Make it of one that this version writes."""
+        self._runs = runs
+        stop_at(runs, door, position)
+        durations = dict.fromkeys(NAMES[:position], 0.25)
+        self._tell(steps=NAMES, durations=durations, library="0.4.0")
+        header = stored(runs)
+        assert (header.steps, header.excerpt) == (NAMES, None)
+        assert header.durations == durations
+
+    def _tell(self, **facts: object) -> None:
+        if self._runs.kind == "sqlite":
+            query = "SELECT payload, footer FROM runs WHERE run_id = 'x'"
+            ((payload, footer),) = sql(self._runs.path, query)
+            _, footer = split(Pieces.of(payload + footer).telling(**facts).joined())
+            sql(self._runs.path, "UPDATE runs SET footer = ? WHERE run_id = 'x'", footer)
+        else:
+            path = self._path
+            path.write_bytes(Pieces.of(path.read_bytes()).telling(**facts).joined())
+
+    @property
+    def _path(self) -> Path:
+        return self._runs.path / "x.pkl"
+
+
+@pytest.mark.parametrize("position", [1, MIDDLE, COUNT - 1])
+def test_old_header_of_a_large_flow(position: int, door: Door, lasting: Runs) -> None:
+    """A run that an older version left goes on, and its next header is a short one."""
+    Old(lasting, door, position)
+    with pytest.raises(FlowChangedError) as info:
+        door(flow(lasting, renamed(0)), run_id="x")
+    assert (info.value.difference, info.value.stored_steps) == (0, NAMES)
+    assert f"index 0 there was {NAMES[0]!r}, and is '{NAMES[0]}-new' now" in str(info.value)
+    assert len(str(info.value)) < 2000
+    door(flow(lasting, renamed(position)), run_id="x", until=position)
+    header = stored(lasting)
+    if position < COUNT - 1:
+        assert header.steps is None
+        assert header.entered == NAMES[position + 1]
+    assert len(header.durations) <= TOLD
+    assert header.durations[NAMES[position - 1]] == 0.25
+
+
+def test_old_header_that_is_told_of_a_failure(door: Door, lasting: Runs) -> None:
+    """A failure in its next step is recorded beside the names as they are told now."""
+    Old(lasting, door, MIDDLE)
+    cp = flow(lasting, NAMES[:MIDDLE])
+    cp.add_step(name="breaks")(lambda state: 1 / 0)
+    with pytest.raises(ZeroDivisionError, match="by zero"):
+        door(cp, run_id="x")
+    header = stored(lasting)
+    assert (header.status, header.position, header.entered) == ("failed", MIDDLE, "breaks")
+    assert door.plan(flow(lasting), run_id="x").start == MIDDLE
+
+
+def test_old_finished_run_once(door: Door, lasting: Runs) -> None:
+    """All its names count."""
+    Old(lasting, door, COUNT)
+    assert door(flow(lasting), {"n": 2}, run_id="x", once=True) == {"n": 1}
+    with pytest.raises(FlowChangedError):
+        door(flow(lasting, renamed(MIDDLE)), {"n": 2}, run_id="x", once=True)
