@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -21,6 +20,7 @@ from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from datetime import timedelta
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._names import StepNames
@@ -311,14 +311,22 @@ def _delete(handler: StateHandler, run_id: str | None) -> bool:
 
 
 def _pruning(older_than: Any, status: Status | Collection[Status]) -> Query:  # noqa: ANN401
-    if isinstance(older_than, timedelta):
-        older_than = older_than.total_seconds()
-    if isinstance(older_than, bool) or not isinstance(older_than, (int, float)):
-        kind = type(older_than).__name__
-        raise InvalidTypeError(f"older_than is a number of seconds or a timedelta, not a {kind}.")
-    if not 0 <= older_than < float("inf"):
+    seconds = _age(older_than)
+    if not 0 <= seconds < float("inf"):
         raise InvalidValueError(f"older_than={older_than!r}: an age in seconds is from 0 on.")
-    return Query(_checked_statuses(status), written_before=time.time() - older_than)
+    return Query(_checked_statuses(status), written_before=time.time() - seconds)
+
+
+def _age(older_than: object) -> float:
+    if isinstance(older_than, (int, float)) and not isinstance(older_than, bool):
+        return older_than
+    # Whoever has a timedelta has imported the module, and nobody else needs to.
+    from datetime import timedelta  # noqa: PLC0415
+
+    if isinstance(older_than, timedelta):
+        return older_than.total_seconds()
+    kind = type(older_than).__name__
+    raise InvalidTypeError(f"older_than is a number of seconds or a timedelta, not a {kind}.")
 
 
 def _listing(status: object, limit: object, after: object) -> Query:

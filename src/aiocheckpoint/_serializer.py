@@ -11,13 +11,10 @@ This is the only module that knows dill.
 
 from __future__ import annotations
 
-import decimal
 import enum
 import pickle
 import sys
 import types
-import uuid
-from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dill as untyped_dill  # type: ignore[import-untyped]
@@ -68,10 +65,17 @@ _SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
 """What dill has functions of its own for, that write what the C pickler writes."""
 
 
-_QUICK: frozenset[object] = frozenset(
-    {date, datetime, time, timedelta, timezone, decimal.Decimal, uuid.UUID}
+_QUICK = frozenset(
+    {
+        *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
+        ("decimal", "Decimal"),
+        ("uuid", "UUID"),
+    }
 )
-"""Classes whose instances are pickled in little time, and by dill no otherwise."""
+"""Classes whose instances are pickled in little time, and by dill no otherwise.
+
+By name, for whoever has an instance has imported the module, and nobody else needs to.
+"""
 
 
 _QUICK_BYTES = (1 << 16) + 256
@@ -213,9 +217,14 @@ class _QuickPickler(pickle.Pickler):
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
         kind = type(obj)
-        if kind in _QUICK or (kind is type and obj in _QUICK):
+        if _is_quick(kind) or (kind is type and _is_quick(obj)):
             return NotImplemented
         raise NotQuickError
+
+
+def _is_quick(kind: Any) -> bool:  # noqa: ANN401 - a class
+    name = kind.__module__, kind.__qualname__
+    return name in _QUICK and getattr(sys.modules.get(name[0]), name[1], None) is kind
 
 
 def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
