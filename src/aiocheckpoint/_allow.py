@@ -11,7 +11,7 @@ __all__ = ["Allow", "check_allow"]
 Allow = frozenset[str]
 """Globals as "package.module:Name"."""
 
-_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 _FORM = '"package.module:Name", as in allow=("datetime:datetime",)'
 
 
@@ -32,6 +32,6 @@ def check_allow(allow: object) -> Allow:
             raise InvalidTypeError(
                 f"allow= lists texts of the form {_FORM}, and a {type(name).__name__} is none."
             )
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise InvalidValueError(f"allow= lists {name!r}, which is not of the form {_FORM}.")
     return frozenset(allow)

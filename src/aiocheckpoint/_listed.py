@@ -13,7 +13,6 @@ import types
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiocheckpoint._forbidden import why_not_loadable
-from aiocheckpoint._opcodes import MalformedError, names_extension
 
 if TYPE_CHECKING:
     from aiocheckpoint._allow import Allow
@@ -93,6 +92,9 @@ def load_listed(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any obje
 
 
 def _names_extension(file: BinaryIO) -> bool:
+    # The table of opcodes takes long to make, and hardly anybody gives numbers.
+    from aiocheckpoint._opcodes import MalformedError, names_extension  # noqa: PLC0415
+
     try:
         return names_extension(file, file.seek(0, os.SEEK_END))
     except MalformedError as error:

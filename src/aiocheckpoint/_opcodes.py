@@ -10,8 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiocheckpoint._payload import POSITION_KEY
 
@@ -48,8 +47,7 @@ class MalformedError(Exception):
         self.at = at
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What the opcodes of a pickled dict tell.
 
     Attributes:

@@ -46,7 +46,7 @@ _BY_NAME = {
     "local": _Entry("aiocheckpoint.handlers.local", "LocalStateHandler"),
     "sqlite": _Entry("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
 }
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"
 
 
 class HandlerOptions(SnapshotOptions, total=False):
@@ -78,7 +78,8 @@ def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptio
             another flow.
     """
     if isinstance(handler, str):
-        scheme = _SCHEME.match(state_path) if isinstance(state_path, str) else None
+        has_scheme = isinstance(state_path, str) and "://" in state_path
+        scheme = re.match(_SCHEME, state_path) if has_scheme else None
         handler = _found(handler if scheme is None else scheme[1])
     if isinstance(handler, type):
         made = _made(handler, state_path, flow, options)

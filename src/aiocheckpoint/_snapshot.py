@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 from aiocheckpoint._footer import TRAILER_BYTES, Footer, pack_footer, read_footer
 from aiocheckpoint._header import Header
 from aiocheckpoint._offenders import find_offenders
-from aiocheckpoint._opcodes import MalformedError, survey
 from aiocheckpoint._payload import (
     DATA_KEY,
     LAST_POSITION,
@@ -28,7 +27,7 @@ from aiocheckpoint._payload import (
     position_added,
 )
 from aiocheckpoint._serializer import Sink, UnserializableError, dump, dump_quickly
-from aiocheckpoint._stored import Stored, damaged, digest_of
+from aiocheckpoint._stored import Stored, digest_of, surveyed
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     IncompatibleSnapshotError,
@@ -217,10 +216,7 @@ def _decoded(footer: Footer, location: str) -> Header:
 
 def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     """Make up the header of a file that is one pickle stream from its first byte to its last."""
-    try:
-        seen = survey(file, size)
-    except MalformedError as error:
-        raise damaged(location, error) from error
+    seen = surveyed(file, size, location)
     if seen.end != size:
         raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")
     if not seen.is_dict:

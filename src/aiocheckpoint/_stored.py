@@ -8,7 +8,6 @@ import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
-from aiocheckpoint._opcodes import MalformedError, survey
 from aiocheckpoint._payload import PIECE_BYTES
 from aiocheckpoint._serializer import RefusedGlobalError, load
 from aiocheckpoint.errors import (
@@ -20,8 +19,9 @@ from aiocheckpoint.errors import (
 
 if TYPE_CHECKING:
     from aiocheckpoint._allow import Allow
+    from aiocheckpoint._opcodes import MalformedError, Survey
 
-__all__ = ["Stored", "damaged", "digest_of"]
+__all__ = ["Stored", "digest_of", "surveyed"]
 
 _LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
 
@@ -102,10 +102,7 @@ class Stored(NamedTuple):
         Raises:
             CorruptSnapshotError: The payload is no pickle stream.
         """
-        try:
-            return survey(self.file, self.payload_length).sizes
-        except MalformedError as error:
-            raise damaged(self.location, error) from error
+        return surveyed(self.file, self.payload_length, self.location).sizes
 
     def _check_python(self) -> None:
         written_by = self.header.python
@@ -146,8 +143,22 @@ def digest_of(file: BinaryIO, length: int) -> bytes:
     return digest.digest()
 
 
-def damaged(location: str, error: MalformedError) -> CorruptSnapshotError:
-    """The error for a payload or file that is no whole pickle stream."""
+def surveyed(file: BinaryIO, length: int, location: str) -> Survey:
+    """Go through the pickle stream at the beginning of a file.
+
+    Raises:
+        CorruptSnapshotError: There is no whole one.
+    """
+    # The table of opcodes takes long to make, and runs of our own snapshots need none.
+    from aiocheckpoint._opcodes import MalformedError, survey  # noqa: PLC0415
+
+    try:
+        return survey(file, length)
+    except MalformedError as error:
+        raise _damaged(location, error) from error
+
+
+def _damaged(location: str, error: MalformedError) -> CorruptSnapshotError:
     if error.at == 0:
         reason = "it is neither a snapshot nor a pickle"
     else:
