@@ -213,7 +213,9 @@ class Run:
         """Carry out one step, and tell whether the run goes on."""
         step, passage = self._steps[index], self._passage
         number = self._attempt if index == plan.start else 1
-        progress = Progress(index, step.name, plan.loads[index], len(self._steps), number)
+        progress = Progress(
+            index, step.name, loads=plan.loads[index], of=len(self._steps), attempt=number
+        )
         outer = CURRENT.get()
         try:
             if step.retry is None:

@@ -23,8 +23,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -50,8 +49,7 @@ _NO_KEY, _NO_SIGNATURE = bytes(8), bytes(32)
 _LABEL = b"aiocheckpoint snapshot\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """A footer whose seal, and signature where there must be one, are right.
 
     Attributes:

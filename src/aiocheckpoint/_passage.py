@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aiocheckpoint._snapshot import DATA_KEY, POSITION_KEY
 from aiocheckpoint._trouble import Trouble
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["DrainedError", "Passage", "Progress", "Setting", "is_marked", "unmarked"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """What all runs of a flow have in common.
 
     Attributes:
@@ -39,14 +37,13 @@ class Setting:
 
     def told_to(self, hook: Hook) -> Setting:
         """The same with one hook more."""
-        return replace(self, hooks=(*self.hooks, hook))
+        return self._replace(hooks=(*self.hooks, hook))
 
 
-@dataclass(slots=True, kw_only=True)
 class Passage:
     """One run on its way through the steps of its flow.
 
-    Attributes:
+    Args:
         setting: What all runs of the flow have in common.
         run_id: The run's id, or None.
         steps: The steps, fixed for the length of the run.
@@ -54,17 +51,28 @@ class Passage:
         calls: How functions are called.
         teller: Tells the events.
         header: That of the newest snapshot, as this run sees it.
+
+    Attributes:
         data: What loaders filled and steps use.
     """
 
-    setting: Setting
-    run_id: str | None
-    steps: Steps
-    slot: Slot
-    calls: Calls
-    teller: Teller
-    header: Header
-    data: dict[str, Any] = field(default_factory=dict[str, Any])
+    __slots__ = ("calls", "data", "header", "run_id", "setting", "slot", "steps", "teller")
+
+    def __init__(
+        self,
+        *,
+        setting: Setting,
+        run_id: str | None,
+        steps: Steps,
+        slot: Slot,
+        calls: Calls,
+        teller: Teller,
+        header: Header,
+    ) -> None:
+        self.setting, self.run_id, self.steps = setting, run_id, steps
+        self.slot, self.calls, self.teller = slot, calls, teller
+        self.header = header
+        self.data: dict[str, Any] = {}
 
     async def restore(self, state: dict[str, Any], data: dict[str, Any]) -> None:
         """Make both dicts as they were on entry to the step that the stored snapshot stands at.
@@ -84,27 +92,28 @@ class Passage:
             target.update(entries)
 
 
-@dataclass(slots=True)
 class Progress:
     """Where in a step a run is.
 
-    Attributes:
+    Args:
         index: Index of the step.
         step: Its name.
         loads: Whether each attempt calls the loader.
         of: The number of steps.
         attempt: Which attempt at the step it is.
+
+    Attributes:
         part: "load", "step", "save" or "snapshot".
         began: When the attempt began, by `time.perf_counter`.
     """
 
-    index: int
-    step: str
-    loads: bool
-    of: int
-    attempt: int
-    part: str = "load"
-    began: float = field(default_factory=time.perf_counter)
+    __slots__ = ("attempt", "began", "index", "loads", "of", "part", "step")
+
+    def __init__(self, index: int, step: str, *, loads: bool, of: int, attempt: int) -> None:
+        self.index, self.step, self.loads = index, step, loads
+        self.of, self.attempt = of, attempt
+        self.part = "load"
+        self.began = time.perf_counter()
 
     @property
     def where(self) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from aiocheckpoint._limits import Limit
 from aiocheckpoint._names import StepNames
@@ -46,8 +45,7 @@ _ARGUMENTS: dict[PartName, tuple[int, ...]] = {"load": (1,), "step": (2, 1), "sa
 _FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state, data) or (state)"}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A user's function and how to call it.
 
     Attributes:
@@ -66,35 +64,33 @@ class Part:
     limit: Limit | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a flow with its loader and saver.
+    """One step of a flow with its loader and saver; it is not changed once it is made.
 
-    Attributes:
+    Args:
         name: Its name.
         run: The step itself.
         load: Its loader, or None.
         save: Its saver, or None.
         retry: How it is tried again, or None.
+
+    Attributes:
         parts: What is called, in order, with the names of the parts.
         parts_but_load: The same without the loader.
     """
 
-    name: str
-    run: Part
-    load: Part | None
-    save: Part | None
-    retry: Retry | None = None
-    parts: tuple[tuple[PartName, Part], ...] = field(init=False)
-    parts_but_load: tuple[tuple[PartName, Part], ...] = field(init=False)
+    __slots__ = ("load", "name", "parts", "parts_but_load", "retry", "run", "save")
 
-    def __post_init__(self) -> None:
-        """Put the parts in order, once for all runs."""
+    def __init__(
+        self, name: str, run: Part, load: Part | None, save: Part | None, retry: Retry | None
+    ) -> None:
+        self.name, self.run, self.load, self.save = name, run, load, save
+        self.retry = retry
         named: tuple[tuple[PartName, Part | None], ...]
-        named = (("load", self.load), ("step", self.run), ("save", self.save))
-        parts = tuple((name, part) for name, part in named if part is not None)
-        object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "parts_but_load", tuple(p for p in parts if p[0] != "load"))
+        named = (("load", load), ("step", run), ("save", save))
+        self.parts: tuple[tuple[PartName, Part], ...]
+        self.parts = tuple((which, part) for which, part in named if part is not None)
+        self.parts_but_load = tuple(one for one in self.parts if one[0] != "load")
 
 
 class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
@@ -150,9 +146,9 @@ def _limited(step: Step, seconds: float) -> Step:
     limited: dict[PartName, Part] = {}
     for name, part in step.parts:
         _check_stoppable(part, name, step.name)
-        limited[name] = replace(part, limit=Limit(seconds, step.name, name))
+        limited[name] = part._replace(limit=Limit(seconds, step.name, name))
     load, save = limited.get("load"), limited.get("save")
-    return replace(step, run=limited["step"], load=load, save=save)
+    return Step(step.name, limited["step"], load, save, step.retry)
 
 
 def _check_stoppable(part: Part, name: PartName, step: str) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import time
 import traceback
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._header import Failure
 
@@ -23,8 +23,7 @@ _LONGEST_TEXT = 50_000
 _PLUMBING = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """An exception that ends a run.
 
     Attributes:
