@@ -11,8 +11,8 @@ import json
 import os
 import socket
 import sys
+import time
 import weakref
-from datetime import UTC, datetime
 from typing import Any
 
 from aiocheckpoint.errors import RunInProgressError, StorageError
@@ -145,7 +145,7 @@ def _refuse_foreign(descriptor: int, path: str) -> None:
 
 def _write_owner(descriptor: int) -> bool:
     """Write who has the lock, and tell whether another's name stood there."""
-    since = datetime.now(UTC).isoformat(timespec="seconds")
+    since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
     before = os.fstat(descriptor).st_size
     os.lseek(descriptor, 0, os.SEEK_SET)
