@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aiocheckpoint._durations import Durations
 from aiocheckpoint._names import Excerpt, most_told
+from aiocheckpoint._record import Record
 from aiocheckpoint._serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
@@ -28,8 +29,8 @@ step; broken; cancelled; done."""
 PYTHON_VERSION = ".".join(map(str, sys.version_info[:3]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Failure(Record):
     """What broke a run, as text.
 
     Attributes:
@@ -54,8 +55,8 @@ class Failure:
     attempt: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Header:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Header(Record):
     """The readable part of a snapshot.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._calls import LoopCalls
 from aiocheckpoint._plan import NothingLeftError
+from aiocheckpoint._record import Record
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 from aiocheckpoint.handlers._names import check_run_id
 from aiocheckpoint.handlers._query import Query
@@ -40,8 +41,8 @@ _UNFINISHED: frozenset[Status] = frozenset({"running", "stopped", "failed", "can
 _PAGE = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class RunResult(Record):
     """How one of many runs ended.
 
     Attributes:

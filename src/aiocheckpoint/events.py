@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,8 +39,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Event(Record):
     """Base of all events.
 
     Attributes:
@@ -56,7 +58,7 @@ Hook = Callable[[Event], object]
 """Takes each event; may be a coroutine function."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunStarted(Event):
     """A run has its plan, and its start is stored.
 
@@ -67,7 +69,7 @@ class RunStarted(Event):
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SnapshotSkipped(Event):
     """The newest snapshot is damaged or not trusted, and an older one that was kept is used.
 
@@ -78,7 +80,7 @@ class SnapshotSkipped(Event):
     error: CheckpointError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepEvent(Event):
     """Base of the events of one step.
 
@@ -93,7 +95,7 @@ class StepEvent(Event):
     of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepStarted(StepEvent):
     """An attempt at a step begins, before its loader.
 
@@ -104,7 +106,7 @@ class StepStarted(StepEvent):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepLoaded(StepEvent):
     """A step's loader has filled `data`.
 
@@ -115,7 +117,7 @@ class StepLoaded(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepFinished(StepEvent):
     """A step and its saver are through; the snapshot comes next.
 
@@ -129,7 +131,7 @@ class StepFinished(StepEvent):
     result_ignored: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SnapshotWritten(Event):
     """A snapshot of the state is stored.
 
@@ -144,7 +146,7 @@ class SnapshotWritten(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AttemptFailed(StepEvent):
     """An attempt at a step with `retry=` failed with an error of the kind to retry on.
 
@@ -163,7 +165,7 @@ class AttemptFailed(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepPaused(StepEvent):
     """A step raised `Pause`, and the run is stored as paused at it; `RunFinished` follows.
 
@@ -174,7 +176,7 @@ class StepPaused(StepEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepFailed(StepEvent):
     """Something came out of a step that ends the run.
 
@@ -193,7 +195,7 @@ class StepFailed(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunFinished(Event):
     """A run ended without an exception.
 
