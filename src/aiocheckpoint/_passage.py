@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._snapshot import DATA_KEY, POSITION_KEY
 from aiocheckpoint._trouble import Trouble
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 __all__ = ["DrainedError", "Passage", "Progress", "Setting", "is_marked", "unmarked"]
 
 
-class Setting(NamedTuple):
+class Setting:
     """What all runs of a flow have in common.
 
-    Attributes:
+    Args:
         flow: Name of the flow.
         hooks: Are told the events.
         keep_data: Whether `data` is stored with the state.
         drain: Tells whether runs are to stop.
     """
 
-    flow: str
-    hooks: tuple[Hook, ...]
-    keep_data: bool
-    drain: Drain
+    def __init__(
+        self, *, flow: str, hooks: tuple[Hook, ...], keep_data: bool, drain: Drain
+    ) -> None:
+        self.flow, self.hooks, self.keep_data, self.drain = flow, hooks, keep_data, drain
 
     def told_to(self, hook: Hook) -> Setting:
         """The same with one hook more."""
-        return self._replace(hooks=(*self.hooks, hook))
+        hooks = (*self.hooks, hook)
+        return Setting(flow=self.flow, hooks=hooks, keep_data=self.keep_data, drain=self.drain)
 
 
 class Passage:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from aiocheckpoint._record import Record
 from aiocheckpoint.errors import (
     FlowChangedError,
     FlowDefinitionError,
@@ -35,31 +36,39 @@ _WORDS: dict[Source, str] = {
 }
 
 
-class Request(NamedTuple):
+class Request:
     """What the caller of a run asked for.
 
-    Attributes:
+    Args:
         state, load_policy, checkpoint, until, once, update: The arguments of `run`.
         rest_only: Whether only the rest of an unfinished run is wanted, and no new one.
         keep_data: Whether the flow has `data` in its snapshots.
     """
 
-    state: dict[str, Any] | None = None
-    load_policy: LoadPolicy = "first only"
-    checkpoint: int | str | None = None
-    until: int | str | None = None
-    once: bool = False
-    update: dict[str, Any] | None = None
-    rest_only: bool = False
-    keep_data: bool = False
+    def __init__(
+        self,
+        *,
+        state: dict[str, Any] | None = None,
+        load_policy: LoadPolicy = "first only",
+        checkpoint: int | str | None = None,
+        until: int | str | None = None,
+        once: bool = False,
+        update: dict[str, Any] | None = None,
+        rest_only: bool = False,
+        keep_data: bool = False,
+    ) -> None:
+        self.load_policy: LoadPolicy = load_policy
+        self.state, self.checkpoint, self.until = state, checkpoint, until
+        self.once, self.update = once, update
+        self.rest_only, self.keep_data = rest_only, keep_data
 
 
 class NothingLeftError(Exception):
     """There is no unfinished run, and only the rest of one was asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Plan(Record):
     """What a run will do; `str()` tells it in words.
 
     Attributes:
