@@ -55,7 +55,13 @@ def names_bound_by(node: ast.stmt) -> Iterator[str]:
 
 
 def imported_from_here(node: ast.stmt) -> Iterator[str]:
-    """Give the names that a statement imports from this package, as a facade does."""
+    """Give the names that a statement imports from this package, as a facade does.
+
+    Those that are imported later stand under `if TYPE_CHECKING:`, for type checkers.
+    """
+    if isinstance(node, ast.If):
+        for later in node.body:
+            yield from imported_from_here(later)
     if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PREFIX):
         yield from (alias.asname or alias.name for alias in node.names)
 

@@ -7,17 +7,15 @@ Register functions with `cp.add_step()`, run them with `cp.run(state)` or `await
 when one breaks, mend it and run again.
 """
 
-from aiocheckpoint import events
+import importlib
+from typing import TYPE_CHECKING
+
 from aiocheckpoint._current import CurrentStep, current_step
-from aiocheckpoint._files import adopt, inspect
 from aiocheckpoint._header import Failure, Header
 from aiocheckpoint._names import Excerpt
 from aiocheckpoint._pause import Pause
 from aiocheckpoint._places import HandlerOptions
 from aiocheckpoint._plan import Plan
-from aiocheckpoint._results import RunResult
-from aiocheckpoint._retry import Retry
-from aiocheckpoint._streams import Stream
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -42,6 +40,13 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
+
+if TYPE_CHECKING:
+    from aiocheckpoint import events
+    from aiocheckpoint._files import adopt, inspect
+    from aiocheckpoint._results import RunResult
+    from aiocheckpoint._retry import Retry
+    from aiocheckpoint._streams import Stream
 
 __all__ = [
     "CheckpointError",
@@ -82,3 +87,28 @@ __all__ = [
     "events",
     "inspect",
 ]
+
+# What a run needs only where it is asked for: by a hook, retry=, amap() and the like.
+_LATER = {
+    "Retry": "_retry",
+    "RunResult": "_results",
+    "Stream": "_streams",
+    "adopt": "_files",
+    "inspect": "_files",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Give a public name whose module is imported only when it is asked for (PEP 562)."""
+    if name == "events":
+        return importlib.import_module("aiocheckpoint.events")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"aiocheckpoint.{_LATER[name]}"), name)
+    globals()[name] = found  # the next time it is found without this
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, those of modules not imported yet as well."""
+    return sorted({*globals(), *__all__})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from aiocheckpoint._places import keeps_snapshots
+from aiocheckpoint._telling import EVENTS
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._names import check_path, flow_name
 
@@ -72,11 +74,13 @@ def checked_name(state_path: str | os.PathLike[str], name: object) -> str:
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:
-    """Give hooks back if they are several callables."""
+    """Give hooks back if they are several callables, and have ready what they are told."""
     if not isinstance(hooks, Iterable):
         raise InvalidTypeError("hooks= is a list of functions of one event.")
     found = tuple(cast("Iterable[object]", hooks))
     for hook in found:
         if not callable(hook):
             raise InvalidTypeError(f"a hook is a function of one event, not {hook!r}.")
+    if found:
+        importlib.import_module(EVENTS)
     return cast("tuple[Hook, ...]", found)

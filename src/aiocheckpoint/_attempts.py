@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
 from aiocheckpoint._current import CURRENT, CurrentStep
 from aiocheckpoint._endings import record
 from aiocheckpoint._passage import DrainedError
 from aiocheckpoint._pause import Pause
-from aiocheckpoint._retry import Retry, Tries
 from aiocheckpoint._trouble import put_note
 from aiocheckpoint._under_lock import supersede
 from aiocheckpoint.errors import (
@@ -23,6 +21,7 @@ from aiocheckpoint.errors import (
 
 if TYPE_CHECKING:
     from aiocheckpoint._passage import Passage, Progress
+    from aiocheckpoint._retry import Retry
     from aiocheckpoint._steps import Step
 
 __all__ = ["attempt", "attempt_repeatedly"]
@@ -37,6 +36,9 @@ async def attempt_repeatedly(
         DrainedError: There is to be no further attempt, as the flow is being drained.
         BaseException: What came out of the last attempt.
     """
+    # Whoever has a policy has imported the module, and most flows have none.
+    from aiocheckpoint._retry import Tries  # noqa: PLC0415
+
     data, tries = dict(passage.data), Tries(policy)
     failed: BaseException | None = None
     async for trial in passage.calls.attempts(tries):
@@ -64,7 +66,7 @@ async def _note_failure(passage: Passage, progress: Progress, error: Exception) 
     except LeaseLostError:
         own = False
     facts = {"part": trouble.part, "attempt": trouble.attempt, "seconds": trouble.seconds}
-    told = passage.teller.tell(events.AttemptFailed, **progress.where, **facts, error=error)
+    told = passage.teller.tell("AttemptFailed", **progress.where, **facts, error=error)
     supersede(await passage.calls.shelter(told) or cancellation, error)
     return own
 
@@ -105,7 +107,7 @@ async def attempt(passage: Passage, step: Step, progress: Progress, state: dict[
     if number > 1:
         header.tell_attempts(step.name, number)
     if teller.heard:
-        await teller.tell(events.StepStarted, **progress.where, attempt=number)
+        await teller.tell("StepStarted", **progress.where, attempt=number)
     seconds: dict[str, float] = {}
     result: Any = None
     for name, part in step.parts if progress.loads else step.parts_but_load:
@@ -120,14 +122,14 @@ async def attempt(passage: Passage, step: Step, progress: Progress, state: dict[
         seconds[name] = time.perf_counter() - began
         if name == "load":
             passage.data.update(_checked(given, step.name))
-            await teller.tell(events.StepLoaded, **progress.where, seconds=seconds["load"])
+            await teller.tell("StepLoaded", **progress.where, seconds=seconds["load"])
         elif name == "step":
             result = given
     header.durations[step.name] = sum(seconds.values())
     ignored = result is not None and result is not state and result is not passage.data
     if teller.heard or ignored:
         facts = {"seconds": seconds, "result_ignored": ignored}
-        await teller.tell(events.StepFinished, **progress.where, **facts)
+        await teller.tell("StepFinished", **progress.where, **facts)
 
 
 def _check_pause(part: str, step: str, pause: Pause) -> None:

@@ -9,7 +9,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiocheckpoint import events
 from aiocheckpoint._calls import Carrier
 from aiocheckpoint._trouble import put_note, shortened
 from aiocheckpoint._under_lock import supersede
@@ -38,7 +37,7 @@ async def fail(passage: Passage, progress: Progress, error: BaseException) -> No
     done = stored is not None and (stored.position != progress.index or stored.finished)
     put_note(error, trouble.account(progress.index, progress.of, passage.slot.location, done=done))
     told = passage.teller.tell(
-        events.StepFailed,
+        "StepFailed",
         **progress.where,
         part=progress.part,
         error=error,
@@ -92,7 +91,7 @@ async def pause(passage: Passage, progress: Progress, reason: Pause, state: dict
     except CheckpointError as error:
         await fail(passage, progress, error)
         raise
-    told = passage.teller.tell(events.StepPaused, **progress.where, reason=reason.reason)
+    told = passage.teller.tell("StepPaused", **progress.where, reason=reason.reason)
     cancellation = await passage.calls.shelter(told) or cancellation
     if cancellation is not None:
         raise cancellation

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint import events
 from aiocheckpoint._attempts import attempt, attempt_repeatedly
 from aiocheckpoint._current import CURRENT
 from aiocheckpoint._durations import Durations, newest
@@ -166,9 +165,9 @@ class Run:
             self._passage.header = self._opening_header(plan, stored)
         teller.number = self._passage.header.number
         if self._slot.skipped is not None:
-            await teller.tell(events.SnapshotSkipped, error=self._slot.skipped)
+            await teller.tell("SnapshotSkipped", error=self._slot.skipped)
         if teller.heard or plan.ignores_given:
-            await teller.tell(events.RunStarted, plan=plan)
+            await teller.tell("RunStarted", plan=plan)
         if begun is not None and teller.heard:
             await self._tell_written(*begun)
         elif begun is None and (plan.fresh or (plan.moves and not self._drained)):
@@ -279,11 +278,11 @@ class Run:
 
     async def _tell_written(self, size: int, seconds: float) -> None:
         facts = {"position": self._passage.header.position, "bytes": size, "seconds": seconds}
-        await self._passage.teller.tell(events.SnapshotWritten, **facts)
+        await self._passage.teller.tell("SnapshotWritten", **facts)
 
     async def _tell_end(self, began: float) -> None:
         teller, header = self._passage.teller, self._passage.header
         if teller.heard:
             facts = {"status": header.status, "position": header.position}
             seconds = time.perf_counter() - began
-            await teller.tell(events.RunFinished, **facts, seconds=seconds)
+            await teller.tell("RunFinished", **facts, seconds=seconds)

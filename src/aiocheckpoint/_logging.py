@@ -1,4 +1,8 @@
-"""The hook that writes events to the logger `aiocheckpoint`."""
+"""Writes what happens to the logger `aiocheckpoint`, as a hook would, but without events.
+
+Making their classes takes longer than all else in `import aiocheckpoint`, and a run without hooks
+needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,10 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.events import (
-    AttemptFailed,
-    Event,
-    RunFinished,
-    RunStarted,
-    SnapshotSkipped,
-    SnapshotWritten,
-    StepFailed,
-    StepFinished,
-)
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from aiocheckpoint._header import Header
     from aiocheckpoint.errors import CheckpointError
 
@@ -43,43 +39,55 @@ def is_logged() -> bool:
     return logger.isEnabledFor(logging.INFO)
 
 
-def log_event(event: Event) -> None:
+def log_event(kind: str, flow: str, run_id: str | None, facts: Mapping[str, Any]) -> None:
     """Log an event: runs, steps and failures at INFO, surprises at WARNING, the rest at DEBUG.
 
     A failure is no more than INFO here because the exception itself comes out to the caller.
+
+    Args:
+        kind: Name of its class in `aiocheckpoint.events`.
+        flow: Name of the flow.
+        run_id: The run's id, or None.
+        facts: The other attributes of the event.
     """
-    match event:
-        case RunStarted(plan=plan):
+    who = flow if run_id is None else f"{flow}[{run_id!r}]"
+    match kind:
+        case "RunStarted":
+            plan = facts["plan"]
             level = logging.WARNING if plan.ignores_given else logging.INFO
-            logger.log(level, "%s: run %d. %s", _who(event), event.number, plan)
-        case StepFinished(result_ignored=True):
-            logger.warning(
-                "%s: what step %r returned is not kept; change `state` in place.",
-                _who(event),
-                event.step,
-            )
-        case StepFinished():
-            seconds = sum(event.seconds.values())
-            logger.info("%s: step %r took %.3f s.", _who(event), event.step, seconds)
-        case SnapshotSkipped():
-            log_skipped(event.error)
-        case StepFailed():
-            verb = "was cancelled" if event.cancelled else "failed"
+            logger.log(level, "%s: run %d. %s", who, facts["number"], plan)
+        case "StepFinished":
+            _log_finished(who, facts)
+        case "SnapshotSkipped":
+            log_skipped(facts["error"])
+        case "StepFailed":
+            verb = "was cancelled" if facts["cancelled"] else "failed"
             logger.info(
                 "%s: step %r %s in its part %r with %s.",
-                *(_who(event), event.step, verb, event.part, type(event.error).__name__),
+                *(who, facts["step"], verb, facts["part"], type(facts["error"]).__name__),
             )
-        case AttemptFailed():
+        case "AttemptFailed":
             logger.info(
                 "%s: attempt %d at step %r failed in its part %r with %s.",
-                *(_who(event), event.attempt, event.step, event.part, type(event.error).__name__),
+                *(who, facts["attempt"], facts["step"], facts["part"]),
+                type(facts["error"]).__name__,
             )
-        case SnapshotWritten():
-            logger.debug("%s: snapshot of %d bytes written.", _who(event), event.bytes)
-        case RunFinished():
-            logger.info("%s: run %d %s.", _who(event), event.number, event.status)
+        case "SnapshotWritten":
+            logger.debug("%s: snapshot of %d bytes written.", who, facts["bytes"])
+        case "RunFinished":
+            logger.info("%s: run %d %s.", who, facts["number"], facts["status"])
         case _:
-            logger.debug("%s: %s.", _who(event), type(event).__name__)
+            logger.debug("%s: %s.", who, kind)
+
+
+def _log_finished(who: str, facts: Mapping[str, Any]) -> None:
+    if facts["result_ignored"]:
+        logger.warning(
+            "%s: what step %r returned is not kept; change `state` in place.", who, facts["step"]
+        )
+    else:
+        seconds = sum(facts["seconds"].values())
+        logger.info("%s: step %r took %.3f s.", who, facts["step"], seconds)
 
 
 def warn_large(header: Header, size: int, location: str) -> None:
@@ -105,7 +113,3 @@ def log_skipped(error: CheckpointError) -> None:
 def log_left_out(error: CheckpointError) -> None:
     """Warn that a run is left out of a list."""
     logger.warning("A run is left out of the list, since it cannot be read: %s", str(error))
-
-
-def _who(event: Event) -> str:
-    return event.flow if event.run_id is None else f"{event.flow}[{event.run_id!r}]"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
+from aiocheckpoint._record import Record
 from aiocheckpoint.errors import (
     FlowDefinitionError,
     InvalidTypeError,
@@ -31,8 +32,8 @@ The function returns whether, or after how many seconds or which timedelta, to t
 _WAITS = ("wait_initial", "wait_max", "wait_jitter")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Retry(Record):
     """How a step is tried again when it fails; waiting is done by the package `stamina`.
 
     Each attempt begins with the state as it was on entry to the step, with `data` filled as it
@@ -126,15 +127,13 @@ class Tries:
         return self._verdict is not False
 
 
-def checked_retry(retry: object) -> Retry | None:
+def checked_retry(retry: object) -> Retry:
     """Give the policy that `retry=` means: itself, or as many attempts as the number says.
 
     Raises:
         InvalidTypeError, InvalidValueError: It cannot be meant.
         MissingExtraError: `stamina` is not installed.
     """
-    if retry is None:
-        return None
     if isinstance(retry, int) and not isinstance(retry, bool):
         retry = Retry(attempts=retry)
     if not isinstance(retry, Retry):

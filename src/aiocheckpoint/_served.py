@@ -7,23 +7,15 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._arguments import check_request
 from aiocheckpoint._checks import checked_limit, checked_timeout, checked_wait
 from aiocheckpoint._plan import LoadPolicy, Request, check_policy
-from aiocheckpoint._results import (
-    RunResult,
-    Runs,
-    checked_runs,
-    each,
-    outcome,
-    resumed,
-    unfinished,
-)
 from aiocheckpoint._runs import StoredRuns
-from aiocheckpoint._streams import Stream, events_of, outcomes
 from aiocheckpoint.handlers._names import check_run_id
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine import Ended
     from aiocheckpoint._header import Header
     from aiocheckpoint._passage import Setting
+    from aiocheckpoint._results import RunResult, Runs
+    from aiocheckpoint._streams import Stream
     from aiocheckpoint.events import Event, Hook
 
 __all__ = ["ServedRuns"]
@@ -66,6 +58,9 @@ class ServedRuns(StoredRuns):
                 not taken; a source that was waited for is cancelled. A pair that was taken at
                 that moment is a result with this error.
         """
+        from aiocheckpoint._results import checked_runs, each, outcome  # noqa: PLC0415
+        from aiocheckpoint._streams import Stream, outcomes  # noqa: PLC0415
+
         at_once = checked_limit(limit)
         check_policy(self._steps, load_policy)
         self._request(None, load_policy, once=once)
@@ -108,6 +103,8 @@ class ServedRuns(StoredRuns):
             StreamConsumedError: By a second loop over the stream.
             BaseException: By the loop, all else that `arun` raises, behind the last event.
         """
+        from aiocheckpoint._streams import Stream, events_of  # noqa: PLC0415
+
         request = self._request(state, load_policy, checkpoint, until, once=once, update=update)
         seconds, name = checked_wait(wait), check_run_id(run_id)
         return Stream(events_of(lambda hook: self._resume(request, name, seconds, hook)))
@@ -133,6 +130,9 @@ class ServedRuns(StoredRuns):
             StorageError: From the stream: the place cannot be read.
             DrainingError: From the stream: the flow is drained, and not all were resumed.
         """
+        from aiocheckpoint._results import resumed, unfinished  # noqa: PLC0415
+        from aiocheckpoint._streams import Stream, outcomes  # noqa: PLC0415
+
         at_once, handler = checked_limit(limit), self._many()
         request = self._request(None, rest_only=True)
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from aiocheckpoint._later import imported
+from aiocheckpoint._telling import EVENTS
 from aiocheckpoint.errors import StreamConsumedError
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ async def events_of(
     The run waits where it is too far ahead. When the loop is left it is cancelled, and goes to its
     end without being heard.
     """
+    await imported(EVENTS)
     room, told = asyncio.Semaphore(_AHEAD), asyncio.Queue["Event | None"]()
     left = False
 

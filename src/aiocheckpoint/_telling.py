@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiocheckpoint._logging import is_logged, log_event, logger
 from aiocheckpoint._pause import Pause
@@ -11,10 +12,30 @@ from aiocheckpoint._pause import Pause
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiocheckpoint import events
     from aiocheckpoint._calls import Calls
+    from aiocheckpoint.events import Hook
 
-__all__ = ["Teller"]
+__all__ = ["EVENTS", "EventName", "Teller"]
+
+EVENTS: Final = "aiocheckpoint.events"
+"""The module with the classes of events, to be imported before there is a hook.
+
+It takes milliseconds, in which an event loop would stand still, and what a failure needs.
+"""
+
+EventName = Literal[
+    "AttemptFailed",
+    "RunFinished",
+    "RunStarted",
+    "SnapshotSkipped",
+    "SnapshotWritten",
+    "StepFailed",
+    "StepFinished",
+    "StepLoaded",
+    "StepPaused",
+    "StepStarted",
+]
+"""Name of the class of an event."""
 
 
 class Teller:
@@ -32,19 +53,21 @@ class Teller:
         number: The run number.
     """
 
-    def __init__(
-        self, flow: str, run_id: str | None, hooks: Sequence[events.Hook], calls: Calls
-    ) -> None:
+    def __init__(self, flow: str, run_id: str | None, hooks: Sequence[Hook], calls: Calls) -> None:
         self.heard = bool(hooks) or is_logged()
         self.number = 0
         self._flow, self._run_id = flow, run_id
         self._hooks = hooks
         self._calls = calls
 
-    async def tell(self, kind: type[events.Event], **facts: Any) -> None:  # noqa: ANN401
-        """Make an event and tell it; what a hook raises is logged."""
-        event = kind(flow=self._flow, run_id=self._run_id, number=self.number, **facts)
-        log_event(event)
+    async def tell(self, kind: EventName, **facts: Any) -> None:  # noqa: ANN401
+        """Tell an event, which is made where there are hooks; what one of them raises is logged."""
+        facts["number"] = self.number
+        log_event(kind, self._flow, self._run_id, facts)
+        if not self._hooks:
+            return
+        made = getattr(importlib.import_module(EVENTS), kind)
+        event = made(flow=self._flow, run_id=self._run_id, **facts)
         for hook in self._hooks:
             before = self._calls.cancellations()
             try:
@@ -52,4 +75,4 @@ class Teller:
             except (Exception, CancelledError, Pause) as error:
                 if isinstance(error, CancelledError) and self._calls.cancellations() > before:
                     raise  # the run was cancelled, not the hook by itself
-                logger.exception("a hook failed on %s; the run goes on", kind.__name__)
+                logger.exception("a hook failed on %s; the run goes on", kind)

@@ -13,7 +13,6 @@ from aiocheckpoint._engine import Ended, Run, plan_run
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._passage import Setting
 from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
-from aiocheckpoint._retry import checked_retry
 from aiocheckpoint._served import ServedRuns
 from aiocheckpoint._steps import Load, Save, Step, StepFunction, Steps, make_step
 from aiocheckpoint._under_lock import under_lock
@@ -148,7 +147,7 @@ class CheckpointFlow(ServedRuns):
                 function or takes other arguments, or cannot keep a `timeout`; or the name is
                 taken already.
         """
-        policy = checked_retry(retry)
+        policy = None if retry is None else _policy(retry)
         seconds = None if timeout is None else checked_timeout(timeout)
         if load is not None:
             self._unapplied.append(load)
@@ -357,3 +356,10 @@ class CheckpointFlow(ServedRuns):
                 step=name,
             )
         return self._steps
+
+
+def _policy(retry: Retry | int) -> Retry:
+    # Most flows try nothing again; those that do have this at hand before they run.
+    from aiocheckpoint._retry import checked_retry  # noqa: PLC0415
+
+    return checked_retry(retry)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 from aiocheckpoint._allow import check_allow
 from aiocheckpoint._checks import checked_flag
 from aiocheckpoint._header import in_json
-from aiocheckpoint._signing import Secret, make_signer
 from aiocheckpoint._slots import HandlerSlot
 from aiocheckpoint._snapshot import Codec
 from aiocheckpoint.errors import (
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._calls import Calls
     from aiocheckpoint._header import Header
+    from aiocheckpoint._signing import Secret, Signer
     from aiocheckpoint._slots import Slot
     from aiocheckpoint._snapshot import Target
     from aiocheckpoint._stored import Stored
@@ -309,7 +309,13 @@ def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
             listed = ", ".join(f"{name}=" for name in known)
             raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
     return Codec(
-        make_signer(options["secret"], flow) if "secret" in options else None,
+        _signer(options["secret"], flow) if "secret" in options else None,
         check_allow(options["allow"]) if "allow" in options else None,
         checked_flag("verify", options.get("verify", False)),
     )
+
+
+def _signer(secret: Secret | Sequence[Secret], flow: str) -> Signer:
+    from aiocheckpoint._signing import make_signer  # noqa: PLC0415 - most sign nothing
+
+    return make_signer(secret, flow)
