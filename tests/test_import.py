@@ -13,7 +13,16 @@ from typing import Any, get_args
 import pytest
 from late_script import WAYS
 
-from aiocheckpoint import Failure, Header, Plan, Retry, RunResult, events
+from aiocheckpoint import (
+    CheckpointFlow,
+    Failure,
+    Header,
+    Plan,
+    Retry,
+    RunResult,
+    _streams,
+    events,
+)
 from aiocheckpoint._header import Durations
 from aiocheckpoint._later import imported
 from aiocheckpoint._record import Record
@@ -43,6 +52,14 @@ listed = [name for name in aiocheckpoint.__all__ if name not in dir(aiocheckpoin
 print(listed, [name for name in aiocheckpoint.__all__ if not hasattr(aiocheckpoint, name)])
 from aiocheckpoint import *
 print(Retry(attempts=2).attempts, events.Event.__name__, hasattr(aiocheckpoint, "nothing"))
+"""
+
+HOOKED = """
+import sys
+from aiocheckpoint import CheckpointFlow
+for hooks in ([], [print]):
+    CheckpointFlow("checkpoint.pkl", hooks=hooks)
+    print("aiocheckpoint.events" in sys.modules)
 """
 
 
@@ -92,6 +109,26 @@ RUNS = [*(("run", way) for way in WAYS), *OTHER_DOORS]
 def test_nothing_is_imported_in_trouble(door: str, way: str, tmp_path: Path) -> None:
     """All that a run needs, however it ends, is there before its first step begins."""
     assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", door, way).split() == []
+
+
+def test_events_are_there_with_the_first_hook() -> None:
+    """Their classes are imported when a flow is given a hook, before a loop may wait for a run."""
+    assert output_of("-c", HOOKED).split() == ["False", "True"]
+
+
+async def test_stream_asks_for_the_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream, whose flow need not have hooks, has the classes imported before its run begins."""
+    asked = list[str]()
+
+    async def noting(name: str) -> object:
+        asked.append(name)
+        return await imported(name)
+
+    monkeypatch.setattr(_streams, "imported", noting)
+    cp = CheckpointFlow(tmp_path / "checkpoint.pkl")
+    cp.add_step(name="a")(lambda state: asked.append("step"))
+    await cp.astream({})
+    assert asked == ["aiocheckpoint.events", "step"]
 
 
 async def test_later_imports_leave_the_loop_alone(

@@ -10,7 +10,10 @@ import pickle
 import sys
 import types
 from collections import OrderedDict, deque, namedtuple
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import dill  # type: ignore[import-untyped]
 import pytest
@@ -28,7 +31,7 @@ from by_value import (
 from graphs import difference
 from streams import dump_whole, load_by_dill, load_whole
 
-from aiocheckpoint._serializer import UnserializableError
+from aiocheckpoint._serializer import NotQuickError, UnserializableError, dump_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,3 +298,32 @@ def test_settings_of_dill_count() -> None:
     finally:
         dill.settings["byref"] = False
     assert json.dumps({"v": dump_whole({"v": local}).code}) == '{"v": true}'
+
+
+QUICK = {
+    "datetime": datetime(2026, 1, 2, tzinfo=UTC),
+    "timedelta": timedelta(1),
+    "decimal": Decimal("0.10"),
+    "uuid": UUID(int=3),
+}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_values(name: str) -> None:
+    """Times, decimals and UUIDs are written on the loop, as they are written in a thread."""
+    state = {"value": QUICK[name], "class": type(QUICK[name])}
+    assert pickle.loads(dump_quickly(state)) == state
+
+
+def test_namesakes_are_not_quick() -> None:
+    """A class that only says that it is a quick one is none, and its code does not run."""
+    ran: list[object] = []
+
+    def reduce(thing: object) -> tuple[object, ...]:
+        ran.append(thing)
+        return object, ()
+
+    fake = type("Decimal", (), {"__module__": "decimal", "__reduce__": reduce})
+    with pytest.raises(NotQuickError):
+        dump_quickly({"value": fake()})
+    assert ran == []
