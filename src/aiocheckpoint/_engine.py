@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._attempts import attempt, attempt_repeatedly
 from aiocheckpoint._current import CURRENT
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
 __all__ = ["Ended", "Run", "plan_run"]
 
 
-class Ended(NamedTuple):
+class Ended:
     """How a run ended, without an exception.
 
-    Attributes:
+    Args:
         state: Its state.
         status: "finished", "stopped" or "paused".
     """
 
-    state: dict[str, Any]
-    status: Status
+    __slots__ = ("state", "status")
+
+    def __init__(self, state: dict[str, Any], status: Status) -> None:
+        self.state: dict[str, Any] = state
+        self.status: Status = status
 
 
 async def plan_run(steps: Steps, request: Request, slot: Slot) -> tuple[Plan, Header | None]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -49,10 +49,10 @@ _NO_KEY, _NO_SIGNATURE = bytes(8), bytes(32)
 _LABEL = b"aiocheckpoint snapshot\0"
 
 
-class Footer(NamedTuple):
+class Footer:
     """A footer whose seal, and signature where there must be one, are right.
 
-    Attributes:
+    Args:
         header: The encoded header.
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload.
@@ -60,10 +60,13 @@ class Footer(NamedTuple):
             digits, or None.
     """
 
-    header: bytes
-    payload_length: int
-    payload_digest: bytes
-    signed_by: str | None
+    __slots__ = ("header", "payload_digest", "payload_length", "signed_by")
+
+    def __init__(
+        self, header: bytes, payload_length: int, payload_digest: bytes, signed_by: str | None
+    ) -> None:
+        self.header, self.signed_by = header, signed_by
+        self.payload_length, self.payload_digest = payload_length, payload_digest
 
 
 def pack_footer(header: bytes, payload_length: int, digest: bytes, signer: Signer | None) -> bytes:

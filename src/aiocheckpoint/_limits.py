@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aiocheckpoint.errors import StepTimeoutError
 
@@ -15,18 +15,19 @@ __all__ = ["Limit", "within"]
 _Result = TypeVar("_Result")
 
 
-class Limit(NamedTuple):
+class Limit:
     """How long a part of a step may take.
 
-    Attributes:
+    Args:
         seconds: So long.
         step: Name of the step, for the error.
         part: "load", "step" or "save".
     """
 
-    seconds: float
-    step: str
-    part: str
+    __slots__ = ("part", "seconds", "step")
+
+    def __init__(self, seconds: float, step: str, part: str) -> None:
+        self.seconds, self.step, self.part = seconds, step, part
 
 
 async def within(limit: Limit, work: Awaitable[_Result]) -> _Result:

@@ -124,7 +124,14 @@ class Progress:
     def trouble(self, error: BaseException, *, last: bool = True) -> Trouble:
         """Put what came out of the step together with where it was."""
         seconds = time.perf_counter() - self.began
-        return Trouble(error, self.step, self.part, seconds, self.attempt, last)
+        return Trouble(
+            error,
+            step=self.step,
+            part=self.part,
+            seconds=seconds,
+            attempt=self.attempt,
+            last=last,
+        )
 
 
 class DrainedError(Exception):

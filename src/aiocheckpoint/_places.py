@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._slots import DictPlace, DictSlot, Slot
 from aiocheckpoint._steps import Part, is_async_callable
@@ -28,18 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["HandlerOptions", "keeps_snapshots", "make_handler", "slot_maker"]
 
 
-class _Entry(NamedTuple):
+class _Entry:
     """Where a handler is found, by name or scheme.
 
-    Attributes:
+    Args:
         module: Its module, imported only when it is asked for.
         name: The name of its class.
         extra: The optional dependencies that it needs, None for those that come with Python.
     """
 
-    module: str
-    name: str
-    extra: str | None = None
+    def __init__(self, module: str, name: str, extra: str | None = None) -> None:
+        self.module, self.name, self.extra = module, name, extra
 
 
 _BY_NAME = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aiocheckpoint._limits import Limit
 from aiocheckpoint._names import StepNames
@@ -45,10 +45,10 @@ _ARGUMENTS: dict[PartName, tuple[int, ...]] = {"load": (1,), "step": (2, 1), "sa
 _FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state, data) or (state)"}
 
 
-class Part(NamedTuple):
+class Part:
     """A user's function and how to call it.
 
-    Attributes:
+    Args:
         function: The function.
         takes_data: Whether it is called with `(state, data)` rather than `(state)`.
         on_loop: Whether it is called on the event loop: a coroutine function, or one that was
@@ -57,11 +57,19 @@ class Part(NamedTuple):
         limit: How long it may take, or None.
     """
 
-    function: Callable[..., Any]
-    takes_data: bool
-    on_loop: bool
-    stores: bool = False
-    limit: Limit | None = None
+    __slots__ = ("function", "limit", "on_loop", "stores", "takes_data")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        takes_data: bool,
+        on_loop: bool,
+        stores: bool = False,
+        limit: Limit | None = None,
+    ) -> None:
+        self.function, self.takes_data, self.on_loop = function, takes_data, on_loop
+        self.stores, self.limit = stores, limit
 
 
 class Step:
@@ -146,7 +154,10 @@ def _limited(step: Step, seconds: float) -> Step:
     limited: dict[PartName, Part] = {}
     for name, part in step.parts:
         _check_stoppable(part, name, step.name)
-        limited[name] = part._replace(limit=Limit(seconds, step.name, name))
+        limit = Limit(seconds, step.name, name)
+        limited[name] = Part(
+            part.function, takes_data=part.takes_data, on_loop=part.on_loop, limit=limit
+        )
     load, save = limited.get("load"), limited.get("save")
     return Step(step.name, limited["step"], load, save, step.retry)
 

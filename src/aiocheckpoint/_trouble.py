@@ -7,7 +7,7 @@ import contextlib
 import time
 import traceback
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiocheckpoint._header import Failure
 
@@ -23,10 +23,10 @@ _LONGEST_TEXT = 50_000
 _PLUMBING = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
 
 
-class Trouble(NamedTuple):
+class Trouble:
     """An exception that ends a run.
 
-    Attributes:
+    Args:
         error: The exception.
         step: Name of the step that was under way.
         part: "load", "step", "save" or "snapshot".
@@ -35,12 +35,20 @@ class Trouble(NamedTuple):
         last: Whether it ends the run, and there is no further attempt.
     """
 
-    error: BaseException
-    step: str
-    part: str
-    seconds: float
-    attempt: int
-    last: bool = True
+    __slots__ = ("attempt", "error", "last", "part", "seconds", "step")
+
+    def __init__(
+        self,
+        error: BaseException,
+        *,
+        step: str,
+        part: str,
+        seconds: float,
+        attempt: int,
+        last: bool = True,
+    ) -> None:
+        self.error, self.step, self.part = error, step, part
+        self.seconds, self.attempt, self.last = seconds, attempt, last
 
     @property
     def cancelled(self) -> bool:
