@@ -24,8 +24,7 @@ class Durations(dict[str, float]):
         most: From how many on the oldest is forgotten when another is set.
 
     Attributes:
-        encoded: The JSON of each entry, by name.
-        joined: That of all.
+        joined: The JSON of all entries.
     """
 
     def __init__(
@@ -33,10 +32,10 @@ class Durations(dict[str, float]):
     ) -> None:
         super().__init__()
         self._most = most
-        self.encoded: dict[str, str] = {}
-        for name, value in (seconds or {}).items():
-            self._put(name, value)
-        self.joined: str = ",".join(self.encoded.values())
+        self.joined: str = ""
+        if seconds:
+            for name, value in seconds.items():
+                self._add(name, value)
 
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond, as the newest."""
@@ -44,18 +43,17 @@ class Durations(dict[str, float]):
             self._forget(name)
         elif len(self) >= self._most:
             self._forget(next(iter(self)))
-        piece = self._put(name, seconds)
-        self.joined = f"{self.joined},{piece}" if self.joined else piece
+        self._add(name, seconds)
 
-    def _put(self, name: str, seconds: float) -> str:
+    def _add(self, name: str, seconds: float) -> None:
         text = f"{seconds:.6f}"
         dict.__setitem__(self, name, float(text))
-        self.encoded[name] = piece = f"{quoted(name)}:{text}"
-        return piece
+        piece = f"{quoted(name)}:{text}"
+        self.joined = f"{self.joined},{piece}" if self.joined else piece
 
     def _forget(self, name: str) -> None:
-        del self[name], self.encoded[name]
-        self.joined = ",".join(self.encoded.values())
+        del self[name]
+        self.joined = ",".join(f"{quoted(name)}:{value:.6f}" for name, value in self.items())
 
 
 def newest(by_step: Mapping[str, _Value], most: int) -> dict[str, _Value]:

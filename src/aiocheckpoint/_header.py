@@ -143,13 +143,12 @@ class Header(Record):
         return _ENCODER.encode(facts)[1:-1]
 
     def _encode_fixed(self) -> str:
-        run_id = "null" if self.run_id is None else _ENCODER.encode(self.run_id)
-        steps = f'"steps":{_encode_steps(self.steps)},' if self.excerpt is None else ""
+        run_id = "null" if self.run_id is None else quoted(self.run_id)
+        steps = "excerpt" if self.excerpt is not None else self.steps
+        common = _encode_common(steps, self.python, self.dill, self.library)
         return (
             f'{{"flow":{quoted(self.flow)},"run_id":{run_id},"number":{self.number},'
-            f'{steps}"python":{quoted(self.python)},'
-            f'"dill":{quoted(self.dill)},"library":{quoted(self.library)},'
-            f'"started_at":{self.started_at!r}'
+            f'{common},"started_at":{self.started_at!r}'
         )
 
     @classmethod
@@ -336,8 +335,14 @@ _NOTHING_RARE = '"failure":null,"pause":null,"attempts":{}'
 
 
 @lru_cache
-def _encode_steps(steps: tuple[str, ...] | None) -> str:
-    return _ENCODER.encode(steps)
+def _encode_common(
+    steps: tuple[str, ...] | Literal["excerpt"] | None, python: str, dill: str, library: str
+) -> str:
+    """What the headers of a flow's runs have in common."""
+    facts = {"steps": steps, "python": python, "dill": dill, "library": library}
+    if steps == "excerpt":  # which is another one at every step
+        del facts["steps"]
+    return _ENCODER.encode(facts)[1:-1]
 
 
 def _encode_excerpt(excerpt: Excerpt) -> str:
