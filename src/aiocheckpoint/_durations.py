@@ -41,9 +41,12 @@ class Durations(dict[str, float]):
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond, as the newest."""
         if name in self:
-            self._forget(name)
+            del self[name], self.encoded[name]
+            self.joined = ",".join(self.encoded.values())
         elif len(self) >= self._most:
-            self._forget(next(iter(self)))
+            oldest = next(iter(self))
+            del self[oldest]
+            self.joined = self.joined[len(self.encoded.pop(oldest)) + 1 :]
         piece = self._put(name, seconds)
         self.joined = f"{self.joined},{piece}" if self.joined else piece
 
@@ -52,10 +55,6 @@ class Durations(dict[str, float]):
         dict.__setitem__(self, name, float(text))
         self.encoded[name] = piece = f"{quoted(name)}:{text}"
         return piece
-
-    def _forget(self, name: str) -> None:
-        del self[name], self.encoded[name]
-        self.joined = ",".join(self.encoded.values())
 
 
 def newest(by_step: Mapping[str, _Value], most: int) -> dict[str, _Value]:
