@@ -40,9 +40,11 @@ class Durations(dict[str, float]):
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond, as the newest."""
         if name in self:
-            self._forget(name)
+            del self[name]
+            self.joined = ",".join(_encoded(*entry) for entry in self.items())
         elif len(self) >= self._most:
-            self._forget(next(iter(self)))
+            oldest = next(iter(self))
+            self.joined = self.joined[len(_encoded(oldest, self.pop(oldest))) + 1 :]
         self._add(name, seconds)
 
     def _add(self, name: str, seconds: float) -> None:
@@ -51,9 +53,9 @@ class Durations(dict[str, float]):
         piece = f"{quoted(name)}:{text}"
         self.joined = f"{self.joined},{piece}" if self.joined else piece
 
-    def _forget(self, name: str) -> None:
-        del self[name]
-        self.joined = ",".join(f"{quoted(name)}:{value:.6f}" for name, value in self.items())
+
+def _encoded(name: str, seconds: float) -> str:
+    return f"{quoted(name)}:{seconds:.6f}"
 
 
 def newest(by_step: Mapping[str, _Value], most: int) -> dict[str, _Value]:

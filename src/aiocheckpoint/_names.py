@@ -121,12 +121,16 @@ class StepNames:
             names=self.all[begin : done + BESIDE],
             done=done,
             before=self.digest(done),
-            whole=self.digest(count),
+            whole=self._whole,
         )
 
     def digest(self, first: int) -> str:
         """Digest of the first so many names."""
         return self._chain[first * _DIGEST_BYTES : (first + 1) * _DIGEST_BYTES].hex()
+
+    @cached_property
+    def _whole(self) -> str:
+        return self.digest(len(self.all))
 
     @cached_property
     def _chain(self) -> bytes:
