@@ -23,17 +23,18 @@ from aiocheckpoint import (
     _streams,
     events,
 )
-from aiocheckpoint._header import Durations
+from aiocheckpoint._durations import Durations
 from aiocheckpoint._later import imported
+from aiocheckpoint._names import Excerpt
 from aiocheckpoint._record import Record
 from aiocheckpoint._telling import EventName
 
 SCRIPT = Path(__file__).with_name("late_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"concurrent.futures.thread", "hashlib", "queue", *JSON}
-LATER = {"_files", "_jobs", "_opcodes", "_results", "_retry", "_signing", "_streams", "events"}
-AT_ONCE = 54
+STANDARD = {"hashlib", *JSON}
+LATER = {"_files", "_opcodes", "_results", "_retry", "_signing", "_streams", "events"}
+AT_ONCE = 59
 
 BROUGHT = """
 import dataclasses, json, sys
@@ -93,7 +94,7 @@ def test_modules_of_the_library(brought: tuple[set[str], list[str]]) -> None:
 
 def test_dataclasses_made(brought: tuple[set[str], list[str]]) -> None:
     """It makes no other dataclasses, each of which takes as long as several small modules."""
-    assert brought[1] == ["Failure", "Header", "Plan"]
+    assert brought[1] == ["Excerpt", "Failure", "Header", "Plan"]
 
 
 def test_public_names_are_given_when_asked_for() -> None:
@@ -162,6 +163,7 @@ PLAN = Plan(
     reason="why",
 )
 RESULT = RunResult(run_id="x", state={"a": 1}, error=None, status="finished")
+EXCERPT = Excerpt(count=200, begin=0, names=("a",), done=1, before="b", whole="w")
 EVENT = events.StepLoaded(flow="f", run_id=None, number=1, step="a", index=0, of=1, seconds=0.5)
 RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "header": (HEADER, {"position": 2}),
@@ -169,6 +171,7 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "plan": (PLAN, {"reason": "because"}),
     "result": (RESULT, {"state": {"a": 2}}),
     "retry": (Retry(attempts=3), {"attempts": 4}),
+    "excerpt": (EXCERPT, {"done": 2}),
     "event": (EVENT, {"index": 1}),
 }
 
@@ -206,7 +209,7 @@ def test_records_are_as_dataclasses_are(name: str) -> None:
 
 def test_what_is_not_compared() -> None:
     """A field with `compare=False` makes no difference, and one with `repr=False` is not shown."""
-    advanced = HEADER.advanced("running", 1, 0.0)
+    advanced = HEADER.advanced("running", 1, 0.0, None)
     assert advanced.fixed
     assert "fixed" not in repr(advanced)
     assert advanced == dataclasses.replace(HEADER, sequence=1)

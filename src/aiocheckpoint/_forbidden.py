@@ -12,7 +12,6 @@ import asyncio
 import importlib
 import inspect
 import io
-import queue
 import socket
 import threading
 import types
@@ -36,7 +35,6 @@ _LOCKS = (
     asyncio.Lock,
     asyncio.Semaphore,
 )
-_QUEUES = (asyncio.Queue, queue.Queue, queue.SimpleQueue)
 _RUNNING = (
     asyncio.AbstractEventLoop,
     asyncio.Future,
@@ -50,25 +48,34 @@ _RUNNING = (
 _NOUNS: tuple[tuple[tuple[type, ...], str], ...] = (
     (_FILES, "a file handle"),
     (_LOCKS, "a lock or event"),
-    (_QUEUES, "a queue"),
+    ((asyncio.Queue,), "a queue"),
     ((socket.socket,), "a socket"),
     (_RUNNING, "something under way"),
 )
 
 _ALL: tuple[type, ...] = tuple(kind for kinds, _ in _NOUNS for kind in kinds)
-# By name, since importing it takes long: it is stored as the number of a descriptor.
-_CONNECTION = ("multiprocessing.connection", "_ConnectionBase")
+# By name, since whoever has one has imported the module, and nobody else needs to. A connection is
+# stored as the number of a descriptor.
+_BY_NAME = (
+    (("multiprocessing.connection", "_ConnectionBase"), "a connection"),
+    (("queue", "Queue"), "a queue"),
+    (("_queue", "SimpleQueue"), "a queue"),
+)
 
 
 def why_forbidden(kind: type) -> str | None:
     """Say in words why instances of `kind` are refused, or None where they are not."""
-    if issubclass(kind, _ALL):
-        noun = next(noun for kinds, noun in _NOUNS if issubclass(kind, kinds))
-    elif any((base.__module__, base.__name__) == _CONNECTION for base in kind.__mro__):
-        noun = "a connection"
-    else:
+    noun = _noun_of(kind)
+    if noun is None:
         return None
     return f"{noun} ({kind.__module__}.{kind.__qualname__}) would not load as it was"
+
+
+def _noun_of(kind: type) -> str | None:
+    if issubclass(kind, _ALL):
+        return next(noun for kinds, noun in _NOUNS if issubclass(kind, kinds))
+    names = [(base.__module__, base.__name__) for base in kind.__mro__]
+    return next((noun for name, noun in _BY_NAME if name in names), None)
 
 
 def why_not_loadable(obj: object) -> str | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["PrivateLoop"]
 
@@ -29,6 +30,9 @@ class PrivateLoop:
         self._thread: ThreadPoolExecutor | None = None
         self._task: asyncio.Task[Any] | None = None
         if _inside_loop():
+            # The same moment asks for a loop, which takes more memory and descriptors than this.
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiocheckpoint-loop")
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:

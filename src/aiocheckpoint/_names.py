@@ -12,6 +12,8 @@ from functools import cached_property
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._record import Record
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,8 +30,8 @@ _TOLD_OF_MANY = 20
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excerpt:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Excerpt(Record):
     """What a header tells of the steps of a flow that has more than 100.
 
     A digest is the SHA-256, in hexadecimal digits, of names one behind the other, each as a string

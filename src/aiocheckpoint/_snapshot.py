@@ -12,7 +12,7 @@ import hashlib
 import os
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from aiocheckpoint._footer import TRAILER_BYTES, Footer, pack_footer, read_footer
 from aiocheckpoint._header import Header
@@ -55,18 +55,21 @@ class Target(Sink, Protocol):
         ...
 
 
-class Codec(NamedTuple):
+class Codec:
     """How the snapshots of a flow are written and read.
 
-    Attributes:
+    Args:
         signer: Signs them, and verifies those that are read; None for no signatures.
         allow: The globals that they may name; None for all.
         verify: Whether each is loaded back before it counts.
     """
 
-    signer: Signer | None = None
-    allow: Allow | None = None
-    verify: bool = False
+    __slots__ = ("allow", "signer", "verify")
+
+    def __init__(
+        self, signer: Signer | None = None, allow: Allow | None = None, *, verify: bool = False
+    ) -> None:
+        self.signer, self.allow, self.verify = signer, allow, verify
 
     def write(
         self, header: Header, state: dict[str, Any], step: str | None, target: Target
@@ -160,9 +163,9 @@ class Codec(NamedTuple):
             header,
             file,
             location,
-            footer.payload_length,
-            footer.payload_digest,
-            self.allow,
+            payload_length=footer.payload_length,
+            payload_digest=footer.payload_digest,
+            allow=self.allow,
             guarded=self.signer is not None or self.allow is not None,
         )
 

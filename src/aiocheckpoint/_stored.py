@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import traceback
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aiocheckpoint._header import PYTHON_VERSION, Header
 from aiocheckpoint._payload import PIECE_BYTES
@@ -26,10 +26,10 @@ __all__ = ["Stored", "digest_of", "surveyed"]
 _LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
 
 
-class Stored(NamedTuple):
+class Stored:
     """A snapshot that was found and whose header is sound.
 
-    Attributes:
+    Args:
         header: The header.
         file: The open snapshot; the holder closes it.
         location: Where it is, for messages.
@@ -38,17 +38,26 @@ class Stored(NamedTuple):
         allow: The globals that the payload may name, or None for all.
         guarded: Whether the file may be changed under our hands by somebody who is not trusted:
             the payload is then held in memory from its check to its loading.
+
+    Attributes:
         skipped: What is wrong with the newest snapshot, where this older one stands in for it.
     """
 
-    header: Header
-    file: BinaryIO
-    location: str
-    payload_length: int
-    payload_digest: bytes
-    allow: Allow | None
-    guarded: bool
-    skipped: CheckpointError | None = None
+    def __init__(
+        self,
+        header: Header,
+        file: BinaryIO,
+        location: str,
+        *,
+        payload_length: int,
+        payload_digest: bytes,
+        allow: Allow | None,
+        guarded: bool,
+    ) -> None:
+        self.header, self.file, self.location = header, file, location
+        self.payload_length, self.payload_digest = payload_length, payload_digest
+        self.allow, self.guarded = allow, guarded
+        self.skipped: CheckpointError | None = None
 
     def check(self) -> BinaryIO:
         """Compare the payload with its digest.

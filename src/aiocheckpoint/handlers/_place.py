@@ -253,7 +253,8 @@ class Place(ABC):
             with suppress(CorruptSnapshotError, UntrustedSnapshotError):
                 found = self._checked(run_id, kept, stack)
                 if found is not None:
-                    return found._replace(skipped=newest)
+                    found.skipped = newest
+                    return found
         raise newest
 
     def _checked(
@@ -311,7 +312,7 @@ def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
     return Codec(
         _signer(options["secret"], flow) if "secret" in options else None,
         check_allow(options["allow"]) if "allow" in options else None,
-        checked_flag("verify", options.get("verify", False)),
+        verify=checked_flag("verify", options.get("verify", False)),
     )
 
 
