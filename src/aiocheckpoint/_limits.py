@@ -27,7 +27,9 @@ class Limit:
     __slots__ = ("part", "seconds", "step")
 
     def __init__(self, seconds: float, step: str, part: str) -> None:
-        self.seconds, self.step, self.part = seconds, step, part
+        self.seconds: float = seconds
+        self.step: str = step
+        self.part: str = part
 
 
 async def within(limit: Limit, work: Awaitable[_Result]) -> _Result:

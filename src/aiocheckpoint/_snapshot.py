@@ -69,7 +69,9 @@ class Codec:
     def __init__(
         self, signer: Signer | None = None, allow: Allow | None = None, *, verify: bool = False
     ) -> None:
-        self.signer, self.allow, self.verify = signer, allow, verify
+        self.signer: Signer | None = signer
+        self.allow: Allow | None = allow
+        self.verify: bool = verify
 
     def write(
         self, header: Header, state: dict[str, Any], step: str | None, target: Target

@@ -68,8 +68,11 @@ class Part:
         stores: bool = False,
         limit: Limit | None = None,
     ) -> None:
-        self.function, self.takes_data, self.on_loop = function, takes_data, on_loop
-        self.stores, self.limit = stores, limit
+        self.function: Callable[..., Any] = function
+        self.takes_data: bool = takes_data
+        self.on_loop: bool = on_loop
+        self.stores: bool = stores
+        self.limit: Limit | None = limit
 
 
 class Step:

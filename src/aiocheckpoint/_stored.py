@@ -54,9 +54,13 @@ class Stored:
         allow: Allow | None,
         guarded: bool,
     ) -> None:
-        self.header, self.file, self.location = header, file, location
-        self.payload_length, self.payload_digest = payload_length, payload_digest
-        self.allow, self.guarded = allow, guarded
+        self.header: Header = header
+        self.file: BinaryIO = file
+        self.location: str = location
+        self.payload_length: int = payload_length
+        self.payload_digest: bytes = payload_digest
+        self.allow: Allow | None = allow
+        self.guarded: bool = guarded
         self.skipped: CheckpointError | None = None
 
     def check(self) -> BinaryIO:
