@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEPENDENCIES = ("dill", "aiofiles", "anyio")
-IMPORT = Goal(1.25)
+IMPORT = Goal(1.3)
 RESUME = Path(__file__).with_name("_resume.py")
 TIMED_IMPORT = """
 import time

@@ -13,7 +13,7 @@ from desks import Desk
 from support import Door, State
 from tracing import needs_strace, trace
 
-from aiocheckpoint import CheckpointFlow, _serializer
+from aiocheckpoint import CheckpointFlow, _serializer, _snapshot
 from aiocheckpoint._footer import TRAILER_BYTES
 from aiocheckpoint._jobs import Job
 from aiocheckpoint._payload import position_added
@@ -23,6 +23,7 @@ from aiocheckpoint.handlers._leases import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
 SCRIPT = Path(__file__).with_name("counted_script.py")
 PLACES = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
@@ -68,13 +69,13 @@ class Counts:
 
     Attributes:
         hops: Functions that threads were asked to call.
-        picklers: Picklers made, each for one dump.
+        dumps: How each state was pickled.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         """Count from now on."""
         self.hops = 0
-        self.picklers: list[str] = []
+        self.dumps: list[str] = []
         put = Pool.put
 
         def counted_put(pool: Pool, call: Call[Any]) -> None:
@@ -82,17 +83,21 @@ class Counts:
             put(pool, call)
 
         patch.setattr(Pool, "put", counted_put)
-        for name in ("_PlainPickler", "_QuickPickler", "_DillPickler"):
-            self._count(patch, name)
+        for module, name in (
+            (_snapshot, "dump_quickly"),
+            (_snapshot, "dump"),
+            (_serializer, "_DillPickler"),
+        ):
+            self._count(patch, module, name)
 
-    def _count(self, patch: pytest.MonkeyPatch, name: str) -> None:
-        kind: Callable[..., Any] = getattr(_serializer, name)
+    def _count(self, patch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+        plain: Callable[..., Any] = getattr(module, name)
 
-        def made(*args: Any) -> Any:  # noqa: ANN401
-            self.picklers.append(name)
-            return kind(*args)
+        def counted(*args: Any) -> Any:  # noqa: ANN401
+            self.dumps.append(name)
+            return plain(*args)
 
-        patch.setattr(_serializer, name, made)
+        patch.setattr(module, name, counted)
 
 
 @pytest.fixture
@@ -144,7 +149,7 @@ def test_hops(door: str, place: str, kind: str, counts: Counts, tmp_path: Path) 
 def test_pickles(place: str, door: Door, counts: Counts, tmp_path: Path) -> None:
     """Each snapshot is pickled once, by the C pickler: one for each step, and the start."""
     door(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
-    assert counts.picklers == ["_QuickPickler"] * (MANY + 1)
+    assert counts.dumps == ["dump_quickly"] * (MANY + 1)
 
 
 def test_bytes(door: Door, tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ class _UnderWay:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[object] | None = None
-        with suppress(RuntimeError):  # there is no loop here
+        try:
             self.loop = asyncio.get_running_loop()
-            self.task = asyncio.current_task()
+        except RuntimeError:
+            return  # there is no loop here
+        self.task = asyncio.current_task()

@@ -33,25 +33,26 @@ class Durations(dict[str, float]):
         super().__init__()
         self._most = most
         self.joined: str = ""
-        if seconds:
-            for name, value in seconds.items():
-                self._add(name, value)
+        for name, value in (seconds or {}).items():
+            self[name] = value
 
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond, as the newest."""
+        if name in self or len(self) >= self._most:
+            self._make_room(name)
+        text = f"{seconds:.6f}"
+        super().__setitem__(name, float(text))
+        piece = f"{quoted(name)}:{text}"
+        self.joined = f"{self.joined},{piece}" if self.joined else piece
+
+    def _make_room(self, name: str) -> None:
+        """Forget the value of that name, or the oldest."""
         if name in self:
             del self[name]
             self.joined = ",".join(_encoded(*entry) for entry in self.items())
-        elif len(self) >= self._most:
+        else:
             oldest = next(iter(self))
             self.joined = self.joined[len(_encoded(oldest, self.pop(oldest))) + 1 :]
-        self._add(name, seconds)
-
-    def _add(self, name: str, seconds: float) -> None:
-        text = f"{seconds:.6f}"
-        dict.__setitem__(self, name, float(text))
-        piece = f"{quoted(name)}:{text}"
-        self.joined = f"{self.joined},{piece}" if self.joined else piece
 
 
 def _encoded(name: str, seconds: float) -> str:

@@ -66,7 +66,7 @@ def _attempts_at(names: StepNames, start: int, before: Header | None) -> int:
     return max(failed, before.attempts.get(step, int(paused)))
 
 
-_UNPLANNED = Header(flow="", position=0, durations=Durations())
+_NEW = Header(flow="", position=0, durations=Durations())
 
 
 class Run:
@@ -90,7 +90,7 @@ class Run:
             slot=slot,
             calls=calls,
             teller=Teller(setting.flow, run_id, setting.hooks, calls),
-            header=_UNPLANNED,
+            header=_NEW,
         )
         self._steps, self._slot = steps, slot
         self._warned = False
@@ -197,19 +197,21 @@ class Run:
         excerpt = names.excerpt(plan.start, finished=False)
         most = most_told(excerpt)
         self._attempt = _attempts_at(names, plan.start, before) + 1
-        return Header(
-            flow=self._passage.setting.flow,
-            run_id=self._passage.run_id,
-            steps=names.listed,
-            excerpt=excerpt,
-            position=plan.start,
-            number=1 if stored is None else stored.number + (before is None),
-            sequence=0 if stored is None else stored.sequence,
-            durations=Durations(newest(before.durations, most) if before else None, most),
-            attempts=newest(before.attempts, most) if before else {},
-            holds_data=plan.restores_data,
-            started_at=before.started_at if before else time.time(),
-        )
+        facts = {
+            **_NEW.__dict__,
+            "flow": self._passage.setting.flow,
+            "run_id": self._passage.run_id,
+            "steps": names.listed,
+            "excerpt": excerpt,
+            "position": plan.start,
+            "number": 1 if stored is None else stored.number + (before is None),
+            "sequence": 0 if stored is None else stored.sequence,
+            "durations": Durations(newest(before.durations, most) if before else None, most),
+            "attempts": newest(before.attempts, most) if before else {},
+            "holds_data": plan.restores_data,
+            "started_at": before.started_at if before else time.time(),
+        }
+        return Header.made_of(facts)
 
     async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
         """Carry out one step, and tell whether the run goes on."""

@@ -152,6 +152,13 @@ class Header(Record):
         )
 
     @classmethod
+    def made_of(cls, facts: dict[str, Any]) -> Header:
+        """A header with all attributes given, not checked, in a third of the usual time."""
+        header = object.__new__(cls)
+        object.__setattr__(header, "__dict__", facts)
+        return header
+
+    @classmethod
     def decode(cls, encoded: bytes) -> Header:
         """Read what `encode` wrote, passing over keys that a later version added.
 
@@ -243,9 +250,7 @@ class Header(Record):
             facts["failure"] = facts["pause"] = None
         if not self.fixed:
             facts["fixed"] = self._encode_fixed()
-        header = object.__new__(Header)
-        object.__setattr__(header, "__dict__", facts)
-        return header
+        return self.made_of(facts)
 
     def by_this_program(self, **changes: Any) -> Header:  # noqa: ANN401 - fields of many types
         """A copy with `changes`, and the versions of this program."""

@@ -136,15 +136,23 @@ def dump_quickly(obj: object, allow: Allow | None = None) -> bytes:
         NotQuickError: It is large, or made of something else, whose own code would run; that is
             found out in little time.
     """
-    piece = _OnePiece()
-    pickler = _QuickPickler(piece, PROTOCOL) if allow is None else _BarePickler(piece, PROTOCOL)
+    spare = _SPARE if allow is None else _SPARE_BARE
+    try:
+        # To make a pickler takes longer than the dump itself.
+        pickler, piece = spare.pop()
+    except IndexError:
+        piece = _OnePiece()
+        pickler = _QuickPickler(piece, PROTOCOL) if allow is None else _BarePickler(piece, PROTOCOL)
     try:
         pickler.dump(obj)
     except NotQuickError:
         raise
     except Exception as error:
         raise NotQuickError from error
-    return piece.content
+    content, piece.content = piece.content, b""
+    pickler.clear_memo()
+    spare.append((pickler, piece))
+    return content
 
 
 class NotQuickError(Exception):
@@ -225,6 +233,12 @@ class _QuickPickler(pickle.Pickler):
 def _is_quick(kind: Any) -> bool:  # noqa: ANN401 - a class
     name = kind.__module__, kind.__qualname__
     return name in _QUICK and getattr(sys.modules.get(name[0]), name[1], None) is kind
+
+
+_SPARE: list[tuple[pickle.Pickler, _OnePiece]] = []
+_SPARE_BARE: list[tuple[pickle.Pickler, _OnePiece]] = []
+"""Picklers that are not in use, with what they write to: a garbage collection in the middle of a
+dump may ask for another one."""
 
 
 def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
