@@ -19,7 +19,9 @@ from aiocheckpoint._jobs import Job
 from aiocheckpoint._payload import position_added
 from aiocheckpoint._pool import Call, Pool
 from aiocheckpoint.events import Event, SnapshotWritten
-from aiocheckpoint.handlers._leases import Claim
+from aiocheckpoint.handlers import _transactions
+from aiocheckpoint.handlers._database import identity
+from aiocheckpoint.handlers._leases import Claim, GiveBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +174,7 @@ def test_bytes(door: Door, tmp_path: Path) -> None:
 def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     """A hundred runs that wait have their leases in one transaction, and each step in another."""
     desk, statements = Desk(str(tmp_path)), list[str]()
-    connection = desk.transactions._open()  # noqa: SLF001
+    connection = desk.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
     desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
     desk.apply([Job(Claim(lease, None), None) for lease in desk.leases.values()])
@@ -184,3 +186,43 @@ def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     assert [job.error for job in jobs] == [None] * runs
     assert claims == ["BEGIN", "INSERT", "SELECT", "COMMIT"]
     assert len(statements) == 1  # which is a transaction of its own
+
+
+@pytest.mark.parametrize(("runs", "looks"), [(1, 4), (63, 4), (64, 1)])
+def test_looks_for_the_file(
+    runs: int, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every batch looks whether the file is there; of large ones, each tenth of a second one."""
+    desk, seen = Desk(str(tmp_path)), list[str]()
+    desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
+    desk.apply([Job(Claim(lease, None), None) for lease in desk.leases.values()])
+
+    def look(path: str) -> tuple[int, int] | None:
+        seen.append(path)
+        return identity(path)
+
+    monkeypatch.setattr(_transactions, "identity", look)
+    monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_LOOKS", 3600.0)
+    for number in range(1, 5):
+        desk.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
+        jobs = desk.apply([desk.job("running", run_id, number) for run_id in desk.leases])
+        assert [job.error for job in jobs] == [None] * runs
+    desk.close()
+    assert len(seen) == looks
+
+
+def test_statements_of_new_runs(tmp_path: Path) -> None:
+    """New runs are claimed, and their starts stored, in one statement; known ones in four."""
+    desk, statements = Desk(str(tmp_path)), list[str]()
+    connection = desk.transactions._open(0)  # noqa: SLF001
+    connection.set_trace_callback(statements.append)
+    for expected in (["INSERT"], ["INSERT", "BEGIN", "INSERT", "SELECT", "COMMIT"]):
+        statements.clear()
+        leases = [job.work.lease for job in desk.apply([desk.job("begin", x, 1) for x in "xy"])]
+        assert [words.split()[0] for words in statements] == expected
+        stored = "SELECT id, token FROM runs WHERE run_id IN ('x', 'y') ORDER BY run_id"
+        held = [(lease.row, lease.token) for lease in leases]
+        assert connection.execute(stored).fetchall() == held
+        desk.apply([Job(GiveBack(*one), None) for one in held])
+    connection.set_trace_callback(None)
+    desk.close()

@@ -49,6 +49,7 @@ class LeaseSlot(HandlerSlot):
                 self.header, payload, footer = self._start
                 size = len(payload) + len(footer)
                 self.begun = Begun(size, time.perf_counter() - asked)
+                self._start = None  # whose bytes would wait as long as the run does
 
     async def release(self) -> CancelledError | None:
         return await super().release() if self._lease.held else None

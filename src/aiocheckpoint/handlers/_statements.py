@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CLAIM", "CLAIMED", "EDGE", "MOST_ROWS", "STEP", "STORED", "Many"]
+__all__ = ["BEAR", "CLAIM", "CLAIMED", "EDGE", "MOST_ROWS", "STEP", "STORED", "Many"]
 
 MOST_ROWS = 512
 
@@ -53,11 +53,18 @@ def _spelt_out(text: str, width: int, size: int) -> str:
     return text.format(", ".join([row] * size))
 
 
-CLAIM = Many(
+_INSERT = (
     "INSERT INTO runs (flow, run_id, owner, token, claimed_at, position, step, sequence, "
     "written_at, footer, payload, status, number, started_at) "
-    "SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL "
-    "ON CONFLICT (flow, run_id) DO UPDATE SET "
+    "SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL"
+)
+
+BEAR = Many(_INSERT, 14)
+"""Take runs of which there is nothing yet, with the values of a `CLAIM`, one id after the other
+(https://www.sqlite.org/autoinc.html); does nothing, and raises IntegrityError, where there is."""
+
+CLAIM = Many(
+    f"{_INSERT} ON CONFLICT (flow, run_id) DO UPDATE SET "
     "owner = excluded.owner, token = excluded.token, claimed_at = excluded.claimed_at "
     "WHERE runs.owner IS NULL",
     14,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import math
 import os
 import secrets
 import socket
@@ -13,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._logging import logger
 from aiocheckpoint.errors import (
@@ -26,7 +27,7 @@ from aiocheckpoint.handlers._database import connect, identity, leave_open, pati
 from aiocheckpoint.handlers._kept_rows import keep_older, prune
 from aiocheckpoint.handlers._leases import Claim, GiveBack, Save
 from aiocheckpoint.handlers._owners import Owner, Owners
-from aiocheckpoint.handlers._statements import CLAIM, CLAIMED, EDGE, MOST_ROWS, STEP, STORED
+from aiocheckpoint.handlers._statements import BEAR, CLAIM, CLAIMED, EDGE, MOST_ROWS, STEP, STORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Transactions"]
 
+_MANY = 64
+_SECONDS_BETWEEN_LOOKS = 0.1
 _Claimed = tuple[int, int, int, str, float, int, str]
 
 
@@ -60,6 +63,7 @@ class Transactions:
     def _begin(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._looked = -math.inf
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
         self._owed: list[GiveBack] = []
@@ -106,7 +110,7 @@ class Transactions:
     ) -> None:
         """Do something for jobs, and where it fails, set the error of each."""
         try:
-            work(self._open())
+            work(self._open(len(jobs)))
         except sqlite3.Error as error:
             self._fail(jobs, translated(error, self._path, "writing"))
         # Whatever it was, those who wait must hear of it.
@@ -123,11 +127,11 @@ class Transactions:
                 # Of its own for each, because tracebacks and notes are put on them.
                 job.error = copy.copy(error) if isinstance(error, CheckpointError) else error
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, jobs: int) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
             self._file = identity(self._path)
-        elif identity(self._path) != self._file:
+        elif self._is_to_look(jobs) and identity(self._path) != self._file:
             # SQLite would go on writing to the file that nobody can open any more.
             self._connection.close()
             self._connection = None
@@ -139,13 +143,26 @@ class Transactions:
             )
         return self._connection
 
+    def _is_to_look(self, jobs: int) -> bool:
+        """Whether to see that the file is still there, before so many jobs.
+
+        Where many wait, the loop is busy, and it takes this thread up to 5 ms to get back the
+        interpreter's lock behind a system call. What was stored before is lost with the file
+        anyway, and with it, then, at most what was stored in a tenth of a second after.
+        """
+        now = time.monotonic()
+        if jobs >= _MANY and now < self._looked + _SECONDS_BETWEEN_LOOKS:
+            return False
+        self._looked = now
+        return True
+
     def _write(self, connection: sqlite3.Connection, groups: Sequence[_Group]) -> None:
         """Do all jobs at once, in a transaction, or in the one that a single statement is."""
-        due = self._owed or self.owners.seconds_left <= 0
-        if due or len(groups) != 1 or not groups[0].is_one_statement:
-            self._in_transaction(connection, partial(self._do_all, groups=groups))
-        else:
+        alone = len(groups) == 1 and not self._owed and self.owners.seconds_left > 0
+        if alone and groups[0].is_one_statement:
             self._do(connection, groups[0])
+        elif not (alone and groups[0].is_new and self._bear(connection, groups[0].claims)):
+            self._in_transaction(connection, partial(self._do_all, groups=groups))
         for group in groups:
             self._note(group)
 
@@ -210,10 +227,25 @@ class Transactions:
         # What is kept of a run is for its owner alone to delete.
         prune(connection, [job.work for job in group.keeping if job.error is None])
 
+    def _rows(self, jobs: list[Job[Any]]) -> list[tuple[Any, ...]]:
+        now, owner_id, tokens = time.time(), self.owners.id, self._tokens
+        return [job.work.row(owner_id, next(tokens), now) for job in jobs]
+
+    def _bear(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> bool:
+        """Claim runs and set the results, if there is nothing of any of them; else do nothing."""
+        rows = self._rows(jobs)
+        try:
+            (cursor,) = BEAR.execute(connection, rows)
+        except sqlite3.IntegrityError:
+            return False
+        first = cast("int", cursor.lastrowid) - len(jobs) + 1
+        for row, (job, values) in enumerate(zip(jobs, rows, strict=True), first):
+            job.result = row, values[3], len(job.work.start[1]), "="
+        return True
+
     def _claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
         """Claim what is free, and set the results of the jobs that got it."""
-        now, owner_id, tokens = time.time(), self.owners.id, self._tokens
-        rows = [job.work.row(owner_id, next(tokens), now) for job in jobs]
+        rows = self._rows(jobs)
         for _ in CLAIM.execute(connection, rows):
             pass
         for number, token, row, _, _, length, footer in _claimed(connection, jobs):
@@ -288,6 +320,13 @@ class _Group:
             return False
         lengths = [len(jobs) for jobs in (self.steps, self.edges) if jobs]
         return len(lengths) == 1 and lengths[0] <= MOST_ROWS
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is nothing to do but to claim runs, each with a first snapshot to store."""
+        if self.other is not None or self.keeping or self.steps or self.edges:
+            return False
+        return len(self.claims) <= MOST_ROWS and all(job.work.start for job in self.claims)
 
 
 def _groups(jobs: Sequence[Job[Any]]) -> Iterator[_Group]:
