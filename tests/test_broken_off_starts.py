@@ -158,6 +158,24 @@ def test_paused_run_of_other_steps_waits_behind_a_drain(door: Door, lasting: Run
         door(flow(lasting, changed), run_id="x")
 
 
+def test_drained_on_the_way_back_to_the_first_step(door: Door, lasting: Runs) -> None:
+    """A finished run that is to be repeated does not begin with what it ended with."""
+    cp = lasting.bare(keep="all")
+    cp.add_step(name="a")(count)
+    door(cp, {"n": 1}, run_id="x")
+    drained = draining(lasting, "a", keep="all")
+    with pytest.raises(DrainingError):
+        door(drained, run_id="x", checkpoint="a")
+    assert (stored(lasting).status, stored(lasting).number) == ("stopped", 1)
+    assert lasting.bare().read("x") == {"n": 1, "checkpoint_index": 0}
+    assert door(cp, run_id="x") == {"n": 2}
+
+
+def count(state: State) -> None:
+    """Be a step that shows how often it ran."""
+    state["n"] += 1
+
+
 def test_drained_with_its_data(door: Door, lasting: Runs) -> None:
     """What is stored where the run was sent has the data that it went there with."""
 
