@@ -96,6 +96,32 @@ def test_backwards_again_and_again(door: Door, lab: Lab) -> None:
     assert lab.header().number == 1
 
 
+@pytest.mark.parametrize("part", ["load", "step"])
+def test_first_step_of_a_finished_run(part: str, door: Door, lab: Lab) -> None:
+    """Going back to it is stored too, so that a run that breaks there has the state from there."""
+    flow_run(lab, door, keep=KEEP)
+    lab.faults[f"{part} a"] = ValueError()
+    with pytest.raises(ValueError, match="'a', broke"):
+        go_back(lab, door, "a")
+    lab.faults.clear()
+    assert (lab.header().status, lab.stored()) == ("failed", {"checkpoint_index": 0})
+    assert flow_run(lab, door, keep=KEEP) == undisturbed()
+
+
+def test_another_step_at_the_same_place(door: Door, lab: Lab) -> None:
+    """A run that stands before another step of that index goes back to the state before this."""
+    stop_after(lab, "b", keep=KEEP)
+    other = lab.flow("a", "b", "x", "d", fsync=False, keep=KEEP)
+    door(other, None, "always", "b", until="b")
+    door.do(other, "patch", None, {"patch": "before x"})
+    lab.faults["load c"] = ValueError()
+    with pytest.raises(ValueError, match="'c', broke"):
+        go_back(lab, door, "c")
+    assert lab.stored() == {**on_entry("c"), "checkpoint_index": 2}
+    lab.faults.clear()
+    assert flow_run(lab, door, keep=KEEP) == undisturbed()
+
+
 def test_newest_entry_counts(door: Door, lab: Lab) -> None:
     """Of several states on entry to one step, the one of the latest passage is meant."""
     flow_run(lab, door, keep=KEEP)

@@ -173,8 +173,12 @@ class Run:
             await teller.tell("RunStarted", plan=plan)
         if begun is not None and teller.heard:
             await self._tell_written(*begun)
-        elif begun is None and (plan.fresh or (plan.moves and not self._drained)):
+        elif begun is None and (plan.fresh or (plan.moves and not self._stays_paused(stored))):
             await self._write(state, None, "running", plan.start)
+
+    def _stays_paused(self, stored: Header | None) -> bool:
+        """Whether a run goes on waiting for its update, as it does not come to its step again."""
+        return self._drained and stored is not None and stored.status == "paused"
 
     async def _decide(self, request: Request) -> tuple[Plan, Header | None]:
         if self._slot.begun is not None and self._offered is not None:

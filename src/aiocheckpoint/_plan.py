@@ -168,7 +168,8 @@ def make_plan(
         kept = _entry(steps.names, start, header, history)
     if kept is not None:
         source, fresh = "kept", False
-    moves = header is not None and not fresh and _differs(header, start, steps.names, request)
+    differs = header is not None and _differs(header, start, steps.names, request)
+    moves = kept is not None or (not fresh and differs)
     stop = _stop(names, start, request.until)
     holder = None if fresh else kept or header
     restores = request.keep_data and holder is not None and holder.holds_data

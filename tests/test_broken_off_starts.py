@@ -1,0 +1,200 @@
+"""Runs that end between their start with `checkpoint=` and their first snapshot.
+
+What is stored tells of one run alone: its names, its position and its state belong together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from large_flows import NAMES as MANY
+from large_flows import flow, renamed, stored
+from support import Door
+
+from aiocheckpoint import DrainingError, FlowChangedError, Pause
+from aiocheckpoint._names import StepNames
+from aiocheckpoint.events import RunStarted, StepStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from many import Runs
+    from support import State
+
+    from aiocheckpoint import CheckpointFlow, Header
+    from aiocheckpoint.events import Event
+
+FEW = ("a", "b", "c", "d")
+LEFT = 2
+"""Where the run before was left, at the third step."""
+
+DOOR = Door("arun")
+
+sizes = pytest.mark.parametrize("names", [FEW, MANY], ids=["few", "many"])
+ways_on = pytest.mark.parametrize("checkpoint", [1, 3], ids=["back", "ahead"])
+
+
+def leave(runs: Runs, door: Door, names: Sequence[str]) -> Header:
+    """Let a run "x" stop, and give its header."""
+    door(flow(runs, names), {"n": 1}, run_id="x", until=LEFT - 1)
+    runs.log.clear()
+    return stored(runs)
+
+
+def draining(runs: Runs, names: Sequence[str], **options: Any) -> CheckpointFlow:  # noqa: ANN401 (passed on as is)
+    """Make a flow that is drained when a run of it starts."""
+
+    async def drain(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            await cp.adrain(timeout=0)
+
+    cp = flow(runs, names, hooks=[drain], **options)
+    return cp
+
+
+def check_goes_on(runs: Runs, door: Door, names: Sequence[str], checkpoint: int) -> None:
+    """See that the run goes on where it was sent, by the new names and no others."""
+    assert (stored(runs).position, stored(runs).entered) == (checkpoint, names[checkpoint])
+    assert runs.bare().read("x") == {"n": 1, "checkpoint_index": checkpoint}
+    runs.log.clear()
+    with pytest.raises(FlowChangedError):
+        door(flow(runs, renamed(0, names=names)), run_id="x")
+    assert door(flow(runs, names), run_id="x") == {"n": 1}
+    assert runs.ran() == list(names[checkpoint:])
+
+
+@sizes
+@ways_on
+def test_drained(checkpoint: int, names: tuple[str, ...], door: Door, lasting: Runs) -> None:
+    """A drain before the first step leaves a run where it was sent, with the names of its steps."""
+    leave(lasting, door, names)
+    changed = renamed(0, names=names)
+    with pytest.raises(DrainingError):
+        door(draining(lasting, changed), run_id="x", checkpoint=checkpoint)
+    assert (stored(lasting).status, lasting.log) == ("stopped", [])
+    check_goes_on(lasting, door, changed, checkpoint)
+
+
+@sizes
+@ways_on
+@pytest.mark.parametrize("error", [OSError, asyncio.CancelledError])
+def test_broken_in_the_first_loader(
+    error: type[BaseException],
+    checkpoint: int,
+    names: tuple[str, ...],
+    door: Door,
+    lasting: Runs,
+) -> None:
+    """So does what comes out of the first loader, a cancellation among it."""
+    leave(lasting, door, names)
+    changed = renamed(0, names=names)
+
+    def load(state: State) -> State:
+        state["changed"] = True
+        raise error
+
+    cp = flow(lasting, changed)
+    cp.add_step(load=load, name=changed[checkpoint], replace=True)(lambda state: None)
+    with pytest.raises(error):
+        door(cp, run_id="x", checkpoint=checkpoint)
+    failure = stored(lasting).failure
+    assert failure is not None
+    assert (failure.step, failure.part) == (changed[checkpoint], "load")
+    check_goes_on(lasting, door, changed, checkpoint)
+
+
+@sizes
+def test_cancelled_before_its_start_is_stored(names: tuple[str, ...], lasting: Runs) -> None:
+    """A run that is cancelled before that leaves the other one as if it had never been."""
+    before = leave(lasting, DOOR, names)
+    changed = renamed(0, names=names)
+
+    async def cancelled() -> None:
+        async def hook(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                task.cancel()
+                await asyncio.sleep(0)
+
+        cp = flow(lasting, changed, hooks=[hook])
+        task = asyncio.create_task(cp.arun(run_id="x", checkpoint=3))
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    assert (stored(lasting), lasting.log) == (before, [])
+    with pytest.raises(FlowChangedError):
+        DOOR(flow(lasting, changed), run_id="x")
+
+
+@sizes
+def test_what_a_kill_leaves(names: tuple[str, ...], door: Door, lasting: Runs) -> None:
+    """Until the start is stored everything is as it was; before a step begins all is the new."""
+    before, changed = leave(lasting, door, names), renamed(0, names=names)
+    seen: dict[type[Event], Header] = {}
+    cp = flow(lasting, changed, hooks=[lambda event: seen.setdefault(type(event), stored(lasting))])
+    door(cp, run_id="x", checkpoint=3, until=3)
+    assert seen[RunStarted] == before
+    begun = seen[StepStarted]
+    assert (begun.status, begun.position, begun.entered) == ("running", 3, changed[3])
+    assert begun.begins_as(StepNames(changed), 3)
+
+
+def test_paused_run_of_other_steps_waits_behind_a_drain(door: Door, lasting: Runs) -> None:
+    """A paused run is not sent anywhere by a run that is drained: it waits as it did."""
+
+    def wait(state: State) -> None:
+        raise Pause("to be told")
+
+    cp = flow(lasting, FEW)
+    cp.add_step(name="c", replace=True)(wait)
+    door(cp, {"n": 1}, run_id="x")
+    before, changed = stored(lasting), renamed(0, names=FEW)
+    with pytest.raises(DrainingError):
+        door(draining(lasting, changed), run_id="x", checkpoint=3)
+    assert (stored(lasting), before.status) == (before, "paused")
+    with pytest.raises(FlowChangedError):
+        door(flow(lasting, changed), run_id="x")
+
+
+def test_drained_on_the_way_back_to_the_first_step(door: Door, lasting: Runs) -> None:
+    """A finished run that is to be repeated does not begin with what it ended with."""
+    cp = lasting.bare(keep="all")
+    cp.add_step(name="a")(count)
+    door(cp, {"n": 1}, run_id="x")
+    drained = draining(lasting, "a", keep="all")
+    with pytest.raises(DrainingError):
+        door(drained, run_id="x", checkpoint="a")
+    assert (stored(lasting).status, stored(lasting).number) == ("stopped", 1)
+    assert lasting.bare().read("x") == {"n": 1, "checkpoint_index": 0}
+    assert door(cp, run_id="x") == {"n": 2}
+
+
+def count(state: State) -> None:
+    """Be a step that shows how often it ran."""
+    state["n"] += 1
+
+
+def test_drained_with_its_data(door: Door, lasting: Runs) -> None:
+    """What is stored where the run was sent has the data that it went there with."""
+
+    def made(cp: CheckpointFlow, names: Sequence[str]) -> CheckpointFlow:
+        for name in names:
+            cp.add_step(load=load, name=name, replace=True)(use)
+        return cp
+
+    def load(state: State) -> State:
+        lasting.log.append("load")
+        return {"rows": 0}
+
+    def use(state: State, data: State) -> None:
+        data["rows"] += 1
+        state["rows"] = data["rows"]
+
+    changed = renamed(0, names=FEW)
+    door(made(lasting.bare(keep_data=True), FEW), {}, run_id="x", until=LEFT - 1)
+    with pytest.raises(DrainingError):
+        door(made(draining(lasting, changed, keep_data=True), changed), run_id="x", checkpoint=3)
+    assert door(made(lasting.bare(keep_data=True), changed), run_id="x") == {"rows": LEFT + 1}
+    assert lasting.log == ["load"]
