@@ -147,9 +147,10 @@ class Run:
 
     async def _go_through(self, plan: Plan, state: dict[str, Any]) -> DrainingError | None:
         """Carry out the steps, and give the error that says why not all of them, if it was so."""
+        drain = self._passage.setting.drain
         try:
             for index in range(plan.start, plan.stop):
-                if self._drained:
+                if drain.asked:
                     return await stop(self._passage)
                 if not await self._step(index, plan, state):
                     return None
@@ -261,7 +262,9 @@ class Run:
         self, state: dict[str, Any], step: str | None, status: Status, position: int
     ) -> None:
         began, passage = time.perf_counter(), self._passage
-        excerpt = self._steps.names.excerpt(position, finished=status == "finished")
+        names, excerpt = self._steps.names, None
+        if names.listed is None:
+            excerpt = names.excerpt(position, finished=status == "finished")
         passage.header = passage.header.advanced(status, position, time.time(), excerpt)
         if passage.setting.keep_data:
             size = await self._write_with_data(state, step)

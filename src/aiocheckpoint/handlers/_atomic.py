@@ -51,9 +51,8 @@ class _Temporaries:
         self._token = os.urandom(_RANDOM_BYTES).hex()
         self._numbers = itertools.count()
 
-    def beside(self, target: str) -> str:
-        """Give one in the directory of a file."""
-        directory, _, name = target.rpartition(os.sep)
+    def beside(self, directory: str, name: str) -> str:
+        """Give one for a file in the same directory."""
         return f"{directory}{os.sep}.{name}.{self._token}{next(self._numbers):x}.tmp"
 
 
@@ -148,7 +147,8 @@ def replace_file(
         kept = None if keep == 1 and exists else Kept(target, keep)
         if kept is not None and not exists:
             kept.clear()  # of a file that was deleted or emptied
-        temporary = _temporaries.beside(target)
+        directory, _, name = target.rpartition(os.sep)
+        temporary = _temporaries.beside(directory, name)
         try:
             header, length = _fill(path, temporary, emit, fsync=fsync)
             if kept is None or keep == 1:
@@ -166,7 +166,7 @@ def replace_file(
     except OSError as error:
         raise StorageError.of(path, "writing", error) from error
     if fsync:
-        _flush_entry(path, target)
+        _flush_entry(path, directory or os.sep)
     if kept is not None and keep != 1:
         kept.prune(header, amends)
     return header, length
@@ -217,9 +217,9 @@ def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
     reach("renamed")
 
 
-def _flush_entry(path: str, target: str) -> None:
+def _flush_entry(path: str, directory: str) -> None:
     try:
-        flush_directory(os.path.dirname(target))
+        flush_directory(directory)
         reach("durable")
     except OSError as error:
         raise NotDurableError(

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
-from aiocheckpoint.errors import CheckpointError, StorageError
+from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers._atomic import clear_leftovers, make_directory, replace_file
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._kept import Keep, Kept, check_keep
@@ -118,9 +118,13 @@ class LocalStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
+        if lock is None:
+            with self.locked(run_id) as own:
+                return self.replace(run_id, emit, amends, lock=own)
         path = self.locate(run_id)
-        with self.under(run_id, lock):
-            return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
+        if not lock.held:
+            raise LeaseLostError(path)
+        return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's file and those that are kept, if there are any; a link stays.
