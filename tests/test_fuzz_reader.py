@@ -200,6 +200,9 @@ FIELDS = [
 @QUIET
 @given(st.sampled_from(FIELDS), JSON)
 @example("durations", [1])
+@example("durations", {"": float("inf")})
+@example("durations", {"": 10**400})
+@example("written_at", float("nan"))
 @example("durations", {"one": None})
 @example("python", 5)
 @example("sequence", "a")

@@ -34,12 +34,15 @@ class Durations(dict[str, float]):
         self._most = most
         self.joined: str = ""
         for name, value in (seconds or {}).items():
-            self[name] = value
+            self._add(name, value)
 
     def __setitem__(self, name: str, seconds: float) -> None:
         """Set a value, kept to the microsecond, as the newest."""
         if name in self or len(self) >= self._most:
             self._make_room(name)
+        self._add(name, seconds)
+
+    def _add(self, name: str, seconds: float) -> None:
         text = f"{seconds:.6f}"
         super().__setitem__(name, float(text))
         piece = f"{quoted(name)}:{text}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -164,9 +165,10 @@ class Header(Record):
 
         Raises:
             ValueError: The bytes are no such header.
+            OverflowError: A number of seconds is larger than any float.
             RecursionError: They are nested too deeply to be one.
         """
-        facts = _completed(json.loads(encoded), _TYPES, _LATER)
+        facts = _completed(_DECODER.decode(encoded.decode()), _TYPES, _LATER)
         known = {name: facts[name] for name in _TYPES}
         known |= _decoded_steps(known["steps"])
         failure = known["failure"]
@@ -330,12 +332,21 @@ def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
     return {"steps": None, "excerpt": Excerpt(**known)}
 
 
+def _finite(text: str) -> float:
+    """Read a number, which JSON knows as a finite one alone, and Python's reader does not."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 def _check_all(values: Iterable[object], kind: _Types) -> None:
     if not all(isinstance(value, kind) for value in values):
         raise ValueError(kind)
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 _NOTHING_RARE = '"failure":null,"pause":null,"attempts":{}'
 
 

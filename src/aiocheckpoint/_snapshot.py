@@ -214,7 +214,7 @@ def _is_position(value: object) -> bool:
 def _decoded(footer: Footer, location: str) -> Header:
     try:
         header = Header.decode(footer.header)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise CorruptSnapshotError(location, "its header cannot be read") from error
     return header if footer.signed_by is None else replace(header, signed_by=footer.signed_by)
 
