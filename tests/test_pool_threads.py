@@ -93,12 +93,12 @@ async def test_dropped_call_is_never_made(pool: Pool) -> None:
     calls = {name: Call(done.append, (name,), None) for name in ("dropped", "kept")}
     for call in calls.values():
         pool.put(call)
-    assert calls["dropped"].claim()
+    assert calls["dropped"].drop()
     gate.set()
     wait(held)
     calls["kept"].block()
     assert done == ["kept"]
-    assert not calls["kept"].claim()
+    assert not calls["kept"].drop()
 
 
 def test_error_comes_out(pool: Pool) -> None:

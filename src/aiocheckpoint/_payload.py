@@ -117,11 +117,23 @@ class PayloadWriter:
     def _pass_on_beside(self, view: memoryview) -> None:
         hashing = Call(self._hash.update, (view,), None)
         try:
-            _DIGESTS.put(hashing)
-        except RuntimeError:  # no thread can be started
-            hashing.carry_out()
-        try:
-            self._target.write(view)
-        finally:
-            hashing.block()
+            if _is_begun(hashing):
+                self._target.write(view)
+                hashing.block()
+            else:
+                self._hash.update(view)
+                self._target.write(view)
+        except BaseException:
+            # The bytes are the user's, who may change them now.
+            if not hashing.drop():
+                hashing.block()
+            raise
         hashing.outcome()
+
+
+def _is_begun(hashing: Call[None]) -> bool:
+    try:
+        _DIGESTS.put(hashing)
+    except RuntimeError:  # no thread can be started
+        return not hashing.drop()
+    return True

@@ -37,7 +37,7 @@ class Call(Job[_Result]):
         loop: The running loop, or None where nobody waits for the call itself.
     """
 
-    __slots__ = ("_args", "_over", "_unclaimed")
+    __slots__ = ("_args", "_over", "_thread", "_unclaimed")
 
     def __init__(
         self,
@@ -48,25 +48,28 @@ class Call(Job[_Result]):
         super().__init__(function, loop)
         self._args = args
         self._unclaimed = [True]
+        self._thread = 0
         self._over = threading.Lock()
         self._over.acquire()
 
-    def claim(self) -> bool:
-        """Claim it, to carry it out or to drop it: the first one gets it, and no other."""
-        try:
-            return self._unclaimed.pop()
-        except IndexError:
-            return False
+    def drop(self) -> bool:
+        """Keep the function from being called, and tell whether no thread had begun with it."""
+        claimed = self._claim()
+        if claimed:
+            self._args = ()  # The call itself may lie in a queue for long.
+        return claimed
 
     def carry_out(self) -> None:
         """Call the function, unless it was dropped."""
-        if not self.claim():
+        if not self._claim():
             return
         try:
+            self._thread = threading.get_ident()
             self.result = self.work(*self._args)
         except BaseException as error:  # noqa: BLE001 - it comes out where the call is awaited
             self.error = error
         finally:
+            self._args = ()  # Who waits may change them as soon as it is over.
             self._over.release()
             del self  # The error's traceback holds this frame.
 
@@ -77,9 +80,21 @@ class Call(Job[_Result]):
                 self.loop.call_soon_threadsafe(self.tell)
 
     def block(self) -> None:
-        """Block this thread until a call that was claimed by another one is over."""
-        with self._over:
-            pass
+        """Block this thread until a call that another one has begun with is over.
+
+        A garbage collection in the function itself may throw the coroutine away that awaits it:
+        there is nothing to wait for then.
+        """
+        if self._thread != threading.get_ident():
+            with self._over:
+                pass
+
+    def _claim(self) -> bool:
+        """Claim it, to carry it out or to drop it: the first one gets it, and no other."""
+        try:
+            return self._unclaimed.pop()
+        except IndexError:
+            return False
 
 
 class _Hand:
@@ -122,7 +137,7 @@ class _Crew:
         self._lock = threading.RLock()
         self._idle: list[_Hand] = []
         self._waiting: deque[Call[Any]] = deque()
-        self._threads: list[threading.Thread] = []
+        self._threads: set[threading.Thread] = set()
         self._over = over
 
     def put(self, call: Call[Any]) -> None:
@@ -134,7 +149,7 @@ class _Crew:
         """
         with self._lock:
             if self._idle:
-                self._idle.pop().wake(call)
+                self._wake_last(call)
             elif self._over:
                 raise RuntimeError("no function is called in a thread any more at the end")
             elif len(self._threads) < self._size:
@@ -147,7 +162,7 @@ class _Crew:
         with self._lock:
             self._over = True
             while self._idle:
-                self._idle.pop().wake(None)
+                self._wake_last(None)
 
     def forget(self) -> None:
         """End in a forked child, in which at most the thread lives that forked."""
@@ -155,8 +170,17 @@ class _Crew:
 
     def join(self) -> None:
         """Wait until they have ended."""
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join()
+
+    def _wake_last(self, call: Call[Any] | None) -> None:
+        """Wake the hand that worked last; wherever Ctrl-C strikes, it is idle or woken."""
+        hand = self._idle[-1]
+        hand.call = call
+        try:
+            self._idle.pop()
+        finally:
+            hand.gate.release()
 
     def _start(self, call: Call[Any]) -> None:
         name, hand = f"{self._name}_{len(self._threads)}", _Hand()
@@ -165,9 +189,11 @@ class _Crew:
         # What is under way at the interpreter's end is waited for by `_end`.
         thread = threading.Thread(target=self._work, args=(hand,), name=name, daemon=True)
         thread.start()
-        self._threads.append(thread)
+        self._threads.add(thread)
 
     def _work(self, hand: _Hand) -> None:
+        # Ctrl-C may have struck in the other thread, as soon as this one was started.
+        self._threads.add(threading.current_thread())
         while (call := hand.sleep()) is not None:
             call.carry_out()
             self._ask(hand)
@@ -212,9 +238,11 @@ class Pool(Executor):
         key = asyncio.get_running_loop() if self._per_loop else self
         crew = self._crews.get(key)
         if crew is None:
+            made = _Crew(self._name, self._size)
+            # First, as Ctrl-C may strike: a crew that nobody ends holds its threads for ever.
+            weakref.finalize(key, made.stop).atexit = False
             # Of two threads that get here at once, both must go on with the same.
-            crew = self._crews.setdefault(key, _Crew(self._name, self._size))
-            weakref.finalize(key, crew.stop).atexit = False
+            crew = self._crews.setdefault(key, made)
         crew.put(call)
 
     def submit(
@@ -235,7 +263,9 @@ class Pool(Executor):
 
     def end(self) -> None:
         """Wait for what is under way, and let the threads end."""
-        crews = list(self._crews.values())
+        # Other threads may add some meanwhile.
+        keys = [key for key in (found() for found in self._crews.keyrefs()) if key is not None]
+        crews = [self._crews[key] for key in keys]
         for crew in crews:
             crew.stop()
         for crew in crews:

@@ -78,20 +78,20 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
             ended; what it raised is then the cause.
     """
     call = Call(function, args, asyncio.get_running_loop())
-    pool.put(call)
     try:
+        pool.put(call)
         await call.future
     except asyncio.CancelledError as caught:
-        if call.claim():
+        if call.drop():
             raise
         cancellation = await _settle(call, caught) or caught
         if call.error is None:
             _put_away(call.result)
         raise cancellation from call.error
     except BaseException:
-        # The coroutine is thrown away, or a signal's handler ends the loop: neither leaves
-        # anything to wait with.
-        if not call.claim():
+        # No thread can be started, the coroutine is thrown away, or a signal's handler ends the
+        # loop: neither leaves anything to wait with.
+        if not call.drop():
             call.block()
         raise
     return call.outcome()
@@ -126,16 +126,14 @@ async def settle_in_thread(
     call = Call(function, args, asyncio.get_running_loop())
     try:
         pool.put(call)
-    except RuntimeError:
-        function(*args)
-        return None
-    try:
         cancellation = await _settle(call)
-    except BaseException:
-        if call.claim():
-            function(*args)
-        else:
+    except BaseException as error:
+        if not call.drop():
             call.block()
+            raise
+        function(*args)
+        if isinstance(error, RuntimeError):  # no thread can be started
+            return None
         raise
     call.outcome()
     return cancellation
