@@ -52,7 +52,10 @@ class LeaseSlot(HandlerSlot):
                 self._start = None  # whose bytes would wait as long as the run does
 
     async def release(self) -> CancelledError | None:
-        return await super().release() if self._lease.held else None
+        if self._lease.held:
+            return await super().release()
+        self._lease.release()  # which takes no time where it is not held, or only being taken
+        return None
 
     def abandon(self) -> None:
         with suppress(RuntimeError):  # at the end of the interpreter no thread can be started

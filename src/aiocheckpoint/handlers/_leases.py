@@ -45,6 +45,8 @@ class Lease:
         payload_length: the length of the payload to it.
         started: Whether the first snapshot was stored when the lease was taken.
         running: The number of the run that was last stored as running under this lease, or None.
+        wanted: Whether somebody asked for it and has not given it back: else the writer's thread
+            gives it back itself, when it has taken it.
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class Lease:
         "running",
         "started",
         "token",
+        "wanted",
     )
 
     def __init__(
@@ -75,6 +78,7 @@ class Lease:
         self.footer: bytes | None = b""
         self.started: bool = False
         self.running: int | None = None
+        self.wanted: bool = False
 
     @property
     def held(self) -> bool:
@@ -102,6 +106,7 @@ class Lease:
         """
         self._era = self._store.era
         self.token = 0
+        self.wanted = True
         return self._store.ask(Claim(self, start), loop)
 
     def save(
@@ -122,10 +127,11 @@ class Lease:
         return self._store.ask(Save(self, header, payload, footer, amends), loop)
 
     def release(self) -> None:
-        """Give it back; without effect where it is not held.
+        """Give it back, also where it is only being taken; else without effect.
 
         Where the database cannot be written, it is given back as soon as it can.
         """
+        self.wanted = False  # before looking, as the writer's thread looks the other way round
         if not self.held:
             return
         row, token = self.row, self.token

@@ -67,6 +67,7 @@ class Transactions:
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
         self._owed: list[GiveBack] = []
+        self._unwanted: list[GiveBack] = []
 
     def apply(self, jobs: Sequence[Job[Any]]) -> None:
         """Do jobs, and set the result or the error of each."""
@@ -75,6 +76,10 @@ class Transactions:
         refused = [job for job in jobs if isinstance(job.work, Claim) and not job.answered]
         if refused:
             self._attempt(refused, partial(self._claim_of_the_gone, jobs=refused))
+        if self._unwanted:
+            self._owed += self._unwanted
+            self._unwanted.clear()
+            self.idle()
 
     def pause(self) -> float | None:
         """Tell when the leases are to be renewed, or given back once more."""
@@ -271,8 +276,11 @@ class Transactions:
         """Tell the leases what was committed."""
         for job in group.claims:
             if job.result is not None:
-                job.work.lease.taken(*job.result)
-                self._held.add(job.work.lease.token)
+                lease, (row, token, *_) = job.work.lease, job.result
+                lease.taken(*job.result)
+                self._held.add(token)
+                if not lease.wanted:
+                    self._unwanted.append(GiveBack(row, token))
         for job in group.edges:  # a step changes nothing of its lease
             if job.error is None:
                 if job.work.ends:
