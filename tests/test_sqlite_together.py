@@ -102,6 +102,23 @@ def test_fork_in_the_middle(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("highest", [-5, 2**63 - 3, 2**63 - 1])
+async def test_new_runs_beside_an_odd_row(highest: int, tmp_path: Path) -> None:
+    """Runs begun together are told apart by their rows, also where SQLite has no next number."""
+    path, count = tmp_path / "runs.db", 10
+
+    def step(state: dict[str, Any]) -> None:
+        state["seen"] = state["n"]
+
+    cp = flow(path, step)
+    await cp.arun({"n": -1}, run_id="odd")
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE runs SET id = ?", (highest,))
+    states = await asyncio.gather(*(cp.arun({"n": n}, run_id=f"{n}") for n in range(count)))
+    assert [state["seen"] for state in states] == list(range(count))
+    assert rows(path, "SELECT count(*) FROM runs WHERE owner IS NOT NULL") == [(0,)]
+
+
 def test_lease_of_another_run(tmp_path: Path) -> None:
     """The lease of one run is no right to another, nor does it write into its own by mistake."""
     handler = SqliteStateHandler(tmp_path / "runs.db")

@@ -38,6 +38,9 @@ __all__ = ["Transactions"]
 
 _MANY = 64
 _SECONDS_BETWEEN_LOOKS = 0.1
+_LAST_IN_ORDER = 1 << 40
+"""More rows than there will ever be. A higher id says that one of 2^63 - 1 is in use, behind which
+SQLite picks ids at random."""
 _Claimed = tuple[int, int, int, str, float, int, str]
 
 
@@ -243,7 +246,11 @@ class Transactions:
             (cursor,) = BEAR.execute(connection, rows)
         except sqlite3.IntegrityError:
             return False
-        first = cast("int", cursor.lastrowid) - len(jobs) + 1
+        last = cast("int", cursor.lastrowid)
+        if last > _LAST_IN_ORDER:
+            self._set_claimed(connection, jobs, rows)
+            return True
+        first = last - len(jobs) + 1
         for row, (job, values) in enumerate(zip(jobs, rows, strict=True), first):
             job.result = row, values[3], len(job.work.start[1]), "="
         return True
@@ -253,6 +260,14 @@ class Transactions:
         rows = self._rows(jobs)
         for _ in CLAIM.execute(connection, rows):
             pass
+        self._set_claimed(connection, jobs, rows)
+
+    def _set_claimed(
+        self,
+        connection: sqlite3.Connection,
+        jobs: list[Job[Any]],
+        rows: list[tuple[Any, ...]],
+    ) -> None:
         for number, token, row, _, _, length, footer in _claimed(connection, jobs):
             if token == rows[number][3]:
                 jobs[number].result = row, token, length, footer
