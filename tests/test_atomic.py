@@ -12,7 +12,7 @@ import pytest
 from support import Door, Lab
 from tracing import Call, needs_strace, trace
 
-from aiocheckpoint import StorageError
+from aiocheckpoint import LocalStateHandler, StorageError
 
 SCRIPT = Path(durable_script.__file__)
 
@@ -104,6 +104,16 @@ def test_only_the_owner_may_read(umask: int, before: int | None, door: Door, lab
     finally:
         os.umask(old)
     assert stat.S_IMODE(lab.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX limits the length of each name")
+def test_long_name_stays_short_enough(tmp_path: Path) -> None:
+    """A file whose temporaries just have room for their names is replaced however often."""
+    fits = os.pathconf(tmp_path, "PC_NAME_MAX") - len(LEFT) + len("checkpoint.pkl")
+    handler = LocalStateHandler(tmp_path / ("n" * fits), fsync=False)
+    for number in range(20):
+        handler.write({"n": number})
+    assert handler.read()["n"] == number
 
 
 LEFT = ".checkpoint.pkl.0123456789abcdef.tmp"

@@ -36,11 +36,15 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | 
 _MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _RANDOM_BYTES = 8
+_NUMBERS = 1 << 8 * _RANDOM_BYTES
 _LARGE_BYTES = 1 << 23
 
 
 class _Temporaries:
-    """Names of temporary files, each another one, that nobody outside this process can guess."""
+    """Names of temporary files, each another one, that nobody outside this process can guess.
+
+    All are of one length, so that a long name of a file does not become too long one day.
+    """
 
     def __init__(self) -> None:
         self._begin()
@@ -48,12 +52,12 @@ class _Temporaries:
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._token = os.urandom(_RANDOM_BYTES).hex()
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(int.from_bytes(os.urandom(_RANDOM_BYTES)))
 
     def beside(self, directory: str, name: str) -> str:
         """Give one for a file in the same directory."""
-        return f"{directory}{os.sep}.{name}.{self._token}{next(self._numbers):x}.tmp"
+        number = next(self._numbers) % _NUMBERS
+        return f"{directory}{os.sep}.{name}.{number:0{2 * _RANDOM_BYTES}x}.tmp"
 
 
 _temporaries = _Temporaries()
