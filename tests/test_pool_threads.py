@@ -7,17 +7,20 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import wait
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aiocheckpoint._pool import Call, Pool
+from aiocheckpoint._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATIENCE = 20.0
 SIZE = 3
+LOOPS = 200
 
 AT_EXIT = """
 import threading, time
@@ -130,3 +133,27 @@ def test_nothing_after_the_end(pool: Pool) -> None:
     pool.end()
     with pytest.raises(RuntimeError, match="at the end"):
         pool.submit(int)
+
+
+def test_end_while_loops_begin() -> None:
+    """Loops that ask for their first thread meanwhile do not keep a pool from ending."""
+    made, loops = Pool("aiocheckpoint-test", SIZE, per_loop=True), list[asyncio.AbstractEventLoop]()
+
+    def begin() -> None:
+        for _ in range(LOOPS):
+            loops.append(asyncio.new_event_loop())
+            with suppress(RuntimeError):  # where the pool ended in the middle
+                loops[-1].run_until_complete(in_thread(made, int))
+            loops[-1].close()
+
+    thread = threading.Thread(target=begin)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        while thread.is_alive():
+            made.end()
+    finally:
+        sys.setswitchinterval(before)
+        thread.join()
+    made.end()
