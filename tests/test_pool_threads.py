@@ -38,6 +38,23 @@ begun.wait()
 SNAPSHOTS.submit(print, "and what waited\\n", end="", flush=True)
 """
 
+AFTER_THE_END = """
+from aiocheckpoint._pool import Pool
+
+class Late:
+    def __init__(self):
+        self.pool = Pool("late", 1, per_loop=False)
+        self.me = self  # to be collected in the end
+
+    def __del__(self):
+        try:
+            self.pool.submit(int)
+        except RuntimeError:
+            print("refused", flush=True)
+
+Late()
+"""
+
 
 @pytest.fixture
 def pool() -> Iterator[Pool]:
@@ -125,6 +142,14 @@ def test_what_is_under_way_at_the_end() -> None:
     """A process does not end before what its pools were asked for is done."""
     done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, check=True)
     assert set(done.stdout.decode().splitlines()) == {"whole", "and what waited"}
+
+
+def test_first_call_after_the_end() -> None:
+    """Where the interpreter is taken down, nobody waits for a first thread that never runs."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_THE_END], capture_output=True, check=True, timeout=PATIENCE
+    )
+    assert done.stdout.decode().split() == ["refused"]
 
 
 def test_nothing_after_the_end(pool: Pool) -> None:

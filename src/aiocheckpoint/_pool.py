@@ -127,10 +127,10 @@ class _Hand:
 class _Crew:
     """So many threads at most, started when they are needed."""
 
-    def __init__(self, name: str, size: int) -> None:
+    def __init__(self, name: str, size: int, *, over: bool) -> None:
         self._name = name
         self._size = size
-        self._begin(over=False)
+        self._begin(over=over)
 
     def _begin(self, *, over: bool) -> None:
         # A garbage collection in the middle may end the crew.
@@ -226,6 +226,7 @@ class Pool(Executor):
         self._name = name
         self._size = size
         self._per_loop = per_loop
+        self._over = False
         self._crews: weakref.WeakKeyDictionary[object, _Crew] = weakref.WeakKeyDictionary()
         _all.append(self)
 
@@ -238,7 +239,7 @@ class Pool(Executor):
         key = asyncio.get_running_loop() if self._per_loop else self
         crew = self._crews.get(key)
         if crew is None:
-            made = _Crew(self._name, self._size)
+            made = _Crew(self._name, self._size, over=self._over)
             # First, as Ctrl-C may strike: a crew that nobody ends holds its threads for ever.
             weakref.finalize(key, made.stop).atexit = False
             # Of two threads that get here at once, both must go on with the same.
@@ -262,7 +263,12 @@ class Pool(Executor):
         return future
 
     def end(self) -> None:
-        """Wait for what is under way, and let the threads end."""
+        """Wait for what is under way, and let the threads end; nobody gets another one.
+
+        At the very end of the interpreter, where objects are taken down whose finalizers may ask
+        for one, a new thread would never run, and be waited for.
+        """
+        self._over = True
         # Other threads may add some meanwhile.
         keys = [key for key in (found() for found in self._crews.keyrefs()) if key is not None]
         crews = [self._crews[key] for key in keys]
