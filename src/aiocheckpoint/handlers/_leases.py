@@ -45,7 +45,7 @@ class Lease:
         payload_length: the length of the payload to it.
         started: Whether the first snapshot was stored when the lease was taken.
         running: The number of the run that was last stored as running under this lease, or None.
-        wanted: Whether somebody asked for it and has not given it back: else the writer's thread
+        unwanted: Whether it was given back, maybe before it was taken: then the writer's thread
             gives it back itself, when it has taken it.
     """
 
@@ -61,7 +61,7 @@ class Lease:
         "running",
         "started",
         "token",
-        "wanted",
+        "unwanted",
     )
 
     def __init__(
@@ -78,7 +78,7 @@ class Lease:
         self.footer: bytes | None = b""
         self.started: bool = False
         self.running: int | None = None
-        self.wanted: bool = False
+        self.unwanted: bool = False
 
     @property
     def held(self) -> bool:
@@ -106,7 +106,7 @@ class Lease:
         """
         self._era = self._store.era
         self.token = 0
-        self.wanted = True
+        self.unwanted = False
         return self._store.ask(Claim(self, start), loop)
 
     def save(
@@ -131,7 +131,7 @@ class Lease:
 
         Where the database cannot be written, it is given back as soon as it can.
         """
-        self.wanted = False  # before looking, as the writer's thread looks the other way round
+        self.unwanted = True  # before looking, as the writer's thread looks the other way round
         if not self.held:
             return
         row, token = self.row, self.token

@@ -294,7 +294,7 @@ class Transactions:
                 lease, (row, token, *_) = job.work.lease, job.result
                 lease.taken(*job.result)
                 self._held.add(token)
-                if not lease.wanted:
+                if lease.unwanted:
                     self._unwanted.append(GiveBack(row, token))
         for job in group.edges:  # a step changes nothing of its lease
             if job.error is None:
