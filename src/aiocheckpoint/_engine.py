@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._attempts import attempt, attempt_repeatedly
@@ -75,13 +74,21 @@ class Run:
     Args:
         setting: What all runs of the flow have in common.
         run_id: The run's id, or None.
+        request: What the caller asked for.
         steps: The steps, fixed for the length of the run.
         slot: Where the snapshots go; its lock is held.
         calls: How functions are called.
     """
 
     def __init__(
-        self, setting: Setting, run_id: str | None, *, steps: Steps, slot: Slot, calls: Calls
+        self,
+        setting: Setting,
+        run_id: str | None,
+        request: Request,
+        *,
+        steps: Steps,
+        slot: Slot,
+        calls: Calls,
     ) -> None:
         self._passage = Passage(
             setting=setting,
@@ -92,30 +99,32 @@ class Run:
             teller=Teller(setting.flow, run_id, setting.hooks, calls),
             header=_NEW,
         )
-        self._steps, self._slot = steps, slot
+        self._request, self._steps, self._slot = request, steps, slot
         self._warned = False
         self._attempt = 1
         self._offered: Plan | None = None
 
-    def offer(self, request: Request) -> None:
+    def offer(self) -> None:
         """Let the slot have, before its lock is taken, what a new run would store first."""
-        self._slot.offer(partial(self._first, request))
+        self._slot.offer(self._first)
 
-    def _first(self, request: Request) -> tuple[Header, dict[str, Any]] | None:
+    def _first(self) -> tuple[Header, dict[str, Any]] | None:
+        request = self._request
         state = {} if request.state is None else request.state
         only_stored = request.rest_only or request.update is not None
         if only_stored or request.checkpoint is not None or is_marked(state):
             return None
         try:
-            self._offered = self._new_plan(request)
+            self._offered = self._new_plan()
         except CheckpointError:
             return None  # It comes out once the lock is held.
         header = self._opening_header(self._offered, None)
         start = self._offered.start
         return header.advanced("running", start, time.time(), header.excerpt), state
 
-    def _new_plan(self, request: Request) -> Plan:
+    def _new_plan(self) -> Plan:
         """The plan of a run of which nothing is stored, made once for all that are alike."""
+        request = self._request
         policy = request.load_policy
         if request.until is not None or not isinstance(policy, str):
             return make_plan(self._steps, None, request, self._slot.location)
@@ -126,7 +135,7 @@ class Run:
             self._steps.new[key] = plan
         return plan
 
-    async def carry_out(self, request: Request) -> Ended:
+    async def carry_out(self) -> Ended:
         """Read, plan, run the steps, and return the final state.
 
         Raises:
@@ -134,8 +143,8 @@ class Run:
             DrainingError: The run was stopped behind a step, because its flow is being drained.
         """
         began = time.perf_counter()
-        plan, stored = await self._decide(request)
-        state = await self._opening_state(plan, request)
+        plan, stored = await self._decide()
+        state = await self._opening_state(plan)
         if plan.done:
             return Ended(state, "finished")
         await self._begin(plan, stored, state)
@@ -162,7 +171,7 @@ class Run:
 
     async def _begin(self, plan: Plan, stored: Header | None, state: dict[str, Any]) -> None:
         """Tell that the run starts, and store its start where that is not stored yet."""
-        begun, teller = self._slot.begun, self._passage.teller
+        (begun, self._slot.begun), teller = (self._slot.begun, None), self._passage.teller
         if begun is not None and self._slot.header is not None:
             self._passage.header = self._slot.header
         else:
@@ -181,12 +190,13 @@ class Run:
         """Whether a run goes on waiting for its update, as it does not come to its step again."""
         return self._drained and stored is not None and stored.status == "paused"
 
-    async def _decide(self, request: Request) -> tuple[Plan, Header | None]:
+    async def _decide(self) -> tuple[Plan, Header | None]:
         if self._slot.begun is not None and self._offered is not None:
             return self._offered, None
-        return await plan_run(self._steps, request, self._slot)
+        return await plan_run(self._steps, self._request, self._slot)
 
-    async def _opening_state(self, plan: Plan, request: Request) -> dict[str, Any]:
+    async def _opening_state(self, plan: Plan) -> dict[str, Any]:
+        request = self._request
         if plan.source in {"stored", "kept"}:
             state = await self._slot.state(plan.kept)
             state.update(request.update or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from aiocheckpoint._arguments import checked_hooks, checked_name
@@ -316,13 +315,12 @@ class CheckpointFlow(ServedRuns):
     ) -> Ended:
         slot = self._slot(check_run_id(run_id), calls)
         setting = self._setting if hook is None else self._setting.told_to(hook)
-        run = Run(setting, run_id, steps=self._ready_steps(), slot=slot, calls=calls)
-        seconds = checked_wait(wait)
-        drain, work = self._setting.drain, partial(run.carry_out, request)
+        run = Run(setting, run_id, request, steps=self._ready_steps(), slot=slot, calls=calls)
+        seconds, drain = checked_wait(wait), self._setting.drain
         begun = drain.enter(run_id)
         try:
-            run.offer(request)
-            return await under_lock(slot, calls, work, wait=seconds, check=drain.check)
+            run.offer()
+            return await under_lock(slot, calls, run.carry_out, wait=seconds, check=drain.check)
         finally:
             drain.leave(begun)
 
