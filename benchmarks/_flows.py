@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from _shapes import small_state
@@ -9,8 +13,7 @@ from _shapes import small_state
 from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Generator
 
     from _waiting import Gate, WaitingRun
 
@@ -21,6 +24,7 @@ __all__ = [
     "database",
     "snapshot_size",
     "waiting_run",
+    "workplace",
 ]
 
 
@@ -33,6 +37,22 @@ def close_databases(directory: Path) -> None:
     """Close the databases now, for their directory is about to go; else it is done at exit."""
     for path in directory.glob("*.db"):
         CheckpointFlow(database(directory, path.stem)).handler.close()
+
+
+@contextmanager
+def workplace(parent: Path | None) -> Generator[tuple[Path, asyncio.Runner], None, None]:
+    """Give a directory, which goes at the end with its databases closed, and what has a loop.
+
+    Args:
+        parent: Where the directory is made; the system's temporary one where it is None.
+    """
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        directory = Path(name)
+        try:
+            with asyncio.Runner() as runner:
+                yield directory, runner
+        finally:
+            close_databases(directory)
 
 
 def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:

@@ -29,12 +29,11 @@ costs without the library.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _flows import bare_wait, close_databases, counting_run, database, snapshot_size
+from _flows import bare_wait, counting_run, database, snapshot_size, workplace
 from _group_commit import GroupCommit
 from _measure import Contender, Goal, Pair, Report, measure, parser
 from _rivals import RIVALS, RivalWorker
@@ -192,10 +191,7 @@ def main() -> None:
     """Measure, print, and write the JSON if asked to."""
     arguments = _arguments()
     with ExitStack() as stack:
-        place = tempfile.TemporaryDirectory(dir=arguments.directory)
-        directory = Path(stack.enter_context(place))
-        stack.callback(close_databases, directory)
-        runner = stack.enter_context(asyncio.Runner())
+        directory, runner = stack.enter_context(workplace(arguments.directory))
         site = Site(
             directory, arguments.rounds, arguments.seconds, runner, snapshot_size(directory)
         )

@@ -23,10 +23,7 @@ at the least.
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
-import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,13 +31,14 @@ from typing import TYPE_CHECKING
 from _alone import our_ways
 from _entrants import ENTRANTS, EntrantWorker
 from _environments import WorkerEndedError
-from _flows import close_databases
+from _flows import workplace
 from _measure import Contender, Pair, Report, measure, parser
 from _promises import OURS
 from _shapes import small_state
 
 if TYPE_CHECKING:
     import argparse
+    import asyncio
     from collections.abc import Sequence
 
     from _alone import Alone
@@ -165,11 +163,7 @@ def main() -> None:
     chosen = () if arguments.no_rivals else arguments.only
     entrants = [entrant for entrant in ENTRANTS if entrant.name in chosen]
     found = Found()
-    with ExitStack() as stack:
-        place = tempfile.TemporaryDirectory(dir=arguments.directory)
-        directory = Path(stack.enter_context(place))
-        stack.callback(close_databases, directory)
-        runner = stack.enter_context(asyncio.Runner())
+    with workplace(arguments.directory) as (directory, runner):
         courses = [Course(directory, steps, runner, arguments, found) for steps in arguments.steps]
         _measure_all(entrants, courses, found)
         _report(entrants, directory, found, arguments)

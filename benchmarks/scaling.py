@@ -22,17 +22,15 @@ the largest database that is asked for, of about 1.2 GB.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
-import tempfile
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from _floor import Floor
-from _flows import close_databases, counting_run, database
+from _flows import counting_run, database, workplace
 from _ladder import Ladder, rungs
 from _measure import Contender, Pair, Report, measure, parser
 from _rows import fill, run_ids
@@ -42,6 +40,7 @@ from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
     import argparse
+    import asyncio
 
 FEWEST_STEPS = 10
 STEPS_OF_SIZE = 20
@@ -174,10 +173,7 @@ def main() -> None:
     arguments = _arguments()
     work: int = arguments.work
     with ExitStack() as stack:
-        place = tempfile.TemporaryDirectory(dir=arguments.directory)
-        directory = Path(stack.enter_context(place))
-        stack.callback(close_databases, directory)
-        runner = stack.enter_context(asyncio.Runner())
+        directory, runner = stack.enter_context(workplace(arguments.directory))
         ladders = [
             _by_steps(directory, arguments.steps, work, fsync=True),
             _by_steps(directory, arguments.steps, work, fsync=False),

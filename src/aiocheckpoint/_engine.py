@@ -272,9 +272,7 @@ class Run:
         self, state: dict[str, Any], step: str | None, status: Status, position: int
     ) -> None:
         began, passage = time.perf_counter(), self._passage
-        names, excerpt = self._steps.names, None
-        if names.listed is None:
-            excerpt = names.excerpt(position, finished=status == "finished")
+        excerpt = self._steps.names.excerpt(position, finished=status == "finished")
         passage.header = passage.header.advanced(status, position, time.time(), excerpt)
         if passage.setting.keep_data:
             size = await self._write_with_data(state, step)

@@ -186,7 +186,7 @@ class _Crew:
         name, hand = f"{self._name}_{len(self._threads)}", _Hand()
         # A thread holds its arguments for as long as it lives, and a call holds its loop.
         hand.wake(call)
-        # What is under way at the interpreter's end is waited for by `_end`.
+        # What is under way at the interpreter's end is waited for by `_end_all`.
         thread = threading.Thread(target=self._work, args=(hand,), name=name, daemon=True)
         thread.start()
         self._threads.add(thread)

@@ -41,7 +41,7 @@ _LARGE_BYTES = 1 << 23
 
 
 class _Temporaries:
-    """Names of temporary files, each another one, that nobody outside this process can guess.
+    """Names of temporary files, each another one, from a number on that nobody can guess.
 
     All are of one length, so that a long name of a file does not become too long one day.
     """
@@ -258,7 +258,7 @@ def clear_leftovers(path: str) -> None:
     """Delete the temporary files that killed writers of `path` left; call it under its lock."""
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES},}}\.tmp")
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
             if pattern.fullmatch(entry.name):
