@@ -7,7 +7,7 @@ import sqlite3
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._footer import pack_footer, read_footer
+from aiocheckpoint._snapshot.footer import pack_footer, read_footer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from _large import HAS_NUMPY, MEGABYTE, array
 from _measure import Contender, Goal, Pair, Report, measure, parser
 from _shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
 
-from aiocheckpoint._serializer import dump, dump_quickly, load
+from aiocheckpoint._snapshot.pickling.serializer import dump, dump_quickly, load
 
 if TYPE_CHECKING:
     import argparse

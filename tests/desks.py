@@ -8,16 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._jobs import Job
-from aiocheckpoint._memory import Memory
-from aiocheckpoint.handlers._leases import Call, Claim, GiveBack, Lease, Save
-from aiocheckpoint.handlers._transactions import Transactions
+from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._snapshot.target import Memory
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.handlers.sqlite._lease import Lease
+from aiocheckpoint.handlers.sqlite._requests import Call, Claim, GiveBack, Save
+from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiocheckpoint._header import Status
+    from aiocheckpoint._model.header import Status
 
 IDS = ("v", "w", "x", "y")
 COLUMNS = "run_id, owner IS NULL, status, number, sequence, position, footer, payload"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint._failpoints import armed
+from aiocheckpoint.handlers._files.failpoints import armed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

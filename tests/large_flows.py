@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._names import BESIDE, MOST_NAMES
+from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
-from aiocheckpoint._calls import drive
-from aiocheckpoint._plan import Request
+from aiocheckpoint._concurrency.backends import drive
+from aiocheckpoint._model.request import Request
 from aiocheckpoint.testing._crashing import (
     _Breaker,
     _BreakingThreadCalls,

@@ -10,8 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.handlers import _database
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +27,8 @@ def main() -> None:
     """Do what the arguments say."""
     deed, path = sys.argv[1:3]
     if deed == "die":
-        _database.MIGRATIONS = (*_database.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
-        _database.connect(path, durable=True)
+        _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
+        _schema.connect(path, durable=True)
         return
     sys.stdout.write("ready\n")
     sys.stdout.flush()

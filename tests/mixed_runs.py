@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixed import change
 
-from aiocheckpoint._snapshot import DATA_KEY
+from aiocheckpoint._snapshot.keys import DATA_KEY
 
 if TYPE_CHECKING:
     from mixed import Call, World

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from support import State
 
-    from aiocheckpoint._current import CurrentStep
-    from aiocheckpoint.handlers._leases import Lease
+    from aiocheckpoint._model.current_step import CurrentStep
+    from aiocheckpoint.handlers.sqlite._lease import Lease
 
 NAMES = ("a", "b", "c")
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)

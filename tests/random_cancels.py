@@ -14,7 +14,7 @@ from interrupts import PATIENCE, check_nothing_comes_after
 from piercing import LOOPS, NAMES, Subject
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
-from aiocheckpoint._threads import SNAPSHOTS
+from aiocheckpoint._concurrency.threads import SNAPSHOTS
 from aiocheckpoint.events import StepFinished
 
 if TYPE_CHECKING:

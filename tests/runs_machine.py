@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from support import State
 
-    from aiocheckpoint._current import CurrentStep
-    from aiocheckpoint._header import Status
+    from aiocheckpoint._model.current_step import CurrentStep
+    from aiocheckpoint._model.header import Status
 
 T = TypeVar("T")
 IDS = ("w", "x", "y", "z")

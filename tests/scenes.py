@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from interrupts import PATIENCE, Gate
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, events
-from aiocheckpoint._threads import SNAPSHOTS, STEPS
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint import Header
-    from aiocheckpoint._pool import Pool
-    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint._concurrency.pool import Pool
+    from aiocheckpoint._snapshot.target import Target
     from aiocheckpoint.handlers import Lock
 
 NAMES = ("a", "b", "c")

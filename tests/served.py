@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from support import State
 
-    from aiocheckpoint._engine import Ended
+    from aiocheckpoint._engine.runner import Ended
 
     Blow = Callable[[Any], object]
     Strike = Callable[["Served", int], Awaitable[int]]

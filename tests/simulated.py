@@ -14,14 +14,14 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.handlers._store import Store
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.handlers.sqlite._store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from aiocheckpoint._jobs import Job
+    from aiocheckpoint._concurrency.jobs import Job
 
 LONG = 3600.0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 
-from aiocheckpoint._serializer import dump, load
+from aiocheckpoint._snapshot.pickling.serializer import dump, load
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from streams import Memory, dump_whole, load_whole
 from test_serializer_properties import ATOMS
 
-from aiocheckpoint._serializer import RefusedGlobalError, UnserializableError, dump, load
+from aiocheckpoint._snapshot.pickling.serializer import (
+    RefusedGlobalError,
+    UnserializableError,
+    dump,
+    load,
+)
 
 if TYPE_CHECKING:
     from support import State

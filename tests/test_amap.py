@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from serving import Pair
     from support import State
 
-    from aiocheckpoint._plan import LoadPolicy
+    from aiocheckpoint._model.request import LoadPolicy
 
 SOURCES: dict[str, Callable[[dict[str, State]], Any]] = {
     "dict": lambda states: states,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint import CheckpointFlow
-    from aiocheckpoint._streams import Stream
+    from aiocheckpoint._runs.streams import Stream
 
 MORE_WAYS = ("task-cancel-five-times", "anyio-move-on", "timeout-both", "anyio-sibling", "wait-for")
 IDS = [f"run-{number}" for number in range(5)]

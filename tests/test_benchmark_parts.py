@@ -101,7 +101,7 @@ def test_the_large_value_is_written_once(
 ) -> None:
     """Of a run's three snapshots one has the value, so one durable step is what is timed."""
     large = import_module("_large")
-    codec = import_module("aiocheckpoint._snapshot").Codec
+    codec = import_module("aiocheckpoint._snapshot.codec").Codec
     written: list[dict[str, Any]] = []
     write, write_quickly = codec.write, codec.write_quickly
 

@@ -14,7 +14,7 @@ from large_flows import flow, renamed, stored
 from support import Door
 
 from aiocheckpoint import DrainingError, FlowChangedError, Pause
-from aiocheckpoint._names import StepNames
+from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.events import RunStarted, StepStarted
 
 if TYPE_CHECKING:

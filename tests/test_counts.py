@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiocheckpoint.codec.footer import TRAILER_BYTES
+from aiocheckpoint.codec.payload import position_added
+from aiocheckpoint.codec.pickling import serializer
 from desks import Desk
 from support import Door, State
 from tracing import needs_strace, trace
 
-from aiocheckpoint import CheckpointFlow, _serializer, _snapshot
-from aiocheckpoint._footer import TRAILER_BYTES
-from aiocheckpoint._jobs import Job
-from aiocheckpoint._payload import position_added
-from aiocheckpoint._pool import Call, Pool
+from aiocheckpoint import CheckpointFlow
+from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._concurrency.pool import Call, Pool
+from aiocheckpoint._snapshot import codec
 from aiocheckpoint.events import Event, SnapshotWritten
-from aiocheckpoint.handlers import _transactions
-from aiocheckpoint.handlers._database import identity
-from aiocheckpoint.handlers._leases import Claim, GiveBack
+from aiocheckpoint.handlers.sqlite import _transactions
+from aiocheckpoint.handlers.sqlite._requests import Claim, GiveBack
+from aiocheckpoint.handlers.sqlite._schema import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,9 +88,9 @@ class Counts:
 
         patch.setattr(Pool, "put", counted_put)
         for module, name in (
-            (_snapshot, "dump_quickly"),
-            (_snapshot, "dump"),
-            (_serializer, "_DillPickler"),
+            (codec, "dump_quickly"),
+            (codec, "dump"),
+            (serializer, "_DillPickler"),
         ):
             self._count(patch, module, name)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from many import Runs
     from support import State
 
-    from aiocheckpoint._streams import Stream
+    from aiocheckpoint._runs.streams import Stream
 
 IDS = ("x", "y", None)
 

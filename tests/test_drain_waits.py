@@ -13,7 +13,7 @@ from serving import LAST, Post, collect, statuses
 from support import notes_of
 
 from aiocheckpoint import DrainingError, Retry, current_step, events
-from aiocheckpoint._drain import Drain
+from aiocheckpoint._engine.drain import Drain
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from keeping import kept_files
 from support import notes_of
 
 from aiocheckpoint import LocalStateHandler, NotDurableError, StorageError
-from aiocheckpoint._failpoints import FAILPOINTS, armed, reach
+from aiocheckpoint.handlers._files.failpoints import FAILPOINTS, armed, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from aiocheckpoint.handlers._flush import flush_drive, rename_patiently
+from aiocheckpoint.handlers._files.fsync import flush_drive
+from aiocheckpoint.handlers._files.rename import rename_patiently
 
 COMMAND = 51
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import LeaseLostError, RunInProgressError
-from aiocheckpoint._jobs import Job
-from aiocheckpoint.handlers._leases import Call, Claim
-from aiocheckpoint.handlers._statements import STEP
+from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint.handlers.sqlite._requests import Call, Claim
+from aiocheckpoint.handlers.sqlite._statements import STEP
 
 if TYPE_CHECKING:
     import sqlite3

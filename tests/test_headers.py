@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import CheckpointFlow, Excerpt, Failure, Header, current_step
-from aiocheckpoint._durations import Durations
-from aiocheckpoint._header import Status, in_json
+from aiocheckpoint._model.durations import Durations
+from aiocheckpoint._model.header import Status, in_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,27 +13,27 @@ from typing import Any, get_args
 import pytest
 from late_script import WAYS
 
-from aiocheckpoint import (
-    CheckpointFlow,
-    Failure,
-    Header,
-    Plan,
-    Retry,
-    RunResult,
-    _streams,
-    events,
-)
-from aiocheckpoint._durations import Durations
-from aiocheckpoint._later import imported
-from aiocheckpoint._names import Excerpt
-from aiocheckpoint._record import Record
-from aiocheckpoint._telling import EventName
+from aiocheckpoint import CheckpointFlow, Failure, Header, Plan, Retry, RunResult, events
+from aiocheckpoint._concurrency.late_imports import imported
+from aiocheckpoint._engine.dispatch import EventName
+from aiocheckpoint._model.durations import Durations
+from aiocheckpoint._model.record import Record
+from aiocheckpoint._model.step_names import Excerpt
+from aiocheckpoint._runs import streams
 
 SCRIPT = Path(__file__).with_name("late_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
 STANDARD = {"hashlib", *JSON}
-LATER = {"_files", "_opcodes", "_results", "_retry", "_signing", "_streams", "events"}
+LATER = {
+    "handlers.local._inspect",
+    "_snapshot.pickling.opcodes",
+    "_runs.results",
+    "_model.retry",
+    "_snapshot.signing",
+    "_runs.streams",
+    "events",
+}
 AT_ONCE = 59
 
 BROUGHT = """
@@ -125,7 +125,7 @@ async def test_stream_asks_for_the_events(tmp_path: Path, monkeypatch: pytest.Mo
         asked.append(name)
         return await imported(name)
 
-    monkeypatch.setattr(_streams, "imported", noting)
+    monkeypatch.setattr(streams, "imported", noting)
     cp = CheckpointFlow(tmp_path / "checkpoint.pkl")
     cp.add_step(name="a")(lambda state: asked.append("step"))
     await cp.astream({})

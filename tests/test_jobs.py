@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint._jobs import Job, deliver
+from aiocheckpoint._concurrency.jobs import Job, deliver
 
 QUIET = settings(deadline=None, max_examples=40)
 BLOCKED = 8

@@ -21,7 +21,7 @@ from support import Door, Lab, State, fail
 from aiocheckpoint import FlowChangedError, LocalStateHandler
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers._kept import Keep
+    from aiocheckpoint.handlers._retention import Keep
 
 KEEP: Keep = "all"
 

@@ -25,7 +25,7 @@ from keeping import (
 from tracing import needs_strace, trace
 
 from aiocheckpoint import CorruptSnapshotError, LocalStateHandler, StorageError
-from aiocheckpoint._failpoints import armed
+from aiocheckpoint.handlers._files.failpoints import armed
 
 if TYPE_CHECKING:
     from support import Door, Lab

@@ -32,7 +32,7 @@ from aiocheckpoint.events import RunStarted, SnapshotSkipped
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aiocheckpoint.handlers._kept import Keep
+    from aiocheckpoint.handlers._retention import Keep
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:

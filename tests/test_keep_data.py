@@ -15,7 +15,7 @@ from aiocheckpoint.testing import crash_everywhere
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aiocheckpoint._plan import LoadPolicy
+    from aiocheckpoint._model.request import LoadPolicy
 
 NAMES = ("fill", "change", "use")
 

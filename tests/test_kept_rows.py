@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from aiocheckpoint import Header
-from aiocheckpoint._durations import Durations
-from aiocheckpoint.handlers._database import MIGRATIONS
-from aiocheckpoint.handlers._kept_rows import prune
-from aiocheckpoint.handlers._leases import Save
+from aiocheckpoint._model.durations import Durations
+from aiocheckpoint.handlers.sqlite._history import prune
+from aiocheckpoint.handlers.sqlite._requests import Save
+from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers._leases import Lease
+    from aiocheckpoint.handlers.sqlite._lease import Lease
 
 
 def instructions(connection: sqlite3.Connection, save: Save) -> int:

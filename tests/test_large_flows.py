@@ -11,7 +11,7 @@ from many import resume_all
 from support import Door
 
 from aiocheckpoint import FlowChangedError
-from aiocheckpoint._names import BESIDE, MOST_NAMES, StepNames
+from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES, StepNames
 
 if TYPE_CHECKING:
     from many import Runs

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from large_flows import COUNT, NAMES, flow, renamed, stop_at, stored
 from many import sql
 
-from aiocheckpoint import FlowChangedError, Header, _names
-from aiocheckpoint._durations import Durations
-from aiocheckpoint._footer import split
-from aiocheckpoint._names import BESIDE, MOST_NAMES, StepNames
+from aiocheckpoint import FlowChangedError, Header
+from aiocheckpoint._model import step_names
+from aiocheckpoint._model.durations import Durations
+from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES, StepNames
+from aiocheckpoint._snapshot.footer import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,7 @@ def test_digests_are_made_once(door: Door, database: Runs, monkeypatch: pytest.M
         seen.append(name)
         return json.dumps(name)
 
-    monkeypatch.setattr(_names, "quoted", quoted)
+    monkeypatch.setattr(step_names, "quoted", quoted)
     for names, number in ((NAMES[:MOST_NAMES], 0), (NAMES, COUNT)):
         cp = flow(database, names)
         for run_id in ("x", "y"):

@@ -11,7 +11,7 @@ from streams import footer_of
 
 from aiocheckpoint import CheckpointFlow, Header, LocalStateHandler, inspect
 from aiocheckpoint._logging import LARGE_BYTES
-from aiocheckpoint._snapshot import Codec
+from aiocheckpoint._snapshot.codec import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from aiocheckpoint import (
     InvalidValueError,
     LocalStateHandler,
 )
-from aiocheckpoint._durations import Durations
+from aiocheckpoint._model.durations import Durations
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ import pytest
 from contending import PATIENCE, contender, flow
 
 from aiocheckpoint import RunInProgressError, StorageError
-from aiocheckpoint.handlers._lock import FileLock
+from aiocheckpoint.handlers._files.lock import FileLock
 
 if TYPE_CHECKING:
     from support import Door, Lab, State

@@ -14,8 +14,8 @@ import pytest
 from simulated import handler_apart, looking, shut_down
 
 from aiocheckpoint import IncompatibleSnapshotError, StorageError
-from aiocheckpoint.handlers import _database
 from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.handlers.sqlite import _schema
 
 if TYPE_CHECKING:
     from support import State
@@ -65,8 +65,8 @@ def version(path: Path) -> tuple[int, list[str]]:
 
 def add_migration(monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...]) -> int:
     """Let the library know one more version of the tables, and give its number."""
-    monkeypatch.setattr(_database, "MIGRATIONS", (*_database.MIGRATIONS, statements))
-    return len(_database.MIGRATIONS)
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, statements))
+    return len(_schema.MIGRATIONS)
 
 
 def test_a_migration_keeps_everything(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

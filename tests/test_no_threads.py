@@ -13,7 +13,7 @@ import pytest
 from support import no_more_threads
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
-from aiocheckpoint._threads import SNAPSHOTS, in_thread
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, in_thread
 
 if TYPE_CHECKING:
     from support import Lab, State

@@ -15,12 +15,12 @@ from streams import dump_whole
 from test_allow_properties import KEYS, nested
 from test_serializer_properties import ATOMS
 
-from aiocheckpoint._opcodes import MalformedError, names_extension, survey
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._opcodes import Survey
+    from aiocheckpoint._snapshot.pickling.opcodes import Survey
 
 PROTOCOLS = range(6)
 QUIET = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -21,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DEPENDENCIES = {"dill", "aiofiles", "anyio"}
-LATER = ("aiofiles.os", *(f"aiocheckpoint.{name}" for name in ("events", "_streams", "_retry")))
+LATER = (
+    "aiofiles.os",
+    *(f"aiocheckpoint.{name}" for name in ("events", "_runs.streams", "_model.retry")),
+)
 
 MODULES_OF = """
 import importlib, json, sys

@@ -19,7 +19,7 @@ from aiocheckpoint import (
     StorageError,
     events,
 )
-from aiocheckpoint._failpoints import armed
+from aiocheckpoint.handlers._files.failpoints import armed
 
 if TYPE_CHECKING:
     from trying import Anywhere

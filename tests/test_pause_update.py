@@ -23,7 +23,7 @@ from aiocheckpoint import (
     RunInProgressError,
     UnserializableStateError,
 )
-from aiocheckpoint._failpoints import armed
+from aiocheckpoint.handlers._files.failpoints import armed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from striking import Strike
 
-from aiocheckpoint._payload import PIECE_BYTES, PayloadWriter
-from aiocheckpoint._pool import Call, Pool
-from aiocheckpoint._threads import STEPS, in_thread, settle_in_thread
+from aiocheckpoint._concurrency.pool import Call, Pool
+from aiocheckpoint._concurrency.threads import STEPS, in_thread, settle_in_thread
+from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -90,7 +90,7 @@ def run_struck(
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # struck before
-@pytest.mark.parametrize("file", ["_pool.py", "_threads.py"])
+@pytest.mark.parametrize("file", ["pool.py", "threads.py"])
 @pytest.mark.parametrize("way", [in_thread, settle_in_thread])
 def test_no_thread_is_lost_and_nothing_is_late(
     way: Callable[..., Coroutine[Any, Any, object]], file: str, pools: Struck
@@ -132,8 +132,8 @@ def test_large_bytes_belong_to_the_caller_again(
     pools: Struck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while bytes are handed over to be hashed: no thread looks at them any more."""
-    for pool, strike in pools.each("_pool.py"):
-        monkeypatch.setattr("aiocheckpoint._payload._DIGESTS", pool)
+    for pool, strike in pools.each("pool.py"):
+        monkeypatch.setattr("aiocheckpoint._snapshot.payload._DIGESTS", pool)
         content = bytearray(LARGE)
         with contextlib.suppress(KeyboardInterrupt), strike.armed():
             PayloadWriter(Takes()).write(content)

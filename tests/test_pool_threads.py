@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiocheckpoint._pool import Call, Pool
-from aiocheckpoint._threads import in_thread
+from aiocheckpoint._concurrency.pool import Call, Pool
+from aiocheckpoint._concurrency.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

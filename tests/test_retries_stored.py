@@ -11,7 +11,7 @@ from support import Door, State, do_nothing, notes_of
 from trying import Anywhere, Flaky, after, before
 
 from aiocheckpoint import CheckpointFlow, Retry, UnserializableStateError, events
-from aiocheckpoint._failpoints import armed
+from aiocheckpoint.handlers._files.failpoints import armed
 from aiocheckpoint.testing import MemoryStateHandler, crash_everywhere
 
 if TYPE_CHECKING:

@@ -31,7 +31,11 @@ from by_value import (
 from graphs import difference
 from streams import dump_whole, load_by_dill, load_whole
 
-from aiocheckpoint._serializer import NotQuickError, UnserializableError, dump_quickly
+from aiocheckpoint._snapshot.pickling.serializer import (
+    NotQuickError,
+    UnserializableError,
+    dump_quickly,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from disk_faults import Way, check_resumes, check_stored, count_renames, find_si
 from tracing import needs_strace, trace
 
 from aiocheckpoint import LocalStateHandler
-from aiocheckpoint.handlers._atomic import FileTarget
+from aiocheckpoint.handlers._files.replace import FileTarget
 
 SCRIPT = Path(slow_script.__file__)
 SLOW = ("fsync:delay_enter=200ms", "rename:delay_enter=100ms")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from owning import PATIENCE
 
-from aiocheckpoint.handlers import _database
-from aiocheckpoint.handlers._database import connect
+from aiocheckpoint.handlers.sqlite import _schema
+from aiocheckpoint.handlers.sqlite._schema import connect
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +51,7 @@ def test_tables_made_between_two_looks(
 ) -> None:
     """Wherever another process makes the tables while one looks, they are taken for ours."""
     path, looks = str(tmp_path / "runs.db"), list[str]()
-    look = _database._number  # noqa: SLF001
+    look = _schema._number  # noqa: SLF001
 
     def slowly(connection: sqlite3.Connection, statement: str) -> int:
         looks.append(statement)
@@ -60,7 +60,7 @@ def test_tables_made_between_two_looks(
             connect(path, durable=False).close()
         return look(connection, statement)
 
-    monkeypatch.setattr(_database, "_number", slowly)
+    monkeypatch.setattr(_schema, "_number", slowly)
     connection = connect(path, durable=False)
     assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
     connection.close()

@@ -18,8 +18,7 @@ from killing import needs_fork
 from owning import PATIENCE, rows, taker
 
 from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError, StorageError
-from aiocheckpoint.handlers import _transactions
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _transactions
 
 if TYPE_CHECKING:
     from support import Door

@@ -12,9 +12,10 @@ from streams import footer_of
 from support import no_more_threads
 from tracing import Traced, needs_strace, trace
 
-from aiocheckpoint import LocalStateHandler, StorageError, _payload
-from aiocheckpoint._payload import PayloadWriter
-from aiocheckpoint._pool import Pool
+from aiocheckpoint import LocalStateHandler, StorageError
+from aiocheckpoint._concurrency.pool import Pool
+from aiocheckpoint._snapshot import payload
+from aiocheckpoint._snapshot.payload import PayloadWriter
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -48,7 +49,7 @@ def test_digest_is_of_the_whole_payload(door: Door, lab: Lab) -> None:
 
 def test_without_a_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started, it is hashed where it is written."""
-    monkeypatch.setattr(_payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
+    monkeypatch.setattr(payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
     with no_more_threads():
         LocalStateHandler(lab.path, fsync=False).write(a_mixture())
     check_stored(lab.path, a_mixture())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._jobs import Job
-from aiocheckpoint.handlers._writer import Writer
+from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint.handlers.sqlite._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,12 +10,11 @@ when one breaks, mend it and run again.
 import importlib
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._current import CurrentStep, current_step
-from aiocheckpoint._header import Failure, Header
-from aiocheckpoint._names import Excerpt
-from aiocheckpoint._pause import Pause
-from aiocheckpoint._places import HandlerOptions
-from aiocheckpoint._plan import Plan
+from aiocheckpoint._model.current_step import CurrentStep, current_step
+from aiocheckpoint._model.header import Failure, Header
+from aiocheckpoint._model.pause import Pause
+from aiocheckpoint._model.plan import Plan
+from aiocheckpoint._model.step_names import Excerpt
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -40,13 +39,14 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
+from aiocheckpoint.handlers._registry import HandlerOptions
 
 if TYPE_CHECKING:
     from aiocheckpoint import events
-    from aiocheckpoint._files import adopt, inspect
-    from aiocheckpoint._results import RunResult
-    from aiocheckpoint._retry import Retry
-    from aiocheckpoint._streams import Stream
+    from aiocheckpoint._model.retry import Retry
+    from aiocheckpoint._runs.results import RunResult
+    from aiocheckpoint._runs.streams import Stream
+    from aiocheckpoint.handlers.local._inspect import adopt, inspect
 
 __all__ = [
     "CheckpointError",
@@ -90,11 +90,11 @@ __all__ = [
 
 # What a run needs only where it is asked for: by a hook, retry=, amap() and the like.
 _LATER = {
-    "Retry": "_retry",
-    "RunResult": "_results",
-    "Stream": "_streams",
-    "adopt": "_files",
-    "inspect": "_files",
+    "Retry": "_model.retry",
+    "RunResult": "_runs.results",
+    "Stream": "_runs.streams",
+    "adopt": "handlers.local._inspect",
+    "inspect": "handlers.local._inspect",
 }
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from aiocheckpoint._header import Header
+    from aiocheckpoint._model.header import Header
     from aiocheckpoint.errors import CheckpointError
 
 __all__ = [

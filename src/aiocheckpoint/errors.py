@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from aiocheckpoint._changed import first_difference, told_change
+from aiocheckpoint._model.step_names import first_difference, told_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiocheckpoint._names import Excerpt
+    from aiocheckpoint._model.step_names import Excerpt
 
 __all__ = [
     "CheckpointError",

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._record import Record
+from aiocheckpoint._model.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiocheckpoint._header import Status
-    from aiocheckpoint._plan import Plan
+    from aiocheckpoint._model.header import Status
+    from aiocheckpoint._model.plan import Plan
     from aiocheckpoint.errors import CheckpointError
 
 __all__ = [

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from aiocheckpoint._arguments import checked_hooks, checked_name
-from aiocheckpoint._calls import Calls, Carrier, LoopCalls, now
-from aiocheckpoint._checks import checked_flag, checked_timeout, checked_wait
-from aiocheckpoint._drain import Drain
-from aiocheckpoint._engine import Ended, Run, plan_run
+from aiocheckpoint._concurrency.backends import Calls, Carrier, LoopCalls, now
+from aiocheckpoint._engine.context import Setting
+from aiocheckpoint._engine.drain import Drain
+from aiocheckpoint._engine.locking import under_lock
+from aiocheckpoint._engine.runner import Ended, Run, plan_run
 from aiocheckpoint._logging import log_skipped
-from aiocheckpoint._passage import Setting
-from aiocheckpoint._places import HandlerOptions, make_handler, slot_maker
-from aiocheckpoint._served import ServedRuns
-from aiocheckpoint._steps import Load, Save, Step, StepFunction, Steps, make_step
-from aiocheckpoint._under_lock import under_lock
+from aiocheckpoint._model.checks import checked_flag, checked_timeout, checked_wait
+from aiocheckpoint._model.steps import Load, Save, Step, StepFunction, Steps, make_step
+from aiocheckpoint._runs.arguments import checked_hooks, checked_name
+from aiocheckpoint._runs.service import ServedRuns
 from aiocheckpoint.errors import FlowDefinitionError
-from aiocheckpoint.handlers._names import check_run_id
+from aiocheckpoint.handlers._identifiers import check_run_id
+from aiocheckpoint.handlers._registry import HandlerOptions, make_handler, slot_maker
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from aiocheckpoint._plan import LoadPolicy, Plan, Request
-    from aiocheckpoint._retry import Retry
+    from aiocheckpoint._model.plan import Plan
+    from aiocheckpoint._model.request import LoadPolicy, Request
+    from aiocheckpoint._model.retry import Retry
     from aiocheckpoint.events import Hook
 
 __all__ = ["CheckpointFlow"]
@@ -358,6 +359,6 @@ class CheckpointFlow(ServedRuns):
 
 def _policy(retry: Retry | int) -> Retry:
     # Most flows try nothing again; those that do have this at hand before they run.
-    from aiocheckpoint._retry import checked_retry  # noqa: PLC0415
+    from aiocheckpoint._model.retry import checked_retry  # noqa: PLC0415
 
     return checked_retry(retry)

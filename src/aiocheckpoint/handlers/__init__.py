@@ -1,8 +1,8 @@
 """Places where snapshots live."""
 
-from aiocheckpoint._snapshot import Target
+from aiocheckpoint._snapshot.target import Target
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._place import Lock, SnapshotOptions
+from aiocheckpoint.handlers._port import Lock, SnapshotOptions
 from aiocheckpoint.handlers._query import Query, select
 from aiocheckpoint.handlers.local import LocalStateHandler
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from aiocheckpoint._header import Header
-from aiocheckpoint._later import imported
+from aiocheckpoint._concurrency.late_imports import imported
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, in_thread
 from aiocheckpoint._logging import log_skipped
-from aiocheckpoint._snapshot import DATA_KEY, POSITION_KEY, position_of
-from aiocheckpoint._threads import SNAPSHOTS, in_thread
+from aiocheckpoint._model.header import Header
+from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint.errors import InvalidTypeError
-from aiocheckpoint.handlers._place import Place
+from aiocheckpoint.handlers._port import Place
 
 __all__ = ["StateHandler"]
 

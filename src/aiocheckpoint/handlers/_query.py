@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from aiocheckpoint._header import Header, Status
+    from aiocheckpoint._model.header import Header, Status
 
 __all__ = ["Query", "id_key", "place_in_list", "select"]
 

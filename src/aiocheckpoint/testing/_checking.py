@@ -13,7 +13,7 @@ from aiocheckpoint.errors import LeaseLostError, RunInProgressError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from aiocheckpoint._header import Header, Status
+    from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint.handlers import Lock, StateHandler
 
 __all__ = [

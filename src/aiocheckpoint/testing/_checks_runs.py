@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, get_args
 
-from aiocheckpoint._header import Status
-from aiocheckpoint._pause import Pause
+from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.pause import Pause
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must, store
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from aiocheckpoint._header import Header
-    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.target import Target
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.testing._checking import Check, Make
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must
 
 if TYPE_CHECKING:
-    from aiocheckpoint._header import Header
-    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.target import Target
     from aiocheckpoint.testing._checking import Check, Make
 
 __all__ = ["SNAPSHOT_CHECKS"]

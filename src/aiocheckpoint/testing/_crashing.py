@@ -10,17 +10,17 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from aiocheckpoint._calls import Calls, LoopCalls, ThreadCalls, drive
-from aiocheckpoint._loop import PrivateLoop
-from aiocheckpoint._trouble import put_note
+from aiocheckpoint._concurrency.backends import Calls, LoopCalls, ThreadCalls, drive
+from aiocheckpoint._concurrency.private_loop import PrivateLoop
+from aiocheckpoint._engine.failures import put_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from aiocheckpoint._engine import Ended
-    from aiocheckpoint._jobs import Job
-    from aiocheckpoint._plan import LoadPolicy, Request
-    from aiocheckpoint._steps import Part
+    from aiocheckpoint._concurrency.callables import Part
+    from aiocheckpoint._concurrency.jobs import Job
+    from aiocheckpoint._engine.runner import Ended
+    from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint.flow import CheckpointFlow
 
 __all__ = ["crash_everywhere"]

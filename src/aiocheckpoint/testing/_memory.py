@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
 
 from aiocheckpoint._logging import log_left_out
-from aiocheckpoint._memory import Memory
+from aiocheckpoint._snapshot.target import Memory
 from aiocheckpoint.errors import CheckpointError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
-from aiocheckpoint.handlers._kept import Keep, check_keep, needless
-from aiocheckpoint.handlers._names import check_run_id
+from aiocheckpoint.handlers._identifiers import check_run_id
 from aiocheckpoint.handlers._query import select
+from aiocheckpoint.handlers._retention import Keep, check_keep, needless
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
 
-    from aiocheckpoint._header import Header
-    from aiocheckpoint._snapshot import Target
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.target import Target
     from aiocheckpoint.handlers import Lock
     from aiocheckpoint.handlers._query import Query
 

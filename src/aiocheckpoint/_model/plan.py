@@ -1,0 +1,345 @@
+"""Decides where a run starts, from what, and which loaders run. Does nothing."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
+
+from aiocheckpoint._model.record import Record
+from aiocheckpoint._model.request import LoadPolicy, NothingLeftError, Request
+from aiocheckpoint.errors import (
+    FlowChangedError,
+    FlowDefinitionError,
+    InvalidTypeError,
+    InvalidValueError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.step_names import StepNames
+    from aiocheckpoint._model.steps import Step, Steps
+
+__all__ = ["Plan", "check_policy", "make_plan"]
+
+
+Source = Literal["given", "stored", "kept", "empty"]
+
+_WORDS: dict[Source, str] = {
+    "given": "the given state",
+    "stored": "the stored state",
+    "kept": "the state as it was on entry to it",
+    "empty": "an empty state",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Plan(Record):
+    """What a run will do; `str()` tells it in words.
+
+    Attributes:
+        steps: Names of all steps of the flow.
+        start: Index of the first step that runs; the number of steps where none is left.
+        stop: Index after the last step that runs.
+        loads: For each step of the flow, whether its loader runs.
+        source: Where the state comes from: the caller ("given"), the checkpoint ("stored"), an
+            older snapshot that was taken on entry to the first step ("kept"), or nowhere
+            ("empty", a new dict).
+        kept: The header of that older snapshot, or None.
+        fresh: Whether this is a new run, not the rest of one.
+        moves: Whether the rest of a run starts elsewhere than the checkpoint says, with another
+            state, or is paused no longer.
+        restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
+        ignores_given: Whether the caller gave a state that an unfinished run overrules.
+        reason: Why it starts there, in words.
+        done: Whether the run is finished and stays so, because of `once=True`.
+    """
+
+    steps: tuple[str, ...]
+    start: int
+    stop: int
+    loads: tuple[bool, ...]
+    source: Source
+    kept: Header | None = None
+    fresh: bool
+    moves: bool
+    restores_data: bool = False
+    ignores_given: bool
+    reason: str
+    done: bool = False
+
+    @property
+    def first(self) -> str | None:
+        """Name of the first step that runs, None where none is left."""
+        return self.steps[self.start] if self.start < len(self.steps) else None
+
+    def __str__(self) -> str:
+        """The plan in a few lines of words."""
+        if self.done:
+            return f"Runs nothing, and gives {_WORDS[self.source]}: {self.reason}."
+        names = self.steps[self.start : self.stop]
+        if not names:
+            return f"Runs nothing, with {_WORDS[self.source]}: no step is left."
+        loaders = [name for name, loads in zip(self.steps, self.loads, strict=True) if loads]
+        place = f"step {self.start + 1} of {len(self.steps)}, {names[0]!r}"
+        lines = [
+            f"Starts at {place}, with {_WORDS[self.source]}: {self.reason}.",
+            f"Runs {_listed(names)}.",
+            f"Calls the loader of {_listed(loaders)}." if loaders else "Calls no loader.",
+        ]
+        if self.restores_data:
+            lines.append("Has the data that the checkpoint holds.")
+        if self.stop < len(self.steps):
+            lines.append(f"Stops after {names[-1]!r}; the next run goes on from there.")
+        if self.ignores_given:
+            lines.append("Ignores the given state: the unfinished run has its own.")
+        return "\n".join(lines)
+
+
+def make_plan(
+    steps: Steps,
+    header: Header | None,
+    request: Request,
+    location: str,
+    history: Sequence[Header] = (),
+) -> Plan:
+    """Decide what a run does.
+
+    Args:
+        steps: The flow's steps, in order.
+        header: That of the stored snapshot, or None where nothing is stored.
+        request: What the caller asked for.
+        location: Where the snapshot is, for messages.
+        history: Headers of the older snapshots of that run, newest first.
+
+    Raises:
+        FlowDefinitionError: There are no steps.
+        InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
+            wrong type, or names nothing; or `update` is for a run that is not paused.
+        FlowChangedError: The steps before the position are not those that ran; under `once`, the
+            steps are not those that finished.
+        NothingLeftError: There is no rest of a run, and only that was asked for.
+    """
+    names = steps.names.all
+    _check_there_is_work(names, header, request)
+    if request.once and header is not None and header.finished and header.number:
+        return _done(steps.names, header, location)
+    if request.update is not None:
+        _check_paused(header, location)
+    start, source, fresh, reason = _start(names, header, request)
+    kept = None
+    if request.checkpoint is None:
+        _check_names(steps.names, header if start else None, location)
+    elif source == "stored":
+        kept = _entry(steps.names, start, header, history)
+    if kept is not None:
+        source, fresh = "kept", False
+    differs = header is not None and _differs(header, start, steps.names, request)
+    moves = kept is not None or (not fresh and differs)
+    stop = _stop(names, start, request.until)
+    holder = None if fresh else kept or header
+    restores = request.keep_data and holder is not None and holder.holds_data
+    return Plan(
+        steps=names,
+        start=start,
+        stop=stop,
+        loads=_loads(steps, None if restores else start, (start, stop), request.load_policy),
+        source=source,
+        kept=kept,
+        fresh=fresh,
+        moves=moves,
+        restores_data=restores,
+        ignores_given=request.state is not None and source != "given",
+        reason=reason,
+    )
+
+
+def _check_there_is_work(names: tuple[str, ...], header: Header | None, request: Request) -> None:
+    if not names:
+        raise FlowDefinitionError(
+            "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
+            "forgotten?"
+        )
+    if request.rest_only and (header is None or header.finished):
+        raise NothingLeftError
+
+
+def _done(names: StepNames, header: Header, location: str) -> Plan:
+    """Plan nothing: the run finished, and was to be done once."""
+    if not header.is_of(names):
+        count = len(header.steps or ()) if header.excerpt is None else header.excerpt.count
+        raise FlowChangedError(location, header.steps or (), names.all, count, header.excerpt)
+    return Plan(
+        steps=names.all,
+        start=0,
+        stop=0,
+        loads=(False,) * len(names.all),
+        source="stored",
+        fresh=False,
+        moves=False,
+        ignores_given=False,
+        reason="the run finished, and once=True says so",
+        done=True,
+    )
+
+
+def _check_paused(header: Header | None, location: str) -> None:
+    if header is None or header.status != "paused":
+        status = "nothing is stored" if header is None else f"the run is {header.status!r}"
+        raise InvalidValueError(
+            f"update= is for a run that is paused, and in {location} {status}. Run it without "
+            "update=; patch() mends the state of one that is not under way."
+        )
+
+
+def _start(
+    names: tuple[str, ...], header: Header | None, request: Request
+) -> tuple[int, Source, bool, str]:
+    """Find the first step, the state's source, whether the run is new, and why."""
+    under_way = header is not None and not header.finished
+    start = header.position if header is not None and under_way else 0
+    reason = _reason(header)
+    if request.checkpoint is not None:
+        chosen = find_step(names, request.checkpoint, "checkpoint")
+        reason = f"checkpoint={request.checkpoint!r} says so"
+    else:
+        chosen = start
+    # A request that is tried again is the same run, although it was killed in its first step.
+    again = header is not None and request.once and header.number > 0
+    if header is not None and under_way and (header.position or request.state is None or again):
+        return chosen, "stored", False, reason
+    if request.state is not None:
+        return chosen, "given", True, reason
+    return chosen, "empty" if header is None else "stored", True, reason
+
+
+def _entry(
+    names: StepNames, start: int, header: Header | None, history: Sequence[Header]
+) -> Header | None:
+    """Find the newest snapshot on entry to a step, where it is not the stored one itself."""
+    if header is not None and header.enters(names, start):
+        return None
+    return next((one for one in history if one.enters(names, start)), None)
+
+
+def _reason(header: Header | None) -> str:
+    if header is None:
+        return "nothing is stored yet"
+    if header.finished:
+        return "the last run finished"
+    if header.status in {"paused", "stopped"}:
+        return f"the last run was {header.status} there"
+    if header.failure is None:
+        return "the last run got that far"
+    if header.status == "running":
+        return f"the last run ended between attempts at {header.failure.step!r}"
+    verb = "was cancelled" if header.status == "cancelled" else "broke"
+    return f"the last run {verb} in {header.failure.step!r} ({header.failure.part})"
+
+
+def find_step(names: tuple[str, ...], wanted: int | str, argument: str) -> int:
+    """Find the index of the step that `wanted` names, by name or index.
+
+    Raises:
+        InvalidTypeError: `wanted` is neither a string nor an integer.
+        InvalidValueError: There is no such step.
+    """
+    if isinstance(wanted, str):
+        if wanted in names:
+            return names.index(wanted)
+    elif isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
+        kind = type(wanted).__name__
+        raise InvalidTypeError(f"{argument} must be a step's index or name, not a {kind}.")
+    elif 0 <= operator.index(wanted) < len(names):
+        return operator.index(wanted)
+    steps = ", ".join(f"{index}: {name!r}" for index, name in enumerate(names))
+    raise InvalidValueError(
+        f"{argument}={wanted!r} is no step of this flow. Its steps are {steps}."
+    )
+
+
+def _stop(names: tuple[str, ...], start: int, until: int | str | None) -> int:
+    if until is None:
+        return len(names)
+    last = find_step(names, until, "until")
+    if last < start:
+        at = repr(names[start]) if start < len(names) else "the end"
+        raise InvalidValueError(
+            f"until={until!r} lies before {at}, where the run goes on. Choose a later step, or "
+            f"run {names[last]!r} again with checkpoint={names[last]!r}."
+        )
+    return last + 1
+
+
+def check_policy(steps: Sequence[Step], policy: LoadPolicy) -> None:
+    """Raise InvalidTypeError or InvalidValueError if `policy` cannot be meant for these steps."""
+    _loads(steps, None, (0, 0), policy)
+
+
+def _loads(
+    steps: Sequence[Step], first: int | None, span: tuple[int, int], policy: LoadPolicy
+) -> tuple[bool, ...]:
+    """Whether each step's loader runs.
+
+    Args:
+        steps: The steps.
+        first: Index of the step whose loader "first only" calls, None where `data` is there.
+        span: Index of the first step that runs, and the one after the last.
+        policy: What was asked for.
+    """
+    start, stop = span
+    if policy == "first only":
+        wanted = [index == first for index in range(len(steps))]
+    elif policy == "always":
+        wanted = [True] * len(steps)
+    else:
+        wanted = _checked_list(policy, len(steps))
+    return tuple(
+        wanted[index] and step.load is not None and start <= index < stop
+        for index, step in enumerate(steps)
+    )
+
+
+def _checked_list(policy: object, length: int) -> list[bool]:
+    if isinstance(policy, str):
+        raise InvalidValueError(
+            f"load_policy={policy!r} is unknown. It is 'first only', 'always', or a list of "
+            f"{length} bools, one for each step."
+        )
+    listed = isinstance(policy, (list, tuple))
+    wanted = list(cast("list[object]", policy)) if listed else None
+    if wanted is None or not all(isinstance(one, bool) for one in wanted):
+        raise InvalidTypeError(
+            "load_policy must be 'first only', 'always' or a list of bools, one for each of the "
+            f"{length} steps, not {_kind(type(policy), wanted)}."
+        )
+    if len(wanted) != length:
+        raise InvalidValueError(
+            f"load_policy has {len(wanted)} bools, and the flow has {length} steps; give one each."
+        )
+    return cast("list[bool]", wanted)
+
+
+def _kind(kind: type, content: list[object] | None) -> str:
+    kinds = sorted({type(one).__name__ for one in content or ()})
+    return f"a {kind.__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
+
+
+def _check_names(names: StepNames, header: Header | None, location: str) -> None:
+    if header is None or header.begins_as(names, header.position):
+        return
+    stored = header.steps or ()
+    raise FlowChangedError(location, stored, names.all, header.position, header.excerpt)
+
+
+def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:
+    """Whether what is stored does not tell of the run as it goes on now."""
+    if header.position != start or not header.begins_as(names, start):
+        return True
+    return header.status == "paused" or request.update is not None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))

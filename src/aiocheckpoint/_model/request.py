@@ -1,0 +1,42 @@
+"""The caller's request for a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+__all__ = ["LoadPolicy", "NothingLeftError", "Request"]
+
+
+LoadPolicy = Literal["first only", "always"] | list[bool]
+"""Which loaders run: that of the first executed step, all, or one bool for each step."""
+
+
+class Request:
+    """What the caller of a run asked for.
+
+    Args:
+        state, load_policy, checkpoint, until, once, update: The arguments of `run`.
+        rest_only: Whether only the rest of an unfinished run is wanted, and no new one.
+        keep_data: Whether the flow has `data` in its snapshots.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: dict[str, Any] | None = None,
+        load_policy: LoadPolicy = "first only",
+        checkpoint: int | str | None = None,
+        until: int | str | None = None,
+        once: bool = False,
+        update: dict[str, Any] | None = None,
+        rest_only: bool = False,
+        keep_data: bool = False,
+    ) -> None:
+        self.load_policy: LoadPolicy = load_policy
+        self.state, self.checkpoint, self.until = state, checkpoint, until
+        self.once, self.update = once, update
+        self.rest_only, self.keep_data = rest_only, keep_data
+
+
+class NothingLeftError(Exception):
+    """There is no unfinished run, and only the rest of one was asked for."""

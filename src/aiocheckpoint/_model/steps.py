@@ -1,0 +1,194 @@
+"""What may be registered as a step, a loader or a saver."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from aiocheckpoint._concurrency.callables import Part, is_async_callable, unwrap_callable
+from aiocheckpoint._concurrency.timeouts import Limit
+from aiocheckpoint._model.step_names import StepNames
+from aiocheckpoint.errors import FlowDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiocheckpoint._model.plan import Plan
+    from aiocheckpoint._model.retry import Retry
+
+__all__ = ["Load", "PartName", "Save", "Step", "StepFunction", "Steps", "make_step"]
+
+State = dict[str, Any]
+Load = Callable[[State], "State | Awaitable[State]"]
+"""A loader: `load(state)` returns, or is a coroutine that returns, what is merged into `data`."""
+Save = Callable[[State, State], object] | Callable[[State], object]
+"""A saver: `save(state, data)`, or `save(state)`, sync or async."""
+StepFunction = Callable[[State, State], object] | Callable[[State], object]
+"""A step: `step(state, data)`, or `step(state)`, sync or async; what it returns is not kept."""
+
+PartName = Literal["load", "step", "save"]
+
+_NOUNS: dict[PartName, str] = {"load": "loader", "step": "step", "save": "saver"}
+# The numbers of arguments that a part may be called with, the preferred one first.
+_ARGUMENTS: dict[PartName, tuple[int, ...]] = {"load": (1,), "step": (2, 1), "save": (2, 1)}
+_FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state, data) or (state)"}
+
+
+class Step:
+    """One step of a flow with its loader and saver; it is not changed once it is made.
+
+    Args:
+        name: Its name.
+        run: The step itself.
+        load: Its loader, or None.
+        save: Its saver, or None.
+        retry: How it is tried again, or None.
+
+    Attributes:
+        parts: What is called, in order, with the names of the parts.
+        parts_but_load: The same without the loader.
+    """
+
+    __slots__ = ("load", "name", "parts", "parts_but_load", "retry", "run", "save")
+
+    def __init__(
+        self, name: str, run: Part, load: Part | None, save: Part | None, retry: Retry | None
+    ) -> None:
+        self.name, self.run, self.load, self.save = name, run, load, save
+        self.retry = retry
+        named: tuple[tuple[PartName, Part | None], ...]
+        named = (("load", load), ("step", run), ("save", save))
+        self.parts: tuple[tuple[PartName, Part], ...]
+        self.parts = tuple((which, part) for which, part in named if part is not None)
+        self.parts_but_load = tuple(one for one in self.parts if one[0] != "load")
+
+
+class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
+    """The steps of a flow, as they are for the runs that begin until another is added.
+
+    Attributes:
+        new: What a new run of them does, by whether it is given a state, and its load policy.
+    """
+
+    new: dict[tuple[bool, str], Plan]
+
+    def __new__(cls, steps: Iterable[Step]) -> Self:
+        """Put them together."""
+        made = super().__new__(cls, steps)
+        made.new = {}
+        return made
+
+    @functools.cached_property
+    def names(self) -> StepNames:
+        """Their names."""
+        return StepNames(tuple(step.name for step in self))
+
+
+def make_step(
+    function: StepFunction,
+    load: Load | None,
+    save: Save | None,
+    *,
+    name: str | None,
+    thread: bool,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+) -> Step:
+    """Check the functions of a step and put them together.
+
+    Raises:
+        FlowDefinitionError: One of them is no function, takes other arguments, or is a generator
+            function, which would run nothing; it is no coroutine function, and has a `timeout`;
+            or `name` is no name.
+    """
+    run = _make_part("step", function, thread=thread)
+    made = Step(
+        name=_name_of(function) if name is None else _checked_name(name),
+        run=run,
+        load=None if load is None else _make_part("load", load, thread=thread),
+        save=None if save is None else _make_part("save", save, thread=thread),
+        retry=retry,
+    )
+    return made if timeout is None else _limited(made, timeout)
+
+
+def _limited(step: Step, seconds: float) -> Step:
+    limited: dict[PartName, Part] = {}
+    for name, part in step.parts:
+        _check_stoppable(part, name, step.name)
+        limit = Limit(seconds, step.name, name)
+        limited[name] = Part(
+            part.function, takes_data=part.takes_data, on_loop=part.on_loop, limit=limit
+        )
+    load, save = limited.get("load"), limited.get("save")
+    return Step(step.name, limited["step"], load, save, step.retry)
+
+
+def _check_stoppable(part: Part, name: PartName, step: str) -> None:
+    # What a wrapper of a coroutine function returns is, by all custom, its coroutine.
+    if not is_async_callable(inspect.unwrap(unwrap_callable(inspect.unwrap(part.function)))):
+        raise FlowDefinitionError(
+            f"timeout= of step {step!r} cannot be kept: its {_NOUNS[name]} "
+            f"{_name_of(part.function)!r} is a sync function, and nothing can stop a thread from "
+            "outside. Make it an async def, or set a time limit on what it waits for inside it.",
+            step=step,
+        )
+
+
+def _make_part(part: PartName, function: Any, *, thread: bool) -> Part:  # noqa: ANN401
+    noun, name = _NOUNS[part], _name_of(function)
+    if not callable(function):
+        raise FlowDefinitionError(
+            f"a {noun} must be a function, and this is a {type(function).__name__}. Write "
+            "@cp.add_step(load=..., save=...) above the step's def.",
+            step=name,
+        )
+    plain = unwrap_callable(function)
+    if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
+        raise FlowDefinitionError(
+            f"the {noun} {name!r} is a generator function, so calling it would run nothing: take "
+            "the `yield` out of it.",
+            step=name,
+        )
+    arguments = _arguments(part, function, name)
+    on_loop = not thread or is_async_callable(function)
+    return Part(function, takes_data=arguments == 2, on_loop=on_loop)  # noqa: PLR2004
+
+
+def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return _ARGUMENTS[part][0]  # Some built-in functions tell no signature.
+    for number in _ARGUMENTS[part]:
+        try:
+            bound = signature.bind(*range(number)).arguments
+        except TypeError:
+            continue
+        if number == 1 or not _has_other_use(signature, list(bound)[-1]):
+            return number
+    hint = " Were the parentheses of @cp.add_step() forgotten?" if part == "load" else ""
+    raise FlowDefinitionError(
+        f"the {_NOUNS[part]} {name!r} takes {signature}, and a {_NOUNS[part]} is called with "
+        f"{_FORMS[part]}.{hint}",
+        step=name,
+    )
+
+
+def _has_other_use(signature: inspect.Signature, name: str) -> bool:
+    """Whether a second parameter has a default of its own, as in `f(state, strict=True)`."""
+    return signature.parameters[name].default is not inspect.Parameter.empty and name != "data"
+
+
+def _name_of(function: Any) -> str:  # noqa: ANN401
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise FlowDefinitionError(f"the name of a step is a string, not {name!r}.")
+    return name

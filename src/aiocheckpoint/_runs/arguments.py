@@ -1,0 +1,86 @@
+"""Checks what users pass to the front door, before anything is done."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+from aiocheckpoint._engine.dispatch import EVENTS
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+from aiocheckpoint.handlers._identifiers import check_path, flow_name
+from aiocheckpoint.handlers._registry import keeps_snapshots
+
+if TYPE_CHECKING:
+    import os
+
+    from aiocheckpoint._model.request import Request
+    from aiocheckpoint.events import Hook
+
+__all__ = ["check_request", "checked_hooks", "checked_name"]
+
+
+def check_request(request: Request, handler: object) -> None:
+    """Raise InvalidTypeError or InvalidValueError if a request cannot be meant for a handler."""
+    state = cast("object", request.state)
+    if state is not None and not isinstance(state, dict):
+        raise InvalidTypeError(
+            f"the state must be a dict, not a {type(state).__name__}; or leave it out."
+        )
+    if request.once:
+        _check_once(request, handler)
+    if request.update is not None:
+        _check_update(request, handler)
+
+
+def _check_once(request: Request, handler: object) -> None:
+    if request.checkpoint is not None:
+        raise InvalidValueError(
+            "once=True gives the state of a run that finished, and checkpoint= runs it again "
+            "from a step: choose one of the two."
+        )
+    _check_keeps_snapshots(handler, "once=True needs a handler that tells whether a run finished")
+
+
+def _check_update(request: Request, handler: object) -> None:
+    update: object = request.update
+    if not isinstance(update, dict):
+        raise InvalidTypeError(
+            f"update= is a dict that is put into the stored state, not a {type(update).__name__}."
+        )
+    if request.state is not None or request.checkpoint is not None:
+        raise InvalidValueError(
+            "update= goes on with the stored state of a paused run, at the step that paused it: "
+            "leave out the state and checkpoint=."
+        )
+    _check_keeps_snapshots(handler, "update= needs a handler that tells whether a run is paused")
+
+
+def _check_keeps_snapshots(handler: object, need: str) -> None:
+    if not keeps_snapshots(handler):
+        kind = type(handler).__qualname__
+        raise InvalidValueError(
+            f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."
+        )
+
+
+def checked_name(state_path: str | os.PathLike[str], name: object) -> str:
+    """Give the name of a flow: `name`, or one made of its path."""
+    if name is None:
+        return flow_name(check_path(state_path))
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
+    return name
+
+
+def checked_hooks(hooks: object) -> tuple[Hook, ...]:
+    """Give hooks back if they are several callables, and have ready what they are told."""
+    if not isinstance(hooks, Iterable):
+        raise InvalidTypeError("hooks= is a list of functions of one event.")
+    found = tuple(cast("Iterable[object]", hooks))
+    for hook in found:
+        if not callable(hook):
+            raise InvalidTypeError(f"a hook is a function of one event, not {hook!r}.")
+    if found:
+        importlib.import_module(EVENTS)
+    return cast("tuple[Hook, ...]", found)

@@ -1,0 +1,205 @@
+"""States and headers to bytes and back. Knows no files, only streams of bytes.
+
+A snapshot is a pickle stream, the payload, followed by a footer (see `footer`). Unpicklers stop
+at the payload's STOP opcode and so read that alone: a dict, the state with the position added under
+the key "checkpoint_index". A file without a footer is a bare pickle of such a dict, as gumly writes
+it, or it is no snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from aiocheckpoint._model.header import Header
+from aiocheckpoint._snapshot.footer import TRAILER_BYTES, Footer, pack_footer, read_footer
+from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, is_position
+from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter, is_payload, position_added
+from aiocheckpoint._snapshot.pickling.diagnosis import find_offenders
+from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, dump_quickly
+from aiocheckpoint._snapshot.stored import Stored, digest_of, surveyed
+from aiocheckpoint.errors import (
+    CorruptSnapshotError,
+    IncompatibleSnapshotError,
+    UnserializableStateError,
+    UntrustedSnapshotError,
+)
+
+if TYPE_CHECKING:
+    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.signing import Signer
+    from aiocheckpoint._snapshot.target import Target
+
+
+__all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Snapshot"]
+
+Snapshot = tuple[Header, bytes, bytes]
+"""Header, payload and footer."""
+
+
+class Codec:
+    """How the snapshots of a flow are written and read.
+
+    Args:
+        signer: Signs them, and verifies those that are read; None for no signatures.
+        allow: The globals that they may name; None for all.
+        verify: Whether each is loaded back before it counts.
+    """
+
+    __slots__ = ("allow", "signer", "verify")
+
+    def __init__(
+        self, signer: Signer | None = None, allow: Allow | None = None, *, verify: bool = False
+    ) -> None:
+        self.signer: Signer | None = signer
+        self.allow: Allow | None = allow
+        self.verify: bool = verify
+
+    def write(
+        self, header: Header, state: dict[str, Any], step: str | None, target: Target
+    ) -> Header:
+        """Write a whole snapshot of `state`, as it is after `step`, into `target`.
+
+        Args:
+            header: The header, with the versions of this program.
+            state: The state.
+            step: Name of the step that is done, or None before the first.
+            target: Takes the bytes.
+
+        Returns:
+            The header as written: `header` with `code` set.
+
+        Raises:
+            UnserializableStateError: The state holds something that cannot be dumped, or, with
+                `verify`, not be loaded again.
+            FlowDefinitionError: The names of the steps are too long for a header.
+        """
+        payload = PayloadWriter(target)
+        try:
+            code = dump(state, payload, self.allow)
+        except UnserializableError as error:
+            offenders = find_offenders(state, self.allow) or (("state", str(error)),)
+            raise UnserializableStateError(step, offenders) from error
+        length, digest = payload.finish(header.position)
+        if code != header.code:
+            header = replace(header, code=code)
+        payload.flush_with(pack_footer(header.encode(), length, digest, self.signer))
+        if self.verify:
+            self._read_back(state, step, target)
+        return header
+
+    def write_quickly(self, header: Header, state: dict[str, Any]) -> Snapshot:
+        """Do as `write` for a small state of plain values, which cannot stall an event loop.
+
+        Returns:
+            The header as written, the payload and the footer.
+
+        Raises:
+            NotQuickError: It is another one.
+        """
+        payload = dump_quickly(state, self.allow)[:-1] + position_added(header.position)
+        if header.code:
+            header = replace(header, code=False)
+        digest = hashlib.sha256(payload).digest()
+        footer = pack_footer(header.encode(), len(payload), digest, self.signer)
+        return header, payload, footer
+
+    def copy(self, header: Header, stored: Stored, target: Target) -> Header:
+        """Write the payload of `stored`, bytes and digest as they are, under another header."""
+        stored.file.seek(0)
+        left = stored.payload_length
+        while piece := stored.file.read(min(left, PIECE_BYTES)):
+            target.write(piece)
+            left -= len(piece)
+        target.write(
+            pack_footer(header.encode(), stored.payload_length, stored.payload_digest, self.signer)
+        )
+        return header
+
+    def open(self, file: BinaryIO, location: str) -> Stored | None:
+        """Read and check what stands behind the payload, executing nothing.
+
+        Args:
+            file: The snapshot, seekable.
+            location: Where it is, for messages.
+
+        Returns:
+            The snapshot, or None if the file is empty. The header of a bare pickle is made up
+            from its opcodes.
+
+        Raises:
+            CorruptSnapshotError: The file is damaged or no snapshot.
+            IncompatibleSnapshotError: Its format is of a later version.
+            UntrustedSnapshotError: It is not signed as it must be.
+        """
+        size = file.seek(0, os.SEEK_END)
+        if size == 0:
+            return None
+        footer = read_footer(file, size, location, self.signer)
+        if footer is None:
+            if self.signer is not None:
+                raise UntrustedSnapshotError(location, "it has no footer, so it is not signed")
+            header = _header_of_bare(file, size, location)
+            footer = Footer(b"", size, digest_of(file, size), None)
+        else:
+            header = _decoded(footer, location)
+        return Stored(
+            header,
+            file,
+            location,
+            payload_length=footer.payload_length,
+            payload_digest=footer.payload_digest,
+            allow=self.allow,
+            guarded=self.signer is not None or self.allow is not None,
+        )
+
+    def peek(self, footer: bytes, payload_length: int, location: str) -> Header:
+        """Check and read a footer that is kept apart from its payload.
+
+        Raises:
+            CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError: As in `open`.
+        """
+        found = read_footer(BytesIO(footer), payload_length + len(footer), location, self.signer)
+        if found is None:
+            raise CorruptSnapshotError(location, "its footer has no magic")
+        return _decoded(found, location)
+
+    def _read_back(self, state: dict[str, Any], step: str | None, target: Target) -> None:
+        with target.read_back() as file:
+            stored = self.open(file, "the snapshot just written")
+            if stored is None:
+                raise CorruptSnapshotError("the snapshot just written", "it reads as empty")
+            try:
+                stored.state()
+            except (IncompatibleSnapshotError, UntrustedSnapshotError) as error:
+                offenders = find_offenders(state, self.allow, load_back=True)
+                whole = (("state", f"it would not load again: {error.reason}"),)
+                raise UnserializableStateError(step, offenders or whole) from error
+
+
+def _decoded(footer: Footer, location: str) -> Header:
+    try:
+        header = Header.decode(footer.header)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise CorruptSnapshotError(location, "its header cannot be read") from error
+    return header if footer.signed_by is None else replace(header, signed_by=footer.signed_by)
+
+
+def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
+    """Make up the header of a file that is one pickle stream from its first byte to its last."""
+    seen = surveyed(file, size, location)
+    if seen.end != size:
+        raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")
+    if not seen.is_dict:
+        raise CorruptSnapshotError(location, "it is a pickle of something else than a state's dict")
+    file.seek(max(0, size - TRAILER_BYTES))
+    if is_payload(file.read()):
+        raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
+    position = 0 if seen.position is None else seen.position
+    if not is_position(position):
+        reason = f"the {POSITION_KEY} in it is no index of a step"
+        raise CorruptSnapshotError(location, reason)
+    return Header.of_unnamed("", None, cast("int", position))

@@ -1,0 +1,125 @@
+"""The payload of a snapshot: a pickle stream whose dict has the position added to it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._concurrency.pool import Call, Pool
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+    from aiocheckpoint._snapshot.target import Sink
+
+__all__ = ["PIECE_BYTES", "PayloadWriter", "is_payload", "position_added"]
+
+
+PIECE_BYTES = 1 << 18
+"""In pieces of this size a large payload is written and read."""
+
+_VERY_LARGE_BYTES = 1 << 21
+_DIGESTS = Pool("aiocheckpoint-digest", 4, per_loop=False)
+
+_ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
+
+
+def is_payload(end: bytes) -> bool:
+    """Whether a pickle stream with this end was written here; no pickler ends one so."""
+    return _ADDED.search(end) is not None
+
+
+def position_added(position: int) -> bytes:
+    """What takes the place of a pickle stream's last byte, so that its dict has the position.
+
+    The STOP opcode, the last byte of the last frame, gives way to a MARK of the same length,
+    so that frames keep their lengths; key, value, SETITEMS and STOP follow.
+    """
+    return b"(\x8c\x10checkpoint_indexJ%bu." % position.to_bytes(4, "little")
+
+
+class PayloadWriter:
+    """Passes a pickle stream on in large pieces, hashing it, and holds its last byte back.
+
+    The C pickler calls `write` once per 64 KiB or once per large bytes object, dill's for every
+    few bytes; in between the bytes gather in a buffer. What is very large, such as an array, is
+    hashed in another thread while the target takes it: each takes about as long as the other.
+    """
+
+    def __init__(self, target: Sink) -> None:
+        self._target = target
+        self._begin()
+
+    def _begin(self) -> None:
+        self._buffer = bytearray()
+        self._hash = hashlib.sha256()
+        self._flushed = 0
+
+    def rewind(self) -> None:
+        """Forget all that was written, here and in the target."""
+        self._begin()
+        self._target.rewind()
+
+    def write(self, chunk: Buffer, /) -> None:
+        """Take the next bytes of the stream."""
+        view = memoryview(chunk)
+        if view.nbytes >= PIECE_BYTES:
+            self._flush(len(self._buffer))
+            self._pass_on(view)
+            return
+        self._buffer += view
+        if len(self._buffer) >= PIECE_BYTES:
+            # A large object is never the end of a stream, so the buffer holds its last byte.
+            self._flush(len(self._buffer) - 1)
+
+    def finish(self, position: int) -> tuple[int, bytes]:
+        """Add the position to the dict that the stream leaves on the unpickler's stack.
+
+        Returns:
+            Length and SHA-256 of the whole payload.
+        """
+        self._buffer[-1:] = position_added(position)
+        self._hash.update(self._buffer)
+        return self._flushed + len(self._buffer), self._hash.digest()
+
+    def flush_with(self, footer: bytes) -> None:
+        """Pass on what is left, and the footer, in one piece."""
+        self._target.write(self._buffer + footer)
+
+    def _flush(self, length: int) -> None:
+        with memoryview(self._buffer) as whole, whole[:length] as part:
+            self._pass_on(part)
+        del self._buffer[:length]
+
+    def _pass_on(self, view: memoryview) -> None:
+        if view.nbytes < _VERY_LARGE_BYTES:
+            self._hash.update(view)
+            self._target.write(view)
+        else:
+            self._pass_on_beside(view)
+        self._flushed += view.nbytes
+
+    def _pass_on_beside(self, view: memoryview) -> None:
+        hashing = Call(self._hash.update, (view,), None)
+        try:
+            if _is_begun(hashing):
+                self._target.write(view)
+                hashing.block()
+            else:
+                self._hash.update(view)
+                self._target.write(view)
+        except BaseException:
+            # The bytes are the user's, who may change them now.
+            if not hashing.drop():
+                hashing.block()
+            raise
+        hashing.outcome()
+
+
+def _is_begun(hashing: Call[None]) -> bool:
+    try:
+        _DIGESTS.put(hashing)
+    except RuntimeError:  # no thread can be started
+        return not hashing.drop()
+    return True

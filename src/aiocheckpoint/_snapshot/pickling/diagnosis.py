@@ -1,0 +1,160 @@
+"""Finds what in a state cannot be stored, by dumping its parts one by one."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import types
+from typing import TYPE_CHECKING, Any, cast
+
+from aiocheckpoint._snapshot.keys import DATA_KEY
+from aiocheckpoint._snapshot.pickling.refused_types import why_forbidden
+from aiocheckpoint._snapshot.pickling.serializer import NESTED, UnserializableError, dump, load
+from aiocheckpoint._snapshot.target import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from _typeshed import ReadableBuffer as Buffer
+
+    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.target import Sink
+
+    _Look = Callable[[Any], Iterator[tuple[str, object]]]
+
+__all__ = ["find_offenders"]
+
+_DEPTH = 20
+_MOST = 10
+_KEY_LENGTH = 60
+
+
+class _Nowhere:
+    def write(self, chunk: Buffer, /) -> None:
+        """Keep nothing."""
+
+    def rewind(self) -> None:
+        """Nothing was kept."""
+
+
+def find_offenders(
+    state: object, allow: Allow | None = None, *, load_back: bool = False
+) -> tuple[tuple[str, str], ...]:
+    """Find the innermost values that cannot be dumped, at most ten of them.
+
+    Args:
+        state: Where to look.
+        allow: The globals that a dump may name; by default all.
+        load_back: Whether to look for what cannot be loaded again as well.
+
+    Returns:
+        Pairs of a path such as `state["jobs"][3].lock` and the reason, which names types and
+        never holds a value. Empty if everything can be dumped on its own.
+    """
+    search = _Search(allow, load_back=load_back)
+    search.look("state", state, _DEPTH)
+    return tuple((_in_data(path), reason) for path, reason in search.found)
+
+
+def _in_data(path: str) -> str:
+    """The path as a step knows it: what `keep_data=True` stores beside the state is in `data`."""
+    beside = f"state[{_shown(DATA_KEY)}]"
+    return f"data{path.removeprefix(beside)}" if path.startswith(beside) else path
+
+
+class _Search:
+    """Looks for what cannot be stored, from a value inwards."""
+
+    def __init__(self, allow: Allow | None, *, load_back: bool) -> None:
+        self.found: list[tuple[str, str]] = []
+        self._allow = allow
+        # Attributes are only a guess at what is pickled, and a list of globals must be exact.
+        self._looks = (_items, _members, _attributes) if allow is None else (_items, _members)
+        self._problem = self._load_problem if load_back else self._dump_problem
+        self._seen: set[int] = set()
+
+    def look(self, path: str, value: object, depth: int) -> None:
+        """Note the innermost offenders in a value; of one that has none of its own, itself."""
+        reason = self._problem(value)
+        if reason is None or len(self.found) >= _MOST or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        before = len(self.found)
+        if depth and (path == "state" or reason != NESTED) and not why_forbidden(type(value)):
+            for part_path, part in _parts(path, value, self._looks):
+                self.look(part_path, part, depth - 1)
+        if len(self.found) == before:
+            self.found.append((path, f"{type(value).__qualname__}: {reason}"))
+
+    def _dump_problem(self, value: object, sink: Sink | None = None) -> str | None:
+        try:
+            dump(value, sink or _Nowhere(), self._allow)
+        except UnserializableError as error:
+            return str(error)
+        return None
+
+    def _load_problem(self, value: object) -> str | None:
+        memory = Memory()
+        problem = self._dump_problem(value, memory)
+        if problem is not None:
+            return problem
+        try:
+            load(memory, self._allow)
+        # The message may quote values of the state.
+        except Exception as error:  # noqa: BLE001
+            return f"it would not load again ({type(error).__name__})"
+        return None
+
+
+def _parts(path: str, value: object, looks: Sequence[_Look]) -> list[tuple[str, object]]:
+    """Paths and values of the parts of a value, as far as it shows them."""
+    found: list[tuple[str, object]] = []
+    for parts in looks:
+        # Proxies and the like raise anything at all when they are looked at.
+        with contextlib.suppress(Exception):
+            found.extend((path + name, part) for name, part in parts(value))
+    return found
+
+
+def _items(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
+    if isinstance(value, dict):
+        for key, item in list(cast("dict[object, object]", value).items()):
+            yield f"[{_shown(key)}]", item
+            yield f".keys()[{_shown(key)}]", key
+    elif isinstance(value, (list, tuple, collections.deque)):
+        for index, item in enumerate(list(cast("list[object]", value))):
+            yield f"[{index}]", item
+
+
+def _members(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
+    if isinstance(value, (set, frozenset)):
+        for item in list(cast("set[object]", value)):
+            yield f".{{{type(item).__name__}}}", item
+    elif isinstance(value, types.FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            yield f".<closure>.{name}", cell.cell_contents
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
+    if isinstance(value, type):
+        return
+    names = list(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    if isinstance(value, functools.partial):
+        names += ["func", "args", "keywords"]
+    elif isinstance(value, BaseException):
+        names += ["args"]
+    for name in names:
+        if hasattr(value, name):
+            yield f".{name}", getattr(value, name)
+
+
+def _shown(key: object) -> str:
+    if type(key) is str:
+        return '"' + (key if len(key) <= _KEY_LENGTH else key[:_KEY_LENGTH] + "…") + '"'
+    if type(key) in {bool, type(None)} or (type(key) is int and key.bit_length() <= _KEY_LENGTH):
+        return repr(key)
+    return f"<{type(key).__name__}>"

@@ -1,0 +1,317 @@
+"""Objects to pickle streams and back: the reach of dill at the speed of the C pickler.
+
+A dump is tried with the C pickler first. Its `reducer_override` is called for every class,
+function and instance that is not of a plain built-in type, and gives up at the first one that
+dill would write in another way: functions and classes that cannot be imported by name or live in
+`__main__`, and instances of types registered with dill. The whole object then goes through dill,
+so that references shared between plain values and such things stay shared.
+
+This is the only module that knows dill.
+"""
+
+from __future__ import annotations
+
+import enum
+import pickle
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import dill as untyped_dill  # type: ignore[import-untyped]
+
+from aiocheckpoint._snapshot.pickling.allowlist import (
+    ListedPickler,
+    RefusedGlobalError,
+    UnserializableError,
+    load_listed,
+)
+from aiocheckpoint._snapshot.pickling.refused_types import why_not_loadable
+from aiocheckpoint.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from _typeshed import ReadableBuffer as Buffer
+
+    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.target import Sink
+
+__all__ = [
+    "DILL_VERSION",
+    "NESTED",
+    "PROTOCOL",
+    "NotQuickError",
+    "RefusedGlobalError",
+    "UnserializableError",
+    "dump",
+    "dump_quickly",
+    "load",
+]
+
+dill: Any = untyped_dill
+DILL_VERSION: str = dill.__version__
+PROTOCOL = 5
+"""Pickle protocol of all snapshots, the newest that Python 3.8 and later read (PEP 574)."""
+
+NESTED = "it is nested too deeply"
+"""Why something that exhausts the pickler's recursion cannot be dumped."""
+
+_BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_class"})
+"""Names of the functions by which dill rebuilds code and classes written by value."""
+
+
+_SAME = frozenset({range, slice, type(...), type(NotImplemented)})
+_SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
+"""What dill has functions of its own for, that write what the C pickler writes."""
+
+
+_QUICK = frozenset(
+    {
+        *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
+        ("decimal", "Decimal"),
+        ("uuid", "UUID"),
+    }
+)
+"""Classes whose instances are pickled in little time, and by dill no otherwise.
+
+By name, for whoever has an instance has imported the module, and nobody else needs to.
+"""
+
+
+_QUICK_BYTES = (1 << 16) + 256
+
+
+class _NeedsDillError(Exception):
+    """The C pickler met something that dill would write in another way."""
+
+
+def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
+    """Write `obj` as one pickle stream of protocol 5 that `load` and plain `dill.load` read.
+
+    Args:
+        obj: Any object that dill can write.
+        target: Takes the stream, in pieces as they are made.
+        allow: The globals that it may name, and no code then; by default all.
+
+    Returns:
+        Whether the stream holds code: functions or classes by value, which only the same minor
+        version of Python can load.
+
+    Raises:
+        UnserializableError: `obj` cannot be written.
+        CheckpointError: Whatever `target` raised of that kind, unchanged.
+    """
+    pickler = (
+        _PlainPickler(target, PROTOCOL) if allow is None else ListedPickler(target, PROTOCOL, allow)
+    )
+    try:
+        pickler.dump(obj)
+    except (CheckpointError, MemoryError, UnserializableError):
+        raise
+    except RecursionError:
+        raise UnserializableError(NESTED) from None
+    except Exception as error:
+        if allow is not None:
+            raise UnserializableError(f"it cannot be pickled ({type(error).__name__})") from error
+        # Whatever stopped the C pickler, dill has the last word.
+        target.rewind()
+        return _dump_by_dill(obj, target)
+    return False
+
+
+def dump_quickly(obj: object, allow: Allow | None = None) -> bytes:
+    """Give what `dump` would write, for what is small and made of plain values alone.
+
+    Raises:
+        NotQuickError: It is large, or made of something else, whose own code would run; that is
+            found out in little time.
+    """
+    spare = _SPARE if allow is None else _SPARE_BARE
+    try:
+        # To make a pickler takes longer than the dump itself.
+        pickler, piece = spare.pop()
+    except IndexError:
+        piece = _OnePiece()
+        pickler = _QuickPickler(piece, PROTOCOL) if allow is None else _BarePickler(piece, PROTOCOL)
+    try:
+        pickler.dump(obj)
+    except NotQuickError:
+        raise
+    except Exception as error:
+        raise NotQuickError from error
+    content, piece.content = piece.content, b""
+    pickler.clear_memo()
+    spare.append((pickler, piece))
+    return content
+
+
+class NotQuickError(Exception):
+    """A state is too large, or holds too much, to be written while an event loop waits."""
+
+
+class _OnePiece:
+    """Takes a stream of one piece, which the C pickler makes of up to 64 KiB, and no other."""
+
+    __slots__ = ("content",)
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def write(self, chunk: Buffer, /) -> None:
+        if self.content or not isinstance(chunk, bytes) or len(chunk) > _QUICK_BYTES:
+            raise NotQuickError
+        self.content = chunk
+
+
+def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - any object at all
+    """Read the pickle stream at the beginning of a file.
+
+    Args:
+        file: The file, seekable.
+        allow: The globals that it may name. By default all, and whatever code it names runs:
+            never on untrusted bytes.
+
+    Raises:
+        RefusedGlobalError: It names another.
+        Exception: Whatever loading raises.
+    """
+    file.seek(0)
+    return dill.Unpickler(file).load() if allow is None else load_listed(file, allow)
+
+
+class _PlainPickler(pickle.Pickler):
+    """The C pickler, for all that it writes as dill would."""
+
+    def __init__(self, file: Sink, protocol: int) -> None:
+        super().__init__(file, protocol)
+        self._plain: set[type] = set()
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        kind = type(obj)
+        if kind in self._plain:
+            return NotImplemented
+        by_name = kind is types.FunctionType or kind is type
+        if not by_name and _is_written_otherwise(kind):
+            raise _NeedsDillError
+        if by_name or issubclass(kind, type):
+            if not _found_by_name(obj):
+                raise _NeedsDillError
+            return NotImplemented
+        _refuse(obj)
+        if not issubclass(kind, BaseException):
+            self._plain.add(kind)
+        return NotImplemented
+
+
+class _BarePickler(pickle.Pickler):
+    """The C pickler for plain built-in values alone."""
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401, ARG002 - fixed by pickle
+        raise NotQuickError
+
+
+class _QuickPickler(pickle.Pickler):
+    """The C pickler for plain built-in values, and some of whose classes are written by name."""
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        kind = type(obj)
+        if _is_quick(kind) or (kind is type and _is_quick(obj)):
+            return NotImplemented
+        raise NotQuickError
+
+
+def _is_quick(kind: Any) -> bool:  # noqa: ANN401 - a class
+    name = kind.__module__, kind.__qualname__
+    return name in _QUICK and getattr(sys.modules.get(name[0]), name[1], None) is kind
+
+
+_SPARE: list[tuple[pickle.Pickler, _OnePiece]] = []
+_SPARE_BARE: list[tuple[pickle.Pickler, _OnePiece]] = []
+"""Picklers that are not in use, with what they write to: a garbage collection in the middle of a
+dump may ask for another one."""
+
+
+def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
+    """Whether importing by module and qualified name gives `obj`, outside `__main__`."""
+    return getattr(obj, "__module__", None) != "__main__" and _is_at_its_name(obj)
+
+
+def _is_at_its_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
+    module = getattr(obj, "__module__", None)
+    found: Any = sys.modules.get(module) if module else None
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _is_written_otherwise(kind: type) -> bool:
+    """Whether dill writes instances of `kind` in a way of its own that matters on load."""
+    save = dict.get(dill.Pickler.dispatch, kind)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and issubclass(kind, numpy.ndarray):
+        # The C pickler loses the attributes of a subclass. Once dill has met an array it has an
+        # entry for arrays that does the same for plain ones, and copies them.
+        return kind is not numpy.ndarray or not (save is None or _is_dills_own(save))
+    if save is None:
+        return False
+    return not (_is_dills_own(save) and (kind in _SAME or save.__name__ in _SAME_BY_NAME))
+
+
+def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
+    return bool(getattr(save, "__module__", None) == dill.Pickler.__module__)
+
+
+def _refuse(obj: object) -> None:
+    """Raise UnserializableError if `obj` would be written and not load as it was."""
+    reason = why_not_loadable(obj)
+    if reason is not None:
+        raise UnserializableError(reason)
+
+
+class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[reportUntypedBaseClass]
+    """dill's pickler, noting whether code is written, refusing what would load badly."""
+
+    # dill asks for this name to tell its own pickler from others, and writes
+    # the namespace of __main__ by reference only for its own.
+    __module__ = dill.Pickler.__module__
+
+    def __init__(self, file: Sink, protocol: int) -> None:
+        super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
+        self.holds_code = False
+        self._usual: set[type] = set()
+
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
+        kind = type(obj)
+        if kind in self._usual:
+            return NotImplemented
+        if isinstance(obj, enum.EnumMeta) and not _found_by_name(obj):
+            return _enum_reference(obj)
+        _refuse(obj)
+        if not issubclass(kind, (enum.EnumMeta, BaseException)):
+            self._usual.add(kind)
+        return NotImplemented
+
+    def save_reduce(self, func: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        if getattr(func, "__name__", None) in _BY_VALUE:
+            self.holds_code = True
+        super().save_reduce(func, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _enum_reference(kind: enum.EnumMeta) -> str:
+    """Refer to an enum of `__main__` by name: by value dill 0.4.1 writes what nobody can load."""
+    if not _is_at_its_name(kind):
+        raise UnserializableError(f"the enum {kind.__qualname__} is not found under its name")
+    return str(kind.__qualname__)
+
+
+def _dump_by_dill(obj: object, target: Sink) -> bool:
+    pickler = _DillPickler(target, PROTOCOL)
+    try:
+        pickler.dump(obj)
+    except (CheckpointError, MemoryError, UnserializableError):
+        raise
+    except RecursionError:
+        raise UnserializableError(NESTED) from None
+    except Exception as error:
+        raise UnserializableError(f"dill cannot write it ({type(error).__name__})") from error
+    return bool(pickler.holds_code)

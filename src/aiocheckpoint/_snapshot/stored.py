@@ -1,0 +1,179 @@
+"""A snapshot that was found: its header can be read, its payload checked and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import traceback
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from aiocheckpoint._model.header import PYTHON_VERSION, Header
+from aiocheckpoint._snapshot.payload import PIECE_BYTES
+from aiocheckpoint._snapshot.pickling.serializer import RefusedGlobalError, load
+from aiocheckpoint.errors import (
+    CheckpointError,
+    CorruptSnapshotError,
+    IncompatibleSnapshotError,
+    UntrustedSnapshotError,
+)
+
+if TYPE_CHECKING:
+    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, Survey
+
+__all__ = ["Stored", "digest_of", "surveyed"]
+
+_LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
+
+
+class Stored:
+    """A snapshot that was found and whose header is sound.
+
+    Args:
+        header: The header.
+        file: The open snapshot; the holder closes it.
+        location: Where it is, for messages.
+        payload_length: Length of the payload in bytes.
+        payload_digest: SHA-256 of the payload, as the footer has it.
+        allow: The globals that the payload may name, or None for all.
+        guarded: Whether the file may be changed under our hands by somebody who is not trusted:
+            the payload is then held in memory from its check to its loading.
+
+    Attributes:
+        skipped: What is wrong with the newest snapshot, where this older one stands in for it.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        file: BinaryIO,
+        location: str,
+        *,
+        payload_length: int,
+        payload_digest: bytes,
+        allow: Allow | None,
+        guarded: bool,
+    ) -> None:
+        self.header: Header = header
+        self.file: BinaryIO = file
+        self.location: str = location
+        self.payload_length: int = payload_length
+        self.payload_digest: bytes = payload_digest
+        self.allow: Allow | None = allow
+        self.guarded: bool = guarded
+        self.skipped: CheckpointError | None = None
+
+    def check(self) -> BinaryIO:
+        """Compare the payload with its digest.
+
+        Returns:
+            The payload that was compared, at the beginning of a file.
+
+        Raises:
+            CorruptSnapshotError: It is damaged.
+        """
+        file = self.file
+        if self.guarded:
+            file.seek(0)
+            file = io.BytesIO(file.read(self.payload_length))
+        if digest_of(file, self.payload_length) != self.payload_digest:
+            reason = f"the payload (bytes 0 to {self.payload_length}) does not match its digest"
+            raise CorruptSnapshotError(self.location, reason)
+        return file
+
+    def state(self) -> dict[str, Any]:
+        """Check the payload and load it, running whatever code it names and may name.
+
+        Returns:
+            The state with the position under "checkpoint_index".
+
+        Raises:
+            CorruptSnapshotError: The payload is damaged; it was not loaded.
+            IncompatibleSnapshotError: It holds code of another minor version of Python, or
+                names something that cannot be imported here.
+            UntrustedSnapshotError: It names a global that is not allowed.
+        """
+        self._check_python()
+        payload = self.check()
+        try:
+            state = load(payload, self.allow)
+        except (CheckpointError, MemoryError):
+            raise
+        except RefusedGlobalError as error:
+            reason = f"it names {error}, which allow= does not list"
+            raise UntrustedSnapshotError(self.location, reason) from error
+        except Exception as error:
+            raise self._not_loaded(error) from error
+        if not isinstance(state, dict):
+            kind = type(state).__name__
+            raise CorruptSnapshotError(self.location, f"it holds a {kind}, not a dict")
+        return cast("dict[str, Any]", state)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the payload by the state's keys, read off its opcodes.
+
+        Raises:
+            CorruptSnapshotError: The payload is no pickle stream.
+        """
+        return surveyed(self.file, self.payload_length, self.location).sizes
+
+    def _check_python(self) -> None:
+        written_by = self.header.python
+        if self.header.code and written_by.split(".")[:2] != PYTHON_VERSION.split(".")[:2]:
+            reason = (
+                f"it holds functions or classes by value, written by Python {written_by}, and "
+                f"this is {PYTHON_VERSION}; run it there, or keep functions and classes of "
+                "__main__ out of the state"
+            )
+            raise IncompatibleSnapshotError(self.location, reason, written_by=written_by)
+
+    def _not_loaded(self, error: Exception) -> IncompatibleSnapshotError:
+        what = f": {error}" if _is_failed_lookup(error) else ""
+        return IncompatibleSnapshotError(
+            self.location,
+            f"loading it raised {type(error).__name__}{what}",
+            written_by=self.header.python,
+        )
+
+
+def _is_failed_lookup(error: Exception) -> bool:
+    """Whether a name was not found by the unpickler; what else is raised may quote the state."""
+    if not isinstance(error, (ImportError, AttributeError)):
+        return False
+    frame = ""
+    for frame_of, _ in traceback.walk_tb(error.__traceback__):
+        frame = str(frame_of.f_globals.get("__name__", ""))
+    return frame.split(".")[0] in _LOOKS_UP
+
+
+def digest_of(file: BinaryIO, length: int) -> bytes:
+    """SHA-256 of so many bytes from the beginning of a file."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length > 0 and (piece := file.read(min(length, PIECE_BYTES))):
+        digest.update(piece)
+        length -= len(piece)
+    return digest.digest()
+
+
+def surveyed(file: BinaryIO, length: int, location: str) -> Survey:
+    """Go through the pickle stream at the beginning of a file.
+
+    Raises:
+        CorruptSnapshotError: There is no whole one.
+    """
+    # The table of opcodes takes long to make, and runs of our own snapshots need none.
+    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, survey  # noqa: PLC0415
+
+    try:
+        return survey(file, length)
+    except MalformedError as error:
+        raise _damaged(location, error) from error
+
+
+def _damaged(location: str, error: MalformedError) -> CorruptSnapshotError:
+    if error.at == 0:
+        reason = "it is neither a snapshot nor a pickle"
+    else:
+        reason = f"it is cut off, or no snapshot: its pickle breaks off at byte {error.at}"
+    return CorruptSnapshotError(location, reason)

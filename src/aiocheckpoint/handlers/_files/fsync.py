@@ -1,0 +1,80 @@
+"""Flushes files and directories to the disk, as the manual of each system asks for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["flush_data", "flush_directory", "flush_drive", "flush_file"]
+
+_UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY})
+
+
+def flush_drive(
+    descriptor: int,
+    control: Callable[[int, int], object],
+    command: int,
+    flush: Callable[[int], object],
+) -> None:
+    """Flush a file as macOS needs it: its fsync leaves the data in the drive's own cache.
+
+    Apple's manual of fsync(2) names F_FULLFSYNC for "strict guarantees"; not every file system
+    has it, and only there plain fsync must do.
+
+    Args:
+        descriptor: The open file.
+        control: `fcntl.fcntl`.
+        command: `fcntl.F_FULLFSYNC`.
+        flush: `os.fsync`.
+
+    Raises:
+        OSError: The flush failed; it must not be tried again on the same file.
+    """
+    try:
+        control(descriptor, command)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        flush(descriptor)
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def flush_file(descriptor: int) -> None:
+        """Wait until the disk has the file."""
+        flush_drive(descriptor, fcntl.fcntl, fcntl.F_FULLFSYNC, os.fsync)
+
+else:
+
+    def flush_file(descriptor: int) -> None:
+        """Wait until the disk has the file."""
+        os.fsync(descriptor)
+
+
+if hasattr(os, "fdatasync"):
+
+    def flush_data(descriptor: int) -> None:
+        """Let the disk have what was written so far, so that there is less to flush in the end."""
+        os.fdatasync(descriptor)
+
+else:
+
+    def flush_data(descriptor: int) -> None:
+        """Do nothing: this system has no such call, or it would cost as much as the last flush."""
+
+
+def flush_directory(directory: str) -> None:
+    """Make the entries of a directory durable; Windows has no such call."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flush_file(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,213 @@
+"""One run's place, as the engine uses it: a snapshot handler's, or a user's own class of dicts."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from aiocheckpoint._snapshot.pickling.serializer import NotQuickError
+from aiocheckpoint.errors import (
+    CorruptSnapshotError,
+    NotDurableError,
+    StorageError,
+    UntrustedSnapshotError,
+)
+
+if TYPE_CHECKING:
+    from asyncio import CancelledError
+    from collections.abc import Callable
+
+    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint.errors import CheckpointError
+    from aiocheckpoint.handlers._port import Place
+
+__all__ = ["Begun", "HandlerSlot", "Slot"]
+
+
+class Begun(NamedTuple):
+    """A first snapshot that was stored while the lock was taken.
+
+    Attributes:
+        bytes: Its size.
+        seconds: How long both took.
+    """
+
+    bytes: int
+    seconds: float
+
+
+class Slot(Protocol):
+    """Where one run's snapshot lies.
+
+    Attributes:
+        location: The place in words.
+        header: That of the newest snapshot read or written; None where there is none.
+        skipped: What is wrong with the newest one found, where an older one stands in for it.
+        begun: That what was offered is stored since the lock was taken, where nothing was before.
+    """
+
+    location: str
+    header: Header | None
+    skipped: CheckpointError | None
+    begun: Begun | None
+
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+        """Offer, before the lock is asked for, what a new run would store first."""
+
+    async def acquire(self) -> None:
+        """Take the run's lock, or raise RunInProgressError."""
+
+    async def release(self) -> CancelledError | None:
+        """Give the lock back if it is held, and give a cancellation that came meanwhile."""
+
+    def abandon(self) -> None:
+        """Give the lock back, blocking."""
+
+    async def find(self) -> Header | None:
+        """Read the header, or give None where nothing is stored."""
+
+    async def history(self) -> list[Header]:
+        """Read the headers of the older snapshots of the run that was found, newest first."""
+        ...
+
+    async def state(self, of: Header | None = None) -> dict[str, Any]:
+        """Load the stored state, or that of one of `history`."""
+        ...
+
+    async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
+        """Store a snapshot taken after `step`, and give its size in bytes, 0 if unknown."""
+        ...
+
+    def amend(self, change: Callable[[Header], Header]) -> None:
+        """Put a changed header to the state that is stored, blocking."""
+
+    async def remove(self) -> None:
+        """Delete what is stored."""
+
+
+class HandlerSlot:
+    """A run's place in a handler that moves snapshots.
+
+    Small states of plain values are made to snapshots where the run is, on the event loop, which
+    takes less time than having a thread do it; all others in the thread that writes them.
+    """
+
+    def __init__(self, handler: Place, run_id: str | None, calls: Calls) -> None:
+        self.location = handler.locate(run_id)
+        self.header: Header | None = None
+        self.skipped: CheckpointError | None = None
+        self.begun: Begun | None = None
+        self._handler = handler
+        self._run_id = run_id
+        self._lock = handler.lock(run_id)
+        self._calls = calls
+        self._is_quick = not handler.codec.verify
+
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+        """Do nothing: the lock is no part of what is stored."""
+
+    async def acquire(self) -> None:
+        await self._calls.block(self._lock.acquire)
+
+    async def release(self) -> CancelledError | None:
+        return await self._calls.settle(self._lock.release)
+
+    def abandon(self) -> None:
+        self._lock.release()
+
+    async def find(self) -> Header | None:
+        return await self._calls.block(self._find)
+
+    async def history(self) -> list[Header]:
+        return await self._calls.block(self._read_history)
+
+    async def state(self, of: Header | None = None) -> dict[str, Any]:
+        return await self._calls.block(self._load, of)
+
+    async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
+        made = self.made_now(header, state)
+        if made is None:
+            emit = partial(self._handler.codec.write, header, state, step)
+        else:
+            emit = partial(_emit, made)
+        return await self._calls.block(self._replace, emit)
+
+    def made_now(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
+        """Make a snapshot if that is quick, else find that out in little time, once in a run."""
+        if not self._is_quick:
+            return None
+        try:
+            return self._handler.codec.write_quickly(header, state)
+        except NotQuickError:
+            self._is_quick = False
+            return None
+
+    def amend(self, change: Callable[[Header], Header]) -> None:
+        with self._handler.stored(self._run_id) as found:
+            if found is None:
+                return
+            # What is stored is asked, not what is remembered: Ctrl-C may strike in between.
+            self.header, changed = found.header, change(found.header)
+            if changed is not found.header:
+                try:
+                    self._replace(partial(self._handler.codec.copy, changed, found), found.header)
+                except NotDurableError:
+                    self.header = changed  # It is in place.
+                    raise
+
+    async def remove(self) -> None:
+        await self._calls.block(self._remove)
+
+    def _remove(self) -> None:
+        self._handler.remove(self._run_id, lock=self._lock)
+
+    def _find(self) -> Header | None:
+        with self._handler.stored(self._run_id) as found:
+            if found is not None:
+                self.header, self.skipped = found.header, found.skipped
+        return self.header
+
+    def _read_history(self) -> list[Header]:
+        headers: list[Header] = []
+        for number, sequence in self._handler.kept(self._run_id):
+            if self.header is not None and number == self.header.number:
+                with (
+                    suppress(CorruptSnapshotError, UntrustedSnapshotError),
+                    self._handler.stored(self._run_id, (number, sequence)) as found,
+                ):
+                    headers += [] if found is None else [found.header]
+        return headers
+
+    def _load(self, of: Header | None) -> dict[str, Any]:
+        kept = None if of is None else (of.number, of.sequence)
+        planned = self.header if of is None else of
+        with self._handler.stored(self._run_id, kept) as found:
+            # The plan is for that snapshot and no other, older or missing as it may be by now.
+            if found is None or planned is None or _marks(found.header) != _marks(planned):
+                raise StorageError(
+                    self.location,
+                    f"{self.location} was changed by somebody else since the run looked at it, so "
+                    "nothing was run. Run again, and let nobody write or delete it meanwhile.",
+                )
+            return found.state()
+
+    def _replace(self, emit: Callable[[Target], Header], amends: Header | None = None) -> int:
+        # Set here, in the thread: a cancelled wait must not lose that it was written.
+        replace = self._handler.replace
+        self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
+        return length
+
+
+def _emit(made: Snapshot, target: Target) -> Header:
+    header, payload, footer = made
+    target.write(payload + footer)
+    return header
+
+
+def _marks(header: Header) -> tuple[object, ...]:
+    """What tells one snapshot of a place from another."""
+    return header.number, header.sequence, header.position, header.status, header.written_at

@@ -1,0 +1,209 @@
+"""Snapshots in local files, one for each run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import TYPE_CHECKING, BinaryIO, Unpack
+
+from aiocheckpoint._logging import log_left_out
+from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
+from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._files.lock import FileLock
+from aiocheckpoint.handlers._files.reading import open_regular
+from aiocheckpoint.handlers._files.replace import clear_leftovers, make_directory, replace_file
+from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
+from aiocheckpoint.handlers._query import select
+from aiocheckpoint.handlers._retention import Keep, check_keep
+from aiocheckpoint.handlers.local._history import Kept
+from aiocheckpoint.handlers.local._paths import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint.handlers._port import Lock, SnapshotOptions
+    from aiocheckpoint.handlers._query import Query
+
+__all__ = ["LocalStateHandler"]
+
+
+class LocalStateHandler(StateHandler):
+    """Keeps each run's snapshot in a file of its own, replaced atomically and durably.
+
+    Args:
+        path: The file, such as "checkpoint.pkl"; `~` is the user's home. Missing directories are
+            made by the first run. Runs with an id lie beside it: `order-42` in
+            "checkpoint.order-42.pkl". Or a directory for them all, one that exists or a path with
+            a slash at its end, such as "runs/": `order-42` in "runs/order-42.pkl".
+        fsync: Whether each write waits until the disk has it. False gives up what a power cut
+            takes, never that a killed process leaves the old snapshot or the new one. On ext4
+            it also gives up that the system writes out a file that is renamed over another.
+        keep: How many snapshots of each run there are, the newest included: where that one is
+            damaged, the newest sound one is used, with a warning. "all" keeps each of the last
+            passage through the steps, so that `checkpoint="f2"` starts with the state as it was
+            on entry to f2. They lie in a hidden directory beside the file, as hard links; a
+            record of a failure takes the place of the snapshot it tells of. Where the file
+            itself was deleted or emptied, nothing is stored, and the next run deletes them.
+        flow: Name of the flow, by default the file name without its ending, as for
+            `CheckpointFlow`.
+        options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
+
+    Attributes:
+        path: The path as it was given.
+        fsync: As it was given.
+        keep: As it was given.
+        flow: Name of the flow.
+        key_ids: Ids of the secrets, as `Header.signed_by` has them.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: `path` is no path, or an option cannot be meant.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fsync: bool = True,
+        keep: Keep = 1,
+        flow: str | None = None,
+        **options: Unpack[SnapshotOptions],
+    ) -> None:
+        text = check_path(path)
+        super().__init__(flow_name(text) if flow is None else flow, **options)
+        self.path = path
+        self.fsync = fsync
+        self.keep: Keep = check_keep(keep)
+        # The working directory may change between two snapshots of one run.
+        full = os.path.abspath(os.path.expanduser(text))
+        slashes = tuple(filter(None, (os.sep, os.altsep)))
+        self._names = Names(full, directory=text.endswith(slashes) or os.path.isdir(full))
+
+    def locate(self, run_id: str | None = None) -> str:
+        """The absolute path of a run's file."""
+        return self._names.path(check_run_id(run_id))
+
+    def lock(self, run_id: str | None = None) -> FileLock:
+        """The lock of a run: the kernel's, on a hidden file beside it."""
+        return _RunLock(self.locate(run_id), one_of_many=run_id is not None)
+
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> BinaryIO | None:
+        """Open a run's file, or one of those that are kept, or give None where there is none.
+
+        Raises:
+            StorageError: It cannot be read, or is no regular file.
+        """
+        path = self.locate(run_id)
+        return open_regular(path if kept is None else self._kept(path).path(*kept))
+
+    def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
+        """List what is kept of a run: number and sequence of each, newest first."""
+        return [] if self.keep == 1 else self._kept(self.locate(run_id)).names()
+
+    def replace(
+        self,
+        run_id: str | None,
+        emit: Callable[[Target], Header],
+        amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
+    ) -> tuple[Header, int]:
+        """Replace a run's file by what `emit` writes, and keep older ones as `keep` says.
+
+        Raises:
+            StorageError: It cannot be written and is as it was; or, for `NotDurableError`, it was
+                written but may not outlive a power cut.
+            LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
+        """
+        if lock is None:
+            with self.locked(run_id) as own:
+                return self.replace(run_id, emit, amends, lock=own)
+        path = self.locate(run_id)
+        if not lock.held:
+            raise LeaseLostError(path)
+        return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
+
+    def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
+        """Delete a run's file and those that are kept, if there are any; a link stays.
+
+        Raises:
+            StorageError: They cannot be deleted.
+            LeaseLostError: `lock` is not held.
+            RunInProgressError: No `lock` is given, and somebody has it.
+        """
+        path = self.locate(run_id)
+        with self.under(run_id, lock):
+            try:
+                self._kept(path).clear()
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.realpath(path))
+            except OSError as error:
+                raise StorageError.of(path, "deleting", error) from error
+
+    def runs(self, query: Query) -> list[Header]:
+        """List the headers of the runs whose files lie here, the one that began last first.
+
+        Every file's end is read; which runs are under way is not told.
+
+        Raises:
+            StorageError: The directory cannot be read.
+        """
+        return select(self._headers(), query)
+
+    def _headers(self) -> Iterator[Header]:
+        try:
+            paths = self._names.found()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError.of(self.locate(), "listing the directory of", error) from error
+        for path in paths:
+            header = self._header_at(path)
+            if header is not None:
+                yield header
+
+    def _header_at(self, path: str) -> Header | None:
+        try:
+            with contextlib.closing(open_regular(path) or io.BytesIO()) as file:
+                found = self.codec.open(file, path)
+            if found is None:
+                return None
+            self.check_run(found.header, self._id_at(path, found.header), path)
+        except CheckpointError as error:
+            log_left_out(error)
+            return None
+        return found.header
+
+    def _id_at(self, path: str, header: Header) -> str | None:
+        """The id of the run whose file this is, as far as can be told: the name is mapped."""
+        fits = path == self.locate(header.run_id)
+        return header.run_id if fits or not header.library else f"the one of {path}"
+
+    def _kept(self, path: str) -> Kept:
+        return Kept(os.path.realpath(path), self.keep)
+
+
+class _RunLock(FileLock):
+    """The lock of a run's file, which tidies up when it is taken.
+
+    A directory of many runs takes long to look through, so that it is done there only where the
+    owner before was killed.
+    """
+
+    def __init__(self, path: str, *, one_of_many: bool) -> None:
+        # Two links to one file are one place.
+        directory, name = os.path.split(os.path.realpath(path))
+        super().__init__(os.path.join(directory, f".{name}.lock"), path)
+        self._target = path
+        self._one_of_many = one_of_many
+
+    def acquire(self) -> None:
+        make_directory(self._target)
+        super().acquire()
+        if self.inherited or not self._one_of_many:
+            clear_leftovers(self._target)

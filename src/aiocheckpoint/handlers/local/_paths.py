@@ -1,0 +1,75 @@
+"""Run ids to file names: ids are mapped, never joined to a path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+
+__all__ = ["Names", "run_path"]
+
+_LONGEST = 120
+_NO_ID = "~"
+
+
+class Names:
+    """The files of runs, in a directory or beside a file.
+
+    Args:
+        path: The absolute path of the file of the run without an id, or of a directory.
+        directory: Whether it is that of a directory. `order-42` lies in its `order-42.pkl`, and
+            the run without an id in `~.pkl`, which no id is mapped to.
+    """
+
+    def __init__(self, path: str, *, directory: bool) -> None:
+        self._path = path
+        self._pattern = path
+        if directory:
+            self._path = f"{path}{os.sep}{_NO_ID}.pkl"
+            self._pattern = f"{path}{os.sep}.pkl"
+
+    def path(self, run_id: str | None) -> str:
+        """The file of a run."""
+        return self._path if run_id is None else run_path(self._pattern, run_id)
+
+    def found(self) -> list[str]:
+        """The files that are named as those of runs are.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
+        directory, own = os.path.split(self._path)
+        head, tail = self._affixes()
+        pattern = re.compile(rf"{re.escape(head)}(?:[a-z0-9_-]|%[0-9A-F]{{2}}|~)+{re.escape(tail)}")
+        with os.scandir(directory) as entries:
+            names = [one.name for one in entries if one.name == own or pattern.fullmatch(one.name)]
+        return [os.path.join(directory, name) for name in names]
+
+    def _affixes(self) -> tuple[str, str]:
+        """What stands before and behind the mapped id in a file's name."""
+        name = "-"
+        head, _, tail = os.path.basename(run_path(self._pattern, name)).rpartition(name)
+        return head, tail
+
+
+def run_path(path: str, run_id: str | None) -> str:
+    """The file of a run: `path` itself without an id, else a file beside it.
+
+    `checkpoint.pkl` and `order-42` give `checkpoint.order-42.pkl`; `runs/.pkl`, the pattern of a
+    directory, `runs/order-42.pkl`. Lower-case ASCII letters,
+    digits, hyphen and underscore stand for themselves, every other byte of the id's UTF-8 form is
+    written as %XX, so that no two ids share a file even where the file system folds case or
+    Unicode forms. An id whose name would be long is named by "~" and its SHA-256.
+    """
+    if run_id is None:
+        return path
+    raw = run_id.encode("utf-8", "surrogatepass")
+    short = raw[: _LONGEST + 1]
+    name = re.sub(rb"[^a-z0-9_-]", lambda found: b"%%%02X" % found[0][0], short).decode()
+    if len(name) > _LONGEST:
+        name = "~" + hashlib.sha256(raw).hexdigest()
+    directory, file = os.path.split(path)
+    if file == ".pkl":
+        return os.path.join(directory, f"{name}.pkl")
+    stem, suffix = os.path.splitext(path)
+    return f"{stem}.{name}{suffix}"

@@ -1,0 +1,8 @@
+"""Snapshots of many runs in one SQLite file, written by group commit.
+
+Imports `handlers._base` and everything below it. Open `_handler` first.
+"""
+
+from aiocheckpoint.handlers.sqlite._handler import SqliteStateHandler
+
+__all__ = ["SqliteStateHandler"]

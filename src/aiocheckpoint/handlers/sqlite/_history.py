@@ -1,0 +1,53 @@
+"""The older snapshots of a run in a database: rows of a table of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from aiocheckpoint.handlers.sqlite._requests import Save
+
+__all__ = ["keep_older", "names", "prune"]
+
+
+def keep_older(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
+    """Copy the snapshots that are to be replaced, but those that the new ones only tell more of."""
+    for save in saves:
+        if save.amends is None:
+            connection.execute(
+                "INSERT OR REPLACE INTO kept SELECT id, number, sequence, footer, payload "
+                "FROM runs WHERE id = ? AND token = ? AND status IS NOT NULL",
+                (save.lease.row, save.lease.token or None),  # see `Save.step_row`
+            )
+
+
+def prune(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
+    """Delete those that need not be kept any more, the new ones being in their places."""
+    for save in saves:
+        row, keep = save.lease.row, save.lease.keep
+        if keep == "all":
+            # With != or OR, SQLite would look at all that are kept of the run, after every step.
+            for others in ("number < ?", "number > ?"):
+                connection.execute(
+                    f"DELETE FROM kept WHERE run = ? AND {others}",  # noqa: S608 - two constants
+                    (row, save.header.number),
+                )
+        else:
+            connection.execute(
+                "DELETE FROM kept WHERE run = :row AND sequence NOT IN (SELECT sequence FROM kept "
+                "WHERE run = :row ORDER BY sequence DESC LIMIT :most)",
+                {"row": row, "most": keep - 1},
+            )
+
+
+def names(connection: sqlite3.Connection, key: tuple[object, object]) -> list[tuple[int, int]]:
+    """Number and sequence of those of a run, newest first."""
+    found = connection.execute(
+        "SELECT kept.number, kept.sequence FROM kept JOIN runs ON runs.id = kept.run "
+        "WHERE flow = ? AND run_id = ? ORDER BY kept.sequence DESC",
+        key,
+    )
+    return found.fetchall()

@@ -1,0 +1,90 @@
+"""One run's place in a database, as the engine uses it: nothing waits but for the commit."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from aiocheckpoint._snapshot.target import Memory
+from aiocheckpoint.handlers._run_store import Begun, HandlerSlot
+
+if TYPE_CHECKING:
+    from asyncio import CancelledError
+    from collections.abc import Callable
+
+    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+    from aiocheckpoint.handlers.sqlite._lease import Lease
+
+__all__ = ["LeaseSlot"]
+
+
+class LeaseSlot(HandlerSlot):
+    """A run's place that is owned by a lease."""
+
+    header: Header | None
+    begun: Begun | None
+
+    def __init__(self, handler: SqliteStateHandler, run_id: str | None, calls: Calls) -> None:
+        super().__init__(handler, run_id, calls)
+        self._database = handler
+        self._lease = cast("Lease", self._lock)
+        self._start: Snapshot | None = None
+
+    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+        if self._is_quick and self._database.keep == 1:
+            offered = make()
+            self._start = None if offered is None else self.made_now(*offered)
+
+    async def acquire(self) -> None:
+        lease, asked = self._lease, time.perf_counter()
+        try:
+            await self._calls.ended(lease.claim(self._calls.loop, self._start))
+        finally:
+            if lease.started and self._start is not None:
+                self.header, payload, footer = self._start
+                size = len(payload) + len(footer)
+                self.begun = Begun(size, time.perf_counter() - asked)
+                self._start = None  # whose bytes would wait as long as the run does
+
+    async def release(self) -> CancelledError | None:
+        if self._lease.held:
+            return await super().release()
+        self._lease.release()  # which takes no time where it is not held, or only being taken
+        return None
+
+    def abandon(self) -> None:
+        with suppress(RuntimeError):  # at the end of the interpreter no thread can be started
+            super().abandon()
+
+    async def find(self) -> Header | None:
+        lease, handler = self._lease, self._database
+        if not lease.held or handler.keep != 1 or lease.footer is None:
+            return await super().find()
+        if lease.footer:
+            header = handler.codec.peek(lease.footer, lease.payload_length, self.location)
+            handler.check_run(header, self._run_id, self.location)
+            self.header = header
+        return self.header
+
+    async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
+        snapshot = self.made_now(header, state)
+        if snapshot is None:
+            snapshot = await self._calls.block(self._made, header, state, step)
+        written, payload, footer = snapshot
+        job = self._lease.save(written, payload, footer, self._calls.loop)
+        try:
+            await self._calls.ended(job)
+        finally:
+            if job.ended and job.error is None:
+                self.header = written
+        return len(payload) + len(footer)
+
+    def _made(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
+        memory = Memory()
+        emit = partial(self._database.codec.write, header, state, step)
+        return emit(memory), *self._database.cut(memory, self._run_id)
