@@ -26,7 +26,7 @@ from _large import HAS_NUMPY, MEGABYTE, array
 from _measure import Contender, Goal, Pair, Report, measure, parser
 from _shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
 
-from aiocheckpoint._snapshot.pickling.serializer import dump, dump_quickly, load
+from aiocheckpoint._snapshot.pickling.serializer import dump, dump_small, load
 
 if TYPE_CHECKING:
     import argparse
@@ -112,7 +112,7 @@ def _all_pairs(count: int, megabytes: int) -> list[Pair]:
             f"{SMALL_STATES} times a small state",
             small_state(),
             times=SMALL_STATES,
-            way=dump_quickly,
+            way=dump_small,
         ),
         *_pairs(f"{kind} of {megabytes} MB", {"array": array(megabytes * MEGABYTE)}),
         *_pairs(f"{few} datetimes", datetimes(few)),

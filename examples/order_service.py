@@ -207,7 +207,7 @@ class OrderService:
             raise HTTPException(404, "no such order")
         names = (*Order.model_fields, "cents", "approved_by", "receipt", "invoice")
         order = {name: state[name] for name in names if name in state}
-        stands = {"status": header.status, "step": header.entered, "waits_for": header.pause}
+        stands = {"status": header.status, "step": header.next_step, "waits_for": header.pause}
         return {**stands, "attempts": header.attempts, "order": order}
 
     def _stream(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint import Header
-    from aiocheckpoint.handlers import Lock, Target
+    from aiocheckpoint.handlers import Lock, SnapshotTarget
 
 
 class Pretended:
@@ -63,7 +63,7 @@ class Replaces(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -106,7 +106,7 @@ class ToldTooLate(Replaces):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -124,7 +124,7 @@ class LetsGo(Replaces):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,

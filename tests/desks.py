@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import Job
-from aiocheckpoint._snapshot.target import Memory
+from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._requests import Call, Claim, GiveBack, Save
+from aiocheckpoint.handlers.sqlite._requests import Call, Claim, Release, Save
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
@@ -38,32 +38,34 @@ class Desk:
         self.handler = SqliteStateHandler(self.path, flow="f")
         self.transactions = Transactions(self.path, durable=False, lease=3600.0)
         self.leases = {run_id: self.lease(run_id) for run_id in IDS[:2]}
-        self.apply([Job(Claim(lease, None), None) for lease in self.leases.values()])
+        self.apply([PendingResult(Claim(lease, None), None) for lease in self.leases.values()])
 
     def lease(self, run_id: str) -> Lease:
         """Make a lease of a run, which is asked of nobody but here."""
         return Lease(self.handler._store, ("f", run_id), run_id, self._keep)  # noqa: SLF001
 
-    def apply(self, jobs: Sequence[Job[Any]]) -> list[Job[Any]]:
+    def apply(self, jobs: Sequence[PendingResult[Any]]) -> list[PendingResult[Any]]:
         """Do jobs together."""
         self.transactions.apply(jobs)
         return list(jobs)
 
-    def job(self, deed: str, run_id: str, number: int) -> Job[Any]:
+    def job(self, deed: str, run_id: str, number: int) -> PendingResult[Any]:
         """Make a job of a deed; `number` tells apart what is stored."""
         lease = self.leases.get(run_id) or self.lease(run_id)
         if deed == "claim":
-            return Job(Claim(self.lease(run_id), None), None)
+            return PendingResult(Claim(self.lease(run_id), None), None)
         if deed == "begin":
             start = self.save(lease, run_id, "running", number)
-            return Job(Claim(self.lease(run_id), (start.header, start.payload, start.footer)), None)
+            return PendingResult(
+                Claim(self.lease(run_id), (start.header, start.payload, start.footer)), None
+            )
         if deed == "give back":
-            return Job(GiveBack(lease.row, lease.token), None)
+            return PendingResult(Release(lease.row, lease.token), None)
         if deed == "steal":
-            return Job(Call(partial(steal, run_id)), None)
+            return PendingResult(Call(partial(steal, run_id)), None)
         if deed == "count":
-            return Job(Call(count), None)
-        return Job(self.save(lease, run_id, deed, number), None)
+            return PendingResult(Call(count), None)
+        return PendingResult(self.save(lease, run_id, deed, number), None)
 
     def save(self, lease: Lease, run_id: str, deed: str, number: int) -> Save:
         """Make the storing of a snapshot."""
@@ -76,7 +78,7 @@ class Desk:
             started_at=5.0,
             written_at=6.0,
         )
-        memory = Memory()
+        memory = MemoryTarget()
         self.handler.codec.write(header, {"n": number}, None, memory)
         return Save(lease, header, *self.handler.cut(memory, run_id), None)
 

@@ -36,7 +36,7 @@ class Gate:
     def __init__(self, *, blocks: bool) -> None:
         """Begin closed."""
         self.blocks = blocks
-        self.entered = threading.Event()
+        self.next_step = threading.Event()
         self.opened = threading.Event()
         self.passed = threading.Event()
         self.over = False
@@ -44,13 +44,13 @@ class Gate:
 
     def hold(self) -> None:
         """Hold a thread until the gate is opened."""
-        self.entered.set()
+        self.next_step.set()
         assert self.opened.wait(PATIENCE), "nobody opened the gate"
         self.passed.set()
 
     async def ahold(self) -> None:
         """Hold a task until it is cancelled, or, where the gate blocks, opened."""
-        self.entered.set()
+        self.next_step.set()
         if not self.blocks:
             await asyncio.get_running_loop().create_future()
         assert await asyncio.to_thread(self.opened.wait, PATIENCE), "nobody opened the gate"
@@ -59,7 +59,7 @@ class Gate:
     async def reached(self) -> None:
         """Wait until the run is there."""
         deadline = time.monotonic() + PATIENCE
-        while not self.entered.is_set():
+        while not self.next_step.is_set():
             assert time.monotonic() < deadline, "the run never came to the gate"
             assert not self.over, "the run ended before it came to the gate"
             await asyncio.sleep(0.001)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
-from aiocheckpoint._concurrency.backends import drive
+from aiocheckpoint._concurrency.backends import run_to_completion
 from aiocheckpoint._model.request import Request
 from aiocheckpoint.testing._crashing import (
     _Breaker,
@@ -123,7 +123,7 @@ class FlowMachine(RuleBasedStateMachine):
         calls.breaker = _Breaker([], boundary, "crash")
         request = Request(state={}, load_policy="first only", checkpoint=None, until=None)
         try:
-            drive(self.flow()._run(calls, request, None, 0.0))  # noqa: SLF001
+            run_to_completion(self.flow()._run(calls, request, None, 0.0))  # noqa: SLF001
         except _Crash:
             assert self.position() >= self.floor or self.header() is not None
         finally:

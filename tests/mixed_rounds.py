@@ -203,7 +203,7 @@ async def go_on(story: Story, process: Process, run: Run) -> None:
         return
     update: State | None = None
     if run.paused:
-        update = {run.header.entered or "": "told"}
+        update = {run.header.next_step or "": "told"}
     run.begin(update=update)
     await _arun(story, process, run, update=update)
 

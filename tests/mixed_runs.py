@@ -87,7 +87,7 @@ class Run:
 
     def _tried(self, header: Header) -> dict[str, int]:
         """How many attempts the header tells of at the step where it goes on."""
-        name = header.entered or ""
+        name = header.next_step or ""
         told = header.attempts.get(name, int(header.status == "paused"))
         failure = header.failure
         return {name: max(told, failure.attempt if failure and failure.step == name else 0)}
@@ -166,7 +166,7 @@ class Run:
 
     def _check_status(self, world: World, header: Header) -> None:
         act, part, step = self.last
-        entered, failure = header.entered, header.failure
+        entered, failure = header.next_step, header.failure
         assert header.steps == world.names
         assert (header.pause is not None) == (header.status == "paused")
         if header.status == "paused":

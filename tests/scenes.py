@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint import Header
     from aiocheckpoint._concurrency.pool import Pool
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import Lock
 
 NAMES = ("a", "b", "c")
@@ -106,7 +106,7 @@ class Scene:
         if self.is_held(f"queue after {spot}"):
             for pool in (STEPS, SNAPSHOTS):
                 self.fill(pool)
-            self.gate.entered.set()
+            self.gate.next_step.set()
         await self.acome_by(spot)
 
     def fill(self, pool: Pool) -> None:
@@ -167,7 +167,7 @@ class GatedHandler(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,

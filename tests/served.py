@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from support import State
 
-    from aiocheckpoint._engine.runner import Ended
+    from aiocheckpoint._engine.runner import RunOutcome
 
     Blow = Callable[[Any], object]
     Strike = Callable[["Served", int], Awaitable[int]]
@@ -86,7 +86,7 @@ class Watched(CheckpointFlow):
 
     served: Served
 
-    async def _resume(self, *args: Any, **kwargs: Any) -> Ended:  # noqa: ANN401
+    async def _resume(self, *args: Any, **kwargs: Any) -> RunOutcome:  # noqa: ANN401
         run = super()._resume(*args, **kwargs)
         if asyncio.current_task() is self.served.task:
             return await run

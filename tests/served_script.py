@@ -69,7 +69,7 @@ async def tell_one(cp: CheckpointFlow, result: RunResult) -> None:
     header = await cp.aheader(result.run_id)
     if header is not None and header.status == "paused":
         try:
-            await cp.arun(run_id=result.run_id, update={header.entered or "": True})
+            await cp.arun(run_id=result.run_id, update={header.next_step or "": True})
         except ConnectionError:
             return
 
@@ -96,8 +96,8 @@ def wrong_in(header: Header, state: dict[str, Any]) -> bool:
         state["trail"] == [*NAMES[:done]],
         state.keys() & ASKS >= ASKS & {*NAMES[:done]},
         (header.pause is not None) == (status == "paused"),
-        status != "paused" or header.pause == f"{header.entered} waits",
-        failure is None or (failure.step == header.entered and status in {"running", "failed"}),
+        status != "paused" or header.pause == f"{header.next_step} waits",
+        failure is None or (failure.step == header.next_step and status in {"running", "failed"}),
         status in {"running", "failed", "paused", "finished"},
     )
     return not all(truths)

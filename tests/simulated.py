@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from aiocheckpoint._concurrency.jobs import Job
+    from aiocheckpoint._concurrency.jobs import PendingResult
 
 LONG = 3600.0
 
@@ -50,13 +50,13 @@ def shut_down(handler: SqliteStateHandler) -> None:
 
 def owner_of(handler: SqliteStateHandler) -> str:
     """The id of a process among the owners."""
-    return handler._store.era
+    return handler._store.owner_id
 
 
 def deafen(handler: SqliteStateHandler) -> None:
     """Let nothing that is asked of a process's store from now on be done."""
 
-    def refuse(jobs: Sequence[Job[Any]]) -> None:
+    def refuse(jobs: Sequence[PendingResult[Any]]) -> None:
         for job in jobs:
             job.error = KilledError()
 

@@ -69,7 +69,7 @@ async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
     scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
 
     def is_time(_: int) -> bool:
-        held = scene.gate.entered.is_set()
+        held = scene.gate.next_step.is_set()
         if held:
             open_soon(scene)
         return held

@@ -103,7 +103,7 @@ def test_the_large_value_is_written_once(
     large = import_module("_large")
     codec = import_module("aiocheckpoint._snapshot.codec").Codec
     written: list[dict[str, Any]] = []
-    write, write_quickly = codec.write, codec.write_quickly
+    write, write_quickly = codec.write, codec.write_small
 
     def noting(self: Any, header: Any, state: dict[str, Any], *more: Any) -> Any:  # noqa: ANN401
         written.append(dict(state))
@@ -115,7 +115,7 @@ def test_the_large_value_is_written_once(
         return done
 
     monkeypatch.setattr(codec, "write", noting)
-    monkeypatch.setattr(codec, "write_quickly", noting_quickly)
+    monkeypatch.setattr(codec, "write_small", noting_quickly)
     sample = getattr(large.OneWrite(tmp_path / "c.pkl", bytes(MIB)), door)
 
     milliseconds = sample() if door == "by_run" else asyncio.run(sample())

@@ -56,7 +56,7 @@ def draining(runs: Runs, names: Sequence[str], **options: Any) -> CheckpointFlow
 
 def check_goes_on(runs: Runs, door: Door, names: Sequence[str], checkpoint: int) -> None:
     """See that the run goes on where it was sent, by the new names and no others."""
-    assert (stored(runs).position, stored(runs).entered) == (checkpoint, names[checkpoint])
+    assert (stored(runs).position, stored(runs).next_step) == (checkpoint, names[checkpoint])
     assert runs.bare().read("x") == {"n": 1, "checkpoint_index": checkpoint}
     runs.log.clear()
     with pytest.raises(FlowChangedError):
@@ -137,8 +137,8 @@ def test_what_a_kill_leaves(names: tuple[str, ...], door: Door, lasting: Runs) -
     door(cp, run_id="x", checkpoint=3, until=3)
     assert seen[RunStarted] == before
     begun = seen[StepStarted]
-    assert (begun.status, begun.position, begun.entered) == ("running", 3, changed[3])
-    assert begun.begins_as(StepNames(changed), 3)
+    assert (begun.status, begun.position, begun.next_step) == ("running", 3, changed[3])
+    assert begun.matches_prefix(StepNames(changed), 3)
 
 
 def test_paused_run_of_other_steps_waits_behind_a_drain(door: Door, lasting: Runs) -> None:

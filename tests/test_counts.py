@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiocheckpoint.codec.footer import TRAILER_BYTES
-from aiocheckpoint.codec.payload import position_added
-from aiocheckpoint.codec.pickling import serializer
 from desks import Desk
 from support import Door, State
 from tracing import needs_strace, trace
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._concurrency.jobs import PendingResult
 from aiocheckpoint._concurrency.pool import Call, Pool
 from aiocheckpoint._snapshot import codec
+from aiocheckpoint._snapshot.footer import TRAILER_BYTES
+from aiocheckpoint._snapshot.payload import position_added
+from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
 from aiocheckpoint.handlers.sqlite import _transactions
-from aiocheckpoint.handlers.sqlite._requests import Claim, GiveBack
-from aiocheckpoint.handlers.sqlite._schema import identity
+from aiocheckpoint.handlers.sqlite._requests import Claim, Release
+from aiocheckpoint.handlers.sqlite._schema import file_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ class Counts:
 
         patch.setattr(Pool, "put", counted_put)
         for module, name in (
-            (codec, "dump_quickly"),
+            (codec, "dump_small"),
             (codec, "dump"),
             (serializer, "_DillPickler"),
         ):
@@ -153,7 +153,7 @@ def test_hops(door: str, place: str, kind: str, counts: Counts, tmp_path: Path) 
 def test_pickles(place: str, door: Door, counts: Counts, tmp_path: Path) -> None:
     """Each snapshot is pickled once, by the C pickler: one for each step, and the start."""
     door(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
-    assert counts.dumps == ["dump_quickly"] * (MANY + 1)
+    assert counts.dumps == ["dump_small"] * (MANY + 1)
 
 
 def test_bytes(door: Door, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     connection = desk.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
     desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
-    desk.apply([Job(Claim(lease, None), None) for lease in desk.leases.values()])
+    desk.apply([PendingResult(Claim(lease, None), None) for lease in desk.leases.values()])
     claims = [words.split()[0] for words in statements]
     statements.clear()
     jobs = desk.apply([desk.job("running", run_id, 1) for run_id in desk.leases])
@@ -197,13 +197,13 @@ def test_looks_for_the_file(
     """Every batch looks whether the file is there; of large ones, each tenth of a second one."""
     desk, seen = Desk(str(tmp_path)), list[str]()
     desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
-    desk.apply([Job(Claim(lease, None), None) for lease in desk.leases.values()])
+    desk.apply([PendingResult(Claim(lease, None), None) for lease in desk.leases.values()])
 
     def look(path: str) -> tuple[int, int] | None:
         seen.append(path)
-        return identity(path)
+        return file_identity(path)
 
-    monkeypatch.setattr(_transactions, "identity", look)
+    monkeypatch.setattr(_transactions, "file_identity", look)
     monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_LOOKS", 3600.0)
     for number in range(1, 5):
         desk.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
@@ -225,6 +225,6 @@ def test_statements_of_new_runs(tmp_path: Path) -> None:
         stored = "SELECT id, token FROM runs WHERE run_id IN ('x', 'y') ORDER BY run_id"
         held = [(lease.row, lease.token) for lease in leases]
         assert connection.execute(stored).fetchall() == held
-        desk.apply([Job(GiveBack(*one), None) for one in held])
+        desk.apply([PendingResult(Release(*one), None) for one in held])
     connection.set_trace_callback(None)
     desk.close()

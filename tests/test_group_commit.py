@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import LeaseLostError, RunInProgressError
-from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._concurrency.jobs import PendingResult
 from aiocheckpoint.handlers.sqlite._requests import Call, Claim
-from aiocheckpoint.handlers.sqlite._statements import STEP
+from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,7 +45,7 @@ def carry_out(
                 desk.apply(some)
             for number in range(start, stop):
                 if not together and isinstance(jobs[number].error, RunInProgressError):
-                    (jobs[number],) = desk.apply([Job(jobs[number].work, None)])
+                    (jobs[number],) = desk.apply([PendingResult(jobs[number].work, None)])
         leases = [job.work.lease for job in jobs if isinstance(job.work, Claim)]
         own = [(lease.token != 0, lease.running) for lease in (*leases, *desk.leases.values())]
         told = [type(job.error) if job.error is not None else None for job in jobs]
@@ -75,11 +75,11 @@ def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
         desk = Desk(place)
         ids = [f"run {number}" for number in range(runs)]
         leases = [desk.lease(run_id) for run_id in ids]
-        desk.apply([Job(Claim(lease, None), None) for lease in leases])
+        desk.apply([PendingResult(Claim(lease, None), None) for lease in leases])
         gone = [run_id for number, run_id in enumerate(ids) if number in lost]
-        desk.apply([Job(Call(partial(steal, run_id)), None) for run_id in gone])
+        desk.apply([PendingResult(Call(partial(steal, run_id)), None) for run_id in gone])
         pairs = zip(leases, ids, strict=True)
-        jobs = desk.apply([Job(desk.save(*pair, "running", 3), None) for pair in pairs])
+        jobs = desk.apply([PendingResult(desk.save(*pair, "running", 3), None) for pair in pairs])
         errors = {run_id: job.error for run_id, job in zip(ids, jobs, strict=True)}
         assert {run_id for run_id, error in errors.items() if error is not None} == set(gone)
         assert all(isinstance(errors[run_id], LeaseLostError) for run_id in gone)
@@ -101,11 +101,11 @@ def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
                 [(1000 + number, str(number)) for number in range(rows + spared)],
             )
             values = [(1000 + n, 7 - n % 2, n, None, 1, 1.0, b"f", b"p") for n in range(rows)]
-            done = sum(cursor.rowcount for cursor in STEP.execute(connection, values))
+            done = sum(cursor.rowcount for cursor in SAVE_STEP.execute(connection, values))
             changed = connection.execute("SELECT position FROM runs WHERE payload IS NOT NULL")
             return done, sorted(position for (position,) in changed)
 
-        (job,) = desk.apply([Job(Call(fill), None)])
+        (job,) = desk.apply([PendingResult(Call(fill), None)])
         assert job.error is None
         assert job.result == ((rows + 1) // 2, list(range(0, rows, 2)))
         desk.close()
@@ -154,7 +154,9 @@ def test_lost_lease_deletes_nothing_that_is_kept() -> None:
         desk.apply([desk.job("steal", "v", 0)])
         before = desk.rows()
         late = desk.save(desk.leases["v"], "v", "running", 7)
-        (job,) = desk.apply([Job(late._replace(header=replace(late.header, number=2)), None)])
+        (job,) = desk.apply(
+            [PendingResult(late._replace(header=replace(late.header, number=2)), None)]
+        )
         assert isinstance(job.error, LeaseLostError)
         assert desk.rows() == before
         desk.close()

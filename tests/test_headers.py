@@ -11,9 +11,9 @@ from forging import Pieces
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint import CheckpointFlow, Excerpt, Failure, Header, current_step
+from aiocheckpoint import CheckpointFlow, Failure, Header, StepNamesExcerpt, current_step
 from aiocheckpoint._model.durations import Durations
-from aiocheckpoint._model.header import Status, in_json
+from aiocheckpoint._model.header import Status, as_json_round_trip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ LISTING = st.builds(
     **dict.fromkeys(("written_at", "started_at"), TIMES),
 )
 EXCERPTS = st.builds(
-    Excerpt,
+    StepNamesExcerpt,
     names=st.lists(TEXTS, max_size=4).map(tuple),
     begin=st.integers(0, 9),
     done=st.integers(9, 99),
@@ -85,7 +85,7 @@ def test_any_header_is_read_as_written(header: Header) -> None:
 @given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
 def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
     """The header of the next snapshot keeps whose run it is, and tells of no failure or pause."""
-    following = header.advanced(status, position, at, header.excerpt)
+    following = header.next(status, position, at, header.excerpt)
     news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
     news |= {"status": status, "position": position, "written_at": at}
     assert following == replace(header, **news)
@@ -116,7 +116,7 @@ def test_what_later_headers_tell(header: Header, more: dict[str, str]) -> None:
 @given(TEXTS)
 def test_a_text_comes_back_as_itself(text: str) -> None:
     """What the tests take for texts is read as it was written."""
-    assert in_json(text) == text
+    assert as_json_round_trip(text) == text
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_is_no_excerpt(name: str, value: object) -> None:
     """What is told of many steps is refused where a value is missing, or cannot be."""
     told = {"count": 200, "begin": 2, "names": ["c"], "done": 4, "before": "", "whole": ""}
     header = json.loads(Header(flow="f", position=0, durations=Durations()).encode())
-    assert Header.decode(json.dumps({**header, "steps": told}).encode()).entered is None
+    assert Header.decode(json.dumps({**header, "steps": told}).encode()).next_step is None
     wrong = {**told, name: value}
     if value is None:
         del wrong[name]

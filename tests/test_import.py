@@ -18,7 +18,7 @@ from aiocheckpoint._concurrency.late_imports import imported
 from aiocheckpoint._engine.dispatch import EventName
 from aiocheckpoint._model.durations import Durations
 from aiocheckpoint._model.record import Record
-from aiocheckpoint._model.step_names import Excerpt
+from aiocheckpoint._model.step_names import StepNamesExcerpt
 from aiocheckpoint._runs import streams
 
 SCRIPT = Path(__file__).with_name("late_script.py")
@@ -94,7 +94,7 @@ def test_modules_of_the_library(brought: tuple[set[str], list[str]]) -> None:
 
 def test_dataclasses_made(brought: tuple[set[str], list[str]]) -> None:
     """It makes no other dataclasses, each of which takes as long as several small modules."""
-    assert brought[1] == ["Excerpt", "Failure", "Header", "Plan"]
+    assert brought[1] == ["Failure", "Header", "Plan", "StepNamesExcerpt"]
 
 
 def test_public_names_are_given_when_asked_for() -> None:
@@ -163,7 +163,7 @@ PLAN = Plan(
     reason="why",
 )
 RESULT = RunResult(run_id="x", state={"a": 1}, error=None, status="finished")
-EXCERPT = Excerpt(count=200, begin=0, names=("a",), done=1, before="b", whole="w")
+EXCERPT = StepNamesExcerpt(count=200, begin=0, names=("a",), done=1, before="b", whole="w")
 EVENT = events.StepLoaded(flow="f", run_id=None, number=1, step="a", index=0, of=1, seconds=0.5)
 RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "header": (HEADER, {"position": 2}),
@@ -209,7 +209,7 @@ def test_records_are_as_dataclasses_are(name: str) -> None:
 
 def test_what_is_not_compared() -> None:
     """A field with `compare=False` makes no difference, and one with `repr=False` is not shown."""
-    advanced = HEADER.advanced("running", 1, 0.0, None)
+    advanced = HEADER.next("running", 1, 0.0, None)
     assert advanced.fixed
     assert "fixed" not in repr(advanced)
     assert advanced == dataclasses.replace(HEADER, sequence=1)

@@ -40,16 +40,16 @@ class Held:
 
     def __init__(self, lab: Lab) -> None:
         """Start it, and wait until it is in its step."""
-        self.entered, self.free = threading.Event(), threading.Event()
+        self.next_step, self.free = threading.Event(), threading.Event()
         cp = CheckpointFlow(lab.path)
         cp.add_step(name="a")(self.hold)
         self.thread = threading.Thread(target=cp.run, args=({"who": "owner"},))
         self.thread.start()
-        assert self.entered.wait(PATIENCE)
+        assert self.next_step.wait(PATIENCE)
 
     def hold(self, state: State) -> None:
         """Be the step that takes long."""
-        self.entered.set()
+        self.next_step.set()
         assert self.free.wait(PATIENCE)
 
     def end(self) -> None:

@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint._concurrency.jobs import Job, deliver
+from aiocheckpoint._concurrency.jobs import PendingResult, deliver
 
 QUIET = settings(deadline=None, max_examples=40)
 BLOCKED = 8
 WAITING = st.lists(st.sampled_from(["one", "two", "thread"]), min_size=1, max_size=200)
 
 
-async def wait_all(jobs: list[Job[int]], gathered: threading.Barrier) -> dict[int, int]:
+async def wait_all(jobs: list[PendingResult[int]], gathered: threading.Barrier) -> dict[int, int]:
     """Wait for jobs of the running loop, and give their results."""
     await asyncio.to_thread(gathered.wait)
     for job in jobs:
@@ -25,7 +25,7 @@ async def wait_all(jobs: list[Job[int]], gathered: threading.Barrier) -> dict[in
 
 
 def wait_on(
-    loop: asyncio.AbstractEventLoop, jobs: list[Job[int]], gathered: threading.Barrier
+    loop: asyncio.AbstractEventLoop, jobs: list[PendingResult[int]], gathered: threading.Barrier
 ) -> dict[int, int]:
     """Run a loop whose task waits for its jobs."""
     mine = [job for job in jobs if job.loop is loop]
@@ -34,7 +34,7 @@ def wait_on(
     return found
 
 
-def wait_here(jobs: list[Job[int]], gathered: threading.Barrier) -> dict[int, int]:
+def wait_here(jobs: list[PendingResult[int]], gathered: threading.Barrier) -> dict[int, int]:
     """Block this thread for one job after the other."""
     gathered.wait()
     return {job.work: job.wait() for job in jobs}
@@ -45,7 +45,9 @@ def wait_here(jobs: list[Job[int]], gathered: threading.Barrier) -> dict[int, in
 def test_everybody_is_told(waiting: list[str]) -> None:
     """Jobs of two loops and of blocked threads all end, each with its own result."""
     loops = {name: asyncio.new_event_loop() for name in ("one", "two")}
-    jobs: list[Job[int]] = [Job(number, loops.get(name)) for number, name in enumerate(waiting)]
+    jobs: list[PendingResult[int]] = [
+        PendingResult(number, loops.get(name)) for number, name in enumerate(waiting)
+    ]
     for job in jobs:
         job.result = -job.work
     blocked = [job for job in jobs if job.loop is None]
@@ -65,8 +67,8 @@ def test_everybody_is_told(waiting: list[str]) -> None:
 
 def test_a_closed_loop_keeps_nobody_waiting() -> None:
     """Where a loop was closed, those who wait elsewhere are told all the same."""
-    closed, blocked = asyncio.new_event_loop(), Job[int](2, None)
-    jobs = [Job[int](1, closed), blocked]
+    closed, blocked = asyncio.new_event_loop(), PendingResult[int](2, None)
+    jobs = [PendingResult[int](1, closed), blocked]
     closed.close()
     deliver(jobs)
     assert blocked.wait() is blocked.result

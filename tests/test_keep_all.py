@@ -71,7 +71,7 @@ def test_going_back_is_in_the_words_of_the_plan(door: Door, lab: Lab) -> None:
     plan = door.plan(lab.flow(*STEPS, keep=KEEP), checkpoint="b")
     assert "the state as it was on entry to it" in str(plan)
     assert plan.kept is not None
-    assert (plan.kept.entered, plan.kept.number) == ("b", 1)
+    assert (plan.kept.next_step, plan.kept.number) == ("b", 1)
 
 
 @pytest.mark.parametrize("step", [1, "b"])
@@ -242,5 +242,5 @@ def test_going_back_is_told_in_the_history(door: Door, lab: Lab) -> None:
     """Going back takes one snapshot on entry, and each step one more: nothing is cut off."""
     flow_run(lab, door, keep=KEEP)
     go_back(lab, door, "c")
-    entered = [header.entered for header in kept_headers(lab.path)]
+    entered = [header.next_step for header in kept_headers(lab.path)]
     assert entered == [*STEPS, None, "c", "d", None]

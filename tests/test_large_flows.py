@@ -24,7 +24,7 @@ DOOR = Door("arun")
 def test_goes_on_with_other_later_steps(position: int, door: Door, lasting: Runs) -> None:
     """Where the steps before the position are as they were, the rest runs as it now is."""
     header = stop_at(lasting, door, position)
-    assert (header.position, header.entered) == (position, NAMES[position])
+    assert (header.position, header.next_step) == (position, NAMES[position])
     later = renamed(*range(position, COUNT))[: COUNT - 3 if position < COUNT - 3 else COUNT]
     plan = door.plan(flow(lasting, later), run_id="x")
     assert (plan.start, plan.source, plan.moves) == (position, "stored", False)
@@ -115,7 +115,7 @@ def test_failure_and_attempts(position: int, door: Door, lasting: Runs) -> None:
         header = stored(lasting)
         assert header.failure is not None
         seen.append(header.failure.attempt)
-        assert (header.entered, header.status, header.position) == (name, "failed", position)
+        assert (header.next_step, header.status, header.position) == (name, "failed", position)
         assert header.excerpt == StepNames(NAMES).excerpt(position, finished=False)
     assert seen == [1, 2, 3]
     assert header.attempts == {name: 3}
@@ -153,7 +153,7 @@ def test_going_back_to_a_kept_state(checkpoint: int, lasting: Runs) -> None:
         plan = DOOR.plan(cp, checkpoint=wanted, run_id="x")
         assert (plan.start, plan.source) == (checkpoint, "kept")
         assert plan.kept is not None
-        assert plan.kept.entered == NAMES[checkpoint]
+        assert plan.kept.next_step == NAMES[checkpoint]
     other = flow(lasting, renamed(checkpoint), keep="all")
     assert DOOR.plan(other, checkpoint=checkpoint, run_id="x").source == "stored"
     lasting.log.clear()
@@ -177,7 +177,7 @@ def test_patched_position(lasting: Runs) -> None:
     stop_at(lasting, DOOR, MIDDLE)
     for position in (2, COUNT - 1):
         header = DOOR.do(flow(lasting), "patch", "x", {}, position)
-        assert header.entered == NAMES[position]
+        assert header.next_step == NAMES[position]
         assert DOOR.plan(flow(lasting, renamed(position)), run_id="x").start == position
         with pytest.raises(FlowChangedError):
             DOOR.plan(flow(lasting, renamed(position - 1)), run_id="x")
@@ -213,7 +213,7 @@ def test_resumed_with_all(lasting: Runs) -> None:
         flow(lasting).run({}, run_id=run_id, until=number * 30)
     lasting.log.clear()
     headers = flow(lasting).runs()
-    assert {header.run_id: header.entered for header in headers} == {
+    assert {header.run_id: header.next_step for header in headers} == {
         run_id: NAMES[number * 30 + 1] for number, run_id in enumerate("xyz", 1)
     }
     results = resume_all(flow(lasting))
@@ -231,7 +231,7 @@ def test_how_many_names_are_all(count: int, lasting: Runs) -> None:
         assert (header.steps, header.excerpt) == (names, None)
         assert tuple(header.durations) == names
     else:
-        assert (header.steps, header.entered) == (None, None)
+        assert (header.steps, header.next_step) == (None, None)
         assert header.excerpt is not None
         assert (header.excerpt.count, header.excerpt.names[-1]) == (count, names[-1])
         assert tuple(header.durations) == names[-20:]

@@ -90,10 +90,10 @@ def test_attempts_of_the_newest() -> None:
         excerpt = StepNames(names).excerpt(0, finished=False)
         header = Header(flow="f", position=0, excerpt=excerpt, durations=Durations())
         for name in names:
-            header.tell_attempts(name, 2)
+            header.record_attempt(name, 2)
         assert header.attempts == dict.fromkeys(names[-told:], 2)
-        header.tell_attempts(names[-told], 3)
-        header.tell_attempts("another", 2)
+        header.record_attempt(names[-told], 3)
+        header.record_attempt("another", 2)
         assert tuple(header.attempts) == (*names[2 - told :], names[-told], "another")
         assert header.attempts[names[-told]] == 3
 
@@ -177,12 +177,12 @@ def test_decision_is_that_of_all_names(change: tuple[tuple[str, ...], int, int])
     assert excerpt is not None
     near = excerpt.begin <= first <= excerpt.begin + len(excerpt.names)
     if near or (NAMED[: max(first, done)] == names[: max(first, done)] and first <= done):
-        assert header.begins_as(current, first) == same
-    elif header.begins_as(current, first):
+        assert header.matches_prefix(current, first) == same
+    elif header.matches_prefix(current, first):
         assert same
     if names == NAMED:
-        assert header.begins_as(current, first)
-    assert header.is_of(current) == (names == NAMED)
+        assert header.matches_prefix(current, first)
+    assert header.matches(current) == (names == NAMED)
 
 
 class Old:
@@ -232,7 +232,7 @@ def test_old_header_of_a_large_flow(position: int, door: Door, lasting: Runs) ->
     header = stored(lasting)
     if position < COUNT - 1:
         assert header.steps is None
-        assert header.entered == NAMES[position + 1]
+        assert header.next_step == NAMES[position + 1]
     assert len(header.durations) <= TOLD
     assert header.durations[NAMES[position - 1]] == 0.25
 
@@ -245,7 +245,7 @@ def test_old_header_that_is_told_of_a_failure(door: Door, lasting: Runs) -> None
     with pytest.raises(ZeroDivisionError, match="by zero"):
         door(cp, run_id="x")
     header = stored(lasting)
-    assert (header.status, header.position, header.entered) == ("failed", MIDDLE, "breaks")
+    assert (header.status, header.position, header.next_step) == ("failed", MIDDLE, "breaks")
     assert door.plan(flow(lasting), run_id="x").start == MIDDLE
 
 

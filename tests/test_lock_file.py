@@ -121,7 +121,7 @@ def test_forked_child_does_not_hold_the_lock(door: Door, tmp_path: Path) -> None
 
 KILLED = """
 import os, signal, sys
-from aiocheckpoint.handlers._lock import FileLock
+from aiocheckpoint.handlers._files.lock import FileLock
 
 def write(*args):
     os.kill(os.getpid(), signal.SIGKILL)

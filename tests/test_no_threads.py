@@ -13,7 +13,7 @@ import pytest
 from support import no_more_threads
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, in_thread
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
 
 if TYPE_CHECKING:
     from support import Lab, State
@@ -98,7 +98,7 @@ def test_exception_of_a_signal_waits_for_the_thread() -> None:
 
     def strike(frame: Any, event: str, arg: object) -> Any:  # noqa: ANN401
         """Stand for the handler of a signal, where the thread is waited for."""
-        if frame.f_code.co_name != "in_thread":
+        if frame.f_code.co_name != "run_in_thread":
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         if event == "line" and "await" in line:
@@ -111,7 +111,7 @@ def test_exception_of_a_signal_waits_for_the_thread() -> None:
         before = sys.gettrace()  # that of a measurement of coverage, for one
         sys.settrace(strike)
         try:
-            await in_thread(SNAPSHOTS, work)
+            await run_in_thread(SNAPSHOTS, work)
         finally:
             sys.settrace(before)
             done.append("out")

@@ -20,13 +20,13 @@ from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_exten
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._snapshot.pickling.opcodes import Survey
+    from aiocheckpoint._snapshot.pickling.opcodes import PickleSummary
 
 PROTOCOLS = range(6)
 QUIET = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
-def survey_of(data: bytes) -> Survey:
+def survey_of(data: bytes) -> PickleSummary:
     """Look at a stream in memory."""
     return survey(io.BytesIO(data), len(data))
 

@@ -196,7 +196,7 @@ async def test_run_under_way(in_file: Anywhere) -> None:
     gate = Gate(blocks=False)
 
     async def hold(state: State, data: State) -> None:
-        gate.entered.set()
+        gate.next_step.set()
         assert await asyncio.to_thread(gate.opened.wait, 30)
 
     task = asyncio.create_task(approvable(in_file, step=hold).arun(None, "always"))

@@ -14,7 +14,7 @@ import pytest
 from striking import Strike
 
 from aiocheckpoint._concurrency.pool import Call, Pool
-from aiocheckpoint._concurrency.threads import STEPS, in_thread, settle_in_thread
+from aiocheckpoint._concurrency.threads import STEPS, run_in_thread, run_shielded_in_thread
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PATIENCE = 20.0
 SIZE = 2
 LARGE = PIECE_BYTES * 16
 MANY = 100
-BEFORE = {"Call.__init__", "settle_in_thread"}
+BEFORE = {"Call.__init__", "run_shielded_in_thread"}
 """Where nobody was asked for anything yet, or may not have been."""
 
 
@@ -91,7 +91,7 @@ def run_struck(
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # struck before
 @pytest.mark.parametrize("file", ["pool.py", "threads.py"])
-@pytest.mark.parametrize("way", [in_thread, settle_in_thread])
+@pytest.mark.parametrize("way", [run_in_thread, run_shielded_in_thread])
 def test_no_thread_is_lost_and_nothing_is_late(
     way: Callable[..., Coroutine[Any, Any, object]], file: str, pools: Struck
 ) -> None:
@@ -108,7 +108,7 @@ def test_no_thread_is_lost_and_nothing_is_late(
         assert log in ([], ["begun", "ended"])
         pool.submit(int).result()
         assert log in ([], ["begun", "ended"])
-        if way is settle_in_thread and strike.place not in BEFORE:
+        if way is run_shielded_in_thread and strike.place not in BEFORE:
             assert log, strike.place
 
 
@@ -163,7 +163,7 @@ def test_coroutine_is_collected_where_its_function_runs() -> None:
 
     async def wait() -> None:
         me = asyncio.current_task()  # so that it is collected, and not let go
-        await in_thread(STEPS, work)
+        await run_in_thread(STEPS, work)
         assert me is not None
 
     async def main() -> None:

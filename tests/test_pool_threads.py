@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiocheckpoint._concurrency.pool import Call, Pool
-from aiocheckpoint._concurrency.threads import in_thread
+from aiocheckpoint._concurrency.threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ LOOPS = 200
 
 AT_EXIT = """
 import threading, time
-from aiocheckpoint._threads import SNAPSHOTS
+from aiocheckpoint._concurrency.threads import SNAPSHOTS
 
 begun = threading.Event()
 
@@ -39,7 +39,7 @@ SNAPSHOTS.submit(print, "and what waited\\n", end="", flush=True)
 """
 
 AFTER_THE_END = """
-from aiocheckpoint._pool import Pool
+from aiocheckpoint._concurrency.pool import Pool
 
 class Late:
     def __init__(self):
@@ -168,7 +168,7 @@ def test_end_while_loops_begin() -> None:
         for _ in range(LOOPS):
             loops.append(asyncio.new_event_loop())
             with suppress(RuntimeError):  # where the pool ended in the middle
-                loops[-1].run_until_complete(in_thread(made, int))
+                loops[-1].run_until_complete(run_in_thread(made, int))
             loops[-1].close()
 
     thread = threading.Thread(target=begin)

@@ -141,7 +141,7 @@ def test_sequence_goes_on(options: dict[str, Any], in_file: Anywhere, door: Door
     assert header is not None
     # The start, first, two failures, flaky and last.
     assert (header.sequence, numbers[-1]) == (6, 6)
-    entered = [one.entered for one in headers]
+    entered = [one.next_step for one in headers]
     wanted = ["first", "flaky", "last", None]
     assert entered == (wanted if options["keep"] == "all" else wanted[-options["keep"] :])
 

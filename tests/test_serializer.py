@@ -32,9 +32,9 @@ from graphs import difference
 from streams import dump_whole, load_by_dill, load_whole
 
 from aiocheckpoint._snapshot.pickling.serializer import (
-    NotQuickError,
+    NotSmallError,
     UnserializableError,
-    dump_quickly,
+    dump_small,
 )
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ QUICK = {
 def test_quick_values(name: str) -> None:
     """Times, decimals and UUIDs are written on the loop, as they are written in a thread."""
     state = {"value": QUICK[name], "class": type(QUICK[name])}
-    assert pickle.loads(dump_quickly(state)) == state
+    assert pickle.loads(dump_small(state)) == state
 
 
 def test_namesakes_are_not_quick() -> None:
@@ -328,6 +328,6 @@ def test_namesakes_are_not_quick() -> None:
         return object, ()
 
     fake = type("Decimal", (), {"__module__": "decimal", "__reduce__": reduce})
-    with pytest.raises(NotQuickError):
-        dump_quickly({"value": fake()})
+    with pytest.raises(NotSmallError):
+        dump_small({"value": fake()})
     assert ran == []

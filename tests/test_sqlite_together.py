@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from support import Door
 
     from aiocheckpoint import Header
-    from aiocheckpoint.handlers import Target
+    from aiocheckpoint.handlers import SnapshotTarget
 
 FORKING = Path(__file__).with_name("fork_script.py")
 LAST = {"trail": ["a of the taker", "b of the taker", "c of the taker"]}
@@ -130,7 +130,7 @@ def test_lease_of_another_run(tmp_path: Path) -> None:
         assert [handler.read(run_id)["n"] for run_id in ("one", "two")] == [1, 2]
 
 
-def never(target: Target) -> Header:
+def never(target: SnapshotTarget) -> Header:
     """Be never asked."""
     raise AssertionError(target)
 

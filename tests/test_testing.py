@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint import Header
-    from aiocheckpoint.handlers import Lock, Target
+    from aiocheckpoint.handlers import Lock, SnapshotTarget
 
 Way = Literal["run", "arun"]
 FIRST: dict[str, bytes] = {}
@@ -182,7 +182,7 @@ class WritesInPlace(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -195,7 +195,7 @@ class WritesInPlace(LocalStateHandler):
 class Faulty:
     """Takes bytes as a target does, except that it is broken in one way."""
 
-    def __init__(self, target: Target, fault: str) -> None:
+    def __init__(self, target: SnapshotTarget, fault: str) -> None:
         """Stand before a sound target."""
         self._target = target
         self._fault = fault
@@ -222,14 +222,14 @@ class NoRewind(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Write through a faulty target."""
 
-        def faulty(target: Target) -> Header:
+        def faulty(target: SnapshotTarget) -> Header:
             return emit(Faulty(target, self.fault))
 
         return super().replace(run_id, faulty, amends, lock=lock)

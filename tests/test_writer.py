@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._concurrency.jobs import PendingResult
 from aiocheckpoint.handlers.sqlite._writer import Writer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Clerk:
         self.done = list[object]()
         self.may = threading.Event()
 
-    def apply(self, jobs: Sequence[Job[Any]]) -> None:
+    def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
         """Do each when it may."""
         self.may.wait(PATIENCE)
         self.done += [job.work for job in jobs]
@@ -47,12 +47,12 @@ class Clerk:
 class Overtaken:
     """A writer's queue whose writer is stopped, if it lets that happen, as a job is put in."""
 
-    def __init__(self, writer: Writer, queue: SimpleQueue[Job[Any] | None]) -> None:
+    def __init__(self, writer: Writer, queue: SimpleQueue[PendingResult[Any] | None]) -> None:
         """Stand before the queue."""
         self._writer = writer
         self._queue = queue
 
-    def put(self, job: Job[Any] | None) -> None:
+    def put(self, job: PendingResult[Any] | None) -> None:
         """Let another thread stop the writer before a job is there."""
         if job is not None:
             stopper = threading.Thread(target=lambda: self._writer.stop(wait=True))
@@ -61,7 +61,7 @@ class Overtaken:
         self._queue.put(job)
 
 
-def wait_for(job: Job[Any]) -> bool:
+def wait_for(job: PendingResult[Any]) -> bool:
     """Say whether a job ends."""
     waiter = threading.Thread(target=job.wait, daemon=True)
     waiter.start()
@@ -74,12 +74,12 @@ def test_asked_while_it_is_stopped() -> None:
     clerk = Clerk()
     clerk.may.set()
     writer = Writer(clerk)
-    first: Job[Any] = Job("first", None)
+    first: PendingResult[Any] = PendingResult("first", None)
     writer.put(first)
     first.wait()
     queue: Any = Overtaken(writer, writer._queue)  # noqa: SLF001
     writer._queue = queue  # noqa: SLF001
-    second: Job[Any] = Job("second", None)
+    second: PendingResult[Any] = PendingResult("second", None)
     writer.put(second)
     assert wait_for(second)
     writer.stop(wait=True)
@@ -90,7 +90,7 @@ def test_stopped_and_asked_again() -> None:
     """The next thread begins when the one before has tidied up, and never beside it."""
     clerk = Clerk()
     writer = Writer(clerk)
-    jobs: list[Job[Any]] = [Job(work, None) for work in ("before", "after")]
+    jobs: list[PendingResult[Any]] = [PendingResult(work, None) for work in ("before", "after")]
     writer.put(jobs[0])
     writer.stop(wait=False)
     writer.put(jobs[1])

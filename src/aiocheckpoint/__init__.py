@@ -14,7 +14,7 @@ from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause
 from aiocheckpoint._model.plan import Plan
-from aiocheckpoint._model.step_names import Excerpt
+from aiocheckpoint._model.step_names import StepNamesExcerpt
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -54,7 +54,6 @@ __all__ = [
     "CorruptSnapshotError",
     "CurrentStep",
     "DrainingError",
-    "Excerpt",
     "Failure",
     "FlowChangedError",
     "FlowDefinitionError",
@@ -74,6 +73,7 @@ __all__ = [
     "RunInProgressError",
     "RunResult",
     "StateHandler",
+    "StepNamesExcerpt",
     "StepTimeoutError",
     "StorageError",
     "Stream",

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from aiocheckpoint._model.step_names import first_difference, told_change
+from aiocheckpoint._model.step_names import describe_change, first_difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiocheckpoint._model.step_names import Excerpt
+    from aiocheckpoint._model.step_names import StepNamesExcerpt
 
 __all__ = [
     "CheckpointError",
@@ -209,10 +209,10 @@ class FlowChangedError(CheckpointError):
         stored_steps: Sequence[str],
         current_steps: Sequence[str],
         position: int,
-        excerpt: Excerpt | None = None,
+        excerpt: StepNamesExcerpt | None = None,
     ) -> None:
         difference = first_difference(stored_steps, current_steps, position, excerpt)
-        change = told_change(stored_steps, current_steps, position, excerpt, difference)
+        change = describe_change(stored_steps, current_steps, position, excerpt, difference)
         super().__init__(
             f"the checkpoint in {path} was written {change}: the first {position} must be the same "
             "for the run to resume, so nothing was run. Give them their old names back; or choose "
@@ -223,7 +223,7 @@ class FlowChangedError(CheckpointError):
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
         self.current_steps: tuple[str, ...] = tuple(current_steps)
         self.position = position
-        self.excerpt: Excerpt | None = excerpt
+        self.excerpt: StepNamesExcerpt | None = excerpt
         self.difference: int | None = difference
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from aiocheckpoint._concurrency.backends import Calls, Carrier, LoopCalls, now
-from aiocheckpoint._engine.context import Setting
+from aiocheckpoint._concurrency.backends import (
+    AsyncBackend,
+    Backend,
+    ExceptionEnvelope,
+    run_blocking,
+)
+from aiocheckpoint._engine.context import FlowSettings
 from aiocheckpoint._engine.drain import Drain
-from aiocheckpoint._engine.locking import under_lock
-from aiocheckpoint._engine.runner import Ended, Run, plan_run
+from aiocheckpoint._engine.locking import hold_lock
+from aiocheckpoint._engine.runner import Run, RunOutcome, plan_run
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.checks import checked_flag, checked_timeout, checked_wait
 from aiocheckpoint._model.steps import Load, Save, Step, StepFunction, Steps, make_step
@@ -16,7 +21,7 @@ from aiocheckpoint._runs.arguments import checked_hooks, checked_name
 from aiocheckpoint._runs.service import ServedRuns
 from aiocheckpoint.errors import FlowDefinitionError
 from aiocheckpoint.handlers._identifiers import check_run_id
-from aiocheckpoint.handlers._registry import HandlerOptions, make_handler, slot_maker
+from aiocheckpoint.handlers._registry import HandlerOptions, make_handler, run_store_maker
 
 if TYPE_CHECKING:
     import os
@@ -90,8 +95,8 @@ class CheckpointFlow(ServedRuns):
     ) -> None:
         self.name: str = checked_name(state_path, name)
         self.handler: Any = make_handler(state_path, handler, self.name, options)
-        self._slot = slot_maker(self.handler, state_path)
-        self._setting = Setting(
+        self._run_store = run_store_maker(self.handler, state_path)
+        self._settings = FlowSettings(
             flow=self.name,
             hooks=checked_hooks(hooks),
             keep_data=checked_flag("keep_data", keep_data),
@@ -229,8 +234,8 @@ class CheckpointFlow(ServedRuns):
         """
         request = self._request(state, load_policy, checkpoint, until, once=once, update=update)
         try:
-            return now(lambda calls: self._run(calls, request, run_id, wait)).state
-        except Carrier as carrier:
+            return run_blocking(lambda backend: self._run(backend, request, run_id, wait)).state
+        except ExceptionEnvelope as carrier:
             error = carrier.error
         raise error
 
@@ -262,10 +267,10 @@ class CheckpointFlow(ServedRuns):
 
     async def _resume(
         self, request: Request, run_id: str | None, wait: float = 0.0, hook: Hook | None = None
-    ) -> Ended:
+    ) -> RunOutcome:
         try:
-            return await self._run(await LoopCalls.make(), request, run_id, wait, hook)
-        except Carrier as carrier:
+            return await self._run(await AsyncBackend.make(), request, run_id, wait, hook)
+        except ExceptionEnvelope as carrier:
             error = carrier.error
         if not isinstance(error, StopIteration):
             raise error
@@ -291,7 +296,7 @@ class CheckpointFlow(ServedRuns):
             IncompatibleSnapshotError: As in `run`.
         """
         request = self._request(state, load_policy, checkpoint, until)
-        return now(lambda calls: self._plan(calls, request, run_id))
+        return run_blocking(lambda backend: self._plan(backend, request, run_id))
 
     async def aplan(
         self,
@@ -304,32 +309,41 @@ class CheckpointFlow(ServedRuns):
     ) -> Plan:
         """Do as `plan`, without blocking the event loop."""
         request = self._request(state, load_policy, checkpoint, until)
-        return await self._plan(await LoopCalls.make(), request, run_id)
+        return await self._plan(await AsyncBackend.make(), request, run_id)
 
     async def _run(
         self,
-        calls: Calls,
+        backend: Backend,
         request: Request,
         run_id: str | None,
         wait: float,
         hook: Hook | None = None,
-    ) -> Ended:
-        slot = self._slot(check_run_id(run_id), calls)
-        setting = self._setting if hook is None else self._setting.told_to(hook)
-        run = Run(setting, run_id, request, steps=self._ready_steps(), slot=slot, calls=calls)
-        seconds, drain = checked_wait(wait), self._setting.drain
-        begun = drain.enter(run_id)
+    ) -> RunOutcome:
+        run_store = self._run_store(check_run_id(run_id), backend)
+        settings = self._settings if hook is None else self._settings.with_hook(hook)
+        run = Run(
+            settings,
+            run_id,
+            request,
+            steps=self._ready_steps(),
+            run_store=run_store,
+            backend=backend,
+        )
+        seconds, drain = checked_wait(wait), self._settings.drain
+        first_write = drain.enter(run_id)
         try:
             run.offer()
-            return await under_lock(slot, calls, run.carry_out, wait=seconds, check=drain.check)
+            return await hold_lock(
+                run_store, backend, run.carry_out, wait=seconds, check=drain.check
+            )
         finally:
-            drain.leave(begun)
+            drain.leave(first_write)
 
-    async def _plan(self, calls: Calls, request: Request, run_id: str | None) -> Plan:
-        slot = self._slot(check_run_id(run_id), calls)
-        plan, _ = await plan_run(self._ready_steps(), request, slot)
-        if slot.skipped is not None:
-            log_skipped(slot.skipped)
+    async def _plan(self, backend: Backend, request: Request, run_id: str | None) -> Plan:
+        run_store = self._run_store(check_run_id(run_id), backend)
+        plan, _ = await plan_run(self._ready_steps(), request, run_store)
+        if run_store.skipped is not None:
+            log_skipped(run_store.skipped)
         return plan
 
     def _put(self, step: Step, *, replace: bool) -> None:

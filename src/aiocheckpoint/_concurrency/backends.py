@@ -1,8 +1,8 @@
 """The two doors' ways of calling: the engine is written once and calls through one of these.
 
-`LoopCalls` serves `arun`: blocking work goes to threads, coroutines are awaited. `ThreadCalls`
+`AsyncBackend` serves `arun`: blocking work goes to threads, coroutines are awaited. `SyncBackend`
 serves `run`: everything happens in the caller's thread before the call returns, so that the
-engine's coroutine never suspends and `drive` can carry it through in one go.
+engine's coroutine never suspends and `run_to_completion` can carry it through in one go.
 """
 
 from __future__ import annotations
@@ -14,33 +14,40 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
-from aiocheckpoint._concurrency.start_throttle import pass_gate
+from aiocheckpoint._concurrency.start_throttle import throttle_start
 from aiocheckpoint._concurrency.threads import (
     READY,
     SNAPSHOTS,
     STEPS,
-    in_thread,
-    see_job_through,
-    see_through,
-    settle_in_thread,
-    shelter,
+    finish_before_cancelling,
+    finish_result_before_cancelling,
+    run_in_thread,
+    run_shielded_in_thread,
+    shield,
 )
-from aiocheckpoint._concurrency.timeouts import within
+from aiocheckpoint._concurrency.timeouts import run_with_timeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from contextlib import AbstractContextManager
 
-    from aiocheckpoint._concurrency.callables import Part
-    from aiocheckpoint._concurrency.jobs import Job
-    from aiocheckpoint._model.retry import Tries
+    from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._model.retry import RetryState
 
-__all__ = ["Calls", "Carrier", "LoopCalls", "ThreadCalls", "drive", "now"]
+__all__ = [
+    "AsyncBackend",
+    "Backend",
+    "ExceptionEnvelope",
+    "SyncBackend",
+    "run_blocking",
+    "run_to_completion",
+]
 
 _Result = TypeVar("_Result")
 
 
-class Carrier(Exception):  # noqa: N818 - carries an exception, is none to be seen
+class ExceptionEnvelope(Exception):  # noqa: N818 - carries an exception, is none to be seen
     """Carries an exception of a user's function that means something else in a coroutine.
 
     No coroutine can raise a StopIteration (PEP 479), and in one a GeneratorExit says that the
@@ -52,7 +59,7 @@ class Carrier(Exception):  # noqa: N818 - carries an exception, is none to be se
         self.error = error
 
 
-class Calls(Protocol):
+class Backend(Protocol):
     """How the engine calls blocking functions, users' functions and hooks.
 
     Attributes:
@@ -64,15 +71,15 @@ class Calls(Protocol):
         """See above."""
         ...
 
-    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+    async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         """Call a blocking function of the library."""
         ...
 
-    async def ended(self, job: Job[_Result]) -> _Result:
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
         """Wait for a job that was made for `loop`, whatever happens meanwhile."""
         ...
 
-    async def settle(
+    async def run_shielded(
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
@@ -80,19 +87,19 @@ class Calls(Protocol):
         """Call one that must run and end, and give back a cancellation that came meanwhile."""
         ...
 
-    def user(self, part: Part, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
+    def call(self, part: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         """Call a user's function, sync or async, and await what it returns if need be."""
         ...
 
-    def attempts(self, tries: Tries) -> AsyncIterator[AbstractContextManager[None]]:
+    def attempts(self, tries: RetryState) -> AsyncIterator[AbstractContextManager[None]]:
         """Give the attempts of a step, and wait between them."""
         ...
 
-    async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
+    async def call_to_end(self, part: UserFunction, *args: Any) -> None:  # noqa: ANN401
         """Call a user's function that stores something, and let no cancellation into it."""
         ...
 
-    async def shelter(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+    async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         """Await a coroutine that must end, and give back a cancellation that came meanwhile."""
         ...
 
@@ -109,7 +116,7 @@ class Calls(Protocol):
         ...
 
 
-class LoopCalls:
+class AsyncBackend:
     """Calls from within a running event loop, which they never block."""
 
     # Thousands of runs wait at once, and what holds nothing is nothing to the garbage collector.
@@ -124,49 +131,51 @@ class LoopCalls:
     async def make(cls) -> Self:
         """Make them when the loop has time for it, and nothing is left to import."""
         if not READY.done:
-            await in_thread(SNAPSHOTS, READY.prepare)
-        calls = cls()
-        await pass_gate(calls.loop)
-        return calls
+            await run_in_thread(SNAPSHOTS, READY.prepare)
+        backend = cls()
+        await throttle_start(backend.loop)
+        return backend
 
-    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        return await in_thread(SNAPSHOTS, function, *args)
+    async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return await run_in_thread(SNAPSHOTS, function, *args)
 
-    async def ended(self, job: Job[_Result]) -> _Result:
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
         try:
             await job.future
         except asyncio.CancelledError as caught:
-            await see_job_through(job, caught)
+            await finish_result_before_cancelling(job, caught)
         return job.outcome()
 
-    async def settle(
+    async def run_shielded(
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
     ) -> asyncio.CancelledError | None:
-        return await settle_in_thread(SNAPSHOTS, function, *args)
+        return await run_shielded_in_thread(SNAPSHOTS, function, *args)
 
-    def user(self, part: Part, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
+    def call(self, part: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if part.on_loop:
-            work = self.finish(_plainly(part.function, *args))
+            work = self.finish(_call_enveloped(part.function, *args))
         else:
             work = self._user_in_thread(part, args)
-        return work if part.limit is None else within(part.limit, work)
+        return work if part.limit is None else run_with_timeout(part.limit, work)
 
-    def attempts(self, tries: Tries) -> AsyncIterator[AbstractContextManager[None]]:
+    def attempts(self, tries: RetryState) -> AsyncIterator[AbstractContextManager[None]]:
         found: AsyncIterator[AbstractContextManager[None]] = aiter(tries.context)
         return found
 
-    async def _user_in_thread(self, part: Part, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    async def _user_in_thread(self, part: UserFunction, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
         pool = SNAPSHOTS if part.stores else STEPS
         context = contextvars.copy_context()
-        return await self.finish(await in_thread(pool, context.run, _plainly, part.function, *args))
+        return await self.finish(
+            await run_in_thread(pool, context.run, _call_enveloped, part.function, *args)
+        )
 
-    async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
-        await see_through(self.user(part, *args))
+    async def call_to_end(self, part: UserFunction, *args: Any) -> None:  # noqa: ANN401
+        await finish_before_cancelling(self.call(part, *args))
 
-    async def shelter(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
-        return await shelter(work)
+    async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+        return await shield(work)
 
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
         if not inspect.isawaitable(result):
@@ -176,7 +185,7 @@ class LoopCalls:
         except GeneratorExit as error:
             # One that is thrown into this coroutine by close() has no frame below this one.
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-                raise Carrier(error) from None
+                raise ExceptionEnvelope(error) from None
             raise
 
     async def sleep(self, seconds: float) -> None:
@@ -187,20 +196,20 @@ class LoopCalls:
         return 0 if task is None else task.cancelling()
 
 
-class ThreadCalls:
+class SyncBackend:
     """Calls in the caller's own thread, each ended when it returns."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._private: PrivateLoop | None = None
 
-    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+    async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return function(*args)
 
-    async def ended(self, job: Job[_Result]) -> _Result:
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
         return job.wait()
 
-    async def settle(
+    async def run_shielded(
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
@@ -208,19 +217,19 @@ class ThreadCalls:
         function(*args)
         return None
 
-    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
-        result = _plainly(part.function, *args)
+    async def call(self, part: UserFunction, *args: Any) -> Any:  # noqa: ANN401
+        result = _call_enveloped(part.function, *args)
         if part.limit is not None and inspect.isawaitable(result):
-            result = within(part.limit, result)
+            result = run_with_timeout(part.limit, result)
         return None if result is None else await self.finish(result)
 
-    def attempts(self, tries: Tries) -> AsyncIterator[AbstractContextManager[None]]:
+    def attempts(self, tries: RetryState) -> AsyncIterator[AbstractContextManager[None]]:
         return _BlockingAttempts(tries)
 
-    async def persist(self, part: Part, *args: Any) -> None:  # noqa: ANN401
-        await self.user(part, *args)
+    async def call_to_end(self, part: UserFunction, *args: Any) -> None:  # noqa: ANN401
+        await self.call(part, *args)
 
-    async def shelter(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+    async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         await work
         return None
 
@@ -229,7 +238,7 @@ class ThreadCalls:
             return result
         if self._private is None:
             self._private = PrivateLoop()
-        return _plainly(self._private.run, result)
+        return _call_enveloped(self._private.run, result)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this door is for
@@ -246,7 +255,7 @@ class ThreadCalls:
 class _BlockingAttempts:
     """The attempts of a step, with waiting that blocks."""
 
-    def __init__(self, tries: Tries) -> None:
+    def __init__(self, tries: RetryState) -> None:
         self._each: Iterator[AbstractContextManager[None]] = iter(tries.context)
 
     def __aiter__(self) -> Self:
@@ -259,8 +268,8 @@ class _BlockingAttempts:
             raise StopAsyncIteration from None
 
 
-def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
-    """Carry a coroutine through that never suspends, because it calls through `ThreadCalls`."""
+def run_to_completion(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
+    """Carry a coroutine through that never suspends, because it calls through `SyncBackend`."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -270,17 +279,17 @@ def drive(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
     raise AssertionError("a coroutine suspended where nothing may")
 
 
-def now(work: Callable[[ThreadCalls], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Carry out what is called through `ThreadCalls`, and close their loop."""
-    calls = ThreadCalls()
+def run_blocking(work: Callable[[SyncBackend], Coroutine[Any, Any, _Result]]) -> _Result:
+    """Carry out what is called through `SyncBackend`, and close their loop."""
+    backend = SyncBackend()
     try:
-        return drive(work(calls))
+        return run_to_completion(work(backend))
     finally:
-        calls.close()
+        backend.close()
 
 
-def _plainly(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+def _call_enveloped(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
     try:
         return function(*args)
     except (StopIteration, GeneratorExit) as error:
-        raise Carrier(error) from None
+        raise ExceptionEnvelope(error) from None

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._concurrency.timeouts import Limit
+    from aiocheckpoint._concurrency.timeouts import StepTimeout
 
-__all__ = ["Part", "is_async_callable", "unwrap_callable"]
+__all__ = ["UserFunction", "is_async_callable", "unwrap_callable"]
 
 
-class Part:
+class UserFunction:
     """A user's function and how to call it.
 
     Args:
@@ -35,13 +35,13 @@ class Part:
         takes_data: bool,
         on_loop: bool,
         stores: bool = False,
-        limit: Limit | None = None,
+        limit: StepTimeout | None = None,
     ) -> None:
         self.function: Callable[..., Any] = function
         self.takes_data: bool = takes_data
         self.on_loop: bool = on_loop
         self.stores: bool = stores
-        self.limit: Limit | None = limit
+        self.limit: StepTimeout | None = limit
 
 
 def is_async_callable(function: object) -> bool:

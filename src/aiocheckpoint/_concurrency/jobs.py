@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-__all__ = ["Job", "deliver"]
+__all__ = ["PendingResult", "deliver"]
 
 _Result = TypeVar("_Result")
 _AT_ONCE = 64
 
 
-class Job(Generic[_Result]):
+class PendingResult(Generic[_Result]):
     """What one caller waits for.
 
     Args:
@@ -99,9 +99,9 @@ class Job(Generic[_Result]):
                 pass
 
 
-def deliver(jobs: Iterable[Job[Any]]) -> None:
+def deliver(jobs: Iterable[PendingResult[Any]]) -> None:
     """Tell those who wait that their jobs have ended, from the thread that ended them."""
-    by_loop: dict[asyncio.AbstractEventLoop, deque[Job[Any]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, deque[PendingResult[Any]]] = {}
     for job in jobs:
         if job.loop is None:
             job.tell()
@@ -109,11 +109,11 @@ def deliver(jobs: Iterable[Job[Any]]) -> None:
             by_loop.setdefault(job.loop, deque()).append(job)
     for loop, waiting in by_loop.items():
         with contextlib.suppress(RuntimeError):  # it was closed, and nobody waits there any more
-            loop.call_soon_threadsafe(_tell_some, loop, waiting)
+            loop.call_soon_threadsafe(_wake_some, loop, waiting)
 
 
-def _tell_some(loop: asyncio.AbstractEventLoop, waiting: deque[Job[Any]]) -> None:
+def _wake_some(loop: asyncio.AbstractEventLoop, waiting: deque[PendingResult[Any]]) -> None:
     for _ in range(min(_AT_ONCE, len(waiting))):
         waiting.popleft().tell()
     if waiting:
-        loop.call_soon(_tell_some, loop, waiting)
+        loop.call_soon(_wake_some, loop, waiting)

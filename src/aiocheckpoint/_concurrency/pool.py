@@ -18,7 +18,7 @@ from collections import deque
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._concurrency.jobs import PendingResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ __all__ = ["Call", "Pool"]
 _Result = TypeVar("_Result")
 
 
-class Call(Job[_Result]):
+class Call(PendingResult[_Result]):
     """A function for a thread to call, and its end for a task to await.
 
     Args:

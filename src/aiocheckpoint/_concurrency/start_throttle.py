@@ -13,12 +13,12 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["pass_gate"]
+__all__ = ["throttle_start"]
 
 _AT_ONCE = 64
 
 
-class _Gate:
+class _StartThrottle:
     """The gate of one loop."""
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class _Gate:
             loop.call_soon(self.turn, loop)
 
 
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gate] = WeakKeyDictionary()
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _StartThrottle] = WeakKeyDictionary()
 
 
-async def pass_gate(loop: asyncio.AbstractEventLoop) -> None:
+async def throttle_start(loop: asyncio.AbstractEventLoop) -> None:
     """Wait, where many have begun in this turn of the running loop, until it is one's own turn."""
     gate = _gates.get(loop)
     if gate is None:
-        gate = _gates[loop] = _Gate()
+        gate = _gates[loop] = _StartThrottle()
     if gate.passed >= _AT_ONCE:
         future: asyncio.Future[None] = loop.create_future()
         gate.waiting.append(future)

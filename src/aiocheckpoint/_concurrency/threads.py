@@ -22,17 +22,17 @@ from aiocheckpoint._concurrency.pool import Call, Pool
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from aiocheckpoint._concurrency.jobs import Job
+    from aiocheckpoint._concurrency.jobs import PendingResult
 
 __all__ = [
     "READY",
     "SNAPSHOTS",
     "STEPS",
-    "in_thread",
-    "see_job_through",
-    "see_through",
-    "settle_in_thread",
-    "shelter",
+    "finish_before_cancelling",
+    "finish_result_before_cancelling",
+    "run_in_thread",
+    "run_shielded_in_thread",
+    "shield",
 ]
 
 _Result = TypeVar("_Result")
@@ -70,7 +70,7 @@ class _Ready:
 READY = _Ready()
 
 
-async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+async def run_in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
     """Call a function in a thread of `pool` and await its result.
 
     Raises:
@@ -84,7 +84,7 @@ async def in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) ->
     except asyncio.CancelledError as caught:
         if call.drop():
             raise
-        cancellation = await _settle(call, caught) or caught
+        cancellation = await _wait_shielded(call, caught) or caught
         if call.error is None:
             _put_away(call.result)
         raise cancellation from call.error
@@ -103,17 +103,19 @@ def _put_away(result: object) -> None:
         result.close()
 
 
-async def see_job_through(job: Job[Any], caught: asyncio.CancelledError) -> NoReturn:
+async def finish_result_before_cancelling(
+    job: PendingResult[Any], caught: asyncio.CancelledError
+) -> NoReturn:
     """Await the end of a job, and only then let the cancellation go on that was caught meanwhile.
 
     Raises:
         asyncio.CancelledError: What the job failed with is the cause.
     """
-    cancellation = await _settle(job, caught) or caught
+    cancellation = await _wait_shielded(job, caught) or caught
     raise cancellation from job.error
 
 
-async def settle_in_thread(
+async def run_shielded_in_thread(
     pool: Pool,
     function: Callable[..., object],
     *args: Any,  # noqa: ANN401
@@ -126,7 +128,7 @@ async def settle_in_thread(
     call = Call(function, args, asyncio.get_running_loop())
     try:
         pool.put(call)
-        cancellation = await _settle(call)
+        cancellation = await _wait_shielded(call)
     except BaseException as error:
         if not call.drop():
             call.block()
@@ -139,7 +141,7 @@ async def settle_in_thread(
     return cancellation
 
 
-async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
+async def finish_before_cancelling(work: Coroutine[Any, Any, _Result]) -> _Result:
     """Await a coroutine to its end, and only then let a cancellation go on.
 
     Raises:
@@ -149,7 +151,7 @@ async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError as caught:
-        again = await _patiently(lambda: asyncio.wait([task]), task.done, caught)
+        again = await _wait_out(lambda: asyncio.wait([task]), task.done, caught)
         cancellation = again or caught
         raise cancellation from (None if task.cancelled() else task.exception())
     except GeneratorExit:
@@ -158,7 +160,7 @@ async def see_through(work: Coroutine[Any, Any, _Result]) -> _Result:
     return task.result()
 
 
-async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
+async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
     """Await a coroutine to its end, out of reach of every cancellation.
 
     Returns:
@@ -166,7 +168,7 @@ async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError |
     """
     task = asyncio.ensure_future(work)
     try:
-        cancellation = await _patiently(lambda: asyncio.wait([task]), task.done)
+        cancellation = await _wait_out(lambda: asyncio.wait([task]), task.done)
     except GeneratorExit:
         work.close()
         raise
@@ -174,13 +176,13 @@ async def shelter(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError |
     return cancellation
 
 
-async def _settle(
-    job: Job[Any], caught: asyncio.CancelledError | None = None
+async def _wait_shielded(
+    job: PendingResult[Any], caught: asyncio.CancelledError | None = None
 ) -> asyncio.CancelledError | None:
-    return await _patiently(job.again, lambda: job.ended, caught)
+    return await _wait_out(job.again, lambda: job.ended, caught)
 
 
-async def _patiently(
+async def _wait_out(
     wait_once: Callable[[], Awaitable[object]],
     done: Callable[[], bool],
     caught: asyncio.CancelledError | None = None,

@@ -10,12 +10,12 @@ from aiocheckpoint.errors import StepTimeoutError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-__all__ = ["Limit", "within"]
+__all__ = ["StepTimeout", "run_with_timeout"]
 
 _Result = TypeVar("_Result")
 
 
-class Limit:
+class StepTimeout:
     """How long a part of a step may take.
 
     Args:
@@ -32,7 +32,7 @@ class Limit:
         self.part: str = part
 
 
-async def within(limit: Limit, work: Awaitable[_Result]) -> _Result:
+async def run_with_timeout(limit: StepTimeout, work: Awaitable[_Result]) -> _Result:
     """Await `work`, and cancel it when its time is over.
 
     Raises:

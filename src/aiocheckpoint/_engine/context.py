@@ -5,22 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._engine.failures import Trouble
-from aiocheckpoint._snapshot.keys import unmarked
+from aiocheckpoint._engine.failures import StepFailure
+from aiocheckpoint._snapshot.keys import pop_reserved_keys
 
 if TYPE_CHECKING:
-    from aiocheckpoint._concurrency.backends import Calls
-    from aiocheckpoint._engine.dispatch import Teller
+    from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._engine.dispatch import EventDispatcher
     from aiocheckpoint._engine.drain import Drain
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.steps import Steps
     from aiocheckpoint.events import Hook
-    from aiocheckpoint.handlers._run_store import Slot
+    from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["DrainedError", "Passage", "Progress", "Setting"]
+__all__ = ["DrainedError", "FlowSettings", "RunContext", "StepProgress"]
 
 
-class Setting:
+class FlowSettings:
     """What all runs of a flow have in common.
 
     Args:
@@ -35,43 +35,52 @@ class Setting:
     ) -> None:
         self.flow, self.hooks, self.keep_data, self.drain = flow, hooks, keep_data, drain
 
-    def told_to(self, hook: Hook) -> Setting:
+    def with_hook(self, hook: Hook) -> FlowSettings:
         """The same with one hook more."""
         hooks = (*self.hooks, hook)
-        return Setting(flow=self.flow, hooks=hooks, keep_data=self.keep_data, drain=self.drain)
+        return FlowSettings(flow=self.flow, hooks=hooks, keep_data=self.keep_data, drain=self.drain)
 
 
-class Passage:
+class RunContext:
     """One run on its way through the steps of its flow.
 
     Args:
-        setting: What all runs of the flow have in common.
+        settings: What all runs of the flow have in common.
         run_id: The run's id, or None.
         steps: The steps, fixed for the length of the run.
-        slot: Where the snapshots go; its lock is held.
-        calls: How functions are called.
-        teller: Tells the events.
+        run_store: Where the snapshots go; its lock is held.
+        backend: How functions are called.
+        dispatcher: Tells the events.
         header: That of the newest snapshot, as this run sees it.
 
     Attributes:
         data: What loaders filled and steps use.
     """
 
-    __slots__ = ("calls", "data", "header", "run_id", "setting", "slot", "steps", "teller")
+    __slots__ = (
+        "backend",
+        "data",
+        "dispatcher",
+        "header",
+        "run_id",
+        "run_store",
+        "settings",
+        "steps",
+    )
 
     def __init__(
         self,
         *,
-        setting: Setting,
+        settings: FlowSettings,
         run_id: str | None,
         steps: Steps,
-        slot: Slot,
-        calls: Calls,
-        teller: Teller,
+        run_store: RunStore,
+        backend: Backend,
+        dispatcher: EventDispatcher,
         header: Header,
     ) -> None:
-        self.setting, self.run_id, self.steps = setting, run_id, steps
-        self.slot, self.calls, self.teller = slot, calls, teller
+        self.settings, self.run_id, self.steps = settings, run_id, steps
+        self.run_store, self.backend, self.dispatcher = run_store, backend, dispatcher
         self.header = header
         self.data: dict[str, Any] = {}
 
@@ -85,15 +94,15 @@ class Passage:
         Raises:
             CheckpointError: What is stored cannot be loaded any more; both are as they were.
         """
-        stored = await self.slot.state()
-        kept = unmarked(stored)
+        stored = await self.run_store.state()
+        kept = pop_reserved_keys(stored)
         content = kept if self.header.holds_data else data
         for target, entries in ((state, stored), (self.data, content)):
             target.clear()
             target.update(entries)
 
 
-class Progress:
+class StepProgress:
     """Where in a step a run is.
 
     Args:
@@ -121,10 +130,10 @@ class Progress:
         """What the events of the step have in common."""
         return {"step": self.step, "index": self.index, "of": self.of}
 
-    def trouble(self, error: BaseException, *, last: bool = True) -> Trouble:
+    def failure(self, error: BaseException, *, last: bool = True) -> StepFailure:
         """Put what came out of the step together with where it was."""
         seconds = time.perf_counter() - self.began
-        return Trouble(
+        return StepFailure(
             error,
             step=self.step,
             part=self.part,

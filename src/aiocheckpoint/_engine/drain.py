@@ -29,7 +29,7 @@ class Drain:
     def __init__(self, flow: str) -> None:
         self.asked = False
         self._flow = flow
-        self._runs: dict[_UnderWay, str | None] = {}
+        self._runs: dict[_ActiveRun, str | None] = {}
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._told: set[Callable[[], object]] = set()
 
@@ -39,7 +39,7 @@ class Drain:
             raise DrainingError(self._flow)
 
     @contextmanager
-    def tells(self, callback: Callable[[], object]) -> Generator[None, None, None]:
+    def on_drain(self, callback: Callable[[], object]) -> Generator[None, None, None]:
         """Have `callback` called, on the loop that runs here, when runs are to stop.
 
         Raises:
@@ -53,20 +53,20 @@ class Drain:
         finally:
             self._told.discard(call)
 
-    def enter(self, run_id: str | None) -> _UnderWay:
+    def enter(self, run_id: str | None) -> _ActiveRun:
         """Note that a run begins; what is returned is for `leave`.
 
         Raises:
             DrainingError: None may begin.
         """
-        token = _UnderWay()
+        token = _ActiveRun()
         self._runs[token] = run_id  # Before the look at `asked`: who asks looks at the runs after.
         if self.asked:
             self.leave(token)
             raise DrainingError(self._flow)
         return token
 
-    def leave(self, token: _UnderWay) -> None:
+    def leave(self, token: _ActiveRun) -> None:
         """Note that a run has ended."""
         del self._runs[token]
         waiting = self._waiting  # once, for its thread may stop waiting at any moment
@@ -88,7 +88,7 @@ class Drain:
             problem = "adrain() was called before. Wait for that call; it needs no second one"
             raise DrainingError(self._flow, problem=problem)
         inside = CURRENT.get()
-        if inside is not None and inside.flow == self._flow and not self._is_beside():
+        if inside is not None and inside.flow == self._flow and not self._is_outside_runs():
             problem = f"adrain() in its own step {inside.step!r} would wait for itself"
             raise DrainingError(self._flow, problem=problem)
         idle = asyncio.Event()
@@ -104,18 +104,18 @@ class Drain:
         self._waiting = None
         return list(self._runs.values())
 
-    def _is_beside(self) -> bool:
+    def _is_outside_runs(self) -> bool:
         """Whether this is a task beside those of the runs, on a loop of theirs.
 
         It has the context of a step where a signal struck in the middle of that step, and what the
         signal's handler hands to the loop goes on in the context in which it was handed over.
         """
-        here = _UnderWay()
+        here = _ActiveRun()
         runs = [run for run in list(self._runs) if run.loop is here.loop]
         return bool(runs) and all(run.task is not here.task for run in runs)
 
 
-class _UnderWay:
+class _ActiveRun:
     """Where a run is under way.
 
     Attributes:

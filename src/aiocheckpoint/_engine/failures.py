@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header, Status
 
-__all__ = ["Trouble", "put_note", "shortened"]
+__all__ = ["StepFailure", "put_note", "shortened"]
 
 _LONGEST_TEXT = 50_000
 _PLUMBING = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
 
 
-class Trouble:
+class StepFailure:
     """An exception that ends a run.
 
     Args:

@@ -11,64 +11,66 @@ if TYPE_CHECKING:
     from asyncio import CancelledError
     from collections.abc import Awaitable, Callable
 
-    from aiocheckpoint._concurrency.backends import Calls
-    from aiocheckpoint.handlers._run_store import Slot
+    from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["supersede", "under_lock"]
+__all__ = ["hold_lock", "prefer_cancellation"]
 
 _Result = TypeVar("_Result")
 _POLL_SECONDS = 0.05
 
 
-async def under_lock(
-    slot: Slot,
-    calls: Calls,
+async def hold_lock(
+    run_store: RunStore,
+    backend: Backend,
     work: Callable[[], Awaitable[_Result]],
     *,
     wait: float = 0.0,
     check: Callable[[], None] | None = None,
 ) -> _Result:
-    """Do `work` while holding the lock of `slot`.
+    """Do `work` while holding the lock of `run_store`.
 
     Args:
-        slot: The run's place.
-        calls: How functions are called.
+        run_store: The run's place.
+        backend: How functions are called.
         work: What is done.
         wait: Seconds to wait for the lock.
         check: Raises where waiting any longer is of no use.
     """
     try:
-        await _acquire(slot, calls, wait, check)
+        await _acquire(run_store, backend, wait, check)
         result = await work()
-        cancellation = await slot.release()
+        cancellation = await run_store.release()
     except GeneratorExit:
         # The coroutine is thrown away and may not await any more.
-        slot.abandon()
+        run_store.release_nowait()
         raise
     except BaseException as error:
         # Also where Ctrl-C under `run` struck in the middle of the release above.
-        supersede(await slot.release(), error)
+        prefer_cancellation(await run_store.release(), error)
         raise
     if cancellation is not None:
         raise cancellation
     return result
 
 
-def supersede(cancellation: CancelledError | None, error: BaseException) -> None:
+def prefer_cancellation(cancellation: CancelledError | None, error: BaseException) -> None:
     """Let a cancellation that came while `error` was dealt with take its place, as in asyncio."""
     if cancellation is not None and isinstance(error, Exception):
         raise cancellation from error
 
 
-async def _acquire(slot: Slot, calls: Calls, wait: float, check: Callable[[], None] | None) -> None:
+async def _acquire(
+    run_store: RunStore, backend: Backend, wait: float, check: Callable[[], None] | None
+) -> None:
     deadline = time.monotonic() + wait
     while True:
         try:
-            return await slot.acquire()
+            return await run_store.acquire()
         except RunInProgressError:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise
         if check is not None:
             check()
-        await calls.sleep(min(_POLL_SECONDS, left))
+        await backend.sleep(min(_POLL_SECONDS, left))

@@ -9,9 +9,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._concurrency.backends import Carrier
+from aiocheckpoint._concurrency.backends import ExceptionEnvelope
 from aiocheckpoint._engine.failures import put_note, shortened
-from aiocheckpoint._engine.locking import supersede
+from aiocheckpoint._engine.locking import prefer_cancellation
 from aiocheckpoint.errors import CheckpointError, DrainingError, LeaseLostError, StorageError
 
 if TYPE_CHECKING:
@@ -19,36 +19,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from aiocheckpoint._engine.context import Passage, Progress
-    from aiocheckpoint._engine.failures import Trouble
+    from aiocheckpoint._engine.context import RunContext, StepProgress
+    from aiocheckpoint._engine.failures import StepFailure
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.pause import Pause
 
 __all__ = ["fail", "pause", "record", "stop"]
 
 
-async def fail(passage: Passage, progress: Progress, error: BaseException) -> None:
+async def fail(context: RunContext, progress: StepProgress, error: BaseException) -> None:
     """Record what came out of a step, put a note on it, and tell the hooks."""
-    error = error.error if isinstance(error, Carrier) else error
-    trouble = progress.trouble(error)
-    recorded = trouble.cancelled or progress.part != "snapshot"
-    cancellation = await record(passage, trouble) if recorded else None
-    stored = passage.slot.header
+    error = error.error if isinstance(error, ExceptionEnvelope) else error
+    failure = progress.failure(error)
+    recorded = failure.cancelled or progress.part != "snapshot"
+    cancellation = await record(context, failure) if recorded else None
+    stored = context.run_store.header
     done = stored is not None and (stored.position != progress.index or stored.finished)
-    put_note(error, trouble.account(progress.index, progress.of, passage.slot.location, done=done))
-    told = passage.teller.tell(
+    put_note(
+        error, failure.account(progress.index, progress.of, context.run_store.location, done=done)
+    )
+    told = context.dispatcher.emit(
         "StepFailed",
         **progress.where,
         part=progress.part,
         error=error,
         attempt=progress.attempt,
-        cancelled=trouble.cancelled,
-        seconds=trouble.seconds,
+        cancelled=failure.cancelled,
+        seconds=failure.seconds,
     )
-    supersede(await passage.calls.shelter(told) or cancellation, error)
+    prefer_cancellation(await context.backend.shield(told) or cancellation, error)
 
 
-async def record(passage: Passage, trouble: Trouble) -> CancelledError | None:
+async def record(context: RunContext, failure: StepFailure) -> CancelledError | None:
     """Write down what came out of an attempt; where that fails, say so on what came out.
 
     Returns:
@@ -59,26 +61,28 @@ async def record(passage: Passage, trouble: Trouble) -> CancelledError | None:
     """
 
     def recorded(stored: Header) -> Header:
-        if stored.finished and trouble.part == "snapshot":
+        if stored.finished and failure.part == "snapshot":
             return stored  # cancelled after the last snapshot: there is nothing to go on with
-        return trouble.recorded_in(stored)
+        return failure.recorded_in(stored)
 
     try:
-        return await _amend(passage, recorded)
+        return await _amend(context, recorded)
     # The first exception is what the user must see.
     except Exception as second:
         problem = f"{type(second).__name__}: {second}"
         put_note(
-            trouble.error,
+            failure.error,
             "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
             f"failed as well: {problem}",
         )
-        if isinstance(second, LeaseLostError) and not trouble.last:
+        if isinstance(second, LeaseLostError) and not failure.last:
             raise
     return None
 
 
-async def pause(passage: Passage, progress: Progress, reason: Pause, state: dict[str, Any]) -> None:
+async def pause(
+    context: RunContext, progress: StepProgress, reason: Pause, state: dict[str, Any]
+) -> None:
     """Store that the run waits at this step, and give the state back what it was on entry to it.
 
     Raises:
@@ -87,49 +91,49 @@ async def pause(passage: Passage, progress: Progress, reason: Pause, state: dict
     """
     progress.part = "snapshot"
     try:
-        cancellation = await _store_pause(passage, reason, state)
+        cancellation = await _store_pause(context, reason, state)
     except CheckpointError as error:
-        await fail(passage, progress, error)
+        await fail(context, progress, error)
         raise
-    told = passage.teller.tell("StepPaused", **progress.where, reason=reason.reason)
-    cancellation = await passage.calls.shelter(told) or cancellation
+    told = context.dispatcher.emit("StepPaused", **progress.where, reason=reason.reason)
+    cancellation = await context.backend.shield(told) or cancellation
     if cancellation is not None:
         raise cancellation
 
 
 async def _store_pause(
-    passage: Passage, reason: Pause, state: dict[str, Any]
+    context: RunContext, reason: Pause, state: dict[str, Any]
 ) -> CancelledError | None:
     facts = {"status": "paused", "pause": shortened(lambda: reason.reason), "failure": None}
-    cancellation = await _amend(passage, lambda stored: _told(stored, facts))
-    if passage.header.status != "paused":
+    cancellation = await _amend(context, lambda stored: _told(stored, facts))
+    if context.header.status != "paused":
         raise StorageError(
-            passage.slot.location,
-            f"{passage.slot.location} was deleted by somebody else while the run was under way, "
+            context.run_store.location,
+            f"{context.run_store.location} was deleted by somebody else while the run was under way, "
             "so that it cannot be paused. Run it again from the beginning.",
         )
     if cancellation is None:
-        await passage.restore(state, {})
+        await context.restore(state, {})
     return cancellation
 
 
-async def stop(passage: Passage) -> DrainingError:
+async def stop(context: RunContext) -> DrainingError:
     """Store that the run was stopped, and give the error that says so.
 
     One that was paused, and has not come to its step again, still waits for its update.
     """
-    drained = DrainingError(passage.setting.flow, passage.slot.location)
+    drained = DrainingError(context.settings.flow, context.run_store.location)
 
     def stopped(stored: Header) -> Header:
         return stored if stored.status == "paused" else _told(stored, {"status": "stopped"})
 
-    if passage.header.status != "stopped":
+    if context.header.status != "stopped":
         try:
-            cancellation = await _amend(passage, stopped)
+            cancellation = await _amend(context, stopped)
         except Exception as second:  # noqa: BLE001 - as "running" it is resumed as well
             put_note(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
         else:
-            supersede(cancellation, drained)
+            prefer_cancellation(cancellation, drained)
     return drained
 
 
@@ -137,9 +141,9 @@ def _told(stored: Header, facts: dict[str, Any]) -> Header:
     return replace(stored, **facts, sequence=stored.sequence + 1, written_at=time.time())
 
 
-async def _amend(passage: Passage, change: Callable[[Header], Header]) -> CancelledError | None:
+async def _amend(context: RunContext, change: Callable[[Header], Header]) -> CancelledError | None:
     """Change the stored header; whose run it is comes from this run, for it may be unknown."""
-    own, names = passage.header, passage.steps.names
+    own, names = context.header, context.steps.names
 
     def amended(stored: Header) -> Header:
         who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
@@ -149,9 +153,9 @@ async def _amend(passage: Passage, change: Callable[[Header], Header]) -> Cancel
         return stored if changed.sequence == stored.sequence else changed
 
     try:
-        return await passage.calls.settle(passage.slot.amend, amended)
+        return await context.backend.run_shielded(context.run_store.update_header, amended)
     finally:
-        stored = passage.slot.header
+        stored = context.run_store.header
         if stored is not None:
             sequence, status = stored.sequence, stored.status
-            passage.header = replace(passage.header, sequence=sequence, status=status)
+            context.header = replace(context.header, sequence=sequence, status=status)

@@ -6,7 +6,7 @@ from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, TypeVar
 
-from aiocheckpoint._model.step_names import most_told
+from aiocheckpoint._model.step_names import max_recorded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Durations(dict[str, float]):
     """
 
     def __init__(
-        self, seconds: Mapping[str, float] | None = None, most: int = most_told(None)
+        self, seconds: Mapping[str, float] | None = None, most: int = max_recorded(None)
     ) -> None:
         super().__init__()
         self._most = most

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aiocheckpoint._model.durations import Durations
 from aiocheckpoint._model.record import Record
-from aiocheckpoint._model.step_names import Excerpt, most_told
+from aiocheckpoint._model.step_names import StepNamesExcerpt, max_recorded
 from aiocheckpoint._snapshot.pickling.serializer import DILL_VERSION
 from aiocheckpoint._version import __version__
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.step_names import StepNames
 
-__all__ = ["Failure", "Header", "Status", "in_json"]
+__all__ = ["Failure", "Header", "Status", "as_json_round_trip"]
 
 Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
 """How a run stands: under way or killed; stopped by `until=`, by draining or a hand; paused by a
@@ -100,7 +100,7 @@ class Header(Record):
     number: int = 0
     sequence: int = 0
     steps: tuple[str, ...] | None = None
-    excerpt: Excerpt | None = None
+    excerpt: StepNamesExcerpt | None = None
     status: Status = "running"
     failure: Failure | None = None
     pause: str | None = None
@@ -153,7 +153,7 @@ class Header(Record):
         )
 
     @classmethod
-    def made_of(cls, facts: dict[str, Any]) -> Header:
+    def from_trusted(cls, facts: dict[str, Any]) -> Header:
         """A header with all attributes given, not checked, in a third of the usual time."""
         header = object.__new__(cls)
         object.__setattr__(header, "__dict__", facts)
@@ -183,7 +183,7 @@ class Header(Record):
         return cls(**known)
 
     @classmethod
-    def of_unnamed(cls, flow: str, run_id: str | None, position: int) -> Header:
+    def without_names(cls, flow: str, run_id: str | None, position: int) -> Header:
         """The header of a state that came without one: only the position is known."""
         status: Status = "stopped" if position else "finished"
         return cls(
@@ -203,7 +203,7 @@ class Header(Record):
         return self.status == "finished"
 
     @property
-    def entered(self) -> str | None:
+    def next_step(self) -> str | None:
         """Name of the step on entry to which the state was like this, None where there is none."""
         if self.finished:
             return None
@@ -213,36 +213,36 @@ class Header(Record):
             return None
         return self.steps[self.position]
 
-    def enters(self, names: StepNames, index: int) -> bool:
+    def is_at(self, names: StepNames, index: int) -> bool:
         """Whether the state was like this on entry to that step of a flow."""
-        entered = self.entered
+        entered = self.next_step
         if entered is None and self.excerpt is not None and not self.finished:
-            return self.position == index and self.excerpt.are(names)  # it was moved by hand
+            return self.position == index and self.excerpt.matches(names)  # it was moved by hand
         return entered is not None and names.all[index : index + 1] == (entered,)
 
-    def is_of(self, names: StepNames) -> bool:
+    def matches(self, names: StepNames) -> bool:
         """Whether all steps of a flow are called as those of this run, as far as they are known."""
         if self.excerpt is not None:
-            return self.excerpt.are(names)
+            return self.excerpt.matches(names)
         return self.steps is None or self.steps == names.all
 
-    def begins_as(self, names: StepNames, first: int) -> bool:
+    def matches_prefix(self, names: StepNames, first: int) -> bool:
         """Whether the first so many steps of a flow are called as those of this run."""
         if self.excerpt is not None:
-            return self.excerpt.begin_as(names, first)
+            return self.excerpt.matches_prefix(names, first)
         # Of what gumly wrote the index is all there is.
         same = self.steps is None or self.steps[:first] == names.all[:first]
         return same and first <= len(names.all)
 
-    def tell_attempts(self, step: str, number: int) -> None:
+    def record_attempt(self, step: str, number: int) -> None:
         """Note that a step is at that attempt, and forget the oldest of what are too many."""
         self.attempts.pop(step, None)
         self.attempts[step] = number
-        if len(self.attempts) > most_told(self.excerpt):
+        if len(self.attempts) > max_recorded(self.excerpt):
             del self.attempts[next(iter(self.attempts))]
 
-    def advanced(
-        self, status: Status, position: int, written_at: float, excerpt: Excerpt | None
+    def next(
+        self, status: Status, position: int, written_at: float, excerpt: StepNamesExcerpt | None
     ) -> Header:
         """The header of the next snapshot, made by this program in every step, hence quickly."""
         facts = self.__dict__.copy()
@@ -252,7 +252,7 @@ class Header(Record):
             facts["failure"] = facts["pause"] = None
         if not self.fixed:
             facts["fixed"] = self._encode_fixed()
-        return self.made_of(facts)
+        return self.from_trusted(facts)
 
     def by_this_program(self, **changes: Any) -> Header:  # noqa: ANN401 - fields of many types
         """A copy with `changes`, and the versions of this program."""
@@ -329,7 +329,7 @@ def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
         raise ValueError("steps")
     known = {name: facts[name] for name in _EXCERPT_TYPES}
     known["names"] = tuple(facts["names"])
-    return {"steps": None, "excerpt": Excerpt(**known)}
+    return {"steps": None, "excerpt": StepNamesExcerpt(**known)}
 
 
 def _finite(text: str) -> float:
@@ -361,7 +361,7 @@ def _encode_common(
     return _ENCODER.encode(facts)[1:-1]
 
 
-def _encode_excerpt(excerpt: Excerpt) -> str:
+def _encode_excerpt(excerpt: StepNamesExcerpt) -> str:
     return (
         f'{{"count":{excerpt.count},"begin":{excerpt.begin},'
         f'"names":[{",".join(map(quoted, excerpt.names))}],"done":{excerpt.done},'
@@ -369,6 +369,6 @@ def _encode_excerpt(excerpt: Excerpt) -> str:
     )
 
 
-def in_json(text: str | None) -> str | None:
+def as_json_round_trip(text: str | None) -> str | None:
     """Give `text` as it comes back from a header: JSON joins two surrogates to one character."""
     return text if text is None or text.isascii() else json.loads(json.dumps(text))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from aiocheckpoint._model.record import Record
-from aiocheckpoint._model.request import LoadPolicy, NothingLeftError, Request
+from aiocheckpoint._model.request import AlreadyFinishedError, LoadPolicy, Request
 from aiocheckpoint.errors import (
     FlowChangedError,
     FlowDefinitionError,
@@ -87,7 +87,7 @@ class Plan(Record):
         lines = [
             f"Starts at {place}, with {_WORDS[self.source]}: {self.reason}.",
             f"Runs {_listed(names)}.",
-            f"Calls the loader of {_listed(loaders)}." if loaders else "Calls no loader.",
+            f"Calls the loader of {_listed(loaders)}." if loaders else "Backend no loader.",
         ]
         if self.restores_data:
             lines.append("Has the data that the checkpoint holds.")
@@ -162,13 +162,13 @@ def _check_there_is_work(names: tuple[str, ...], header: Header | None, request:
             "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
             "forgotten?"
         )
-    if request.rest_only and (header is None or header.finished):
-        raise NothingLeftError
+    if request.unfinished_only and (header is None or header.finished):
+        raise AlreadyFinishedError
 
 
 def _done(names: StepNames, header: Header, location: str) -> Plan:
     """Plan nothing: the run finished, and was to be done once."""
-    if not header.is_of(names):
+    if not header.matches(names):
         count = len(header.steps or ()) if header.excerpt is None else header.excerpt.count
         raise FlowChangedError(location, header.steps or (), names.all, count, header.excerpt)
     return Plan(
@@ -219,9 +219,9 @@ def _entry(
     names: StepNames, start: int, header: Header | None, history: Sequence[Header]
 ) -> Header | None:
     """Find the newest snapshot on entry to a step, where it is not the stored one itself."""
-    if header is not None and header.enters(names, start):
+    if header is not None and header.is_at(names, start):
         return None
-    return next((one for one in history if one.enters(names, start)), None)
+    return next((one for one in history if one.is_at(names, start)), None)
 
 
 def _reason(header: Header | None) -> str:
@@ -328,7 +328,7 @@ def _kind(kind: type, content: list[object] | None) -> str:
 
 
 def _check_names(names: StepNames, header: Header | None, location: str) -> None:
-    if header is None or header.begins_as(names, header.position):
+    if header is None or header.matches_prefix(names, header.position):
         return
     stored = header.steps or ()
     raise FlowChangedError(location, stored, names.all, header.position, header.excerpt)
@@ -336,7 +336,7 @@ def _check_names(names: StepNames, header: Header | None, location: str) -> None
 
 def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:
     """Whether what is stored does not tell of the run as it goes on now."""
-    if header.position != start or not header.begins_as(names, start):
+    if header.position != start or not header.matches_prefix(names, start):
         return True
     return header.status == "paused" or request.update is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-__all__ = ["LoadPolicy", "NothingLeftError", "Request"]
+__all__ = ["AlreadyFinishedError", "LoadPolicy", "Request"]
 
 
 LoadPolicy = Literal["first only", "always"] | list[bool]
@@ -29,14 +29,14 @@ class Request:
         until: int | str | None = None,
         once: bool = False,
         update: dict[str, Any] | None = None,
-        rest_only: bool = False,
+        unfinished_only: bool = False,
         keep_data: bool = False,
     ) -> None:
         self.load_policy: LoadPolicy = load_policy
         self.state, self.checkpoint, self.until = state, checkpoint, until
         self.once, self.update = once, update
-        self.rest_only, self.keep_data = rest_only, keep_data
+        self.unfinished_only, self.keep_data = unfinished_only, keep_data
 
 
-class NothingLeftError(Exception):
+class AlreadyFinishedError(Exception):
     """There is no unfinished run, and only the rest of one was asked for."""

@@ -17,7 +17,7 @@ from aiocheckpoint.errors import (
     MissingExtraError,
 )
 
-__all__ = ["Retry", "RetryOn", "Tries", "checked_retry"]
+__all__ = ["Retry", "RetryOn", "RetryState", "checked_retry"]
 
 RetryOn = (
     type[Exception]
@@ -84,7 +84,7 @@ class Retry(Record):
         _check_number("wait_exp_base=", self.wait_exp_base, "a number")
 
 
-class Tries:
+class RetryState:
     """The attempts at one step in one run.
 
     Attributes:
@@ -107,7 +107,7 @@ class Tries:
             wait_exp_base=policy.wait_exp_base,
         )
 
-    def wants(self, error: Exception) -> bool:
+    def should_retry(self, error: Exception) -> bool:
         """Decide whether `error`, which is raised in an attempt next, is tried again.
 
         Raises:

@@ -17,7 +17,7 @@ from aiocheckpoint._model.record import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Excerpt", "StepNames", "first_difference", "most_told", "told_change"]
+__all__ = ["StepNames", "StepNamesExcerpt", "describe_change", "first_difference", "max_recorded"]
 
 MOST_NAMES = 100
 """Headers have the names of all steps of flows that have no more."""
@@ -31,7 +31,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Excerpt(Record):
+class StepNamesExcerpt(Record):
     """What a header tells of the steps of a flow that has more than 100.
 
     A digest is the SHA-256, in hexadecimal digits, of names one behind the other, each as a string
@@ -58,11 +58,11 @@ class Excerpt(Record):
         place = index - self.begin
         return self.names[place] if 0 <= place < len(self.names) else None
 
-    def are(self, steps: StepNames) -> bool:
+    def matches(self, steps: StepNames) -> bool:
         """Whether these are all the steps that the flow has."""
         return self.count == len(steps.all) and self.whole == steps.digest(self.count)
 
-    def begin_as(self, steps: StepNames, first: int) -> bool:
+    def matches_prefix(self, steps: StepNames, first: int) -> bool:
         """Whether the first so many steps of a flow are known to be called as these are.
 
         Where a position was moved by hand, further back than `names` reach, a step between there
@@ -70,7 +70,7 @@ class Excerpt(Record):
         """
         if not first <= min(self.count, len(steps.all)):
             return False
-        if self.are(steps):
+        if self.matches(steps):
             return True
         if first > self.done:
             return self._known(self.done, first) == steps.all[self.done : first] and (
@@ -90,7 +90,7 @@ class Excerpt(Record):
         return self.names[begin - self.begin : end - self.begin]
 
 
-def most_told(excerpt: Excerpt | None) -> int:
+def max_recorded(excerpt: StepNamesExcerpt | None) -> int:
     """Of how many steps a header tells what came of them: all of a flow that is not large."""
     return MOST_NAMES if excerpt is None else _TOLD_OF_MANY
 
@@ -110,14 +110,14 @@ class StepNames:
         self.all = names
         self.listed: tuple[str, ...] | None = names if len(names) <= MOST_NAMES else None
 
-    def excerpt(self, position: int, *, finished: bool) -> Excerpt | None:
+    def excerpt(self, position: int, *, finished: bool) -> StepNamesExcerpt | None:
         """What a header tells of the names at a position; None where it has them all."""
         if self.listed is not None:
             return None
         count = len(self.all)
         done = count if finished else min(position, count)
         begin = max(0, done - BESIDE)
-        return Excerpt(
+        return StepNamesExcerpt(
             count=count,
             begin=begin,
             names=self.all[begin : done + BESIDE],
@@ -149,7 +149,7 @@ def _digested(names: Iterable[str]) -> bytes:
 
 
 def first_difference(
-    stored: Sequence[str], current: Sequence[str], position: int, excerpt: Excerpt | None
+    stored: Sequence[str], current: Sequence[str], position: int, excerpt: StepNamesExcerpt | None
 ) -> int | None:
     """Index of the first step before the position that is known to be another one now."""
     known, begin = (stored, 0) if excerpt is None else (excerpt.names, excerpt.begin)
@@ -159,11 +159,11 @@ def first_difference(
     return None
 
 
-def told_change(
+def describe_change(
     stored: Sequence[str],
     current: Sequence[str],
     position: int,
-    excerpt: Excerpt | None,
+    excerpt: StepNamesExcerpt | None,
     difference: int | None,
 ) -> str:
     """Tell which names there were and are, shortened where they are many."""

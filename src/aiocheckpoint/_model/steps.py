@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from aiocheckpoint._concurrency.callables import Part, is_async_callable, unwrap_callable
-from aiocheckpoint._concurrency.timeouts import Limit
+from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
+from aiocheckpoint._concurrency.timeouts import StepTimeout
 from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError
 
@@ -54,13 +54,18 @@ class Step:
     __slots__ = ("load", "name", "parts", "parts_but_load", "retry", "run", "save")
 
     def __init__(
-        self, name: str, run: Part, load: Part | None, save: Part | None, retry: Retry | None
+        self,
+        name: str,
+        run: UserFunction,
+        load: UserFunction | None,
+        save: UserFunction | None,
+        retry: Retry | None,
     ) -> None:
         self.name, self.run, self.load, self.save = name, run, load, save
         self.retry = retry
-        named: tuple[tuple[PartName, Part | None], ...]
+        named: tuple[tuple[PartName, UserFunction | None], ...]
         named = (("load", load), ("step", run), ("save", save))
-        self.parts: tuple[tuple[PartName, Part], ...]
+        self.parts: tuple[tuple[PartName, UserFunction], ...]
         self.parts = tuple((which, part) for which, part in named if part is not None)
         self.parts_but_load = tuple(one for one in self.parts if one[0] != "load")
 
@@ -115,18 +120,18 @@ def make_step(
 
 
 def _limited(step: Step, seconds: float) -> Step:
-    limited: dict[PartName, Part] = {}
+    limited: dict[PartName, UserFunction] = {}
     for name, part in step.parts:
         _check_stoppable(part, name, step.name)
-        limit = Limit(seconds, step.name, name)
-        limited[name] = Part(
+        limit = StepTimeout(seconds, step.name, name)
+        limited[name] = UserFunction(
             part.function, takes_data=part.takes_data, on_loop=part.on_loop, limit=limit
         )
     load, save = limited.get("load"), limited.get("save")
     return Step(step.name, limited["step"], load, save, step.retry)
 
 
-def _check_stoppable(part: Part, name: PartName, step: str) -> None:
+def _check_stoppable(part: UserFunction, name: PartName, step: str) -> None:
     # What a wrapper of a coroutine function returns is, by all custom, its coroutine.
     if not is_async_callable(inspect.unwrap(unwrap_callable(inspect.unwrap(part.function)))):
         raise FlowDefinitionError(
@@ -137,7 +142,7 @@ def _check_stoppable(part: Part, name: PartName, step: str) -> None:
         )
 
 
-def _make_part(part: PartName, function: Any, *, thread: bool) -> Part:  # noqa: ANN401
+def _make_part(part: PartName, function: Any, *, thread: bool) -> UserFunction:  # noqa: ANN401
     noun, name = _NOUNS[part], _name_of(function)
     if not callable(function):
         raise FlowDefinitionError(
@@ -154,7 +159,7 @@ def _make_part(part: PartName, function: Any, *, thread: bool) -> Part:  # noqa:
         )
     arguments = _arguments(part, function, name)
     on_loop = not thread or is_async_callable(function)
-    return Part(function, takes_data=arguments == 2, on_loop=on_loop)  # noqa: PLR2004
+    return UserFunction(function, takes_data=arguments == 2, on_loop=on_loop)  # noqa: PLR2004
 
 
 def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from aiocheckpoint._engine.dispatch import EVENTS
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._identifiers import check_path, flow_name
-from aiocheckpoint.handlers._registry import keeps_snapshots
+from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
     import os
@@ -57,7 +57,7 @@ def _check_update(request: Request, handler: object) -> None:
 
 
 def _check_keeps_snapshots(handler: object, need: str) -> None:
-    if not keeps_snapshots(handler):
+    if not moves_snapshots(handler):
         kind = type(handler).__qualname__
         raise InvalidValueError(
             f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."

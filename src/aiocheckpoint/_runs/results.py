@@ -7,16 +7,16 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from aiocheckpoint._concurrency.backends import LoopCalls
+from aiocheckpoint._concurrency.backends import AsyncBackend
 from aiocheckpoint._model.record import Record
-from aiocheckpoint._model.request import NothingLeftError
+from aiocheckpoint._model.request import AlreadyFinishedError
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 from aiocheckpoint.handlers._identifiers import check_run_id
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.drain import Drain
-    from aiocheckpoint._engine.runner import Ended
+    from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.request import Request
     from aiocheckpoint.handlers import StateHandler
@@ -32,7 +32,7 @@ __all__ = [
     "unfinished",
 ]
 
-Resume = Callable[["Request", "str | None"], Awaitable["Ended"]]
+Resume = Callable[["Request", "str | None"], Awaitable["RunOutcome"]]
 State = dict[str, Any]
 Runs = Mapping[str, State] | Iterable[tuple[str, State]] | AsyncIterable[tuple[str, State]]
 """States by run id, all at once or in pairs as they come."""
@@ -70,7 +70,7 @@ async def outcome(resume: Resume, request: Request, run_id: str | None) -> RunRe
     """
     try:
         ended = await resume(request, run_id)
-    except NothingLeftError:
+    except AlreadyFinishedError:
         raise
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a step raised
         return RunResult(run_id=run_id, state=None, error=error)
@@ -83,7 +83,7 @@ async def resumed(
     """Resume one run; give None where it is under way, or nothing was left of it."""
     try:
         result = await outcome(resume, request, run_id)
-    except NothingLeftError:
+    except AlreadyFinishedError:
         return None
     error = result.error
     # That of a run inside a step has another path.
@@ -98,9 +98,9 @@ async def unfinished(handler: StateHandler, drain: Drain) -> AsyncGenerator[Head
     Raises:
         DrainingError: The flow is being drained; those before may have begun.
     """
-    calls = await LoopCalls.make()
+    backend = await AsyncBackend.make()
     query = Query(_UNFINISHED, _PAGE, unowned=True)
-    while headers := await calls.block(handler.runs, query):
+    while headers := await backend.run(handler.runs, query):
         for header in headers:
             drain.check()
             yield header

@@ -12,8 +12,8 @@ from aiocheckpoint._runs.stored import StoredRuns
 from aiocheckpoint.handlers._identifiers import check_run_id
 
 if TYPE_CHECKING:
-    from aiocheckpoint._engine.context import Setting
-    from aiocheckpoint._engine.runner import Ended
+    from aiocheckpoint._engine.context import FlowSettings
+    from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._runs.results import RunResult, Runs
     from aiocheckpoint._runs.streams import Stream
@@ -25,7 +25,7 @@ __all__ = ["ServedRuns"]
 class ServedRuns(StoredRuns):
     """The runs of a flow in a service; a base of `CheckpointFlow`."""
 
-    _setting: Setting
+    _settings: FlowSettings
 
     def amap(
         self,
@@ -71,7 +71,7 @@ class ServedRuns(StoredRuns):
             request = self._request(state, load_policy, once=once)
             return await outcome(self._resume, request, run_id)
 
-        drain = self._setting.drain
+        drain = self._settings.drain
         return Stream(outcomes(each(checked_runs(runs), drain), run, at_once, drain))
 
     def astream(
@@ -135,12 +135,12 @@ class ServedRuns(StoredRuns):
         from aiocheckpoint._runs.streams import Stream, outcomes  # noqa: PLC0415
 
         at_once, handler = checked_limit(limit), self._many()
-        request = self._request(None, rest_only=True)
+        request = self._request(None, unfinished_only=True)
 
         async def resume(header: Header) -> RunResult | None:
             return await resumed(self._resume, request, handler, header.run_id)
 
-        drain = self._setting.drain
+        drain = self._settings.drain
         return Stream(outcomes(unfinished(handler, drain), resume, at_once, drain))
 
     async def adrain(self, timeout: float | None = None) -> list[str | None]:  # noqa: ASYNC109 - it raises nothing
@@ -166,11 +166,11 @@ class ServedRuns(StoredRuns):
             DrainingError: It was called before, or by a step of the flow.
         """
         seconds = None if timeout is None else checked_timeout(timeout, least=0.0)
-        return await self._setting.drain.drain(seconds)
+        return await self._settings.drain.drain(seconds)
 
     async def _resume(
         self, request: Request, run_id: str | None, wait: float = 0.0, hook: Hook | None = None
-    ) -> Ended:
+    ) -> RunOutcome:
         raise NotImplementedError
 
     def _request(
@@ -182,7 +182,7 @@ class ServedRuns(StoredRuns):
         *,
         once: bool = False,
         update: dict[str, Any] | None = None,
-        rest_only: bool = False,
+        unfinished_only: bool = False,
     ) -> Request:
         request = Request(
             state=state,
@@ -191,8 +191,8 @@ class ServedRuns(StoredRuns):
             until=until,
             once=once,
             update=update,
-            rest_only=rest_only,
-            keep_data=self._setting.keep_data,
+            unfinished_only=unfinished_only,
+            keep_data=self._settings.keep_data,
         )
         check_request(request, self.handler)
         return request

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from aiocheckpoint._concurrency.backends import LoopCalls, now
-from aiocheckpoint._engine.locking import under_lock
+from aiocheckpoint._concurrency.backends import AsyncBackend, run_blocking
+from aiocheckpoint._engine.locking import hold_lock
 from aiocheckpoint._model.checks import checked_limit
 from aiocheckpoint._model.header import Header, Status
 from aiocheckpoint._model.plan import find_step
@@ -16,17 +16,17 @@ from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._identifiers import check_run_id
 from aiocheckpoint.handlers._query import Query
-from aiocheckpoint.handlers._registry import keeps_snapshots
+from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import timedelta
 
-    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.step_names import StepNames
     from aiocheckpoint._model.steps import Steps
     from aiocheckpoint.handlers import StateHandler
-    from aiocheckpoint.handlers._run_store import Slot
+    from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["StoredRuns"]
 
@@ -35,7 +35,7 @@ class StoredRuns:
     """The stored runs of a flow; the base of `CheckpointFlow`."""
 
     handler: Any
-    _slot: Callable[[str | None, Calls], Slot]
+    _run_store: Callable[[str | None, Backend], RunStore]
     _steps: Steps
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
@@ -50,11 +50,11 @@ class StoredRuns:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: As in `run`.
         """
-        return await self._read(await LoopCalls.make(), run_id)
+        return await self._read(await AsyncBackend.make(), run_id)
 
     def read(self, run_id: str | None = None) -> dict[str, Any]:
         """Do as `aread`, in scripts and notebooks."""
-        return now(lambda calls: self._read(calls, run_id))
+        return run_blocking(lambda backend: self._read(backend, run_id))
 
     async def aruns(
         self,
@@ -85,7 +85,7 @@ class StoredRuns:
             StorageError: The place cannot be read.
         """
         query = _listing(status, limit, after)
-        return await (await LoopCalls.make()).block(self._many().runs, query)
+        return await (await AsyncBackend.make()).run(self._many().runs, query)
 
     def runs(
         self,
@@ -109,12 +109,14 @@ class StoredRuns:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: As in `run`.
         """
-        calls = await LoopCalls.make()
-        return await self._slot(check_run_id(run_id), calls).find()
+        backend = await AsyncBackend.make()
+        return await self._run_store(check_run_id(run_id), backend).read_header()
 
     def header(self, run_id: str | None = None) -> Header | None:
         """Do as `aheader`, in scripts and notebooks."""
-        return now(lambda calls: self._slot(check_run_id(run_id), calls).find())
+        return run_blocking(
+            lambda backend: self._run_store(check_run_id(run_id), backend).read_header()
+        )
 
     async def apatch(
         self,
@@ -146,7 +148,7 @@ class StoredRuns:
             IncompatibleSnapshotError: As in `run`.
         """
         work = self._patching(run_id, values, checkpoint)
-        return await (await LoopCalls.make()).block(work)
+        return await (await AsyncBackend.make()).run(work)
 
     def patch(
         self,
@@ -164,11 +166,11 @@ class StoredRuns:
             RunInProgressError: A run of this checkpoint is under way.
             StorageError: The checkpoint cannot be deleted.
         """
-        await self._reset(await LoopCalls.make(), run_id)
+        await self._reset(await AsyncBackend.make(), run_id)
 
     def reset(self, *, run_id: str | None = None) -> None:
         """Do as `areset`, in scripts and notebooks."""
-        now(lambda calls: self._reset(calls, run_id))
+        run_blocking(lambda backend: self._reset(backend, run_id))
 
     async def adelete(self, run_id: str) -> bool:
         """Delete what is stored of a run, damaged or not, and tell whether there was something.
@@ -179,7 +181,7 @@ class StoredRuns:
             RunInProgressError: The run is under way.
             StorageError: It cannot be deleted.
         """
-        return await (await LoopCalls.make()).block(self._deleting(run_id))
+        return await (await AsyncBackend.make()).run(self._deleting(run_id))
 
     def delete(self, run_id: str) -> bool:
         """Do as `adelete`, in scripts and notebooks."""
@@ -205,7 +207,7 @@ class StoredRuns:
             StorageError: The place cannot be read or written.
         """
         query = _pruning(older_than, status)
-        return await (await LoopCalls.make()).block(self._many().prune, query)
+        return await (await AsyncBackend.make()).run(self._many().prune, query)
 
     def prune(
         self,
@@ -217,7 +219,7 @@ class StoredRuns:
 
     def _many(self) -> StateHandler:
         """The handler, if it has many runs."""
-        if keeps_snapshots(self.handler):
+        if moves_snapshots(self.handler):
             return cast("StateHandler", self.handler)
         kind = type(self.handler).__qualname__
         raise InvalidValueError(
@@ -225,16 +227,16 @@ class StoredRuns:
             "of many runs, or read() and write() of this one."
         )
 
-    async def _read(self, calls: Calls, run_id: str | None) -> dict[str, Any]:
-        if keeps_snapshots(self.handler):
-            state: dict[str, Any] = await calls.block(self.handler.read, check_run_id(run_id))
+    async def _read(self, backend: Backend, run_id: str | None) -> dict[str, Any]:
+        if moves_snapshots(self.handler):
+            state: dict[str, Any] = await backend.run(self.handler.read, check_run_id(run_id))
             return state
-        slot = self._slot(check_run_id(run_id), calls)
-        return {} if await slot.find() is None else await slot.state()
+        run_store = self._run_store(check_run_id(run_id), backend)
+        return {} if await run_store.read_header() is None else await run_store.state()
 
-    async def _reset(self, calls: Calls, run_id: str | None) -> None:
-        slot = self._slot(check_run_id(run_id), calls)
-        await under_lock(slot, calls, slot.remove)
+    async def _reset(self, backend: Backend, run_id: str | None) -> None:
+        run_store = self._run_store(check_run_id(run_id), backend)
+        await hold_lock(run_store, backend, run_store.remove)
 
     def _patching(
         self, run_id: str | None, values: dict[str, Any], checkpoint: int | str | None

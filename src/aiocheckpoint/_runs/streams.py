@@ -101,7 +101,7 @@ async def events_of(
     task.result()
 
 
-class _Crowd(Generic[_Item, _Result]):
+class _TaskWindow(Generic[_Item, _Result]):
     """Pieces of work that are under way, at most so many, with those whose end nobody took yet."""
 
     def __init__(self, work: Callable[[_Item], Awaitable[_Result | None]], limit: int) -> None:
@@ -143,11 +143,11 @@ async def outcomes(
     Raises:
         DrainingError: The flow is drained, and the source was not exhausted.
     """
-    crowd = _Crowd(work, limit)
+    crowd = _TaskWindow(work, limit)
     taking = asyncio.ensure_future(crowd.take(source))
     exhausted = False
     try:
-        with drain.tells(taking.cancel):
+        with drain.on_drain(taking.cancel):
             while not exhausted or crowd.under_way:
                 task = await crowd.ended.get()
                 if task is None:

@@ -18,9 +18,9 @@ from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES, Footer, pack_footer, read_footer
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, is_position
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter, is_payload, position_added
-from aiocheckpoint._snapshot.pickling.diagnosis import find_offenders
-from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, dump_quickly
-from aiocheckpoint._snapshot.stored import Stored, digest_of, surveyed
+from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable
+from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, dump_small
+from aiocheckpoint._snapshot.stored import StoredSnapshot, digest_of, scan_pickle
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     IncompatibleSnapshotError,
@@ -31,7 +31,7 @@ from aiocheckpoint.errors import (
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
     from aiocheckpoint._snapshot.signing import Signer
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
 
 
 __all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Snapshot"]
@@ -59,7 +59,7 @@ class Codec:
         self.verify: bool = verify
 
     def write(
-        self, header: Header, state: dict[str, Any], step: str | None, target: Target
+        self, header: Header, state: dict[str, Any], step: str | None, target: SnapshotTarget
     ) -> Header:
         """Write a whole snapshot of `state`, as it is after `step`, into `target`.
 
@@ -81,7 +81,7 @@ class Codec:
         try:
             code = dump(state, payload, self.allow)
         except UnserializableError as error:
-            offenders = find_offenders(state, self.allow) or (("state", str(error)),)
+            offenders = find_unserializable(state, self.allow) or (("state", str(error)),)
             raise UnserializableStateError(step, offenders) from error
         length, digest = payload.finish(header.position)
         if code != header.code:
@@ -91,7 +91,7 @@ class Codec:
             self._read_back(state, step, target)
         return header
 
-    def write_quickly(self, header: Header, state: dict[str, Any]) -> Snapshot:
+    def write_small(self, header: Header, state: dict[str, Any]) -> Snapshot:
         """Do as `write` for a small state of plain values, which cannot stall an event loop.
 
         Returns:
@@ -100,14 +100,14 @@ class Codec:
         Raises:
             NotQuickError: It is another one.
         """
-        payload = dump_quickly(state, self.allow)[:-1] + position_added(header.position)
+        payload = dump_small(state, self.allow)[:-1] + position_added(header.position)
         if header.code:
             header = replace(header, code=False)
         digest = hashlib.sha256(payload).digest()
         footer = pack_footer(header.encode(), len(payload), digest, self.signer)
         return header, payload, footer
 
-    def copy(self, header: Header, stored: Stored, target: Target) -> Header:
+    def copy(self, header: Header, stored: StoredSnapshot, target: SnapshotTarget) -> Header:
         """Write the payload of `stored`, bytes and digest as they are, under another header."""
         stored.file.seek(0)
         left = stored.payload_length
@@ -119,7 +119,7 @@ class Codec:
         )
         return header
 
-    def open(self, file: BinaryIO, location: str) -> Stored | None:
+    def open(self, file: BinaryIO, location: str) -> StoredSnapshot | None:
         """Read and check what stands behind the payload, executing nothing.
 
         Args:
@@ -146,7 +146,7 @@ class Codec:
             footer = Footer(b"", size, digest_of(file, size), None)
         else:
             header = _decoded(footer, location)
-        return Stored(
+        return StoredSnapshot(
             header,
             file,
             location,
@@ -167,7 +167,7 @@ class Codec:
             raise CorruptSnapshotError(location, "its footer has no magic")
         return _decoded(found, location)
 
-    def _read_back(self, state: dict[str, Any], step: str | None, target: Target) -> None:
+    def _read_back(self, state: dict[str, Any], step: str | None, target: SnapshotTarget) -> None:
         with target.read_back() as file:
             stored = self.open(file, "the snapshot just written")
             if stored is None:
@@ -175,7 +175,7 @@ class Codec:
             try:
                 stored.state()
             except (IncompatibleSnapshotError, UntrustedSnapshotError) as error:
-                offenders = find_offenders(state, self.allow, load_back=True)
+                offenders = find_unserializable(state, self.allow, load_back=True)
                 whole = (("state", f"it would not load again: {error.reason}"),)
                 raise UnserializableStateError(step, offenders or whole) from error
 
@@ -190,7 +190,7 @@ def _decoded(footer: Footer, location: str) -> Header:
 
 def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     """Make up the header of a file that is one pickle stream from its first byte to its last."""
-    seen = surveyed(file, size, location)
+    seen = scan_pickle(file, size, location)
     if seen.end != size:
         raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")
     if not seen.is_dict:
@@ -202,4 +202,4 @@ def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     if not is_position(position):
         reason = f"the {POSITION_KEY} in it is no index of a step"
         raise CorruptSnapshotError(location, reason)
-    return Header.of_unnamed("", None, cast("int", position))
+    return Header.without_names("", None, cast("int", position))

@@ -10,10 +10,10 @@ __all__ = [
     "DATA_KEY",
     "LAST_POSITION",
     "POSITION_KEY",
-    "is_marked",
+    "has_reserved_keys",
     "is_position",
+    "pop_reserved_keys",
     "position_of",
-    "unmarked",
 ]
 
 
@@ -28,12 +28,12 @@ DATA_KEY: Final = "checkpoint_data"
 LAST_POSITION = (1 << 31) - 1
 
 
-def is_marked(state: dict[str, Any]) -> bool:
+def has_reserved_keys(state: dict[str, Any]) -> bool:
     """Whether a state has what belongs to the border of handlers."""
     return POSITION_KEY in state or DATA_KEY in state
 
 
-def unmarked(state: dict[str, Any]) -> dict[str, Any]:
+def pop_reserved_keys(state: dict[str, Any]) -> dict[str, Any]:
     """Take off a state what belongs to the border of handlers, and give the `data` in it."""
     state.pop(POSITION_KEY, None)
     data = state.pop(DATA_KEY, None)

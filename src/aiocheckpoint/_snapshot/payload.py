@@ -11,7 +11,7 @@ from aiocheckpoint._concurrency.pool import Call, Pool
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-    from aiocheckpoint._snapshot.target import Sink
+    from aiocheckpoint._snapshot.target import PickleSink
 
 __all__ = ["PIECE_BYTES", "PayloadWriter", "is_payload", "position_added"]
 
@@ -47,7 +47,7 @@ class PayloadWriter:
     hashed in another thread while the target takes it: each takes about as long as the other.
     """
 
-    def __init__(self, target: Sink) -> None:
+    def __init__(self, target: PickleSink) -> None:
         self._target = target
         self._begin()
 

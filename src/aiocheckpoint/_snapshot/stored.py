@@ -19,14 +19,14 @@ from aiocheckpoint.errors import (
 
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, Survey
+    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, PickleSummary
 
-__all__ = ["Stored", "digest_of", "surveyed"]
+__all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
 _LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
 
 
-class Stored:
+class StoredSnapshot:
     """A snapshot that was found and whose header is sound.
 
     Args:
@@ -115,7 +115,7 @@ class Stored:
         Raises:
             CorruptSnapshotError: The payload is no pickle stream.
         """
-        return surveyed(self.file, self.payload_length, self.location).sizes
+        return scan_pickle(self.file, self.payload_length, self.location).sizes
 
     def _check_python(self) -> None:
         written_by = self.header.python
@@ -156,7 +156,7 @@ def digest_of(file: BinaryIO, length: int) -> bytes:
     return digest.digest()
 
 
-def surveyed(file: BinaryIO, length: int, location: str) -> Survey:
+def scan_pickle(file: BinaryIO, length: int, location: str) -> PickleSummary:
     """Go through the pickle stream at the beginning of a file.
 
     Raises:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
-__all__ = ["Memory", "Sink", "Target"]
+__all__ = ["MemoryTarget", "PickleSink", "SnapshotTarget"]
 
 
-class Sink(Protocol):
+class PickleSink(Protocol):
     """Where a pickle stream goes: it takes bytes in order, and can be asked to start over."""
 
     def write(self, chunk: Buffer, /) -> object:
@@ -21,7 +21,7 @@ class Sink(Protocol):
         """Forget all that was written."""
 
 
-class Target(Sink, Protocol):
+class SnapshotTarget(PickleSink, Protocol):
     """Where the bytes of a snapshot go."""
 
     def read_back(self) -> BinaryIO:
@@ -29,7 +29,7 @@ class Target(Sink, Protocol):
         ...
 
 
-class Memory(io.BytesIO):
+class MemoryTarget(io.BytesIO):
     """Takes the bytes of a snapshot as a file would."""
 
     def rewind(self) -> None:

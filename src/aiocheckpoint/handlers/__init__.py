@@ -1,6 +1,6 @@
 """Places where snapshots live."""
 
-from aiocheckpoint._snapshot.target import Target
+from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._port import Lock, SnapshotOptions
 from aiocheckpoint.handlers._query import Query, select
@@ -11,7 +11,7 @@ __all__ = [
     "Lock",
     "Query",
     "SnapshotOptions",
+    "SnapshotTarget",
     "StateHandler",
-    "Target",
     "select",
 ]

@@ -8,17 +8,17 @@ from functools import partial
 from typing import Any
 
 from aiocheckpoint._concurrency.late_imports import imported
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, in_thread
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint.errors import InvalidTypeError
-from aiocheckpoint.handlers._port import Place
+from aiocheckpoint.handlers._port import SnapshotPort
 
 __all__ = ["StateHandler"]
 
 
-class StateHandler(Place):
+class StateHandler(SnapshotPort):
     """A place where snapshots live, by run id.
 
     Subclasses move bytes: they give a run's snapshot as an open file, replace it whole, delete it,
@@ -94,7 +94,7 @@ class StateHandler(Place):
 
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
         """Do as `write`, without blocking the event loop; a write under way is waited for."""
-        await in_thread(SNAPSHOTS, self.write, state, run_id)
+        await run_in_thread(SNAPSHOTS, self.write, state, run_id)
 
     def patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
         """The header of a state stored by hand: it keeps who the run is, and forgets what broke.
@@ -106,7 +106,7 @@ class StateHandler(Place):
         """
         now = time.time()
         if header is None:
-            header = replace(Header.of_unnamed(self.flow, run_id, position), started_at=now)
+            header = replace(Header.without_names(self.flow, run_id, position), started_at=now)
         return header.by_this_program(
             flow=header.flow or self.flow,
             run_id=run_id,

@@ -12,22 +12,22 @@ from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.keys import DATA_KEY, position_of
 from aiocheckpoint._snapshot.pickling.serializer import load
-from aiocheckpoint._snapshot.target import Memory
+from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, RunInProgressError
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
     from collections.abc import Callable
 
-    from aiocheckpoint._concurrency.backends import Calls
-    from aiocheckpoint._concurrency.callables import Part
+    from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint.errors import CheckpointError
-    from aiocheckpoint.handlers._run_store import Begun
+    from aiocheckpoint.handlers._run_store import FirstWrite
 
-__all__ = ["DictPlace", "DictSlot"]
+__all__ = ["DictBackend", "DictRunStore"]
 
 
-class DictPlace:
+class DictBackend:
     """A user's own handler: an object with `read()` and `write(state)` of dicts, for one run.
 
     Attributes:
@@ -37,21 +37,21 @@ class DictPlace:
         busy: Held while a run of this place is under way in this process.
     """
 
-    def __init__(self, location: str, read: Part, write: Part) -> None:
+    def __init__(self, location: str, read: UserFunction, write: UserFunction) -> None:
         self.location = location
         self.read = read
         self.write = write
         self.busy = threading.Lock()
 
 
-class DictSlot:
+class DictRunStore:
     """The place of the one run that a user's own handler keeps.
 
     It is given copies and gives copies, so that a handler that keeps its dicts in memory does not
     see later changes. There is no room for a header: only the position is kept.
     """
 
-    def __init__(self, place: DictPlace, run_id: str | None, calls: Calls) -> None:
+    def __init__(self, place: DictBackend, run_id: str | None, backend: Backend) -> None:
         if run_id is not None:
             raise InvalidValueError(
                 f"{place.location} keeps one state and cannot tell run_id={run_id!r} from another; "
@@ -60,13 +60,15 @@ class DictSlot:
         self.location = place.location
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
-        self.begun: Begun | None = None
+        self.first_write: FirstWrite | None = None
         self._place = place
-        self._calls = calls
-        self._stored = Memory()
+        self._backend = backend
+        self._stored = MemoryTarget()
         self._held = False
 
-    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+    def prepare_first_snapshot(
+        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+    ) -> None:
         """Do nothing."""
 
     async def acquire(self) -> None:
@@ -75,53 +77,53 @@ class DictSlot:
         self._held = True
 
     async def release(self) -> CancelledError | None:
-        self.abandon()
+        self.release_nowait()
         return None
 
-    def abandon(self) -> None:
+    def release_nowait(self) -> None:
         if self._held:
             self._place.busy.release()
             self._held = False
 
-    async def find(self) -> Header | None:
-        found = await self._calls.user(self._place.read)
+    async def read_header(self) -> Header | None:
+        found = await self._backend.call(self._place.read)
         if found is not None and not isinstance(found, dict):
             kind = type(found).__name__
             raise InvalidTypeError(f"read() of {self.location} must return a dict, not a {kind}.")
         if found:
             stored = cast("dict[str, Any]", found)
-            header = Header.of_unnamed("", None, position_of(stored))
+            header = Header.without_names("", None, position_of(stored))
             self.header = replace(header, holds_data=DATA_KEY in stored)
-            self._stored, _ = await self._calls.block(_copied, self.header, stored, None)
+            self._stored, _ = await self._backend.run(_copied, self.header, stored, None)
         return self.header
 
     async def history(self) -> list[Header]:
         return []
 
     async def state(self, of: Header | None = None) -> dict[str, Any]:  # noqa: ARG002
-        copy: dict[str, Any] = await self._calls.block(load, self._stored)
+        copy: dict[str, Any] = await self._backend.run(load, self._stored)
         return copy
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        written, copy = await self._calls.block(_copied, header, state, step)
-        await self._calls.persist(self._place.write, copy)
+        written, copy = await self._backend.run(_copied, header, state, step)
+        await self._backend.call_to_end(self._place.write, copy)
         self.header, self._stored = header, written
         return 0
 
-    def amend(self, change: Callable[[Header], Header]) -> None:
+    def update_header(self, change: Callable[[Header], Header]) -> None:
         """Change what is remembered alone: a dict has no room for a header."""
         if self.header is not None:
             self.header = change(self.header)
 
     async def remove(self) -> None:
-        await self._calls.persist(self._place.write, {})
+        await self._backend.call_to_end(self._place.write, {})
 
 
 def _copied(
     header: Header, state: dict[str, Any], step: str | None
-) -> tuple[Memory, dict[str, Any]]:
+) -> tuple[MemoryTarget, dict[str, Any]]:
     """Write a state, with the header's position in it, the way a file would, and give a copy."""
-    memory = Memory()
+    memory = MemoryTarget()
     Codec().write(header, state, step, memory)
     copy: dict[str, Any] = load(memory)
     return memory, copy

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 
 from aiocheckpoint._model.checks import checked_flag
-from aiocheckpoint._model.header import in_json
+from aiocheckpoint._model.header import as_json_round_trip
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.pickling.allowlist import check_allow
 from aiocheckpoint.errors import (
@@ -17,22 +17,22 @@ from aiocheckpoint.errors import (
     RunInProgressError,
     UntrustedSnapshotError,
 )
-from aiocheckpoint.handlers._run_store import HandlerSlot
+from aiocheckpoint.handlers._run_store import SnapshotRunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
-    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.signing import Secret, Signer
-    from aiocheckpoint._snapshot.stored import Stored
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.stored import StoredSnapshot
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
-    from aiocheckpoint.handlers._run_store import Slot
+    from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["Lock", "Place", "SnapshotOptions"]
+__all__ = ["Lock", "SnapshotOptions", "SnapshotPort"]
 
 
 class SnapshotOptions(TypedDict, total=False):
@@ -70,7 +70,7 @@ class Lock(Protocol):
         """Give it back; without effect where it is not held."""
 
 
-class Place(ABC):
+class SnapshotPort(ABC):
     """What moves the bytes of snapshots; the base of `StateHandler`, which tells of it."""
 
     flow: str = ""
@@ -90,9 +90,9 @@ class Place(ABC):
     def lock(self, run_id: str | None = None) -> Lock:
         """Make the lock of a run, not yet taken."""
 
-    def slot(self, run_id: str | None, calls: Calls) -> Slot:
+    def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """The place of a run, as the engine uses it."""
-        return HandlerSlot(self, run_id, calls)
+        return SnapshotRunStore(self, run_id, backend)
 
     @abstractmethod
     def open(
@@ -112,7 +112,7 @@ class Place(ABC):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -219,7 +219,7 @@ class Place(ABC):
     @contextmanager
     def stored(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
-    ) -> Generator[Stored | None, None, None]:
+    ) -> Generator[StoredSnapshot | None, None, None]:
         """Open and check the snapshot of a run, for the time of a `with` block.
 
         Where more than one is kept, payloads are checked as well, and the newest sound one is
@@ -244,7 +244,7 @@ class Place(ABC):
 
     def _newest_sound(
         self, run_id: str | None, older: list[tuple[int, int]], stack: ExitStack
-    ) -> Stored | None:
+    ) -> StoredSnapshot | None:
         try:
             return self._checked(run_id, None, stack)
         except (CorruptSnapshotError, UntrustedSnapshotError) as error:
@@ -259,7 +259,7 @@ class Place(ABC):
 
     def _checked(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
-    ) -> Stored | None:
+    ) -> StoredSnapshot | None:
         found = self._found(run_id, kept, stack)
         if found is not None:
             found.check()
@@ -267,7 +267,7 @@ class Place(ABC):
 
     def _found(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
-    ) -> Stored | None:
+    ) -> StoredSnapshot | None:
         file = self.open(run_id, kept)
         if file is None:
             return None
@@ -288,7 +288,7 @@ class Place(ABC):
             CorruptSnapshotError, UntrustedSnapshotError: It is another run's; the second where
                 snapshots are signed.
         """
-        if header.run_id != in_json(run_id):
+        if header.run_id != as_json_round_trip(run_id):
             kind = CorruptSnapshotError if self.codec.signer is None else UntrustedSnapshotError
             raise kind(location, "it is the snapshot of another run")
 

@@ -9,7 +9,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from aiocheckpoint._concurrency.callables import Part, is_async_callable
+from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable
 from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -17,16 +17,16 @@ from aiocheckpoint.errors import (
     UnknownHandlerError,
 )
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
-from aiocheckpoint.handlers._dicts import DictPlace, DictSlot
+from aiocheckpoint.handlers._dicts import DictBackend, DictRunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint.handlers._retention import Keep
-    from aiocheckpoint.handlers._run_store import Slot
+    from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["HandlerOptions", "keeps_snapshots", "make_handler", "slot_maker"]
+__all__ = ["HandlerOptions", "make_handler", "moves_snapshots", "run_store_maker"]
 
 
 class _Entry:
@@ -145,15 +145,15 @@ def _check_object(handler: object, flow: str, options: HandlerOptions) -> None:
         )
 
 
-def slot_maker(handler: Any, state_path: Any) -> Callable[[str | None, Calls], Slot]:  # noqa: ANN401
+def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Backend], RunStore]:  # noqa: ANN401
     """Give the function that makes the slot of a run from its id."""
-    if keeps_snapshots(handler):
-        return cast("StateHandler", handler).slot
+    if moves_snapshots(handler):
+        return cast("StateHandler", handler).run_store
     location = f"{type(handler).__qualname__}({os.fspath(state_path)!r})"
-    return partial(DictSlot, DictPlace(location, _part(handler.read), _part(handler.write)))
+    return partial(DictRunStore, DictBackend(location, _part(handler.read), _part(handler.write)))
 
 
-def keeps_snapshots(handler: object) -> bool:
+def moves_snapshots(handler: object) -> bool:
     """Whether a handler moves snapshots.
 
     A subclass that overrides `read` or `write`, as one of gumly's handler would, has dicts of its
@@ -165,8 +165,8 @@ def keeps_snapshots(handler: object) -> bool:
     return kind.read is StateHandler.read and kind.write is StateHandler.write
 
 
-def _part(method: Callable[..., Any]) -> Part:
-    return Part(method, takes_data=False, on_loop=is_async_callable(method), stores=True)
+def _part(method: Callable[..., Any]) -> UserFunction:
+    return UserFunction(method, takes_data=False, on_loop=is_async_callable(method), stores=True)
 
 
 def _kind(handler: object) -> str:

@@ -9,7 +9,7 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
 
-__all__ = ["Keep", "check_keep", "needless"]
+__all__ = ["Keep", "check_keep", "to_prune"]
 
 
 Keep = int | Literal["all"]
@@ -35,7 +35,7 @@ def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - whatever a user passes
     )
 
 
-def needless(names: list[tuple[int, int]], header: Header, keep: Keep) -> list[tuple[int, int]]:
+def to_prune(names: list[tuple[int, int]], header: Header, keep: Keep) -> list[tuple[int, int]]:
     """Say which snapshots need not be kept any more, `header` being that of the newest.
 
     Args:

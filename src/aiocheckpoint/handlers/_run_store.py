@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from aiocheckpoint._snapshot.pickling.serializer import NotQuickError
+from aiocheckpoint._snapshot.pickling.serializer import NotSmallError
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     NotDurableError,
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from asyncio import CancelledError
     from collections.abc import Callable
 
-    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import Snapshot
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.errors import CheckpointError
-    from aiocheckpoint.handlers._port import Place
+    from aiocheckpoint.handlers._port import SnapshotPort
 
-__all__ = ["Begun", "HandlerSlot", "Slot"]
+__all__ = ["FirstWrite", "RunStore", "SnapshotRunStore"]
 
 
-class Begun(NamedTuple):
+class FirstWrite(NamedTuple):
     """A first snapshot that was stored while the lock was taken.
 
     Attributes:
@@ -40,7 +40,7 @@ class Begun(NamedTuple):
     seconds: float
 
 
-class Slot(Protocol):
+class RunStore(Protocol):
     """Where one run's snapshot lies.
 
     Attributes:
@@ -53,9 +53,11 @@ class Slot(Protocol):
     location: str
     header: Header | None
     skipped: CheckpointError | None
-    begun: Begun | None
+    first_write: FirstWrite | None
 
-    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+    def prepare_first_snapshot(
+        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+    ) -> None:
         """Offer, before the lock is asked for, what a new run would store first."""
 
     async def acquire(self) -> None:
@@ -64,10 +66,10 @@ class Slot(Protocol):
     async def release(self) -> CancelledError | None:
         """Give the lock back if it is held, and give a cancellation that came meanwhile."""
 
-    def abandon(self) -> None:
+    def release_nowait(self) -> None:
         """Give the lock back, blocking."""
 
-    async def find(self) -> Header | None:
+    async def read_header(self) -> Header | None:
         """Read the header, or give None where nothing is stored."""
 
     async def history(self) -> list[Header]:
@@ -82,71 +84,73 @@ class Slot(Protocol):
         """Store a snapshot taken after `step`, and give its size in bytes, 0 if unknown."""
         ...
 
-    def amend(self, change: Callable[[Header], Header]) -> None:
+    def update_header(self, change: Callable[[Header], Header]) -> None:
         """Put a changed header to the state that is stored, blocking."""
 
     async def remove(self) -> None:
         """Delete what is stored."""
 
 
-class HandlerSlot:
+class SnapshotRunStore:
     """A run's place in a handler that moves snapshots.
 
     Small states of plain values are made to snapshots where the run is, on the event loop, which
     takes less time than having a thread do it; all others in the thread that writes them.
     """
 
-    def __init__(self, handler: Place, run_id: str | None, calls: Calls) -> None:
+    def __init__(self, handler: SnapshotPort, run_id: str | None, backend: Backend) -> None:
         self.location = handler.locate(run_id)
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
-        self.begun: Begun | None = None
+        self.first_write: FirstWrite | None = None
         self._handler = handler
         self._run_id = run_id
         self._lock = handler.lock(run_id)
-        self._calls = calls
+        self._backend = backend
         self._is_quick = not handler.codec.verify
 
-    def offer(self, make: Callable[[], tuple[Header, dict[str, Any]] | None]) -> None:
+    def prepare_first_snapshot(
+        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+    ) -> None:
         """Do nothing: the lock is no part of what is stored."""
 
     async def acquire(self) -> None:
-        await self._calls.block(self._lock.acquire)
+        await self._backend.run(self._lock.acquire)
 
     async def release(self) -> CancelledError | None:
-        return await self._calls.settle(self._lock.release)
+        return await self._backend.run_shielded(self._lock.release)
 
-    def abandon(self) -> None:
+    def release_nowait(self) -> None:
         self._lock.release()
 
-    async def find(self) -> Header | None:
-        return await self._calls.block(self._find)
+    async def read_header(self) -> Header | None:
+        return await self._backend.run(self._find)
 
     async def history(self) -> list[Header]:
-        return await self._calls.block(self._read_history)
+        return await self._backend.run(self._read_history)
 
     async def state(self, of: Header | None = None) -> dict[str, Any]:
-        return await self._calls.block(self._load, of)
+        return await self._backend.run(self._load, of)
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        made = self.made_now(header, state)
+        made = self.encode_small(header, state)
         if made is None:
             emit = partial(self._handler.codec.write, header, state, step)
         else:
             emit = partial(_emit, made)
-        return await self._calls.block(self._replace, emit)
+        return await self._backend.run(self._replace, emit)
 
-    def made_now(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
+    def encode_small(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
         """Make a snapshot if that is quick, else find that out in little time, once in a run."""
         if not self._is_quick:
             return None
         try:
-            return self._handler.codec.write_quickly(header, state)
-        except NotQuickError:
+            return self._handler.codec.write_small(header, state)
+        except NotSmallError:
             self._is_quick = False
             return None
 
-    def amend(self, change: Callable[[Header], Header]) -> None:
+    def update_header(self, change: Callable[[Header], Header]) -> None:
         with self._handler.stored(self._run_id) as found:
             if found is None:
                 return
@@ -160,7 +164,7 @@ class HandlerSlot:
                     raise
 
     async def remove(self) -> None:
-        await self._calls.block(self._remove)
+        await self._backend.run(self._remove)
 
     def _remove(self) -> None:
         self._handler.remove(self._run_id, lock=self._lock)
@@ -195,14 +199,16 @@ class HandlerSlot:
                 )
             return found.state()
 
-    def _replace(self, emit: Callable[[Target], Header], amends: Header | None = None) -> int:
+    def _replace(
+        self, emit: Callable[[SnapshotTarget], Header], amends: Header | None = None
+    ) -> int:
         # Set here, in the thread: a cancelled wait must not lose that it was written.
         replace = self._handler.replace
         self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
         return length
 
 
-def _emit(made: Snapshot, target: Target) -> Header:
+def _emit(made: Snapshot, target: SnapshotTarget) -> Header:
     header, payload, footer = made
     target.write(payload + footer)
     return header

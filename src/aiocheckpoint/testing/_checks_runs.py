@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.testing._checking import Check, Make
 
@@ -67,8 +67,8 @@ def check_list(make: Make) -> None:
     """The stored runs are listed with their headers, the one that began last first."""
     with _emptied(make, None, "old", "new") as handler:
         must(handler.runs(Query()) == [], "runs() is empty where nothing is stored")
-        begun = {"old": 10.0, "new": 30.0, None: 20.0}
-        for run_id, started_at in begun.items():
+        first_write = {"old": 10.0, "new": 30.0, None: 20.0}
+        for run_id, started_at in first_write.items():
             store(handler, run_id, started_at=_LONG_AGO + started_at)
         newest_first = ["new", None, "old"]
         must(_ids(make().runs(Query())) == newest_first, "runs() lists who began last first")
@@ -234,7 +234,7 @@ def _paged(make: Make, meddle: Callable[[list[Header]], None]) -> list[Header]:
 def _put(handler: StateHandler, run_id: str, header: Header | None, content: bytes) -> None:
     """Store bytes that are no sound snapshot of a run."""
 
-    def emit(target: Target) -> Header:
+    def emit(target: SnapshotTarget) -> Header:
         must(header is not None, "a stored snapshot has a header")
         target.write(content)
         return header  # type: ignore[return-value] # pyright: ignore[reportReturnType]

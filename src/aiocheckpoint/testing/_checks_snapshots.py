@@ -11,7 +11,7 @@ from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.testing._checking import Check, Make
 
 __all__ = ["SNAPSHOT_CHECKS"]
@@ -94,7 +94,7 @@ def check_read_back(make: Make) -> None:
     with fresh(make, "back") as handler:
         seen: list[bytes] = []
 
-        def emit(target: Target) -> Header:
+        def emit(target: SnapshotTarget) -> Header:
             target.write(b"abc")
             with target.read_back() as file:
                 seen.append(file.read())
@@ -138,7 +138,7 @@ def check_kept_snapshots(make: Make) -> None:
                 must(key == name, "kept() names what can be opened, as its header does")
 
 
-def _write_and_raise(error: BaseException, target: Target) -> Header:
+def _write_and_raise(error: BaseException, target: SnapshotTarget) -> Header:
     target.write(b"half of a snapshot")
     raise error
 

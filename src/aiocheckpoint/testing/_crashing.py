@@ -10,16 +10,21 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from aiocheckpoint._concurrency.backends import Calls, LoopCalls, ThreadCalls, drive
+from aiocheckpoint._concurrency.backends import (
+    AsyncBackend,
+    Backend,
+    SyncBackend,
+    run_to_completion,
+)
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
 from aiocheckpoint._engine.failures import put_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from aiocheckpoint._concurrency.callables import Part
-    from aiocheckpoint._concurrency.jobs import Job
-    from aiocheckpoint._engine.runner import Ended
+    from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint.flow import CheckpointFlow
 
@@ -122,14 +127,14 @@ class _Breaker:
         self._at = at
         self._way = way
 
-    async def reach(self, boundary: str, calls: Calls) -> None:
+    async def reach(self, boundary: str, backend: Backend) -> None:
         """Come by a boundary."""
         self._seen.append(boundary)
         if len(self._seen) - 1 != self._at:
             return
         if self._way == "crash":
             raise _Crash
-        if isinstance(calls, ThreadCalls):
+        if isinstance(backend, SyncBackend):
             raise KeyboardInterrupt
         task = asyncio.current_task()
         if task is not None:
@@ -137,48 +142,48 @@ class _Breaker:
         await asyncio.sleep(0)
 
 
-class _BreakingThreadCalls(ThreadCalls):
+class _BreakingThreadCalls(SyncBackend):
     breaker: _Breaker
 
-    async def ended(self, job: Job[_Result]) -> _Result:
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
         # It was asked for already, so there is no boundary before it.
-        result = await super().ended(job)
+        result = await super().wait_for(job)
         await self.breaker.reach(f"after {_words(job.work)}", self)
         return result
 
-    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        call = partial(super().block, function, *args)
+    async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        call = partial(super().run, function, *args)
         return await _between(self, self.breaker, _words(function), call)
 
-    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
-        call = partial(super().user, part, *args)
+    async def call(self, part: UserFunction, *args: Any) -> Any:  # noqa: ANN401
+        call = partial(super().call, part, *args)
         return await _between(self, self.breaker, _words(part.function), call)
 
 
-class _BreakingLoopCalls(LoopCalls):
+class _BreakingLoopCalls(AsyncBackend):
     breaker: _Breaker
 
-    async def ended(self, job: Job[_Result]) -> _Result:
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
         # It was asked for already, so there is no boundary before it.
-        result = await super().ended(job)
+        result = await super().wait_for(job)
         await self.breaker.reach(f"after {_words(job.work)}", self)
         return result
 
-    async def block(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        call = partial(super().block, function, *args)
+    async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        call = partial(super().run, function, *args)
         return await _between(self, self.breaker, _words(function), call)
 
-    async def user(self, part: Part, *args: Any) -> Any:  # noqa: ANN401
-        call = partial(super().user, part, *args)
+    async def call(self, part: UserFunction, *args: Any) -> Any:  # noqa: ANN401
+        call = partial(super().call, part, *args)
         return await _between(self, self.breaker, _words(part.function), call)
 
 
 async def _between(
-    calls: Calls, breaker: _Breaker, name: str, call: Callable[[], Coroutine[Any, Any, _Result]]
+    backend: Backend, breaker: _Breaker, name: str, call: Callable[[], Coroutine[Any, Any, _Result]]
 ) -> _Result:
-    await breaker.reach(f"before {name}", calls)
+    await breaker.reach(f"before {name}", backend)
     result = await call()
-    await breaker.reach(f"after {name}", calls)
+    await breaker.reach(f"after {name}", backend)
     return result
 
 
@@ -223,16 +228,16 @@ class _Trial:
         breaker: _Breaker,
         state: _State | None,
         update: _State | None = None,
-    ) -> Ended:
+    ) -> RunOutcome:
         request = flow._request(state, self._load_policy, update=update)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         if self._door == "arun":
             return _on_a_loop(_run_on_loop(flow, request, breaker))
-        calls = _BreakingThreadCalls()
-        calls.breaker = breaker
+        backend = _BreakingThreadCalls()
+        backend.breaker = breaker
         try:
-            return drive(flow._run(calls, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            return run_to_completion(flow._run(backend, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         finally:
-            calls.close()
+            backend.close()
 
     def break_and_resume(self, directory: str, breaker: _Breaker) -> _State:
         """Run a flow that breaks off, and then another one to its end."""
@@ -245,10 +250,10 @@ class _Trial:
         return self.run(directory, _Breaker([], None, "crash"))
 
 
-async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> Ended:
-    calls = _BreakingLoopCalls()
-    calls.breaker = breaker
-    return await flow._run(calls, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> RunOutcome:
+    backend = _BreakingLoopCalls()
+    backend.breaker = breaker
+    return await flow._run(backend, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
 def _on_a_loop(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
 
 from aiocheckpoint._logging import log_left_out
-from aiocheckpoint._snapshot.target import Memory
+from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import CheckpointError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._identifiers import check_run_id
 from aiocheckpoint.handlers._query import select
-from aiocheckpoint.handlers._retention import Keep, check_keep, needless
+from aiocheckpoint.handlers._retention import Keep, check_keep, to_prune
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import Lock
     from aiocheckpoint.handlers._query import Query
 
@@ -77,7 +77,7 @@ class MemoryStateHandler(StateHandler):
             content = self._newest.get(check_run_id(run_id))
         else:
             content = self._kept[run_id].get(kept)
-        return None if content is None else Memory(content)
+        return None if content is None else MemoryTarget(content)
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List what is kept of a run: number and sequence of each, newest first."""
@@ -86,7 +86,7 @@ class MemoryStateHandler(StateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -98,7 +98,7 @@ class MemoryStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and somebody has it.
         """
         with self.under(run_id, lock):
-            memory = Memory()
+            memory = MemoryTarget()
             header = emit(memory)
             content = memory.getvalue()
             if self.keep != 1:
@@ -125,7 +125,7 @@ class MemoryStateHandler(StateHandler):
         for run_id, content in list(self._newest.items()):
             location = self.locate(run_id)
             try:
-                found = self.codec.open(Memory(content), location)
+                found = self.codec.open(MemoryTarget(content), location)
                 if found is not None and found.header.library:
                     self.check_run(found.header, run_id, location)
             except CheckpointError as error:
@@ -142,7 +142,7 @@ class MemoryStateHandler(StateHandler):
         if amends is not None:
             self._kept[run_id].pop((amends.number, amends.sequence), None)
         self._kept[run_id][header.number, header.sequence] = content
-        for name in needless(self.kept(run_id), header, self.keep):
+        for name in to_prune(self.kept(run_id), header, self.keep):
             del self._kept[run_id][name]
 
 

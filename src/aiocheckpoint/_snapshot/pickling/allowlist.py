@@ -13,16 +13,16 @@ import re
 import types
 from typing import Any, BinaryIO
 
-from aiocheckpoint._snapshot.pickling.refused_types import why_not_loadable
+from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
     "Allow",
-    "ListedPickler",
+    "AllowlistPickler",
     "RefusedGlobalError",
     "UnserializableError",
     "check_allow",
-    "load_listed",
+    "load_restricted",
 ]
 
 Allow = frozenset[str]
@@ -45,7 +45,7 @@ class RefusedGlobalError(Exception):
     """A stream names a global that is not listed; the message is that name."""
 
 
-class ListedPickler(pickle.Pickler):
+class AllowlistPickler(pickle.Pickler):
     """The C pickler, refusing each global that is not listed."""
 
     def __init__(self, file: Any, protocol: int, allow: Allow) -> None:  # noqa: ANN401
@@ -59,7 +59,7 @@ class ListedPickler(pickle.Pickler):
             if not any(obj is one for one in _SINGLETONS):  # a metaclass may forbid hashing
                 self._check(obj, obj.__qualname__)
             return NotImplemented
-        reason = why_not_loadable(obj)
+        reason = unloadable_reason(obj)
         if reason is not None:
             raise UnserializableError(reason)
         reduce = copyreg.dispatch_table.get(kind)
@@ -76,7 +76,7 @@ class ListedPickler(pickle.Pickler):
             raise UnserializableError(f'"{module}:{name}" has a number of copyreg.add_extension')
 
 
-class _ListedUnpickler(pickle.Unpickler):
+class _RestrictedUnpickler(pickle.Unpickler):
     """The C unpickler, refusing each global that is not listed."""
 
     def __init__(self, file: BinaryIO, allow: Allow) -> None:
@@ -89,7 +89,7 @@ class _ListedUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def load_listed(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any object at all
+def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any object at all
     """Read the pickle stream at the beginning of a file.
 
     Raises:
@@ -100,7 +100,7 @@ def load_listed(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any obje
     if _NUMBERED and _names_extension(file):
         raise RefusedGlobalError("a number of copyreg.add_extension")
     file.seek(0)
-    return _ListedUnpickler(file, allow).load()
+    return _RestrictedUnpickler(file, allow).load()
 
 
 def _names_extension(file: BinaryIO) -> bool:

@@ -9,9 +9,9 @@ import types
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._snapshot.keys import DATA_KEY
-from aiocheckpoint._snapshot.pickling.refused_types import why_forbidden
+from aiocheckpoint._snapshot.pickling.refused_types import refusal_reason
 from aiocheckpoint._snapshot.pickling.serializer import NESTED, UnserializableError, dump, load
-from aiocheckpoint._snapshot.target import Memory
+from aiocheckpoint._snapshot.target import MemoryTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.target import Sink
+    from aiocheckpoint._snapshot.target import PickleSink
 
     _Look = Callable[[Any], Iterator[tuple[str, object]]]
 
-__all__ = ["find_offenders"]
+__all__ = ["find_unserializable"]
 
 _DEPTH = 20
 _MOST = 10
@@ -38,7 +38,7 @@ class _Nowhere:
         """Nothing was kept."""
 
 
-def find_offenders(
+def find_unserializable(
     state: object, allow: Allow | None = None, *, load_back: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """Find the innermost values that cannot be dumped, at most ten of them.
@@ -81,13 +81,13 @@ class _Search:
             return
         self._seen.add(id(value))
         before = len(self.found)
-        if depth and (path == "state" or reason != NESTED) and not why_forbidden(type(value)):
+        if depth and (path == "state" or reason != NESTED) and not refusal_reason(type(value)):
             for part_path, part in _parts(path, value, self._looks):
                 self.look(part_path, part, depth - 1)
         if len(self.found) == before:
             self.found.append((path, f"{type(value).__qualname__}: {reason}"))
 
-    def _dump_problem(self, value: object, sink: Sink | None = None) -> str | None:
+    def _dump_problem(self, value: object, sink: PickleSink | None = None) -> str | None:
         try:
             dump(value, sink or _Nowhere(), self._allow)
         except UnserializableError as error:
@@ -95,7 +95,7 @@ class _Search:
         return None
 
     def _load_problem(self, value: object) -> str | None:
-        memory = Memory()
+        memory = MemoryTarget()
         problem = self._dump_problem(value, memory)
         if problem is not None:
             return problem

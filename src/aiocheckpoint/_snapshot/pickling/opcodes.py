@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["MalformedError", "Survey", "names_extension", "survey"]
+__all__ = ["MalformedError", "PickleSummary", "names_extension", "survey"]
 
 _OPCODES = {op.code.encode("latin-1"): op for op in pickletools.opcodes}
 # What stands before a counted argument: the bytes of its length, and whether that is signed.
@@ -47,7 +47,7 @@ class MalformedError(Exception):
         self.at = at
 
 
-class Survey(NamedTuple):
+class PickleSummary(NamedTuple):
     """What the opcodes of a pickled dict tell.
 
     Attributes:
@@ -65,7 +65,7 @@ class Survey(NamedTuple):
     sizes: dict[str, int]
 
 
-def survey(file: BinaryIO, size: int) -> Survey:
+def survey(file: BinaryIO, size: int) -> PickleSummary:
     """Go through the pickle stream at the beginning of a file.
 
     Args:
@@ -83,7 +83,7 @@ def survey(file: BinaryIO, size: int) -> Survey:
             machine.step(op, argument, at)
         except (IndexError, TypeError, ValueError) as error:
             raise MalformedError(at) from error
-    return Survey(end + 1, machine.is_dict, machine.position, machine.sizes)
+    return PickleSummary(end + 1, machine.is_dict, machine.position, machine.sizes)
 
 
 def names_extension(file: BinaryIO, size: int) -> bool:

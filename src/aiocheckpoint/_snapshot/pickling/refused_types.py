@@ -16,7 +16,7 @@ import socket
 import threading
 import types
 
-__all__ = ["why_forbidden", "why_not_loadable"]
+__all__ = ["refusal_reason", "unloadable_reason"]
 
 _FILES = tuple(
     getattr(module, name)
@@ -63,7 +63,7 @@ _BY_NAME = (
 )
 
 
-def why_forbidden(kind: type) -> str | None:
+def refusal_reason(kind: type) -> str | None:
     """Say in words why instances of `kind` are refused, or None where they are not."""
     noun = _noun_of(kind)
     if noun is None:
@@ -78,9 +78,9 @@ def _noun_of(kind: type) -> str | None:
     return next((noun for name, noun in _BY_NAME if name in names), None)
 
 
-def why_not_loadable(obj: object) -> str | None:
+def unloadable_reason(obj: object) -> str | None:
     """Say why `obj` would be written and not load as it was, or None where it would."""
-    reason = why_forbidden(type(obj))
+    reason = refusal_reason(type(obj))
     if reason is None and isinstance(obj, BaseException):
         reason = _why_not_remade(obj)
     return reason

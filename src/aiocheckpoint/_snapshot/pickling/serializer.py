@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import dill as untyped_dill  # type: ignore[import-untyped]
 
 from aiocheckpoint._snapshot.pickling.allowlist import (
-    ListedPickler,
+    AllowlistPickler,
     RefusedGlobalError,
     UnserializableError,
-    load_listed,
+    load_restricted,
 )
-from aiocheckpoint._snapshot.pickling.refused_types import why_not_loadable
+from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.target import Sink
+    from aiocheckpoint._snapshot.target import PickleSink
 
 __all__ = [
     "DILL_VERSION",
     "NESTED",
     "PROTOCOL",
-    "NotQuickError",
+    "NotSmallError",
     "RefusedGlobalError",
     "UnserializableError",
     "dump",
-    "dump_quickly",
+    "dump_small",
     "load",
 ]
 
@@ -85,7 +85,7 @@ class _NeedsDillError(Exception):
     """The C pickler met something that dill would write in another way."""
 
 
-def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
+def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
     """Write `obj` as one pickle stream of protocol 5 that `load` and plain `dill.load` read.
 
     Args:
@@ -102,7 +102,9 @@ def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
         CheckpointError: Whatever `target` raised of that kind, unchanged.
     """
     pickler = (
-        _PlainPickler(target, PROTOCOL) if allow is None else ListedPickler(target, PROTOCOL, allow)
+        _PlainPickler(target, PROTOCOL)
+        if allow is None
+        else AllowlistPickler(target, PROTOCOL, allow)
     )
     try:
         pickler.dump(obj)
@@ -119,7 +121,7 @@ def dump(obj: object, target: Sink, allow: Allow | None = None) -> bool:
     return False
 
 
-def dump_quickly(obj: object, allow: Allow | None = None) -> bytes:
+def dump_small(obj: object, allow: Allow | None = None) -> bytes:
     """Give what `dump` would write, for what is small and made of plain values alone.
 
     Raises:
@@ -131,25 +133,25 @@ def dump_quickly(obj: object, allow: Allow | None = None) -> bytes:
         # To make a pickler takes longer than the dump itself.
         pickler, piece = spare.pop()
     except IndexError:
-        piece = _OnePiece()
+        piece = _SinglePieceSink()
         pickler = _QuickPickler(piece, PROTOCOL) if allow is None else _BarePickler(piece, PROTOCOL)
     try:
         pickler.dump(obj)
-    except NotQuickError:
+    except NotSmallError:
         raise
     except Exception as error:
-        raise NotQuickError from error
+        raise NotSmallError from error
     content, piece.content = piece.content, b""
     pickler.clear_memo()
     spare.append((pickler, piece))
     return content
 
 
-class NotQuickError(Exception):
+class NotSmallError(Exception):
     """A state is too large, or holds too much, to be written while an event loop waits."""
 
 
-class _OnePiece:
+class _SinglePieceSink:
     """Takes a stream of one piece, which the C pickler makes of up to 64 KiB, and no other."""
 
     __slots__ = ("content",)
@@ -159,7 +161,7 @@ class _OnePiece:
 
     def write(self, chunk: Buffer, /) -> None:
         if self.content or not isinstance(chunk, bytes) or len(chunk) > _QUICK_BYTES:
-            raise NotQuickError
+            raise NotSmallError
         self.content = chunk
 
 
@@ -176,13 +178,13 @@ def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - a
         Exception: Whatever loading raises.
     """
     file.seek(0)
-    return dill.Unpickler(file).load() if allow is None else load_listed(file, allow)
+    return dill.Unpickler(file).load() if allow is None else load_restricted(file, allow)
 
 
 class _PlainPickler(pickle.Pickler):
     """The C pickler, for all that it writes as dill would."""
 
-    def __init__(self, file: Sink, protocol: int) -> None:
+    def __init__(self, file: PickleSink, protocol: int) -> None:
         super().__init__(file, protocol)
         self._plain: set[type] = set()
 
@@ -207,7 +209,7 @@ class _BarePickler(pickle.Pickler):
     """The C pickler for plain built-in values alone."""
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401, ARG002 - fixed by pickle
-        raise NotQuickError
+        raise NotSmallError
 
 
 class _QuickPickler(pickle.Pickler):
@@ -217,7 +219,7 @@ class _QuickPickler(pickle.Pickler):
         kind = type(obj)
         if _is_quick(kind) or (kind is type and _is_quick(obj)):
             return NotImplemented
-        raise NotQuickError
+        raise NotSmallError
 
 
 def _is_quick(kind: Any) -> bool:  # noqa: ANN401 - a class
@@ -225,8 +227,8 @@ def _is_quick(kind: Any) -> bool:  # noqa: ANN401 - a class
     return name in _QUICK and getattr(sys.modules.get(name[0]), name[1], None) is kind
 
 
-_SPARE: list[tuple[pickle.Pickler, _OnePiece]] = []
-_SPARE_BARE: list[tuple[pickle.Pickler, _OnePiece]] = []
+_SPARE: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
+_SPARE_BARE: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
 """Picklers that are not in use, with what they write to: a garbage collection in the middle of a
 dump may ask for another one."""
 
@@ -263,7 +265,7 @@ def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
 
 def _refuse(obj: object) -> None:
     """Raise UnserializableError if `obj` would be written and not load as it was."""
-    reason = why_not_loadable(obj)
+    reason = unloadable_reason(obj)
     if reason is not None:
         raise UnserializableError(reason)
 
@@ -275,7 +277,7 @@ class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[report
     # the namespace of __main__ by reference only for its own.
     __module__ = dill.Pickler.__module__
 
-    def __init__(self, file: Sink, protocol: int) -> None:
+    def __init__(self, file: PickleSink, protocol: int) -> None:
         super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
         self.holds_code = False
         self._usual: set[type] = set()
@@ -304,7 +306,7 @@ def _enum_reference(kind: enum.EnumMeta) -> str:
     return str(kind.__qualname__)
 
 
-def _dump_by_dill(obj: object, target: Sink) -> bool:
+def _dump_by_dill(obj: object, target: PickleSink) -> bool:
     pickler = _DillPickler(target, PROTOCOL)
     try:
         pickler.dump(obj)

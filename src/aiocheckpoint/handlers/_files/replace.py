@@ -20,7 +20,7 @@ from aiocheckpoint.handlers._files.failpoints import reach
 from aiocheckpoint.handlers._files.fsync import flush_data, flush_directory, flush_file
 from aiocheckpoint.handlers._files.reading import no_file, open_regular
 from aiocheckpoint.handlers._files.rename import exchange, rename
-from aiocheckpoint.handlers.local._history import Kept
+from aiocheckpoint.handlers.local._history import RetainedSnapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ def replace_file(
         emit: Called once with the temporary file, open for writing; returns the header written.
         fsync: Whether to wait until the disk has it. Without, a power cut may undo or empty
             what was written; a killed process still leaves the old file or the new one.
-        keep: How many of the files that were here are kept, see `Kept`.
+        keep: How many of the files that were here are kept, see `RetainedSnapshots`.
         amends: The header of the file here, where the new one only tells more of the same state.
 
     Returns:
@@ -149,7 +149,7 @@ def replace_file(
     """
     try:
         target, exists = _resolve(path)
-        kept = None if keep == 1 and exists else Kept(target, keep)
+        kept = None if keep == 1 and exists else RetainedSnapshots(target, keep)
         if kept is not None and not exists:
             kept.clear()  # of a file that was deleted or emptied
         directory, _, name = target.rpartition(os.sep)

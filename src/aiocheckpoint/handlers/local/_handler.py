@@ -16,14 +16,14 @@ from aiocheckpoint.handlers._files.replace import clear_leftovers, make_director
 from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
 from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._retention import Keep, check_keep
-from aiocheckpoint.handlers.local._history import Kept
-from aiocheckpoint.handlers.local._paths import Names
+from aiocheckpoint.handlers.local._history import RetainedSnapshots
+from aiocheckpoint.handlers.local._paths import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._port import Lock, SnapshotOptions
     from aiocheckpoint.handlers._query import Query
 
@@ -79,7 +79,7 @@ class LocalStateHandler(StateHandler):
         # The working directory may change between two snapshots of one run.
         full = os.path.abspath(os.path.expanduser(text))
         slashes = tuple(filter(None, (os.sep, os.altsep)))
-        self._names = Names(full, directory=text.endswith(slashes) or os.path.isdir(full))
+        self._names = RunPaths(full, directory=text.endswith(slashes) or os.path.isdir(full))
 
     def locate(self, run_id: str | None = None) -> str:
         """The absolute path of a run's file."""
@@ -107,7 +107,7 @@ class LocalStateHandler(StateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -184,8 +184,8 @@ class LocalStateHandler(StateHandler):
         fits = path == self.locate(header.run_id)
         return header.run_id if fits or not header.library else f"the one of {path}"
 
-    def _kept(self, path: str) -> Kept:
-        return Kept(os.path.realpath(path), self.keep)
+    def _kept(self, path: str) -> RetainedSnapshots:
+        return RetainedSnapshots(os.path.realpath(path), self.keep)
 
 
 class _RunLock(FileLock):

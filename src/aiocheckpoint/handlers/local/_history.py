@@ -13,20 +13,20 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import StorageError
-from aiocheckpoint.handlers._retention import Keep, needless
+from aiocheckpoint.handlers._retention import Keep, to_prune
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from aiocheckpoint._model.header import Header
 
-__all__ = ["Kept"]
+__all__ = ["RetainedSnapshots"]
 
 
 _MODE = 0o700
 
 
-class Kept:
+class RetainedSnapshots:
     """The snapshots that are kept of one run.
 
     Args:
@@ -90,7 +90,7 @@ class Kept:
         if isinstance(self._keep, int) or not header.durations:
             # "all" lists them at the first snapshot of a run alone: it may have many.
             names = [one for one in self.names() if one not in amended]
-            gone = amended + needless(names, header, self._keep)
+            gone = amended + to_prune(names, header, self._keep)
         for number, sequence in gone:
             with suppress(OSError):
                 os.unlink(self.path(number, sequence))

@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 
-__all__ = ["Names", "run_path"]
+__all__ = ["RunPaths", "run_path"]
 
 _LONGEST = 120
 _NO_ID = "~"
 
 
-class Names:
+class RunPaths:
     """The files of runs, in a directory or beside a file.
 
     Args:

@@ -11,7 +11,7 @@ from aiocheckpoint.handlers.sqlite._statements import MOST_ROWS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aiocheckpoint._concurrency.jobs import Job
+    from aiocheckpoint._concurrency.jobs import PendingResult
 
 __all__ = ["Batch", "batches"]
 
@@ -28,17 +28,17 @@ class Batch:
         other: Any other job, alone.
     """
 
-    claims: list[Job[Any]] = field(default_factory=list)
-    steps: list[Job[Any]] = field(default_factory=list)
-    edges: list[Job[Any]] = field(default_factory=list)
-    keeping: list[Job[Any]] = field(default_factory=list)
-    other: Job[Any] | None = None
+    claims: list[PendingResult[Any]] = field(default_factory=list)
+    steps: list[PendingResult[Any]] = field(default_factory=list)
+    edges: list[PendingResult[Any]] = field(default_factory=list)
+    keeping: list[PendingResult[Any]] = field(default_factory=list)
+    other: PendingResult[Any] | None = None
 
-    def add(self, job: Job[Any]) -> None:
+    def add(self, job: PendingResult[Any]) -> None:
         """Add a job, another one's run not being among them."""
         work = job.work
         if isinstance(work, Save):
-            (self.steps if work.is_step else self.edges).append(job)
+            (self.steps if work.keeps_running else self.edges).append(job)
             if work.lease.keep != 1:
                 self.keeping.append(job)
         elif isinstance(work, Claim):
@@ -65,7 +65,7 @@ class Batch:
         return len(self.claims) <= MOST_ROWS and all(job.work.start for job in self.claims)
 
 
-def batches(jobs: Sequence[Job[Any]]) -> Iterator[Batch]:
+def batches(jobs: Sequence[PendingResult[Any]]) -> Iterator[Batch]:
     """Cut jobs, in their order, into groups whose members may be done in any order."""
     group = Batch()
     keys: set[object] = set()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
 from aiocheckpoint._snapshot.footer import split
-from aiocheckpoint._snapshot.target import Memory
+from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import (
     CheckpointError,
     InvalidTypeError,
@@ -27,7 +27,7 @@ from aiocheckpoint.handlers.sqlite import _history
 from aiocheckpoint.handlers.sqlite._lease import Lease
 from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed
 from aiocheckpoint.handlers.sqlite._requests import sql_text
-from aiocheckpoint.handlers.sqlite._run_store import LeaseSlot
+from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore
 from aiocheckpoint.handlers.sqlite._schema import LARGEST_BYTES
 from aiocheckpoint.handlers.sqlite._store import open_store
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from aiocheckpoint._concurrency.backends import Calls
+    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.target import Target
+    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._port import Lock, SnapshotOptions
     from aiocheckpoint.handlers._query import Query
-    from aiocheckpoint.handlers._run_store import Slot
+    from aiocheckpoint.handlers._run_store import RunStore
     from aiocheckpoint.handlers.sqlite._listing import Row
 
 __all__ = ["SqliteStateHandler"]
@@ -116,9 +116,9 @@ class SqliteStateHandler(StateHandler):
         """The lease of a run, not yet taken."""
         return Lease(self._store, self._key(run_id), self.locate(run_id), self.keep)
 
-    def slot(self, run_id: str | None, calls: Calls) -> Slot:
+    def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """The place of a run, as the engine uses it."""
-        return LeaseSlot(self, run_id, calls)
+        return SqliteRunStore(self, run_id, backend)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -141,7 +141,7 @@ class SqliteStateHandler(StateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[Target], Header],
+        emit: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -154,13 +154,13 @@ class SqliteStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and somebody has it.
         """
         with self.under(run_id, lock) as held:
-            lease, memory = self._lease_of(run_id, held), Memory()
+            lease, memory = self._lease_of(run_id, held), MemoryTarget()
             header = emit(memory)
             payload, footer = self.cut(memory, run_id)
             lease.save(header, payload, footer, None, amends).wait()
             return header, len(payload) + len(footer)
 
-    def cut(self, snapshot: Memory, run_id: str | None) -> tuple[bytes, bytes]:
+    def cut(self, snapshot: MemoryTarget, run_id: str | None) -> tuple[bytes, bytes]:
         """Cut a snapshot in payload and footer.
 
         Raises:
@@ -203,7 +203,7 @@ class SqliteStateHandler(StateHandler):
         if not os.path.exists(self._path):
             return []
         if query.unowned:
-            self._store.bury_all()
+            self._store.expire_dead()
         headers: list[Header] = []
         while True:
             with self._store.reading() as connection:
@@ -233,7 +233,7 @@ class SqliteStateHandler(StateHandler):
         """
         count = 0
         if os.path.exists(self._path):
-            self._store.bury_all()
+            self._store.expire_dead()
             while more := self._store.call(partial(delete_pruned, self._key(None)[0], query)):
                 count += more
         return count

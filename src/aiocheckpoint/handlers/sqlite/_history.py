@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers.sqlite._requests import Save
 
-__all__ = ["keep_older", "names", "prune"]
+__all__ = ["names", "prune", "retain_current"]
 
 
-def keep_older(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
+def retain_current(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
     """Copy the snapshots that are to be replaced, but those that the new ones only tell more of."""
     for save in saves:
         if save.amends is None:
             connection.execute(
                 "INSERT OR REPLACE INTO kept SELECT id, number, sequence, footer, payload "
                 "FROM runs WHERE id = ? AND token = ? AND status IS NOT NULL",
-                (save.lease.row, save.lease.token or None),  # see `Save.step_row`
+                (save.lease.row, save.lease.token or None),  # see `Save.step_values`
             )
 
 

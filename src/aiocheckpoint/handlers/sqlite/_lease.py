@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import LeaseLostError
-from aiocheckpoint.handlers.sqlite._requests import Claim, GiveBack, Save
+from aiocheckpoint.handlers.sqlite._requests import Claim, Release, Save
 from aiocheckpoint.handlers.sqlite._writer import is_writer
 
 if TYPE_CHECKING:
     import asyncio
 
-    from aiocheckpoint._concurrency.jobs import Job
+    from aiocheckpoint._concurrency.jobs import PendingResult
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import Snapshot
     from aiocheckpoint.handlers._retention import Keep
@@ -45,7 +45,7 @@ class Lease:
     """
 
     __slots__ = (
-        "_era",
+        "_owner_id",
         "_store",
         "footer",
         "keep",
@@ -63,7 +63,7 @@ class Lease:
         self, store: Store, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
     ) -> None:
         self._store = store
-        self._era = ""
+        self._owner_id = ""
         self.key: tuple[str | bytes, str | bytes] = key
         self.location: str = location
         self.keep: Keep = keep
@@ -78,7 +78,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether it was taken and not given back; a forked child holds none."""
-        return self.token != 0 and self._era == self._store.era
+        return self.token != 0 and self._owner_id == self._store.owner_id
 
     def acquire(self) -> None:
         """Take it now.
@@ -92,14 +92,14 @@ class Lease:
 
     def claim(
         self, loop: asyncio.AbstractEventLoop | None, start: Snapshot | None = None
-    ) -> Job[None]:
+    ) -> PendingResult[None]:
         """Ask for it; the job is for `loop`, or for this thread.
 
         Args:
             loop: The loop, or None.
             start: Is stored in the same statement where there is no such run yet.
         """
-        self._era = self._store.era
+        self._owner_id = self._store.owner_id
         self.token = 0
         self.unwanted = False
         return self._store.ask(Claim(self, start), loop)
@@ -111,7 +111,7 @@ class Lease:
         footer: bytes,
         loop: asyncio.AbstractEventLoop | None,
         amends: Header | None = None,
-    ) -> Job[None]:
+    ) -> PendingResult[None]:
         """Ask for a snapshot to be stored; one that ends the run gives the lease back.
 
         Raises:
@@ -131,12 +131,12 @@ class Lease:
             return
         row, token = self.row, self.token
         self.token = 0
-        job = self._store.ask(GiveBack(row, token), None)
+        job = self._store.ask(Release(row, token), None)
         if not is_writer():  # which a garbage collection may have brought here
             job.wait()
 
     def taken(self, row: int, token: int, payload_length: int, footer: str) -> None:
-        """Note that the lease was taken, and what was found, in the words of `CLAIMED`."""
+        """Note that the lease was taken, and what was found, in the words of `SELECT_CLAIMED`."""
         self.row, self.token = row, token
         self.payload_length = payload_length
         self.started = footer == "="

@@ -23,7 +23,7 @@ from aiocheckpoint.handlers._files.lock import FileLock
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Owner", "Owners", "bury"]
+__all__ = ["Owner", "Owners", "release_runs_of"]
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _BEATS_IN_A_LEASE = 3
@@ -103,10 +103,10 @@ class Owners:
         """Note that it did not."""
         self._renewing = self._renewed
 
-    def retire(self, connection: sqlite3.Connection) -> None:
+    def unregister(self, connection: sqlite3.Connection) -> None:
         """Give back all runs and delete the row, in one statement after the other."""
         if self._lock.held:
-            bury(connection, self.id)
+            release_runs_of(connection, self.id)
 
     def release(self) -> None:
         """Give back the lock file; the next `renew` begins anew."""
@@ -127,23 +127,23 @@ class Owners:
         found = connection.execute("SELECT * FROM owners WHERE id = ?", (owner_id,)).fetchone()
         return None if found is None else Owner(*found)
 
-    def bury_if_gone(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
+    def expire_if_dead(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """Free the runs of an owner that is gone, or give its row where it is not."""
         owner = self.find(connection, owner_id)
         if owner is not None and not self._is_gone(owner):
             return owner
-        bury(connection, owner_id)
+        release_runs_of(connection, owner_id)
         self._watched.pop(owner_id, None)
         return None
 
-    def bury_all(self, connection: sqlite3.Connection) -> None:
+    def expire_dead(self, connection: sqlite3.Connection) -> None:
         """Free the runs of every owner that is gone."""
         for (owner_id,) in connection.execute("SELECT id FROM owners").fetchall():
-            self.bury_if_gone(connection, owner_id)
+            self.expire_if_dead(connection, owner_id)
 
     def _clear_up(self, connection: sqlite3.Connection) -> None:
         """Take away what is left of owners that are gone, and had no runs left or no row yet."""
-        self.bury_all(connection)
+        self.expire_dead(connection)
         start, own = self._lock_path(""), self._lock_path(self.id)
         directory, name = os.path.split(start)
         with suppress(OSError), os.scandir(directory) as entries:
@@ -185,7 +185,7 @@ class Owners:
         return f"{self._path}-owner-{owner_id}"
 
 
-def bury(connection: sqlite3.Connection, owner_id: str) -> None:
+def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
     """Free all runs of an owner, so that nothing it still holds is worth anything."""
     for statement in (
         "DELETE FROM runs WHERE owner = ? AND status IS NULL",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.codec import Snapshot
     from aiocheckpoint.handlers.sqlite._lease import Lease
 
-__all__ = ["Call", "Claim", "GiveBack", "Save", "sql_text"]
+__all__ = ["Call", "Claim", "Release", "Save", "sql_text"]
 
 
 _NO_SNAPSHOT = (None,) * 9
@@ -43,7 +43,7 @@ class Claim(NamedTuple):
             token,
             now,
             header.position,
-            header.entered,
+            header.next_step,
             header.sequence,
             header.written_at,
             footer,
@@ -74,7 +74,7 @@ class Save(NamedTuple):
         return None if len(self.payload) > _LARGE_BYTES else self.lease.key
 
     @property
-    def is_step(self) -> bool:
+    def keeps_running(self) -> bool:
         """Whether the run goes on under way: of its row, little else changes than the snapshot."""
         return self.header.status == "running" and self.lease.running == self.header.number
 
@@ -83,26 +83,26 @@ class Save(NamedTuple):
         """Whether the run ends with it, so that the lease is given back in the same statement."""
         return self.header.status != "running"
 
-    def step_row(self) -> tuple[Any, ...]:
-        """The values of a `STEP`."""
+    def step_values(self) -> tuple[Any, ...]:
+        """The values of a `SAVE_STEP`."""
         header, lease = self.header, self.lease
         return (
             lease.row,
             # A snapshot before this one may have given the lease back; 0 is what a free run has.
             lease.token or None,
             header.position,
-            header.entered,
+            header.next_step,
             header.sequence,
             header.written_at,
             self.footer,
             self.payload,
         )
 
-    def edge_row(self, owner: str) -> tuple[Any, ...]:
-        """The values of an `EDGE`."""
+    def status_values(self, owner: str) -> tuple[Any, ...]:
+        """The values of an `SAVE_STATUS`."""
         header = self.header
         return (
-            *self.step_row(),
+            *self.step_values(),
             header.status,
             header.number,
             header.started_at,
@@ -111,7 +111,7 @@ class Save(NamedTuple):
         )
 
 
-class GiveBack(NamedTuple):
+class Release(NamedTuple):
     """Give back a lease under which nothing more is stored; done later where it cannot be now."""
 
     row: int

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGEST_BYTES",
     "MIGRATIONS",
+    "abandon_connection",
     "connect",
-    "identity",
-    "leave_open",
-    "patiently",
-    "translated",
+    "file_identity",
+    "retry_while_busy",
+    "translate_error",
 ]
 
 _Result = TypeVar("_Result")
@@ -140,7 +140,7 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise translated(error, path, "opening") from error
+        raise translate_error(error, path, "opening") from error
     return connection
 
 
@@ -156,7 +156,7 @@ def _create(path: str) -> None:
         raise StorageError.of(path, "making", error) from error
 
 
-def leave_open(connection: sqlite3.Connection | None) -> None:
+def abandon_connection(connection: sqlite3.Connection | None) -> None:
     """Keep a connection that came along with a fork from being used or closed, for ever.
 
     It must be neither (https://www.sqlite.org/howtocorrupt.html, section 2.6).
@@ -167,7 +167,7 @@ def leave_open(connection: sqlite3.Connection | None) -> None:
 _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
 
 
-def identity(path: str) -> tuple[int, int] | None:
+def file_identity(path: str) -> tuple[int, int] | None:
     """Which file lies at a path; None where there is none.
 
     Raises:
@@ -184,8 +184,8 @@ def identity(path: str) -> tuple[int, int] | None:
 
 def _set_up(connection: sqlite3.Connection, path: str, *, durable: bool) -> None:
     if _version(connection, path) < len(MIGRATIONS):
-        patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-        patiently(lambda: _migrate(connection, path))
+        retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        retry_while_busy(lambda: _migrate(connection, path))
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BETWEEN_CHECKPOINTS}")
 
@@ -231,10 +231,10 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int:
-    return int(patiently(lambda: connection.execute(statement)).fetchone()[0])
+    return int(retry_while_busy(lambda: connection.execute(statement)).fetchone()[0])
 
 
-def patiently(work: Callable[[], _Result]) -> _Result:
+def retry_while_busy(work: Callable[[], _Result]) -> _Result:
     """Do `work`, again where other processes are in the way, which SQLite does not wait for always.
 
     Raises:
@@ -255,7 +255,7 @@ def _is_crowded(error: sqlite3.Error) -> bool:
     return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def translated(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
+def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
     """Give the error of ours for one of SQLite's, met while `doing` something (a gerund)."""
     code = _primary(error)
     if code in _DAMAGED:

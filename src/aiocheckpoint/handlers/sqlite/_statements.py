@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BEAR", "CLAIM", "CLAIMED", "EDGE", "MOST_ROWS", "STEP", "STORED", "Many"]
+__all__ = [
+    "CLAIM",
+    "INSERT_NEW",
+    "MOST_ROWS",
+    "SAVE_STATUS",
+    "SAVE_STEP",
+    "SELECT_CLAIMED",
+    "SELECT_STORED",
+    "Many",
+]
 
 MOST_ROWS = 512
 
@@ -59,7 +68,7 @@ _INSERT = (
     "SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL"
 )
 
-BEAR = Many(_INSERT, 14)
+INSERT_NEW = Many(_INSERT, 14)
 """Take runs of which there is nothing yet, with the values of a `CLAIM`, one id after the other
 (https://www.sqlite.org/autoinc.html); does nothing, and raises IntegrityError, where there is."""
 
@@ -72,7 +81,7 @@ CLAIM = Many(
 """Take the runs that nobody owns: flow, run id, owner, token, time, and the first snapshot, stored
 where there is no such run yet, or NULLs."""
 
-CLAIMED = Many(
+SELECT_CLAIMED = Many(
     "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || "
     "coalesce(owner, '') || ' ' || claimed_at || ' ' || coalesce(length(payload), 0) || ' ' || "
     "CASE WHEN footer IS NULL THEN '-' WHEN footer = column4 THEN '=' "
@@ -84,13 +93,13 @@ CLAIMED = Many(
 owner, when it took it, length of the payload, and of the snapshot there: "-" for none, "=" for the
 one with the footer given, "+" for one with a long footer, or its footer."""
 
-STORED = Many(
+SELECT_STORED = Many(
     "SELECT group_concat(column3) FROM (VALUES {}) JOIN runs ON id = column1 AND footer = column2",
     3,
 )
 """Tell of which runs the snapshot stored has the footer given: id, footer, a number of ours."""
 
-STEP = Many(
+SAVE_STEP = Many(
     "UPDATE runs SET position = column3, step = column4, sequence = column5, "
     "written_at = column6, footer = column7, payload = column8 FROM (VALUES {}) "
     "WHERE id = column1 AND token = column2",
@@ -98,11 +107,11 @@ STEP = Many(
 )
 """Store the snapshot of a run under way: id, token, what changes from step to step."""
 
-EDGE = Many(
+SAVE_STATUS = Many(
     "UPDATE runs SET position = column3, step = column4, sequence = column5, "
     "written_at = column6, footer = column7, payload = column8, status = column9, "
     "number = column10, started_at = column11, owner = column12, token = column13 "
     "FROM (VALUES {}) WHERE id = column1 AND token = column2",
     13,
 )
-"""Store the snapshot of a run that begins or ends: as `STEP`, and what else changes then."""
+"""Store the snapshot of a run that begins or ends: as `SAVE_STEP`, and what else changes then."""

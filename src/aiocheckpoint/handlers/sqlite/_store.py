@@ -10,9 +10,9 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import Job
+from aiocheckpoint._concurrency.jobs import PendingResult
 from aiocheckpoint.handlers.sqlite._requests import Call
-from aiocheckpoint.handlers.sqlite._schema import connect, leave_open, translated
+from aiocheckpoint.handlers.sqlite._schema import abandon_connection, connect, translate_error
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 from aiocheckpoint.handlers.sqlite._writer import Writer, await_ends
 
@@ -40,7 +40,7 @@ class _Reader:
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            leave_open(self._connection)
+            abandon_connection(self._connection)
             self._begin()
         with self._lock:
             if self._connection is None:
@@ -73,17 +73,17 @@ class Store:
         weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
 
     @property
-    def era(self) -> str:
+    def owner_id(self) -> str:
         """The owner's id, another one in a forked child."""
         return self._transactions.owners.id
 
-    def ask(self, work: Any, loop: asyncio.AbstractEventLoop | None) -> Job[Any]:  # noqa: ANN401
+    def ask(self, work: Any, loop: asyncio.AbstractEventLoop | None) -> PendingResult[Any]:  # noqa: ANN401
         """Have something done by the writer's thread, with all else that waits.
 
         Raises:
             RuntimeError: No thread can be started.
         """
-        job: Job[Any] = Job(work, loop)
+        job: PendingResult[Any] = PendingResult(work, loop)
         self._writer.put(job)
         return job
 
@@ -103,15 +103,15 @@ class Store:
             with self._reader.reading() as connection:
                 yield connection
         except sqlite3.Error as error:
-            raise translated(error, self._path, "reading") from error
+            raise translate_error(error, self._path, "reading") from error
 
-    def bury_all(self) -> None:
+    def expire_dead(self) -> None:
         """Free the runs of every owner that is gone.
 
         Raises:
             StorageError: The database cannot be written.
         """
-        self.call(self._transactions.owners.bury_all)
+        self.call(self._transactions.owners.expire_dead)
 
     def close(self) -> None:
         """Give all leases back and close the database."""

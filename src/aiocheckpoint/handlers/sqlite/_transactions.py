@@ -23,29 +23,29 @@ from aiocheckpoint.errors import (
     StorageError,
 )
 from aiocheckpoint.handlers.sqlite._batches import Batch, batches
-from aiocheckpoint.handlers.sqlite._history import keep_older, prune
+from aiocheckpoint.handlers.sqlite._history import prune, retain_current
 from aiocheckpoint.handlers.sqlite._owners import Owner, Owners
-from aiocheckpoint.handlers.sqlite._requests import Claim, GiveBack
+from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 from aiocheckpoint.handlers.sqlite._schema import (
+    abandon_connection,
     connect,
-    identity,
-    leave_open,
-    patiently,
-    translated,
+    file_identity,
+    retry_while_busy,
+    translate_error,
 )
 from aiocheckpoint.handlers.sqlite._statements import (
-    BEAR,
     CLAIM,
-    CLAIMED,
-    EDGE,
-    STEP,
-    STORED,
+    INSERT_NEW,
+    SAVE_STATUS,
+    SAVE_STEP,
+    SELECT_CLAIMED,
+    SELECT_STORED,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from aiocheckpoint._concurrency.jobs import Job
+    from aiocheckpoint._concurrency.jobs import PendingResult
 
 __all__ = ["Transactions"]
 
@@ -82,10 +82,10 @@ class Transactions:
         self._looked = -math.inf
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
-        self._owed: list[GiveBack] = []
-        self._unwanted: list[GiveBack] = []
+        self._owed: list[Release] = []
+        self._unwanted: list[Release] = []
 
-    def apply(self, jobs: Sequence[Job[Any]]) -> None:
+    def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
         """Do jobs, and set the result or the error of each."""
         groups = list(batches(jobs))
         self._attempt(jobs, partial(self._write, groups=groups))
@@ -114,7 +114,7 @@ class Transactions:
             return
         with contextlib.suppress(sqlite3.Error):
             connection.execute("BEGIN IMMEDIATE")
-            self.owners.retire(connection)
+            self.owners.unregister(connection)
             connection.execute("COMMIT")
         with contextlib.suppress(sqlite3.Error):
             connection.close()
@@ -122,27 +122,27 @@ class Transactions:
 
     def forget(self) -> None:
         """Start over in a forked child, as another owner."""
-        leave_open(self._connection)
+        abandon_connection(self._connection)
         self.owners.forget()
         self._begin()
 
     def _attempt(
-        self, jobs: Sequence[Job[Any]], work: Callable[[sqlite3.Connection], None]
+        self, jobs: Sequence[PendingResult[Any]], work: Callable[[sqlite3.Connection], None]
     ) -> None:
         """Do something for jobs, and where it fails, set the error of each."""
         try:
             work(self._open(len(jobs)))
         except sqlite3.Error as error:
-            self._fail(jobs, translated(error, self._path, "writing"))
+            self._fail(jobs, translate_error(error, self._path, "writing"))
         # Whatever it was, those who wait must hear of it.
         except BaseException as error:  # noqa: BLE001
             self._fail(jobs, error)
 
-    def _fail(self, jobs: Sequence[Job[Any]], error: BaseException) -> None:
+    def _fail(self, jobs: Sequence[PendingResult[Any]], error: BaseException) -> None:
         if not jobs:
             logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
         for job in jobs:
-            if isinstance(job.work, GiveBack):
+            if isinstance(job.work, Release):
                 self._owed.append(job.work)
             else:
                 # Of its own for each, because tracebacks and notes are put on them.
@@ -151,8 +151,8 @@ class Transactions:
     def _open(self, jobs: int) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
-            self._file = identity(self._path)
-        elif self._is_to_look(jobs) and identity(self._path) != self._file:
+            self._file = file_identity(self._path)
+        elif self._is_to_look(jobs) and file_identity(self._path) != self._file:
             # SQLite would go on writing to the file that nobody can open any more.
             self._connection.close()
             self._connection = None
@@ -190,7 +190,7 @@ class Transactions:
     def _in_transaction(
         self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]
     ) -> None:
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+        retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
         try:
             self.owners.renew(connection)
             work(connection)
@@ -218,8 +218,8 @@ class Transactions:
         if group.steps or group.edges:
             self._save(connection, group)
 
-    def _do_other(self, connection: sqlite3.Connection, job: Job[Any]) -> None:
-        if isinstance(job.work, GiveBack):
+    def _do_other(self, connection: sqlite3.Connection, job: PendingResult[Any]) -> None:
+        if isinstance(job.work, Release):
             self._give_back(connection, job.work)
             return
         connection.execute("SAVEPOINT one")
@@ -230,7 +230,7 @@ class Transactions:
             connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
 
-    def _give_back(self, connection: sqlite3.Connection, work: GiveBack) -> None:
+    def _give_back(self, connection: sqlite3.Connection, work: Release) -> None:
         self._held.discard(work.token)
         connection.execute("DELETE FROM runs WHERE id = ? AND token = ? AND status IS NULL", work)
         connection.execute(
@@ -238,25 +238,25 @@ class Transactions:
         )
 
     def _save(self, connection: sqlite3.Connection, group: Batch) -> None:
-        keep_older(connection, [job.work for job in group.keeping])
-        steps = [job.work.step_row() for job in group.steps]
-        edges = [job.work.edge_row(self.owners.id) for job in group.edges]
-        done = sum(cursor.rowcount for cursor in STEP.execute(connection, steps))
-        done += sum(cursor.rowcount for cursor in EDGE.execute(connection, edges))
+        retain_current(connection, [job.work for job in group.keeping])
+        steps = [job.work.step_values() for job in group.steps]
+        edges = [job.work.status_values(self.owners.id) for job in group.edges]
+        done = sum(cursor.rowcount for cursor in SAVE_STEP.execute(connection, steps))
+        done += sum(cursor.rowcount for cursor in SAVE_STATUS.execute(connection, edges))
         if done != len(steps) + len(edges):
-            _tell_the_losers(connection, [*group.steps, *group.edges])
+            _fail_lost_leases(connection, [*group.steps, *group.edges])
         # What is kept of a run is for its owner alone to delete.
         prune(connection, [job.work for job in group.keeping if job.error is None])
 
-    def _rows(self, jobs: list[Job[Any]]) -> list[tuple[Any, ...]]:
+    def _rows(self, jobs: list[PendingResult[Any]]) -> list[tuple[Any, ...]]:
         now, owner_id, tokens = time.time(), self.owners.id, self._tokens
         return [job.work.row(owner_id, next(tokens), now) for job in jobs]
 
-    def _bear(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> bool:
+    def _bear(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> bool:
         """Claim runs and set the results, if there is nothing of any of them; else do nothing."""
         rows = self._rows(jobs)
         try:
-            (cursor,) = BEAR.execute(connection, rows)
+            (cursor,) = INSERT_NEW.execute(connection, rows)
         except sqlite3.IntegrityError:
             return False
         last = cast("int", cursor.lastrowid)
@@ -268,7 +268,7 @@ class Transactions:
             job.result = row, values[3], len(job.work.start[1]), "="
         return True
 
-    def _claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
+    def _claim(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> None:
         """Claim what is free, and set the results of the jobs that got it."""
         rows = self._rows(jobs)
         for _ in CLAIM.execute(connection, rows):
@@ -278,22 +278,26 @@ class Transactions:
     def _set_claimed(
         self,
         connection: sqlite3.Connection,
-        jobs: list[Job[Any]],
+        jobs: list[PendingResult[Any]],
         rows: list[tuple[Any, ...]],
     ) -> None:
         for number, token, row, _, _, length, footer in _claimed(connection, jobs):
             if token == rows[number][3]:
                 jobs[number].result = row, token, length, footer
 
-    def _claim_of_the_gone(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
+    def _claim_of_the_gone(
+        self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]
+    ) -> None:
         """Claim the runs whose owners are gone, and say who has the others."""
         self._in_transaction(connection, partial(self._bury_and_claim, jobs=jobs))
         self._note(Batch(claims=jobs))
 
-    def _bury_and_claim(self, connection: sqlite3.Connection, jobs: list[Job[Any]]) -> None:
+    def _bury_and_claim(
+        self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]
+    ) -> None:
         found: dict[str, Owner | None] = {}
         for owner_id in {owner for *_, owner, _, _, _ in _claimed(connection, jobs) if owner}:
-            found[owner_id] = self.owners.bury_if_gone(connection, owner_id)
+            found[owner_id] = self.owners.expire_if_dead(connection, owner_id)
         self._claim(connection, jobs)
         for number, _, _, owner_id, since, _, _ in _claimed(connection, jobs):
             job = jobs[number]
@@ -308,7 +312,7 @@ class Transactions:
                 lease.taken(*job.result)
                 self._held.add(token)
                 if lease.unwanted:
-                    self._unwanted.append(GiveBack(row, token))
+                    self._unwanted.append(Release(row, token))
         for job in group.edges:  # a step changes nothing of its lease
             if job.error is None:
                 if job.work.ends:
@@ -316,21 +320,23 @@ class Transactions:
                 job.work.lease.saved(job.work.header)
 
 
-def _claimed(connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> Iterator[_Claimed]:
+def _claimed(
+    connection: sqlite3.Connection, jobs: Sequence[PendingResult[Any]]
+) -> Iterator[_Claimed]:
     """Tell of the runs that jobs claim."""
     rows = [(*job.work.key, number, job.work.footer) for number, job in enumerate(jobs)]
-    for cursor in CLAIMED.execute(connection, rows):
+    for cursor in SELECT_CLAIMED.execute(connection, rows):
         # A run that was refused a moment ago may be deleted by now.
         for line in filter(None, (cursor.fetchone()[0] or "").split(",")):
             number, token, row, owner, since, length, footer = line.split(" ")
             yield int(number), int(token), int(row), owner, float(since), int(length), footer
 
 
-def _tell_the_losers(connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> None:
+def _fail_lost_leases(connection: sqlite3.Connection, jobs: Sequence[PendingResult[Any]]) -> None:
     """Set the error of those whose snapshot is not what is stored now."""
     stored: set[int] = set()
     rows = [(job.work.lease.row, job.work.footer, number) for number, job in enumerate(jobs)]
-    for cursor in STORED.execute(connection, rows):
+    for cursor in SELECT_STORED.execute(connection, rows):
         stored.update(map(int, filter(None, (cursor.fetchone()[0] or "").split(","))))
     for number, job in enumerate(jobs):
         if number not in stored:

@@ -8,7 +8,7 @@ import weakref
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiocheckpoint._concurrency.jobs import Job, deliver
+from aiocheckpoint._concurrency.jobs import PendingResult, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ _ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 class Worker(Protocol):
     """What the thread does; only that thread calls it."""
 
-    def apply(self, jobs: Sequence[Job[Any]]) -> None:
+    def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
         """Do jobs, and set the result or the error of each."""
 
     def pause(self) -> float | None:
@@ -55,13 +55,13 @@ class Writer:
         _all.add(self)
 
     def _begin(self) -> None:
-        self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._queue: SimpleQueue[PendingResult[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._before: threading.Thread | None = None
         # A garbage collection in the middle may ask for more.
         self._lock = threading.RLock()
 
-    def put(self, job: Job[Any]) -> None:
+    def put(self, job: PendingResult[Any]) -> None:
         """Have a job done.
 
         Raises:
@@ -103,7 +103,7 @@ def is_writer() -> bool:
 
 
 def _work(
-    queue: SimpleQueue[Job[Any] | None], worker: Worker, before: threading.Thread | None
+    queue: SimpleQueue[PendingResult[Any] | None], worker: Worker, before: threading.Thread | None
 ) -> None:
     # No reference to the writer, so that one that nobody uses any more can be stopped.
     if before is not None:
