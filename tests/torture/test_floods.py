@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from locations import program
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.torture,
@@ -16,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there is no module resource"),
 ]
 
-FLOODING = Path(__file__).parents[1] / "flood_script.py"
+FLOODING = program("flood_script.py")
 COUNT = 100_000
 LIMIT = 100
 AHEAD = 18

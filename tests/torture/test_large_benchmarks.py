@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from locations import BENCHMARKS
 
 from aiocheckpoint import CheckpointFlow
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 GIGABYTE = 1_000_000_000
 ROWS = 100_000
 

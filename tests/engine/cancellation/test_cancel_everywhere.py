@@ -1,0 +1,204 @@
+"""A cancellation thrown in at every point of suspension of a run, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from interrupts import check_nothing_comes_after, this_task
+from piercing import (
+    FEWEST_POINTS,
+    LOOPS,
+    MOMENTS,
+    NAMES,
+    UNDISTURBED,
+    Pierced,
+    Subject,
+    at_point,
+    check_left,
+    check_resumes,
+    outcome_of,
+    warm_uvloop,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+
+every_loop = pytest.mark.parametrize("loop", LOOPS)
+every_moment = pytest.mark.parametrize("moment", MOMENTS)
+every_kind = pytest.mark.parametrize("kind", ["coroutines", "threads", "own"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _warm() -> None:
+    warm_uvloop()
+
+
+def for_every_point(
+    loop: str, tmp_path: Path, kind: str, attempt: Callable[[Subject, int], Awaitable[int]]
+) -> None:
+    """Make an attempt for each point, until there was none to strike, and check what it left."""
+    for number in itertools.count(1):
+        place = tmp_path / str(number)
+        subject = Subject(place / "checkpoint.pkl", kind)
+        with at_point(number), LOOPS[loop]() as runner:
+            struck = runner.run(checked(subject, attempt(subject, number)))
+            if not struck:
+                break
+            check_left(subject)
+            check_resumes(subject, runner)
+    assert number > FEWEST_POINTS
+
+
+async def checked(subject: Subject, attempt: Awaitable[int]) -> int:
+    """Make an attempt, and see that no task outlives it."""
+    before = asyncio.all_tasks()
+    struck = await attempt
+    assert asyncio.all_tasks() == before
+    return struck
+
+
+@every_loop
+@every_moment
+@every_kind
+def test_cancelled_at_every_point(kind: str, moment: str, loop: str, tmp_path: Path) -> None:
+    """Wherever a task is cancelled, it ends as cancelled and the next run resumes."""
+
+    async def attempt(subject: Subject, number: int) -> int:
+        pierced, task = await outcome_of(subject.arun(), [number], MOMENTS[moment])
+        assert task.cancelled() == bool(pierced.struck)
+        return pierced.struck
+
+    for_every_point(loop, tmp_path, kind, attempt)
+
+
+@pytest.mark.parametrize("times", [2, 5])
+@every_kind
+def test_cancelled_again_and_again(kind: str, times: int, tmp_path: Path) -> None:
+    """A task that is cancelled at one point and at each of the next ends as cancelled, once."""
+
+    async def attempt(subject: Subject, number: int) -> int:
+        points = range(number, number + times)
+        pierced, task = await outcome_of(subject.arun(), points, MOMENTS["at-once"])
+        assert task.cancelled() == bool(pierced.struck)
+        assert task.cancelling() == pierced.struck
+        return pierced.struck
+
+    for_every_point("plain", tmp_path, kind, attempt)
+
+
+@every_loop
+@every_kind
+def test_anyio_scope_cancelled_at_every_point(kind: str, loop: str, tmp_path: Path) -> None:
+    """Wherever an anyio scope is cancelled, it is caught there, once, and the next run resumes."""
+
+    async def attempt(subject: Subject, number: int) -> int:
+        with anyio.CancelScope() as scope:
+            pierced = Pierced(subject.arun(), [number], lambda _: scope.cancel())
+            await pierced
+            await anyio.lowlevel.checkpoint()
+        assert scope.cancelled_caught == bool(pierced.struck)
+        await check_nothing_comes_after()
+        return pierced.struck
+
+    for_every_point(loop, tmp_path, kind, attempt)
+
+
+@every_loop
+def test_timeout_at_every_point(loop: str, tmp_path: Path) -> None:
+    """Wherever `asyncio.timeout` expires, it raises TimeoutError, and nothing comes after."""
+
+    async def attempt(subject: Subject, number: int) -> int:
+        timed_out = False
+        try:
+            async with asyncio.timeout(None) as timeout:
+                pierced = Pierced(subject.arun(), [number], lambda _: timeout.reschedule(0.0))
+                await pierced
+        except TimeoutError:
+            timed_out = True
+        assert timed_out == timeout.expired() == bool(pierced.struck)
+        await check_nothing_comes_after()
+        return pierced.struck
+
+    for_every_point(loop, tmp_path, "coroutines", attempt)
+
+
+@every_moment
+@every_kind
+def test_failure_and_cancellation_together(kind: str, moment: str, tmp_path: Path) -> None:
+    """When a step fails and the task is cancelled, neither is lost.
+
+    The step's exception comes out, or the cancellation; in the first case the cancellation
+    comes at the task's next await.
+    """
+
+    async def attempt(subject: Subject, number: int) -> int:
+        async def body() -> object:
+            failed = False
+            try:
+                return await subject.arun()
+            except ValueError:
+                failed = True
+            assert failed
+            await asyncio.sleep(0)
+            return "went on"
+
+        subject.failing.add("b")
+        pierced, task = await outcome_of(body(), [number], MOMENTS[moment])
+        subject.failing.clear()
+        if task.cancelled():
+            return pierced.struck
+        assert task.result() == "went on"
+        assert not pierced.struck, "the cancellation is lost"
+        return 0
+
+    for_every_point("plain", tmp_path, kind, attempt)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@every_kind
+def test_cancelled_at_random_until_it_ends(kind: str, seed: int, tmp_path: Path) -> None:
+    """However often and wherever runs are cancelled, the last one ends as if undisturbed."""
+    chance = random.Random(seed)  # noqa: S311
+    subject = Subject(tmp_path / "checkpoint.pkl", kind)
+
+    async def attempts() -> Any:  # noqa: ANN401 - a state
+        for _ in range(200):
+            times = chance.choice([1, 2, 5])
+            points = chance.sample(range(1, 80), times)
+            moment = chance.choice([*MOMENTS.values()])
+            done = subject.position()
+            subject.ran.clear()
+            pierced, task = await outcome_of(subject.arun(), points, moment)
+            assert subject.ran == [*NAMES[done % 3 :]][: len(subject.ran)]
+            if not task.cancelled():
+                return task.result()
+            assert pierced.struck
+            if subject.position() == len(NAMES):
+                return {"trail": [*NAMES]}
+        raise AssertionError("no run ever ended")
+
+    assert asyncio.run(attempts()) == UNDISTURBED
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_cancelled_at_random_times(seed: int, tmp_path: Path) -> None:
+    """However long a run is given until it is cancelled, runs get through in the end."""
+    chance = random.Random(seed)  # noqa: S311
+    subject = Subject(tmp_path / "checkpoint.pkl", "threads")
+    for attempt in itertools.count():
+        task = asyncio.create_task(subject.arun())
+        await asyncio.wait([task], timeout=chance.random() * 0.0005 * attempt)
+        task.cancel()
+        await asyncio.wait([task])
+        if subject.position() == len(NAMES):
+            break
+        assert task.cancelled()
+    assert this_task().cancelling() == 0

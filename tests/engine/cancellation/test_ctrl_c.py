@@ -1,0 +1,139 @@
+"""Ctrl-C while `run` is under way, wherever it strikes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from interrupts import PATIENCE
+from locations import program, with_support
+from support import add_with
+
+from aiocheckpoint import CheckpointFlow, Retry
+from aiocheckpoint.events import AttemptFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import Lab, State
+
+SCRIPT = program("ctrl_c_script.py")
+FEWEST_LINES = 300
+
+
+@pytest.mark.parametrize(("kind", "stride"), [("threads", 1), ("coroutines", 5)])
+def test_ctrl_c_at_every_line_of_run(kind: str, stride: int, tmp_path: Path) -> None:
+    """Wherever Ctrl-C strikes, it comes out, nothing stays locked, and the next run resumes."""
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), kind, str(stride), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=with_support())
+    assert ended.returncode == 0, ended.stderr
+    *wrong, last = ended.stdout.splitlines()
+    assert wrong == []
+    assert int(last.split()[0]) > FEWEST_LINES
+
+
+def interrupted_flow(lab: Lab, part: str, *, asynchronous: bool) -> CheckpointFlow:
+    """Make a flow in which somebody presses Ctrl-C while a part of step b is under way."""
+
+    def press(state: State) -> State:
+        state["half"] = True
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)  # where this is no main thread, that one gets the signal
+        return {}
+
+    async def apress(state: State) -> State:
+        state["half"] = True
+        await asyncio.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(PATIENCE)
+        return {}
+
+    cp = lab.flow("a")
+    add_with(cp, "b", part, apress if asynchronous else press)
+    lab.add(cp, "c")
+    return cp
+
+
+def run_in_notebook(cp: CheckpointFlow) -> None:
+    """Call `run` where a loop runs that does not care for Ctrl-C itself, as in a notebook."""
+
+    async def cell() -> None:
+        cp.run(None, "always")
+
+    with closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(cell())
+
+
+WAYS: dict[str, Callable[[CheckpointFlow], object]] = {
+    "run": lambda cp: cp.run(None, "always"),
+    "arun": lambda cp: asyncio.run(cp.arun(None, "always")),
+    "notebook": run_in_notebook,
+}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("part", ["load", "step", "save"])
+@pytest.mark.parametrize("way", WAYS)
+def test_signal_in_a_part(way: str, part: str, lab: Lab, *, asynchronous: bool) -> None:
+    """A real Ctrl-C in any part comes out, is recorded as a cancellation, and the run resumes."""
+    with pytest.raises(KeyboardInterrupt):
+        WAYS[way](interrupted_flow(lab, part, asynchronous=asynchronous))
+    header = lab.header()
+    assert (header.status, header.position) == ("cancelled", 1)
+    assert header.failure is not None
+    assert (header.failure.step, header.failure.part) == ("b", part)
+    assert "half" not in lab.stored()
+    lab.log.clear()
+    assert lab.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
+    assert lab.ran() == ["b", "c"]
+
+
+def interrupted_between_attempts(lab: Lab, *, asynchronous: bool) -> CheckpointFlow:
+    """Make a flow in which Ctrl-C comes while step b waits for its second attempt."""
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def press(event: object) -> None:
+        if isinstance(event, AttemptFailed):
+            threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    def fail(state: State) -> None:
+        state["half"] = True
+        raise ConnectionError
+
+    async def afail(state: State) -> None:
+        fail(state)
+
+    cp = CheckpointFlow(lab.path, fsync=False, hooks=[press])
+    lab.add(cp, "a")
+    long = Retry(wait_initial=PATIENCE, wait_max=PATIENCE, wait_jitter=0, timeout=None)
+    cp.add_step(name="b", retry=long)(afail if asynchronous else fail)
+    lab.add(cp, "c")
+    return cp
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("way", WAYS)
+def test_signal_between_attempts(way: str, lab: Lab, *, asynchronous: bool) -> None:
+    """A Ctrl-C in the waiting for the next attempt comes out at once, and the run resumes."""
+    with pytest.raises(KeyboardInterrupt):
+        WAYS[way](interrupted_between_attempts(lab, asynchronous=asynchronous))
+    header = lab.header()
+    assert (header.status, header.position) == ("cancelled", 1)
+    assert header.failure is not None
+    assert (header.failure.step, header.failure.attempt) == ("b", 1)
+    assert "half" not in lab.stored()
+    lab.log.clear()
+    assert lab.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
+    assert lab.ran() == ["b", "c"]
+    assert lab.header().attempts == {"b": 2}

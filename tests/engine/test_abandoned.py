@@ -1,0 +1,159 @@
+"""A run's coroutine thrown away in the middle: nothing stays locked, and the next run resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from piercing import FEWEST_POINTS, Pierced, Subject, at_point, check_left, check_resumes
+from scenes import PLACES, Scene
+from scenes import check_resumes as check_scene_resumes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+every_kind = pytest.mark.parametrize("kind", ["coroutines", "threads"])
+ENOUGH = 3
+both_times = pytest.mark.parametrize("cancelled", [False, True], ids=["untouched", "cancelled"])
+THREADS = ["step-sync", "start-snapshot-begun", "snapshot-begun", "after-locking", "before-release"]
+
+
+async def closed_when(
+    is_time: Callable[[int], bool], coroutine: Coroutine[Any, Any, object]
+) -> bool:
+    """Drive a coroutine and close it when it is time, if that comes before its end."""
+    for count in itertools.count(1):
+        try:
+            waiting = coroutine.send(None)
+        except StopIteration:
+            break
+        while not is_time(count):
+            await asyncio.sleep(0)
+            if waiting is None or waiting.done():
+                break
+        else:
+            coroutine.close()
+            return True
+    return False
+
+
+def open_soon(scene: Scene) -> None:
+    """Open the gate from another thread, in a while."""
+    threading.Timer(0.05, scene.gate.opened.set).start()
+
+
+@every_kind
+def test_closed_at_every_point(kind: str, tmp_path: Path) -> None:
+    """A coroutine that is closed instead of awaited on leaves the place free and resumable."""
+    for number in itertools.count(1):
+        subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
+        with at_point(number), asyncio.Runner() as runner:
+            if not runner.run(closed_when(number.__eq__, subject.arun())):
+                break
+            check_left(subject)
+            check_resumes(subject, runner)
+    assert number > FEWEST_POINTS
+
+
+@pytest.mark.parametrize("place", THREADS)
+async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
+    """Closing the coroutine waits for the thread, so that nothing is written behind it."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+
+    def is_time(_: int) -> bool:
+        held = scene.gate.next_step.is_set()
+        if held:
+            open_soon(scene)
+        return held
+
+    assert await closed_when(is_time, scene.start())
+    assert scene.gate.passed.is_set()
+    await check_scene_resumes(scene)
+
+
+@pytest.mark.parametrize("place", THREADS)
+@both_times
+def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancelled: bool) -> None:
+    """A loop that is closed under a run leaves nothing locked when the thread has ended."""
+    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(scene.gate.watch(scene.start))
+    loop.run_until_complete(scene.gate.reached())
+    if cancelled:
+        task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    open_soon(scene)
+    dropped = weakref.ref(task)
+    del task
+    collect(dropped)
+    assert scene.gate.passed.is_set()
+    asyncio.run(check_scene_resumes(scene))
+
+
+@both_times
+@every_kind
+def test_loop_closed_at_every_point(kind: str, tmp_path: Path, *, cancelled: bool) -> None:
+    """A loop that is closed under a run, also one just cancelled, leaves the place free."""
+    passed_by = 0
+    for number in itertools.count(1):
+        subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
+        with at_point(number):
+            if not is_abandoned_at(number, subject, cancelled=cancelled):
+                # Where a thread was faster than the loop, a cancelled run ends without a wait.
+                passed_by += 1
+                if passed_by == ENOUGH:
+                    break
+                continue
+            check_left(subject)
+            with asyncio.Runner() as runner:
+                check_resumes(subject, runner)
+    assert number > FEWEST_POINTS
+
+
+def is_abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
+    """Stop and close the loop when the run suspends for the n-th time, and drop its task.
+
+    With `cancelled`, the task is cancelled at the suspension before.
+    """
+
+    async def pierced() -> object:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def blow(_: object) -> None:
+            if awaited.count == number:
+                loop.stop()
+            else:
+                task.cancel()
+
+        awaited = Pierced(subject.arun(), {number - cancelled, number}, blow)
+        return await awaited
+
+    loop = asyncio.new_event_loop()
+    task: asyncio.Task[object] = loop.create_task(pierced())
+    task.add_done_callback(lambda _: loop.stop())
+    loop.run_forever()
+    abandoned = not task.done()
+    if not abandoned and not task.cancelled():
+        task.result()
+    loop.close()
+    dropped = weakref.ref(task)
+    del task
+    collect(dropped)
+    return abandoned
+
+
+def collect(dropped: weakref.ref[Any]) -> None:
+    """Collect a task that is waited for nowhere, when threads that hold on to it have ended."""
+    deadline = time.monotonic() + 20.0
+    while dropped() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.001)

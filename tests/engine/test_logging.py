@@ -1,0 +1,233 @@
+"""The log: on one logger, configured by nobody but the user, and without values of the state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from logged import CANARY, LOGGER, Mute, everything_said, with_secrets
+from support import make_stored
+
+from aiocheckpoint import CheckpointError, CheckpointFlow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import Door, Lab, State
+
+
+def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """Give the library's messages of a level."""
+    found = [record for record in caplog.records if record.levelno == level]
+    assert {record.name for record in caplog.records} <= {LOGGER, "asyncio"}
+    return [record.getMessage() for record in found if record.name == LOGGER]
+
+
+def test_course_of_a_run_is_logged(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Runs, steps and failures are told at INFO, the rest at DEBUG, nothing above."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    lab.faults["step b"] = error = OSError("broken")
+    with pytest.raises(OSError, match="broken"):
+        every_door(lab.flow())
+    assert error.__notes__
+    lab.faults.clear()
+    every_door(lab.flow())
+    info = "\n".join(messages(caplog, logging.INFO))
+    for words in ("'a' took", "'b' failed", "OSError", "'b' took", "'c' took", "finished"):
+        assert words in info
+    assert "bytes" in "\n".join(messages(caplog, logging.DEBUG))
+    assert {record.levelno for record in caplog.records} <= {logging.DEBUG, logging.INFO}
+
+
+def test_run_is_named_in_its_lines(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every line names the flow, and the run where it has an id."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    every_door(lab.flow(name="orders"), run_id="order-42")
+    lines = [record.getMessage() for record in caplog.records if record.name == LOGGER]
+    assert lines
+    assert all("orders" in line and "order-42" in line for line in lines)
+
+
+def test_ignored_state_is_a_warning(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A given state that an unfinished run overrules is told at WARNING, once."""
+    make_stored(lab, "failed at 1")
+    caplog.clear()
+    every_door(lab.flow(), {"given": 1})
+    warnings = messages(caplog, logging.WARNING)
+    assert len(warnings) == 1
+    assert "checkpoint" in warnings[0]
+    assert "gnores the given state" in warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["nothing", "finished", "failed at 0"])
+def test_used_state_is_no_warning(
+    kind: str, every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A given state that is used warns nobody."""
+    make_stored(lab, kind)
+    caplog.clear()
+    every_door(lab.flow(), {"given": 1})
+    assert messages(caplog, logging.WARNING) == []
+
+
+def test_returned_value_is_a_warning(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step that returns something of its own is told at WARNING, and not what it was."""
+    cp = lab.flow("a")
+    cp.add_step(name="odd")(lambda state: CANARY)
+    cp.add_step(name="state")(lambda state: state)
+    cp.add_step(name="data")(lambda state, data: data)
+    every_door(cp)
+    warnings = messages(caplog, logging.WARNING)
+    assert len(warnings) == 1
+    assert "'odd'" in warnings[0]
+    assert CANARY not in caplog.text
+
+
+def test_warnings_need_no_setting_up(tmp_path: Path) -> None:
+    """In a program that does not configure logging, warnings are shown and the rest is not.
+
+    The library adds no handler, sets no level, and leaves the root logger alone.
+    """
+    program = """
+import logging, sys
+from aiocheckpoint import CheckpointFlow
+cp = CheckpointFlow(sys.argv[1])
+@cp.add_step()
+def a(state): return "odd"
+cp.run()
+logger = logging.getLogger("aiocheckpoint")
+assert logger.handlers == [] and logging.getLogger().handlers == []
+assert logger.level == logging.NOTSET and logger.propagate and not logger.disabled
+assert logger.filters == []
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "c.pkl")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert "'a'" in ended.stderr
+
+
+def test_logger_that_is_off_gets_nothing(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the user turned the logger off, hooks still hear everything."""
+    caplog.set_level(logging.CRITICAL, LOGGER)
+    make_stored(lab, "failed at 1")
+    caplog.clear()
+    every_door(lab.flow(), {"given": 1})
+    assert caplog.records == []
+    assert len(lab.events) == 9
+
+
+def break_state(state: State) -> None:
+    """Be a step that puts into the state what cannot be stored."""
+    state["bad"] = Mute()
+
+
+def break_step(state: State) -> None:
+    """Be a step that fails."""
+    raise ValueError("user's own words")
+
+
+def return_secret(state: State) -> Any:  # noqa: ANN401
+    """Be a step that returns a secret."""
+    return CANARY
+
+
+def return_list(state: State) -> Any:  # noqa: ANN401
+    """Be a loader that returns no dict, but secrets."""
+    return [CANARY]
+
+
+@pytest.mark.parametrize("step", [break_state, break_step, return_secret, return_list])
+def test_no_value_is_told(
+    step: Any,  # noqa: ANN401
+    every_door: Door,
+    lab: Lab,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No log line and no error of ours holds a value of the state."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = CheckpointFlow(lab.path)
+    cp.add_step(name="fine")(lambda state: None)
+    loader = step if step is return_list else None
+    cp.add_step(loader, name="odd")((lambda state: None) if loader else step)
+    error: Exception | None = None
+    try:
+        every_door(cp, with_secrets(), "always")
+    except (CheckpointError, ValueError) as raised:
+        error = raised
+    assert (error is None) == (step is return_secret)
+    assert messages(caplog, logging.DEBUG)
+    assert CANARY not in everything_said(error, caplog)
+
+
+def test_no_value_is_told_of_a_state_given_unstorable(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error that names what cannot be stored names paths and types."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = lab.flow("a")
+    with pytest.raises(TypeError) as info:
+        every_door(cp, with_secrets(bad=Mute(), worse=[Mute()]))
+    said = everything_said(info.value, caplog)
+    assert 'state["bad"]' in said
+    assert 'state["worse"][0]' in said
+    assert CANARY not in said
+
+
+def test_no_value_is_told_of_a_damaged_or_foreign_file(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A snapshot that is cut short, altered or no dict is described without its content."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    every_door(lab.flow(), with_secrets())
+    whole = lab.path.read_bytes()
+    assert CANARY.encode() in whole
+    for damaged in (whole[:-1], whole[1:], whole.replace(b"canary", b"cAnary"), whole + b"x"):
+        lab.path.write_bytes(damaged)
+        with pytest.raises(CheckpointError) as info:
+            every_door(lab.flow())
+        assert CANARY not in everything_said(info.value, caplog).replace("cAnary", "canary")
+    lab.path.unlink()
+
+
+def test_no_value_is_told_of_wrong_arguments(
+    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A state of another type is refused by its type."""
+    for wrong in ([CANARY], CANARY, {CANARY}):
+        with pytest.raises(TypeError) as info:
+            every_door(lab.flow(), wrong)
+        assert CANARY not in everything_said(info.value, caplog)
+
+
+def test_no_value_is_told_of_a_busy_place(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the lock file nor the error about it holds a value."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = CheckpointFlow(lab.path)
+    seen: list[bytes] = []
+
+    @cp.add_step()
+    async def inside(state: State) -> None:
+        seen.extend(path.read_bytes() for path in lab.path.parent.glob("*.lock"))
+        seen.extend(path.read_bytes() for path in lab.path.parent.glob(".*.lock"))
+        with pytest.raises(CheckpointError) as info:
+            await cp.arun()
+        assert CANARY not in everything_said(info.value, caplog)
+
+    asyncio.run(cp.arun(with_secrets()))
+    assert seen
+    assert not any(CANARY.encode() in content for content in seen)

@@ -1,0 +1,150 @@
+"""The lock's file: what others may do to it, and what outlives its owner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from contending import PATIENCE, contender, flow
+from locations import program
+
+from aiocheckpoint import RunInProgressError, StorageError
+from aiocheckpoint.handlers._files.lock import FileLock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import Door, Lab, State
+
+FORKING = program("forking.py")
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
+
+
+def lock_file(tmp_path: Path) -> Path:
+    """Find where the lock of `c.pkl` lies while a run holds it."""
+    found: list[Path] = []
+    flow(tmp_path / "c.pkl", lambda state: found.extend(tmp_path.glob("*.lock"))).run()
+    flow(tmp_path / "c.pkl").reset()
+    assert len(found) == 1
+    return found[0]
+
+
+@posix_only
+@pytest.mark.parametrize("kind", ["to-a-file", "to-nothing", "to-itself"])
+def test_link_in_place_of_the_lock_is_refused(kind: str, door: Door, tmp_path: Path) -> None:
+    """A symbolic link is never followed: its target is neither written nor made nor deleted."""
+    lock = lock_file(tmp_path)
+    target = lock if kind == "to-itself" else tmp_path / "target"
+    if kind == "to-a-file":
+        target.write_text("precious", encoding="ascii")
+    lock.symlink_to(target)
+    ran: list[State] = []
+    with pytest.raises(StorageError, match="c\\.pkl"):
+        door(flow(tmp_path / "c.pkl", ran.append))
+    assert ran == []
+    assert lock.is_symlink()
+    assert not (tmp_path / "c.pkl").exists()
+    if kind == "to-a-file":
+        assert target.read_text(encoding="ascii") == "precious"
+    elif kind == "to-nothing":
+        assert not target.exists()
+    lock.unlink()
+
+
+def test_foreign_file_in_place_of_the_lock_is_refused(door: Door, tmp_path: Path) -> None:
+    """Somebody's file that bears the lock's name is neither emptied nor deleted."""
+    lock = lock_file(tmp_path)
+    lock.write_text("precious", encoding="ascii")
+    with pytest.raises(StorageError, match=lock.name):
+        door(flow(tmp_path / "c.pkl"))
+    assert lock.read_text(encoding="ascii") == "precious"
+    lock.unlink()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pid": 1, "host": "x", "since": "y"}', b'{"pid": '])
+def test_lock_file_of_a_dead_owner_locks_nobody_out(
+    content: bytes, door: Door, tmp_path: Path
+) -> None:
+    """A lock file that nobody holds, whole or half-written, is taken over and cleared."""
+    lock = lock_file(tmp_path)
+    lock.write_bytes(content)
+    assert door(flow(tmp_path / "c.pkl"), {"n": 1}) == {"n": 1}
+    assert not lock.exists()
+
+
+@posix_only
+def test_lock_file_is_private(tmp_path: Path) -> None:
+    """Only the user may open the lock file; who may open it could hold the run up."""
+    modes: list[int] = []
+    place = tmp_path / "c.pkl"
+
+    def step(state: State) -> None:
+        modes.extend(path.stat().st_mode & 0o777 for path in tmp_path.glob("*.lock"))
+
+    flow(place, step).run()
+    assert modes == [0o600]
+
+
+@posix_only
+def test_lock_file_removed_by_hand(lab: Lab) -> None:
+    """A run whose lock file was removed ends well, and leaves the next owner's lock alone."""
+    place = lab.path.parent
+    with contender(lab.path, "hold", "held") as first:
+        next(iter(place.glob("*.lock"))).unlink()
+        with contender(lab.path, "hold", "held") as second:
+            first.tell("end")
+            assert first.answer() == "ended"
+            with pytest.raises(RunInProgressError) as info:
+                lab.flow().run()
+            assert info.value.pid == second.process.pid
+            second.tell("end")
+            assert second.answer() == "ended"
+
+
+@posix_only
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_child_does_not_hold_the_lock(door: Door, tmp_path: Path) -> None:
+    """A child that was forked in a step and outlives the killed owner holds nothing."""
+    path = tmp_path / "c.pkl"
+    command = [sys.executable, str(FORKING), "outlive", door.name, str(path)]
+    ended = subprocess.run(command, timeout=PATIENCE, check=False)
+    child = int(path.with_name("child").read_text(encoding="ascii"))
+    try:
+        assert ended.returncode == -signal.SIGKILL
+        assert door(flow(path), checkpoint=0) == {"trail": ["a"]}
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+KILLED = """
+import os, signal, sys
+from aiocheckpoint.handlers._files.lock import FileLock
+
+def write(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+lock = FileLock(sys.argv[1], "x")
+if sys.argv[2] == "writing":
+    os.write = write
+lock.acquire()
+write()
+"""
+
+
+@posix_only
+def test_owner_killed_as_it_inherits(tmp_path: Path) -> None:
+    """Killed before it has written its name, a new owner leaves the file as one that was left."""
+    path = tmp_path / "file"
+    for moment in ("holding", "writing", "writing"):
+        command = [sys.executable, "-c", KILLED, str(path), moment]
+        ended = subprocess.run(command, timeout=PATIENCE, check=False)
+        assert ended.returncode == -signal.SIGKILL
+    lock = FileLock(str(path), "x")
+    lock.acquire()
+    lock.release()
+    assert lock.inherited

@@ -1,0 +1,158 @@
+"""A database on a full disk, in a place that cannot be written, or deleted under a run."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from limited import limit, mount
+
+from aiocheckpoint import CheckpointFlow, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import Door
+
+__all__ = ["mount"]  # the fixture
+PATIENCE = 30.0
+
+
+def make_flow(path: Path, ran: list[str], spoil: Callable[[], object]) -> CheckpointFlow:
+    """Make a flow of three steps, in whose second one something happens."""
+    cp = CheckpointFlow(path, "sqlite")
+
+    @cp.add_step()
+    def a(state: dict[str, Any]) -> None:
+        ran.append("a")
+        state["trail"] = ["a"]
+
+    @cp.add_step()
+    def b(state: dict[str, Any]) -> None:
+        ran.append("b")
+        state["trail"] = ["a", "b"]
+        state["rows"] = os.urandom(300_000)
+        spoil()
+
+    @cp.add_step()
+    def c(state: dict[str, Any]) -> None:
+        ran.append("c")
+        del state["rows"]
+
+    return cp
+
+
+def check_fails(path: Path, door: Door, spoil: Callable[[], object], number: int | None) -> None:
+    """Run a flow in whose second step something happens; the snapshot after it must fail."""
+    with pytest.raises(StorageError) as info:
+        door(make_flow(path, [], spoil), {}, run_id="x")
+    assert info.value.errno == number
+    assert info.value.path == str(path)
+
+
+def check_goes_on(path: Path, door: Door) -> None:
+    """See that nothing acknowledged was lost, and the run goes on where it was."""
+    ran: list[str] = []
+    cp = make_flow(path, ran, lambda: None)
+    assert cp.read("x") == {"trail": ["a"], "checkpoint_index": 1}
+    assert door(cp, run_id="x") == {"trail": ["a", "b"]}
+    assert ran == ["b", "c"]
+
+
+def await_closed(path: Path) -> None:
+    """Wait until the writer of a flow that nobody knows any more has closed the database."""
+    deadline = time.monotonic() + PATIENCE
+    while any("-owner-" in one.name for one in path.parent.iterdir()):
+        assert time.monotonic() < deadline, "the database stays open"
+        gc.collect()
+        time.sleep(0.01)
+
+
+@pytest.mark.root
+@pytest.mark.leaves_files
+def test_full_disk(door: Door, mount: Callable[..., Path]) -> None:
+    """On a disk that is full nothing is lost, and the run goes on when there is room."""
+    path = mount("-t", "tmpfs", "-o", "size=2m", "none") / "runs.db"
+    filling = path.with_name("filling")
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+
+    check_fails(path, door, fill, errno.ENOSPC)
+    filling.unlink()
+    check_goes_on(path, door)
+    await_closed(path)
+
+
+@pytest.mark.root
+def test_read_only_disk(door: Door, mount: Callable[..., Path], tmp_path: Path) -> None:
+    """On a disk that is read-only nothing is run, and the run goes on when it is writable."""
+    real, ran = tmp_path / "real", list[str]()
+    real.mkdir()
+    place = mount("--bind", real)
+    with pytest.raises(ZeroDivisionError):
+        door(make_flow(place / "runs.db", [], lambda: 1 // 0), {}, run_id="x")
+    await_closed(place / "runs.db")
+    mount("-o", "remount,bind,ro")
+    with pytest.raises(StorageError) as info:
+        door(make_flow(place / "runs.db", ran, lambda: None), run_id="x")
+    assert ran == []
+    assert info.value.errno in {errno.EROFS, None}  # SQLite does not always tell
+    gc.collect()
+    check_goes_on(real / "runs.db", door)
+
+
+def test_limit_of_a_files_size(door: Door, tmp_path: Path) -> None:
+    """A limit of the system's in the middle of a transaction takes nothing that was stored."""
+    path = tmp_path / "runs.db"
+    with limit("RLIMIT_FSIZE") as lower, pytest.raises(StorageError) as info:
+        door(make_flow(path, [], lambda: lower(200_000)), {}, run_id="x")
+    assert info.value.path == str(path)
+    check_goes_on(path, door)
+
+
+def test_out_of_descriptors_at_opening(door: Door, tmp_path: Path) -> None:
+    """Where the database cannot be opened for want of descriptors, nothing runs."""
+    path, ran, taken = tmp_path / "runs.db", list[str](), list[int]()
+    cp = make_flow(path, ran, lambda: None)
+    other = make_flow(tmp_path / "other.db", [], lambda: None)
+    assert door(other, {}) == {"trail": ["a", "b"]}
+    other.handler.close()
+    with limit("RLIMIT_NOFILE") as lower:
+        lower(100)
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(3 if door.name == "arun" else 0):  # the loop takes as many
+            os.close(taken.pop())
+        with pytest.raises(StorageError) as info:
+            door(cp, {}, run_id="x")
+    for descriptor in taken:
+        os.close(descriptor)
+    assert (ran, info.value.path) == ([], str(path))
+    assert door(cp, {}, run_id="x") == {"trail": ["a", "b"]}
+
+
+@pytest.mark.leaves_files
+@pytest.mark.parametrize("gone", ["file", "directory"])
+def test_database_deleted_meanwhile(gone: str, door: Door, tmp_path: Path) -> None:
+    """A database that is deleted under a run is an error, and the next run begins anew."""
+    path = tmp_path / "place" / "runs.db"
+
+    def delete() -> None:
+        if gone == "file":
+            path.unlink()
+        else:
+            shutil.rmtree(path.parent)
+
+    with pytest.raises(StorageError, match=r"runs\.db"):
+        door(make_flow(path, [], delete), {}, run_id="x")

@@ -1,0 +1,133 @@
+"""Under signatures, lists and verification too, no value of a state is told to anybody."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from forging import OTHER, SECRET, Pieces
+from logged import CANARY, LOGGER, Mute, everything_said, with_secrets
+from support import Lab, notes_of
+
+from aiocheckpoint import CheckpointError, CheckpointFlow, LocalStateHandler, adopt, inspect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support import Door
+
+FAST: dict[str, Any] = {"fsync": False}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "signed": {"secret": SECRET},
+    "listed": {"allow": ()},
+    "verified": {"verify": True},
+    "kept": {"keep": 3},
+    "all": {"secret": [SECRET, OTHER], "allow": (), "verify": True, "keep": "all"},
+}
+
+
+class Unloadable:
+    """A value that can be stored and raises its word when it is loaded."""
+
+    def __init__(self) -> None:
+        self.word = CANARY
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        """Refuse."""
+        raise ValueError(state["word"])
+
+
+def file_names(lab: Lab) -> str:
+    """Give the names of all that lies beside the checkpoint."""
+    return " ".join(map(str, lab.path.parent.rglob("*")))
+
+
+@pytest.mark.parametrize("bad", [Mute, Unloadable, complex, lambda: lambda: CANARY])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_of_a_state_that_is_refused(
+    name: str,
+    bad: Callable[[], object],
+    door: Door,
+    lab: Lab,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever is refused, and why ever, logs, errors, notes and file names hold no value."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    cp = lab.flow("a", **FAST, **OPTIONS[name])
+    cp.add_step(name="b")(lambda state: state.update(bad=[bad()]))
+    error: BaseException | None = None
+    try:
+        door(cp, with_secrets())
+        door(cp, checkpoint="a")
+    except CheckpointError as raised:
+        error = raised
+    assert caplog.records
+    assert CANARY not in everything_said(error, caplog) + file_names(lab)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_of_a_step_that_fails(
+    name: str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A failure's note and log tell of no value; its own words are the user's."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    lab.faults["step b"] = error = OSError("broken")
+    with pytest.raises(OSError, match="broken"):
+        door(lab.flow("a", "b", **FAST, **OPTIONS[name]), with_secrets())
+    assert CANARY not in notes_of(error) + caplog.text + file_names(lab)
+    assert CANARY not in str(inspect(lab.path))
+
+
+def spoilt(name: str, sound: bytes) -> bytes:
+    """Damage or forge a snapshot."""
+    pieces = Pieces.of(sound)
+    ways: dict[str, Callable[[], bytes]] = {
+        "cut": lambda: sound[:-1],
+        "altered": lambda: sound.replace(b"canary", b"cAnary"),
+        "unsigned": lambda: pieces.unsigned().joined(),
+        "forged": lambda: pieces.telling(position=1).joined(),
+        "bare": lambda: pieces.payload,
+        "no dict": lambda: pickle.dumps([CANARY] * 3),
+    }
+    return ways[name]()
+
+
+@pytest.mark.parametrize("way", ["cut", "altered", "unsigned", "forged", "bare", "no dict"])
+@pytest.mark.parametrize("name", ["signed", "listed", "all"])
+def test_of_a_file_that_is_refused(
+    name: str, way: str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A snapshot that is damaged or not trusted is described without its content."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    options: dict[str, Any] = {**FAST, **OPTIONS[name], "keep": 1}
+    door(lab.flow("a", **options), with_secrets())
+    data = spoilt(way, lab.path.read_bytes())
+    lab.path.write_bytes(data)
+    handler = LocalStateHandler(lab.path, **options)
+    calls: list[Callable[[], object]] = [
+        lambda: door(lab.flow("a", "b", **options)),
+        handler.read,
+        handler.header,
+        lambda: inspect(lab.path),
+        lambda: adopt(lab.path, secret=OTHER, run_id=None),
+    ]
+    said = ""
+    for call in calls:
+        lab.path.write_bytes(data)
+        try:
+            said += str(call())[:0]
+        except CheckpointError as error:
+            said += everything_said(error, caplog)
+    assert CANARY not in said.replace("cAnary", "canary")
+    assert CANARY not in caplog.text + file_names(lab)
+
+
+def test_of_a_flow_with_a_secret_made_in_vain(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """Options that are refused are refused without their values."""
+    wrong: list[dict[str, Any]] = [{"secret": CANARY}, {"secret": [CANARY]}, {"verify": CANARY}]
+    for options in wrong:
+        with pytest.raises(CheckpointError) as info:
+            CheckpointFlow(lab.path, **options)
+        assert CANARY not in everything_said(info.value, caplog)

@@ -1,0 +1,193 @@
+"""The order service of the examples and its payments, in real processes."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import re
+import shlex
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from locations import ROOT
+
+for package in ("fastapi", "uvicorn", "httpx"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[examples]'")
+if sys.platform == "win32":
+    pytest.skip("there is no SIGSTOP and no SIGTERM", allow_module_level=True)
+
+import httpx  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["COMMANDS", "PATIENCE", "Service", "Shop", "httpx", "open_shop"]
+
+STORY = ast.get_docstring(ast.parse((ROOT / "examples" / "order_service.py").read_text("utf-8")))
+COMMANDS: list[str] = re.findall(r"^ +((?:python|curl) .+?)(?: &)?$", STORY or "", re.MULTILINE)
+PATIENCE = 60.0
+
+
+def find_port() -> int:
+    """Find a free port, none of those that the system gives to the clients meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with closing(socket.socket()) as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+
+
+@dataclass
+class Service:
+    """A program of the examples that listens, as the story tells to start it.
+
+    Attributes:
+        arguments: Its command line: the script, the folder, and ports.
+        place: The directory to start it in, where its log goes as well.
+        process: The process of now.
+    """
+
+    arguments: list[str]
+    place: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.arguments[2])
+
+    @property
+    def log(self) -> Path:
+        """What it printed, in all its lives."""
+        return self.place / f"{Path(self.arguments[0]).stem}.log"
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        script, *rest = self.arguments
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / script), *rest],
+                cwd=self.place,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + PATIENCE
+        while not self._listens():
+            assert self.process.poll() is None, self.log.read_text("utf-8")
+            assert time.monotonic() < deadline, "it never listened"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """Kill it, suspended or not."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def end(self) -> int:
+        """Ask it to end, wait for that, and give its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(PATIENCE)
+        self.process = None
+        return code
+
+    def restart(self) -> None:
+        """Kill it, and start it again."""
+        self.kill()
+        self.start()
+
+    def replace(self) -> None:
+        """End it as a deploy does, and start the next."""
+        assert self.end() == 0
+        self.start()
+
+    @contextmanager
+    def suspended(self) -> Generator[None]:
+        """Let it take connections, by the system, and do nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def _listens(self) -> bool:
+        with closing(socket.socket()) as one:
+            return one.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@dataclass
+class Shop:
+    """The two services, started as the story says but for folder and ports.
+
+    Attributes:
+        place: The directory that they are started in.
+        payments: The payment service.
+        orders: The order service.
+    """
+
+    place: Path
+    payments: Service = field(init=False)
+    orders: Service = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start nothing yet."""
+        ports = {"8000": str(find_port()), "8001": str(find_port())}
+        lines = [shlex.split(line) for line in COMMANDS if line.startswith("python")]
+        pay, order = ([ports.get(word, word) for word in words[1:]] for words in lines)
+        self.payments, self.orders = Service(pay, self.place), Service(order, self.place)
+
+    @property
+    def folder(self) -> Path:
+        """Where they store."""
+        return self.place / self.orders.arguments[1]
+
+    def client(self, *, stays: bool = True) -> httpx.AsyncClient:
+        """Make a client, which keeps its connections open if it `stays`."""
+        limits = httpx.Limits(max_keepalive_connections=None if stays else 0)
+        url = f"http://127.0.0.1:{self.orders.port}"
+        return httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits)
+
+    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
+        """Ask one of the databases."""
+        with closing(sqlite3.connect(self.folder / database, timeout=PATIENCE)) as db, db:
+            return db.execute(query).fetchall()
+
+    def asked(self, order_id: str) -> list[int]:
+        """Tell for each payment of an order how often it was asked for."""
+        rows = self.rows("payments.db", "SELECT order_id, asked FROM payments")
+        return [asked for found, asked in rows if found == order_id]
+
+
+@contextmanager
+def open_shop(place: Path) -> Generator[Shop]:
+    """Give a shop with both services, killed at the end; their logs tell of no error."""
+    shop = Shop(place)
+    services = (shop.payments, shop.orders)
+    try:
+        for service in services:
+            service.start()
+        yield shop
+    finally:
+        for service in services:
+            service.kill()
+    logs = [service.log.read_text("utf-8") for service in services]
+    assert not [log for log in logs if "Traceback" in log or "ERROR" in log], logs
