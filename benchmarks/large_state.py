@@ -31,9 +31,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from _large import HAS_NUMPY, MEGABYTE, Bare, OneWrite, array
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import dicts
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.large import HAS_NUMPY, MEGABYTE, Bare, OneWrite, array
+from workloads.shapes import dicts
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +43,8 @@ Figures: TypeAlias = "dict[str, tuple[str, Sequence[float]]]"
 
 DOORS = ("arun", "run")
 TIME, MEMORY, STALL = Goal(1.3), Goal(5), Goal(50)
-PEAK = Path(__file__).with_name("_peak.py")
+PEAK = "workloads.peak"
+HERE = Path(__file__).parent
 ABOUT_MEMORY = (
     "memory: by how much the most that was resident at once grew during the step, in a process of "
     "its own that had the array before; in percent of the array."
@@ -124,8 +125,9 @@ class Sized:
         return f"extra memory, {self.name}, {door}"
 
     def _percent(self, door: str) -> float:
-        command = [sys.executable, str(PEAK), str(self._directory), door, str(self._size)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        place = str(self._directory.resolve())
+        command = [sys.executable, "-m", PEAK, place, door, str(self._size)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE)
         return float(done.stdout) / self._size * 100
 
 

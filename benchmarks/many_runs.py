@@ -3,11 +3,11 @@
     python benchmarks/many_runs.py [--runs N] [--crowds N ...] [--rounds N] [--seconds S]
                                    [--directory DIR] [--no-rivals] [--json FILE]
 
-Each run has five coroutine steps that add one to a number in `_shapes.small_state`, a dict of ten
-plain values; all runs are begun at once, in one process, and each step is stored before the next
-one of its run begins. The rate is the number of steps by the time from the first run's begin to the
-last one's end. The snapshot at a run's start and all else that runs cost is in the time, but not in
-the number. Every sample has new runs, in the same database or directory.
+Each run has five coroutine steps that add one to a number in `workloads.shapes.small_state`, a dict
+of ten plain values; all runs are begun at once, in one process, and each step is stored before the
+next one of its run begins. The rate is the number of steps by the time from the first run's begin
+to the last one's end. The snapshot at a run's start and all else that runs cost is in the time, but
+not in the number. Every sample has new runs, in the same database or directory.
 
 The crowd of `--runs` is compared with the most: the rivals do as many such runs, each in a process
 and an environment of its own, and at the settings of its documentation. What each promises is
@@ -33,13 +33,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _flows import bare_wait, counting_run, database, snapshot_size, workplace
-from _group_commit import GroupCommit
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _rivals import RIVALS, RivalWorker
-from _shapes import small_state
-from _sizes import FILES, OURS, STEPS, Figures, Site, measure_size, on_files
-from _waiting import kibibytes_held
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from peers.concurrent_runs import RIVALS, RivalWorker
+from workloads.flows import bare_wait, counting_run, database, snapshot_size, workplace
+from workloads.group_commit import GroupCommit
+from workloads.shapes import small_state
+from workloads.sizes import FILES, OURS, STEPS, Figures, Site, measure_size, on_files
+from workloads.waiting import kibibytes_held
 
 if TYPE_CHECKING:
     import argparse

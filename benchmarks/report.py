@@ -16,16 +16,16 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _drawings import drawing_of
-from _page import section
-from _plots import CAN_DRAW, draw
-from _results import read_all
+from measure.results import read_all
+from page.drawings import drawing_of
+from page.plots import CAN_DRAW, draw
+from page.sections import section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from _drawings import Drawing
-    from _results import Result
+    from measure.results import Result
+    from page.drawings import Drawing
 
 __all__ = ["drawings", "page", "write"]
 

@@ -3,15 +3,15 @@
     python benchmarks/rivals.py [--rounds N] [--steps N ...] [--seconds S] [--only NAME ...]
                                 [--no-rivals] [--directory DIR] [--json FILE]
 
-The same work for all: runs of 20 and of 5 steps that add one to a number in `_shapes.small_state`,
-a dict of ten plain values, one run after the other, each under an id of its own where there are
-ids. The steps are coroutines, but with gumly and with `run`, and are stored before the next one
-begins wherever the library can do so. What stands in the table is the time of a whole run by the
-number of its steps, all that a run costs once included; below it stands how long it is from one
-step to the next, as the steps themselves note it.
+The same work for all: runs of 20 and of 5 steps that add one to a number in
+`workloads.shapes.small_state`, a dict of ten plain values, one run after the other, each under an
+id of its own where there are ids. The steps are coroutines, but with gumly and with `run`, and are
+stored before the next one begins wherever the library can do so. What stands in the table is the
+time of a whole run by the number of its steps, all that a run costs once included; below it stands
+how long it is from one step to the next, as the steps themselves note it.
 
 Each library is installed from PyPI into an environment of its own, and measured in a process of its
-own, at the settings of its documentation; see the `_*_worker.py`. Each is paired with the way of
+own, at the settings of its documentation; see `peers/workers/`. Each is paired with the way of
 aiocheckpoint's that is most like it, and the ratio tells how many times as much it costs. The
 libraries come one after the other, for some have servers that are never quite idle. What each
 promises is printed with the figures: they are of different promises. One that cannot be installed
@@ -28,21 +28,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _alone import our_ways
-from _entrants import ENTRANTS, EntrantWorker
-from _environments import WorkerEndedError
-from _flows import workplace
-from _measure import Contender, Pair, Report, measure, parser
-from _promises import OURS
-from _shapes import small_state
+from measure.environments import WorkerEndedError
+from measure.pairs import Contender, Pair, Report, measure, parser
+from page.promises import OURS
+from peers.single_runs import ENTRANTS, EntrantWorker
+from workloads.alone import our_ways
+from workloads.flows import workplace
+from workloads.shapes import small_state
 
 if TYPE_CHECKING:
     import argparse
     import asyncio
     from collections.abc import Sequence
 
-    from _alone import Alone
-    from _entrants import Entrant
+    from peers.single_runs import Entrant
+    from workloads.alone import Alone
 
 ABOUT = (
     "the figures are whole runs by their steps; what a server does later, when it has answered, is "

@@ -13,7 +13,8 @@ checkpoints are in it, against as many in a database that was empty. They are de
 sample. The stored runs are copies of one that the library has written, each with an id, a header
 and a footer of its own.
 
-Bytes: steps with so many bytes in the state, against the floor of `_floor.py` with the same state.
+Bytes: steps with so many bytes in the state, against the floor of `workloads/floor.py` with the
+same state.
 
 A straight line is fitted to the logarithms of size and cost in each round: its slope is the
 exponent, 0 for a cost that stays the same, 1 for one that is proportional. `--rows 1000000` makes
@@ -29,12 +30,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _floor import Floor
-from _flows import counting_run, database, workplace
-from _ladder import Ladder, rungs
-from _measure import Contender, Pair, Report, measure, parser
-from _rows import fill, run_ids
-from _shapes import small_state
+from measure.ladder import Ladder, rungs
+from measure.pairs import Contender, Pair, Report, measure, parser
+from workloads.floor import Floor
+from workloads.flows import counting_run, database, workplace
+from workloads.rows import fill, run_ids
+from workloads.shapes import small_state
 
 from aiocheckpoint import CheckpointFlow
 

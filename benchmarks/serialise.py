@@ -22,9 +22,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
-from _large import HAS_NUMPY, MEGABYTE, array
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.large import HAS_NUMPY, MEGABYTE, array
+from workloads.shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
 
 from aiocheckpoint._serializer import dump, dump_quickly, load
 

@@ -25,9 +25,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _flows import close_databases, database
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import dicts, small_state
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.flows import close_databases, database
+from workloads.shapes import dicts, small_state
 
 from aiocheckpoint import CheckpointFlow
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DEPENDENCIES = ("dill", "aiofiles", "anyio")
 IMPORT = Goal(1.3)
-RESUME = Path(__file__).with_name("_resume.py")
+RESUME = Path(__file__).parent / "workloads" / "resume.py"
 TIMED_IMPORT = """
 import time
 begun = time.perf_counter()
@@ -70,7 +70,7 @@ def _arrival(name: str, path: str | Path, way: str) -> Contender:
 
 
 def _stop_after_first_step(place: str | Path, state: dict[str, Any], run_id: str | None) -> None:
-    """Leave a run as `_resume.py` expects it, of two steps the first done."""
+    """Leave a run as `workloads/resume.py` expects it, of two steps the first done."""
     flow = CheckpointFlow(place)
     for name in ("prepare", "go_on"):
         flow.add_step(name=name)(_nothing)

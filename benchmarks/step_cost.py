@@ -3,13 +3,13 @@
     python benchmarks/step_cost.py [--rounds N] [--steps N] [--directory DIR] [--no-gumly]
                                    [--json FILE]
 
-The state is `_shapes.small_state`, a dict of ten plain values; each step adds one to a number in
-it and notes the time. The cost of a step is the time from the first step's note to the last
-step's, divided by the steps between: each has its call, its snapshot and all that the library does
-around them. What a run costs once (lock, read, plan, first snapshot, unlock) is printed apart: the
-time of the whole run less that of its steps. The floors make as many replacements, see `_floor.py`.
-gumly runs the same step as often, timed alike, on the same interpreter and in the same directory,
-in a process of its own.
+The state is `workloads.shapes.small_state`, a dict of ten plain values; each step adds one to a
+number in it and notes the time. The cost of a step is the time from the first step's note to the
+last step's, divided by the steps between: each has its call, its snapshot and all that the library
+does around them. What a run costs once (lock, read, plan, first snapshot, unlock) is printed apart:
+the time of the whole run less that of its steps. The floors make as many replacements, see
+`workloads/floor.py`. gumly runs the same step as often, timed alike, on the same interpreter and in
+the same directory, in a process of its own.
 
 The library's own CPU time for a step is that of the process, in all threads, less that of the floor
 without hop: what is neither in the pickling nor in the system calls that a durable step needs. The
@@ -41,11 +41,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 from unittest.mock import patch
 
-from _floor import Floor
-from _gumly import GumlyWorker
-from _machine import machine
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import small_state
+from measure.host import machine
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from peers.gumly import GumlyWorker
+from workloads.floor import Floor
+from workloads.shapes import small_state
 
 from aiocheckpoint import CheckpointFlow
 

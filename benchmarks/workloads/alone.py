@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from _flows import database
-from _shapes import small_state
-
 from aiocheckpoint import CheckpointFlow
+from workloads.flows import database
+from workloads.shapes import small_state
 
 if TYPE_CHECKING:
     import asyncio

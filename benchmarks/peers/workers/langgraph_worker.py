@@ -1,4 +1,4 @@
-"""Runs a graph of LangGraph's many times at once, see `_rival_worker.py`.
+"""Runs a graph of LangGraph's many times at once, see `rival_worker.py`.
 
 Set up as its documentation on persistence has it: a state that is a TypedDict, one node after the
 other, one `AsyncSqliteSaver` for all threads. `durability="sync"` has every step stored before the
@@ -10,7 +10,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any, TypedDict
 
-from _rival_worker import arguments, note, serve
+from rival_worker import arguments, note, serve
 
 PACKAGES = ("langgraph", "langgraph-checkpoint-sqlite", "aiosqlite")
 GRAPH = import_module("langgraph.graph")
@@ -18,7 +18,7 @@ SAVERS = import_module("langgraph.checkpoint.sqlite.aio")
 
 
 class State(TypedDict):
-    """The state of `_shapes.small_state`."""
+    """The state of `workloads.shapes.small_state`."""
 
     count: int
     name: str

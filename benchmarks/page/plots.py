@@ -6,13 +6,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from _drawings import Dots, digest
+from page.drawings import Dots, digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _drawings import Drawing, Lines
-    from _results import Three
+    from measure.results import Three
+
+    from page.drawings import Drawing, Lines
 
 __all__ = ["CAN_DRAW", "SOURCE", "draw"]
 

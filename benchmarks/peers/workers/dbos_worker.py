@@ -1,4 +1,4 @@
-"""Runs a workflow of DBOS's many times at once, see `_rival_worker.py`.
+"""Runs a workflow of DBOS's many times at once, see `rival_worker.py`.
 
 Set up as its documentation on workflows has it: a coroutine workflow that awaits coroutine steps,
 each workflow under an id of its own, and a system database on SQLite, all else at its default but
@@ -9,7 +9,7 @@ import asyncio
 from importlib import import_module
 from typing import Any
 
-from _rival_worker import arguments, note, serve
+from rival_worker import arguments, note, serve
 
 PACKAGES = ("dbos", "SQLAlchemy")
 MODULE = import_module("dbos")

@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from _floor import replace
-from _measure import Contender
+from measure.pairs import Contender
+
+from workloads.floor import replace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _shapes import small_state
-
 from aiocheckpoint import CheckpointFlow
+from workloads.shapes import small_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-    from _waiting import Gate, WaitingRun
+    from workloads.waiting import Gate, WaitingRun
 
 __all__ = [
     "bare_wait",

@@ -10,8 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from _environments import Environment, Worker
-from _measure import Contender, Goal
+from measure.environments import Environment, Worker
+from measure.pairs import Contender, Goal
+
+from peers import WORKERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +71,7 @@ RIVALS = (
         "Burr",
         "AsyncSQLitePersister",
         ("apache-burr==0.42.0", "aiosqlite==0.22.1"),
-        "_burr_worker.py",
+        "burr_worker.py",
         Goal(4, at_least=True),
         "each step is one row of JSON, inserted in a thread through the one connection that all "
         f"applications share, so one commit may carry the rows of many; {UNLINKED}. Every step "
@@ -79,7 +81,7 @@ RIVALS = (
         "LangGraph",
         "AsyncSqliteSaver",
         ("langgraph==1.2.24", "langgraph-checkpoint-sqlite==3.1.2"),
-        "_langgraph_worker.py",
+        "langgraph_worker.py",
         Goal(30, at_least=True),
         'durability="sync": each step is stored by two transactions, its writes and then the '
         "checkpoint, in a thread through one connection under one asyncio lock; both survive a "
@@ -90,7 +92,7 @@ RIVALS = (
         "DBOS",
         "system database on SQLite",
         ("dbos==3.4.0",),
-        "_dbos_worker.py",
+        "dbos_worker.py",
         Goal(100, at_least=True),
         "each step's output is stored by a transaction of its own, in threads; the workflow's "
         f"input and result by others; {UNLINKED}. Every step of every workflow stays stored. Its "
@@ -111,7 +113,7 @@ class RivalWorker(Worker):
     ) -> None:
         arguments = (str(path), str(steps), json.dumps(state))
         python = rival.environment.install()
-        super().__init__(rival.name, python, rival.script, *arguments)
+        super().__init__(rival.name, python, WORKERS / rival.script, *arguments)
         self._rival = rival
         self.runs = affordable(runs, self.ask(str(min(runs, PROBE))), steps, LONGEST)
 

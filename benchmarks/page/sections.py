@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from _measure import Goal
-    from _results import Result, Three
+    from measure.pairs import Goal
+    from measure.results import Result, Three
 
 __all__ = ["section"]
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from _crowd import Crowd, most_open_files
-from _file_commits import FileCommits
-from _flows import counting_run, database, waiting_run
-from _group_commit import GroupCommit
-from _measure import Contender, Pair, measure
-from _rivals import PROBE, affordable
-from _waiting import kibibytes_held
+from measure.pairs import Contender, Pair, measure
+from peers.concurrent_runs import PROBE, affordable
+
+from workloads.crowd import Crowd, most_open_files
+from workloads.file_commits import FileCommits
+from workloads.flows import counting_run, database, waiting_run
+from workloads.group_commit import GroupCommit
+from workloads.waiting import kibibytes_held
 
 if TYPE_CHECKING:
     import asyncio

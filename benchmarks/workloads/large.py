@@ -10,9 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from _crowd import Ticker
-
 from aiocheckpoint import CheckpointFlow
+from workloads.crowd import Ticker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

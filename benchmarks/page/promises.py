@@ -1,7 +1,7 @@
 """What the libraries promise of a step that is done, as facts, each with where it is to be seen.
 
-The versions are those that `_entrants.py` installs. What is said of files and databases was read in
-their code, or counted by strace, and not only in what is written about them.
+The versions are those that `peers/single_runs.py` installs. What is said of files and databases was
+read in their code, or counted by strace, and not only in what is written about them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs a flow of Prefect's many times at once, see `_rival_worker.py`.
+"""Runs a flow of Prefect's many times at once, see `rival_worker.py`.
 
 Set up as its documentation on results and caching has it: tasks whose results are persisted where
 it keeps them by default, in local files, under a cache policy by which a flow that is called again
@@ -11,7 +11,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from _rival_worker import arguments, note, serve
+from rival_worker import arguments, note, serve
 
 PACKAGES = ("prefect",)
 SETTINGS = {

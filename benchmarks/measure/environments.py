@@ -84,7 +84,7 @@ class Worker:
     Args:
         name: The library it measures, for messages.
         python: The interpreter to run it by.
-        script: The module of benchmarks/ that it runs.
+        script: The script to run.
         arguments: What it is given.
         patience: Seconds after which a process that does not answer is killed.
 
@@ -96,13 +96,13 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, python: Path, script: str, *arguments: str, patience: float = 600
+        self, name: str, python: Path, script: Path, *arguments: str, patience: float = 600
     ) -> None:
         self._name = name
         self._patience = patience
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lasts as long as the process
         self._process = subprocess.Popen(
-            [python, Path(__file__).with_name(script), *arguments],
+            [python, script, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,

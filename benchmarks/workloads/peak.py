@@ -10,7 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
-from _large import OneWrite, array
+from workloads.large import OneWrite, array
 
 
 def _do(door: str, work: OneWrite) -> None:

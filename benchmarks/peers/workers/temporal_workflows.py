@@ -1,4 +1,4 @@
-"""The workflow and the activity of `_temporal_worker.py`.
+"""The workflow and the activity of `temporal_worker.py`.
 
 A module of their own, for Temporal imports what has a workflow anew, into its sandbox.
 """
@@ -12,7 +12,7 @@ WORKFLOW = import_module("temporalio.workflow")
 LONGEST = timedelta(seconds=60)
 
 with WORKFLOW.unsafe.imports_passed_through():
-    from _rival_worker import note
+    from rival_worker import note
 
 
 @ACTIVITY.defn  # type: ignore[untyped-decorator]

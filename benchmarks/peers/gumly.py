@@ -10,7 +10,9 @@ import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from _environments import Environment, Worker
+from measure.environments import Environment, Worker
+
+from peers import WORKERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,7 @@ class GumlyWorker(Worker):
     def __init__(self, path: Path, steps: int, state: dict[str, Any]) -> None:
         python = environment().install()
         arguments = (str(path), str(steps), json.dumps(state))
-        super().__init__("gumly", python, "_gumly_worker.py", *arguments)
+        super().__init__("gumly", python, WORKERS / "gumly_worker.py", *arguments)
 
     @property
     def versions(self) -> dict[str, str]:

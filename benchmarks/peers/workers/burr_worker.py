@@ -1,4 +1,4 @@
-"""Runs an application of Burr's many times at once, see `_rival_worker.py`.
+"""Runs an application of Burr's many times at once, see `rival_worker.py`.
 
 Set up as its documentation on persisting state has it: an asynchronous application for each id,
 which is loaded from the persister where it is known and saved by it after every action, and one
@@ -10,7 +10,7 @@ from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
-from _rival_worker import arguments, note, serve
+from rival_worker import arguments, note, serve
 
 PACKAGES = ("apache-burr", "aiosqlite")
 CORE = import_module("burr.core")

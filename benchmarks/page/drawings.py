@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from _results import Compared, Result, Three
+    from measure.results import Compared, Result, Three
 
 __all__ = ["Dot", "Dots", "Drawing", "Line", "Lines", "digest", "drawing_of"]
 

@@ -1,0 +1,1 @@
+"""Measuring: pairs in turns, the machine, environments of other libraries, result files."""
