@@ -1,16 +1,15 @@
-"""Time to import, and time from the start of a process to the step where a flow goes on.
+"""Time to import, and time from the start of a process to the step where a flow resumes.
 
     python benchmarks/start_up.py [--rounds N] [--count N] [--directory DIR] [--json FILE]
 
-Every sample is a fresh interpreter; all of them find the bytecode that a warm-up has left in a
-directory of its own, whether or not the environment lets Python write any. Importing aiocheckpoint
-is compared with importing the three libraries it stands on; below, the time of each alone. Resuming
-is compared with nothing but `dill.load` of the same file, or, where the run is on SQLite, of the
-file of a run with the same state.
+Every sample is a fresh interpreter. All of them find the bytecode of a warm-up in a directory of
+its own, even if the environment forbids Python to write any. Importing aiocheckpoint is compared
+with importing its three dependencies. The time of each alone is printed below. Resuming is compared
+with a bare `dill.load` of the same file. A run on SQLite is compared with the file of a run with
+the same state.
 
-In a process that is running already, as at the start of a service with many runs, the time to
-resume is that from the call of `run` to the begin of the step, against reading and unpickling the
-same file.
+In a running process, such as a service with many runs, the time to resume is measured from the
+call of `run` to the begin of the step. It is compared with reading and unpickling the same file.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def _nothing(state: dict[str, Any]) -> None:
 
 
 class Resuming:
-    """Resumes a run at its second step in this process, which ends there as it was.
+    """Resumes a run at its second step in this process. The run fails there and stays unchanged.
 
     Args:
         path: The checkpoint.
@@ -115,7 +114,7 @@ class Resuming:
 
 
 class _ArrivedError(Exception):
-    """Has the run stay where it is."""
+    """Fails the step, so that the stored run stays unchanged."""
 
 
 def _resumptions(directory: Path, count: int) -> list[Pair]:

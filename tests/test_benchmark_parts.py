@@ -69,7 +69,7 @@ def test_exponent_finds_the_power(power: float, factor: float) -> None:
     """Costs that are a power of the size are fitted by that very power, whatever the factor."""
     points = [(size, factor * size**power) for size in (10, 100, 1000, 10_000)]
 
-    assert import_module("measure.ladder").exponent(points) == pytest.approx(power)
+    assert import_module("measure.size_series").exponent(points) == pytest.approx(power)
 
 
 def test_each_round_has_an_exponent_of_its_own() -> None:
@@ -77,7 +77,7 @@ def test_each_round_has_an_exponent_of_its_own() -> None:
     measure = import_module("measure.pairs")
     base = measure.Contender("10 things", lambda: 1.0)
     costs = {100: iter([1.0, 10.0]).__next__, 1000: iter([1.0, 100.0]).__next__}
-    ladder = import_module("measure.ladder").Ladder.over("things", base, 10, costs, "ms")
+    ladder = import_module("measure.size_series").SizeSeries.over("things", base, 10, costs, "ms")
 
     measure.measure(ladder.pairs.values(), 2, warm_ups=0, freeze=False)
 

@@ -85,7 +85,7 @@ def test_the_plots_are_what_the_results_give() -> None:
 def test_another_figure_is_another_drawing() -> None:
     """What a plot tells of its figures changes with each of them."""
     digest, drawings = import_module("page.drawings").digest, import_module("page.drawings")
-    three = import_module("measure.results").Three(1.0, 2.0, 3.0)
+    three = import_module("measure.results").Quartiles(1.0, 2.0, 3.0)
     one = drawings.Dots("ratio", 1.0, (drawings.Dot("a / b", three),))
     other = replace(one, dots=(drawings.Dot("a / b", three._replace(p75=3.5)),))
 

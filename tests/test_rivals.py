@@ -29,7 +29,7 @@ def _benchmarks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def entrants() -> tuple[Any, ...]:
     """Give the libraries that there are."""
-    found: tuple[Any, ...] = import_module("peers.single_runs").ENTRANTS
+    found: tuple[Any, ...] = import_module("peers.single_runs").PEERS
     return found
 
 

@@ -1,1 +1,1 @@
-"""Measuring: pairs in turns, the machine, environments of other libraries, result files."""
+"""Measuring: pairs in turns, the host, environments of other libraries, result files."""

@@ -1,7 +1,7 @@
 """Libraries to compare with: environments of their own, and the processes that measure in them.
 
-What such a library needs would not always go together with what is installed here, and what it
-does at import or in its threads must not be in the way of what else is measured.
+The dependencies of such a library may conflict with the packages installed here. Its imports and
+its threads must not disturb the other measurements.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Environment:
 
     Attributes:
         name: The library, for messages.
-        key: Name of its directory, which tells the versions that were asked for.
+        key: Name of its directory, made of the pinned versions.
         installs: Arguments of `pip install`, for one call after the other.
     """
 
@@ -73,26 +73,26 @@ class Environment:
 
 
 class WorkerEndedError(SystemExit):
-    """A worker's process ended, or was ended since it did not answer; ends a benchmark as such."""
+    """The process of a worker ended, or was killed after its timeout."""
 
 
 class Worker:
     """A process that does one piece of work each time it is asked.
 
-    Between the pieces it waits for a line of input, so it takes no time from what else is measured.
+    Between the pieces it waits for a line of input, so it takes no time from other contenders.
 
     Args:
         name: The library it measures, for messages.
         python: The interpreter to run it by.
         script: The script to run.
-        arguments: What it is given.
+        arguments: Arguments of the script.
         patience: Seconds after which a process that does not answer is killed.
 
     Attributes:
-        greeting: What it told in its first line, as JSON.
+        greeting: The JSON of its first line of output.
 
     Raises:
-        WorkerEndedError: It ended before it had told anything.
+        WorkerEndedError: The process ended without any output.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class Worker:
     ) -> None:
         self._name = name
         self._patience = patience
-        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lasts as long as the process
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lasts as long as the process
         self._process = subprocess.Popen(
             [python, script, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._stderr,
             text=True,
             start_new_session=True,
         )
@@ -122,7 +122,7 @@ class Worker:
     ) -> None:
         if self._process.returncode is None:
             self._process.communicate()
-        self._complaints.close()
+        self._stderr.close()
 
     def ask(self, line: str) -> float:
         """Hand in a line, and give the number that comes out.
@@ -144,7 +144,7 @@ class Worker:
         finally:
             guard.cancel()
         if not line:
-            raise WorkerEndedError(self._obituary())
+            raise WorkerEndedError(self._exit_message())
         return line
 
     def _kill(self) -> None:
@@ -155,18 +155,18 @@ class Worker:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _obituary(self) -> str:
-        """Tell how the process ended, after showing all that it complained about."""
+    def _exit_message(self) -> str:
+        """Print the standard error of the process, and give its exit status and last line."""
         status = self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):
                 pipe.close()
-        self._complaints.seek(0)
-        complaints = self._complaints.read().strip()
-        self._complaints.close()
-        print(complaints, file=sys.stderr)
-        last = complaints.rpartition("\n")[2]
+        self._stderr.seek(0)
+        output = self._stderr.read().strip()
+        self._stderr.close()
+        print(output, file=sys.stderr)
+        last = output.rpartition("\n")[2]
         return f"{self._name}'s process ended with {status}" + (f": {last}" if last else "")
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks ran on: processor, system, file system, load and versions."""
+"""The host of a benchmark: processor, system, file system, load and versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEPENDENCIES = ("dill", "aiofiles", "anyio")
 
 
 def machine(directory: Path | None) -> dict[str, str]:
-    """Tell what figures were measured on, and with which versions, by name.
+    """Give the host and the versions that figures were measured with, by name.
 
     Args:
         directory: Where files were written, if any were.
@@ -28,7 +28,7 @@ def machine(directory: Path | None) -> dict[str, str]:
     if directory is not None:
         found["file system"] = _file_system(directory)
     if hasattr(os, "getloadavg"):
-        # Others' load slows the disk most, and so makes every ratio to a floor look good.
+        # Load of other processes slows the disk most, which flatters every ratio to a floor.
         found["load of the last minute"] = f"{os.getloadavg()[0]:.1f}"
     found["Python"] = platform.python_version()
     found["aiocheckpoint"] = __version__
@@ -45,7 +45,7 @@ def _cpu() -> str:
 
 
 def _file_system(directory: Path) -> str:
-    """Type of the file system that holds a directory, as Linux tells it (proc(5), mountinfo)."""
+    """Type of the file system that holds a directory, as Linux lists it (proc(5), mountinfo)."""
     mounts = Path("/proc/self/mountinfo")
     if not mounts.exists():
         return "unknown"

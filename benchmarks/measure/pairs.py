@@ -1,8 +1,8 @@
-"""What the benchmarks share: pairs measured in turns, their figures, the machine, the JSON.
+"""Pairs measured in turns, their figures, and the report of a benchmark as table and JSON.
 
-The speed of a machine drifts while a benchmark runs. So two things that are compared are always
-measured one right after the other, the first of them changing with each round, and the ratio is
-taken pair by pair; what is printed is the median of these ratios, not the ratio of two medians.
+The speed of a machine drifts while a benchmark runs. So the two contenders of a pair are measured
+right after each other, and the order alternates from round to round. The ratio is taken round by
+round. The table shows the median of these ratios, not the ratio of two medians.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Contender:
     """One way to do the work that is measured.
 
     Attributes:
-        name: What it does, for the table.
+        name: Its name in the table.
         sample: Does the work once and gives its cost in the unit of the pair.
     """
 
@@ -40,11 +40,11 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a ratio, or a figure that stands alone, should be.
+    """The limit of a ratio, or of a single figure.
 
     Attributes:
-        limit: What is just good enough.
-        at_least: Whether more is better; else less is.
+        limit: The worst value that meets the goal.
+        at_least: Whether more is better. Otherwise less is better.
     """
 
     limit: float
@@ -58,7 +58,7 @@ class Goal:
         return ratio >= self.limit if self.at_least else ratio <= self.limit
 
     def verdict(self, ratio: float) -> str:
-        """Tell the goal, and whether a ratio meets it, for the table."""
+        """Give the goal, and whether a ratio meets it, for the table."""
         return f"goal: {self}, {'met' if self.is_met_by(ratio) else 'MISSED'}"
 
 
@@ -87,13 +87,13 @@ class Pair:
     """Two contenders, measured in turns.
 
     Attributes:
-        subject: What is measured.
-        base: What it is measured against.
+        subject: The contender of interest.
+        base: The contender that it is compared with.
         unit: The unit of both contenders' samples.
-        goal: What subject / base should be, if anything is asked of it.
+        goal: The limit of subject / base, or None.
         subject_samples: A sample for each round.
         base_samples: The same of the base, in the same order.
-        remark: What must be known to compare the two, in a line.
+        remark: One line that a reader needs to compare the two.
     """
 
     subject: Contender
@@ -104,7 +104,7 @@ class Pair:
     base_samples: list[float] = field(default_factory=list[float])
     remark: str = ""
 
-    def play(self, *, base_first: bool) -> None:
+    def sample_both(self, *, base_first: bool) -> None:
         """Take one sample of each."""
         if base_first:
             self.base_samples.append(self.base.sample())
@@ -145,14 +145,14 @@ class Pair:
 
 
 def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1, freeze: bool = True) -> None:
-    """Play every pair in each round, so that all meet the same drift of the machine.
+    """Sample every pair in each round, so that all meet the same drift of the machine.
 
     Args:
-        pairs: They collect the samples.
+        pairs: The pairs. They collect the samples.
         rounds: How many samples of each contender to keep.
         warm_ups: How many to throw away before.
-        freeze: Whether to spare the garbage collector what the imports have left, which is no
-            part of any contender's work; False where its pauses are measured too.
+        freeze: Whether to exclude all objects of the imports from garbage collection, since they
+            are no part of any contender's work. False where its pauses are measured too.
     """
     pairs = list(pairs)
     for _ in range(warm_ups):
@@ -164,21 +164,21 @@ def measure(pairs: Iterable[Pair], rounds: int, *, warm_ups: int = 1, freeze: bo
         gc.freeze()
     for number in range(rounds):
         for pair in pairs:
-            pair.play(base_first=number % 2 == 0)
+            pair.sample_both(base_first=number % 2 == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a benchmark found, to print and to keep.
+    """The findings of a benchmark, to print and to keep.
 
     Attributes:
-        workload: What was done, in words.
+        workload: The work of a sample, in words.
         pairs: The figures.
         directory: Where files were written, if any were.
-        versions: Versions of what was measured against, by name.
+        versions: Versions of the compared libraries, by name.
         extra: Further figures by name, with their unit and samples.
-        notes: What must be known to read the figures; printed below them.
-        goals: What the further figures should be, by name, where anything is asked of them.
+        notes: Sentences that a reader of the figures needs. They are printed below.
+        goals: Limits of further figures, by name.
     """
 
     workload: str
@@ -196,7 +196,7 @@ class Report:
 
         Args:
             json_path: Where to write it.
-            more: What else is to stand in it, by key.
+            more: Further entries of the JSON, by key.
         """
         known = machine(self.directory) | self.versions
         print("; ".join(f"{name} {value}" for name, value in known.items()))

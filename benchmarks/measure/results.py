@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Compared", "Result", "Single", "Three", "read_all"]
+__all__ = ["Compared", "Quartiles", "Result", "Single", "read_all"]
 
 
-class Three(NamedTuple):
+class Quartiles(NamedTuple):
     """Median and quartiles."""
 
     p25: float
@@ -24,62 +24,62 @@ class Three(NamedTuple):
     p75: float
 
     @classmethod
-    def of(cls, spread: dict[str, float]) -> Three:
-        """Take them from a file."""
+    def of(cls, spread: dict[str, float]) -> Quartiles:
+        """Read the three from a result file."""
         return cls(spread["p25"], spread["median"], spread["p75"])
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A subject and what it was measured against.
+    """A subject and its base.
 
     Attributes:
-        subject: Its name.
-        base: The other's name.
-        unit: Of both.
-        of_subject: Its figures.
-        of_base: The other's.
+        subject: Name of the subject.
+        base: Name of the base.
+        unit: Unit of both.
+        of_subject: Figures of the subject.
+        of_base: Figures of the base.
         ratio: Subject / base, round by round.
-        goal: What is asked of the ratio, or None.
+        goal: The limit of the ratio, or None.
     """
 
     subject: str
     base: str
     unit: str
-    of_subject: Three
-    of_base: Three
-    ratio: Three
+    of_subject: Quartiles
+    of_base: Quartiles
+    ratio: Quartiles
     goal: Goal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A figure that stands alone.
+    """A figure without a base.
 
     Attributes:
-        name: What it is.
+        name: Its name.
         unit: Its unit.
         figures: Median and quartiles.
-        goal: What is asked of it, or None.
+        goal: Its limit, or None.
     """
 
     name: str
     unit: str
-    figures: Three
+    figures: Quartiles
     goal: Goal | None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one run of a benchmark has written.
+    """The result file of one run of a benchmark.
 
     Attributes:
         command: The command.
         day: The day when it was given.
-        machine: What it ran on, and versions.
-        workload: What was done.
-        notes: What must be known to read the figures.
-        pairs: What was compared.
+        machine: The host and the versions.
+        workload: The work of a sample, in words.
+        notes: Sentences that a reader of the figures needs.
+        pairs: The comparisons.
         singles: Further figures.
     """
 
@@ -117,16 +117,18 @@ def _compared(pair: dict[str, Any]) -> Compared:
         pair["subject"],
         pair["base"],
         pair["unit"],
-        Three.of(pair["subject_spread"]),
-        Three.of(pair["base_spread"]),
-        Three.of(pair["ratio_spread"]),
+        Quartiles.of(pair["subject_spread"]),
+        Quartiles.of(pair["base_spread"]),
+        Quartiles.of(pair["ratio_spread"]),
         _goal(pair["goal"]),
     )
 
 
 def _singles(extra: Iterable[tuple[str, dict[str, Any]]]) -> Iterable[Single]:
     for name, figure in extra:
-        yield Single(name, figure["unit"], Three.of(figure["spread"]), _goal(figure.get("goal")))
+        yield Single(
+            name, figure["unit"], Quartiles.of(figure["spread"]), _goal(figure.get("goal"))
+        )
 
 
 def _goal(text: str | None) -> Goal | None:

@@ -1,4 +1,4 @@
-"""What the plots show: dots and lines of figures, made of results alone, not yet drawn."""
+"""The contents of the plots: dots and lines of figures, made of results alone, not yet drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from measure.results import Compared, Result, Three
+    from measure.results import Compared, Quartiles, Result
 
 __all__ = ["Dot", "Dots", "Drawing", "Line", "Lines", "digest", "drawing_of"]
 
@@ -21,13 +21,13 @@ class Dot:
     """One figure.
 
     Attributes:
-        label: What it is of.
+        label: Name of the figure.
         figures: Median and quartiles.
-        goal: Where the limit is, or None.
+        goal: The limit, or None.
     """
 
     label: str
-    figures: Three
+    figures: Quartiles
     goal: float | None = None
 
 
@@ -36,9 +36,9 @@ class Dots:
     """Figures one below the other.
 
     Attributes:
-        axis: What they measure.
-        mark: Where a line goes through all of them, such as 1 for ratios, or None.
-        dots: From above to below.
+        axis: Label of the axis.
+        mark: Position of a line through all of them, such as 1 for ratios, or None.
+        dots: The figures, from above to below.
     """
 
     axis: str
@@ -51,13 +51,13 @@ class Line:
     """A line through figures of many sizes.
 
     Attributes:
-        label: What it is of.
+        label: Name of the line.
         points: Size and figures.
-        is_base: Whether it is what others are measured against.
+        is_base: Whether the line shows a base.
     """
 
     label: str
-    points: tuple[tuple[int, Three], ...]
+    points: tuple[tuple[int, Quartiles], ...]
     is_base: bool = False
 
 
@@ -66,9 +66,9 @@ class Lines:
     """Lines, both axes logarithmic.
 
     Attributes:
-        x: What the size is.
-        y: What the figures are, and their unit.
-        lines: Them.
+        x: Label of the sizes.
+        y: Label of the figures, with their unit.
+        lines: The lines.
     """
 
     x: str
@@ -80,7 +80,7 @@ Drawing: TypeAlias = "Dots | Lines"
 
 
 def drawing_of(result: Result, plot: dict[str, Any]) -> Drawing | None:
-    """Make what a plot of `report.toml` asks for; None where the result has nothing of it."""
+    """Make the drawing of a plot in `report.toml`, or None without figures for it."""
     if plot["kind"] == "ratios":
         dots = tuple(
             Dot(
@@ -99,7 +99,7 @@ def drawing_of(result: Result, plot: dict[str, Any]) -> Drawing | None:
 
 
 def digest(drawing: Drawing) -> str:
-    """Tell one drawing from another, for the file that it is drawn into."""
+    """Give a hash of all figures of a drawing, for the metadata of its file."""
     facts = [type(drawing).__name__, asdict(drawing)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -115,7 +115,7 @@ def _medians(pairs: Iterable[Compared], unit: str) -> Iterator[Dot]:
 
 
 def _series(pairs: tuple[Compared, ...], name: str) -> Iterator[Line]:
-    """Give the line of the subjects "<size> <name>", and that of what they are against."""
+    """Give the line of the subjects "<size> <name>", and the line of their bases."""
     sized = sorted(
         ((size, pair) for pair in pairs if (size := _size(pair, name)) is not None),
         key=lambda found: found[0],

@@ -11,7 +11,7 @@ from page.drawings import Dots, digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from measure.results import Three
+    from measure.results import Quartiles
 
     from page.drawings import Drawing, Lines
 
@@ -19,17 +19,17 @@ __all__ = ["CAN_DRAW", "SOURCE", "draw"]
 
 CAN_DRAW = find_spec("matplotlib") is not None
 SOURCE = "Source"
-"""The key in a PNG's metadata that tells what was drawn."""
+"""The key of the drawing's hash in the metadata of a PNG."""
 
 _WIDTH = 9.0
 _FEW = 10
-"""How far an axis may go for numbers between the powers of ten to find room."""
+"""The largest span of an axis that has room for numbers between the powers of ten."""
 
 
 def draw(drawing: Drawing, path: Path) -> None:
-    """Draw into a PNG file, whose metadata tells what of, and the release of matplotlib."""
+    """Draw into a PNG file. Its metadata names the drawing and the release of matplotlib."""
     style: Any = import_module("matplotlib.style")
-    with style.context("default"):  # whatever the user has set
+    with style.context("default"):  # independent of the user's settings
         height = 1.2 + 0.4 * len(drawing.dots) if isinstance(drawing, Dots) else 4.5
         figure: Any = import_module("matplotlib.figure").Figure((_WIDTH, height))
         figure.set_layout_engine("constrained")
@@ -87,6 +87,6 @@ def _draw_lines(axes: Any, drawing: Lines) -> None:  # noqa: ANN401 - of matplot
     axes.legend()
 
 
-def _errors(figures: Three) -> tuple[list[float], list[float]]:
+def _errors(figures: Quartiles) -> tuple[list[float], list[float]]:
     """Give how far the quartiles are from the median, below and above."""
     return [figures.median - figures.p25], [figures.p75 - figures.median]

@@ -1,7 +1,7 @@
-"""What the libraries promise of a step that is done, as facts, each with where it is to be seen.
+"""The promises of the libraries for a finished step, as facts with their sources.
 
-The versions are those that `peers/single_runs.py` installs. What is said of files and databases was
-read in their code, or counted by strace, and not only in what is written about them.
+The versions are the ones that `peers/single_runs.py` installs. Every fact about files and databases
+was read in the code of the library or counted by strace, not only taken from its documentation.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ __all__ = ["OURS", "PROMISES", "Fact", "Promise"]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is promised in one regard.
+    """A promise in one regard.
 
     Attributes:
         answer: "yes", "no" or "in part".
-        because: What is done, or is not.
+        because: The reason.
     """
 
     answer: str
@@ -26,14 +26,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What is promised of a step that is done, before the next one of its run begins.
+    """The promises for a finished step, before the next step of its run begins.
 
     Attributes:
-        durable: Whether a power cut cannot take it back.
-        atomic: Whether it is whole or not there, whenever the process is killed.
-        asynchronous: Whether coroutines are awaited, and storing keeps no loop waiting.
-        resumes: Whether a run that was broken off goes on where it was.
-        source: Where that is to be seen.
+        durable: Whether the step survives a power cut.
+        atomic: Whether it is stored whole or not at all, even if the process is killed.
+        asynchronous: Whether coroutines are awaited, and storing does not block the event loop.
+        resumes: Whether an interrupted run resumes at the same step.
+        source: Code and documentation that show it.
     """
 
     durable: Fact
@@ -54,7 +54,7 @@ class Promise:
         return ", ".join(f"{name} {fact.answer}" for name, fact in self._facts())
 
     def in_full(self) -> str:
-        """Give the answers, what they rest on, and the source."""
+        """Give the answers, the reasons, and the source."""
         facts = [f"{name}: {fact.answer}, {fact.because}" for name, fact in self._facts()]
         return f"{'; '.join(facts)}. Source: {self.source}"
 

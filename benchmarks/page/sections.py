@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from measure.pairs import Goal
-    from measure.results import Result, Three
+    from measure.results import Quartiles, Result
 
 __all__ = ["section"]
 
@@ -21,7 +21,7 @@ def section(title: str, text: str, result: Result, images: Iterable[str]) -> Ite
 
     Args:
         title: The heading.
-        text: What is measured and why, or nothing.
+        text: The prose below the heading, or nothing.
         result: The figures.
         images: The plots, as links.
     """
@@ -59,12 +59,12 @@ def _verdict(goal: Goal | None, figure: float) -> str:
     return f"{goal}: {'met' if goal.is_met_by(figure) else '**missed**'}"
 
 
-def _spread(figures: Three) -> str:
+def _spread(figures: Quartiles) -> str:
     return f"{_number(figures.median)} ({_number(figures.p25)} to {_number(figures.p75)})"
 
 
 def _number(value: float) -> str:
-    """Give four digits that count, and all those before the point."""
+    """Give four significant digits, and all digits before the point."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 

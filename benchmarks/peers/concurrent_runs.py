@@ -1,6 +1,6 @@
-"""The libraries that many runs are compared with, and what each of them promises.
+"""The libraries compared by many runs at once, and the promises of each.
 
-The versions are those whose code was read for the promises; the pragmas are asked of each
+The promises were read in the code of exactly these versions. The pragmas are read from the
 library's own connection when it is measured.
 """
 
@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from measure.environments import Environment, Worker
 from measure.pairs import Contender, Goal
+from workloads.crowd import PROBE, affordable
 
 from peers import WORKERS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PROBE", "RIVALS", "RivalWorker", "affordable"]
+__all__ = ["RIVALS", "RivalWorker"]
 
 LONGEST = 60.0
 """Seconds that one sample of a rival may take."""
-
-PROBE = 20
-"""Runs done at once to learn how fast a rival is."""
 
 UNLINKED = (
     "a step that is committed survives the death of the process; a power cut just after it may "
@@ -39,11 +37,11 @@ class Rival:
     Attributes:
         name: Its name.
         part: The part of it that is measured.
-        packages: What is installed from PyPI.
+        packages: Packages to install from PyPI.
         script: The worker.
-        goal: What the rate of aiocheckpoint should be, by that of the rival.
-        promise: What it promises, in words.
-        options: What its worker takes before all else.
+        goal: The limit of aiocheckpoint's rate by the rival's.
+        promise: Its promise, in words.
+        options: First arguments of its worker.
     """
 
     name: str
@@ -105,7 +103,7 @@ class RivalWorker(Worker):
     """A process in the rival's environment that does many runs at once, each time it is asked.
 
     Attributes:
-        runs: How many runs a sample has: what was asked for, or what a minute suffices for.
+        runs: How many runs a sample has: all, or as many as a minute suffices for.
     """
 
     def __init__(
@@ -119,22 +117,17 @@ class RivalWorker(Worker):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the rival and of what it uses, by name."""
-        return {name: told for name, told in self.greeting.items() if name != "pragmas"}
+        """Versions of the rival and of its dependencies, by name."""
+        return {name: value for name, value in self.greeting.items() if name != "pragmas"}
 
     @property
     def promise(self) -> str:
-        """What it promises, and what its connection says of it."""
+        """Its promise, with the pragmas of its connection."""
         pragmas = self.greeting["pragmas"]
         return f"{self._rival.name}, {self._rival.part}, {pragmas}: {self._rival.promise}"
 
     @property
     def contender(self) -> Contender:
-        """What stands in the table."""
+        """The contender of the table."""
         name = f"{self._rival.name}, {self.runs} runs"
         return Contender(name, lambda: self.ask(str(self.runs)))
-
-
-def affordable(runs: int, rate: float, steps: int, seconds: float) -> int:
-    """Give how many of these runs can be done in so many seconds, at a rate of steps a second."""
-    return min(runs, max(1, int(rate * seconds / steps)))

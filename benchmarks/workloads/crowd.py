@@ -1,4 +1,4 @@
-"""Many runs at once on one event loop: their rate, and how long they keep all else waiting."""
+"""Many runs at once on one event loop: their rate, and the stalls of the loop."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Crowd", "Ticker", "most_open_files"]
+__all__ = ["PROBE", "Crowd", "Ticker", "affordable", "most_open_files"]
+
+PROBE = 20
+"""Runs done at once to learn a rate."""
 
 NAP = 0.001
 
 _NUMBERS = itertools.count(1)
-"""Of crowds, so that no two have the same ids."""
+"""Numbers of crowds, so that no two have the same run ids."""
 
 
 class Crowd:
@@ -27,7 +30,7 @@ class Crowd:
         runs: How many runs there are at once.
         steps: How many steps each has.
         run: Does the run of an id.
-        times: How many crowds a sample has, one after the other; for small ones.
+        times: How many crowds a sample has, one after the other, if they are small.
 
     Attributes:
         runs: How many runs there are at once.
@@ -73,7 +76,7 @@ class Ticker:
     """A task that sleeps for a millisecond, again and again, as long as a `with` block lasts.
 
     Attributes:
-        worst: The most milliseconds that it woke too late.
+        worst: The longest delay of a wake-up, in milliseconds.
     """
 
     def __init__(self) -> None:
@@ -82,12 +85,12 @@ class Ticker:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._tick())
-        await asyncio.sleep(2 * NAP)  # It ticks before anything else begins.
+        await asyncio.sleep(2 * NAP)  # The first tick comes before the work.
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         self._over = True
-        await self._task  # It wakes once more, for what was done since it woke last.
+        await self._task  # It wakes once more, which measures the time since its last wake-up.
 
     async def _tick(self) -> None:
         woken = time.perf_counter()
@@ -98,8 +101,13 @@ class Ticker:
             woken = now
 
 
+def affordable(runs: int, rate: float, steps: int, seconds: float) -> int:
+    """Give how many of these runs can be done in so many seconds, at a rate of steps a second."""
+    return min(runs, max(1, int(rate * seconds / steps)))
+
+
 def most_open_files() -> int:
-    """Give how many files may be open, less some for all else; a run on files has its lock open."""
+    """Give how many runs on files fit into the limit of open files: each keeps its lock open."""
     if sys.platform == "win32":
         return 1000
     import resource  # noqa: PLC0415 - there is none on Windows

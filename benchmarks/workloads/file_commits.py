@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["FileCommits"]
 
 THREADS = 4
-"""As many as aiocheckpoint stores snapshots in; the file system may sync for several at once."""
+"""As many as aiocheckpoint has for snapshots. The file system may sync several files at once."""
 
 
 class FileCommits:
-    """Replaces a file of each run, in threads, many times; what is replaced survives a power cut.
+    """Replaces a file of each run, in threads, many times. Each file survives a power cut.
 
     Nothing is serialised, and no loop runs.
 
@@ -42,7 +42,7 @@ class FileCommits:
 
     @property
     def contender(self) -> Contender:
-        """What stands in the table."""
+        """The contender of the table."""
         return Contender(f"floor, {len(self._targets)} files", self.sample)
 
     def close(self) -> None:

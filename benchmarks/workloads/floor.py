@@ -1,4 +1,4 @@
-"""The least that a durable step can cost: the same system calls, and nothing around them."""
+"""The lowest cost of a durable step: the same system calls, and nothing around them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Floor:
     Args:
         directory: Where the file is.
         steps: How many replacements a sample has.
-        state: What is pickled.
+        state: The state to pickle.
         clock: Measures, in seconds.
     """
 

@@ -1,4 +1,4 @@
-"""The flows whose runs are many: of steps that count, and of one that waits among them."""
+"""Flows for many runs: with steps that count, or with a step that waits among them."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def database(directory: Path, name: str) -> str:
 
 
 def close_databases(directory: Path) -> None:
-    """Close the databases now, for their directory is about to go; else it is done at exit."""
+    """Close the databases before their directory is removed, instead of at exit."""
     for path in directory.glob("*.db"):
         CheckpointFlow(database(directory, path.stem)).handler.close()
 
 
 @contextmanager
 def workplace(parent: Path | None) -> Generator[tuple[Path, asyncio.Runner], None, None]:
-    """Give a directory, which goes at the end with its databases closed, and what has a loop.
+    """Give a temporary directory and a runner. At the end the databases in it are closed.
 
     Args:
-        parent: Where the directory is made; the system's temporary one where it is None.
+        parent: Where the directory is made. None is the system's temporary directory.
     """
     with tempfile.TemporaryDirectory(dir=parent) as name:
         directory = Path(name)
@@ -55,7 +55,7 @@ def workplace(parent: Path | None) -> Generator[tuple[Path, asyncio.Runner], Non
 
 
 def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:
-    """Give what does the run of an id, of as many steps that do nothing but count."""
+    """Give a function that does the run of an id, with as many steps that only count."""
     flow = CheckpointFlow(place, name="orders")
     for number in range(steps):
         flow.add_step(name=f"step {number}")(_add_one)
@@ -69,7 +69,7 @@ def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[Non
 
 
 def waiting_run(place: str | Path, steps: int, gate: Gate) -> WaitingRun:
-    """Give what does the run of an id, the second of whose steps waits at a gate."""
+    """Give a function that does the run of an id. The second step waits at a gate."""
 
     async def wait(state: dict[str, Any]) -> None:
         await gate.wait()
@@ -81,7 +81,7 @@ def waiting_run(place: str | Path, steps: int, gate: Gate) -> WaitingRun:
 
 
 def bare_wait(gate: Gate) -> WaitingRun:
-    """Give what waits at a gate, and does without the library."""
+    """Give a function that waits at a gate without the library."""
 
     async def wait(run_id: str, state: dict[str, Any]) -> None:
         await gate.wait()
@@ -90,7 +90,7 @@ def bare_wait(gate: Gate) -> WaitingRun:
 
 
 def snapshot_size(directory: Path) -> int:
-    """Give the bytes of a snapshot behind a step."""
+    """Give the bytes of a snapshot after a step."""
     path = directory / "size" / "checkpoint.pkl"
     flow = CheckpointFlow(path, name="orders")
     for number in range(2):

@@ -16,8 +16,8 @@ __all__ = ["GroupCommit"]
 class GroupCommit:
     """Updates a row of each run, all in one transaction, many times.
 
-    The journal is a write-ahead log, and synchronous=FULL has each commit wait for the disk: what
-    is committed survives a power cut. Nothing is serialised, and no loop runs.
+    The journal is a write-ahead log, and synchronous=FULL makes each commit wait for the disk. A
+    committed row survives a power cut. Nothing is serialised, and no loop runs.
 
     Args:
         path: Where the database is made.

@@ -1,4 +1,4 @@
-"""Large values: flows that write each but once, and the bare write of as many bytes."""
+"""Large values: flows that write each only once, and the bare write of as many bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HAS_NUMPY = find_spec("numpy") is not None
 
 
 def array(size: int) -> Any:  # noqa: ANN401 - numpy may be missing
-    """Give an array of that many bytes, a multiple of 8; bytes where there is no numpy."""
+    """Give an array of so many bytes, a multiple of 8, or bytes without numpy."""
     if not HAS_NUMPY:
         return os.urandom(size)
     numpy: Any = import_module("numpy")
@@ -32,14 +32,14 @@ def array(size: int) -> Any:  # noqa: ANN401 - numpy may be missing
 
 
 class OneWrite:
-    """A flow whose state is large between two of its steps, and so is written but once.
+    """A flow whose state is large between two of its steps, and so is written only once.
 
-    The first step puts the value into the state, the second one takes it out again; between them
-    lies one durable step's snapshot, and nothing else that is large.
+    The first step puts the value into the state, and the second one takes it out again. Only the
+    snapshot between them is large.
 
     Args:
         path: The checkpoint.
-        value: What is large.
+        value: The large value.
 
     Attributes:
         stalls: For each sample of `arun` the longest stall of the loop, in milliseconds.
@@ -94,9 +94,9 @@ class Bare:
     """Writes a value's bytes to a file in the same directory, and waits until the disk has them.
 
     Args:
-        path: The file; it is removed after each sample.
-        value: An array or bytes, or what is pickled first by one call of the C pickler.
-        pickled: Whether it is pickled.
+        path: The file. It is removed after each sample.
+        value: An array or bytes, or an object to pickle.
+        pickled: Whether the value is first pickled by one call of the C pickler.
 
     Attributes:
         stalls: For each sample of `in_thread` the longest stall of the loop, in milliseconds.

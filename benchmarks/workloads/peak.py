@@ -1,8 +1,8 @@
-"""The process that `large_state.py` asks for memory: does one durable step of a large array.
+"""The process that `large_state.py` starts for memory: does one durable step of a large array.
 
 Arguments: a directory, the door ("run" or "arun"), and the size of the array in bytes. It prints
-how many bytes of memory the step took beside the array, by the most that was resident at once.
-A process for each, for what one step has given back would serve the next.
+the growth of its peak resident memory during the step, in bytes, beside the array. Each step has a
+process of its own, because memory freed by one step would serve the next.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ def _do(door: str, work: OneWrite) -> None:
 
 
 class Peak:
-    """The most memory that was resident, from when it is made.
+    """The peak of resident memory since the object was made.
 
-    Linux can be told to begin anew (proc(5), clear_refs); elsewhere the most of the whole process
-    is compared, of which the array is nearly all.
+    Linux can reset the peak (proc(5), clear_refs). Elsewhere it is the peak of the whole process,
+    most of which is the array.
     """
 
     def __init__(self) -> None:
         forget = Path("/proc/self/clear_refs")
-        self._begins_anew = forget.exists()
-        if self._begins_anew:
+        self._can_reset = forget.exists()
+        if self._can_reset:
             forget.write_text("5", "ascii")
         self._before = self._most()
 
     def grown(self) -> int:
-        """How many bytes more than at first."""
+        """The growth since then, in bytes."""
         return max(0, self._most() - self._before)
 
     def _most(self) -> int:
-        if self._begins_anew:
+        if self._can_reset:
             for line in Path("/proc/self/status").read_text("ascii").splitlines():
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024

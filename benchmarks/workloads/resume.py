@@ -1,8 +1,8 @@
-"""The process that `start_up.py` times: resumes a flow at its second step and tells when.
+"""The process that `start_up.py` times: resumes a flow at its second step and prints the time.
 
-Arguments: the path of a checkpoint and "ours" to resume it, or "dill" only to load it; or the URL
-of a database and "row" to resume the run "order" that is in it. It prints `time.perf_counter()`
-when the state is there, a clock that all processes of a system share on Linux, macOS and Windows.
+Arguments: the path of a checkpoint and "ours" to resume it, or "dill" only to load it, or the URL
+of a database and "row" to resume its run "order". The process prints `time.perf_counter()` once the
+state is loaded. All processes of a system share this clock on Linux, macOS and Windows.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 def _arrive() -> None:
     print(time.perf_counter(), flush=True)
-    os._exit(0)  # as if killed: the checkpoint stays where it was
+    os._exit(0)  # as if killed, so the checkpoint stays
 
 
 def _resume(path: str, run_id: str | None = None) -> None:
@@ -24,7 +24,7 @@ def _resume(path: str, run_id: str | None = None) -> None:
 
     @flow.add_step()
     def prepare(state: dict[str, Any]) -> None:
-        """Stand for the work that was done before."""
+        """Represent the work done before."""
 
     @flow.add_step()
     def go_on(state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A database with as many finished runs in it as are asked for, made quickly."""
+"""Databases with any number of finished runs, made quickly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGES = "PRAGMA cache_size = -400000"
 
 
 def run_ids(count: int, seed: int) -> list[str]:
-    """Give ids that are as far apart as those of uuid4, in order."""
+    """Give ids as random as from uuid4, in order."""
     numbers = random.Random(seed)  # noqa: S311 - the same ones every time
     return sorted(f"{numbers.getrandbits(128):032x}" for _ in range(count))
 
@@ -27,13 +27,13 @@ def run_ids(count: int, seed: int) -> list[str]:
 def fill(path: Path, template: str, count: int) -> None:
     """Copy the row of a finished run until there are `count` rows.
 
-    Each copy has a run id of its own, in its column and in its header, and a footer that is right
-    for it, so it is what the library would have written at the same moment.
+    Each copy has a run id of its own, in its column and in its header, and a matching footer. So
+    it equals a row that the library would have written at the same moment.
 
     Args:
-        path: The database, in which nothing is under way.
+        path: The database, without active runs.
         template: The id of the run.
-        count: How many rows there are then.
+        count: How many rows there are afterwards.
     """
     connection = sqlite3.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row
@@ -46,7 +46,7 @@ def fill(path: Path, template: str, count: int) -> None:
     connection.executemany(statement, _copies(row, names, template, count - 1))
     connection.execute("COMMIT")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that no measured run pays for it
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # No measured run pays for it.
     connection.close()
 
 

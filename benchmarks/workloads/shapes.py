@@ -1,4 +1,4 @@
-"""What is serialised: a module of its own, for classes of a script would be written by value."""
+"""States to serialise, in a module of its own: classes of a script are written by value."""
 
 from __future__ import annotations
 
@@ -51,26 +51,26 @@ def small_state() -> dict[str, Any]:
 
 
 def dicts(count: int) -> dict[str, Any]:
-    """Give a state of that many dicts of three plain values each."""
+    """Give a state of so many dicts of three plain values each."""
     return {"rows": [{"id": n, "name": f"item {n}", "weight": n / 8} for n in range(count)]}
 
 
 def values(count: int) -> dict[str, Any]:
-    """Give a state of that many strings, numbers and short tuples, each a fourth of them."""
+    """Give a state of so many strings, numbers and short tuples, each a fourth of them."""
     kinds = (lambda n: n, lambda n: f"item {n}", lambda n: n / 8, lambda n: (n, n + 1))
     return {"values": [kinds[n % 4](n) for n in range(count)]}
 
 
 def datetimes(count: int) -> dict[str, Any]:
-    """Give a state of that many datetimes with a time zone."""
+    """Give a state of so many datetimes with a time zone."""
     return {"times": [_START + timedelta(minutes=n) for n in range(count)]}
 
 
 def dataclasses_of(count: int) -> dict[str, Any]:
-    """Give a state of that many instances of a dataclass."""
+    """Give a state of so many instances of a dataclass."""
     return {"readings": [Reading(n, f"place {n % 100}", n / 8) for n in range(count)]}
 
 
 def with_lambda(count: int) -> dict[str, Any]:
-    """Give a state of that many dicts as in `dicts`, and one lambda, which only dill can write."""
+    """Give a state of so many dicts as in `dicts`, and one lambda, which only dill can write."""
     return dicts(count) | {"double": lambda n: 2 * n}

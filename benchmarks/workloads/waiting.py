@@ -19,52 +19,52 @@ WaitingRun: TypeAlias = "Callable[[str, dict[str, Any]], Coroutine[Any, Any, obj
 """Does the run of an id with a state."""
 
 _NUMBERS = itertools.count()
-"""Of runs; a run of an id that is known holds more, for it has read what there was."""
+"""Numbers of runs. Each needs a new id, as a known run also holds its stored state."""
 
 
 class Gate:
-    """Holds whoever comes until it is opened, and tells when all have come.
+    """Makes tasks wait until it is opened, and reports the arrival of the last one.
 
     Args:
-        expected: How many will come.
+        expected: How many tasks arrive.
 
     Attributes:
-        crowded: Set when all have come.
-        opened: To be set to let them go.
+        all_arrived: Set when all tasks have arrived.
+        opened: Set by the caller to open the gate.
     """
 
     def __init__(self, expected: int) -> None:
         self._missing = expected
-        self.crowded = asyncio.Event()
+        self.all_arrived = asyncio.Event()
         self.opened = asyncio.Event()
 
     async def wait(self) -> None:
         """Wait until the gate is opened."""
         self._missing -= 1
         if not self._missing:
-            self.crowded.set()
+            self.all_arrived.set()
         await self.opened.wait()
 
 
 async def kibibytes_held(runs: int, make: Callable[[Gate], WaitingRun]) -> float:
-    """Give the memory of one run, of many that wait, beyond the state that it was given.
+    """Give the memory of one of many waiting runs, without its initial state.
 
-    What Python allocates is counted, in any thread; what SQLite or the kernel hold is not.
+    Allocations of Python count, in all threads. Memory of SQLite or the kernel does not.
 
     Args:
         runs: How many wait at once.
-        make: Makes what does such a run, from the gate to wait at.
+        make: Makes the function that does such a run, from the gate to wait at.
     """
     gate = Gate(runs)
     run = make(gate)
     states = {f"order-{next(_NUMBERS)}": small_state() for _ in range(runs)}
     gc.collect()
-    tracemalloc.start()  # The states were there before, and are not counted.
+    tracemalloc.start()  # The initial states are not counted.
     try:
         async with asyncio.TaskGroup() as group:
             for run_id, state in states.items():
                 group.create_task(run(run_id, state))
-            await gate.crowded.wait()
+            await gate.all_arrived.wait()
             gc.collect()
             held, _ = tracemalloc.get_traced_memory()
             gate.opened.set()

@@ -1,8 +1,8 @@
 """Runs an application of Burr's many times at once, see `rival_worker.py`.
 
-Set up as its documentation on persisting state has it: an asynchronous application for each id,
-which is loaded from the persister where it is known and saved by it after every action, and one
-persister, a connection of aiosqlite, for all. The graph is built but once.
+The setup follows its documentation on persisting state. Each id has an asynchronous application.
+It is loaded from the persister if its id is known, and saved after every action. All applications
+share one persister, a connection of aiosqlite. The graph is built only once.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Runs a workflow of DBOS's many times at once, see `rival_worker.py`.
 
-Set up as its documentation on workflows has it: a coroutine workflow that awaits coroutine steps,
-each workflow under an id of its own, and a system database on SQLite, all else at its default but
-the log, which is kept to warnings.
+The setup follows its documentation on workflows. A coroutine workflow awaits coroutine steps, each
+workflow has an id of its own, and the system database is on SQLite. All other settings are
+defaults, except that the log shows only warnings.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Runs a flow of gumly's once for each line of input, and answers with the microseconds of a step.
 
-Run by gumly's own interpreter, with the path of the state file, the number of steps and the state
-as JSON. The first line of output tells the versions. Where the line is a number, the answer is the
-steps done in a second, all that a run costs once included; where it is "between", nothing is run,
+The worker is run by gumly's own interpreter, with the path of the state file, the number of steps
+and the state as JSON. The first line of output has the versions. If the line is a number, the
+answer is the steps per second, with the costs of the whole run. If it is "between", nothing is run,
 and the answer is the microseconds from one step to the next in the last run.
 """
 

@@ -1,8 +1,8 @@
 """Runs a graph of LangGraph's many times at once, see `rival_worker.py`.
 
-Set up as its documentation on persistence has it: a state that is a TypedDict, one node after the
-other, one `AsyncSqliteSaver` for all threads. `durability="sync"` has every step stored before the
-next one begins, as aiocheckpoint and the other rivals do.
+The setup follows its documentation on persistence. The state is a TypedDict, the nodes come one
+after the other, and all threads share one `AsyncSqliteSaver`. `durability="sync"` stores every step
+before the next one begins, as aiocheckpoint and the other rivals do.
 """
 
 import asyncio

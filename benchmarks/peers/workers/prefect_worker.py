@@ -1,9 +1,9 @@
 """Runs a flow of Prefect's many times at once, see `rival_worker.py`.
 
-Set up as its documentation on results and caching has it: tasks whose results are persisted where
-it keeps them by default, in local files, under a cache policy by which a flow that is called again
-with the same arguments takes what it has from there. The server is its temporary one, which it
-starts in a process of its own, with all at its default but the logs and what it sends home.
+The setup follows its documentation on results and caching. Tasks persist their results in the
+default place, local files, under a cache policy that reuses them if a flow is called again with the
+same arguments. The server is its temporary one, in a process of its own. All settings are defaults,
+except logs and analytics.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Flows:
 async def main() -> None:
     """Serve with a fresh home."""
     path, steps, state = arguments()
-    os.environ.update(SETTINGS, PREFECT_HOME=path)  # It reads them when it is imported.
+    os.environ.update(SETTINGS, PREFECT_HOME=path)  # Prefect reads them at import.
     policies = import_module("prefect.cache_policies")
     flows = Flows(import_module("prefect"), policies.INPUTS + policies.TASK_SOURCE, steps)
     await serve(flows, PACKAGES, steps, state)

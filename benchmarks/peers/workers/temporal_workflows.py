@@ -1,6 +1,6 @@
 """The workflow and the activity of `temporal_worker.py`.
 
-A module of their own, for Temporal imports what has a workflow anew, into its sandbox.
+They have a module of their own, because Temporal imports it again into its sandbox.
 """
 
 from datetime import timedelta

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
-__all__ = ["Ladder", "exponent", "rungs"]
+__all__ = ["SizeSeries", "exponent", "tenfold_sizes"]
 
 
-def rungs(least: int, most: int) -> Iterator[int]:
+def tenfold_sizes(least: int, most: int) -> Iterator[int]:
     """Give a number, and always ten times as much, up to the most."""
     while least <= most:
         yield least
@@ -36,13 +36,13 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class SizeSeries:
     """Pairs of the sizes, smallest first.
 
     Attributes:
-        what: What there is more and more of, such as "steps".
+        what: The quantity that grows, such as "steps".
         pairs: The pair of each size.
-        least: The size of the base of all pairs, where that is of the same kind; else 0.
+        least: The size of the common base, where it is of the same kind. Otherwise 0.
         own_bases: Whether each size has a base of its own, whose cost grows too.
     """
 
@@ -59,7 +59,7 @@ class Ladder:
         least: int,
         costs: Mapping[int, Callable[[], float]],
         unit: str,
-    ) -> Ladder:
+    ) -> SizeSeries:
         """Pair sizes with the same base; the largest must not cost more than a tenth more."""
         goals = {max(costs): Goal(1.1)}
         pairs = {

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-__all__ = ["Alone", "our_ways"]
+__all__ = ["SequentialRuns", "our_runs"]
 
 
-class Alone:
-    """Does a run each time it is sampled.
+class SequentialRuns:
+    """Does one run for each sample.
 
     Args:
         place: Where the runs are stored.
         steps: How many steps each has.
-        runner: Has the loop for `arun` and coroutine steps; without one it is `run` and functions.
+        runner: The runner for `arun` and coroutine steps. None selects `run` and functions.
 
     Attributes:
         between: For each sample the microseconds from one step to the next.
@@ -67,15 +67,15 @@ class Alone:
         self._add_one(state)
 
 
-def our_ways(directory: Path, steps: int, runner: asyncio.Runner) -> dict[str, Alone]:
-    """Give both places and both doors, by their names."""
+def our_runs(directory: Path, steps: int, runner: asyncio.Runner) -> dict[str, SequentialRuns]:
+    """Give files and SQLite, by `arun` and by `run`, by their names."""
 
     def files(door: str) -> Path:
         return directory / f"{door}-{steps}" / "checkpoint.pkl"
 
     return {
-        "local file, arun": Alone(files("arun"), steps, runner),
-        "SQLite, arun": Alone(database(directory, f"arun-{steps}"), steps, runner),
-        "local file, run": Alone(files("run"), steps, None),
-        "SQLite, run": Alone(database(directory, f"run-{steps}"), steps, None),
+        "local file, arun": SequentialRuns(files("arun"), steps, runner),
+        "SQLite, arun": SequentialRuns(database(directory, f"arun-{steps}"), steps, runner),
+        "local file, run": SequentialRuns(files("run"), steps, None),
+        "SQLite, run": SequentialRuns(database(directory, f"run-{steps}"), steps, None),
     }
