@@ -4,19 +4,19 @@
                                      [--json FILE]
 
 The state is one array of numpy, of 1 MB and then always four times as large (bytes, where numpy is
-missing), or many plain dicts. A step is what lies between the end of the step that put the array
-into the state and the begin of the next one: serialising, digest, file, fsync, rename. The disk is
-given as many bytes in the same directory by bare calls, write and fsync, right before or after; for
-`arun` in one thread beside the loop.
+missing), or many plain dicts. A step is timed from the end of the step that put the array into the
+state to the begin of the next step: serialising, digest, file, fsync, rename. Right before or
+after, bare calls write as many bytes in the same directory and sync them. For `arun` they do so in
+one thread beside the loop.
 
-Memory is asked of processes of their own: by how much the most that was resident grew while the
-step was done, the array itself was there before. A stall is how much longer than a millisecond a
-task was away that sleeps for one, over and over, while the step is done; the longest of each sample
-counts. The many objects are compared with one call of the C pickler in a thread, which has the
-interpreter's lock from its begin to its end.
+Memory is measured in processes of their own, as the growth of the peak resident memory during the
+step. The array itself was allocated before. Stalls are measured by a task that sleeps for a
+millisecond, over and over, during the step. A stall is the delay of its wake-up, and the longest of
+each sample counts. The many objects are compared with one call of the C pickler in a thread, which
+holds the GIL from its begin to its end.
 
-The goals of time and memory are about the largest array: 256 MB, and 1 GB by `--largest 1024`,
-which takes four times as long and as much memory.
+The goals of time and memory are about the largest array: 256 MB, or 1 GB by `--largest 1024`, which
+takes four times as long and as much memory.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from _large import HAS_NUMPY, MEGABYTE, Bare, OneWrite, array
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import dicts
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.large import HAS_NUMPY, MEGABYTE, Bare, OneWrite, array
+from workloads.shapes import dicts
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +43,8 @@ Figures: TypeAlias = "dict[str, tuple[str, Sequence[float]]]"
 
 DOORS = ("arun", "run")
 TIME, MEMORY, STALL = Goal(1.3), Goal(5), Goal(50)
-PEAK = Path(__file__).with_name("_peak.py")
+PEAK = "workloads.peak"
+HERE = Path(__file__).parent
 ABOUT_MEMORY = (
     "memory: by how much the most that was resident at once grew during the step, in a process of "
     "its own that had the array before; in percent of the array."
@@ -63,7 +64,7 @@ def _sizes(largest: int) -> Iterator[int]:
 
 
 class Sized:
-    """One size of array: what is written, and what is measured of it.
+    """The writes and the figures of one size of array.
 
     Args:
         directory: Where it is written.
@@ -85,7 +86,7 @@ class Sized:
         self._bare = Bare(directory / f"{megabytes}.bare", value)
 
     def pairs(self) -> list[Pair]:
-        """Pair both doors with the bare write."""
+        """Pair `arun` and `run` with the bare write."""
         ours, bare, run = self._ours, self._bare, self._runner.run
         goal = TIME if self._largest else None
         return [
@@ -104,7 +105,7 @@ class Sized:
         ]
 
     def figures(self, rounds: int) -> Figures:
-        """Give stalls of the rounds that count, and memory by both doors."""
+        """Give stalls of the kept rounds, and memory by `arun` and `run`."""
         found: Figures = {
             f"worst stall, {self.name}": ("ms", self._ours.stalls[-rounds:]),
             f"worst stall, bare write of {self.name}": ("ms", self._bare.stalls[-rounds:]),
@@ -115,7 +116,7 @@ class Sized:
         return found
 
     def goals(self) -> dict[str, Goal]:
-        """Give what is asked of the figures."""
+        """Give the limits of the figures."""
         if not self._largest:
             return {}
         return {self._memory_name(door): MEMORY for door in DOORS}
@@ -124,8 +125,9 @@ class Sized:
         return f"extra memory, {self.name}, {door}"
 
     def _percent(self, door: str) -> float:
-        command = [sys.executable, str(PEAK), str(self._directory), door, str(self._size)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        place = str(self._directory.resolve())
+        command = [sys.executable, "-m", PEAK, place, door, str(self._size)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE)
         return float(done.stdout) / self._size * 100
 
 
@@ -140,7 +142,7 @@ class Objects:
         self._bare = Bare(directory / "objects.bare", state, pickled=True)
 
     def pair(self) -> Pair:
-        """Pair the time of ours with that of the C pickler."""
+        """Pair a step with one call of the C pickler."""
         ours, bare, run = self._ours, self._bare, self._run
         return Pair(
             Contender(f"{self._name}, arun", lambda: run(ours.by_arun())),
@@ -149,7 +151,7 @@ class Objects:
         )
 
     def figures(self, rounds: int) -> Figures:
-        """Give the stalls of the rounds that count."""
+        """Give the stalls of the kept rounds."""
         return {
             self.stall: ("ms", self._ours.stalls[-rounds:]),
             f"worst stall, C pickler of {self._name}": ("ms", self._bare.stalls[-rounds:]),
@@ -157,7 +159,7 @@ class Objects:
 
     @property
     def stall(self) -> str:
-        """Name of the figure that the goal is about."""
+        """Name of the figure that has the goal."""
         return f"worst stall, {self._name}"
 
 

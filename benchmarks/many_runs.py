@@ -1,29 +1,29 @@
-"""Rate of the durable steps of many runs at once, and what the runs cost the event loop and memory.
+"""Rate of the durable steps of many runs at once, and their cost in stalls and memory.
 
     python benchmarks/many_runs.py [--runs N] [--crowds N ...] [--rounds N] [--seconds S]
                                    [--directory DIR] [--no-rivals] [--json FILE]
 
-Each run has five coroutine steps that add one to a number in `_shapes.small_state`, a dict of ten
-plain values; all runs are begun at once, in one process, and each step is stored before the next
-one of its run begins. The rate is the number of steps by the time from the first run's begin to the
-last one's end. The snapshot at a run's start and all else that runs cost is in the time, but not in
-the number. Every sample has new runs, in the same database or directory.
+Each run has five coroutine steps that add one to a number in `workloads.shapes.small_state`, a dict
+of ten plain values. All runs start at once, in one process. Each step is stored before the next
+step of its run begins. The rate is the number of steps by the time from the first run's start to
+the last run's end. Snapshots at the start of a run and all other costs of a run are in the time,
+but not in the number. Every sample has new runs, in the same database or directory.
 
-The crowd of `--runs` is compared with the most: the rivals do as many such runs, each in a process
-and an environment of its own, and at the settings of its documentation. What each promises is
-printed below the figures: the rates are of different promises. Where a sample of a rival would take
-more than a minute, or one of files more than `--seconds`, it has fewer runs; the table tells how
-many each had.
+The crowd of `--runs` is compared with the most. The rivals do as many such runs, each in a process
+and an environment of its own, at the settings of its documentation. The promises of each are
+printed below the figures, because the rates are of different promises. A rival has fewer runs if a
+sample would take more than a minute, and files if it would take more than `--seconds`. The table
+shows the number of runs.
 
-`--crowds` are the numbers of runs at once, each on SQLite and on files, beside the floors: as
-many rows in synced transactions of SQLite's, and as many files replaced by bare system calls, in
-as many threads as aiocheckpoint has for that. Of few runs there are several crowds in a sample, one
-after the other. A sample of files that is long is taken but once.
+`--crowds` are the numbers of runs at once, each on SQLite and on files, beside two floors. One
+updates as many rows in synced transactions of SQLite. The other replaces as many files by bare
+system calls, in as many threads as aiocheckpoint has for them. A sample of few runs has several
+crowds, one after the other. A long sample of files is taken only once.
 
-A stall is how much longer than a millisecond a task was away that sleeps for one, over and over,
-while the runs go on; the longest of each sample counts. The garbage collector is left as Python has
-it. As many tasks that do nothing but give way to each other, once for each step, show what the loop
-costs without the library.
+Stalls are measured by a task that sleeps for a millisecond, over and over, while the runs are
+active. A stall is the delay of its wake-up, and the longest of each sample counts. The garbage
+collector keeps Python's settings. As many bare tasks, which only yield to each other once for each
+step, show the cost of the loop without the library.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from _flows import bare_wait, counting_run, database, snapshot_size, workplace
-from _group_commit import GroupCommit
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _rivals import RIVALS, RivalWorker
-from _shapes import small_state
-from _sizes import FILES, OURS, STEPS, Figures, Site, measure_size, on_files
-from _waiting import kibibytes_held
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from peers.concurrent_runs import RIVALS, RivalWorker
+from workloads.crowd_sizes import FILES, OURS, STEPS, CrowdSettings, Figures, measure_size, on_files
+from workloads.flows import bare_wait, counting_run, database, snapshot_size, workplace
+from workloads.group_commit import GroupCommit
+from workloads.shapes import small_state
+from workloads.waiting import kibibytes_held
 
 if TYPE_CHECKING:
     import argparse
@@ -73,20 +73,20 @@ ABOUT_MEMORY = (
 
 
 class Crowds:
-    """What is measured on the loop of this process.
+    """The crowds on the loop of this process.
 
     Args:
-        site: Where and how.
-        runs: How many runs there are at once; of files, fewer where they are slow.
+        settings: Where and how they are measured.
+        runs: How many runs there are at once. Slow files have fewer.
         stack: Closes the floor.
     """
 
-    def __init__(self, site: Site, runs: int, stack: ExitStack) -> None:
-        directory = site.directory
-        self._files, _ = on_files(site, directory / "files" / "checkpoint.pkl", runs)
-        self._ours = site.crowd(runs, counting_run(database(directory, "counting"), STEPS))
-        self._bare = site.crowd(runs, _give_way)
-        self._rows = GroupCommit(directory / "floor.sqlite", runs, STEPS, site.size)
+    def __init__(self, settings: CrowdSettings, runs: int, stack: ExitStack) -> None:
+        directory = settings.directory
+        self._files, _ = on_files(settings, directory / "files" / "checkpoint.pkl", runs)
+        self._ours = settings.crowd(runs, counting_run(database(directory, "counting"), STEPS))
+        self._bare = settings.crowd(runs, _give_way)
+        self._rows = GroupCommit(directory / "floor.sqlite", runs, STEPS, settings.size)
         stack.enter_context(closing(self._rows))
         self.ours = Contender(f"{OURS}, {runs} runs", self._ours.sample)
 
@@ -103,7 +103,7 @@ class Crowds:
         ]
 
     def stalls(self, rounds: int) -> Figures:
-        """Give the stalls of the rounds that count; the last of the samples are theirs."""
+        """Give the stalls of the kept rounds, which come last among the samples."""
         ours, files, bare = (crowd.stalls for crowd in (self._ours, self._files, self._bare))
         plays = len(ours) // len(bare)
         ours, files, bare = ours[-rounds * plays :], files[-rounds:], bare[-rounds:]
@@ -121,9 +121,9 @@ async def _give_way(run_id: str) -> None:
         await asyncio.sleep(0)
 
 
-def _memory(site: Site, runs: int) -> Figures:
-    held = site.held("", database(site.directory, "waiting"), runs)
-    bare = [site.runner.run(kibibytes_held(runs, bare_wait)) for _ in range(site.rounds)]
+def _memory(settings: CrowdSettings, runs: int) -> Figures:
+    held = settings.held("", database(settings.directory, "waiting"), runs)
+    bare = [settings.runner.run(kibibytes_held(runs, bare_wait)) for _ in range(settings.rounds)]
     return held | {"memory of a waiting bare task": ("KiB", bare)}
 
 
@@ -144,12 +144,12 @@ def _against_rivals(
     return pairs, versions, promises
 
 
-def _against_itself(site: Site, ours: Contender, runs: int) -> list[Pair]:
+def _against_itself(settings: CrowdSettings, ours: Contender, runs: int) -> list[Pair]:
     """Pair a crowd that is very large with the one that is compared with the rivals."""
-    crowd = site.crowd(runs, counting_run(database(site.directory, "many"), STEPS))
+    crowd = settings.crowd(runs, counting_run(database(settings.directory, "many"), STEPS))
     many = Contender(f"{OURS}, {runs} runs", crowd.sample)
     pair = Pair(many, ours, "1/s", Goal(0.8, at_least=True))
-    measure([pair], site.rounds, freeze=False)
+    measure([pair], settings.rounds, freeze=False)
     return [pair]
 
 
@@ -166,22 +166,22 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure_all(
-    site: Site, arguments: argparse.Namespace, stack: ExitStack
+    settings: CrowdSettings, arguments: argparse.Namespace, stack: ExitStack
 ) -> tuple[list[Pair], Figures, dict[str, str], list[str]]:
-    runs, rounds = arguments.runs, site.rounds
-    crowds = Crowds(site, runs, stack)
+    runs, rounds = arguments.runs, settings.rounds
+    crowds = Crowds(settings, runs, stack)
     pairs = crowds.pairs()
     measure(pairs, rounds, freeze=False)
-    figures = crowds.stalls(rounds) | _memory(site, runs)
+    figures = crowds.stalls(rounds) | _memory(settings, runs)
     versions, promises = dict[str, str](), list[str]()
     if not arguments.no_rivals:
-        against, versions, promises = _against_rivals(crowds.ours, site.directory, runs, rounds)
+        against, versions, promises = _against_rivals(crowds.ours, settings.directory, runs, rounds)
         pairs += against
     rates = [rate for pair in pairs if pair.subject is crowds.ours for rate in pair.subject_samples]
     if MANY in arguments.crowds:
-        pairs += _against_itself(site, crowds.ours, MANY)
+        pairs += _against_itself(settings, crowds.ours, MANY)
     for size in arguments.crowds:
-        more, of_them = measure_size(site, size)
+        more, of_them = measure_size(settings, size)
         pairs += more
         figures |= of_them
     return pairs, {RATE: ("1/s", rates)} | figures, versions, promises
@@ -192,10 +192,10 @@ def main() -> None:
     arguments = _arguments()
     with ExitStack() as stack:
         directory, runner = stack.enter_context(workplace(arguments.directory))
-        site = Site(
+        settings = CrowdSettings(
             directory, arguments.rounds, arguments.seconds, runner, snapshot_size(directory)
         )
-        pairs, figures, versions, promises = _measure_all(site, arguments, stack)
+        pairs, figures, versions, promises = _measure_all(settings, arguments, stack)
         notes = [ABOUT_OURS, ABOUT_FLOOR, ABOUT_MEMORY, *promises]
         workload = (
             f"{arguments.runs} runs at once of {STEPS} steps, "

@@ -2,10 +2,11 @@
 
     python benchmarks/report.py [--results DIR] [--docs DIR]
 
-Prose and plots stand in `report.toml` beside this file; results that it does not name come last.
-The plots need matplotlib, `pip install -e '.[benchmarks]'`; without it only the text is written.
-What is made depends on no clock and no machine: the same results give the same page, and with the
-same release of matplotlib the same plots.
+Prose and plots are defined in `report.toml` beside this file. Results that it does not name come
+last.
+The plots need matplotlib, `pip install -e '.[benchmarks]'`. Without it only the text is written.
+The page depends on no clock and no machine. The same results give the same page, and the same plots
+with the same release of matplotlib.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _drawings import drawing_of
-from _page import section
-from _plots import CAN_DRAW, draw
-from _results import read_all
+from measure.results import read_all
+from page.drawings import drawing_of
+from page.plots import CAN_DRAW, draw
+from page.sections import section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from _drawings import Drawing
-    from _results import Result
+    from measure.results import Result
+    from page.drawings import Drawing
 
 __all__ = ["drawings", "page", "write"]
 
@@ -50,7 +51,7 @@ def page(results: dict[str, Result]) -> str:
 
 
 def drawings(results: dict[str, Result]) -> dict[str, Drawing]:
-    """Give what the plots show, by the names of their files without the ending."""
+    """Give the drawings of all plots, by file name without the ending."""
     return {
         plot["name"]: drawing
         for name, one in _sections(_prose(), results)
@@ -59,7 +60,7 @@ def drawings(results: dict[str, Result]) -> dict[str, Drawing]:
 
 
 def write(results: Path, docs: Path) -> None:
-    """Write the page and, with matplotlib, its plots; plots that are on it no longer go.
+    """Write the page and, with matplotlib, its plots. Plots of earlier pages are removed.
 
     Args:
         results: The directory of the result files.
@@ -87,10 +88,10 @@ def _prose() -> dict[str, Any]:
 def _sections(
     prose: dict[str, Any], results: dict[str, Result]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give names of results and what is said of them: those of the prose first."""
-    told = {one["results"]: one for one in prose["sections"]}
-    untold = {name: {"title": name, "text": ""} for name in results if name not in told}
-    for name, one in (told | untold).items():
+    """Give the names of results with their prose, first in the order of `report.toml`."""
+    described = {one["results"]: one for one in prose["sections"]}
+    others = {name: {"title": name, "text": ""} for name in results if name not in described}
+    for name, one in (described | others).items():
         if name in results:
             yield name, one
 

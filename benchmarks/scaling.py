@@ -4,20 +4,21 @@
                                  [--directory DIR] [--json FILE]
 
 Steps: whole runs by `run` of flows of 10 steps and always ten times as many, on a file, with a
-small state; the cost of a step is the time between the first and the last by the steps between.
-With fsync=False the disk's part is gone, and what the code adds is seen best.
+small state. The cost of a step is the time between the first and the last by the steps between.
+With fsync=False the disk has no part in it, which shows the cost of the code best.
 
-Rows: a run of five steps on SQLite by `arun`, with a new random id, in databases that hold so many
-finished runs already; many such runs one after the other for each sample, so that SQLite's
-checkpoints are in it, against as many in a database that was empty. They are deleted after each
-sample. The stored runs are copies of one that the library has written, each with an id, a header
-and a footer of its own.
+Rows: a run of five steps on SQLite by `arun`, with a new random id, in databases that already hold
+so many finished runs. A sample has many such runs one after the other, so that it includes
+checkpoints of SQLite. The base is as many runs in an empty database. The runs are deleted after
+each sample. The stored runs are copies of one run of the library, each with an id, a header and a
+footer of its own.
 
-Bytes: steps with so many bytes in the state, against the floor of `_floor.py` with the same state.
+Bytes: steps with so many bytes in the state, against the floor of `workloads/floor.py` with the
+same state.
 
-A straight line is fitted to the logarithms of size and cost in each round: its slope is the
-exponent, 0 for a cost that stays the same, 1 for one that is proportional. `--rows 1000000` makes
-the largest database that is asked for, of about 1.2 GB.
+A straight line is fitted to the logarithms of size and cost in each round. Its slope is the
+exponent: 0 for a constant cost, 1 for a proportional one. `--rows 1000000` makes a database of
+about 1.2 GB.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _floor import Floor
-from _flows import counting_run, database, workplace
-from _ladder import Ladder, rungs
-from _measure import Contender, Pair, Report, measure, parser
-from _rows import fill, run_ids
-from _shapes import small_state
+from measure.pairs import Contender, Pair, Report, measure, parser
+from measure.size_series import SizeSeries, tenfold_sizes
+from workloads.floor import Floor
+from workloads.flows import counting_run, database, workplace
+from workloads.rows import fill, run_ids
+from workloads.shapes import small_state
 
 from aiocheckpoint import CheckpointFlow
 
@@ -54,7 +55,7 @@ class Steps:
     Args:
         path: The checkpoint.
         count: How many steps there are.
-        state: What each run begins with; the steps count in it.
+        state: The initial state of each run. The steps count in it.
         work: How many steps a sample has at least.
         fsync: Whether the steps are durable.
     """
@@ -108,7 +109,7 @@ class Rows:
             fill(directory / f"{count}-rows.db", TEMPLATE, count)
         else:
             self._flow.delete(TEMPLATE)
-        self.sample()  # The first one opens the database, and reads what it needs of it.
+        self.sample()  # The first sample opens the database and fills its cache.
 
     def sample(self) -> float:
         """Give the milliseconds of a run."""
@@ -125,7 +126,7 @@ class Rows:
         return time.perf_counter() - begun
 
 
-def _by_steps(directory: Path, most: int, work: int, *, fsync: bool) -> Ladder:
+def _by_steps(directory: Path, most: int, work: int, *, fsync: bool) -> SizeSeries:
     what = f"steps, run{'' if fsync else ', fsync=False'}"
 
     def flow(count: int) -> Steps:
@@ -135,27 +136,29 @@ def _by_steps(directory: Path, most: int, work: int, *, fsync: bool) -> Ladder:
     least = flow(FEWEST_STEPS)
     least.sample()
     base = Contender(f"{FEWEST_STEPS} {what}", least.sample)
-    costs = {count: flow(count).sample for count in rungs(10 * FEWEST_STEPS, most)}
-    return Ladder.over(what, base, FEWEST_STEPS, costs, "µs")
+    costs = {count: flow(count).sample for count in tenfold_sizes(10 * FEWEST_STEPS, most)}
+    return SizeSeries.over(what, base, FEWEST_STEPS, costs, "µs")
 
 
-def _by_rows(directory: Path, most: int, runs: int, runner: asyncio.Runner) -> Ladder:
+def _by_rows(directory: Path, most: int, runs: int, runner: asyncio.Runner) -> SizeSeries:
     what = "rows, arun on SQLite"
     base = Contender("no rows", Rows(directory, 0, runs, runner).sample)
-    costs = {count: Rows(directory, count, runs, runner).sample for count in rungs(10, most)}
-    return Ladder.over(what, base, 0, costs, "ms")
+    costs = {
+        count: Rows(directory, count, runs, runner).sample for count in tenfold_sizes(10, most)
+    }
+    return SizeSeries.over(what, base, 0, costs, "ms")
 
 
-def _by_bytes(directory: Path, most: int, work: int, stack: ExitStack) -> Ladder:
+def _by_bytes(directory: Path, most: int, work: int, stack: ExitStack) -> SizeSeries:
     pairs = dict[int, Pair]()
     what = "bytes of state, run"
-    for size in rungs(1000, most):
+    for size in tenfold_sizes(1000, most):
         state = {"count": 0, "bytes": os.urandom(size)}
         ours = Steps(directory / f"{size}-bytes.pkl", STEPS_OF_SIZE, state, work)
         floor = stack.enter_context(closing(Floor(directory, work, state)))
         base = Contender(f"floor without hop, {size} bytes", floor.without_hop)
         pairs[size] = Pair(Contender(f"{size} {what}", ours.sample), base, "µs")
-    return Ladder(what, pairs, own_bases=True)
+    return SizeSeries(what, pairs, own_bases=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -174,15 +177,15 @@ def main() -> None:
     work: int = arguments.work
     with ExitStack() as stack:
         directory, runner = stack.enter_context(workplace(arguments.directory))
-        ladders = [
+        series = [
             _by_steps(directory, arguments.steps, work, fsync=True),
             _by_steps(directory, arguments.steps, work, fsync=False),
             _by_rows(directory, arguments.rows, work, runner),
             _by_bytes(directory, arguments.bytes, work, stack),
         ]
-        pairs = [pair for ladder in ladders for pair in ladder.pairs.values()]
+        pairs = [pair for one in series for pair in one.pairs.values()]
         measure(pairs, arguments.rounds, warm_ups=0)  # the largest take long, and were made before
-        fits = dict(fit for ladder in ladders for fit in ladder.fits())
+        fits = dict(fit for one in series for fit in one.fits())
         workload = f"One step of a flow, or one run of {STEPS_OF_RUN} steps on SQLite"
         Report(workload, pairs, directory, {}, fits).finish(arguments.json)
 

@@ -2,12 +2,12 @@
 
     python benchmarks/serialise.py [--rounds N] [--count N] [--megabytes N] [--json FILE]
 
-All write protocol 5 to memory. "Ours" is what a snapshot's payload goes through, without the
-digest and the file; small plain states take a shorter way than others. Each sample is the second of
-two, so that no one pays for the memory that another one has given back to the system. A state of
-many plain objects is the case that the goal is about; where only dill can write something in the
-state, dill writes all of it, after a first try that was in vain.
-cloudpickle writes functions by value as well; `pip install -e '.[benchmarks]'` brings it.
+All write protocol 5 to memory. "Ours" is the serialiser of a snapshot's payload, without the digest
+and the file. Small plain states take a shorter way than others. Each sample is the second of two,
+so that no contender pays for memory that another one has returned to the system. The goal is about
+a state of many plain objects. If only dill can write an object of the state, dill writes the whole
+state, after a first attempt of the C pickler has failed. cloudpickle writes functions by value as
+well, and `pip install -e '.[benchmarks]'` installs it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
-from _large import HAS_NUMPY, MEGABYTE, array
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.large import HAS_NUMPY, MEGABYTE, array
+from workloads.shapes import dataclasses_of, datetimes, dicts, small_state, values, with_lambda
 
 from aiocheckpoint._snapshot.pickling.serializer import dump, dump_small, load
 

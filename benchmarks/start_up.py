@@ -1,16 +1,15 @@
-"""Time to import, and time from the start of a process to the step where a flow goes on.
+"""Time to import, and time from the start of a process to the step where a flow resumes.
 
     python benchmarks/start_up.py [--rounds N] [--count N] [--directory DIR] [--json FILE]
 
-Every sample is a fresh interpreter; all of them find the bytecode that a warm-up has left in a
-directory of its own, whether or not the environment lets Python write any. Importing aiocheckpoint
-is compared with importing the three libraries it stands on; below, the time of each alone. Resuming
-is compared with nothing but `dill.load` of the same file, or, where the run is on SQLite, of the
-file of a run with the same state.
+Every sample is a fresh interpreter. All of them find the bytecode of a warm-up in a directory of
+its own, even if the environment forbids Python to write any. Importing aiocheckpoint is compared
+with importing its three dependencies. The time of each alone is printed below. Resuming is compared
+with a bare `dill.load` of the same file. A run on SQLite is compared with the file of a run with
+the same state.
 
-In a process that is running already, as at the start of a service with many runs, the time to
-resume is that from the call of `run` to the begin of the step, against reading and unpickling the
-same file.
+In a running process, such as a service with many runs, the time to resume is measured from the
+call of `run` to the begin of the step. It is compared with reading and unpickling the same file.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from _flows import close_databases, database
-from _measure import Contender, Goal, Pair, Report, measure, parser
-from _shapes import dicts, small_state
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.flows import close_databases, database
+from workloads.shapes import dicts, small_state
 
 from aiocheckpoint import CheckpointFlow
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 DEPENDENCIES = ("dill", "aiofiles", "anyio")
 IMPORT = Goal(1.3)
-RESUME = Path(__file__).with_name("_resume.py")
+RESUME = Path(__file__).parent / "workloads" / "resume.py"
 TIMED_IMPORT = """
 import time
 begun = time.perf_counter()
@@ -70,7 +69,7 @@ def _arrival(name: str, path: str | Path, way: str) -> Contender:
 
 
 def _stop_after_first_step(place: str | Path, state: dict[str, Any], run_id: str | None) -> None:
-    """Leave a run as `_resume.py` expects it, of two steps the first done."""
+    """Leave a run as `workloads/resume.py` expects it, of two steps the first done."""
     flow = CheckpointFlow(place)
     for name in ("prepare", "go_on"):
         flow.add_step(name=name)(_nothing)
@@ -82,7 +81,7 @@ def _nothing(state: dict[str, Any]) -> None:
 
 
 class Resuming:
-    """Resumes a run at its second step in this process, which ends there as it was.
+    """Resumes a run at its second step in this process. The run fails there and stays unchanged.
 
     Args:
         path: The checkpoint.
@@ -115,7 +114,7 @@ class Resuming:
 
 
 class _ArrivedError(Exception):
-    """Has the run stay where it is."""
+    """Fails the step, so that the stored run stays unchanged."""
 
 
 def _resumptions(directory: Path, count: int) -> list[Pair]:

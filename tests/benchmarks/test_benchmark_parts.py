@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COUNT = 30
 MIB = 1 << 20
 GROWTH = """
-from _peak import Peak
+from workloads.peak import Peak
 kept = b"x" * (20 << 20)
 peak = Peak()
 more = b"x" * ({} << 20)
@@ -38,8 +38,8 @@ def _benchmarks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def filled(tmp_path: Path) -> Iterator[CheckpointFlow]:
     """Give a flow whose database was filled with copies of a finished run."""
     place = f"sqlite:///{tmp_path / 'runs.db'}"
-    asyncio.run(import_module("_flows").counting_run(place, 5)("template"))
-    import_module("_rows").fill(tmp_path / "runs.db", "template", COUNT)
+    asyncio.run(import_module("workloads.flows").counting_run(place, 5)("template"))
+    import_module("workloads.rows").fill(tmp_path / "runs.db", "template", COUNT)
     flow = CheckpointFlow(place, name="orders")
     yield flow
     flow.handler.close()
@@ -69,15 +69,15 @@ def test_exponent_finds_the_power(power: float, factor: float) -> None:
     """Costs that are a power of the size are fitted by that very power, whatever the factor."""
     points = [(size, factor * size**power) for size in (10, 100, 1000, 10_000)]
 
-    assert import_module("_ladder").exponent(points) == pytest.approx(power)
+    assert import_module("measure.size_series").exponent(points) == pytest.approx(power)
 
 
 def test_each_round_has_an_exponent_of_its_own() -> None:
     """The smallest size of all is the base, where that is of the same kind."""
-    measure = import_module("_measure")
+    measure = import_module("measure.pairs")
     base = measure.Contender("10 things", lambda: 1.0)
     costs = {100: iter([1.0, 10.0]).__next__, 1000: iter([1.0, 100.0]).__next__}
-    ladder = import_module("_ladder").Ladder.over("things", base, 10, costs, "ms")
+    ladder = import_module("measure.size_series").SizeSeries.over("things", base, 10, costs, "ms")
 
     measure.measure(ladder.pairs.values(), 2, warm_ups=0, freeze=False)
 
@@ -100,7 +100,7 @@ def test_the_large_value_is_written_once(
     door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a run's three snapshots one has the value, so one durable step is what is timed."""
-    large = import_module("_large")
+    large = import_module("workloads.large")
     codec = import_module("aiocheckpoint._snapshot.codec").Codec
     written: list[dict[str, Any]] = []
     write, write_quickly = codec.write, codec.write_small

@@ -146,7 +146,7 @@ def test_gumly_is_measured_in_its_own_process(
 ) -> None:
     """Where gumly has been installed, its step stands beside `run`'s, with fsync and without."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    if not import_module("_gumly").environment().is_installed:
+    if not import_module("peers.gumly").environment().is_installed:
         pytest.skip("benchmarks/step_cost.py has not yet installed gumly")
 
     _, written = run_benchmark("step_cost", ("--rounds=2", "--steps=3"), tmp_path)
@@ -184,7 +184,7 @@ def test_rivals_are_measured_in_processes_of_their_own(
 ) -> None:
     """Where the rivals have been installed, their rates and promises stand beside ours."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    rivals = import_module("_rivals").RIVALS
+    rivals = import_module("peers.concurrent_runs").RIVALS
     if not all(rival.environment.is_installed for rival in rivals):
         pytest.skip("benchmarks/many_runs.py has not yet installed the rivals")
 

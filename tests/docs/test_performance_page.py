@@ -31,7 +31,7 @@ def _benchmarks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read_results(directory: Path = RESULTS) -> Any:  # noqa: ANN401 - of benchmarks/
     """Read the result files of a directory."""
-    return import_module("_results").read_all(directory)
+    return import_module("measure.results").read_all(directory)
 
 
 def facts_of(png: Path) -> dict[str, str]:
@@ -79,15 +79,15 @@ def test_the_plots_are_what_the_results_give() -> None:
     on_page = re.findall(r"]\(performance/(\w+)\.png\)", PAGE.read_text("utf-8"))
 
     assert sorted(drawings) == sorted(on_page) == [path.stem for path in PLOTS]
-    digest = import_module("_drawings").digest
+    digest = import_module("page.drawings").digest
     for path in PLOTS:
         assert facts_of(path)["Source"] == digest(drawings[path.stem]), path.name
 
 
 def test_another_figure_is_another_drawing() -> None:
     """What a plot tells of its figures changes with each of them."""
-    digest, drawings = import_module("_drawings").digest, import_module("_drawings")
-    three = import_module("_results").Three(1.0, 2.0, 3.0)
+    digest, drawings = import_module("page.drawings").digest, import_module("page.drawings")
+    three = import_module("measure.results").Quartiles(1.0, 2.0, 3.0)
     one = drawings.Dots("ratio", 1.0, (drawings.Dot("a / b", three),))
     other = replace(one, dots=(drawings.Dot("a / b", three._replace(p75=3.5)),))
 

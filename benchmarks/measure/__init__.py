@@ -1,0 +1,1 @@
+"""Measuring: pairs in turns, the host, environments of other libraries, result files."""

@@ -1,0 +1,1 @@
+"""The page of all figures: drawings, sections, plots, and the promises of the libraries."""

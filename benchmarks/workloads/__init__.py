@@ -1,0 +1,1 @@
+"""Workloads: floors, flows, rows, crowds, and the processes that two commands start."""
