@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from aiocheckpoint._concurrency.backends import (
     AsyncBackend,
     Backend,
-    ExceptionEnvelope,
     run_blocking,
 )
+from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._engine.context import FlowSettings
 from aiocheckpoint._engine.drain import Drain
 from aiocheckpoint._engine.locking import hold_lock

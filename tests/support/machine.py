@@ -17,7 +17,7 @@ from aiocheckpoint._concurrency.backends import run_to_completion
 from aiocheckpoint._model.request import Request
 from aiocheckpoint.testing._crashing import (
     _Breaker,
-    _BreakingThreadCalls,
+    _BreakingSyncBackend,
     _Crash,
 )
 
@@ -119,15 +119,14 @@ class FlowMachine(RuleBasedStateMachine):
     @rule(boundary=st.integers(0, 16))
     def crash(self, boundary: int) -> None:
         """Run, and die at a boundary if there are so many."""
-        calls = _BreakingThreadCalls()
-        calls.breaker = _Breaker([], boundary, "crash")
+        backend = _BreakingSyncBackend(_Breaker([], boundary, "crash", "run"))
         request = Request(state={}, load_policy="first only", checkpoint=None, until=None)
         try:
-            run_to_completion(self.flow()._run(calls, request, None, 0.0))  # noqa: SLF001
+            run_to_completion(self.flow()._run(backend, request, None, 0.0))  # noqa: SLF001
         except _Crash:
             assert self.position() >= self.floor or self.header() is not None
         finally:
-            calls.close()
+            backend.close()
         self._note()
 
     @rule(number=NUMBERS)

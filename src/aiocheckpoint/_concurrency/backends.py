@@ -1,82 +1,54 @@
-"""The two doors' ways of calling: the engine is written once and calls through one of these.
+"""How the library does its own blocking work under `arun` and under `run`.
 
-`AsyncBackend` serves `arun`: blocking work goes to threads, coroutines are awaited. `SyncBackend`
-serves `run`: everything happens in the caller's thread before the call returns, so that the
-engine's coroutine never suspends and `run_to_completion` can carry it through in one go.
+The engine is written once and does its blocking work through one of these. `AsyncBackend` serves
+`arun`: blocking work goes to threads. `SyncBackend` serves `run`: everything happens in the
+caller's thread before the call returns. The engine's coroutine then never suspends, and
+`run_to_completion` carries it through in one go.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import inspect
 import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from aiocheckpoint._concurrency.private_loop import PrivateLoop
+from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.start_throttle import throttle_start
 from aiocheckpoint._concurrency.threads import (
     READY,
     SNAPSHOTS,
-    STEPS,
-    finish_before_cancelling,
     finish_result_before_cancelling,
     run_in_thread,
     run_shielded_in_thread,
     shield,
 )
-from aiocheckpoint._concurrency.timeouts import run_with_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Coroutine
 
-    from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._concurrency.executors import FunctionExecutor
     from aiocheckpoint._concurrency.jobs import PendingResult
-    from aiocheckpoint._model.retry import RetryState
 
-__all__ = [
-    "AsyncBackend",
-    "Backend",
-    "ExceptionEnvelope",
-    "SyncBackend",
-    "run_blocking",
-    "run_to_completion",
-]
+__all__ = ["AsyncBackend", "Backend", "SyncBackend", "run_blocking", "run_to_completion"]
 
 _Result = TypeVar("_Result")
 
 
-class ExceptionEnvelope(Exception):  # noqa: N818 - carries an exception, is none to be seen
-    """Carries an exception of a user's function that means something else in a coroutine.
-
-    No coroutine can raise a StopIteration (PEP 479), and in one a GeneratorExit says that the
-    coroutine itself is thrown away.
-    """
-
-    def __init__(self, error: StopIteration | GeneratorExit) -> None:
-        super().__init__(error)
-        self.error = error
-
-
 class Backend(Protocol):
-    """How the engine calls blocking functions, users' functions and hooks.
-
-    Attributes:
-        loop: The loop that is not to be blocked, or None where nothing else waits.
-    """
+    """Does the library's own blocking work, and knows who calls users' functions."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """See above."""
+        """The loop that is not to be blocked; None where nothing else waits."""
+        ...
+
+    @property
+    def executor(self) -> FunctionExecutor:
+        """Calls users' functions and hooks."""
         ...
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         """Call a blocking function of the library."""
-        ...
-
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        """Wait for a job that was made for `loop`, whatever happens meanwhile."""
         ...
 
     async def run_shielded(
@@ -84,27 +56,15 @@ class Backend(Protocol):
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
     ) -> asyncio.CancelledError | None:
-        """Call one that must run and end, and give back a cancellation that came meanwhile."""
+        """Call a function that must run and end; give back a cancellation that came meanwhile."""
         ...
 
-    def call(self, part: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
-        """Call a user's function, sync or async, and await what it returns if need be."""
-        ...
-
-    def attempts(self, tries: RetryState) -> AsyncIterator[AbstractContextManager[None]]:
-        """Give the attempts of a step, and wait between them."""
-        ...
-
-    async def call_to_end(self, part: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        """Call a user's function that stores something, and let no cancellation into it."""
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
+        """Wait for a result that was asked for on behalf of `loop`, whatever happens meanwhile."""
         ...
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
-        """Await a coroutine that must end, and give back a cancellation that came meanwhile."""
-        ...
-
-    async def finish(self, result: Any) -> Any:  # noqa: ANN401
-        """Await `result` if it can be awaited, else give it back."""
+        """Await a coroutine that must end; give back a cancellation that came meanwhile."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -112,14 +72,15 @@ class Backend(Protocol):
         ...
 
     def cancellations(self) -> int:
-        """How many cancellations of the run were asked for so far."""
+        """Count the cancellations of the run that were asked for so far."""
         ...
 
 
 class AsyncBackend:
-    """Calls from within a running event loop, which they never block."""
+    """Works from within a running event loop, which it never blocks."""
 
-    # Thousands of runs wait at once, and what holds nothing is nothing to the garbage collector.
+    # Thousands of runs wait at once, and an object without attributes costs the garbage collector
+    # nothing.
     __slots__ = ()
 
     @property
@@ -127,9 +88,14 @@ class AsyncBackend:
         """The running loop."""
         return asyncio.get_running_loop()
 
+    @property
+    def executor(self) -> FunctionExecutor:
+        """Calls users' functions on the loop or in threads."""
+        return AsyncExecutor()
+
     @classmethod
     async def make(cls) -> Self:
-        """Make them when the loop has time for it, and nothing is left to import."""
+        """Make it when the loop has time for it, and nothing is left to import."""
         if not READY.done:
             await run_in_thread(SNAPSHOTS, READY.prepare)
         backend = cls()
@@ -139,13 +105,6 @@ class AsyncBackend:
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return await run_in_thread(SNAPSHOTS, function, *args)
 
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        try:
-            await job.future
-        except asyncio.CancelledError as caught:
-            await finish_result_before_cancelling(job, caught)
-        return job.outcome()
-
     async def run_shielded(
         self,
         function: Callable[..., object],
@@ -153,40 +112,15 @@ class AsyncBackend:
     ) -> asyncio.CancelledError | None:
         return await run_shielded_in_thread(SNAPSHOTS, function, *args)
 
-    def call(self, part: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
-        if part.on_loop:
-            work = self.finish(_call_enveloped(part.function, *args))
-        else:
-            work = self._user_in_thread(part, args)
-        return work if part.limit is None else run_with_timeout(part.limit, work)
-
-    def attempts(self, tries: RetryState) -> AsyncIterator[AbstractContextManager[None]]:
-        found: AsyncIterator[AbstractContextManager[None]] = aiter(tries.context)
-        return found
-
-    async def _user_in_thread(self, part: UserFunction, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
-        pool = SNAPSHOTS if part.stores else STEPS
-        context = contextvars.copy_context()
-        return await self.finish(
-            await run_in_thread(pool, context.run, _call_enveloped, part.function, *args)
-        )
-
-    async def call_to_end(self, part: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        await finish_before_cancelling(self.call(part, *args))
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
+        try:
+            await job.future
+        except asyncio.CancelledError as caught:
+            await finish_result_before_cancelling(job, caught)
+        return job.outcome()
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         return await shield(work)
-
-    async def finish(self, result: Any) -> Any:  # noqa: ANN401
-        if not inspect.isawaitable(result):
-            return result
-        try:
-            return await result
-        except GeneratorExit as error:
-            # One that is thrown into this coroutine by close() has no frame below this one.
-            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-                raise ExceptionEnvelope(error) from None
-            raise
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -197,17 +131,14 @@ class AsyncBackend:
 
 
 class SyncBackend:
-    """Calls in the caller's own thread, each ended when it returns."""
+    """Works in the caller's own thread; each call has ended when it returns."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._private: PrivateLoop | None = None
+        self.executor: SyncExecutor = SyncExecutor()
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return function(*args)
-
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        return job.wait()
 
     async def run_shielded(
         self,
@@ -217,59 +148,26 @@ class SyncBackend:
         function(*args)
         return None
 
-    async def call(self, part: UserFunction, *args: Any) -> Any:  # noqa: ANN401
-        result = _call_enveloped(part.function, *args)
-        if part.limit is not None and inspect.isawaitable(result):
-            result = run_with_timeout(part.limit, result)
-        return None if result is None else await self.finish(result)
-
-    def attempts(self, tries: RetryState) -> AsyncIterator[AbstractContextManager[None]]:
-        return _BlockingAttempts(tries)
-
-    async def call_to_end(self, part: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        await self.call(part, *args)
+    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
+        return job.wait()
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         await work
         return None
 
-    async def finish(self, result: Any) -> Any:  # noqa: ANN401
-        if not inspect.isawaitable(result):
-            return result
-        if self._private is None:
-            self._private = PrivateLoop()
-        return _call_enveloped(self._private.run, result)
-
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - blocking is what this door is for
+        time.sleep(seconds)  # noqa: ASYNC251 - blocking is right here
 
     def cancellations(self) -> int:
-        return 0  # Ctrl-C comes as itself.
+        return 0  # Ctrl-C comes as a KeyboardInterrupt.
 
     def close(self) -> None:
         """Close the loop that coroutines made necessary."""
-        if self._private is not None:
-            self._private.close()
-
-
-class _BlockingAttempts:
-    """The attempts of a step, with waiting that blocks."""
-
-    def __init__(self, tries: RetryState) -> None:
-        self._each: Iterator[AbstractContextManager[None]] = iter(tries.context)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> AbstractContextManager[None]:
-        try:
-            return next(self._each)
-        except StopIteration:
-            raise StopAsyncIteration from None
+        self.executor.close()
 
 
 def run_to_completion(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
-    """Carry a coroutine through that never suspends, because it calls through `SyncBackend`."""
+    """Carry a coroutine through that never suspends, because it works through `SyncBackend`."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -280,16 +178,9 @@ def run_to_completion(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def run_blocking(work: Callable[[SyncBackend], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Carry out what is called through `SyncBackend`, and close their loop."""
+    """Carry out work that goes through a `SyncBackend`, and close its loop."""
     backend = SyncBackend()
     try:
         return run_to_completion(work(backend))
     finally:
         backend.close()
-
-
-def _call_enveloped(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
-    try:
-        return function(*args)
-    except (StopIteration, GeneratorExit) as error:
-        raise ExceptionEnvelope(error) from None

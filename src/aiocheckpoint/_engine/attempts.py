@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from aiocheckpoint._concurrency.backends import ExceptionEnvelope
+from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._engine.context import DrainedError
 from aiocheckpoint._engine.failures import put_note
 from aiocheckpoint._engine.locking import prefer_cancellation
@@ -41,7 +41,7 @@ async def attempt_repeatedly(
 
     data, tries = dict(context.data), RetryState(policy)
     failed: BaseException | None = None
-    async for trial in context.backend.attempts(tries):
+    async for trial in context.backend.executor.attempts(tries.context):
         if failed is not None:
             await _start_over(context, progress, failed, state, data)
         try:
@@ -117,7 +117,7 @@ async def attempt(
         began = time.perf_counter()
         args = (state, context.data) if part.takes_data else (state,)
         try:
-            given = await context.backend.call(part, *args)
+            given = await context.backend.executor.call(part, *args)
         except Pause as pause:
             _check_pause(name, step.name, pause)
             raise

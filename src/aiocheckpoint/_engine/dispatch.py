@@ -73,7 +73,7 @@ class EventDispatcher:
         for hook in self._hooks:
             before = self._backend.cancellations()
             try:
-                await self._backend.finish(hook(event))
+                await self._backend.executor.finish(hook(event))
             except (Exception, CancelledError, Pause) as error:
                 if isinstance(error, CancelledError) and self._backend.cancellations() > before:
                     raise  # the run was cancelled, not the hook by itself

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._concurrency.backends import ExceptionEnvelope
+from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._engine.failures import put_note, shortened
 from aiocheckpoint._engine.locking import prefer_cancellation
 from aiocheckpoint.errors import CheckpointError, DrainingError, LeaseLostError, StorageError

@@ -86,7 +86,7 @@ class DictRunStore:
             self._held = False
 
     async def read_header(self) -> Header | None:
-        found = await self._backend.call(self._place.read)
+        found = await self._backend.executor.call(self._place.read)
         if found is not None and not isinstance(found, dict):
             kind = type(found).__name__
             raise InvalidTypeError(f"read() of {self.location} must return a dict, not a {kind}.")
@@ -106,7 +106,7 @@ class DictRunStore:
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         written, copy = await self._backend.run(_copied, header, state, step)
-        await self._backend.call_to_end(self._place.write, copy)
+        await self._backend.executor.call_to_end(self._place.write, copy)
         self.header, self._stored = header, written
         return 0
 
@@ -116,7 +116,7 @@ class DictRunStore:
             self.header = change(self.header)
 
     async def remove(self) -> None:
-        await self._backend.call_to_end(self._place.write, {})
+        await self._backend.executor.call_to_end(self._place.write, {})
 
 
 def _copied(

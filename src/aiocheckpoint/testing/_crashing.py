@@ -10,12 +10,8 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from aiocheckpoint._concurrency.backends import (
-    AsyncBackend,
-    Backend,
-    SyncBackend,
-    run_to_completion,
-)
+from aiocheckpoint._concurrency.backends import AsyncBackend, SyncBackend, run_to_completion
+from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
 from aiocheckpoint._engine.failures import put_note
 
@@ -23,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._concurrency.executors import FunctionExecutor
     from aiocheckpoint._concurrency.jobs import PendingResult
     from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.request import LoadPolicy, Request
@@ -32,6 +29,7 @@ __all__ = ["crash_everywhere"]
 
 _Result = TypeVar("_Result")
 _Way = Literal["crash", "cancel"]
+_Method = Literal["run", "arun"]
 _State = dict[str, Any]
 
 _WORDS = {
@@ -92,13 +90,13 @@ def crash_everywhere(
     trial = _Trial(make_flow, state, load_policy, door, update)
     with tempfile.TemporaryDirectory(prefix="aiocheckpoint-") as directory:
         boundaries: list[str] = []
-        expected = trial.run(f"{directory}/undisturbed", _Breaker(boundaries, None, "crash"))
+        expected = trial.run(f"{directory}/undisturbed", _Breaker(boundaries, None, "crash", door))
         for way in ("crash", "cancel"):
             for number, boundary in enumerate(boundaries):
                 place = f"{directory}/{way}-{number}"
                 where = f"crash_everywhere: after a {way} {boundary}, number {number}"
                 try:
-                    final = trial.break_and_resume(place, _Breaker([], number, way))
+                    final = trial.break_and_resume(place, _Breaker([], number, way, door))
                 except BaseException as error:
                     put_note(error, where)
                     raise
@@ -117,74 +115,92 @@ class _Breaker:
     """Counts the boundaries, and breaks off at one of them.
 
     Args:
-        seen: Is told each boundary in words.
-        at: Number of the one to break off at; None for none.
-        way: How.
+        seen: Each boundary is appended to it in words.
+        at: Number of the boundary to break off at; None for none.
+        way: "crash" or "cancel".
+        method: The method of the flow that runs it: a run under "run" has no task to cancel.
     """
 
-    def __init__(self, seen: list[str], at: int | None, way: _Way) -> None:
+    def __init__(self, seen: list[str], at: int | None, way: _Way, method: _Method) -> None:
         self._seen = seen
         self._at = at
         self._way = way
+        self._method = method
 
-    async def reach(self, boundary: str, backend: Backend) -> None:
+    async def reach(self, boundary: str) -> None:
         """Come by a boundary."""
         self._seen.append(boundary)
         if len(self._seen) - 1 != self._at:
             return
         if self._way == "crash":
             raise _Crash
-        if isinstance(backend, SyncBackend):
+        if self._method == "run":
             raise KeyboardInterrupt
         task = asyncio.current_task()
         if task is not None:
             task.cancel()
         await asyncio.sleep(0)
 
+    async def around(self, name: str, call: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
+        """Come by the boundaries before and after a call."""
+        await self.reach(f"before {name}")
+        result = await call()
+        await self.reach(f"after {name}")
+        return result
 
-class _BreakingThreadCalls(SyncBackend):
+
+class _BreakingExecutor:
+    """A mixin of executors: calls of users' functions are boundaries."""
+
+    breaker: _Breaker
+
+    async def call(self, function: UserFunction, *args: Any) -> Any:  # noqa: ANN401
+        call = partial(super().call, function, *args)  # type: ignore[misc]
+        return await self.breaker.around(_words(function.function), call)
+
+
+class _BreakingBackend:
+    """A mixin of backends: the library's own blocking work is a boundary."""
+
     breaker: _Breaker
 
     async def wait_for(self, job: PendingResult[_Result]) -> _Result:
         # It was asked for already, so there is no boundary before it.
-        result = await super().wait_for(job)
-        await self.breaker.reach(f"after {_words(job.work)}", self)
+        result: _Result = await super().wait_for(job)  # type: ignore[misc]
+        await self.breaker.reach(f"after {_words(job.work)}")
         return result
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        call = partial(super().run, function, *args)
-        return await _between(self, self.breaker, _words(function), call)
-
-    async def call(self, part: UserFunction, *args: Any) -> Any:  # noqa: ANN401
-        call = partial(super().call, part, *args)
-        return await _between(self, self.breaker, _words(part.function), call)
+        call = partial(super().run, function, *args)  # type: ignore[misc]
+        return await self.breaker.around(_words(function), call)
 
 
-class _BreakingLoopCalls(AsyncBackend):
-    breaker: _Breaker
-
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        # It was asked for already, so there is no boundary before it.
-        result = await super().wait_for(job)
-        await self.breaker.reach(f"after {_words(job.work)}", self)
-        return result
-
-    async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        call = partial(super().run, function, *args)
-        return await _between(self, self.breaker, _words(function), call)
-
-    async def call(self, part: UserFunction, *args: Any) -> Any:  # noqa: ANN401
-        call = partial(super().call, part, *args)
-        return await _between(self, self.breaker, _words(part.function), call)
+class _BreakingSyncExecutor(_BreakingExecutor, SyncExecutor):
+    def __init__(self, breaker: _Breaker) -> None:
+        super().__init__()
+        self.breaker = breaker
 
 
-async def _between(
-    backend: Backend, breaker: _Breaker, name: str, call: Callable[[], Coroutine[Any, Any, _Result]]
-) -> _Result:
-    await breaker.reach(f"before {name}", backend)
-    result = await call()
-    await breaker.reach(f"after {name}", backend)
-    return result
+class _BreakingSyncBackend(_BreakingBackend, SyncBackend):
+    def __init__(self, breaker: _Breaker) -> None:
+        super().__init__()
+        self.breaker = breaker
+        self.executor = _BreakingSyncExecutor(breaker)
+
+
+class _BreakingAsyncExecutor(_BreakingExecutor, AsyncExecutor):
+    def __init__(self, breaker: _Breaker) -> None:
+        self.breaker = breaker
+
+
+class _BreakingAsyncBackend(_BreakingBackend, AsyncBackend):
+    def __init__(self, breaker: _Breaker) -> None:
+        self.breaker = breaker
+        self._executor = _BreakingAsyncExecutor(breaker)
+
+    @property
+    def executor(self) -> FunctionExecutor:
+        return self._executor
 
 
 def _words(function: object) -> str:
@@ -200,7 +216,7 @@ class _Trial:
         make_flow: Callable[[str], CheckpointFlow],
         state: _State | None,
         load_policy: LoadPolicy,
-        door: Literal["run", "arun"],
+        door: _Method,
         update: _State | None,
     ) -> None:
         self._make_flow = make_flow
@@ -232,8 +248,7 @@ class _Trial:
         request = flow._request(state, self._load_policy, update=update)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         if self._door == "arun":
             return _on_a_loop(_run_on_loop(flow, request, breaker))
-        backend = _BreakingThreadCalls()
-        backend.breaker = breaker
+        backend = _BreakingSyncBackend(breaker)
         try:
             return run_to_completion(flow._run(backend, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         finally:
@@ -247,12 +262,11 @@ class _Trial:
             pass
         else:
             raise AssertionError("the run did not come that far: make_flow makes different flows")
-        return self.run(directory, _Breaker([], None, "crash"))
+        return self.run(directory, _Breaker([], None, "crash", self._door))
 
 
 async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> RunOutcome:
-    backend = _BreakingLoopCalls()
-    backend.breaker = breaker
+    backend = _BreakingAsyncBackend(breaker)
     return await flow._run(backend, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
