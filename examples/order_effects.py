@@ -1,4 +1,4 @@
-"""What the order service does to the world, each of it once for each idempotency key."""
+"""The outside effects of the order service, each made once for its idempotency key."""
 
 import json
 import os
@@ -13,11 +13,11 @@ PRICES = {"lamp": 4_900, "chair": 12_900, "table": 39_900}  # in cents
 
 
 class OutOfStockError(Exception):
-    """There is not as much as was ordered."""
+    """The stock holds less than the order asks for."""
 
 
 def open_stock(folder: Path) -> None:
-    """Make the stock, where there is none yet."""
+    """Make the stock if it does not exist yet."""
     with closing(sqlite3.connect(folder / "stock.db")) as db, db:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("CREATE TABLE IF NOT EXISTS stock (item TEXT PRIMARY KEY, quantity INTEGER)")
@@ -30,16 +30,16 @@ def open_stock(folder: Path) -> None:
 
 
 def take_from_stock(folder: Path, key: str, order: dict[str, Any]) -> None:
-    """Reserve what was ordered, in one transaction with the key that says so.
+    """Reserve the ordered items, in one transaction with the idempotency key.
 
     Raises:
-        OutOfStockError: There is not enough of it; nothing was reserved.
+        OutOfStockError: The stock is too small. Nothing was reserved.
     """
     database, facts = folder / "stock.db", {**order, "key": key}
     with closing(sqlite3.connect(database, timeout=30, isolation_level="IMMEDIATE")) as db, db:
         new = "INSERT INTO reserved VALUES (:key, :id, :item, :quantity) ON CONFLICT DO NOTHING"
         if not db.execute(new, facts).rowcount:
-            return  # by the attempt before, which was killed
+            return  # reserved by an earlier attempt, which was killed
         less = "UPDATE stock SET quantity = quantity - :quantity"
         there = " WHERE item = :item AND quantity >= :quantity"
         if not db.execute(less + there, facts).rowcount:
@@ -47,7 +47,7 @@ def take_from_stock(folder: Path, key: str, order: dict[str, Any]) -> None:
 
 
 async def ask_for_payment(client: httpx.AsyncClient, key: str, order: dict[str, Any]) -> int:
-    """Have the payment service take the money, and give the number of its receipt."""
+    """Let the payment service take the money, and return the number of its receipt."""
     bill = {"order": order["id"], "cents": order["cents"]}
     response = await client.post("/payments", json=bill, headers={"Idempotency-Key": key})
     receipt: int = response.raise_for_status().json()["receipt"]
@@ -55,8 +55,8 @@ async def ask_for_payment(client: httpx.AsyncClient, key: str, order: dict[str, 
 
 
 def write_invoice(path: Path, order: dict[str, Any]) -> None:
-    """Write a file that is there whole or not at all, after a power cut as well."""
-    unfinished = path.with_suffix(".part")  # an order has one owner, so nobody else is at it
+    """Write a file atomically and durably: whole or not at all, even after a power cut."""
+    unfinished = path.with_suffix(".part")  # an order has one owner, so no other writer
     with unfinished.open("w") as file:
         json.dump(order, file)
         file.flush()

@@ -1,6 +1,6 @@
 """A service that takes orders, may be killed at any moment, and does each order once.
 
-Start it and the payments that it needs, place an order, and see how it stands:
+Start it and its payment service, place an order, and read its status:
 
     pip install 'aiocheckpoint[examples]'
     python examples/payment_service.py shop 8001 &
@@ -8,8 +8,8 @@ Start it and the payments that it needs, place an order, and see how it stands:
     curl --json '{"id": "order-1", "item": "lamp", "quantity": 2}' localhost:8000/orders
     curl localhost:8000/orders/order-1
 
-After `kill -9`, as often as you like, it goes on with what it was doing when it is started again.
-At a plain `kill` it stops every order behind the step that it is in, and says so to its client.
+After `kill -9`, as often as you like, the next start resumes every unfinished order. At a plain
+`kill`, each order stops behind its current step, and its client gets an answer that says so.
 """
 
 import argparse
@@ -50,9 +50,9 @@ from aiocheckpoint import (
     events,
 )
 
-State = dict[str, Any]  # what is known of one order, stored after every step
-NEEDS_APPROVAL = 500_000  # an order of more cents waits until somebody approves it
-PATIENCE = 30.0  # seconds that a request waits for another one of the same order
+State = dict[str, Any]  # the known facts of one order, stored after every step
+NEEDS_APPROVAL = 500_000  # an order of more cents waits for an approval
+PATIENCE = 30.0  # seconds that a request waits for another of the same order
 AT_ONCE = 50  # orders that are resumed side by side
 DRAIN_SECONDS, CLOSE_SECONDS = 20.0, 5  # together less than the 30 that most supervisors grant
 ID = "^[a-z0-9-]{1,64}$"
@@ -60,7 +60,7 @@ OrderId = Annotated[str, fastapi.Path(pattern=ID)]
 
 
 class Order(BaseModel):
-    """What a client orders; the id is the client's, so that a request can be tried again."""
+    """An order. Its id is the client's, so that a request can be repeated."""
 
     id: str = Field(pattern=ID)
     item: str = Field(pattern=f"^({'|'.join(PRICES)})$")
@@ -68,11 +68,11 @@ class Order(BaseModel):
 
 
 def make_flow(folder: Path, client: httpx.AsyncClient, hook: events.Hook) -> CheckpointFlow:
-    """Make the flow; each order is a run of it."""
+    """Make the flow. Each order is a run of it."""
     cp = CheckpointFlow(f"sqlite:///{folder}/orders.db", hooks=[hook])
 
     @cp.add_step()
-    def reserve(state: State) -> None:  # sync: in a thread, so that it never stalls the service
+    def reserve(state: State) -> None:  # sync, so it runs in a thread and never stalls the loop
         take_from_stock(folder, current_step().idempotency_key, state)
         state["cents"] = PRICES[state["item"]] * state["quantity"]
 
@@ -96,14 +96,14 @@ def make_flow(folder: Path, client: httpx.AsyncClient, hook: events.Hook) -> Che
 
 
 class Watchers:
-    """Passes the events of the runs under way on to whoever watches, and waits for nobody."""
+    """Passes the events of running orders on to their watchers, and never waits for one."""
 
     def __init__(self) -> None:
         self._under_way: set[str | None] = set()
         self._queues: dict[str | None, set[asyncio.Queue[events.Event]]] = {}
 
     def hook(self, event: events.Event) -> None:
-        """Take an event of any run; who watches too slowly loses the oldest."""
+        """Take an event of any run. A watcher that is too slow loses its oldest events."""
         if isinstance(event, events.RunStarted):
             self._under_way.add(event.run_id)
         elif isinstance(event, (events.RunFinished, events.StepFailed)):
@@ -114,7 +114,7 @@ class Watchers:
             queue.put_nowait(event)
 
     async def watch(self, order_id: str) -> AsyncGenerator[events.Event, None]:
-        """Give the events of an order from now on, until its run ends."""
+        """Yield the events of an order from now on, until its run ends."""
         queue = asyncio.Queue[events.Event](maxsize=100)
         self._queues.setdefault(order_id, set()).add(queue)
         try:
@@ -127,7 +127,7 @@ class Watchers:
 
 
 class OrderService:
-    """The routes, and what they share."""
+    """The routes, with their shared flow, client and tasks."""
 
     def __init__(self, folder: Path, payments: str) -> None:
         (folder / "invoices").mkdir(parents=True, exist_ok=True)
@@ -138,10 +138,10 @@ class OrderService:
         self.cp = make_flow(folder, self._client, self._watchers.hook)
 
     async def place(self, order: Order, request: Request) -> Response:
-        """Do an order, once however often it is asked for, and answer when it is done.
+        """Do an order once, however often it is requested, and answer when it is done.
 
-        A client that accepts text/event-stream follows the run, and stops it by leaving, until the
-        order is placed again. Any other client may leave, and the order goes on.
+        A client that accepts text/event-stream follows the run. If it leaves, the run stops until
+        the order is placed again. If any other client leaves, the order continues.
         """
         state = order.model_dump()
         if "text/event-stream" in request.headers.get("accept", ""):
@@ -152,23 +152,23 @@ class OrderService:
         )
 
     async def approve(self, order_id: OrderId, by: Annotated[str, Body(embed=True)]) -> Response:
-        """Let an order go on that waits for this."""
+        """Approve an order that waits for it, and resume its run."""
         await self._show(order_id)
         run = self.cp.arun(run_id=order_id, update={"approved_by": by}, wait=PATIENCE)
         return await self._answer(order_id, run)
 
     async def look(self, order_id: OrderId) -> Response:
-        """Tell how an order stands."""
+        """Answer with the status of an order."""
         return JSONResponse(await self._show(order_id))
 
     async def watch(self, order_id: OrderId) -> Response:
-        """Tell the progress of an order until it ends; a watcher may leave, and it goes on."""
+        """Stream the progress of an order until it ends. A watcher may leave at any time."""
         await self._show(order_id)
         return self._stream(order_id, self._watchers.watch(order_id))
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncGenerator[None, None]:
-        """Go on with what the last process left, and at the end cancel what did not stop."""
+        """Resume the runs that the last process left, and cancel the remaining ones at the end."""
         resuming = asyncio.create_task(self._resume())
         yield
         tasks: list[asyncio.Task[Any]] = [resuming, *self._tasks]
@@ -183,16 +183,16 @@ class OrderService:
                 print(f"resumed {result.run_id}: {result.status or repr(result.error)}")
 
     async def _answer(self, order_id: str, run: Coroutine[Any, Any, State]) -> Response:
-        """Wait for a run, in a task that goes on when the client leaves, and tell its end."""
+        """Wait for a run in its own task, which outlives the client, and answer with its end."""
         task = asyncio.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
             await asyncio.shield(task)
         except RunInProgressError:
-            pass  # somebody else does it, and is not done yet
+            pass  # another request runs it, and has not finished
         except DrainingError as error:
-            if error.path is None:  # refused; otherwise it was stopped on its way
+            if error.path is None:  # refused; otherwise it was stopped behind a step
                 raise HTTPException(503, "closing", {"Retry-After": "1"}) from error
         except (httpx.HTTPError, StepTimeoutError) as error:
             raise HTTPException(503, "no payment", {"Retry-After": "5"}) from error
@@ -214,7 +214,7 @@ class OrderService:
         self, order_id: str, source: Stream[events.Event] | AsyncGenerator[events.Event, None]
     ) -> Response:
         lines = self._lines(order_id, source)
-        close = BackgroundTask(lines.aclose)  # for a client that leaves while a line is sent
+        close = BackgroundTask(lines.aclose)  # for a client that leaves during a line
         return StreamingResponse(lines, media_type="text/event-stream", background=close)
 
     async def _lines(
@@ -224,24 +224,24 @@ class OrderService:
             async with aclosing(source):
                 async for event in source:
                     yield as_line(type(event).__name__, public(event))
-        except Exception as error:  # noqa: BLE001 - the answer has begun, and cannot be another
+        except Exception as error:  # noqa: BLE001 - the answer has already begun
             yield as_line("Error", {"type": type(error).__name__})
         yield as_line("Order", await self._show(order_id))
 
 
 def public(event: events.Event) -> dict[str, Any]:
-    """Give what clients may know of an event; its exception is none of that."""
+    """Pick the attributes of an event that clients may see. Its exception is not among them."""
     names = ("step", "index", "of", "attempt", "position", "status", "reason")
     return {name: getattr(event, name) for name in names if hasattr(event, name)}
 
 
 def as_line(kind: str, facts: dict[str, Any]) -> str:
-    """Give one server-sent event."""
+    """Format one server-sent event."""
     return f"data: {json.dumps({'kind': kind, **facts})}\n\n"
 
 
 def make_app(service: OrderService) -> FastAPI:
-    """Put the routes together."""
+    """Make the application with its routes."""
     app = FastAPI(title="orders", lifespan=service.lifespan)
     app.post("/orders")(service.place)
     app.get("/orders/{order_id}")(service.look)
@@ -253,7 +253,7 @@ def make_app(service: OrderService) -> FastAPI:
 class Server(uvicorn.Server):
     """Drains the flow at the first signal, and only then closes.
 
-    By itself uvicorn would wait for the open requests first, and they for whole orders.
+    By default uvicorn waits for open requests first, and these wait for whole orders.
     """
 
     def __init__(self, config: uvicorn.Config, cp: CheckpointFlow) -> None:
@@ -261,7 +261,7 @@ class Server(uvicorn.Server):
         self._cp, self._draining = cp, False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal; another one, and uvloop gives some twice, changes nothing."""
+        """Start draining at the first signal. Later ones change nothing: uvloop repeats some."""
         if not self._draining:
             self._draining = True
             asyncio.run_coroutine_threadsafe(self._drain(), asyncio.get_running_loop())

@@ -1,4 +1,4 @@
-"""The payments of the order service: one for each idempotency key, however often it is asked.
+"""The payments of the order service: one for each idempotency key, however often it is used.
 
 Run it with: python examples/payment_service.py [folder] [port]
 """
@@ -15,14 +15,14 @@ from pydantic import BaseModel
 
 
 class Payment(BaseModel):
-    """What is to be paid, in cents."""
+    """A requested payment, in cents."""
 
     order: str
     cents: int
 
 
 def make_app(database: Path) -> FastAPI:
-    """Make the service, whose payments lie in this database."""
+    """Make the service, which stores its payments in this database."""
     with closing(sqlite3.connect(database)) as db, db:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(

@@ -1,4 +1,4 @@
-"""Three steps: the second breaks, is mended, and the flow goes on where it broke.
+"""Three steps: the second breaks, is mended, and the flow resumes where it broke.
 
 Run it with: python examples/quickstart.py
 """
@@ -16,7 +16,7 @@ import aiofiles
 from aiocheckpoint import CheckpointFlow
 
 State = dict[str, Any]  # small variables, written to the checkpoint after every step
-Data = dict[str, Any]  # large things, which only loaders and savers move
+Data = dict[str, Any]  # large values, moved by loaders and savers alone
 
 scratch = tempfile.TemporaryDirectory()  # a real flow would keep its files
 folder = Path(scratch.name)
@@ -24,26 +24,26 @@ cp = CheckpointFlow(folder / "checkpoint.pkl")
 
 
 def save_readings(state: State, data: Data) -> None:
-    """Put the readings into a file, so that they need not be collected again."""
+    """Write the readings to a file, so that they need not be collected again."""
     print("   saver   save_readings")
     Path(folder, f"{state['town']}-readings.json").write_text(json.dumps(data["readings"]))
 
 
 def load_readings(state: State) -> Data:
-    """Give back ``readings``: day -> temperatures."""
+    """Return ``readings``: day -> temperatures."""
     print("   loader  load_readings")
     return {"readings": json.loads(Path(folder, f"{state['town']}-readings.json").read_text())}
 
 
 async def save_means(state: State, data: Data) -> None:
-    """Put the means into a file; loaders and savers may be coroutines as well."""
+    """Write the means to a file. Loaders and savers may be coroutines as well."""
     print("   saver   save_means")
     async with aiofiles.open(folder / f"{state['town']}-means.json", "w") as file:
         await file.write(json.dumps(data["means"]))
 
 
 async def load_means(state: State) -> Data:
-    """Give back ``means``: day -> mean temperature."""
+    """Return ``means``: day -> mean temperature."""
     print("   loader  load_means")
     async with aiofiles.open(folder / f"{state['town']}-means.json") as file:
         return {"means": json.loads(await file.read())}
@@ -60,7 +60,7 @@ async def collect(state: State, data: Data) -> None:
 
 @cp.add_step(load=load_readings, save=save_means)
 def average(state: State, data: Data) -> None:
-    """Take the mean of each day."""
+    """Compute the mean of each day."""
     print("   step    average")
     state["attempts"] = state.get("attempts", 0) + 1
     data["means"] = {day: sum(temps) / len(temps) for day, temps in data["readings"].items()}
@@ -74,7 +74,7 @@ async def choose(state: State, data: Data) -> None:
 
 
 def mended_average(state: State, data: Data) -> None:
-    """Take the mean of each day on which somebody measured."""
+    """Compute the mean of each day with temperatures."""
     print("   step    average, mended")
     state["attempts"] = state.get("attempts", 0) + 1
     known = {day: temps for day, temps in data["readings"].items() if temps}
@@ -82,13 +82,13 @@ def mended_average(state: State, data: Data) -> None:
 
 
 def show(text: object) -> None:
-    """Print what the library says, wrapped, without the odd name of the temporary folder."""
+    """Print a text of the library, wrapped, without the name of the temporary folder."""
     for line in str(text).replace(f"{folder}{os.sep}", "").splitlines():
         print(textwrap.fill(line, 90, initial_indent="   ", subsequent_indent="   "))
 
 
 def tell_story() -> None:
-    """Run the flow again and again, and print what happens."""
+    """Run the flow again and again, and print each result."""
     print("1. The first run: on Tuesday nobody measured, so the second step breaks.")
     try:
         cp.run({"town": "Lund"})

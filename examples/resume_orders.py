@@ -11,13 +11,13 @@ from typing import Any
 
 from aiocheckpoint import CheckpointFlow, current_step
 
-State = dict[str, Any]  # what is known of one order, stored after every step
+State = dict[str, Any]  # the known facts of one order, stored after every step
 ORDERS = [f"order-{number}" for number in range(1, 6)]
-paid: dict[str, int] = {}  # the bank: one payment for each key, however often it is asked
+paid: dict[str, int] = {}  # the bank: one payment for each idempotency key
 
 
 def make_flow(folder: str, *, hangs: bool) -> CheckpointFlow:
-    """Make the flow whose runs are the orders; with `hangs` the bank never answers."""
+    """Make the flow whose runs are the orders. With `hangs`, the bank never answers."""
     cp = CheckpointFlow(f"sqlite:///{folder}/orders.db")
 
     @cp.add_step()
@@ -53,7 +53,7 @@ def start_and_kill(folder: str) -> None:
 
 
 async def restart(cp: CheckpointFlow) -> None:
-    """Do what a service does when it starts, and then serve a request that is tried again."""
+    """Resume as a service does at its start, and then serve a repeated request."""
     for header in sorted(await cp.aruns("running"), key=lambda header: str(header.run_id)):
         print(f"   {header.run_id} was killed at step {header.position + 1} of 2")
     print("\n2. The service starts again and resumes what nobody owns.")

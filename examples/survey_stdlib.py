@@ -1,10 +1,10 @@
 """Survey the source of Python's own standard library, in steps that outlive a crash.
 
-The steps find the files, read them (many at a time, on the event loop), parse them (computing,
-so a plain function, which gets a thread), add up each package, and write a report. The first
-parser trusts every file. Where the installation holds files that do not decode or parse (Python's
-own tests bring some), it breaks, a mended parser takes its place, and the run goes on with that
-step: nothing is searched for or read twice. Kill the program and start it again: it goes on too.
+The steps find the files, read them, parse them, add up each package, and write a report. Reading
+runs on the event loop, many files at a time. Parsing is CPU-bound, so it is a plain function, which
+gets a thread. The first parser trusts every file. It breaks on files that do not decode or parse:
+Python's own tests bring some. Then a mended parser takes its place, and the run resumes at that
+step, so that no file is searched for or read twice. After a kill, the next start resumes too.
 
 Run it with: python examples/survey_stdlib.py [--output DIR] [--limit N]
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 State = dict[str, Any]  # small variables, written to the checkpoint after every step
-Data = dict[str, Any]  # large things, which only loaders and savers move
+Data = dict[str, Any]  # large values, moved by loaders and savers alone
 
 NOT_THE_LIBRARY = frozenset({"site-packages", "dist-packages", "__pycache__"})
 FILES_OPEN_AT_ONCE = 32
@@ -45,28 +45,28 @@ Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Store:
-    """The large parts, in files of their own beside the checkpoint."""
+    """Files of the large values, beside the checkpoint."""
 
     folder: Path
 
     def save_sources(self, _state: State, data: Data) -> None:
-        """Keep every source file, byte for byte, in one archive."""
+        """Write every source file, byte for byte, to one archive."""
         with zipfile.ZipFile(self.folder / "sources.zip", "w") as archive:
             for name, source in data["sources"].items():
                 archive.writestr(name, source)
 
     def load_sources(self, _state: State) -> Data:
-        """Give back ``sources``: file name -> bytes."""
+        """Return ``sources``: file name -> bytes."""
         with zipfile.ZipFile(self.folder / "sources.zip") as archive:
             return {"sources": {name: archive.read(name) for name in archive.namelist()}}
 
     async def save_facts(self, _state: State, data: Data) -> None:
-        """Keep what was learnt about each file."""
+        """Write the facts of each file."""
         async with aiofiles.open(self.folder / "facts.json", "w", encoding="utf-8") as file:
             await file.write(json.dumps(data["facts"]))
 
     async def load_facts(self, _state: State) -> Data:
-        """Give back ``facts``: file name -> counts, as ``describe`` makes them."""
+        """Return ``facts``: file name -> counts, made by ``describe``."""
         async with aiofiles.open(self.folder / "facts.json", encoding="utf-8") as file:
             return {"facts": json.loads(await file.read())}
 
@@ -93,7 +93,7 @@ def find_files(state: State) -> None:
 
 
 async def read_sources(state: State, data: Data) -> None:
-    """Read them all side by side, as bytes: each file declares its own encoding."""
+    """Read all files concurrently, as bytes: each file declares its own encoding."""
     root, gate = Path(state["root"]), asyncio.Semaphore(FILES_OPEN_AT_ONCE)
 
     async def read(name: str) -> bytes:
@@ -107,13 +107,13 @@ async def read_sources(state: State, data: Data) -> None:
 
 
 def parse_trustingly(state: State, data: Data) -> None:
-    """Parse every source; the first that is no Python of today breaks the step."""
+    """Parse every source. The first that is not valid Python breaks the step."""
     data["facts"] = {name: describe(name, source) for name, source in smallest_first(data)}
     state["refused"] = {}
 
 
 def parse_patiently(state: State, data: Data) -> None:
-    """Parse every source that can be parsed, and list the others with the reason."""
+    """Parse every valid source, and list the others with the reason."""
     facts, refused = {}, {}
     for name, source in smallest_first(data):
         try:
@@ -125,7 +125,7 @@ def parse_patiently(state: State, data: Data) -> None:
 
 
 def measure_packages(state: State, data: Data) -> None:
-    """Add up the facts of each package; modules that stand alone count as one."""
+    """Add up the facts of each package. Single modules count as one package."""
     packages: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for name, fact in data["facts"].items():
         package, slash, _ = name.partition("/")
@@ -134,12 +134,12 @@ def measure_packages(state: State, data: Data) -> None:
 
 
 def smallest_first(data: Data) -> list[tuple[str, bytes]]:
-    """Order the sources by size, so that what breaks breaks early."""
+    """Order the sources by size, so that an invalid one breaks the step early."""
     return sorted(data["sources"].items(), key=lambda item: (len(item[1]), item[0]))
 
 
 def describe(name: str, source: bytes) -> dict[str, int]:
-    """Count what one source file holds; raise ``SyntaxError`` where it is no Python."""
+    """Count the contents of a source file, or raise ``SyntaxError`` if it is not Python."""
     found = list(definitions_in(ast.parse(source, filename=name)))
     classes = sum(isinstance(node, ast.ClassDef) for node in found)
     return {
@@ -161,7 +161,7 @@ def definitions_in(node: ast.AST) -> Iterator[Definition]:
 
 
 def can_decode(source: bytes) -> bool:
-    """Tell whether the bytes are text in the encoding that they declare."""
+    """Whether the bytes are text in their declared encoding."""
     try:
         source.decode(tokenize.detect_encoding(io.BytesIO(source).readline)[0])
     except (SyntaxError, UnicodeDecodeError):
@@ -182,14 +182,14 @@ def as_table(state: State) -> str:
 
 
 def as_row(name: str, counts: dict[str, int]) -> str:
-    """Lay out one package; the last column is the share of definitions with a docstring."""
+    """Lay out one package. The last column is the share of definitions with a docstring."""
     could_be = counts["files"] + counts["classes"] + counts["functions"]
     numbers = "".join(f"{counts[column]:>12,}" for column in COLUMNS[:-1])
     return f"{name:<32}{numbers}{counts['documented'] / could_be:>12.0%}"
 
 
 def show(event: events.Event) -> None:
-    """Print what happens, as it happens; the flow calls this hook with every event."""
+    """Print progress. The flow calls this hook with every event."""
     match event:
         case events.RunStarted(plan=plan):
             print(plan, flush=True)
@@ -206,7 +206,7 @@ def show(event: events.Event) -> None:
 
 
 def build_flow(store: Store) -> CheckpointFlow:
-    """Put the steps in order; those after a large part can load it, when they come first."""
+    """Make the flow. A step that needs a large value can load it, for runs that start there."""
     cp = CheckpointFlow(store.folder / "checkpoint.pkl", hooks=[show])
     cp.add_step(name="find")(find_files)
     cp.add_step(name="read", save=store.save_sources)(read_sources)
@@ -217,7 +217,7 @@ def build_flow(store: Store) -> CheckpointFlow:
 
 
 async def survey(store: Store, limit: int | None) -> State:
-    """Run the flow; where the trusting parser breaks, mend it and go on from there."""
+    """Run the flow. If the trusting parser breaks, mend it and resume there."""
     cp = build_flow(store)
     try:
         state = await cp.arun({"limit": limit})
@@ -227,13 +227,13 @@ async def survey(store: Store, limit: int | None) -> State:
         mend(parse_patiently)
         print("\nThe step is mended.")
         return await cp.arun()
-    if not state["refused"]:  # it lists files where an earlier process mended the step
+    if not state["refused"]:  # not empty if an earlier process mended the step
         print("\nNothing broke: every file surveyed here decodes and parses.")
     return state
 
 
 def main() -> None:
-    """Read the command line, run the survey, and show what it found."""
+    """Read the command line, run the survey, and print its table."""
     parser = argparse.ArgumentParser(description="Survey the source of the standard library.")
     parser.add_argument("--output", type=Path, default=Path("survey"), help="where results go")
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N files only")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-from locations import ROOT
 
-from aiocheckpoint import CheckpointFlow, InvalidValueError
+from aiocheckpoint import InvalidValueError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = next(path for path in Path(__file__).parents if (path / "pyproject.toml").exists())
 README = ROOT / "README.md"
-BLOCKS = re.findall(r"```(python|text)\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCKS: list[tuple[str, str]] = BLOCK.findall(README.read_text("utf-8"))
+TRY_IT = (
+    "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/python examples/quickstart.py"
+)
+TEST_IT = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
 
 
 def blocks(language: str) -> list[str]:
@@ -27,7 +30,7 @@ def test_story_prints_what_the_readme_shows(
 ) -> None:
     """The step breaks with that note, the plan reads so, and the mended run goes on there."""
     monkeypatch.chdir(tmp_path)
-    begin, mend, *_ = blocks("python")
+    begin, mend, _ = blocks("python")
     (broken,) = blocks("text")
     names: dict[str, Any] = {}
     with pytest.raises(ZeroDivisionError) as caught:
@@ -39,9 +42,8 @@ def test_story_prints_what_the_readme_shows(
     assert f"runs nothing: `{plan[0]}`" in README.read_text("utf-8")
     exec(mend, names)  # noqa: S102
     runs = [line for line in capsys.readouterr().out.splitlines() if "report" not in line]
-    resumed, anew, always, chosen = ["invert, mended"], ["fetch"], ["fetch"], ["invert, mended"]
-    whole = ["invert, mended"]
-    assert runs == [*resumed, *anew, *whole, *always, *whole, *chosen]
+    resumed, anew = ["invert, mended"], ["fetch", "invert, mended"]
+    assert runs == [*resumed, *anew]
 
 
 def test_service_of_the_readme(
@@ -63,21 +65,32 @@ def test_service_of_the_readme(
     assert capsys.readouterr().out.splitlines() == [resumed, "[]"]
 
 
-def test_signed_flow_of_the_readme(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The signed flow runs as it stands, and its file tells that it is finished."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CHECKPOINT_SECRET", "s" * 32)
-    names: dict[str, Any] = {"CheckpointFlow": CheckpointFlow}  # as the story imported it
-    exec(blocks("python")[3], names)  # noqa: S102 - the README's own code
-    assert capsys.readouterr().out == "finished\n"
-    assert names["cp"].handler.read() == {"prices": [3, 4], "total": 7, "checkpoint_index": 0}
+def test_commands_are_whole_lines() -> None:
+    """Each of the two commands is one line of a fresh machine, ended by the comment that names it.
+
+    `.ci/run` takes the lines by these comments and runs them.
+    """
+    (shell,) = blocks("shell")
+    lines = [line.rpartition("  # ") for line in shell.splitlines()]
+    assert [(line.rstrip(), name) for line, _, name in lines] == [
+        (TRY_IT, "try it"),
+        (TEST_IT, "test it"),
+    ]
+    checks = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert [name for _, _, name in lines if f'run_readme "{name}"' not in checks] == []
 
 
 def test_commands_name_files_that_exist() -> None:
-    """Every script that the README tells to run is there."""
-    text = README.read_text("utf-8")
+    """Every script that the README or the index of the pages names in a command is there."""
+    text = README.read_text("utf-8") + (ROOT / "docs" / "index.md").read_text("utf-8")
     scripts = re.findall(r"(?:python|bash) ([\w./]+)", text)
     assert scripts
-    assert [name for name in scripts if not (README.parent / name).exists()] == []
+    assert [name for name in scripts if not (ROOT / name).exists()] == []
+
+
+def test_prose_is_short() -> None:
+    """The README has seven bullets before the story, and less than 500 words beside its code."""
+    text = BLOCK.sub("", README.read_text("utf-8"))
+    before_the_story, _, _ = text.partition("\n## ")
+    assert before_the_story.count("\n- ") == 7
+    assert len(text.split()) < 500

@@ -50,6 +50,10 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
+# Early releases of Python 3.11, such as that of Debian 12, pickle members by `getattr`.
+ENUM = "builtins:getattr" if Colour.RED.__reduce_ex__(4)[0] is getattr else ""
+
+
 class Named:
     """Pickles itself as a global."""
 
@@ -91,8 +95,8 @@ VALUES: dict[str, tuple[Callable[[], Any], str]] = {
     "built-in class": (lambda: dict, "builtins:dict"),
     "own class": (lambda: Colour, f"{HERE}:Colour"),
     "nested class": (lambda: specimens.OwnDict, "specimens:OwnDict"),
-    "enum": (lambda: Colour.RED, f"{HERE}:Colour"),
-    "enum of numbers": (lambda: Level.LOW, f"{HERE}:Level"),
+    "enum": (lambda: Colour.RED, ENUM or f"{HERE}:Colour"),
+    "enum of numbers": (lambda: Level.LOW, ENUM or f"{HERE}:Level"),
     "enum of socket": (lambda: socket.AF_INET, "socket:A"),
     "function": (lambda: function, f"{HERE}:function"),
     "built-in function": (lambda: len, "builtins:len"),

@@ -80,7 +80,7 @@ class Run:
         self.first, self.at, self.last = self.position, -1, ("", "", "")
         self.telling = {**self.told, **(update or {})}
         self.tried = {}
-        if self.position == 0 and given:
+        if self.position == 0 and given and anew:
             self.telling = {}
         if self.header is not None and not (anew and self.position == 0):
             self.tried = self._tried(self.header)
