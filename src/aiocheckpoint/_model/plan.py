@@ -87,7 +87,7 @@ class Plan(Record):
         lines = [
             f"Starts at {place}, with {_WORDS[self.source]}: {self.reason}.",
             f"Runs {_listed(names)}.",
-            f"Calls the loader of {_listed(loaders)}." if loaders else "Backend no loader.",
+            f"Calls the loader of {_listed(loaders)}." if loaders else "Calls no loader.",
         ]
         if self.restores_data:
             lines.append("Has the data that the checkpoint holds.")
