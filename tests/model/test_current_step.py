@@ -228,6 +228,8 @@ def test_key_is_stable_across_processes(durable_runs: Runs) -> None:
     command = [sys.executable, resume_script.__file__, "resume", str(durable_runs.path), handler]
     subprocess.run(command, check=True, capture_output=True)
     state, number = cp.read("x"), failed.number
-    here = [CurrentStep(cp.name, "x", number, step, 1).idempotency_key for step in ("ask", "report")]
+    here = [
+        CurrentStep(cp.name, "x", number, step, 1).idempotency_key for step in ("ask", "report")
+    ]
     assert ([state["key"], state["told"]], state["attempts"]) == (here, [2])
     assert resume_all(cp) == {}
