@@ -75,7 +75,7 @@ def test_exponent_finds_the_power(power: float, factor: float) -> None:
 def test_each_round_has_an_exponent_of_its_own() -> None:
     """The smallest size of all is the base, where that is of the same kind."""
     measure = import_module("measure.pairs")
-    base = measure.LockProcess("10 things", lambda: 1.0)
+    base = measure.Contender("10 things", lambda: 1.0)
     costs = {100: iter([1.0, 10.0]).__next__, 1000: iter([1.0, 100.0]).__next__}
     ladder = import_module("measure.size_series").SizeSeries.over("things", base, 10, costs, "ms")
 
