@@ -1,4 +1,4 @@
-"""Every handler of the library passes every check that it publishes for others' handlers."""
+"""Every handler of the library passes every published conformance check."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_local_directory(check: Check, keep: int, tmp_path: Path) -> None:
     ids=["durable", "plain", "3", "all", "signed", "signed-3"],
 )
 def test_sqlite(check: Check, options: dict[str, Any], tmp_path: Path) -> None:
-    """The handler of a database passes every check."""
+    """The SQLite handler passes every check."""
     check(lambda: SqliteStateHandler(tmp_path / "runs.db", **options))
 
 
 @every_check
 def test_sqlite_of_several_processes(check: Check, tmp_path: Path) -> None:
-    """The handler of a database passes every check where each is another owner."""
+    """The SQLite handler passes every check with a separate owner for each handler object."""
     made: list[SqliteStateHandler] = []
 
     def make() -> SqliteStateHandler:
@@ -66,6 +66,6 @@ def test_sqlite_of_several_processes(check: Check, tmp_path: Path) -> None:
 
 
 def test_one_place_serves_all_checks(tmp_path: Path) -> None:
-    """Each check leaves the place as it found it, for the one after it."""
+    """Each check leaves the database as it found it, ready for the next check."""
     check_handler(lambda: SqliteStateHandler(tmp_path / "runs.db", fsync=False))
     assert SqliteStateHandler(tmp_path / "runs.db", fsync=False).runs(Query()) == []

@@ -1,4 +1,4 @@
-"""Each check of locks, lists and prunings finds the handler that does not do what it must."""
+"""Each conformance check of locks, lists and pruning detects a broken handler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOST = r"raises LeaseLostError under a lock that was given back"
 
 
 def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -> None:
-    """See that a check passes with the sound handler, and finds the broken one out."""
+    """Check that the sound handler passes a check, and that the broken one fails it."""
     CHECKS[check](lambda: LocalStateHandler(path, fsync=False))
     with pytest.raises(AssertionError, match=rule):
         CHECKS[check](lambda: kind(path, fsync=False))
@@ -38,12 +38,12 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
     ],
 )
 def test_broken_locks(check: str, kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
-    """A handler whose locks, or whose trust, are broken in one way is told what must hold."""
+    """The check names the rule that a handler with broken locks or broken trust violates."""
     find_out(check, kind, rule, tmp_path / "c.pkl")
 
 
 def test_one_lock_for_all_runs(tmp_path: Path) -> None:
-    """A handler that locks all runs at once does not let a second one be locked."""
+    """A handler with one lock for all runs fails the check of several locks."""
     with pytest.raises(RunInProgressError):
         CHECKS["many_locks"](lambda: broken.OneLockForAll(tmp_path / "c.pkl", fsync=False))
 
@@ -68,20 +68,20 @@ def test_one_lock_for_all_runs(tmp_path: Path) -> None:
     ],
 )
 def test_bent_lists(check: str, order: str, rule: str, tmp_path: Path) -> None:
-    """A handler whose lists are bent in one way is told what must hold."""
+    """The check names the rule that a handler with wrong lists violates."""
 
     class WrongOrder(broken.Lists):
-        """Lists like that."""
+        """Lists in the wrong order."""
 
     WrongOrder.order = staticmethod(broken.WRONG_ORDERS[order])
     find_out(check, WrongOrder, rule, tmp_path / "c.pkl")
 
 
 def test_pages_by_index(tmp_path: Path) -> None:
-    """A handler that goes on behind a run that was deleted loses its place."""
+    """A handler that pages by index fails behind a deleted run."""
 
     class WrongOrder(broken.Lists):
-        """Lists like that."""
+        """Lists in pages by index."""
 
     WrongOrder.order = staticmethod(broken.WRONG_ORDERS["by index"])
     with pytest.raises(ValueError, match="not in list"):
@@ -97,10 +97,10 @@ def test_pages_by_index(tmp_path: Path) -> None:
     ],
 )
 def test_broken_prunings(fault: str, rule: str, tmp_path: Path) -> None:
-    """A handler that prunes too much, or tells another number, is told what must hold."""
+    """The check names the rule that a handler with wrong pruning violates."""
 
     class Broken(broken.Prunes):
-        """Prunes like that."""
+        """Prunes with this fault."""
 
     Broken.fault = fault
     find_out("prune", Broken, rule, tmp_path / "c.pkl")

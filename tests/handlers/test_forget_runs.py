@@ -1,4 +1,4 @@
-"""Stored runs that are forgotten: one by its id, or many by age and status."""
+"""Stored runs are deleted: one by its id, or many by age and status."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def leave_stopped(flows: Runs) -> CheckpointFlow:
-    """Have a run "x" that was stopped after a."""
+    """Leave a run "x" that was stopped after a."""
     cp = flows.flow()
     cp.run({"n": 1}, run_id="x", until="a")
     return cp
 
 
 def test_reset_and_delete_damaged_runs(durable_runs: Runs, runner: Runner) -> None:
-    """What cannot be read can still be forgotten, as the error says."""
+    """A damaged run can still be reset or deleted, as the error says."""
     for method, args, kwargs in (("delete", ("x",), {}), ("reset", (), {"run_id": "x"})):
         cp = leave_stopped(durable_runs)
         damage(durable_runs)
@@ -43,7 +43,7 @@ def test_reset_and_delete_damaged_runs(durable_runs: Runs, runner: Runner) -> No
 
 
 def damage(flows: Runs) -> None:
-    """Turn a bit of the payload of the run "x"."""
+    """Flip a bit in the payload of the run "x"."""
     if flows.kind == "sqlite":
         sql(flows.path, "UPDATE runs SET payload = CAST('x' || substr(payload, 2) AS BLOB)")
         return
@@ -56,7 +56,7 @@ def damage(flows: Runs) -> None:
 def test_columns_of_other_types_are_damage(
     column: str, value: str, database: Runs, runner: Runner
 ) -> None:
-    """What another program put into a column is damage: not listed, and free to be deleted."""
+    """A foreign value in a column is damage: the run is not listed, and can be deleted."""
     cp = leave_stopped(database)
     sql(database.path, f"UPDATE runs SET {column} = {value}")  # noqa: S608
     with pytest.raises(CorruptSnapshotError):
@@ -69,7 +69,7 @@ def test_columns_of_other_types_are_damage(
 
 @pytest.mark.parametrize("run_id", [None, 3, ""], ids=repr)
 def test_delete_names_a_run(run_id: Any, database: Runs, runner: Runner) -> None:  # noqa: ANN401
-    """Deleting takes the id of a run; the one without an id is forgotten by a reset."""
+    """`delete` requires a run id. The run without an id is deleted by a reset."""
     database.flow().run({}, until="a")
     with pytest.raises((InvalidTypeError, InvalidValueError), match="run_id"):
         runner.do(database.flow(), "delete", run_id)
@@ -80,7 +80,7 @@ def test_delete_names_a_run(run_id: Any, database: Runs, runner: Runner) -> None
 
 
 def age(flows: Runs, cp: CheckpointFlow, run_id: str, seconds: float) -> None:
-    """Have a run's newest snapshot written that long ago, as far as its header says."""
+    """Change the time in the header of a run's newest snapshot to that many seconds ago."""
     handler = cp.handler
     with handler.locked(run_id) as lock, handler.stored(run_id) as found:
         state = found.state()
@@ -93,7 +93,7 @@ def age(flows: Runs, cp: CheckpointFlow, run_id: str, seconds: float) -> None:
 
 
 def leave_old_ones(flows: Runs) -> CheckpointFlow:
-    """Have finished and stopped runs, of now and of two days ago."""
+    """Leave finished and stopped runs, of now and of two days ago."""
     cp = flows.flow()
     for run_id in ("new", "old", "new-stopped", "old-stopped"):
         cp.run({}, run_id=run_id, until="a" if "stopped" in run_id else None)
@@ -104,7 +104,7 @@ def leave_old_ones(flows: Runs) -> CheckpointFlow:
 
 @pytest.mark.parametrize("older", [86_400, 86_400.5, timedelta(days=1)], ids=repr)
 def test_old_finished_runs_are_pruned(older: Any, runs: Runs, runner: Runner) -> None:  # noqa: ANN401
-    """By default those that finished before that age are deleted, and the number is told."""
+    """By default `prune` deletes finished runs older than the age, and returns their number."""
     cp = leave_old_ones(runs)
     assert runner.do(cp, "prune", older) == 1
     assert listed(runner, cp) == ["old-stopped", "new-stopped", "new"]
@@ -112,7 +112,7 @@ def test_old_finished_runs_are_pruned(older: Any, runs: Runs, runner: Runner) ->
 
 
 def test_statuses_are_pruned(runs: Runs, runner: Runner) -> None:
-    """Runs of other statuses are deleted where they are asked for, one or several."""
+    """Runs of other statuses are deleted if `statuses` names them, one or several."""
     cp = leave_old_ones(runs)
     assert runner.do(cp, "prune", timedelta(days=1), "stopped") == 1
     assert runner.do(cp, "prune", 0, ["finished", "stopped", "failed"]) == 3
@@ -120,7 +120,7 @@ def test_statuses_are_pruned(runs: Runs, runner: Runner) -> None:
 
 
 def test_runs_under_way_are_not_pruned(runs: Runs, runner: Runner) -> None:
-    """A run that is under way stays, whatever is asked for."""
+    """A running run is never pruned, for any arguments."""
     cp = leave_old_ones(runs)
     with active_run(runs.empty_flow(), "busy", {}):
         assert runner.do(cp, "prune", 0, ["running", "finished"]) == 2
@@ -129,7 +129,7 @@ def test_runs_under_way_are_not_pruned(runs: Runs, runner: Runner) -> None:
 
 
 def test_what_is_kept_is_pruned_too(durable_runs: Runs, runner: Runner) -> None:
-    """With a run goes all that `keep=` kept of it."""
+    """A pruned run's kept snapshots are deleted with it."""
     cp = durable_runs.flow(keep="all")
     runner(cp, {}, run_id="x")
     assert cp.handler.kept("x")
@@ -156,7 +156,7 @@ def test_age_that_is_none(
     database: Runs,
     runner: Runner,
 ) -> None:
-    """An age is a number of seconds from 0, or a timedelta; else nothing is deleted."""
+    """An age is a number of seconds from 0, or a timedelta. Anything else deletes nothing."""
     cp = leave_old_ones(database)
     with pytest.raises(kind, match="older_than"):
         runner.do(cp, "prune", age_given)

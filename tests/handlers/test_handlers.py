@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_nothing_stored_reads_as_empty(runner: Runner, flows: FlowFactory) -> None:
-    """Without a file, and with an empty one, there is no state; reading makes no file."""
+    """Without a file, and with an empty one, there is no state. Reading makes no file."""
     handler = LocalStateHandler(flows.path)
     assert runner.read(handler) == {}
     assert handler.header() is None
@@ -48,7 +48,7 @@ def test_state_without_index_is_at_the_beginning(runner: Runner, flows: FlowFact
 
 @pytest.mark.parametrize("index", [-1, "1", None, 1.5], ids=repr)
 def test_index_that_is_none_is_refused(index: object, runner: Runner, flows: FlowFactory) -> None:
-    """An index that cannot be one is an error of ours, and what is stored stays."""
+    """An invalid index raises an error of the library, and the stored state stays."""
     make_stored(flows, "failed at 1")
     before = flows.files()
     with pytest.raises((TypeError, ValueError), match="checkpoint_index") as info:
@@ -59,7 +59,7 @@ def test_index_that_is_none_is_refused(index: object, runner: Runner, flows: Flo
 
 @pytest.mark.parametrize("state", [None, 5, [1]], ids=repr)
 def test_written_state_must_be_a_dict(state: Any, runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
-    """What is no dict is not written."""
+    """Only a dict is written."""
     with pytest.raises(InvalidTypeError, match="dict"):
         runner.write(LocalStateHandler(flows.path), state)
     assert flows.files() == {}
@@ -73,7 +73,7 @@ def test_flow_for_a_path_has_a_local_handler(flows: FlowFactory) -> None:
 
 
 def test_patched_state_is_what_the_next_run_gets(runner: Runner, flows: FlowFactory) -> None:
-    """Read, edit, write, run again: the way to mend a state by hand."""
+    """A stored state is mended by hand: read, edit, write, run again."""
     make_stored(flows, "failed at 1", {"who": "stored", "bad": None})
     handler = LocalStateHandler(flows.path)
     state = runner.read(handler)
@@ -99,27 +99,27 @@ def test_patched_index_is_where_the_next_run_starts(
 
 
 def test_state_written_from_nothing_is_resumed(runner: Runner, flows: FlowFactory) -> None:
-    """A state made by hand, index and all, is as good as one that a run left."""
+    """A state made by hand, with its index, is resumed like one stored by a run."""
     runner.write(LocalStateHandler(flows.path), {"who": "hand", "checkpoint_index": 1})
     assert runner(flows.flow())["who"] == "hand"
     assert flows.ran() == ["b", "c"]
 
 
 class Memory:
-    """A user's handler that keeps the very objects it is given."""
+    """A user's handler that keeps the objects it is given, without copies."""
 
     def __init__(self, path: object = None) -> None:
-        """Begin with nothing stored."""
+        """Start with nothing stored."""
         self.path = path
         self.kept: State = {}
         self.indices: list[int] = []
 
     def read(self) -> State:
-        """Give the very object that is kept."""
+        """Return the kept object itself."""
         return self.kept
 
     def write(self, state: State) -> None:
-        """Keep the very object that is given."""
+        """Keep the given object itself."""
         assert type(state) is dict
         self.indices.append(state.get("checkpoint_index", -1))
         self.kept = state
@@ -129,25 +129,25 @@ class AsyncMemory(Memory):
     """The same with coroutine methods."""
 
     async def read(self) -> State:  # type: ignore[override]
-        """Give the very object that is kept."""
+        """Return the kept object itself."""
         await asyncio.sleep(0)
         return super().read()
 
     async def write(self, state: State) -> None:  # type: ignore[override]
-        """Keep the very object that is given."""
+        """Keep the given object itself."""
         await asyncio.sleep(0)
         super().write(state)
 
 
 class MixedMemory(Memory):
-    """The same with one coroutine method, and one that returns an awaitable."""
+    """The same with one coroutine method, and a second method that returns an awaitable."""
 
     async def read(self) -> State:  # type: ignore[override]
-        """Give the very object that is kept."""
+        """Return the kept object itself."""
         return super().read()
 
     def write(self, state: State) -> Awaitable[None]:  # type: ignore[override]
-        """Return an awaitable that keeps the very object that is given."""
+        """Return an awaitable that keeps the given object itself."""
         return self._write(state)
 
     async def _write(self, state: State) -> None:
@@ -159,7 +159,7 @@ own_handlers = pytest.mark.parametrize("kind", [Memory, AsyncMemory, MixedMemory
 
 @own_handlers
 def test_own_handler_by_class(kind: type[Memory], any_runner: Runner, flows: FlowFactory) -> None:
-    """A class is made with the path, and stores what the local handler would read."""
+    """A class is called with the path, and stores the same state as the local handler."""
     cp = flows.flow(handler=kind)
     handler: Any = cp.handler
     assert type(handler) is kind
@@ -187,7 +187,7 @@ def test_own_handler_by_instance(
 def test_own_handler_is_written_once_a_step(
     kind: type[Memory], any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """One write at the start of a fresh run and one a step, the last saying finished."""
+    """A fresh run writes once at its start and once for each step. The last write marks the end."""
     handler = kind()
     any_runner(flows.flow(handler=handler))
     assert handler.indices == [0, 1, 2, 0]
@@ -198,7 +198,7 @@ def test_own_handler_is_written_once_a_step(
 def test_own_handler_is_safe_from_later_changes(
     kind: type[Memory], part: str, any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """What an in-memory handler keeps does not change when a step changes its state."""
+    """The state in an in-memory handler does not change when a step changes its own."""
     handler = kind()
     error = OSError("broken")
     flows.faults[f"{part} b"] = error
@@ -216,7 +216,7 @@ def test_own_handler_is_safe_from_later_changes(
 def test_result_of_a_run_is_the_callers_own(
     kind: type[Memory], any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """Changing the dict that a run returned does not change what is stored."""
+    """Changing the dict that a run returned does not change the stored state."""
     handler = kind()
     result = any_runner(flows.flow(handler=handler), {"deep": []})
     result["deep"].append("later")
@@ -227,7 +227,7 @@ def test_result_of_a_run_is_the_callers_own(
 def test_own_handler_may_hold_the_seeds_state(
     index: int, any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """A dict with the key, put into an own handler by whomever, is resumed by index."""
+    """A dict with the key, put into an own handler by other code, is resumed by index."""
     handler = Memory()
     handler.kept = {"who": "seed", "checkpoint_index": index}
     assert any_runner(flows.flow(handler=handler))["who"] == "seed"
@@ -244,7 +244,7 @@ def test_own_handler_may_hold_a_state_without_index(any_runner: Runner, flows: F
 
 @pytest.mark.parametrize("read", [5, "text", [("a", 1)]], ids=repr)
 def test_own_handler_that_reads_no_dict(read: Any, any_runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
-    """What an own handler reads must be a dict; else nothing runs and nothing is written."""
+    """An own handler must read a dict. Otherwise nothing runs and nothing is written."""
     handler = Memory()
     handler.kept = read
     with pytest.raises(InvalidTypeError, match="read"):
@@ -267,7 +267,7 @@ def test_own_handler_can_be_planned_and_reset(
 
 
 def test_own_handler_keeps_one_run_only(any_runner: Runner, flows: FlowFactory) -> None:
-    """A handler of one dict cannot tell runs apart, and is not asked to."""
+    """A handler of one dict keeps one run, and refuses run ids."""
     handler = Memory()
     with pytest.raises(InvalidValueError, match="run_id"):
         any_runner(flows.flow(handler=handler), run_id="one")
@@ -275,7 +275,7 @@ def test_own_handler_keeps_one_run_only(any_runner: Runner, flows: FlowFactory) 
 
 
 def test_fsync_is_for_local_files_only(flows: FlowFactory) -> None:
-    """An option that the handler cannot follow is refused, not dropped."""
+    """An option that the handler does not support is refused. It is never ignored."""
     with pytest.raises(InvalidValueError, match="fsync"):
         CheckpointFlow(flows.path, Memory, fsync=False)
 
@@ -298,7 +298,7 @@ STORED = ["finished", "stopped at 2", "failed at 0", "failed at 2"]
 
 @pytest.mark.parametrize("kind", STORED)
 def test_plain_dill_reads_our_file(kind: str, runner: Runner, flows: FlowFactory) -> None:
-    """`dill.load` opens the file as it stands and gives what the handler reads."""
+    """`dill.load` opens the file and returns the same state as the handler."""
     make_stored(flows, kind, {"deep": {"x": [1, (2, b"3")]}})
     read = runner.read(LocalStateHandler(flows.path))
     assert load_bare(flows.path) == read
@@ -306,7 +306,7 @@ def test_plain_dill_reads_our_file(kind: str, runner: Runner, flows: FlowFactory
 
 
 def test_we_read_a_file_of_plain_dill(runner: Runner, flows: FlowFactory, tmp_path: Path) -> None:
-    """A bare dill file reads as the dict it holds, functions and all."""
+    """A plain dill file reads as its dict, with functions."""
     dump_bare(flows.path, {"double": lambda x: 2 * x, "deep": [{}], "checkpoint_index": 1})
     read = runner.read(LocalStateHandler(flows.path))
     assert read["double"](21) == 42
@@ -316,7 +316,7 @@ def test_we_read_a_file_of_plain_dill(runner: Runner, flows: FlowFactory, tmp_pa
 
 
 def test_state_keeps_what_dill_can_carry(runner: Runner, flows: FlowFactory) -> None:
-    """Functions and shared objects come back from the file as they were."""
+    """Functions and shared objects are read back from the file unchanged."""
     shared = [1]
     cp = flows.flow("a", "b")
     runner(cp, {"f": lambda x: x + 1, "one": shared, "two": shared}, until="a")

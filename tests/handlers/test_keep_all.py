@@ -1,4 +1,4 @@
-"""With `keep="all"`, `checkpoint=` goes back to the state as it was on entry to a step."""
+"""With `keep="all"`, `checkpoint=` returns to the state on entry to a step."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ KEEP: Keep = "all"
 
 
 def on_entry(step: str) -> State:
-    """Give the state on entry to a step of a run that loads everything."""
+    """Return the state on entry to a step of a run that calls every loader."""
     before = list(STEPS[: STEPS.index(step)])
     return {"loads": before, "trail": [*before]} if before else {}
 
 
 def go_back(flows: FlowFactory, runner: Runner, step: str, state: State | None = None) -> State:
-    """Run from a step on, loading everything."""
+    """Run from a step, calling every loader."""
     flows.log.clear()
     return runner(flows.flow(*STEPS, fsync=False, keep=KEEP), state, "always", checkpoint=step)
 
@@ -41,7 +41,7 @@ def go_back(flows: FlowFactory, runner: Runner, step: str, state: State | None =
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("stored", ["failed", "stopped", "finished"])
 def test_state_on_entry(stored: str, step: str, runner: Runner, flows: FlowFactory) -> None:
-    """From whichever step a run is repeated, it ends as if it had run through once."""
+    """A run repeated from any step ends with the result of a single run."""
     leave(flows, stored)
     plan = runner.plan(flows.flow(*STEPS, keep=KEEP), None, "always", step)
     newest = plan.source == "stored"  # on entry to d, where the run was left
@@ -54,7 +54,7 @@ def test_state_on_entry(stored: str, step: str, runner: Runner, flows: FlowFacto
 
 
 def leave(flows: FlowFactory, stored: str) -> None:
-    """Bring a run of all loaders to its end, or to the entry of d."""
+    """Run with every loader to the end, or to the entry of d."""
     if stored == "failed":
         error = flows.faults["step d"] = ValueError()
         fail(Runner("run"), flows.flow(*STEPS, fsync=False, keep=KEEP), error)
@@ -66,7 +66,7 @@ def leave(flows: FlowFactory, stored: str) -> None:
 
 
 def test_going_back_is_in_the_words_of_the_plan(runner: Runner, flows: FlowFactory) -> None:
-    """The plan says in words whose state it is that the run starts with."""
+    """The plan's text names the state that the run starts with."""
     flow_run(flows, runner, keep=KEEP)
     plan = runner.plan(flows.flow(*STEPS, keep=KEEP), checkpoint="b")
     assert "the state as it was on entry to it" in str(plan)
@@ -83,7 +83,7 @@ def test_by_index_or_name(step: int | str, runner: Runner, flows: FlowFactory) -
 
 
 def test_backwards_again_and_again(runner: Runner, flows: FlowFactory) -> None:
-    """A run can go back from where it went back to, and forward, as often as one likes."""
+    """A run can go back and forward repeatedly."""
     flow_run(flows, runner, keep=KEEP)
     for step in ("d", "c", "d", "b", "c", "a", "d", "a"):
         flows.faults[f"save {step}"] = ValueError()
@@ -98,7 +98,7 @@ def test_backwards_again_and_again(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("part", ["load", "step"])
 def test_first_step_of_a_finished_run(part: str, runner: Runner, flows: FlowFactory) -> None:
-    """Going back to it is stored too, so that a run that breaks there has the state from there."""
+    """Going back to the first step is stored, so that a failure there keeps the state on entry."""
     flow_run(flows, runner, keep=KEEP)
     flows.faults[f"{part} a"] = ValueError()
     with pytest.raises(ValueError, match="'a', broke"):
@@ -109,7 +109,7 @@ def test_first_step_of_a_finished_run(part: str, runner: Runner, flows: FlowFact
 
 
 def test_another_step_at_the_same_place(runner: Runner, flows: FlowFactory) -> None:
-    """A run that stands before another step of that index goes back to the state before this."""
+    """Going back from another step of the same index restores the state before this step."""
     stop_after(flows, "b", keep=KEEP)
     other = flows.flow("a", "b", "x", "d", fsync=False, keep=KEEP)
     runner(other, None, "always", "b", until="b")
@@ -123,7 +123,7 @@ def test_another_step_at_the_same_place(runner: Runner, flows: FlowFactory) -> N
 
 
 def test_newest_entry_counts(runner: Runner, flows: FlowFactory) -> None:
-    """Of several states on entry to one step, the one of the latest passage is meant."""
+    """Of several states on entry to one step, the latest is used."""
     flow_run(flows, runner, keep=KEEP)
     handler = LocalStateHandler(flows.path, keep=KEEP, fsync=False)
     for number in range(3):
@@ -134,7 +134,7 @@ def test_newest_entry_counts(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_inserted_removed_and_renamed_steps(runner: Runner, flows: FlowFactory) -> None:
-    """States are found by the name of the step that they lead to, wherever it stands now."""
+    """States are found by the name of their next step, at any index in the present flow."""
     flow_run(flows, runner, keep=KEEP)
     flows.log.clear()
     changed = ("new", "c", "b", "e")
@@ -145,7 +145,7 @@ def test_inserted_removed_and_renamed_steps(runner: Runner, flows: FlowFactory) 
 
 
 def test_renamed_step_has_no_entry(runner: Runner, flows: FlowFactory) -> None:
-    """A step that had another name was never entered: it starts with the stored state."""
+    """A renamed step was never entered under its new name. It starts with the stored state."""
     flow_run(flows, runner, keep=KEEP)
     flows.log.clear()
     cp = flows.flow("a", "bee", "c", "d", fsync=False, keep=KEEP)
@@ -155,7 +155,7 @@ def test_renamed_step_has_no_entry(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_changed_steps_still_need_a_word(runner: Runner, flows: FlowFactory) -> None:
-    """Without `checkpoint=` steps that changed before the position are an error, as ever."""
+    """Without `checkpoint=`, steps that changed before the position are an error as usual."""
     stop_after(flows, "c", keep=KEEP)
     with pytest.raises(FlowChangedError):
         runner(flows.flow("x", *STEPS, keep=KEEP))
@@ -164,7 +164,7 @@ def test_changed_steps_still_need_a_word(runner: Runner, flows: FlowFactory) -> 
 
 
 def test_fresh_run_deletes_the_history(runner: Runner, flows: FlowFactory) -> None:
-    """What a run before the last one went through is neither kept nor gone back to."""
+    """The snapshots of earlier runs are deleted, and never used for going back."""
     flows.flow(*STEPS, fsync=False, keep=KEEP).run({"old": True})
     flows.flow(*STEPS, fsync=False, keep=KEEP).run({"new": True}, "always", until="b")
     assert kept_names(flows.path) == ["2-6", "2-7", "2-8"]
@@ -173,7 +173,7 @@ def test_fresh_run_deletes_the_history(runner: Runner, flows: FlowFactory) -> No
 
 
 def test_step_that_this_run_never_entered(runner: Runner, flows: FlowFactory) -> None:
-    """Where this run never came to a step, it starts there with the stored state."""
+    """A step that this run never entered starts with the stored state."""
     flow_run(flows, runner, keep=KEEP)
     stop_after(flows, "a", keep=KEEP)
     plan = runner.plan(flows.flow(*STEPS, keep=KEEP), checkpoint="d")
@@ -183,7 +183,7 @@ def test_step_that_this_run_never_entered(runner: Runner, flows: FlowFactory) ->
 
 @pytest.mark.parametrize("step", STEPS)
 def test_given_state_after_a_finished_run(step: str, runner: Runner, flows: FlowFactory) -> None:
-    """After a finished run a given dict is used as it is, at whatever step, as a new run."""
+    """After a finished run a given dict starts a new run, unchanged, at any step."""
     flow_run(flows, runner, keep=KEEP)
     given: State = {"given": True}
     assert go_back(flows, runner, step, given) is given
@@ -192,7 +192,7 @@ def test_given_state_after_a_finished_run(step: str, runner: Runner, flows: Flow
 
 
 def test_given_state_in_an_unfinished_run(runner: Runner, flows: FlowFactory) -> None:
-    """In an unfinished run the kept state overrules a given dict, and the plan says so."""
+    """In an unfinished run the kept state replaces a given dict, and the plan says so."""
     stop_after(flows, "c", keep=KEEP)
     given: State = {"given": True}
     assert go_back(flows, runner, "b", given) == undisturbed()
@@ -204,14 +204,14 @@ def test_given_state_in_an_unfinished_run(runner: Runner, flows: FlowFactory) ->
 def test_number_keeps_as_far_as_it_goes(
     keep: Keep, step: str, source: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """With a number, too, a kept state is gone back to; behind it there is the stored one."""
+    """With a number, the kept states are used too. Earlier steps start with the stored state."""
     flow_run(flows, runner, keep=keep)
     assert runner.plan(flows.flow(*STEPS, keep=keep), checkpoint=step).source == source
 
 
 @pytest.mark.parametrize("forged", [True, False], ids=["forged", "damaged"])
 def test_entry_that_is_not_sound(forged: bool, runner: Runner, flows: FlowFactory) -> None:  # noqa: FBT001
-    """A kept state that is damaged or forged is not gone back to; nothing of it is loaded."""
+    """A damaged or forged kept state is not used, and nothing of it is loaded."""
     secret = {"secret": "s" * 32} if forged else {}
     flow_run(flows, runner, keep=KEEP, **secret)
     corrupt = leave_unsigned if forged else overwrite
@@ -222,7 +222,7 @@ def test_entry_that_is_not_sound(forged: bool, runner: Runner, flows: FlowFactor
 
 
 def test_going_back_without_all(runner: Runner, flows: FlowFactory) -> None:
-    """What "all" has kept can be gone back to by a flow that keeps some, but not by one."""
+    """Kept states of "all" are used by a flow with a number, and not by one with `keep=1`."""
     flow_run(flows, runner, keep=KEEP)
     assert runner.plan(flows.flow(*STEPS, keep=3), checkpoint="b").source == "kept"
     assert runner.plan(flows.flow(*STEPS), checkpoint="b").source == "stored"
@@ -239,7 +239,7 @@ def test_runs_go_back_apart(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_going_back_is_told_in_the_history(runner: Runner, flows: FlowFactory) -> None:
-    """Going back takes one snapshot on entry, and each step one more: nothing is cut off."""
+    """Going back adds one snapshot on entry, and each step one more. Nothing is deleted."""
     flow_run(flows, runner, keep=KEEP)
     go_back(flows, runner, "c")
     entered = [header.next_step for header in kept_headers(flows.path)]

@@ -1,4 +1,4 @@
-"""Lists of runs: which, in what order, page by page, and never a state read for them."""
+"""Lists of runs: their contents, their order, their pages. No state is read for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATUSES = ["stopped", "failed", "cancelled", "finished"]
 
 
 def leave_one_of_each(flows: Runs) -> CheckpointFlow:
-    """Have a run of each status that a run can end with, named by it, in that order."""
+    """Leave a run of each final status, named by it, in that order."""
     cp = flows.flow()
     cp.run({}, run_id="stopped", until="a")
     faults = {"failed": ValueError("it is broken"), "cancelled": asyncio.CancelledError()}
@@ -44,7 +44,7 @@ def leave_one_of_each(flows: Runs) -> CheckpointFlow:
 
 
 def test_statuses(runs: Runs, runner: Runner) -> None:
-    """A list shows those of one status, of several, or all; the one that began last first."""
+    """A list shows the runs of one status, of several, or all, newest start first."""
     cp = leave_one_of_each(runs)
     assert listed(runner, cp) == STATUSES[::-1]
     for status in STATUSES:
@@ -56,7 +56,7 @@ def test_statuses(runs: Runs, runner: Runner) -> None:
 
 
 def test_what_a_header_tells(runs: Runs, runner: Runner) -> None:
-    """A list tells how far each run is, and what broke it."""
+    """A list shows the position of each run, and its failure."""
     cp = leave_one_of_each(runs)
     (header,) = runner.do(cp, "runs", "failed")
     assert (header.run_id, header.position, header.steps) == ("failed", 1, NAMES)
@@ -66,7 +66,7 @@ def test_what_a_header_tells(runs: Runs, runner: Runner) -> None:
 
 
 def test_order_is_that_of_the_beginnings(runs: Runs, runner: Runner) -> None:
-    """A run that goes on keeps its place; one that begins anew comes first."""
+    """A resumed run keeps its position in the list. A run that starts afresh comes first."""
     cp = runs.flow()
     for run_id in ("one", "two", "three"):
         runner(cp, {}, run_id=run_id, until="a")
@@ -77,7 +77,7 @@ def test_order_is_that_of_the_beginnings(runs: Runs, runner: Runner) -> None:
 
 
 def test_pages(runs: Runs, runner: Runner) -> None:
-    """Page by page, each of 250 runs is shown once, in the order of the whole list."""
+    """The pages show each of 250 runs once, in the order of the whole list."""
     cp = runs.empty_flow()
     cp.add_step(name="a", thread=False)(lambda state: None)
 
@@ -96,7 +96,7 @@ def test_pages(runs: Runs, runner: Runner) -> None:
 
 
 def test_pages_of_runs_that_began_together(runs: Runs, runner: Runner) -> None:
-    """Runs that began at the same moment are all shown, whatever their ids are made of."""
+    """Runs that started at the same moment are all shown, for any ids."""
     cp = runs.flow()
     names = ["a", "B", "é", "\ud800", "😀", "\uffff", "10", "9", "a\0", "a\0b", None]
     header = Header(flow=cp.name, position=1, durations=Durations(), started_at=1_000.0)
@@ -112,7 +112,7 @@ def test_pages_of_runs_that_began_together(runs: Runs, runner: Runner) -> None:
 
 
 def write_with(cp: CheckpointFlow, run_id: str | None, header: Header) -> None:
-    """Store a state under a header of one's own."""
+    """Store a state under a given header."""
     handler = cp.handler
     own = replace(header, run_id=run_id, status="stopped", steps=NAMES)
     with handler.locked(run_id) as lock:
@@ -123,7 +123,7 @@ def write_with(cp: CheckpointFlow, run_id: str | None, header: Header) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 def test_owner_is_named_while_under_way(kind: str, tmp_path: Path, runner: Runner) -> None:
-    """A list names the process that a run is under way in, and nobody when it has ended."""
+    """A list names the process of a running run, and no owner after its end."""
     flows = Runs.at(tmp_path, kind)
     cp = flows.flow()
     runner(cp, {}, run_id="ended")
@@ -136,7 +136,7 @@ def test_owner_is_named_while_under_way(kind: str, tmp_path: Path, runner: Runne
 
 
 def test_no_state_is_read(database: Runs, runner: Runner) -> None:
-    """A list of a database needs no payload: with garbage in all of them it is the same."""
+    """A list of a database reads no payload: garbage in all payloads changes nothing."""
     cp = leave_one_of_each(database)
     before = runner.do(cp, "runs")
     sql(database.path, "UPDATE runs SET payload = zeroblob(length(payload))")
@@ -144,7 +144,7 @@ def test_no_state_is_read(database: Runs, runner: Runner) -> None:
 
 
 def corrupt(flows: Runs, run_id: str) -> None:
-    """Turn a bit in the footer of a run."""
+    """Flip a bit in the footer of a run."""
     if flows.kind == "sqlite":
         (footer,) = sql(flows.path, "SELECT footer FROM runs WHERE run_id = ?", run_id)[0]
         corrupted = bytes([footer[0] ^ 1]) + footer[1:]
@@ -169,7 +169,7 @@ def test_damaged_ones_are_left_out(
 
 
 def test_damaged_ones_do_not_end_a_list(durable_runs: Runs, runner: Runner) -> None:
-    """A page is full although damaged runs lie in its way: an empty page is the end."""
+    """Damaged runs do not shorten a page, so that only an empty page is the end."""
     cp = leave_one_of_each(durable_runs)
     for run_id in ("finished", "cancelled"):
         corrupt(durable_runs, run_id)
@@ -203,24 +203,24 @@ NONSENSE: list[tuple[dict[str, Any], type[Exception]]] = [
 def test_nonsense(
     query: dict[str, Any], error: type[Exception], database: Runs, runner: Runner
 ) -> None:
-    """What cannot be meant is refused with the name of the argument, and never shows all."""
+    """An invalid argument is refused by name, and never lists all runs."""
     cp = database.flow()
     with pytest.raises(error, match=next(iter(query))):
         runner.do(cp, "runs", **query)
 
 
 class Own:
-    """A handler of dicts."""
+    """A handler of one dict."""
 
     def __init__(self, path: object) -> None:
         self.stored: State = {}
 
     def read(self) -> State:
-        """Give what is stored."""
+        """Return the stored dict."""
         return dict(self.stored)
 
     def write(self, state: State) -> None:
-        """Store."""
+        """Store the dict."""
         self.stored = state
 
 
@@ -230,7 +230,7 @@ class Own:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_handlers_of_dicts_have_one_run(method: str, args: tuple[Any, ...], runner: Runner) -> None:
-    """A user's own handler keeps one state: what is for many runs says so and names others."""
+    """A user's own handler keeps one run. Methods for many runs refuse, and name other handlers."""
     cp = CheckpointFlow("x", handler=Own)
     with pytest.raises(InvalidValueError, match="'sqlite'"):
         runner.do(cp, method, *args)
@@ -241,7 +241,7 @@ def test_handlers_of_dicts_have_one_run(method: str, args: tuple[Any, ...], runn
 
 
 def test_file_of_one_run_is_a_list_of_one(runner: Runner, tmp_path: Path) -> None:
-    """The run of a single file is listed as the run without an id, whatever wrote it."""
+    """The run of a single file is listed as the run without an id, for every writer of the file."""
     path = tmp_path / "checkpoint.pkl"
     LocalStateHandler(path).write({"n": 1, "checkpoint_index": 1})
     (header,) = runner.do(CheckpointFlow(path), "runs")

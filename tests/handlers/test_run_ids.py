@@ -1,4 +1,4 @@
-"""One flow, many runs: each run id has its own snapshot, wherever its name comes from."""
+"""One flow, many runs: each run id has its own snapshot, for any source of the id."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ODD_IDS = [
 
 
 def read(flows: FlowFactory, run_id: str | None) -> State:
-    """Read what one run has stored."""
+    """Read the stored state of one run."""
     return LocalStateHandler(flows.path).read(run_id)
 
 
 def test_runs_go_on_side_by_side(runner: Runner, flows: FlowFactory) -> None:
-    """Runs of different ids start, stop and resume each for itself."""
+    """Runs of different ids start, stop and resume independently."""
     cp = flows.flow()
     runner(cp, {"who": "one"}, run_id="one", until="a")
     runner(cp, {"who": "two"}, run_id="two", until="b")
@@ -47,7 +47,7 @@ def test_runs_go_on_side_by_side(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_header_names_the_run(runner: Runner, flows: FlowFactory) -> None:
-    """The header holds the real id; a run without one has none."""
+    """The header holds the run id itself. A run without an id has none in its header."""
     runner(flows.flow(), run_id="../Ödd")
     runner(flows.flow())
     handler = LocalStateHandler(flows.path)
@@ -67,7 +67,7 @@ def test_reset_forgets_one_run_only(flows: FlowFactory) -> None:
 
 
 async def test_many_runs_of_one_flow_at_once(flows: FlowFactory) -> None:
-    """Runs of different ids go on at the same time in one process, each with its own data."""
+    """Runs of different ids run at the same time in one process, each with its own data."""
     cp = CheckpointFlow(flows.path, fsync=False)
     meet = asyncio.Barrier(20)
 
@@ -85,7 +85,7 @@ async def test_many_runs_of_one_flow_at_once(flows: FlowFactory) -> None:
 
 
 def test_odd_ids_never_meet_and_never_leave_the_directory(tmp_path: Path) -> None:
-    """Whatever an id looks like, its file lies beside the others, and no two share one."""
+    """The file of any id is in the checkpoint's directory, and no two ids share one."""
     place = tmp_path / "deep" / "place"
     flows = FlowFactory(place / "checkpoint.pkl")
     cp = flows.flow("a", fsync=False)
@@ -104,7 +104,7 @@ def test_odd_ids_never_meet_and_never_leave_the_directory(tmp_path: Path) -> Non
 def test_another_runs_file_is_refused(
     source: str | None, target: str | None, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A snapshot copied over another run's is found out, and nothing runs."""
+    """A snapshot copied over another run's is detected, and nothing runs."""
     cp, handler = flows.flow(), LocalStateHandler(flows.path)
     for run_id in (source, target):
         runner(cp, run_id=run_id, until="a")
@@ -117,14 +117,14 @@ def test_another_runs_file_is_refused(
 
 @pytest.mark.parametrize("run_id", [5, b"one", ["one"]], ids=repr)
 def test_id_of_another_type(run_id: object, runner: Runner, flows: FlowFactory) -> None:
-    """An id that is no string is a TypeError of ours."""
+    """An id that is no string raises a TypeError of the library."""
     with pytest.raises(InvalidTypeError, match="run_id"):
         runner(flows.flow(), run_id=run_id)
     assert (flows.log, flows.files()) == ([], {})
 
 
 def test_empty_id_is_refused(runner: Runner, flows: FlowFactory) -> None:
-    """An empty id is most likely a mistake: a ValueError of ours."""
+    """An empty id, most likely a mistake, raises a ValueError of the library."""
     with pytest.raises(InvalidValueError, match="run_id"):
         runner(flows.flow(), run_id="")
     assert (flows.log, flows.files()) == ([], {})

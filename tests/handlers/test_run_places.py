@@ -1,4 +1,4 @@
-"""Where many runs live: how the place is written, what is made there, and how it is called."""
+"""Locations of many runs: their spellings, the files made there, and their options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_at(runner: Runner, path: Any, **options: Any) -> CheckpointFlow:  # noqa
 
 
 def forms(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Give ways to write one database, from a working directory of `folder`."""
+    """Return the spellings of one database, from a working directory of `folder`."""
     return {
         "relative URL": ("sqlite:///runs.db", {}),
         "URL of a path up and down": (f"sqlite:///../{folder.name}/runs.db", {}),
@@ -47,7 +47,7 @@ def forms(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
 def test_ways_to_write_a_database(
     tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every way to write one file leads to the same runs, and nothing is made elsewhere."""
+    """Every spelling of one file leads to the same runs, and no file is made elsewhere."""
     folder = tmp_path / "place"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -66,7 +66,7 @@ def test_ways_to_write_a_database(
 def test_working_directory_may_change(
     tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative path means the directory in which the flow was made."""
+    """A relative path means the working directory in which the flow was made."""
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     for path in ("sqlite:///runs.db", "runs/"):
@@ -83,7 +83,7 @@ def test_working_directory_may_change(
 def test_missing_directories_are_made(
     path: str, tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first run makes what is missing; making the flow and looking make nothing."""
+    """The first run makes missing directories. Making the flow and reading make nothing."""
     monkeypatch.chdir(tmp_path)
     handler = "sqlite" if path.endswith("db") else "local"
     cp = CheckpointFlow(path, handler=handler)
@@ -121,7 +121,7 @@ def test_only_the_owner_may_look(umask: int, tmp_path: Path, runner: Runner) -> 
 
 @posix_only
 def test_database_behind_a_link(tmp_path: Path, runner: Runner) -> None:
-    """Two names of one database are one place: a run is under way under both."""
+    """Two names of one database share their runs: a run is running under both."""
     real = tmp_path / "real" / "runs.db"
     real.parent.mkdir()
     (tmp_path / "runs.db").symlink_to(real)
@@ -132,7 +132,7 @@ def test_database_behind_a_link(tmp_path: Path, runner: Runner) -> None:
 
 
 def test_columns_can_be_read_by_anybody(database: Runs, runner: Runner) -> None:
-    """Any SQLite shell tells how far each run is, without a pickle being opened."""
+    """Any SQLite shell reads the position of each run without opening a pickle."""
     runner(database.flow(), {}, run_id="x", until="b")
     rows = sql(database.path, "SELECT flow, run_id, status, position, step, owner FROM runs")
     assert rows == [("runs", "x", "stopped", 2, "c", None)]
@@ -143,7 +143,7 @@ def test_columns_can_be_read_by_anybody(database: Runs, runner: Runner) -> None:
 
 @pytest.mark.parametrize("there", [True, False], ids=["there", "with a slash"])
 def test_directory_of_runs(*, there: bool, tmp_path: Path, runner: Runner) -> None:
-    """In a directory each run is a file named by its id; a stranger's file stays and is no run."""
+    """In a directory each run is a file named by its id. A foreign file stays, and is no run."""
     folder = tmp_path / "runs"
     if there:
         folder.mkdir()
@@ -160,7 +160,7 @@ def test_directory_of_runs(*, there: bool, tmp_path: Path, runner: Runner) -> No
 
 
 def test_pattern_of_files(tmp_path: Path, runner: Runner) -> None:
-    """With a file, runs lie beside it, each under its id, and other flows' are not listed."""
+    """Runs beside a file have one file per id, and runs of other flows are not listed."""
     cp = run_at(runner, tmp_path / "checkpoint.pkl")
     runner(cp, {})
     run_at(runner, tmp_path / "other.pkl")
@@ -178,14 +178,14 @@ def test_pattern_of_files(tmp_path: Path, runner: Runner) -> None:
     ids=repr,
 )
 def test_lease_that_is_none(lease: Any, error: type[Exception], tmp_path: Path) -> None:  # noqa: ANN401
-    """The length of a lease is a sensible number of seconds; else nothing is made."""
+    """A lease is a sensible number of seconds. Anything else is refused, and nothing is made."""
     with pytest.raises(error, match="lease="):
         CheckpointFlow(tmp_path / "runs.db", handler="sqlite", lease=lease)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_lease_is_no_option_of_files(tmp_path: Path) -> None:
-    """Files have no leases, and asking for one is refused rather than passed over."""
+    """Files have no leases, and the option is refused."""
     for make in (CheckpointFlow, LocalStateHandler):
         with pytest.raises(InvalidValueError, match="lease= is no option"):
             make(tmp_path / "c.pkl", lease=10)  # type: ignore[call-arg]
@@ -193,14 +193,14 @@ def test_lease_is_no_option_of_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://runs.db", "sqlite://host/x"])
 def test_url_that_names_no_file(url: str) -> None:
-    """A URL with too few slashes, or no path, is refused with two that would do."""
+    """A URL with too few slashes, or without a path, is refused with two valid examples."""
     with pytest.raises(InvalidValueError, match=r"sqlite:////var/lib/runs\.db") as info:
         CheckpointFlow(url)
     assert repr(url) in str(info.value)
 
 
 def test_whole_flow_in_each_place(runs: Runs, runner: Runner) -> None:
-    """The same flow ends with the same state wherever its runs live."""
+    """The same flow ends with the same state in every kind of storage."""
     assert runner(runs.flow(), {}, "always", run_id="x") == {
         "loads": list(NAMES),
         "trail": list(NAMES),

@@ -1,4 +1,4 @@
-"""Bad input, tried as a new user would: an error that names the thing and the remedy."""
+"""Invalid input, tried as by a new user, raises an error that names the thing and the remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORED = ["nothing", "failed at 1", "finished"]
 def test_state_that_is_no_dict(
     state: object, stored: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A state of another type is a TypeError of ours that names the type."""
+    """A state of another type raises a TypeError of the library that names the type."""
     make_stored(flows, stored)
     before = flows.files()
     with pytest.raises(InvalidTypeError, match="dict") as info:
@@ -47,7 +47,7 @@ def test_state_may_be_a_kind_of_dict(runner: Runner, flows: FlowFactory) -> None
 
 @pytest.mark.parametrize("loaded", [None, 5, [("a", 1)], "text"], ids=repr)
 def test_loader_that_returns_no_dict(loaded: object, runner: Runner, flows: FlowFactory) -> None:
-    """A loader must return a dict; else the error names the step and what came back."""
+    """A loader must return a dict. Otherwise the error names the step and the returned type."""
     cp = flows.flow("a")
 
     @cp.add_step(load=lambda state: loaded)  # type: ignore[arg-type, return-value]
@@ -69,7 +69,7 @@ class ReadOnly:
         """Take the path and forget it."""
 
     def read(self) -> State:
-        """Give nothing."""
+        """Return nothing."""
         return {}
 
 
@@ -84,7 +84,7 @@ class WriteOnly:
 
 
 class NotMethods:
-    """Has the names, but nothing to call."""
+    """Has both names, and no methods."""
 
     read = 1
     write = 2
@@ -109,7 +109,7 @@ class NotMethods:
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_handler_that_is_none(handler: Any, missing: str, flows: FlowFactory) -> None:  # noqa: ANN401
-    """What cannot read and write is refused when the flow is made."""
+    """A handler that cannot read and write is refused when the flow is made."""
     with pytest.raises(InvalidTypeError, match=missing) as info:
         CheckpointFlow(flows.path, handler=handler)
     assert isinstance(info.value, TypeError)
@@ -117,7 +117,7 @@ def test_handler_that_is_none(handler: Any, missing: str, flows: FlowFactory) ->
 
 @pytest.mark.parametrize("name", ["locale", "", "Local", "s3"])
 def test_unknown_handler_name(name: str, flows: FlowFactory) -> None:
-    """An unknown name is a NotImplementedError of ours that lists the known ones."""
+    """An unknown name raises a NotImplementedError of the library that lists the known ones."""
     with pytest.raises(UnknownHandlerError, match="local") as info:
         CheckpointFlow(flows.path, handler=name)
     assert isinstance(info.value, NotImplementedError)
@@ -126,13 +126,13 @@ def test_unknown_handler_name(name: str, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("path", [5, None, ["a"]], ids=repr)
 def test_path_of_another_type(path: Any) -> None:  # noqa: ANN401
-    """A path that is no path is a TypeError of ours."""
+    """A path of another type raises a TypeError of the library."""
     with pytest.raises(InvalidTypeError, match="path"):
         CheckpointFlow(path)
 
 
 def test_path_may_be_text_or_path(runner: Runner, flows: FlowFactory) -> None:
-    """A path as text and as `Path` is the same place."""
+    """A path as text and as `Path` is the same file."""
     make_stored(flows, "failed at 1")
     cp = CheckpointFlow(str(flows.path))
     for name in "abc":
@@ -142,14 +142,14 @@ def test_path_may_be_text_or_path(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_missing_directories_are_created(runner: Runner, tmp_path: Path) -> None:
-    """A path in a directory that does not exist yet is as good as any."""
+    """A path in a missing directory works."""
     flows = FlowFactory(tmp_path / "deep" / "er" / "checkpoint.pkl")
     runner(flows.flow(), {"a": 1})
     assert load_bare(flows.path)["trail"] == ["a", "b", "c"]
 
 
 def test_path_that_is_a_directory(runner: Runner, flows: FlowFactory) -> None:
-    """A directory is a place for runs: the one without an id lies in it, in a file of its own."""
+    """In a directory, the run without an id has a file of its own."""
     flows.path.mkdir()
     runner(flows.flow())
     assert flows.ran() == ["a", "b", "c"]
@@ -158,7 +158,7 @@ def test_path_that_is_a_directory(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_directory_that_takes_the_files_place(runner: Runner, flows: FlowFactory) -> None:
-    """A directory made where the flow has its file is named before any step runs, and stays."""
+    """A directory in place of the flow's file is an error before any step runs, and stays."""
     cp = flows.flow()
     flows.path.mkdir()
     with pytest.raises(CheckpointError, match="directory") as info:
@@ -169,7 +169,7 @@ def test_directory_that_takes_the_files_place(runner: Runner, flows: FlowFactory
 
 
 def test_path_below_a_file(runner: Runner, tmp_path: Path) -> None:
-    """A file in the directory's place is named before any step runs, and stays."""
+    """A file in place of the directory is an error before any step runs, and stays."""
     wall = tmp_path / "wall"
     wall.write_text("stone", encoding="utf-8")
     flows = FlowFactory(wall / "checkpoint.pkl")
@@ -183,7 +183,7 @@ def test_path_below_a_file(runner: Runner, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_place_where_nobody_can_write(runner: Runner) -> None:
-    """An unwritable place, even root's, is found before the first step runs."""
+    """An unwritable directory, even for root, is an error before the first step runs."""
     flows = FlowFactory(Path("/proc/self/checkpoint.pkl"))
     with pytest.raises(StorageError, match="/proc/self") as info:
         runner(flows.flow())
@@ -221,7 +221,7 @@ def test_state_that_cannot_be_stored(
     runner: Runner,
     flows: FlowFactory,
 ) -> None:
-    """What a step puts into the state and nobody can store is named with its path."""
+    """The error names the path of a value that a step put into the state and cannot be stored."""
     cp, before = flows.flow("a"), list[bytes]()
 
     @cp.add_step()
@@ -245,7 +245,7 @@ def test_state_that_cannot_be_stored(
 
 
 def test_every_offender_is_named(runner: Runner, flows: FlowFactory) -> None:
-    """All values that cannot be stored are named at once, and no sound one."""
+    """The error names all values that cannot be stored, and no others."""
     cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
@@ -259,7 +259,7 @@ def test_every_offender_is_named(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("stored", ["nothing", "finished", "failed at 0"])
 def test_given_state_that_cannot_be_stored(stored: str, runner: Runner, flows: FlowFactory) -> None:
-    """A given dict is found out before the first step runs, and nothing is overwritten."""
+    """A given dict is checked before the first step runs, and nothing is overwritten."""
     make_stored(flows, stored, {"who": "stored"})
     before = flows.files()
     with pytest.raises(UnserializableStateError) as info:
@@ -269,7 +269,7 @@ def test_given_state_that_cannot_be_stored(stored: str, runner: Runner, flows: F
 
 
 def test_run_after_an_unstorable_state_resumes(runner: Runner, flows: FlowFactory) -> None:
-    """Once the step is mended the run goes on where it could not store."""
+    """Once the step is mended, the run resumes at the step that could not be stored."""
     flows.faults.clear()
     cp = flows.flow("a")
     cp.add_step(name="b")(lambda state: state.update(bad=(i for i in "a")))

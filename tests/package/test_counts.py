@@ -1,4 +1,4 @@
-"""What a step costs in calls, on every machine the same: system calls, hops, pickles, commits."""
+"""The costs of a step in counts: system calls, thread hops, pickles and commits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EXPECTED = {
 
 
 def counted(tmp_path: Path, kind: str, runner: str, steps: int, *options: str) -> Counter[str]:
-    """Count the system calls on the place of one run, by name."""
+    """Count the system calls of one run on its directory, by name."""
     place = tmp_path / f"{kind}-{steps}"
     place.mkdir()
     words = [SCRIPT, PLACES[kind].format(place), runner, steps, *options]
@@ -62,7 +62,7 @@ def counted(tmp_path: Path, kind: str, runner: str, steps: int, *options: str) -
 @pytest.mark.parametrize("kind", PLACES)
 @pytest.mark.parametrize("runner", ["run", "arun"])
 def test_system_calls_of_a_step(runner: str, kind: str, fsync: str, tmp_path: Path) -> None:
-    """Ten steps more take ten times these calls more, and no other."""
+    """Ten more steps make ten times these calls more, and no others."""
     few, many = (counted(tmp_path, kind, runner, steps, fsync) for steps in (FEW, MANY))
     many.subtract(few)
     each = {name: number / (MANY - FEW) for name, number in many.items() if number}
@@ -70,15 +70,15 @@ def test_system_calls_of_a_step(runner: str, kind: str, fsync: str, tmp_path: Pa
 
 
 class Counts:
-    """Counts what is done in this process for a run.
+    """Counts thread hops and pickles of runs in this process.
 
     Attributes:
-        hops: Functions that threads were asked to call.
+        hops: Functions called in threads.
         dumps: How each state was pickled.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        """Count from now on."""
+        """Start counting."""
         self.hops = 0
         self.dumps: list[str] = []
         put = Pool.put
@@ -107,12 +107,12 @@ class Counts:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
-    """Count what the test does."""
+    """Count during the test."""
     return Counts(monkeypatch)
 
 
 def make_flow(place: str, steps: int, kind: str = "async", **options: Any) -> CheckpointFlow:  # noqa: ANN401
-    """Make a flow of so many steps, sync or async ones."""
+    """Make a flow of so many sync or async steps."""
 
     async def coroutine(state: State) -> None:
         state["n"] += 1
@@ -126,7 +126,7 @@ def make_flow(place: str, steps: int, kind: str = "async", **options: Any) -> Ch
     return cp
 
 
-# Of a run on files: taking the lock, finding nothing, the start, and giving the lock back.
+# Of a run on files: taking the lock, finding nothing, the start, and releasing the lock.
 HOPS = {
     ("run", "local", "async"): (0, 0),
     ("run", "local", "sync"): (0, 0),
@@ -141,7 +141,7 @@ HOPS = {
 
 @pytest.mark.parametrize(("runner", "place", "kind"), HOPS, ids=" ".join)
 def test_hops(runner: str, place: str, kind: str, counts: Counts, tmp_path: Path) -> None:
-    """Threads are asked as often as this for a run, and for each of its steps."""
+    """A run makes this number of thread hops, and each of its steps this number more."""
     asyncio.run(make_flow(f"{tmp_path}/first/", 1).arun({"n": 0}, run_id="x"))  # anyio is imported
     counts.hops = 0
     cp = make_flow(PLACES[place].format(tmp_path), MANY, kind)
@@ -152,13 +152,13 @@ def test_hops(runner: str, place: str, kind: str, counts: Counts, tmp_path: Path
 
 @pytest.mark.parametrize("place", PLACES)
 def test_pickles(place: str, runner: Runner, counts: Counts, tmp_path: Path) -> None:
-    """Each snapshot is pickled once, by the C pickler: one for each step, and the start."""
+    """The C pickler pickles each snapshot once: one for each step, and the start."""
     runner(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
     assert counts.dumps == ["dump_small"] * (MANY + 1)
 
 
 def test_bytes(runner: Runner, tmp_path: Path) -> None:
-    """A snapshot has the bytes of its payload, its header and a trailer of one length."""
+    """A snapshot consists of its payload, its header and a trailer of fixed length."""
     reported: list[SnapshotWritten] = []
 
     def hook(event: Event) -> None:
@@ -175,7 +175,7 @@ def test_bytes(runner: Runner, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runs", [1, 100])
 def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
-    """A hundred runs that wait have their leases in one transaction, and each step in another."""
+    """A hundred waiting runs are claimed in one transaction, and each step is one more."""
     harness, statements = BatchHarness(str(tmp_path)), list[str]()
     connection = harness.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
@@ -188,14 +188,14 @@ def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     harness.close()
     assert [job.error for job in jobs] == [None] * runs
     assert claims == ["BEGIN", "INSERT", "SELECT", "COMMIT"]
-    assert len(statements) == 1  # which is a transaction of its own
+    assert len(statements) == 1  # in autocommit mode, its own transaction
 
 
 @pytest.mark.parametrize(("runs", "looks"), [(1, 4), (63, 4), (64, 1)])
 def test_looks_for_the_file(
     runs: int, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every batch looks whether the file is there; of large ones, each tenth of a second one."""
+    """Every batch checks that the file exists. Large ones check every tenth of a second."""
     harness, seen = BatchHarness(str(tmp_path)), list[str]()
     harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
     harness.apply([PendingResult(Claim(lease, None), None) for lease in harness.leases.values()])
@@ -215,7 +215,7 @@ def test_looks_for_the_file(
 
 
 def test_statements_of_new_runs(tmp_path: Path) -> None:
-    """New runs are claimed, and their starts stored, in one statement; known ones in four."""
+    """New runs are claimed and their starts stored in one statement. Known ones take four more."""
     harness, statements = BatchHarness(str(tmp_path)), list[str]()
     connection = harness.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)

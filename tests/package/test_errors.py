@@ -1,4 +1,4 @@
-"""Every public error: its bases, its facts, its words, and that it survives any round trip."""
+"""Every public error: its bases, its attributes, its text, and its round trips."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
 def test_examples_are_of_every_error() -> None:
-    """Each public error has an example here, and its bases are written down."""
+    """Each public error has an example here, and its bases are listed."""
     public = {getattr(errors, name) for name in errors.__all__}
     assert {type(error) for error, _ in EXAMPLES.values()} == public - {CheckpointError}
     assert set(BASES) == public
@@ -191,13 +191,13 @@ def test_examples_are_of_every_error() -> None:
 
 @pytest.mark.parametrize("kind", BASES, ids=lambda kind: kind.__name__)
 def test_bases(kind: type[CheckpointError]) -> None:
-    """Errors can be caught by the built-in errors that they are."""
+    """An error can be caught by its built-in bases."""
     assert kind.__bases__ == BASES[kind]
 
 
 @every_example
 def test_facts_are_attributes(example: str) -> None:
-    """What an error is about can be asked, and is documented."""
+    """The facts of an error are documented attributes."""
     error, facts = EXAMPLES[example]
     assert {name: getattr(error, name) for name in facts} == facts
     documented = inspect.getdoc(type(error)) or ""
@@ -208,7 +208,7 @@ def test_facts_are_attributes(example: str) -> None:
 @pytest.mark.parametrize("round_trip", ROUND_TRIPS)
 @every_example
 def test_error_survives(example: str, round_trip: str) -> None:
-    """An error comes back from any round trip as it was: class, words, facts, notes."""
+    """An error survives any round trip unchanged: class, text, attributes, notes."""
     error, facts = EXAMPLES[example]
     error = ROUND_TRIPS["copy"](error)
     error.add_note("the user's note")
@@ -223,7 +223,7 @@ def test_error_survives(example: str, round_trip: str) -> None:
 
 @every_example
 def test_error_can_be_raised_again(example: str) -> None:
-    """An error that came from elsewhere is raised and caught like any."""
+    """An unpickled error is raised and caught like any other."""
     error = ROUND_TRIPS["twice"](EXAMPLES[example][0])
     with pytest.raises(type(error)) as info:
         raise error
@@ -263,7 +263,7 @@ def test_storage_error_keeps_its_cause_and_number(tmp_path: Path) -> None:
 
 
 def test_subclass_of_a_users_own_survives() -> None:
-    """A user's subclass with facts of its own is pickled like the rest."""
+    """A user's subclass with attributes of its own is pickled like the others."""
     error = OwnError("worse", step="a")
     there = pickle.loads(pickle.dumps(error))
     assert (type(there), str(there), there.step, there.extra) == (OwnError, "worse", "a", [1])
@@ -273,13 +273,13 @@ class OwnError(FlowDefinitionError):
     """A user's own kind of error."""
 
     def __init__(self, message: str, *, step: str | None) -> None:
-        """Add a fact."""
+        """Add an attribute."""
         super().__init__(message, step=step)
         self.extra = [1]
 
 
 def test_error_crosses_a_process_border(tmp_path: Path) -> None:
-    """What a flow raises in another process is unpickled here with its facts and note."""
+    """An error of a flow in another process is unpickled here with its attributes and note."""
     program = """
 import pickle, sys
 from aiocheckpoint import CheckpointFlow
@@ -299,7 +299,7 @@ except Exception as error:
 
 
 def test_traceback_of_a_program_tells_all(tmp_path: Path) -> None:
-    """A user who only sees the traceback reads the name, the text and the note."""
+    """The traceback of a program shows the name, the text and the note."""
     program = """
 import sys
 from aiocheckpoint import CheckpointFlow

@@ -1,4 +1,4 @@
-"""What `import aiocheckpoint` brings, counted: that decides how long it takes, on every machine."""
+"""The modules that `import aiocheckpoint` loads. Their number decides how long it takes."""
 
 from __future__ import annotations
 
@@ -68,27 +68,27 @@ for hooks in ([], [print]):
 
 
 def output_of(*words: object) -> str:
-    """Give what a Python of its own prints."""
+    """Return the output of a new Python process."""
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
 def brought() -> tuple[set[str], list[str]]:
-    """The modules that importing the library adds to its dependencies', and its dataclasses."""
+    """Return the modules that the library adds to its dependencies', and its dataclasses."""
     modules, made = json.loads(output_of("-c", BROUGHT))
     return set(modules), made
 
 
 def test_modules_of_the_standard_library(brought: tuple[set[str], list[str]]) -> None:
-    """It brings these parts of the standard library at most, beside what its dependencies do."""
+    """The import loads at most these standard modules beyond the ones of its dependencies."""
     modules, _ = brought
     others = {name for name in modules if not name.startswith(("aiocheckpoint", "_"))}
     assert others - STANDARD == set()
 
 
 def test_modules_of_the_library(brought: tuple[set[str], list[str]]) -> None:
-    """It imports so many modules of its own, and none that a plain run does not need."""
+    """The import loads so many modules of the library, and none that a plain run does not need."""
     ours = {name for name in brought[0] if name.startswith("aiocheckpoint")}
     assert {name for name in LATER if f"aiocheckpoint.{name}" in ours} == set()
     assert {name for name in ours if "sqlite" in name or ".testing" in name} == set()
@@ -96,12 +96,12 @@ def test_modules_of_the_library(brought: tuple[set[str], list[str]]) -> None:
 
 
 def test_dataclasses_made(brought: tuple[set[str], list[str]]) -> None:
-    """It makes no other dataclasses, each of which takes as long as several small modules."""
+    """The import makes no other dataclasses. Each takes as long as several small modules."""
     assert brought[1] == ["Failure", "Header", "Plan", "StepNamesExcerpt"]
 
 
 def test_public_names_are_given_when_asked_for() -> None:
-    """Names whose module is imported later are listed, found, and imported by a star."""
+    """Names of lazily imported modules are listed, found, and imported by a star."""
     assert output_of("-c", ASKED_FOR).splitlines() == ["[] []", "2 Event False"]
 
 
@@ -111,17 +111,17 @@ RUNS = [*(("run", way) for way in WAYS), *OTHER_RUNNERS]
 
 @pytest.mark.parametrize(("method", "way"), RUNS)
 def test_nothing_is_imported_in_trouble(method: str, way: str, tmp_path: Path) -> None:
-    """All that a run needs, however it ends, is there before its first step begins."""
+    """All modules that a run needs, for any end, are imported before its first step."""
     assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", method, way).split() == []
 
 
 def test_events_are_there_with_the_first_hook() -> None:
-    """Their classes are imported when a flow is given a hook, before a loop may wait for a run."""
+    """The event classes are imported when a flow gets its first hook, before any loop."""
     assert output_of("-c", HOOKED).split() == ["False", "True"]
 
 
 async def test_stream_asks_for_the_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream, whose flow need not have hooks, has the classes imported before its run begins."""
+    """A stream imports the event classes before its run begins, also without hooks."""
     asked = list[str]()
 
     async def noting(name: str) -> object:
@@ -138,7 +138,7 @@ async def test_stream_asks_for_the_events(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_later_imports_leave_the_loop_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is imported in the middle of a program's work is imported in another thread, once."""
+    """A late import is done in another thread, once."""
     (tmp_path / "late_module.py").write_text("import threading\nhere = threading.get_ident()\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = await imported("late_module")
@@ -147,7 +147,7 @@ async def test_later_imports_leave_the_loop_alone(
 
 
 def test_every_event_has_a_name_to_be_told_by() -> None:
-    """What is told by name is just the events that are no base of others."""
+    """The event names are the names of the events without subclasses."""
     kinds = {name for name in events.__all__ if name not in {"Event", "Hook", "StepEvent"}}
     assert set(get_args(EventName)) == kinds
 
@@ -180,7 +180,7 @@ RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def twin_of(record: Any) -> Any:  # noqa: ANN401 - a dataclass of any kind
-    """Make the same of a class whose methods `dataclass` writes."""
+    """Make an equal record of a class with methods written by `dataclass`."""
     kind = type(record)
     own = [
         (one.name, object, dataclasses.field(repr=one.repr, compare=one.compare))
@@ -191,7 +191,7 @@ def twin_of(record: Any) -> Any:  # noqa: ANN401 - a dataclass of any kind
 
 
 def hash_of(thing: object) -> int | None:
-    """Give the hash, or None where there is none."""
+    """Return the hash, or None if there is none."""
     try:
         return hash(thing)
     except TypeError:
@@ -200,7 +200,7 @@ def hash_of(thing: object) -> int | None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_records_are_as_dataclasses_are(name: str) -> None:
-    """Text, hash and equality of the public dataclasses are those that `dataclass` would write."""
+    """Repr, hash and equality of the public dataclasses equal the ones written by `dataclass`."""
     record, change = RECORDS[name]
     twin = twin_of(record)
     assert (repr(record), hash_of(record)) == (repr(twin), hash_of(twin))

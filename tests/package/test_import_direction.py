@@ -1,4 +1,4 @@
-"""The packages import in one direction, type-only imports included, and no circle comes back."""
+"""The packages import in one direction, type-only imports included, without circles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FACES = ("__init__",)
 
 
 def module_name(path: Path) -> str:
-    """Give the dotted name of a module's file."""
+    """Return the dotted name of a module's file."""
     parts = path.relative_to(SOURCE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] in FACES else parts)
 
@@ -29,7 +29,7 @@ MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def imported_names(tree: ast.AST) -> Iterator[str]:
-    """Give every dotted name that a module imports, wherever the import stands in it."""
+    """Yield every dotted name that a module imports, at any level of its code."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -38,7 +38,7 @@ def imported_names(tree: ast.AST) -> Iterator[str]:
 
 
 def imports_of(name: str) -> set[str]:
-    """Give the modules of the library that one of them imports."""
+    """Return the modules of the library that one of them imports."""
     found = set[str]()
     for imported in imported_names(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         for candidate in (imported, imported.rpartition(".")[0]):
@@ -49,7 +49,7 @@ def imports_of(name: str) -> set[str]:
 
 
 def reachable(graph: Mapping[str, AbstractSet[str]], start: str) -> set[str]:
-    """Give all that can be reached from a node, the node itself only by a circle."""
+    """Return all nodes that can be reached from a node. It contains itself only in a circle."""
     found, ahead = set[str](), list(graph[start])
     while ahead:
         node = ahead.pop()
@@ -60,7 +60,7 @@ def reachable(graph: Mapping[str, AbstractSet[str]], start: str) -> set[str]:
 
 
 def circles(graph: Mapping[str, AbstractSet[str]]) -> list[str]:
-    """Give the nodes that reach themselves."""
+    """Return the nodes that reach themselves."""
     return sorted(node for node in graph if node in reachable(graph, node))
 
 
@@ -72,7 +72,7 @@ def test_no_circle_of_modules() -> None:
 
 
 def test_circles_are_found() -> None:
-    """The search sees a circle of two and a circle of three, and nothing else."""
+    """The search finds a circle of two and a circle of three, and nothing else."""
     graph = {"a": {"b"}, "b": {"a", "c"}, "c": {"d"}, "d": {"e"}, "e": {"c"}, "f": {"a"}}
     assert circles(graph) == ["a", "b", "c", "d", "e"]
     assert circles({"a": {"b"}, "b": set()}) == []

@@ -1,4 +1,4 @@
-"""What is shipped: one version everywhere, a light import, a wheel that stands on its own."""
+"""The distribution: one version everywhere, a light import, and a self-contained wheel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - b
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    """Run a program to its end, without input; give what it printed."""
+    """Run a program to its end, without input. Return its output."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -50,7 +50,7 @@ def run(*command: object, cwd: Path | None = None) -> str:
 
 
 def requirement_names(requirements: list[str] | None) -> set[str]:
-    """Give the names of what is required always, extras left out."""
+    """Return the names of the unconditional requirements, extras left out."""
     wanted = (text for text in requirements or () if "extra ==" not in text)
     return {re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in wanted}
 
@@ -70,7 +70,7 @@ def installed_closure() -> dict[str, metadata.Distribution]:
 
 
 def newest_release() -> str:
-    """Give the version of the topmost entry of the changelog, past an unreleased one."""
+    """Return the version of the topmost entry of the changelog, past an unreleased one."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     found = re.search(r"^## \[?(\d+\.\d+\.\d+)\]? - \d{4}-\d{2}-\d{2}$", text, re.MULTILINE)
     assert found is not None, "no release in the changelog"
@@ -78,13 +78,13 @@ def newest_release() -> str:
 
 
 def modules_imported_by(*names: str) -> set[str]:
-    """Give the top-level modules that importing these adds to a fresh interpreter."""
+    """Return the top-level modules that importing these adds to a fresh interpreter."""
     return set(json.loads(run(sys.executable, "-c", MODULES_OF, *names)))
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from the tree as it stands."""
+    """Build the wheel from the present tree."""
     place = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, ROOT)
     (built,) = place.glob("*.whl")
@@ -95,7 +95,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an environment of the wheel and its declared dependencies, without any network.
 
-    pip installs the wheel; the dependencies are copied, at the versions that are tested here.
+    pip installs the wheel. The dependencies are copied, at the versions tested here.
     """
     place = tmp_path_factory.mktemp("empty")
     venv.create(place, with_pip=False)
@@ -109,7 +109,7 @@ def empty_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_files(distribution: metadata.Distribution, target: Path) -> None:
-    """Copy an installed package's importable files, and leave its scripts behind."""
+    """Copy an installed package's importable files, without its scripts."""
     for file in distribution.files or ():
         if ".." not in file.parts and "__pycache__" not in file.parts:
             copied = target / file
@@ -149,7 +149,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_wheel_works_in_an_empty_environment(empty_python: Path, tmp_path: Path) -> None:
-    """There a flow breaks, and a second process resumes it after the step that was done."""
+    """In this environment a flow fails, and a second process resumes it after the finished step."""
     smoke = (empty_python, "-I", program("smoke.py"), tmp_path)
     with pytest.raises(AssertionError, match="ConnectionError"):
         run(*smoke, "break", cwd=tmp_path)
@@ -158,13 +158,13 @@ def test_wheel_works_in_an_empty_environment(empty_python: Path, tmp_path: Path)
 
 
 def test_readme_is_short() -> None:
-    """A stranger reads the README to its end: it has fewer than 120 lines."""
+    """The README has fewer than 120 lines."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.stem for path in SOURCES])
 def test_code_comes_in_small_pieces(path: Path) -> None:
-    """No module is longer than 400 lines, and no function, its docstring apart, than 40."""
+    """No module is longer than 400 lines. No function is longer than 40, without its docstring."""
     source = path.read_text(encoding="utf-8")
     defined = (ast.FunctionDef, ast.AsyncFunctionDef)
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, defined)]
@@ -173,7 +173,7 @@ def test_code_comes_in_small_pieces(path: Path) -> None:
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Count the lines of a function from its `def`, without those of its docstring."""
+    """Count the lines of a function from its `def`, without its docstring."""
     assert function.end_lineno is not None
     docstring = ast.get_docstring(function, clean=False)
     documented = len(docstring.splitlines()) if docstring else 0

@@ -79,7 +79,7 @@ class Terminal:
         self.seen = ""
 
     def wait_for(self, text: str) -> str:
-        """Read until a text comes, and give everything up to it."""
+        """Read until a text comes, and return everything up to it."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.seen:
             ready, _, _ = select.select([self.main], [], [], max(0, deadline - time.monotonic()))
@@ -93,7 +93,7 @@ class Terminal:
         os.write(self.main, line.encode() + b"\n")
 
     def close(self) -> None:
-        """End the program, if it has not, and the terminal."""
+        """End the program, if it is still running, and close the terminal."""
         self.process.kill()
         self.process.wait()
         os.close(self.main)
@@ -109,7 +109,7 @@ class Terminal:
 
 @pytest.fixture(params=[PLAIN, IN_A_LOOP], ids=["script", "inside a loop"])
 def ending(request: pytest.FixtureRequest) -> str:
-    """Give each way of calling `run`."""
+    """Return each way of calling `run`."""
     return str(request.param)
 
 

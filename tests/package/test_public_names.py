@@ -1,4 +1,4 @@
-"""The public names: listed, there, documented; and no docstring names what does not exist."""
+"""The public names are listed, defined and documented. No docstring names a missing one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tree_of(module: ModuleType) -> ast.Module:
 
 
 def names_bound_by(node: ast.stmt) -> Iterator[str]:
-    """Give the names that a statement defines, or imports from this package."""
+    """Yield the names that a statement defines, or imports from this package."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
@@ -55,9 +55,9 @@ def names_bound_by(node: ast.stmt) -> Iterator[str]:
 
 
 def imported_from_here(node: ast.stmt) -> Iterator[str]:
-    """Give the names that a statement imports from this package, as a facade does.
+    """Yield the names that a statement imports from this package, as a facade does.
 
-    Those that are imported later stand under `if TYPE_CHECKING:`, for type checkers.
+    Lazily imported names are under `if TYPE_CHECKING:`, for type checkers.
     """
     if isinstance(node, ast.If):
         for later in node.body:
@@ -67,12 +67,12 @@ def imported_from_here(node: ast.stmt) -> Iterator[str]:
 
 
 def public(names: Iterator[str]) -> set[str]:
-    """Leave out what has a leading underscore, but for the version."""
+    """Drop names with a leading underscore, except the version."""
     return {name for name in names if name in SPECIAL or not name.startswith("_")}
 
 
 def documented_things() -> Iterator[tuple[str, object]]:
-    """Give every public class and function, and each public method defined in such a class."""
+    """Yield every public class and function, and each public method defined in such a class."""
     for module_name in PUBLIC:
         module = importlib.import_module(module_name)
         for name in module.__all__:
@@ -84,7 +84,7 @@ def documented_things() -> Iterator[tuple[str, object]]:
 
 
 def methods_of(kind: type) -> Iterator[tuple[str, object]]:
-    """Give the public methods and properties that a class has from this package."""
+    """Yield the public methods and properties that a class has from this package."""
     for owner in kind.__mro__:
         for name, member in vars(owner).items():
             is_member = isinstance(member, FunctionType | property | classmethod | staticmethod)
@@ -93,7 +93,7 @@ def methods_of(kind: type) -> Iterator[tuple[str, object]]:
 
 
 def twins() -> Iterator[tuple[str, str]]:
-    """Give pairs of a synchronous method and its twin with the leading a."""
+    """Yield pairs of a synchronous method and its twin with the leading a."""
     things = dict(documented_things())
     for name in things:
         owner, _, method = name.rpartition(".")
@@ -123,7 +123,7 @@ def sorting_key(name: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_all_lists_what_is_there(name: str) -> None:
-    """A public module's `__all__` is just what it defines, or what a facade hands on, in public."""
+    """A public module's `__all__` lists its own public names, or a facade's imported ones."""
     module = importlib.import_module(name)
     body = tree_of(module).body
     there = public(bound for node in body for bound in names_bound_by(node))
@@ -134,19 +134,19 @@ def test_all_lists_what_is_there(name: str) -> None:
 
 
 def test_facade_has_every_error() -> None:
-    """Whoever catches an error of the library finds it at the top of the package."""
+    """The package exports every error of the library."""
     assert set(errors.__all__) <= set(aiocheckpoint.__all__)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_module_has_docstring(name: str) -> None:
-    """Every module says what it is for."""
+    """Every module has a docstring."""
     assert importlib.import_module(name).__doc__
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))
 def test_public_name_has_docstring(name: str) -> None:
-    """Every public class, function and method has a docstring that somebody wrote."""
+    """Every public class, function and method has a docstring of its own."""
     own = getattr(THINGS[name], "__doc__", None)
     assert own
     assert not own.startswith(f"{name.rpartition('.')[2]}("), "made by dataclass"
@@ -154,7 +154,7 @@ def test_public_name_has_docstring(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(THINGS))
 def test_documented_errors_exist(name: str) -> None:
-    """What stands under `Raises:` in a docstring is a public error, or one of Python's own."""
+    """Every error under `Raises:` in a docstring is public, or one of Python's own."""
     text = inspect.cleandoc(getattr(THINGS[name], "__doc__", None) or "")
     section = re.search(r"^Raises:\n((?:    .*\n?|\n)+)", text, re.MULTILINE)
     entries = re.findall(r"^    (\w[\w, ]*):", section[1], re.MULTILINE) if section else []
@@ -165,13 +165,13 @@ def test_documented_errors_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_error_is_raised(name: str) -> None:
-    """No public error is there for nothing: some module other than its own makes one."""
+    """Every public error is raised by some module other than its own."""
     makers = [other for other in MODULES if other != errors.__name__ and makes(other, name)]
     assert makers
 
 
 def makes(module_name: str, error: str) -> bool:
-    """Tell whether a module calls an error's class, or a maker on it, or raises it as it is."""
+    """Return whether a module calls an error's class or a maker on it, or raises the class."""
     for node in ast.walk(tree_of(importlib.import_module(module_name))):
         made = node.func if isinstance(node, ast.Call) else None
         made = node.exc if isinstance(node, ast.Raise) else made
@@ -193,7 +193,7 @@ def test_twins_take_the_same(sync: str, twin: str) -> None:
 
 
 def test_every_door_has_its_twin() -> None:
-    """The flow's runners and the handler's come in pairs."""
+    """The methods of the flow and of the handlers come in pairs."""
     stored = ["runs", "read", "patch", "reset", "delete", "prune"]
     runners = {
         "CheckpointFlow": ["run", "plan", *stored],

@@ -29,7 +29,7 @@ SOURCES: dict[str, Callable[[dict[str, State]], Any]] = {
 
 
 async def test_failures_come_beside_successes(runs: Runs) -> None:
-    """Each run is one result: its state, or what came out of it with its note, and its status."""
+    """Each run is one result: its state or its error with the note, and its status."""
     raised = {"fails": ValueError("no"), "leaves": asyncio.CancelledError(), "waits": Pause("ok?")}
     cp = runs.empty_flow()
 
@@ -55,7 +55,7 @@ async def test_failures_come_beside_successes(runs: Runs) -> None:
 
 @pytest.mark.parametrize("source", SOURCES)
 async def test_sources(source: str, database: Runs) -> None:
-    """However the pairs are given, each is run once, and its state is the very dict given."""
+    """Each pair of any source is run once, and its state is the given dict itself."""
     states: dict[str, State] = {f"run-{n}": {"n": n} for n in range(7)}
     found = await collect(database.flow("a", "b").amap(SOURCES[source](states), limit=3))
     assert set(found) == set(states)
@@ -64,7 +64,7 @@ async def test_sources(source: str, database: Runs) -> None:
 
 
 async def test_awaited(runs: Runs) -> None:
-    """An `await` in place of a loop gives all results in a list; of nothing, an empty one."""
+    """`await` returns all results in a list, which is empty for no pairs."""
     cp = runs.flow("a")
     results = await cp.amap({"x": {"n": 1}, "y": {"n": 2}})
     assert {one.run_id: (one.state or {})["n"] for one in results} == {"x": 1, "y": 2}
@@ -73,7 +73,7 @@ async def test_awaited(runs: Runs) -> None:
 
 
 async def test_results_come_as_they_end(runs: Runs) -> None:
-    """A result comes when its run has ended, whatever was begun before and goes on."""
+    """A result comes when its run has ended, even while earlier runs continue."""
     cp, free = runs.empty_flow(), asyncio.Event()
 
     @cp.add_step()
@@ -88,7 +88,7 @@ async def test_results_come_as_they_end(runs: Runs) -> None:
 
 
 async def test_once(runs: Runs) -> None:
-    """Under `once=True` what finished gives its stored state, and nothing runs; else it does."""
+    """With `once=True` a finished run gives its stored state, and runs nothing."""
     cp = runs.flow("a", "b")
     states = [await cp.amap({"x": {}, "y": {}}, once=True) for _ in range(2)]
     assert sorted(runs.ran()) == ["a", "a", "b", "b"]
@@ -100,7 +100,7 @@ async def test_once(runs: Runs) -> None:
 
 
 async def test_unfinished_runs_go_on(runs: Runs) -> None:
-    """A run that was stopped on its way goes on from there, with its own state."""
+    """A run that was stopped resumes with its own state."""
     cp = runs.flow()
     await cp.arun({"mine": 1}, run_id="x", until="b")
     (result,) = await cp.amap({"x": {"mine": 2}})
@@ -112,13 +112,13 @@ async def test_unfinished_runs_go_on(runs: Runs) -> None:
     ("policy", "count"), [("first only", 1), ("always", 3), ([False, True, True], 2)]
 )
 async def test_load_policy(policy: LoadPolicy, count: int, database: Runs) -> None:
-    """The loaders that are called are those that `arun` would call."""
+    """`amap` calls the same loaders as `arun`."""
     await database.flow().amap({"x": {}, "y": {}}, policy)
     assert len(database.ran("load")) == 2 * count
 
 
 async def test_one_id_twice_at_once(runs: Runs) -> None:
-    """Of two runs of one id at once the second is a result that names the first's place."""
+    """Of two runs of one id at once, the second result is an error that names the owner."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     results = aiter(cp.amap([("x", {}), ("x", {})]))
@@ -131,7 +131,7 @@ async def test_one_id_twice_at_once(runs: Runs) -> None:
 
 
 async def test_one_id_twice_in_turn(runs: Runs) -> None:
-    """With room for one, a second pair of the same id is a run anew."""
+    """With `limit=1`, a second pair of the same id is a new run."""
     cp = runs.flow("a")
     found = await cp.amap([("x", {"n": 1}), ("x", {"n": 2})], limit=1)
     assert [(one.state or {})["n"] for one in found] == [1, 2]
@@ -139,7 +139,7 @@ async def test_one_id_twice_in_turn(runs: Runs) -> None:
 
 
 async def test_nested(runs: Runs) -> None:
-    """A step may map more runs of its own flow, at any depth, with room for one at a time."""
+    """A step may map more runs of its own flow, at any depth, with `limit=1`."""
     cp = runs.empty_flow()
 
     @cp.add_step()
@@ -156,7 +156,7 @@ async def test_nested(runs: Runs) -> None:
 
 
 async def test_nothing_happens_before_the_loop(runs: Runs) -> None:
-    """A map that nobody loops over runs nothing, takes nothing, and can be closed."""
+    """An unused map runs nothing, takes no pairs, and can be closed."""
     source: Iterator[Pair] = iter([("x", {})])
     results = runs.flow("a").amap(source)
     await asyncio.sleep(0)
@@ -166,7 +166,7 @@ async def test_nothing_happens_before_the_loop(runs: Runs) -> None:
 
 
 async def test_second_loop(database: Runs) -> None:
-    """What was looped over or awaited once says so at the second time."""
+    """A second loop or `await` raises an error that says so."""
     results = database.flow("a").amap({"x": {}})
     assert len(await results) == 1
     with pytest.raises(StreamConsumedError, match="only once"):

@@ -1,4 +1,4 @@
-"""`amap` and `aresume_all` left early: what was under way is cancelled, and can be resumed."""
+"""`amap` and `aresume_all` left early cancel their running runs, which can be resumed."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ IDS = [f"run-{number}" for number in range(5)]
 
 
 class BlockedMap:
-    """A map of five runs, three at a time, of which the first three wait in b.
+    """A map of five runs, three at a time. The first three wait in b.
 
     Attributes:
-        blocking_flow: Where they wait.
+        blocking_flow: Holds the runs in b.
         cp: Their flow.
         closed: Whether the source of the pairs was closed.
     """
 
     def __init__(self, runs: Runs) -> None:
-        """Begin nothing yet."""
+        """Start nothing yet."""
         self.blocking_flow = BlockingFlow()
         self.cp = self.blocking_flow.flow(runs)
         self.closed = False
 
     def results(self) -> Stream[RunResult]:
-        """Make the map; only its first run needs not wait."""
+        """Make the map. Only its first run does not wait."""
         return self.cp.amap(self._pairs(), limit=3)
 
     async def _pairs(self) -> AsyncIterator[Pair]:
@@ -58,7 +58,7 @@ class BlockedMap:
             self.closed = True
 
     async def check_left(self) -> None:
-        """See that what was under way was cancelled, is free, and ends as undisturbed."""
+        """Check that the running runs were cancelled, are free, and end like undisturbed ones."""
         assert asyncio.all_tasks() == {this_task()}
         assert self.closed
         assert not self.blocking_flow.inside
@@ -77,7 +77,7 @@ async def take_one(results: AsyncIterator[RunResult], blocked_map: BlockedMap) -
 
 
 async def test_aclosing(runs: Runs) -> None:
-    """When the block ends, everything has been cancelled, and the rest was never begun."""
+    """When the block ends, every running run has been cancelled, and no other was started."""
     blocked_map = BlockedMap(runs)
     async with aclosing(blocked_map.results()) as results:
         await take_one(results, blocked_map)
@@ -86,7 +86,7 @@ async def test_aclosing(runs: Runs) -> None:
 
 
 async def test_error_in_the_loop(runs: Runs) -> None:
-    """The error of the loop's own body comes out when everything has been cancelled."""
+    """The error of the loop's body is raised after every run has been cancelled."""
     blocked_map = BlockedMap(runs)
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async with aclosing(blocked_map.results()) as results:
@@ -96,7 +96,7 @@ async def test_error_in_the_loop(runs: Runs) -> None:
 
 
 async def test_break(runs: Runs) -> None:
-    """Without a block for it, everything is cancelled as soon as the loop is over."""
+    """Without `aclosing`, every run is cancelled right after the loop."""
     blocked_map = BlockedMap(runs)
     async for result in blocked_map.results():
         assert result.run_id == IDS[0]
@@ -107,7 +107,7 @@ async def test_break(runs: Runs) -> None:
 
 
 async def test_cancelled(runs: Runs) -> None:
-    """When the task of the loop is cancelled, it ends when everything has been."""
+    """When the task of the loop is cancelled, it ends after every run has been cancelled."""
     blocked_map, began = BlockedMap(runs), asyncio.Event()
 
     async def loop() -> None:
@@ -118,7 +118,7 @@ async def test_cancelled(runs: Runs) -> None:
     await began.wait()
     await blocked_map.blocking_flow.arrivals(
         3
-    )  # the loop has gone on, so that there is room for a fourth run
+    )  # the loop has taken a result, so that a fourth run can start
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -131,7 +131,7 @@ async def map_all(cp: CheckpointFlow) -> object:
 
 
 async def resume_all(cp: CheckpointFlow) -> object:
-    """Resume one run, which was stopped before."""
+    """Resume one stopped run."""
     return await resumed(cp)
 
 
@@ -145,7 +145,7 @@ async def resume_all(cp: CheckpointFlow) -> object:
 async def test_waits_for_threads(
     way: str, loop: Callable[[CheckpointFlow], Awaitable[object]], database: Runs
 ) -> None:
-    """However the loop is cancelled, it waits for a sync step under way, and stores the run."""
+    """A cancelled loop waits for the running sync step, and stores the run."""
     blocking_flow = BlockingFlow(gate=Gate(blocks=True))
     cp, gate = blocking_flow.flow(database), blocking_flow.gate
     assert gate is not None
@@ -162,7 +162,7 @@ async def test_waits_for_threads(
 
 
 async def test_step_that_cancels_its_task(runs: Runs) -> None:
-    """A step that cancels the task that it runs in ends its own run alone, as a result."""
+    """A step that cancels its own task ends its own run only, as a result."""
     cp = runs.empty_flow()
 
     @cp.add_step()
@@ -179,7 +179,7 @@ async def test_step_that_cancels_its_task(runs: Runs) -> None:
 
 
 async def test_closed_twice_and_behind_the_end(database: Runs) -> None:
-    """To close what has come to its end, or was closed, does nothing."""
+    """Closing a closed or exhausted stream does nothing."""
     results = database.flow("a").amap({"x": {}})
     assert len([one async for one in results]) == 1
     await results.aclose()

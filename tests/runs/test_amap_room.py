@@ -1,4 +1,4 @@
-"""`amap` holds no more than its limit, however fast or slow the source and the loop are."""
+"""`amap` holds at most `limit` runs, for any speed of the source and the loop."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ LONG = 50
 
 
 class Counted:
-    """A source of pairs that counts what is taken of it, and what of that lives.
+    """A source of pairs that counts the pairs taken and the states still alive.
 
     Attributes:
         taken: How many pairs were taken.
-        living: The states that are held by anybody.
+        living: How many of the states are still referenced.
     """
 
     def __init__(self, number: int) -> None:
-        """Have so many to give."""
+        """Set the number of pairs."""
         self.taken = 0
         self.living = 0
         self._number = number
 
     async def pairs(self) -> AsyncGenerator[Pair, None]:
-        """Give them."""
+        """Yield the pairs."""
         for number in range(self._number):
             self.taken += 1
             yield f"run-{number}", self._state(number)
@@ -58,12 +58,12 @@ class Counted:
 
 
 class Kept(dict[str, Any]):
-    """A state of which one can tell whether somebody holds it."""
+    """A state that supports weak references."""
 
 
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_never_more_at_once(limit: int, runs: Runs) -> None:
-    """So many are under way at once as the limit says, and the source is asked for no more."""
+    """At most `limit` runs are running at once, and the source is asked for no more pairs."""
     blocking_flow, source = BlockingFlow(), Counted(7)
     cp = blocking_flow.flow(runs)
     task = asyncio.create_task(collect(cp.amap(source.pairs(), limit=limit)))
@@ -80,7 +80,7 @@ async def test_never_more_at_once(limit: int, runs: Runs) -> None:
 
 
 async def test_slow_loop(runs: Runs) -> None:
-    """Results that nobody takes hold their room: with them, no more is taken than the limit."""
+    """Results that wait for the loop count towards the limit of pairs taken."""
     source, ended = Counted(20), asyncio.Semaphore(0)
 
     def hook(event: Event) -> None:
@@ -101,7 +101,7 @@ async def test_slow_loop(runs: Runs) -> None:
 
 
 async def test_the_result_in_hand_counts(runs: Runs) -> None:
-    """Of n results taken, the source was asked for no more than n - 1 and the limit's pairs."""
+    """After n results, at most n - 1 + limit pairs have been taken from the source."""
     source, seen = Counted(12), 0
     cp = runs.flow("a")
     async for _ in cp.amap(source.pairs(), limit=3):
@@ -112,7 +112,7 @@ async def test_the_result_in_hand_counts(runs: Runs) -> None:
 
 
 async def test_slow_source(runs: Runs) -> None:
-    """Results come while the source waits for something to give."""
+    """Results come while the source waits before its next pair."""
     more = asyncio.Event()
 
     async def source() -> AsyncGenerator[Pair, None]:
@@ -128,7 +128,7 @@ async def test_slow_source(runs: Runs) -> None:
 
 
 def sync_source(error: Exception) -> Iterator[Pair]:
-    """Give two pairs and break."""
+    """Yield two pairs, then raise."""
     yield "x", {}
     yield "y", {}
     raise error
@@ -143,7 +143,7 @@ async def async_source(error: Exception) -> AsyncGenerator[Pair, None]:
 
 @pytest.mark.parametrize("source", [sync_source, async_source])
 async def test_source_that_raises(source: Callable[[Exception], Any], runs: Runs) -> None:
-    """The runs under way come to their end, with their results; then its very error comes."""
+    """The running runs end with their results. Then the source's own error is raised."""
     blocking_flow, error, found = (
         BlockingFlow(),
         ConnectionError("the queue is gone"),
@@ -169,7 +169,7 @@ async def test_source_that_raises(source: Callable[[Exception], Any], runs: Runs
 
 
 async def test_source_that_raises_at_once(database: Runs) -> None:
-    """Where nothing is under way, its error comes at once."""
+    """With no run running, the source's error is raised at once."""
 
     def source() -> Iterator[Pair]:
         yield from ((str(1 // n), {}) for n in range(2))
@@ -180,7 +180,7 @@ async def test_source_that_raises_at_once(database: Runs) -> None:
 
 @pytest.mark.parametrize("slow", [False, True], ids=["fast", "slow"])
 async def test_memory_is_bounded(slow: bool, database: Runs) -> None:  # noqa: FBT001
-    """Of a thousand states, no more live at any time than the limit allows, and none at the end."""
+    """The limit bounds how many of a thousand states are alive. None is alive at the end."""
     count, limit, most = 1_000, 10, 0
     source = Counted(count)
     cp = database.empty_flow()
@@ -191,12 +191,12 @@ async def test_memory_is_bounded(slow: bool, database: Runs) -> None:  # noqa: F
         await turns(LONG if slow and source.taken % 10 == 0 else 0)
     del result
     assert source.taken == count
-    # The limit, the one in hand, and what the thread that writes let go of a moment too late.
+    # The limit, the current result, and the states that the writer thread released a little late.
     assert most <= limit + 1 + limit
     async with asyncio.timeout(PATIENCE):
-        while source.living:  # noqa: ASYNC110 - the garbage does not tell
+        while source.living:  # noqa: ASYNC110 - garbage collection has no event
             await asyncio.sleep(0.001)
 
 
 def do_nothing(state: State) -> None:
-    """Be a step."""
+    """Do nothing."""

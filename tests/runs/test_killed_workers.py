@@ -16,5 +16,5 @@ pytestmark = needs_fork
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_killed_swarm(kind: str, tmp_path: Path) -> None:
-    """Killed and started again, two processes do sixty runs, and no acknowledged step again."""
+    """Two processes, killed and restarted, do sixty runs, and repeat no acknowledged step."""
     run_killed_workers(tmp_path, kind, "fsync", 60, 2, 2)

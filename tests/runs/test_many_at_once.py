@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("kind", PLACES)
 async def test_thousand_runs_in_one_process(kind: str, tmp_path: Path) -> None:
-    """All of them are done side by side, and stored each for itself."""
+    """All of them run side by side, and each is stored separately."""
     await do_many(PLACES[kind].format(tmp_path), 1000)

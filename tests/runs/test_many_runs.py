@@ -1,4 +1,4 @@
-"""One flow object, many runs: side by side, each with a state, a list and an end of its own."""
+"""One flow object, many runs side by side, each with its own state, header and result."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PLACES = ("sqlite", "directory", "pattern", "memory")
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
-    """Give every kind of place in turn, files beside a file too."""
+    """Return every kind of storage in turn, and files beside a file too."""
     return Runs.at(tmp_path, request.param)
 
 
 async def test_runs_of_one_flow_at_once(place: Runs) -> None:
-    """Fifty runs meet in their steps, and none finds anything of another in its dicts."""
+    """Fifty runs meet in their steps, and no run sees data of another in its dicts."""
     cp, meet = place.empty_flow(), asyncio.Barrier(50)
 
     @cp.add_step(load=lambda state: {"mine": state["n"]})
@@ -55,7 +55,7 @@ async def test_runs_of_one_flow_at_once(place: Runs) -> None:
 
 
 def test_nothing_of_a_run_stays_on_the_flow(place: Runs, runner: Runner) -> None:
-    """A flow made anew goes on with any of them; the attributes of the old one did not change."""
+    """A new flow object resumes any of the runs. The attributes of the old one did not change."""
     cp = place.flow()
     before = dict(vars(cp))
     for number, run_id in enumerate(("one", "two", None)):
@@ -66,7 +66,7 @@ def test_nothing_of_a_run_stays_on_the_flow(place: Runs, runner: Runner) -> None
 
 
 def test_run_without_id_beside_others(place: Runs, runner: Runner) -> None:
-    """The run without an id is one of the list, and is read, mended and deleted like the rest."""
+    """The run without an id is listed, read, patched and deleted like the others."""
     cp = place.flow()
     for run_id in ("x", None, "y"):
         runner(cp, {"who": run_id}, run_id=run_id, until="a")
@@ -79,7 +79,7 @@ def test_run_without_id_beside_others(place: Runs, runner: Runner) -> None:
 
 
 def test_every_method_takes_the_run(place: Runs, runner: Runner) -> None:
-    """Whatever is done to one run is done to no other."""
+    """Every method of one run leaves all others alone."""
     cp = place.flow()
     for run_id in ("x", "y", "z"):
         runner(cp, {}, run_id=run_id, until="b")
@@ -95,7 +95,7 @@ def test_every_method_takes_the_run(place: Runs, runner: Runner) -> None:
 
 @pytest.mark.parametrize("run_id", ["order-42", "\ud800", LONG], ids=["plain", "odd", "long"])
 def test_second_run_of_an_id_is_refused(run_id: str, place: Runs, runner: Runner) -> None:
-    """While a run is under way, all that would write it is refused, and other ids are free."""
+    """During a run every other writer of its id is refused, and other ids are free."""
     cp = place.flow()
     with active_run(place.empty_flow(), run_id, {"who": "first"}):
         for act in (
@@ -112,7 +112,7 @@ def test_second_run_of_an_id_is_refused(run_id: str, place: Runs, runner: Runner
 
 
 def test_odd_ids_are_all_different(place: Runs, runner: Runner) -> None:
-    """Whatever ids look like, no two share anything, and each comes back as it was."""
+    """No two odd ids share anything, and each id is read back unchanged."""
     assert len(set(ODD_IDS)) == len(ODD_IDS)
     cp = place.flow("a", "b")
     for number, run_id in enumerate(ODD_IDS):
@@ -130,7 +130,7 @@ def test_odd_ids_are_all_different(place: Runs, runner: Runner) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 def test_joined_surrogates(kind: str, tmp_path: Path, runner: Runner) -> None:
-    """Two surrogates and the character that they make in JSON are two ids, in lists as well."""
+    """Two surrogates, and the character that they form in JSON, are two ids, in lists as well."""
     place, both = Runs.at(tmp_path, kind), ["\ud83d\ude00", "\U0001f600"]
     for run_id in both:
         runner(place.flow(), {}, run_id=run_id, until="a")
@@ -139,7 +139,7 @@ def test_joined_surrogates(kind: str, tmp_path: Path, runner: Runner) -> None:
 
 
 def make_flows(place: Runs) -> dict[str, CheckpointFlow]:
-    """Make two flows that share a place: a database by their names, files by their patterns."""
+    """Make two flows in one location: a database by their names, files by their patterns."""
     if place.kind == "sqlite":
         return {name: place.flow(name=name) for name in ("orders", "mails")}
     pairs = [(name, Runs(place.path / f"{name}.pkl", kind="pattern")) for name in ("orders", "m")]
@@ -147,7 +147,7 @@ def make_flows(place: Runs) -> dict[str, CheckpointFlow]:
 
 
 def test_flows_share_a_place(durable_runs: Runs, runner: Runner) -> None:
-    """Flows of several names in one database, or one directory, have each their own runs."""
+    """Flows of several names in one database, or one directory, have their own runs."""
     flows = make_flows(durable_runs)
     for name, cp in flows.items():
         runner(cp, {"of": name}, run_id="same", until="a")
@@ -161,7 +161,7 @@ def test_flows_share_a_place(durable_runs: Runs, runner: Runner) -> None:
 
 
 def test_flow_of_another_name_is_not_signed_for(database: Runs, runner: Runner) -> None:
-    """Under a secret, what one flow stored is nothing to a flow of another name."""
+    """Under a secret, a snapshot of one flow is refused by a flow of another name."""
     secret = "s" * 32
     runner(database.flow(name="one", secret=secret), {"n": 1}, run_id="x", until="a")
     other = database.flow(name="other", secret=secret)
@@ -170,14 +170,14 @@ def test_flow_of_another_name_is_not_signed_for(database: Runs, runner: Runner) 
 
 
 async def test_two_runs_of_one_id_race(place: Runs) -> None:
-    """Of two started together, one runs and one is refused; steps run once."""
+    """Of two runs started together, one runs and one is refused. Each step runs once."""
     cp, ran, refused = place.empty_flow(), 0, asyncio.Event()
 
     @cp.add_step()
     async def count(state: State) -> None:
         nonlocal ran
         ran += 1
-        await refused.wait()  # else the other one may be so late that it comes after
+        await refused.wait()  # otherwise the second run could start after the first has ended
 
     async def start() -> CheckpointError | State:
         try:

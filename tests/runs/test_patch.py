@@ -1,4 +1,4 @@
-"""Stored runs mended by hand: their states, and where they go on."""
+"""Stored runs are patched by hand: their states and their positions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def break_at_b(flows: Runs) -> CheckpointFlow:
-    """Have a run "x" that broke in b."""
+    """Leave a run "x" that failed in b."""
     cp = flows.flow()
     flows.faults["step b"] = ValueError("it is broken")
     with pytest.raises(ValueError, match="broken"):
@@ -34,7 +34,7 @@ def break_at_b(flows: Runs) -> CheckpointFlow:
 
 
 def test_values_are_put_into_the_state(runs: Runs, runner: Runner) -> None:
-    """A patch changes the values that it names; the failure is forgotten, and the run goes on."""
+    """A patch changes the values that it names and deletes the failure. The run then resumes."""
     cp = break_at_b(runs)
     header = runner.do(cp, "patch", "x", {"n": 2, "new": [1]})
     assert (header.status, header.position, header.failure) == ("stopped", 1, None)
@@ -47,7 +47,7 @@ def test_values_are_put_into_the_state(runs: Runs, runner: Runner) -> None:
 
 
 def test_nothing_need_be_changed(runs: Runs, runner: Runner) -> None:
-    """An empty patch forgets the failure and moves nothing."""
+    """An empty patch deletes the failure and moves nothing."""
     cp = break_at_b(runs)
     before = cp.read("x")
     runner.do(cp, "patch", "x", {})
@@ -58,7 +58,7 @@ def test_nothing_need_be_changed(runs: Runs, runner: Runner) -> None:
 def test_step_done_by_hand_is_passed_over(
     checkpoint: int | str, runs: Runs, runner: Runner
 ) -> None:
-    """With the checkpoint behind it, a failed step counts as done."""
+    """With a checkpoint after it, a failed step counts as done."""
     cp = break_at_b(runs)
     header = runner.do(cp, "patch", "x", {"b": "by hand"}, checkpoint)
     assert (header.position, header.steps, header.status) == (2, NAMES, "stopped")
@@ -68,7 +68,7 @@ def test_step_done_by_hand_is_passed_over(
 
 @pytest.mark.parametrize("checkpoint", [0, "a"], ids=repr)
 def test_run_is_sent_back(checkpoint: int | str, runs: Runs, runner: Runner) -> None:
-    """A run that is sent back to its first step is still the same run, with its stored state."""
+    """A run moved back to its first step is the same run, with its stored state."""
     cp = break_at_b(runs)
     runner.do(cp, "patch", "x", {"n": 5}, checkpoint=checkpoint)
     assert runner(cp, run_id="x")["n"] == 5
@@ -77,7 +77,7 @@ def test_run_is_sent_back(checkpoint: int | str, runs: Runs, runner: Runner) -> 
 
 
 def test_all_steps_done_by_hand(runs: Runs, runner: Runner) -> None:
-    """The number of steps as checkpoint says that nothing is left: the run is finished."""
+    """The number of steps as `checkpoint` finishes the run."""
     cp = break_at_b(runs)
     header = runner.do(cp, "patch", "x", {"n": 7}, len(NAMES))
     assert (header.status, header.position) == ("finished", 0)
@@ -86,7 +86,7 @@ def test_all_steps_done_by_hand(runs: Runs, runner: Runner) -> None:
 
 
 def test_finished_run(runs: Runs, runner: Runner) -> None:
-    """A finished run stays finished when values are mended, and goes on from a checkpoint."""
+    """A finished run stays finished when values are patched, and resumes from a `checkpoint`."""
     cp = runs.flow()
     runner(cp, {"n": 1}, run_id="x")
     runs.log.clear()
@@ -98,7 +98,7 @@ def test_finished_run(runs: Runs, runner: Runner) -> None:
 
 
 def test_position_is_no_value(runs: Runs, runner: Runner) -> None:
-    """A `checkpoint_index` among the values, as `read` gives it, moves nothing and is not kept."""
+    """A `checkpoint_index` among the values, as in `read`, moves nothing and is not stored."""
     cp = break_at_b(runs)
     runner.do(cp, "patch", "x", {**cp.read("x"), "checkpoint_index": 2, "n": 4})
     assert (cp.read("x")["checkpoint_index"], cp.read("x")["n"]) == (1, 4)
@@ -109,7 +109,7 @@ def test_position_is_no_value(runs: Runs, runner: Runner) -> None:
 def refused(
     flows: Runs, runner: Runner, kind: type[CheckpointError], match: str, *args: object
 ) -> None:
-    """See that a patch is refused and all that is stored is as it was."""
+    """Check that a patch is refused and that every stored run is unchanged."""
     cp = break_at_b(flows)
     before = (cp.read("x"), cp.handler.header("x"))
     with pytest.raises(kind, match=match):
@@ -139,12 +139,12 @@ def refused(
 def test_what_cannot_be_meant(
     kind: type[CheckpointError], match: str, args: tuple[Any, ...], database: Runs, runner: Runner
 ) -> None:
-    """A patch that cannot be meant is refused by name, and changes nothing."""
+    """An invalid patch is refused by name, and changes nothing."""
     refused(database, runner, kind, match, *args)
 
 
 def test_run_under_way_is_not_patched(runs: Runs, runner: Runner) -> None:
-    """A patch of a run that is under way is refused and has no effect on it."""
+    """A patch of a running run is refused and has no effect on it."""
     with active_run(runs.empty_flow(), "x", {"n": 1}):
         with pytest.raises(RunInProgressError):
             runner.do(runs.flow(), "patch", "x", {"n": 2})
@@ -153,7 +153,7 @@ def test_run_under_way_is_not_patched(runs: Runs, runner: Runner) -> None:
 
 
 def test_file_of_gumly_is_patched(runner: Runner, tmp_path: Path) -> None:
-    """A bare pickle is mended like any snapshot, with or without a position in it."""
+    """A gumly file is patched like any snapshot, with or without a position in it."""
     for number, extra in enumerate(({"checkpoint_index": 1}, {})):
         path = tmp_path / f"{number}.pkl"
         dump_bare(path, {"n": 1, **extra})
@@ -163,7 +163,7 @@ def test_file_of_gumly_is_patched(runner: Runner, tmp_path: Path) -> None:
 
 
 def test_what_was_read_can_be_changed(runs: Runs, runner: Runner) -> None:
-    """What `read` gives is a copy: changing it changes nothing that is stored."""
+    """`read` returns a copy: changing it does not change the stored state."""
     cp = break_at_b(runs)
     runner.do(cp, "read", "x")["trail"].append("mine")
     assert runner.do(cp, "read", "x")["trail"] == ["a"]

@@ -1,4 +1,4 @@
-"""`aresume_all`: every unfinished run that nobody owns goes on, and no other."""
+"""`aresume_all` resumes every unfinished run without an owner, and no other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDS = ["one", "two", "three"]
 
 
 def command(how: str, flows: Runs, *ids: str) -> list[str]:
-    """Give the command line of the script that starts or resumes runs in a place."""
+    """Return the command line of the script that starts or resumes runs in a location."""
     handler = flows.options["handler"]
     return [sys.executable, resume_script.__file__, how, str(flows.path), handler, *ids]
 
@@ -44,13 +44,13 @@ def start_and_kill(flows: Runs, *ids: str) -> None:
 
 
 def resume_elsewhere(flows: Runs) -> dict[str, list[Any]]:
-    """Resume all in a process of its own; give state and error by id."""
+    """Resume all runs in another process. Return state and error by id."""
     ended = subprocess.run(command("resume", flows), capture_output=True, text=True, check=True)
     return {run_id: rest for run_id, *rest in json.loads(ended.stdout)}
 
 
 def broken(cp: CheckpointFlow, flows: Runs, run_id: str, status: str) -> None:
-    """Leave an unfinished run of a flow of a, b, c, with b before it."""
+    """Leave an unfinished run of a flow of a, b, c that finished a."""
     faults = {"failed": ValueError("not yet"), "cancelled": asyncio.CancelledError()}
     if status == "stopped":
         cp.run({"who": run_id}, run_id=run_id, until="a")
@@ -62,7 +62,7 @@ def broken(cp: CheckpointFlow, flows: Runs, run_id: str, status: str) -> None:
 
 
 def header(cp: CheckpointFlow, run_id: str | None) -> Header:
-    """Give the header of a run that is there."""
+    """Return the header of a stored run."""
     found: Header | None = cp.handler.header(run_id)
     assert found is not None
     return found
@@ -70,10 +70,10 @@ def header(cp: CheckpointFlow, run_id: str | None) -> Header:
 
 @pytest.mark.leaves_files
 def test_killed_in_the_first_step(durable_runs: Runs) -> None:
-    """Runs killed before any step was done go on from the states that they were given.
+    """Runs killed before any step was done resume from their given states.
 
-    So each was stored, initial state included, before its first step began; of what the step did
-    to the state nothing is left. The step that begins again has the key of the first attempt.
+    So each was stored with its initial state before its first step. The changes of the killed step
+    are not stored. The repeated step has the key of its first attempt.
     """
     start_and_kill(durable_runs, *IDS)
     cp = resume_script.make_flow(str(durable_runs.path), durable_runs.options["handler"])
@@ -91,7 +91,7 @@ def test_killed_in_the_first_step(durable_runs: Runs) -> None:
 
 
 def test_all_kinds_of_unfinished_runs(runs: Runs) -> None:
-    """What was stopped, failed or cancelled goes on as the same run; what finished stays."""
+    """Stopped, failed and cancelled runs resume as the same run. Finished ones stay finished."""
     cp = runs.flow()
     for status in ("stopped", "failed", "cancelled"):
         broken(cp, runs, status, status)
@@ -107,18 +107,18 @@ def test_all_kinds_of_unfinished_runs(runs: Runs) -> None:
 
 
 def cp_state(run_id: str | None) -> State:
-    """Give the final state of such a run, whose loaders ran where it began."""
+    """Return the final state of such a run, whose loaders ran at its start."""
     return {"who": run_id, "loads": ["a", "b"], "trail": list(NAMES)}
 
 
 def test_nothing_stored(runs: Runs) -> None:
-    """Where there is nothing, nothing comes, and nothing is made."""
+    """With nothing stored there is no result, and no file is made."""
     assert resume_all(runs.flow()) == {}
     assert runs.files() == {}
 
 
 def test_failures_come_beside_successes(runs: Runs) -> None:
-    """A run that breaks again is a result with its error, note and account; others go on."""
+    """A run that fails again is a result with its error, note and record. Others continue."""
     cp = runs.empty_flow()
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: 1 // state["n"] and None)
@@ -136,7 +136,7 @@ def test_failures_come_beside_successes(runs: Runs) -> None:
 
 
 def test_step_that_cancels_itself_is_a_failure(runs: Runs) -> None:
-    """A CancelledError that a step raises by itself is a result, and ends no other run."""
+    """A CancelledError that a step raises itself is a result, and ends no other run."""
     cp = runs.flow()
     for run_id in IDS:
         cp.run({}, run_id=run_id, until="a")
@@ -146,7 +146,7 @@ def test_step_that_cancels_itself_is_a_failure(runs: Runs) -> None:
 
 
 def test_step_that_runs_into_another_run_is_a_failure(runs: Runs) -> None:
-    """A RunInProgressError of something that a step began is its failure, and is not hidden."""
+    """A RunInProgressError raised within a step is the step's failure, and is reported."""
     cp = runs.flow()
     cp.run({}, run_id="x", until="a")
     runs.faults["step b"] = RunInProgressError("elsewhere")
@@ -154,7 +154,7 @@ def test_step_that_runs_into_another_run_is_a_failure(runs: Runs) -> None:
 
 
 async def test_never_more_at_once(runs: Runs) -> None:
-    """So many runs as `limit` says are under way at once, and never more."""
+    """At most `limit` runs are running at once."""
     cp, under_way, seen, meet = runs.empty_flow(), set[int](), list[int](), asyncio.Barrier(3)
 
     @cp.add_step()
@@ -167,7 +167,7 @@ async def test_never_more_at_once(runs: Runs) -> None:
 
     @cp.add_step()
     async def end(state: State) -> None:
-        """Be the step that is left."""
+        """The remaining step."""
 
     for number in range(12):
         await cp.arun({"n": number, "meet": False}, run_id=f"run-{number}", until="count")
@@ -178,7 +178,7 @@ async def test_never_more_at_once(runs: Runs) -> None:
 
 
 def test_those_under_way_are_left_alone(runs: Runs) -> None:
-    """A run that is going on is no result, and nothing happens to it."""
+    """A running run gives no result, and is left alone."""
     cp = runs.flow()
     cp.run({}, run_id="free", until="a")
     with active_run(runs.empty_flow(), "busy", {"who": "busy"}):
@@ -189,7 +189,7 @@ def test_those_under_way_are_left_alone(runs: Runs) -> None:
 
 @pytest.mark.leaves_files
 def test_those_of_another_process_are_left_alone(durable_runs: Runs) -> None:
-    """A run that is going on in another process is taken over when that was killed, not before."""
+    """A run of another process is resumed after that process was killed, and not before."""
     words = command("start", durable_runs, "x")
     cp = resume_script.make_flow(str(durable_runs.path), durable_runs.options["handler"])
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as owner:
@@ -201,7 +201,7 @@ def test_those_of_another_process_are_left_alone(durable_runs: Runs) -> None:
 
 
 async def test_leaving_early_cancels(runs: Runs) -> None:
-    """When the loop over the results is left, those under way are cancelled, and resume later."""
+    """Leaving the loop over the results cancels the running runs, which can be resumed later."""
     cp, ended, waiting = runs.empty_flow(), list[str](), set[str]()
     both = asyncio.Event()
 
@@ -232,7 +232,7 @@ async def test_leaving_early_cancels(runs: Runs) -> None:
 
 
 async def test_finished_meanwhile_is_not_begun_anew(runs: Runs) -> None:
-    """A run that somebody else finishes between the list and its turn is none of the results."""
+    """A run that another process finishes between the list and its turn gives no result."""
     cp = runs.flow()
     for run_id in ("late", "early"):
         await cp.arun({}, run_id=run_id, until="b")
@@ -257,7 +257,7 @@ async def test_deleted_meanwhile_is_not_begun_anew(runs: Runs) -> None:
 
 
 def test_changed_flow(runs: Runs) -> None:
-    """A run whose steps are no longer those of the flow is a result that says so."""
+    """A run whose steps differ from the flow's gives a result with that error."""
     runs.flow().run({}, run_id="x", until="b")
     runs.log.clear()
     result = resume_all(runs.flow("a", "other", "c"))["x"]
@@ -268,13 +268,13 @@ def test_changed_flow(runs: Runs) -> None:
 
 
 def test_flow_without_steps(runs: Runs) -> None:
-    """Each result of a flow that has no steps says so."""
+    """Each result of a flow without steps is an error that says so."""
     runs.flow().run({}, run_id="x", until="b")
     assert isinstance(resume_all(runs.empty_flow())["x"].error, FlowDefinitionError)
 
 
 def test_more_than_a_page(database: Runs) -> None:
-    """However many there are, each is resumed once."""
+    """Each of many runs is resumed once."""
 
     async def start_all() -> None:
         await asyncio.gather(*(cp.arun({}, run_id=f"{n}", until="a") for n in range(1_100)))
@@ -295,13 +295,13 @@ def test_more_than_a_page(database: Runs) -> None:
     ids=repr,
 )
 def test_limit_that_is_none(limit: Any, error: type[Exception], database: Runs) -> None:  # noqa: ANN401
-    """A limit is a number of runs from 1; said at the call, before a loop is there."""
+    """A limit is a number of runs from 1. Another one is refused at the call, before any loop."""
     with pytest.raises(error, match="limit="):
         database.flow().aresume_all(limit=limit)
 
 
 def test_state_given_is_that_of_the_run(runs: Runs, runner: Runner) -> None:
-    """A run that broke in its first step goes on from the dict that it was given."""
+    """A run that failed in its first step resumes from its given dict."""
     cp = runs.flow()
     runs.faults["load a"] = OSError("away")
     with pytest.raises(OSError, match="away"):

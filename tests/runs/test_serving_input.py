@@ -1,4 +1,4 @@
-"""What `amap`, `astream` and `adrain` are given that cannot be meant: said at once, by name."""
+"""Invalid arguments of `amap`, `astream` and `adrain` are refused at once, by name."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ NO_PAIRS: list[Any] = [
 
 @pytest.mark.parametrize(("limit", "error"), LIMITS, ids=repr)
 def test_limit(limit: Any, error: type[Exception], database: Runs) -> None:  # noqa: ANN401
-    """A limit is a number of runs from 1; said at the call, before a loop is there."""
+    """A limit is a number of runs from 1. Another one is refused at the call, before any loop."""
     with pytest.raises(error, match="limit="):
         database.flow().amap({"x": {}}, limit=limit)
 
 
 @pytest.mark.parametrize(("policy", "error"), POLICIES, ids=repr)
 def test_load_policy(policy: Any, error: type[Exception], database: Runs) -> None:  # noqa: ANN401
-    """A policy that cannot be meant is said at the call, and not once for each run."""
+    """An invalid policy is refused once, at the call."""
     with pytest.raises(error):
         database.flow().amap({"x": {}}, policy)
 
 
 @pytest.mark.parametrize("given", NO_RUNS, ids=repr)
 def test_what_is_no_source(given: Any, database: Runs) -> None:  # noqa: ANN401
-    """What cannot be looped over for pairs is said at the call."""
+    """A source that is no iterable of pairs is refused at the call."""
     with pytest.raises(InvalidTypeError, match="dict of states by run id"):
         database.flow().amap(given)
 
 
 @pytest.mark.parametrize("pair", NO_PAIRS, ids=repr)
 async def test_what_is_no_pair(pair: Any, database: Runs) -> None:  # noqa: ANN401
-    """What is no pair of an id and a dict is said by the stream, behind the runs before it."""
+    """An item that is no pair of an id and a dict is an error of the stream, after earlier runs."""
     cp, found = database.flow("a"), list[str | None]()
     with pytest.raises(InvalidTypeError, match="a run id and a state"):  # noqa: PT012
         async for result in cp.amap([("good", {}), pair]):
@@ -67,14 +67,14 @@ async def test_what_is_no_pair(pair: Any, database: Runs) -> None:  # noqa: ANN4
     "states", [{1: {}}, {None: {}}, {"x": None}, {"x": [1]}, {"": {}}], ids=repr
 )
 def test_dict_of_other_things(states: Any, database: Runs) -> None:  # noqa: ANN401
-    """A dict is looked through at the call, so that nothing of it runs."""
+    """A dict of states is checked at the call, before any run."""
     with pytest.raises((InvalidTypeError, InvalidValueError)):
         database.flow("a").amap(states)
     assert database.files() == {}
 
 
 async def test_no_pair_of_an_async_source(database: Runs) -> None:
-    """The same is said of what an async iterable gives."""
+    """The same error is raised for an item of an async iterable."""
 
     async def pairs() -> AsyncGenerator[Any, None]:
         yield "good", {}
@@ -86,7 +86,7 @@ async def test_no_pair_of_an_async_source(database: Runs) -> None:
 
 
 async def test_id_that_cannot_be_one(database: Runs) -> None:
-    """Of a string from an iterable that can be no run id, the result says so; others run."""
+    """An iterable's string that cannot be a run id gives a result with that error. Others run."""
     found = await database.flow("a").amap(pairs_of({"": {}, "x": {}}))
     assert {one.run_id: type(one.error) for one in found} == {
         "": InvalidValueError,
@@ -95,7 +95,7 @@ async def test_id_that_cannot_be_one(database: Runs) -> None:
 
 
 def test_once_of_a_handler_of_dicts(flows: FlowFactory) -> None:
-    """What a handler of one's own cannot tell is said at the call."""
+    """A method that a handler of one dict does not support is refused at the call."""
 
     class Own:
         def __init__(self, path: object) -> None:
@@ -112,7 +112,7 @@ def test_once_of_a_handler_of_dicts(flows: FlowFactory) -> None:
 
 
 async def test_flow_without_steps(database: Runs) -> None:
-    """Each result of a flow that has no steps says so, and so does its stream."""
+    """Each result of a flow without steps is an error that says so, and so does its stream."""
     (result,) = await database.empty_flow().amap({"x": {}})
     assert isinstance(result.error, FlowDefinitionError)
     with pytest.raises(FlowDefinitionError):
@@ -135,7 +135,7 @@ STREAMED: list[tuple[dict[str, Any], type[Exception]]] = [
 
 @pytest.mark.parametrize(("arguments", "error"), STREAMED, ids=repr)
 def test_astream(arguments: dict[str, Any], error: type[Exception], database: Runs) -> None:
-    """What can be known of the arguments of a stream is said at the call."""
+    """Invalid arguments of a stream are refused at the call, where possible."""
     with pytest.raises(error):
         database.flow().astream(**arguments)
 
@@ -151,7 +151,7 @@ LATER: list[tuple[dict[str, Any], type[Exception]]] = [
 async def test_astream_later(
     arguments: dict[str, Any], error: type[Exception], database: Runs
 ) -> None:
-    """The rest is said by the loop, before any event, and nothing runs."""
+    """The other invalid arguments are refused by the loop, before any event, and nothing runs."""
     events = database.flow().astream(**arguments)
     with pytest.raises(error):
         await anext(events)
@@ -167,7 +167,7 @@ async def test_astream_later(
     ids=repr,
 )
 async def test_adrain(timeout: Any, error: type[Exception], database: Runs) -> None:  # noqa: ANN401, ASYNC109
-    """A time limit is a number of seconds from 0; for another one nothing is drained."""
+    """A time limit is a number of seconds from 0. With another one nothing is drained."""
     cp = database.flow("a")
     with pytest.raises(error, match="timeout="):
         await cp.adrain(timeout)

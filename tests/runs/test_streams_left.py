@@ -1,4 +1,4 @@
-"""A stream left before its end: its run is cancelled as by `task.cancel()`, and can be resumed."""
+"""A stream left early cancels its run as `task.cancel()` does, and the run can be resumed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ EVENTS = 2 + 4 * len(NAMES) + 1
 
 @dataclass
 class HoldingHook:
-    """A hook that holds a run at the n-th event, which the stream then does not give.
+    """A hook that holds a run at one event, which the stream then does not yield.
 
     Attributes:
-        at: Index of that event; it may be the one behind the last, where the run ends.
-        reported: The events up to there.
-        reached: Set when the run is held, or has told its last event.
+        at: Index of that event. The index after the last event holds the run at its end.
+        reported: The events so far.
+        reached: Set when the run is held, or has emitted its last event.
     """
 
     at: int
@@ -40,7 +40,7 @@ class HoldingHook:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, event: Event) -> None:
-        """Take an event, and hold the run at the one."""
+        """Record an event, and hold the run at the chosen one."""
         self.reported.append(event)
         if len(self.reported) == EVENTS:
             self.reached.set()
@@ -50,7 +50,7 @@ class HoldingHook:
 
     @property
     def acknowledged(self) -> int:
-        """How many steps' snapshots were told of, the held event included."""
+        """Return the number of steps with a reported snapshot, the held event included."""
         return max(sum(isinstance(one, SnapshotWritten) for one in self.reported) - 1, 0)
 
 
@@ -81,7 +81,7 @@ async def test_left_at_every_event(
     asynchronous: bool,  # noqa: FBT001
     flows: FlowFactory,
 ) -> None:
-    """Whichever event the loop is left at, the run ends there, and goes on as if undisturbed."""
+    """A run whose loop is left at any event is cancelled there, and resumes to the same result."""
     flows.asynchronous, holding_hook = asynchronous, HoldingHook(number)
     await leave(with_hook(flows, holding_hook), holding_hook)
     assert asyncio.all_tasks() == {this_task()}
@@ -103,10 +103,10 @@ def with_hook(flows: FlowFactory, hook: Hook) -> CheckpointFlow:
 
 
 def status_of(number: int, done: int) -> str:
-    """How a run stands that was cancelled behind so many events and acknowledged steps."""
+    """Return the status of a run cancelled after so many events and acknowledged steps."""
     if done == len(NAMES):
         return "finished"
-    return "running" if number == 1 else "cancelled"  # it was in no step yet
+    return "running" if number == 1 else "cancelled"  # before its first step
 
 
 async def loop_over(cp: CheckpointFlow, **options: Any) -> None:  # noqa: ANN401 (passed on as is)
@@ -117,7 +117,7 @@ async def loop_over(cp: CheckpointFlow, **options: Any) -> None:  # noqa: ANN401
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_waits_for_threads(way: str, database: Runs) -> None:
-    """However the loop is cancelled, it waits for a sync step under way, and stores the run."""
+    """A cancelled loop waits for the running sync step, and stores the run."""
     blocking_flow = BlockingFlow(gate=Gate(blocks=True))
     cp, gate = blocking_flow.flow(database), blocking_flow.gate
     assert gate is not None
@@ -128,7 +128,7 @@ async def test_waits_for_threads(way: str, database: Runs) -> None:
 
 
 async def test_left_while_the_run_waits_for_the_loop(runs: Runs) -> None:
-    """A run that is as far ahead as it may be is cancelled there."""
+    """A run that is as far ahead of the loop as permitted is cancelled there."""
     far, reported = asyncio.Event(), list[Event]()
 
     def hook(event: Event) -> None:
@@ -148,12 +148,12 @@ async def test_left_while_the_run_waits_for_the_loop(runs: Runs) -> None:
 
 
 async def count(state: State) -> None:
-    """Be a step that shows how often steps were done."""
+    """A step that counts its calls."""
     state["n"] += 1
 
 
 async def test_cancelled_in_the_body(runs: Runs) -> None:
-    """When the loop's task is cancelled between two events, the run is cancelled with the block."""
+    """Cancelling the loop's task between two events cancels the run at the end of the block."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
 
@@ -174,7 +174,7 @@ async def test_cancelled_in_the_body(runs: Runs) -> None:
 
 
 async def test_cancelled_while_it_waits_for_its_turn(runs: Runs) -> None:
-    """A stream that waits for another run of its id ends, and the other does not notice."""
+    """Cancelling a stream that waits for another run of its id does not affect that run."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     (other,) = await blocking_flow.start(cp, "x")
@@ -189,7 +189,7 @@ async def test_cancelled_while_it_waits_for_its_turn(runs: Runs) -> None:
 
 
 async def test_step_that_holds_off_the_cancellation(runs: Runs) -> None:
-    """A step that goes on when it is cancelled ends its run well, however much that has to tell."""
+    """A step that ignores the cancellation ends its run well, for any number of further events."""
     cp, entered = runs.empty_flow(), asyncio.Event()
 
     @cp.add_step()
@@ -211,7 +211,7 @@ async def test_step_that_holds_off_the_cancellation(runs: Runs) -> None:
 
 
 async def test_run_that_breaks_when_it_is_left(runs: Runs) -> None:
-    """What a step raises instead of the cancellation is stored, and not raised by the block."""
+    """An error that a step raises instead of the cancellation is stored, and not raised again."""
     cp, entered = runs.empty_flow(), asyncio.Event()
 
     @cp.add_step()

@@ -1,4 +1,4 @@
-"""`astream`: the events of a run, as they happen and in their order, and what comes out of it."""
+"""`astream` yields the events of a run in order, as they happen, and then its exception."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AHEAD = 16
 
 
 def kinds(reported: list[Event]) -> list[str]:
-    """What happened, by name; of a step, with its own."""
+    """Return the names of events, with the step's name for events of a step."""
     return [f"{type(one).__name__} {getattr(one, 'step', '')}".strip() for one in reported]
 
 
@@ -32,7 +32,7 @@ async def taken(
     stream: Any,  # noqa: ANN401 - a stream
     error: BaseException | type[BaseException],
 ) -> list[Event]:
-    """Take all events of a run that ends with an error; see that it comes behind them."""
+    """Take all events of a run that ends with an error, and check that the error comes last."""
     reported, kind = list[Any](), error if isinstance(error, type) else type(error)
     with pytest.raises(kind) as info:  # noqa: PT012
         async for event in stream:
@@ -43,7 +43,7 @@ async def taken(
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 async def test_in_order(asynchronous: bool, runs: Runs) -> None:  # noqa: FBT001
-    """A stream gives the very events that a hook of the flow is told, in the same order."""
+    """A stream yields the same event objects as a hook of the flow, in the same order."""
     runs.asynchronous = asynchronous
     cp = runs.flow("a", "b")
     reported = [event async for event in cp.astream({}, run_id="x")]
@@ -58,7 +58,7 @@ async def test_in_order(asynchronous: bool, runs: Runs) -> None:  # noqa: FBT001
 
 
 async def test_as_they_happen(runs: Runs) -> None:
-    """An event comes while the run that it tells of goes on."""
+    """An event comes while its run continues."""
     blocking_flow, reported = BlockingFlow(), list[Event]()
     cp = blocking_flow.flow(runs)
     async for event in cp.astream({}, run_id="x"):
@@ -72,7 +72,7 @@ async def test_as_they_happen(runs: Runs) -> None:
 
 
 async def test_run_waits_for_the_loop(runs: Runs) -> None:
-    """A run is never further ahead of the loop than it may be, whatever time it has."""
+    """A run is never further ahead of the loop than permitted, however slow the loop is."""
     far, reported, got = asyncio.Event(), list[Event](), 0
 
     def hook(event: Event) -> None:
@@ -87,19 +87,19 @@ async def test_run_waits_for_the_loop(runs: Runs) -> None:
             await far.wait()
             await runs.flow().arun({}, run_id="meanwhile")
         await turns(5)
-        assert len(reported) <= got + AHEAD + 1  # the last of them waits to be taken in
+        assert len(reported) <= got + AHEAD + 1  # the last one waits in the queue
     assert got == len(reported) == 2 + 3 * 30 + 1
 
 
 def many_steps(cp: CheckpointFlow, number: int) -> CheckpointFlow:
-    """Give a flow so many quick steps."""
+    """Add so many quick steps to a flow."""
     for index in range(number):
         cp.add_step(name=str(index), thread=False)(lambda state: None)
     return cp
 
 
 async def test_run_that_breaks(runs: Runs) -> None:
-    """The last event tells of the failure; behind it the very exception comes, with its note."""
+    """The last event reports the failure. Then the run's own exception is raised, with its note."""
     error = runs.faults["step b"] = ConnectionError("away")
     cp = runs.flow()
     reported = await taken(cp.astream({}, run_id="x"), error)
@@ -112,7 +112,7 @@ async def test_run_that_breaks(runs: Runs) -> None:
 
 @pytest.mark.parametrize("how", ["raises", "cancels"])
 async def test_run_that_cancels_itself(how: str, runs: Runs) -> None:
-    """A run cancelled from inside says so to the loop, whose own task is not cancelled."""
+    """A run cancelled from inside raises CancelledError in the loop. Its task is not cancelled."""
     cp = runs.empty_flow()
 
     @cp.add_step()
@@ -130,13 +130,13 @@ async def test_run_that_cancels_itself(how: str, runs: Runs) -> None:
 
 
 async def test_run_that_is_under_way(runs: Runs) -> None:
-    """A stream of a run that another one does gives nothing but the error that names it."""
+    """A stream of a run with another owner yields nothing, and raises the error that names it."""
     with active_run(runs.empty_flow(), "x"):
         assert await taken(runs.flow().astream(run_id="x"), RunInProgressError) == []
 
 
 async def test_wait(runs: Runs) -> None:
-    """With `wait=` it comes to its turn, behind the other."""
+    """With `wait=`, the stream waits until the other run has ended."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     (task,) = await blocking_flow.start(cp, "x")
@@ -153,7 +153,7 @@ async def whole(cp: CheckpointFlow, run_id: str, wait: float = 0) -> list[Event]
 
 
 async def test_arguments_are_those_of_run(runs: Runs) -> None:
-    """`until`, `checkpoint`, `load_policy` and the state do what they do for `arun`."""
+    """`until`, `checkpoint`, `load_policy` and the state work as in `arun`."""
     cp = runs.flow()
     reported = await cp.astream({"mine": 1}, "always", run_id="x", until="b")
     assert isinstance(reported[-1], events.RunFinished)
@@ -166,7 +166,7 @@ async def test_arguments_are_those_of_run(runs: Runs) -> None:
 
 
 async def test_once(runs: Runs) -> None:
-    """Of a run that finished, `once=True` gives no events, and nothing runs."""
+    """With `once=True`, a finished run yields no events, and runs nothing."""
     cp = runs.flow()
     assert len(await cp.astream({}, run_id="x", once=True)) > 0
     runs.log.clear()
@@ -175,7 +175,7 @@ async def test_once(runs: Runs) -> None:
 
 
 async def test_pause_and_update(runs: Runs) -> None:
-    """A run that pauses ends its stream without an error; `update=` makes a stream of the rest."""
+    """A run that pauses ends its stream without an error. `update=` streams the rest."""
     cp = runs.empty_flow()
 
     @cp.add_step()
@@ -192,7 +192,7 @@ async def test_pause_and_update(runs: Runs) -> None:
 
 
 async def test_drained(runs: Runs) -> None:
-    """A run that is drained tells that it stopped, and then raises what says why."""
+    """A drained run emits that it stopped. The stream then raises the error with the reason."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     stream = asyncio.ensure_future(taken(cp.astream({}, run_id="x"), DrainingError))
@@ -206,7 +206,7 @@ async def test_drained(runs: Runs) -> None:
 
 
 async def test_hook_that_fails(flows: FlowFactory, caplog: pytest.LogCaptureFixture) -> None:
-    """A hook of the flow that fails is logged; the stream misses nothing of it."""
+    """A failing hook of the flow is logged. The stream still yields every event."""
 
     async def hook(event: Event) -> None:
         raise LookupError(type(event).__name__)
@@ -219,7 +219,7 @@ async def test_hook_that_fails(flows: FlowFactory, caplog: pytest.LogCaptureFixt
 
 
 async def test_two_at_once(runs: Runs) -> None:
-    """Each of two streams of one flow gives the events of its own run."""
+    """Each of two streams of one flow yields the events of its own run."""
     cp = runs.flow()
     both = await asyncio.gather(*(whole(cp, run_id) for run_id in "xy"))
     for run_id, reported in zip("xy", both, strict=True):

@@ -1,4 +1,4 @@
-"""A stream gives things once, to one loop; and one that nobody begins leaves nothing behind."""
+"""A stream yields its items once, to one loop. An unused stream leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def test_looped_over_twice(flows: FlowFactory) -> None:
-    """A second loop, or an `await` behind a loop, says that it comes too late; nothing runs."""
+    """A second loop, or an `await` after a loop, raises StreamConsumedError and runs nothing."""
     stream = flows.flow("a").astream({})
     assert [one async for one in stream] == flows.events
     with pytest.raises(StreamConsumedError, match="only once"):
@@ -30,7 +30,7 @@ async def test_looped_over_twice(flows: FlowFactory) -> None:
 
 
 async def test_awaited_twice(flows: FlowFactory) -> None:
-    """So does a loop, or a second `await`, behind an `await`."""
+    """So does a loop, or a second `await`, after an `await`."""
     stream = flows.flow("a").astream({})
     assert await stream == flows.events
     with pytest.raises(StreamConsumedError):
@@ -41,7 +41,7 @@ async def test_awaited_twice(flows: FlowFactory) -> None:
 
 
 async def test_second_loop_while_the_first_goes_on(runs: Runs) -> None:
-    """The second of two tasks that loop over one stream is refused; the first misses nothing."""
+    """The second task that loops over one stream is refused. The first one gets every item."""
     blocking_flow = BlockingFlow()
     stream = blocking_flow.flow(runs).astream({}, run_id="x")
 
@@ -57,7 +57,7 @@ async def test_second_loop_while_the_first_goes_on(runs: Runs) -> None:
 
 
 async def test_one_by_one(flows: FlowFactory) -> None:
-    """`anext` gives one thing at a time, and a loop then goes on with the rest."""
+    """`anext` returns one item at a time, and a loop then yields the rest."""
     stream = flows.flow("a").astream({})
     assert isinstance(await anext(stream), RunStarted)
     rest = [event async for event in stream]
@@ -68,7 +68,7 @@ async def test_one_by_one(flows: FlowFactory) -> None:
 
 
 async def test_closed_before_it_began(flows: FlowFactory) -> None:
-    """A stream that is closed unused gives nothing, and has run nothing."""
+    """A stream that is closed unused yields nothing, and has run nothing."""
     stream = flows.flow("a").astream({})
     await stream.aclose()
     await stream.aclose()
@@ -77,7 +77,7 @@ async def test_closed_before_it_began(flows: FlowFactory) -> None:
 
 
 async def test_closed_behind_its_end(flows: FlowFactory) -> None:
-    """To close what has come to its end changes nothing."""
+    """Closing an exhausted stream changes nothing."""
     stream = flows.flow("a").astream({})
     assert len(await stream) > 0
     await stream.aclose()
@@ -85,7 +85,7 @@ async def test_closed_behind_its_end(flows: FlowFactory) -> None:
 
 
 async def test_closed_in_the_middle_by_itself(runs: Runs) -> None:
-    """`aclose` between two `anext` cancels the run, and no more comes."""
+    """`aclose` between two `anext` cancels the run, and no more items come."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     stream = cp.astream({}, run_id="x")
@@ -100,7 +100,7 @@ async def test_closed_in_the_middle_by_itself(runs: Runs) -> None:
 
 
 async def test_dropped_unused(flows: FlowFactory) -> None:
-    """A stream or map that is made and dropped runs nothing, and warns of nothing."""
+    """An unused stream or map runs nothing when it is collected, and warns of nothing."""
     cp = flows.flow("a")
     cp.astream({})
     cp.amap({"x": {}})
@@ -111,7 +111,7 @@ async def test_dropped_unused(flows: FlowFactory) -> None:
 
 
 async def test_iterator_dropped_unused(flows: FlowFactory) -> None:
-    """The same holds for one whose iterator was asked for."""
+    """The same holds for a stream whose iterator was made."""
     aiter(flows.flow("a").astream({}))
     gc.collect()
     await alone()

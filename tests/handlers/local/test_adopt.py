@@ -1,4 +1,4 @@
-"""`adopt` signs what is there, as it is, and nothing that is damaged or another run's."""
+"""`adopt` signs a stored snapshot unchanged. It refuses damaged snapshots and other runs' ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAST: dict[str, Any] = {"fsync": False}
 
 
 def write_by(**options: Any) -> Callable[[FlowFactory, Canary], None]:  # noqa: ANN401 - passed on
-    """Make what runs the first of two steps, with these options."""
+    """Make a function that runs the first of two steps with these options."""
 
     def write(flows: FlowFactory, canary: Canary) -> None:
         flows.flow("a", "b", **FAST, **options).run({"canary": canary}, until="a")
@@ -47,7 +47,7 @@ def write_by(**options: Any) -> Callable[[FlowFactory, Canary], None]:  # noqa: 
 
 
 def write_bare(protocol: int) -> Callable[[FlowFactory, Canary], None]:
-    """Make what writes a file as gumly does."""
+    """Make a function that writes a file as gumly does."""
 
     def write(flows: FlowFactory, canary: Canary) -> None:
         state = {"canary": canary, "trail": ["a"], "checkpoint_index": 1}
@@ -70,7 +70,7 @@ SOURCES: dict[str, Callable[[FlowFactory, Canary], None]] = {
 def test_what_is_adopted_is_trusted(
     name: str, runner: Runner, flows: FlowFactory, tmp_path: Path
 ) -> None:
-    """A file from before is signed as it is, running nothing; then its run goes on from it."""
+    """`adopt` signs an earlier file unchanged and executes nothing of it. Its run then resumes."""
     SOURCES[name](flows, Canary(tmp_path / "mark"))
     data = flows.path.read_bytes()
     payload = data if name.startswith("bare") else Pieces.of(data).payload
@@ -95,14 +95,14 @@ def test_what_is_adopted_is_trusted(
 
 
 def test_the_header_told_is_the_one_stored(flows: FlowFactory) -> None:
-    """What is returned names the secret that the snapshot is signed with now."""
+    """The returned header names the secret that the snapshot is signed with now."""
     flows.flow("a", **FAST).run({"n": 1})
     reported = adopt(flows.path, secret=SECRET)
     assert reported == LocalStateHandler(flows.path, secret=SECRET).header()
 
 
 def test_a_flow_of_another_name(flows: FlowFactory) -> None:
-    """What is adopted for a flow is trusted by the flow of that name alone."""
+    """A snapshot adopted for a flow is trusted only by the flow of that name."""
     flows.flow("a", "b", **FAST).run({"n": 1}, until="a")
     assert adopt(str(flows.path), secret=SECRET, flow="orders").flow == "orders"
     assert flows.flow("a", "b", secret=SECRET, name="orders", **FAST).run()["trail"] == ["a", "b"]
@@ -112,7 +112,7 @@ def test_a_flow_of_another_name(flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("run_id", ["order-42", "../x", "\ud83d\ude00"])
 def test_one_run_of_many(run_id: str, flows: FlowFactory, runner: Runner) -> None:
-    """A run with an id is adopted by it; the others, and the one without, stay as they are."""
+    """`adopt` with a run id signs that run only. The other runs stay as they are."""
     cp = flows.flow("a", "b", **FAST)
     for one in (run_id, "other", None):
         cp.run({"n": one}, until="a", run_id=one)
@@ -129,7 +129,7 @@ def test_one_run_of_many(run_id: str, flows: FlowFactory, runner: Runner) -> Non
 
 
 def test_a_bare_file_becomes_a_run(flows: FlowFactory) -> None:
-    """A file of gumly's at the place of a run is adopted for it."""
+    """A gumly file in a run's path is adopted for that run."""
     handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
     with open(handler.locate("order-42"), "wb") as file:  # noqa: PTH123
         dill.dump({"n": 1, "checkpoint_index": 2}, file)
@@ -138,7 +138,7 @@ def test_a_bare_file_becomes_a_run(flows: FlowFactory) -> None:
 
 
 def test_a_finished_run_and_a_failure(flows: FlowFactory) -> None:
-    """How the run stands, and what broke it, is kept."""
+    """The adopted snapshot keeps the run's status and its failure."""
     flows.faults["step b"] = OSError("broken")
     with pytest.raises(OSError, match="broken"):
         flows.flow("a", "b", **FAST).run({"n": 1})
@@ -149,7 +149,7 @@ def test_a_finished_run_and_a_failure(flows: FlowFactory) -> None:
 
 
 def test_adopted_twice_with_two_secrets(flows: FlowFactory) -> None:
-    """The later secret is the one that counts."""
+    """The second `adopt` signs with its own secret."""
     flows.flow("a", **FAST).run({"n": 1})
     for secret in (OTHER, SECRET):
         adopt(flows.path, secret=secret)
@@ -169,7 +169,7 @@ def test_through_a_link(flows: FlowFactory, tmp_path: Path) -> None:
 
 
 def damage(at: int) -> Callable[[Path], object]:
-    """Make what turns a bit of a file."""
+    """Make a function that flips one bit of a file."""
 
     def turn(path: Path) -> None:
         data = bytearray(path.read_bytes())
@@ -185,18 +185,18 @@ def cut(path: Path) -> None:
 
 
 def of_later_format(path: Path) -> None:
-    """Let a file be of a format that is to come."""
+    """Mark a file as one of a later format."""
     pieces = Pieces.of(path.read_bytes())
     path.write_bytes(Pieces(pieces.payload, pieces.header, version=2).joined())
 
 
 def of_another_run(path: Path) -> None:
-    """Let a file be that of another run."""
+    """Mark a file as one of another run."""
     path.write_bytes(Pieces.of(path.read_bytes()).telling(run_id="other").joined())
 
 
 def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
-    """Make what puts something else in the file's place."""
+    """Make a function that replaces the file by something else."""
 
     def put(path: Path) -> None:
         path.unlink()
@@ -223,7 +223,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[CheckpointError], str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_adopted(name: str, flows: FlowFactory) -> None:
-    """What is not there, damaged or not this run's is refused, and stays as it is."""
+    """A missing, damaged or foreign file is refused, and stays as it is."""
     corrupt, kind, words = BAD[name]
     flows.flow("a", **FAST).run({"n": 1})
     corrupt(flows.path)
@@ -235,7 +235,7 @@ def test_what_cannot_be_adopted(name: str, flows: FlowFactory) -> None:
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
-    """Where there is nothing to sign no directory is made either."""
+    """`adopt` makes no directory when nothing is stored."""
     with pytest.raises(StorageError, match="locate"):
         adopt(tmp_path / "deep" / "er" / "checkpoint.pkl", secret=SECRET)
     assert list(tmp_path.iterdir()) == []
@@ -263,7 +263,7 @@ def run_under_way(flows: FlowFactory) -> Generator[None, None, None]:
 
 
 def test_a_run_under_way(flows: FlowFactory) -> None:
-    """A snapshot is not signed while its run goes on, and can be when that is through."""
+    """A snapshot cannot be adopted while its run is running. It can be afterwards."""
     with run_under_way(flows):
         before = flows.path.read_bytes()
         with pytest.raises(RunInProgressError, match=str(os.getpid())):
@@ -284,7 +284,7 @@ def test_a_run_under_way(flows: FlowFactory) -> None:
 def test_bad_arguments(
     arguments: dict[str, Any], kind: type[CheckpointError], words: str, flows: FlowFactory
 ) -> None:
-    """Arguments that cannot be meant are refused by name."""
+    """Invalid arguments are refused by name."""
     flows.flow("a", **FAST).run({"n": 1})
     before = flows.files()
     given: dict[str, Any] = {"path": flows.path, "secret": SECRET, **arguments}
@@ -294,7 +294,7 @@ def test_bad_arguments(
 
 
 def test_plain_dill_reads_what_is_adopted(flows: FlowFactory) -> None:
-    """A signed file is still a pickle that anybody reads."""
+    """`dill.load` reads a signed file."""
     flows.path.write_bytes(dill.dumps({"n": 1, "checkpoint_index": 1}))
     adopt(flows.path, secret=SECRET)
     assert load_bare(flows.path) == {"n": 1, "checkpoint_index": 1}

@@ -1,4 +1,4 @@
-"""How a snapshot gets to the disk: whole or not at all, in the right order, and tidily."""
+"""A snapshot reaches the disk whole or not at all, in the right order, and leaves nothing over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = Path(traced_run_script.__file__)
 
 
 def traced_snapshots(tmp_path: Path, runner: str, durable: str) -> list[list[Call]]:
-    """Run a flow of three steps under strace; give the calls of each of its four snapshots."""
+    """Run a flow of three steps under strace. Return the calls of each of its four snapshots."""
     place = tmp_path / "place"
     place.mkdir()
     traced = trace([SCRIPT, place, runner, durable], tmp_path / "log")
@@ -40,7 +40,7 @@ def traced_snapshots(tmp_path: Path, runner: str, durable: str) -> list[list[Cal
 @needs_strace
 @pytest.mark.parametrize("runner", ["run", "arun"])
 def test_order_of_calls(runner: str, tmp_path: Path) -> None:
-    """Each snapshot: an exclusive temporary beside the file, write, fsync, rename, fsync again."""
+    """Each snapshot opens an exclusive temporary file, writes, fsyncs, renames and fsyncs again."""
     for calls in traced_snapshots(tmp_path, runner, "fsync"):
         names = [call.name for call in calls]
         assert names == [
@@ -65,7 +65,7 @@ def test_order_of_calls(runner: str, tmp_path: Path) -> None:
 @needs_strace
 @pytest.mark.parametrize("runner", ["run", "arun"])
 def test_no_fsync_means_none_at_all(runner: str, tmp_path: Path) -> None:
-    """Without fsync nothing waits for the disk, and the new file still comes in one step."""
+    """`fsync=False` calls no fsync, and still replaces the file in one rename."""
     for calls in traced_snapshots(tmp_path, runner, "no-fsync"):
         names = [call.name for call in calls]
         assert names[:3] == ["openat", "write", "close"]
@@ -77,7 +77,7 @@ def test_no_fsync_means_none_at_all(runner: str, tmp_path: Path) -> None:
 @pytest.mark.strace
 @needs_strace
 def test_missing_directories_are_made_durably(tmp_path: Path) -> None:
-    """Each directory that had to be made is flushed into the one above it."""
+    """Each directory that the run makes is fsynced in its parent."""
     place = tmp_path / "deep" / "er"
     traced = trace([SCRIPT, place, "run", "fsync"], tmp_path / "log")
     assert traced.status == 0, traced.stderr
@@ -96,7 +96,7 @@ def test_missing_directories_are_made_durably(tmp_path: Path) -> None:
 def test_only_the_owner_may_read(
     umask: int, before: int | None, runner: Runner, flows: FlowFactory
 ) -> None:
-    """The file has mode 0600, whatever the umask, and whatever mode it had before."""
+    """The file has mode 0600 for every umask and every earlier mode."""
     if before is not None:
         flows.path.write_bytes(b"")
         flows.path.chmod(before)
@@ -110,7 +110,7 @@ def test_only_the_owner_may_read(
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX limits the length of each name")
 def test_long_name_stays_short_enough(tmp_path: Path) -> None:
-    """A file whose temporaries just have room for their names is replaced however often."""
+    """A file with the longest name that leaves room for its temporaries is replaced repeatedly."""
     fits = os.pathconf(tmp_path, "PC_NAME_MAX") - len(LEFT) + len("checkpoint.pkl")
     handler = LocalStateHandler(tmp_path / ("n" * fits), fsync=False)
     for number in range(20):
@@ -129,7 +129,7 @@ OTHERS = [
 
 @pytest.mark.leaves_files
 def test_leftovers_are_cleared(runner: Runner, flows: FlowFactory) -> None:
-    """A run clears the temporaries of dead writers of its own file, and nobody else's."""
+    """A run deletes the temporaries of dead writers of its own file only."""
     for name in (LEFT, *OTHERS):
         (flows.path.parent / name).write_text("left", encoding="ascii")
     runner(flows.flow("a"))
@@ -141,7 +141,7 @@ def test_leftovers_are_cleared(runner: Runner, flows: FlowFactory) -> None:
 def test_leftovers_behind_a_link_are_cleared(
     runner: Runner, flows: FlowFactory, tmp_path: Path
 ) -> None:
-    """Where the file is a link, the temporaries lie beside what it points to."""
+    """The temporaries of a linked file are kept beside the target of the link."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     flows.path.symlink_to(elsewhere / "real.pkl")
@@ -152,7 +152,7 @@ def test_leftovers_behind_a_link_are_cleared(
 
 @pytest.mark.parametrize("length", [200, 230, 240, 255])
 def test_long_file_names(length: int, runner: Runner, tmp_path: Path) -> None:
-    """A name that the system allows works, or is refused before any step runs."""
+    """A file name of this length works, or is refused before any step runs."""
     flows = FlowFactory(tmp_path / ("n" * (length - 4) + ".pkl"))
     try:
         runner(flows.flow("a"), {"n": 1})

@@ -1,4 +1,4 @@
-"""What is in the file's place and is no file, links, and sound files that cannot be loaded."""
+"""Non-files in the file's path, links, and sound snapshots that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_is_no_file(
     monkeypatch: pytest.MonkeyPatch,
     flows: FlowFactory,
 ) -> None:
-    """What comes to lie in the file's place and is no file is refused at once, and stays."""
+    """A non-file in the file's path is refused at once, and stays."""
     monkeypatch.chdir(flows.path.parent)
     cp, handler = flows.flow("a"), LocalStateHandler(flows.path)
     make(flows.path.relative_to(flows.path.parent))
@@ -72,7 +72,7 @@ def test_what_is_no_file(
 
 @pytest.mark.parametrize("there", [True, False], ids=["link", "dangling link"])
 def test_symbolic_link(runner: Runner, flows: FlowFactory, tmp_path: Path, *, there: bool) -> None:
-    """A link is kept, and what it points to is replaced, by a relative link as well."""
+    """A link is kept and its target is replaced. Relative links work as well."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     target = elsewhere / "real.pkl"
@@ -88,12 +88,12 @@ def test_symbolic_link(runner: Runner, flows: FlowFactory, tmp_path: Path, *, th
     assert sorted(path.name for path in elsewhere.iterdir()) == ["real.pkl"]
 
 
-# --- what is sound and cannot be loaded
+# --- sound snapshots that cannot be loaded
 
 
 @pytest.fixture
 def module() -> Iterator[Any]:
-    """Give an importable module with a class, made for one test."""
+    """Yield an importable module with a class, made for one test."""
     made = types.ModuleType("made_for_bad_files")
     exec("class Thing:\n    pass\n", vars(made))  # noqa: S102
     sys.modules[made.__name__] = made
@@ -103,7 +103,7 @@ def module() -> Iterator[Any]:
 
 @pytest.mark.parametrize("gone", ["class", "module"])
 def test_class_that_is_gone(gone: str, module: Any, runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
-    """A class renamed or gone is named; when it is back, the run goes on."""
+    """The error names a class that is missing. With the class restored, the run resumes."""
     runner(flows.flow("a", "b"), {"thing": module.Thing()}, until="a")
     before, kept = flows.path.read_bytes(), module.Thing
     if gone == "class":

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, limits, and directories that change under a run."""
+"""Full or read-only disks, resource limits, and directories that change during a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["disk", "mount"]  # the fixtures
 def check_step_fails(
     flows: FlowFactory, runner: Runner, corrupt: Callable[[], None], number: int
 ) -> StorageError:
-    """Run a flow in whose second step something happens; the snapshot after it must fail."""
+    """Run a flow whose second step runs a fault, and check that the snapshot after it fails."""
 
     def step(state: State) -> None:
         state["rows"] = "x" * 300_000
@@ -43,7 +43,7 @@ def check_step_fails(
 
 
 def check_goes_on(flows: FlowFactory, runner: Runner) -> None:
-    """See that what was stored is the state before the second step, and the run goes on there."""
+    """Check that the state before the second step is stored, and that the run resumes from it."""
     assert flows.stored() == {"loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
     assert sorted(path.name for path in flows.path.parent.iterdir()) == ["checkpoint.pkl"]
     flows.log.clear()
@@ -53,14 +53,14 @@ def check_goes_on(flows: FlowFactory, runner: Runner) -> None:
 
 @pytest.mark.parametrize("size", [1, 5000, 299_999])
 def test_limit_of_a_files_size(size: int, runner: Runner, flows: FlowFactory) -> None:
-    """A short write at the limit of a file's size is an error, not half a snapshot."""
+    """A short write at the file size limit is an error, and never half a snapshot."""
     with limit("RLIMIT_FSIZE") as lower:
         check_step_fails(flows, runner, lambda: lower(size), errno.EFBIG)
     check_goes_on(flows, runner)
 
 
 def test_out_of_descriptors(runner: Runner, flows: FlowFactory) -> None:
-    """Where no file can be opened any more, the error says so, and the run goes on later."""
+    """Without free descriptors a run fails with an error that says so, and resumes later."""
     taken: list[int] = []
 
     def take_all() -> None:
@@ -78,7 +78,7 @@ def test_out_of_descriptors(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.root
 def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
-    """On a disk that is full the old snapshot stays, and the run goes on when there is room."""
+    """A full disk keeps the old snapshot. The run resumes when the disk has space."""
     flows = FlowFactory(mount("-t", "tmpfs", "-o", "size=128k", "none") / "checkpoint.pkl")
     check_step_fails(flows, runner, lambda: None, errno.ENOSPC)
     check_goes_on(flows, runner)
@@ -87,7 +87,7 @@ def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
 @pytest.mark.root
 @pytest.mark.leaves_files
 def test_disk_turned_read_only(runner: Runner, mount: Callable[..., Path], tmp_path: Path) -> None:
-    """A disk that turns read-only under a run is an error, and the old snapshot can be read."""
+    """A disk that turns read-only during a run is an error. The old snapshot stays readable."""
     real = tmp_path / "real"
     real.mkdir()
     flows = FlowFactory(mount("--bind", real) / "checkpoint.pkl")
@@ -105,7 +105,7 @@ def test_disk_turned_read_only(runner: Runner, mount: Callable[..., Path], tmp_p
 
 @pytest.mark.root
 def test_read_only_disk(any_runner: Runner, mount: Callable[..., Path], tmp_path: Path) -> None:
-    """On a disk that is read-only nothing is run, and what is stored can be read and planned."""
+    """On a read-only disk no step runs. The stored snapshot can be read and planned."""
     real = tmp_path / "real"
     real.mkdir()
     flows = FlowFactory(mount("--bind", real) / "checkpoint.pkl")
@@ -127,7 +127,7 @@ def test_read_only_disk(any_runner: Runner, mount: Callable[..., Path], tmp_path
 @pytest.mark.root
 @pytest.mark.leaves_files
 def test_disk_that_turns_itself_read_only(runner: Runner, disk: Callable[[str], Disk]) -> None:
-    """A file system that finds an error and writes no more: the old snapshot stays."""
+    """A file system that remounts itself read-only after an error keeps the old snapshot."""
     made = disk("ext4")
     flows = FlowFactory(made.place / "place" / "checkpoint.pkl")
     made.unmount()
@@ -151,7 +151,7 @@ def test_disk_that_turns_itself_read_only(runner: Runner, disk: Callable[[str], 
 
 @pytest.mark.root
 def test_out_of_inodes(runner: Runner, mount: Callable[..., Path]) -> None:
-    """A disk that can hold no more files: the old snapshot stays."""
+    """A disk without free inodes keeps the old snapshot."""
     flows = FlowFactory(
         mount("-t", "tmpfs", "-o", "size=2m,nr_inodes=8", "none") / "checkpoint.pkl"
     )
@@ -168,11 +168,11 @@ def test_out_of_inodes(runner: Runner, mount: Callable[..., Path]) -> None:
     check_goes_on(flows, runner)
 
 
-# --- the directory changes meanwhile
+# --- the directory changes during a run
 
 
 def test_directory_removed_meanwhile(runner: Runner, tmp_path: Path) -> None:
-    """A directory that is deleted under a run is an error that names the file."""
+    """A directory deleted during a run is an error that names the file."""
     flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
     check_step_fails(flows, runner, lambda: shutil.rmtree(flows.path.parent), errno.ENOENT)
     flows.log.clear()
@@ -182,7 +182,7 @@ def test_directory_removed_meanwhile(runner: Runner, tmp_path: Path) -> None:
 
 @pytest.mark.leaves_files
 def test_directory_replaced_by_a_link_meanwhile(runner: Runner, tmp_path: Path) -> None:
-    """Where the directory is moved and a link put in its place, the file is written behind it."""
+    """The directory is moved and replaced by a link to it. The file is written through the link."""
     flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
     elsewhere = tmp_path / "elsewhere"
 
@@ -199,7 +199,7 @@ def test_directory_replaced_by_a_link_meanwhile(runner: Runner, tmp_path: Path) 
 
 @pytest.mark.leaves_files
 def test_directory_replaced_by_a_link_to_another(runner: Runner, tmp_path: Path) -> None:
-    """A link to another directory is followed, and the old directory keeps what it had."""
+    """The directory is replaced by a link to another. The old directory keeps its files."""
     flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
     kept, elsewhere = tmp_path / "kept", tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -219,7 +219,7 @@ def test_directory_replaced_by_a_link_to_another(runner: Runner, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["link to itself", "directory", "FIFO"])
 def test_file_replaced_meanwhile(kind: str, runner: Runner, flows: FlowFactory) -> None:
-    """What is put into the file's place under a run, and is no file, is not written over."""
+    """A non-file that replaces the file during a run is not overwritten."""
     makers = {"link to itself": lambda path: path.symlink_to(path), "directory": Path.mkdir}
 
     def replace(state: State) -> None:

@@ -1,4 +1,4 @@
-"""What somebody does to the file while a run is about to load it, or loads it."""
+"""The file is changed just before a run loads it, or while the run loads it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FILLING = [[number] for number in range(100_000)]  # so many objects fill many f
 
 
 class Tampered(LocalStateHandler):
-    """A local handler whose file somebody changes between the look at it and its loading."""
+    """A local handler whose file is changed between reading its header and loading it."""
 
     def __init__(self, path: Path, tamper: Callable[[], object], **options: Any) -> None:  # noqa: ANN401
-        """Meddle when the file is opened for the second time."""
+        """Change the file when it is opened for the second time."""
         super().__init__(path, fsync=False, **options)
         self._tamper = tamper
         self._opened = 0
@@ -32,7 +32,7 @@ class Tampered(LocalStateHandler):
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
     ) -> BinaryIO | None:
-        """Open it."""
+        """Open the file, and change it first if this is the second time."""
         self._opened += kept is None
         if self._opened == 2 and kept is None:
             self._tamper()
@@ -40,7 +40,7 @@ class Tampered(LocalStateHandler):
 
 
 def older_one(flows: FlowFactory) -> None:
-    """Put the oldest snapshot that is kept in the newest one's place."""
+    """Replace the newest snapshot by the oldest kept one."""
     kept = LocalStateHandler(flows.path, keep="all")
     with kept.stored(None, kept.kept()[-1]) as found:
         assert found is not None
@@ -60,7 +60,7 @@ TAMPERING: dict[str, Callable[[FlowFactory], object]] = {
 
 @pytest.mark.parametrize("name", TAMPERING)
 def test_changed_before_it_is_loaded(name: str, runner: Runner, flows: FlowFactory) -> None:
-    """A plan made for one snapshot is not carried out with another, nor with an empty state."""
+    """A plan made for one snapshot is never executed with another one or with an empty state."""
     flows.flow("a", "b", "c", fsync=False, keep="all").run({}, until="b")
     flows.log.clear()
     handler = Tampered(flows.path, lambda: TAMPERING[name](flows), keep="all")
@@ -73,10 +73,10 @@ def test_changed_before_it_is_loaded(name: str, runner: Runner, flows: FlowFacto
 
 
 class Overwriting:
-    """Overwrites a good part of a file when it is unpickled."""
+    """An object whose unpickling overwrites a part of a file."""
 
     def __init__(self, path: Path, content: bytes) -> None:
-        """Remember what to write where."""
+        """Keep the path and the content to write."""
         self.path = str(path)
         self.content = content
 
@@ -85,7 +85,7 @@ class Overwriting:
 
 
 def overwrite(path: str, content: bytes) -> str:
-    """Write behind the first 300 kB of a file, which may have been read ahead, in place."""
+    """Overwrite a file in place behind its first 300 kB, which may have been read ahead."""
     with open(path, "r+b") as file:  # noqa: PTH123
         file.seek(300_000)
         file.write(content * 10_000)
@@ -93,7 +93,7 @@ def overwrite(path: str, content: bytes) -> str:
 
 
 def test_overwritten_while_it_is_loaded(flows: FlowFactory, tmp_path: Path) -> None:
-    """With a secret the bytes that are loaded are those that were verified, whatever comes."""
+    """With a secret, the loaded bytes are the verified ones, even if the file changes."""
     canary_file = tmp_path / "mark"
     canary = b"0cos\nmkdir\n(S'%b'\ntR." % str(canary_file).encode()
     handler = LocalStateHandler(flows.path, secret=SECRET, fsync=False)
@@ -105,7 +105,7 @@ def test_overwritten_while_it_is_loaded(flows: FlowFactory, tmp_path: Path) -> N
 
 
 def test_the_canary_would_sing(tmp_path: Path) -> None:
-    """Without a secret nobody asks who wrote it: the canary used here does what it is to do."""
+    """Without a secret the file is not verified, and the canary of these tests executes."""
     path, canary_file = tmp_path / "c.pkl", tmp_path / "mark"
     handler = LocalStateHandler(path, fsync=False)
     handler.write({"canary": Canary(canary_file)})

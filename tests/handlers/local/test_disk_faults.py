@@ -1,4 +1,4 @@
-"""Single system calls of a snapshot fail, or are the last ones: the old snapshot stays, or the new.
+"""A system call of a snapshot fails or is the last one: either the old or the new snapshot stays.
 
 Every one of them in turn, with every error: torture/test_system_calls.py.
 """
@@ -45,7 +45,7 @@ ERRORS = {
 @pytest.mark.parametrize("stage", sorted(set(DURABLE) - {"close dir"}))
 @pytest.mark.parametrize("number", SNAPSHOTS)
 def test_failure_of_a_call(stage: str, number: int, tmp_path: Path) -> None:
-    """Whichever call fails, one documented error comes out and the stored snapshot is sound."""
+    """Each failing call raises one documented error, and the stored snapshot is sound."""
     errors = ERRORS.get(stage, ("EIO",))
     error = errors[(number - 1) % len(errors)]
     site = find_site(FSYNC, stage, number)
@@ -55,14 +55,14 @@ def test_failure_of_a_call(stage: str, number: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", ATOMIC)
 @pytest.mark.parametrize("number", [1, 2])
 def test_failure_without_fsync(stage: str, number: int, tmp_path: Path) -> None:
-    """Without fsync the same holds; an exchange of names that fails gives way to a rename."""
+    """The same holds without fsync. A failing exchange of names falls back to a rename."""
     site = find_site(NO_FSYNC, stage, number)
     assert fail(tmp_path / "room", NO_FSYNC, site, "EIO") == expected(site)
 
 
 @pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
 def test_failure_in_a_thread(stage: str, tmp_path: Path) -> None:
-    """Through the asynchronous runner the same comes out."""
+    """`arun` raises the same error and keeps the same snapshot."""
     way = Way(method="arun")
     site = find_site(way, stage, 2)
     came_out = until_met(tmp_path, lambda folder: fail(folder, way, site, "EIO"))
@@ -71,7 +71,7 @@ def test_failure_in_a_thread(stage: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", AROUND)
 def test_failure_around_the_run(stage: str, tmp_path: Path) -> None:
-    """A failing lock or read is found before any step runs; failing to tidy up is no failure."""
+    """A failing lock or read is an error before any step. A failing cleanup is no failure."""
     site = find_site(FSYNC, stage)
     assert fail(tmp_path / "room", FSYNC, site, "EIO") == expected(site)
 
@@ -81,20 +81,20 @@ def test_failure_around_the_run(stage: str, tmp_path: Path) -> None:
     [("mkdir", 1, "EIO"), ("mkdir", 2, "EDQUOT"), ("fsync", 1, "ENOSPC"), ("fsync", 2, "EIO")],
 )
 def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_path: Path) -> None:
-    """A directory that cannot be made, or flushed into the one above, is found before any step."""
+    """A failing mkdir, or fsync of its parent directory, is an error before any step."""
     fail_to_make(tmp_path, name, number, error)
 
 
 @pytest.mark.parametrize("stage", ["close stored", "close lock"])
 def test_failure_to_close(stage: str, tmp_path: Path) -> None:
-    """What was read, or is not needed any more, and cannot be closed, is no failure."""
+    """A failing close of a file that was read, or is no longer needed, is no failure."""
     way = Way(ahead=True)
     site = find_site(way, stage)
     assert fail(tmp_path / "room", way, site, "EIO") == "None"
 
 
 def test_failure_to_delete_the_exchanged_file(tmp_path: Path) -> None:
-    """Without fsync, an old file that cannot be deleted under its new name is no failure."""
+    """Without fsync, a failing deletion of the exchanged old file is no failure."""
     site = find_site(NO_FSYNC, "unlink", 2)
     if site is None:
         pytest.skip("this system exchanges no names")
@@ -103,7 +103,7 @@ def test_failure_to_delete_the_exchanged_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
 def test_failure_to_read(durable: str, tmp_path: Path) -> None:
-    """A disk that cannot be read is a StorageError, not a damaged snapshot or an empty one."""
+    """A disk that cannot be read is a StorageError. It is no damaged or empty snapshot."""
     place = tmp_path / "place"
     place.mkdir()
     flow = traced_run_script.make_flow(place, [], fsync=False)
@@ -127,13 +127,13 @@ def test_failure_to_read(durable: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", DURABLE)
 @pytest.mark.parametrize("number", [1, 3])
 def test_kill_on_a_call(stage: str, number: int, tmp_path: Path) -> None:
-    """Killed anywhere within a snapshot, the flow goes on from the last one that was whole."""
+    """Killed at any call of a snapshot, the flow resumes from the last whole one."""
     kill(tmp_path / "room", FSYNC, find_site(FSYNC, stage, number))
 
 
 @pytest.mark.parametrize("stage", [*ATOMIC, "unlink"])
 def test_kill_without_fsync(stage: str, tmp_path: Path) -> None:
-    """The same holds without fsync, and between an exchange of names and what follows it."""
+    """The same holds without fsync, also between the exchange of names and the next call."""
     site = find_site(NO_FSYNC, stage, 3)
     if site is None:
         pytest.skip("this system exchanges no names")
@@ -142,5 +142,5 @@ def test_kill_without_fsync(stage: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", AROUND)
 def test_kill_around_the_run(stage: str, tmp_path: Path) -> None:
-    """Killed with the lock taken or about to be given back, the next run goes on at once."""
+    """A run killed while it takes or releases the lock does not delay the next run."""
     kill(tmp_path / "room", FSYNC, find_site(FSYNC, stage))

@@ -1,4 +1,4 @@
-"""At every named point of a snapshot an error, Ctrl-C or a kill: the old file or the new one."""
+"""An error, Ctrl-C or a kill at every failpoint of a snapshot leaves the old or the new file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_PLACE = ("renamed", "durable")
 
 
 def points(fsync: bool, keep: object) -> tuple[str, ...]:  # noqa: FBT001
-    """Give the points that a snapshot comes by."""
+    """Return the failpoints that a snapshot passes."""
     left_out = (set() if fsync else {"flushed", "durable"}) | ({"kept"} if keep == 1 else set())
     return tuple(point for point in FAILPOINTS if point not in left_out)
 
@@ -59,7 +59,7 @@ def test_points_are_reached_in_order(
     method: str,
     tmp_path: Path,
 ) -> None:
-    """Every snapshot comes by the points in the documented order, each once."""
+    """Every snapshot passes the failpoints in the documented order, each once."""
     reached: list[str] = []
     scenario = Scenario(points(fsync, keep)[0], 1, fsync, keep, method)
     run_through(list(FAILPOINTS), reached, lambda: scenario.go(tmp_path / "place"))
@@ -67,7 +67,7 @@ def test_points_are_reached_in_order(
 
 
 def run_through(names: list[str], reached: list[str], run: Callable[[], object]) -> None:
-    """Run while each point notes its name."""
+    """Call `run` while each failpoint records its name."""
     if not names:
         run()
         return
@@ -77,7 +77,7 @@ def run_through(names: list[str], reached: list[str], run: Callable[[], object])
 
 
 def test_point_is_quiet_when_nothing_is_armed() -> None:
-    """A point does nothing unless it is armed, not even one whose action has raised."""
+    """A failpoint does nothing unless it is armed, even after its action has raised."""
     for name in (*FAILPOINTS, "no such point"):
         reach(name)
     with pytest.raises(ZeroDivisionError), armed("written", lambda: 1 / 0):
@@ -86,16 +86,16 @@ def test_point_is_quiet_when_nothing_is_armed() -> None:
 
 
 def test_point_that_is_not_armed_is_quiet() -> None:
-    """Arming one point arms no other."""
+    """Arming one failpoint arms no other."""
     with armed("written", lambda: 1 / 0):
         reach("closed")
 
 
-# --- what is left behind
+# --- the files afterwards
 
 
 def position_at(place: Path) -> int | None:
-    """Give what is stored: None for nothing, else how many steps are done."""
+    """Return the number of finished steps in the stored snapshot, or None if there is none."""
     handler = LocalStateHandler(place / "checkpoint.pkl")
     header = handler.header()
     if header is None:
@@ -107,7 +107,7 @@ def position_at(place: Path) -> int | None:
 
 
 def check_stored(scenario: Scenario, place: Path) -> int | None:
-    """See that the new snapshot is stored if its name was given already, else the old one."""
+    """Check that the new snapshot is stored if it was renamed already, and else the old one."""
     new = scenario.number - 1
     old = new - 1 if new else None
     done = position_at(place)
@@ -116,7 +116,7 @@ def check_stored(scenario: Scenario, place: Path) -> int | None:
 
 
 def check_resumes(scenario: Scenario, place: Path, done: int | None) -> None:
-    """See that the next run ends as if nothing had happened, and tidies up."""
+    """Check that the next run ends like an undisturbed one, and cleans up."""
     assert scenario.go(place) == {"trail": [*STEPS]}
     assert position_at(place) == len(STEPS)
     effects = effects_at(place)
@@ -132,7 +132,7 @@ def check_resumes(scenario: Scenario, place: Path, done: int | None) -> None:
 
 @scenarios
 def test_error(scenario: Scenario, tmp_path: Path) -> None:
-    """A system error comes out as the documented one, and nothing is lost or left over."""
+    """A system error is raised as the documented one. No snapshot is lost and no file left."""
     place = tmp_path / "place"
 
     def act() -> None:
@@ -148,12 +148,12 @@ def test_error(scenario: Scenario, tmp_path: Path) -> None:
 
 
 class Interrupt(BaseException):
-    """Stands for whatever may strike a thread; asyncio treats Ctrl-C in a way of its own."""
+    """An exception other than KeyboardInterrupt, which asyncio handles specially."""
 
 
 @scenarios
 def test_interruption(scenario: Scenario, tmp_path: Path) -> None:
-    """What is no error of the system comes out as the same object, and nothing is lost."""
+    """An exception that is no OSError is raised as the same object, and no snapshot is lost."""
     place = tmp_path / "place"
     error = KeyboardInterrupt() if scenario.method == "run" else Interrupt()
 
@@ -170,7 +170,7 @@ def test_interruption(scenario: Scenario, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[Scenario, Path]:
-    """Let a child be killed in each scenario, in a place of its own."""
+    """Kill a child in each scenario, in a directory of its own."""
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     directory = tmp_path_factory.mktemp("killed")
@@ -185,7 +185,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[Scenario, Path]:
 
 @scenarios
 def test_kill(scenario: Scenario, killed: dict[Scenario, Path]) -> None:
-    """Killed there, the run goes on from a whole snapshot, and the next one clears up."""
+    """A run killed at a failpoint resumes from a whole snapshot. The next run cleans up."""
     place = killed[scenario]
     temporaries = [path for path in place.iterdir() if path.name.endswith(".tmp")]
     assert len(temporaries) <= 1
@@ -194,7 +194,7 @@ def test_kill(scenario: Scenario, killed: dict[Scenario, Path]) -> None:
 
 
 def headers_at(scenario: Scenario, place: Path) -> list[Header]:
-    """Headers of what is kept, oldest first."""
+    """Headers of the kept snapshots, oldest first."""
     handler = LocalStateHandler(place / "checkpoint.pkl", keep=scenario.keep)
     found: list[Header] = []
     for name in reversed(handler.kept()):
@@ -206,7 +206,7 @@ def headers_at(scenario: Scenario, place: Path) -> list[Header]:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_snapshot_in_its_place_is_kept(number: int, tmp_path: Path) -> None:
-    """A snapshot that has taken its place is among the kept ones, whatever strikes then."""
+    """A snapshot that was renamed into place is kept, even if an exception follows."""
     scenario = Scenario("renamed", number, fsync=False, keep="all")
 
     def act() -> None:
@@ -221,7 +221,7 @@ def test_snapshot_in_its_place_is_kept(number: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("point", [*FAILPOINTS[:5], "durable"])
 def test_error_keeps_what_was_kept(point: str, tmp_path: Path) -> None:
-    """A snapshot that was not acknowledged is not kept, and costs no older one its place."""
+    """An unacknowledged snapshot is not kept, and displaces no older one."""
     scenario = Scenario(point, 3, fsync=True, keep=3)
     place = tmp_path / "place"
 

@@ -1,4 +1,4 @@
-"""Waiting for the disk on macOS and renaming on Windows, with the systems' calls injected."""
+"""Flushing on macOS and renaming on Windows, with the systems' calls injected."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ COMMAND = 51
 
 
 class Drive:
-    """A drive whose F_FULLFSYNC fails with an error, if one is given."""
+    """A drive whose F_FULLFSYNC fails with the given error, if any."""
 
     def __init__(self, error: int | None = None) -> None:
-        """Begin with nothing called."""
+        """Start with no calls recorded."""
         self.error = error
         self.calls: list[tuple[str, int]] = []
 
     def control(self, descriptor: int, command: int) -> None:
-        """Be `fcntl.fcntl`."""
+        """Stand-in for `fcntl.fcntl`."""
         assert command == COMMAND
         self.calls.append(("full", descriptor))
         if self.error is not None:
             raise OSError(self.error, "refused")
 
     def flush(self, descriptor: int) -> None:
-        """Be `os.fsync`."""
+        """Stand-in for `os.fsync`."""
         self.calls.append(("plain", descriptor))
 
 
 def active_run(code: int) -> OSError:
-    """Make an error of Windows, on any system."""
+    """Make a Windows error on any system."""
     error = OSError(errno.EACCES, "in use")
     error.winerror = code  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
     return error
 
 
 class Move:
-    """A rename that fails with these errors, one after another, and then succeeds."""
+    """A rename that fails with these errors in turn, and then succeeds."""
 
     def __init__(self, *errors: OSError) -> None:
-        """Begin with no try and no pause."""
+        """Start with no attempt and no pause recorded."""
         self.errors = list(errors)
         self.tries = 0
         self.pauses: list[float] = []
 
     def __call__(self) -> None:
-        """Try."""
+        """Attempt the rename."""
         self.tries += 1
         if self.errors:
             raise self.errors.pop(0)
 
 
 def test_full_flush_is_enough() -> None:
-    """Where F_FULLFSYNC works, nothing else is called."""
+    """After a successful F_FULLFSYNC nothing else is called."""
     drive = Drive()
     flush_drive(3, drive.control, COMMAND, drive.flush)
     assert drive.calls == [("full", 3)]
@@ -64,7 +64,7 @@ def test_full_flush_is_enough() -> None:
 
 @pytest.mark.parametrize("error", [errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY])
 def test_plain_flush_where_there_is_no_other(error: int) -> None:
-    """Where the file system does not know F_FULLFSYNC, fsync must do."""
+    """On a file system without F_FULLFSYNC, fsync is called instead."""
     drive = Drive(error)
     flush_drive(3, drive.control, COMMAND, drive.flush)
     assert drive.calls == [("full", 3), ("plain", 3)]
@@ -72,7 +72,7 @@ def test_plain_flush_where_there_is_no_other(error: int) -> None:
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EBADF])
 def test_failed_flush_is_final(error: int) -> None:
-    """A flush that failed comes out, and is never tried again on the same file."""
+    """A failed flush is raised, and never repeated on the same file."""
     drive = Drive(error)
     with pytest.raises(OSError, match="refused") as info:
         flush_drive(3, drive.control, COMMAND, drive.flush)
@@ -82,7 +82,7 @@ def test_failed_flush_is_final(error: int) -> None:
 
 @pytest.mark.parametrize("code", [5, 32, 33])
 def test_busy_file_is_tried_again(code: int) -> None:
-    """A file that somebody has open for a moment is renamed over when he is done."""
+    """A rename over a file that another program has open is repeated until it succeeds."""
     move = Move(active_run(code), active_run(code))
     rename_patiently(move, move.pauses.append)
     assert (move.tries, len(move.pauses)) == (3, 2)
@@ -90,7 +90,7 @@ def test_busy_file_is_tried_again(code: int) -> None:
 
 
 def test_patience_ends() -> None:
-    """After about a second the last error comes out."""
+    """After about a second the last error is raised."""
     move = Move(*(active_run(32) for _ in range(99)))
     with pytest.raises(OSError, match="in use"):
         rename_patiently(move, move.pauses.append)
@@ -102,7 +102,7 @@ def test_patience_ends() -> None:
     "error", [active_run(3), OSError(errno.ENOSPC, "in use")], ids=["3", "full"]
 )
 def test_other_errors_come_out_at_once(error: OSError) -> None:
-    """What does not pass by itself is not waited for."""
+    """A permanent error is raised without a pause."""
     move = Move(error)
     with pytest.raises(OSError, match="in use"):
         rename_patiently(move, move.pauses.append)

@@ -1,4 +1,4 @@
-"""`inspect` tells what a file says of itself, and runs nothing of it, whatever it is."""
+"""`inspect` reads the header of any file, and executes nothing of it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_of_a_run_under_way_to_its_end(runner: Runner, flows: FlowFactory) -> No
 
 
 def test_of_versions(flows: FlowFactory) -> None:
-    """The versions of what wrote the file stand in it."""
+    """The header holds the versions of the software that wrote the file."""
     flows.flow("a", **FAST).run({"n": 1})
     header = inspect(flows.path)
     assert header.python == platform.python_version().rstrip("+")
@@ -60,7 +60,7 @@ def test_of_versions(flows: FlowFactory) -> None:
 
 
 def test_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
-    """What broke the run is told: where, what, and the traceback of the user's own code."""
+    """The header holds the failed step, the error, and the traceback of the user's own code."""
     flows.faults["save b"] = OSError("the world was not ready")
     with pytest.raises(OSError, match="ready"):
         runner(flows.flow("a", "b", **FAST), {"n": 1})
@@ -76,7 +76,7 @@ def test_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_of_a_signed_run(flows: FlowFactory) -> None:
-    """The id of the secret is told without the secret; the file of a run is found by its id."""
+    """The secret's id is readable without the secret. A run's file is found by its run id."""
     cp = flows.flow("a", secret=SECRET, name="orders", **FAST)
     cp.run({"n": 1}, run_id="Order/42")
     header = inspect(cp.handler.locate("Order/42"))
@@ -85,7 +85,7 @@ def test_of_a_signed_run(flows: FlowFactory) -> None:
 
 
 def test_a_claimed_key_is_only_told(flows: FlowFactory) -> None:
-    """Without a secret a signature is not verified: what stands there is told as it is."""
+    """Without a secret the signature is not verified, and the key id is returned as written."""
     flows.flow("a", secret=SECRET, **FAST).run({"n": 1})
     pieces = Pieces.of(flows.path.read_bytes()).telling(flow="forged")
     flows.path.write_bytes(pieces.joined())
@@ -94,7 +94,7 @@ def test_a_claimed_key_is_only_told(flows: FlowFactory) -> None:
 
 
 def test_of_sizes(flows: FlowFactory) -> None:
-    """Sizes add up to nearly the payload; what is large is seen, what is shared counts once."""
+    """Sizes add up to nearly the payload. A large value is listed, and a shared one counts once."""
     shared = ["x" * 20_000]
     state = {"small": 1, "large": b"y" * 300_000, "one": shared, "other": shared, 5: "z", 1j: 2}
     LocalStateHandler(flows.path, **FAST).write({**state, "checkpoint_index": 3})  # type: ignore[dict-item]
@@ -106,12 +106,12 @@ def test_of_sizes(flows: FlowFactory) -> None:
     assert header.sizes["large"] == pytest.approx(300_000, abs=30)
     assert header.sizes["one"] == pytest.approx(20_000, abs=50)
     assert header.sizes["other"] < 30
-    assert LocalStateHandler(flows.path).header() != header  # which tells no sizes
+    assert LocalStateHandler(flows.path).header() != header  # without sizes
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_of_bare_pickles(protocol: int, flows: FlowFactory, tmp_path: Path) -> None:
-    """Of a file of gumly's the position and the sizes are told, and nothing of it is executed."""
+    """A gumly file yields its position and sizes, and nothing of it is executed."""
     canary = Canary(tmp_path / "mark")
     state = {"rows": list(range(999)), "canary": canary, "checkpoint_index": 2, "last": "x"}
     flows.path.write_bytes(dill.dumps(state, protocol))
@@ -126,7 +126,7 @@ def test_of_bare_pickles(protocol: int, flows: FlowFactory, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("*.snapshot")))
 def test_of_other_pythons(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that another Python wrote is told of as any other, code or not."""
+    """A file of another Python version is inspected like any other, with or without code in it."""
     monkeypatch.chdir(tmp_path)
     header = inspect(GOLDEN / name)
     version = name.removesuffix(".snapshot").rpartition("-")[2]
@@ -140,7 +140,7 @@ def test_of_other_pythons(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_canary_does_not_sing(flows: FlowFactory, tmp_path: Path) -> None:
-    """Under a footer that is right the payload may be anything: nothing of it is executed."""
+    """Nothing of a payload is executed, even under a valid footer."""
     flows.flow("a", **FAST).run({"n": 1})
     pieces = Pieces.of(flows.path.read_bytes())
     for made in (Canary(tmp_path / "mark"), {"a": Canary(tmp_path / "mark")}):
@@ -156,7 +156,7 @@ NOTHING_LEFT = [b"", b"hello", b"(", b"\x80\x04}", b"\x80\x04}.", b"." * 99, b"\
 
 @pytest.mark.parametrize("payload", NOTHING_LEFT)
 def test_any_payload_under_a_sound_footer(payload: bytes, flows: FlowFactory) -> None:
-    """What is no pickle is told as damage, even where all digests are right."""
+    """A payload that is no pickle is reported as damage, even if all digests are right."""
     flows.flow("a", **FAST).run({"n": 1})
     header = Pieces.of(flows.path.read_bytes()).header
     flows.path.write_bytes(Pieces(payload, header).joined())
@@ -194,7 +194,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[CheckpointError], str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files(name: str, flows: FlowFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no snapshot is refused at once, by its path and with what to do, and left alone."""
+    """A file that is no snapshot is refused at once, with its path and a remedy, and left alone."""
     make, kind, words = BAD[name]
     monkeypatch.chdir(flows.path.parent)
     make(flows.path)
@@ -207,13 +207,13 @@ def test_bad_files(name: str, flows: FlowFactory, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("path", [None, 5, b"bytes", "", ["a"]], ids=repr)
 def test_what_is_no_path(path: Any) -> None:  # noqa: ANN401
-    """A path of another type is refused, as by a flow."""
+    """A path of another type is refused, as in a flow."""
     with pytest.raises(InvalidTypeError, match="path"):
         inspect(path)
 
 
 def test_damage_is_named(flows: FlowFactory) -> None:
-    """A damaged file is refused, and the part that is wrong is named with its bytes."""
+    """A damaged file is refused. The error names the damaged part and its bytes."""
     flows.flow("a", **FAST).run({"n": 1})
     sound = flows.path.read_bytes()
     length = len(Pieces.of(sound).payload)

@@ -1,4 +1,4 @@
-"""How many snapshots `keep=` keeps, where, how, and of what."""
+"""The number, the location, the files and the contents of the snapshots that `keep=` retains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and links are 
 
 @pytest.mark.parametrize("keep", KEEPS)
 def test_number_after_each_snapshot(keep: int | str, runner: Runner, flows: FlowFactory) -> None:
-    """After n snapshots there are n, or `keep` where that is less: the newest ones, in order."""
+    """After n snapshots the newest min(n, keep) are kept, in order."""
     seen: list[list[str]] = []
     runner(watched(flows, lambda: seen.append(kept_names(flows.path)), keep=keep), {})
     all_of_them = [f"1-{sequence}" for sequence in range(1, 6)]
@@ -49,7 +49,7 @@ def test_number_after_each_snapshot(keep: int | str, runner: Runner, flows: Flow
 
 @pytest.mark.parametrize("keep", [2, 3, 5, 9])
 def test_number_over_several_runs(keep: int, runner: Runner, flows: FlowFactory) -> None:
-    """The number counts over the runs of one place: older runs make room for the last."""
+    """The number counts over all runs of a checkpoint. Older runs are pruned first."""
     for _ in range(3):
         flow_run(flows, runner, keep=keep)
     written = [f"{number}-{number * 5 - 5 + n}" for number in (1, 2, 3) for n in range(1, 6)]
@@ -57,7 +57,7 @@ def test_number_over_several_runs(keep: int, runner: Runner, flows: FlowFactory)
 
 
 def test_all_are_those_of_the_last_run(runner: Runner, flows: FlowFactory) -> None:
-    """With "all" the first snapshot of a fresh run deletes those of the run before."""
+    """With "all", the first snapshot of a fresh run deletes the snapshots of the previous run."""
     flow_run(flows, runner, keep="all")
     flows.flow(*STEPS, fsync=False, keep="all").run(until="a")
     assert kept_names(flows.path) == ["2-6", "2-7"]
@@ -65,14 +65,14 @@ def test_all_are_those_of_the_last_run(runner: Runner, flows: FlowFactory) -> No
 
 @pytest.mark.parametrize("fsync", [True, False])
 def test_one_is_kept_without_a_second_name(fsync: bool, runner: Runner, flows: FlowFactory) -> None:  # noqa: FBT001
-    """By default there is the file alone: no hidden directory, one name."""
+    """By default there is the file alone, with one name and no hidden directory."""
     runner(flows.flow(fsync=fsync))
     assert [path.name for path in flows.path.parent.iterdir()] == ["checkpoint.pkl"]
     assert flows.path.stat().st_nlink == 1
 
 
 def test_states_are_those_of_each_step(runner: Runner, flows: FlowFactory) -> None:
-    """What is kept is the state as it was after each step, with its position."""
+    """Each kept snapshot holds the state after its step, with its position."""
     flow_run(flows, runner, keep="all")
     positions = [header.position for header in kept_headers(flows.path)]
     assert positions == [0, 1, 2, 3, 0]
@@ -81,7 +81,7 @@ def test_states_are_those_of_each_step(runner: Runner, flows: FlowFactory) -> No
 
 
 def test_patches_by_hand_are_kept_too(runner: Runner, flows: FlowFactory) -> None:
-    """A state that is written by a handler of its own counts like any other."""
+    """A state that another handler object writes counts like any other."""
     handler = LocalStateHandler(flows.path, keep=3, fsync=False)
     for number in range(5):
         runner.write(handler, {"n": number, "checkpoint_index": number})
@@ -93,7 +93,7 @@ def test_patches_by_hand_are_kept_too(runner: Runner, flows: FlowFactory) -> Non
 def test_record_of_a_failure_takes_the_place(
     keep: int | str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """However often a step breaks, its record uses up the room of no other state."""
+    """The record of a failing step replaces the one before, and displaces no other state."""
     cp = flows.flow(*STEPS, fsync=False, keep=keep)
     error = flows.faults["step c"] = ValueError("not yet")
     for times in range(4):
@@ -105,7 +105,7 @@ def test_record_of_a_failure_takes_the_place(
 
 
 def test_cancellation_takes_the_place_as_well(runner: Runner, flows: FlowFactory) -> None:
-    """The record of an interruption replaces the snapshot it tells of."""
+    """The record of a cancellation replaces the snapshot of the cancelled step."""
     flows.faults["save b"] = KeyboardInterrupt()
     fail(runner, flows.flow(*STEPS, fsync=False, keep=2), flows.faults["save b"])
     assert [(one.position, one.status) for one in kept_headers(flows.path)] == [
@@ -113,7 +113,7 @@ def test_cancellation_takes_the_place_as_well(runner: Runner, flows: FlowFactory
     ]
 
 
-# --- how
+# --- the files
 
 
 @posix_only
@@ -125,7 +125,7 @@ def test_newest_is_a_second_name_of_the_file(
     runner: Runner,
     flows: FlowFactory,
 ) -> None:
-    """The newest is one file under two names, and the others have one: nothing is copied."""
+    """The newest snapshot is one file with two names. The older ones have one name each."""
     runner(flows.flow(*STEPS, fsync=fsync, keep=keep))
     *older, newest = kept_files(flows.path)
     assert newest.samefile(flows.path)
@@ -135,7 +135,7 @@ def test_newest_is_a_second_name_of_the_file(
 
 @posix_only
 def test_nothing_is_written_again(runner: Runner, flows: FlowFactory) -> None:
-    """A kept file is the one that once was the snapshot: same inode, bytes and time."""
+    """A kept file is the former snapshot file, with the same inode, bytes and time."""
     seen: list[tuple[int, int, bytes]] = []
     kept: list[list[tuple[int, int, bytes]]] = []
 
@@ -148,14 +148,14 @@ def test_nothing_is_written_again(runner: Runner, flows: FlowFactory) -> None:
 
 
 def identity(path: Path) -> tuple[int, int, bytes]:
-    """Give what changes when a file is written again."""
+    """Return the values that change when a file is written again."""
     return path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()
 
 
 @posix_only
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_only_the_owner_may_look(umask: int, runner: Runner, flows: FlowFactory) -> None:
-    """The directory has mode 0700 and each file 0600, whatever the umask."""
+    """The directory has mode 0700 and each file 0600 for every umask."""
     old = os.umask(umask)
     try:
         flow_run(flows, runner, keep=3)
@@ -166,11 +166,11 @@ def test_only_the_owner_may_look(umask: int, runner: Runner, flows: FlowFactory)
     assert modes == {0o600}
 
 
-# --- where
+# --- the location
 
 
 def test_runs_keep_apart(runner: Runner, flows: FlowFactory) -> None:
-    """Each run id has what it keeps beside its own file, and deletes no other's."""
+    """Each run id keeps its snapshots beside its own file, and deletes no other run's."""
     ids = ["x", "y", "../x", "X", "kept"]
     cp = flows.flow(*STEPS, fsync=False, keep=2)
     for run_id in ids:
@@ -186,7 +186,7 @@ def test_runs_keep_apart(runner: Runner, flows: FlowFactory) -> None:
 @posix_only
 @pytest.mark.parametrize("dangling", [True, False], ids=["dangling", "to a file"])
 def test_behind_a_link(dangling: bool, runner: Runner, flows: FlowFactory, tmp_path: Path) -> None:  # noqa: FBT001
-    """Where the file is a link, the directory lies beside what it points to, and the link stays."""
+    """The directory of a linked file is beside the target, and the link stays."""
     real = tmp_path / "elsewhere" / "real.pkl"
     real.parent.mkdir()
     flows.path.symlink_to(real)
@@ -200,7 +200,7 @@ def test_behind_a_link(dangling: bool, runner: Runner, flows: FlowFactory, tmp_p
 
 @posix_only
 def test_reset_behind_a_link(runner: Runner, flows: FlowFactory, tmp_path: Path) -> None:
-    """A reset deletes the stored states themselves, and the link keeps pointing at their place."""
+    """A reset deletes the stored snapshots, and the link keeps its target."""
     real = tmp_path / "elsewhere" / "real.pkl"
     real.parent.mkdir()
     flows.path.symlink_to(real)
@@ -212,14 +212,14 @@ def test_reset_behind_a_link(runner: Runner, flows: FlowFactory, tmp_path: Path)
 
 @pytest.mark.parametrize("keep", [1, 2, "all"])
 def test_reset_deletes_all(keep: int | str, runner: Runner, flows: FlowFactory) -> None:
-    """A reset leaves nothing of the run, whatever `keep` the flow is made with now."""
+    """A reset deletes all snapshots of the run, for every `keep` of the present flow."""
     flow_run(flows, runner, keep=3)
     runner.reset(flows.flow(keep=keep))
     assert list(flows.path.parent.iterdir()) == []
 
 
 def test_reset_deletes_all_of_a_damaged_place(runner: Runner, flows: FlowFactory) -> None:
-    """Where every snapshot is damaged, a reset is the way out, as the error says."""
+    """A reset works even if every snapshot is damaged, as the error says."""
     flow_run(flows, runner, keep=3)
     for path in (flows.path, *kept_files(flows.path)):
         path.write_bytes(b"nothing of ours")
@@ -232,7 +232,7 @@ def test_reset_deletes_all_of_a_damaged_place(runner: Runner, flows: FlowFactory
 def test_strangers_in_the_directory_stay(
     keep: int | str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """What a person puts into the directory is neither read nor deleted by a run."""
+    """A foreign file in the directory is neither read nor deleted by a run."""
     flow_run(flows, runner, keep=3)
     strangers = ["notes.txt", "1-", "-3", "1-x", "\u0665-x"]
     for name in strangers:
@@ -250,7 +250,7 @@ BAD: list[tuple[object, type[Exception]]] = [
 
 @pytest.mark.parametrize(("keep", "error"), BAD, ids=lambda value: repr(value)[:20])
 def test_what_cannot_be_meant(keep: Any, error: type[Exception], flows: FlowFactory) -> None:  # noqa: ANN401
-    """Another type is a TypeError and another value a ValueError, before anything is stored."""
+    """A wrong type is a TypeError and a wrong value a ValueError, before anything is stored."""
     with pytest.raises(error, match="keep="):
         CheckpointFlow(flows.path, keep=keep)
     with pytest.raises(error, match="keep="):
@@ -258,7 +258,7 @@ def test_what_cannot_be_meant(keep: Any, error: type[Exception], flows: FlowFact
 
 
 def test_state_in_two_places_is_the_same(runner: Runner, flows: FlowFactory) -> None:
-    """`keep` changes nothing of the run itself: what it calls, gives back and stores last."""
+    """`keep` changes nothing of the run itself: its calls, its result, its last snapshot."""
     one: State = flow_run(flows, runner, keep=1)
     log, stored = [*flows.log], flows.stored()
     flows.flow(keep=1).reset()

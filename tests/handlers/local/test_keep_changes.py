@@ -1,4 +1,4 @@
-"""`keep=` when it changes between runs, when the file is taken away, and where nothing links."""
+"""`keep=` changes between runs, the file is removed, or the file system has no hard links."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCRIPT = Path(keep_script.__file__)
 
 
 def test_another_number_with_each_run(runner: Runner, flows: FlowFactory) -> None:
-    """Each run keeps its own number of what is there; one that keeps one leaves the rest alone."""
+    """Each run prunes to its own number. A run with `keep=1` leaves older snapshots alone."""
     expected = {
         3: ["1-3", "1-4", "1-5"],
         1: ["1-3", "1-4", "1-5"],
@@ -50,21 +50,21 @@ def test_another_number_with_each_run(runner: Runner, flows: FlowFactory) -> Non
 
 
 def test_fewer_in_the_middle_of_a_run(runner: Runner, flows: FlowFactory) -> None:
-    """A run may be gone on with under another number, which holds from its next snapshot on."""
+    """A run may resume with a smaller number, which applies from its next snapshot."""
     stop_after(flows, "b", keep="all")
     assert flow_run(flows, runner, keep=2) == undisturbed()
     assert kept_names(flows.path) == ["1-4", "1-5"]
 
 
 def test_more_in_the_middle_of_a_run(runner: Runner, flows: FlowFactory) -> None:
-    """What was not kept is not there, and what comes now is."""
+    """A larger number keeps the snapshots to come, and restores no pruned one."""
     stop_after(flows, "b")
     assert flow_run(flows, runner, keep=3) == undisturbed()
     assert kept_names(flows.path) == ["1-4", "1-5"]
 
 
 def test_damage_after_three_one_three_one_three(runner: Runner, flows: FlowFactory) -> None:
-    """However the number went to and fro, what stands in is the newest that is kept."""
+    """After changes of the number, the newest kept snapshot still replaces a damaged one."""
     for keep in (3, 1, 3, 1):
         flow_run(flows, runner, keep=keep)
     stop_after(flows, "b", keep=3)
@@ -75,7 +75,7 @@ def test_damage_after_three_one_three_one_three(runner: Runner, flows: FlowFacto
 
 
 def test_one_that_keeps_one_does_not_look(runner: Runner, flows: FlowFactory) -> None:
-    """A flow that keeps one takes no notice of what another kept: damage is an error."""
+    """A flow with `keep=1` ignores kept snapshots of other flows: damage is an error."""
     stop_after(flows, "b", keep=3)
     overwrite(flows.path)
     with pytest.raises(CorruptSnapshotError):
@@ -83,11 +83,11 @@ def test_one_that_keeps_one_does_not_look(runner: Runner, flows: FlowFactory) ->
     assert flow_run(flows, runner, keep=3) == undisturbed()
 
 
-# --- the file was taken away, and what was kept stayed for a while
+# --- the file is removed while its kept snapshots stay
 
 
 def test_deleted_file_and_a_run_that_keeps_one(runner: Runner, flows: FlowFactory) -> None:
-    """What was kept of a deleted file is gone with the next run, whatever that one keeps."""
+    """The next run deletes the kept snapshots of a removed file, for every `keep`."""
     stop_after(flows, "c", keep=3)
     flows.path.unlink()
     stop_after(flows, "b", keep=1)
@@ -97,7 +97,7 @@ def test_deleted_file_and_a_run_that_keeps_one(runner: Runner, flows: FlowFactor
 
 
 def test_deleted_file_and_going_back(runner: Runner, flows: FlowFactory) -> None:
-    """A run never goes back to a state of a file that was deleted before it began."""
+    """A run never returns to a state of a file that was deleted before it began."""
     flows.flow(*STEPS, fsync=False, keep="all").run({"deleted": True}, until="c")
     flows.path.unlink()
     stop_after(flows, "a", keep=1)
@@ -108,7 +108,7 @@ def test_deleted_file_and_going_back(runner: Runner, flows: FlowFactory) -> None
 
 
 def test_emptied_file_a_kill_and_going_back(runner: Runner, flows: FlowFactory) -> None:
-    """Whoever is killed at the first snapshot after the file was emptied leaves nothing older."""
+    """A run killed at the first snapshot after the file was emptied leaves no older snapshot."""
     flows.flow(*STEPS, fsync=False, keep="all").run({"emptied": True})
     flows.path.write_bytes(b"")
     break_off_at("renamed", flows)
@@ -117,7 +117,7 @@ def test_emptied_file_a_kill_and_going_back(runner: Runner, flows: FlowFactory) 
 
 
 def break_off_at(point: str, flows: FlowFactory) -> None:
-    """Let a run break off where a kill would leave the same files."""
+    """Stop a run with an error at a failpoint, which leaves the same files as a kill."""
     with pytest.raises(ZeroDivisionError), armed(point, lambda: 1 / 0):
         flows.flow(*STEPS, fsync=False, keep="all").run({}, until="a")
 
@@ -126,7 +126,7 @@ def break_off_at(point: str, flows: FlowFactory) -> None:
 def test_dead_writer_and_a_fresh_run(
     keep: int, runner: Runner, flows: FlowFactory, tmp_path: Path
 ) -> None:
-    """A snapshot that was never acknowledged does not stand in for one that was."""
+    """An unacknowledged snapshot never replaces an acknowledged one."""
     leave_dead_writer(flows)
     assert kept_names(flows.path) == ["1-1", "1-2"]
     flows.faults["load a"] = OSError()
@@ -137,7 +137,7 @@ def test_dead_writer_and_a_fresh_run(
 
 
 def leave_dead_writer(flows: FlowFactory) -> None:
-    """Leave what a run leaves that is killed between keeping its second snapshot and storing it."""
+    """Leave the files of a run killed after linking its second snapshot and before storing it."""
     stop_after(flows, "a", keep="all")
     start, after_a = kept_files(flows.path)
     os.link(start, flows.path.with_name("start"))
@@ -146,7 +146,7 @@ def leave_dead_writer(flows: FlowFactory) -> None:
 
 
 def test_dead_writer_and_the_rest_of_the_run(runner: Runner, flows: FlowFactory) -> None:
-    """The next snapshot takes the place of the one that was kept and never stored."""
+    """The next snapshot replaces the linked snapshot that was never stored."""
     leave_dead_writer(flows)
     assert flows.header().position == 0
     assert flow_run(flows, runner, keep="all") == undisturbed()
@@ -157,12 +157,12 @@ def test_dead_writer_and_the_rest_of_the_run(runner: Runner, flows: FlowFactory)
     ]
 
 
-# --- nothing can be linked
+# --- no hard links
 
 
 @pytest.mark.parametrize("keep", [2, "all"])
 def test_directory_of_another_disk(keep: int | str, runner: Runner, flows: FlowFactory) -> None:
-    """Where files cannot be linked, the error says so before any step, and nothing is lost."""
+    """Without hard links the run fails before any step, says so, and loses nothing."""
     elsewhere = other_disk(flows.path)
     flow_run(flows, runner)
     flows.log.clear()
@@ -175,7 +175,7 @@ def test_directory_of_another_disk(keep: int | str, runner: Runner, flows: FlowF
 
 
 def other_disk(path: Path) -> Path:
-    """Give a directory that lies on another file system than a path, or skip the test."""
+    """Return a directory on a file system other than the path's, or skip the test."""
     other = Path("/dev/shm")  # noqa: S108 - nothing is written there
     if not other.is_dir() or other.stat().st_dev == path.parent.stat().st_dev:
         pytest.skip("there is no second file system that anybody may use")
@@ -186,7 +186,7 @@ def other_disk(path: Path) -> Path:
 @needs_strace
 @pytest.mark.parametrize("error", ["EPERM", "EOPNOTSUPP", "EMLINK"])
 def test_file_system_without_links(error: str, tmp_path: Path) -> None:
-    """As on FAT, where link(2) is refused: the first snapshot says what to do, and leaves none."""
+    """On a file system without link(2), such as FAT, the first snapshot fails with a remedy."""
     place = tmp_path / "place"
     place.mkdir()
     injection = f"link,linkat:error={error}"
@@ -200,7 +200,7 @@ def test_file_system_without_links(error: str, tmp_path: Path) -> None:
 
 
 def test_something_else_at_the_name(runner: Runner, flows: FlowFactory) -> None:
-    """Where a file has the directory's name, the error names the place, and the file stays."""
+    """A file with the directory's name is an error that names it, and the file stays."""
     kept_directory(flows.path).write_text("mine", encoding="ascii")
     with pytest.raises(StorageError) as info:
         flow_run(flows, runner, keep=2)
@@ -211,7 +211,7 @@ def test_something_else_at_the_name(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no open directory")
 def test_directory_deleted_meanwhile(runner: Runner, flows: FlowFactory) -> None:
-    """Where the directory is deleted under a run, it is made anew, and the run goes on."""
+    """A directory deleted during a run is made again, and the run continues."""
     cp = flows.flow("a", fsync=False, keep="all")
 
     def delete(state: object) -> None:

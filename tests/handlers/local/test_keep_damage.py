@@ -1,4 +1,4 @@
-"""With `keep=`, a damaged newest snapshot gives way to the newest sound one, and says so."""
+"""With `keep=`, the newest sound snapshot replaces a damaged one, with a warning."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Texts of the warnings that the library logged."""
+    """Return the texts of the warnings that the library logged."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -47,7 +47,7 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 def check_told(
     flows: FlowFactory, caplog: pytest.LogCaptureFixture, kind: type[CheckpointError]
 ) -> None:
-    """See that a run told of the one it passed over, once, before it started."""
+    """Check that a run warned of the snapshot it skipped, once, before it started."""
     kinds = [type(event) for event in flows.events]
     assert kinds.count(SnapshotSkipped) == 1
     assert kinds.index(SnapshotSkipped) < kinds.index(RunStarted)
@@ -64,7 +64,7 @@ def check_told(
 def test_run_goes_on_from_the_newest_sound(
     damage: str, keep: Keep, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The step whose snapshot is damaged runs again, and the end is that of an undisturbed run."""
+    """The step of the damaged snapshot runs again, and the result is that of an undisturbed run."""
     stop_after(flows, "c", keep=keep)
     DAMAGES[damage](flows.path)
     assert flow_run(flows, runner, keep=keep) == undisturbed()
@@ -77,7 +77,7 @@ def test_run_goes_on_from_the_newest_sound(
 def test_forged_newest_is_passed_over(
     forgery: str, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is not signed for this run is no more trusted than without `keep`."""
+    """A snapshot not signed for this run is rejected with `keep` as without."""
     stop_after(flows, "c", keep=3, secret=SECRET)
     FORGERIES[forgery](flows.path)
     assert flow_run(flows, runner, keep=3, secret=SECRET) == undisturbed()
@@ -86,19 +86,19 @@ def test_forged_newest_is_passed_over(
 
 
 def test_forged_older_one_is_passed_over_too(runner: Runner, flows: FlowFactory) -> None:
-    """The search for a sound one trusts nothing that is not signed, wherever it lies."""
+    """The search for a sound snapshot rejects every unsigned one, also among the kept ones."""
     stop_after(flows, "c", keep="all", secret=SECRET)
     start, after_a, *others = kept_files(flows.path)
     for path in others:
         dump_bare(path, {"trail": ["forged"], "checkpoint_index": 3})
     flows.path.write_bytes(others[-1].read_bytes())
-    after_a.write_bytes(start.read_bytes())  # sound, and another's sequence
+    after_a.write_bytes(start.read_bytes())  # sound, and another run's
     flow_run(flows, runner, keep="all", secret=SECRET)
     assert flows.ran() == list(STEPS)
 
 
 def test_secret_lost_and_found_again(runner: Runner, flows: FlowFactory) -> None:
-    """Under another secret every one is refused, and with the old one all is as it was."""
+    """Another secret rejects every snapshot. The old secret then accepts them again."""
     stop_after(flows, "c", keep=3, secret=SECRET)
     before = flows.files()
     with pytest.raises(UntrustedSnapshotError):
@@ -111,7 +111,7 @@ def test_secret_lost_and_found_again(runner: Runner, flows: FlowFactory) -> None
 def test_plan_passes_over_and_tells(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A plan starts where the run would, warns as it would, and changes nothing."""
+    """A plan starts at the run's snapshot, gives the same warning, and changes nothing."""
     stop_after(flows, "c", keep=3)
     overwrite(flows.path)
     before = flows.files()
@@ -124,7 +124,7 @@ def test_plan_passes_over_and_tells(
 def test_read_passes_over_and_tells(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The handler's read gives the newest sound state with its position, and warns."""
+    """The handler's read returns the newest sound state with its position, and warns."""
     stop_after(flows, "c", keep=3)
     overwrite(flows.path)
     before = flows.files()
@@ -135,7 +135,7 @@ def test_read_passes_over_and_tells(
 
 
 def test_patch_of_what_was_read(runner: Runner, flows: FlowFactory) -> None:
-    """What is read past a damaged one, edited and written back is where the run goes on."""
+    """A state read in place of a damaged one, edited and written back, is resumed."""
     stop_after(flows, "c", keep=3)
     overwrite(flows.path)
     handler = LocalStateHandler(flows.path, keep=3, fsync=False)
@@ -148,7 +148,7 @@ def test_patch_of_what_was_read(runner: Runner, flows: FlowFactory) -> None:
 def test_several_in_a_row(
     corrupted: int, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However many are damaged, the newest sound one is used, and what is wrong is said once."""
+    """With several damaged snapshots, the newest sound one is used, with one warning."""
     stop_after(flows, "c", keep=4)
     for path in kept_files(flows.path)[-corrupted:]:
         overwrite(path)
@@ -160,7 +160,7 @@ def test_several_in_a_row(
 def test_only_an_older_one_is_damaged(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A sound newest is used in silence, whatever lies behind it."""
+    """A sound newest snapshot is used without a warning, even if older ones are damaged."""
     stop_after(flows, "c", keep=4)
     for path in kept_files(flows.path)[:-1]:
         overwrite(path)
@@ -172,7 +172,7 @@ def test_only_an_older_one_is_damaged(
 def test_damage_is_past_after_the_run(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The run that passed over a damaged one leaves only sound ones, and the next is silent."""
+    """A run that skipped a damaged snapshot leaves sound ones only. The next run does not warn."""
     stop_after(flows, "c", keep=2)
     overwrite(flows.path)
     flow_run(flows, runner, keep=2)
@@ -184,7 +184,7 @@ def test_damage_is_past_after_the_run(
 
 @pytest.mark.parametrize("corrupt", ["alike", "each otherwise"])
 def test_all_damaged(corrupt: str, any_runner: Runner, flows: FlowFactory) -> None:
-    """Where none is sound, the error of the newest comes out and nothing is touched or run."""
+    """With no sound snapshot the newest one's error is raised, and nothing changes or runs."""
     stop_after(flows, "c", keep=3)
     for number, path in enumerate(kept_files(flows.path)):
         path.write_bytes(b"x" * (1 if corrupt == "alike" else number + 1))
@@ -200,17 +200,17 @@ def test_all_damaged(corrupt: str, any_runner: Runner, flows: FlowFactory) -> No
 
 
 def plan_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:
-    """Ask for the plan."""
+    """Make the plan."""
     runner.plan(flows.flow(*STEPS, keep=keep))
 
 
 def read_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:
-    """Read what is stored."""
+    """Read the stored state."""
     runner.read(LocalStateHandler(flows.path, keep=keep))
 
 
 def test_another_file_in_its_place_loses_nothing(runner: Runner, flows: FlowFactory) -> None:
-    """Where the file was replaced, not written to, its second name still holds the state."""
+    """A file that was replaced, and not overwritten, keeps its state under its second name."""
     stop_after(flows, "c", keep=3)
     flows.path.unlink()
     flows.path.write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -219,7 +219,7 @@ def test_another_file_in_its_place_loses_nothing(runner: Runner, flows: FlowFact
 
 
 def test_finished_one_is_damaged(runner: Runner, flows: FlowFactory) -> None:
-    """Where the snapshot of the end is lost, the last step runs again, and nothing else."""
+    """A damaged snapshot of the end makes the last step run again, and no other."""
     flow_run(flows, runner, keep=2)
     flows.log.clear()
     overwrite(flows.path)
@@ -233,7 +233,7 @@ def test_finished_one_is_damaged(runner: Runner, flows: FlowFactory) -> None:
 def test_empty_or_missing_is_nothing_stored(
     way: str, keep: Keep, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An empty or deleted file means a fresh start, which deletes whatever was kept."""
+    """An empty or deleted file means a fresh start, which deletes all kept snapshots."""
     stop_after(flows, "c", keep=keep)
     take_away(flows.path, way)
     assert runner.read(LocalStateHandler(flows.path, keep=2)) == {}
@@ -260,7 +260,7 @@ def take_away(path: Path, way: str) -> None:
 def test_no_way_back_behind_a_fresh_start(
     way: str, keep: Keep, runner: Runner, flows: FlowFactory
 ) -> None:
-    """What was kept of a file that was taken away never stands in for a later one."""
+    """A kept snapshot of a removed file never replaces a later one."""
     stop_after(flows, "c", keep=keep)
     take_away(flows.path, way)
     flows.faults["load a"] = OSError()
@@ -273,7 +273,7 @@ def test_no_way_back_behind_a_fresh_start(
 
 @pytest.mark.parametrize("keep", [3, "all"])
 def test_damaged_while_the_run_goes_on(keep: Keep, runner: Runner, flows: FlowFactory) -> None:
-    """A failure after the file was damaged is told by the newest sound one, where it goes on."""
+    """A failure after the file was damaged is recorded after the newest sound snapshot."""
     cp = flows.flow("a", "b", fsync=False, keep=keep)
 
     def corrupt(state: State) -> None:

@@ -1,4 +1,4 @@
-"""A write that is slow and cancelled, and another run at once: the later one is what stays."""
+"""A slow write is cancelled and another run starts at once: the later write persists."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 class Slow:
-    """A value that takes its time to be pickled.
+    """A value whose pickling is slow.
 
     Attributes:
-        begun: Set when that begins.
-        cancelled: To be set when the writing of it was cancelled; it ends soon after.
+        begun: Set when the pickling begins.
+        cancelled: Set by the test when the write is cancelled. The pickling ends soon after.
     """
 
     def __init__(self) -> None:
-        """Nobody pickles it yet."""
+        """Start unpickled."""
         self.begun, self.cancelled = threading.Event(), threading.Event()
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Be a string when it is loaded."""
+        """Unpickle as a string."""
         self.begun.set()
         assert self.cancelled.wait(PATIENCE)
         time.sleep(0.05)
@@ -43,12 +43,12 @@ class Slow:
 
 
 async def begun(value: Slow) -> None:
-    """Wait until the writing of a value has begun."""
+    """Wait until the write of a value has begun."""
     assert await asyncio.to_thread(value.begun.wait, PATIENCE)
 
 
 async def when_begun(value: Slow, stop: Callable[[], None]) -> None:
-    """Cancel the writing of a value in some way when it has begun."""
+    """Cancel the write of a value by `stop` once it has begun."""
     await begun(value)
     stop()
     await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def when_begun(value: Slow, stop: Callable[[], None]) -> None:
 
 
 async def cancel(value: Slow, start: Start) -> None:
-    """Cancel the task, thrice."""
+    """Cancel the task three times."""
     task = asyncio.create_task(start())
     await begun(value)
     for _ in range(3):
@@ -93,7 +93,7 @@ WAYS: dict[str, Callable[[Slow, Start], Awaitable[None]]] = {
 
 
 def starts(what: str, path: Path, slow: Slow) -> tuple[Start, Start]:
-    """Give two ways to store a value by the same means: the first time it is slow, then a 1."""
+    """Return two ways to store a value by the same means: a slow write, and a write of 1."""
     values: list[object] = [slow, 1]
     cp = CheckpointFlow(path)
     cp.add_step(name="put")(lambda state: state.update(value=values.pop(0)))
@@ -105,7 +105,7 @@ def starts(what: str, path: Path, slow: Slow) -> tuple[Start, Start]:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("what", ["arun", "awrite"])
 async def test_next_write_stays(what: str, way: str, tmp_path: Path) -> None:
-    """What is stored at once after a slow write was cancelled is not overwritten by it."""
+    """A write made right after a slow one was cancelled is not overwritten by it."""
     slow = Slow()
     first, second = starts(what, tmp_path / "c.pkl", slow)
     await WAYS[way](slow, first)
@@ -116,7 +116,7 @@ async def test_next_write_stays(what: str, way: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["arun", "awrite"])
 def test_next_write_stays_after_a_closed_loop(what: str, tmp_path: Path) -> None:
-    """What is stored at once after a loop was closed under a slow write is not overwritten."""
+    """A write made right after a loop was closed during a slow one is not overwritten by it."""
     slow, tasks = Slow(), list[asyncio.Task[object]]()
     first, second = starts(what, tmp_path / "c.pkl", slow)
 
@@ -132,5 +132,5 @@ def test_next_write_stays_after_a_closed_loop(what: str, tmp_path: Path) -> None
 
 
 def test_large_state_cancelled_at_random(tmp_path: Path) -> None:
-    """Wherever a large snapshot is cancelled, the run that begins at once has the last word."""
+    """Cancelled at a random time, a large snapshot never overwrites that of the next run."""
     cancel_large_writes(tmp_path / "c.pkl", 10, random.Random(5))  # noqa: S311

@@ -26,7 +26,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
 
 def test_owner_in_this_process_is_named(runner: Runner, tmp_path: Path) -> None:
-    """A second run inside of a step of the first is refused, and told who is running."""
+    """A second run inside a step of the first is refused, and the error names the owner."""
     path = tmp_path / "c.pkl"
     errors: list[RunInProgressError] = []
     began = datetime.now(UTC).replace(microsecond=0)
@@ -41,7 +41,7 @@ def test_owner_in_this_process_is_named(runner: Runner, tmp_path: Path) -> None:
 
 
 def refuse_in_thread(runner: Runner, path: Path) -> RunInProgressError:
-    """Do as `refuse`, in a thread of its own, where no loop runs."""
+    """Call `refuse` in another thread, which has no running loop."""
     found: list[RunInProgressError] = []
     thread = threading.Thread(target=lambda: found.append(refuse(runner, path)))
     thread.start()
@@ -50,7 +50,7 @@ def refuse_in_thread(runner: Runner, path: Path) -> RunInProgressError:
 
 
 def test_owner_in_another_process_is_named(runner: Runner, tmp_path: Path) -> None:
-    """A second run in another process is refused at once, and told who is running."""
+    """A second run in another process is refused at once, and the error names the owner."""
     path = tmp_path / "c.pkl"
     with lock_process(path, "hold", "held") as other:
         error = refuse(runner, path)
@@ -61,7 +61,7 @@ def test_owner_in_another_process_is_named(runner: Runner, tmp_path: Path) -> No
 
 
 def test_killed_owner_frees_the_place_at_once(runner: Runner, tmp_path: Path) -> None:
-    """When the owner is killed, the next run begins without waiting, and resumes."""
+    """When the owner is killed, the next run starts without waiting, and resumes."""
     path = tmp_path / "c.pkl"
     with lock_process(path, "hold", "held") as other:
         refuse(runner, path)
@@ -72,7 +72,7 @@ def test_killed_owner_frees_the_place_at_once(runner: Runner, tmp_path: Path) ->
 
 
 def test_waiting_run_begins_when_the_owner_ends(runner: Runner, tmp_path: Path) -> None:
-    """With `wait=` a run begins when the other has ended, with what that one left."""
+    """With `wait=`, a run starts when the owner has ended, and resumes its snapshot."""
     path = tmp_path / "c.pkl"
     with lock_process(path, "hold", "held") as other:
         timer = threading.Timer(0.2, other.send, ["end"])
@@ -83,7 +83,7 @@ def test_waiting_run_begins_when_the_owner_ends(runner: Runner, tmp_path: Path) 
 
 
 def test_waiting_run_begins_when_the_owner_is_killed(runner: Runner, tmp_path: Path) -> None:
-    """With `wait=` a run begins when the other has been killed."""
+    """With `wait=`, a run starts when the owner has been killed."""
     path = tmp_path / "c.pkl"
     with lock_process(path, "hold", "held") as other:
         timer = threading.Timer(0.2, other.process.kill)
@@ -93,7 +93,7 @@ def test_waiting_run_begins_when_the_owner_is_killed(runner: Runner, tmp_path: P
 
 
 def test_waiting_has_an_end(runner: Runner, tmp_path: Path) -> None:
-    """When the other run does not end in time, the error names it all the same."""
+    """When the owner does not end within `wait=`, the error names it as well."""
     path = tmp_path / "c.pkl"
     with lock_process(path, "hold", "held") as other, pytest.raises(RunInProgressError) as info:
         runner(flow(path), wait=0.12)
@@ -101,7 +101,7 @@ def test_waiting_has_an_end(runner: Runner, tmp_path: Path) -> None:
 
 
 async def test_tasks_of_one_loop_exclude_each_other(tmp_path: Path) -> None:
-    """Of many tasks that start one run, one runs; those that wait run one after another."""
+    """Of many tasks that start one run, one runs. Tasks that wait run one after another."""
     running = 0
 
     async def step(state: State) -> None:
@@ -121,7 +121,7 @@ async def test_tasks_of_one_loop_exclude_each_other(tmp_path: Path) -> None:
 
 
 async def test_run_ids_do_not_exclude_each_other(tmp_path: Path) -> None:
-    """Runs of other ids, and the one without, go on side by side."""
+    """Runs of different ids, and the one without an id, run at the same time."""
     together = asyncio.Barrier(3)
     cp = CheckpointFlow(tmp_path / "c.pkl")
 
@@ -136,7 +136,7 @@ async def test_run_ids_do_not_exclude_each_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["relative", "dotted", "linked-directory", "linked-file"])
 @posix_only
 def test_place_by_another_name_is_the_same_place(way: str, runner: Runner, tmp_path: Path) -> None:
-    """However a path is written, its file has one run at a time."""
+    """All spellings of a path share one lock."""
     path = tmp_path / "place" / "c.pkl"
     flow(path).run()
     (tmp_path / "link").symlink_to(path.parent, target_is_directory=True)
@@ -153,7 +153,7 @@ def test_place_by_another_name_is_the_same_place(way: str, runner: Runner, tmp_p
 
 @pytest.mark.parametrize("name", ["reset", "write"])
 def test_other_changes_are_refused_meanwhile(name: str, runner: Runner, tmp_path: Path) -> None:
-    """Nobody may delete or patch a checkpoint under a run; reading and planning is free."""
+    """During a run its checkpoint cannot be deleted or patched. It can be read and planned."""
     path = tmp_path / "c.pkl"
     cp = flow(path)
     with lock_process(path, "hold", "held") as other:
@@ -171,12 +171,12 @@ def test_other_changes_are_refused_meanwhile(name: str, runner: Runner, tmp_path
 
 @pytest.mark.parametrize("wait", [0.0, PATIENCE], ids=["refused", "waiting"])
 def test_racing_processes_run_one_at_a_time(wait: float, tmp_path: Path) -> None:
-    """Two processes released together, again and again: never both inside, and one gets in."""
+    """Of two processes released together repeatedly, exactly one gets the lock."""
     take_turns(tmp_path / "c.pkl", ROUNDS, wait)
 
 
 def test_lock_changes_hands_a_thousand_times(tmp_path: Path) -> None:
-    """However release and taking overlap, nobody holds the lock of a file that is gone."""
+    """In a thousand handovers no process ever holds the lock of a deleted file."""
     inside: list[int] = []
     crowds: list[list[int]] = []
 

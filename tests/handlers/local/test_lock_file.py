@@ -1,4 +1,4 @@
-"""The lock's file: what others may do to it, and what outlives its owner."""
+"""Foreign changes of the lock file, and lock files that outlive their owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
 
 def lock_file(tmp_path: Path) -> Path:
-    """Find where the lock of `c.pkl` lies while a run holds it."""
+    """Find the lock file of `c.pkl` while a run holds it."""
     found: list[Path] = []
     flow(tmp_path / "c.pkl", lambda state: found.extend(tmp_path.glob("*.lock"))).run()
     flow(tmp_path / "c.pkl").reset()
@@ -37,7 +37,7 @@ def lock_file(tmp_path: Path) -> Path:
 @posix_only
 @pytest.mark.parametrize("kind", ["to-a-file", "to-nothing", "to-itself"])
 def test_link_in_place_of_the_lock_is_refused(kind: str, runner: Runner, tmp_path: Path) -> None:
-    """A symbolic link is never followed: its target is neither written nor made nor deleted."""
+    """A symbolic link is never followed: its target is neither written, made nor deleted."""
     lock = lock_file(tmp_path)
     target = lock if kind == "to-itself" else tmp_path / "target"
     if kind == "to-a-file":
@@ -57,7 +57,7 @@ def test_link_in_place_of_the_lock_is_refused(kind: str, runner: Runner, tmp_pat
 
 
 def test_foreign_file_in_place_of_the_lock_is_refused(runner: Runner, tmp_path: Path) -> None:
-    """Somebody's file that bears the lock's name is neither emptied nor deleted."""
+    """A foreign file with the lock's name is neither emptied nor deleted."""
     lock = lock_file(tmp_path)
     lock.write_text("precious", encoding="ascii")
     with pytest.raises(StorageError, match=lock.name):
@@ -70,7 +70,7 @@ def test_foreign_file_in_place_of_the_lock_is_refused(runner: Runner, tmp_path: 
 def test_lock_file_of_a_dead_owner_locks_nobody_out(
     content: bytes, runner: Runner, tmp_path: Path
 ) -> None:
-    """A lock file that nobody holds, whole or half-written, is taken over and cleared."""
+    """A lock file without an owner, whole or half-written, is taken over and deleted."""
     lock = lock_file(tmp_path)
     lock.write_bytes(content)
     assert runner(flow(tmp_path / "c.pkl"), {"n": 1}) == {"n": 1}
@@ -79,7 +79,7 @@ def test_lock_file_of_a_dead_owner_locks_nobody_out(
 
 @posix_only
 def test_lock_file_is_private(tmp_path: Path) -> None:
-    """Only the user may open the lock file; who may open it could hold the run up."""
+    """Only the user may open the lock file, since anyone who opens it could block the run."""
     modes: list[int] = []
     place = tmp_path / "c.pkl"
 
@@ -92,7 +92,7 @@ def test_lock_file_is_private(tmp_path: Path) -> None:
 
 @posix_only
 def test_lock_file_removed_by_hand(flows: FlowFactory) -> None:
-    """A run whose lock file was removed ends well, and leaves the next owner's lock alone."""
+    """A run whose lock file was deleted ends well, and leaves the next owner's lock alone."""
     place = flows.path.parent
     with lock_process(flows.path, "hold", "held") as first:
         next(iter(place.glob("*.lock"))).unlink()
@@ -109,7 +109,7 @@ def test_lock_file_removed_by_hand(flows: FlowFactory) -> None:
 @posix_only
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_forked_child_does_not_hold_the_lock(runner: Runner, tmp_path: Path) -> None:
-    """A child that was forked in a step and outlives the killed owner holds nothing."""
+    """A child forked in a step does not hold the lock after its parent was killed."""
     path = tmp_path / "c.pkl"
     command = [sys.executable, str(FORKING), "outlive", runner.name, str(path)]
     ended = subprocess.run(command, timeout=PATIENCE, check=False)
@@ -138,7 +138,7 @@ write()
 
 @posix_only
 def test_owner_killed_as_it_inherits(tmp_path: Path) -> None:
-    """Killed before it has written its name, a new owner leaves the file as one that was left."""
+    """An owner killed before it wrote its name leaves a lock file without an owner."""
     path = tmp_path / "file"
     for moment in ("holding", "writing", "writing"):
         command = [sys.executable, "-c", KILLED, str(path), moment]

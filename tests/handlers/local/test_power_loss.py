@@ -1,4 +1,4 @@
-"""The power goes off: what was acknowledged is stored. A hundred times: torture/."""
+"""A power loss keeps every acknowledged snapshot. torture/ repeats it a hundred times."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 @every_kind
 def test_runs(kind: str, disk: Callable[[str], Disk]) -> None:
-    """A flow goes on from the newest snapshot acknowledged, or the one after, to the same end."""
+    """A flow resumes from the newest acknowledged snapshot or the next one, to the same result."""
     check_runs(cut_power(disk(kind), "run", "fsync", rounds=6, seed=1))
 
 
 @every_kind
 def test_runs_in_a_database(kind: str, disk: Callable[[str], Disk]) -> None:
-    """The same holds where the flow is kept in SQLite."""
+    """The same holds for a flow in SQLite."""
     check_runs(cut_power(disk(kind), "database", "fsync", rounds=6, seed=4))
 
 
 @every_kind
 def test_first_snapshots(kind: str, disk: Callable[[str], Disk]) -> None:
-    """A first snapshot that is acknowledged is there, and so are the directories made for it."""
+    """An acknowledged first snapshot survives, with the directories made for it."""
     check_firsts(cut_power(disk(kind), "first", "fsync", rounds=3, seed=2))
 
 
 @every_kind
 @pytest.mark.parametrize("word", ["run", "database", "first"])
 def test_work_is_lost_without_fsync(kind: str, word: str, disk: Callable[[str], Disk]) -> None:
-    """Without fsync acknowledged work is lost: the cuts are real, and these tests would see it."""
+    """Without fsync acknowledged work is lost. This shows that the power loss is effective."""
     assert lost(word, cut_power(disk(kind), word, "no-fsync", rounds=2, seed=3))
 
 
 @every_kind
 @pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
 def test_renamed_and_not_written(durable: str, kind: str, disk: Callable[[str], Disk]) -> None:
-    """Where the log goes out and the data does not, fsync alone keeps the file from being empty.
+    """If the journal is written and the data is not, only fsync prevents an empty file.
 
-    The log goes out with the flush of any other file.
+    The fsync of any other file writes the journal.
     """
     made = disk(kind)
     path, other = made.place / "checkpoint.pkl", made.place / "other"
@@ -83,10 +83,10 @@ def test_renamed_and_not_written(durable: str, kind: str, disk: Callable[[str], 
 def test_cut_before_the_directory_is_flushed(
     kind: str, disk: Callable[[str], Disk], tmp_path: Path
 ) -> None:
-    """A disk that goes away between the rename and the flush after it is not written to durably.
+    """A power loss between the rename and the directory's fsync is reported as an error.
 
-    XFS drops what it has not logged when it shuts down, and then finds nothing to flush in the
-    directory: its flush succeeds. A run that takes that at its word ends well, and all is lost.
+    XFS drops its unwritten journal when it shuts down. The fsync of the directory then has nothing
+    to write, and succeeds. A run that trusted it would end well, and lose its snapshots.
     """
     made = disk(kind)
     place = made.place / "place"

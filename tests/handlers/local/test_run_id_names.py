@@ -1,4 +1,4 @@
-"""Any run ids at all: never a path outside, never two ids in one file, always read back."""
+"""Any run id: no path outside the directory, no two ids in one file, and every id is read back."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ IDS = st.one_of(
 
 
 def folded(path: str) -> set[str]:
-    """Give the names that file systems may take for this one."""
+    """Return the names that file systems may treat as equal to this one."""
     forms = {path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)}
     return forms | {form.casefold() for form in forms} | {form.upper() for form in forms}
 
 
 def spelt(run_id: str | None) -> bytes:
-    """Give the UTF-16 form, in which a pair of surrogates is one character, as it is in JSON."""
+    """Return the UTF-16 form, in which a surrogate pair is one character, as in JSON."""
     return (run_id or "").encode("utf-16", "surrogatepass")
 
 
 @QUIET
 @given(IDS, st.sampled_from(PATHS))
 def test_names_stay_in_the_directory(run_id: str, path: str) -> None:
-    """An id adds a plain, printable, short name to the directory of the checkpoint."""
+    """An id adds a plain, printable, short name to the checkpoint's directory."""
     located = LocalStateHandler(f"/place/{path}").locate(run_id)
     name = os.path.basename(located)  # noqa: PTH119
     assert os.path.dirname(located) == "/place"  # noqa: PTH120
@@ -70,7 +70,7 @@ def test_names_stay_in_the_directory(run_id: str, path: str) -> None:
 @example("%41", "A", "c.pkl")
 @example("lock", "a.lock", "c")
 def test_no_two_ids_share_a_file(one: str, other: str, path: str) -> None:
-    """Two ids have two files, also where cases and Unicode forms are folded; so have no id's."""
+    """Two ids have two files, also with case folding and Unicode normalisation, as has no id."""
     handler = LocalStateHandler(f"/place/{path}")
     paths = [handler.locate(run_id) for run_id in (one, other, None)]
     if one != other:
@@ -86,7 +86,7 @@ def test_no_two_ids_share_a_file(one: str, other: str, path: str) -> None:
 @example("\ud83d\ude00", "😀", "c.pkl")
 @example("pkl", "lock", "c")
 def test_runs_leave_each_other_alone(one: str, other: str, path: str) -> None:
-    """What one run stores, locks and clears away is nothing of another's, and is read back."""
+    """Each run stores, locks and cleans up its own files only, and reads its own state back."""
     with tempfile.TemporaryDirectory() as place:
         handler = LocalStateHandler(Path(place) / "in" / path, fsync=False)
         owners = {None: "nobody", one: "one", other: "other"}
@@ -120,7 +120,7 @@ def test_odd_ids_all_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [1, 39, 40, 41, 119, 120, 121, 255, 256, 1_000])
 def test_long_ids(length: int, tmp_path: Path) -> None:
-    """An id of any length up to 1,000 has a file, and its whole text stands in the header."""
+    """An id of any length up to 1,000 has a file, and the header holds the whole id."""
     handler = LocalStateHandler(tmp_path / "checkpoint.pkl", fsync=False)
     for letter in ("x", "ä", "/"):
         handler.write({"a": 1}, letter * length)
@@ -132,7 +132,7 @@ def test_long_ids(length: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [1_001, 10_000, 1_000_000])
 def test_longer_ids(length: int, tmp_path: Path) -> None:
-    """A longer id is refused with its length and a way out, and nothing is made."""
+    """A longer id is refused with its length and a remedy, and no file is made."""
     handler = LocalStateHandler(tmp_path / "in" / "checkpoint.pkl", fsync=False)
     for letter in ("x", "ä"):
         with pytest.raises(InvalidValueError, match=f"{length} characters.*SHA-256") as info:

@@ -1,4 +1,4 @@
-"""A slow disk keeps the run waiting, never the event loop; and one that writes in small pieces."""
+"""A slow disk delays the run and never the event loop, and short writes are completed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW = ("fsync:delay_enter=200ms", "rename:delay_enter=100ms")
 
 
 def count_beats(place: Path, word: str) -> list[int]:
-    """Let the script work on a disk on which a flush, a rename and an opening take long."""
+    """Run the script on a disk with a slow fsync, rename or open. Return the beats of its loop."""
     place.mkdir()
     log = place.parent / "log"
     if word != "aread":
@@ -40,7 +40,7 @@ def count_beats(place: Path, word: str) -> list[int]:
 @needs_strace
 @pytest.mark.parametrize(("word", "count"), [("arun", 3), ("awrite", 1), ("aread", 1)])
 def test_a_slow_disk_does_not_stall_the_loop(word: str, count: int, tmp_path: Path) -> None:
-    """The loop goes on while a snapshot waits for the disk; of more than 60 beats it has some."""
+    """The loop runs while a snapshot waits for the disk: at least 5 of more than 60 beats."""
     beats = count_beats(tmp_path / "place", word)
     assert len(beats) == count
     assert min(beats) >= 5, beats
@@ -49,7 +49,7 @@ def test_a_slow_disk_does_not_stall_the_loop(word: str, count: int, tmp_path: Pa
 @pytest.mark.strace
 @needs_strace
 def test_a_stalled_loop_would_be_seen(tmp_path: Path) -> None:
-    """Written on the loop itself, the loop has not one beat."""
+    """A snapshot written on the loop itself leaves no beat."""
     assert count_beats(tmp_path / "place", "write") == [0]
 
 
@@ -57,9 +57,9 @@ def test_a_stalled_loop_would_be_seen(tmp_path: Path) -> None:
 
 
 def test_a_write_cut_short_is_gone_on_with() -> None:
-    """What the system did not take at once is written afterwards, in order and whole.
+    """The rest of a short write is written afterwards, in order and whole.
 
-    A signal cuts the write into a full pipe short; only then is the pipe emptied.
+    A signal cuts the write into a full pipe short. Only then is the pipe emptied.
     """
     reader, writer = os.pipe()
     content = os.urandom(1 << 20)
@@ -94,7 +94,7 @@ def test_a_write_cut_short_is_gone_on_with() -> None:
 @pytest.mark.leaves_files
 @pytest.mark.parametrize(("stage", "snapshot"), [("write lock", 0), ("write", 4)])
 def test_a_write_that_takes_nothing(stage: str, snapshot: int, tmp_path: Path) -> None:
-    """A write that took nothing, and did not fail, is done again."""
+    """A write of 0 bytes without an error is repeated."""
     way = Way()
     site = find_site(way, stage, snapshot)
     assert site is not None

@@ -1,4 +1,4 @@
-"""Processes at one checkpoint at the same time: runs released together, a reader and a writer."""
+"""Several processes use one checkpoint at once: racing runs, a reader and a writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ every_place = pytest.mark.parametrize("name", ["c.pkl", "runs.db"])
 @every_place
 @pytest.mark.parametrize("racers", [2, 3])
 def test_one_of_those_released_together_runs(racers: int, name: str, tmp_path: Path) -> None:
-    """However processes start at the same moment, exactly one of them runs."""
+    """Of processes that start at the same moment, exactly one runs."""
     race(tmp_path / name, 60, racers)
 
 
@@ -26,5 +26,5 @@ def test_one_of_those_released_together_runs(racers: int, name: str, tmp_path: P
 def test_reader_sees_whole_snapshots_only(
     operation: str, durable: str, name: str, tmp_path: Path
 ) -> None:
-    """Whoever reads while another process writes gets a whole snapshot, never an older one."""
+    """A reader beside a writing process gets whole snapshots, and never an older one again."""
     assert read_while_written(tmp_path / name, operation, durable, 100) > 10

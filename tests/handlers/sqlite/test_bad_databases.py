@@ -1,4 +1,4 @@
-"""Handlers that are not there, files that are no database of ours, ids that are none."""
+"""Missing handlers, files that are no database of the library, and invalid run ids."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 
 def check_words(error: CheckpointError) -> None:
-    """See that an error is a sentence and comes back from a pickle as it was."""
+    """Check that an error's text is a sentence, and that the error survives a pickle."""
     there = pickle.loads(pickle.dumps(error))
     assert (type(there), str(there)) == (type(error), str(error))
     assert str(error).endswith(".")
 
 
-# --- handlers that are not there
+# --- missing handlers
 
 
 @pytest.mark.parametrize("path", ["postgres://host/db", "s3://bucket/key", "SQLITE:///runs.db"])
 def test_unknown_scheme(path: str) -> None:
-    """A scheme that nothing answers to is named, with those that exist and how to write them."""
+    """The error for an unknown scheme names it, the known ones, and how to write them."""
     with pytest.raises(UnknownHandlerError, match="sqlite:///runs") as info:
         CheckpointFlow(path)
     assert info.value.handler == path.partition(":")[0]
@@ -54,7 +54,7 @@ def test_unknown_scheme(path: str) -> None:
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler whose extra is not installed says which pip command mends that."""
+    """The error for a handler without its extra names the pip command that installs it."""
     entry = _registry._Entry("no_such_module_of_ours", "Handler", extra="postgres")  # noqa: SLF001
     monkeypatch.setitem(_registry._BY_NAME, "postgres", entry)  # noqa: SLF001
     for ask in (("postgres://host/db", "local"), ("x", "postgres")):
@@ -70,7 +70,7 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_python_without_sqlite(tmp_path: Path) -> None:
-    """A Python that was built without sqlite3 has all but that handler, which says so."""
+    """On a Python without sqlite3 every other handler works, and this one's error says so."""
     program = """
 import sys
 sys.modules["sqlite3"] = sys.modules["_sqlite3"] = None
@@ -89,7 +89,7 @@ except MissingExtraError as error:
     assert "'local'" in ended.stdout
 
 
-# --- files that are no database of ours
+# --- files that are no database of the library
 
 
 def make_tables(path: Path) -> None:
@@ -98,12 +98,12 @@ def make_tables(path: Path) -> None:
 
 
 def make_marked(path: Path) -> None:
-    """Make the empty database of a program that marks its own."""
+    """Make an empty database with another program's application id."""
     sql(path, "PRAGMA application_id = 1234")
 
 
 def make_versioned(path: Path) -> None:
-    """Make the empty database of a program that numbers its own."""
+    """Make an empty database with another program's schema version."""
     sql(path, "PRAGMA user_version = 3")
 
 
@@ -118,7 +118,7 @@ def make_text(path: Path) -> None:
 
 
 def make_cut(path: Path) -> None:
-    """Make a database of which the second half is missing."""
+    """Make a database without its second half."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE things (a)")
         connection.execute("INSERT INTO things VALUES (zeroblob(50000))")
@@ -127,10 +127,10 @@ def make_cut(path: Path) -> None:
 
 
 def make_newer(path: Path) -> None:
-    """Make a database of ours by a later release."""
+    """Make a database of a later release."""
     cp = Runs(path).flow()
     cp.run({}, run_id="x", until="a")
-    cp.handler.close()  # else it would write when it is thrown away
+    cp.handler.close()  # or it would write when it is collected
     sql(path, "PRAGMA user_version = 99")
 
 
@@ -157,7 +157,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
 def test_strange_files(
     make: Callable[[Path], None], kind: type[CheckpointError], database: Runs, runner: Runner
 ) -> None:
-    """A file of somebody else's, or of a later release, is refused and stays byte for byte."""
+    """A foreign file, or one of a later release, is refused and stays byte for byte."""
     make(database.path)
     database.log.clear()
     before, cp = database.path.read_bytes(), database.flow()
@@ -175,7 +175,7 @@ def test_strange_files(
 
 
 def test_words_for_strangers(database: Runs, runner: Runner) -> None:
-    """The words tell a program's database, no database and a later release apart."""
+    """The texts distinguish a foreign database, a file of another kind and a later release."""
     words = {make_tables: "another program", make_text: "no SQLite", make_newer: "later release"}
     for make, match in words.items():
         database.path.unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def test_words_for_strangers(database: Runs, runner: Runner) -> None:
 
 @pytest.mark.parametrize("content", [b"", None], ids=["empty", "none"])
 def test_empty_file_is_as_none(content: bytes | None, database: Runs, runner: Runner) -> None:
-    """An empty file is a database in which nothing is stored, as none is."""
+    """An empty or missing file is a database without runs."""
     if content is not None:
         database.path.write_bytes(content)
     assert runner.do(database.flow(), "read", "x") == {}
@@ -195,7 +195,7 @@ def test_empty_file_is_as_none(content: bytes | None, database: Runs, runner: Ru
 
 
 def test_read_only_file(database: Runs, runner: Runner) -> None:
-    """Of a file that nobody may write, lists and states are read; runs are refused, none lost."""
+    """A read-only file can be listed and read. Runs are refused, and none is lost."""
     runner(database.flow(), {"n": 1}, run_id="x", until="a")
     database.path.chmod(0o400)
     if os.access(database.path, os.W_OK):
@@ -211,7 +211,7 @@ def test_read_only_file(database: Runs, runner: Runner) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
 def test_read_only_for_an_ordinary_user(tmp_path: Path) -> None:
-    """The same with another user's eyes: refused by name, and the owner goes on afterwards."""
+    """Another user's run is refused with the file's name. The owner resumes it afterwards."""
     tmp_path.chmod(0o755)
     flows = Runs.at(tmp_path, "sqlite")
     flows.flow().run({"n": 1}, run_id="x", until="a")
@@ -234,7 +234,7 @@ def test_read_only_for_an_ordinary_user(tmp_path: Path) -> None:
     assert flows.flow().run(run_id="x")["n"] == 1
 
 
-# --- ids
+# --- run ids
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_ids_that_are_none(
     database: Runs,
     runner: Runner,
 ) -> None:
-    """What is no id is refused by every method, by name, and nothing is made or lost."""
+    """Every method refuses an invalid id by name, and nothing is made or lost."""
     cp = database.flow()
     runner(cp, {"n": 1}, run_id="x", until="a")
     database.log.clear()
@@ -271,7 +271,7 @@ def test_ids_that_are_none(
 
 
 def test_error_of_a_run_under_way(database: Runs) -> None:
-    """The error names the process that has the run, and survives a pickle."""
+    """The error names the process that owns the run, and survives a pickle."""
     with active_run(database.empty_flow(), "x"), pytest.raises(RunInProgressError) as info:
         database.flow().run(run_id="x")
     assert info.value.pid == os.getpid()

@@ -1,4 +1,4 @@
-"""What is written together comes out as if it was written one after the other."""
+"""Operations in one group commit have the same outcome as one after another."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def carry_out(
     *,
     together: bool,
 ) -> list[Any]:
-    """Do operations in batches, each together or one by one; tell all that came of it.
+    """Apply operations in batches, each together or one by one. Return every outcome.
 
-    Who is refused a run within a batch asks once more at its end.
+    A claim refused within a batch is repeated at the end of the batch.
     """
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place, keep)
@@ -63,7 +63,7 @@ def carry_out(
 def test_batches_come_out_as_single_jobs(
     operations: list[tuple[str, str]], data: st.DataObject, keep: object
 ) -> None:
-    """Claims, saves, give-backs and calls in any batches have the outcome of one by one."""
+    """Claims, saves, releases and calls in any batches have the same outcome as one by one."""
     cuts = data.draw(st.lists(st.integers(0, len(operations)), max_size=4))
     bounds = [0, *sorted(cuts), len(operations)]
     one_by_one = carry_out(operations, bounds, keep, together=False)
@@ -73,7 +73,7 @@ def test_batches_come_out_as_single_jobs(
 @QUIET
 @given(st.sets(st.integers(0, 11)), st.integers(2, 12))
 def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
-    """Of many snapshots written together, those under lost leases fail, and all others stay."""
+    """Of many snapshots in one batch, only the ones under lost leases fail."""
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place)
         ids = [f"run {number}" for number in range(runs)]
@@ -96,7 +96,7 @@ def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
 @QUIET
 @given(st.integers(1, 600), st.integers(0, 3))
 def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
-    """A statement of any number of rows changes those whose token fits, and no others."""
+    """A statement of any number of rows changes the rows with matching tokens, and no others."""
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place)
 
@@ -117,7 +117,7 @@ def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
 
 
 def test_save_behind_the_last_one_is_refused() -> None:
-    """What is asked for under a lease that the snapshot before gave back is stored by nobody."""
+    """A save under a lease that an earlier snapshot released is refused, and stores nothing."""
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place)
         late = harness.job("running", "v", 2)
@@ -131,7 +131,7 @@ def test_save_behind_the_last_one_is_refused() -> None:
 
 
 def test_two_claims_of_one_run_in_one_batch() -> None:
-    """The first gets it, and the second is told that it is under way."""
+    """The first claim gets the run. The second one fails with RunInProgressError."""
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place)
         one, two = harness.apply([harness.job("claim", "y", 0), harness.job("claim", "y", 0)])
@@ -141,7 +141,7 @@ def test_two_claims_of_one_run_in_one_batch() -> None:
 
 
 def test_claim_of_a_run_that_is_just_given_back() -> None:
-    """Who is refused a run that is gone a moment later, nothing being stored of it, gets it."""
+    """A claim gets a run that is released later in the same batch."""
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place)
         claim, _ = harness.apply([harness.job("claim", "v", 0), harness.job("give back", "v", 0)])
@@ -151,7 +151,7 @@ def test_claim_of_a_run_that_is_just_given_back() -> None:
 
 
 def test_lost_lease_deletes_nothing_that_is_kept() -> None:
-    """Whoever lost a run, and stores in vain, leaves alone what is kept of it."""
+    """A save under a lost lease deletes no kept snapshot of the run."""
     with tempfile.TemporaryDirectory() as place:
         harness = BatchHarness(place, "all")
         for number in range(3):

@@ -1,4 +1,4 @@
-"""What is kept in a database is pruned without a look at what stays."""
+"""Pruning a database reads no row that stays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def instructions(connection: sqlite3.Connection, save: Save) -> int:
-    """Prune, and count what SQLite's machine does for it."""
+    """Prune, and count SQLite's virtual machine instructions."""
     done = list[None]()
     connection.set_progress_handler(lambda: done.append(None), 1)
     prune(connection, [save])
@@ -30,14 +30,14 @@ def instructions(connection: sqlite3.Connection, save: Save) -> int:
 
 @pytest.fixture
 def kept() -> sqlite3.Connection:
-    """Give a table of what is kept, still empty."""
+    """Yield an empty table of kept snapshots."""
     connection = sqlite3.connect(":memory:")
     connection.execute(next(text for text in MIGRATIONS[0] if "TABLE kept" in text))
     return connection
 
 
 def test_all_that_stay_are_passed_over(kept: sqlite3.Connection) -> None:
-    """With keep="all", a step deletes what is of other runs, and looks at nothing of its own."""
+    """With keep="all", a step deletes the rows of other run numbers, and reads none of its own."""
     lease = cast("Lease", SimpleNamespace(row=1, keep="all"))
     save = Save(
         lease, Header(flow="f", position=0, number=2, durations=Durations()), b"", b"", None

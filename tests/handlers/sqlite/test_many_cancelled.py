@@ -1,4 +1,4 @@
-"""Many runs of a database cancelled: each is stored at its step, owned by nobody, and resumed."""
+"""Many cancelled runs of one database: each is stored at its step, without owner, and resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWNED = "SELECT run_id FROM runs WHERE owner IS NOT NULL"
 
 
 def make_flow(path: Path, held: asyncio.Barrier | None = None) -> CheckpointFlow:
-    """Make a flow whose second step meets others at a barrier, if there is one."""
+    """Make a flow whose second step waits at a barrier, if there is one."""
     cp = CheckpointFlow(path, "sqlite", fsync=False)
     for name in STEPS:
 
@@ -36,16 +36,16 @@ def make_flow(path: Path, held: asyncio.Barrier | None = None) -> CheckpointFlow
 
 
 async def resume_all(cp: CheckpointFlow) -> int:
-    """Resume what is unfinished, see that it ends as if undisturbed, and count it."""
+    """Resume all unfinished runs, check that each ends like an undisturbed one, and count them."""
     results = [result async for result in cp.aresume_all()]
     assert [result.state for result in results] == [LAST] * len(results)
     return len(results)
 
 
 async def test_hundred_runs_cancelled_at_once(tmp_path: Path) -> None:
-    """All of them are stored as cancelled in the step that was under way."""
+    """All of them are stored as cancelled in the step that was running."""
     path = tmp_path / "runs.db"
-    held = asyncio.Barrier(COUNT + 1)  # one more than ever come
+    held = asyncio.Barrier(COUNT + 1)  # never reached
     cp = make_flow(path, held)
     tasks = [asyncio.create_task(cp.arun({"trail": []}, run_id=str(n))) for n in range(COUNT)]
     while held.n_waiting < COUNT:  # noqa: ASYNC110
@@ -63,7 +63,7 @@ async def test_hundred_runs_cancelled_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_runs_cancelled_at_random_times(seed: int, tmp_path: Path) -> None:
-    """Whenever runs are cancelled, nothing stays owned, and what is stored can be resumed."""
+    """Runs cancelled at any time leave no owner, and every stored run can be resumed."""
     path, rng = tmp_path / "runs.db", random.Random(seed)  # noqa: S311
     cp = make_flow(path)
     threads = {thread.name for thread in threading.enumerate()}
@@ -81,7 +81,7 @@ async def test_runs_cancelled_at_random_times(seed: int, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_cancelled_at_every_point(moment: str, tmp_path: Path) -> None:
-    """Wherever a run is cancelled, it ends as cancelled, owns nothing, and can be resumed."""
+    """A run cancelled at any suspension point is cancelled, has no owner, and can be resumed."""
     path = tmp_path / "runs.db"
     cp = make_flow(path)
     await cp.arun({"trail": []}, run_id="first")

@@ -1,4 +1,4 @@
-"""The tables of a database are made, and brought to a later version, wholly or not at all."""
+"""The tables of a database are created and migrated wholly or not at all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BROKEN = ("ALTER TABLE runs ADD COLUMN colour TEXT", "UPDATE runs SET status = N
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a database of the present version with some runs in it."""
+    """Yield a database of the present version with some runs in it."""
     place = tmp_path / "runs.db"
     handler = handler_apart(place, keep=3)
     for number in range(20):
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def content(path: Path) -> tuple[list[Header], list[State], list[list[tuple[int, int]]]]:
-    """Read all that a database holds, as a process that opens it now."""
+    """Read the whole content of a database, as a process that opens it now."""
     handler = handler_apart(path, keep=3)
     try:
         headers = handler.runs(Query())
@@ -58,7 +58,7 @@ def content(path: Path) -> tuple[list[Header], list[State], list[list[tuple[int,
 
 
 def version(path: Path) -> tuple[int, list[str]]:
-    """Tell the version of the tables, and the columns of the runs."""
+    """Return the version of the tables, and the columns of the runs."""
     with looking(path) as connection:
         (number,) = connection.execute("PRAGMA user_version").fetchone()
         columns = connection.execute("SELECT name FROM pragma_table_info('runs')").fetchall()
@@ -66,13 +66,13 @@ def version(path: Path) -> tuple[int, list[str]]:
 
 
 def add_migration(monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...]) -> int:
-    """Let the library know one more version of the tables, and give its number."""
+    """Add a migration to the library, and return its version number."""
     monkeypatch.setattr(_schema, "MIGRATIONS", (*_schema.MIGRATIONS, statements))
     return len(_schema.MIGRATIONS)
 
 
 def test_a_migration_keeps_everything(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database of this version becomes one of the next, with all runs, and serves on."""
+    """A migrated database keeps all runs, and works."""
     before = content(path)
     assert len(before[0]) == 20
     later = add_migration(monkeypatch, NEXT)
@@ -86,7 +86,7 @@ def test_a_migration_keeps_everything(path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_new_database_takes_all_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that is made by a later release has the tables of its version at once."""
+    """A database created by a later release has the tables of its version at once."""
     later = add_migration(monkeypatch, NEXT)
     handler = handler_apart(tmp_path / "runs.db")
     handler.write({"n": 1})
@@ -96,7 +96,7 @@ def test_a_new_database_takes_all_steps(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_who_has_it_open_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that had the database open writes on when another one migrated it."""
+    """A process that has the database open can still write after another one migrated it."""
     earlier = handler_apart(path, keep=3)
     with earlier.locked("run 1"):
         add_migration(monkeypatch, NEXT)
@@ -108,7 +108,7 @@ def test_who_has_it_open_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_earlier_release_refuses_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release that knows fewer versions says so, and changes nothing."""
+    """An earlier release refuses the database, says so, and changes nothing."""
     with monkeypatch.context() as patch:
         add_migration(patch, NEXT)
         content(path)
@@ -119,7 +119,7 @@ def test_an_earlier_release_refuses_it(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_failing_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that cannot be taken leaves the version before it whole, to be used as it was."""
+    """A failing migration leaves the earlier version whole and usable."""
     before, tables = content(path), version(path)
     with monkeypatch.context() as patch:
         add_migration(patch, BROKEN)
@@ -130,7 +130,7 @@ def test_a_failing_migration_changes_nothing(path: Path, monkeypatch: pytest.Mon
 
 
 def test_killed_in_a_migration(path: Path) -> None:
-    """A process that is killed in the middle of a step leaves the version before it whole."""
+    """A process killed during a migration leaves the earlier version whole."""
     before, tables = content(path), version(path)
     ended = subprocess.run([sys.executable, str(SCRIPT), "die", str(path)], check=False)
     assert ended.returncode == -signal.SIGKILL
@@ -139,7 +139,7 @@ def test_killed_in_a_migration(path: Path) -> None:
 
 
 def test_processes_that_make_one_database(tmp_path: Path) -> None:
-    """Three processes that open a new database at once all write to the one that comes of it."""
+    """Three processes that open a new database at once all write to the same one."""
     for number in range(3):
         path = tmp_path / f"{number}.db"
         command = [sys.executable, str(SCRIPT), "open", str(path)]
@@ -162,7 +162,7 @@ def test_processes_that_make_one_database(tmp_path: Path) -> None:
 
 
 def test_threads_that_make_one_database(tmp_path: Path) -> None:
-    """Threads whose stores open a new database at once all write to it as well."""
+    """Threads whose stores open a new database at once all write to the same one."""
     gathered = threading.Barrier(6)
 
     def write(name: str) -> SqliteStateHandler:
@@ -178,5 +178,5 @@ def test_threads_that_make_one_database(tmp_path: Path) -> None:
 
 
 def sorted_states(path: Path) -> list[State]:
-    """Read all states, by who wrote them."""
+    """Read all states, ordered by their writers."""
     return sorted(content(path)[1], key=lambda state: str(state["who"]))

@@ -1,4 +1,4 @@
-"""Whatever two processes do to runs in one database: one owner each, and nothing lost."""
+"""Under any actions of two processes a run in a database has one owner, and loses nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 @pytest.mark.parametrize("machine", [RunsMachine, KeepingRunsMachine])
 @pytest.mark.parametrize(("examples", "steps"), [(30, 40), pytest.param(600, 80, marks=LONG)])
 def test_anything_in_any_order(machine: type[RunsMachine], examples: int, steps: int) -> None:
-    """Begun, broken, cancelled, killed, asleep, taken over, resumed, patched, deleted, pruned."""
+    """Start, fail, cancel, kill, sleep, take over, resume, patch, delete, prune, in any order."""
     run_state_machine_as_test(
         machine,
         settings=settings(

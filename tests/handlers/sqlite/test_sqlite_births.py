@@ -1,4 +1,4 @@
-"""Several open a database that does not exist yet, at the same moment."""
+"""Several threads or processes open a new database at the same moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CROWD = 4
 
 
 def open_together(path: str) -> list[BaseException]:
-    """Open a database in several threads at once, and give what went wrong."""
+    """Open a database in several threads at once, and return the errors."""
     together = threading.Barrier(CROWD, timeout=PATIENCE)
     wrong: list[BaseException] = []
 
@@ -40,7 +40,7 @@ def open_together(path: str) -> list[BaseException]:
 
 
 def test_threads_open_a_new_database_together(tmp_path: Path) -> None:
-    """Whoever is first makes the tables, and the others take them."""
+    """The first thread creates the tables, and the others use them."""
     for number in range(ROUNDS):
         assert open_together(str(tmp_path / f"{number}.db")) == []
 
@@ -49,7 +49,7 @@ def test_threads_open_a_new_database_together(tmp_path: Path) -> None:
 def test_tables_made_between_two_looks(
     moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever another process makes the tables while one looks, they are taken for ours."""
+    """Tables that another process creates between two checks are recognised as the library's."""
     path, looks = str(tmp_path / "runs.db"), list[str]()
     look = _schema._number  # noqa: SLF001
 

@@ -1,4 +1,4 @@
-"""Damaged and forged rows of a database: refused before anything is loaded, or stood in for."""
+"""Damaged and forged rows of a database are refused before loading, or replaced by kept ones."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ REFUSALS = (CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotEr
 
 
 def leave_stopped(flows: Runs, run_id: str = "x", **options: Any) -> None:  # noqa: ANN401
-    """Have a run that was stopped after b."""
+    """Leave a run that was stopped after b."""
     flows.flow(**options).run({"who": run_id}, run_id=run_id, until="b")
     flows.log.clear()
     flows.events.clear()
 
 
 def turn_bit(flows: Runs, column: str, bit: int) -> None:
-    """Turn a bit of a column of the run "x"."""
+    """Flip a bit in a column of the run "x"."""
     (content,) = sql(flows.path, f"SELECT {column} FROM runs WHERE run_id = 'x'")[0]  # noqa: S608
     corrupted = bytearray(content)
     corrupted[bit // 8 % len(corrupted)] ^= 1 << bit % 8
@@ -49,7 +49,7 @@ def turn_bit(flows: Runs, column: str, bit: int) -> None:
 def test_turned_bit(
     secret: bytes | None, column: str, bit: int, database: Runs, runner: Runner
 ) -> None:
-    """One turned bit is found by whatever reads the run, and nothing runs or is overwritten."""
+    """Every reader of the run detects one flipped bit, and nothing runs or is overwritten."""
     options: dict[str, Any] = {} if secret is None else {"secret": secret}
     leave_stopped(database, **options)
     turn_bit(database, column, bit)
@@ -66,7 +66,7 @@ def test_turned_bit(
 
 
 def test_every_bit_of_a_signed_row(database: Runs) -> None:
-    """Whichever bit of a row is turned, it is not loaded; every 29th is tried."""
+    """A signed row with any flipped bit is not loaded. The test tries every 29th bit."""
     leave_stopped(database, secret=SECRET, name="f")
     handler = database.flow(secret=SECRET, name="f").handler
     for column in COLUMNS:
@@ -84,7 +84,7 @@ def test_every_bit_of_a_signed_row(database: Runs) -> None:
 def test_kept_one_stands_in(
     keep: int | str, column: str, database: Runs, runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With `keep=` the newest sound snapshot is used, and a warning and an event say so."""
+    """With `keep=` the newest sound snapshot is used, with a warning and an event."""
     leave_stopped(database, keep=keep)
     turn_bit(database, column, 300)
     with caplog.at_level(logging.WARNING, "aiocheckpoint"):
@@ -95,7 +95,7 @@ def test_kept_one_stands_in(
 
 
 def test_all_kept_ones_damaged(database: Runs, runner: Runner) -> None:
-    """Where none is sound the run is refused, and a reset deletes them all."""
+    """Without a sound snapshot the run is refused, and a reset deletes them all."""
     leave_stopped(database, keep=3)
     turn_bit(database, "payload", 300)
     sql(database.path, "UPDATE kept SET payload = zeroblob(length(payload))")
@@ -122,7 +122,7 @@ COPY = (
 def test_row_of_another_run(
     options: dict[str, Any], kind: type[CheckpointError], database: Runs, runner: Runner
 ) -> None:
-    """One run's snapshot copied over another's is found out by all that reads it."""
+    """A snapshot copied over another run's is detected by every reader."""
     for run_id in ("x", "y"):
         leave_stopped(database, run_id, **options)
     sql(database.path, COPY)
@@ -135,7 +135,7 @@ def test_row_of_another_run(
 
 
 def test_row_of_another_flow(database: Runs, runner: Runner) -> None:
-    """Under one secret, a row that is given to a flow of another name is refused."""
+    """A row moved to a flow of another name is refused, under the same secret."""
     leave_stopped(database, name="one", secret=SECRET)
     sql(database.path, "UPDATE runs SET flow = 'other'")
     with pytest.raises(UntrustedSnapshotError, match="another name"):
@@ -145,7 +145,7 @@ def test_row_of_another_flow(database: Runs, runner: Runner) -> None:
 
 @pytest.mark.parametrize("secret", [SECRET, OTHER], ids=["unsigned", "other secret"])
 def test_untrusted_rows(secret: bytes, database: Runs, runner: Runner, canary_file: Path) -> None:
-    """A canary that is unsigned, or signed by somebody else, is never unpickled."""
+    """A canary that is unsigned, or signed with another secret, is never unpickled."""
     options = {} if secret is SECRET else {"secret": secret}
     cp = database.empty_flow(**options)
     cp.add_step(name="a")(lambda state: state.update(canary=Canary(canary_file)))
@@ -165,7 +165,7 @@ def test_untrusted_rows(secret: bytes, database: Runs, runner: Runner, canary_fi
 
 
 def test_changed_secret(database: Runs, runner: Runner) -> None:
-    """With the new secret first and the old one behind it runs go on, signed with the new one."""
+    """With the new secret before the old one, runs resume and are signed with the new one."""
     leave_stopped(database, secret=OTHER)
     cp = database.flow(secret=[SECRET, OTHER])
     runner(cp, run_id="x")
@@ -174,7 +174,7 @@ def test_changed_secret(database: Runs, runner: Runner) -> None:
 
 
 def test_plain_data_alone(database: Runs, runner: Runner, canary_file: Path) -> None:
-    """`allow=()` takes no global in, neither when it is stored nor when it is loaded."""
+    """`allow=()` refuses every global, in storing and in loading."""
     cp = database.empty_flow(allow=())
     cp.add_step(name="a")(lambda state: state.update(canary=Canary(canary_file)))
     with pytest.raises(CheckpointError, match="canary"):
@@ -187,7 +187,7 @@ def test_plain_data_alone(database: Runs, runner: Runner, canary_file: Path) -> 
 
 
 def test_columns_decide_nothing_of_a_run(database: Runs, runner: Runner) -> None:
-    """Where a run goes on is read from its snapshot; the columns beside it are for lists."""
+    """The position of a run is read from its snapshot. The columns beside it serve lists only."""
     leave_stopped(database, secret=SECRET)
     sql(database.path, "UPDATE runs SET position = 0, step = 'a', status = 'finished', number = 9")
     assert runner(database.flow(secret=SECRET), run_id="x")["trail"] == list(NAMES)
@@ -195,14 +195,14 @@ def test_columns_decide_nothing_of_a_run(database: Runs, runner: Runner) -> None
 
 
 class Unloadable:
-    """Is stored without trouble, and does not load again."""
+    """A value that can be stored and not loaded again."""
 
     def __reduce__(self) -> Any:  # noqa: ANN401
         return int, ("no number",)
 
 
 def test_verify(database: Runs, runner: Runner) -> None:
-    """With `verify=True` a state that would not load again is refused when it is stored."""
+    """With `verify=True` a state that cannot be loaded again is refused when it is stored."""
     cp = database.empty_flow(verify=True)
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: state.update(bad=Unloadable()))

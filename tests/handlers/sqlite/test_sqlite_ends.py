@@ -1,4 +1,4 @@
-"""What a process that used a database leaves beside it when it ends, however it ends."""
+"""The files that a process leaves beside a database, for every way to end."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
 
 def end_process(path: Path, method: str, end: str) -> None:
-    """Let a process do a run and end in such a way."""
+    """Run a flow in a process that ends in the given way."""
     command = [sys.executable, "-c", PROGRAM, str(path), method, end]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == CODES.get(end, 0), done.stderr
 
 
 def names(path: Path) -> list[str]:
-    """Give the names of what lies there."""
+    """Return the names of the files there."""
     return sorted(one.name for one in path.parent.iterdir())
 
 
@@ -79,7 +79,7 @@ def count_owners(path: Path) -> int:
     [("run", "local"), ("arun", "local"), ("arun", "kept"), ("run", "cycle"), ("run", "raise")],
 )
 def test_end_of_a_process(method: str, end: str, tmp_path: Path) -> None:
-    """A process that ends by itself leaves the database alone, whoever still knew the flow."""
+    """A process that exits leaves the database alone, even with references to the flow."""
     path = tmp_path / "runs.db"
     end_process(path, method, end)
     assert names(path) == ["runs.db"]
@@ -88,11 +88,11 @@ def test_end_of_a_process(method: str, end: str, tmp_path: Path) -> None:
 
 @posix_only
 def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
-    """Whatever the next process does there, it takes away what those before could not."""
+    """The next process deletes the files and rows that a killed process left."""
     path = tmp_path / "runs.db"
     for count in (1, 2, 3):
         end_process(path, "run", "kill")
-        # Each has cleared up after the one before, and left its own.
+        # Each has cleaned up after the previous one, and left its own.
         assert sum("-owner-" in name for name in names(path)) == 1, count
         assert count_owners(path) == 1
     end_process(path, "run", "local")
@@ -102,7 +102,7 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> No
 
 @posix_only
 def test_reading_leaves_nothing(tmp_path: Path) -> None:
-    """Who only reads, or lists, owns nothing, and leaves no file when it closes the database."""
+    """A process that only reads or lists is no owner, and leaves no file after closing."""
     path = tmp_path / "runs.db"
     end_process(path, "run", "local")
     cp = CheckpointFlow(path, handler="sqlite")

@@ -1,4 +1,4 @@
-"""A database on a full disk, in a place that cannot be written, or deleted under a run."""
+"""A database on a full disk, in a read-only directory, or deleted during a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = 30.0
 
 
 def make_flow(path: Path, ran: list[str], corrupt: Callable[[], object]) -> CheckpointFlow:
-    """Make a flow of three steps, in whose second one something happens."""
+    """Make a flow of three steps, whose second one calls a fault."""
     cp = CheckpointFlow(path, "sqlite")
 
     @cp.add_step()
@@ -52,7 +52,7 @@ def make_flow(path: Path, ran: list[str], corrupt: Callable[[], object]) -> Chec
 def check_fails(
     path: Path, runner: Runner, corrupt: Callable[[], object], number: int | None
 ) -> None:
-    """Run a flow in whose second step something happens; the snapshot after it must fail."""
+    """Run a flow whose second step calls a fault, and check that the snapshot after it fails."""
     with pytest.raises(StorageError) as info:
         runner(make_flow(path, [], corrupt), {}, run_id="x")
     assert info.value.errno == number
@@ -60,7 +60,7 @@ def check_fails(
 
 
 def check_goes_on(path: Path, runner: Runner) -> None:
-    """See that nothing acknowledged was lost, and the run goes on where it was."""
+    """Check that no acknowledged step was lost, and that the run resumes."""
     ran: list[str] = []
     cp = make_flow(path, ran, lambda: None)
     assert cp.read("x") == {"trail": ["a"], "checkpoint_index": 1}
@@ -69,7 +69,7 @@ def check_goes_on(path: Path, runner: Runner) -> None:
 
 
 def await_closed(path: Path) -> None:
-    """Wait until the writer of a flow that nobody knows any more has closed the database."""
+    """Wait until the writer of a collected flow has closed the database."""
     deadline = time.monotonic() + PATIENCE
     while any("-owner-" in one.name for one in path.parent.iterdir()):
         assert time.monotonic() < deadline, "the database stays open"
@@ -80,7 +80,7 @@ def await_closed(path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.leaves_files
 def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
-    """On a disk that is full nothing is lost, and the run goes on when there is room."""
+    """A full disk loses nothing. The run resumes when the disk has space."""
     path = mount("-t", "tmpfs", "-o", "size=2m", "none") / "runs.db"
     filling = path.with_name("filling")
 
@@ -97,7 +97,7 @@ def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
 
 @pytest.mark.root
 def test_read_only_disk(runner: Runner, mount: Callable[..., Path], tmp_path: Path) -> None:
-    """On a disk that is read-only nothing is run, and the run goes on when it is writable."""
+    """On a read-only disk nothing runs. The run resumes when the disk is writable."""
     real, ran = tmp_path / "real", list[str]()
     real.mkdir()
     place = mount("--bind", real)
@@ -108,13 +108,13 @@ def test_read_only_disk(runner: Runner, mount: Callable[..., Path], tmp_path: Pa
     with pytest.raises(StorageError) as info:
         runner(make_flow(place / "runs.db", ran, lambda: None), run_id="x")
     assert ran == []
-    assert info.value.errno in {errno.EROFS, None}  # SQLite does not always tell
+    assert info.value.errno in {errno.EROFS, None}  # SQLite does not always report it
     gc.collect()
     check_goes_on(real / "runs.db", runner)
 
 
 def test_limit_of_a_files_size(runner: Runner, tmp_path: Path) -> None:
-    """A limit of the system's in the middle of a transaction takes nothing that was stored."""
+    """A file size limit reached within a transaction loses no stored snapshot."""
     path = tmp_path / "runs.db"
     with limit("RLIMIT_FSIZE") as lower, pytest.raises(StorageError) as info:
         runner(make_flow(path, [], lambda: lower(200_000)), {}, run_id="x")
@@ -123,7 +123,7 @@ def test_limit_of_a_files_size(runner: Runner, tmp_path: Path) -> None:
 
 
 def test_out_of_descriptors_at_opening(runner: Runner, tmp_path: Path) -> None:
-    """Where the database cannot be opened for want of descriptors, nothing runs."""
+    """Without free descriptors the database cannot be opened, and nothing runs."""
     path, ran, taken = tmp_path / "runs.db", list[str](), list[int]()
     cp = make_flow(path, ran, lambda: None)
     other = make_flow(tmp_path / "other.db", [], lambda: None)
@@ -147,7 +147,7 @@ def test_out_of_descriptors_at_opening(runner: Runner, tmp_path: Path) -> None:
 @pytest.mark.leaves_files
 @pytest.mark.parametrize("gone", ["file", "directory"])
 def test_database_deleted_meanwhile(gone: str, runner: Runner, tmp_path: Path) -> None:
-    """A database that is deleted under a run is an error, and the next run begins anew."""
+    """A database deleted during a run is an error, and the next run starts afresh."""
     path = tmp_path / "place" / "runs.db"
 
     def delete() -> None:

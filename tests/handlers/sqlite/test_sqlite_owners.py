@@ -1,4 +1,4 @@
-"""Owners of runs in a database that are killed, suspended, or on another machine."""
+"""Owners of runs that are killed, suspended, or on another machine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ FAR_AWAY = "UPDATE owners SET host = 'far-away', boot = 'another'"
 
 @pytest.fixture(params=[0.0, DAY, -DAY], ids=["right", "fast", "slow"])
 def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the wall clock of this process be right, or wrong by a day."""
+    """Set the wall clock of this process right, or wrong by a day."""
     real, wrong = time.time, float(request.param)
     monkeypatch.setattr(time, "time", lambda: real() + wrong)
 
 
 def check_left_alone(path: Path, pid: int) -> None:
-    """See that a run is under way in that process, and that nothing was run."""
+    """Check that a run is running in that process, and that this process ran nothing."""
     with pytest.raises(RunInProgressError) as info:
         successor(path).run(run_id="x")
     assert info.value.pid == pid
@@ -41,7 +41,7 @@ def check_left_alone(path: Path, pid: int) -> None:
 
 
 async def resume_all(path: Path) -> list[str | None]:
-    """Resume what nobody owns, and tell what that was."""
+    """Resume all runs without an owner, and return their ids."""
     results = [result async for result in successor(path).aresume_all()]
     assert [result.state for result in results] == [TAKEN] * len(results)
     return [result.run_id for result in results]
@@ -49,7 +49,7 @@ async def resume_all(path: Path) -> list[str | None]:
 
 @pytest.mark.usefixtures("clock")
 def test_killed_owner_is_succeeded_at_once(runner: Runner, tmp_path: Path) -> None:
-    """The runs of a killed owner are free at once, however long its lease is."""
+    """The runs of a killed owner are free at once, for any length of its lease."""
     path = tmp_path / "runs.db"
     with owner(path, 3600.0, "x", "y", "z") as other:
         check_left_alone(path, other.process.pid)
@@ -61,7 +61,7 @@ def test_killed_owner_is_succeeded_at_once(runner: Runner, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("clock")
 def test_suspended_owner_is_fenced_off(tmp_path: Path) -> None:
-    """One that slept past its lease loses its runs, and writes nothing when it wakes up."""
+    """An owner suspended past its lease loses its runs, and writes nothing when it wakes."""
     path = tmp_path / "runs.db"
     cp = successor(path)
     with owner(path, 0.5, "x", "y") as other:
@@ -76,12 +76,12 @@ def test_suspended_owner_is_fenced_off(tmp_path: Path) -> None:
 
 
 def test_suspended_owner_whom_nobody_succeeds(tmp_path: Path) -> None:
-    """One that slept past its lease goes on undisturbed where nobody wanted its runs."""
+    """An owner suspended past its lease continues if no other process wanted its runs."""
     path = tmp_path / "runs.db"
     with owner(path, 0.2, "x", "y") as other:
         other.suspend()
         expires = rows(path, "SELECT expires FROM owners")[0][0]
-        while time.monotonic() <= expires:  # an event of the clock alone
+        while time.monotonic() <= expires:  # nothing else signals the expiry
             time.sleep(0.01)
         other.wake()
         assert other.end() == "done done"
@@ -99,7 +99,7 @@ def test_owner_that_is_awake_keeps_its_runs(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_owner_on_another_machine(tmp_path: Path) -> None:
-    """Whether it lives nobody knows: it is gone when its row was not renewed for its lease."""
+    """An owner on another machine is dead when its heartbeat is older than its lease."""
     path = tmp_path / "runs.db"
     with owner(path, 1.0, "x") as other:
         other.kill()

@@ -1,4 +1,4 @@
-"""States of every kind through a database, and what `keep=` keeps of them there."""
+"""States of every kind in a database, and the snapshots that `keep=` retains there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS = ("a", "b", "c", "d")
 
 
 def nested(levels: int) -> list[Any]:
-    """Make lists in lists."""
+    """Make nested lists."""
     made: list[Any] = []
     for _ in range(levels):
         made = [made]
@@ -34,7 +34,7 @@ def nested(levels: int) -> list[Any]:
 
 
 def shared() -> State:
-    """Make a state in which one list is met on two ways, and a dict holds itself."""
+    """Make a state in which one list has two references, and a dict contains itself."""
     rows = [1, 2]
     made: State = {"one": rows, "other": {"rows": rows}}
     made["self"] = made["other"]
@@ -59,7 +59,7 @@ STATES: dict[str, State] = {
 
 @pytest.mark.parametrize("kind", STATES)
 def test_states_come_back(kind: str, database: Runs, runner: Runner) -> None:
-    """A state is the same in the next process as it was after the step."""
+    """The next process reads the state as it was after the step."""
     given = dict(STATES[kind])
     runner(database.flow("a", "b"), given, run_id="x", until="a")
     stored = runner.do(database.flow(), "read", "x")
@@ -80,7 +80,7 @@ def test_arrays(database: Runs, runner: Runner) -> None:
 
 
 def test_shared_references(database: Runs, runner: Runner) -> None:
-    """What was one object in two places is one object afterwards, cycles too."""
+    """One object with two references is one object afterwards, also in cycles."""
     runner(database.flow(), shared(), run_id="x", until="a")
     stored = runner.do(database.flow(), "read", "x")
     assert stored["one"] is stored["other"]["rows"]
@@ -88,7 +88,7 @@ def test_shared_references(database: Runs, runner: Runner) -> None:
 
 
 def test_functions(database: Runs, runner: Runner) -> None:
-    """Functions that pickle cannot name are stored by value, between plain states and after."""
+    """Functions that pickle cannot name are stored by value, between and after plain states."""
     cp = database.empty_flow()
     cp.add_step(name="plain")(lambda state: None)
     cp.add_step(name="code")(lambda state: state.update(f=add(2)))
@@ -102,7 +102,7 @@ def test_functions(database: Runs, runner: Runner) -> None:
 
 
 async def test_large_state(database: Runs) -> None:
-    """Thirty megabytes are stored and come back, and the small state after them is small."""
+    """Thirty megabytes are stored and read back, and the small state after them is small."""
     cp, large = database.empty_flow(), b"0123456789" * 3_000_000
     cp.add_step(name="fill")(lambda state: state.update(large=large))
     cp.add_step(name="drop")(lambda state: state.update(large=len(state["large"])))
@@ -115,7 +115,7 @@ async def test_large_state(database: Runs) -> None:
 
 @pytest.mark.parametrize("kind", sorted(UNSERIALIZABLE))
 async def test_what_cannot_be_stored(kind: str, database: Runs) -> None:
-    """Whatever nobody can store is named by its path, and what was stored before is untouched."""
+    """The error names the path of a value that cannot be stored. The stored state stays."""
     cp = database.empty_flow()
     cp.add_step(name="a")(lambda state: None)
 
@@ -128,14 +128,14 @@ async def test_what_cannot_be_stored(kind: str, database: Runs) -> None:
         with pytest.raises(UnserializableStateError) as info:
             await cp.arun({"n": 1}, run_id="x")
         assert info.value.step == "b"
-        # What is nested too deeply is so from the top.
+        # Values nested too deeply are so from the top.
         whole = 'state["inner"]' if "nested" in kind else 'state["inner"]["bad"]'
         assert info.value.offenders[0][0].startswith(whole)
         assert await cp.aread("x") == {"n": 1, "checkpoint_index": 1}
 
 
 def test_neighbours_of_an_unstorable_state(database: Runs) -> None:
-    """In one transaction with others, a state that cannot be stored breaks its own run alone."""
+    """A state that cannot be stored breaks its own run only, in one transaction with others."""
     cp = database.empty_flow()
 
     @cp.add_step()
@@ -152,11 +152,11 @@ def test_neighbours_of_an_unstorable_state(database: Runs) -> None:
     assert cp.read("7") == {"n": 7, "checkpoint_index": 0}
 
 
-# --- what is kept
+# --- kept snapshots
 
 
 def kept(cp: CheckpointFlow) -> list[tuple[int, list[str]]]:
-    """Position and trail of each snapshot that is kept of "x", and of the newest, oldest first."""
+    """Position and trail of each kept snapshot of "x" and of the newest, oldest first."""
     found: list[tuple[int, list[str]]] = []
     for name in (*reversed(cp.handler.kept("x")), None):
         with cp.handler.stored("x", name) as one:
@@ -165,7 +165,7 @@ def kept(cp: CheckpointFlow) -> list[tuple[int, list[str]]]:
 
 
 def test_three_are_kept(database: Runs, runner: Runner) -> None:
-    """With `keep=3` there are the newest and the two before it."""
+    """With `keep=3` the newest snapshot and the two before it are kept."""
     cp = database.flow(*STEPS, keep=3)
     runner(cp, {}, "always", run_id="x")
     assert kept(cp) == [(2, ["a", "b"]), (3, ["a", "b", "c"]), (0, list(STEPS))]
@@ -173,7 +173,7 @@ def test_three_are_kept(database: Runs, runner: Runner) -> None:
 
 
 def test_all_of_the_last_passage_are_kept(database: Runs, runner: Runner) -> None:
-    """With `keep="all"` there are all of the last run, and none of the run before it."""
+    """With `keep="all"` all snapshots of the last run are kept, and none of the run before it."""
     cp = database.flow(*STEPS, keep="all")
     for _ in range(2):
         runner(cp, {}, "always", run_id="x")
@@ -183,7 +183,7 @@ def test_all_of_the_last_passage_are_kept(database: Runs, runner: Runner) -> Non
 
 @pytest.mark.parametrize("step", STEPS)
 def test_state_on_entry(step: str, database: Runs, runner: Runner) -> None:
-    """A run that is repeated from a step has the state as it was on entry to it."""
+    """A run repeated from a step has the state on entry to that step."""
     cp = database.flow(*STEPS, keep="all")
     whole = runner(cp, {"n": 1}, "always", run_id="x")
     database.log.clear()
@@ -193,7 +193,7 @@ def test_state_on_entry(step: str, database: Runs, runner: Runner) -> None:
 
 
 def test_failures_use_up_no_room(database: Runs, runner: Runner) -> None:
-    """However often a step breaks, its record takes the place of the snapshot it tells of."""
+    """The record of a failing step replaces the one before, and displaces no other state."""
     cp = database.flow(*STEPS, keep=3)
     database.faults["step c"] = ValueError("not yet")
     for _ in range(4):
@@ -203,7 +203,7 @@ def test_failures_use_up_no_room(database: Runs, runner: Runner) -> None:
 
 
 def test_kept_of_one_run_are_none_of_another(database: Runs, runner: Runner) -> None:
-    """What is kept goes with its run, and with no other."""
+    """Deleting a run deletes its kept snapshots, and no other run's."""
     cp = database.flow(keep="all")
     for run_id in ("x", "y"):
         runner(cp, {}, run_id=run_id)
@@ -216,9 +216,9 @@ def test_kept_of_one_run_are_none_of_another(database: Runs, runner: Runner) -> 
 def test_values_beyond_what_sqlite_takes(
     database: Runs, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A snapshot that is too large for a row is refused by words, and the run stays as it was.
+    """The error for a snapshot too large for a row says so, and the run stays as it was.
 
-    SQLite's limit of a thousand million bytes is too far away for a test, so ours is moved.
+    SQLite's limit of a thousand million bytes is too large for a test, so the test lowers it.
     """
     monkeypatch.setattr(module, "LARGEST_BYTES", 1_000_000)
     cp = database.empty_flow()

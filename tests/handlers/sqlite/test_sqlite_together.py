@@ -1,4 +1,4 @@
-"""One run of a database wanted twice in one process, second loops, and forks."""
+"""A run of a database requested twice in one process, several loops, and forks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def flow(path: Path, step: Any) -> CheckpointFlow:  # noqa: ANN401
 
 @pytest.mark.parametrize("wait", [0.0, 0.12])
 def test_second_run_in_this_process(wait: float, runner: Runner, tmp_path: Path) -> None:
-    """It is refused, and told that it is this process; also where it has waited for a while."""
+    """The second run is refused, also after waiting. The error names this process."""
     path, pids = tmp_path / "runs.db", list[object]()
 
     def again() -> None:
@@ -59,7 +59,7 @@ def test_second_run_in_this_process(wait: float, runner: Runner, tmp_path: Path)
 
 
 async def test_two_started_in_one_transaction(tmp_path: Path) -> None:
-    """Of many that want a run at the same moment one gets it; those that wait run afterwards."""
+    """Of many claims of a run at the same moment, one gets it. The waiting ones run afterwards."""
     cp = successor(tmp_path / "runs.db")
     runs = [cp.arun({"trail": []}, run_id="x") for _ in range(20)]
     ends = await asyncio.gather(*runs, return_exceptions=True)
@@ -92,7 +92,7 @@ def test_loops_in_two_threads(tmp_path: Path) -> None:
 
 @needs_fork
 def test_fork_in_the_middle(tmp_path: Path) -> None:
-    """A child runs on the flow that it inherited, and cannot write with its parent's lease."""
+    """A child runs the flow that it inherited, and cannot write under its parent's lease."""
     path = tmp_path / "runs.db"
     command = [sys.executable, str(FORKING), str(path)]
     done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
@@ -105,7 +105,7 @@ def test_fork_in_the_middle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("highest", [-5, 2**63 - 3, 2**63 - 1])
 async def test_new_runs_beside_an_odd_row(highest: int, tmp_path: Path) -> None:
-    """Runs begun together are told apart by their rows, also where SQLite has no next number."""
+    """Runs started together have different rows, even if SQLite has no next row number."""
     path, count = tmp_path / "runs.db", 10
 
     def step(state: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ async def test_new_runs_beside_an_odd_row(highest: int, tmp_path: Path) -> None:
 
 
 def test_lease_of_another_run(tmp_path: Path) -> None:
-    """The lease of one run is no right to another, nor does it write into its own by mistake."""
+    """The lease of one run cannot change another run, nor does it write to its own by mistake."""
     handler = SqliteStateHandler(tmp_path / "runs.db")
     handler.write({"n": 1}, "one")
     handler.write({"n": 2}, "two")
@@ -133,12 +133,12 @@ def test_lease_of_another_run(tmp_path: Path) -> None:
 
 
 def never(target: SnapshotTarget) -> Header:
-    """Be never asked."""
+    """Fail if it is called."""
     raise AssertionError(target)
 
 
 def test_claim_that_breaks_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A run is not left taken where its row cannot be read any more once it was claimed."""
+    """A claim whose row cannot be read afterwards is released."""
 
     def fail(*_: object) -> NoReturn:
         raise sqlite3.OperationalError("disk I/O error")

@@ -1,4 +1,4 @@
-"""Whoever waits for a run to be theirs goes away before it is: nobody owns it then."""
+"""A run whose waiting caller disappears before the claim succeeds has no owner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TURNS = 50
 
 
 def flow(path: Path) -> CheckpointFlow:
-    """Make a flow of one step, whose runs another process can look at."""
+    """Make a flow of one step, whose runs another process can read."""
     cp = CheckpointFlow(path, "sqlite")
 
     @cp.add_step()
@@ -34,7 +34,7 @@ def flow(path: Path) -> CheckpointFlow:
 
 
 def throw_away_as_it_is_taken(cp: CheckpointFlow, path: Path, run_id: str) -> None:
-    """Begin a run while the database is locked, and close its loop before it is free again."""
+    """Start a run while the database is locked, and close its loop before the lock is released."""
 
     async def begin() -> asyncio.Task[State]:
         run = asyncio.ensure_future(cp.arun({"n": 10}, run_id=run_id))
@@ -56,7 +56,7 @@ def throw_away_as_it_is_taken(cp: CheckpointFlow, path: Path, run_id: str) -> No
 
 @pytest.mark.parametrize("before", ["nothing", "unfinished"])
 def test_run_that_nobody_waits_for_is_given_back(before: str, tmp_path: Path) -> None:
-    """A run whose coroutine was thrown away while it was being claimed is free at once."""
+    """A run whose coroutine was discarded during the claim is free at once."""
     path = tmp_path / "runs.db"
     cp = flow(path)
     asyncio.run(cp.arun({}, run_id="other"))

@@ -1,4 +1,4 @@
-"""The thread of a database may be stopped and asked at once: nothing is done twice or never."""
+"""A writer thread stopped and given a job at the same time does each job exactly once."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ A_WHILE = 0.2
 
 
 class RecordingBackend:
-    """Does jobs, the first when it may, and notes what it does."""
+    """A backend that waits before its first job, and records each job."""
 
     def __init__(self) -> None:
-        """Begin with nothing done."""
+        """Start with no jobs recorded."""
         self.done = list[object]()
         self.may = threading.Event()
 
     def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
-        """Do each when it may."""
+        """Do each job once it is permitted."""
         self.may.wait(PATIENCE)
         self.done += [job.work for job in jobs]
 
     def pause(self) -> float | None:
-        """Have nothing to do in between."""
+        """Need no call in between."""
         return None
 
     def idle(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
-        """Note it."""
+        """Record the closing."""
         self.done.append("closed")
 
     def forget(self) -> None:
@@ -45,15 +45,15 @@ class RecordingBackend:
 
 
 class Overtaken:
-    """A writer's queue whose writer is stopped, if it lets that happen, as a job is put in."""
+    """A writer's queue that stops the writer while a job is put in."""
 
     def __init__(self, writer: Writer, queue: SimpleQueue[PendingResult[Any] | None]) -> None:
-        """Stand before the queue."""
+        """Wrap the queue of a writer."""
         self._writer = writer
         self._queue = queue
 
     def put(self, job: PendingResult[Any] | None) -> None:
-        """Let another thread stop the writer before a job is there."""
+        """Stop the writer in another thread, if possible, before the job is queued."""
         if job is not None:
             stopper = threading.Thread(target=lambda: self._writer.stop(wait=True))
             stopper.start()
@@ -62,7 +62,7 @@ class Overtaken:
 
 
 def wait_for(job: PendingResult[Any]) -> bool:
-    """Say whether a job ends."""
+    """Return whether a job ends in time."""
     waiter = threading.Thread(target=job.wait, daemon=True)
     waiter.start()
     waiter.join(PATIENCE / 6)
@@ -70,7 +70,7 @@ def wait_for(job: PendingResult[Any]) -> bool:
 
 
 def test_asked_while_it_is_stopped() -> None:
-    """What is asked for in the moment of a stop is done, before it or after it."""
+    """A job queued while the writer stops is done, before the stop or after it."""
     backend = RecordingBackend()
     backend.may.set()
     writer = Writer(backend)
@@ -87,7 +87,7 @@ def test_asked_while_it_is_stopped() -> None:
 
 
 def test_stopped_and_asked_again() -> None:
-    """The next thread begins when the one before has tidied up, and never beside it."""
+    """The next thread starts when the previous one has closed, and never beside it."""
     backend = RecordingBackend()
     writer = Writer(backend)
     jobs: list[PendingResult[Any]] = [PendingResult(work, None) for work in ("before", "after")]
