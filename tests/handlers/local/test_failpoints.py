@@ -132,7 +132,7 @@ def check_resumes(scenario: Scenario, place: Path, done: int | None) -> None:
 
 @scenarios
 def test_error(scenario: Scenario, tmp_path: Path) -> None:
-    """A system error is raised as the documented one. No snapshot is lost and no file left."""
+    """A system error is raised as the documented one. No temporary is left, no snapshot lost."""
     place = tmp_path / "place"
 
     def act() -> None:

@@ -23,7 +23,7 @@ OWNED = "SELECT run_id FROM runs WHERE owner IS NOT NULL"
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 @pytest.mark.parametrize("step", ["first", "last"])
 def test_ctrl_c_while_a_snapshot_waits(step: str, tmp_path: Path) -> None:
-    """The running write ends, then Ctrl-C is raised. No run stays owned, and no step is lost."""
+    """The waiting write ends, then Ctrl-C is raised. No run stays owned, and no step is lost."""
     path, ran = tmp_path / "runs.db", list[str]()
     cp = CheckpointFlow(path, "sqlite")
     timers = list[threading.Timer]()
