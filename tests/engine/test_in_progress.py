@@ -110,7 +110,7 @@ def test_second_run_in_another_process_is_refused(
 def test_killed_owner_leaves_the_place_free(
     foreign: subprocess.Popen[str], runner: Runner, flows: FlowFactory
 ) -> None:
-    """When the owner is killed, the next run takes over at once and resumes."""
+    """If the owner is killed, the next run takes over at once and resumes."""
     foreign.kill()
     foreign.wait()
     assert runner(flows.flow("hold"))["who"] == "owner"

@@ -223,7 +223,7 @@ def test_going_back(policy: LoadPolicy, file_store: AnyStore, runner: Runner) ->
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 def test_resumed_among_all(kind: str, tmp_path: Path) -> None:
-    """A run that is resumed with all others has its data as well."""
+    """A run resumed by `resume_all` has its data as well."""
     file_store, keeper = AnyStore.at(tmp_path, kind), Keeper()
     with pytest.raises(ConnectionError):
         Keeper("use").add_to(file_store.empty_flow(keep_data=True)).run(begin(), run_id="x")

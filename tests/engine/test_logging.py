@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    """Give the library's messages of a level."""
+    """Give the library's log messages of a level."""
     found = [record for record in caplog.records if record.levelno == level]
     assert {record.name for record in caplog.records} <= {LOGGER, "asyncio"}
     return [record.getMessage() for record in found if record.name == LOGGER]

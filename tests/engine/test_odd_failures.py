@@ -201,7 +201,7 @@ def test_stop_iteration_comes_out_of_run(flows: FlowFactory) -> None:
 
 
 async def test_stop_iteration_comes_out_of_run_inside_a_loop(flows: FlowFactory) -> None:
-    """It is raised inside a running loop as well."""
+    """A StopIteration is raised inside a running loop as well."""
     error = StopIteration("the iterator was empty")
     flows.faults["load b"] = error
     with pytest.raises(StopIteration) as info:

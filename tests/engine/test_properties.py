@@ -32,7 +32,7 @@ KINDS = (ValueError, KeyboardInterrupt, asyncio.CancelledError, Own)
 
 @dataclass(frozen=True)
 class Spec:
-    """One step: which parts are there, and which of them are coroutine functions."""
+    """The parts of one step, some of them coroutine functions."""
 
     parts: frozenset[str]
     coroutines: frozenset[str]

@@ -95,7 +95,7 @@ def test_changed_beginning_is_refused(
 
 
 def test_refusal_shows_both_lists(runner: Runner, flows: FlowFactory) -> None:
-    """The text shows every stored and every current name, and the file."""
+    """The error shows every stored and every current name, and the file."""
     make_stored(flows, "failed at 1", None, "fetch_it", "clean_it")
     with pytest.raises(FlowChangedError) as info:
         runner(flows.flow("get_it", "clean_up", "write_it"))

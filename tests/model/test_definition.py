@@ -19,11 +19,11 @@ def good(state: State, data: State) -> None:
 
 
 def no_argument() -> None:
-    """Take nothing."""
+    """Accept no argument."""
 
 
 def three_arguments(state: State, data: State, more: int) -> None:
-    """Take one too many."""
+    """Accept one argument too many."""
 
 
 def needs_keyword(state: State, data: State, *, more: int) -> None:
@@ -239,7 +239,7 @@ def test_forgotten_parentheses_are_found(
 
 @pytest.mark.parametrize("name", [5, b"a", ["a"]], ids=["number", "bytes", "list"])
 def test_name_that_is_no_string_is_refused(name: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """Names are strings."""
+    """A name that is no string is refused."""
     cp = CheckpointFlow(flows.path)
     with pytest.raises(CheckpointError, match="name"):
         cp.add_step(name=name)(good)
@@ -264,6 +264,6 @@ def test_lambdas_need_names_of_their_own(flows: FlowFactory) -> None:
 
 
 def test_steps_of_one_flow_do_not_show_in_another(flows: FlowFactory) -> None:
-    """Two flows share nothing."""
+    """Two flows share no steps."""
     assert flows.flow("a").plan().steps == ("a",)
     assert flows.flow("b").plan().steps == ("b",)

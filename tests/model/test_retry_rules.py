@@ -123,7 +123,7 @@ def test_hook_that_raises(file_store: AnyStore, runner: Runner) -> None:
 @pytest.mark.usefixtures("global_settings")
 @pytest.mark.parametrize("retry", [2, Retry(attempts=2, **AT_ONCE)], ids=["number", "Retry"])
 def test_number_of_attempts(retry: int | Retry, file_store: AnyStore, runner: Runner) -> None:
-    """The number counts the first attempt."""
+    """The number of attempts includes the first."""
     stamina.set_testing(True, attempts=100, cap=True)
     flaky = Flaky(failures=9)
     with pytest.raises(ConnectionError):

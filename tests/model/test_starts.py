@@ -160,7 +160,7 @@ def test_plan_in_words_names_the_first_step(row: Row, runner: Runner, flows: Flo
 
 @every_row
 def test_only_a_fresh_run_has_a_new_number(row: Row, runner: Runner, flows: FlowFactory) -> None:
-    """A run is fresh, with the next number, unless it goes on with an unfinished one."""
+    """A run is fresh, with the next number, unless it resumes an unfinished one."""
     make_stored(flows, row.stored, {"who": "stored"})
     before = LocalStateHandler(flows.path).header()
     goes_on = row.source == "stored" and row.stored != "finished"
@@ -231,7 +231,7 @@ def test_sequence_grows_with_every_attempt(runner: Runner, flows: FlowFactory) -
 def test_finished_run_is_stored_as_finished_at_the_beginning(
     runner: Runner, flows: FlowFactory
 ) -> None:
-    """After the last step the header says finished, position 0, and names the steps."""
+    """After the last step the header has the status "finished", position 0, and the step names."""
     runner(flows.flow())
     header = flows.header()
     assert (header.status, header.position, header.failure) == ("finished", 0, None)

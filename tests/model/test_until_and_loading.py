@@ -1,4 +1,4 @@
-"""Stopping after a step, and which loaders run."""
+"""Stopping after a step, and the choice of loaders."""
 
 from __future__ import annotations
 

@@ -39,13 +39,13 @@ MISSING = re.compile(r'"([^" ]+:[^" ]+)" is not among the globals of allow=')
 
 
 class Colour(enum.Enum):
-    """An enum to be stored."""
+    """An enum to store."""
 
     RED = "red"
 
 
 class Level(enum.IntEnum):
-    """A kind of int."""
+    """An enum of ints."""
 
     LOW = 1
 
@@ -77,7 +77,7 @@ class Registered:
 
 
 class Text(str):
-    """A kind of text."""
+    """A subclass of str."""
 
     __slots__ = ()
 
@@ -140,7 +140,7 @@ def missing_in(error: UnserializableStateError) -> set[str]:
 
 
 def listed_for(flows: FlowFactory, value: object) -> set[str]:
-    """Add what each error names to the list until the value is stored; give the list."""
+    """Add the globals of each error to the list until the value is stored, and give the list."""
     allow = set[str]()
     for _ in range(9):
         try:
@@ -176,7 +176,7 @@ def test_the_error_says_what_to_list(name: str, flows: FlowFactory) -> None:
     loaded = LocalStateHandler(flows.path, allow=allow).read()["deep"][0]
     freely = LocalStateHandler(flows.path).read()["deep"][0]
     assert type(loaded) is type(freely)
-    if name != "array":  # NaN: neither equal nor unequal
+    if name != "array":  # an array has no truth value
         assert difference(value, loaded) is None
     assert np.array_equal(loaded, freely) or repr(loaded) == repr(freely)
 

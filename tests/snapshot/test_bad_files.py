@@ -66,7 +66,7 @@ def test_the_canary_sings(sound: bytes, flows: FlowFactory, canary_file: Path) -
 
 
 def test_truncated_at_every_length(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
-    """A file truncated anywhere is refused. An empty file is the same as none."""
+    """A file truncated anywhere is refused. An empty file counts as no snapshot."""
     for length in range(1, len(sound)):
         check_refused(flows, canary_file, sound[:length])
     flows.path.write_bytes(b"")

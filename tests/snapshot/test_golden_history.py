@@ -329,7 +329,7 @@ def test_runs_are_pruned(goldens: list[Golden], tmp_path: Path) -> None:
 
 
 def record_params() -> list[Any]:
-    """Make parameters of the pickled records; headers cannot be loaded yet."""
+    """Make parameters of the pickled records. Headers cannot be loaded yet."""
     return [
         pytest.param(
             version,

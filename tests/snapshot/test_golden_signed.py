@@ -36,7 +36,7 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def golden(kind: str, version: str) -> Path:
-    """Give the path of a file."""
+    """Give the path of a golden file."""
     return GOLDEN / f"signed-{kind}-{version}.snapshot"
 
 

@@ -197,7 +197,7 @@ class Old:
     """
 
     def __init__(self, runs: Runs, runner: Runner, position: int) -> None:
-        """Make it from a run that this version writes."""
+        """Make the old run from a run that this version writes."""
         self._runs = runs
         stop_at(runs, runner, position)
         durations = dict.fromkeys(NAMES[:position], 0.25)

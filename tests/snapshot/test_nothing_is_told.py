@@ -35,7 +35,7 @@ class Unloadable:
         self.word = CANARY
 
     def __setstate__(self, state: dict[str, str]) -> None:
-        """Refuse."""
+        """Raise an error."""
         raise ValueError(state["word"])
 
 

@@ -195,7 +195,7 @@ def test_by_hand(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_a_failure_is_recorded(runner: Runner, flows: FlowFactory) -> None:
-    """The record of a failure is also written. Its payload was verified before."""
+    """The record of a failure is also written under `verify`. Its payload was verified before."""
     flows.faults["step b"] = OSError("broken")
     with pytest.raises(OSError, match="broken"):
         runner(flows.flow("a", "b", verify=True, **FAST), {"n": 1})

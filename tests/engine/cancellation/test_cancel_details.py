@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def held_run_at(place: str, tmp_path: Path) -> HeldRun:
-    """Make a run that is held at a point."""
+    """Make a run that blocks at a given point."""
     return HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
 

@@ -29,7 +29,7 @@ def _warm() -> None:
 
 
 def cancelled(moment: str, times: int = 1) -> Interrupt:
-    """Cancel the task, so often in a row."""
+    """Cancel the task, a number of times in a row."""
 
     async def interrupt(served: Served, number: int) -> int:
         async def body() -> None:

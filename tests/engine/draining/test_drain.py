@@ -162,7 +162,7 @@ async def test_many(how: str, runs: Runs) -> None:
     assert error.path is None
     for run_id in under_way:
         await check_stopped(cp, run_id, found[run_id].error)
-    assert len(found) <= 3  # the run whose turn had come may be a result: it was refused
+    assert len(found) <= 3  # the run whose turn had come may be a result, as refused
     if how == "amap":
         assert len(await cp.aruns()) == 2
     done = await resumed(blocking_flow.flow(runs))

@@ -122,7 +122,7 @@ async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
 
 
 async def held_at_its_start(cp: CheckpointFlow, free: asyncio.Event) -> asyncio.Task[State]:
-    """Begin a run whose flow's hook holds it behind its first snapshot."""
+    """Begin a run that a hook of its flow holds after its first snapshot."""
     task = asyncio.create_task(cp.arun({"who": "x"}, run_id="x"))
     while statuses(cp, ["x"]) == [None]:
         await turns(1)

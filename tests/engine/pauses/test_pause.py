@@ -121,7 +121,7 @@ def test_once(file_store: AnyStore, runner: Runner) -> None:
 
 
 def test_words_of_the_plan(file_store: AnyStore, runner: Runner) -> None:
-    """The plan says that the run was paused."""
+    """The text of the plan says that the run was paused."""
     cp = approvable(file_store)
     runner(cp, unapproved(), "always")
     assert "the last run was paused there" in str(runner.plan(cp))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# --- going on
+# --- continuing
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
@@ -119,7 +119,7 @@ STORED_STATUSES = (
 
 
 def leave(file_store: AnyStore, stored_status: str) -> None:
-    """Leave a run that is not paused."""
+    """Store a run that is not paused."""
     if stored_status in {"failed", "cancelled"}:
         error = OSError() if stored_status == "failed" else KeyboardInterrupt()
         file_store.faults["step b"] = error

@@ -1,4 +1,4 @@
-"""Kills at any moment: the old snapshot or the new one is stored, and none acknowledged is lost."""
+"""Kills at any moment: the old or the new snapshot is stored, and no acknowledged one is lost."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ sync_and_async = pytest.mark.parametrize("asynchronous", [False, True], ids=["sy
 
 
 def around(flows: AnyStore, flaky: Flaky, **options: Any) -> CheckpointFlow:  # noqa: ANN401
-    """Make a flow of a flaky step between two sound ones."""
+    """Make a flow with a flaky step between two reliable ones."""
     cp = flows.empty_flow(**options)
     cp.add_step(name="first")(do_nothing)
     flaky.add(cp)

@@ -52,7 +52,7 @@ def retried(
     hook: Hook | None = None,
     **options: Any,  # noqa: ANN401 (passed on as is)
 ) -> CheckpointFlow:
-    """Make a flow of a sound step, a flaky one, and another sound one."""
+    """Make a flow of a reliable step, a flaky one, and another reliable one."""
     hooks = [file_store.events.append] + ([hook] if hook else [])
     cp = file_store.empty_flow(hooks=hooks, **options)
     cp.add_step(name="first")(do_nothing)

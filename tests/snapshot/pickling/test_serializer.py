@@ -171,7 +171,7 @@ def test_decorated_by_another_module(module: Any) -> None:  # noqa: ANN401
 
 
 def test_local_named_tuple() -> None:
-    """A named tuple's local class comes back with its fields."""
+    """A named tuple's local class keeps its fields."""
     local = namedtuple("local", "a b", defaults=[2])  # noqa: PYI024 - made at run time
     loaded = check_as_dill({"v": local(1)})["v"]
     assert (loaded.a, loaded.b, type(loaded).__name__) == (1, 2, "local")

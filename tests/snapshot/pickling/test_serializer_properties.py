@@ -170,7 +170,7 @@ def test_graphs_with_code(plan: Plan) -> None:
 @QUIET
 @given(st.recursive(ATOMS, lambda inner: st.lists(inner) | st.dictionaries(HASHABLE, inner)))
 def test_trees(value: object) -> None:
-    """Any nested lists and dicts, with keys of many kinds, are plain and come back."""
+    """Any nested lists and dicts, with keys of many kinds, are plain and load unchanged."""
     state = {"v": value}
     dumped = dump_whole(state)
     loaded = load_whole(dumped.data)

@@ -174,7 +174,7 @@ KEYS: dict[str, object] = {
 
 
 class OddKey(int):
-    """A key that cannot be shown."""
+    """A key whose repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError(SECRET)
