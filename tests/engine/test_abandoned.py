@@ -1,4 +1,4 @@
-"""A run's coroutine thrown away in the middle: nothing stays locked, and the next run resumes."""
+"""A run's coroutine dropped in the middle: nothing stays locked, and the next run resumes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ THREADS = ["step-sync", "start-snapshot-begun", "snapshot-begun", "after-locking
 async def closed_when(
     is_time: Callable[[int], bool], coroutine: Coroutine[Any, Any, object]
 ) -> bool:
-    """Drive a coroutine and close it when it is time, if that comes before its end."""
+    """Drive a coroutine, and close it at the given time if it has not ended before."""
     for count in itertools.count(1):
         try:
             waiting = coroutine.send(None)
@@ -52,13 +52,13 @@ async def closed_when(
 
 
 def open_soon(held_run: HeldRun) -> None:
-    """Open the gate from another thread, in a while."""
+    """Open the gate from another thread, after a short time."""
     threading.Timer(0.05, held_run.gate.opened.set).start()
 
 
 @every_kind
 def test_closed_at_every_point(kind: str, tmp_path: Path) -> None:
-    """A coroutine that is closed instead of awaited on leaves the place free and resumable."""
+    """A coroutine that is closed instead of awaited leaves the lock free, and the run resumable."""
     for number in itertools.count(1):
         subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
         with at_point(number), asyncio.Runner() as runner:
@@ -71,7 +71,7 @@ def test_closed_at_every_point(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", THREADS)
 async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
-    """Closing the coroutine waits for the thread, so that nothing is written behind it."""
+    """Closing the coroutine waits for the thread, so that nothing is written afterwards."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
     def is_time(_: int) -> bool:
@@ -88,7 +88,7 @@ async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", THREADS)
 @both_times
 def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancelled: bool) -> None:
-    """A loop that is closed under a run leaves nothing locked when the thread has ended."""
+    """A loop closed during a run leaves nothing locked after the thread has ended."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     loop = asyncio.new_event_loop()
     task = loop.create_task(held_run.gate.watch(held_run.start))
@@ -108,13 +108,13 @@ def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancell
 @both_times
 @every_kind
 def test_loop_closed_at_every_point(kind: str, tmp_path: Path, *, cancelled: bool) -> None:
-    """A loop that is closed under a run, also one just cancelled, leaves the place free."""
+    """A loop closed during a run, even a run just cancelled, leaves the lock free."""
     passed_by = 0
     for number in itertools.count(1):
         subject = Subject(tmp_path / str(number) / "checkpoint.pkl", kind)
         with at_point(number):
             if not is_abandoned_at(number, subject, cancelled=cancelled):
-                # Where a thread was faster than the loop, a cancelled run ends without a wait.
+                # If the thread was faster than the loop, a cancelled run ends without a wait.
                 passed_by += 1
                 if passed_by == ENOUGH:
                     break
@@ -159,7 +159,7 @@ def is_abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
 
 
 def collect(dropped: weakref.ref[Any]) -> None:
-    """Collect a task that is waited for nowhere, when threads that hold on to it have ended."""
+    """Collect a task that nothing awaits, after the threads that refer to it have ended."""
     deadline = time.monotonic() + 20.0
     while dropped() is not None and time.monotonic() < deadline:
         gc.collect()

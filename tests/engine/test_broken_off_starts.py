@@ -1,6 +1,6 @@
 """Runs that end between their start with `checkpoint=` and their first snapshot.
 
-What is stored tells of one run alone: its names, its position and its state belong together.
+The stored names, position and state always belong to one and the same run.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ ways_on = pytest.mark.parametrize("checkpoint", [1, 3], ids=["back", "ahead"])
 
 
 def leave(runs: Runs, runner: Runner, names: Sequence[str]) -> Header:
-    """Let a run "x" stop, and give its header."""
+    """Stop a run "x", and give its header."""
     runner(flow(runs, names), {"n": 1}, run_id="x", until=LEFT - 1)
     runs.log.clear()
     return stored(runs)
 
 
 def draining(runs: Runs, names: Sequence[str], **options: Any) -> CheckpointFlow:  # noqa: ANN401 (passed on as is)
-    """Make a flow that is drained when a run of it starts."""
+    """Make a flow that starts to drain when a run of it starts."""
 
     async def drain(event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -55,7 +55,7 @@ def draining(runs: Runs, names: Sequence[str], **options: Any) -> CheckpointFlow
 
 
 def check_goes_on(runs: Runs, runner: Runner, names: Sequence[str], checkpoint: int) -> None:
-    """See that the run goes on where it was sent, by the new names and no others."""
+    """Check that the run resumes where `checkpoint=` moved it, and by the new names only."""
     assert (stored(runs).position, stored(runs).next_step) == (checkpoint, names[checkpoint])
     assert runs.empty_flow().read("x") == {"n": 1, "checkpoint_index": checkpoint}
     runs.log.clear()
@@ -70,7 +70,7 @@ def check_goes_on(runs: Runs, runner: Runner, names: Sequence[str], checkpoint: 
 def test_drained(
     checkpoint: int, names: tuple[str, ...], runner: Runner, durable_runs: Runs
 ) -> None:
-    """A drain before the first step leaves a run where it was sent, with the names of its steps."""
+    """A run drained before its first step keeps its `checkpoint=` and the names of its steps."""
     leave(durable_runs, runner, names)
     changed = renamed(0, names=names)
     with pytest.raises(DrainingError):
@@ -89,7 +89,7 @@ def test_broken_in_the_first_loader(
     runner: Runner,
     durable_runs: Runs,
 ) -> None:
-    """So does what comes out of the first loader, a cancellation among it."""
+    """A run whose first loader raises, or is cancelled, keeps its `checkpoint=` as well."""
     leave(durable_runs, runner, names)
     changed = renamed(0, names=names)
 
@@ -109,7 +109,7 @@ def test_broken_in_the_first_loader(
 
 @sizes
 def test_cancelled_before_its_start_is_stored(names: tuple[str, ...], durable_runs: Runs) -> None:
-    """A run that is cancelled before that leaves the other one as if it had never been."""
+    """A run cancelled before its start is stored leaves the earlier run unchanged."""
     before = leave(durable_runs, RUNNER, names)
     changed = renamed(0, names=names)
 
@@ -132,7 +132,7 @@ def test_cancelled_before_its_start_is_stored(names: tuple[str, ...], durable_ru
 
 @sizes
 def test_what_a_kill_leaves(names: tuple[str, ...], runner: Runner, durable_runs: Runs) -> None:
-    """Until the start is stored everything is as it was; before a step begins all is the new."""
+    """Before the start is stored, all is old. Before a step begins, all is new."""
     before, changed = leave(durable_runs, runner, names), renamed(0, names=names)
     seen: dict[type[Event], Header] = {}
     cp = flow(
@@ -148,7 +148,7 @@ def test_what_a_kill_leaves(names: tuple[str, ...], runner: Runner, durable_runs
 
 
 def test_paused_run_of_other_steps_waits_behind_a_drain(runner: Runner, durable_runs: Runs) -> None:
-    """A paused run is not sent anywhere by a run that is drained: it waits as it did."""
+    """A drained run with `checkpoint=` leaves a paused run as it is, at its step."""
 
     def wait(state: State) -> None:
         raise Pause("to be told")
@@ -165,7 +165,7 @@ def test_paused_run_of_other_steps_waits_behind_a_drain(runner: Runner, durable_
 
 
 def test_drained_on_the_way_back_to_the_first_step(runner: Runner, durable_runs: Runs) -> None:
-    """A finished run that is to be repeated does not begin with what it ended with."""
+    """A finished run that is moved to its first step does not begin with its final state."""
     cp = durable_runs.empty_flow(keep="all")
     cp.add_step(name="a")(count)
     runner(cp, {"n": 1}, run_id="x")
@@ -178,12 +178,12 @@ def test_drained_on_the_way_back_to_the_first_step(runner: Runner, durable_runs:
 
 
 def count(state: State) -> None:
-    """Be a step that shows how often it ran."""
+    """Count how often the step ran."""
     state["n"] += 1
 
 
 def test_drained_with_its_data(runner: Runner, durable_runs: Runs) -> None:
-    """What is stored where the run was sent has the data that it went there with."""
+    """The stored run has the data that it was moved with."""
 
     def made(cp: CheckpointFlow, names: Sequence[str]) -> CheckpointFlow:
         for name in names:

@@ -1,4 +1,4 @@
-"""What hooks and logs are told of a run: everything, in order, and no secrets."""
+"""Events and log lines of a run: complete, in order, and without secrets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOGGER = "aiocheckpoint"
 
 
 def reported(flows: FlowFactory) -> list[tuple[object, ...]]:
-    """Put what the hooks were told into short words, and check the common fields."""
+    """Put events into short words, and check their common fields."""
     lines: list[tuple[object, ...]] = []
     for event in flows.events:
         assert isinstance(event, events.Event)
@@ -81,14 +81,14 @@ def step_line_of(event: events.StepEvent) -> tuple[object, ...]:
 
 
 def step(name: str, position: int, *, loads: bool = False) -> list[tuple[object, ...]]:
-    """Give what is told of a step that goes well."""
+    """Give the events of a successful step."""
     parts = ("load", "step", "save") if loads else ("step", "save")
     loaded = [("loaded", name)] if loads else []
     return [("begin", name), *loaded, ("end", name, *parts), ("stored", position)]
 
 
 def test_successful_run(any_runner: Runner, flows: FlowFactory) -> None:
-    """A whole run is told from its plan to its end."""
+    """The events of a successful run reach from its plan to its end."""
     any_runner(flows.flow())
     assert reported(flows) == [
         *(("run", 0, 3), ("stored", 0)),
@@ -98,7 +98,7 @@ def test_successful_run(any_runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_resumed_run(any_runner: Runner, flows: FlowFactory) -> None:
-    """A resumed run is told from where it starts, and writes no snapshot of its start."""
+    """The events of a resumed run begin at its step, without a snapshot of the start."""
     make_stored(flows, "failed at 1")
     any_runner(flows.flow())
     assert reported(flows) == [
@@ -109,13 +109,13 @@ def test_resumed_run(any_runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_stopped_run(any_runner: Runner, flows: FlowFactory) -> None:
-    """A run that `until=` stops tells that it stopped, and where the next one starts."""
+    """The events of a run stopped by `until=` name the stop, and the next start."""
     any_runner(flows.flow(), until="b")
     assert reported(flows)[-2:] == [("stored", 2), ("finished", "stopped", 2)]
 
 
 def test_moved_run(any_runner: Runner, flows: FlowFactory) -> None:
-    """A run that `checkpoint=` moved stores its new start before the step."""
+    """A run moved by `checkpoint=` stores its new start before the step."""
     make_stored(flows, "failed at 1")
     any_runner(flows.flow(), checkpoint="c")
     assert reported(flows) == [
@@ -127,7 +127,7 @@ def test_moved_run(any_runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("part", ["load", "step", "save"])
 def test_failed_run(part: str, any_runner: Runner, flows: FlowFactory) -> None:
-    """A failure is told last, with its step, its part and the very exception."""
+    """The last event of a failed run has its step, its part and the very exception."""
     flows.faults[f"{part} a"] = error = ValueError("broken")
     with pytest.raises(ValueError, match="broken"):
         any_runner(flows.flow())
@@ -150,7 +150,7 @@ def test_failed_snapshot(any_runner: Runner, flows: FlowFactory) -> None:
 
 
 async def test_cancelled_run(flows: FlowFactory) -> None:
-    """A cancellation is told as one, with the exception that comes out."""
+    """The event of a cancelled run has the very exception that is raised."""
     cp = flows.flow("a")
     reached = asyncio.Event()
 
@@ -172,14 +172,14 @@ async def test_cancelled_run(flows: FlowFactory) -> None:
 
 
 def test_refused_run_tells_nothing(any_runner: Runner, flows: FlowFactory) -> None:
-    """A run that does not come to a plan tells nothing."""
+    """A run refused before it has a plan emits no events."""
     with pytest.raises(ValueError, match="99"):
         any_runner(flows.flow(), checkpoint=99)
     assert flows.events == []
 
 
 def test_plan_event_is_the_plan(any_runner: Runner, flows: FlowFactory) -> None:
-    """The plan in the first event is the one that `plan` gives."""
+    """The plan in the first event is the plan that `plan` gives."""
     cp = flows.flow()
     plan = cp.plan(until="b")
     any_runner(cp, until="b")
@@ -190,7 +190,7 @@ def test_plan_event_is_the_plan(any_runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_run_id_and_number_are_told(any_runner: Runner, flows: FlowFactory) -> None:
-    """Every event names its run, and the runs of one place are counted as they begin anew."""
+    """Every event names its run. Runs of one path are numbered each time they begin anew."""
     cp = flows.flow("a", "b", name="orders")
     any_runner(cp, run_id="x")
     flows.faults["step b"] = error = OSError("broken")
@@ -209,7 +209,7 @@ def test_run_id_and_number_are_told(any_runner: Runner, flows: FlowFactory) -> N
 
 
 def test_sizes_are_those_of_the_files(any_runner: Runner, flows: FlowFactory) -> None:
-    """A snapshot event tells how large the file is."""
+    """A snapshot event has the size of the file."""
     sizes: list[tuple[int, int]] = []
 
     def hook(event: events.Event) -> None:
@@ -226,7 +226,7 @@ def test_sizes_are_those_of_the_files(any_runner: Runner, flows: FlowFactory) ->
 def test_first_snapshot_in_a_database_is_told(
     any_runner: Runner, flows: FlowFactory, tmp_path: Path
 ) -> None:
-    """The snapshot that is stored as a new run gets its lease is told like any other."""
+    """The snapshot that is stored with the lease of a new run has an event like any other."""
     cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", hooks=[flows.events.append])
     cp.add_step(name="a")(lambda state: None)
     with closing(cp.handler):
@@ -242,7 +242,7 @@ def test_first_snapshot_in_a_database_is_told(
 
 
 def test_hooks_are_called_in_order(any_runner: Runner, flows: FlowFactory) -> None:
-    """Sync and async hooks, and callable objects, hear each event one after another."""
+    """Sync and async hooks, and callable objects, get each event one after another."""
     received: list[tuple[str, str]] = []
 
     def first(event: events.Event) -> None:
@@ -276,10 +276,10 @@ def test_hook_that_fails_is_logged(
     flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What a hook raises is logged with its traceback; the other hooks and the run go on.
+    """An exception of a hook is logged with its traceback. The other hooks and the run continue.
 
-    A CancelledError is such a thing where nobody has cancelled the run: a hook raises it when it
-    awaits something else that was cancelled.
+    A hook can raise CancelledError although the run is not cancelled. It does if it awaits a task
+    that was cancelled.
     """
 
     def hook(event: object) -> None:
@@ -302,7 +302,7 @@ def test_hook_that_fails_is_logged(
 
 
 def test_hook_that_fails_hides_no_failure(any_runner: Runner, flows: FlowFactory) -> None:
-    """When a step and then the hook fail, the step's exception comes out, with its note."""
+    """When a step and then the hook fail, the step's exception is raised with its note."""
 
     def hook(event: object) -> None:
         raise RuntimeError("broken hook")
@@ -341,7 +341,7 @@ EVENTS: list[events.Event] = [
 
 @pytest.mark.parametrize("event", EVENTS, ids=[type(event).__name__ for event in EVENTS])
 def test_events_are_frozen_values(event: events.Event) -> None:
-    """Events cannot be changed, equal their copies, and can be sent to another process."""
+    """Events are immutable, equal to their copies, and can be sent to another process."""
     with pytest.raises(FrozenInstanceError):
         event.flow = "other"  # type: ignore[misc]
     assert pickle.loads(pickle.dumps(event)) == copy.copy(event) == event
@@ -350,7 +350,7 @@ def test_events_are_frozen_values(event: events.Event) -> None:
 
 @pytest.mark.parametrize("kind", [AttemptFailed, StepFailed], ids=lambda kind: kind.__name__)
 def test_events_with_an_error_are_frozen_and_sent(kind: Any) -> None:  # noqa: ANN401
-    """So can those that hold the user's exception, which is equal to nothing but itself."""
+    """Events that hold the user's exception are immutable and can be sent as well."""
     facts: dict[str, Any] = {"part": "step", "attempt": 2, "seconds": 0.5}
     facts |= {"cancelled": False} if kind is StepFailed else {}
     error = OSError(5, "broken")
@@ -364,7 +364,7 @@ def test_events_with_an_error_are_frozen_and_sent(kind: Any) -> None:  # noqa: A
 
 
 def test_parts_of_an_event_are_mistaken_for_no_other(tmp_path: Path) -> None:
-    """No kind of event is also another kind, so that a hook can ask with isinstance."""
+    """No kind of event is a subclass of another, so that hooks can use isinstance."""
     kinds: list[type[object]] = [RunStarted, StepStarted, StepLoaded, StepFinished]
     kinds += [SnapshotWritten, StepFailed, RunFinished, AttemptFailed, StepPaused]
     pairs = [(a, b) for a in kinds for b in kinds if a is not b and issubclass(a, b)]

@@ -1,4 +1,4 @@
-"""When a part breaks: what comes out, what stays stored, and how the next run goes on."""
+"""A part that fails: the exception raised, the snapshot stored, and the next run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Mine(BaseException):
-    """A user's own, outside of Exception."""
+    """A user's own exception outside of Exception."""
 
 
 class Several(Exception):  # noqa: N818
-    """A user's own that takes several arguments."""
+    """A user's own exception that takes several arguments."""
 
     def __init__(self, code: int, reason: str, *, hint: str) -> None:
-        """Keep them, and give the base another text."""
+        """Keep the arguments, and give the base class another text."""
         super().__init__(f"{reason} ({code})")
         self.code = code
         self.hint = hint
@@ -86,7 +86,7 @@ def break_in_place(flows: FlowFactory, part: str, error: BaseException) -> Check
 def test_very_object_comes_out_with_one_note(
     kind: str, part: str, *, asynchronous: bool, any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """What a part raises comes out as it is, with a note of where it was and how to go on."""
+    """The exception of a part is raised itself, with a note of the step and of the resume."""
     flows.asynchronous = asynchronous
     error = ERRORS[kind]()
     flows.faults[f"{part} b"] = error
@@ -106,7 +106,7 @@ def test_very_object_comes_out_with_one_note(
 def test_stored_state_stays_as_on_entry(
     kind: str, part: str, *, asynchronous: bool, runner: Runner, flows: FlowFactory
 ) -> None:
-    """Whatever a broken part changed in place, deep inside too, is not stored."""
+    """Changes that a failed part made in place, even deep inside, are not stored."""
     flows.asynchronous = asynchronous
     given: State = {"deep": {"list": [1, {"x": [2]}], "set": {3}}, "gone": 1}
     error = ERRORS[kind]()
@@ -144,7 +144,7 @@ def test_header_tells_the_failure_as_text(
 def test_next_run_resumes_at_the_broken_part(
     kind: str, part: str, *, asynchronous: bool, runner: Runner, flows: FlowFactory
 ) -> None:
-    """The next run begins with the broken step; after it has finished, at the beginning."""
+    """The next run begins with the failed step. After it has finished, the next begins anew."""
     flows.asynchronous = asynchronous
     error = ERRORS[kind]()
     flows.faults[f"{part} b"] = error
@@ -164,7 +164,7 @@ def test_next_run_resumes_at_the_broken_part(
 def test_any_step_can_break_again_and_again(
     part: str, position: int, runner: Runner, flows: FlowFactory
 ) -> None:
-    """Failures in a row change nothing: the state stays as on entry to the step."""
+    """Several failures in a row change nothing: the state stays as on entry to the step."""
     name = NAMES[position]
     stored: list[State] = []
     for attempt in range(3):
@@ -180,7 +180,7 @@ def test_any_step_can_break_again_and_again(
 
 
 def test_failure_of_the_saver_repeats_the_step(runner: Runner, flows: FlowFactory) -> None:
-    """A step whose saver broke is not done: it runs again, at least once in all."""
+    """A step whose saver failed is not done. It runs again, at least once in all."""
     error = OSError("disk full")
     flows.faults["save c"] = error
     fail(runner, flows.flow(), error)
@@ -191,7 +191,7 @@ def test_failure_of_the_saver_repeats_the_step(runner: Runner, flows: FlowFactor
 
 
 async def test_cancelled_task_is_stored_as_cancelled(flows: FlowFactory) -> None:
-    """A run that is cancelled from outside is no failed one, and resumes where it was."""
+    """A run cancelled from outside is not failed, and resumes at its step."""
     started = asyncio.Event()
     cp = flows.flow("a")
 
@@ -216,7 +216,7 @@ async def test_cancelled_task_is_stored_as_cancelled(flows: FlowFactory) -> None
 def test_run_moved_by_checkpoint_resumes_where_it_broke(
     checkpoint: int | str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A run moved back or on that breaks at once stays at the step it was moved to."""
+    """A run moved by `checkpoint=` that fails at once resumes at that step."""
     make_stored(flows, "failed at 1")
     name = "a" if checkpoint == 0 else "c"
     error = OSError("not yet")
@@ -234,7 +234,7 @@ def test_run_moved_by_checkpoint_resumes_where_it_broke(
 def test_failed_run_can_be_stopped_and_restarted_anywhere(
     runner: Runner, flows: FlowFactory
 ) -> None:
-    """After a failure, checkpoint= and until= still choose the steps."""
+    """After a failure, `checkpoint=` and `until=` still choose the steps."""
     make_stored(flows, "failed at 1")
     runner(flows.flow(), checkpoint="a", until="b")
     assert flows.ran() == ["a", "b"]

@@ -1,4 +1,4 @@
-"""What a run that goes on in another process still knows: its data, and how often it was tried."""
+"""A run resumed in another process keeps its data and its count of attempts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = Retry(attempts=2, wait_initial=0, wait_max=0, wait_jitter=0)
 
 
 def test_stored_data_come_back_when_all_are_resumed(runs: Runs) -> None:
-    """Under `keep_data=True` those who resume everything call no loader either."""
+    """Under `keep_data=True` resuming all runs calls no loader either."""
     loaded: list[str] = []
     broken = [True]
 
@@ -48,7 +48,7 @@ def test_stored_data_come_back_when_all_are_resumed(runs: Runs) -> None:
 
 
 def test_a_pause_is_an_attempt_that_is_counted(runner: Runner, flows: FlowFactory) -> None:
-    """A run that goes on behind a pause counts the attempts at its step on from there."""
+    """A run continued after a pause counts on from the attempts at its step."""
     seen: list[tuple[int, str]] = []
     fate = ["fail", "pause", "fail", "pause", "break", "end"]
 
@@ -80,7 +80,7 @@ def test_a_pause_is_an_attempt_that_is_counted(runner: Runner, flows: FlowFactor
 
 
 async def test_a_run_that_waits_is_still_waiting_behind_a_drain(flows: FlowFactory) -> None:
-    """A paused run that is gone on with and drained before its step can still be told."""
+    """A paused run that is drained when it starts again stays paused, and accepts `update=`."""
 
     def flow(*hooks: object) -> CheckpointFlow:
         cp = CheckpointFlow(flows.path, fsync=False, hooks=hooks)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ async def test_a_run_that_waits_is_still_waiting_behind_a_drain(flows: FlowFacto
 
 
 async def test_a_run_that_goes_on_waits_no_longer(runs: Runs) -> None:
-    """While its step looks for itself the run is under way, and resumed if it is killed there."""
+    """While the step of a paused run executes again, the run is "running". A kill resumes it."""
     cp, seen = runs.empty_flow(), list[str]()
 
     @cp.add_step()
@@ -126,7 +126,7 @@ async def test_a_run_that_goes_on_waits_no_longer(runs: Runs) -> None:
 
 
 async def test_hook_that_pauses(runs: Runs) -> None:
-    """A hook pauses nothing: what it raises is logged, as of every hook."""
+    """A hook cannot pause. Its exception is logged, as with every hook."""
 
     def hook(event: object) -> None:
         raise Pause("by a hook")
@@ -138,7 +138,7 @@ async def test_hook_that_pauses(runs: Runs) -> None:
 
 
 async def test_update_of_a_request_that_is_tried_again(runs: Runs) -> None:
-    """What a run was told in its first step is not lost to the same request with its state."""
+    """An update in the first step is not lost when the request is repeated with its state."""
     cp = runs.empty_flow()
 
     @cp.add_step()

@@ -1,4 +1,4 @@
-"""A second run of the same place while one is going: refused at once, or waited for."""
+"""A second run of the same path during the first: refused at once, or made to wait."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ cp.run({"who": "owner"})
 
 
 class Held:
-    """A run that holds its place, in a thread of this process, until it is let go."""
+    """A run that holds its lock, in a thread of this process, until it is released."""
 
     def __init__(self, flows: FlowFactory) -> None:
-        """Start it, and wait until it is in its step."""
+        """Start the run, and wait until it is in its step."""
         self.entered, self.free = threading.Event(), threading.Event()
         cp = CheckpointFlow(flows.path)
         cp.add_step(name="a")(self.hold)
@@ -48,19 +48,19 @@ class Held:
         assert self.entered.wait(PATIENCE)
 
     def hold(self, state: State) -> None:
-        """Be the step that takes long."""
+        """Block in the step until released."""
         self.entered.set()
         assert self.free.wait(PATIENCE)
 
     def end(self) -> None:
-        """Let it come to its end."""
+        """Let the run finish."""
         self.free.set()
         self.thread.join(PATIENCE)
 
 
 @pytest.fixture
 def held(flows: FlowFactory) -> Iterator[Held]:
-    """Have a run going in this process."""
+    """Give a run in progress in this process."""
     owner = Held(flows)
     yield owner
     owner.end()
@@ -68,7 +68,7 @@ def held(flows: FlowFactory) -> Iterator[Held]:
 
 @pytest.fixture
 def foreign(flows: FlowFactory) -> Iterator[subprocess.Popen[str]]:
-    """Have a run going in another process."""
+    """Give a run in progress in another process."""
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER, str(flows.path)],
         stdin=subprocess.PIPE,
@@ -85,7 +85,7 @@ def foreign(flows: FlowFactory) -> Iterator[subprocess.Popen[str]]:
 def test_second_run_in_this_process_is_refused(
     held: Held, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A second run raises at once, naming this process, and runs and writes nothing."""
+    """A second run raises at once, names this process, and neither runs nor writes."""
     before = flows.files()
     with pytest.raises(RunInProgressError) as info:
         runner(flows.flow("a"))
@@ -98,7 +98,7 @@ def test_second_run_in_this_process_is_refused(
 def test_second_run_in_another_process_is_refused(
     foreign: subprocess.Popen[str], runner: Runner, flows: FlowFactory
 ) -> None:
-    """A second run raises at once, naming the process that has the place, and since when."""
+    """A second run raises at once, and names the process that owns the lock, and since when."""
     with pytest.raises(RunInProgressError) as info:
         runner(flows.flow("a"))
     assert info.value.pid == foreign.pid
@@ -110,7 +110,7 @@ def test_second_run_in_another_process_is_refused(
 def test_killed_owner_leaves_the_place_free(
     foreign: subprocess.Popen[str], runner: Runner, flows: FlowFactory
 ) -> None:
-    """When the owner is killed, the next run takes over at once and resumes."""
+    """If the owner is killed, the next run takes over at once and resumes."""
     foreign.kill()
     foreign.wait()
     assert runner(flows.flow("hold"))["who"] == "owner"
@@ -119,7 +119,7 @@ def test_killed_owner_leaves_the_place_free(
 def test_wait_takes_over_when_the_first_ends(
     held: Held, runner: Runner, flows: FlowFactory
 ) -> None:
-    """With `wait=` the second run begins once the first has ended."""
+    """With `wait=` the second run begins after the first has ended."""
     timer = threading.Timer(0.1, held.end)
     timer.start()
     assert runner(flows.flow("a"), wait=PATIENCE)["who"] == "owner"
@@ -128,14 +128,14 @@ def test_wait_takes_over_when_the_first_ends(
 
 
 def test_wait_has_an_end(held: Held, runner: Runner, flows: FlowFactory) -> None:
-    """When the first run does not end in time, the second is refused."""
+    """If the first run does not end in time, the second is refused."""
     with pytest.raises(RunInProgressError):
         runner(flows.flow("a"), wait=0.1)
     assert flows.log == []
 
 
 def test_other_runs_are_not_concerned(held: Held, runner: Runner, flows: FlowFactory) -> None:
-    """Another run id is another place; so is another path."""
+    """Another run id has a lock of its own. So has another path."""
     runner(flows.flow("a"), run_id="other")
     assert flows.ran() == ["a"]
 
@@ -143,21 +143,21 @@ def test_other_runs_are_not_concerned(held: Held, runner: Runner, flows: FlowFac
 def test_plan_can_be_asked_while_a_run_goes_on(
     held: Held, runner: Runner, flows: FlowFactory
 ) -> None:
-    """Looking needs no lock."""
+    """`plan` needs no lock."""
     assert runner.plan(flows.flow("a")).start == 0
 
 
 def test_reset_while_a_run_goes_on_is_refused(
     held: Held, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A reset does not take away what a run is using."""
+    """`reset` does not delete the snapshot of a run in progress."""
     with pytest.raises(RunInProgressError):
         runner.reset(flows.flow("a"))
     assert flows.stored()["who"] == "owner"
 
 
 def test_flow_inside_its_own_step_is_refused(any_runner: Runner, flows: FlowFactory) -> None:
-    """A step that runs its own flow gets the error, instead of waiting for itself."""
+    """A step that runs its own flow gets the error, and does not wait for itself."""
     cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
@@ -170,7 +170,7 @@ def test_flow_inside_its_own_step_is_refused(any_runner: Runner, flows: FlowFact
 
 
 async def test_two_runs_started_together_do_the_work_once(flows: FlowFactory) -> None:
-    """Of two runs of one place started at once, one runs and one is refused."""
+    """Of two runs of one path started at once, one runs and one is refused."""
     flows.asynchronous = True
     runs = [flows.flow().arun(), flows.flow().arun()]
     results = await asyncio.gather(*runs, return_exceptions=True)
@@ -179,7 +179,7 @@ async def test_two_runs_started_together_do_the_work_once(flows: FlowFactory) ->
 
 
 async def test_waiting_can_be_cancelled(held: Held, flows: FlowFactory) -> None:
-    """A run that waits for its place can be cancelled, and has then done nothing."""
+    """A run that waits for the lock can be cancelled, and has done nothing."""
     task = asyncio.create_task(flows.flow("a").arun(wait=PATIENCE))
     await asyncio.sleep(0.1)
     task.cancel()
@@ -192,7 +192,7 @@ async def test_waiting_can_be_cancelled(held: Held, flows: FlowFactory) -> None:
 def test_wait_that_is_none_is_refused(
     wait: object, kind: type[Exception], runner: Runner, flows: FlowFactory
 ) -> None:
-    """Seconds are a number, and not negative."""
+    """`wait=` takes a number of seconds that is not negative."""
     with pytest.raises(kind, match="wait"):
         runner(flows.flow(), wait=wait)
     assert flows.log == []

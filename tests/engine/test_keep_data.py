@@ -24,12 +24,12 @@ class Keeper:
     """Steps that fill, change and use `data`.
 
     Attributes:
-        breaks: Names of the steps that break, after they changed both dicts.
+        breaks: Names of the steps that fail, after they changed both dicts.
         loaded: Names of the steps whose loaders were called.
     """
 
     def __init__(self, *breaks: str) -> None:
-        """Break where told to."""
+        """Keep the names of the steps that fail."""
         self.breaks = set(breaks)
         self.loaded: list[str] = []
 
@@ -41,19 +41,19 @@ class Keeper:
         return cp
 
     def fill(self, state: State, data: State) -> None:
-        """Put something in that the state shares."""
+        """Add to `data` a list that the state shares."""
         assert "checkpoint_data" not in state
         data["shared"] = state["shared"]
         data["rows"].append("filled")
 
     def change(self, state: State, data: State) -> None:
-        """Change what is shared, through `data`."""
+        """Change the shared list, through `data`."""
         assert "checkpoint_data" not in state
         data["shared"].append("changed")
         data["rows"].append("changed")
 
     def use(self, state: State, data: State) -> None:
-        """Copy what there is into the state."""
+        """Copy `data` into the state."""
         assert "checkpoint_data" not in state
         state["same"] = data["shared"] is state["shared"]
         state["rows"] = list(data["rows"])
@@ -77,7 +77,7 @@ class Keeper:
 
 
 def begin() -> State:
-    """Give a state."""
+    """Give the initial state."""
     return {"shared": []}
 
 
@@ -90,7 +90,7 @@ def done(*loaders: str, rows: list[str] | None = None) -> State:
 
 @pytest.mark.parametrize("at", NAMES)
 def test_resumed_without_loaders(at: str, any_store: AnyStore, runner: Runner) -> None:
-    """What broke resumes with its data, and no loader is called where data was stored."""
+    """A failed run resumes with its data, and calls no loader where data was stored."""
     first, second = Keeper(at), Keeper()
     with pytest.raises(ConnectionError):
         any_store.go(runner, first.add_to(any_store.empty_flow(keep_data=True)), begin())
@@ -115,7 +115,7 @@ ROWS = {"always": ["loaded for use"], "list": ["loaded for use"], "none": None}
 
 @pytest.mark.parametrize("kind", POLICIES)
 def test_loaders_that_are_asked_for(kind: str, file_store: AnyStore, runner: Runner) -> None:
-    """A policy that asks for loaders has them called, and their data merged into what is there."""
+    """A policy that chooses loaders has them called, and merges their data into the stored."""
     policy, loaded = POLICIES[kind]
     with pytest.raises(ConnectionError):
         runner(Keeper("change").add_to(file_store.empty_flow(keep_data=True)), begin())
@@ -126,7 +126,7 @@ def test_loaders_that_are_asked_for(kind: str, file_store: AnyStore, runner: Run
 
 
 def test_without_it_nothing_is_kept(file_store: AnyStore, runner: Runner) -> None:
-    """By default `data` is not stored: the step that needs it breaks, or its loader is called."""
+    """By default `data` is not stored. The step that needs it fails, or its loader is called."""
     with pytest.raises(ConnectionError):
         runner(Keeper("change").add_to(file_store.empty_flow()), begin())
     assert not file_store.header().holds_data
@@ -140,7 +140,7 @@ def test_without_it_nothing_is_kept(file_store: AnyStore, runner: Runner) -> Non
 @pytest.mark.parametrize("runner", ["run", "arun"])
 @pytest.mark.parametrize("policy", ["first only", "always"])
 def test_any_crash_point(policy: LoadPolicy, runner: Literal["run", "arun"]) -> None:
-    """Wherever it breaks off, it ends as the undisturbed run."""
+    """A run that breaks off at any point ends like the undisturbed run."""
 
     def make_flow(path: str) -> CheckpointFlow:
         return Keeper().add_to(CheckpointFlow(path, keep_data=True, fsync=False))
@@ -149,7 +149,7 @@ def test_any_crash_point(policy: LoadPolicy, runner: Literal["run", "arun"]) -> 
 
 
 def test_turned_on_between_two_runs(simple_store: AnyStore, runner: Runner) -> None:
-    """A run that began without goes on with its loader, and is stored with data from then on."""
+    """A run that began without `keep_data` resumes with its loader, and stores data afterwards."""
     with pytest.raises(ConnectionError):
         runner(Keeper("fill").add_to(simple_store.empty_flow()), begin())
     keeper = Keeper("change")
@@ -163,7 +163,7 @@ def test_turned_on_between_two_runs(simple_store: AnyStore, runner: Runner) -> N
 
 
 def test_turned_off_between_two_runs(simple_store: AnyStore, runner: Runner) -> None:
-    """What was stored is not used then, and is gone with the next snapshot."""
+    """Without `keep_data`, stored data is not used, and is gone with the next snapshot."""
     with pytest.raises(ConnectionError):
         runner(Keeper("use").add_to(simple_store.empty_flow(keep_data=True)), begin())
     keeper = Keeper("use")
@@ -184,7 +184,7 @@ def test_turned_off_between_two_runs(simple_store: AnyStore, runner: Runner) -> 
 
 
 def test_retried_step(any_store: AnyStore, runner: Runner) -> None:
-    """Each attempt has the data that was stored, changes deep inside it undone."""
+    """Each attempt has the stored data, without the changes of earlier attempts."""
     cp, flaky = any_store.empty_flow(keep_data=True), Flaky()
     cp.add_step(name="fill")(lambda state, data: data.update(deep=[[]], rows=[0]))
     flaky.add(cp)
@@ -204,7 +204,7 @@ def test_retried_step(any_store: AnyStore, runner: Runner) -> None:
 
 @pytest.mark.parametrize("policy", ["first only", "always"])
 def test_going_back(policy: LoadPolicy, file_store: AnyStore, runner: Runner) -> None:
-    """With `keep=`, `checkpoint=` has the data that was there on entry to the step."""
+    """With `keep=`, `checkpoint=` begins with the data stored on entry to the step."""
     options: dict[str, Any] = {"keep_data": True, "keep": "all"}
     runner(Keeper().add_to(file_store.empty_flow(**options)), begin())
     keeper = Keeper()
@@ -213,7 +213,7 @@ def test_going_back(policy: LoadPolicy, file_store: AnyStore, runner: Runner) ->
     rows = None if policy == "first only" else ["loaded for use"]
     assert keeper.loaded == loaded
     assert result == done("fill", *loaded, rows=rows)
-    # On entry to the first step there was none.
+    # On entry to the first step there was no data.
     again = Keeper()
     assert runner(
         again.add_to(file_store.empty_flow(**options)), None, "first only", "fill"
@@ -223,7 +223,7 @@ def test_going_back(policy: LoadPolicy, file_store: AnyStore, runner: Runner) ->
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 def test_resumed_among_all(kind: str, tmp_path: Path) -> None:
-    """A run that is resumed with all others has its data as well."""
+    """A run resumed by `resume_all` has its data as well."""
     file_store, keeper = AnyStore.at(tmp_path, kind), Keeper()
     with pytest.raises(ConnectionError):
         Keeper("use").add_to(file_store.empty_flow(keep_data=True)).run(begin(), run_id="x")
@@ -234,14 +234,14 @@ def test_resumed_among_all(kind: str, tmp_path: Path) -> None:
 
 
 def test_until(file_store: AnyStore, runner: Runner) -> None:
-    """What stopped on its way has its data when it goes on."""
+    """A stopped run has its data when it resumes."""
     runner(Keeper().add_to(file_store.empty_flow(keep_data=True)), begin(), until="change")
     keeper = Keeper()
     assert runner(keeper.add_to(file_store.empty_flow(keep_data=True))) == done("fill")
     assert keeper.loaded == []
 
 
-# --- what cannot be stored
+# --- data that cannot be stored
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_until(file_store: AnyStore, runner: Runner) -> None:
 def test_data_that_cannot_be_stored(
     path: str, wrong: State, simple_store: AnyStore, runner: Runner
 ) -> None:
-    """The error names the path in `data` and the ways out; what was stored stays."""
+    """The error names the path in `data` and the remedies. The stored snapshot stays."""
     cp = simple_store.empty_flow(keep_data=True)
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state, data: data.update(wrong))

@@ -1,4 +1,4 @@
-"""What `keep_data=True` stores is one graph of both dicts, to be read and edited by hand."""
+"""`keep_data=True` stores both dicts as one graph, which can be read and edited by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def two_steps(
 
 
 def test_state_that_contains_itself(any_store: AnyStore, runner: Runner) -> None:
-    """Both dicts may contain themselves and each other, and do so when the run resumes."""
+    """Both dicts may contain themselves and each other, also after a resume."""
 
     def tie(state: State, data: State) -> None:
         state["self"] = state
@@ -53,7 +53,7 @@ def test_state_that_contains_itself(any_store: AnyStore, runner: Runner) -> None
 
 
 def test_seen_by_no_step_and_no_caller(any_store: AnyStore, runner: Runner) -> None:
-    """Steps, hooks and the one who called never see the key; the given dict is the result."""
+    """Steps, hooks and the caller never see the key. The given dict is the result."""
     seen: list[bool] = []
 
     def look(state: State, data: State) -> None:
@@ -71,7 +71,7 @@ def test_seen_by_no_step_and_no_caller(any_store: AnyStore, runner: Runner) -> N
     "options", [{}, {"secret": SECRET}, {"verify": True}, {"keep": 3}], ids=str
 )
 def test_read_edit_write_run(options: dict[str, Any], file_store: AnyStore, runner: Runner) -> None:
-    """`read()` gives data under a key, and what is written back there is used."""
+    """`read()` gives data under a key, and `write()` stores edited data."""
     cp = two_steps(
         file_store,
         lambda state, data: data.update(rows=[1]),
@@ -88,7 +88,7 @@ def test_read_edit_write_run(options: dict[str, Any], file_store: AnyStore, runn
 
 
 def test_by_plain_dill(file_store: AnyStore, runner: Runner) -> None:
-    """Anybody with dill reads the same dict as the handler."""
+    """Plain dill reads the same dict as the handler."""
     cp = two_steps(file_store, lambda state, data: data.update(rows=[1]), lambda state, data: None)
     runner(cp, {"n": 1}, until="one")
     assert load_bare(file_store.path) == runner.read(cp.handler)
@@ -96,7 +96,7 @@ def test_by_plain_dill(file_store: AnyStore, runner: Runner) -> None:
 
 
 def test_patched(file_store: AnyStore, runner: Runner) -> None:
-    """Mending the state of a run leaves its data where it is."""
+    """Patching the state of a run leaves its data unchanged."""
     cp = two_steps(
         file_store,
         lambda state, data: data.update(rows=state["rows"]),
@@ -124,7 +124,7 @@ def test_users_own_handler_gets_the_key(tmp_path: Path, runner: Runner) -> None:
 
 
 def test_finished_snapshot_has_none(any_store: AnyStore, runner: Runner) -> None:
-    """What is finished holds the state alone, and the next run begins with no data."""
+    """A finished snapshot holds the state alone, and the next run begins without data."""
     seen: list[State] = []
 
     def note(state: State, data: State) -> None:
@@ -141,7 +141,7 @@ def test_finished_snapshot_has_none(any_store: AnyStore, runner: Runner) -> None
 
 
 def test_state_written_by_hand(file_store: AnyStore, runner: Runner) -> None:
-    """A state that was made by hand, data and all, is resumed."""
+    """A state written by hand with data is resumed."""
     handler = LocalStateHandler(file_store.path)
     handler.write({"n": 1, "checkpoint_index": 1, "checkpoint_data": {"rows": [7]}})
     cp = two_steps(file_store, lambda state, data: None, lambda state, data: state.update(data))
@@ -150,7 +150,7 @@ def test_state_written_by_hand(file_store: AnyStore, runner: Runner) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 3, [1]], ids=repr)
 def test_key_that_holds_no_dict(wrong: object, file_store: AnyStore, runner: Runner) -> None:
-    """Where somebody wrote something else there, the run has no data, and ends all the same."""
+    """If the key holds no dict, the run has no data, and still finishes."""
     handler = LocalStateHandler(file_store.path)
     handler.write({"n": 1, "checkpoint_index": 1, "checkpoint_data": wrong})
     cp = two_steps(
@@ -161,6 +161,6 @@ def test_key_that_holds_no_dict(wrong: object, file_store: AnyStore, runner: Run
 
 @pytest.mark.parametrize("keep_data", [1, None, "yes"], ids=repr)
 def test_neither_true_nor_false(keep_data: Any, tmp_path: Path) -> None:  # noqa: ANN401
-    """It is refused when the flow is made, not taken for what it may mean."""
+    """A `keep_data=` that is no bool is refused when the flow is made."""
     with pytest.raises(InvalidTypeError, match="keep_data= is True or False"):
         CheckpointFlow(tmp_path / "c.pkl", keep_data=keep_data)

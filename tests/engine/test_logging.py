@@ -1,4 +1,4 @@
-"""The log: on one logger, configured by nobody but the user, and without values of the state."""
+"""The log: on one logger, configured by the user alone, and without values of the state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    """Give the library's messages of a level."""
+    """Give the library's log messages of a level."""
     found = [record for record in caplog.records if record.levelno == level]
     assert {record.name for record in caplog.records} <= {LOGGER, "asyncio"}
     return [record.getMessage() for record in found if record.name == LOGGER]
@@ -30,7 +30,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 def test_course_of_a_run_is_logged(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Runs, steps and failures are told at INFO, the rest at DEBUG, nothing above."""
+    """Runs, steps and failures are logged at INFO, the rest at DEBUG, and nothing above."""
     caplog.set_level(logging.DEBUG, LOGGER)
     flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken"):
@@ -48,7 +48,7 @@ def test_course_of_a_run_is_logged(
 def test_run_is_named_in_its_lines(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every line names the flow, and the run where it has an id."""
+    """Every log line names the flow, and the run if it has an id."""
     caplog.set_level(logging.DEBUG, LOGGER)
     any_runner(flows.flow(name="orders"), run_id="order-42")
     lines = [record.getMessage() for record in caplog.records if record.name == LOGGER]
@@ -59,7 +59,7 @@ def test_run_is_named_in_its_lines(
 def test_ignored_state_is_a_warning(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A given state that an unfinished run overrules is told at WARNING, once."""
+    """A given state that an unfinished run overrules is logged at WARNING, once."""
     make_stored(flows, "failed at 1")
     caplog.clear()
     any_runner(flows.flow(), {"given": 1})
@@ -73,7 +73,7 @@ def test_ignored_state_is_a_warning(
 def test_used_state_is_no_warning(
     kind: str, any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A given state that is used warns nobody."""
+    """A given state that is used logs no warning."""
     make_stored(flows, kind)
     caplog.clear()
     any_runner(flows.flow(), {"given": 1})
@@ -83,7 +83,7 @@ def test_used_state_is_no_warning(
 def test_returned_value_is_a_warning(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A step that returns something of its own is told at WARNING, and not what it was."""
+    """A step that returns a value is logged at WARNING, without the value."""
     cp = flows.flow("a")
     cp.add_step(name="odd")(lambda state: CANARY)
     cp.add_step(name="state")(lambda state: state)
@@ -96,7 +96,7 @@ def test_returned_value_is_a_warning(
 
 
 def test_warnings_need_no_setting_up(tmp_path: Path) -> None:
-    """In a program that does not configure logging, warnings are shown and the rest is not.
+    """In a program that does not configure logging, only warnings are shown.
 
     The library adds no handler, sets no level, and leaves the root logger alone.
     """
@@ -122,7 +122,7 @@ assert logger.filters == []
 def test_logger_that_is_off_gets_nothing(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the user turned the logger off, hooks still hear everything."""
+    """If the user disables the logger, hooks still get every event."""
     caplog.set_level(logging.CRITICAL, LOGGER)
     make_stored(flows, "failed at 1")
     caplog.clear()
@@ -132,22 +132,22 @@ def test_logger_that_is_off_gets_nothing(
 
 
 def break_state(state: State) -> None:
-    """Be a step that puts into the state what cannot be stored."""
+    """Put into the state an object that cannot be stored."""
     state["bad"] = Mute()
 
 
 def break_step(state: State) -> None:
-    """Be a step that fails."""
+    """Raise an exception."""
     raise ValueError("user's own words")
 
 
 def return_secret(state: State) -> Any:  # noqa: ANN401
-    """Be a step that returns a secret."""
+    """Return a secret from a step."""
     return CANARY
 
 
 def return_list(state: State) -> Any:  # noqa: ANN401
-    """Be a loader that returns no dict, but secrets."""
+    """Return a list of secrets from a loader, instead of a dict."""
     return [CANARY]
 
 
@@ -158,7 +158,7 @@ def test_no_value_is_told(
     flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """No log line and no error of ours holds a value of the state."""
+    """No log line and no error of the library holds a value of the state."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = CheckpointFlow(flows.path)
     cp.add_step(name="fine")(lambda state: None)
@@ -177,7 +177,7 @@ def test_no_value_is_told(
 def test_no_value_is_told_of_a_state_given_unstorable(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error that names what cannot be stored names paths and types."""
+    """The error about an unserializable state names paths and types only."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = flows.flow("a")
     with pytest.raises(TypeError) as info:
@@ -191,7 +191,7 @@ def test_no_value_is_told_of_a_state_given_unstorable(
 def test_no_value_is_told_of_a_damaged_or_foreign_file(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A snapshot that is cut short, altered or no dict is described without its content."""
+    """The error about a truncated, altered or foreign file does not quote its content."""
     caplog.set_level(logging.DEBUG, LOGGER)
     any_runner(flows.flow(), with_secrets())
     whole = flows.path.read_bytes()
@@ -207,7 +207,7 @@ def test_no_value_is_told_of_a_damaged_or_foreign_file(
 def test_no_value_is_told_of_wrong_arguments(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A state of another type is refused by its type."""
+    """The error about a state of another type names the type only."""
     for wrong in ([CANARY], CANARY, {CANARY}):
         with pytest.raises(TypeError) as info:
             any_runner(flows.flow(), wrong)

@@ -1,4 +1,4 @@
-"""No log line and no error tells a value: of states, of updates, or of what a run waits for."""
+"""No log line and no error holds a value of a state, of an update, or of a pause's reason."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ AT_ONCE = Retry(attempts=2, wait_initial=0, wait_max=0, wait_jitter=0)
 
 
 class TellingError(ConnectionError):
-    """Quotes a value of the state."""
+    """An exception that quotes a value of the state."""
 
     def __str__(self) -> str:
-        """Quote."""
+        """Quote the value."""
         return CANARY
 
 
 def said(caplog: pytest.LogCaptureFixture, *errors: BaseException) -> str:
-    """Give all that our logger was told, formatted and not, and what errors of ours say."""
+    """Give all log records, formatted and not, and the texts of the library's errors."""
     records = [record for record in caplog.records if record.name == LOGGER]
     assert records
     lines = [f"{record.getMessage()} {vars(record)}" for record in records]
@@ -40,7 +40,7 @@ def said(caplog: pytest.LogCaptureFixture, *errors: BaseException) -> str:
 
 
 def waiting(flows: FlowFactory) -> CheckpointFlow:
-    """Make a flow that fails once, and then waits for what it is not told."""
+    """Make a flow that fails once, and then pauses until the state is updated."""
     cp = CheckpointFlow(flows.path, fsync=False, hooks=[flows.events.append])
     failing = [True]
 
@@ -58,7 +58,7 @@ def waiting(flows: FlowFactory) -> CheckpointFlow:
 def test_reasons_and_updates(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither why a run waits, nor what it is told, nor why an attempt failed, is logged."""
+    """Neither a pause's reason, nor an update, nor the error of an attempt is logged."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = waiting(flows)
     any_runner(cp, {"secret": CANARY})
@@ -74,7 +74,7 @@ def test_reasons_and_updates(
 def test_updates_that_are_refused(
     kind: str, any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The error about an update that cannot be meant does not quote it, or the state."""
+    """The error about a refused update does not quote it, or the state."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = waiting(flows)
     any_runner(cp, {"secret": CANARY})
@@ -93,7 +93,7 @@ def test_updates_that_are_refused(
 def test_failed_attempts(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What comes out of the last attempt is logged by its type, and its note quotes nothing."""
+    """The error of the last attempt is logged by its type, and its note quotes nothing."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = CheckpointFlow(flows.path, fsync=False)
 
@@ -110,7 +110,7 @@ def test_failed_attempts(
 
 
 async def test_drains_and_limits(flows: FlowFactory, caplog: pytest.LogCaptureFixture) -> None:
-    """A run that is drained, or takes too long, is told of without its values."""
+    """A drain or a time limit is logged without values of the run."""
     caplog.set_level(logging.DEBUG, LOGGER)
 
     async def drain(event: object) -> None:
@@ -142,7 +142,7 @@ async def test_pairs_that_are_none(
     flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The error about what `amap` cannot take names its type alone."""
+    """The error about an item that `amap` cannot take names its type alone."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = waiting(flows)
     await cp.arun()

@@ -13,7 +13,7 @@ from aiocheckpoint import CheckpointFlow
 
 
 class Mute(Exception):  # noqa: N818
-    """One that cannot be turned into text."""
+    """An exception that cannot be turned into text."""
 
     def __str__(self) -> str:
         """Fail."""
@@ -23,13 +23,13 @@ class Mute(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Frozen(Exception):  # noqa: N818
-    """One that takes no attributes, and so no notes."""
+    """An exception that refuses attributes, and so notes."""
 
     code: int
 
 
 def test_error_that_cannot_speak(any_runner: Runner, flows: FlowFactory) -> None:
-    """An exception whose text cannot be made comes out as it is, and is recorded."""
+    """An exception whose text cannot be made is raised itself, and is recorded."""
     error = Mute()
     flows.faults["step b"] = error
     fail(any_runner, flows.flow(), error)
@@ -40,7 +40,7 @@ def test_error_that_cannot_speak(any_runner: Runner, flows: FlowFactory) -> None
 
 
 def test_error_that_takes_no_note(any_runner: Runner, flows: FlowFactory) -> None:
-    """An exception that refuses attributes comes out as it is, and is recorded."""
+    """An exception that refuses attributes is raised itself, and is recorded."""
     error = Frozen(5)
     flows.faults["step b"] = error
     fail(any_runner, flows.flow(), error)
@@ -50,7 +50,7 @@ def test_error_that_takes_no_note(any_runner: Runner, flows: FlowFactory) -> Non
 
 
 def test_cause_context_and_older_notes_stay(runner: Runner, flows: FlowFactory) -> None:
-    """What the user attached to the exception is kept, before ours."""
+    """The exception keeps the user's own cause, context and notes, before ours."""
     error = OSError("broken")
     error.__cause__ = ValueError("the cause")
     error.add_note("the user's note")
@@ -80,7 +80,7 @@ def test_failure_in_a_flow_inside_a_step(any_runner: Runner, flows: FlowFactory)
 
 
 def block_directory(flows: FlowFactory) -> None:
-    """Put a file in the place of the directory that holds the snapshot."""
+    """Put a file in the place of the snapshot's directory."""
     flows.path.parent.rename(flows.path.parent.with_name("moved"))
     flows.path.parent.write_text("a wall", encoding="utf-8")
 
@@ -90,7 +90,7 @@ def block_directory(flows: FlowFactory) -> None:
 def test_second_error_while_recording_is_only_a_note(
     part: str, any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """If the failure cannot be recorded, the first exception comes out and tells of the second."""
+    """If the failure cannot be recorded, the first exception has a note of the second error."""
     flows = FlowFactory(flows.path.parent / "place" / "checkpoint.pkl")
     error = ValueError("the first error")
 
@@ -113,7 +113,7 @@ def test_second_error_while_recording_is_only_a_note(
 
 @pytest.mark.leaves_files
 def test_run_goes_on_from_what_a_second_error_left(runner: Runner, flows: FlowFactory) -> None:
-    """Once the place is back, the run resumes from the snapshot before the failure."""
+    """Once the directory is back, the run resumes from the snapshot before the failure."""
     flows = FlowFactory(flows.path.parent / "place" / "checkpoint.pkl")
     cp = flows.flow("a")
 
@@ -147,7 +147,7 @@ def test_directory_deleted_under_a_broken_step(any_runner: Runner, flows: FlowFa
 
 
 class Breaking:
-    """A user's handler that can write so many times."""
+    """A user's handler that fails after a number of writes."""
 
     def __init__(self, times: int) -> None:
         """Begin with nothing stored."""
@@ -155,11 +155,11 @@ class Breaking:
         self.kept: State = {}
 
     def read(self) -> State:
-        """Give what is kept."""
+        """Give the stored state."""
         return self.kept
 
     def write(self, state: State) -> None:
-        """Keep it, or fail."""
+        """Store the state, or fail."""
         self.times -= 1
         if self.times < 0:
             raise ConnectionError("the store is gone")
@@ -169,7 +169,7 @@ class Breaking:
 def test_own_handler_that_fails_leaves_the_step_undone(
     any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """What an own handler's `write` raises comes out; the step before it is not done."""
+    """The error of a user's own `write` is raised, and the step before it is not done."""
     handler = Breaking(2)
     with pytest.raises(ConnectionError, match="the store is gone"):
         any_runner(flows.flow(handler=handler))
@@ -183,7 +183,7 @@ def test_own_handler_that_fails_leaves_the_step_undone(
 def test_own_handler_that_fails_does_not_hide_the_first_error(
     any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """A step's error comes out although the own handler cannot write any more."""
+    """A step's error is raised even if the user's own handler cannot write any more."""
     handler = Breaking(2)
     flows.faults["step b"] = error = ValueError("the first error")
     fail(any_runner, flows.flow(handler=handler), error)
@@ -191,7 +191,7 @@ def test_own_handler_that_fails_does_not_hide_the_first_error(
 
 
 def test_stop_iteration_comes_out_of_run(flows: FlowFactory) -> None:
-    """A sync step that raises StopIteration does not end anything silently."""
+    """A StopIteration of a sync step is raised, and ends nothing silently."""
     error = StopIteration("the iterator was empty")
     flows.faults["step b"] = error
     with pytest.raises(StopIteration) as info:
@@ -201,7 +201,7 @@ def test_stop_iteration_comes_out_of_run(flows: FlowFactory) -> None:
 
 
 async def test_stop_iteration_comes_out_of_run_inside_a_loop(flows: FlowFactory) -> None:
-    """Nor does it where a loop already runs."""
+    """A StopIteration is raised inside a running loop as well."""
     error = StopIteration("the iterator was empty")
     flows.faults["load b"] = error
     with pytest.raises(StopIteration) as info:
@@ -210,7 +210,7 @@ async def test_stop_iteration_comes_out_of_run_inside_a_loop(flows: FlowFactory)
 
 
 async def test_stop_iteration_under_arun_is_the_cause(flows: FlowFactory) -> None:
-    """No coroutine can raise StopIteration; Python's RuntimeError carries it as its cause."""
+    """No coroutine can raise StopIteration. Python's RuntimeError has it as its cause."""
     error = StopIteration("the iterator was empty")
     flows.faults["step b"] = error
     with pytest.raises(RuntimeError) as info:

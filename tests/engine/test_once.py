@@ -1,4 +1,4 @@
-"""`once=True`: a request that is tried again does the work once."""
+"""`once=True`: a repeated request does the work once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DONE = {"n": 1, "loads": ["a"], "trail": list(NAMES)}
 def test_retried_request(
     run_id: str | None, *, asynchronous: bool, runs: Runs, any_runner: Runner
 ) -> None:
-    """The second call gives the final state of the first, runs nothing and stores nothing."""
+    """The second call gives the final state of the first, and neither runs nor stores."""
     runs.asynchronous = asynchronous
     assert any_runner(runs.flow(), {"n": 1}, run_id=run_id, once=True) == DONE
     header = runs.flow().handler.header(run_id)
@@ -41,7 +41,7 @@ def test_retried_request(
 
 
 def test_each_time_anew_without_it(runs: Runs, runner: Runner) -> None:
-    """Without `once` a finished run begins anew, and then that one's state is given."""
+    """Without `once` a finished run begins anew, and later calls give the new final state."""
     runner(runs.flow(), {"n": 1}, run_id="x", once=True)
     runner(runs.flow(), {"n": 2}, run_id="x")
     assert runner(runs.flow(), {"n": 3}, run_id="x", once=True)["n"] == 2
@@ -49,7 +49,7 @@ def test_each_time_anew_without_it(runs: Runs, runner: Runner) -> None:
 
 
 def test_states_are_copies(runs: Runs, runner: Runner) -> None:
-    """What is given may be changed without changing what the next caller gets."""
+    """The caller may change the given state without changing that of the next caller."""
     runner(runs.flow(), {"n": 1}, run_id="x", once=True)
     given: State = {"mine": True}
     got = runner(runs.flow(), given, run_id="x", once=True)
@@ -59,7 +59,7 @@ def test_states_are_copies(runs: Runs, runner: Runner) -> None:
 
 
 def test_unfinished_run_goes_on(runs: Runs, runner: Runner) -> None:
-    """What broke is resumed by the next try, and is finished then."""
+    """A failed run is resumed by the next request, which finishes it."""
     runs.faults["step b"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
         runner(runs.flow(), {"n": 1}, run_id="x", once=True)
@@ -72,13 +72,13 @@ def test_unfinished_run_goes_on(runs: Runs, runner: Runner) -> None:
 
 
 def test_stopped_run_goes_on(runs: Runs, runner: Runner) -> None:
-    """A run that was only stopped with `until=` is not finished."""
+    """A run stopped by `until=` is not finished."""
     runner(runs.flow(), {"n": 1}, run_id="x", until="a", once=True)
     assert runner(runs.flow(), run_id="x", once=True) == {**DONE, "loads": ["a", "b"]}
 
 
 async def test_many_tries_at_once(runs: Runs) -> None:
-    """Of tries at the same time one does the work; those that wait get its final state."""
+    """Of simultaneous requests one does the work. The waiting ones get its final state."""
     cp, began = runs.empty_flow(), list[int]()
 
     @cp.add_step()
@@ -101,7 +101,7 @@ async def test_many_tries_at_once(runs: Runs) -> None:
 
 
 def test_tries_in_threads(runs: Runs) -> None:
-    """The same through `run`, in threads that begin together."""
+    """Requests under `run` in threads that begin together do the work once as well."""
     cp, ran, states = runs.empty_flow(), list[int](), list[State]()
     cp.add_step(name="work")(lambda state: ran.append(state["n"]))
     together = threading.Barrier(4)
@@ -121,7 +121,7 @@ def test_tries_in_threads(runs: Runs) -> None:
 
 @pytest.mark.parametrize("checkpoint", [0, "b"], ids=repr)
 def test_checkpoint_beside_it_is_refused(checkpoint: int | str, runs: Runs, runner: Runner) -> None:
-    """To do it once and to do it again from a step contradict each other."""
+    """`once=True` and `checkpoint=` contradict each other."""
     with pytest.raises(InvalidValueError, match=r"once=True.*checkpoint="):
         runner(runs.flow(), {}, checkpoint=checkpoint, run_id="x", once=True)
     assert (runs.log, listed(runner, runs.flow())) == ([], [])
@@ -129,7 +129,7 @@ def test_checkpoint_beside_it_is_refused(checkpoint: int | str, runs: Runs, runn
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d"), ("a", "c", "b"), ("x",)])
 def test_changed_steps(names: tuple[str, ...], database: Runs, runner: Runner) -> None:
-    """Where the steps are no longer those that finished, nothing runs and nothing is lost."""
+    """If the steps are not the finished ones, nothing runs and nothing is lost."""
     runner(database.flow(), {"n": 1}, run_id="x", once=True)
     database.log.clear()
     before = database.flow().handler.header("x")
@@ -148,16 +148,16 @@ class Own:
         self.stored: State = {}
 
     def read(self) -> State:
-        """Give what is stored."""
+        """Give the stored state."""
         return dict(self.stored)
 
     def write(self, state: State) -> None:
-        """Store."""
+        """Store the state."""
         self.stored = state
 
 
 def test_handler_of_dicts_is_refused(runner: Runner) -> None:
-    """A dict does not tell a finished run from a state at the beginning, so it cannot be asked."""
+    """A handler of dicts cannot store that a run has finished, so `once=` is refused."""
     cp = CheckpointFlow("x", handler=Own)
     cp.add_step(name="a")(lambda state: state.update(ran=True))
     with pytest.raises(InvalidValueError, match="Own"):
@@ -166,7 +166,7 @@ def test_handler_of_dicts_is_refused(runner: Runner) -> None:
 
 
 def test_state_written_by_hand_is_no_finished_run(runs: Runs, runner: Runner) -> None:
-    """A state that somebody stored where nothing ran is a state to run with."""
+    """A state written by hand does not count as finished, and is run."""
     runs.flow().handler.write({"n": 1}, "x")
     assert runner(runs.flow(), run_id="x", once=True) == DONE
     runs.log.clear()
@@ -174,7 +174,7 @@ def test_state_written_by_hand_is_no_finished_run(runs: Runs, runner: Runner) ->
 
 
 def test_file_of_gumly_is_no_finished_run(tmp_path: Path, runner: Runner) -> None:
-    """What does not tell that a run finished is run."""
+    """A file of gumly does not record that a run finished, and is run."""
     flows = Runs(tmp_path / "c.pkl", kind="pattern")
     LocalStateHandler(flows.path).write({"n": 1})
     runner(flows.flow(), once=True)
@@ -182,7 +182,7 @@ def test_file_of_gumly_is_no_finished_run(tmp_path: Path, runner: Runner) -> Non
 
 
 def test_plan_knows_nothing_of_it(runs: Runs, runner: Runner) -> None:
-    """A plan tells what a run without `once` would do."""
+    """A plan shows a run without `once`."""
     runner(runs.flow(), {"n": 1}, run_id="x", once=True)
     plan = runner.plan(runs.flow(), run_id="x")
     assert (plan.start, plan.done, plan.fresh) == (0, False, True)
@@ -190,7 +190,7 @@ def test_plan_knows_nothing_of_it(runs: Runs, runner: Runner) -> None:
 
 
 def test_result_in_resume_all_and_prune(runs: Runs, runner: Runner) -> None:
-    """What was done once is finished for lists, and is done again when it was deleted."""
+    """Lists show the run as finished. After it was deleted, the next request does it again."""
     runner(runs.flow(), {"n": 1}, run_id="x", once=True)
     assert listed(runner, runs.flow(), "finished") == ["x"]
     assert runner.do(runs.flow(), "prune", 0) == 1
@@ -201,7 +201,7 @@ def test_result_in_resume_all_and_prune(runs: Runs, runner: Runner) -> None:
 
 @pytest.mark.parametrize("once", [False, 0, None], ids=repr)
 def test_not_once(once: Any, runs: Runs, runner: Runner) -> None:  # noqa: ANN401
-    """What is false asks for nothing."""
+    """A false value is the same as no `once`."""
     for _ in range(2):
         runner(runs.flow("a"), {}, run_id="x", once=once)
     assert runs.ran() == ["a", "a"]

@@ -1,4 +1,4 @@
-"""What happens in which order: one write a step, durable before the next one begins."""
+"""The order of a run: one write a step, durable before the next step begins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def positions(flows: FlowFactory) -> list[int]:
-    """Positions of all snapshots that were written, in order."""
+    """Give the positions of all written snapshots, in order."""
     return [event.position for event in flows.events if isinstance(event, SnapshotWritten)]
 
 
@@ -32,14 +32,14 @@ def positions(flows: FlowFactory) -> list[int]:
 def test_one_write_a_step_and_one_at_the_start(
     stored: str, written: list[int], runner: Runner, flows: FlowFactory
 ) -> None:
-    """A fresh run writes its start, each step its end, the last says finished; no more."""
+    """A fresh run writes its start, then the end of each step, and no more."""
     make_stored(flows, stored)
     runner(flows.flow())
     assert positions(flows) == written
 
 
 def test_each_step_begins_with_the_one_before_stored(runner: Runner, flows: FlowFactory) -> None:
-    """When a step begins, its entry state is in the file; after its saver, not yet its end."""
+    """A step begins after its entry state is stored. After its saver its end is not stored yet."""
     seen: list[tuple[str, int, State]] = []
     cp = CheckpointFlow(flows.path)
 
@@ -64,7 +64,7 @@ def test_each_step_begins_with_the_one_before_stored(runner: Runner, flows: Flow
 
 
 def test_events_tell_the_course_of_a_run(runner: Runner, flows: FlowFactory) -> None:
-    """Hooks hear of the start, each part and the end, in order, once each."""
+    """Hooks get one event for the start, each part and the end, in order."""
     runner(flows.flow("a", "b"))
     assert [type(event).__name__ for event in flows.events] == [
         *("RunStarted", "SnapshotWritten"),
@@ -81,7 +81,7 @@ def test_events_tell_the_course_of_a_run(runner: Runner, flows: FlowFactory) -> 
 
 
 def test_events_tell_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
-    """Hooks hear which part of which step broke, with the very exception."""
+    """Hooks get the step and the part that failed, with the very exception."""
     error = OSError("broken")
     flows.faults["save b"] = error
     with pytest.raises(OSError, match="broken"):
@@ -96,7 +96,7 @@ def test_events_tell_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_hook_that_fails_breaks_nothing(runner: Runner, tmp_path: Path) -> None:
-    """A hook is an onlooker: what it raises is logged, and the run goes on."""
+    """A hook never breaks a run. Its exception is logged."""
 
     def broken(event: object) -> None:
         message = "broken hook"
@@ -112,7 +112,7 @@ def test_hook_that_fails_breaks_nothing(runner: Runner, tmp_path: Path) -> None:
 
 
 def test_result_of_a_step_is_ignored(runner: Runner, flows: FlowFactory) -> None:
-    """What a step returns goes nowhere; the event says that there was something."""
+    """The result of a step is dropped. The event says that there was one."""
     cp = flows.flow("a")
     cp.add_step(name="b")(lambda state: {"lost": 1})
     assert "lost" not in runner(cp)

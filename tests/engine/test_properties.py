@@ -32,7 +32,7 @@ KINDS = (ValueError, KeyboardInterrupt, asyncio.CancelledError, Own)
 
 @dataclass(frozen=True)
 class Spec:
-    """One step: which parts are there, and which of them are coroutine functions."""
+    """The parts of one step, some of them coroutine functions."""
 
     parts: frozenset[str]
     coroutines: frozenset[str]
@@ -41,7 +41,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run: its arguments, and what breaks in it."""
+    """One run: its arguments, and its fault."""
 
     runner: str
     given: bool
@@ -53,7 +53,7 @@ class Attempt:
 
 @dataclass
 class FlowSetup:
-    """Builds the flow of the specs, and writes down what really happened."""
+    """Builds the flow of the specs, and records the calls of its parts."""
 
     path: Path
     specs: tuple[Spec, ...]
@@ -93,14 +93,14 @@ class FlowSetup:
 
 
 def change(state: State, index: int) -> None:
-    """Do what step `index` does to the state; the order of steps shows in the result."""
+    """Apply step `index` to the state. The order of steps shows in the result."""
     state["value"] = (state.get("value", 1) * 31 + index) % 1_000_003
     state.setdefault("log", []).append(index)
 
 
 @dataclass
 class Model:
-    """What the library promises, in the fewest words: the oracle of all runs."""
+    """The promises of the library, in the fewest words: the oracle of all runs."""
 
     count: int
     state: State | None = None
@@ -108,7 +108,7 @@ class Model:
     finished: bool = True
 
     def begin(self, attempt: Attempt) -> tuple[int, int, State]:
-        """Work out where an attempt starts and stops, and with which state."""
+        """Work out the first and last step of an attempt, and its state."""
         going = not self.finished and self.position > 0
         start = attempt.checkpoint
         if start is None:
@@ -119,7 +119,7 @@ class Model:
         return start, min(stop, self.count), state
 
     def store(self, state: State, position: int) -> None:
-        """Take over the newest snapshot that a run has left."""
+        """Take over the newest snapshot of a run."""
         self.finished = position == self.count
         self.position = 0 if self.finished else position
         self.state = copy.deepcopy(state)
@@ -131,7 +131,7 @@ def first_state() -> State:
 
 
 def empty_state() -> State:
-    """Make the state of a run from nothing; steps find their log missing."""
+    """Make the state of a run without stored state. Its steps find no log in it."""
     return {}
 
 
@@ -180,7 +180,7 @@ def expected_effects(
 
 
 def carry_out(setup: FlowSetup, attempt: Attempt, model: Model) -> State | None:
-    """Do one attempt and hold it against the model; give the state if it came to its end."""
+    """Do one attempt and compare it with the model, and give the state if the run finished."""
     start, stop, state = model.begin(attempt)
     calls, reached = expected_effects(setup, attempt, start, stop)
     setup.effects.clear()
@@ -198,7 +198,7 @@ def carry_out(setup: FlowSetup, attempt: Attempt, model: Model) -> State | None:
 def set_fault(
     setup: FlowSetup, attempt: Attempt, calls: list[tuple[str, int]]
 ) -> BaseException | None:
-    """Put the attempt's fault into the world; give its error if the calls come to it."""
+    """Inject the attempt's fault, and give its error if a call raises it."""
     setup.fault = None
     if attempt.fault is None:
         return None
@@ -209,7 +209,7 @@ def set_fault(
 
 
 def call(setup: FlowSetup, attempt: Attempt, error: BaseException | None) -> State | None:
-    """Run the flow once; what comes out must be the injected error or the state."""
+    """Run the flow once, and check that it gives the state or raises the injected error."""
     arguments = {"checkpoint": attempt.checkpoint, "until": attempt.until}
     given = first_state() if attempt.given else None
     runner = Runner(attempt.runner)
@@ -229,7 +229,7 @@ def call(setup: FlowSetup, attempt: Attempt, error: BaseException | None) -> Sta
 def test_every_attempt_does_what_the_model_says(
     steps: tuple[Spec, ...], sequence: list[Attempt]
 ) -> None:
-    """Each run starts, loads, calls, stores and returns exactly what the promises say."""
+    """Each run starts, loads, calls, stores and returns exactly as the model says."""
     with tempfile.TemporaryDirectory() as place:
         setup = FlowSetup(Path(place) / "checkpoint.pkl", steps)
         model = Model(len(steps))
@@ -247,7 +247,7 @@ def test_every_attempt_does_what_the_model_says(
 def test_broken_runs_end_like_an_undisturbed_one(
     steps: tuple[Spec, ...], failing: list[tuple[str, tuple[int, str, int]]], last: str
 ) -> None:
-    """However often a run breaks, its end is that of an undisturbed run; done steps stay done."""
+    """A run that breaks any number of times ends like an undisturbed one. Done steps stay done."""
     undisturbed = first_state()
     for index in range(len(steps)):
         change(undisturbed, index)

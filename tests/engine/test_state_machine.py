@@ -1,4 +1,4 @@
-"""Whatever happens to a flow, in whatever order: what was acknowledged is there, and no more."""
+"""Any calls on a flow, in any order: acknowledged snapshots are stored, and no others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]
     [(25, 25), pytest.param(1500, 60, marks=[pytest.mark.torture, pytest.mark.timeout(3600)])],
 )
 def test_anything_in_any_order(examples: int, steps: int) -> None:
-    """Started, failed, cancelled, crashed, resumed, patched, damaged, rotated, changed, reset."""
+    """Starts, failures, kills, resumes, patches, damage, rotations, changes and resets mix."""
     run_state_machine_as_test(
         FlowMachine,
         settings=settings(

@@ -1,4 +1,4 @@
-"""The steps changed between runs: what may change, what may not, and the ways on."""
+"""Steps changed between runs: permitted changes, refused changes, and the remedies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def flow_of(flows: FlowFactory, names: str) -> CheckpointFlow:
 def test_rest_may_change_at_will(
     position: int, names: str, runs: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """With the names before the position as they were, the rest runs as it now is."""
+    """With unchanged names before the position, the rest may change."""
     prepare(flows, position)
     result = runner(flow_of(flows, names))
     assert flows.ran() == runs.split()
@@ -67,7 +67,7 @@ def test_rest_may_change_at_will(
 def test_stop_with_until_keeps_the_names_too(
     position: int, names: str, runs: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A stored stop resumes by the same rule as a stored failure, and so does its plan."""
+    """A stored stop resumes by the same rule as a stored failure. So does its plan."""
     make_stored(flows, f"stopped at {position}" if position else "failed at 0")
     plan = runner.plan(flow_of(flows, names))
     assert list(plan.steps[plan.start : plan.stop]) == runs.split()
@@ -79,7 +79,7 @@ def test_stop_with_until_keeps_the_names_too(
 def test_changed_beginning_is_refused(
     position: int, names: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A change before the position is an error that shows both lists and the ways on."""
+    """A change before the position is an error that shows both lists and the remedies."""
     prepare(flows, position)
     before = flows.files()
     with pytest.raises(FlowChangedError) as info:
@@ -95,7 +95,7 @@ def test_changed_beginning_is_refused(
 
 
 def test_refusal_shows_both_lists(runner: Runner, flows: FlowFactory) -> None:
-    """The text shows every stored and every current name, and the file."""
+    """The error shows every stored and every current name, and the file."""
     make_stored(flows, "failed at 1", None, "fetch_it", "clean_it")
     with pytest.raises(FlowChangedError) as info:
         runner(flows.flow("get_it", "clean_up", "write_it"))
@@ -105,14 +105,14 @@ def test_refusal_shows_both_lists(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize(("position", "names"), REFUSED)
 def test_plan_refuses_too(position: int, names: str, runner: Runner, flows: FlowFactory) -> None:
-    """Asking for the plan of a changed flow raises what the run would raise."""
+    """`plan` of a changed flow raises the error that the run would raise."""
     prepare(flows, position)
     with pytest.raises(FlowChangedError, match="reset"):
         runner.plan(flow_of(flows, names))
 
 
 def test_refusal_can_be_repeated(runner: Runner, flows: FlowFactory) -> None:
-    """A refused run takes nothing away: the unchanged flow still resumes."""
+    """A refused run changes nothing. The unchanged flow still resumes."""
     prepare(flows, 2)
     with pytest.raises(FlowChangedError, match="reset"):
         runner(flows.flow("x", "y", "z"))
@@ -122,7 +122,7 @@ def test_refusal_can_be_repeated(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("checkpoint", [1, "c"])
 def test_way_on_with_checkpoint(checkpoint: int | str, runner: Runner, flows: FlowFactory) -> None:
-    """After a refusal, checkpoint= by index or name goes on with the stored state."""
+    """After a refusal, `checkpoint=` by index or name resumes with the stored state."""
     prepare(flows, 2)
     result = runner(flows.flow("x", "c", "d"), checkpoint=checkpoint)
     assert flows.ran() == ["c", "d"]
@@ -131,7 +131,7 @@ def test_way_on_with_checkpoint(checkpoint: int | str, runner: Runner, flows: Fl
 
 
 def test_way_on_with_checkpoint_can_fail_and_resume(runner: Runner, flows: FlowFactory) -> None:
-    """A run taken up with checkpoint= stores the new names, and resumes by them."""
+    """A run moved with `checkpoint=` stores the new names, and resumes by them."""
     prepare(flows, 2)
     flows.faults["step d"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
@@ -143,7 +143,7 @@ def test_way_on_with_checkpoint_can_fail_and_resume(runner: Runner, flows: FlowF
 
 
 def test_way_on_with_reset(runner: Runner, flows: FlowFactory) -> None:
-    """After a refusal and a reset, the changed flow runs from its beginning."""
+    """After a refusal and `reset`, the changed flow runs from its beginning."""
     prepare(flows, 2)
     cp = flows.flow("x", "c", "d")
     runner.reset(cp)
@@ -153,14 +153,14 @@ def test_way_on_with_reset(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("names", ["x y", "b a c", "a", "a b c d"])
 def test_finished_run_binds_nobody(names: str, runner: Runner, flows: FlowFactory) -> None:
-    """After a finished run any flow may start from the stored state."""
+    """After a finished run, any flow may start from the stored state."""
     make_stored(flows, "finished", {"who": "stored"})
     assert runner(flow_of(flows, names))["who"] == "stored"
     assert flows.ran() == names.split()
 
 
 def test_same_name_with_another_body_is_the_same_step(runner: Runner, flows: FlowFactory) -> None:
-    """Fixing a step's code is no change: names count."""
+    """A change in a step's code alone is no change. The names count."""
     prepare(flows, 1)
     flows.asynchronous = True
     runner(flows.flow())
@@ -172,7 +172,7 @@ def test_same_name_with_another_body_is_the_same_step(runner: Runner, flows: Flo
 def test_bare_file_resumes_by_index(
     names: str, position: int, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A snapshot without names (the seed's) resumes by index, whatever the steps are called."""
+    """A snapshot without names (the seed's) resumes by index, whatever its steps are called."""
     dump_bare(flows.path, {"who": "seed", "checkpoint_index": position})
     result = runner(flow_of(flows, names))
     assert flows.ran() == names.split()[position:]
@@ -182,7 +182,7 @@ def test_bare_file_resumes_by_index(
 
 @pytest.mark.parametrize("extra", [None, len, lambda x: x + 1], ids=["plain", "builtin", "lambda"])
 def test_bare_file_survives_a_failure(extra: object, runner: Runner, flows: FlowFactory) -> None:
-    """A failure in a run resumed from a bare file is recorded over the same state."""
+    """A failure in a run resumed from a bare file is recorded beside the same state."""
     dump_bare(flows.path, {"who": "seed", "extra": extra, "checkpoint_index": 1})
     flows.faults["step b"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
@@ -196,7 +196,7 @@ def test_bare_file_survives_a_failure(extra: object, runner: Runner, flows: Flow
 def test_bare_file_whose_steps_are_all_done_only_finishes(
     runner: Runner, flows: FlowFactory
 ) -> None:
-    """A seed killed between its last two writes left index 3 of 3: nothing is left to run."""
+    """A seed killed between its last two writes left index 3 of 3, and no step to run."""
     dump_bare(flows.path, {"who": "seed", "checkpoint_index": 3})
     assert "no step is left" in str(runner.plan(flows.flow()))
     assert runner(flows.flow()) == {"who": "seed"}
@@ -205,7 +205,7 @@ def test_bare_file_whose_steps_are_all_done_only_finishes(
 
 
 def test_bare_file_beyond_the_steps_is_refused(runner: Runner, flows: FlowFactory) -> None:
-    """An index that the flow does not have is an error of ours, and runs nothing."""
+    """An index beyond the steps is an error of ours, and runs nothing."""
     dump_bare(flows.path, {"who": "seed", "checkpoint_index": 7})
     before = flows.files()
     with pytest.raises(CheckpointError, match="7"):
@@ -216,7 +216,7 @@ def test_bare_file_beyond_the_steps_is_refused(runner: Runner, flows: FlowFactor
 def test_bare_file_without_index_starts_at_the_beginning(
     runner: Runner, flows: FlowFactory
 ) -> None:
-    """A dict that somebody dilled by hand is a stored state at step 0."""
+    """A dict dumped by hand with dill is a stored state at step 0."""
     dump_bare(flows.path, {"who": "hand"})
     assert runner(flows.flow())["who"] == "hand"
     assert flows.ran() == list(NAMES)

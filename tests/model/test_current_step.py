@@ -1,4 +1,4 @@
-"""`current_step()`: which step of which run is executing, wherever it is asked."""
+"""`current_step()`: the step and run that are executing, in every context."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = ("load", "step", "save")
 
 
 def asking(seen: list[CurrentStep], *, asynchronous: bool) -> Callable[..., Any]:
-    """Make a loader, step or saver that notes where it is."""
+    """Make a loader, step or saver that records its `current_step()`."""
 
     def note(state: State) -> State:
         seen.append(current_step())
@@ -40,7 +40,7 @@ def asking(seen: list[CurrentStep], *, asynchronous: bool) -> Callable[..., Any]
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync"])
 @pytest.mark.parametrize("thread", [True, False], ids=["thread", "loop"])
 def test_in_every_part(*, asynchronous: bool, thread: bool, runs: Runs, any_runner: Runner) -> None:
-    """Loaders, steps and savers of each kind are told of their step, through every runner."""
+    """Loaders, steps and savers of each kind see their step, through every runner."""
     cp, seen = runs.empty_flow(name="flow"), list[CurrentStep]()
     ask = asking(seen, asynchronous=asynchronous)
     for name in ("one", "two"):
@@ -51,14 +51,14 @@ def test_in_every_part(*, asynchronous: bool, thread: bool, runs: Runs, any_runn
 
 
 def test_outside() -> None:
-    """Where no step is executed there is nothing to tell, and the error says where there is."""
+    """Outside of a step `current_step()` raises, and the error names the contexts that have one."""
     with pytest.raises(OutsideStepError, match=r"asyncio\.to_thread") as info:
         current_step()
     assert isinstance(info.value, LookupError)
 
 
 def test_outside_again(runs: Runs, any_runner: Runner) -> None:
-    """After a run, broken or not, and in its hooks before and after, no step is executed."""
+    """Before and after a run, failed or not, and in its hooks, no step is executing."""
     reported: list[bool] = []
 
     def hook(event: object) -> None:
@@ -83,7 +83,7 @@ def test_outside_again(runs: Runs, any_runner: Runner) -> None:
 
 
 async def test_side_by_side(runs: Runs) -> None:
-    """Runs at the same time see each their own, across waits and in threads."""
+    """Simultaneous runs each see their own step, across awaits and in threads."""
     cp, meet = runs.empty_flow(name="flow"), asyncio.Barrier(20)
 
     @cp.add_step()
@@ -102,7 +102,7 @@ async def test_side_by_side(runs: Runs) -> None:
 
 
 def test_threads_and_tasks(runs: Runs, any_runner: Runner) -> None:
-    """Tasks of a step and `asyncio.to_thread` have its context; a bare thread has not."""
+    """Tasks of a step and `asyncio.to_thread` have its context. A bare thread has not."""
     cp, seen = runs.empty_flow(), dict[str, object]()
 
     def in_thread(name: str) -> None:
@@ -128,7 +128,7 @@ def test_threads_and_tasks(runs: Runs, any_runner: Runner) -> None:
 
 
 def test_nested_flows(runs: Runs, any_runner: Runner) -> None:
-    """A step of a run inside a step hides the outer one while it is executed, and no longer."""
+    """An inner run's step hides the outer step while it is executing, and no longer."""
     inner, seen = CheckpointFlow("inner", handler=runs.memory, name="inner"), list[str]()
     inner.add_step(name="in")(lambda state: seen.append(current_step().step))
     outer = CheckpointFlow("outer", handler=type(runs.memory)("outer"), name="outer")
@@ -150,7 +150,7 @@ def test_nested_flows(runs: Runs, any_runner: Runner) -> None:
 def test_attempts_are_counted(
     part: str, error: BaseException, database: Runs, any_runner: Runner
 ) -> None:
-    """Failures and cancellations of a step count, in any part; other steps begin at one."""
+    """Failures and cancellations of a step count in any part. Other steps begin at one."""
     seen: list[tuple[str, int]] = []
 
     def act(state: State) -> State:
@@ -174,7 +174,7 @@ def test_attempts_are_counted(
 
 
 def test_a_new_run_counts_anew(runs: Runs, runner: Runner) -> None:
-    """The next run under the same id has another number, and its attempts begin at one."""
+    """The next run of the same id has another number, and its attempts begin at one."""
     cp, seen = runs.empty_flow(), list[CurrentStep]()
     cp.add_step(name="a")(lambda state: seen.append(current_step()))
     for _ in range(3):
@@ -186,7 +186,7 @@ def test_a_new_run_counts_anew(runs: Runs, runner: Runner) -> None:
 
 
 def test_keys_differ(runs: Runs, runner: Runner) -> None:
-    """Flow, run, number and step each make another key; nothing else does."""
+    """Flow, run, number and step each change the key. Nothing else does."""
     keys: list[str] = []
     for name in ("flow", "other"):
         cp = runs.empty_flow(name=name)
@@ -200,14 +200,14 @@ def test_keys_differ(runs: Runs, runner: Runner) -> None:
 
 
 def test_parts_of_a_key_do_not_run_together() -> None:
-    """What is quoted in one fact is not taken for two, and numbers are not for texts."""
+    """Parts with quotes are not taken for two parts, and numbers are not taken for text."""
     facts = [("a", "b", 1, "c", 1), ('a", "b', None, 1, "c", 1), ("a", "b1", 1, "c", 1)]
     facts += [("a", None, 1, "c", 1), ("a", "null", 1, "c", 1), ("a", "b", 11, "c", 1)]
     assert len({CurrentStep(*one).idempotency_key for one in facts}) == len(facts)
 
 
 def test_key_is_as_documented() -> None:
-    """The key is that of every later release too: outside systems remember it."""
+    """The key stays the same in later releases, because outside systems store it."""
     key = CurrentStep("orders", "order-42", 1, "charge", 3).idempotency_key
     assert key == hashlib.sha256(b'["orders", "order-42", 1, "charge"]').hexdigest()
 
@@ -219,7 +219,7 @@ def test_key_of_odd_ids() -> None:
 
 
 def test_key_is_stable_across_processes(durable_runs: Runs) -> None:
-    """A step that failed in one process has the same key in the next, where attempt 2 is told."""
+    """A step that failed in one process has the same key in the next, at attempt 2."""
     handler = durable_runs.options["handler"]
     cp = resume_script.make_flow(str(durable_runs.path), handler)
     with pytest.raises(ValueError, match="x"):

@@ -1,4 +1,4 @@
-"""Defining steps: what may be registered, under which names, and what is refused at once."""
+"""Defining steps: valid functions, their names, and errors at the definition."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def good(state: State, data: State) -> None:
-    """Be a step as it should be."""
+    """Accept state and data, as a step should."""
 
 
 def no_argument() -> None:
-    """Take nothing."""
+    """Accept no argument."""
 
 
 def three_arguments(state: State, data: State, more: int) -> None:
-    """Take one too many."""
+    """Accept one argument too many."""
 
 
 def needs_keyword(state: State, data: State, *, more: int) -> None:
-    """Ask for what no flow gives."""
+    """Require a keyword that no flow passes."""
 
 
 def generator(state: State, data: State) -> Iterator[int]:
@@ -66,7 +66,7 @@ BAD_STEPS = [
 
 @pytest.mark.parametrize(("step", "named"), BAD_STEPS)
 def test_bad_step_is_refused_when_defined(step: Any, named: str, flows: FlowFactory) -> None:  # noqa: ANN401
-    """What cannot be called with state and data is an error of ours that names it."""
+    """A step that does not accept state and data is an error of ours that names it."""
     make_stored(flows, "failed at 1")
     before = flows.files()
     cp = flows.flow()
@@ -84,7 +84,7 @@ def test_bad_step_is_refused_when_defined(step: Any, named: str, flows: FlowFact
     ids=["number", "string", "no argument", "three arguments", "generator", "async generator"],
 )
 def test_bad_loader_or_saver_is_refused(part: str, function: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """A loader or saver that cannot be called as one is refused, and told apart."""
+    """A loader or saver with wrong parameters is refused. The error says which it is."""
     cp = flows.flow()
     with pytest.raises(FlowDefinitionError) as info:
         cp.add_step(**{part: function})(good)
@@ -101,22 +101,22 @@ def test_loader_of_two_arguments_is_refused(flows: FlowFactory) -> None:
 
 
 def with_default(state: State, data: State, more: int = 1) -> None:
-    """Take more than two, but need only two."""
+    """Accept more than two arguments, but require only two."""
     state["more"] = more
 
 
 def with_optional_data(state: State, data: State | None = None) -> None:
-    """Take the data if there is some."""
+    """Accept data as an option."""
     state["more"] = data is not None
 
 
 def with_stars(*arguments: State, **options: object) -> None:
-    """Take what comes."""
+    """Accept any arguments."""
     arguments[0]["more"] = len(arguments)
 
 
 def other_names(s: State, /, d: State) -> None:
-    """Call the arguments as one likes."""
+    """Name the arguments differently."""
     s["more"] = d == {}
 
 
@@ -135,14 +135,14 @@ def test_step_may_take_more_than_it_needs(
 
 
 def test_add_step_returns_the_function_itself(flows: FlowFactory) -> None:
-    """The decorator gives back the very function, so that it can be called and tested."""
+    """The decorator returns the very function, so that it can be called and tested."""
     cp = CheckpointFlow(flows.path)
     assert cp.add_step()(good) is good
     assert cp.add_step(name="object", thread=False)(good) is good
 
 
 def test_name_is_the_functions_or_the_given(flows: FlowFactory) -> None:
-    """A step is named as its function, through partials too, or as `name=` says."""
+    """A step has the name of its function, through partials too, or that of `name=`."""
     cp = CheckpointFlow(flows.path)
     cp.add_step()(good)
     cp.add_step(name="another")(good)
@@ -151,7 +151,7 @@ def test_name_is_the_functions_or_the_given(flows: FlowFactory) -> None:
 
 
 def test_two_steps_of_one_name_are_refused(flows: FlowFactory) -> None:
-    """A name is used once; the error offers `name=` and `replace=True`."""
+    """A name is used once. The error offers `name=` and `replace=True`."""
     cp = CheckpointFlow(flows.path)
     cp.add_step()(good)
     with pytest.raises(FlowDefinitionError, match="good") as info:
@@ -170,7 +170,7 @@ def test_given_name_may_not_be_taken_either(flows: FlowFactory) -> None:
 
 
 def test_replace_puts_the_new_step_in_the_old_place(runner: Runner, flows: FlowFactory) -> None:
-    """A cell run again with `replace=True` changes the step, not the order."""
+    """A cell run again with `replace=True` changes the step, and keeps the order."""
     cp = flows.flow()
     seen: list[str] = []
 
@@ -192,7 +192,7 @@ def test_replace_of_nothing_adds(flows: FlowFactory) -> None:
 
 
 def test_broken_step_is_mended_in_a_living_flow(runner: Runner, flows: FlowFactory) -> None:
-    """A notebook's way: run, see it break, replace the step, run again, and it goes on."""
+    """In a notebook: run, see it fail, replace the step, run again, and the run resumes."""
     flows.faults["step b"] = OSError("broken")
     cp = flows.flow()
     with pytest.raises(OSError, match="broken"):
@@ -204,7 +204,7 @@ def test_broken_step_is_mended_in_a_living_flow(runner: Runner, flows: FlowFacto
 
 
 def test_flow_without_steps_asks_for_the_parentheses(runner: Runner, flows: FlowFactory) -> None:
-    """Running nothing is an error that asks about `@cp.add_step()`."""
+    """Running a flow without steps is an error that asks about `@cp.add_step()`."""
     cp = CheckpointFlow(flows.path)
     with pytest.raises(FlowDefinitionError, match="parentheses") as info:
         runner(cp, {"a": 1})
@@ -213,20 +213,20 @@ def test_flow_without_steps_asks_for_the_parentheses(runner: Runner, flows: Flow
 
 
 def test_plan_without_steps_asks_for_the_parentheses(runner: Runner, flows: FlowFactory) -> None:
-    """So is planning nothing."""
+    """Planning a flow without steps is the same error."""
     with pytest.raises(FlowDefinitionError, match="parentheses"):
         runner.plan(CheckpointFlow(flows.path))
 
 
 def one_argument(state: State) -> None:
-    """Be a short step, which looks like a loader."""
+    """Accept one argument only, like a loader."""
 
 
 @pytest.mark.parametrize("step", [good, one_argument], ids=["two arguments", "one argument"])
 def test_forgotten_parentheses_are_found(
     step: Callable[..., None], runner: Runner, flows: FlowFactory
 ) -> None:
-    """`@cp.add_step` without parentheses comes out at the definition or at the run."""
+    """`@cp.add_step` without parentheses is an error at the definition or at the run."""
     cp: Any = CheckpointFlow(flows.path)
 
     def define_and_run() -> None:
@@ -239,7 +239,7 @@ def test_forgotten_parentheses_are_found(
 
 @pytest.mark.parametrize("name", [5, b"a", ["a"]], ids=["number", "bytes", "list"])
 def test_name_that_is_no_string_is_refused(name: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """Names are strings."""
+    """A name that is no string is refused."""
     cp = CheckpointFlow(flows.path)
     with pytest.raises(CheckpointError, match="name"):
         cp.add_step(name=name)(good)
@@ -250,13 +250,13 @@ def test_name_that_is_no_string_is_refused(name: Any, flows: FlowFactory) -> Non
     [("name", 5), ("name", ""), ("hooks", [5]), ("hooks", ["print"]), ("hooks", 5)],
 )
 def test_bad_option_of_a_flow_is_refused(option: str, value: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """A flow's name is text, and its hooks can be called; else the error says so."""
+    """A flow's name must be text, and its hooks callable. Otherwise the error says so."""
     with pytest.raises(InvalidTypeError, match=option.removesuffix("s")):
         CheckpointFlow(flows.path, **{option: value})
 
 
 def test_lambdas_need_names_of_their_own(flows: FlowFactory) -> None:
-    """Two lambdas are two steps of one name, unless they are given names."""
+    """Two lambdas have the same name, unless they are given names."""
     cp = CheckpointFlow(flows.path)
     cp.add_step(name="first")(lambda state: None)
     cp.add_step(name="second")(lambda state: None)
@@ -264,6 +264,6 @@ def test_lambdas_need_names_of_their_own(flows: FlowFactory) -> None:
 
 
 def test_steps_of_one_flow_do_not_show_in_another(flows: FlowFactory) -> None:
-    """Two flows share nothing."""
+    """Two flows share no steps."""
     assert flows.flow("a").plan().steps == ("a",)
     assert flows.flow("b").plan().steps == ("b",)

@@ -1,4 +1,4 @@
-"""Flows of more steps than a header names are resumed, and refused, by the rule of small ones."""
+"""Flows with more steps than a header names resume, or are refused, like small ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNNER = Runner("arun")
 
 @pytest.mark.parametrize("position", POSITIONS)
 def test_goes_on_with_other_later_steps(position: int, runner: Runner, durable_runs: Runs) -> None:
-    """Where the steps before the position are as they were, the rest runs as it now is."""
+    """With unchanged steps before the position, the rest may change."""
     header = stop_at(durable_runs, runner, position)
     assert (header.position, header.next_step) == (position, NAMES[position])
     later = renamed(*range(position, COUNT))[: COUNT - 3 if position < COUNT - 3 else COUNT]
@@ -37,7 +37,7 @@ def test_goes_on_with_other_later_steps(position: int, runner: Runner, durable_r
 def test_any_step_before_that_is_another_is_refused(
     position: int, runner: Runner, durable_runs: Runs
 ) -> None:
-    """A done step that has another name is an error, however far before the names that are told."""
+    """A done step that was renamed is an error, however far before the recorded names."""
     stop_at(durable_runs, runner, position)
     for place in {0, position // 2, max(0, position - BESIDE), position - 1}:
         cp = flow(durable_runs, renamed(place))
@@ -51,7 +51,7 @@ def test_any_step_before_that_is_another_is_refused(
 
 
 def test_added_removed_and_swapped_steps_are_refused(durable_runs: Runs) -> None:
-    """So is another order, another step between them, and one less, also of a flow grown small."""
+    """Steps in another order, added or removed are refused, even if the flow becomes small."""
     stop_at(durable_runs, RUNNER, MIDDLE)
     swapped = (NAMES[1], NAMES[0], *NAMES[2:])
     for names in (swapped, ("new", *NAMES), NAMES[1:], NAMES[:MIDDLE][:-1]):
@@ -63,7 +63,7 @@ def test_added_removed_and_swapped_steps_are_refused(durable_runs: Runs) -> None
 
 
 def test_refusal_in_words(durable_runs: Runs) -> None:
-    """The error shows the names next to the position, how many there are, and what differs."""
+    """The error shows the names next to the position, their number, and the difference."""
     stop_at(durable_runs, RUNNER, MIDDLE)
     with pytest.raises(FlowChangedError) as info:
         RUNNER(flow(durable_runs, renamed(MIDDLE - 1)), run_id="x")
@@ -80,7 +80,7 @@ def test_refusal_in_words(durable_runs: Runs) -> None:
 
 
 def test_refusal_in_words_where_the_difference_is_not_known(durable_runs: Runs) -> None:
-    """Where the step that differs is none of those told, the error says that."""
+    """If the changed step is not among the recorded names, the error says so."""
     stop_at(durable_runs, RUNNER, MIDDLE)
     with pytest.raises(FlowChangedError, match="none of the names that the checkpoint has"):
         RUNNER(flow(durable_runs, renamed(0)), run_id="x")
@@ -90,7 +90,7 @@ def test_refusal_in_words_where_the_difference_is_not_known(durable_runs: Runs) 
 
 @pytest.mark.parametrize("place", [0, MIDDLE, COUNT - 1])
 def test_finished_once(place: int, runner: Runner, durable_runs: Runs) -> None:
-    """With once=True all steps count: the finished run is not begun anew, nor mistaken."""
+    """With `once=True` all steps count. A finished run does not begin anew."""
     runner(flow(durable_runs), {"n": 1}, run_id="x", once=True)
     durable_runs.log.clear()
     assert runner(flow(durable_runs), {"n": 2}, run_id="x", once=True) == {"n": 1}
@@ -103,7 +103,7 @@ def test_finished_once(place: int, runner: Runner, durable_runs: Runs) -> None:
 
 @pytest.mark.parametrize("position", [1, MIDDLE, COUNT - 1])
 def test_failure_and_attempts(position: int, runner: Runner, durable_runs: Runs) -> None:
-    """A failure is recorded beside the names of its position, and its attempts are counted on."""
+    """A failure is recorded beside the names of its position, and its attempts count on."""
     name, seen = NAMES[position], list[int]()
 
     for _ in range(3):
@@ -122,7 +122,7 @@ def test_failure_and_attempts(position: int, runner: Runner, durable_runs: Runs)
 
 
 class Interrupting:
-    """Is met by Ctrl-C while it is stored."""
+    """Raises KeyboardInterrupt while it is pickled."""
 
     def __reduce__(self) -> str:
         raise KeyboardInterrupt
@@ -130,7 +130,7 @@ class Interrupting:
 
 @pytest.mark.parametrize("position", [MIDDLE, COUNT - 1])
 def test_interrupted_snapshot(position: int, durable_runs: Runs) -> None:
-    """What is recorded of a snapshot that was not written stands beside the names of the last."""
+    """The record of an interrupted snapshot has the step names of the snapshot before."""
     cp = flow(durable_runs, NAMES[:position])
     cp.add_step(name=NAMES[position])(lambda state: state.update(x=Interrupting()))
     for name in NAMES[position + 1 :]:
@@ -146,7 +146,7 @@ def test_interrupted_snapshot(position: int, durable_runs: Runs) -> None:
 
 @pytest.mark.parametrize("checkpoint", [3, MIDDLE, COUNT - 2])
 def test_going_back_to_a_kept_state(checkpoint: int, durable_runs: Runs) -> None:
-    """checkpoint= by name finds the state as it was on entry to that step, by index as well."""
+    """`checkpoint=`, by name or by index, finds the kept state on entry to that step."""
     cp = flow(durable_runs, keep="all")
     RUNNER(cp, {"n": 1}, run_id="x")
     for wanted in (checkpoint, NAMES[checkpoint]):
@@ -162,7 +162,7 @@ def test_going_back_to_a_kept_state(checkpoint: int, durable_runs: Runs) -> None
 
 
 def test_way_on_with_checkpoint(durable_runs: Runs) -> None:
-    """After a refusal, checkpoint= goes on, and the new names are stored with its start."""
+    """After a refusal, `checkpoint=` resumes, and the new names are stored with its start."""
     stop_at(durable_runs, RUNNER, MIDDLE)
     cp = flow(durable_runs, renamed(0))
     RUNNER(cp, run_id="x", checkpoint=MIDDLE, until=MIDDLE)
@@ -173,7 +173,7 @@ def test_way_on_with_checkpoint(durable_runs: Runs) -> None:
 
 
 def test_patched_position(durable_runs: Runs) -> None:
-    """A run that is sent elsewhere by patch() has the names of there, and resumes by them."""
+    """A run moved by `patch()` has the names of its new position, and resumes by them."""
     stop_at(durable_runs, RUNNER, MIDDLE)
     for position in (2, COUNT - 1):
         header = RUNNER.do(flow(durable_runs), "patch", "x", {}, position)
@@ -187,7 +187,7 @@ def test_patched_position(durable_runs: Runs) -> None:
 
 @pytest.mark.parametrize("position", [1, MIDDLE - BESIDE, MIDDLE + 2, COUNT - 1])
 def test_position_written_by_hand(position: int, durable_runs: Runs) -> None:
-    """A state that is written back with another position goes on there, if no step changed."""
+    """A state written back with another position resumes there, if no step changed."""
     stop_at(durable_runs, RUNNER, MIDDLE)
     handler = flow(durable_runs).handler
     handler.write({**handler.read("x"), "checkpoint_index": position}, "x")
@@ -198,7 +198,7 @@ def test_position_written_by_hand(position: int, durable_runs: Runs) -> None:
 
 
 def test_written_by_hand_is_the_newest_state_on_entry(durable_runs: Runs) -> None:
-    """A state written by hand for a far step is the one that checkpoint= starts that step with."""
+    """`checkpoint=` starts a far step with the state written by hand for it, as the newest."""
     stop_at(durable_runs, RUNNER, MIDDLE, keep="all")
     cp = flow(durable_runs, keep="all")
     cp.handler.write({"n": 2, "checkpoint_index": 2}, "x")
@@ -208,7 +208,7 @@ def test_written_by_hand_is_the_newest_state_on_entry(durable_runs: Runs) -> Non
 
 
 def test_resumed_with_all(durable_runs: Runs) -> None:
-    """What a killed service left is listed by where it stands, and goes on with the others."""
+    """Lists show the next step of each unfinished run, and `resume_all` finishes them."""
     for number, run_id in enumerate("xyz", 1):
         flow(durable_runs).run({}, run_id=run_id, until=number * 30)
     durable_runs.log.clear()
@@ -223,7 +223,7 @@ def test_resumed_with_all(durable_runs: Runs) -> None:
 
 @pytest.mark.parametrize("count", [MOST_NAMES, MOST_NAMES + 1])
 def test_how_many_names_are_all(count: int, durable_runs: Runs) -> None:
-    """A header has all names of a hundred steps, with what all took, and of more it has not."""
+    """A header names all steps of a flow of a hundred. Of a larger flow it has an excerpt."""
     names = NAMES[:count]
     RUNNER(flow(durable_runs, names), {}, run_id="x")
     header = stored(durable_runs)

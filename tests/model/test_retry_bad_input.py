@@ -1,4 +1,4 @@
-"""Retries that cannot be meant, and `retry=` where its extra is not installed."""
+"""Invalid retries, and `retry=` without its extra installed."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ NONSENSE: list[tuple[dict[str, Any], type[Exception]]] = [
 
 @pytest.mark.parametrize(("options", "kind"), NONSENSE, ids=lambda value: str(value)[:40])
 def test_policy_that_is_nonsense(options: dict[str, Any], kind: type[Exception]) -> None:
-    """Each field that cannot be meant is refused when the policy is made, and named."""
+    """Each invalid field is refused when the policy is made, and named."""
     with pytest.raises(kind, match=f"{[*options][-1]}="):
         Retry(**options)
 
 
 @pytest.mark.parametrize("retry", [True, 2.5, "3", OSError, [3], {"attempts": 3}], ids=repr)
 def test_retry_of_another_type(retry: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """`retry=` is a number or a policy; anything else is refused at definition."""
+    """`retry=` is a number or a policy. Anything else is refused at definition."""
     cp = CheckpointFlow(flows.path)
     with pytest.raises(InvalidTypeError, match="retry="):
         cp.add_step(retry=retry)
@@ -56,7 +56,7 @@ def test_retry_of_another_type(retry: Any, flows: FlowFactory) -> None:  # noqa:
 
 @pytest.mark.parametrize("retry", [0, -3])
 def test_number_that_cannot_be_meant(retry: int, flows: FlowFactory) -> None:
-    """There is always a first attempt."""
+    """A number of attempts below one is refused."""
     with pytest.raises(InvalidValueError, match="attempts="):
         CheckpointFlow(flows.path).add_step(retry=retry)
 
@@ -79,7 +79,7 @@ print(cp.run({}))
 
 
 def test_without_the_extra(flows: FlowFactory) -> None:
-    """Where `stamina` cannot be imported, `retry=` says how to install it; all else works."""
+    """Without `stamina`, `retry=` says how to install it. All else works."""
     command = [sys.executable, "-c", WITHOUT, str(flows.path)]
     reported = subprocess.run(
         command, capture_output=True, text=True, check=True
@@ -88,7 +88,7 @@ def test_without_the_extra(flows: FlowFactory) -> None:
 
 
 def test_not_imported_without_need() -> None:
-    """The library imports `stamina` only where a step is to be tried again."""
+    """The library imports `stamina` only if a step has `retry=`."""
     program = "import sys, aiocheckpoint, aiocheckpoint.testing; print('stamina' in sys.modules)"
     command = [sys.executable, "-c", program]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,4 +1,4 @@
-"""What is tried again and how often: `Retry`, and what `stamina` is told globally."""
+"""Which failures are retried and how often: `Retry`, and the global settings of `stamina`."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ LISTED: dict[str, Any] = {
 
 @pytest.fixture
 def global_settings() -> Iterator[None]:
-    """Put back what `stamina` is told globally."""
+    """Restore the global settings of `stamina`."""
     yield
     stamina.set_active(True)
     stamina.set_testing(False)
 
 
 def tried(file_store: AnyStore, runner: Runner, flaky: Flaky, retry: int | Retry) -> int:
-    """Run one flaky step, and give the number of attempts; what it raises comes out."""
+    """Run one flaky step, and give the number of attempts, or raise its error."""
     cp = file_store.empty_flow()
     flaky.add(cp, retry=retry)
     runner(cp, before(), "always")
@@ -56,7 +56,7 @@ def tried(file_store: AnyStore, runner: Runner, flaky: Flaky, retry: int | Retry
 @pytest.mark.parametrize("kind", NEVER)
 @pytest.mark.parametrize("part", ["load", "step", "save"])
 def test_never_tried_again(kind: str, part: str, file_store: AnyStore, runner: Runner) -> None:
-    """What is no `Exception` ends the run at once, whoever raised it."""
+    """An exception that is no `Exception` ends the run at once, in any part."""
     error = NEVER[kind]()
     flaky = Flaky(part=part, error=lambda: error)
     with pytest.raises(type(error)) as info:
@@ -70,7 +70,7 @@ def test_never_tried_again(kind: str, part: str, file_store: AnyStore, runner: R
 
 @pytest.mark.parametrize("on", LISTED.values(), ids=LISTED)
 def test_what_is_listed_is_tried_again(on: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
-    """By class, classes or a function; and the first error of another kind ends it."""
+    """`on=` is a class, classes or a function. The first error of another kind ends the run."""
     errors = iter([OSError("one"), ConnectionError("two"), KeyError("three")])
     flaky = Flaky(failures=3, error=lambda: next(errors))
     with pytest.raises(KeyError, match="three"):
@@ -87,7 +87,7 @@ def test_stop_iteration_is_tried_again(file_store: AnyStore, runner: Runner) -> 
 
 
 def test_pause_of_a_loader_is_not_tried_again(file_store: AnyStore, runner: Runner) -> None:
-    """What is wrong in the definition of the flow stays so, however often it is tried."""
+    """An error in the definition of the flow is not retried."""
     flaky = Flaky(part="load", error=lambda: Pause("no"))
     with pytest.raises(FlowDefinitionError, match="only a step may pause"):
         tried(file_store, runner, flaky, Retry(attempts=3, **AT_ONCE))
@@ -96,7 +96,7 @@ def test_pause_of_a_loader_is_not_tried_again(file_store: AnyStore, runner: Runn
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), timedelta(-1)], ids=repr)
 def test_hook_that_tells_no_time(seconds: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
-    """A time to wait that is none ends the run with an error of ours, from the user's."""
+    """An invalid delay from `on=` is an error of ours, with the step's error as its context."""
     flaky = Flaky()
     with pytest.raises(InvalidValueError, match="on= returns") as info:
         tried(file_store, runner, flaky, Retry(on=lambda _: seconds))
@@ -105,7 +105,7 @@ def test_hook_that_tells_no_time(seconds: Any, file_store: AnyStore, runner: Run
 
 
 def test_hook_that_raises(file_store: AnyStore, runner: Runner) -> None:
-    """What the function of `on=` raises comes out, and tells what it was asked about."""
+    """An exception of `on=` is raised, with the step's error as its context."""
 
     def decide(error: Exception) -> bool:
         raise LookupError from None
@@ -123,7 +123,7 @@ def test_hook_that_raises(file_store: AnyStore, runner: Runner) -> None:
 @pytest.mark.usefixtures("global_settings")
 @pytest.mark.parametrize("retry", [2, Retry(attempts=2, **AT_ONCE)], ids=["number", "Retry"])
 def test_number_of_attempts(retry: int | Retry, file_store: AnyStore, runner: Runner) -> None:
-    """The number counts the first attempt."""
+    """The number of attempts includes the first."""
     stamina.set_testing(True, attempts=100, cap=True)
     flaky = Flaky(failures=9)
     with pytest.raises(ConnectionError):
@@ -132,7 +132,7 @@ def test_number_of_attempts(retry: int | Retry, file_store: AnyStore, runner: Ru
 
 
 def test_one_attempt(file_store: AnyStore, runner: Runner) -> None:
-    """One attempt is none more than without `retry=`."""
+    """`retry=1` makes one attempt, as without `retry=`."""
     with pytest.raises(ConnectionError):
         tried(file_store, runner, Flaky(), 1)
     assert file_store.header().status == "failed"
@@ -142,19 +142,19 @@ def test_one_attempt(file_store: AnyStore, runner: Runner) -> None:
 def test_time_for_all_attempts(
     seconds: float | timedelta, file_store: AnyStore, runner: Runner
 ) -> None:
-    """What fails when the time for all attempts is over is not tried again."""
+    """A failure after the total timeout is not retried."""
     flaky = Flaky(failures=1000)
     with pytest.raises(ConnectionError):
         tried(file_store, runner, flaky, Retry(attempts=None, timeout=seconds, **AT_ONCE))
     assert flaky.attempts == [1]
 
 
-# --- what stamina is told
+# --- global settings of stamina
 
 
 @pytest.mark.usefixtures("global_settings")
 def test_inactive(file_store: AnyStore, runner: Runner) -> None:
-    """Where `stamina` is switched off, nothing is tried again."""
+    """If `stamina` is deactivated, nothing is retried."""
     stamina.set_active(False)
     flaky = Flaky()
     with pytest.raises(ConnectionError):
@@ -165,7 +165,7 @@ def test_inactive(file_store: AnyStore, runner: Runner) -> None:
 
 @pytest.mark.usefixtures("global_settings")
 def test_testing(file_store: AnyStore, runner: Runner) -> None:
-    """Where `stamina` is told that it is tested, nothing is waited for."""
+    """If `stamina` is in testing mode, retries do not wait."""
     stamina.set_testing(True, attempts=3)
     flaky = Flaky()
     long = Retry(attempts=9, wait_initial=A_LONG_TIME, wait_max=A_LONG_TIME)

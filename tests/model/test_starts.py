@@ -1,4 +1,4 @@
-"""Where a run starts, and with what: every row of the table, through both runners."""
+"""Where a run starts, and with which state: every row of the table, through both runners."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiocheckpoint import InvalidTypeError, InvalidValueError, LocalStateHandler
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: what is stored and asked, and what must follow."""
+    """One row of the table: the stored snapshot, the arguments, and the expected run."""
 
     stored: str
     given: bool
@@ -27,7 +27,7 @@ class Row:
 
     @property
     def ignores_given(self) -> bool:
-        """Whether a dict is given and not used."""
+        """Whether a given dict is not used."""
         return self.given and self.source != "given"
 
 
@@ -62,7 +62,7 @@ ROWS = [
     Row("finished", given=False, checkpoint=1, start=1, source="stored"),
     Row("finished", given=False, checkpoint="c", start=2, source="stored"),
     Row("failed at 0", given=False, checkpoint=1, start=1, source="stored"),
-    # Not told by the table: nothing is done yet, so the given dict counts, as without checkpoint.
+    # Not in the table: no step is done yet, so the given dict counts, as without checkpoint.
     Row("failed at 0", given=True, checkpoint=1, start=1, source="given"),
 ]
 every_row = pytest.mark.parametrize("row", ROWS, ids=str)
@@ -74,13 +74,13 @@ def given_for(row: Row) -> State | None:
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Texts that the library logged at WARNING or above."""
+    """Give the library's log messages at WARNING or above."""
     ours = [r for r in caplog.records if r.name.split(".")[0] == "aiocheckpoint"]
     return [r.getMessage() for r in ours if r.levelno >= logging.WARNING]
 
 
 def state_before(row: Row, stored: State) -> State:
-    """Work out the state that the first executed step must find."""
+    """Work out the state on entry to the first executed step."""
     if row.source == "given":
         return {"who": "given", "deep": [1]}
     return dict(stored) if row.source == "stored" else {}
@@ -102,7 +102,7 @@ def test_run_starts_where_the_table_says(row: Row, runner: Runner, flows: FlowFa
 
 @every_row
 def test_given_dict_is_returned_or_left_alone(row: Row, runner: Runner, flows: FlowFactory) -> None:
-    """A run from the given dict returns that very dict; an ignored one keeps its contents."""
+    """A run from the given dict returns that very dict. An ignored dict keeps its contents."""
     make_stored(flows, row.stored, {"who": "stored"})
     given = given_for(row)
     result = runner(flows.flow(), given, checkpoint=row.checkpoint)
@@ -126,7 +126,7 @@ def test_log_warns_of_an_ignored_dict(
 
 @every_row
 def test_plan_tells_what_then_happens(row: Row, runner: Runner, flows: FlowFactory) -> None:
-    """The plan asked for beforehand is the one that the run carries out."""
+    """The run carries out the plan that `plan` gave before."""
     make_stored(flows, row.stored, {"who": "stored"})
     plan = runner.plan(flows.flow(), given_for(row), checkpoint=row.checkpoint)
     runner(flows.flow(), given_for(row), checkpoint=row.checkpoint)
@@ -140,7 +140,7 @@ def test_plan_tells_what_then_happens(row: Row, runner: Runner, flows: FlowFacto
 
 @every_row
 def test_plan_runs_and_writes_nothing(row: Row, runner: Runner, flows: FlowFactory) -> None:
-    """Asking for the plan calls no part of a step and leaves every file as it is."""
+    """`plan` calls no part of a step, and leaves every file as it is."""
     make_stored(flows, row.stored, {"who": "stored"})
     cp, before = flows.flow(), flows.files()
     runner.plan(cp, given_for(row), checkpoint=row.checkpoint)
@@ -150,7 +150,7 @@ def test_plan_runs_and_writes_nothing(row: Row, runner: Runner, flows: FlowFacto
 
 @every_row
 def test_plan_in_words_names_the_first_step(row: Row, runner: Runner, flows: FlowFactory) -> None:
-    """The plan as text names the steps that would run and gives the reason."""
+    """The plan as text names the steps to run and the reason."""
     names = ("fetch_it", "clean_it", "write_it")
     make_stored(flows, row.stored, {"who": "stored"}, *names)
     start = row.checkpoint if not isinstance(row.checkpoint, str) else "abc".index(row.checkpoint)
@@ -160,7 +160,7 @@ def test_plan_in_words_names_the_first_step(row: Row, runner: Runner, flows: Flo
 
 @every_row
 def test_only_a_fresh_run_has_a_new_number(row: Row, runner: Runner, flows: FlowFactory) -> None:
-    """A run is fresh, with the next number, unless it goes on with an unfinished one."""
+    """A run is fresh, with the next number, unless it resumes an unfinished one."""
     make_stored(flows, row.stored, {"who": "stored"})
     before = LocalStateHandler(flows.path).header()
     goes_on = row.source == "stored" and row.stored != "finished"
@@ -172,7 +172,7 @@ def test_only_a_fresh_run_has_a_new_number(row: Row, runner: Runner, flows: Flow
 
 
 def test_border_key_is_taken_off_a_given_state(runner: Runner, flows: FlowFactory) -> None:
-    """A state that comes from `read()` can be given as it is: no step sees the key."""
+    """A state from `read()` can be given as it is. No step sees the key."""
     make_stored(flows, "finished", {"who": "stored"})
     given = flows.stored()
     assert given["checkpoint_index"] == 0
@@ -182,13 +182,13 @@ def test_border_key_is_taken_off_a_given_state(runner: Runner, flows: FlowFactor
 
 
 def test_border_key_in_a_given_state_moves_nothing(runner: Runner, flows: FlowFactory) -> None:
-    """The key in a given state is no way to choose the step: the run starts at the first."""
+    """The key in a given state does not choose the step. The run starts at the first."""
     runner(flows.flow(), {"checkpoint_index": 2})
     assert flows.ran() == list(NAMES)
 
 
 def test_border_key_made_by_a_step_moves_nothing(runner: Runner, flows: FlowFactory) -> None:
-    """A step that writes the key into the state does not send the flow elsewhere."""
+    """A step that writes the key into the state does not move the run."""
     cp = flows.flow("a")
 
     @cp.add_step()
@@ -206,7 +206,7 @@ def test_border_key_made_by_a_step_moves_nothing(runner: Runner, flows: FlowFact
 
 
 def test_run_numbers_count_runs_not_attempts(runner: Runner, flows: FlowFactory) -> None:
-    """Every new run has the next number; resuming keeps it."""
+    """Every new run has the next number. A resumed run keeps its number."""
     runner(flows.flow())
     first = flows.header().number
     make_stored(flows, "failed at 1")
@@ -231,7 +231,7 @@ def test_sequence_grows_with_every_attempt(runner: Runner, flows: FlowFactory) -
 def test_finished_run_is_stored_as_finished_at_the_beginning(
     runner: Runner, flows: FlowFactory
 ) -> None:
-    """After the last step the header says finished, position 0, and names the steps."""
+    """After the last step the header has the status "finished", position 0, and the step names."""
     runner(flows.flow())
     header = flows.header()
     assert (header.status, header.position, header.failure) == ("finished", 0, None)
@@ -263,7 +263,7 @@ OUT_OF_RANGE = [99, 3, -1, "nope", ""]
 def test_unknown_checkpoint_names_the_steps(
     checkpoint: int | str, stored: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A checkpoint that does not exist is a ValueError that lists the ones that do."""
+    """A checkpoint that does not exist is a ValueError that lists the existing ones."""
     names = ("fetch_it", "clean_it", "write_it")
     make_stored(flows, stored, {"who": "stored"}, *names)
     before = flows.files()
@@ -279,7 +279,7 @@ def test_unknown_checkpoint_names_the_steps(
 def test_checkpoint_of_another_type(
     value: object, word: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A checkpoint or until that is neither index nor name is a TypeError of ours."""
+    """A `checkpoint=` or `until=` that is neither index nor name is a TypeError of ours."""
     cp = flows.flow()
     with pytest.raises(InvalidTypeError, match=word):
         runner(cp, **{word: value})

@@ -1,4 +1,4 @@
-"""Which functions may have a `timeout=`, and which seconds."""
+"""Functions that may have a `timeout=`, and its valid values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
 
 
 def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function as decorators do."""
+    """Wrap a function like a decorator."""
 
     @functools.wraps(function)
     def wrapper(*args: Any) -> Any:  # noqa: ANN401
@@ -88,7 +88,7 @@ def test_wrapped_coroutine_functions(kind: str, file_store: AnyStore, runner: Ru
 
 
 def sync(state: State) -> State:
-    """Be a sync function."""
+    """Do nothing, synchronously."""
     return {}
 
 
@@ -98,7 +98,7 @@ SYNC: tuple[Callable[..., Any], ...] = (sync, wrapped(sync), functools.partial(s
 @every_part
 @pytest.mark.parametrize("thread", [True, False])
 def test_sync_is_refused(part: str, file_store: AnyStore, *, thread: bool) -> None:
-    """What nothing can stop is refused when the step is defined, with the reason."""
+    """A function that cannot be stopped is refused when the step is defined, with the reason."""
     noun = {"load": "loader", "step": "step", "save": "saver"}[part]
     for function in SYNC:
         with pytest.raises(FlowDefinitionError, match=f"its {noun} .* sync function") as info:
@@ -108,13 +108,13 @@ def test_sync_is_refused(part: str, file_store: AnyStore, *, thread: bool) -> No
 
 @pytest.mark.parametrize("seconds", [0, -1, -0.5, float("nan"), float("inf"), 10**400])
 def test_number_that_is_no_limit(seconds: float, file_store: AnyStore) -> None:
-    """A limit that cannot be kept or meant is refused at definition."""
+    """A limit out of range is refused at definition."""
     with pytest.raises(InvalidValueError, match="timeout="):
         file_store.empty_flow().add_step(timeout=seconds)
 
 
 @pytest.mark.parametrize("seconds", [True, "1", b"1", [1], 1j], ids=repr)
 def test_no_number(seconds: Any, file_store: AnyStore) -> None:  # noqa: ANN401
-    """What is no number is refused at definition."""
+    """A limit that is no number is refused at definition."""
     with pytest.raises(InvalidTypeError, match="timeout="):
         file_store.empty_flow().add_step(timeout=seconds)

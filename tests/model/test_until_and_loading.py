@@ -1,4 +1,4 @@
-"""Stopping after a step, and which loaders run."""
+"""Stopping after a step, and the choice of loaders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError
 
 @pytest.mark.parametrize("until", [0, "a", 1, "b"])
 def test_until_stops_after_the_step(until: int | str, runner: Runner, flows: FlowFactory) -> None:
-    """A run with `until` does that step as its last and is stored as stopped there."""
+    """A run with `until` does that step as its last, and is stored as stopped there."""
     done = until + 1 if isinstance(until, int) else NAMES.index(until) + 1
     given: State = {"who": "given"}
     result = runner(flows.flow(), given, until=until)
@@ -33,7 +33,7 @@ def test_next_run_goes_on_from_there(until: int | str, runner: Runner, flows: Fl
 
 @pytest.mark.parametrize("until", [2, "c"])
 def test_until_the_last_step_finishes(until: int | str, runner: Runner, flows: FlowFactory) -> None:
-    """Stopping after the last step is finishing: the next run starts at the beginning."""
+    """A stop after the last step finishes the run. The next run starts at the beginning."""
     runner(flows.flow(), until=until)
     assert (flows.header().status, flows.header().position) == ("finished", 0)
     runner(flows.flow(), until="a")
@@ -41,7 +41,7 @@ def test_until_the_last_step_finishes(until: int | str, runner: Runner, flows: F
 
 
 def test_run_can_go_step_by_step(runner: Runner, flows: FlowFactory) -> None:
-    """A flow taken one step at a time does each step once, in order."""
+    """A flow run one step at a time does each step once, in order."""
     for name in NAMES:
         runner(flows.flow(), until=name)
     assert flows.ran() == list(NAMES)
@@ -61,7 +61,7 @@ def test_until_may_be_the_starting_step(runner: Runner, flows: FlowFactory) -> N
 def test_until_before_the_start_is_refused(
     until: int | str, checkpoint: int | None, runner: Runner, flows: FlowFactory
 ) -> None:
-    """A run that would stop before it starts is a ValueError, and runs nothing."""
+    """An `until` before the start is a ValueError, and runs nothing."""
     make_stored(flows, "failed at 1")
     before = flows.files()
     with pytest.raises(InvalidValueError, match="until"):
@@ -73,7 +73,7 @@ def test_until_before_the_start_is_refused(
 def test_unknown_until_names_the_steps(
     until: int | str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """An until that does not exist is a ValueError that lists the steps that do."""
+    """An `until` that does not exist is a ValueError that lists the steps."""
     names = ("fetch_it", "clean_it", "write_it")
     with pytest.raises(InvalidValueError) as info:
         runner(flows.flow(*names), until=until)
@@ -82,7 +82,7 @@ def test_unknown_until_names_the_steps(
 
 
 def test_plan_with_until_is_what_happens(runner: Runner, flows: FlowFactory) -> None:
-    """The plan's `stop` is where a run with `until` stops, and its loads end there too."""
+    """The plan's `stop` and its loads end where a run with `until` stops."""
     plan = runner.plan(flows.flow(), None, "always", until="b")
     runner(flows.flow(), None, "always", until="b")
     assert (plan.start, plan.stop, plan.loads) == (0, 2, (True, True, False))
@@ -125,13 +125,13 @@ def test_default_policy_is_first_only(runner: Runner, flows: FlowFactory) -> Non
 def test_policy_is_the_second_positional_argument(
     position: int, runner: Runner, flows: FlowFactory
 ) -> None:
-    """State, policy and checkpoint can be given by position, as in the seed."""
+    """State, policy and checkpoint can be positional, as in the seed."""
     runner(flows.flow(), {}, "always", position)
     assert flows.ran("load") == list(NAMES[position:])
 
 
 def test_loaded_data_is_merged_and_passed_on(flows: FlowFactory, runner: Runner) -> None:
-    """A loader's dict joins what earlier steps left in data; a new run starts with none."""
+    """A loader's dict is merged into the data of earlier steps. A new run starts without data."""
     seen: list[State] = []
     cp = CheckpointFlow(flows.path)
 
@@ -157,7 +157,7 @@ def test_loaded_data_is_merged_and_passed_on(flows: FlowFactory, runner: Runner)
 
 
 def test_data_is_not_stored(runner: Runner, flows: FlowFactory) -> None:
-    """What stands in data is for this run only: the snapshot holds the state alone."""
+    """`data` belongs to one run only. The snapshot holds the state alone."""
     make_stored(flows, "stopped at 2")
     assert "made" not in str(flows.stored())
 
@@ -185,7 +185,7 @@ def test_policy_of_another_type(
 def test_policy_of_another_value(
     policy: object, stored: str, runner: Runner, flows: FlowFactory
 ) -> None:
-    """An unknown word or a wrong length is a ValueError of ours that says what is right."""
+    """An unknown word or a wrong length is a ValueError of ours that names the valid ones."""
     make_stored(flows, stored)
     before = flows.files()
     with pytest.raises(InvalidValueError, match="load_policy") as info:

@@ -1,4 +1,4 @@
-"""Under `allow=` a state is stored only if it would load: what is missing in the list is named."""
+"""Under `allow=` a state is stored only if it would load. The error names missing globals."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ MISSING = re.compile(r'"([^" ]+:[^" ]+)" is not among the globals of allow=')
 
 
 class Colour(enum.Enum):
-    """An enum to be stored."""
+    """An enum to store."""
 
     RED = "red"
 
 
 class Level(enum.IntEnum):
-    """A kind of int."""
+    """An enum of ints."""
 
     LOW = 1
 
 
-# Early releases of Python 3.11, such as that of Debian 12, pickle members by `getattr`.
+# Early releases of Python 3.11, such as Debian 12's, pickle members by `getattr`.
 ENUM = "builtins:getattr" if Colour.RED.__reduce_ex__(4)[0] is getattr else ""
 
 
@@ -77,13 +77,13 @@ class Registered:
 
 
 class Text(str):
-    """A kind of text."""
+    """A subclass of str."""
 
     __slots__ = ()
 
 
 def function(number: int) -> int:
-    """Be a function of a module."""
+    """Do nothing, in a module."""
     return number
 
 
@@ -123,7 +123,7 @@ VALUES: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 def make_registered(number: int) -> Registered:
-    """Make one from what is stored."""
+    """Make an instance from its stored value."""
     return Registered(number)
 
 
@@ -140,7 +140,7 @@ def missing_in(error: UnserializableStateError) -> set[str]:
 
 
 def listed_for(flows: FlowFactory, value: object) -> set[str]:
-    """Add what each error names to the list until the value is stored; give the list."""
+    """Add the globals of each error to the list until the value is stored, and give the list."""
     allow = set[str]()
     for _ in range(9):
         try:
@@ -154,7 +154,7 @@ def listed_for(flows: FlowFactory, value: object) -> set[str]:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_what_is_not_listed_is_refused(name: str, runner: Runner, flows: FlowFactory) -> None:
-    """A value that needs a global is refused with its path and that global; no file is touched."""
+    """A value with an unlisted global is refused. The error names its path and the global."""
     make, needed = VALUES[name]
     cp = flows.flow("a", allow=(), fsync=False)
     add_with(cp, "b", "step", lambda state: state.update(deep=[1, {"x": make()}], fine=[2]))
@@ -169,21 +169,21 @@ def test_what_is_not_listed_is_refused(name: str, runner: Runner, flows: FlowFac
 
 @pytest.mark.parametrize("name", VALUES)
 def test_the_error_says_what_to_list(name: str, flows: FlowFactory) -> None:
-    """With what the errors name in the list, the value is stored and loads as without a list."""
+    """A value whose globals are all listed is stored, and loads as without an allowlist."""
     value = VALUES[name][0]()
     allow = listed_for(flows, value)
     assert any(one.startswith(VALUES[name][1]) for one in allow)
     loaded = LocalStateHandler(flows.path, allow=allow).read()["deep"][0]
     freely = LocalStateHandler(flows.path).read()["deep"][0]
     assert type(loaded) is type(freely)
-    if name != "array":  # neither equal nor unequal
+    if name != "array":  # an array has no truth value
         assert difference(value, loaded) is None
     assert np.array_equal(loaded, freely) or repr(loaded) == repr(freely)
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_the_reader_lists_the_same(name: str, flows: FlowFactory) -> None:
-    """What was stored without a list is refused under one that lacks any of what it names."""
+    """A snapshot stored without an allowlist is refused if any of its globals is not listed."""
     allow = listed_for(flows, VALUES[name][0]())
     for one in allow:
         with pytest.raises(UntrustedSnapshotError, match=re.escape(one)):
@@ -201,7 +201,7 @@ UNLISTABLE: dict[str, tuple[Callable[[], Any], str]] = {
 
 @pytest.mark.parametrize("name", UNLISTABLE)
 def test_code_is_refused_whatever_is_listed(name: str, runner: Runner, flows: FlowFactory) -> None:
-    """What only dill can store, or nobody, is refused under any list, in words of its own."""
+    """A value that needs dill is refused under any allowlist, with its own message."""
     make, words = UNLISTABLE[name]
     listed = (f"{HERE}:Local", "types:SimpleNamespace", "re:compile", "builtins:getattr")
     cp = CheckpointFlow(flows.path, allow=listed, fsync=False)
@@ -215,11 +215,11 @@ def test_code_is_refused_whatever_is_listed(name: str, runner: Runner, flows: Fl
 
 
 def add_nothing(state: dict[str, Any]) -> None:
-    """Be a step."""
+    """Do nothing, as a step."""
 
 
 def test_all_that_is_missing_is_named_at_once(flows: FlowFactory) -> None:
-    """Each value that needs a global has its line, and no plain value has one."""
+    """Each value with a missing global has a line in the error. Plain values have none."""
     handler = LocalStateHandler(flows.path, allow=["datetime:date"], fsync=False)
     given: dict[Any, Any] = {"a": 1j, "b": [dt.date(2024, 1, 1), len], "c": {"d": "text"}, 2j: 2}
     with pytest.raises(UnserializableStateError) as info:
@@ -231,7 +231,7 @@ def test_all_that_is_missing_is_named_at_once(flows: FlowFactory) -> None:
 
 
 def test_a_class_of_numbers_cannot_be_stored(flows: FlowFactory) -> None:
-    """A listed global with a number of copyreg's would load past the list, so it is refused."""
+    """A listed global with a number of copyreg's would bypass the allowlist, so it is refused."""
     copyreg.add_extension("datetime", "date", 0x4D)
     try:
         with pytest.raises(UnserializableStateError, match="number of copyreg"):
@@ -255,14 +255,14 @@ class Unhashable(metaclass=Meta):
 
 
 def test_a_class_that_cannot_be_hashed(flows: FlowFactory) -> None:
-    """A listed class is stored, whatever its metaclass makes of hashes."""
+    """A listed class is stored even if its metaclass does not support hashing."""
     handler = LocalStateHandler(flows.path, allow=[f"{HERE}:Unhashable"], fsync=False)
     handler.write({"a": Unhashable})
     assert handler.read()["a"] is Unhashable
 
 
 def test_a_class_of_main(tmp_path: Path) -> None:
-    """A class of the script itself is refused by name, and once listed it is found there again."""
+    """A class of the script itself is refused by name. Once listed, it loads."""
     command = [sys.executable, str(program("allowlist_script.py")), "c.pkl"]
     run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=False)
     refused = run(command)

@@ -1,4 +1,4 @@
-"""Any data, any list: what is stored under a list loads under it, as it would without one."""
+"""Any data, any allowlist: a state stored under it loads under it, and without it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LEAVES = st.one_of(
 
 
 def stored(state: object, allow: frozenset[str]) -> bytes | None:
-    """Give the bytes of a state that is taken under a list, or None."""
+    """Give the bytes of a state that is stored under an allowlist, or None if it is refused."""
     target = Memory()
     try:
         code = dump(state, target, allow)
@@ -49,7 +49,7 @@ def stored(state: object, allow: frozenset[str]) -> bytes | None:
 @given(st.dictionaries(KEYS, nested(LEAVES), max_size=4), nested(LEAVES))
 @example({}, [1.5, float("nan")])
 def test_plain_data_needs_no_list(state: dict[Any, Any], shared: object) -> None:
-    """Plain data of any shape is stored and loaded with nothing listed, what it shares as well."""
+    """Plain data of any shape is stored and loaded with an empty allowlist, references included."""
     state.update(one=shared, other=[shared], itself=state)
     data = stored(state, NONE)
     assert data is not None
@@ -79,7 +79,7 @@ UNIVERSE = (
 @example({"a": sample_objects.Colour.RED, "b": 1j}, NONE)
 @example({"a": int}, frozenset({"builtins:int"}))
 def test_what_is_stored_under_a_list_loads_under_it(state: State, less: frozenset[str]) -> None:
-    """What is taken loads under the same list and without any, and is what was stored."""
+    """A stored state loads unchanged under the same allowlist, and without any."""
     allow = frozenset(UNIVERSE) - less
     data = stored(state, allow)
     freely = dump_whole(state).data
@@ -89,7 +89,7 @@ def test_what_is_stored_under_a_list_loads_under_it(state: State, less: frozense
         return
     assert difference(state, load(io.BytesIO(data), allow)) is None
     assert difference(state, load_whole(data)) is None
-    with suppress(RefusedGlobalError):  # where dill wrote it, its functions are named
+    with suppress(RefusedGlobalError):  # if dill wrote it, the stream names dill's functions
         assert difference(state, load(io.BytesIO(freely), allow)) is None
 
 
@@ -110,12 +110,12 @@ OPCODES = st.one_of(
 @given(st.lists(OPCODES, max_size=25))
 @example([b"\x8c\x08builtins", b"\x8c\4eval", b"\x93"])
 def test_any_program_gives_plain_data_or_nothing(program: list[bytes]) -> None:
-    """Whatever a stream does, nothing but plain data comes out of it where nothing is listed."""
+    """With an empty allowlist any stream gives plain data, or nothing."""
     data = b"\x80\x04" + b"".join(program) + b"."
     try:
         loaded = load(io.BytesIO(data), NONE)
     except (MemoryError, SystemError):
         raise
-    except Exception:  # noqa: BLE001 - a loader of broken streams raises what it likes
+    except Exception:  # noqa: BLE001 - a loader of broken streams raises any error
         return
     assert stored(loaded, NONE) is not None

@@ -1,4 +1,4 @@
-"""Under `allow=` a stored snapshot loads nothing that is not listed, by whichever opcode."""
+"""Under `allow=` a stored snapshot loads no global that is not listed, by any opcode."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ HEADER: dict[str, Any] = {
 
 
 def short(text: str) -> bytes:
-    """Give the opcode that puts a short text on the stack."""
+    """Give the opcode that pushes a short text."""
     return b"\x8c" + bytes([len(text)]) + text.encode()
 
 
@@ -116,7 +116,7 @@ Values = tuple[bytes, str]
 
 
 def stored_as(kind: str, value: bytes) -> bytes:
-    """Give a file whose dict has this value: a bare pickle, or one under a sound footer."""
+    """Give a file whose dict has this value: a bare pickle, or one under a valid footer."""
     payload = b"\x80\x05}" + short("k") + value + b"s."
     return payload if kind == "bare" else snapshot_of(payload, json.dumps(HEADER).encode())
 
@@ -133,7 +133,7 @@ def check_refused(
     *allow: str,
     kind: type[CheckpointError] = CheckpointError,
 ) -> str:
-    """Put bytes in the file's place; see that nothing loads them or runs; give the words."""
+    """Write bytes to the file, check that nothing loads or runs them, and give the error's text."""
     flows.path.write_bytes(data)
     handler = LocalStateHandler(flows.path, allow=allow, fsync=False)
     ways: list[Callable[[], object]] = [
@@ -153,7 +153,7 @@ def check_refused(
 
 @pytest.mark.parametrize("name", EXECUTING)
 def test_the_canaries_sing(name: str) -> None:
-    """Plain dill executes each of the canaries that the next test looks for."""
+    """Plain dill executes each of the canaries of the next test."""
     dill.loads(stored_as("bare", EXECUTING[name][0]))
     assert Path("mark").is_dir()
 
@@ -161,9 +161,9 @@ def test_the_canaries_sing(name: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", [*EXECUTING, *SILENT])
 def test_no_global_is_loaded(name: str, kind: str, flows: FlowFactory, runner: Runner) -> None:
-    """Whichever opcode names a global, it is neither looked up nor called, and the error names it.
+    """Any opcode that names a global neither finds nor calls it. The error names the global.
 
-    It is refused as well where others are listed, its parts and neighbours among them.
+    It is also refused if other globals are listed, even its parts and neighbours.
     """
     value, named = {**EXECUTING, **SILENT}[name]
     data = stored_as(kind, value)
@@ -182,14 +182,14 @@ def test_no_global_is_loaded(name: str, kind: str, flows: FlowFactory, runner: R
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_programs(name: str, kind: str, flows: FlowFactory, runner: Runner) -> None:
-    """Opcodes that name no global and make no sense are refused by a documented error."""
+    """Invalid programs of opcodes without globals are refused by a documented error."""
     check_refused(flows, stored_as(kind, BROKEN[name]), runner)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["GLOBAL", "STACK_GLOBAL", "nested name", "OBJ", "INST"])
 def test_what_is_listed_is_loaded(name: str, kind: str, flows: FlowFactory) -> None:
-    """A global that is listed is loaded, and called: the list is the user's word for it."""
+    """A listed global is loaded and called. The user vouches for it by listing it."""
     value, named = EXECUTING[name]
     flows.path.write_bytes(stored_as(kind, value))
     assert LocalStateHandler(flows.path, allow=[named]).read()["k"] is None
@@ -198,7 +198,7 @@ def test_what_is_listed_is_loaded(name: str, kind: str, flows: FlowFactory) -> N
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_legacy_files(protocol: int, flows: FlowFactory, runner: Runner) -> None:
-    """A bare pickle of plain data is read, in any protocol, and a run goes on from it."""
+    """A bare pickle of plain data is read, in any protocol, and a run resumes from it."""
     plain = {"n": [1, -(2**70), 1.5, None, True], "t": ("ä", {"x": "y"}), "trail": ["a"]}
     flows.path.write_bytes(dill.dumps({**plain, "checkpoint_index": 1}, protocol))
     assert LocalStateHandler(flows.path, allow=()).read() == {**plain, "checkpoint_index": 1}
@@ -206,7 +206,7 @@ def test_plain_legacy_files(protocol: int, flows: FlowFactory, runner: Runner) -
 
 
 def test_legacy_files_of_more_than_plain_data(flows: FlowFactory, runner: Runner) -> None:
-    """A bare pickle of dill's that names globals is refused; nothing of it is loaded."""
+    """A bare pickle of dill's that names globals is refused. Nothing of it is loaded."""
     flows.path.write_bytes(b"")
     for value in (1j, len, lambda: 1, type(None), Path("a"), range(2), Ellipsis):
         words = check_refused(flows, dill.dumps({"v": value}), runner, kind=UntrustedSnapshotError)
@@ -220,7 +220,7 @@ NUMBERS = {"EXT1": 0x41, "EXT2": 0x4142, "EXT4": 0x41424344}
 
 @pytest.fixture(params=NUMBERS)
 def extension(request: pytest.FixtureRequest) -> Iterator[bytes]:
-    """Give `os.mkdir` a number, and give the opcode that names it by that."""
+    """Give `os.mkdir` a number, and give the opcode that names it by the number."""
     number = NUMBERS[request.param]
     copyreg.add_extension("os", "mkdir", number)
     packed = struct.pack("<I", number).rstrip(b"\0")
@@ -233,7 +233,7 @@ def extension(request: pytest.FixtureRequest) -> Iterator[bytes]:
 def test_numbers(
     kind: str, extension: bytes, flows: FlowFactory, runner: Runner, *, warm: bool
 ) -> None:
-    """A global named by its number is refused, also where pickle remembers it from before."""
+    """A global named by its number is refused, also if pickle has cached it."""
     if warm:
         assert pickle.loads(b"\x80\x02" + extension + b".").__name__ == "mkdir"
     check_refused(flows, stored_as(kind, extension + CALL), runner, kind=UntrustedSnapshotError)
@@ -254,7 +254,7 @@ HIDING: dict[str, bytes] = {
 def test_numbers_behind_what_is_odd(
     name: str, kind: str, extension: bytes, flows: FlowFactory
 ) -> None:
-    """Opcodes that pickle takes and others do not hide no number that follows them."""
+    """Opcodes that only pickle accepts do not hide a number behind them."""
     value = HIDING[name] + extension + CALL
     assert pickle.loads(stored_as("bare", value)) == {"k": None}
     Path("mark").rmdir()
@@ -263,7 +263,7 @@ def test_numbers_behind_what_is_odd(
 
 @pytest.mark.usefixtures("extension")
 def test_numbers_of_others_are_no_matter(flows: FlowFactory, runner: Runner) -> None:
-    """A program that gives out numbers reads and writes plain data as any other."""
+    """A program that registers numbers reads and writes plain data as any other."""
     cp = flows.flow("a", "b", allow=(), fsync=False)
     runner(cp, {"n": [1], "bytes": b"\x82A" * 3}, until="a")
     assert runner(cp)["trail"] == ["a", "b"]

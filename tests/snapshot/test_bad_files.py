@@ -1,4 +1,4 @@
-"""Damaged and foreign files: refused before anything of them is unpickled, and left as they are."""
+"""Damaged and foreign files: refused before anything is unpickled, and left as they are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sound(flows: FlowFactory, canary_file: Path) -> bytes:
 def check_refused(
     flows: FlowFactory, canary_file: Path, data: bytes, runner: Runner | None = None
 ) -> CheckpointError:
-    """Put bytes in the file's place; see that they are refused, not unpickled, and left alone."""
+    """Write bytes to the file, and check that they are refused, not unpickled, and left alone."""
     flows.path.write_bytes(data)
     handler = LocalStateHandler(flows.path)
     with pytest.raises(REFUSALS) as info:
@@ -60,13 +60,13 @@ def check_refused(
 
 
 def test_the_canary_sings(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
-    """Loading the sound file leaves the mark that the other tests look for."""
+    """Loading the valid file leaves the mark that the other tests look for."""
     assert flows.stored()["n"] == 1
     assert canary_file.exists()
 
 
 def test_truncated_at_every_length(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
-    """A file cut off anywhere is refused; cut to nothing, nothing is stored."""
+    """A file truncated anywhere is refused. An empty file counts as no snapshot."""
     for length in range(1, len(sound)):
         check_refused(flows, canary_file, sound[:length])
     flows.path.write_bytes(b"")
@@ -74,7 +74,7 @@ def test_truncated_at_every_length(sound: bytes, flows: FlowFactory, canary_file
 
 
 def test_every_single_bit_flip(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
-    """Whichever bit of a snapshot is turned, the file is refused and nothing of it is loaded."""
+    """If any bit of a snapshot is flipped, the file is refused and nothing of it is loaded."""
     flows.path.write_bytes(sound)
     handler = LocalStateHandler(flows.path)
     assert surviving_bits(flows.path, handler.read, REFUSALS) == []
@@ -85,7 +85,7 @@ def test_every_single_bit_flip(sound: bytes, flows: FlowFactory, canary_file: Pa
 def test_a_flip_stops_a_run(
     place: str, sound: bytes, flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:
-    """A run of a damaged file is refused through either runner, and names the file and a way on."""
+    """Either runner refuses a damaged file. The error names the file and a remedy."""
     payload, _ = footer_of(sound)
     at = {"payload": 10, "header": len(payload) + 5, "digest": -100, "magic": -1}[place]
     data = bytearray(sound)
@@ -97,7 +97,7 @@ def test_a_flip_stops_a_run(
 
 
 def test_flips_in_a_large_file(flows: FlowFactory, canary_file: Path) -> None:
-    """Of a large snapshot, too, no turned bit gets through."""
+    """In a large snapshot no flipped bit is accepted either."""
     flows.flow("a").run({"rows": list(range(50_000)), "canary": Canary(canary_file)})
     sound = flows.path.read_bytes()
     handler = LocalStateHandler(flows.path)
@@ -111,7 +111,7 @@ def test_flips_in_a_large_file(flows: FlowFactory, canary_file: Path) -> None:
 
 
 def damaged(name: str, sound: bytes) -> bytes:
-    """Damage a sound snapshot in one of the ways that are no flip and no cut."""
+    """Damage a valid snapshot in a way that is neither a flip nor a truncation."""
     payload, header = footer_of(sound)
     encoded = json.dumps(header).encode()
     ways: dict[str, Any] = {
@@ -168,7 +168,7 @@ WAYS = [
 def test_damage(
     way: str, sound: bytes, flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:
-    """Whatever was added, lost, swapped or claimed, nothing is loaded and nothing runs."""
+    """With bytes added, lost, swapped or forged, nothing is loaded and nothing runs."""
     error = check_refused(flows, canary_file, damaged(way, sound), runner)
     if way == "version 2":
         assert isinstance(error, IncompatibleSnapshotError)
@@ -217,7 +217,7 @@ FOREIGN: dict[str, bytes] = {
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Let the process take but a little more memory than it has."""
+    """Limit the process to little more memory than it has."""
     resource = pytest.importorskip("resource", reason="limits are of POSIX")
     before = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform.startswith("linux"):
@@ -231,12 +231,12 @@ def little_memory() -> Iterator[None]:
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.usefixtures("little_memory")
 def test_foreign_files(name: str, flows: FlowFactory, canary_file: Path, runner: Runner) -> None:
-    """Somebody else's file is no checkpoint: it is named, and never overwritten."""
+    """A file of another program is no checkpoint. The error names it, and it is not overwritten."""
     check_refused(flows, canary_file, FOREIGN[name], runner)
 
 
 def test_damaged_bare_pickle(flows: FlowFactory) -> None:
-    """A file of gumly's that is cut off or followed by bytes is refused; a flip may be."""
+    """A truncated or extended file of gumly's is refused. A flipped bit may be accepted."""
     sound = dill.dumps({"a": [1, "text"], "checkpoint_index": 1})
     handler = LocalStateHandler(flows.path)
     for bad in (*(sound[:length] for length in range(1, len(sound))), sound + b"\0", sound * 2):

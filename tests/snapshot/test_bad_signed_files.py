@@ -1,4 +1,4 @@
-"""Damage to signed snapshots, byte by byte and bit by bit, and what remains of other faults."""
+"""Damage to signed snapshots, byte by byte and bit by bit, and other faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def signed(flows: FlowFactory, canary_file: Path) -> bytes:
 def test_signed_and_truncated_at_every_length(
     signed: bytes, flows: FlowFactory, canary_file: Path
 ) -> None:
-    """A signed file that is cut off anywhere is refused, with a secret or without one."""
+    """A signed file truncated anywhere is refused, with a secret or without one."""
     handlers = [LocalStateHandler(flows.path), LocalStateHandler(flows.path, secret=SECRET)]
     for length in range(len(signed) - 1, 0, -1):
         os.truncate(flows.path, length)
@@ -53,7 +53,7 @@ def test_signed_and_truncated_at_every_length(
 def test_every_single_bit_of_a_signed_file(
     signed: bytes, flows: FlowFactory, canary_file: Path
 ) -> None:
-    """Whichever bit is turned, of the signature too, the file is refused by who has the secret."""
+    """If any bit is flipped, even of the signature, a reader with the secret refuses the file."""
     handler = LocalStateHandler(flows.path, secret=SECRET)
     assert surviving_bits(flows.path, handler.read, REFUSALS) == []
     assert not canary_file.exists()
@@ -77,7 +77,7 @@ PLACES: dict[str, tuple[Callable[[int, int], int], str]] = {
 def test_the_part_that_is_wrong_is_named(
     place: str, signed: bytes, flows: FlowFactory, runner: Runner
 ) -> None:
-    """The error tells which bytes are wrong, or which part of the trailer."""
+    """The error names the damaged bytes, or the part of the trailer."""
     where, words = PLACES[place]
     length, size = len(Pieces.of(signed).payload), len(signed)
     at = where(length, size)
@@ -88,7 +88,7 @@ def test_the_part_that_is_wrong_is_named(
 
 
 def test_the_offset_of_a_bare_pickle_is_named(flows: FlowFactory) -> None:
-    """Of a bare pickle the byte is named at which it breaks off, or the first that follows it."""
+    """For a bare pickle the error names the offset of the end, or of the first byte after it."""
     flows.path.write_bytes(b"\x80\x05}\x8c\x01aK\x01s.more")
     with pytest.raises(CorruptSnapshotError, match="from byte 10"):
         LocalStateHandler(flows.path).read()
@@ -108,7 +108,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_header_bombs(name: str, flows: FlowFactory, runner: Runner) -> None:
-    """A header that is made to break its reader is refused like any other damage."""
+    """A header crafted to break its reader is refused like any other damage."""
     flows.path.write_bytes(Pieces(b"\x80\x05}.", BOMBS[name]).joined())
     with pytest.raises(CorruptSnapshotError, match="header cannot be read"):
         runner(flows.flow("a", **FAST))
@@ -125,7 +125,7 @@ def test_a_header_longer_than_any(flows: FlowFactory) -> None:
 def test_a_number_of_another_kind(
     text: str, signed: bytes, flows: FlowFactory, canary_file: Path
 ) -> None:
-    """A header with something else in the place of its position is refused."""
+    """A header whose position has another type is refused."""
     pieces = Pieces.of(signed).unsigned()
     header = json.dumps({**json.loads(pieces.header), "position": "@"})
     forged = Pieces(pieces.payload, header.replace('"@"', text).encode())
@@ -137,7 +137,7 @@ def test_a_number_of_another_kind(
 
 @pytest.fixture
 def module() -> Iterator[types.ModuleType]:
-    """Give a module with a class in it, which a test may change."""
+    """Give a module with a class that a test may change."""
     made = types.ModuleType("passing_module")
     made.Own = type("Own", (), {"__module__": made.__name__})  # type: ignore[attr-defined]
     sys.modules[made.__name__] = made
@@ -154,7 +154,7 @@ def test_a_class_that_is_gone(
     runner: Runner,
     flows: FlowFactory,
 ) -> None:
-    """A class that was renamed or removed is named; the file stays, and serves when it is back."""
+    """A class that was renamed or removed is named. The file stays, and loads once it is back."""
     options = {**FAST} if allow is None else {**FAST, "allow": allow}
     runner(flows.flow("a", "b", **options), {"own": module.Own()}, until="a")
     flows.log.clear()
@@ -174,7 +174,7 @@ def test_a_class_that_is_gone(
 def test_a_signed_file_that_is_read_by_others(
     signed: bytes, flows: FlowFactory, canary_file: Path
 ) -> None:
-    """The sound file is loaded by plain dill, with what it names: the signature is for readers."""
+    """Plain dill loads the valid signed file. The signature protects readers with a secret."""
     assert load_bare(flows.path)["checkpoint_index"] == 1
     assert canary_file.exists()
     assert flows.path.read_bytes() == signed

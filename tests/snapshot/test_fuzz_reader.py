@@ -1,4 +1,4 @@
-"""Any bytes at all given to the reader: a dict, or one of the documented errors."""
+"""Any bytes given to the reader: a dict, or one of the documented errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SPARE_MEMORY = 1 << 30
 
 @pytest.fixture(autouse=True, scope="module")
 def _little_memory() -> Iterator[None]:
-    """Let the process take but a little more memory than it has."""
+    """Limit the process to little more memory than it has."""
     resource = pytest.importorskip("resource", reason="limits are of POSIX")
     before = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform.startswith("linux"):
@@ -51,7 +51,7 @@ def _little_memory() -> Iterator[None]:
 
 @pytest.fixture
 def sound(tmp_path: Path) -> bytes:
-    """Give the bytes of a sound, unfinished snapshot."""
+    """Give the bytes of a valid, unfinished snapshot."""
     cp = make_flow(tmp_path / "sound.pkl")
     cp.run({"a": [1, "text"]}, until="one")
     return (tmp_path / "sound.pkl").read_bytes()
@@ -66,9 +66,9 @@ def make_flow(path: Path) -> CheckpointFlow:
 
 
 def check(path: Path, data: bytes) -> bool:
-    """Give bytes to everything that reads; tell whether they were taken for a snapshot.
+    """Give bytes to every reader, and return whether they were accepted as a snapshot.
 
-    Where a run comes to its end, its file is a sound one.
+    If a run finishes, its file is a valid snapshot.
     """
     handler = LocalStateHandler(path, fsync=False)
     path.write_bytes(data)
@@ -103,7 +103,7 @@ def _attempt(call: Callable[[], Any], *more: type[CheckpointError]) -> Any:  # n
 @example(b"\x80\x05}.")
 @example(b"N.")
 def test_any_bytes(tmp_path: Path, data: bytes) -> None:
-    """Bytes without any order are refused, or are a pickle of a dict by chance."""
+    """Random bytes are refused, or are a pickle of a dict by chance."""
     check(tmp_path / "checkpoint.pkl", data)
 
 
@@ -116,7 +116,7 @@ EDIT = st.tuples(st.integers(0, 2000), st.integers(0, 60), st.binary(max_size=20
 def test_edited_snapshots(
     sound: bytes, tmp_path: Path, edits: list[tuple[int, int, bytes]]
 ) -> None:
-    """A snapshot with parts cut out, overwritten or put in is refused, unless nothing changed."""
+    """A snapshot with parts removed, overwritten or inserted is refused, unless nothing changed."""
     data = sound
     for at, length, new in edits:
         start = at % (len(data) + 1)
@@ -128,7 +128,7 @@ def test_edited_snapshots(
 @QUIET
 @given(st.lists(EDIT, min_size=1, max_size=3))
 def test_edited_bare_pickles(tmp_path: Path, edits: Edits) -> None:
-    """A bare pickle that was edited is loaded or refused; it has no digest to tell by."""
+    """An edited bare pickle is loaded or refused. It has no digest to check."""
     data = dill.dumps({"a": [1, "text"], "checkpoint_index": 1})
     for at, length, new in edits:
         start = at % (len(data) + 1)
@@ -171,11 +171,11 @@ OPCODES = st.one_of(
 @example([b"}", b"p4000000000\n"])
 @example([b"}", b"p-1\n"])
 def test_any_pickle_program(tmp_path: Path, program: list[bytes]) -> None:
-    """Programs of the pickle machine without sense are refused, or give a dict by chance."""
+    """Random pickle programs are refused, or give a dict by chance."""
     check(tmp_path / "checkpoint.pkl", b"\x80\x05" + b"".join(program) + b".")
 
 
-# --- headers, sealed as they should be
+# --- headers with valid digests
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -215,7 +215,7 @@ FIELDS = [
 @example("failure", {"step": 1})
 @example("status", "no such word")
 def test_header_with_one_odd_field(sound: bytes, tmp_path: Path, field: str, value: object) -> None:
-    """A header that is sealed well, and of which one field is odd, is taken or refused."""
+    """A header with a valid digest and one odd field is accepted or refused."""
     payload, header = footer_of(sound)
     header[field] = value
     check(tmp_path / "checkpoint.pkl", snapshot_of(payload, json.dumps(header).encode()))
@@ -224,7 +224,7 @@ def test_header_with_one_odd_field(sound: bytes, tmp_path: Path, field: str, val
 @QUIET
 @given(st.sampled_from(FIELDS))
 def test_header_without_a_field(sound: bytes, tmp_path: Path, field: str) -> None:
-    """A header that is sealed well and lacks a field is taken or refused."""
+    """A header with a valid digest and a missing field is accepted or refused."""
     payload, header = footer_of(sound)
     del header[field]
     check(tmp_path / "checkpoint.pkl", snapshot_of(payload, json.dumps(header).encode()))
@@ -233,7 +233,7 @@ def test_header_without_a_field(sound: bytes, tmp_path: Path, field: str) -> Non
 @QUIET
 @given(JSON | st.dictionaries(st.sampled_from(FIELDS), JSON), PAYLOADS)
 def test_any_header_and_payload(tmp_path: Path, header: object, payload: bytes) -> None:
-    """Any JSON as the header and anything as the payload, sealed well, are taken or refused."""
+    """Any JSON as the header and any bytes as the payload, with valid digests, are handled."""
     data = snapshot_of(payload, json.dumps(header).encode())
     check(tmp_path / "checkpoint.pkl", data)
 
@@ -252,7 +252,7 @@ def test_odd_headers(header: bytes, sound: bytes, tmp_path: Path) -> None:
 @QUIET
 @given(PAYLOADS)
 def test_any_payload(sound: bytes, tmp_path: Path, payload: bytes) -> None:
-    """Anything as the payload under a sound header is taken or refused."""
+    """Any bytes as the payload under a valid header are accepted or refused."""
     _, header = footer_of(sound)
     check(tmp_path / "checkpoint.pkl", snapshot_of(payload, json.dumps(header).encode()))
 
@@ -260,7 +260,7 @@ def test_any_payload(sound: bytes, tmp_path: Path, payload: bytes) -> None:
 @pytest.mark.parametrize("position", [3, 5, 70_000, 2**31 - 1])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "bare"])
 def test_position_behind_the_last_step(position: int, tmp_path: Path, *, named: bool) -> None:
-    """A position that no step has, patched in by hand, is refused and not taken for the end."""
+    """A position after the last step, patched in by hand, is refused and not taken for the end."""
     path = tmp_path / "checkpoint.pkl"
     cp = make_flow(path)
     if named:

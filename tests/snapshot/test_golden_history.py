@@ -34,46 +34,46 @@ class Golden:
     """A run that a released version stored, with its expected header, states and steps.
 
     Attributes:
-        version: The version.
-        facts: Its line in expected.json.
+        version: The version that stored the run.
+        facts: The line of the run in expected.json.
     """
 
     version: str
     facts: dict[str, Any]
 
     def __str__(self) -> str:
-        """The id of its tests."""
+        """Give the id of the run's tests."""
         run = "-".join(filter(None, (self.facts["flow"], self.facts["run_id"])))
         return f"{self.version}-{self.facts['path']}-{run}"
 
     def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - any JSON
-        """One of the facts."""
+        """Give one of the facts."""
         return self.facts[name]
 
     @property
     def status(self) -> str:
-        """The status in its header."""
+        """Give the status in the run's header."""
         return str(ast.literal_eval(self["header"]["status"]))
 
     @property
     def run_id(self) -> str | None:
-        """Its id."""
+        """Give the run's id."""
         found: str | None = self["run_id"]
         return found
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of its handler."""
+        """Give the options of the run's handler."""
         return {name: value for name, value in self["options"].items() if name != "keep_data"}
 
     def place(self, folder: Path) -> str:
-        """The path of its flow; a slash at its end means a folder."""
+        """Give the path of the run's flow. A slash at its end means a folder."""
         return f"{folder}/{self['path']}"
 
 
 @dataclass
 class GoldenFlows:
-    """A flow of today with the steps of a golden run, which record their calls."""
+    """A current flow with the steps of a golden run, which record their calls."""
 
     cp: CheckpointFlow
     ran: list[str] = field(default_factory=list[str])
@@ -89,7 +89,7 @@ class GoldenFlows:
         return self
 
     def add_step(self, name: str) -> None:
-        """Do as the steps of the writer do."""
+        """Add a step that does the same as the writer's."""
 
         def load(state: State) -> State:
             self.loaded.append(name)
@@ -137,7 +137,7 @@ RECORDS = [
 
 
 def as_params(goldens: Iterable[Golden]) -> list[Any]:
-    """Make parameters of golden runs; a state that holds headers cannot be loaded yet."""
+    """Make parameters of golden runs. A state that holds headers cannot be loaded yet."""
     return [
         pytest.param(one, id=str(one), marks=[NO_HEADERS] if one["held"]["items"] else [])
         for one in goldens
@@ -145,7 +145,7 @@ def as_params(goldens: Iterable[Golden]) -> list[Any]:
 
 
 def differences(then: Any, now: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401
-    """Compare descriptions; records may have got further fields, and classes other names."""
+    """Compare descriptions. Records may have new fields, and classes new names."""
     kinds = type(then), type(now)
     if kinds == (dict, dict):
         for name in then:
@@ -166,7 +166,7 @@ def check_header(golden: Golden, header: object) -> None:
 
 
 def check_state(golden: Golden, name: str, state: State) -> None:
-    """Compare a state with one that was noted, the records that it holds by their description."""
+    """Compare a state with a recorded one. Records in it are compared by their description."""
     held = [
         [key, described(state.pop(ast.literal_eval(key)))] for key, _ in golden["held"]["items"]
     ]
@@ -176,12 +176,12 @@ def check_state(golden: Golden, name: str, state: State) -> None:
 
 @pytest.fixture
 def folder(golden: Golden, tmp_path: Path) -> Path:
-    """Give a copy of the place of a golden run."""
+    """Give a copy of the folder of a golden run."""
     return copied(golden, tmp_path)
 
 
 def copied(golden: Golden, folder: Path) -> Path:
-    """Copy the place of a golden run without its modes, which may forbid writing."""
+    """Copy the folder of a golden run without its modes, which may forbid writing."""
     source, place = HISTORY / golden.version, golden["path"]
     stem = place.rstrip("/").removesuffix(".snapshot")
     for path in sorted((*source.glob(f"{stem}*"), *source.glob(f".{stem}.*"))):
@@ -193,7 +193,7 @@ def copied(golden: Golden, folder: Path) -> Path:
 
 
 def test_there_are_files_of_every_release() -> None:
-    """None of the versions is forgotten, and none is taken for another."""
+    """Every released version has golden files, and no other version has."""
     assert versions()[:5] == ["0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0"]
     for one in GOLDEN:
         assert ast.literal_eval(one["header"]["library"]) == one.version
@@ -233,7 +233,7 @@ def test_runs_go_on(golden: Golden, folder: Path, runner: Runner) -> None:
 
 @pytest.mark.parametrize("golden", as_params(KEPT))
 def test_kept_snapshots_are_gone_back_to(golden: Golden, tmp_path: Path) -> None:
-    """`checkpoint=` begins with the state that was kept on entry to the step."""
+    """`checkpoint=` begins with the kept state on entry to the step."""
     names, final = golden["steps"], ast.literal_eval(golden["final"])
     for name in golden["kept"]:
         folder = tmp_path / name
@@ -248,7 +248,7 @@ def test_kept_snapshots_are_gone_back_to(golden: Golden, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("golden", as_params(one for one in KEPT if one in FILES))
 def test_a_kept_snapshot_takes_the_place_of_a_damaged_one(golden: Golden, folder: Path) -> None:
-    """Where the newest snapshot is damaged, the run resumes one step before."""
+    """If the newest snapshot is damaged, the run resumes one step earlier."""
     work = GoldenFlows.of(golden, folder)
     newest = Path(golden.place(folder)).read_bytes()
     for path in folder.rglob("*"):
@@ -259,7 +259,7 @@ def test_a_kept_snapshot_takes_the_place_of_a_damaged_one(golden: Golden, folder
 
 
 def goldens_by_place() -> list[Any]:
-    """Make parameters of the places with several runs of one flow."""
+    """Make parameters of the folders with several runs of one flow."""
     return [
         pytest.param(several, id=f"{version}-{path}")
         for (version, path), several in reversed(PLACES.items())
@@ -268,7 +268,7 @@ def goldens_by_place() -> list[Any]:
 
 @pytest.mark.parametrize("goldens", goldens_by_place())
 def test_runs_are_listed(goldens: list[Golden], tmp_path: Path) -> None:
-    """All runs of a flow are listed, the newest first where the version noted when each began."""
+    """All runs of a flow are listed, the newest first if the version stored when each began."""
     cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
     headers = {header.run_id: header for header in cp.runs()}
     assert set(headers) == {one.run_id for one in goldens}
@@ -284,7 +284,7 @@ def test_runs_are_listed(goldens: list[Golden], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("goldens", goldens_by_place())
 async def test_all_unfinished_runs_are_resumed(goldens: list[Golden], tmp_path: Path) -> None:
-    """Each run that is neither finished nor paused is resumed once, and gets to its end."""
+    """Each run that is neither finished nor paused is resumed once, and finishes."""
     cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
     results = {result.run_id: result for result in await cp.aresume_all()}
     unfinished = [one for one in goldens if one.status in UNFINISHED]
@@ -297,7 +297,7 @@ async def test_all_unfinished_runs_are_resumed(goldens: list[Golden], tmp_path: 
 
 @pytest.mark.parametrize("goldens", goldens_by_place())
 def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
-    """An unfinished run that was patched resumes at the given step, with the patched state."""
+    """A patched unfinished run resumes at the given step, with the patched state."""
     work = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path))
     for one in goldens:
         if one.status == "finished":
@@ -313,7 +313,7 @@ def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("goldens", goldens_by_place())
 def test_runs_are_pruned(goldens: list[Golden], tmp_path: Path) -> None:
-    """Finished runs are deleted by default, others when asked for, and no others."""
+    """`prune` deletes finished runs by default, others on request, and no more."""
     cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
     unfinished = {one.run_id for one in goldens if one.status != "finished"}
     assert cp.prune(0) == len(goldens) - len(unfinished)
@@ -329,7 +329,7 @@ def test_runs_are_pruned(goldens: list[Golden], tmp_path: Path) -> None:
 
 
 def record_params() -> list[Any]:
-    """Make parameters of the pickled records; headers cannot be loaded yet."""
+    """Make parameters of the pickled records. Headers cannot be loaded yet."""
     return [
         pytest.param(
             version,
@@ -344,7 +344,7 @@ def record_params() -> list[Any]:
 
 @pytest.mark.parametrize(("version", "facts", "protocol"), record_params())
 def test_pickled_records_are_loaded(version: str, facts: dict[str, Any], protocol: int) -> None:
-    """A record that users pickled is one of today's class, with the same fields."""
+    """A record pickled by a user loads as the current class, with the same fields."""
     with zipfile.ZipFile(HISTORY / version / "records.zip") as file:
         record = pickle.loads(file.read(f"{facts['name']}.{protocol}.pickle"))
     assert type(record) is public_class(facts["class"])
@@ -359,7 +359,7 @@ def test_pickled_records_are_loaded(version: str, facts: dict[str, Any], protoco
 
 @pytest.mark.parametrize("version", [version for version in versions() if version >= "0.5"])
 def test_no_pickle_is_left_out(version: str) -> None:
-    """Every pickle is noted, and every note has its pickles."""
+    """Every pickle is recorded, and every record has its pickles."""
     with zipfile.ZipFile(HISTORY / version / "records.zip") as file:
         pickles = set(file.namelist())
     noted_names = {facts["name"] for facts in noted(version, "records")}

@@ -1,4 +1,4 @@
-"""Signed snapshots of format version 1, as each Python once wrote them: trusted for ever."""
+"""Signed snapshots of format version 1, as each Python wrote them: trusted for ever."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def golden(kind: str, version: str) -> Path:
-    """Give the path of a file."""
+    """Give the path of a golden file."""
     return GOLDEN / f"signed-{kind}-{version}.snapshot"
 
 
 def trusting(path: Path, secret: bytes = write.SECRET, flow: str = write.FLOW) -> LocalStateHandler:
-    """Make a reader that asks for a signature."""
+    """Make a reader that requires a signature."""
     return LocalStateHandler(path, secret=secret, flow=flow)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_signed_plain_data(version: str) -> None:
-    """Plain data that was signed is verified and read, whichever Python signed it."""
+    """Signed plain data is verified and read, whichever Python signed it."""
     handler = trusting(golden("plain", version))
     assert difference(write.make_plain(), handler.read()) is None
     header = handler.header()
@@ -58,7 +58,7 @@ def test_signed_plain_data(version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_signed_code(version: str) -> None:
-    """A signature does not make code of one Python that of another."""
+    """A signature does not make code of one Python loadable on another."""
     handler = trusting(golden("code", version))
     if version == HERE:
         assert handler.read()["function"](4) == 8
@@ -71,7 +71,7 @@ def test_signed_code(version: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_signatures_hold_for_what_they_were_made(kind: str, version: str, tmp_path: Path) -> None:
-    """With another secret, for another flow, or with anything altered they are not trusted."""
+    """With another secret, for another flow, or with any alteration they are not trusted."""
     path = golden(kind, version)
     copy = tmp_path / "golden"
     copy.write_bytes(Pieces.of(path.read_bytes()).telling(position=0).joined())
@@ -82,7 +82,7 @@ def test_signatures_hold_for_what_they_were_made(kind: str, version: str, tmp_pa
 
 
 def test_ids_are_what_they_were() -> None:
-    """The id of a secret and the signatures of a header do not change with releases."""
+    """The id of a secret and the signatures of a header do not change between releases."""
     (key,) = trusting(Path("any")).key_ids
     signed_by = {inspect(golden(kind, one)).signed_by for kind in KINDS for one in VERSIONS}
     assert signed_by == {key}
@@ -90,7 +90,7 @@ def test_ids_are_what_they_were() -> None:
 
 @pytest.mark.parametrize("version", sorted(set(SUPPORTED) - {THIS}), ids=str)
 def test_another_python_trusts_them_too(version: tuple[int, int], tmp_path: Path) -> None:
-    """What this Python signs, and what all of them signed, another one verifies."""
+    """Another Python verifies the signatures of this Python, and of all others."""
     python = find_python(version)
     if python is None:
         pytest.skip("this Python is not here")

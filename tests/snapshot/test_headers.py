@@ -1,4 +1,4 @@
-"""The header as JSON: whatever it says is read as it was written, also what older ones left out."""
+"""The header as JSON: every header is read as written, older ones with defaults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from support import FlowFactory, Runner, State
 
-# Two surrogates that make up a character come back as that, and are no concern here.
+# Surrogate pairs decode to one character, which is not tested here.
 TEXTS = st.text(st.characters(codec="utf-8") | st.just("\ud800"), max_size=20)
 TIMES = st.floats(0, 1e10, allow_nan=False)
 COUNTS = st.integers(0, 2**40)
@@ -73,7 +73,7 @@ OF_0_3_0 = (
 @a_few
 @given(HEADERS)
 def test_any_header_is_read_as_written(header: Header) -> None:
-    """What is encoded is ASCII JSON, and decodes to an equal header that encodes to the same."""
+    """An encoded header is ASCII JSON, decodes to an equal one, and encodes to the same."""
     encoded = header.encode()
     assert encoded.isascii()
     again = Header.decode(encoded)
@@ -84,7 +84,7 @@ def test_any_header_is_read_as_written(header: Header) -> None:
 @a_few
 @given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
 def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
-    """The header of the next snapshot keeps whose run it is, and tells of no failure or pause."""
+    """The header of the next snapshot keeps the run, and drops a failure or pause."""
     following = header.next(status, position, at, header.excerpt)
     news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
     news |= {"status": status, "position": position, "written_at": at}
@@ -95,7 +95,7 @@ def test_next_snapshot(header: Header, status: Status, position: int, at: float)
 @a_few
 @given(HEADERS, st.sets(st.sampled_from([*LATER])))
 def test_what_older_headers_left_out(header: Header, left_out: set[str]) -> None:
-    """Where a key is missing that came later, its value is the one that says nothing."""
+    """A key that an older version did not write has a neutral value."""
     facts = json.loads(header.encode())
     for name in left_out:
         del facts[name]
@@ -106,7 +106,7 @@ def test_what_older_headers_left_out(header: Header, left_out: set[str]) -> None
 @a_few
 @given(HEADERS, st.dictionaries(TEXTS, TEXTS, max_size=3))
 def test_what_later_headers_tell(header: Header, more: dict[str, str]) -> None:
-    """Keys that a later version added are passed over."""
+    """A key that a later version added is skipped."""
     facts = json.loads(header.encode())
     assume(not more.keys() & facts.keys())
     assert Header.decode(json.dumps({**more, **facts}).encode()) == header
@@ -115,7 +115,7 @@ def test_what_later_headers_tell(header: Header, more: dict[str, str]) -> None:
 @a_few
 @given(TEXTS)
 def test_a_text_comes_back_as_itself(text: str) -> None:
-    """What the tests take for texts is read as it was written."""
+    """The texts of these tests are read as written."""
     assert as_json_round_trip(text) == text
 
 
@@ -144,7 +144,7 @@ def test_what_is_no_header(name: str, value: object) -> None:
     ],
 )
 def test_what_is_no_excerpt(name: str, value: object) -> None:
-    """What is told of many steps is refused where a value is missing, or cannot be."""
+    """An excerpt with a missing or invalid value is refused."""
     reported = {"count": 200, "begin": 2, "names": ["c"], "done": 4, "before": "", "whole": ""}
     header = json.loads(Header(flow="f", position=0, durations=Durations()).encode())
     assert Header.decode(json.dumps({**header, "steps": reported}).encode()).next_step is None
@@ -156,7 +156,7 @@ def test_what_is_no_excerpt(name: str, value: object) -> None:
 
 
 def test_header_of_0_3_0() -> None:
-    """A header that version 0.3.0 wrote is read, and tells what it told."""
+    """A header that version 0.3.0 wrote is read, with all its values."""
     header = Header.decode(OF_0_3_0.encode())
     assert (header.number, header.sequence, header.position) == (2, 7, 1)
     assert header.failure is not None
@@ -165,7 +165,7 @@ def test_header_of_0_3_0() -> None:
 
 
 def test_run_of_0_3_0_goes_on(runner: Runner, flows: FlowFactory) -> None:
-    """A run that broke under version 0.3.0 goes on, and counts its attempts on from there."""
+    """A run that failed under version 0.3.0 resumes, and counts its attempts on from there."""
     seen: list[int] = []
 
     def flow(*, keep_data: bool) -> CheckpointFlow:
@@ -190,7 +190,7 @@ def test_run_of_0_3_0_goes_on(runner: Runner, flows: FlowFactory) -> None:
 
 
 def make_old(path: Path) -> None:
-    """Leave out of a header what version 0.3.0 did not write."""
+    """Remove from a header the keys that version 0.3.0 did not write."""
     pieces = Pieces.of(path.read_bytes())
     facts = json.loads(pieces.header)
     for name in ("pause", "attempts", "holds_data"):

@@ -1,4 +1,4 @@
-"""Files of ten gigabytes, most of it holes: refused at once, in a few megabytes of memory."""
+"""Files of ten gigabytes, mostly holes: refused at once, in a few megabytes of memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRIPT = str(program("huge_files_script.py"))
 
 
 def holes(start: bytes, end: bytes = b"") -> Callable[[Path, bytes], None]:
-    """Make what writes a file that starts and ends so, with nothing between."""
+    """Give a function that writes a file with this start and end, and a hole between them."""
 
     def write(path: Path, sound: bytes) -> None:
         path.write_bytes(start)
@@ -37,7 +37,7 @@ def holes(start: bytes, end: bytes = b"") -> Callable[[Path, bytes], None]:
 
 
 def cut_to_ten_gigabytes(path: Path, sound: bytes) -> None:
-    """Lengthen a sound snapshot by a hole."""
+    """Lengthen a valid snapshot by a hole."""
     path.write_bytes(sound)
     os.truncate(path, SIZE)
 
@@ -48,7 +48,7 @@ def trailer(payload: int, header: int) -> bytes:
 
 
 def sound_at_the_end(path: Path, sound: bytes) -> None:
-    """Put a hole before a sound snapshot."""
+    """Put a hole before a valid snapshot."""
     holes(b"", sound)(path, sound)
 
 
@@ -80,7 +80,7 @@ LINES = {"line": holes(b"V"), "name": holes(b"cos\n"), "number": holes(b"I1"), "
 
 
 def tried(paths: list[Path]) -> list[list[tuple[str, str, int]]]:
-    """Give what comes of all that reads each file, in a process of little memory."""
+    """Give the result of every reader for each file, in a process with little memory."""
     command = [sys.executable, SCRIPT, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ def tried(paths: list[Path]) -> list[list[tuple[str, str, int]]]:
 
 
 def wrong_with(path: Path, ways: list[tuple[str, str, int]], most: int) -> list[str]:
-    """Say what is wrong with the refusals of a file."""
+    """Give the refusals of a file that are not as they should be."""
     kinds = {"CorruptSnapshotError", "UntrustedSnapshotError"}
     return [
         f"{path.name}: {kind} ({memory} bytes): {words}"
@@ -100,7 +100,7 @@ def wrong_with(path: Path, ways: list[tuple[str, str, int]], most: int) -> list[
 
 
 def check_refused(flows: FlowFactory, files: dict[str, Callable[[Path, bytes], None]]) -> None:
-    """Write files, and see them refused by all that reads, in little memory, and left alone."""
+    """Write files, and check that every reader refuses and keeps them, in little memory."""
     flows.flow("a", fsync=False).run({"n": 1})
     sound = flows.path.read_bytes()
     paths = [flows.path.with_name(name) for name in files]
@@ -119,5 +119,5 @@ def test_huge_files(flows: FlowFactory) -> None:
 
 
 def test_lines_without_an_end(flows: FlowFactory) -> None:
-    """A line that does not end, as of old protocols, costs no more memory than anything else."""
+    """An endless line, as of old protocols, costs no more memory than any other content."""
     check_refused(flows, LINES)

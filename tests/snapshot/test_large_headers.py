@@ -1,4 +1,4 @@
-"""What a header tells of a large flow: as much of 5,000 steps as of 200, and never too little."""
+"""The header of a large flow: as long for 5,000 steps as for 200, and always sufficient."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ NAMED = (*NAMES[:MIDDLE], *SPECIAL, *NAMES[MIDDLE:])
 
 
 def untimed(header: Header) -> bytes:
-    """Encode a header with the times left out whose digits differ in number."""
+    """Encode a header without its times, whose number of digits varies."""
     return replace(header, written_at=0.0, started_at=0.0).encode()
 
 
 def sizes(runs: Runs, runner: Runner, cp: CheckpointFlow, *spans: tuple[int, int]) -> list[int]:
-    """Run from a step to another, several times; give the sizes of the headers in between."""
+    """Run from a step to another, several times, and give the sizes of the headers in between."""
     found: list[int] = []
     for begin, end in spans:
         runner(cp, {}, run_id="x", checkpoint=begin, until=end - 1)
@@ -51,7 +51,7 @@ def sizes(runs: Runs, runner: Runner, cp: CheckpointFlow, *spans: tuple[int, int
 
 
 def test_size_of_a_header(runner: Runner, runs: Runs) -> None:
-    """It depends on the digits of the numbers in it alone, not on how many steps there are."""
+    """The size depends on the digits of the header's numbers, not on the number of steps."""
     many = flow(runs, MANY)
     early, *late = sizes(runs, runner, many, (0, 150), (2000, 2040), (3970, 4010), (4950, 4990))
     assert len(set(late)) == 1
@@ -63,7 +63,7 @@ def test_size_of_a_header(runner: Runner, runs: Runs) -> None:
 
 @pytest.mark.parametrize("position", [50, 150])
 def test_what_is_told_of_the_newest(position: int, runner: Runner, runs: Runs) -> None:
-    """Of a large flow, the seconds of the newest steps are told, whichever way it came there."""
+    """A large flow's header has the seconds of the newest steps, by any way to its position."""
     cp = flow(runs, MANY[:200])
     runner(cp, {}, run_id="x", until=position - 1)
     assert tuple(stored(runs).durations) == MANY[position - TOLD : position]
@@ -75,7 +75,7 @@ def test_what_is_told_of_the_newest(position: int, runner: Runner, runs: Runs) -
 
 
 def test_seconds_of_a_step_that_ran_again() -> None:
-    """A step that ran again is the newest, and stands in the header once."""
+    """A step that ran again is the newest, and is in the header once."""
     durations = Durations({"a": 1.0, "b": 2.0}, 3)
     for name, seconds in (("a", 3.0), ("c", 4.0), ("a", 5.0), ("d", 6.0)):
         durations[name] = seconds
@@ -85,7 +85,7 @@ def test_seconds_of_a_step_that_ran_again() -> None:
 
 
 def test_attempts_of_the_newest() -> None:
-    """So are attempts; of a small flow those of all steps."""
+    """The header also has the newest attempts. For a small flow it has those of all steps."""
     for names, reported in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
         excerpt = StepNames(names).excerpt(0, finished=False)
         header = Header(flow="f", position=0, excerpt=excerpt, durations=Durations())
@@ -101,7 +101,7 @@ def test_attempts_of_the_newest() -> None:
 def test_digests_are_made_once(
     runner: Runner, database: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The names are digested once for all runs of a large flow, and never for a small one."""
+    """A large flow's names are hashed once for all its runs. A small flow's are never hashed."""
     seen: list[str] = []
 
     def quoted(name: str) -> str:
@@ -118,7 +118,7 @@ def test_digests_are_made_once(
 
 
 def test_digest_as_it_is_documented() -> None:
-    """A digest is that of the names as JSON strings, so that others can make it, and for ever."""
+    """A digest is made of the names as JSON strings, so that others can make it, and for ever."""
     names = StepNames(NAMED)
     for position in (0, 1, MIDDLE + 3, len(NAMED)):
         excerpt = names.excerpt(position, finished=False)
@@ -129,7 +129,7 @@ def test_digest_as_it_is_documented() -> None:
 
 @st.composite
 def changes(draw: st.DrawFn) -> tuple[tuple[str, ...], int, int]:
-    """Give the names of a flow after a change or two, a position, and one moved by hand."""
+    """Give the names of a flow after up to two changes, a position, and a moved position."""
     names, index = list(NAMED), st.integers(0, len(NAMED))
     for _ in range(draw(st.integers(0, 2))):
         place = draw(index)
@@ -168,9 +168,9 @@ def reported(names: Sequence[str], done: int) -> Header:
 @example((renamed(MIDDLE + 3, names=NAMED), MIDDLE, MIDDLE + 3))
 @example((renamed(MIDDLE + 3, names=NAMED), MIDDLE, MIDDLE + 4))
 def test_decision_is_that_of_all_names(change: tuple[tuple[str, ...], int, int]) -> None:
-    """What the excerpt says of a changed flow is what the names of all steps would say.
+    """The excerpt decides about a changed flow as the names of all steps would.
 
-    Where the position was moved by hand, too far for what is told, it may only be more careful.
+    It may be stricter if the position was moved by hand beyond the recorded names.
     """
     names, done, first = change
     header, current = reported(NAMED, done), StepNames(names)
@@ -188,16 +188,16 @@ def test_decision_is_that_of_all_names(change: tuple[tuple[str, ...], int, int])
 
 
 class Old:
-    """A run "x" as a version wrote it that told all names, however many there were.
+    """A run "x" of an older version, whose header names all steps.
 
     Args:
-        runs: The place.
-        runner: The way into it.
-        position: Where it was stopped; the number of steps where it finished.
+        runs: The store.
+        runner: The runner of the flow.
+        position: The position of the stopped run, or the number of steps of a finished one.
     """
 
     def __init__(self, runs: Runs, runner: Runner, position: int) -> None:
-        """Make it of one that this version writes."""
+        """Make the old run from a run that this version writes."""
         self._runs = runs
         stop_at(runs, runner, position)
         durations = dict.fromkeys(NAMES[:position], 0.25)
@@ -223,7 +223,7 @@ class Old:
 
 @pytest.mark.parametrize("position", [1, MIDDLE, COUNT - 1])
 def test_old_header_of_a_large_flow(position: int, runner: Runner, durable_runs: Runs) -> None:
-    """A run that an older version left goes on, and its next header is a short one."""
+    """A large flow's run of an older version resumes, and its next header is a short one."""
     Old(durable_runs, runner, position)
     with pytest.raises(FlowChangedError) as info:
         runner(flow(durable_runs, renamed(0)), run_id="x")
@@ -240,7 +240,7 @@ def test_old_header_of_a_large_flow(position: int, runner: Runner, durable_runs:
 
 
 def test_old_header_that_is_told_of_a_failure(runner: Runner, durable_runs: Runs) -> None:
-    """A failure in its next step is recorded beside the names as they are told now."""
+    """A failure in the next step of an old run is recorded with an excerpt."""
     Old(durable_runs, runner, MIDDLE)
     cp = flow(durable_runs, NAMES[:MIDDLE])
     cp.add_step(name="breaks")(lambda state: 1 / 0)
@@ -252,7 +252,7 @@ def test_old_header_that_is_told_of_a_failure(runner: Runner, durable_runs: Runs
 
 
 def test_old_finished_run_once(runner: Runner, durable_runs: Runs) -> None:
-    """All its names count."""
+    """All names of the old header count for `once=True`."""
     Old(durable_runs, runner, COUNT)
     assert runner(flow(durable_runs), {"n": 2}, run_id="x", once=True) == {"n": 1}
     with pytest.raises(FlowChangedError):

@@ -1,4 +1,4 @@
-"""Large states go into the file in pieces, without a second copy in memory."""
+"""Large states are written to the file in pieces, without a second copy in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARE = 0.25
 
 @dataclass
 class Counting:
-    """A target that keeps nothing but the length of each piece."""
+    """A target that keeps only the length of each piece."""
 
     pieces: list[int] = field(default_factory=list[int])
 
@@ -40,7 +40,7 @@ class Counting:
         self.pieces.clear()
 
     def read_back(self) -> BinaryIO:
-        """Fail: nothing was kept."""
+        """Fail, because nothing was kept."""
         raise AssertionError
 
 
@@ -78,7 +78,7 @@ def header(tmp_path: Path) -> Header:
 
 @pytest.fixture
 def peak() -> Iterator[Callable[[], int]]:
-    """Give a function that tells the most memory taken since it was last called."""
+    """Give a function that measures the peak memory since its last call."""
     tracemalloc.start()
 
     def taken() -> int:
@@ -92,7 +92,7 @@ def peak() -> Iterator[Callable[[], int]]:
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_snapshot_is_written_in_pieces(name: str, header: Header) -> None:
-    """Small objects leave in pieces of less than a MiB while the rest is still being dumped."""
+    """Small objects are written in pieces of less than a MiB while the rest is being dumped."""
     target = Counting()
     state = STATES[name]()
     Codec().write(header, state, None, target)
@@ -106,7 +106,7 @@ def test_a_snapshot_is_written_in_pieces(name: str, header: Header) -> None:
 
 
 def test_pieces_leave_before_the_end(header: Header) -> None:
-    """The first piece is written long before the last object was asked for its state."""
+    """The first piece is written long before the last object is pickled."""
     target = Counting()
     pieces_before: list[int] = []
 
@@ -125,7 +125,7 @@ def test_pieces_leave_before_the_end(header: Header) -> None:
 def test_writing_takes_little_memory(
     name: str, flows: FlowFactory, peak: Callable[[], int], runner: Runner
 ) -> None:
-    """Writing needs much less memory than the snapshot is long, through either runner."""
+    """Writing needs much less memory than the size of the snapshot, through either runner."""
     state = STATES[name]()
     handler = LocalStateHandler(flows.path, fsync=False)
     handler.write({"warm": "up"})
@@ -153,7 +153,7 @@ def test_reading_takes_little_more_than_the_state(name: str, flows: FlowFactory)
 
 
 def test_header_of_a_large_snapshot_is_read_alone(flows: FlowFactory) -> None:
-    """Asking for the header reads the end of the file, not the payload."""
+    """Reading the header reads the end of the file, not the payload."""
     handler = LocalStateHandler(flows.path, fsync=False)
     handler.write(large_bytes())
     tracemalloc.start()
@@ -167,7 +167,7 @@ def test_header_of_a_large_snapshot_is_read_alone(flows: FlowFactory) -> None:
 
 
 def test_record_of_a_failure_copies_in_pieces(flows: FlowFactory) -> None:
-    """The record of a failure needs little memory, however large the stored state is."""
+    """The record of a failure needs little memory for a stored state of any size."""
     cp = flows.flow("a", "b", fsync=False)
     cp.run(large_bytes(), until="a")
     before, _ = footer_of(flows.path.read_bytes())
@@ -188,7 +188,7 @@ def test_record_of_a_failure_copies_in_pieces(flows: FlowFactory) -> None:
 
 
 def test_what_the_first_try_wrote_is_taken_back(header: Header, flows: FlowFactory) -> None:
-    """Where the C pickler gives up late, at a function, nothing of its stream stays behind."""
+    """If the C pickler gives up late, at a function, nothing of its stream remains."""
     target = Counting()
     state = {"rows": [bytes(100_000) for _ in range(50)], "f": lambda: 1}
     Codec().write(header, state, None, target)
@@ -201,7 +201,7 @@ def test_what_the_first_try_wrote_is_taken_back(header: Header, flows: FlowFacto
 
 
 def test_advice_for_a_large_snapshot(flows: FlowFactory, caplog: pytest.LogCaptureFixture) -> None:
-    """A snapshot of 100 MB brings the advice to use `data` and a saver, once a run."""
+    """A snapshot of 100 MB logs the advice to use `data` and a saver, once a run."""
     cp = CheckpointFlow(flows.path, fsync=False)
     cp.add_step(name="a")(lambda state: state.update(large=bytes(LARGE_BYTES)))
     cp.add_step(name="b")(lambda state: None)

@@ -1,4 +1,4 @@
-"""Under signatures, lists and verification too, no value of a state is told to anybody."""
+"""Values of a state appear in no message under signatures, allowlists or verification either."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Unloadable:
-    """A value that can be stored and raises its word when it is loaded."""
+    """A value that can be stored, and raises with its text when it is loaded."""
 
     def __init__(self) -> None:
         self.word = CANARY
 
     def __setstate__(self, state: dict[str, str]) -> None:
-        """Refuse."""
+        """Raise an error."""
         raise ValueError(state["word"])
 
 
 def file_names(flows: FlowFactory) -> str:
-    """Give the names of all that lies beside the checkpoint."""
+    """Give the names of the files beside the checkpoint."""
     return " ".join(map(str, flows.path.parent.rglob("*")))
 
 
@@ -53,7 +53,7 @@ def test_of_a_state_that_is_refused(
     flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever is refused, and why ever, logs, errors, notes and file names hold no value."""
+    """A refused state leaves no value in logs, errors, notes or file names."""
     caplog.set_level(logging.DEBUG, LOGGER)
     cp = flows.flow("a", **FAST, **OPTIONS[name])
     cp.add_step(name="b")(lambda state: state.update(bad=[bad()]))
@@ -71,7 +71,7 @@ def test_of_a_state_that_is_refused(
 def test_of_a_step_that_fails(
     name: str, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failure's note and log tell of no value; its own words are the user's."""
+    """A failure's note and log hold no value. The text of the exception is the user's."""
     caplog.set_level(logging.DEBUG, LOGGER)
     flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken"):
@@ -99,7 +99,7 @@ def corrupted(name: str, sound: bytes) -> bytes:
 def test_of_a_file_that_is_refused(
     name: str, way: str, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A snapshot that is damaged or not trusted is described without its content."""
+    """The error about a damaged or untrusted snapshot does not quote its content."""
     caplog.set_level(logging.DEBUG, LOGGER)
     options: dict[str, Any] = {**FAST, **OPTIONS[name], "keep": 1}
     runner(flows.flow("a", **options), with_secrets())
@@ -127,7 +127,7 @@ def test_of_a_file_that_is_refused(
 def test_of_a_flow_with_a_secret_made_in_vain(
     flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Options that are refused are refused without their values."""
+    """The error about refused options does not quote their values."""
     wrong: list[dict[str, Any]] = [{"secret": CANARY}, {"secret": [CANARY]}, {"verify": CANARY}]
     for options in wrong:
         with pytest.raises(CheckpointError) as info:

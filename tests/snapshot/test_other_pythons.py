@@ -37,7 +37,7 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_code(path: Path, version: str) -> None:
-    """See that code of this version works here, or is refused before anything of it was run."""
+    """Check that code of this version works here, or is refused before any of it is run."""
     handler = LocalStateHandler(path)
     if version == HERE:
         state = handler.read()
@@ -55,7 +55,7 @@ def check_code(path: Path, version: str) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_plain_data_of_any_python(version: str) -> None:
-    """Plain data is read, whichever Python wrote it, with all that it shares."""
+    """Plain data is read, whichever Python wrote it, with its shared references."""
     state = LocalStateHandler(GOLDEN / f"plain-{version}.snapshot").read()
     assert difference(write.make_plain(), state) is None
 
@@ -82,7 +82,7 @@ def test_flow_on_another_python(version: str, runner: Runner, flows: FlowFactory
 
 @pytest.mark.parametrize("version", sorted(set(SUPPORTED) - {THIS}), ids=str)
 def test_there_and_back(version: tuple[int, int], tmp_path: Path) -> None:
-    """What this Python wrote another reads or refuses alike, and the other way round."""
+    """Another Python reads or refuses this Python's snapshots alike, and the other way round."""
     python = find_python(version)
     if python is None:
         pytest.skip("this Python is not here")

@@ -44,7 +44,7 @@ def signed(flows: FlowFactory, canary_file: Path) -> bytes:
 def ways_in(
     flows: FlowFactory, runner: Runner, run_id: str | None = None
 ) -> dict[str, Callable[[], object]]:
-    """Give everything that reads a stored snapshot, by name."""
+    """Give every reader of a stored snapshot, by name."""
     cp = flows.flow("a", "b", secret=SECRET, **FAST)
     handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
     return {
@@ -65,7 +65,7 @@ def check_refused(
     kind: type[CheckpointError],
     run_id: str | None = None,
 ) -> str:
-    """Put bytes in the file's place, see that every way in is barred, and give the last words."""
+    """Write bytes to the file, check that every reader refuses them, and give the last error."""
     path = flows.path if run_id is None else flows.path.with_stem(f"{flows.path.stem}.{run_id}")
     path.write_bytes(data)
     words = ""
@@ -118,7 +118,7 @@ FORGERIES: dict[str, tuple[Callable[[Pieces], Pieces], str]] = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forgeries(name: str, signed: bytes, flows: FlowFactory, runner: Runner) -> None:
-    """What is put together by the format but without the secret is not trusted, and says why."""
+    """A valid file made without the secret is not trusted, and the error says why."""
     forge, words = FORGERIES[name]
     data = forge(Pieces.of(signed)).joined()
     assert data != signed
@@ -155,7 +155,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], type[CheckpointError]]] = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage(name: str, signed: bytes, flows: FlowFactory, runner: Runner) -> None:
-    """Damage is told apart from forgery where the seal tells it; nothing is loaded either way."""
+    """Damage is distinguished from forgery if the digest shows it. Nothing is loaded either way."""
     damage, kind = DAMAGES[name]
     check_refused(flows, runner, damage(signed), kind)
 
@@ -163,7 +163,7 @@ def test_damage(name: str, signed: bytes, flows: FlowFactory, runner: Runner) ->
 def test_altered_payload_is_not_loaded(
     signed: bytes, flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:
-    """A payload altered behind a signed header shows only when it is loaded, which it is not."""
+    """A payload altered under a signed header is refused when it is read, and not loaded."""
     data = signed.replace(b"trail", b"tra1l", 1)
     flows.path.write_bytes(data)
     for name, way in ways_in(flows, runner).items():
@@ -174,7 +174,7 @@ def test_altered_payload_is_not_loaded(
 
 
 def test_bare_pickle_is_not_trusted(flows: FlowFactory, canary_file: Path, runner: Runner) -> None:
-    """A file as gumly writes it has no signature."""
+    """A file of gumly's has no signature."""
     bare = dill.dumps({"canary": Canary(canary_file), "checkpoint_index": 1})
     assert "not signed" in check_refused(flows, runner, bare, UntrustedSnapshotError)
 
@@ -192,7 +192,7 @@ WRITERS: dict[str, dict[str, Any]] = {
 def test_written_by_others(
     name: str, flows: FlowFactory, canary_file: Path, runner: Runner, tmp_path: Path
 ) -> None:
-    """A sound snapshot of another flow, or by another secret, is not trusted when copied over."""
+    """A valid snapshot of another flow, or signed by another secret, is not trusted."""
     options: dict[str, Any] = {"flow": "checkpoint", **WRITERS[name]}
     writer = LocalStateHandler(tmp_path / "other.pkl", **FAST, **options)
     writer.write({"canary": Canary(canary_file), "checkpoint_index": 1})
@@ -217,7 +217,7 @@ def test_copied_from_another_run(
 def test_reset_forgets_what_is_not_trusted(
     flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:
-    """After a reset the flow begins anew, and what it stores is signed."""
+    """After `reset` the flow begins anew, and signs its snapshots."""
     flows.path.write_bytes(dill.dumps({"canary": Canary(canary_file), "checkpoint_index": 1}))
     cp = flows.flow("a", secret=SECRET, **FAST)
     runner.reset(cp)
@@ -229,7 +229,7 @@ def test_reset_forgets_what_is_not_trusted(
 def test_a_kept_forgery_is_passed_over(
     flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:
-    """With `keep=` a forged newest snapshot gives way to the signed one before it, unloaded."""
+    """With `keep=` a forged newest snapshot is skipped, unloaded, for the signed one before it."""
     options = {"secret": SECRET, "keep": 3, **FAST}
     flows.flow("a", "b", "c", **options).run({"n": 1}, until="b")
     pieces = Pieces.of(flows.path.read_bytes()).unsigned()
@@ -244,7 +244,7 @@ def test_a_kept_forgery_is_passed_over(
 
 @pytest.mark.parametrize("run_id", [None, "order-42", "\ud800"], ids=["none", "id", "surrogate"])
 def test_signed_runs_resume(run_id: str | None, flows: FlowFactory, runner: Runner) -> None:
-    """Every snapshot of a run is signed, that of a failure too, and the run goes on from it."""
+    """Every snapshot of a run is signed, that of a failure too, and the run resumes from it."""
     cp = flows.flow("a", "b", secret=SECRET, **FAST)
     flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken") as info:
@@ -271,7 +271,7 @@ def test_states_written_by_hand(run_id: str | None, flows: FlowFactory, canary_f
 
 
 def test_readers_without_a_secret(flows: FlowFactory) -> None:
-    """Whoever asks for no signature reads a signed file as any other: plain dill, too."""
+    """Readers without a secret load a signed file as any other, plain dill included."""
     flows.flow("a", secret=SECRET, **FAST).run({"n": 1})
     plain = LocalStateHandler(flows.path).read()
     assert plain == load_bare(flows.path) == LocalStateHandler(flows.path, secret=SECRET).read()
@@ -279,7 +279,7 @@ def test_readers_without_a_secret(flows: FlowFactory) -> None:
 
 
 def test_handler_that_signs_for_another_flow(flows: FlowFactory) -> None:
-    """A handler made apart must sign for the flow that it is given to; else the remedy is told."""
+    """A separate handler must sign for its flow. Otherwise the error names the remedy."""
     handler = LocalStateHandler(flows.path, secret=SECRET)
     with pytest.raises(InvalidValueError, match="flow='other'") as info:
         flows.flow(handler=handler, name="other")

@@ -1,4 +1,4 @@
-"""Secrets: how they take turns, and that they stay where they were given."""
+"""Secrets: their rotation, and that they appear nowhere else."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ TEXT = "a text of ä and 😀, long enough"
 THIRD = "0123456789abcdef" * 2
 
 
-def store(flows: FlowFactory, secret: Any) -> None:  # noqa: ANN401 - whatever a handler takes
-    """Store a state signed with a secret, or several, where nothing is stored any more."""
+def store(flows: FlowFactory, secret: Any) -> None:  # noqa: ANN401 - any value that a handler takes
+    """Store a state signed with one or several secrets, after a reset."""
     flows.path.unlink(missing_ok=True)
     LocalStateHandler(flows.path, secret=secret, fsync=False).write({"n": 1})
 
 
 def is_trusted(flows: FlowFactory, secret: Any) -> bool:  # noqa: ANN401
-    """Whether a reader with this secret, or these, loads what is stored."""
+    """Whether a reader with these secrets loads the stored snapshot."""
     try:
         return LocalStateHandler(flows.path, secret=secret).read() == {
             "n": 1,
@@ -49,7 +49,7 @@ def is_trusted(flows: FlowFactory, secret: Any) -> bool:  # noqa: ANN401
 
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_the_first_signs_and_all_verify(kind: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """Of several secrets the first signs; what any of them signed is loaded."""
+    """Of several secrets the first signs. The reader accepts signatures of all."""
     both = kind([SECRET, OTHER])
     store(flows, both)
     assert is_trusted(flows, SECRET)
@@ -62,7 +62,7 @@ def test_the_first_signs_and_all_verify(kind: Any, flows: FlowFactory) -> None: 
 
 
 def test_a_secret_is_replaced_in_the_middle_of_a_run(runner: Runner, flows: FlowFactory) -> None:
-    """A run signed with the old secret goes on under new and old, and then needs the new alone."""
+    """A run signed with the old secret resumes under new and old, then needs the new alone."""
     cp = flows.flow("a", "b", secret=OTHER, fsync=False)
     runner(cp, {"n": 1}, until="a")
     with pytest.raises(UntrustedSnapshotError, match=cp.handler.key_ids[0]):
@@ -76,7 +76,7 @@ def test_a_secret_is_replaced_in_the_middle_of_a_run(runner: Runner, flows: Flow
 
 @pytest.mark.parametrize("text", [TEXT, THIRD, "\ud800" * 11])
 def test_text_and_bytes_are_one_secret(text: str, flows: FlowFactory) -> None:
-    """A secret as text is its UTF-8 form; lone surrogates have one as well."""
+    """A secret as text is its UTF-8 form. Lone surrogates have a form as well."""
     raw = text.encode("utf-8", "surrogatepass")
     store(flows, text)
     assert is_trusted(flows, raw)
@@ -86,13 +86,13 @@ def test_text_and_bytes_are_one_secret(text: str, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("other", [SECRET + b"\0", SECRET[:-1] + b"?", SECRET.upper(), SECRET * 2])
 def test_secrets_alike_are_different(other: bytes, flows: FlowFactory) -> None:
-    """A secret that differs in anything, zeros at its end included, is another one."""
+    """Secrets that differ in anything, even in zeros at the end, are different."""
     store(flows, other)
     assert not is_trusted(flows, SECRET)
 
 
 def test_ids_tell_secrets_apart(flows: FlowFactory) -> None:
-    """Ids are 16 hexadecimal digits, one for each secret, in any flow the same."""
+    """Ids are 16 hexadecimal digits, one for each secret, and the same in any flow."""
     ids = LocalStateHandler(flows.path, secret=[SECRET, OTHER]).key_ids
     assert len(set(ids)) == 2
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
@@ -116,7 +116,7 @@ HOLDERS: dict[str, Callable[[CheckpointFlow], Any]] = {
 def test_a_key_is_never_stored(
     name: str, runner: Runner, flows: FlowFactory, *, allow: bool
 ) -> None:
-    """A state that holds a handler with a secret is refused with its path, before a byte of it."""
+    """A state that holds a handler with a secret is refused by its path, before a byte of it."""
     options: dict[str, Any] = {"secret": SECRET, "fsync": False}
     if allow:
         listed = ("handlers.local:LocalStateHandler", "flow:CheckpointFlow", "_signing:Signer")
@@ -146,7 +146,7 @@ def test_a_key_is_never_pickled(name: str, flows: FlowFactory) -> None:
 
 
 def texts_of(thing: Any) -> str:  # noqa: ANN401 - any object
-    """Give all that a curious person prints of an object."""
+    """Give every printable text of an object."""
     inside = vars(thing) if hasattr(thing, "__dict__") else {}
     return f"{thing!r} {thing} {inside} {list(map(vars, filter(has_dict, inside.values())))}"
 
@@ -158,7 +158,7 @@ def has_dict(thing: object) -> bool:
 
 @pytest.mark.parametrize("secret", [SECRET, SECRET.decode(), [OTHER, SECRET]], ids=type)
 def test_a_secret_is_never_shown(secret: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """Neither the handler nor the flow, nor what is in them, shows a secret when printed."""
+    """Neither the handler nor the flow, nor their attributes, show a secret when printed."""
     cp = CheckpointFlow(flows.path, secret=secret)
     for thing in (cp, cp.handler, cp.handler.codec):
         assert SECRET.decode() not in texts_of(thing)
@@ -168,7 +168,7 @@ def test_a_secret_is_never_shown(secret: Any, flows: FlowFactory) -> None:  # no
 def test_a_secret_is_never_told(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Neither logs nor errors nor files hold a secret, whatever goes wrong."""
+    """Neither logs nor errors nor files hold a secret, whatever fails."""
     caplog.set_level(logging.DEBUG)
     cp = flows.flow("a", "b", secret=[SECRET, OTHER], fsync=False)
     flows.faults["step b"] = OSError("broken")
@@ -186,7 +186,7 @@ def test_a_secret_is_never_told(
 
 
 def test_handlers_refuse_themselves(flows: FlowFactory) -> None:
-    """A handler asked to store itself by hand says where it is, and stores nothing."""
+    """A handler that is asked to store itself names its path, and stores nothing."""
     handler = LocalStateHandler(flows.path, secret=SECRET, fsync=False)
     with pytest.raises(UnserializableStateError) as info:
         handler.write({"handler": handler, "n": 1})

@@ -1,4 +1,4 @@
-"""The file: a pickle that anybody reads, and a footer that says what it is without unpickling."""
+"""The file: a pickle for any reader, and a footer that describes it without unpickling."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ READERS: dict[str, Callable[[bytes], Any]] = {
 
 @pytest.fixture
 def handler(tmp_path: Path) -> LocalStateHandler:
-    """Give a handler of a file that is not there yet."""
+    """Give a handler of a file that does not exist yet."""
     return LocalStateHandler(tmp_path / "checkpoint.pkl", fsync=False)
 
 
 def stored_bytes(handler: LocalStateHandler) -> bytes:
-    """Give what is in the handler's file."""
+    """Give the bytes of the handler's file."""
     with open(handler.locate(), "rb") as file:  # noqa: PTH123
         return file.read()
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_layout(name: str, handler: LocalStateHandler) -> None:
-    """The file is laid out as documented, and its header says who wrote it and how far it is."""
+    """The file has the documented layout. Its header has the writer's version and the position."""
     handler.write({**STATES[name](), "checkpoint_index": 3})
     payload, header = footer_of(stored_bytes(handler))
     assert payload[:2] == b"\x80\x05"
@@ -88,7 +88,7 @@ def test_any_unpickler_reads_it(name: str, reader: str, handler: LocalStateHandl
 
 @pytest.mark.parametrize("name", STATES)
 def test_disassembly(name: str, handler: LocalStateHandler) -> None:
-    """The payload passes the checks of pickletools: stack, marks, memo, and an end where it is."""
+    """The payload passes the checks of pickletools: stack, marks, memo and end."""
     handler.write(STATES[name]())
     data = stored_bytes(handler)
     payload, _ = footer_of(data)
@@ -99,7 +99,7 @@ def test_disassembly(name: str, handler: LocalStateHandler) -> None:
 
 @pytest.mark.parametrize("around", [PAGE, PIECE, 2 * PIECE])
 def test_lengths_around_the_borders_of_frames(around: int, handler: LocalStateHandler) -> None:
-    """Whatever the length of the last value, the position comes after it and is found."""
+    """The position follows a last value of any length, and is found."""
     for length in (*range(around - 12, around + 12, 3), around - 60, around + 60):
         for value in (b"x" * length, "x" * length, ["x" * length]):
             handler.write({"v": value, "checkpoint_index": 1})
@@ -121,7 +121,7 @@ def test_positions(position: int, handler: LocalStateHandler) -> None:
 
 @pytest.mark.parametrize("position", [-1, LAST_POSITION + 1, True, 1.0, "1", None], ids=repr)
 def test_what_is_no_position(position: object, handler: LocalStateHandler) -> None:
-    """What cannot be an index of a step is refused, and nothing is stored."""
+    """A position that cannot be an index of a step is refused, and nothing is stored."""
     with pytest.raises(InvalidTypeError, match="checkpoint_index"):
         handler.write({"a": 1, "checkpoint_index": position})
     assert handler.read() == {}
@@ -141,7 +141,7 @@ def test_code_is_read_by_dill_too(handler: LocalStateHandler) -> None:
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("by", [dill, pickle], ids=["dill", "pickle"])
 def test_bare_pickles(protocol: int, by: Any, handler: LocalStateHandler) -> None:  # noqa: ANN401
-    """A dict that somebody dumped, as gumly does, is read; only its position is known of it."""
+    """A dict dumped by hand, or by gumly, is read. Only its position is known."""
     state = {"a": [1], "b": "text", "checkpoint_index": 2}
     with open(handler.locate(), "wb") as file:  # noqa: PTH123
         by.dump(state, file, protocol)
@@ -153,7 +153,7 @@ def test_bare_pickles(protocol: int, by: Any, handler: LocalStateHandler) -> Non
 
 
 def test_bare_pickle_of_a_kind_of_dict(flows: FlowFactory) -> None:
-    """A bare pickle may hold a subclass of dict, and a flow goes on with it."""
+    """A bare pickle may hold a subclass of dict, and a flow resumes from it."""
     dump_bare(flows.path, sample_objects.OwnDict(trail=["a"], checkpoint_index=1))
     state = flows.flow().run()
     assert type(state) is sample_objects.OwnDict
@@ -171,7 +171,7 @@ KINDS_OF_DICT: dict[str, Callable[[], State]] = {
 
 @pytest.mark.parametrize("name", KINDS_OF_DICT)
 def test_kinds_of_dict(name: str, runner: Runner, flows: FlowFactory) -> None:
-    """A state that is a subclass of dict comes back as one, with its attributes."""
+    """A state that is a subclass of dict loads as one, with its attributes."""
     given = KINDS_OF_DICT[name]()
     cp = flows.flow("a", "b")
     runner(cp, given, until="a")
@@ -198,7 +198,7 @@ def test_state_that_contains_itself(runner: Runner, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("name", [*KINDS_OF_DICT, "itself"])
 def test_reading_and_writing_back_changes_nothing(name: str, handler: LocalStateHandler) -> None:
-    """What a handler read can be written back: the same kind of dict, with the same references."""
+    """A read state can be written back: the same kind of dict, with the same references."""
     given: State = KINDS_OF_DICT.get(name, dict)()
     if name == "itself":
         given["itself"] = given
@@ -212,7 +212,7 @@ def test_reading_and_writing_back_changes_nothing(name: str, handler: LocalState
 
 
 def test_failure_keeps_the_payload(flows: FlowFactory) -> None:
-    """The record of a failure is another header on the very bytes that were stored."""
+    """The record of a failure is a new header on the very bytes of the stored payload."""
     cp = flows.flow("a", "b")
     cp.run({"f": lambda: 5, "rows": list(range(100_000))}, until="a")
     before, _ = footer_of(flows.path.read_bytes())
@@ -236,7 +236,7 @@ class Canary:
 
 
 def test_header_is_read_without_unpickling(flows: FlowFactory, tmp_path: Path) -> None:
-    """Nothing of the payload is executed when only the header is asked for, or a plan."""
+    """Nothing of the payload is executed to read the header, or to plan."""
     canary_file = tmp_path / "mark"
     CheckpointFlow(flows.path, name="own name").handler.write({})
     cp = flows.flow()

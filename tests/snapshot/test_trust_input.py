@@ -88,7 +88,7 @@ MAKERS: dict[str, Callable[..., object]] = {
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad[0]!a:.50}")
 def test_bad_options(bad: tuple[dict[str, Any], type[CheckpointError], str], make: str) -> None:
-    """An option that cannot be meant is refused when flow or handler are made, and never shown."""
+    """An invalid option is refused when the flow or handler is made, and never shown."""
     options, kind, words = bad
     flows = FlowFactory(Path("nowhere.pkl"))
     with pytest.raises(kind, match=f"(?s){words}") as info:
@@ -106,7 +106,7 @@ def test_adopting_with_a_bad_secret(
     words: str,
     flows: FlowFactory,
 ) -> None:
-    """A secret that cannot be meant signs nothing: the file stays as it is."""
+    """An invalid secret signs nothing. The file stays as it is."""
     flows.path.write_bytes(b"whatever")
     before = flows.files()
     with pytest.raises(kind, match=words) as info:
@@ -116,7 +116,7 @@ def test_adopting_with_a_bad_secret(
 
 
 class Own:
-    """A user's own handler, which knows no options."""
+    """A user's own handler, which has no options."""
 
     def __init__(self, path: object = "") -> None:
         self.path = path
@@ -126,7 +126,7 @@ class Own:
         return {}
 
     def write(self, state: State) -> None:
-        """Forget it."""
+        """Drop the state."""
 
 
 class Willing(Own):
@@ -150,7 +150,7 @@ OPTIONS: list[dict[str, Any]] = [
 def test_options_that_the_handler_does_not_take(
     options: dict[str, Any], flows: FlowFactory
 ) -> None:
-    """An option beside a handler object, or for a class that knows none, would be lost: refused."""
+    """An option beside a handler object, or for a class without it, would be lost: refused."""
     (name,) = options
     for handler in (LocalStateHandler(flows.path), Own()):
         with pytest.raises(InvalidValueError, match=f"{name}= belongs to the handler") as info:
@@ -163,11 +163,11 @@ def test_options_that_the_handler_does_not_take(
 
 
 def test_a_class_may_take_an_option_of_its_own(flows: FlowFactory) -> None:
-    """A user's class whose constructor has the parameter is given it as it is."""
+    """A user's class whose constructor has the parameter gets it unchanged."""
     assert CheckpointFlow(flows.path, Willing, secret=SECRET).handler.secret is SECRET
 
 
 @pytest.mark.parametrize("allow", [[], (), set[str](), frozenset(["a:b"]), ["é.ü:Ä", "a:b.c"]])
 def test_lists_that_are_allowed(allow: Any, flows: FlowFactory) -> None:  # noqa: ANN401
-    """Lists, tuples and sets of names of the form are taken, dotted names and other scripts too."""
+    """Lists, tuples and sets of valid names are accepted, dotted and non-ASCII names included."""
     assert CheckpointFlow(flows.path, allow=allow).handler.codec.allow == frozenset(allow)

@@ -1,4 +1,4 @@
-"""With `verify=True` a snapshot counts only when it was loaded back."""
+"""With `verify=True` a snapshot counts only after it was loaded back."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ FAST: dict[str, Any] = {"fsync": False}
 
 
 def raise_error(word: str) -> object:
-    """Be what cannot be made again."""
+    """Raise an error on loading."""
     raise ValueError(word)
 
 
 class Unmade:
-    """Is made again by a function that raises."""
+    """Is loaded by a function that raises."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return raise_error, (CANARY,)
 
 
 class Unset:
-    """Takes no state back."""
+    """Raises when its state is set."""
 
     error: type[Exception] = ValueError
 
@@ -44,24 +44,24 @@ class Unset:
         self.word = CANARY
 
     def __setstate__(self, state: State) -> None:
-        """Refuse."""
+        """Raise an error."""
         raise self.error(state["word"])
 
 
 class UnsetAttribute(Unset):
-    """Raises what a name that is gone would."""
+    """Raises the error of a missing attribute."""
 
     error = AttributeError
 
 
 class UnsetImport(Unset):
-    """Raises what a module that is gone would."""
+    """Raises the error of a missing module."""
 
     error = ImportError
 
 
 class Slow:
-    """Needs an argument that nobody kept."""
+    """Needs an argument that was not kept."""
 
     def __init__(self, word: str) -> None:
         self.word = word
@@ -82,7 +82,7 @@ MAKERS: dict[str, Callable[[], object]] = {
 def test_what_would_not_load(
     name: str, options: dict[str, Any], runner: Runner, flows: FlowFactory
 ) -> None:
-    """What dumps and does not load is refused with its path, and what was stored stays."""
+    """A state that dumps but does not load is refused by its path. The stored snapshot stays."""
     cp = flows.flow("a", verify=True, **FAST, **options)
     before = list[dict[str, tuple[bytes, int]]]()
 
@@ -104,7 +104,7 @@ def test_what_would_not_load(
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_without_verify_it_is_stored(name: str, runner: Runner, flows: FlowFactory) -> None:
-    """Without it the same state is stored, and found out by who resumes, in words of ours."""
+    """Without `verify` the same state is stored, and refused on resume by an error of ours."""
     runner(flows.flow("a", "b", **FAST), {"x": MAKERS[name]()}, until="a")
     flows.log.clear()
     with pytest.raises(IncompatibleSnapshotError, match="Error") as info:
@@ -120,7 +120,7 @@ QUOTING = [UnsetAttribute, UnsetImport]
 def test_no_value_is_told_when_saved(
     kind: Callable[[], object], runner: Runner, flows: FlowFactory
 ) -> None:
-    """Words of the user's own classes, which may hold values, are not passed on."""
+    """The text of a user's exception, which may hold values, is not passed on when saving."""
     with pytest.raises(UnserializableStateError) as info:
         runner(flows.flow("a", verify=True, **FAST), {"x": kind()})
     assert CANARY not in f"{info.value} {vars(info.value)}"
@@ -130,7 +130,7 @@ def test_no_value_is_told_when_saved(
 def test_no_value_is_told_when_loaded(
     kind: Callable[[], object], runner: Runner, flows: FlowFactory
 ) -> None:
-    """They are not passed on by who resumes either."""
+    """The text of a user's exception is not passed on when resuming either."""
     runner(flows.flow("a", "b", **FAST), {"x": kind()}, until="a")
     with pytest.raises(IncompatibleSnapshotError) as info:
         runner(flows.flow("a", "b", **FAST))
@@ -142,7 +142,7 @@ def test_no_value_is_told_when_loaded(
 def test_what_loads_is_stored(
     state: State, options: dict[str, Any], runner: Runner, flows: FlowFactory
 ) -> None:
-    """Whatever loads is stored as without it, and the run is none the wiser."""
+    """A state that loads is stored as without `verify`, and the run is unchanged."""
     cp = flows.flow("a", "b", verify=True, **FAST, **options)
     runner(cp, dict(state), until="a")
     assert runner(flows.flow("a", "b", verify=True, **FAST, **options))["trail"] == ["a", "b"]
@@ -150,7 +150,7 @@ def test_what_loads_is_stored(
 
 
 def test_under_a_list(flows: FlowFactory) -> None:
-    """With a list as well, what is loaded back is loaded under the list."""
+    """Under an allowlist as well, the snapshot is loaded back under the list."""
     handler = LocalStateHandler(flows.path, verify=True, allow=[f"{__name__}:Unset"], **FAST)
     handler.write({"n": [1]})
     with pytest.raises(UnserializableStateError, match="would not load again") as info:
@@ -160,7 +160,7 @@ def test_under_a_list(flows: FlowFactory) -> None:
 
 
 def test_what_is_wrong_with_the_whole(flows: FlowFactory) -> None:
-    """Where every part would load and the whole would not, that is said of the state."""
+    """If every part would load but the whole would not, the error names the state."""
     Together.made = 0
     handler = LocalStateHandler(flows.path, verify=True, **FAST)
     with pytest.raises(UnserializableStateError, match="would not load again"):
@@ -169,7 +169,7 @@ def test_what_is_wrong_with_the_whole(flows: FlowFactory) -> None:
 
 
 class Together:
-    """Loads once, and not together with another."""
+    """Loads alone, and not together with another."""
 
     made = 0
 
@@ -195,7 +195,7 @@ def test_by_hand(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_a_failure_is_recorded(runner: Runner, flows: FlowFactory) -> None:
-    """The record of a failure is written under it too; its payload was verified before."""
+    """The record of a failure is also written under `verify`. Its payload was verified before."""
     flows.faults["step b"] = OSError("broken")
     with pytest.raises(OSError, match="broken"):
         runner(flows.flow("a", "b", verify=True, **FAST), {"n": 1})

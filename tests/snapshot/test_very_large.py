@@ -1,4 +1,4 @@
-"""Very large objects are hashed in a thread and flushed while the rest is still to come."""
+"""Very large objects are hashed in a thread and flushed before the rest is written."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FLUSHES = {"fsync": 1, "no-fsync": 0}
 
 
 def a_mixture() -> State:
-    """Make a state of large objects and small ones in turns."""
+    """Make a state of large and small objects in turns."""
     return {"a": bytes(LARGE), "b": 1, "c": bytearray(b"c" * LARGE), "d": "x" * LARGE, "e": [2]}
 
 
 def check_stored(path: Path, state: State) -> None:
-    """See that what is stored is that state, and has the digest that its footer tells."""
+    """Check that the stored state is this one, with the digest of its footer."""
     stored = LocalStateHandler(path).read()
     assert stored.pop("checkpoint_index") == 0
     assert stored == state
@@ -42,13 +42,13 @@ def check_stored(path: Path, state: State) -> None:
 
 
 def test_digest_is_of_the_whole_payload(runner: Runner, flows: FlowFactory) -> None:
-    """What was hashed elsewhere stands in its place in the digest."""
+    """Bytes hashed in the thread have their place in the digest."""
     runner.write(LocalStateHandler(flows.path, fsync=False), a_mixture())
     check_stored(flows.path, a_mixture())
 
 
 def test_without_a_thread(flows: FlowFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be started, it is hashed where it is written."""
+    """If no thread can be started, the object is hashed by the writer."""
     monkeypatch.setattr(payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
     with no_more_threads():
         LocalStateHandler(flows.path, fsync=False).write(a_mixture())
@@ -56,10 +56,10 @@ def test_without_a_thread(flows: FlowFactory, monkeypatch: pytest.MonkeyPatch) -
 
 
 class Broken:
-    """A target that takes nothing that is large."""
+    """A target that refuses large objects."""
 
     def write(self, chunk: Buffer, /) -> None:
-        """Refuse it."""
+        """Refuse a large piece."""
         raise StorageError("there", f"{memoryview(chunk).nbytes} bytes are too many")
 
     def rewind(self) -> None:
@@ -67,11 +67,11 @@ class Broken:
 
 
 def test_error_of_the_target_comes_out() -> None:
-    """What the target raises comes out when the thread has let go of the object."""
+    """The error of the target is raised after the thread has released the object."""
     content = bytearray(LARGE)
     with pytest.raises(StorageError, match="too many"):
         PayloadWriter(Broken()).write(content)
-    content.clear()  # which an object that is still looked at refuses
+    content.clear()  # a bytearray with an exported buffer refuses this
 
 
 def stored_over(tmp_path: Path, durable: str, *inject: str) -> Traced:
@@ -86,7 +86,7 @@ def stored_over(tmp_path: Path, durable: str, *inject: str) -> Traced:
 @pytest.mark.strace
 @pytest.mark.parametrize("durable", FLUSHES)
 def test_flushed_as_soon_as_written(durable: str, tmp_path: Path) -> None:
-    """With fsync, and only then, the disk has the object before the snapshot is whole."""
+    """With fsync, and only then, the object is flushed before the snapshot is whole."""
     traced = stored_over(tmp_path, durable)
     assert traced.stdout.split() == ["stored"]
     names = [call.name for call in traced.on(tmp_path / "place")]
@@ -97,7 +97,7 @@ def test_flushed_as_soon_as_written(durable: str, tmp_path: Path) -> None:
 @needs_strace
 @pytest.mark.strace
 def test_flush_that_fails(tmp_path: Path) -> None:
-    """A disk that fails then is told of, and what was stored stays."""
+    """An error of that flush is raised, and the stored snapshot stays."""
     traced = stored_over(tmp_path, "fsync", "fdatasync:error=EIO")
     assert traced.stdout.split() == ["StorageError"]
     path = tmp_path / "place" / "c.pkl"

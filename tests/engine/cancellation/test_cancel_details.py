@@ -1,4 +1,4 @@
-"""What else must hold when a run is cancelled: locks, notes, hooks, causes, and other calls."""
+"""Further promises for a cancelled run: locks, notes, hooks, causes and other calls."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def held_run_at(place: str, tmp_path: Path) -> HeldRun:
-    """Make a run that is held at a point."""
+    """Make a run that blocks at a given point."""
     return HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
 
 @pytest.mark.parametrize("place", ["step-sync", "snapshot-begun", "own-async-write"])
 async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path: Path) -> None:
-    """While a cancelled run waits for its work, no other run of the place may begin."""
+    """While a cancelled run waits for its work, no other run of the same path may begin."""
     held_run = held_run_at(place, tmp_path)
     other = held_run.flow() if held_run.place.own else CheckpointFlow(held_run.path)
     if not held_run.place.own:
@@ -60,7 +60,7 @@ async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path:
     ],
 )
 async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path: Path) -> None:
-    """The cancellation that comes out has one note, which tells what is stored."""
+    """The raised cancellation has one note, which says where the run was cancelled."""
     held_run = held_run_at(place, tmp_path)
     task = asyncio.create_task(held_run.gate.watch(held_run.start))
     await held_run.gate.interrupt(lambda: task.cancel("by hand"))
@@ -74,7 +74,7 @@ async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path
 
 @pytest.mark.parametrize("scoped", [False, True], ids=["task", "scope"])
 async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool) -> None:
-    """Sync and async hooks hear all of it, also where an anyio scope cancels every await."""
+    """Sync and async hooks get every event, even if an anyio scope cancels each await."""
     reported: list[object] = []
 
     async def hook(event: object) -> None:
@@ -104,7 +104,7 @@ async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool)
 
 
 async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Path) -> None:
-    """What a sync step raises while the cancellation waits for it is not lost."""
+    """An exception that a sync step raises after the cancellation becomes its cause."""
     gate = Gate(blocks=True)
     cp = CheckpointFlow(tmp_path / "c.pkl")
     error = ValueError("too late")
@@ -127,7 +127,7 @@ async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Pat
 
 
 async def test_awaitable_made_after_the_cancellation_is_put_away(tmp_path: Path) -> None:
-    """A plain function that returns a coroutine too late leaves none that was never awaited."""
+    """A coroutine that a plain function returns too late is closed, without a warning."""
     gate = Gate(blocks=True)
     cp = CheckpointFlow(tmp_path / "c.pkl")
 
@@ -146,7 +146,7 @@ async def test_awaitable_made_after_the_cancellation_is_put_away(tmp_path: Path)
 
 
 async def test_cancelled_while_waiting_for_another_run(flows: FlowFactory) -> None:
-    """A run that waits for the lock can be cancelled, and the other one does not notice."""
+    """A run that waits for the lock can be cancelled. The owner of the lock is not disturbed."""
     gate = Gate(blocks=True)
     cp = flows.flow("a")
     cp.add_step(name="slow")(lambda state: gate.hold())
@@ -166,7 +166,7 @@ async def test_cancelled_while_waiting_for_another_run(flows: FlowFactory) -> No
 
 @pytest.mark.parametrize("name", ["areset", "awrite"])
 async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: Path) -> None:
-    """`areset` and `awrite` are waited for as well, and leave the place free."""
+    """A cancelled `areset` or `awrite` ends its work first, and leaves the lock free."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS["before-locking"])
     cp = held_run.flow()
     calls: dict[str, Callable[[], Awaitable[None]]] = {
@@ -186,7 +186,7 @@ async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: P
 
 
 async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
-    """A user's own async `write` is neither cancelled nor cut off from the caller's context."""
+    """A user's own async `write` is not cancelled, and runs in the caller's context."""
     colour = contextvars.ContextVar("colour", default="none")
     colour.set("red")
     gate = Gate(blocks=True)
@@ -214,7 +214,7 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["step-async", "step-sync", "snapshot-begun"])
 def test_ctrl_c_in_arun(place: str, tmp_path: Path) -> None:
-    """Ctrl-C under `asyncio.run` is a cancellation: it waits, is recorded, and resumes."""
+    """Ctrl-C under `asyncio.run` is a cancellation: the run waits, records it, and resumes."""
     held_run = held_run_at(place, tmp_path)
 
     async def main() -> None:
@@ -236,7 +236,7 @@ def test_ctrl_c_in_arun(place: str, tmp_path: Path) -> None:
 
 
 def test_no_thread_is_started_for_coroutines_alone(tmp_path: Path) -> None:
-    """Steps that are coroutines need no thread but those for snapshots."""
+    """Steps that are coroutines need no threads except for snapshots."""
     names = {thread.name for thread in threading.enumerate()}
     held_run = held_run_at("end-hook", tmp_path)
     held_run.armed = False

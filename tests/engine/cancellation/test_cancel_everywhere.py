@@ -1,4 +1,4 @@
-"""A cancellation thrown in at every point of suspension of a run, one after another."""
+"""A cancellation at every point of suspension of a run, one after another."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _warm() -> None:
 def for_every_point(
     loop: str, tmp_path: Path, kind: str, attempt: Callable[[Subject, int], Awaitable[int]]
 ) -> None:
-    """Make an attempt for each point, until there was none left, and check what it left."""
+    """Make an attempt for each point until none is left, and check the stored run after each."""
     for number in itertools.count(1):
         place = tmp_path / str(number)
         subject = Subject(place / "checkpoint.pkl", kind)
@@ -58,7 +58,7 @@ def for_every_point(
 
 
 async def checked(subject: Subject, attempt: Awaitable[int]) -> int:
-    """Make an attempt, and see that no task outlives it."""
+    """Make an attempt, and check that no task outlives it."""
     before = asyncio.all_tasks()
     interrupted = await attempt
     assert asyncio.all_tasks() == before
@@ -69,7 +69,7 @@ async def checked(subject: Subject, attempt: Awaitable[int]) -> int:
 @every_moment
 @every_kind
 def test_cancelled_at_every_point(kind: str, moment: str, loop: str, tmp_path: Path) -> None:
-    """Wherever a task is cancelled, it ends as cancelled and the next run resumes."""
+    """A task cancelled at any point ends as cancelled, and the next run resumes."""
 
     async def attempt(subject: Subject, number: int) -> int:
         interrupter, task = await outcome_of(subject.arun(), [number], MOMENTS[moment])
@@ -82,7 +82,7 @@ def test_cancelled_at_every_point(kind: str, moment: str, loop: str, tmp_path: P
 @pytest.mark.parametrize("times", [2, 5])
 @every_kind
 def test_cancelled_again_and_again(kind: str, times: int, tmp_path: Path) -> None:
-    """A task that is cancelled at one point and at each of the next ends as cancelled, once."""
+    """A task cancelled at one point and at every later one ends as cancelled, once."""
 
     async def attempt(subject: Subject, number: int) -> int:
         points = range(number, number + times)
@@ -97,7 +97,7 @@ def test_cancelled_again_and_again(kind: str, times: int, tmp_path: Path) -> Non
 @every_loop
 @every_kind
 def test_anyio_scope_cancelled_at_every_point(kind: str, loop: str, tmp_path: Path) -> None:
-    """Wherever an anyio scope is cancelled, it is caught there, once, and the next run resumes."""
+    """An anyio scope cancelled at any point catches it once, and the next run resumes."""
 
     async def attempt(subject: Subject, number: int) -> int:
         with anyio.CancelScope() as scope:
@@ -113,7 +113,7 @@ def test_anyio_scope_cancelled_at_every_point(kind: str, loop: str, tmp_path: Pa
 
 @every_loop
 def test_timeout_at_every_point(loop: str, tmp_path: Path) -> None:
-    """Wherever `asyncio.timeout` expires, it raises TimeoutError, and nothing comes after."""
+    """`asyncio.timeout` raises TimeoutError at whatever point it expires, and nothing follows."""
 
     async def attempt(subject: Subject, number: int) -> int:
         timed_out = False
@@ -135,10 +135,10 @@ def test_timeout_at_every_point(loop: str, tmp_path: Path) -> None:
 @every_moment
 @every_kind
 def test_failure_and_cancellation_together(kind: str, moment: str, tmp_path: Path) -> None:
-    """When a step fails and the task is cancelled, neither is lost.
+    """If a step fails while its task is cancelled, neither is lost.
 
-    The step's exception comes out, or the cancellation; in the first case the cancellation
-    comes at the task's next await.
+    Either the step's exception is raised or the cancellation. In the first case the cancellation is
+    raised at the task's next await.
     """
 
     async def attempt(subject: Subject, number: int) -> int:
@@ -167,7 +167,7 @@ def test_failure_and_cancellation_together(kind: str, moment: str, tmp_path: Pat
 @pytest.mark.parametrize("seed", range(12))
 @every_kind
 def test_cancelled_at_random_until_it_ends(kind: str, seed: int, tmp_path: Path) -> None:
-    """However often and wherever runs are cancelled, the last one ends as if undisturbed."""
+    """Runs cancelled any number of times at random points end like an undisturbed run."""
     rng = random.Random(seed)  # noqa: S311
     subject = Subject(tmp_path / "checkpoint.pkl", kind)
 
@@ -192,7 +192,7 @@ def test_cancelled_at_random_until_it_ends(kind: str, seed: int, tmp_path: Path)
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_cancelled_at_random_times(seed: int, tmp_path: Path) -> None:
-    """However long a run is given until it is cancelled, runs get through in the end."""
+    """Runs cancelled after any length of time finish in the end."""
     rng = random.Random(seed)  # noqa: S311
     subject = Subject(tmp_path / "checkpoint.pkl", "threads")
     for attempt in itertools.count():

@@ -31,7 +31,7 @@ WAITING = ["load-sync", "step-sync", "snapshot-begun", "before-release", "own-as
 async def test_scope_does_not_swallow_a_cancelled_task(
     place: str, tmp_path: Path, *, native_first: bool
 ) -> None:
-    """A task that is cancelled as well as its anyio scope, in either order, ends as cancelled."""
+    """A task cancelled together with its anyio scope, in either order, ends as cancelled."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     scopes: list[anyio.CancelScope] = []
 
@@ -57,7 +57,7 @@ async def test_scope_does_not_swallow_a_cancelled_task(
 async def test_timeout_inside_a_cancelled_scope(
     place: str, tmp_path: Path, *, native_first: bool
 ) -> None:
-    """Where a timeout and the anyio scope around it both end the run, nothing else comes out."""
+    """If a timeout and the anyio scope around it both end the run, nothing else is raised."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     with anyio.CancelScope() as scope:
         try:
@@ -81,7 +81,7 @@ async def test_timeout_inside_a_cancelled_scope(
 async def test_timeout_around_a_cancelled_scope(
     place: str, tmp_path: Path, *, native_first: bool
 ) -> None:
-    """Where a timeout and an anyio scope within it both end the run, the timeout raises."""
+    """If a timeout and an anyio scope inside it both end the run, the timeout raises."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     with pytest.raises(TimeoutError):  # noqa: PT012
         async with asyncio.timeout(None) as timeout:
@@ -97,7 +97,7 @@ async def test_timeout_around_a_cancelled_scope(
 
 
 class Counting(asyncio.SelectorEventLoop):
-    """A loop that counts what it is asked to call."""
+    """A loop that counts the callbacks it is asked to call."""
 
     calls = 0
 
@@ -107,7 +107,7 @@ class Counting(asyncio.SelectorEventLoop):
         *args: object,
         **kwargs: Any,  # noqa: ANN401
     ) -> asyncio.Handle:
-        """Count, and do it."""
+        """Count, and schedule the callback."""
         self.calls += 1
         return super().call_soon(callback, *args, **kwargs)
 
@@ -117,7 +117,7 @@ class Counting(asyncio.SelectorEventLoop):
 def test_waiting_for_a_thread_keeps_the_loop_idle(
     place: str, tmp_path: Path, *, level: bool
 ) -> None:
-    """While a cancelled run waits, the loop has nothing to do."""
+    """While a cancelled run waits, the loop stays idle."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
     async def main() -> int:

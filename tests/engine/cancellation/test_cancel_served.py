@@ -29,7 +29,7 @@ def _warm() -> None:
 
 
 def cancelled(moment: str, times: int = 1) -> Interrupt:
-    """Cancel the task, so often in a row."""
+    """Cancel the task, a number of times in a row."""
 
     async def interrupt(served: Served, number: int) -> int:
         async def body() -> None:
@@ -102,7 +102,7 @@ INTERRUPTS: dict[str, Interrupt] = {
 
 @any_runner
 def test_cancelled_at_every_point(method: str, tmp_path: Path) -> None:
-    """Wherever it is cancelled, a step boundary is stored, and the rest is done the next time."""
+    """A run cancelled at any point has stored a step boundary, and the next run does the rest."""
     interrupt_everywhere(tmp_path, method, "plain", cancelled("at-once"))
 
 
@@ -110,7 +110,7 @@ def test_cancelled_at_every_point(method: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", INTERRUPTS)
 @any_runner
 def test_other_ways(method: str, way: str, stride: int, tmp_path: Path) -> None:
-    """However it is cancelled, the same holds, and no other cancellation comes after."""
+    """Other means of cancellation keep the same promise, and no second cancellation follows."""
     interrupt_everywhere(tmp_path, method, "plain", INTERRUPTS[way], stride)
 
 
@@ -120,5 +120,5 @@ def test_other_ways(method: str, way: str, stride: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", INTERRUPTS)
 @any_runner
 def test_other_loops(method: str, way: str, loop: str, tmp_path: Path) -> None:
-    """On every kind of event loop the same holds."""
+    """Every kind of event loop keeps the same promise."""
     interrupt_everywhere(tmp_path, method, loop, INTERRUPTS[way])

@@ -1,4 +1,4 @@
-"""A run cancelled in every part by every means: what comes out, what is left, how it resumes."""
+"""A run cancelled in every part by every means: the exception, the snapshot and the resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_left(held_run: HeldRun) -> None:
-    """See that what is stored is whole, and tells of the cancellation."""
+    """Check that the stored snapshot is whole, and records the cancellation."""
     place = held_run.place
     if isinstance(held_run.handler, OwnHandler):
         kept = {} if place.position is None else state_after(place.position)
@@ -36,7 +36,7 @@ def check_left(held_run: HeldRun) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("place", HOLD_POINTS)
 async def test_cancelled_run(place: str, way: str, tmp_path: Path) -> None:
-    """One cancellation comes out when all work has ended, and the next run resumes."""
+    """One cancellation is raised after all work has ended, and the next run resumes."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     before = asyncio.all_tasks()
     await WAYS[way](held_run.gate, held_run.start)

@@ -1,4 +1,4 @@
-"""Ctrl-C while `run` is under way, wherever it strikes."""
+"""Ctrl-C while `run` is in progress, at every line of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEWEST_LINES = 300
 
 @pytest.mark.parametrize(("kind", "stride"), [("threads", 1), ("coroutines", 5)])
 def test_ctrl_c_at_every_line_of_run(kind: str, stride: int, tmp_path: Path) -> None:
-    """Wherever Ctrl-C strikes, it comes out, nothing stays locked, and the next run resumes."""
+    """Ctrl-C at any line is raised, leaves nothing locked, and the next run resumes."""
     command = [sys.executable, "-W", "ignore", str(SCRIPT), kind, str(stride), str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=with_support())
     assert ended.returncode == 0, ended.stderr
@@ -42,12 +42,12 @@ def test_ctrl_c_at_every_line_of_run(kind: str, stride: int, tmp_path: Path) -> 
 
 
 def interrupted_flow(flows: FlowFactory, part: str, *, asynchronous: bool) -> CheckpointFlow:
-    """Make a flow in which somebody presses Ctrl-C while a part of step b is under way."""
+    """Make a flow in which Ctrl-C strikes while a part of step b is running."""
 
     def press(state: State) -> State:
         state["half"] = True
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)  # where this is no main thread, that one gets the signal
+        time.sleep(0.05)  # outside the main thread, the main thread gets the signal
         return {}
 
     async def apress(state: State) -> State:
@@ -64,7 +64,7 @@ def interrupted_flow(flows: FlowFactory, part: str, *, asynchronous: bool) -> Ch
 
 
 def run_in_notebook(cp: CheckpointFlow) -> None:
-    """Call `run` where a loop runs that does not care for Ctrl-C itself, as in a notebook."""
+    """Call `run` inside a running loop that does not handle Ctrl-C itself, as in a notebook."""
 
     async def cell() -> None:
         cp.run(None, "always")
@@ -84,7 +84,7 @@ WAYS: dict[str, Callable[[CheckpointFlow], object]] = {
 @pytest.mark.parametrize("part", ["load", "step", "save"])
 @pytest.mark.parametrize("way", WAYS)
 def test_signal_in_a_part(way: str, part: str, flows: FlowFactory, *, asynchronous: bool) -> None:
-    """A real Ctrl-C in any part comes out, is recorded as a cancellation, and the run resumes."""
+    """A real Ctrl-C in any part is raised and recorded as a cancellation, and the run resumes."""
     with pytest.raises(KeyboardInterrupt):
         WAYS[way](interrupted_flow(flows, part, asynchronous=asynchronous))
     header = flows.header()
@@ -98,7 +98,7 @@ def test_signal_in_a_part(way: str, part: str, flows: FlowFactory, *, asynchrono
 
 
 def interrupted_between_attempts(flows: FlowFactory, *, asynchronous: bool) -> CheckpointFlow:
-    """Make a flow in which Ctrl-C comes while step b waits for its second attempt."""
+    """Make a flow in which Ctrl-C strikes while step b waits for its second attempt."""
     main = threading.main_thread().ident
     assert main is not None
 
@@ -125,7 +125,7 @@ def interrupted_between_attempts(flows: FlowFactory, *, asynchronous: bool) -> C
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("way", WAYS)
 def test_signal_between_attempts(way: str, flows: FlowFactory, *, asynchronous: bool) -> None:
-    """A Ctrl-C in the waiting for the next attempt comes out at once, and the run resumes."""
+    """Ctrl-C during the wait for the next attempt is raised at once, and the run resumes."""
     with pytest.raises(KeyboardInterrupt):
         WAYS[way](interrupted_between_attempts(flows, asynchronous=asynchronous))
     header = flows.header()

@@ -1,4 +1,4 @@
-"""`adrain`: runs stop behind their steps, none begins, and the next process finishes them."""
+"""`adrain`: runs stop after their current step, none begins, and the next process resumes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IDS = ("x", "y", None)
 
 
 async def drained(cp: CheckpointFlow, blocking_flow: BlockingFlow) -> list[str | None]:
-    """Begin to drain, and only then let those go that wait."""
+    """Begin to drain, and only then release the blocked steps."""
     drain = asyncio.create_task(cp.adrain())
     await turns(3)
     assert not drain.done()
@@ -43,7 +43,7 @@ async def drained(cp: CheckpointFlow, blocking_flow: BlockingFlow) -> list[str |
 
 
 async def check_stopped(cp: CheckpointFlow, run_id: str | None, ended: object) -> None:
-    """See that a run was stopped behind b, and says so."""
+    """Check that a run was stopped after b, and that its error says so."""
     assert isinstance(ended, DrainingError)
     assert (ended.flow, ended.path) == (cp.name, cp.handler.locate(run_id))
     assert notes_of(ended) == ""
@@ -54,7 +54,7 @@ async def check_stopped(cp: CheckpointFlow, run_id: str | None, ended: object) -
 
 
 async def test_coroutines(runs: Runs) -> None:
-    """Runs under way come to the end of their step, are stored as stopped, and go on later."""
+    """Running runs finish their current step, are stored as stopped, and resume later."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     tasks = await blocking_flow.start(cp, *IDS)
@@ -68,7 +68,7 @@ async def test_coroutines(runs: Runs) -> None:
 
 
 async def test_sync_step(runs: Runs) -> None:
-    """So does a run in a thread, which `adrain` waits for."""
+    """`adrain` also waits for a run in a thread."""
     gate = Gate(blocks=True)
     blocking_flow = BlockingFlow(gate=gate)
     cp = blocking_flow.flow(runs)
@@ -82,7 +82,7 @@ async def test_sync_step(runs: Runs) -> None:
 
 
 async def test_last_step(runs: Runs) -> None:
-    """A run in its last step, or the last before `until=`, comes to its end as ever."""
+    """A run in its last step, or in the last before `until=`, ends as usual."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     task = asyncio.create_task(cp.arun({}, run_id="x", until="b"))
@@ -98,7 +98,7 @@ async def test_last_step(runs: Runs) -> None:
 
 
 async def test_no_run_begins(runs: Runs) -> None:
-    """By whatever method one is begun: it is refused, and nothing of it is stored."""
+    """Every method that begins a run refuses it, and nothing of the run is stored."""
     cp = runs.flow()
     await cp.arun({}, run_id="left", until="a")
     before = statuses(cp, ["left", "x"])
@@ -119,7 +119,7 @@ async def test_no_run_begins(runs: Runs) -> None:
 
 
 async def test_what_starts_no_run_goes_on(runs: Runs) -> None:
-    """A drained flow still tells of its runs, and mends and deletes them."""
+    """A drained flow can still plan, read, patch and delete its runs."""
     cp = runs.flow()
     await cp.arun({}, run_id="x", until="a")
     await cp.adrain()
@@ -130,7 +130,7 @@ async def test_what_starts_no_run_goes_on(runs: Runs) -> None:
 
 
 async def begun(results: Stream[RunResult]) -> tuple[dict[str | None, RunResult], BaseException]:
-    """Take all results of what is being drained; give them and the error behind them."""
+    """Take all results while the flow drains, and give them and the error at the end."""
     found = list[RunResult]()
 
     async def take() -> AsyncIterator[RunResult]:
@@ -145,7 +145,7 @@ async def begun(results: Stream[RunResult]) -> tuple[dict[str | None, RunResult]
 
 @pytest.mark.parametrize("how", ["amap", "aresume_all"])
 async def test_many(how: str, runs: Runs) -> None:
-    """Each that was under way is a result with its error; behind them comes that of the rest."""
+    """Each running run is a result with its error. The error of the others ends the stream."""
     blocking_flow = BlockingFlow()
     cp, every = blocking_flow.flow(runs), [f"{n}" for n in range(5)]
     if how == "aresume_all":
@@ -162,7 +162,7 @@ async def test_many(how: str, runs: Runs) -> None:
     assert error.path is None
     for run_id in under_way:
         await check_stopped(cp, run_id, found[run_id].error)
-    assert len(found) <= 3  # the one whose turn had come may be a result that it was refused
+    assert len(found) <= 3  # the run whose turn had come may be a result, as refused
     if how == "amap":
         assert len(await cp.aruns()) == 2
     done = await resumed(blocking_flow.flow(runs))
@@ -173,7 +173,7 @@ async def test_many(how: str, runs: Runs) -> None:
 
 @pytest.mark.parametrize("under_way", [0, 1])
 async def test_source_that_waits(under_way: int, runs: Runs) -> None:
-    """A queue that nobody fills any more is not waited for; what waits in it stays there."""
+    """`amap` does not wait for a queue that is no longer filled. Its items stay in it."""
     blocking_flow, queue = BlockingFlow(), asyncio.Queue["tuple[str, State]"]()
     cp = blocking_flow.flow(runs)
     for number in range(under_way):
@@ -198,7 +198,7 @@ async def test_source_that_waits(under_way: int, runs: Runs) -> None:
 
 
 async def test_map_of_a_drained_flow(runs: Runs) -> None:
-    """Nothing is taken from the source."""
+    """A drained flow takes nothing from the source."""
     cp, taken = BlockingFlow().flow(runs), list[str]()
     await cp.adrain()
 
@@ -212,7 +212,7 @@ async def test_map_of_a_drained_flow(runs: Runs) -> None:
 
 
 async def test_one_of_two_flow_objects(database: Runs) -> None:
-    """What runs in another flow object on the same database goes on, and takes over at once."""
+    """A run in another flow object on the same database continues, and takes over at once."""
     blocking_flow, other_post = BlockingFlow(), BlockingFlow()
     cp, other = blocking_flow.flow(database), other_post.flow(database)
     (task,) = await blocking_flow.start(cp, "x")
@@ -227,7 +227,7 @@ async def test_one_of_two_flow_objects(database: Runs) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM ends a process there at once")
 def test_between_processes(database: Runs) -> None:
-    """A process told to end drains; the next one finishes every run, and each step ran once."""
+    """A terminated process drains. The next one finishes every run, and each step ran once."""
     effects = database.path.with_name("effects")
     place = (str(database.path), database.options["handler"], str(effects))
     words = [sys.executable, drain_script.__file__, *place]
@@ -246,7 +246,7 @@ def test_between_processes(database: Runs) -> None:
 
 
 def test_threads(runs: Runs) -> None:
-    """Runs under `run` in threads, and on the loops of other threads, are waited for as well."""
+    """`adrain` also waits for runs under `run` in threads, and on the loops of other threads."""
     first, second = Gate(blocks=True), Gate(blocks=True)
     cp, ended = runs.empty_flow(), dict[str, object]()
 

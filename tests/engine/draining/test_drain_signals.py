@@ -1,4 +1,4 @@
-"""Draining from the handler of a signal that strikes in the middle of a step."""
+"""Draining from a signal handler that strikes in the middle of a step."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Drains = list["Future[list[str | None]]"]
 
 @pytest.fixture
 def cp(tmp_path: Path) -> CheckpointFlow:
-    """Give a flow that has no steps yet."""
+    """Give a flow without steps."""
     return CheckpointFlow(tmp_path / "checkpoint.pkl", fsync=False)
 
 
 @pytest.fixture
 def drains(cp: CheckpointFlow) -> Generator[Drains]:
-    """Let SIGUSR1 drain the flow, as a server's handler does; give what came of it."""
+    """Let SIGUSR1 drain the flow, as a server's handler does, and give the results of `adrain`."""
     found: Drains = []
 
     def drain(*_: object) -> None:
@@ -43,7 +43,7 @@ def drains(cp: CheckpointFlow) -> Generator[Drains]:
 
 
 async def test_signal_in_a_step(cp: CheckpointFlow, drains: Drains) -> None:
-    """It drains like any other: the step comes to its end, and the run is stopped behind it."""
+    """The step finishes, and the run is stopped after it."""
 
     @cp.add_step()
     async def interrupted(state: State) -> None:
@@ -61,7 +61,7 @@ async def test_signal_in_a_step(cp: CheckpointFlow, drains: Drains) -> None:
 
 
 def test_draining_by_a_thread_of_a_step(cp: CheckpointFlow) -> None:
-    """A step that waits for it on a loop in its thread is refused all the same."""
+    """`adrain` refuses a step that waits for it on a loop in its own thread, too."""
 
     @cp.add_step()
     def drains(state: State) -> None:

@@ -1,4 +1,4 @@
-"""What `adrain` waits for and how long, and what a run does that is not in the middle of a step."""
+"""How long `adrain` waits and for which runs, and how runs stop between steps."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ SOON = 0.01
 
 
 async def stopped(task: asyncio.Task[State]) -> DrainingError:
-    """Await a run that is stopped; give what it raised."""
+    """Await a run that is stopped, and give its exception."""
     with pytest.raises(DrainingError) as info:
         await task
     return info.value
 
 
 async def test_nothing_under_way(database: Runs) -> None:
-    """Where nothing database, or has ended, there is nothing to wait for."""
+    """If no run is stored, or all have ended, `adrain` waits for nothing."""
     cp = database.flow()
     await cp.arun({}, run_id="x")
     assert await cp.adrain() == []
 
 
 async def test_time_is_over(runs: Runs) -> None:
-    """The ids of those still in a step are given; they stop later all the same."""
+    """`adrain` gives the ids of runs still in a step at its timeout. They stop later."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(runs)
     tasks = await blocking_flow.start(cp, "x", None)
@@ -55,7 +55,7 @@ async def test_time_is_over(runs: Runs) -> None:
 
 
 async def test_cancelled_when_the_time_is_over(database: Runs) -> None:
-    """Those that are left can be cancelled, and are resumed like any other."""
+    """Runs left at the timeout can be cancelled, and resume like any other."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(database)
     (task,) = await blocking_flow.start(cp, "x")
@@ -69,7 +69,7 @@ async def test_cancelled_when_the_time_is_over(database: Runs) -> None:
 
 
 async def test_time_is_not_waited_out(database: Runs) -> None:
-    """When all have stopped, the rest of the time is not waited for."""
+    """`adrain` returns as soon as all runs have stopped, before its timeout."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(database)
     (task,) = await blocking_flow.start(cp, "x")
@@ -81,7 +81,7 @@ async def test_time_is_not_waited_out(database: Runs) -> None:
 
 
 async def test_run_that_waits_for_its_turn(database: Runs) -> None:
-    """A run that waits for the end of another one gives up; the other one is left alone."""
+    """A run that waits for the end of another run gives up. The other run is left alone."""
     cp = database.flow()
     with active_run(database.empty_flow(), "x"):
         task = asyncio.create_task(cp.arun(run_id="x", wait=3_600))
@@ -93,7 +93,7 @@ async def test_run_that_waits_for_its_turn(database: Runs) -> None:
 
 
 async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
-    """A run in the pause between two attempts makes none; the next process does."""
+    """A run that waits between two attempts makes no further one. The next process does."""
     failed = asyncio.Event()
 
     def hook(event: Event) -> None:
@@ -122,7 +122,7 @@ async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
 
 
 async def held_at_its_start(cp: CheckpointFlow, free: asyncio.Event) -> asyncio.Task[State]:
-    """Begin a run whose flow's hook holds it behind its first snapshot."""
+    """Begin a run that a hook of its flow holds after its first snapshot."""
     task = asyncio.create_task(cp.arun({"who": "x"}, run_id="x"))
     while statuses(cp, ["x"]) == [None]:
         await turns(1)
@@ -144,7 +144,7 @@ def holding(runs: Runs, free: asyncio.Event) -> CheckpointFlow:
 
 
 async def test_run_before_its_first_step(runs: Runs) -> None:
-    """A run that has just begun stops before its first step, and is resumed at it."""
+    """A run that has just begun stops before its first step, and resumes at it."""
     free = asyncio.Event()
     cp = holding(runs, free)
     task = await held_at_its_start(cp, free)
@@ -158,7 +158,7 @@ async def test_run_before_its_first_step(runs: Runs) -> None:
 
 @pytest.mark.leaves_files
 async def test_storage_that_fails_at_the_stop(tmp_path: Path) -> None:
-    """Where it cannot be written that a run was stopped, its error says so; it ends as drained."""
+    """If the stop cannot be written, the run ends as drained, and its error says so."""
     durable_runs, free = Runs.at(tmp_path, "directory"), asyncio.Event()
     cp = holding(durable_runs, free)
     task = await held_at_its_start(cp, free)
@@ -171,7 +171,7 @@ async def test_storage_that_fails_at_the_stop(tmp_path: Path) -> None:
 
 
 async def test_twice(database: Runs) -> None:
-    """To drain a second time, before or behind the end of the first, is refused with its reason."""
+    """A second `adrain`, before or after the end of the first, is refused with its reason."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(database)
     (task,) = await blocking_flow.start(cp, "x")
@@ -186,7 +186,7 @@ async def test_twice(database: Runs) -> None:
 
 
 async def test_cancelled(database: Runs) -> None:
-    """A cancelled `adrain` ends at once; the flow stays drained, and its runs stop all the same."""
+    """A cancelled `adrain` ends at once. The flow stays drained, and its runs still stop."""
     blocking_flow = BlockingFlow()
     cp = blocking_flow.flow(database)
     (task,) = await blocking_flow.start(cp, "x")
@@ -204,7 +204,7 @@ async def test_cancelled(database: Runs) -> None:
 
 @pytest.mark.parametrize("method", ["coroutine", "thread"])
 async def test_in_its_own_step(method: str, database: Runs) -> None:
-    """A step cannot drain its own flow, for which it would wait; the flow is none the worse."""
+    """A step cannot drain its own flow, which would wait for the step. The flow stays usable."""
     cp, seen = database.empty_flow(), list[str]()
 
     async def drain_itself(state: State) -> None:
@@ -239,7 +239,7 @@ async def test_in_a_step_of_another_flow(database: Runs) -> None:
 
 
 async def test_nested_runs(database: Runs) -> None:
-    """A run that waits in a step for others of its flow gets their errors, and stops as well."""
+    """A step that waits for other runs of its flow gets their errors, and its run stops as well."""
     blocking_flow, came = BlockingFlow(), list[Any]()
     cp = blocking_flow.flow(database)
 
@@ -260,7 +260,7 @@ async def test_nested_runs(database: Runs) -> None:
 
 
 def test_end_of_a_run_while_the_wait_is_given_up() -> None:
-    """A run in another thread may end at the very moment that the time is over."""
+    """A run in another thread may end at the very moment that the timeout expires."""
     drain, asked = Drain("flow"), list[str]()
 
     class Ended(dict[object, str | None]):

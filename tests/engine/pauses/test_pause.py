@@ -1,4 +1,4 @@
-"""A step raises `Pause`: the run is stored as it was on entry, and goes on when it is told to."""
+"""A step raises `Pause`: the run is stored as it was on entry, and continues with `update=`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ every_place_in_the_flow = pytest.mark.parametrize("at", NAMES)
 
 @every_place_in_the_flow
 def test_paused_and_approved(at: str, any_store: AnyStore, runner: Runner) -> None:
-    """It returns the given dict as on entry, is stored so, and `update=` lets it go on."""
+    """A paused run returns the given dict as on entry, is stored so, and continues by `update=`."""
     given, cp = unapproved(), approvable(any_store, at)
     assert any_store.go(runner, cp, given, "always") is given
     assert given == entry(at)
@@ -55,7 +55,7 @@ def test_paused_and_approved(at: str, any_store: AnyStore, runner: Runner) -> No
 def test_every_kind_of_step(
     step: object, file_store: AnyStore, any_runner: Runner, *, thread: bool
 ) -> None:
-    """Coroutines, and sync functions in a thread and on the loop, can pause."""
+    """Coroutines, and sync functions in a thread or on the loop, can pause."""
     assert callable(step)
     cp = approvable(file_store, step=step, thread=thread)
     assert any_runner(cp, unapproved(), "always") == entry("b")
@@ -64,7 +64,7 @@ def test_every_kind_of_step(
 
 
 def test_run_again_without_update(any_store: AnyStore, runner: Runner) -> None:
-    """A plain run lets the step look for itself, and leaves the run paused if it waits on."""
+    """A plain run executes the step again, and stays paused if the step pauses again."""
     cp = approvable(any_store)
     any_store.go(runner, cp, unapproved(), "always")
     for _ in range(2):
@@ -82,7 +82,7 @@ def test_run_again_without_update(any_store: AnyStore, runner: Runner) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "directory", "memory"])
 def test_listed_and_left_alone(kind: str, tmp_path: Path, runner: Runner) -> None:
-    """Lists find it, and `aresume_all` does not go on with it."""
+    """Lists contain a paused run, and `aresume_all` skips it."""
     cp = approvable(AnyStore.at(tmp_path, kind))
     for run_id in ("one", "two"):
         runner(cp, unapproved(), "always", run_id=run_id)
@@ -94,7 +94,7 @@ def test_listed_and_left_alone(kind: str, tmp_path: Path, runner: Runner) -> Non
 
 
 def test_many_at_once(file_store: AnyStore) -> None:
-    """Among many, a paused run is a success of its own kind."""
+    """Among many runs, a paused run counts as a success with the status "paused"."""
     cp = approvable(AnyStore.at(file_store.path.parent, "memory"))
     given = {"waits": unapproved(), "goes": {**unapproved(), "approved": "by me"}}
     found = asyncio.run(results(cp, given))
@@ -104,14 +104,14 @@ def test_many_at_once(file_store: AnyStore) -> None:
 
 
 async def test_in_a_stream(file_store: AnyStore) -> None:
-    """A stream of events ends with those of the pause, without an error."""
+    """A stream of events ends with the events of the pause, without an error."""
     stream = approvable(file_store).astream(unapproved(), "always")
     kinds = [type(event) async for event in stream]
     assert kinds[-2:] == [events.StepPaused, events.RunFinished]
 
 
 def test_once(file_store: AnyStore, runner: Runner) -> None:
-    """With `once=True` a paused run is unfinished, and goes on; then it is done."""
+    """With `once=True` a paused run is unfinished and continues. Afterwards it is finished."""
     cp = approvable(file_store)
     runner(cp, unapproved(), "always", once=True)
     assert runner(cp, unapproved(), "always", once=True) == entry("b")
@@ -121,7 +121,7 @@ def test_once(file_store: AnyStore, runner: Runner) -> None:
 
 
 def test_words_of_the_plan(file_store: AnyStore, runner: Runner) -> None:
-    """The plan says that the run was paused."""
+    """The text of the plan says that the run was paused."""
     cp = approvable(file_store)
     runner(cp, unapproved(), "always")
     assert "the last run was paused there" in str(runner.plan(cp))
@@ -129,7 +129,7 @@ def test_words_of_the_plan(file_store: AnyStore, runner: Runner) -> None:
 
 @pytest.mark.parametrize("failures", [0, 1])
 def test_inside_retry(failures: int, file_store: AnyStore, runner: Runner) -> None:
-    """A pause is no failure: nothing is tried again, whatever failed before it."""
+    """A pause is no failure. It ends the retries, whatever failed before it."""
     calls: list[int] = []
 
     def step(state: State, data: State) -> None:
@@ -149,7 +149,7 @@ def test_inside_retry(failures: int, file_store: AnyStore, runner: Runner) -> No
 
 @pytest.mark.parametrize("failures", [0, 1])
 def test_attempts_count_on(failures: int, file_store: AnyStore, runner: Runner) -> None:
-    """An attempt that paused was one: those of the runs that go on have the next numbers."""
+    """A paused attempt counts. Later runs continue with the next attempt numbers."""
     seen: list[int] = []
 
     def step(state: State, data: State) -> None:
@@ -168,7 +168,7 @@ def test_attempts_count_on(failures: int, file_store: AnyStore, runner: Runner) 
 
 
 def test_retry_on_everything(file_store: AnyStore, runner: Runner) -> None:
-    """A function that would try anything again is not asked about a pause."""
+    """`Retry(on=...)` is not asked about a pause, even if it would retry any exception."""
     asked: list[Exception] = []
 
     def ask(error: Exception) -> bool:
@@ -181,7 +181,7 @@ def test_retry_on_everything(file_store: AnyStore, runner: Runner) -> None:
 
 
 def test_inside_another_flow(file_store: AnyStore, runner: Runner) -> None:
-    """The pause is one of the inner run; the step around it may pause the outer one as well."""
+    """The pause belongs to the inner run. The step around it may pause the outer run as well."""
     inner = approvable(AnyStore.at(file_store.path.parent, "memory"))
 
     def approve(state: State) -> None:
@@ -202,10 +202,10 @@ def test_inside_another_flow(file_store: AnyStore, runner: Runner) -> None:
 
 
 def test_pause_of_a_class_of_ones_own(file_store: AnyStore, runner: Runner) -> None:
-    """A subclass pauses as well; without a reason it is the empty one."""
+    """A subclass of `Pause` pauses as well. Its default reason is empty."""
 
     class Waits(Pause):
-        """A user's own."""
+        """A user's own subclass of `Pause`."""
 
     def step(state: State) -> None:
         raise Waits
@@ -218,7 +218,7 @@ def test_pause_of_a_class_of_ones_own(file_store: AnyStore, runner: Runner) -> N
 
 @pytest.mark.parametrize("reason", ["", "né\n\0", "\ud800", "x" * 200_000], ids=len)
 def test_any_text_as_a_reason(reason: str, file_store: AnyStore, runner: Runner) -> None:
-    """Whatever the text, it is stored; of a very long one the end."""
+    """Any text is stored as the reason. Of a very long text the end is stored."""
 
     def step(state: State) -> None:
         raise Pause(reason)

@@ -1,4 +1,4 @@
-"""Pauses that cannot be: from elsewhere than a step, for no reason, or not to be stored."""
+"""Refused pauses: raised outside of a step, without a valid reason, or not to be stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("reason", [3, None, b"x", ["x"], OSError("x")], ids=repr)
 def test_reason_that_is_no_text(reason: Any) -> None:  # noqa: ANN401
-    """It is refused where the pause is made."""
+    """A reason that is no text is refused when the pause is made."""
     with pytest.raises(InvalidTypeError, match="reason"):
         Pause(reason)
 
@@ -36,7 +36,7 @@ def test_reason_that_is_no_text(reason: Any) -> None:  # noqa: ANN401
 def test_pause_from_another_part(
     part: str, noun: str, simple_store: AnyStore, runner: Runner
 ) -> None:
-    """A loader or saver may not pause; the error says what to do, and comes from the pause."""
+    """A loader or saver may not pause. The error names the remedy, and its cause is the pause."""
 
     def pause(state: State) -> State:
         state["half"] = True
@@ -55,7 +55,7 @@ def test_pause_from_another_part(
 
 @pytest.mark.parametrize("point", ["created", "written"])
 def test_pause_cannot_be_stored(point: str, file_store: AnyStore, runner: Runner) -> None:
-    """A pause that cannot be stored is an error of the storage; the run can be resumed."""
+    """A pause that cannot be stored is an error of the storage. The run can be resumed."""
 
     def fail() -> None:
         if (
@@ -79,7 +79,7 @@ def test_pause_cannot_be_stored(point: str, file_store: AnyStore, runner: Runner
 
 
 def test_deleted_meanwhile(file_store: AnyStore, runner: Runner) -> None:
-    """Where the checkpoint was deleted while the step ran, there is nothing to pause."""
+    """If the checkpoint was deleted while the step ran, there is nothing to pause."""
 
     def step(state: State, data: State) -> None:
         file_store.path.unlink()
@@ -90,19 +90,19 @@ def test_deleted_meanwhile(file_store: AnyStore, runner: Runner) -> None:
 
 
 class Held(LocalStateHandler):
-    """A handler that is held in the middle of storing that a run is paused."""
+    """A handler that blocks while it stores that a run is paused."""
 
     gate: Gate
 
     def replace(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Be held where a header alone is changed."""
+        """Block if only the header is replaced."""
         if len(args) > 2 and args[2] is not None:
             self.gate.hold()
         return super().replace(*args, **kwargs)
 
 
 async def test_cancelled_in_the_middle(file_store: AnyStore) -> None:
-    """A cancellation waits until the pause is stored; then it comes out, and the run is paused."""
+    """A cancellation waits until the pause is stored. Then it is raised, and the run is paused."""
     handler = Held(file_store.path, fsync=False)
     handler.gate = gate = Gate(blocks=True)
     cp = approvable(file_store, handler=handler)

@@ -1,4 +1,4 @@
-"""`update=` goes on with a paused run, and with no other."""
+"""`update=` continues a paused run, and refuses every other."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# --- going on
+# --- continuing
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
 def test_update_is_stored_before_the_step(kind: str, tmp_path: Path, runner: Runner) -> None:
-    """What goes on is "running", and holds the update, when the step begins."""
+    """When the step begins, the stored run is "running", and holds the update."""
     file_store, seen = AnyStore.at(tmp_path, kind), list[tuple[State, str]]()
     approvable(file_store).run(unapproved(), "always", run_id=file_store.run_id)
 
@@ -68,7 +68,7 @@ cp.run(run_id="x", update={"approved": True})
 @pytest.mark.leaves_files
 @pytest.mark.parametrize("kind", PLACES)
 def test_update_outlives_a_kill(kind: str, tmp_path: Path) -> None:
-    """Killed in the step that it was paused at, the run holds the update and can be resumed."""
+    """A run killed in the step that paused it holds the update, and can be resumed."""
     place = PLACES[kind].format(tmp_path)
     command = [sys.executable, "-c", PROGRAM, place]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -83,28 +83,28 @@ def test_update_outlives_a_kill(kind: str, tmp_path: Path) -> None:
 
 
 def test_empty_update(file_store: AnyStore, runner: Runner) -> None:
-    """An update of nothing goes on all the same; the run is paused again where the step says so."""
+    """An empty update also continues the run. The step may pause it again."""
     cp = paused(file_store)
     assert runner(cp, None, "always", update={}) == entry("b")
     assert (file_store.header().status, file_store.header().number) == ("paused", 1)
 
 
 def test_update_cannot_move_the_run(file_store: AnyStore, runner: Runner) -> None:
-    """The keys of the handlers' border in an update are taken off."""
+    """Reserved keys in an update are dropped."""
     cp = paused(file_store)
     update = {**UPDATE, "checkpoint_index": 2, "checkpoint_data": {"rows": ["forged"]}}
     assert runner(cp, None, "always", update=update) == approved("b")
 
 
 def test_given_update_is_not_changed(file_store: AnyStore, runner: Runner) -> None:
-    """The dict that is passed stays the caller's."""
+    """The dict passed as `update=` is not changed."""
     cp, update = paused(file_store), {"approved": "by me", "deep": [[]]}
     runner(cp, None, "always", update=update, until="b")
     assert set(update) == {"approved", "deep"}
     assert runner(cp) == approved("b")
 
 
-# --- update= where it cannot be meant
+# --- update= refused
 
 
 STORED_STATUSES = (
@@ -119,7 +119,7 @@ STORED_STATUSES = (
 
 
 def leave(file_store: AnyStore, stored_status: str) -> None:
-    """Leave a run that is not paused."""
+    """Store a run that is not paused."""
     if stored_status in {"failed", "cancelled"}:
         error = OSError() if stored_status == "failed" else KeyboardInterrupt()
         file_store.faults["step b"] = error
@@ -137,13 +137,13 @@ def leave(file_store: AnyStore, stored_status: str) -> None:
 
 
 def stop() -> None:
-    """Break a run off when its first snapshot is there, so that nothing tells of it."""
+    """Fail after the first snapshot, so that no failure is recorded."""
     raise LookupError
 
 
 @pytest.mark.parametrize("stored_status", STORED_STATUSES)
 def test_run_that_is_not_paused(stored_status: str, file_store: AnyStore, runner: Runner) -> None:
-    """The error names how the run stands; nothing runs, and what is stored stays."""
+    """The error names the status of the run. Nothing runs, and the stored run stays."""
     leave(file_store, stored_status)
     files = file_store.files()
     file_store.log.clear()
@@ -173,7 +173,7 @@ def test_update_that_cannot_be_meant(
     file_store: AnyStore,
     runner: Runner,
 ) -> None:
-    """With a state or a step, or as no dict, it is refused, and the run stays paused."""
+    """With a state or a step, or if it is no dict, an update is refused. The run stays paused."""
     cp, files = paused(file_store), file_store.files()
     with pytest.raises(kind, match="update="):
         runner(cp, *args, **{"update": UPDATE, **kwargs})
@@ -182,7 +182,7 @@ def test_update_that_cannot_be_meant(
 
 
 def test_update_that_cannot_be_stored(file_store: AnyStore, runner: Runner) -> None:
-    """What cannot be stored is named; the run stays paused, as it was, and can go on."""
+    """The error names the value that cannot be stored. The run stays paused, and can continue."""
     cp, files = paused(file_store), file_store.files()
     with pytest.raises(UnserializableStateError, match=r'state\["approved"\]'):
         runner(cp, None, "always", update={"approved": (key for key in UPDATE)})
@@ -192,7 +192,7 @@ def test_update_that_cannot_be_stored(file_store: AnyStore, runner: Runner) -> N
 
 
 def test_users_own_handler(tmp_path: Path, runner: Runner) -> None:
-    """A handler of dicts cannot tell that a run is paused, and the error says so."""
+    """A handler of dicts cannot store that a run is paused, and the error says so."""
     file_store = AnyStore.at(tmp_path, "own")
     cp = paused(file_store)
     with pytest.raises(InvalidValueError, match="OwnDicts keeps dicts alone"):
@@ -201,7 +201,7 @@ def test_users_own_handler(tmp_path: Path, runner: Runner) -> None:
 
 
 async def test_run_under_way(file_store: AnyStore) -> None:
-    """While somebody lets the step look for itself, nobody else goes on with the run."""
+    """While the step of a paused run executes again, `update=` is refused."""
     await asyncio.to_thread(paused, file_store)
     gate = Gate(blocks=False)
 

@@ -1,4 +1,4 @@
-"""Whatever happens to runs, and however they go on: they end as if nothing had happened."""
+"""Runs that fail, are killed, paused or drained in any mix end like undisturbed runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG = [pytest.mark.torture, pytest.mark.timeout(7200)]
 
 
 async def to_the_end(history: RunHistory) -> None:
-    """Go on with all runs until they have finished, and nothing happens to them any more."""
+    """Resume all runs, undisturbed, until they have finished."""
     for _ in range(ENOUGH):
         for run_id in IDS:
             await history.play(Round("go_on", run_id, {}, None))
@@ -36,7 +36,7 @@ async def to_the_end(history: RunHistory) -> None:
 
 
 async def live(history: RunHistory, rounds: list[Round]) -> dict[str, State]:
-    """Live through some rounds and come to the end; give the final states."""
+    """Play some rounds and resume all runs to the end, and give the final states."""
     for one in rounds:
         await history.play(one)
     await to_the_end(history)
@@ -45,7 +45,7 @@ async def live(history: RunHistory, rounds: list[Round]) -> dict[str, State]:
 
 
 def final_states(rounds: list[Round], make: Callable[[Path], RunHistory]) -> dict[str, State]:
-    """Let a history happen in a place of its own; give the final states."""
+    """Play a history in a temporary directory, and give the final states."""
     with tempfile.TemporaryDirectory() as place:
         return asyncio.run(live(make(Path(place)), rounds))
 
@@ -54,7 +54,7 @@ def final_states(rounds: list[Round], make: Callable[[Path], RunHistory]) -> dic
 def check_mix(
     kind: str, specs: tuple[Spec, ...], *, keep_data: bool, received: bool, rounds: list[Round]
 ) -> None:
-    """Let anything happen, and then nothing more; compare with a run in which nothing did."""
+    """Play any rounds, then resume to the end, and compare with an undisturbed run."""
     plain = partial(RunHistory, kind="memory", specs=specs, keep_data=False, received=False)
     undisturbed = final_states([], plain)
     mixed = partial(RunHistory, kind=kind, specs=specs, keep_data=keep_data, received=received)
@@ -67,8 +67,8 @@ def check_mix(
 
 @pytest.mark.parametrize("examples", [30, pytest.param(4000, marks=LONG)])
 def test_any_mix_ends_as_undisturbed(examples: int) -> None:
-    """Any mix of endings, in any place: the same final state, and no step once too often.
+    """Any mix of endings, in any store, gives the same final state, and no step runs too often.
 
-    What must hold of each call of a step, and after each round, is in the model.
+    The model checks each call of a step, and the store after each round.
     """
     settings(deadline=None, max_examples=examples, suppress_health_check=HEALTH)(check_mix)()

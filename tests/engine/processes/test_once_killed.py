@@ -1,4 +1,4 @@
-"""A request that is tried again after its process was killed in the first step."""
+"""A request that is repeated after its process was killed in the first step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ cp.run({}, run_id="order", once=True)
 
 
 def request(place: str, end: str) -> list[Any]:
-    """Let a process do what is asked for, or be killed at it; give what the step was told."""
+    """Let a process serve the request, or be killed at it, and give the step's id and key."""
     command = [sys.executable, "-c", PROGRAM, place, end]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == (-signal.SIGKILL if end == "kill" else 0)
@@ -44,7 +44,7 @@ def request(place: str, end: str) -> list[Any]:
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 @pytest.mark.parametrize("kind", PLACES)
 def test_request_killed_in_the_first_step(kind: str, tmp_path: Path) -> None:
-    """It is the same run, with the same key for calls to the outside, and then done once."""
+    """The repeated request is the same run with the same idempotency key, and finishes once."""
     place = PLACES[kind].format(tmp_path)
     first = request(place, "kill")
     assert first[0] == 1

@@ -1,4 +1,4 @@
-"""The process ends in the middle of a run: by a signal, by its own will, or for want of memory."""
+"""The process ends in the middle of a run: by a signal, by an exit, or out of memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SIGNALS = [
     for times in (1, 2)
 ]
 KILLS = [Case(runner, *held, ("SIGTERM",)) for runner in RUNNERS for held in HELD]
-# Under arun, threads fail to start as well when a step holds all memory.
+# Under arun, threads cannot start either when a step holds all memory.
 SHORTAGES = [
     Case("run", "step", "hoard"),
     *(Case(runner, "snapshot", "hoard") for runner in RUNNERS),
@@ -50,19 +50,19 @@ CASES = [*EXITS, *SIGNALS, *KILLS, *(SHORTAGES if sys.platform == "linux" else (
 
 
 def name_of(case: Case) -> str:
-    """Name a case for people."""
+    """Give the test id of a case."""
     return "-".join([case.method, case.part, case.operation, *case.signals, case.handling])
 
 
 @dataclass
 class End:
-    """How a process ended, and the place where its snapshot lies.
+    """How a process ended, and the path of its snapshot.
 
     Attributes:
-        code: Its exit code, negative if a signal killed it.
-        waited: Whether it was still there after the signals and before it was let go on.
-        said: What it printed as its last words.
-        factory: Whose file is the snapshot.
+        code: The exit code, negative if a signal killed it.
+        waited: Whether the process was still running after the signals, before it was released.
+        said: The last output of the process.
+        flows: The factory of flows with this snapshot.
     """
 
     code: int
@@ -71,12 +71,12 @@ class End:
     flows: FlowFactory
 
     def left(self) -> list[str]:
-        """Give the names of what lies beside the snapshot."""
+        """Give the names of the files beside the snapshot."""
         names = {path.name for path in self.flows.path.parent.iterdir()}
         return sorted(names - {self.flows.path.name})
 
     def check_resumes(self, case: Case, position: int) -> None:
-        """See that the next run does the steps from there on, and clears what was left."""
+        """Check that the next run does the remaining steps, and removes leftover files."""
         stored = self.flows.stored()
         assert (stored["trail"], stored["checkpoint_index"]) == (["a", "b"][:position], position)
         assert ("half" in stored) == (position == 2)
@@ -87,7 +87,7 @@ class End:
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, End]:
-    """Let a process of each case come to its end."""
+    """Run every case in a process of its own, and give how each ended."""
     place: Path = tmp_path_factory.mktemp("ends")
     command = [sys.executable, process_end_script.__file__, str(place)]
     cases = json.dumps([asdict(case) for case in CASES])
@@ -102,7 +102,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, End]:
 
 @pytest.mark.parametrize("case", EXITS, ids=name_of)
 def test_exit(case: Case, ends: dict[Case, End]) -> None:
-    """Whichever part leaves the process, its step is not done, and the exit code is its own."""
+    """If any part exits the process, its step is not done, and the exit code is kept."""
     end, header = ends[case], ends[case].flows.header()
     assert end.code == 3
     assert header.status == ("failed" if case.operation == "exit" else "running")
@@ -114,23 +114,23 @@ def test_exit(case: Case, ends: dict[Case, End]) -> None:
 
 
 def ways_of(case: Case) -> tuple[set[int], set[str]]:
-    """Give the exit codes and statuses that a process may leave, stopped by its signals."""
+    """Give the exit codes and statuses that a case may end with, stopped by its signals."""
     twice = len(case.signals) == 2
     default: int = -getattr(signal, case.signals[0])
     code = {"exit": 5, "task": 6}.get(case.handling, default)
-    # A handler's SystemExit is a failure where it strikes, a cancellation to the loop's tasks, and
-    # nothing to tell of if it was the writing that failed.
+    # A handler's SystemExit is a failure in the part that it strikes, and cancels the loop's tasks.
+    # If it strikes the writing itself, neither is recorded.
     statuses = {"failed", "cancelled"} if case.handling == "exit" else {"cancelled"}
     unrecorded = twice or (case.handling, case.part) == ("exit", "snapshot")
-    # The second signal may come when the interpreter has given up its handlers.
+    # The second signal may arrive when the interpreter has already dropped its handlers.
     return {code, *([default] if twice else [])}, statuses | ({"running"} if unrecorded else set())
 
 
 @pytest.mark.parametrize("case", SIGNALS, ids=name_of)
 def test_signal(case: Case, ends: dict[Case, End]) -> None:
-    """A signal ends the process in its own way; threads end first, and the next run resumes.
+    """A signal ends the process with its own exit code, after its threads. The run resumes.
 
-    A second one may hinder the record of the first, and make the run go on a snapshot earlier.
+    A second signal may prevent the record of the first. The run then resumes one snapshot earlier.
     """
     end, header = ends[case], ends[case].flows.header()
     codes, statuses = ways_of(case)
@@ -146,7 +146,7 @@ def test_signal(case: Case, ends: dict[Case, End]) -> None:
 
 @pytest.mark.parametrize("case", KILLS, ids=name_of)
 def test_signal_that_nobody_handles(case: Case, ends: dict[Case, End]) -> None:
-    """A SIGTERM that kills at once leaves the snapshot on entry to the step, to be resumed."""
+    """A SIGTERM without a handler kills at once, and the run resumes on entry to its step."""
     end, header = ends[case], ends[case].flows.header()
     assert end.code == -signal.SIGTERM
     assert (header.status, header.position) == ("running", 1)
@@ -156,9 +156,9 @@ def test_signal_that_nobody_handles(case: Case, ends: dict[Case, End]) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc for its size")
 @pytest.mark.parametrize("case", SHORTAGES, ids=name_of)
 def test_out_of_memory(case: Case, ends: dict[Case, End]) -> None:
-    """A part or a snapshot that takes all memory leaves the stored one whole, and the place free.
+    """A part or a snapshot that takes all memory leaves the snapshot whole, and the lock free.
 
-    The very MemoryError comes out with its note, be there memory to write it down or not.
+    The very MemoryError is raised with its note, whether or not memory is left to record it.
     """
     end = ends[case]
     assert end.code == 1

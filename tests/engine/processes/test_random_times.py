@@ -1,4 +1,4 @@
-"""Runs cancelled in every way at random times, again and again."""
+"""Runs cancelled by every means at random times, again and again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ["coroutines", "threads", "own"])
 def test_cancelled_at_random_times(kind: str, way: str, tmp_path: Path) -> None:
-    """Whatever cancels runs, at whatever times: one cancellation each, and each run resumes."""
+    """Each cancelled run raises one cancellation, whenever it was cancelled, and resumes."""
     subject = Subject(tmp_path / "checkpoint.pkl", kind)
     rng = random.Random(f"{kind} {way}")  # noqa: S311
     assert cancel_until_it_ends(subject, "plain", way, rng) > 1

@@ -1,4 +1,4 @@
-"""Processes really killed in the middle of runs that are tried again, pause and go on."""
+"""Processes really killed in the middle of runs that retry, pause and resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 @pytest.mark.parametrize("kind", ["runs.db", "runs/"])
 @pytest.mark.parametrize("seeds", [1, pytest.param(100, marks=LONG)])
 def test_killed_again_and_again(kind: str, seeds: int, tmp_path: Path) -> None:
-    """After each kill the headers are true, and what was acknowledged is not done again."""
+    """After each kill the headers are true, and no acknowledged step runs again."""
     kills = 0
     for seed in range(seeds):
         place = tmp_path / str(seed)
@@ -39,7 +39,7 @@ def test_killed_again_and_again(kind: str, seeds: int, tmp_path: Path) -> None:
 
 
 def check_effects(lines: list[str]) -> None:
-    """See that each step began with what was stored, and never after the one behind it."""
+    """Check that each step began with the stored state, and never after the next step."""
     assert {line.split(maxsplit=2)[2] for line in lines} == {"as it was"}
     for run_id in IDS:
         begun = [int(line.split()[1]) for line in lines if line.startswith(run_id)]

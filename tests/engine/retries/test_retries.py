@@ -1,4 +1,4 @@
-"""`retry=`: every attempt at a step begins as the first did, and the change is made once."""
+"""`retry=`: every attempt at a step begins like the first, and the change is made once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ sync_and_async = pytest.mark.parametrize("asynchronous", [False, True], ids=["sy
 
 
 def around(flows: AnyStore, flaky: Flaky, **options: Any) -> CheckpointFlow:  # noqa: ANN401
-    """Make a flow of a flaky step between two sound ones."""
+    """Make a flow with a flaky step between two reliable ones."""
     cp = flows.empty_flow(**options)
     cp.add_step(name="first")(do_nothing)
     flaky.add(cp)
@@ -29,7 +29,7 @@ def around(flows: AnyStore, flaky: Flaky, **options: Any) -> CheckpointFlow:  # 
 
 
 def test_changed_once(any_store: AnyStore, any_runner: Runner) -> None:
-    """What fails twice succeeds at the third attempt, with the given dict changed once."""
+    """A step that fails twice succeeds at the third attempt, and changes the given dict once."""
     flaky, given = Flaky(), before()
     result = any_store.go(any_runner, around(any_store, flaky), given, "always")
     assert result is given
@@ -43,7 +43,7 @@ def test_changed_once(any_store: AnyStore, any_runner: Runner) -> None:
 def test_each_attempt_begins_alike(
     part: str, *, asynchronous: bool, any_runner: Runner, tmp_path: Path
 ) -> None:
-    """In each attempt the loader's data is there again, and what attempts made is gone."""
+    """Each attempt has the loader's data again, and no changes of earlier attempts."""
     flows = AnyStore.at(tmp_path, "file")
     flaky, given = Flaky(part=part, asynchronous=asynchronous), before()
     assert any_runner(around(flows, flaky), given, "always") is given
@@ -57,7 +57,7 @@ def test_each_attempt_begins_alike(
 
 
 def test_resumed_run_is_retried(any_store: AnyStore, runner: Runner) -> None:
-    """After all attempts have failed, the next run makes as many, from the same beginning."""
+    """After all attempts have failed, the next run makes as many, from the same state."""
     flaky = Flaky(failures=5, part="save")
     with pytest.raises(ConnectionError):
         any_store.go(runner, around(any_store, flaky), before(), "always")
@@ -68,7 +68,7 @@ def test_resumed_run_is_retried(any_store: AnyStore, runner: Runner) -> None:
 
 
 def test_attempts_are_events(simple_store: AnyStore, runner: Runner) -> None:
-    """Each attempt is told with its number and how it went, in order."""
+    """The events of each attempt have its number and its result, in order."""
     simple_store.go(runner, around(simple_store, Flaky(part="save")), before(), "always")
     reported = [
         (type(event), getattr(event, "attempt", None), getattr(event, "part", None))
@@ -87,7 +87,7 @@ def test_attempts_are_events(simple_store: AnyStore, runner: Runner) -> None:
 
 
 def test_attempts_stand_in_the_header(simple_store: AnyStore, runner: Runner) -> None:
-    """The header of the finished run tells how many attempts a step took, and of no failure."""
+    """The header of the finished run holds the number of attempts at a step, and no failure."""
     cp = around(simple_store, Flaky())
     simple_store.go(runner, cp, before(), "always")
     if simple_store.has_headers:
@@ -98,7 +98,7 @@ def test_attempts_stand_in_the_header(simple_store: AnyStore, runner: Runner) ->
 
 
 def test_last_error_comes_out(simple_store: AnyStore, runner: Runner) -> None:
-    """When all attempts fail, the last error comes out as it is, with one note, and is told."""
+    """After the last attempt its very error is raised with one note, and recorded."""
     errors = [ConnectionError(f"attempt {number}") for number in range(3)]
     waiting = iter(errors)
     flaky = Flaky(failures=3, error=lambda: next(waiting))
@@ -119,7 +119,7 @@ def test_last_error_comes_out(simple_store: AnyStore, runner: Runner) -> None:
 
 
 def test_current_step_tells_the_attempt(simple_store: AnyStore, runner: Runner) -> None:
-    """The attempt counts on, and the key for calls to the outside stays the same."""
+    """The attempt number increases, and the idempotency key stays the same."""
     flaky = Flaky()
     simple_store.go(runner, around(simple_store, flaky), before(), "always")
     assert [step.attempt for step in flaky.steps] == [1, 2, 3]
@@ -127,7 +127,7 @@ def test_current_step_tells_the_attempt(simple_store: AnyStore, runner: Runner) 
 
 
 def test_next_step_begins_at_one(simple_store: AnyStore, runner: Runner) -> None:
-    """The attempts of one step are none of the next one's."""
+    """The attempts at each step are counted from one."""
     cp, flaky, other = simple_store.empty_flow(), Flaky(), Flaky(failures=1)
     flaky.add(cp)
     other.add(cp, "other")
@@ -139,7 +139,7 @@ def test_next_step_begins_at_one(simple_store: AnyStore, runner: Runner) -> None
 
 @pytest.mark.parametrize("until", ["flaky", 1])
 def test_until_and_on(until: str | int, simple_store: AnyStore, runner: Runner) -> None:
-    """A run that stops after a retried step goes on behind it."""
+    """A run that stops after a retried step resumes after it."""
     flaky = Flaky()
     cp = around(simple_store, flaky)
     assert simple_store.go(runner, cp, before(), "always", until=until) == after()
@@ -149,7 +149,7 @@ def test_until_and_on(until: str | int, simple_store: AnyStore, runner: Runner) 
 
 
 def test_started_by_checkpoint(simple_store: AnyStore, runner: Runner) -> None:
-    """A retried step that a run is moved to begins each time with what it was moved with."""
+    """A retried step chosen by `checkpoint=` begins every attempt with the same state."""
     flaky, given = Flaky(), before()
     assert simple_store.go(runner, around(simple_store, flaky), given, checkpoint="flaky") is given
     assert given == after()
@@ -157,7 +157,7 @@ def test_started_by_checkpoint(simple_store: AnyStore, runner: Runner) -> None:
 
 
 def test_data_of_steps_before(simple_store: AnyStore, runner: Runner) -> None:
-    """What earlier steps put into `data` is there in each attempt, the loader not called."""
+    """Each attempt has the `data` of earlier steps, and the loader is not called."""
     cp, flaky = simple_store.empty_flow(), Flaky()
 
     @cp.add_step(name="fill")
@@ -172,7 +172,7 @@ def test_data_of_steps_before(simple_store: AnyStore, runner: Runner) -> None:
 
 
 def test_no_retry_where_none_is_asked_for(simple_store: AnyStore, runner: Runner) -> None:
-    """`retry=` of one step is none of another's."""
+    """`retry=` of one step does not apply to another."""
     cp, flaky = simple_store.empty_flow(), Flaky()
     cp.add_step(name="first", retry=THRICE)(do_nothing)
     flaky.add(cp, retry=None)

@@ -1,4 +1,4 @@
-"""Retries where the storage fails in between, and in every way of keeping snapshots."""
+"""Retries while the storage fails in between, and with every way of keeping snapshots."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def no_space() -> None:
-    """Be the system whose disk is full."""
+    """Raise the error of a full disk."""
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -52,7 +52,7 @@ def retried(
     hook: Hook | None = None,
     **options: Any,  # noqa: ANN401 (passed on as is)
 ) -> CheckpointFlow:
-    """Make a flow of a sound step, a flaky one, and another sound one."""
+    """Make a flow of a reliable step, a flaky one, and another reliable one."""
     hooks = [file_store.events.append] + ([hook] if hook else [])
     cp = file_store.empty_flow(hooks=hooks, **options)
     cp.add_step(name="first")(do_nothing)
@@ -69,7 +69,7 @@ def retried(
 def test_failed_attempt_cannot_be_recorded(
     point: str, keep: int, file_store: AnyStore, runner: Runner
 ) -> None:
-    """Where the record of an attempt cannot be written, the next one is made all the same."""
+    """If the record of an attempt cannot be written, the next attempt is made all the same."""
     full, flaky = [True], Flaky(failures=1)
 
     def fail() -> None:
@@ -90,7 +90,7 @@ def test_failed_attempt_cannot_be_recorded(
 
 @pytest.mark.parametrize("damage", ["deleted", "overwritten"])
 def test_stored_state_is_gone(damage: str, file_store: AnyStore, runner: Runner) -> None:
-    """What cannot begin anew is not tried again: the error comes out, its cause as it was."""
+    """If the stored state is gone, the step is not retried. The error is raised with its cause."""
     flaky, cause = Flaky(error=lambda: error), ValueError("the cause")
     error = ConnectionError("not yet")
     error.__cause__ = cause
@@ -113,7 +113,7 @@ def test_stored_state_is_gone(damage: str, file_store: AnyStore, runner: Runner)
 def test_state_that_cannot_be_stored_is_not_tried_again(
     file_store: AnyStore, runner: Runner
 ) -> None:
-    """The snapshot behind a step is no part of its attempts."""
+    """The snapshot after a step is not part of its attempts."""
     calls: list[int] = []
     cp = file_store.empty_flow()
 
@@ -133,7 +133,7 @@ def test_state_that_cannot_be_stored_is_not_tried_again(
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_sequence_goes_on(options: dict[str, Any], file_store: AnyStore, runner: Runner) -> None:
-    """However snapshots are kept, those behind a retried step are numbered on, each once."""
+    """Snapshots after a retried step have consecutive numbers, however they are kept."""
     read = {name: value for name, value in options.items() if name != "keep"}
     assert runner(retried(file_store, Flaky(), **options), before(), "always") == after()
     headers = kept_headers(file_store.path, flow=file_store.empty_flow().name, **read)
@@ -150,7 +150,7 @@ def test_sequence_goes_on(options: dict[str, Any], file_store: AnyStore, runner:
 
 @pytest.mark.parametrize("kind", ["file", "sqlite", "memory"])
 def test_going_back_into_history(kind: str, tmp_path: Path, runner: Runner) -> None:
-    """The state on entry to a retried step can be gone back to, and so can the one behind it."""
+    """`checkpoint=` finds the kept states on entry to a retried step and after it."""
     file_store = AnyStore.at(tmp_path, kind)
     file_store.memory = MemoryStateHandler(keep="all")
     options: dict[str, Any] = {} if kind == "memory" else {"keep": "all"}
@@ -170,7 +170,7 @@ def test_going_back_into_history(kind: str, tmp_path: Path, runner: Runner) -> N
 
 @pytest.mark.parametrize("runner", ["run", "arun"])
 def test_any_crash_point(runner: Literal["run", "arun"]) -> None:
-    """Wherever a run of a retried step is broken off, it ends as an undisturbed one."""
+    """A run of a retried step that breaks off at any point ends like an undisturbed one."""
 
     def make_flow(path: str) -> CheckpointFlow:
         cp, flaky = CheckpointFlow(path, fsync=False), Flaky(failures=1)

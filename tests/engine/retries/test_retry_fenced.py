@@ -1,4 +1,4 @@
-"""An owner that lost its run to another process does not try the step again."""
+"""An owner that lost its run to another process does not retry the step."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Successor:
-    """Another process that takes over a run and is held in its step.
+    """Another process that takes over a run and blocks in its step.
 
     Attributes:
-        free: Lets the step come to its end.
+        free: Releases the step.
         result: The final state.
     """
 
     def __init__(self, path: Path) -> None:
-        """Take over nothing yet."""
+        """Prepare, without taking over yet."""
         self.handler = handler_apart(path, fsync=False)
         self.free = threading.Event()
         self.result: State = {}
@@ -46,19 +46,19 @@ class Successor:
         self.result = self._cp.run(run_id="x", wait=PATIENCE)
 
     def take_over(self) -> None:
-        """Begin, and wait until it is in the step."""
+        """Begin, and wait until the run is in the step."""
         self._thread.start()
         assert self._entered.wait(PATIENCE)
 
     def end(self) -> None:
-        """Let it come to its end."""
+        """Let the run finish."""
         self.free.set()
         self._thread.join(PATIENCE)
         shut_down(self.handler)
 
 
 def test_no_attempt_beside_the_successor(tmp_path: Path) -> None:
-    """While another process is in the step, the one that slept past its lease keeps out of it."""
+    """A process that slept past its lease does not retry while its successor is in the step."""
     path, calls = tmp_path / "runs.db", list[int]()
     handler = handler_apart(path, fsync=False)
     cp = CheckpointFlow(path, handler=handler, name=handler.flow)

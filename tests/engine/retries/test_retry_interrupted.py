@@ -1,4 +1,4 @@
-"""Retries that are broken off: cancelled, interrupted, killed, in an attempt or between two."""
+"""Retries that break off: cancelled, interrupted or killed, in an attempt or between two."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SLOWLY = Retry(wait_initial=A_LONG_TIME, wait_max=A_LONG_TIME)
 
 @contextmanager
 def when_waiting(act: Callable[[], object]) -> Generator[None, None, None]:
-    """Do something whenever the waiting for another attempt begins."""
+    """Call a function whenever the wait for another attempt begins."""
 
     def hook(details: RetryDetails) -> None:
         act()
@@ -46,14 +46,14 @@ def when_waiting(act: Callable[[], object]) -> Generator[None, None, None]:
 
 
 def slow_flow(flows: AnyStore, flaky: Flaky) -> CheckpointFlow:
-    """Make a flow whose only step is tried again after a long time."""
+    """Make a flow whose only step is retried after a long delay."""
     cp = flows.empty_flow()
     flaky.add(cp, retry=SLOWLY)
     return cp
 
 
 def check_resumes(flows: AnyStore, flaky: Flaky, number: int) -> None:
-    """See that the state is that on entry, and that the next attempt has the next number."""
+    """Check that the state is the entry state, and the next attempt has the next number."""
     assert flows.stored() == {**before(), "checkpoint_index": 0}
     flaky.failures = 0
     cp = flows.empty_flow()
@@ -64,12 +64,12 @@ def check_resumes(flows: AnyStore, flaky: Flaky, number: int) -> None:
 
 
 async def start(flows: AnyStore, cp: CheckpointFlow) -> None:
-    """Run it, from a fresh state."""
+    """Run the flow, from a fresh state."""
     await cp.arun(before(), run_id=flows.run_id)
 
 
 async def start_in_time(flows: AnyStore, cp: CheckpointFlow) -> None:
-    """Do so under a time limit that ends when the waiting begins."""
+    """Run the flow under a timeout that expires when the wait begins."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
         with when_waiting(lambda: loop.call_soon(limit.reschedule, 0.0)):
@@ -77,7 +77,7 @@ async def start_in_time(flows: AnyStore, cp: CheckpointFlow) -> None:
 
 
 async def test_cancelled_while_waiting(any_store: AnyStore) -> None:
-    """A cancellation ends the waiting at once, and the run resumes behind the failed attempt."""
+    """A cancellation ends the wait at once, and the run resumes after the failed attempt."""
     flaky, loop = Flaky(), asyncio.get_running_loop()
     task = asyncio.create_task(start(any_store, slow_flow(any_store, flaky)))
     with when_waiting(lambda: loop.call_soon(task.cancel)), pytest.raises(asyncio.CancelledError):
@@ -95,7 +95,7 @@ async def test_cancelled_while_waiting(any_store: AnyStore) -> None:
 
 @pytest.mark.parametrize("scope", ["timeout", "anyio"])
 async def test_scope_while_waiting(scope: str, simple_store: AnyStore) -> None:
-    """A time limit around the run ends the waiting for another attempt as well."""
+    """A timeout around the run ends the wait for another attempt as well."""
     flaky, loop = Flaky(), asyncio.get_running_loop()
     cp = slow_flow(simple_store, flaky)
     if scope == "anyio":
@@ -109,7 +109,7 @@ async def test_scope_while_waiting(scope: str, simple_store: AnyStore) -> None:
 
 
 async def test_cancelled_in_a_later_attempt(any_store: AnyStore) -> None:
-    """A cancellation in an attempt is none of the failures that are tried again."""
+    """A cancellation in an attempt is not retried."""
     entered, flaky = asyncio.Event(), Flaky()
     cp, calls = any_store.empty_flow(), list[int]()
 
@@ -133,7 +133,7 @@ async def test_cancelled_in_a_later_attempt(any_store: AnyStore) -> None:
 
 
 async def test_cancelled_while_an_attempt_is_recorded(simple_store: AnyStore) -> None:
-    """The cancellation waits for what is being told, and then no attempt follows."""
+    """The cancellation waits until the attempt is recorded, and then no attempt follows."""
     flaky = Flaky()
 
     async def hook(event: object) -> None:
@@ -154,7 +154,7 @@ async def test_cancelled_while_an_attempt_is_recorded(simple_store: AnyStore) ->
 
 
 def test_ctrl_c_while_waiting(any_store: AnyStore) -> None:
-    """Under `run`, Ctrl-C ends the waiting and is recorded as a cancellation."""
+    """Under `run`, Ctrl-C ends the wait and is recorded as a cancellation."""
     flaky = Flaky()
     press = partial(signal.raise_signal, signal.SIGINT)
     with when_waiting(press), pytest.raises(KeyboardInterrupt):
@@ -189,7 +189,7 @@ cp.run({"deep": [{"list": []}], "gone": 1}, run_id="x")
 @pytest.mark.leaves_files
 @pytest.mark.parametrize("kind", PLACES)
 def test_killed_between_two_attempts(kind: str, tmp_path: Path) -> None:
-    """Others see during the pause what failed; killed in it, the run goes on with that number."""
+    """During the wait others see the failure. A run killed in it resumes with the next attempt."""
     place = PLACES[kind].format(tmp_path)
     command = [sys.executable, "-c", PROGRAM, place]
     cp, flaky = CheckpointFlow(place, name="flow"), Flaky(failures=1)
@@ -215,5 +215,5 @@ def test_killed_between_two_attempts(kind: str, tmp_path: Path) -> None:
 @needs_fork
 @pytest.mark.leaves_files
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    """Killed at random moments, a run that is retried and paused ends as an undisturbed one."""
+    """A retried and paused run that is killed at random moments ends like an undisturbed one."""
     assert kill_trials(tmp_path, "file", "run", 21, 1) > 0

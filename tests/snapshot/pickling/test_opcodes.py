@@ -1,4 +1,4 @@
-"""Sizes and positions read off the opcodes of a pickle, without making anything of it."""
+"""Sizes and positions read from the opcodes of a pickle, without loading it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUIET = settings(deadline=None, max_examples=100, suppress_health_check=[HealthC
 
 
 def survey_of(data: bytes) -> PickleSummary:
-    """Look at a stream in memory."""
+    """Scan a stream in memory."""
     return survey(io.BytesIO(data), len(data))
 
 
@@ -48,7 +48,7 @@ STATES: dict[str, Callable[[], dict[Any, Any]]] = {
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", STATES)
 def test_position_and_keys(name: str, protocol: int, position: int | None) -> None:
-    """In any protocol the end, the keys and the position are those of the dict, wherever it is."""
+    """In any protocol the end, the keys and the position are found, wherever the position is."""
     state = STATES[name]()
     patched = state if position is None else {**state, "checkpoint_index": position, "last": 1}
     if name == "kind of dict" and position is not None:
@@ -63,14 +63,14 @@ def test_position_and_keys(name: str, protocol: int, position: int | None) -> No
 
 @pytest.mark.parametrize("value", [[1], (), "text", None, 5, {1}, 1j, b"x"], ids=repr)
 def test_what_is_no_dict(value: object) -> None:
-    """A pickle of something else is told from one of a dict, in any protocol."""
+    """A pickle of a dict is distinguished from any other, in any protocol."""
     for protocol in PROTOCOLS:
         assert not survey_of(pickle.dumps(value, protocol)).is_dict
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_sizes_are_those_of_the_values(protocol: int) -> None:
-    """A value counts with its key for what it takes in the stream, large ones for nearly all."""
+    """The size of a value is its share of the stream, with its key."""
     state = {"small": 1, "large": "x" * 100_000, "rows": list(range(3000)), "bytes": bytes(10_000)}
     data = pickle.dumps(state, protocol)
     sizes = survey_of(data).sizes
@@ -83,7 +83,7 @@ def test_sizes_are_those_of_the_values(protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_is_shared_counts_once(protocol: int) -> None:
-    """A value that several keys share counts for the first; the others only refer to it."""
+    """A value shared by several keys counts for the first. The others only refer to it."""
     shared = ["x" * 10_000]
     sizes = survey_of(pickle.dumps({"a": shared, "b": shared, "c": [shared]}, protocol)).sizes
     assert sizes["a"] > 10_000
@@ -93,7 +93,7 @@ def test_what_is_shared_counts_once(protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_keys_of_other_types(protocol: int) -> None:
-    """Numbers are shown as text; other keys, and texts that are too long, are lumped together."""
+    """Numbers are shown as text. Other keys, and overlong texts, are summed up together."""
     long = "k" * 5000
     state = {1: "one", -5: 1, None: "x" * 9000, 1.5: "x", (1, 2): "x", long: 1, "": 2, b"b": 3}
     sizes = survey_of(pickle.dumps(state, protocol)).sizes
@@ -102,14 +102,14 @@ def test_keys_of_other_types(protocol: int) -> None:
 
 
 def test_the_last_position_counts() -> None:
-    """Where a stream sets the position twice, the last one is what unpickling would give."""
+    """If a stream sets the position twice, the last one counts, as in unpickling."""
     data = b"\x80\x04}\x94(\x8c\x10checkpoint_index\x94K\1\x8c\1aK\2h\1K\7u."
     assert survey_of(data).position == pickle.loads(data)["checkpoint_index"] == 7
 
 
 @pytest.mark.parametrize("value", ["1", 1.5, None, True, [1], -1], ids=repr)
 def test_what_is_no_position(value: object) -> None:
-    """A position that is no index is neither taken for one nor for none."""
+    """A position that is no index is neither taken for an index nor for none."""
     seen = survey_of(pickle.dumps({"checkpoint_index": value}, 4)).position
     assert seen is not None
     assert seen == -1 or type(seen) is not int or value is True
@@ -118,7 +118,7 @@ def test_what_is_no_position(value: object) -> None:
 @QUIET
 @given(st.dictionaries(KEYS, nested(ATOMS), max_size=4), st.sampled_from(PROTOCOLS))
 def test_any_state(state: dict[Any, Any], protocol: int) -> None:
-    """Whatever a state holds, its stream is walked to its end, and every text key is found."""
+    """The stream of any state is scanned to its end, and every text key is found."""
     data = dill.dumps(state, protocol)
     seen = survey_of(data)
     assert (seen.end, seen.is_dict, seen.position) == (len(data), True, None)
@@ -129,7 +129,7 @@ def test_any_state(state: dict[Any, Any], protocol: int) -> None:
 @QUIET
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
-    """Bytes without sense are malformed at an offset within them, or a stream by chance."""
+    """Random bytes are malformed at an offset within them, or a stream by chance."""
     try:
         end = survey_of(data).end
     except MalformedError as error:
@@ -139,7 +139,7 @@ def test_any_bytes(data: bytes) -> None:
 
 
 def test_the_offset_is_where_it_breaks() -> None:
-    """A stream that is cut off is malformed at the opcode that lacks its end."""
+    """A truncated stream is malformed at the opcode whose end is missing."""
     data = pickle.dumps({"key": "x" * 50, "list": [1, 2]}, 4)
     offsets = set[int]()
     for length in range(len(data)):
@@ -151,7 +151,7 @@ def test_the_offset_is_where_it_breaks() -> None:
 
 
 def test_long_values_are_passed_over() -> None:
-    """Of a long value not a byte is read."""
+    """The scan reads no byte of a long value."""
     data = pickle.dumps({"a": b"x" * (1 << 22), "b": "y" * (1 << 22)}, 5)
 
     class Counting(io.BytesIO):
@@ -169,7 +169,7 @@ def test_long_values_are_passed_over() -> None:
 
 @pytest.mark.parametrize("code", [b"\x82\1", b"\x83\1\1", b"\x84\1\1\1\1"])
 def test_numbers_of_extensions(code: bytes) -> None:
-    """A class named by number is seen, and the same bytes inside of a value are none."""
+    """A class named by number is found. The same bytes inside of a value are not."""
     named = b"\x80\x02}" + code + b"0."
     within = pickle.dumps({"a": code * 3, code.decode("latin-1"): code.decode("latin-1")}, 5)
     assert names_extension(io.BytesIO(named), len(named))
@@ -179,14 +179,14 @@ def test_numbers_of_extensions(code: bytes) -> None:
 
 
 def test_names_in_any_script() -> None:
-    """A class with a name of other letters is a class like any other, in protocol 3 as well."""
+    """A class with a non-ASCII name is a class like any other, in protocol 3 as well."""
     data = b"\x80\x03}X\1\0\0\0ac" + "module\nGröße\n".encode() + b"s."
     assert survey_of(data).is_dict
 
 
 @pytest.mark.parametrize("state", [{"a": lambda: 1}, {"a": sample_objects.Node()}])
 def test_code_has_a_size_too(state: dict[str, object]) -> None:
-    """What dill writes by value is walked like the rest."""
+    """Code that dill writes by value is scanned like the rest."""
     data = dump_whole(state).data
     assert survey_of(data).end == len(data)
     assert survey_of(data).sizes["a"] > 20

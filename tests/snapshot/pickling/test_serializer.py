@@ -1,4 +1,4 @@
-"""Serialising: the bytes are dill's in reach and pickle's in speed, and load as dill's do."""
+"""Serialising: dill's reach and pickle's speed, with the same results on loading as dill's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def check_as_dill(obj: object) -> Any:  # noqa: ANN401 - any object at all
-    """See that an object comes back as with plain dill, whoever loads it; give the copy."""
+    """Check that an object loads as from plain dill, with every loader, and give the copy."""
     data = dump_whole(obj).data
     theirs = load_by_dill(obj)
     assert difference(theirs, load_whole(data)) is None
@@ -50,7 +50,7 @@ def check_as_dill(obj: object) -> Any:  # noqa: ANN401 - any object at all
     return load_whole(data)
 
 
-# --- the measure itself
+# --- the comparison itself
 
 SHARED = [1]
 
@@ -77,7 +77,7 @@ SHARED = [1]
     ids=str,
 )
 def test_comparison_sees_differences(one: object, other: object) -> None:
-    """The comparison that these tests stand on tells different graphs apart, and no others."""
+    """The comparison behind these tests distinguishes different graphs, and no others."""
     assert difference(one, other) is not None
     assert difference(one, one) is None
     assert difference([other, other], [other, other]) is None
@@ -88,7 +88,7 @@ def test_comparison_sees_differences(one: object, other: object) -> None:
 
 @pytest.mark.parametrize("name", sample_objects.PLAIN)
 def test_plain_data(name: str) -> None:
-    """Plain data goes through the C pickler, byte for byte, and comes back as it was."""
+    """Plain data is written by the C pickler, byte for byte, and loads unchanged."""
     state = {"v": sample_objects.PLAIN[name], "again": sample_objects.PLAIN[name]}
     dumped = dump_whole(state)
     assert dumped.data == pickle.dumps(state, 5)
@@ -98,7 +98,7 @@ def test_plain_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", sample_objects.PLAIN)
 def test_plain_data_needs_no_dill_to_load(name: str) -> None:
-    """Anybody's unpickler reads plain data: the C one and the one in pure Python."""
+    """Every unpickler reads plain data: the C one and the one in pure Python."""
     state = {"v": sample_objects.PLAIN[name], "again": sample_objects.PLAIN[name]}
     data = dump_whole(state).data
     in_python: Any = pickle._Unpickler  # noqa: SLF001
@@ -109,14 +109,14 @@ def test_plain_data_needs_no_dill_to_load(name: str) -> None:
 
 @pytest.mark.parametrize("name", sample_objects.REACH)
 def test_what_only_dill_writes(name: str) -> None:
-    """What pickle refuses or writes otherwise comes back as with dill, and is no code."""
+    """Objects that pickle refuses or writes differently load as from dill, and are not code."""
     state = {"v": sample_objects.REACH[name], "again": sample_objects.REACH[name]}
     assert check_as_dill(state)["v"] is not None
     assert dump_whole(state).code is False
 
 
 def test_plain_data_stays_plain_beside_what_is_shared() -> None:
-    """A list that both plain data and a function hold is one list after loading."""
+    """A list shared by plain data and a function is one list after loading."""
     shared = [1]
     state = {"plain": shared, "code": lambda: shared}
     loaded = check_as_dill(state)
@@ -128,7 +128,7 @@ def test_plain_data_stays_plain_beside_what_is_shared() -> None:
 
 @pytest.mark.parametrize("name", CODE)
 def test_code_by_value(name: str) -> None:
-    """Functions and classes that no name finds come back as with dill, and are called code."""
+    """Functions and classes without an importable name load as from dill, and count as code."""
     made = CODE[name]()
     state = {"v": made, "again": [made]}
     check_as_dill(state)
@@ -136,7 +136,7 @@ def test_code_by_value(name: str) -> None:
 
 
 def test_code_by_value_works() -> None:
-    """What comes back can be called, and shares what it shared."""
+    """Loaded functions can be called, and share the objects that they shared before."""
     add, show = load_whole(dump_whole(make_closures()).data)
     assert (add(), add(), show()) == (1, 2, 2)
     assert load_whole(dump_whole(make_recursive()).data)(5) == 120
@@ -150,7 +150,7 @@ def test_code_by_value_works() -> None:
 
 
 def test_what_dill_cannot_write_either() -> None:
-    """What dill gives up on, here a class made by the functional API of enum, is refused."""
+    """A value that dill cannot write, such as an enum of the functional API, is refused."""
     state = {"v": make_enum_member()}
     try:
         load_by_dill(state)
@@ -162,7 +162,7 @@ def test_what_dill_cannot_write_either() -> None:
 
 
 def test_decorated_by_another_module(module: Any) -> None:  # noqa: ANN401
-    """A wrapper made in one module for a function of another keeps the names it needs."""
+    """A wrapper made in one module for a function of another keeps its globals."""
     exec(DECORATING, vars(module))  # noqa: S102
     wrapper = module.decorate(sample_objects.function)
     state = {"v": wrapper}
@@ -171,7 +171,7 @@ def test_decorated_by_another_module(module: Any) -> None:  # noqa: ANN401
 
 
 def test_local_named_tuple() -> None:
-    """A named tuple's local class comes back with its fields."""
+    """A named tuple's local class keeps its fields."""
     local = namedtuple("local", "a b", defaults=[2])  # noqa: PYI024 - made at run time
     loaded = check_as_dill({"v": local(1)})["v"]
     assert (loaded.a, loaded.b, type(loaded).__name__) == (1, 2, "local")
@@ -200,7 +200,7 @@ def module() -> Iterator[Any]:
 @pytest.mark.parametrize("name", ["f", "C"])
 @pytest.mark.parametrize("change", ["replaced", "deleted", "module gone"])
 def test_names_that_find_something_else(name: str, change: str, module: Any) -> None:  # noqa: ANN401
-    """A function or class whose name was given to another, or deleted, is written by value."""
+    """A function or class whose name was rebound or deleted is written by value."""
     old = getattr(module, name)
     assert dump_whole([old]).code is False
     if change == "replaced":
@@ -217,7 +217,7 @@ def test_names_that_find_something_else(name: str, change: str, module: Any) -> 
 
 
 def test_class_defined_anew(module: Any) -> None:  # noqa: ANN401
-    """Instances of a class and of its later namesake keep apart."""
+    """Instances of a class and of its later namesake stay distinct."""
     old = module.C()
     exec("class C:\n    kind = 'new'\n", vars(module))  # noqa: S102
     loaded = check_as_dill({"old": old, "new": module.C()})
@@ -225,11 +225,11 @@ def test_class_defined_anew(module: Any) -> None:  # noqa: ANN401
     assert type(loaded["new"]) is module.C
 
 
-# --- what users register
+# --- types registered by users
 
 
 class Handle:
-    """Has a way to be pickled that dill was told at run time."""
+    """Is pickled in a way registered with dill at run time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -240,12 +240,12 @@ class OwnMeta(type):
 
 
 class Made(metaclass=OwnMeta):
-    """A class that a name finds."""
+    """A class with an importable name."""
 
 
 @pytest.fixture
 def register() -> Iterator[Callable[[type, Callable[[Any], tuple[Any, ...]]], None]]:
-    """Give a way to register types with dill that is undone in the end."""
+    """Give a function that registers types with dill, and undo it in the end."""
     before = dict(dill.Pickler.dispatch)
 
     def report(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
@@ -270,21 +270,21 @@ def test_type_registered_with_dill(register: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("kind", [range, slice, type(...), OrderedDict, sample_objects.Point])
 def test_plain_type_registered_with_dill(kind: Any, register: Callable[..., None]) -> None:  # noqa: ANN401
-    """A user's registration counts for types that pickle knows as well."""
+    """A user's registration applies to types that pickle knows as well."""
     value = ... if kind is type(...) else kind(*([("a", 1)],) if kind is OrderedDict else (1, 2))
     register(kind, lambda obj: (str, (f"registered {type(obj).__name__}",)))
     assert check_as_dill({"v": value})["v"] == f"registered {kind.__name__}"
 
 
 def test_metaclass_registered_with_dill(register: Callable[..., None]) -> None:
-    """Classes of a registered metaclass are written in its way, though a name finds them."""
+    """Classes of a registered metaclass are written in its way, even with an importable name."""
     assert check_as_dill({"v": Made})["v"] is Made
     register(OwnMeta, lambda cls: (str, (f"registered {cls.__name__}",)))
     assert check_as_dill({"v": Made})["v"] == "registered Made"
 
 
 def test_registered_with_copyreg() -> None:
-    """What copyreg was told at run time counts, as it does for dill."""
+    """A reducer registered with copyreg at run time applies, as with dill."""
     copyreg.pickle(Handle, lambda obj: (Handle, (obj.name + ", by copyreg",)))
     try:
         assert check_as_dill({"v": Handle("a")})["v"].name == "a, by copyreg"
@@ -293,7 +293,7 @@ def test_registered_with_copyreg() -> None:
 
 
 def test_settings_of_dill_count() -> None:
-    """What a user has set in `dill.settings` holds for snapshots, as it does for `dill.dump`."""
+    """A user's `dill.settings` apply to snapshots, as to `dill.dump`."""
     local = make_class()
     dill.settings["byref"] = True
     try:
@@ -314,13 +314,13 @@ QUICK = {
 
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_values(name: str) -> None:
-    """Times, decimals and UUIDs are written on the loop, as they are written in a thread."""
+    """Times, decimals and UUIDs are written the same on the loop and in a thread."""
     state = {"value": QUICK[name], "class": type(QUICK[name])}
     assert pickle.loads(dump_small(state)) == state
 
 
 def test_namesakes_are_not_quick() -> None:
-    """A class that only says that it is a quick one is none, and its code does not run."""
+    """A class that imitates a quick class is not quick, and its code does not run."""
     ran: list[object] = []
 
     def reduce(thing: object) -> tuple[object, ...]:

@@ -26,7 +26,7 @@ PLAIN = {"plain", "module", "dill.register"}
 
 
 def run(*command: object, check: bool = True) -> str:
-    """Run a program in a process of its own; give what it printed."""
+    """Run a program in a process of its own, and give its output."""
     words = [sys.executable, *map(str, command)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(place: Path) -> Mapping[str, Any]:
-    """Give what the writing process asked and answered."""
+    """Give the answers of the writing process."""
     found: dict[str, Any] = json.loads((place / "expected.json").read_text(encoding="utf-8"))
     return found
 
@@ -74,7 +74,7 @@ def other_script(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Mappi
 def test_things_of_main(
     name: str, reader: str, expected: Mapping[str, Any], request: pytest.FixtureRequest
 ) -> None:
-    """What a script stored works in a fresh process, whoever loads it, and as with dill."""
+    """Objects of a script work in a fresh process, with every loader, and as with dill."""
     by_library, ours_by_dill, theirs_by_dill = request.getfixturevalue(reader)[name]
     assert by_library == ours_by_dill == theirs_by_dill
     if name not in {"copyreg", "dill.register"}:
@@ -83,7 +83,7 @@ def test_things_of_main(
 
 @pytest.mark.parametrize("name", main_script.IN_THE_SAME_SCRIPT)
 def test_names_of_main(name: str, same_script: Mapping[str, list[str]]) -> None:
-    """The script's own names are found again by the same script, as dill finds them."""
+    """The same script finds its own names again, as dill finds them."""
     by_library, ours_by_dill, theirs_by_dill = same_script[name]
     assert by_library == ours_by_dill == theirs_by_dill
     assert "a global" in by_library or name == "identity of a class"
@@ -95,12 +95,12 @@ BY_FIELDS = {"named tuple"}
 
 @pytest.mark.parametrize("name", sorted(set(main_script.CASES) - BY_FIELDS))
 def test_header_says_what_holds_code(name: str, expected: Mapping[str, Any]) -> None:
-    """Everything that brings functions or classes of the script is marked as code."""
+    """Every value with functions or classes of the script is marked as code."""
     assert expected[name]["code"] is (name not in PLAIN)
 
 
 def test_flow_of_a_script_resumes(tmp_path: Path) -> None:
-    """A script whose state holds its own classes and functions breaks, is mended and resumes."""
+    """A script whose state holds its own classes and functions fails, is fixed, and resumes."""
     error = run(SCRIPT, "flow", tmp_path, check=False)
     assert "OwnError" in error
     assert "step 2 of 2" in error
@@ -109,9 +109,9 @@ def test_flow_of_a_script_resumes(tmp_path: Path) -> None:
 
 
 def test_enum_of_a_script(tmp_path: Path) -> None:
-    """A member of a script's enum comes back as itself, also where a class holds the enum.
+    """A member of a script's enum loads as itself, also if a class holds the enum.
 
-    dill writes such classes by value, with no more than a warning, and cannot load them.
+    dill writes such classes by value, only warns, and cannot load them.
     """
     run(SCRIPT, "write enum", tmp_path)
     assert run(SCRIPT, "read enum", tmp_path) == "True\nTrue\n"

@@ -1,4 +1,4 @@
-"""numpy's arrays and kinds in the state: plain where they are plain, and as dill's otherwise."""
+"""numpy's arrays and dtypes in the state: plain if possible, and as from dill otherwise."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ NATIVE_BY_DILL = {"big-endian"}
 
 @pytest.mark.parametrize("name", [*ARRAYS, *OTHERS])
 def test_arrays_come_back_as_with_dill(name: str) -> None:
-    """Values, kinds, shapes and attributes come back, and what was one array is one."""
+    """Values, dtypes, shapes and attributes are kept, and one array stays one."""
     value = {**ARRAYS, **OTHERS}[name]
     state = {"v": value, "again": [value]}
     dumped = dump_whole(state)
@@ -73,7 +73,7 @@ def test_arrays_come_back_as_with_dill(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(ARRAYS) - {"functions"}))
 @pytest.mark.parametrize("dill_met_arrays", [False, True], ids=["first", "after dill met arrays"])
 def test_arrays_are_plain(name: str, *, dill_met_arrays: bool) -> None:
-    """Plain arrays take pickle's way, in protocol 5, also when dill has met arrays before."""
+    """Plain arrays are pickled by protocol 5, also if dill has met arrays before."""
     if dill_met_arrays:
         load_by_dill([GRID, tagged(), np.add])
     state = {"v": ARRAYS[name]}
@@ -85,7 +85,7 @@ def test_arrays_are_plain(name: str, *, dill_met_arrays: bool) -> None:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_attributes_of_a_subclass_survive(times: int) -> None:
-    """The attributes of an array's subclass are kept, the first time as the second."""
+    """The attributes of an array's subclass are kept, both the first time and the second."""
     for _ in range(times):
         loaded = load_whole(dump_whole({"v": tagged()}).data)["v"]
     assert (type(loaded), loaded.tag, loaded.tolist()) == (Tagged, ["a tag"], list(range(6)))
@@ -100,7 +100,7 @@ def test_large_array_is_not_copied_into_small_pieces() -> None:
 
 
 def test_buffers_of_protocol_5() -> None:
-    """A PickleBuffer, and one that is not contiguous, fare as with dill."""
+    """A PickleBuffer, and a non-contiguous one, load as from dill."""
     buffer = pickle.PickleBuffer(bytearray(b"abc"))
     dumped = dump_whole({"v": buffer})
     assert load_whole(dumped.data) == {"v": bytearray(b"abc")}
@@ -108,7 +108,7 @@ def test_buffers_of_protocol_5() -> None:
 
 
 def test_array_beside_a_function() -> None:
-    """An array that a function holds and the state too is one array after loading."""
+    """An array shared by a function and the state is one array after loading."""
     array = np.arange(3)
     loaded = load_whole(dump_whole({"v": array, "f": lambda: array}).data)
     assert loaded["f"]() is loaded["v"]

@@ -1,4 +1,4 @@
-"""Any graph of objects comes back as dill brings it back, in types, values and identity."""
+"""Any graph of objects loads as from dill, in types, values and identity."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ CODE = ("lambda", "local class", "local instance", "attributes of a function", "
 
 @dataclass
 class Builder:
-    """Makes a graph out of a plan: kinds, the numbers of the things each holds, and atoms."""
+    """Makes a graph from a plan: kinds, the indices of the objects in each, and atoms."""
 
     plan: Plan
 
     def build(self) -> list[Any]:
-        """Make everything; the things that can be filled later may hold each other and themselves.
+        """Make all objects. Mutable ones may contain each other and themselves.
 
-        A thing that must be made at once holds only what comes before it in the plan.
+        An immutable object contains only objects before it in the plan.
         """
         made: list[Any] = []
         for number, (kind, links, atom) in enumerate(self.plan):
@@ -124,9 +124,9 @@ def plans(*kinds: str) -> st.SearchStrategy[Plan]:
 @example([("dict", [0], 1)])
 @example([("list", [1], 1), ("own dict", [0, 1], 2), ("tuple", [0, 0, 1], 3)])
 def test_graphs_of_data(plan: Plan) -> None:
-    """Any graph of data, cycles and shared references included, comes back as it was.
+    """Any graph of data loads unchanged, with its cycles and shared references.
 
-    It takes the way of the C pickler, and whatever can read pickles reads it.
+    The C pickler writes it, and every unpickler reads it.
     """
     state = {"all": Builder(plan).build()}
     try:
@@ -150,14 +150,14 @@ def test_graphs_of_data(plan: Plan) -> None:
 @example([("list", [1], 1), ("lambda", [0], 2)])
 @example([("list", [1], 1), ("local class", [0], 2), ("bound method", [0, 1], 3)])
 def test_graphs_with_code(plan: Plan) -> None:
-    """Any graph with functions and classes by value comes back as with dill, or is refused alike.
+    """Any graph with functions and classes by value loads as from dill, or is refused alike.
 
-    A list that plain data and a closure share is one list afterwards, too.
+    A list shared by plain data and a closure is one list afterwards, too.
     """
     state = {"all": Builder(plan).build()}
     try:
         theirs = load_by_dill(state)
-    except Exception:  # noqa: BLE001 - whatever dill cannot do, we need not
+    except Exception:  # noqa: BLE001 - the library need not do more than dill
         return
     dumped = dump_whole(state)
     assert difference(theirs, load_whole(dumped.data)) is None
@@ -170,7 +170,7 @@ def test_graphs_with_code(plan: Plan) -> None:
 @QUIET
 @given(st.recursive(ATOMS, lambda inner: st.lists(inner) | st.dictionaries(HASHABLE, inner)))
 def test_trees(value: object) -> None:
-    """Any nested lists and dicts, with keys of many kinds, are plain and come back."""
+    """Any nested lists and dicts, with keys of many kinds, are plain and load unchanged."""
     state = {"v": value}
     dumped = dump_whole(state)
     loaded = load_whole(dumped.data)

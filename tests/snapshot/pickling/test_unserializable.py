@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    """Give a stack for what must be closed in the end."""
+    """Give an exit stack that is closed in the end."""
     with ExitStack() as made:
         yield made
 
@@ -34,7 +34,7 @@ def stack() -> Iterator[ExitStack]:
 def run_into(
     flows: FlowFactory, runner: Runner, put: Callable[[State], None]
 ) -> UnserializableStateError:
-    """Run a flow whose second step puts something into the state; check what must always hold."""
+    """Run a flow whose second step changes the state, and check the promises for a refusal."""
     before = list[bytes]()
 
     async def corrupt(state: State) -> None:
@@ -59,7 +59,7 @@ def run_into(
 
 
 def check_resumes(flows: FlowFactory, runner: Runner) -> None:
-    """See that the mended flow goes on where the snapshot could not be taken."""
+    """Check that the fixed flow resumes at the step whose snapshot failed."""
     flows.log.clear()
     state = runner(flows.flow())
     assert flows.ran() == ["b", "c"]
@@ -68,7 +68,7 @@ def check_resumes(flows: FlowFactory, runner: Runner) -> None:
 
 @pytest.mark.parametrize("name", UNSERIALIZABLE)
 def test_misfits(name: str, runner: Runner, flows: FlowFactory, stack: ExitStack) -> None:
-    """What cannot be stored is named by its key, whatever it is, and the mended run resumes."""
+    """The error names the unserializable value by its key, and the fixed run resumes."""
     error = run_into(flows, runner, lambda state: state.update(conn=UNSERIALIZABLE[name](stack)))
     path = error.offenders[0][0]
     assert path.startswith('state["conn"]')
@@ -86,7 +86,7 @@ EXACT = [
 def test_a_misfit_is_not_taken_apart(
     name: str, runner: Runner, flows: FlowFactory, stack: ExitStack
 ) -> None:
-    """The path ends at the thing itself, not at something inside of it, and names its type."""
+    """The path ends at the value itself, not at a part of it, and the error names its type."""
     made = list[object]()
 
     def put(state: State) -> None:
@@ -99,24 +99,24 @@ def test_a_misfit_is_not_taken_apart(
 
 
 def closing_over(bad: object) -> Callable[[], object]:
-    """Make a function that holds it in a cell."""
+    """Make a function that holds the value in a cell."""
     return lambda: bad
 
 
 def by_default(bad: object) -> Callable[..., object]:
-    """Make a function that holds it as a default."""
+    """Make a function that holds the value as a default."""
     return lambda a=bad: a
 
 
 @dataclass
 class Holder:
-    """Hold something."""
+    """Hold a value."""
 
     inner: object
 
 
 def slots_and_more(bad: object) -> Slots:
-    """Hold it in a slot."""
+    """Hold a value in a slot."""
     return Slots([bad])
 
 
@@ -150,7 +150,7 @@ NESTED: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 @pytest.mark.parametrize("name", NESTED)
 def test_paths(name: str, runner: Runner, flows: FlowFactory) -> None:
-    """The path leads through whatever holds the object."""
+    """The path leads through every kind of holder."""
     wrap, path = NESTED[name]
     error = run_into(flows, runner, lambda state: state.update(v=wrap(i for i in "a")))
     found = [where for where, _ in error.offenders]
@@ -174,7 +174,7 @@ KEYS: dict[str, object] = {
 
 
 class OddKey(int):
-    """A key that cannot be shown."""
+    """A key whose repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError(SECRET)
@@ -182,29 +182,29 @@ class OddKey(int):
 
 @pytest.mark.parametrize("key", [*KEYS.values(), OddKey(3)], ids=[*KEYS, "odd"])
 def test_keys_of_any_kind(key: Any, runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
-    """Whatever the key of an offender is, the error comes out, and not too long."""
+    """The error is raised whatever the key of the value is, and is not too long."""
     error = run_into(flows, runner, lambda state: state.update({key: (i for i in "a")}))
     assert len(str(error)) < 1000
     assert len(error.offenders) == 1
 
 
 class OddDict(dict[str, Any]):
-    """A dict that cannot be looked at."""
+    """A dict that cannot be iterated."""
 
     def items(self) -> Any:  # noqa: ANN401
-        """Refuse."""
+        """Raise an error."""
         raise RuntimeError(SECRET)
 
 
 def test_holder_that_cannot_be_looked_at(runner: Runner, flows: FlowFactory) -> None:
-    """A holder that raises when its parts are asked for is named itself."""
+    """A holder that raises when it is searched is named itself."""
     error = run_into(flows, runner, lambda state: state.update(v=OddDict(a=(i for i in "a"))))
     assert error.offenders[0][0].startswith('state["v"]')
     check_resumes(flows, runner)
 
 
 def test_many_offenders(runner: Runner, flows: FlowFactory) -> None:
-    """Of many offenders some are named, and the message stays readable."""
+    """Of many unserializable values some are named, and the message stays readable."""
     error = run_into(
         flows, runner, lambda state: state.update({f"k{n}": (i for i in "a") for n in range(1000)})
     )
@@ -213,7 +213,7 @@ def test_many_offenders(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_offender_in_a_cycle(runner: Runner, flows: FlowFactory) -> None:
-    """A state that holds itself and an offender is searched once."""
+    """A state that contains itself and an unserializable value is searched once."""
 
     def put(state: State) -> None:
         state["itself"] = state
@@ -227,7 +227,7 @@ def test_offender_in_a_cycle(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_shared_offender_beside_a_large_state(runner: Runner, flows: FlowFactory) -> None:
-    """An offender among many sound values is found."""
+    """An unserializable value among many valid ones is found."""
     rows: list[object] = [{"n": n} for n in range(5000)]
     rows[4321] = (i for i in "a")
     error = run_into(flows, runner, lambda state: state.update(rows=rows))
@@ -236,7 +236,7 @@ def test_shared_offender_beside_a_large_state(runner: Runner, flows: FlowFactory
 
 @pytest.mark.parametrize("name", ["generator", "held lock", "file to write", "50,000 nested lists"])
 def test_given_state(name: str, runner: Runner, flows: FlowFactory, stack: ExitStack) -> None:
-    """A given state is found out before the first step, and no file is made or changed."""
+    """A given state is refused before the first step, and no file is made or changed."""
     given = {"conn": UNSERIALIZABLE[name](stack)}
     for stored in (False, True):
         if stored:
@@ -250,7 +250,7 @@ def test_given_state(name: str, runner: Runner, flows: FlowFactory, stack: ExitS
 
 
 def test_state_written_by_hand(runner: Runner, flows: FlowFactory) -> None:
-    """A handler refuses it as well, and what it had stays."""
+    """A handler refuses it as well, and keeps its stored state."""
     handler = LocalStateHandler(flows.path)
     handler.write({"n": 1})
     before = flows.path.read_bytes()
@@ -262,7 +262,7 @@ def test_state_written_by_hand(runner: Runner, flows: FlowFactory) -> None:
 def test_file_handle_is_not_opened_again(
     flows: FlowFactory, runner: Runner, stack: ExitStack
 ) -> None:
-    """What is refused does nothing to the world: a file that was being written keeps its text."""
+    """A refused state has no side effects: a file being written keeps its text."""
     path = flows.path.parent / "precious"
     file = stack.enter_context(path.open("w"))
     file.write("precious")
@@ -272,7 +272,7 @@ def test_file_handle_is_not_opened_again(
     assert path.read_text(encoding="ascii") == "precious"
 
 
-class Odd(Exception):  # noqa: N818 - its name is of no matter
+class Odd(Exception):  # noqa: N818 - the name does not matter
     """Takes other arguments than it keeps."""
 
     def __init__(self, one: int, other: int) -> None:
@@ -280,17 +280,17 @@ class Odd(Exception):  # noqa: N818 - its name is of no matter
 
 
 def test_exception_that_would_not_load(flows: FlowFactory, runner: Runner) -> None:
-    """An exception that could not be made again from its args is refused when saved."""
+    """An exception that cannot be made again from its args is refused when saved."""
     error = run_into(flows, runner, lambda state: state.update(error=Odd(1, 2)))
     assert error.offenders[0][0] == 'state["error"]'
     check_resumes(flows, runner)
 
 
-# --- what can be stored
+# --- values that can be stored
 
 
 def test_weak_references(runner: Runner, flows: FlowFactory) -> None:
-    """A weak reference to something in the state comes back so; one to nothing else is dead."""
+    """A weak reference into the state is kept. A weak reference to anything else is dead."""
     node, gone = Node("a"), Node("b")
     flows.flow("a", "b").run({}, until="a")
     handler = LocalStateHandler(flows.path)
@@ -302,7 +302,7 @@ def test_weak_references(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_deep_but_not_too_deep(runner: Runner, flows: FlowFactory) -> None:
-    """A hundred levels of lists and objects are no problem."""
+    """A hundred levels of lists and objects can be stored."""
     made: Any = []
     for _ in range(100):
         made = [Node(with_attributes(OwnDict(a=made)))]
@@ -314,7 +314,7 @@ def test_deep_but_not_too_deep(runner: Runner, flows: FlowFactory) -> None:
 
 
 def test_state_changed_by_a_thread_meanwhile(runner: Runner, flows: FlowFactory) -> None:
-    """A state that another thread keeps changing is stored or refused, and never half stored."""
+    """A state that another thread keeps changing is stored whole or refused."""
     shared = {n: n for n in range(2000)}
     stop = threading.Event()
 
