@@ -1,4 +1,4 @@
-"""Flows that wait for somebody's approval."""
+"""Flows that wait for an approval."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def wait_for_it_later(state: State, data: State) -> None:
 
 
 def load_rows(state: State) -> State:
-    """Load what is to be approved."""
+    """Load the rows to be approved."""
     return {"rows": [1]}
 
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class FakeLock:
-    """A lock that says it is held, whatever happens."""
+    """A lock that always claims to be held."""
 
     held = True
 
     def __init__(self, lock: Lock | None = None) -> None:
-        """Stand before a sound lock, or none."""
+        """Wrap a sound lock, or none."""
         self._lock = lock
 
     def acquire(self) -> None:
@@ -54,7 +54,7 @@ class OneLockForAll(LocalStateHandler):
 
 
 class Replaces(LocalStateHandler):
-    """Replaces in another way than asked for; a base."""
+    """A base for handlers that replace in another way than asked for."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
         """The lock to replace under."""
@@ -73,7 +73,7 @@ class Replaces(LocalStateHandler):
 
 
 class Unfenced(Replaces):
-    """Lets who held a lock once write on."""
+    """Accepts writes of a run that has lost its lock."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
         """Take it as held."""
@@ -81,10 +81,10 @@ class Unfenced(Replaces):
 
 
 class FencedIfFree(Replaces):
-    """Finds out that a lock was given back only where nobody else took it."""
+    """Notices a lost lock only while the lock is free."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
-        """Take it as held where somebody holds it."""
+        """Treat a lock as held while another run holds it."""
         if lock is None or lock.held:
             return lock
         with contextlib.suppress(RunInProgressError), self.locked(run_id):
@@ -93,7 +93,7 @@ class FencedIfFree(Replaces):
 
 
 class StealsLocks(Replaces):
-    """Replaces without a lock what somebody holds."""
+    """Replaces without a lock a snapshot that another run has locked."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
         """Do as if it was held."""
@@ -119,7 +119,7 @@ class RaisesTooLate(Replaces):
 
 
 class ReleasesEarly(Replaces):
-    """Gives the lock of a run under way back with each snapshot."""
+    """Releases the lock of a running run with each snapshot."""
 
     def replace(
         self,
@@ -162,14 +162,14 @@ class Lists(LocalStateHandler):
 
 
 def by_index(headers: list[Header], query: Query) -> list[Header]:
-    """Go on behind the place of a run that may not be there any more."""
+    """Start after the position of a run that may have been deleted."""
     ids = [header.run_id for header in headers]
     start = 0 if query.after is None else ids.index(query.after.run_id) + 1
     return headers[start:][: query.limit]
 
 
 def by_time(headers: list[Header], query: Query) -> list[Header]:
-    """Go on behind a moment, in which several began."""
+    """Start after a moment at which several runs began."""
     after = query.after
     later = [one for one in headers if after is None or one.started_at < after.started_at]
     return later[: query.limit]

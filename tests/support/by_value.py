@@ -1,4 +1,4 @@
-"""Functions and classes that no name finds: what is written of them is code."""
+"""Functions and classes that cannot be imported by name, and so are pickled as code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways to cancel a run, each checked for what comes out of it, and the gate it is held at."""
+"""The ways to cancel a run, each with a check of its outcome, and the gate that holds the run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PATIENCE = 30.0
 
 
 class Gate:
-    """A place that a run comes to, and leaves when the gate is opened or it is cancelled.
+    """A point at which a run waits until the gate is opened or the run is cancelled.
 
     Attributes:
         blocks: Whether a cancellation has to wait there until the gate is opened.
         entered: Set when the run is there.
-        opened: Set to let the run go on.
-        passed: Set when the run went on because the gate was opened.
+        opened: Set to release the run.
+        passed: Set when the run continued because the gate was opened.
         over: Whether the run has ended.
     """
 
@@ -49,7 +49,7 @@ class Gate:
         self.passed.set()
 
     async def ahold(self) -> None:
-        """Hold a task until it is cancelled, or, where the gate blocks, opened."""
+        """Hold a task until it is cancelled or, at a gate that blocks, until the gate is opened."""
         self.entered.set()
         if not self.blocks:
             await asyncio.get_running_loop().create_future()
@@ -131,7 +131,7 @@ def task_cancel(times: int) -> Way:
 
 
 async def task_cancel_caught(gate: Gate, start: Start) -> None:
-    """Cancel the task, which catches the error and goes on."""
+    """Cancel the task, which catches the error and continues."""
 
     async def go_on() -> str:
         with pytest.raises(asyncio.CancelledError, match="enough"):
@@ -179,7 +179,7 @@ async def wait_for(gate: Gate, start: Start) -> None:
     """Let `asyncio.wait_for` lose its patience."""
 
     async def expired() -> None:
-        while not task.cancelling():  # noqa: ASYNC110 - no event tells of it
+        while not task.cancelling():  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.001)
 
     task = asyncio.create_task(gate.watch(start))

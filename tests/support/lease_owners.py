@@ -1,4 +1,4 @@
-"""Processes that own runs in a database, and what happens to them."""
+"""Processes that own runs in a database, and can be suspended, woken and ended."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Owner:
         self.process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Let it go on."""
+        """Wake it."""
         self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> str:
-        """Let the runs go on, and tell how they ended."""
+        """Release the runs; return how they ended."""
         reported, _ = self.process.communicate("\n", timeout=PATIENCE)
         return reported.strip()
 

@@ -23,7 +23,7 @@ LOCK_PROCESS = program("lock_process_script.py")
 
 
 class LockProcess:
-    """Another process that runs a flow when it is told to."""
+    """Another process that runs a flow on command."""
 
     def __init__(self, path: Path) -> None:
         """Start it, and wait until it listens."""
@@ -58,7 +58,7 @@ class LockProcess:
 
 @contextmanager
 def lock_process(path: Path, command: str = "", answer: str = "") -> Generator[LockProcess]:
-    """Give another process that has been told something and has answered."""
+    """Give another process that has received one command and has answered."""
     other = LockProcess(path)
     try:
         if command:

@@ -34,7 +34,7 @@ def with_secrets(**more: object) -> State:
 
 
 def all_text(error: BaseException | None, caplog: pytest.LogCaptureFixture) -> str:
-    """Give all that logs and an error of ours say, without what the user's code raised."""
+    """Return all text of the log and of an error of the library, without the user's exception."""
     said = caplog.text
     while error is not None:
         if isinstance(error, CheckpointError):

@@ -1,4 +1,4 @@
-"""Clients of the order service, and the counting of what came of their orders."""
+"""Clients of the order service, and the counts of their orders."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ async def place_order(client: httpx.AsyncClient, order: Order, reported: Counter
 async def until(
     client: httpx.AsyncClient, order_id: str, *, tries: int = 1, **facts: object
 ) -> dict[str, Any]:
-    """Look at an order until it stands as told, and its payment was tried so often.
+    """Poll an order until it has this status and its payment was tried so often.
 
     Returns:
-        How it stands.
+        The order as the service shows it.
     """
     deadline = time.monotonic() + PATIENCE
     found: dict[str, Any] = {}
@@ -95,7 +95,7 @@ async def serve_all(
     """Place all orders, so many at once, and strike when so many are finished.
 
     Returns:
-        How often clients were told what: a status, or the class of an exception.
+        The number of answers of each kind: a status, or the class of an exception.
     """
     reported, todo, done = Counter[str](), iter(orders), 0
 

@@ -1,4 +1,4 @@
-"""A file system in a file whose power can be cut: what was not flushed is gone.
+"""A file system in a file whose power can be cut: unflushed writes are lost.
 
 The cut is the shutdown that XFS and ext4 have for tests of this kind: from then on nothing reaches
 the disk any more, neither data nor log. The next mount replays the log as after a power failure.
@@ -31,7 +31,7 @@ class Disk:
 
     Attributes:
         kind: "xfs" or "ext4".
-        place: Where it is mounted; what it is stored in lies beside that.
+        place: Where it is mounted; its image file is beside the mount point.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Disk:
         _do("umount", self.place)
 
     def cut(self) -> None:
-        """Cut the power: whatever is written from now on fails, and nothing is flushed."""
+        """Cut the power: all later writes fail, and nothing is flushed."""
         import fcntl  # noqa: PLC0415 (is not everywhere)
 
         descriptor = os.open(self.place, os.O_RDONLY)
@@ -69,7 +69,7 @@ class Disk:
             os.close(descriptor)
 
     def clear(self) -> None:
-        """Take it away whatever has happened, even from under a process that still uses it."""
+        """Remove it in any case, even from under a process that still uses it."""
         # A disk without power denies that it is mounted: not even its root can be looked at.
         while _run("umount", "--lazy", self.place).returncode == 0:
             pass

@@ -48,7 +48,7 @@ class Runs(FlowFactory):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a flow is told of the place."""
+        """The options of a flow on this store."""
         if self.kind == "memory":
             return {"handler": self.memory}
         return {"handler": "sqlite" if self.kind == "sqlite" else "local", "fsync": False}
@@ -93,7 +93,7 @@ class ActiveRun:
 def active_run(
     cp: CheckpointFlow, run_id: str | None, state: State | None = None
 ) -> Generator[None, None, None]:
-    """Have a run of a flow without steps under way for the time of a `with` block."""
+    """Keep a run of a flow without steps running for the time of a `with` block."""
     one = ActiveRun(cp, run_id, state)
     try:
         yield
@@ -112,7 +112,7 @@ def listed(runner: Runner, cp: CheckpointFlow, *args: object, **kwargs: object) 
 
 
 async def resumed(cp: CheckpointFlow, limit: int = 100) -> dict[str | None, RunResult]:
-    """Resume all; give the results by id, one for each."""
+    """Resume all; return the results by id, one for each."""
     found = [result async for result in cp.aresume_all(limit=limit)]
     by_id = {result.run_id: result for result in found}
     assert len(by_id) == len(found)

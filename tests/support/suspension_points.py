@@ -30,9 +30,9 @@ class AwaitInterrupter:
     """Awaits a coroutine, and interrupts it when it suspends for the n-th time.
 
     Args:
-        coroutine: What to await.
+        coroutine: The coroutine to await.
         points: The n at which to interrupt, from 1.
-        action: Called with what the coroutine waits for, just before the loop gets it.
+        action: Called with the coroutine's awaited future, just before the loop gets it.
 
     Attributes:
         count: How often the coroutine has been suspended.
@@ -85,7 +85,7 @@ def next_turn(cancel: Callable[[], object], waiting: object) -> None:
 
 
 def as_it_wakes(cancel: Callable[[], object], waiting: object) -> None:
-    """Cancel when what it waits for is there and it has not heard of it."""
+    """Cancel after the awaited result has arrived and before the task has woken."""
     if isinstance(waiting, asyncio.Future):
         waiting.add_done_callback(lambda _: cancel())
     else:
@@ -176,7 +176,7 @@ class Subject:
         return cp
 
     def arun(self) -> Coroutine[Any, Any, State]:
-        """Begin, or go on."""
+        """Start or resume."""
         return self.flow().arun({"trail": []}, "always")
 
     def position(self) -> int:
@@ -242,7 +242,7 @@ async def outcome_of(
     points: Collection[int],
     moment: Callable[[Callable[[], object], object], object],
 ) -> tuple[AwaitInterrupter, asyncio.Task[object]]:
-    """Await a coroutine in a task that is cancelled at those points, and give the ended task."""
+    """Await a coroutine in a task that is cancelled at the given points; return the ended task."""
 
     async def interrupter() -> object:
         cancel = this_task().cancel
@@ -268,7 +268,7 @@ def at_point(number: int) -> Generator[None]:
 
 
 def check_left(subject: Subject) -> None:
-    """See that nothing lies beside the file, and that each stored step ran once."""
+    """Check that no other file is beside the snapshot, and that each stored step ran once."""
     place = subject.path.parent
     assert not place.exists() or {path.name for path in place.iterdir()} <= {"checkpoint.pkl"}
     done = NAMES[: subject.position()]

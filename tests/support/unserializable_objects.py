@@ -32,7 +32,7 @@ SECRET = "s3cret value"  # noqa: S105
 
 
 def make_coroutine(stack: ExitStack) -> object:
-    """Make a coroutine that nobody awaits."""
+    """Make a coroutine that is never awaited."""
 
     async def wait() -> None:
         """Do nothing."""
@@ -111,7 +111,7 @@ class Nonsense:
 
 
 class OutOfContext:
-    """Raises whatever it is asked, like a proxy without anything behind it."""
+    """Raises on every access, like a proxy without an object behind it."""
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
         raise RuntimeError(SECRET)
