@@ -1,4 +1,4 @@
-"""Tries all that reads on each file given, in little memory; prints JSON of what came of it."""
+"""Tries all readers on each given file, in little memory; prints JSON of the outcomes."""
 
 from __future__ import annotations
 

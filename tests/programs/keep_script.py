@@ -1,4 +1,4 @@
-"""Runs a flow that keeps its snapshots; prints the error that comes out, and what was run.
+"""Runs a flow that keeps its snapshots; prints its exception, and the executed steps.
 
 python keep_script.py DIRECTORY
 """

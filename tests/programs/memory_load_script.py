@@ -1,10 +1,10 @@
 """Loads a flow with runs, or a stream with events, and prints how much memory that took.
 
-Called as `python memory_load_script.py PLACE WHAT PACE COUNT`. WHAT is `amap`, which maps so many
-runs of one step from an async generator, or `astream`, which streams one run of so many steps. PACE
+Called as `python memory_load_script.py PLACE WHAT PACE COUNT`. WHAT names the load: `amap` maps so
+many runs of one step from an async generator, and `astream` streams one run of so many steps. PACE
 is `fast`, or `slow` for a loop that lets the others do all they can before it takes the next.
-Prints as JSON what was seen: the most pairs or events that were taken or told and not yet given,
-the growth of the peak of memory behind the first tenth, and the seconds.
+It prints as JSON the most pairs or events let in and not yet given, the growth of the peak of
+memory behind the first tenth, and the seconds.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ REST = 40
 
 
 class MemoryLoad:
-    """What is let in and what comes out.
+    """The counts of pairs or events that are let in and given.
 
     Attributes:
-        let_in: How many pairs were taken, or events told.
-        given: How many results or events the loop has done with.
-        most: The most by which the one was ahead of the other.
+        let_in: The number of pairs taken, or events emitted.
+        given: The number of results or events that the loop has finished with.
+        most: The most by which the first was ahead of the second.
     """
 
     def __init__(self, place: str, pace: str, count: int) -> None:
@@ -69,7 +69,7 @@ class MemoryLoad:
                     await self._take()
 
     def report(self) -> dict[str, Any]:
-        """Tell what was seen."""
+        """Return the figures."""
         return {
             "given": self.given,
             "most": self.most,

@@ -1,4 +1,4 @@
-"""Opens a database when told to, as one of several processes, or is killed while it migrates it.
+"""Opens a database on command, as one of several processes, or is killed while it migrates it.
 
 Usage: migrating_script.py open PATH NAME | migrating_script.py die PATH
 """
@@ -24,7 +24,7 @@ def statements() -> Iterator[str]:
 
 
 def main() -> None:
-    """Do what the arguments say."""
+    """Carry out the arguments."""
     operation, path = sys.argv[1:3]
     if operation == "die":
         _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]

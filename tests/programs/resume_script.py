@@ -1,8 +1,8 @@
 """Starts or resumes keyed runs in one place, to be killed in the middle of it.
 
-Called as `python resume_script.py start PLACE HANDLER IDS...`, which starts a run for each id and
-prints "held" when all of them are in their first step, where they stay; or with `resume` in place
-of `start`, which resumes all and prints what came out as JSON.
+Called as `python resume_script.py start PLACE HANDLER IDS...`, it starts a run for each id and
+prints "held" when all of them wait in their first step. With `resume` in place of `start`, it
+resumes all and prints the outcomes as JSON.
 """
 
 from __future__ import annotations

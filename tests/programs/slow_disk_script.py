@@ -63,7 +63,7 @@ async def read(path: Path, monitor: LoopMonitor) -> list[int]:
 
 
 async def block(path: Path, monitor: LoopMonitor) -> list[int]:
-    """Store a state on the loop itself, as nobody should."""
+    """Store a state on the loop itself, which blocks the loop."""
     before = monitor.beats
     LocalStateHandler(path).write({"n": 1})
     return [monitor.beats - before]

@@ -27,7 +27,7 @@ def count(state: State) -> None:
 
 @cp.add_step()
 async def add(state: State) -> None:
-    """Break when told to, else add up what the step before has left."""
+    """Fail on request, else add up the results of the step before."""
     if breaks:
         raise ConnectionError
     state["sum"] = sum(state["numbers"])

@@ -1,9 +1,9 @@
-"""A flow of three steps that says what it did; run by the tests of the disk.
+"""A flow of three steps that reports its effects; run by the tests of the disk.
 
     python traced_run_script.py DIRECTORY run|arun fsync|no-fsync
 
 Each step first notes its name in the file "effects" beside the directory. The last line printed
-is JSON: the error, if one came out, and the number of snapshots acknowledged.
+is JSON: the error, if one was raised, and the number of snapshots acknowledged.
 """
 
 from __future__ import annotations

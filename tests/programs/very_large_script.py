@@ -1,6 +1,6 @@
 """Stores a state with one very large object over a small one: `PATH fsync|no-fsync`.
 
-What came out is printed: "stored", or the name of the error.
+It prints "stored", or the name of the error.
 """
 
 from __future__ import annotations

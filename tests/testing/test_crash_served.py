@@ -67,7 +67,7 @@ def test_attempts(runner: Way) -> None:
 
 @both_runners
 def test_kept_data(runner: Way) -> None:
-    """With `keep_data=True`, what steps put into data is there after each break."""
+    """With `keep_data=True`, the data of the steps are stored after each interruption."""
 
     def make_flow(path: str) -> CheckpointFlow:
         cp = CheckpointFlow(path, fsync=False, keep_data=True)
@@ -127,7 +127,7 @@ def test_pause_with_an_update(runner: Way) -> None:
 
 
 def test_pause_that_no_update_ends() -> None:
-    """A step that pauses whatever it is told does not keep it busy for ever."""
+    """A step that pauses after every update does not keep the check busy for ever."""
 
     def make_flow(path: str) -> CheckpointFlow:
         cp = CheckpointFlow(path, fsync=False)

@@ -43,7 +43,7 @@ def make_large(flows: FlowFactory, mark: Path, options: dict[str, Any]) -> bytes
 
 
 def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
-    """Give the kind of the error that reading raises, or None where it raises none."""
+    """Return the kind of the error that reading raises, or None without an error."""
     try:
         handler.read()
     except REFUSALS as error:

@@ -29,7 +29,7 @@ MOST_KIB = 16 * 1_024
 
 
 def memory_load(place: Path, what: str, pace: str) -> dict[str, Any]:
-    """Load a flow in a process of its own; give what was seen."""
+    """Load a flow in a process of its own; return its figures."""
     words = [sys.executable, str(SCRIPT), str(place / "runs.db"), what, pace, str(COUNT)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

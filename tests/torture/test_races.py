@@ -35,5 +35,5 @@ def test_racing_processes_run_one_at_a_time(wait: float, name: str, tmp_path: Pa
 def test_reader_sees_whole_snapshots_only(
     operation: str, durable: str, name: str, tmp_path: Path
 ) -> None:
-    """Whoever reads while another process writes gets a whole snapshot, never an older one."""
+    """Reading while another process writes gives a whole snapshot, never an older one."""
     assert read_while_written(tmp_path / name, operation, durable, 2000) > 200

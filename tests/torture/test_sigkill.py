@@ -39,5 +39,5 @@ def test_killed_runs(method: str, durable: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [11, 12, 13])
 @both_runners
 def test_killed_resumes(method: str, seed: int, tmp_path: Path) -> None:
-    """Killed on any line, when resumed again, and once more: no run loses what was stored."""
+    """A run killed on any line, when resumed again, and once more, loses no stored snapshot."""
     assert kill_chains(tmp_path, method, seed, chains=500) > 1000

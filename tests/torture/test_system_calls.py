@@ -52,7 +52,7 @@ def test_failure_of_every_call(error: str, way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path) -> None:
-    """The calls that only a snapshot makes, where a thread makes them."""
+    """The calls that only a snapshot makes fail in a thread."""
     way = Way(method="arun")
     site = find_site(way, stage, number)
     came_out = until_met(tmp_path, lambda folder: fail(folder, way, site, error))
@@ -69,9 +69,9 @@ def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_pat
 
 @every_way
 def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
-    """Killed on entry to any system call at all, from the first on the directory to the end.
+    """The process is killed on entry to each system call, from the directory's first to the end.
 
-    What was renamed is stored, no more and no less, and the flow goes on from there.
+    Exactly the renamed snapshot is stored, and the flow resumes from there.
     """
     traced = way.trace(tmp_path / "undisturbed", more=["all"])
     mine = traced.on(tmp_path / "undisturbed" / "place")
@@ -90,7 +90,7 @@ def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_kill_in_a_thread(stage: str, number: int, tmp_path: Path) -> None:
-    """The calls that only a snapshot makes, where a thread makes them."""
+    """The process is killed on entry to the calls that only a snapshot makes, in a thread."""
     way = Way(method="arun")
     site = find_site(way, stage, number)
     until_met(tmp_path, lambda folder: kill(folder, way, site))
