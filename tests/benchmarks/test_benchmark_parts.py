@@ -46,7 +46,7 @@ def filled(tmp_path: Path) -> Iterator[CheckpointFlow]:
 
 
 def test_rows_are_what_the_library_would_have_written(filled: CheckpointFlow) -> None:
-    """Every copy is listed as a finished run under an id of its own, none is found damaged."""
+    """Every copy is listed as a finished run under an id of its own, and none is damaged."""
     headers = list(filled.runs("finished"))
 
     assert len(headers) == len({header.run_id for header in headers}) == COUNT

@@ -114,7 +114,7 @@ def test_flushes_pause_where_they_are_to() -> None:
 
 
 def test_own_cpu_time_is_what_there_is_beside_the_floor() -> None:
-    """Round by round the floor's CPU time is taken off, and the two runners have their goals."""
+    """The floor's CPU time is subtracted in each round, and the two runners have their goals."""
     _, written, _ = outcome("step_cost")
 
     runners = {
@@ -175,7 +175,7 @@ def test_many_runs_tell_rate_stalls_and_memory() -> None:
             "memory of a waiting run, 2 runs, aiocheckpoint on files",
         )
     )
-    assert printed.count("goal: ") == 3  # and that of the rate to the floor's
+    assert printed.count("goal: ") == 3  # the third is that of the rate to the floor's
     assert all(name in printed for name in written["extra"])
 
 

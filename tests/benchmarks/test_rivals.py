@@ -28,7 +28,7 @@ def _benchmarks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def entrants() -> tuple[Any, ...]:
-    """Give the libraries that there are."""
+    """Give the known libraries."""
     found: tuple[Any, ...] = import_module("peers.single_runs").PEERS
     return found
 
@@ -80,7 +80,7 @@ def test_what_ends_at_its_start_is_named_with_its_last_words(
 
 
 def test_a_process_that_does_not_answer_is_ended(tmp_path: Path) -> None:
-    """A server that never starts holds up nothing for longer than it is waited for."""
+    """A server that never starts is ended after the time limit."""
     module = import_module("measure.environments")
     python = fake_interpreter(tmp_path / "python", "exec sleep 600")
 
@@ -89,7 +89,7 @@ def test_a_process_that_does_not_answer_is_ended(tmp_path: Path) -> None:
 
 
 def test_each_library_has_its_promises_and_their_source(tmp_path: Path) -> None:
-    """Durable, atomic, async and resumes are answered for all, with the version that was read."""
+    """Durable, atomic, async and resumes are answered for all, with the version read."""
     promises = import_module("page.promises")
 
     assert {entrant.name for entrant in entrants()} == promises.PROMISES.keys()

@@ -27,7 +27,7 @@ class Service:
     """The flow, and the event that its runs wait for."""
 
     def __init__(self, place: str, handler: str, effects: str) -> None:
-        """Make it."""
+        """Make the flow."""
         self.cp = CheckpointFlow(place, handler=handler, fsync=False)
         self.effects = Path(effects)
         self.entered = threading.Semaphore(0)
@@ -54,7 +54,7 @@ class Service:
         self.note(state)
 
     def note(self, state: State) -> None:
-        """Come to the end of a step."""
+        """Note the end of a step."""
         step = current_step()
         with self.effects.open("a", encoding="ascii") as file:
             file.write(f"{step.run_id} {step.step}\n")
@@ -84,7 +84,7 @@ class Service:
 
 
 def main(place: str, handler: str, effects: str, how: str) -> None:
-    """Do as the command line says."""
+    """Carry out the command line."""
     service = Service(place, handler, effects)
     work = service.serve() if how == "serve" else service.resume()
     sys.stdout.write(json.dumps(asyncio.run(work)))

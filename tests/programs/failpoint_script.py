@@ -56,7 +56,7 @@ class Scenario:
         return {**asdict(self), "place": str(place)}
 
     def flow(self, place: Path) -> CheckpointFlow:
-        """Make its flow, whose steps leave a note outside of having been run."""
+        """Make its flow, whose steps note their executions in a file."""
         cp = CheckpointFlow(place / "checkpoint.pkl", fsync=self.fsync, keep=self.keep)
         for name in STEPS:
             cp.add_step(name=name)(make_step(place, name))

@@ -94,7 +94,7 @@ def main(place: Path, word: str, durable: str, rounds: int) -> None:
     handler = LocalStateHandler(place / "checkpoint.pkl")
     seen = list[dict[str, Any]]()
     for number in range(rounds):
-        # The later, the longer, so that a busy machine comes to an end as well.
+        # Later lives get more time, so that a busy machine ends as well.
         longest = LONGEST * (1 + number / 40)
         seen.append(kill_one(work, place, longest, fsync=durable == "fsync"))
         header = handler.header()

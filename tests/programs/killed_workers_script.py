@@ -148,7 +148,7 @@ class Workers:
     lives: int = 0
 
     def start(self, share: int) -> tuple[int, int]:
-        """Start a process, which leaves by an exception when it has come to its end."""
+        """Start a process, which exits by an exception at its end."""
         self.lives += 1
         child = os.fork()
         if child == 0:
@@ -167,7 +167,7 @@ class Workers:
         self.children[share] = self.start(share)
 
     def await_lines(self, size: int) -> None:
-        """Wait until so much is noted."""
+        """Wait until the log has so many lines."""
         deadline = time.monotonic() + PATIENCE
         while self.log.stat().st_size < size:
             assert time.monotonic() < deadline, "nothing goes on any more"

@@ -47,7 +47,7 @@ async def follow(cp: CheckpointFlow) -> None:
 
 
 def main(place: str, method: str, way: str) -> None:
-    """Do one run, and print the names."""
+    """Execute one run, and print the names of the imported modules."""
     loaded: set[str] = set()
     cp = flow(place, loaded, WAYS[way])
     with contextlib.suppress(OSError, TypeError):

@@ -56,7 +56,7 @@ def make_flow(path: Path, report: Callable[..., object]) -> CheckpointFlow:
 
 
 def mark_lines(number: int, meet: Callable[[str], object], lines: Iterator[int]) -> None:
-    """Count the lines of the library that any thread comes to, and call `meet` on one of them."""
+    """Count the lines of the library that all threads execute, and call `meet` on one."""
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:  # noqa: ANN401
         if not frame.f_code.co_filename.startswith(LIBRARY):
@@ -70,7 +70,7 @@ def mark_lines(number: int, meet: Callable[[str], object], lines: Iterator[int])
 
 
 def live(path: Path, method: str, number: int, report: Callable[..., object]) -> None:
-    """Run the flow, to its death if there are so many lines."""
+    """Run the flow, and die on the n-th line if the run has so many."""
 
     def die(line: str) -> None:
         report(died=line)
@@ -140,7 +140,7 @@ def fork_chain(place: Path, method: str, rng: random.Random, most: int) -> list[
 
 
 def count_lines(place: Path, method: str) -> int:
-    """Count the lines of an undisturbed run, by a child that dies of none."""
+    """Count the lines of an undisturbed run, in a child that is not killed."""
     place.mkdir()
     reader, writer = os.pipe()
     if os.fork() == 0:

@@ -202,7 +202,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "default factory": (collections.defaultdict(lambda: [0]), "(v['new'], dict(v))"),
     "module": (json, "v.dumps([1])"),
 }
-"""Name to what is stored as `v`, and what is asked of it."""
+"""By name: the value stored as `v`, and the question about it."""
 
 IN_THE_SAME_SCRIPT = {
     "global": (read_global, "v()"),

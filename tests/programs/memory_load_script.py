@@ -26,9 +26,9 @@ State = dict[str, Any]
 
 LIMIT = 100
 STEPS = 2_000
-"""Of a run that is streamed; as many runs follow each other as the count of events asks for."""
+"""Steps of a streamed run. Runs follow each other up to the count of events."""
 REST = 40
-"""Turns of the loop that a slow one takes for each thing."""
+"""Turns of the loop that a slow consumer takes for each item."""
 
 
 class MemoryLoad:
@@ -105,7 +105,7 @@ def peak() -> int:
 
 
 def main(place: str, what: str, pace: str, count: str) -> None:
-    """Do as the command line says."""
+    """Carry out the command line."""
     memory_load = MemoryLoad(place, pace, int(count))
     asyncio.run(memory_load.amap() if what == "amap" else memory_load.astream())
     sys.stdout.write(json.dumps(memory_load.report()))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def statements() -> Iterator[str]:
-    """Be a migration in whose middle the process is killed."""
+    """Be a migration that kills the process in the middle."""
     yield "ALTER TABLE runs ADD COLUMN colour TEXT"
     yield "UPDATE runs SET colour = 'red', status = 'failed'"
     os.kill(os.getpid(), signal.SIGKILL)

@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
 STEPS = 40
 MESSAGES = 12
-# About as long as a snapshot takes, so that every part of one is met.
+# About as long as a snapshot takes, so that the cuts meet every part of one.
 LONGEST = 0.004
 PATIENCE = 60
 
 
 def filling(number: int) -> str:
-    """Make the bulk of a state: of every size, and different in each."""
+    """Make the bulk of a state, whose size and bytes differ with each number."""
     return f"{number} " * (number * 7_919 % 40_000)
 
 
 @contextlib.contextmanager
 def handler_of(path: Path, *, fsync: bool = True) -> Generator[StateHandler, None, None]:
-    """Give the handler of a path, by its ending, and let go of its files."""
+    """Give the handler of a path, by its ending, and close its files."""
     if path.suffix != ".db":
         yield LocalStateHandler(path, fsync=fsync)
         return

@@ -64,16 +64,16 @@ class Gate:
         self._entered, self._opened = os.pipe(), os.pipe()
 
     def enter(self) -> None:
-        """Say so."""
+        """Report the arrival."""
         os.write(self._entered[1], b"x")
 
     def hold(self) -> None:
-        """Say so, and be held."""
+        """Report the arrival, and wait."""
         self.enter()
         select.select([self._opened[0]], [], [], PATIENCE)
 
     def reached(self) -> bool:
-        """Wait until the child is there, or has ended without."""
+        """Wait until the child arrives, or has ended before."""
         os.close(self._entered[1])
         return os.read(self._entered[0], 1) == b"x"
 
@@ -99,13 +99,13 @@ class Hoarded:
     """A value that takes all memory while it is pickled."""
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Never get to the end."""
+        """Take memory until the process ends."""
         hoard([])
         return str, ("hoarded",)
 
 
 def hoard(pieces: list[bytes]) -> None:
-    """Take the little memory that is left to the process, in small pieces."""
+    """Take the little memory left to the process, in small pieces."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     limit = pages * resource.getpagesize() + SPARE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

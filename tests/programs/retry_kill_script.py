@@ -92,7 +92,7 @@ def fork_chain(place: Path, kind: str, method: str, rng: random.Random) -> dict[
     place.mkdir()
     cp, reported, killed = make_flow(place, kind, print), list[int](), 0
     for number in range(MOST_LIVES):
-        # The later, the longer, so that a busy machine comes to an end as well.
+        # Later lives get more time, so that a busy machine ends as well.
         died, more = fork_life(place, kind, method, rng.uniform(0, LONGEST * (1 + number / 20)))
         reported += more
         killed += died

@@ -31,7 +31,7 @@ AT_ONCE = Retry(attempts=4, wait_initial=0, wait_max=0, wait_jitter=0)
 
 
 def make_flow(place: str, report: Callable[[str], object]) -> CheckpointFlow:
-    """Make a flow half of whose attempts fail when half of them is done, and that keeps data."""
+    """Make a flow that keeps data, and half of whose attempts fail midway."""
     kind = "sqlite" if place.endswith(".db") else "local"
     cp = CheckpointFlow(place, kind, name="served", fsync=False, keep_data=True)
 
@@ -57,7 +57,7 @@ def make_flow(place: str, report: Callable[[str], object]) -> CheckpointFlow:
 
 
 async def live(cp: CheckpointFlow) -> None:
-    """Have all runs until they have finished."""
+    """Execute all runs until they have finished."""
     states: dict[str, dict[str, Any]] = {run_id: {"trail": []} for run_id in IDS}
     while results := [one async for one in cp.amap(states, once=True) if one.status != "finished"]:
         for result in results:
@@ -124,7 +124,7 @@ def main(place: str, seed: str) -> None:
         kills += kill_one(place, effects, LONGEST * (1 + number / 2))
         if not Path(place).exists():
             continue
-        child = os.fork()  # so that no thread is here when the next one begins
+        child = os.fork()  # so that this process has no thread at the next fork
         if child == 0:
             wrong, ended = look(place)
             print(*wrong, sep="\n", end="\n" if wrong else "", flush=True)  # noqa: T201

@@ -19,7 +19,7 @@ cp = CheckpointFlow(where / "checkpoint.pkl")
 
 @cp.add_step()
 def count(state: State) -> None:
-    """Take note of each time that this step runs."""
+    """Note each execution of this step."""
     with (where / "counted.txt").open("a") as file:
         file.write("once\n")
     state["numbers"] = [1, 2, 3]

@@ -34,7 +34,7 @@ def make_flow(place: Path, acknowledged: list[int], *, fsync: bool) -> Checkpoin
 
 
 def make_step(place: Path, name: str) -> Any:  # noqa: ANN401
-    """Make a step that leaves a note, outside, of having been run."""
+    """Make a step that notes its execution in a file."""
 
     def step(state: dict[str, Any]) -> None:
         with (place.parent / "effects").open("a", encoding="ascii") as file:
@@ -45,7 +45,7 @@ def make_step(place: Path, name: str) -> Any:  # noqa: ANN401
 
 
 def main(place: Path, method: str, durable: str) -> None:
-    """Run the flow through the method, and print how it went."""
+    """Run the flow through the method, and print its outcome."""
     acknowledged = list[int]()
     cp = make_flow(place, acknowledged, fsync=durable == "fsync")
     outcome: dict[str, Any] = {"error": None}

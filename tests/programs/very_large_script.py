@@ -13,7 +13,7 @@ SIZE = 9 << 20
 
 
 def main(path: str, durable: str) -> None:
-    """Store it."""
+    """Store the state."""
     handler = LocalStateHandler(path, fsync=durable == "fsync")
     try:
         handler.write({"small": 1, "large": bytes(SIZE)})

@@ -68,7 +68,7 @@ class BatchHarness:
         return PendingResult(self.save(lease, run_id, operation, number), None)
 
     def save(self, lease: Lease, run_id: str, operation: str, number: int) -> Save:
-        """Make the storing of a snapshot."""
+        """Make a request that saves a snapshot."""
         status: Status = "running" if operation == "running" else "finished"
         header = self.handler.patched(None, run_id, number).by_this_program(
             status=status,

@@ -53,13 +53,13 @@ class BlockingFlow:
         return {await self._entered.get() for _ in range(number)}
 
     async def start(self, cp: CheckpointFlow, *run_ids: str | None) -> list[asyncio.Task[State]]:
-        """Begin runs, and wait until they wait."""
+        """Start runs, and wait until each is in step b."""
         tasks = [asyncio.create_task(cp.arun({}, run_id=run_id)) for run_id in run_ids]
         await self.arrivals(len(tasks))
         return tasks
 
     def times(self, run_id: str | None) -> list[str]:
-        """The steps of a run that came to their end, in order."""
+        """The steps of a run that ended, in order."""
         return [step for who, step in self.effects if who == run_id]
 
     async def _pass(self, state: State) -> None:

@@ -27,21 +27,21 @@ class FakeLock:
         self._lock = lock
 
     def acquire(self) -> None:
-        """Take the sound one."""
+        """Acquire the sound lock."""
         if self._lock is not None:
             self._lock.acquire()
 
     def release(self) -> None:
-        """Give the sound one back."""
+        """Release the sound lock."""
         if self._lock is not None:
             self._lock.release()
 
 
 class AlwaysHeld(LocalStateHandler):
-    """Has locks that say they are held when they are not."""
+    """Has locks that always claim to be held."""
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
-        """Give one."""
+        """Give such a lock."""
         return FakeLock(super().lock(run_id))
 
 
@@ -49,7 +49,7 @@ class OneLockForAll(LocalStateHandler):
     """Has one lock for all of its runs."""
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
-        """Give that of one run."""
+        """Give the lock of one fixed run."""
         return super().lock("one")
 
 
@@ -76,7 +76,7 @@ class Unfenced(Replaces):
     """Accepts writes of a run that has lost its lock."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
-        """Take it as held."""
+        """Treat the lock as held."""
         return None if lock is None else FakeLock()
 
 
@@ -96,12 +96,12 @@ class StealsLocks(Replaces):
     """Replaces without a lock a snapshot that another run has locked."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
-        """Do as if it was held."""
+        """Treat the lock as held."""
         return FakeLock() if lock is None else lock
 
 
 class RaisesTooLate(Replaces):
-    """Finds out that a lock was lost when the snapshot is replaced."""
+    """Notices a lost lock only after the snapshot is replaced."""
 
     def replace(
         self,
@@ -111,7 +111,7 @@ class RaisesTooLate(Replaces):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace, and look afterwards."""
+        """Replace, and check the lock afterwards."""
         done = super().replace(run_id, emit, amends, lock=FakeLock())
         if lock is not None and not lock.held:
             raise LeaseLostError(self.locate(run_id))
@@ -129,7 +129,7 @@ class ReleasesEarly(Replaces):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace, and give back."""
+        """Replace, and release the lock."""
         done = super().replace(run_id, emit, amends, lock=lock)
         if lock is not None:
             lock.release()
@@ -140,15 +140,15 @@ class RemovesAnyway(LocalStateHandler):
     """Deletes under a lock that is not held."""
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Do as if it was."""
+        """Treat the lock as held."""
         super().remove(run_id, lock=None if lock is None else FakeLock())
 
 
 class TakesAny(LocalStateHandler):
-    """Takes any run's snapshot for that of the run asked for."""
+    """Accepts the snapshot of any run in place of the requested one."""
 
     def check_run(self, header: Header, run_id: str | None, location: str) -> None:
-        """See nothing."""
+        """Check nothing."""
 
 
 class Lists(LocalStateHandler):
@@ -157,7 +157,7 @@ class Lists(LocalStateHandler):
     order: Callable[[list[Header], Query], list[Header]] = staticmethod(select)
 
     def runs(self, query: Query) -> list[Header]:
-        """Bend the whole list."""
+        """Reorder the whole list."""
         return type(self).order(super().runs(Query()), query)
 
 

@@ -38,13 +38,13 @@ TIDYING = ("look for leftovers", "close stored", "unlink lock", "close lock", "u
 
 
 class MissedError(Exception):
-    """The call that a fault was meant for was not made."""
+    """The run did not make the call that a fault was meant for."""
 
 
 def until_met(folder: Path, attempt: Callable[[Path], _Result]) -> _Result:
-    """Try in one room after another until a fault meets its call.
+    """Try in new directories until a fault meets its call.
 
-    Calls are counted by thread, and which thread writes a snapshot is left to chance.
+    Calls are counted by thread, and chance decides which thread writes a snapshot.
     """
     for number in range(ATTEMPTS):
         with contextlib.suppress(MissedError):
@@ -85,11 +85,11 @@ class Way:
 
     @property
     def snapshots_before(self) -> int:
-        """How many snapshots have been taken before: at the start, and after the first step."""
+        """The number of snapshots taken before: at the start, and after the first step."""
         return 2 if self.ahead else 0
 
     def trace(self, folder: Path, *injections: str, more: Sequence[str] = ()) -> Traced:
-        """Run the flow in a room of its own."""
+        """Run the flow under strace in a directory of its own."""
         place = folder / "place"
         place.mkdir(parents=True)
         if self.ahead:
@@ -209,13 +209,13 @@ def check_outcome(outcome: dict[str, Any], place: Path, error: str, renames: int
 
 
 def check_no_second_fsync(traced: Traced, failed: Call) -> None:
-    """See that a file whose flush failed is not flushed again: its pages count as clean then."""
+    """Check that a file whose flush failed is not flushed again: its pages count as clean then."""
     name = failed.text.partition("<")[2].partition(">")[0]
     assert [call for call in traced.calls if call.name == "fsync" and name in call.text] == [failed]
 
 
 def fail_to_make(folder: Path, name: str, number: int, error: str) -> None:
-    """Let one call fail that makes the directories of the checkpoint, before any step is run."""
+    """Make one call fail that creates the directories of the checkpoint, before any step."""
     place = folder / "deep" / "er"
     injection = f"{name}:error={error}:when={number}"
     traced = trace([SCRIPT, place, "run", "fsync"], folder / "log", injection)

@@ -1,4 +1,4 @@
-"""Steps that break a few times after changing all they can reach, in every kind of place."""
+"""Steps that fail a few times after changing state and data, on every kind of store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ A_LONG_TIME = 600.0
 
 
 class OwnDicts:
-    """A user's own handler, which keeps the very dict that it is given.
+    """A user's own handler, which keeps the given dict itself.
 
     Attributes:
         kept: That dict.
@@ -48,7 +48,7 @@ class OwnDicts:
 
 @dataclass
 class AnyStore(Runs):
-    """A factory in any kind of place, with one run in it that is looked at.
+    """A factory on any kind of store, with one run under test.
 
     Attributes:
         own: The user's own handler, for the kind "own".
@@ -80,7 +80,7 @@ class AnyStore(Runs):
         return self.kind != "own"
 
     def empty_flow(self, **options: Any) -> CheckpointFlow:  # noqa: ANN401 (passed on as is)
-        """Make a flow in this place that has no steps yet, and whose events are kept."""
+        """Make a flow on this store without steps, whose events are recorded."""
         return super().empty_flow(**{"hooks": [self.events.append], **options})
 
     def go(self, runner: Runner, cp: CheckpointFlow, *args: object, **kwargs: object) -> State:
@@ -136,7 +136,7 @@ class Flaky:
         retry: int | Retry | None = THRICE,
         timeout: float | None = None,
     ) -> None:
-        """Add it to a flow, with a loader and a saver."""
+        """Add the step to a flow, with a loader and a saver."""
         load, step, save = (self._part(part) for part in ("load", "step", "save"))
         cp.add_step(load, save, name=name, retry=retry, timeout=timeout)(step)
 

@@ -1,6 +1,6 @@
-"""A rule-based machine that does to a signed flow, which keeps three snapshots, all that happens.
+"""A rule-based machine that acts in every way on a signed flow with three retained snapshots.
 
-Every step appends its name to the trail, so that the trail which belongs to a position is known.
+Every step appends its name to the trail, so each position has a known trail.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(boundary=st.integers(0, 16))
     def crash(self, boundary: int) -> None:
-        """Run, and die at a boundary if there are so many."""
+        """Run, and die at a step boundary if the run has so many."""
         backend = _BreakingSyncBackend(_Breaker([], boundary, "crash", "run"))
         request = Request(state={}, load_policy="first only", checkpoint=None, until=None)
         try:
@@ -195,7 +195,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     @invariant()
     def trail_belongs_to_the_position(self) -> None:
-        """The state that is stored is that of its position, and no acknowledged step is lost."""
+        """The stored state belongs to its position, and no acknowledged step is lost."""
         header, state = self.header(), self.handler.read()
         if header is None or header.steps is None:
             assert state == {}

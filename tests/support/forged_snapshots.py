@@ -69,7 +69,7 @@ class Pieces:
         return replace(self, signature=bytes(32), key=bytes(8))
 
     def joined(self) -> bytes:
-        """Put the snapshot together, with a digest and a seal that are right."""
+        """Put the snapshot together, with a correct digest and seal."""
         lengths = len(self.payload), len(self.header)
         numbers = _NUMBERS.pack(*lengths, self.version, self.flags, b"aiockpt\n")
         digest = hashlib.sha256(self.payload).digest()

@@ -123,7 +123,7 @@ class Run:
             assert call.data == self.data_at(setup, call.index), "data are as they were"
 
     def _check_attempt(self, call: Call) -> None:
-        """See that attempts are counted on from the record of the last one."""
+        """Check that the number of an attempt follows the record of the last one."""
         name, attempt = call.step.step, call.step.attempt
         act, _, step = self.last
         if step == name and act not in ENDS:

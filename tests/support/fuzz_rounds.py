@@ -118,7 +118,7 @@ class RunHistory:
         self._look(process)
 
     def _check_end(self, process: Process, task: asyncio.Task[Any]) -> None:
-        """See that nothing else came out of it than was put in."""
+        """Check that the process raised no other exception than the injected ones."""
         if "kill" in process.interrupted:
             return
         if task.cancelled():
@@ -194,7 +194,7 @@ async def given(history: RunHistory, process: Process, run: Run) -> None:
 
 
 async def once(history: RunHistory, process: Process, run: Run) -> None:
-    """Do so, if it has not finished."""
+    """Run it with the first state, if it has not finished."""
     run.begin(given=True)
     await _arun(history, process, run, state=first_state(), once=True)
 
@@ -250,7 +250,7 @@ async def resume_all(history: RunHistory, process: Process, run: Run) -> None:
 
 
 async def many(history: RunHistory, process: Process, run: Run) -> None:
-    """Have all of them once, both at a time or one after another."""
+    """Run all of them with `once=True`, both at a time or one after another."""
     for one in history.runs.values():
         one.begin(given=True)
     pairs = {run_id: first_state() for run_id in history.runs}

@@ -31,7 +31,7 @@ NEVER = 600.0
 
 
 class KillableLocal(LocalStateHandler):
-    """Keeps files, until the process is killed."""
+    """Keeps files, and refuses to write once the process is killed."""
 
     dead = False
 

@@ -21,7 +21,7 @@ _OWN_NAMES = {
 }
 """Attributes of a class that the interpreter makes."""
 _CACHING = (type, types.FunctionType, types.ModuleType, pathlib.PurePath)
-"""Kinds whose `__dict__` is accounted for, or but a cache."""
+"""Kinds whose `__dict__` is compared elsewhere, or is only a cache."""
 _CODE_PARTS = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags")
 _Parts = list[tuple[str, object]]
 
@@ -91,7 +91,7 @@ class _Comparison:
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any object at all
-    """Name everything that `obj` is made of."""
+    """Name all parts of `obj`."""
     for kind, take in _TAKERS.items():
         if isinstance(obj, kind):
             yield from take(obj)

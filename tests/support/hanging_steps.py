@@ -23,7 +23,7 @@ async def do_nothing_later(state: State) -> None:
 
 
 async def hang(state: State) -> State:
-    """Change the state, and never come to an end."""
+    """Change the state, and never end."""
     state["deep"][0]["list"].append("half")
     await asyncio.Event().wait()
     return {}

@@ -56,7 +56,7 @@ class HoldPoint:
 
 
 class HeldRun:
-    """A flow of three steps that is held at a place when it first comes there."""
+    """A flow of three steps that is held at a point when it first reaches it."""
 
     def __init__(self, path: Path, place: HoldPoint) -> None:
         """Make the run; no snapshot is stored yet."""

@@ -76,12 +76,12 @@ class Gate:
         self.interrupting = asyncio.create_task(self.interrupt(*actions))
 
     async def interrupted(self) -> None:
-        """Wait until that is done."""
+        """Wait until the interrupt is done."""
         assert self.interrupting is not None
         await self.interrupting
 
     async def interrupt(self, *actions: Callable[[], object]) -> None:
-        """Cancel the run at the gate, see that it waits there if it has to, and open the gate."""
+        """Cancel the run at the gate, check that it waits there if it must, and open the gate."""
         try:
             await self.reached()
             for action in actions:
@@ -90,7 +90,7 @@ class Gate:
                     await landed
                 await turns(3)
             if self.blocks:
-                await asyncio.sleep(0.03)  # for a run that does not wait to give itself away
+                await asyncio.sleep(0.03)  # time in which a run that does not wait would end
                 assert not self.over, "the cancellation did not wait"
         finally:
             self.opened.set()
@@ -110,7 +110,7 @@ def this_task() -> asyncio.Task[Any]:
 
 
 async def check_nothing_comes_after() -> None:
-    """See that the cancellation that has come out was the only one."""
+    """Check that no second cancellation follows the first."""
     assert this_task().cancelling() == 0
     await turns(5)
     await anyio.lowlevel.checkpoint()
@@ -176,7 +176,7 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
 
 
 async def wait_for(gate: Gate, start: Start) -> None:
-    """Let `asyncio.wait_for` lose its patience."""
+    """Let `asyncio.wait_for` time out."""
 
     async def expired() -> None:
         while not task.cancelling():  # noqa: ASYNC110 - no event reports it
@@ -257,7 +257,7 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
 
 
 async def anyio_group_cancel(gate: Gate, start: Start) -> None:
-    """Cancel the scope of an anyio task group that the run is a task of."""
+    """Cancel the scope of the anyio task group that runs the run."""
     async with anyio.create_task_group() as group:
         group.start_soon(gate.watch, start)
         gate.interrupt_soon(group.cancel_scope.cancel)

@@ -1,4 +1,4 @@
-"""Looks at the snapshots that `keep=` keeps, and ways to spoil them."""
+"""Looks at the retained snapshots of `keep=`, and ways to damage them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def flow_run(flows: FlowFactory, runner: Runner, **options: Any) -> State:  # no
 
 
 def watched(flows: FlowFactory, look: Callable[[], object], **options: Any) -> CheckpointFlow:  # noqa: ANN401
-    """Make a flow of a, b, c, d that looks whenever a snapshot is stored."""
+    """Make a flow of a, b, c, d with a hook that calls `look` after each snapshot."""
 
     def hook(event: object) -> None:
         if isinstance(event, SnapshotWritten):
@@ -79,7 +79,7 @@ def watched(flows: FlowFactory, look: Callable[[], object], **options: Any) -> C
 
 
 def undisturbed() -> State:
-    """Give the end of such a run."""
+    """Give the final state of an undisturbed run."""
     return {"loads": list(STEPS), "trail": list(STEPS)}
 
 

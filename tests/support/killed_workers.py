@@ -36,7 +36,7 @@ class RunHistory:
     former: set[str] = field(default_factory=set[str])
 
     def go_on(self, word: str, step: int, life: str, killed: set[str]) -> None:
-        """See that a line of the log may come next."""
+        """Check that a line of the log may come next."""
         if life != self.life:
             assert word == "begin", "it ends in a process in which it did not begin"
             assert self.life in killed | {""}, "it is in two processes at once"
@@ -77,7 +77,7 @@ def check_log(log: Path, runs: int) -> None:
 
 
 def check_stored(place: str, runs: int) -> None:
-    """See that each run ended, once, as an undisturbed one."""
+    """Check that each run ended, once, as an undisturbed one."""
     cp = CheckpointFlow(place, name="swarm")
     headers = cp.runs()
     assert sorted(str(header.run_id) for header in headers) == sorted(map(run_id, range(runs)))

@@ -47,7 +47,7 @@ class LockProcess:
         return line.strip()
 
     def kill(self) -> None:
-        """Kill it, so that it can clean nothing up."""
+        """Kill it, so that it cannot clean up."""
         self.process.kill()
         self.process.wait()
 
@@ -77,7 +77,7 @@ def flow(path: Path, step: Callable[[State], None] = lambda state: None) -> Chec
 
 
 def refuse(runner: Runner, path: Path) -> RunInProgressError:
-    """See that a run is refused before its step, and give the error."""
+    """Check that a run is refused before its step, and give the error."""
     ran: list[State] = []
     with pytest.raises(RunInProgressError) as info:
         runner(flow(path, ran.append))

@@ -116,7 +116,7 @@ class Service:
 
     @contextmanager
     def suspended(self) -> Generator[None]:
-        """Let it take connections, by the system, and do nothing."""
+        """Suspend it. The system still accepts its connections."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         try:
@@ -136,7 +136,7 @@ class Service:
 
 @dataclass
 class Shop:
-    """The two services, started as the story says but for folder and ports.
+    """The two services, started as in the story, with other folders and ports.
 
     Attributes:
         place: The directory that they are started in.

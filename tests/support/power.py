@@ -55,7 +55,7 @@ class Disk:
         _do("mount", "-t", self.kind, "-o", OPTIONS[self.kind] + more, self.image, self.place)
 
     def unmount(self) -> None:
-        """Take it away."""
+        """Unmount it."""
         _do("umount", self.place)
 
     def cut(self) -> None:
@@ -70,14 +70,14 @@ class Disk:
 
     def clear(self) -> None:
         """Remove it in any case, even from under a process that still uses it."""
-        # A disk without power denies that it is mounted: not even its root can be looked at.
+        # A disk without power is not reported as mounted, since even its root is unreadable.
         while _run("umount", "--lazy", self.place).returncode == 0:
             pass
         self.image.unlink(missing_ok=True)
 
 
 def what_is_missing(kind: str) -> str | None:
-    """Say why there can be no such disk here, or None if there can."""
+    """Return the reason why there can be no such disk here, or None."""
     if not sys.platform.startswith("linux"):
         return "needs Linux"
     if os.geteuid() != 0:

@@ -88,14 +88,14 @@ def sure_of(one: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def check_ending(one: dict[str, Any]) -> None:
-    """See that the cut came out as the documented error, unless all was done by then."""
+    """Check that the cut raised the documented error, unless all steps were done by then."""
     assert one["status"] == 0
     assert set(one["errors"]) <= {"StorageError", "NotDurableError"}, one
     assert bool(one["errors"]) is (STEPS not in one["told"]) or "found" in one, one
 
 
 def lost(word: str, seen: list[Any]) -> bool:
-    """Say whether anything that was acknowledged is gone."""
+    """Whether an acknowledged snapshot is lost."""
     if word != "first":
         return not all(kept(one) for one in seen)
     return any(found["stored"] != 1 for one in seen for found in sure_of(one))

@@ -1,4 +1,4 @@
-"""Processes that race for one checkpoint, and readers that look on while one is written."""
+"""Processes that race for one checkpoint, and readers of a checkpoint being written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def race(path: Path, rounds: int, racers: int = 2) -> None:
 
 
 def race_once(others: list[LockProcess]) -> None:
-    """Release them together, and see that one runs, which the rest may name."""
+    """Release them together, and check that one runs. The others may name it."""
     moment = time.monotonic() + HEAD_START
     for other in others:
         other.send(f"race {moment}")

@@ -1,4 +1,4 @@
-"""Runs cancelled at random times in random ways, until one comes to its end all the same."""
+"""Runs cancelled at random times in random ways, until one reaches its end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def timed_out(run: Coroutine[Any, Any, object], seconds: float) -> bool:
 
 
 async def waited_for(run: Coroutine[Any, Any, object], seconds: float) -> bool:
-    """Let `asyncio.wait_for` lose its patience."""
+    """Let `asyncio.wait_for` time out."""
     try:
         await asyncio.wait_for(run, seconds)
     except TimeoutError:
@@ -172,7 +172,7 @@ def large_flow(path: Path, writing: asyncio.Event, values: list[object]) -> Chec
 
 
 def check_last_stays(path: Path, value: object) -> None:
-    """See that a value is stored, and still is when no thread writes any more."""
+    """Check that a value is stored, also after all threads have ended their writes."""
     handler = LocalStateHandler(path)
     assert handler.read()["value"] == value
     # Each thread of the pool takes one, so that all of them have ended their earlier work.

@@ -1,4 +1,4 @@
-"""Flows of many runs, in each kind of place that keeps them, and looks into a database."""
+"""Flows of many runs, on each kind of store that keeps them, and looks into a database."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Runs(FlowFactory):
         return super().flow(*names, **{**self.options, **options})
 
     def forget(self) -> None:
-        """Let go of the errors that it saw."""
+        """Drop the recorded errors."""
         self.faults.clear()
         self.events.clear()
 
@@ -68,7 +68,7 @@ class Runs(FlowFactory):
 
 
 class ActiveRun:
-    """A run that is held in its only step, in a thread of this process, until it is let go."""
+    """A run that is held in its only step, in a thread of this process, until it is released."""
 
     def __init__(self, cp: CheckpointFlow, run_id: str | None, state: State | None = None) -> None:
         """Start it, and wait until it is in the step."""
@@ -130,7 +130,7 @@ async def first(results: AsyncIterator[RunResult]) -> RunResult:
 
 
 def sql(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Do something to a database behind the back of the library."""
+    """Execute a statement on a database directly, without the library."""
     with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
         found = connection.execute(statement, values).fetchall()
         connection.commit()

@@ -1,4 +1,4 @@
-"""A rule-based machine that does to runs in a database, from two processes, all that happens."""
+"""A rule-based machine that acts in every way on runs in a database, from two processes."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def by_astream(cp: CheckpointFlow) -> None:
 
 
 async def by_amap(cp: CheckpointFlow) -> None:
-    """Have it as one of many."""
+    """Execute the run as one of many."""
     async for result in cp.amap({RUN: {"trail": []}}, "always"):
         assert result.error is None
 
@@ -57,7 +57,7 @@ class Points:
     """Points at which to interrupt, counted through several coroutines.
 
     Attributes:
-        interrupted: How many there were.
+        interrupted: The number of interruptions so far.
     """
 
     def __init__(self, numbers: Collection[int]) -> None:
@@ -77,7 +77,7 @@ class Points:
         return iter(self._numbers)
 
     def __len__(self) -> int:
-        """How many they are."""
+        """The number of points."""
         return len(self._numbers)
 
 
@@ -157,7 +157,7 @@ class Served:
 
     @property
     def handler(self) -> LocalStateHandler:
-        """Look at the place as another process would."""
+        """A handler on the store, as another process would make it."""
         return LocalStateHandler(f"{self.place}/", fsync=False, flow="served")
 
     def _enter(self, name: str, state: State, data: State, failing: set[str]) -> None:

@@ -54,7 +54,7 @@ def owner_of(handler: SqliteStateHandler) -> str:
 
 
 def disconnect(handler: SqliteStateHandler) -> None:
-    """Let nothing that is asked of a process's store from now on be done."""
+    """Make a process's store refuse all requests from now on."""
 
     def refuse(jobs: Sequence[PendingResult[Any]]) -> None:
         for job in jobs:
@@ -81,7 +81,7 @@ def kill(handler: SqliteStateHandler) -> None:
 
 
 def suspend(handler: SqliteStateHandler) -> None:
-    """Let a process have slept for longer than its lease."""
+    """Make a process seem to have slept for longer than its lease."""
     owners = handler._store._transactions.owners
     with looking(handler._path) as connection:
         expired = (time.monotonic() - 1, owners.id)

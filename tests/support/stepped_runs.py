@@ -104,7 +104,7 @@ class Process:
         executed: Callable[[SteppedRun | None, CurrentStep], None],
         **options: Any,  # noqa: ANN401 (passed on as is)
     ) -> None:
-        """Start it, and let it say that it lives."""
+        """Start the process, and register it as an owner."""
         self.handler = handler_apart(path, Watched, fsync=False, **options)
         self.flow = CheckpointFlow(path, handler=self.handler, name=self.handler.flow)
         self.stepped_runs: list[SteppedRun] = []

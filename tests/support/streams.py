@@ -103,7 +103,7 @@ def snapshot_of(
     version: int = 1,
     flags: int = 0,
 ) -> bytes:
-    """Put a snapshot together as it is documented, with digests that are right."""
+    """Put a snapshot together as documented, with correct digests."""
     digest = hashlib.sha256(payload).digest()
     sizes = lengths or (len(payload), len(header))
     numbers = struct.pack("<QQII8s", *sizes, version, flags, b"aiockpt\n")

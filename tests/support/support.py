@@ -162,7 +162,7 @@ def do_nothing(state: State) -> None:
 
 
 def add_with(cp: CheckpointFlow, name: str, part: str, call: Callable[..., Any]) -> None:
-    """Add a step that has the call as its loader, step or saver, and else does nothing."""
+    """Add a step with the call as its loader, step or saver; its other parts do nothing."""
     if part == "load":
         cp.add_step(load=call, name=name)(do_nothing)
     elif part == "save":
@@ -210,7 +210,7 @@ def dump_bare(path: Path, value: object) -> None:
 
 
 def load_bare(path: Path) -> State:
-    """Read a file as anybody with plain dill does."""
+    """Read a file with plain dill."""
     with path.open("rb") as file:
         value: State = dill.load(file)
     return value

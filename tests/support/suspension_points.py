@@ -53,7 +53,7 @@ class AwaitInterrupter:
         self.interrupted = 0
 
     def __await__(self) -> Generator[Any, None, object]:
-        """Pass on all that goes to and from the coroutine."""
+        """Pass on all values and exceptions to and from the coroutine."""
         error: BaseException | None = None
         while True:
             try:
@@ -138,7 +138,7 @@ LOOPS = {
 
 
 def warm_uvloop() -> None:
-    """Let uvloop make the pipe that it keeps for good, before descriptors are counted."""
+    """Let uvloop make its permanent pipe before descriptors are counted."""
     with contextlib.suppress(pytest.skip.Exception), uvloop_loop() as runner:
         runner.run(asyncio.sleep(0))
 
@@ -180,7 +180,7 @@ class Subject:
         return self.flow().arun({"trail": []}, "always")
 
     def position(self) -> int:
-        """How many steps are stored as done, all of them after the end."""
+        """The number of steps stored as done; all of them after the end."""
         if not self.path.exists():
             return 0
         stored = LocalStateHandler(self.path).read()
@@ -259,7 +259,7 @@ async def outcome_of(
 
 @contextlib.contextmanager
 def at_point(number: int) -> Generator[None]:
-    """Say which point of suspension a failure belongs to."""
+    """Add the number of the suspension to a failure."""
     try:
         yield
     except BaseException as error:
@@ -277,7 +277,7 @@ def check_left(subject: Subject) -> None:
 
 
 def check_resumes(subject: Subject, runner: asyncio.Runner) -> None:
-    """See that the next run does the rest and no more, and ends as if undisturbed."""
+    """Check that the next run executes only the steps left, and ends as if undisturbed."""
     done = subject.position() % len(NAMES)
     subject.ran.clear()
     assert runner.run(subject.arun()) == UNDISTURBED

@@ -44,7 +44,7 @@ class TracedInterrupt:
     @contextlib.contextmanager
     def armed(self) -> Generator[None]:
         """Interrupt this thread, for the time of a `with` block."""
-        before = sys.gettrace()  # that of a measurement of coverage, for one
+        before = sys.gettrace()  # for example, the trace function of coverage
         sys.settrace(self._enter)
         try:
             yield

@@ -193,7 +193,7 @@ class WritesInPlace(LocalStateHandler):
 
 
 class Faulty:
-    """Takes bytes as a target does, except that it is broken in one way."""
+    """Takes bytes as a target does, with one fault."""
 
     def __init__(self, target: SnapshotTarget, fault: str) -> None:
         """Wrap a sound target."""
@@ -302,7 +302,7 @@ class KeepsAll(LocalStateHandler):
     """Deletes nothing."""
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Do nothing, but for a place that a check begins with."""
+        """Do nothing, except on a place without a state."""
         if self.read(run_id) == {}:
             super().remove(run_id, lock=lock)
 

@@ -41,5 +41,5 @@ def test_runs_in_a_database(seed: int, kind: str, disk: Callable[[str], Disk]) -
 @every_kind
 @every_seed
 def test_first_snapshots(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
-    """A first snapshot that is acknowledged is there, and so are the directories made for it."""
+    """An acknowledged first snapshot is stored, in the directories made for it."""
     check_firsts(cut_power(disk(kind), "first", "fsync", rounds=ROUNDS, seed=seed))

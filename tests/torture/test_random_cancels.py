@@ -1,4 +1,4 @@
-"""Runs cancelled in every way at random times, on every loop, for long."""
+"""Runs cancelled in every way at random times, on every loop, for minutes."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ both_runners = pytest.mark.parametrize("method", ["run", "arun"])
 
 @durable_or_not
 def test_killed_writers(durable: str, tmp_path: Path) -> None:
-    """After each kill the last acknowledged state is stored or the one after, and nothing else."""
+    """After each kill the last acknowledged state is stored, or the next one."""
     kill_writers(tmp_path, durable, 1000)
 
 
 @durable_or_not
 @both_runners
 def test_killed_runs(method: str, durable: str, tmp_path: Path) -> None:
-    """However often runs are killed, each comes to its end as if nothing had happened."""
+    """Under repeated kills, each run ends like an undisturbed one."""
     kills, number = 0, 0
     while kills < 250:
         kills += kill_runs(tmp_path / str(number) / "place", method, durable)

@@ -1,4 +1,4 @@
-"""Every system call of a run fails, with every error, or is the last one, each in turn."""
+"""Every system call of a run, in turn, fails with every error or is the last one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 @every_way
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_of_every_call(error: str, way: Way, tmp_path: Path) -> None:
-    """Whichever call on the directory fails: the documented error, and a sound snapshot."""
+    """Each failing call on the directory gives the documented error and a sound snapshot."""
     sites = list_sites(way)
     assert {"openat", "write", "close"} <= {site.name for site in sites}
     for number, site in enumerate(sites):
@@ -63,7 +63,7 @@ def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_path: Path) -> None:
-    """A directory that cannot be made, or flushed into the one above, is found before any step."""
+    """The failure to make a directory, or to flush its parent, is raised before any step."""
     fail_to_make(tmp_path, name, number, error)
 
 
@@ -83,7 +83,7 @@ def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
             kill(tmp_path / f"{number:011}", way, site, more=["all"])
         except MissedError:
             missed.append(site)
-    # Memory is not asked for equally often in each run.
+    # The number of memory requests differs between runs.
     assert len(missed) <= len(calls) / 20, missed
 
 

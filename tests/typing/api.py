@@ -148,7 +148,7 @@ async def third(state: State, data: State) -> int:
 
 
 class Model:
-    """Something whose methods are steps."""
+    """A class whose methods are steps."""
 
     def fit(self, state: State, data: State) -> None:
         """Be a step with data."""
@@ -185,7 +185,7 @@ assert_type(Retry(attempts=3, wait_max=5, wait_jitter=0, wait_exp_base=3).attemp
 
 @cp.add_step(load_later, save_state, retry=Retry(on=worth_it), timeout=2.5)
 async def charge(state: State, data: State) -> None:
-    """Be a step that is tried again, has limits, and waits for something."""
+    """Be a step with retries, limits and a pause."""
     if "approved" not in state:
         raise Pause("waiting for approval")
 
@@ -194,7 +194,7 @@ cp.add_step(retry=3, name="again")(first)
 assert_type(Pause().reason, str)
 
 
-# The decorator gives the function back as it is, so its own signature still counts.
+# The decorator returns the function unchanged, so its own signature still counts.
 assert_type(first({}), None)
 second(state={}, data={})
 
@@ -266,7 +266,7 @@ async def of_a_service() -> None:
 
 
 def of_a_test() -> None:
-    """Break a flow off everywhere, also behind its pauses."""
+    """Interrupt a flow everywhere, also behind its pauses."""
     assert_type(crash_everywhere(CheckpointFlow, {}, update={"a": 1}), int)
 
 
@@ -280,7 +280,7 @@ def of_many_runs_in_a_notebook() -> None:
 
 
 def of_a_result(result: RunResult) -> None:
-    """Look at how a resumed run ended."""
+    """Inspect the outcome of a resumed run."""
     assert_type(result.run_id, str | None)
     assert_type(result.state, State | None)
     assert_type(result.error, BaseException | None)

@@ -1,4 +1,4 @@
-"""Values described as JSON, the same with every version of the library.
+"""Values described as JSON, equal with every version of the library.
 
 `write.py` describes the headers that a released version reads and the records that it pickles. The
 tests load the same bytes with today's library, describe the result, and compare.
