@@ -18,7 +18,7 @@ State = dict[str, Any]
 
 
 def make_flow(place: str, handler: str) -> CheckpointFlow:
-    """Make the flow: `ask` notes its idempotency key, and `report` its attempt."""
+    """Make the flow: `ask` notes its key and attempts, and `report` notes its key."""
     cp = CheckpointFlow(place, handler=handler)
 
     @cp.add_step()
