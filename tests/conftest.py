@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what was collected out of the search for garbage, which many tests ask for."""
+    """Keep the collected tests out of the garbage searches that many tests ask for."""
     gc.collect()
     gc.freeze()
 
@@ -97,7 +97,7 @@ def database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]
 def _made(folder: Path, kind: str, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
     flows = Runs.at(folder, kind)
     yield flows
-    # What errors hold, by their tracebacks, holds the database open.
+    # The tracebacks of errors keep the database open.
     flows.forget()
     caplog.get_records("call").clear()
 
@@ -123,7 +123,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _remaining(find: Callable[[], set[str]]) -> set[str]:
-    """Ask until nothing is found; what ends by itself soon is not left behind."""
+    """Ask until nothing is found, since some leftovers end by themselves soon."""
     found = find()
     deadline = time.monotonic() + PATIENCE
     while found and time.monotonic() < deadline:

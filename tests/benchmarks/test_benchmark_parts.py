@@ -1,4 +1,4 @@
-"""What the benchmarks measure with does what it says: rows, fits, memory, one large write."""
+"""The measuring parts of the benchmarks do as they say: rows, fits, memory, one large write."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def filled(tmp_path: Path) -> Iterator[CheckpointFlow]:
 
 
 def test_rows_are_what_the_library_would_have_written(filled: CheckpointFlow) -> None:
-    """Every copy is listed as a finished run under an id of its own, none is found damaged."""
+    """Every copy is listed as a finished run under an id of its own, and none is damaged."""
     headers = list(filled.runs("finished"))
 
     assert len(headers) == len({header.run_id for header in headers}) == COUNT
@@ -66,14 +66,14 @@ def test_rows_hold_the_state_of_the_run_that_they_copy(filled: CheckpointFlow) -
 
 @pytest.mark.parametrize(("power", "factor"), [(0, 3.0), (1, 0.5), (0.25, 7.0)])
 def test_exponent_finds_the_power(power: float, factor: float) -> None:
-    """Costs that are a power of the size are fitted by that very power, whatever the factor."""
+    """Costs that are a power of the size are fitted by that very power, for any factor."""
     points = [(size, factor * size**power) for size in (10, 100, 1000, 10_000)]
 
     assert import_module("measure.size_series").exponent(points) == pytest.approx(power)
 
 
 def test_each_round_has_an_exponent_of_its_own() -> None:
-    """The smallest size of all is the base, where that is of the same kind."""
+    """The smallest size of all is the base, if it is of the same kind."""
     measure = import_module("measure.pairs")
     base = measure.Contender("10 things", lambda: 1.0)
     costs = {100: iter([1.0, 10.0]).__next__, 1000: iter([1.0, 100.0]).__next__}
@@ -88,7 +88,7 @@ def test_each_round_has_an_exponent_of_its_own() -> None:
 @pytest.mark.parametrize(("grown", "least", "most"), [(0, 0, 4 * MIB), (30, 29 * MIB, 40 * MIB)])
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot tell")
 def test_memory_that_was_given_back_is_seen(grown: int, least: int, most: int) -> None:
-    """What was taken and given back counts, and what was there before does not."""
+    """Memory taken and given back counts, and memory taken before does not."""
     command = [sys.executable, "-c", GROWTH.format(grown)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=BENCHMARKS)
 
@@ -99,7 +99,7 @@ def test_memory_that_was_given_back_is_seen(grown: int, least: int, most: int) -
 def test_the_large_value_is_written_once(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run's three snapshots one has the value, so one durable step is what is timed."""
+    """Only one of a run's three snapshots has the value, so one durable step is timed."""
     large = import_module("workloads.large")
     codec = import_module("aiocheckpoint._snapshot.codec").Codec
     written: list[dict[str, Any]] = []

@@ -48,7 +48,7 @@ CASES = {
 
 
 class Outcome(NamedTuple):
-    """What a benchmark printed, what it wrote, and the names of the files that it left."""
+    """The output of a benchmark, its written figures, and the names of the files that it left."""
 
     printed: str
     written: dict[str, Any]
@@ -66,7 +66,7 @@ def outcome(name: str) -> Outcome:
 
 @pytest.mark.parametrize("name", CASES)
 def test_benchmark_prints_and_writes_its_figures(name: str) -> None:
-    """Every subject stands in the table and in the JSON, with a sample of both sides per round."""
+    """Every subject is in the table and in the JSON, with a sample of both sides per round."""
     arguments, subjects = CASES[name]
     rounds = int(arguments[0].partition("=")[2])
 
@@ -82,7 +82,7 @@ def test_benchmark_prints_and_writes_its_figures(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_benchmark_tells_machine_and_command(name: str) -> None:
-    """Figures come with what they were measured on, and the command that measures them again."""
+    """Figures come with their machine, and with the command that measures them again."""
     printed, written, _ = outcome(name)
 
     assert {"CPU", "cores", "system", "Python", "aiocheckpoint", "dill"} <= written[
@@ -93,18 +93,18 @@ def test_benchmark_tells_machine_and_command(name: str) -> None:
 
 
 def test_goals_are_printed_beside_the_ratios() -> None:
-    """The goals for the two runners stand in the table, each met or missed."""
+    """The goals for the two runners are in the table, each met or missed."""
     printed, written, _ = outcome("step_cost")
 
     goals = [pair["goal"] for pair in written["pairs"][:4]]
     on_disk = written["machine"]["file system"] != "tmpfs"
     expected = ["at most 1.2", "at most 1.15", "at most 1.3", "at most 1.25"]
     assert goals == (expected if on_disk else [None] * 4)
-    assert printed.count("goal: ") == 4 * on_disk + 2  # those of the CPU time
+    assert printed.count("goal: ") == 4 * on_disk + 2  # two goals of the CPU time
 
 
 def test_flushes_pause_where_they_are_to() -> None:
-    """Both a step and its floor wait for two pauses, and what is beside the floor is told."""
+    """Both a step and its floor wait for two pauses, and the time beside the floor is reported."""
     _, written, _ = outcome("step_cost")
 
     pairs = {pair["subject"]: pair for pair in written["pairs"]}
@@ -114,7 +114,7 @@ def test_flushes_pause_where_they_are_to() -> None:
 
 
 def test_own_cpu_time_is_what_there_is_beside_the_floor() -> None:
-    """Round by round the floor's CPU time is taken off, and the two runners have their goals."""
+    """The floor's CPU time is subtracted in each round, and the two runners have their goals."""
     _, written, _ = outcome("step_cost")
 
     runners = {
@@ -134,7 +134,7 @@ def test_own_cpu_time_is_what_there_is_beside_the_floor() -> None:
 
 
 def test_step_cost_tells_what_is_not_comparable_without_fsync() -> None:
-    """The note about ext4 stands with the figures wherever they go."""
+    """The note about ext4 accompanies the figures everywhere."""
     printed, written, _ = outcome("step_cost")
 
     assert "better protected against power cuts" in printed
@@ -144,7 +144,7 @@ def test_step_cost_tells_what_is_not_comparable_without_fsync() -> None:
 def test_gumly_is_measured_in_its_own_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where gumly has been installed, its step stands beside `run`'s, with fsync and without."""
+    """If gumly has been installed, its step is beside `run`'s, with fsync and without."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     if not import_module("peers.gumly").environment().is_installed:
         pytest.skip("benchmarks/step_cost.py has not yet installed gumly")
@@ -156,7 +156,7 @@ def test_gumly_is_measured_in_its_own_process(
 
 
 def test_many_runs_tell_rate_stalls_and_memory() -> None:
-    """What has a goal of its own stands with it, beside what shows the loop without the library."""
+    """Figures with a goal show it, and figures of the loop without the library are beside them."""
     printed, written, _ = outcome("many_runs")
 
     goals = {name: figure.get("goal") for name, figure in written["extra"].items()}
@@ -175,14 +175,14 @@ def test_many_runs_tell_rate_stalls_and_memory() -> None:
             "memory of a waiting run, 2 runs, aiocheckpoint on files",
         )
     )
-    assert printed.count("goal: ") == 3  # and that of the rate to the floor's
+    assert printed.count("goal: ") == 3  # the third is that of the rate to the floor's
     assert all(name in printed for name in written["extra"])
 
 
 def test_rivals_are_measured_in_processes_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the rivals have been installed, their rates and promises stand beside ours."""
+    """If the rivals have been installed, their rates and promises are beside ours."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     rivals = import_module("peers.concurrent_runs").RIVALS
     if not all(rival.environment.is_installed for rival in rivals):
@@ -204,5 +204,5 @@ def test_rivals_are_measured_in_processes_of_their_own(
 
 @pytest.mark.parametrize("name", ["step_cost", "many_runs", "rivals", "large_state", "scaling"])
 def test_benchmarks_leave_nothing_behind(name: str) -> None:
-    """Of what a benchmark writes only the figures stay."""
+    """A benchmark leaves only its figures behind."""
     assert outcome(name).left == ["figures.json"]

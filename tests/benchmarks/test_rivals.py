@@ -1,7 +1,7 @@
-"""Libraries beside ours: each in a process of its own, with what it promises, or why it is absent.
+"""Libraries beside ours: each in a process of its own, with its promises, or why it is absent.
 
-None is installed here. What cannot be installed and what ends at its start are real: a cache that
-is a file, and interpreters that exit or never answer.
+None is installed here. The failures to install and to start are real: a cache that is a file, and
+interpreters that exit or never answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _benchmarks_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def entrants() -> tuple[Any, ...]:
-    """Give the libraries that there are."""
+    """Give the known libraries."""
     found: tuple[Any, ...] = import_module("peers.single_runs").PEERS
     return found
 
@@ -44,7 +44,7 @@ def fake_interpreter(place: Path, script: str) -> Path:
 def test_what_cannot_be_installed_is_named_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The benchmark ends well, tells why a library is not in it, and has the other figures."""
+    """The benchmark ends well, reports why a library is absent, and has the other figures."""
     cache = tmp_path / "cache"
     cache.write_text("no directory", "utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
@@ -60,9 +60,9 @@ def test_what_cannot_be_installed_is_named_with_the_reason(
 def test_what_ends_at_its_start_is_named_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library that does not start tells why, and the next one still has its turn.
+    """The reason why a library does not start is reported, and the next one still has its turn.
 
-    How its process ended, and the last line of what it complained of, are the reason.
+    The reason is how its process ended, and the last line of its complaints.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for entrant in entrants():
@@ -80,7 +80,7 @@ def test_what_ends_at_its_start_is_named_with_its_last_words(
 
 
 def test_a_process_that_does_not_answer_is_ended(tmp_path: Path) -> None:
-    """A server that never starts holds up nothing for longer than it is waited for."""
+    """A server that never starts is ended after the time limit."""
     module = import_module("measure.environments")
     python = fake_interpreter(tmp_path / "python", "exec sleep 600")
 
@@ -89,7 +89,7 @@ def test_a_process_that_does_not_answer_is_ended(tmp_path: Path) -> None:
 
 
 def test_each_library_has_its_promises_and_their_source(tmp_path: Path) -> None:
-    """Durable, atomic, async and resumes are answered for all, with the version that was read."""
+    """Durable, atomic, async and resumes are answered for all, with the version read."""
     promises = import_module("page.promises")
 
     assert {entrant.name for entrant in entrants()} == promises.PROMISES.keys()
@@ -103,7 +103,7 @@ def test_each_library_has_its_promises_and_their_source(tmp_path: Path) -> None:
 
 
 def test_promises_stand_with_the_figures(tmp_path: Path) -> None:
-    """Those of ours and of the libraries asked for are printed and written, absent or not."""
+    """The promises of our handlers and of the requested libraries are printed and written."""
     cache = tmp_path / "cache"
     cache.write_text("no directory", "utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -117,7 +117,7 @@ def test_promises_stand_with_the_figures(tmp_path: Path) -> None:
 
 
 def test_gumly_is_measured_whole_and_between_steps(tmp_path: Path) -> None:
-    """Where it is installed, its runs stand beside ours, with what is promised in a line."""
+    """If gumly is installed, its runs are beside ours, with its promises in a line."""
     gumly = next(entrant for entrant in entrants() if entrant.name == "gumly")
     if not gumly.environment.is_installed:
         pytest.skip("benchmarks/step_cost.py has not yet installed gumly")

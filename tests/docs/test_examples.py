@@ -75,7 +75,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Survey:
-    """One finished call of the survey: where its results lie and what it printed."""
+    """One finished call of the survey: the folder of its results, and its output."""
 
     folder: Path
     printed: str
@@ -116,7 +116,7 @@ def run_example(folder: Path, name: str, *arguments: str) -> subprocess.Complete
 
 
 def parse(source: bytes) -> ast.AST:
-    """Parse a source with the compiler, whatever it warns about."""
+    """Parse a source with the compiler, without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree: ast.AST = compile(source, "<source>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -124,7 +124,7 @@ def parse(source: bytes) -> ast.AST:
 
 
 def has_docstring(body: list[ast.stmt]) -> bool:
-    """Tell whether a block begins with a string that stands alone."""
+    """Whether a block begins with a string as a statement."""
     match body:
         case [ast.Expr(value=ast.Constant(value=str())), *_]:
             return True
@@ -181,7 +181,7 @@ def test_survey_lists_what_does_not_parse(undisturbed: Survey, library: Library)
 
 
 def test_survey_tells_bytes_from_grammar(undisturbed: Survey, library: Library) -> None:
-    """A file is said not to decode where Python's own reader of source files cannot read it."""
+    """A file is reported as undecodable if Python's own reader of source files cannot read it."""
     root = sysconfig.get_path("stdlib")
     for name, why in undisturbed.report["refused"].items():
         assert name in library.sources
@@ -195,7 +195,7 @@ def test_survey_tells_bytes_from_grammar(undisturbed: Survey, library: Library) 
 
 
 def test_survey_measures_packages(undisturbed: Survey, library: Library) -> None:
-    """Files, lines and bytes of every package are what another count gives."""
+    """Files, lines and bytes of every package agree with another count."""
     packages = undisturbed.report["packages"]
     measured = {name: {key: counts[key] for key in COUNTS[:3]} for name, counts in packages.items()}
     assert measured == library.packages
@@ -203,13 +203,13 @@ def test_survey_measures_packages(undisturbed: Survey, library: Library) -> None
 
 @pytest.mark.parametrize("package", CLOSELY)
 def test_survey_counts_definitions(undisturbed: Survey, library: Library, package: str) -> None:
-    """Classes, functions and docstrings of a package are those found by walking every node."""
+    """Classes, functions and docstrings of a package are the ones found by walking every node."""
     counts = undisturbed.report["packages"][package]
     assert {key: counts[key] for key in COUNTS[3:]} == library.definitions(package)
 
 
 def test_survey_table(undisturbed: Survey) -> None:
-    """The table has a row per package with the report's numbers, and is what was printed."""
+    """The table has a row per package with the report's numbers, and was printed."""
     heading, *rows = undisturbed.table.splitlines()
     assert heading.split() == ["package", *COUNTS]
     packages = undisturbed.report["packages"]
@@ -227,7 +227,7 @@ def test_survey_table(undisturbed: Survey) -> None:
 
 
 def test_survey_breaks_and_resumes(undisturbed: Survey, library: Library) -> None:
-    """Where a file does not parse, the run breaks in that step, is mended, and goes on there."""
+    """If a file does not parse, the run fails in that step, is mended, and resumes there."""
     if not library.refused:
         pytest.skip("every file of this installation parses")
     assert undisturbed.steps == ["find", "read", "parse", "parse", "measure", "report"]

@@ -61,7 +61,7 @@ RESULTS = {
 
 @pytest.fixture(scope="module")
 def stored() -> Any:  # noqa: ANN401 (a notebook is a tree of plain JSON)
-    """Give the notebook as it lies in the repository."""
+    """Give the notebook as it is in the repository."""
     return read_notebook()
 
 
@@ -92,7 +92,7 @@ def read_notebook() -> Any:  # noqa: ANN401
 
 
 def printed(cell: Any) -> str:  # noqa: ANN401
-    """Join what a cell printed."""
+    """Join the output of a cell."""
     return "".join(out["text"] for out in cell["outputs"] if out["output_type"] == "stream")
 
 
@@ -117,7 +117,7 @@ def test_result(cells: Cells, name: str) -> None:
 
 
 def test_note(cells: Cells) -> None:
-    """The failing cell ends with the step's own error and the note that says how to go on."""
+    """The failing cell ends with the step's own error and the note that says how to resume."""
     error = error_of(cells["first-run"])
     assert (error["ename"], error["evalue"]) == ("ZeroDivisionError", "division by zero")
     last_line = error["traceback"][-1].splitlines()[-1]
@@ -127,14 +127,14 @@ def test_note(cells: Cells) -> None:
 
 
 def test_plan(cells: Cells) -> None:
-    """Before it is mended, the plan says where the next run starts and which loader it calls."""
+    """Before the fix, the plan says where the next run starts and which loader it calls."""
     words = printed(cells["plan"])
     assert words.startswith("Starts at step 2 of 3, 'average', with the stored state: ")
     assert "loader of 'average'." in words
 
 
 def test_only_one_cell_breaks(cells: Cells) -> None:
-    """Every code cell was executed, and only the one that is tagged for it breaks."""
+    """Every code cell was executed, and only the cell tagged for it fails."""
     code = [cell for cell in cells.values() if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     broken = [cell["id"] for cell in code if error_of(cell) is not None]

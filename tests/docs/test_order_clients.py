@@ -1,4 +1,4 @@
-"""Clients of the example of an order service that leave: what stops, and what goes on."""
+"""Clients of the order service that disconnect: their requests end, and the orders run on."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ async def hold(client: httpx.AsyncClient, order: Order) -> asyncio.Task[httpx.Re
 
 
 def steps(lines: list[dict[str, object]], kind: str) -> list[object]:
-    """Give the steps that events of a kind tell of."""
+    """List the steps of the events of a kind."""
     return [line["step"] for line in lines if line["kind"] == kind]
 
 
 async def test_followed_to_the_end(shop: Shop) -> None:
-    """Who follows an order is told each step, and how it stands in the end."""
+    """A client that follows an order gets each step, and its status at the end."""
     order = make_order("followed")
     async with shop.client() as client:
         async with client.stream("POST", "/orders", json=order, headers=STREAM) as answer:
@@ -53,7 +53,7 @@ async def test_followed_to_the_end(shop: Shop) -> None:
 
 
 async def test_leaving_a_followed_order(shop: Shop) -> None:
-    """The order of a client that leaves its stream is stored as cancelled, and can go on."""
+    """The order of a client that leaves its stream is stored as cancelled, and can be resumed."""
     order = make_order("left-stream")
     async with shop.client() as client:
         with shop.payments.suspended():
@@ -72,7 +72,7 @@ async def test_leaving_a_followed_order(shop: Shop) -> None:
 
 
 async def test_leaving_a_watched_order(shop: Shop) -> None:
-    """A watcher that leaves changes nothing: the order goes on, and others are told its end."""
+    """A watcher that leaves changes nothing: the order runs on, and others get its end."""
     async with shop.client() as client:
         with shop.payments.suspended():
             placing = await hold(client, make_order("watched"))
@@ -92,7 +92,7 @@ async def test_leaving_a_watched_order(shop: Shop) -> None:
 
 
 async def test_leaving_a_request(shop: Shop) -> None:
-    """The order of a client that leaves its request goes on, and is finished once."""
+    """The order of a client that leaves its request runs on, and is finished once."""
     async with shop.client() as client:
         with shop.payments.suspended():
             placing = await hold(client, make_order("left-request"))

@@ -33,7 +33,7 @@ async def test_killed_under_load(tmp_path: Path) -> None:
 
 
 async def test_ended_under_load(tmp_path: Path) -> None:
-    """Told to end among sixty orders, it refuses some, stops some, and no step runs twice."""
+    """Stopped among sixty orders, the service refuses some and stops some; no step runs twice."""
     with open_shop(tmp_path) as own:
         orders = make_orders("order", 60)
         reported = await serve_all(own, orders, 20, {10, 35}, own.orders.replace)
@@ -42,7 +42,7 @@ async def test_ended_under_load(tmp_path: Path) -> None:
 
 
 async def test_story(shop: Shop) -> None:
-    """What the story tells a stranger to type places an order, and shows that it is done."""
+    """The commands of the story place an order, and show that it is done."""
     place, look = (shlex.split(line) for line in COMMANDS if line.startswith("curl"))
     path, reported = place[-1].partition("/")[2], json.loads(place[2])
     async with shop.client() as client:
@@ -66,7 +66,7 @@ async def test_request_tried_again(shop: Shop) -> None:
 
 
 async def test_approval(shop: Shop) -> None:
-    """A large order waits, over a kill as well, unpaid; approved it goes on, and only once."""
+    """A large order waits unpaid, over a kill as well. Once approved it resumes, and only once."""
     order, by = make_order("large", 500), {"by": "Ann"}
     async with shop.client(stays=False) as client:
         placed = await client.post("/orders", json=order)
@@ -87,7 +87,7 @@ async def test_approval(shop: Shop) -> None:
 
 
 async def test_payments_are_down(shop: Shop) -> None:
-    """An order whose payment is refused is tried again, and is done when somebody answers."""
+    """An order whose payment is refused is tried again, and is done when the payments answer."""
     async with shop.client() as client:
         shop.payments.kill()
         placing = asyncio.create_task(client.post("/orders", json=make_order("down")))
@@ -113,7 +113,7 @@ async def test_payments_are_slow(shop: Shop) -> None:
 
 
 async def test_out_of_stock(shop: Shop) -> None:
-    """An order of more than there is fails, takes nothing, and goes on when there is enough."""
+    """An order that exceeds the stock fails, takes nothing, and resumes when there is enough."""
     query = "SELECT quantity FROM stock WHERE item = 'chair'"
     shop.rows("stock.db", "UPDATE stock SET quantity = 1 WHERE item = 'chair'")
     async with shop.client() as client:

@@ -1,4 +1,4 @@
-"""docs/performance.md and its plots are what the committed result files give."""
+"""docs/performance.md and its plots agree with the committed result files."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def result_file(directory: Path, name: str, *pairs: dict[str, Any]) -> None:
 
 
 def test_the_page_is_what_the_results_give() -> None:
-    """Nobody edits the page by hand, and it is made again whenever a result file changes."""
+    """The page is generated, without edits by hand, from the current result files."""
     made = import_module("report").page(read_results())
 
     assert PAGE.read_text("utf-8") == made, "run python benchmarks/report.py"
 
 
 def test_the_plots_are_what_the_results_give() -> None:
-    """Each plot on the page exists, no other does, and each tells that it shows these figures."""
+    """Each plot on the page exists, no other does, and each has the digest of these figures."""
     drawings = import_module("report").drawings(read_results())
     on_page = re.findall(r"]\(performance/(\w+)\.png\)", PAGE.read_text("utf-8"))
 
@@ -85,7 +85,7 @@ def test_the_plots_are_what_the_results_give() -> None:
 
 
 def test_another_figure_is_another_drawing() -> None:
-    """What a plot tells of its figures changes with each of them."""
+    """The digest of a plot changes with each of its figures."""
     digest, drawings = import_module("page.drawings").digest, import_module("page.drawings")
     three = import_module("measure.results").Quartiles(1.0, 2.0, 3.0)
     one = drawings.Dots("ratio", 1.0, (drawings.Dot("a / b", three),))
@@ -96,14 +96,14 @@ def test_another_figure_is_another_drawing() -> None:
 
 
 def run_report(docs: Path) -> str:
-    """Make page and plots, in a process of its own, and give what it complained of."""
+    """Make page and plots, in a process of its own, and return its complaints."""
     docs.mkdir()
     command = [sys.executable, str(ROOT / "benchmarks" / "report.py"), f"--docs={docs}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
 
 def test_the_command_makes_the_page_and_the_plots_again(tmp_path: Path) -> None:
-    """The same results give the same files; of plots, with the same release of matplotlib."""
+    """The same results give the same files. For plots this needs the same release of matplotlib."""
     complaint = run_report(tmp_path / "docs")
 
     assert (tmp_path / "docs" / PAGE.name).read_bytes() == PAGE.read_bytes()
@@ -158,7 +158,7 @@ def test_a_section_tells_all_that_there_is_to_know(tmp_path: Path) -> None:
 
 
 def test_lines_go_through_the_sizes_in_order(tmp_path: Path) -> None:
-    """A line has each size of its series, and beside it what that was measured against."""
+    """A line has each size of its series, and beside it the size of its base."""
     names = [("100 MB, run", "bare write of 100 MB"), ("20 MB, run", "bare write of 20 MB")]
     result_file(tmp_path, "large_state", *(pair(*both) for both in [*names, ("3 dicts", "x")]))
 

@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 def test_story_prints_what_the_readme_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The step breaks with that note, the plan reads so, and the mended run goes on there."""
+    """The step fails with that note, the plan reads so, and the mended run resumes there."""
     monkeypatch.chdir(tmp_path)
     begin, mend, _ = blocks("python")
     (broken,) = blocks("text")
@@ -49,7 +49,7 @@ def test_story_prints_what_the_readme_shows(
 def test_service_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The service takes its orders once, and started again resumes what is not finished."""
+    """The service takes its orders once, and after a restart resumes the unfinished ones."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(blocks("python")[2], names)  # noqa: S102 - the README's own code

@@ -2,8 +2,8 @@
 
     cd tests/golden && python - < write.py
 
-Run with each supported Python, and add the files; the old ones stay readable for ever. Read from
-its standard input the script has no path, which would stand in the files. An argument is the
+Run with each supported Python, and add the files. The old ones stay readable for ever. Read from
+its standard input the script has no path, which would be stored in the files. An argument is the
 directory for the files.
 """
 

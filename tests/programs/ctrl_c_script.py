@@ -1,6 +1,6 @@
 """A program that interrupts itself on the lines of the library: `ctrl_c_script.py KIND STRIDE DIR`.
 
-It prints what went wrong, and in the end how many lines there were. It is a program of its own
+It prints the errors that it found, and in the end the number of lines. It is a program of its own
 because an interrupt between the opening of a file and its use cannot but lose a descriptor.
 """
 
@@ -47,7 +47,7 @@ class Interrupter:
 
 
 def interrupt(number: int, subject: Subject) -> str:
-    """Run until the n-th line, and tell where that was, or nothing if the run has ended."""
+    """Run until the n-th line; return its place, or nothing if the run has ended."""
     cp = subject.flow()
     interrupter = Interrupter(number)
     sys.settrace(interrupter)
@@ -63,7 +63,7 @@ def interrupt(number: int, subject: Subject) -> str:
 
 
 def check_resumes(subject: Subject) -> None:
-    """See that the next run does the rest, and clears what was left."""
+    """Check that the next run executes the rest, and deletes temporary files."""
     done = subject.position() % len(NAMES)
     subject.ran.clear()
     state = subject.flow().run({"trail": []})

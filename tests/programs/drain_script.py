@@ -1,9 +1,9 @@
-"""A service that runs some runs and drains when it gets SIGTERM; or the one after it.
+"""A service that executes some runs and drains on SIGTERM; or the one after it.
 
-Called as `python drain_script.py PLACE HANDLER EFFECTS serve`, which prints "held" when all runs
-are in their second step, half of them in threads, and at the end what came out of each as JSON; or
-with `resume` in place of `serve`, which prints the states that they end with. Each step that comes
-to its end is a line of EFFECTS.
+Called as `python drain_script.py PLACE HANDLER EFFECTS serve`, it prints "held" when all runs are
+in their second step, half of them in threads. At the end it prints the outcome of each as JSON.
+With `resume` in place of `serve`, it prints the final states. Each step that ends is a line of
+EFFECTS.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ COUNT = 10
 
 
 class Service:
-    """The flow, and what its runs wait for."""
+    """The flow, and the event that its runs wait for."""
 
     def __init__(self, place: str, handler: str, effects: str) -> None:
-        """Make it."""
+        """Make the flow."""
         self.cp = CheckpointFlow(place, handler=handler, fsync=False)
         self.effects = Path(effects)
         self.entered = threading.Semaphore(0)
@@ -54,14 +54,14 @@ class Service:
         self.note(state)
 
     def note(self, state: State) -> None:
-        """Come to the end of a step."""
+        """Note the end of a step."""
         step = current_step()
         with self.effects.open("a", encoding="ascii") as file:
             file.write(f"{step.run_id} {step.step}\n")
         state["trail"] = [*state.get("trail", ()), step.step]
 
     async def serve(self) -> dict[str, str]:
-        """Run all until SIGTERM; let them go on only when the flow is being drained."""
+        """Run all until SIGTERM; release them only while the flow drains."""
         reported = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reported.set)
         tasks = {str(n): asyncio.create_task(self.cp.arun({}, run_id=str(n))) for n in range(COUNT)}
@@ -78,13 +78,13 @@ class Service:
         return {run_id: type(one).__name__ for run_id, one in zip(tasks, ended, strict=True)}
 
     async def resume(self) -> dict[str | None, State | None]:
-        """Finish what is left."""
+        """Resume the unfinished runs."""
         self.free.set()
         return {one.run_id: one.state for one in await self.cp.aresume_all()}
 
 
 def main(place: str, handler: str, effects: str, how: str) -> None:
-    """Do as the command line says."""
+    """Carry out the command line."""
     service = Service(place, handler, effects)
     work = service.serve() if how == "serve" else service.resume()
     sys.stdout.write(json.dumps(asyncio.run(work)))

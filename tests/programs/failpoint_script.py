@@ -1,9 +1,9 @@
-"""A flow that something happens to at a named point of a snapshot.
+"""A flow that is interrupted at a named point of a snapshot.
 
     python failpoint_script.py < SCENARIOS
 
-reads a JSON list of scenarios and forks a child for each, which runs the flow and kills itself at
-the point; prints for each whether it was killed. Forking from a process that has imported
+It reads a JSON list of scenarios and forks a child for each, which runs the flow and kills itself
+at the point. It prints for each whether it was killed. Forking from a process that has imported
 everything makes a kill cost a few milliseconds.
 """
 
@@ -30,11 +30,11 @@ STEPS = ("a", "b", "c")
 
 @dataclass(frozen=True)
 class Scenario:
-    """Where something happens.
+    """The point of an interruption.
 
     Attributes:
         point: Name of the failpoint.
-        number: At which snapshot of the run, from 1, the one before the first step.
+        number: The snapshot of the run, from 1, the one before the first step.
         fsync: As for the flow.
         keep: As for the flow.
         method: "run" or "arun".
@@ -56,14 +56,14 @@ class Scenario:
         return {**asdict(self), "place": str(place)}
 
     def flow(self, place: Path) -> CheckpointFlow:
-        """Make its flow, whose steps leave a note outside of having been run."""
+        """Make its flow, whose steps note their executions in a file."""
         cp = CheckpointFlow(place / "checkpoint.pkl", fsync=self.fsync, keep=self.keep)
         for name in STEPS:
             cp.add_step(name=name)(make_step(place, name))
         return cp
 
     def run(self, place: Path, action: Callable[[], object]) -> dict[str, Any]:
-        """Run its flow, and do something where it says so."""
+        """Run its flow, and call a function at its point."""
         reached = count(1)
 
         def act() -> None:
@@ -102,7 +102,7 @@ def die() -> None:
 
 
 def kill(encoded: dict[str, Any]) -> bool:
-    """Fork a child that is killed in a scenario, and tell whether it was."""
+    """Fork a child that is killed in a scenario, and return whether it was."""
     child = os.fork()
     if child == 0:
         place = Path(encoded.pop("place"))

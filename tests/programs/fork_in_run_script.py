@@ -42,7 +42,7 @@ def make_flow(path: Path, middle: Callable[[], None]) -> CheckpointFlow:
 
 
 def exit_at_once(method: str, path: Path) -> None:
-    """Let the child end before the parent goes on, and see that the parent still has the lock."""
+    """Let the child exit before the parent continues; the parent must still have the lock."""
     if os.fork() == 0:
         os._exit(0)
     os.wait()
@@ -89,7 +89,7 @@ def outlive(method: str, path: Path) -> None:
 
 
 def main() -> None:
-    """Do what the arguments say, and print the final state."""
+    """Run the flow of the arguments, and print the final state."""
     what, method, path = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     operation = {"exit": exit_at_once, "unwind": unwind, "run": run_in_child, "outlive": outlive}[
         what

@@ -1,4 +1,4 @@
-"""A program that forks while runs of a database are under way: `fork_script.py PATH`."""
+"""A program that forks while runs of a database are in progress: `fork_script.py PATH`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = ("a", "b", "c")
 
 
 def fork(cp: CheckpointFlow) -> None:
-    """Let a child use the very flow whose run is under way in its parent, which waits for it."""
+    """Let a child use the very flow whose run is in progress in its parent, which waits for it."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -25,7 +25,7 @@ def fork(cp: CheckpointFlow) -> None:
 
 
 def be_child(cp: CheckpointFlow) -> int:
-    """Do a run of one's own, and see that the parent's is the parent's; give 0 where it is so."""
+    """Execute a run of the child, and check that the parent still owns its own; return 0 if so."""
     done: list[Any] = [cp.run({"trail": []}, run_id="of the child")["trail"]]
     try:
         cp.run({"trail": []}, run_id="of the parent")
@@ -56,7 +56,7 @@ def main(path: str) -> None:
 
 
 def go_on_in_child() -> None:
-    """Fork, and let the child go on with the run that it inherited before its parent does."""
+    """Fork, and let the child continue the run that it inherited before its parent does."""
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)

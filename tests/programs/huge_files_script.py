@@ -1,4 +1,4 @@
-"""Tries all that reads on each file given, in little memory; prints JSON of what came of it."""
+"""Tries all readers on each given file, in little memory; prints JSON of the outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPARE_MEMORY = 64 << 20
 
 
 def limit_memory() -> None:
-    """Let the process take but a little more memory than it has."""
+    """Limit the process to a little more memory than it has."""
     with contextlib.suppress(ImportError, OSError):
         import resource  # noqa: PLC0415 - of POSIX alone
 
@@ -27,7 +27,7 @@ def limit_memory() -> None:
 
 
 def attempt(call: Callable[[], object]) -> tuple[str, str, int]:
-    """Give the error of a call, its words, and the most memory that was taken."""
+    """Return the error of a call, its message, and the peak of memory."""
     tracemalloc.start()
     try:
         call()
@@ -39,7 +39,7 @@ def attempt(call: Callable[[], object]) -> tuple[str, str, int]:
 
 
 def attempts(path: str) -> list[tuple[str, str, int]]:
-    """Try all that reads on one path."""
+    """Try all readers on one path."""
     cp = CheckpointFlow(path)
     cp.add_step(name="a")(lambda state: None)
     listed = LocalStateHandler(path, allow=())

@@ -1,4 +1,4 @@
-"""Runs a flow that keeps its snapshots; prints the error that comes out, and what was run.
+"""Runs a flow that keeps its snapshots; prints its exception, and the executed steps.
 
 python keep_script.py DIRECTORY
 """
@@ -12,7 +12,7 @@ from aiocheckpoint import CheckpointFlow, StorageError
 
 
 def main(place: Path) -> None:
-    """Run the flow and print how it went."""
+    """Run the flow and print its outcome."""
     ran: list[str] = []
     cp = CheckpointFlow(place / "checkpoint.pkl", keep=3, fsync=False)
     cp.add_step(name="a")(lambda state: ran.append("a"))

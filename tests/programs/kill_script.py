@@ -1,10 +1,10 @@
-"""Kills its own children at random moments, and prints as JSON what each kill left behind.
+"""Kills its own children at random moments, and prints as JSON the snapshot that each kill left.
 
     python kill_script.py DIRECTORY write|run|arun fsync|no-fsync ROUNDS
 
-With "write" a child stores states one after another, saying which are stored; with a method each
-child goes on with the same flow through it until one comes to its end. Forking from a process that
-has imported everything makes a kill cost a few milliseconds.
+With "write" a child stores states one after another, and prints each stored one. With a method
+each child resumes the same flow through it until one ends it. Forking from a process that has
+imported everything makes a kill cost a few milliseconds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def store(place: Path, report: Callable[[int], None], *, fsync: bool) -> None:
 
 
 def go_on(place: Path, report: Callable[[int], None], *, fsync: bool, method: str) -> None:
-    """Go on with the flow, to its end if there is time."""
+    """Resume the flow, to its end if there is time."""
     cp = CheckpointFlow(place / "checkpoint.pkl", fsync=fsync)
     effects = os.open(place.parent / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number, name in enumerate(STEPS):
@@ -65,7 +65,7 @@ def go_on(place: Path, report: Callable[[int], None], *, fsync: bool, method: st
 def kill_one(
     work: Callable[..., None], place: Path, longest: float, *, fsync: bool
 ) -> dict[str, Any]:
-    """Start a child, kill it within so many seconds, and look at what it left."""
+    """Start a child, kill it within so many seconds, and return the snapshot that it left."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -94,7 +94,7 @@ def main(place: Path, word: str, durable: str, rounds: int) -> None:
     handler = LocalStateHandler(place / "checkpoint.pkl")
     seen = list[dict[str, Any]]()
     for number in range(rounds):
-        # The later, the longer, so that a busy machine comes to an end as well.
+        # Later lives get more time, so that a busy machine ends as well.
         longest = LONGEST * (1 + number / 40)
         seen.append(kill_one(work, place, longest, fsync=durable == "fsync"))
         header = handler.header()

@@ -1,11 +1,11 @@
-"""Does many keyed runs in several processes, which it kills at random moments and starts again.
+"""Executes many keyed runs in several processes, which it kills at random moments and restarts.
 
     python killed_workers_script.py PLACE LOG fsync|no-fsync RUNS PROCESSES ROUNDS SEED
 
-PLACE is what a flow stores in: a URL of SQLite, or a directory with a slash at its end. In each
-round every process is killed once. Those that are started after the last round come to their end.
+PLACE is the store of a flow: a URL of SQLite, or a directory with a slash at its end. In each
+round every process is killed once. The processes started after the last round come to their end.
 
-LOG tells in which order things happened, in lines that are written in one piece each:
+LOG has the order of events, in lines that are written in one piece each:
 
     begin RUN STEP LIFE     a step begins, in the process that is the LIFE-th
     end RUN STEP LIFE       it ends
@@ -76,7 +76,7 @@ class Acknowledged:
         self._last = dict[str, str]()
 
     def __call__(self, event: Event) -> None:
-        """Note it; the snapshot of a start belongs to no step."""
+        """Note it. The snapshot of a start belongs to no step."""
         run = str(event.run_id)
         if isinstance(event, StepFinished):
             self._last[run] = event.step
@@ -112,7 +112,7 @@ def make_step(name: str, note: Callable[[str, str, str], None]) -> Callable[...,
 
 
 async def live(cp: CheckpointFlow, numbers: range) -> None:
-    """Do as a service does: resume what was left, then do what is asked for and not yet done."""
+    """Work as a service does: resume unfinished runs, then execute the requests not yet done."""
     async for result in cp.aresume_all(limit=AT_ONCE):
         if result.error is not None:
             raise result.error
@@ -134,10 +134,10 @@ class Workers:
     Attributes:
         log: Where lines are noted.
         write: Writes one.
-        begin: What a process does, given the number of its life and its share of the runs.
+        begin: The work of a process, given the number of its life and its share of the runs.
         shares: Which runs each process starts.
         children: Process id and life of each.
-        lives: How many were begun.
+        lives: The number of lives begun.
     """
 
     log: Path
@@ -148,7 +148,7 @@ class Workers:
     lives: int = 0
 
     def start(self, share: int) -> tuple[int, int]:
-        """Start a process, which leaves by an exception when it has come to its end."""
+        """Start a process, which exits by an exception at its end."""
         self.lives += 1
         child = os.fork()
         if child == 0:
@@ -167,7 +167,7 @@ class Workers:
         self.children[share] = self.start(share)
 
     def await_lines(self, size: int) -> None:
-        """Wait until so much is noted."""
+        """Wait until the log has so many lines."""
         deadline = time.monotonic() + PATIENCE
         while self.log.stat().st_size < size:
             assert time.monotonic() < deadline, "nothing goes on any more"
@@ -185,7 +185,7 @@ class Workers:
 
 
 def main(place: str, log: Path, durable: str, *numbers: str) -> None:
-    """Start the processes, kill each so often, and let the last ones do what is left."""
+    """Start the processes, kill each so often, and let the last ones finish the rest."""
     runs, processes, rounds, seed = map(int, numbers)
     write = open_log(log)
 

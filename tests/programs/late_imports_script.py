@@ -1,4 +1,4 @@
-"""Prints what a run imports behind the begin of its first step: PLACE METHOD WAY.
+"""Prints the imports of a run after the start of its first step: PLACE METHOD WAY.
 
 The ways are the keys of `WAYS`.
 """
@@ -23,7 +23,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def flow(place: str, loaded: set[str], way: dict[str, Any]) -> CheckpointFlow:
-    """Make a flow whose first step notes what is imported, and whose second does what it shall."""
+    """Make a flow whose first step notes the imports. Its second executes the way's function."""
     options = {name: way[name] for name in ("hooks", "secret") if name in way}
     cp = CheckpointFlow(place, **options)
 
@@ -47,7 +47,7 @@ async def follow(cp: CheckpointFlow) -> None:
 
 
 def main(place: str, method: str, way: str) -> None:
-    """Do one run, and print the names."""
+    """Execute one run, and print the names of the imported modules."""
     loaded: set[str] = set()
     cp = flow(place, loaded, WAYS[way])
     with contextlib.suppress(OSError, TypeError):

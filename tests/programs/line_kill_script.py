@@ -2,9 +2,9 @@
 
     python line_kill_script.py DIRECTORY run|arun SEED CHAINS
 
-Each chain is one flow: it is begun, killed, resumed, killed again, resumed, killed once more, and
-resumed to its end. Each life is a forked child that kills itself when it, in whichever thread,
-comes to a line of the library chosen at random. Printed is JSON: what each life did and left.
+Each chain is one flow: it is started, killed, resumed, killed again, resumed, killed once more,
+and resumed to its end. Each life is a forked child that kills itself on a line of the library
+chosen at random, in any thread. It prints JSON: the effects and the files of each life.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIBRARY = str(Path(aiocheckpoint.__file__).parent)
 
 
 def make_flow(path: Path, report: Callable[..., object]) -> CheckpointFlow:
-    """Make a flow that tells where it began, which steps it called, and what is stored."""
+    """Make a flow that reports its start, its calls of steps and its acknowledged snapshots."""
     called: list[str] = []
 
     def hook(event: object) -> None:
@@ -56,7 +56,7 @@ def make_flow(path: Path, report: Callable[..., object]) -> CheckpointFlow:
 
 
 def mark_lines(number: int, meet: Callable[[str], object], lines: Iterator[int]) -> None:
-    """Count the lines of the library that any thread comes to, and call `meet` on one of them."""
+    """Count the lines of the library that all threads execute, and call `meet` on one."""
 
     def trace(frame: FrameType, event: str, arg: object) -> Any:  # noqa: ANN401
         if not frame.f_code.co_filename.startswith(LIBRARY):
@@ -70,7 +70,7 @@ def mark_lines(number: int, meet: Callable[[str], object], lines: Iterator[int])
 
 
 def live(path: Path, method: str, number: int, report: Callable[..., object]) -> None:
-    """Run the flow, to its death if there are so many lines."""
+    """Run the flow, and die on the n-th line if the run has so many."""
 
     def die(line: str) -> None:
         report(died=line)
@@ -85,7 +85,7 @@ def live(path: Path, method: str, number: int, report: Callable[..., object]) ->
 
 
 def fork_life(path: Path, method: str, number: int) -> dict[str, Any]:
-    """Let a child live; give what it told and what it left."""
+    """Let a child live; return its reports and its files."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -103,7 +103,7 @@ def fork_life(path: Path, method: str, number: int) -> dict[str, Any]:
 
 
 def sum_up(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put together what a life told."""
+    """Put together the reports of a life."""
 
     def every(what: str) -> list[Any]:
         return [fact[what] for fact in facts if what in fact]
@@ -117,7 +117,7 @@ def sum_up(facts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def look_at(path: Path) -> dict[str, Any]:
-    """Tell what is stored, and what lies beside it."""
+    """Return the stored snapshot, and the files beside it."""
     handler = LocalStateHandler(path)
     header = handler.header()
     return {
@@ -133,14 +133,14 @@ def fork_chain(place: Path, method: str, rng: random.Random, most: int) -> list[
     place.mkdir()
     chain: list[dict[str, Any]] = []
     while not chain or chain[-1]["done"] < len(STEPS):
-        # Those that resume have fewer lines before them.
+        # Lives that resume have fewer lines before them.
         number = rng.randrange(1, most // (1 + len(chain))) if len(chain) < DEATHS else 0
         chain.append(fork_life(place / "c.pkl", method, number))
     return chain
 
 
 def count_lines(place: Path, method: str) -> int:
-    """Count the lines of an undisturbed run, by a child that dies of none."""
+    """Count the lines of an undisturbed run, in a child that is not killed."""
     place.mkdir()
     reader, writer = os.pipe()
     if os.fork() == 0:

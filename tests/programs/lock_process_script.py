@@ -1,7 +1,7 @@
 """Runs a flow on command, started by the tests: `lock_process_script.py PATH`.
 
-A path that ends in .db is that of a database. Each line that it reads is one command, each line
-that it prints one answer:
+A path that ends in .db is that of a database. Each line of its input is one command, each line of
+its output one answer:
 
     hold        run; prints "held" inside of the step, and "ended" after the next line
     race WHEN   do as "hold" at this moment of the monotonic clock; or print "busy PID"
@@ -36,7 +36,7 @@ def make_flow(path: Path, *, fsync: bool = False) -> CheckpointFlow:
 
 
 def hold(path: Path) -> str:
-    """Run, and stay inside until told to end."""
+    """Run, and stay inside until the command to end."""
     cp = make_flow(path)
 
     @cp.add_step()
@@ -49,7 +49,7 @@ def hold(path: Path) -> str:
 
 
 def race(path: Path, moment: float) -> str:
-    """Run at that moment, on the dot, and stay inside until told to end."""
+    """Run at that moment, on the dot, and stay inside until the command to end."""
     while time.monotonic() < moment:
         pass
     try:
@@ -59,7 +59,7 @@ def race(path: Path, moment: float) -> str:
 
 
 def once(path: Path, wait: float) -> str:
-    """Run if nobody else does, and see that nobody else does meanwhile."""
+    """Run unless another process does, and check that no other one does meanwhile."""
     cp = make_flow(path)
     mark = path.with_name("mark")
     together: list[str] = []
@@ -103,7 +103,7 @@ def go_through(path: Path, fsync: str, count: str) -> str:
 
 
 def main() -> None:
-    """Do as told until the input ends."""
+    """Carry out commands until the input ends."""
     path = Path(sys.argv[1])
     say("ready")
     operations: dict[str, Callable[..., str]] = {

@@ -1,10 +1,10 @@
 """A script whose own classes and functions are in the state; run by test_serializer_main.py.
 
     python main_script.py write DIRECTORY   stores every case, by the library and by plain dill
-    python main_script.py read DIRECTORY    loads them again and prints what came back
+    python main_script.py read DIRECTORY    loads them again and prints the loaded values
     python main_script.py flow DIRECTORY    runs a flow whose state holds such things
 
-and "write enum" and "read enum" for what dill alone cannot do.
+"write enum" and "read enum" are for the cases that only dill can store.
 
 Reading works from any other script as well, by calling `read` with the module's name imported.
 """
@@ -202,7 +202,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "default factory": (collections.defaultdict(lambda: [0]), "(v['new'], dict(v))"),
     "module": (json, "v.dumps([1])"),
 }
-"""Name to what is stored as `v`, and what is asked of it."""
+"""By name: the value stored as `v`, and the question about it."""
 
 IN_THE_SAME_SCRIPT = {
     "global": (read_global, "v()"),
@@ -213,7 +213,7 @@ IN_THE_SAME_SCRIPT = {
 
 
 def write(place: Path, cases: dict[str, tuple[Any, str]]) -> None:
-    """Store every case twice, and say what shall be asked and answered."""
+    """Store every case twice, and write the questions and answers of the reader."""
     handler = LocalStateHandler(place / "ours.pkl", fsync=False)
     expected = dict[str, Any]()
     for name, (value, question) in cases.items():
@@ -223,7 +223,7 @@ def write(place: Path, cases: dict[str, tuple[Any, str]]) -> None:
         header = handler.header(name)
         code = header is not None and header.code
         expected[name] = {"question": question, "file": handler.locate(name), "code": code}
-    for name, (value, question) in cases.items():  # the questions may change what is asked
+    for name, (value, question) in cases.items():  # the questions may change the values
         if name not in IN_THE_SAME_SCRIPT:
             expected[name]["answer"] = repr(eval(question, {"v": value}))  # noqa: S307
     (place / "expected.json").write_text(json.dumps(expected))
@@ -266,7 +266,7 @@ def flow(place: Path) -> None:
 
 
 def main() -> None:
-    """Do as told on the command line."""
+    """Carry out the command line."""
     word, place = sys.argv[1], Path(sys.argv[2])
     if word == "write":
         write(place, CASES | IN_THE_SAME_SCRIPT)

@@ -1,10 +1,10 @@
 """Loads a flow with runs, or a stream with events, and prints how much memory that took.
 
-Called as `python memory_load_script.py PLACE WHAT PACE COUNT`. WHAT is `amap`, which maps so many
-runs of one step from an async generator, or `astream`, which streams one run of so many steps. PACE
+Called as `python memory_load_script.py PLACE WHAT PACE COUNT`. WHAT names the load: `amap` maps so
+many runs of one step from an async generator, and `astream` streams one run of so many steps. PACE
 is `fast`, or `slow` for a loop that lets the others do all they can before it takes the next.
-Prints as JSON what was seen: the most pairs or events that were taken or told and not yet given,
-the growth of the peak of memory behind the first tenth, and the seconds.
+It prints as JSON the most pairs or events let in and not yet given, the growth of the peak of
+memory behind the first tenth, and the seconds.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ State = dict[str, Any]
 
 LIMIT = 100
 STEPS = 2_000
-"""Of a run that is streamed; as many runs follow each other as the count of events asks for."""
+"""Steps of a streamed run. Runs follow each other up to the count of events."""
 REST = 40
-"""Turns of the loop that a slow one takes for each thing."""
+"""Turns of the loop that a slow consumer takes for each item."""
 
 
 class MemoryLoad:
-    """What is let in and what comes out.
+    """The counts of pairs or events that are let in and given.
 
     Attributes:
-        let_in: How many pairs were taken, or events told.
-        given: How many results or events the loop has done with.
-        most: The most by which the one was ahead of the other.
+        let_in: The number of pairs taken, or events emitted.
+        given: The number of results or events that the loop has finished with.
+        most: The most by which the first was ahead of the second.
     """
 
     def __init__(self, place: str, pace: str, count: int) -> None:
@@ -69,7 +69,7 @@ class MemoryLoad:
                     await self._take()
 
     def report(self) -> dict[str, Any]:
-        """Tell what was seen."""
+        """Return the figures."""
         return {
             "given": self.given,
             "most": self.most,
@@ -105,7 +105,7 @@ def peak() -> int:
 
 
 def main(place: str, what: str, pace: str, count: str) -> None:
-    """Do as the command line says."""
+    """Carry out the command line."""
     memory_load = MemoryLoad(place, pace, int(count))
     asyncio.run(memory_load.amap() if what == "amap" else memory_load.astream())
     sys.stdout.write(json.dumps(memory_load.report()))

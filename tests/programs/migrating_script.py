@@ -1,4 +1,4 @@
-"""Opens a database when told to, as one of several processes, or is killed while it migrates it.
+"""Opens a database on command, as one of several processes, or is killed while it migrates it.
 
 Usage: migrating_script.py open PATH NAME | migrating_script.py die PATH
 """
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def statements() -> Iterator[str]:
-    """Be a migration in whose middle the process is killed."""
+    """Be a migration that kills the process in the middle."""
     yield "ALTER TABLE runs ADD COLUMN colour TEXT"
     yield "UPDATE runs SET colour = 'red', status = 'failed'"
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
-    """Do what the arguments say."""
+    """Carry out the arguments."""
     operation, path = sys.argv[1:3]
     if operation == "die":
         _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]

@@ -1,6 +1,6 @@
 """A program that owns runs in a database: `owner_script.py PATH LEASE [RUN ...]`.
 
-It starts the runs, prints "held" when each is in its second step, and lets them go on after a line
+It starts the runs, prints "held" when each is in its second step, and releases them after a line
 of its input. Then it prints how each ended: "done" or the name of its error.
 """
 

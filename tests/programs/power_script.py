@@ -1,13 +1,12 @@
-"""Cuts the power of a disk again and again under a child of its own; prints what was left.
+"""Cuts the power of a disk again and again under a child of its own; prints the outcomes.
 
     python power_script.py KIND DIRECTORY run|database|first fsync|no-fsync ROUNDS SEED
 
-The disk is made and mounted already. With "run" each child goes on with the same flow, and with
-"database" with one in SQLite; when that has come to its end, or has lost what it had, the next
-begins in new directories. With "first" a
-child stores one first snapshot after another, each in new directories. The child tells through
-a pipe how far it is; a while after one of these messages the power is cut. What is printed is
-JSON, with an object for each round.
+The disk is made and mounted already. With "run" each child resumes the same flow, and with
+"database" one in SQLite. When that flow has ended, or has lost its snapshots, the next child
+begins in new directories. With "first" a child stores one first snapshot after another, each in
+new directories. The child reports its progress through a pipe. The power is cut a while after one
+of these messages. The output is JSON, with an object for each round.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ if TYPE_CHECKING:
 
 STEPS = 40
 MESSAGES = 12
-# About as long as a snapshot takes, so that every part of one is met.
+# About as long as a snapshot takes, so that the cuts meet every part of one.
 LONGEST = 0.004
 PATIENCE = 60
 
 
 def filling(number: int) -> str:
-    """Make the bulk of a state: of every size, and different in each."""
+    """Make the bulk of a state, whose size and bytes differ with each number."""
     return f"{number} " * (number * 7_919 % 40_000)
 
 
 @contextlib.contextmanager
 def handler_of(path: Path, *, fsync: bool = True) -> Generator[StateHandler, None, None]:
-    """Give the handler of a path, by its ending, and let go of its files."""
+    """Give the handler of a path, by its ending, and close its files."""
     if path.suffix != ".db":
         yield LocalStateHandler(path, fsync=fsync)
         return
@@ -61,7 +60,7 @@ def handler_of(path: Path, *, fsync: bool = True) -> Generator[StateHandler, Non
 def make_flow(
     path: Path, report: Callable[[object], None], handler: StateHandler
 ) -> CheckpointFlow:
-    """Make a flow whose steps tell their numbers."""
+    """Make a flow whose steps report their numbers."""
     cp = CheckpointFlow(path, handler)
     for number in range(STEPS):
 
@@ -75,14 +74,14 @@ def make_flow(
 
 
 def run(path: Path, report: Callable[[object], None], *, fsync: bool) -> None:
-    """Go on with the flow."""
+    """Resume the flow."""
     with handler_of(path, fsync=fsync) as handler:
         make_flow(path, report, handler).run()
     report(STEPS)
 
 
 def store_first(place: Path, report: Callable[[object], None], *, fsync: bool) -> None:
-    """Store first snapshots for ever, telling before the first and after each."""
+    """Store first snapshots without end, with a report before the first and after each."""
     number = 0
     while True:
         report(number)
@@ -97,7 +96,7 @@ def nested(place: Path, number: int) -> Path:
 
 
 def start(call: Callable[[Callable[[object], None]], None]) -> tuple[int, int]:
-    """Start a child that does this; give its id, and the pipe through which it tells lines."""
+    """Start a child for a function; return its id, and the pipe of its reports."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -117,7 +116,7 @@ def hear(reader: int, lines: int = sys.maxsize) -> bytes:
 
 
 def work(call: Callable[[Callable[[object], None]], None], writer: int) -> NoReturn:
-    """Be the child: tell the class of a documented error, and show any other."""
+    """Be the child: report the class of a documented error, and show any other."""
     signal.alarm(PATIENCE)
 
     def report(message: object) -> None:
@@ -142,7 +141,7 @@ class Cuts:
     rng: random.Random
 
     def under(self, call: Callable[[Callable[[object], None]], None]) -> dict[str, Any]:
-        """Cut it under a child, mount it again, and give what the child told and how it ended."""
+        """Cut the power under a child and mount again; return its reports and exit status."""
         child, reader = start(call)
         early = hear(reader, self.rng.randint(1, MESSAGES))
         time.sleep(self.rng.choice([0, self.rng.uniform(0, LONGEST)]))
@@ -159,18 +158,18 @@ class Cuts:
 
 
 def numbers(received: bytes) -> list[int]:
-    """Give the numbers among what was told."""
+    """Return the numbers in the reports."""
     return [int(word) for word in received.decode().split() if word.isdigit()]
 
 
 def account(received: bytes) -> dict[str, Any]:
-    """Give the numbers and the errors that were told."""
+    """Return the numbers and the errors in the reports."""
     errors = [word for word in received.decode().split() if not word.isdigit()]
     return {"told": numbers(received), "errors": errors}
 
 
 def look(path: Path) -> dict[str, Any]:
-    """Say what is stored: how far it is, -1 if nothing is; an error's class; what else is there."""
+    """Return the stored position, -1 for none; the class of an error; and the other files there."""
     seen: dict[str, Any] = {"stored": -1, "error": None, "sound": True, "left": []}
     if path.parent.is_dir():
         seen["left"] = sorted(entry.suffix for entry in path.parent.iterdir())
@@ -211,16 +210,16 @@ def cut_runs(cuts: Cuts, rounds: int, name: str, *, fsync: bool) -> list[dict[st
 
 
 def kept(one: dict[str, Any]) -> bool:
-    """Say whether what was acknowledged in a round of a flow is stored, or the one after it.
+    """Whether the last acknowledged snapshot of a round is stored, or the next one.
 
-    What was told after the cut may be one too many, as nobody can have relied on it.
+    A report after the cut may be one too many, since no caller can have relied on it.
     """
     sure, reported = one["sure"][-1], one["told"][-1]
     return one["sound"] and one["stored"] in range(max(sure, reported - 1), reported + 2)
 
 
 def cut_firsts(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:
-    """Cut the power under first snapshots; say of each that was begun what is there."""
+    """Cut the power under first snapshots; return the state of each begun one."""
     seen = list[dict[str, Any]]()
     for number in range(rounds):
         place = cuts.disk.place / str(number)

@@ -2,8 +2,8 @@
 
     python process_end_script.py DIRECTORY < CASES
 
-Read are cases as JSON, a list of dicts with the fields of `Case`; printed is, for each, how its
-process ended. The snapshot `c.pkl` of the n-th lies in the directory named n.
+CASES is JSON, a list of dicts with the fields of `Case`. The output is, for each, how its process
+ended. The snapshot `c.pkl` of the n-th is in the directory named n.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Case:
     Attributes:
         method: "run" or "arun".
         part: The part of step b in which it happens, or "snapshot" for the one after it.
-        operation: What that part does: "_exit", "exit", "hoard", "hold", or "ahold", a coroutine,
-            that is, wait for the signals.
+        operation: The action of that part: "_exit", "exit", "hoard", "hold", or "ahold", a
+            coroutine, that is, wait for the signals.
         signals: The signals that are then sent, by name.
-        handling: Who cares for SIGTERM: "nobody"; "exit", a handler that raises SystemExit; or
+        handling: The handler of SIGTERM: "nobody"; "exit", a handler that raises SystemExit; or
             "task", the loop, which cancels the task.
     """
 
@@ -57,28 +57,28 @@ class Case:
 
 
 class Gate:
-    """Where a child says that it is there, and is held until it may go on."""
+    """A gate at which a child reports its arrival, and waits until it is opened."""
 
     def __init__(self) -> None:
-        """Nobody is there yet."""
+        """Make the pipes."""
         self._entered, self._opened = os.pipe(), os.pipe()
 
     def enter(self) -> None:
-        """Say so."""
+        """Report the arrival."""
         os.write(self._entered[1], b"x")
 
     def hold(self) -> None:
-        """Say so, and be held."""
+        """Report the arrival, and wait."""
         self.enter()
         select.select([self._opened[0]], [], [], PATIENCE)
 
     def reached(self) -> bool:
-        """Wait until the child is there, or has ended without."""
+        """Wait until the child arrives, or has ended before."""
         os.close(self._entered[1])
         return os.read(self._entered[0], 1) == b"x"
 
     def open(self) -> None:
-        """Let the child go on."""
+        """Release the child."""
         os.write(self._opened[1], b"x")
 
 
@@ -99,13 +99,13 @@ class Hoarded:
     """A value that takes all memory while it is pickled."""
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """Never get to the end."""
+        """Take memory until the process ends."""
         hoard([])
         return str, ("hoarded",)
 
 
 def hoard(pieces: list[bytes]) -> None:
-    """Take the little memory that is left to the process, in small pieces."""
+    """Take the little memory left to the process, in small pieces."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     limit = pages * resource.getpagesize() + SPARE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
@@ -184,7 +184,7 @@ def live(case: Case, cp: CheckpointFlow) -> None:
 
 
 def interrupt(case: Case, gate: Gate, child: int) -> bool:
-    """Send the signals, let the child go on, and tell whether it had been waiting for that."""
+    """Send the signals, release the child, and return whether it had waited for the release."""
     if not gate.reached():
         return False
     for name in case.signals:
@@ -197,7 +197,7 @@ def interrupt(case: Case, gate: Gate, child: int) -> bool:
 
 
 def conduct(case: Case, place: Path) -> dict[str, Any]:
-    """Let a child live to its end, and tell what that was."""
+    """Let a child live to its end, and return how it ended."""
     place.mkdir()
     gate, said = Gate(), place.with_suffix(".said")
     child = os.fork()

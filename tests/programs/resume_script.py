@@ -1,8 +1,8 @@
 """Starts or resumes keyed runs in one place, to be killed in the middle of it.
 
-Called as `python resume_script.py start PLACE HANDLER IDS...`, which starts a run for each id and
-prints "held" when all of them are in their first step, where they stay; or with `resume` in place
-of `start`, which resumes all and prints what came out as JSON.
+Called as `python resume_script.py start PLACE HANDLER IDS...`, it starts a run for each id and
+prints "held" when all of them wait in their first step. With `resume` in place of `start`, it
+resumes all and prints the outcomes as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ State = dict[str, Any]
 
 
 def make_flow(place: str, handler: str) -> CheckpointFlow:
-    """Make the flow: `ask` notes the key that it would hand to the outside, `report` the try."""
+    """Make the flow: `ask` notes its key and attempts, and `report` notes its key."""
     cp = CheckpointFlow(place, handler=handler)
 
     @cp.add_step()
@@ -37,7 +37,7 @@ def make_flow(place: str, handler: str) -> CheckpointFlow:
 
 
 def hold_all(cp: CheckpointFlow, ids: list[str]) -> None:
-    """Put a step in front that says when every run is in it, and holds them there."""
+    """Add a first step that reports when every run is in it, and holds the runs."""
 
     async def hold(state: State) -> None:
         state["half"] = "done"
@@ -61,12 +61,12 @@ def described(result: RunResult) -> list[Any]:
 
 
 async def resume_all(cp: CheckpointFlow) -> list[Any]:
-    """Resume all that is there, as a service does when it starts."""
+    """Resume all unfinished runs, as a service does when it starts."""
     return [described(result) async for result in cp.aresume_all()]
 
 
 def main(how: str, place: str, handler: str, *ids: str) -> None:
-    """Do as the command line says."""
+    """Carry out the command line."""
     cp = make_flow(place, handler)
     if how == "start":
         hold_all(cp, list(ids))

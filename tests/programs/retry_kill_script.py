@@ -2,9 +2,9 @@
 
     python retry_kill_script.py DIRECTORY file|sqlite run|arun SEED CHAINS
 
-Each life of a chain is a forked child. What it does to the state is checked when the next step
-begins; printed is JSON: for each chain the final state, the numbers of the attempts that were
-told in order, and how many lives were killed.
+Each life of a chain is a forked child. The next step checks the state that a step has changed.
+The output is JSON: for each chain the final state, the reported numbers of the attempts in order,
+and how many lives were killed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def make_flow(place: Path, kind: str, report: Callable[[int], object]) -> Checkp
 
 
 def live(place: Path, kind: str, method: str, report: Callable[[int], object]) -> None:
-    """Go on with the run, to its end if there is time, approving what waits."""
+    """Resume the run, to its end if there is time, and approve it when it waits."""
     random.seed()
     cp = make_flow(place, kind, report)
     header = cp.header()
@@ -72,7 +72,7 @@ def live(place: Path, kind: str, method: str, report: Callable[[int], object]) -
 
 
 def fork_life(place: Path, kind: str, method: str, seconds: float) -> tuple[bool, list[int]]:
-    """Let a child live for so long; tell whether it was killed, and what it told."""
+    """Let a child live for so long; return whether it was killed, and its reports."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -92,7 +92,7 @@ def fork_chain(place: Path, kind: str, method: str, rng: random.Random) -> dict[
     place.mkdir()
     cp, reported, killed = make_flow(place, kind, print), list[int](), 0
     for number in range(MOST_LIVES):
-        # The later, the longer, so that a busy machine comes to an end as well.
+        # Later lives get more time, so that a busy machine ends as well.
         died, more = fork_life(place, kind, method, rng.uniform(0, LONGEST * (1 + number / 20)))
         reported += more
         killed += died

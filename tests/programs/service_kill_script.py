@@ -1,9 +1,9 @@
-"""Kills its own children, which have runs that fail, pause and go on; prints what was wrong.
+"""Kills its own children, whose runs fail, pause and resume; prints the errors found.
 
     python service_kill_script.py DATABASE|DIRECTORY/ SEED
 
-Each child has the same runs at once, tells those that wait what they wait for, and is killed at a
-random moment, until one comes to the end of them. The last line is the number of those killed.
+Each child has the same runs at once, and gives the paused ones their updates. It is killed at a
+random moment, until one child comes to the end of them. The last line is the number of kills.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_ONCE = Retry(attempts=4, wait_initial=0, wait_max=0, wait_jitter=0)
 
 
 def make_flow(place: str, report: Callable[[str], object]) -> CheckpointFlow:
-    """Make a flow half of whose attempts fail when half of them is done, and that keeps data."""
+    """Make a flow that keeps data, and half of whose attempts fail midway."""
     kind = "sqlite" if place.endswith(".db") else "local"
     cp = CheckpointFlow(place, kind, name="served", fsync=False, keep_data=True)
 
@@ -57,7 +57,7 @@ def make_flow(place: str, report: Callable[[str], object]) -> CheckpointFlow:
 
 
 async def live(cp: CheckpointFlow) -> None:
-    """Have all runs until they have finished."""
+    """Execute all runs until they have finished."""
     states: dict[str, dict[str, Any]] = {run_id: {"trail": []} for run_id in IDS}
     while results := [one async for one in cp.amap(states, once=True) if one.status != "finished"]:
         for result in results:
@@ -65,7 +65,7 @@ async def live(cp: CheckpointFlow) -> None:
 
 
 async def tell_one(cp: CheckpointFlow, result: RunResult) -> None:
-    """Go on with a run that waits."""
+    """Resume a paused run with its update."""
     header = await cp.aheader(result.run_id)
     if header is not None and header.status == "paused":
         try:
@@ -89,7 +89,7 @@ def kill_one(place: str, effects: int, longest: float) -> bool:
 
 
 def wrong_in(header: Header, state: dict[str, Any]) -> bool:
-    """Whether a header does not tell the truth, or the state is not that of a step boundary."""
+    """Whether a header is wrong, or the state is not that of a step boundary."""
     done = len(NAMES) if header.finished else header.position
     status, failure = header.status, header.failure
     truths = (
@@ -104,7 +104,7 @@ def wrong_in(header: Header, state: dict[str, Any]) -> bool:
 
 
 def look(place: str) -> tuple[list[str], bool]:
-    """Give what is wrong with what is stored, and whether all have finished."""
+    """Return the errors in the stored snapshots, and whether all have finished."""
     cp = make_flow(place, print)
     headers = cp.runs()
     wrong = [f"{one}" for one in headers if wrong_in(one, cp.read(one.run_id))]
@@ -124,7 +124,7 @@ def main(place: str, seed: str) -> None:
         kills += kill_one(place, effects, LONGEST * (1 + number / 2))
         if not Path(place).exists():
             continue
-        child = os.fork()  # so that no thread is here when the next one begins
+        child = os.fork()  # so that this process has no thread at the next fork
         if child == 0:
             wrong, ended = look(place)
             print(*wrong, sep="\n", end="\n" if wrong else "", flush=True)  # noqa: T201

@@ -2,7 +2,7 @@
 
     python slow_disk_script.py DIRECTORY arun|awrite|aread|write
 
-Printed is JSON: how often a task of 5 ms came to its turn in each snapshot, or reading of one.
+It prints as JSON how often a task of 5 ms got its turn during each snapshot or reading.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def read(path: Path, monitor: LoopMonitor) -> list[int]:
 
 
 async def block(path: Path, monitor: LoopMonitor) -> list[int]:
-    """Store a state on the loop itself, as nobody should."""
+    """Store a state on the loop itself, which blocks the loop."""
     before = monitor.beats
     LocalStateHandler(path).write({"n": 1})
     return [monitor.beats - before]

@@ -19,7 +19,7 @@ cp = CheckpointFlow(where / "checkpoint.pkl")
 
 @cp.add_step()
 def count(state: State) -> None:
-    """Take note of each time that this step runs."""
+    """Note each execution of this step."""
     with (where / "counted.txt").open("a") as file:
         file.write("once\n")
     state["numbers"] = [1, 2, 3]
@@ -27,7 +27,7 @@ def count(state: State) -> None:
 
 @cp.add_step()
 async def add(state: State) -> None:
-    """Break when told to, else add up what the step before has left."""
+    """Fail on request, else add up the results of the step before."""
     if breaks:
         raise ConnectionError
     state["sum"] = sum(state["numbers"])

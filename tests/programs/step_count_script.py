@@ -1,4 +1,4 @@
-"""Does one run of so many steps, in a place and through a method: PLACE METHOD STEPS [no-fsync]."""
+"""Executes one run of so many steps, through a method: PLACE METHOD STEPS [no-fsync]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiocheckpoint import CheckpointFlow
 
 
 def main(place: str, method: str, steps: int, *, fsync: bool) -> None:
-    """Do it."""
+    """Execute the run."""
     cp = CheckpointFlow(place, fsync=fsync)
     for number in range(steps):
 

@@ -1,9 +1,9 @@
-"""A flow of three steps that says what it did; run by the tests of the disk.
+"""A flow of three steps that reports its effects; run by the tests of the disk.
 
     python traced_run_script.py DIRECTORY run|arun fsync|no-fsync
 
 Each step first notes its name in the file "effects" beside the directory. The last line printed
-is JSON: the error, if one came out, and the number of snapshots acknowledged.
+is JSON: the error, if one was raised, and the number of snapshots acknowledged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def make_flow(place: Path, acknowledged: list[int], *, fsync: bool) -> Checkpoin
 
 
 def make_step(place: Path, name: str) -> Any:  # noqa: ANN401
-    """Make a step that leaves a note, outside, of having been run."""
+    """Make a step that notes its execution in a file."""
 
     def step(state: dict[str, Any]) -> None:
         with (place.parent / "effects").open("a", encoding="ascii") as file:
@@ -45,7 +45,7 @@ def make_step(place: Path, name: str) -> Any:  # noqa: ANN401
 
 
 def main(place: Path, method: str, durable: str) -> None:
-    """Run the flow through the method, and print how it went."""
+    """Run the flow through the method, and print its outcome."""
     acknowledged = list[int]()
     cp = make_flow(place, acknowledged, fsync=durable == "fsync")
     outcome: dict[str, Any] = {"error": None}

@@ -1,6 +1,6 @@
 """Stores a state with one very large object over a small one: `PATH fsync|no-fsync`.
 
-What came out is printed: "stored", or the name of the error.
+It prints "stored", or the name of the error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ SIZE = 9 << 20
 
 
 def main(path: str, durable: str) -> None:
-    """Store it."""
+    """Store the state."""
     handler = LocalStateHandler(path, fsync=durable == "fsync")
     try:
         handler.write({"small": 1, "large": bytes(SIZE)})

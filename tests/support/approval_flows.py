@@ -1,4 +1,4 @@
-"""Flows that wait for somebody's approval."""
+"""Flows that wait for an approval."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPDATE = {"approved": "by me"}
 
 
 def wait_for_approval(state: State, data: State) -> None:
-    """Change all there is, and then pause the run unless it is approved."""
+    """Change state and data, and then pause the run unless it is approved."""
     state["deep"][0].append("half")
     state.pop("gone", None)
     data["rows"].append("half")
@@ -37,7 +37,7 @@ async def wait_for_it_later(state: State, data: State) -> None:
 
 
 def load_rows(state: State) -> State:
-    """Load what is to be approved."""
+    """Load the rows to be approved."""
     return {"rows": [1]}
 
 
@@ -73,7 +73,7 @@ def unapproved() -> State:
 
 
 def entry(at: str) -> State:
-    """Give the state on entry to the step that waits."""
+    """Give the state on entry to the paused step."""
     return {"deep": [[]], "gone": 1, "trail": list(NAMES[: NAMES.index(at)])}
 
 

@@ -1,4 +1,4 @@
-"""A place where jobs are done in a database by hand, in batches as they are wanted."""
+"""A database in which a test applies jobs by hand, in batches of its choice."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COLUMNS = "run_id, owner IS NULL, status, number, sequence, position, footer, pa
 
 
 class BatchHarness:
-    """Has jobs done in a new database, where half of the runs are under way.
+    """Applies jobs in a new database, in which half of the runs are leased.
 
     Attributes:
-        leases: The lease of each run under way.
+        leases: The lease of each running run.
     """
 
     def __init__(self, place: str, keep: Any = 1) -> None:  # noqa: ANN401
@@ -41,7 +41,7 @@ class BatchHarness:
         self.apply([PendingResult(Claim(lease, None), None) for lease in self.leases.values()])
 
     def lease(self, run_id: str) -> Lease:
-        """Make a lease of a run, which is asked of nobody but here."""
+        """Make a lease of a run. It is claimed only through the jobs of this harness."""
         return Lease(self.handler._store, ("f", run_id), run_id, self._keep)  # noqa: SLF001
 
     def apply(self, jobs: Sequence[PendingResult[Any]]) -> list[PendingResult[Any]]:
@@ -50,7 +50,7 @@ class BatchHarness:
         return list(jobs)
 
     def job(self, operation: str, run_id: str, number: int) -> PendingResult[Any]:
-        """Make a job of an operation; `number` tells apart what is stored."""
+        """Make a job of an operation; `number` distinguishes the stored states."""
         lease = self.leases.get(run_id) or self.lease(run_id)
         if operation == "claim":
             return PendingResult(Claim(self.lease(run_id), None), None)
@@ -68,7 +68,7 @@ class BatchHarness:
         return PendingResult(self.save(lease, run_id, operation, number), None)
 
     def save(self, lease: Lease, run_id: str, operation: str, number: int) -> Save:
-        """Make the storing of a snapshot."""
+        """Make a request that saves a snapshot."""
         status: Status = "running" if operation == "running" else "finished"
         header = self.handler.patched(None, run_id, number).by_this_program(
             status=status,
@@ -83,7 +83,7 @@ class BatchHarness:
         return Save(lease, header, *self.handler.cut(memory, run_id), None)
 
     def rows(self) -> list[Any]:
-        """What the database has, but for what differs from one time to the next."""
+        """The rows of the database, without the columns that differ each time."""
         with contextlib.closing(sqlite3.connect(self.path)) as connection:
             kept = connection.execute("SELECT * FROM kept ORDER BY run, number, sequence")
             found = connection.execute(f"SELECT {COLUMNS} FROM runs ORDER BY run_id")  # noqa: S608
@@ -95,7 +95,7 @@ class BatchHarness:
 
 
 def steal(run_id: str, connection: sqlite3.Connection) -> int:
-    """Take a run away from whoever has it, with a token far from those that are given out here."""
+    """Take a run from its owner, with a token far from those given out here."""
     done = connection.execute(
         "UPDATE runs SET token = token + 1000000 WHERE run_id = ? AND token != 0", (run_id,)
     )
@@ -103,5 +103,5 @@ def steal(run_id: str, connection: sqlite3.Connection) -> int:
 
 
 def count(connection: sqlite3.Connection) -> list[Any]:
-    """Tell what a call sees."""
+    """List the runs as a call sees them."""
     return connection.execute("SELECT run_id, status, position FROM runs ORDER BY 1").fetchall()

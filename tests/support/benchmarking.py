@@ -17,7 +17,7 @@ __all__ = ["BENCHMARKS", "run_benchmark"]
 
 
 def run_benchmark(name: str, arguments: tuple[str, ...], place: Path) -> tuple[str, dict[str, Any]]:
-    """Run a benchmark in small, and give what it printed and what it wrote."""
+    """Run a benchmark at a small size; return its output and its written figures."""
     figures = place / "figures.json"
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments, f"--json={figures}"]
     environment = os.environ | {"TMPDIR": str(place)}

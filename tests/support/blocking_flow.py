@@ -1,4 +1,4 @@
-"""Runs as a service has them under way: in a step where they wait until they are let go."""
+"""Runs that are in progress, as in a service: they wait in a step until a test releases them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class BlockingFlow:
     """A flow of a, b and c whose runs wait in b.
 
     Attributes:
-        free: Lets them go.
-        gate: Where it is given, they wait there instead, each in a thread.
-        effects: Which step of which run came to its end, in order.
+        free: Releases the runs.
+        gate: If given, the runs wait at it instead, each in a thread.
+        effects: The steps that ended, with their runs, in order.
         inside: The runs that wait.
-        most: The most that ever waited at once.
+        most: The most runs that ever waited at once.
     """
 
     free: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,17 +49,17 @@ class BlockingFlow:
         return cp
 
     async def arrivals(self, number: int) -> set[str | None]:
-        """Wait until so many more have come; give their ids."""
+        """Wait until so many more runs have arrived; return their ids."""
         return {await self._entered.get() for _ in range(number)}
 
     async def start(self, cp: CheckpointFlow, *run_ids: str | None) -> list[asyncio.Task[State]]:
-        """Begin runs, and wait until they wait."""
+        """Start runs, and wait until each is in step b."""
         tasks = [asyncio.create_task(cp.arun({}, run_id=run_id)) for run_id in run_ids]
         await self.arrivals(len(tasks))
         return tasks
 
     def times(self, run_id: str | None) -> list[str]:
-        """The steps of a run that came to their end, in order."""
+        """The steps of a run that ended, in order."""
         return [step for who, step in self.effects if who == run_id]
 
     async def _pass(self, state: State) -> None:
@@ -95,7 +95,7 @@ async def pairs_of(states: dict[str, State]) -> AsyncGenerator[Pair, None]:
 
 
 async def collect(results: AsyncIterator[RunResult]) -> dict[str | None, RunResult]:
-    """Take all results; give them by id, one for each."""
+    """Collect all results by id, one for each run."""
     found = [result async for result in results]
     by_id = {result.run_id: result for result in found}
     assert len(by_id) == len(found)
@@ -103,7 +103,7 @@ async def collect(results: AsyncIterator[RunResult]) -> dict[str | None, RunResu
 
 
 def statuses(cp: CheckpointFlow, run_ids: Iterable[str | None]) -> list[str | None]:
-    """How runs stand; None for those of which nothing is stored."""
+    """The status of each run; None for a run without a snapshot."""
     found: list[Header | None] = [cp.handler.header(run_id) for run_id in run_ids]
     return [None if header is None else header.status for header in found]
 

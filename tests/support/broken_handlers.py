@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 
 class FakeLock:
-    """A lock that says it is held, whatever happens."""
+    """A lock that always claims to be held."""
 
     held = True
 
     def __init__(self, lock: Lock | None = None) -> None:
-        """Stand before a sound lock, or none."""
+        """Wrap a sound lock, or none."""
         self._lock = lock
 
     def acquire(self) -> None:
-        """Take the sound one."""
+        """Acquire the sound lock."""
         if self._lock is not None:
             self._lock.acquire()
 
     def release(self) -> None:
-        """Give the sound one back."""
+        """Release the sound lock."""
         if self._lock is not None:
             self._lock.release()
 
 
 class AlwaysHeld(LocalStateHandler):
-    """Has locks that say they are held when they are not."""
+    """Has locks that always claim to be held."""
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
-        """Give one."""
+        """Give such a lock."""
         return FakeLock(super().lock(run_id))
 
 
@@ -49,12 +49,12 @@ class OneLockForAll(LocalStateHandler):
     """Has one lock for all of its runs."""
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
-        """Give that of one run."""
+        """Give the lock of one fixed run."""
         return super().lock("one")
 
 
 class Replaces(LocalStateHandler):
-    """Replaces in another way than asked for; a base."""
+    """A base for handlers that replace in another way than asked for."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
         """The lock to replace under."""
@@ -73,18 +73,18 @@ class Replaces(LocalStateHandler):
 
 
 class Unfenced(Replaces):
-    """Lets who held a lock once write on."""
+    """Accepts writes of a run that has lost its lock."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
-        """Take it as held."""
+        """Treat the lock as held."""
         return None if lock is None else FakeLock()
 
 
 class FencedIfFree(Replaces):
-    """Finds out that a lock was given back only where nobody else took it."""
+    """Notices a lost lock only while the lock is free."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
-        """Take it as held where somebody holds it."""
+        """Treat a lock as held while another run holds it."""
         if lock is None or lock.held:
             return lock
         with contextlib.suppress(RunInProgressError), self.locked(run_id):
@@ -93,15 +93,15 @@ class FencedIfFree(Replaces):
 
 
 class StealsLocks(Replaces):
-    """Replaces without a lock what somebody holds."""
+    """Replaces without a lock a snapshot that another run has locked."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
-        """Do as if it was held."""
+        """Treat the lock as held."""
         return FakeLock() if lock is None else lock
 
 
 class RaisesTooLate(Replaces):
-    """Finds out that a lock was lost when the snapshot is replaced."""
+    """Notices a lost lock only after the snapshot is replaced."""
 
     def replace(
         self,
@@ -111,7 +111,7 @@ class RaisesTooLate(Replaces):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace, and look afterwards."""
+        """Replace, and check the lock afterwards."""
         done = super().replace(run_id, emit, amends, lock=FakeLock())
         if lock is not None and not lock.held:
             raise LeaseLostError(self.locate(run_id))
@@ -119,7 +119,7 @@ class RaisesTooLate(Replaces):
 
 
 class ReleasesEarly(Replaces):
-    """Gives the lock of a run under way back with each snapshot."""
+    """Releases the lock of a running run with each snapshot."""
 
     def replace(
         self,
@@ -129,7 +129,7 @@ class ReleasesEarly(Replaces):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace, and give back."""
+        """Replace, and release the lock."""
         done = super().replace(run_id, emit, amends, lock=lock)
         if lock is not None:
             lock.release()
@@ -140,15 +140,15 @@ class RemovesAnyway(LocalStateHandler):
     """Deletes under a lock that is not held."""
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Do as if it was."""
+        """Treat the lock as held."""
         super().remove(run_id, lock=None if lock is None else FakeLock())
 
 
 class TakesAny(LocalStateHandler):
-    """Takes any run's snapshot for that of the run asked for."""
+    """Accepts the snapshot of any run in place of the requested one."""
 
     def check_run(self, header: Header, run_id: str | None, location: str) -> None:
-        """See nothing."""
+        """Check nothing."""
 
 
 class Lists(LocalStateHandler):
@@ -157,19 +157,19 @@ class Lists(LocalStateHandler):
     order: Callable[[list[Header], Query], list[Header]] = staticmethod(select)
 
     def runs(self, query: Query) -> list[Header]:
-        """Bend the whole list."""
+        """Reorder the whole list."""
         return type(self).order(super().runs(Query()), query)
 
 
 def by_index(headers: list[Header], query: Query) -> list[Header]:
-    """Go on behind the place of a run that may not be there any more."""
+    """Start after the position of a run that may have been deleted."""
     ids = [header.run_id for header in headers]
     start = 0 if query.after is None else ids.index(query.after.run_id) + 1
     return headers[start:][: query.limit]
 
 
 def by_time(headers: list[Header], query: Query) -> list[Header]:
-    """Go on behind a moment, in which several began."""
+    """Start after a moment at which several runs began."""
     after = query.after
     later = [one for one in headers if after is None or one.started_at < after.started_at]
     return later[: query.limit]

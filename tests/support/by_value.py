@@ -1,4 +1,4 @@
-"""Functions and classes that no name finds: what is written of them is code."""
+"""Functions and classes that cannot be imported by name, and so are pickled as code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A dataclass with a class method, whose name gives the method and not the function."""
+    """A dataclass with a class method, whose name leads to the method instead of the function."""
 
     number: int = 0
 
@@ -55,7 +55,7 @@ def make_closures() -> list[Callable[..., Any]]:
 
 
 def make_recursive() -> Callable[[int], int]:
-    """Make a function that knows itself by its closure."""
+    """Make a function whose closure holds the function itself."""
 
     def factorial(n: int) -> int:
         return n * factorial(n - 1) if n else 1

@@ -1,7 +1,7 @@
-"""System calls of a flow that fail, or are its last ones, and what must hold afterwards.
+"""System calls of a flow that fail, or at which it is killed, and the checks that follow.
 
-The calls are found by a traced run that nothing disturbs; then one of them is made to fail, or the
-process is killed on entry to it, and the flow is run again.
+An undisturbed, traced run lists the calls. Then a test makes one of them fail, or kills the
+process on entry to it, and runs the flow again.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ TIDYING = ("look for leftovers", "close stored", "unlink lock", "close lock", "u
 
 
 class MissedError(Exception):
-    """The call that a fault was meant for was not made."""
+    """The run did not make the call that a fault was meant for."""
 
 
 def until_met(folder: Path, attempt: Callable[[Path], _Result]) -> _Result:
-    """Try in one room after another until a fault meets its call.
+    """Try in new directories until a fault meets its call.
 
-    Calls are counted by thread, and which thread writes a snapshot is left to chance.
+    Calls are counted by thread, and chance decides which thread writes a snapshot.
     """
     for number in range(ATTEMPTS):
         with contextlib.suppress(MissedError):
@@ -54,13 +54,13 @@ def until_met(folder: Path, attempt: Callable[[Path], _Result]) -> _Result:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a fault can be put.
+    """A system call at which a fault can be injected.
 
     Attributes:
-        stage: What the system call is there for.
-        snapshot: The snapshot it belongs to, from 1; 0 for what is done around them.
+        stage: The purpose of the system call.
+        snapshot: The snapshot it belongs to, from 1; 0 for calls before and after all snapshots.
         name: Its name.
-        number: Which call of this name it is, from 1.
+        number: The number of the call among all calls of this name, from 1.
     """
 
     stage: str
@@ -76,7 +76,7 @@ class Way:
     Attributes:
         method: "run" or "arun".
         durable: "fsync" or "no-fsync".
-        ahead: Whether the first step has been run already, and the flow goes on from there.
+        ahead: Whether the first step is done already, so that the flow resumes after it.
     """
 
     method: str = "run"
@@ -85,11 +85,11 @@ class Way:
 
     @property
     def snapshots_before(self) -> int:
-        """How many snapshots have been taken before: at the start, and after the first step."""
+        """The number of snapshots taken before: at the start, and after the first step."""
         return 2 if self.ahead else 0
 
     def trace(self, folder: Path, *injections: str, more: Sequence[str] = ()) -> Traced:
-        """Run the flow in a room of its own."""
+        """Run the flow under strace in a directory of its own."""
         place = folder / "place"
         place.mkdir(parents=True)
         if self.ahead:
@@ -99,7 +99,7 @@ class Way:
 
 
 def stage_of(call: Call, place: Path) -> str:
-    """Say what a call on the directory is there for."""
+    """Return the purpose of a call on the directory."""
     text = call.text
     if ".lock" in text:
         return {"openat": "open lock", "write": "write lock", "unlink": "unlink lock"}.get(
@@ -117,7 +117,7 @@ def stage_of(call: Call, place: Path) -> str:
 
 @cache
 def list_sites(way: Way) -> tuple[Site, ...]:
-    """Trace an undisturbed run; give its calls on the directory, in order."""
+    """Trace an undisturbed run; return its calls on the directory, in order."""
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory).resolve() / "room"
         place = folder / "place"
@@ -134,7 +134,7 @@ def list_sites(way: Way) -> tuple[Site, ...]:
 
 
 def find_site(way: Way, stage: str, snapshot: int = 0) -> Site | None:
-    """Give the first call of a stage of a snapshot, or None where there is none."""
+    """Return the first call of a stage of a snapshot, or None if there is none."""
     sites = list_sites(way)
     return next((one for one in sites if (one.stage, one.snapshot) == (stage, snapshot)), None)
 
@@ -147,9 +147,9 @@ def count_renames(traced: Traced, place: Path) -> int:
 
 
 def check_stored(place: Path, renames: int) -> int | None:
-    """See that the last snapshot renamed is what is stored, whole; give its position.
+    """Check that the last renamed snapshot is stored, whole; return its position.
 
-    The position behind the last step is 3; None says that nothing is stored.
+    The position behind the last step is 3. None means that no snapshot is stored.
     """
     handler = LocalStateHandler(place / "checkpoint.pkl")
     header, state = handler.header(), handler.read()
@@ -175,7 +175,7 @@ def check_resumes(place: Path, done: int | None) -> None:
 
 
 def fail(folder: Path, way: Way, site: Site | None, error: str) -> str:
-    """Let one call fail with an error, and check all that must hold; give the error's class."""
+    """Make one call fail with an error, check the run after it, and return the error's class."""
     assert site is not None
     place = folder / "place"
     traced = way.trace(folder, f"{site.name}:error={error}:when={site.number}")
@@ -197,7 +197,7 @@ def fail(folder: Path, way: Way, site: Site | None, error: str) -> str:
 
 
 def check_outcome(outcome: dict[str, Any], place: Path, error: str, renames: int) -> None:
-    """See that what came out tells the truth about what is stored."""
+    """Check that the outcome of the run agrees with the stored snapshot."""
     acknowledged = len(outcome["acknowledged"])
     if outcome["error"] is None:
         assert outcome["trail"] == list(traced_run_script.STEPS)
@@ -209,13 +209,13 @@ def check_outcome(outcome: dict[str, Any], place: Path, error: str, renames: int
 
 
 def check_no_second_fsync(traced: Traced, failed: Call) -> None:
-    """See that a file whose flush failed is not flushed again: its pages count as clean then."""
+    """Check that a file whose flush failed is not flushed again: its pages count as clean then."""
     name = failed.text.partition("<")[2].partition(">")[0]
     assert [call for call in traced.calls if call.name == "fsync" and name in call.text] == [failed]
 
 
 def fail_to_make(folder: Path, name: str, number: int, error: str) -> None:
-    """Let one call fail that makes the directories of the checkpoint, before any step is run."""
+    """Make one call fail that creates the directories of the checkpoint, before any step."""
     place = folder / "deep" / "er"
     injection = f"{name}:error={error}:when={number}"
     traced = trace([SCRIPT, place, "run", "fsync"], folder / "log", injection)
@@ -230,18 +230,18 @@ def fail_to_make(folder: Path, name: str, number: int, error: str) -> None:
 
 
 def expected(site: Site | None) -> str:
-    """Say what the failure of a call must come out as."""
+    """Return the class of error that the failure of a call must raise."""
     assert site is not None
     if site.snapshot and site.stage in NOT_DURABLE:
         return "NotDurableError"
-    # A plain rename takes the place of an exchange of names that fails; and the directory that is
-    # closed before the first snapshot was looked through for leftovers.
+    # A plain rename replaces a failed exchange of names. The directory that is closed before the
+    # first snapshot was opened to look for leftovers.
     harmless = site.stage in (*TIDYING, "close dir") or site.name == "renameat2"
     return "None" if harmless else "StorageError"
 
 
 def kill(folder: Path, way: Way, site: Site | None, more: Sequence[str] = ()) -> None:
-    """Kill the script on entry to a call; what it had renamed is stored, and it resumes."""
+    """Kill the script on entry to a call. Its renamed snapshots are stored, and it resumes."""
     assert site is not None
     place = folder / "place"
     traced = way.trace(folder, f"{site.name}:signal=KILL:when={site.number}", more=more)

@@ -1,4 +1,4 @@
-"""Steps that break a few times after changing all they can reach, in every kind of place."""
+"""Steps that fail a few times after changing state and data, on every kind of store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ A_LONG_TIME = 600.0
 
 
 class OwnDicts:
-    """A user's own handler, which keeps the very dict that it is given.
+    """A user's own handler, which keeps the given dict itself.
 
     Attributes:
         kept: That dict.
@@ -38,7 +38,7 @@ class OwnDicts:
         self.kept = {}
 
     def read(self) -> State:
-        """Give what is kept."""
+        """Return the stored state."""
         return self.kept
 
     def write(self, state: State) -> None:
@@ -48,7 +48,7 @@ class OwnDicts:
 
 @dataclass
 class AnyStore(Runs):
-    """A factory in any kind of place, with one run in it that is looked at.
+    """A factory on any kind of store, with one run under test.
 
     Attributes:
         own: The user's own handler, for the kind "own".
@@ -66,7 +66,7 @@ class AnyStore(Runs):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a flow is told of the place."""
+        """The options of a flow on this store."""
         return {"handler": self.own} if self.kind == "own" else super().options
 
     @property
@@ -76,11 +76,11 @@ class AnyStore(Runs):
 
     @property
     def has_headers(self) -> bool:
-        """Whether the place tells how a run stands."""
+        """Whether the store has headers, and so statuses."""
         return self.kind != "own"
 
     def empty_flow(self, **options: Any) -> CheckpointFlow:  # noqa: ANN401 (passed on as is)
-        """Make a flow in this place that has no steps yet, and whose events are kept."""
+        """Make a flow on this store without steps, whose events are recorded."""
         return super().empty_flow(**{"hooks": [self.events.append], **options})
 
     def go(self, runner: Runner, cp: CheckpointFlow, *args: object, **kwargs: object) -> State:
@@ -88,11 +88,11 @@ class AnyStore(Runs):
         return runner(cp, *args, run_id=self.run_id, **kwargs)
 
     def stored(self) -> State:
-        """What is stored of the run."""
+        """The stored state of the run."""
         return self.empty_flow().read(self.run_id)
 
     def header(self) -> Header:
-        """The header of what is stored, which must exist."""
+        """The header of the stored snapshot, which must exist."""
         header = self.empty_flow().header(self.run_id)
         assert header is not None
         return header
@@ -103,21 +103,21 @@ class AnyStore(Runs):
 
 
 def make_error() -> Exception:
-    """Make what a service raises that is not there yet."""
+    """Make the error of a service that cannot be reached."""
     return ConnectionError("not yet")
 
 
 @dataclass
 class Flaky:
-    """A step that breaks in one of its parts, each time after all parts so far changed both dicts.
+    """A step that fails in one of its parts, each time after all parts so far changed both dicts.
 
     Attributes:
-        failures: How many times it is still to break.
-        part: In which part.
-        error: Makes what it raises.
+        failures: The number of failures left.
+        part: The part that fails.
+        error: Makes the exception to raise.
         asynchronous: Whether its parts are coroutine functions.
         entries: Both dicts as each part found them, by the part's name.
-        steps: What each part was told of the step.
+        steps: The current step as each part saw it.
     """
 
     failures: int = 2
@@ -136,7 +136,7 @@ class Flaky:
         retry: int | Retry | None = THRICE,
         timeout: float | None = None,
     ) -> None:
-        """Add it to a flow, with a loader and a saver."""
+        """Add the step to a flow, with a loader and a saver."""
         load, step, save = (self._part(part) for part in ("load", "step", "save"))
         cp.add_step(load, save, name=name, retry=retry, timeout=timeout)(step)
 
@@ -146,7 +146,7 @@ class Flaky:
 
     @property
     def attempts(self) -> list[int]:
-        """The numbers of the attempts, as the step was told them."""
+        """The numbers of the attempts, as the step saw them."""
         return [step.attempt for step in self.steps]
 
     def _part(self, part: str) -> Callable[..., Any]:

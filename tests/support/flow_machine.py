@@ -1,6 +1,6 @@
-"""A rule-based machine that does to a signed flow, which keeps three snapshots, all that happens.
+"""A rule-based machine that acts in every way on a signed flow with three retained snapshots.
 
-Every step appends its name to the trail, so that the trail which belongs to a position is known.
+Every step appends its name to the trail, so each position has a known trail.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ NUMBERS = st.integers(0, 5)
 
 
 class FlowMachine(RuleBasedStateMachine):
-    """The flow, its file, and what is known of it.
+    """The flow, its file, and the model of its run.
 
     Attributes:
         names: The steps.
-        floor: The position that must not be lost; -1 where a run may begin anew.
-        patch: What was patched into the state of the unfinished run, or None.
+        floor: The position that must not be lost; -1 if a run may start anew.
+        patch: The value patched into the state of the unfinished run, or None.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class FlowMachine(RuleBasedStateMachine):
         return self.handler.header()
 
     def position(self) -> int:
-        """Where an unfinished run goes on, or -1."""
+        """The position at which an unfinished run resumes, or -1."""
         header = self.header()
         return -1 if header is None or header.finished else header.position
 
@@ -88,7 +88,7 @@ class FlowMachine(RuleBasedStateMachine):
         return cp
 
     def run(self, **options: Any) -> None:  # noqa: ANN401 (passed on as is)
-        """Run, and note what must hold from now on."""
+        """Run, and note the conditions that must hold afterwards."""
         begun = self.position()
         try:
             final = self.flow().run({}, **options)
@@ -112,13 +112,13 @@ class FlowMachine(RuleBasedStateMachine):
 
     @rule(way=st.sampled_from(sorted(FAULTS)), number=NUMBERS)
     def break_in_a_step(self, way: str, number: int) -> None:
-        """Run, and break in a step if it is among those that are left."""
+        """Run, and fail in a step if it is among the steps left."""
         self._fault = (self.names[number % len(self.names)], FAULTS[way])
         self.run()
 
     @rule(boundary=st.integers(0, 16))
     def crash(self, boundary: int) -> None:
-        """Run, and die at a boundary if there are so many."""
+        """Run, and die at a step boundary if the run has so many."""
         backend = _BreakingSyncBackend(_Breaker([], boundary, "crash", "run"))
         request = Request(state={}, load_policy="first only", checkpoint=None, until=None)
         try:
@@ -142,7 +142,7 @@ class FlowMachine(RuleBasedStateMachine):
         assert final["trail"] == self.names[: index + 1]
         self._note()
 
-    # --- what people do
+    # --- actions of users
 
     @precondition(lambda self: self.position() > 0)
     @rule(number=NUMBERS)
@@ -174,7 +174,7 @@ class FlowMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.handler.kept()) > 1)
     @rule(cut=st.integers(1, 200))
     def damage(self, cut: int) -> None:
-        """Cut the newest file, or flip a bit of it; an older snapshot stands in."""
+        """Truncate the newest file, or flip a bit of it. An older snapshot is read instead."""
         content = bytearray(self.path.read_bytes())
         if cut % 2:
             del content[-cut:]
@@ -191,11 +191,11 @@ class FlowMachine(RuleBasedStateMachine):
         assert self.handler.read() == {}
         self._note()
 
-    # --- what always holds
+    # --- invariants
 
     @invariant()
     def trail_belongs_to_the_position(self) -> None:
-        """The state that is stored is that of its position, and no acknowledged step is lost."""
+        """The stored state belongs to its position, and no acknowledged step is lost."""
         header, state = self.header(), self.handler.read()
         if header is None or header.steps is None:
             assert state == {}
@@ -206,7 +206,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left(self) -> None:
-        """There are the file and what is kept of it, and no more of that than asked for."""
+        """The directory holds the file and its retained snapshots, within the limit of `keep`."""
         names = {path.name for path in self.path.parent.iterdir()}
         assert names <= {"checkpoint.pkl", ".checkpoint.pkl.kept"}
         assert len(self.handler.kept()) <= KEEP

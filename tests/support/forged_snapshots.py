@@ -1,4 +1,4 @@
-"""Snapshots as somebody makes them who knows the format and no secret, and canaries for them."""
+"""Snapshots forged by an attacker who knows the format and no secret, and canaries for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a snapshot is made of; digest and seal follow from it.
+    """The parts of a snapshot; digest and seal follow from them.
 
     Attributes:
         payload: The pickle stream.
@@ -61,7 +61,7 @@ class Pieces:
         return cls(data[:length], header, signature, key, version, flags)
 
     def telling(self, **facts: object) -> Pieces:
-        """The same under a header that tells something else."""
+        """The same payload under a header with other fields."""
         return replace(self, header=json.dumps({**json.loads(self.header), **facts}).encode())
 
     def unsigned(self) -> Pieces:
@@ -69,7 +69,7 @@ class Pieces:
         return replace(self, signature=bytes(32), key=bytes(8))
 
     def joined(self) -> bytes:
-        """Put the snapshot together, with a digest and a seal that are right."""
+        """Put the snapshot together, with a correct digest and seal."""
         lengths = len(self.payload), len(self.header)
         numbers = _NUMBERS.pack(*lengths, self.version, self.flags, b"aiockpt\n")
         digest = hashlib.sha256(self.payload).digest()
@@ -81,7 +81,7 @@ class Pieces:
 def surviving_bits(
     path: Path, read: Callable[[], object], refusals: tuple[type[BaseException], ...]
 ) -> list[int]:
-    """Turn each bit of a file, one at a time; give those with which it is read all the same."""
+    """Flip each bit of a file, one at a time; return the flips that the reader accepts."""
     content = path.read_bytes()
     survived: list[int] = []
     with path.open("r+b", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""What must hold of runs, whatever happens to them: told from their specs, in the fewest words."""
+"""A model of runs, made of their specs: the conditions that hold after any interruption."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def first_state() -> State:
 
 @dataclass
 class Run:
-    """What is known of one run.
+    """The model of one run.
 
     Attributes:
         run_id: Its id.
-        header: What was stored last, as far as is known.
-        reported: What it was told by updates, as it is stored.
-        telling: The same for what is under way now.
+        header: The header stored last, as far as the model knows.
+        reported: The updates given to it, as they are stored.
+        telling: The same with the update of the running call.
         first: Index of the first step that is executed in this process.
-        at: Index of the step that is executed, or was last; -1 where none was in this process.
+        at: Index of the step that is executed, or was last; -1 before any step of this process.
         attempts: The newest attempt at each step, by name.
-        tried: How many attempts at the steps are known to whoever counts on.
-        last: What happened in the newest call: its act, its part, and its step's name.
+        tried: The number of attempts at each step from which the next one counts.
+        last: The newest event of a call: its act, its part, and its step's name.
     """
 
     run_id: str
@@ -70,12 +70,12 @@ class Run:
     def begin(
         self, *, anew: bool = False, given: bool = False, update: State | None = None
     ) -> None:
-        """Note how it is begun, or gone on with, in a new process.
+        """Note that it starts or resumes in a new process.
 
         Args:
-            anew: Whether it is another run where no step is done.
-            given: Whether it has its first state again where no step is done.
-            update: What it is told.
+            anew: Whether it counts as another run if no step is done.
+            given: Whether it has its first state again if no step is done.
+            update: The update given to it.
         """
         self.first, self.at, self.last = self.position, -1, ("", "", "")
         self.telling = {**self.reported, **(update or {})}
@@ -86,7 +86,7 @@ class Run:
             self.tried = self._tried(self.header)
 
     def _tried(self, header: Header) -> dict[str, int]:
-        """How many attempts the header tells of at the step where it goes on."""
+        """The number of attempts that the header records for the step at which it resumes."""
         name = header.next_step or ""
         reported = header.attempts.get(name, int(header.status == "paused"))
         failure = header.failure
@@ -108,7 +108,7 @@ class Run:
         return data
 
     def check_call(self, setup: FlowSetup, call: Call) -> None:
-        """See that a step begins where, when and with what it should."""
+        """Check the step, attempt, state and data of a call."""
         assert not self.finished, "a run that finished is done"
         if self.at < 0:
             assert call.index == self.first, "it goes on at the newest snapshot"
@@ -123,7 +123,7 @@ class Run:
             assert call.data == self.data_at(setup, call.index), "data are as they were"
 
     def _check_attempt(self, call: Call) -> None:
-        """See that attempts are counted on from the record of the last one."""
+        """Check that the number of an attempt follows the record of the last one."""
         name, attempt = call.step.step, call.step.attempt
         act, _, step = self.last
         if step == name and act not in ENDS:
@@ -133,7 +133,7 @@ class Run:
             self.attempts[name] = self.tried[name] = attempt
 
     def see(self, setup: FlowSetup, header: Header | None, stored: State) -> None:
-        """Compare what is stored after a process with what it was, and note it.
+        """Compare the stored snapshot after a process with the one before, and note it.
 
         Args:
             setup: The world.
@@ -156,7 +156,7 @@ class Run:
         self.header = header
 
     def _check_told(self, setup: FlowSetup, stored: State, index: int) -> None:
-        """See that the state is that on entry to the step, and what it was told is not lost."""
+        """Check that the state is the one on entry to the step, and contains the updates."""
         stored.pop(DATA_KEY, None)
         if stored != self.state_at(setup, index, self.telling):
             assert self.at < 0, "the update is stored before the step begins"
@@ -175,7 +175,7 @@ class Run:
         assert (failure is not None) >= (header.status in {"failed", "cancelled"})
         if failure is not None:
             assert header.status not in {"paused", "finished"}
-            # One that is cancelled as its snapshot is stored may be done, and says so.
+            # A run cancelled while its snapshot is stored may be done. Its failure names the part.
             assert failure.step == entered or failure.part == "snapshot"
         if failure is not None and header.status == "failed":
             assert failure.type == ENDS[act]

@@ -1,7 +1,7 @@
-"""Carries out rounds of all sorts of things that happen to runs, and compares each with the model.
+"""Carries out rounds of random interruptions of runs, and compares each round with the model.
 
-A round is what one process does to the runs: it begins or goes on with them in one of many ways,
-and what is to happen happens in its calls of steps, loaders and savers, or where it suspends.
+A round is the work of one process: it starts or resumes runs in one of many ways. The
+interruptions come in its calls of steps, loaders and savers, or where it suspends.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ ACTS = ("fail", "break", "pause", *INTERRUPTIONS)
 
 @dataclass(frozen=True)
 class Round:
-    """What one process does, and what happens to it.
+    """The work of one process, and its interruptions.
 
     Attributes:
         way: One of WAYS.
-        run_id: The run, where it is about one.
-        acts: What happens in which call of a part, counted from 0; nothing in all others.
-        action: At which suspension which of STROKES comes, or None.
+        run_id: The run, if the way concerns one.
+        acts: The act in each call of a part, counted from 0; all other calls are undisturbed.
+        action: The suspension at which one of STROKES comes, and that stroke, or None.
     """
 
     way: str
@@ -49,14 +49,14 @@ class Round:
 
 @dataclass
 class RunHistory:
-    """Some runs, and the rounds that they live through.
+    """Some runs, and the rounds that they go through.
 
     Attributes:
-        path, kind, specs, keep_data, heard: As of the world.
-        setup: Where they are.
-        runs: What is known of them.
-        results: What came of them in this round: a state, or an exception.
-        wrong: What was found wrong in calls of steps.
+        path, kind, specs, keep_data, received: As of the world.
+        setup: The flow and the store of the runs.
+        runs: The model of each run.
+        results: The result of each run in this round: a state, or an exception.
+        wrong: The assertions that failed in calls of steps.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class RunHistory:
         self._count = 0
 
     def _called(self, call: Call) -> str:
-        """See that a call is right, and tell what happens in it."""
+        """Check a call against the model, and return its act."""
         run = self.runs[call.step.run_id or ""]
         try:
             run.check_call(self.setup, call)
@@ -118,7 +118,7 @@ class RunHistory:
         self._look(process)
 
     def _check_end(self, process: Process, task: asyncio.Task[Any]) -> None:
-        """See that nothing else came out of it than was put in."""
+        """Check that the process raised no other exception than the injected ones."""
         if "kill" in process.interrupted:
             return
         if task.cancelled():
@@ -127,7 +127,7 @@ class RunHistory:
             check_error(process, task.exception())
 
     def _look(self, process: Process) -> None:
-        """Compare what is stored with what must be."""
+        """Compare the stored snapshots with the model."""
         handler = self.setup.handler()
         killed = "kill" in process.interrupted
         headers = {header.run_id: header for header in handler.runs(Query())}
@@ -147,7 +147,7 @@ class RunHistory:
             close.close()
 
     def _check_result(self, process: Process, run: Run, result: object) -> None:
-        """See that the header tells what came of a run, and the other way round."""
+        """Check that the header and the result of a run agree."""
         header = run.header
         if isinstance(result, dict):
             assert header is not None
@@ -165,7 +165,7 @@ class RunHistory:
 
 
 def check_error(process: Process, error: BaseException | None) -> None:
-    """See that an exception is one that was put in, and has its note."""
+    """Check that an exception was injected, and has its note."""
     if isinstance(error, DrainingError):
         assert "drain" in process.interrupted
     elif isinstance(error, asyncio.CancelledError):
@@ -175,7 +175,7 @@ def check_error(process: Process, error: BaseException | None) -> None:
         assert "aiocheckpoint" in "".join(error.__notes__)
 
 
-# --- the ways to begin runs, and to go on with them
+# --- the ways to start and to resume runs
 
 
 async def _arun(history: RunHistory, process: Process, run: Run, **options: Any) -> None:  # noqa: ANN401
@@ -187,20 +187,20 @@ async def _arun(history: RunHistory, process: Process, run: Run, **options: Any)
 
 
 async def given(history: RunHistory, process: Process, run: Run) -> None:
-    """Run it with the first state, which counts where nothing is done yet."""
+    """Run it with the first state, which is used if no step is done yet."""
     if not run.finished:
         run.begin(anew=True, given=True)
         await _arun(history, process, run, state=first_state())
 
 
 async def once(history: RunHistory, process: Process, run: Run) -> None:
-    """Do so, if it has not finished."""
+    """Run it with the first state, if it has not finished."""
     run.begin(given=True)
     await _arun(history, process, run, state=first_state(), once=True)
 
 
 async def go_on(history: RunHistory, process: Process, run: Run) -> None:
-    """Go on with what is stored; a run that waits is told what it waits for."""
+    """Resume from the stored state. A paused run gets the update that it waits for."""
     if run.header is None or run.finished:
         return
     update: State | None = None
@@ -211,7 +211,7 @@ async def go_on(history: RunHistory, process: Process, run: Run) -> None:
 
 
 async def resume(history: RunHistory, process: Process, run: Run) -> None:
-    """Go on without a word, so that a run that waits looks for itself."""
+    """Resume without an update, so that a paused run executes its step again."""
     if run.header is not None and not run.finished:
         run.begin()
         await _arun(history, process, run)
@@ -238,7 +238,7 @@ async def leave(history: RunHistory, process: Process, run: Run) -> None:
 
 
 async def resume_all(history: RunHistory, process: Process, run: Run) -> None:
-    """Resume all that are unfinished, but for those that wait."""
+    """Resume all unfinished runs, except the paused ones."""
     left = {one.run_id for one in history.runs.values() if one.header and not one.finished}
     left -= {one.run_id for one in history.runs.values() if one.paused}
     for run_id in left:
@@ -250,7 +250,7 @@ async def resume_all(history: RunHistory, process: Process, run: Run) -> None:
 
 
 async def many(history: RunHistory, process: Process, run: Run) -> None:
-    """Have all of them once, both at a time or one after another."""
+    """Run all of them with `once=True`, both at a time or one after another."""
     for one in history.runs.values():
         one.begin(given=True)
     pairs = {run_id: first_state() for run_id in history.runs}

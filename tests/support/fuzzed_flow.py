@@ -1,7 +1,7 @@
-"""Flows to which all sorts of things happen, in places whose processes can be killed.
+"""Flows that are interrupted in all ways, on stores whose processes can be killed.
 
-What a process does is interrupted from outside while it runs: its task is cancelled, its flow
-drained, or it is killed, after which nothing that it asks of its store is done any more.
+The interruptions come from outside: the task of a process is cancelled, its flow is drained, or
+the process is killed. A killed process gets nothing more done by its store.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEVER = 600.0
 
 
 class KillableLocal(LocalStateHandler):
-    """Keeps files, until the process is killed."""
+    """Keeps files, and refuses to write once the process is killed."""
 
     dead = False
 
@@ -43,7 +43,7 @@ class KillableLocal(LocalStateHandler):
 
 
 class KillableMemory(MemoryStateHandler):
-    """Keeps snapshots in memory, where they outlive the process that is said to be killed."""
+    """Keeps snapshots in memory, where they outlive a simulated kill of the process."""
 
     dead = False
 
@@ -64,7 +64,7 @@ class Spec:
         saves: Whether it has a saver.
         retries: Whether it is tried three times.
         limited: Whether it has a time limit, which is never reached.
-        asks: Whether it pauses its run until it is told to go on.
+        asks: Whether it pauses its run until an update comes.
     """
 
     coroutine: bool
@@ -77,14 +77,14 @@ class Spec:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a part of a step, as it is made.
+    """A call of a part of a step.
 
     Attributes:
-        index: Which step.
+        index: The index of the step.
         part: "load", "step" or "save".
-        step: What the step is told of itself.
-        state: Its state, or
-        data: its data, as they are.
+        step: The current step, as the part sees it.
+        state: Its state, as it is in the call.
+        data: Its data, as they are in the call.
     """
 
     index: int
@@ -96,16 +96,16 @@ class Call:
 
 @dataclass
 class FlowSetup:
-    """The flow of the specs, and the place where its runs are.
+    """The flow of the specs, and the store of its runs.
 
     Attributes:
-        path: The place, of
-        kind: one of KINDS.
+        path: The path of the store.
+        kind: One of KINDS.
         specs: The steps.
         keep_data: Whether data are stored too.
         received: Whether there is a hook.
-        called: Is told each call of a part, and gives what happens in it: "on", "fail" (which is
-            tried again), "break", "pause", or one of STROKES.
+        called: Gets each call of a part, and returns its act: "on", "fail" (which is tried
+            again), "break", "pause", or one of STROKES.
     """
 
     path: Path
@@ -137,8 +137,8 @@ class Process:
     """One process that runs the flow, and is interrupted.
 
     Attributes:
-        task: What it does.
-        interrupted: How it was interrupted.
+        task: The task of its work.
+        interrupted: The ways in which it was interrupted.
     """
 
     setup: FlowSetup
@@ -158,7 +158,7 @@ class Process:
             self._add(index, spec)
 
     async def end(self) -> None:
-        """End; nothing of it may be under way."""
+        """End; none of its work may be running."""
         if not self._drain.is_set():
             self._draining.cancel()
         await asyncio.wait([self._draining])
@@ -168,7 +168,7 @@ class Process:
             shut_down(self.handler)
 
     def interrupt(self, how: str) -> None:
-        """Cancel, drain or kill it, from whatever thread."""
+        """Cancel, drain or kill it, from any thread."""
         self.interrupted.add(how)
         if how == "kill":
             if isinstance(self.handler, SqliteStateHandler):
@@ -248,6 +248,6 @@ class Process:
 
 
 def change(state: State, name: str) -> None:
-    """Do what a step does to the state; the order of steps shows in the result."""
+    """Change the state as a step does; the order of steps shows in the result."""
     state["trail"] = [*state["trail"], name]
     state["value"] = (state["value"] * 31 + len(name) + ord(name[-1])) % 1_000_003

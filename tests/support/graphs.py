@@ -21,13 +21,13 @@ _OWN_NAMES = {
 }
 """Attributes of a class that the interpreter makes."""
 _CACHING = (type, types.FunctionType, types.ModuleType, pathlib.PurePath)
-"""Kinds whose `__dict__` is accounted for, or but a cache."""
+"""Kinds whose `__dict__` is compared elsewhere, or is only a cache."""
 _CODE_PARTS = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags")
 _Parts = list[tuple[str, object]]
 
 
 def difference(one: object, other: object) -> str | None:
-    """Say where two graphs differ, or give None where they are isomorphic.
+    """Describe the difference of two graphs, or return None if they are isomorphic.
 
     Every object that has an identity of its own (all but numbers, strings, bytes, empty tuples)
     must have one counterpart wherever it is referred to, in both directions.
@@ -71,7 +71,7 @@ class _Comparison:
         return (left.__module__, left.__qualname__) == (right.__module__, right.__qualname__)
 
     def _meet(self, path: str, one: object, other: object) -> str | None:
-        """Pair two objects: None if they are new, "" if they met before, else what is wrong."""
+        """Pair two objects: None if they are new, "" if they met before, else the difference."""
         self._alive += (one, other)
         forth, back = self._forth.get(id(one)), self._back.get(id(other))
         if forth is None and back is None:
@@ -91,7 +91,7 @@ class _Comparison:
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any object at all
-    """Name everything that `obj` is made of."""
+    """Name all parts of `obj`."""
     for kind, take in _TAKERS.items():
         if isinstance(obj, kind):
             yield from take(obj)
@@ -113,7 +113,7 @@ def _attributes(obj: object) -> Iterator[tuple[str, object]]:
 
 
 def _reduced(obj: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
-    """Name what a class with a way of its own to be pickled says it is made of."""
+    """Name the parts to which the class of an object reduces it for a pickle."""
     kind: Any = type(obj)
     if hasattr(obj, "__array_interface__"):
         yield from _array(obj)

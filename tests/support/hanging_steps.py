@@ -19,11 +19,11 @@ SHORT = 0.01
 
 
 async def do_nothing_later(state: State) -> None:
-    """Be an async step, for loaders and savers to stand around."""
+    """Do nothing: an async step for flows that test loaders and savers."""
 
 
 async def hang(state: State) -> State:
-    """Change the state, and never come to an end."""
+    """Change the state, and never end."""
     state["deep"][0]["list"].append("half")
     await asyncio.Event().wait()
     return {}

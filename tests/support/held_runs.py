@@ -1,4 +1,4 @@
-"""Places where a run can be held, and the flow that is held there."""
+"""Points at which a run can be held, and the flow that is held there."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def state_after(position: int) -> State:
 
 @dataclass(frozen=True)
 class HoldPoint:
-    """A place where a run is held, and what a cancellation there leaves behind.
+    """A point at which a run is held, and the snapshot that a cancellation there leaves.
 
     Attributes:
         point: The point that the run reaches there.
         style: "sync", "async", or "returning": plain functions that return awaitables.
         blocks: Whether the cancellation must wait there.
-        position: The stored position afterwards; None where nothing is stored.
+        position: The stored position afterwards; None if no snapshot is stored.
         status: The status in the header afterwards.
-        part: The part named in the header, where the cancellation is recorded.
+        part: The part named in the header, if the cancellation is recorded.
         own: Whether the handler is a user's own class of dicts.
     """
 
@@ -56,10 +56,10 @@ class HoldPoint:
 
 
 class HeldRun:
-    """A flow of three steps that is held at a place when it first comes there."""
+    """A flow of three steps that is held at a point when it first reaches it."""
 
     def __init__(self, path: Path, place: HoldPoint) -> None:
-        """Make the run; nothing is stored yet."""
+        """Make the run; no snapshot is stored yet."""
         self.path = path
         self.place = place
         self.gate = Gate(blocks=place.blocks)
@@ -81,7 +81,7 @@ class HeldRun:
         return cp
 
     def start(self) -> Any:  # noqa: ANN401 - a coroutine
-        """Begin or go on, with every loader."""
+        """Start or resume, with every loader."""
         return self.flow().arun(state_after(0), "always")
 
     def is_held(self, point: str) -> bool:
@@ -101,7 +101,7 @@ class HeldRun:
             await self.gate.ahold()
 
     async def hook(self, event: events.Event) -> None:
-        """Be held in a hook; or notice that what comes next is held in a full pool."""
+        """Hold the run in a hook, or fill the pools so that the next call waits in a queue."""
         point = f"{type(event).__name__} {getattr(event, 'step', '')}"
         if self.is_held(f"queue after {point}"):
             for pool in (STEPS, SNAPSHOTS):
@@ -119,7 +119,7 @@ class HeldRun:
         wait(self.jobs)
 
     def header(self) -> Header | None:
-        """Read the header of what is stored."""
+        """Read the stored header."""
         return LocalStateHandler(self.path).header()
 
     def _part(self, part: str, name: str, style: str) -> Callable[..., Any]:
@@ -206,7 +206,7 @@ class _GatedLock:
 
 
 class OwnHandler:
-    """What a user's own handlers keep."""
+    """The dicts of a user's own handlers."""
 
     def __init__(self, held_run: HeldRun) -> None:
         """Begin with nothing stored."""
@@ -219,7 +219,7 @@ class SyncOwn(OwnHandler):
     """A user's own handler of sync methods."""
 
     def read(self) -> State:
-        """Give what is kept."""
+        """Return the stored state."""
         self.held_run.reach("reading")
         return self.kept
 
@@ -234,7 +234,7 @@ class AsyncOwn(OwnHandler):
     """A user's own handler of async methods."""
 
     async def read(self) -> State:
-        """Give what is kept."""
+        """Return the stored state."""
         await self.held_run.areach("reading")
         return self.kept
 
@@ -287,7 +287,7 @@ HOLD_POINTS = {
 
 
 async def check_resumes(held_run: HeldRun) -> None:
-    """See that the next run goes on behind the newest snapshot and ends as if undisturbed."""
+    """Check that the next run resumes after the newest snapshot and ends as if undisturbed."""
     held_run.ran.clear()
     assert await held_run.start() == state_after(3)
     assert [point for point in held_run.ran if point.startswith("step")] == [

@@ -1,4 +1,4 @@
-"""The ways to cancel a run, each checked for what comes out of it, and the gate it is held at."""
+"""The ways to cancel a run, each with a check of its outcome, and the gate that holds the run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PATIENCE = 30.0
 
 
 class Gate:
-    """A place that a run comes to, and leaves when the gate is opened or it is cancelled.
+    """A point at which a run waits until the gate is opened or the run is cancelled.
 
     Attributes:
         blocks: Whether a cancellation has to wait there until the gate is opened.
         entered: Set when the run is there.
-        opened: Set to let the run go on.
-        passed: Set when the run went on because the gate was opened.
+        opened: Set to release the run.
+        passed: Set when the run continued because the gate was opened.
         over: Whether the run has ended.
     """
 
@@ -49,7 +49,7 @@ class Gate:
         self.passed.set()
 
     async def ahold(self) -> None:
-        """Hold a task until it is cancelled, or, where the gate blocks, opened."""
+        """Hold a task until it is cancelled or, at a gate that blocks, until the gate is opened."""
         self.entered.set()
         if not self.blocks:
             await asyncio.get_running_loop().create_future()
@@ -76,12 +76,12 @@ class Gate:
         self.interrupting = asyncio.create_task(self.interrupt(*actions))
 
     async def interrupted(self) -> None:
-        """Wait until that is done."""
+        """Wait until the interrupt is done."""
         assert self.interrupting is not None
         await self.interrupting
 
     async def interrupt(self, *actions: Callable[[], object]) -> None:
-        """Cancel the run at the gate, see that it waits there if it has to, and open the gate."""
+        """Cancel the run at the gate, check that it waits there if it must, and open the gate."""
         try:
             await self.reached()
             for action in actions:
@@ -90,7 +90,7 @@ class Gate:
                     await landed
                 await turns(3)
             if self.blocks:
-                await asyncio.sleep(0.03)  # for a run that does not wait to give itself away
+                await asyncio.sleep(0.03)  # time in which a run that does not wait would end
                 assert not self.over, "the cancellation did not wait"
         finally:
             self.opened.set()
@@ -110,7 +110,7 @@ def this_task() -> asyncio.Task[Any]:
 
 
 async def check_nothing_comes_after() -> None:
-    """See that the cancellation that has come out was the only one."""
+    """Check that no second cancellation follows the first."""
     assert this_task().cancelling() == 0
     await turns(5)
     await anyio.lowlevel.checkpoint()
@@ -131,7 +131,7 @@ def task_cancel(times: int) -> Way:
 
 
 async def task_cancel_caught(gate: Gate, start: Start) -> None:
-    """Cancel the task, which catches the error and goes on."""
+    """Cancel the task, which catches the error and continues."""
 
     async def go_on() -> str:
         with pytest.raises(asyncio.CancelledError, match="enough"):
@@ -176,10 +176,10 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
 
 
 async def wait_for(gate: Gate, start: Start) -> None:
-    """Let `asyncio.wait_for` lose its patience."""
+    """Let `asyncio.wait_for` time out."""
 
     async def expired() -> None:
-        while not task.cancelling():  # noqa: ASYNC110 - no event tells of it
+        while not task.cancelling():  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.001)
 
     task = asyncio.create_task(gate.watch(start))
@@ -257,7 +257,7 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
 
 
 async def anyio_group_cancel(gate: Gate, start: Start) -> None:
-    """Cancel the scope of an anyio task group that the run is a task of."""
+    """Cancel the scope of the anyio task group that runs the run."""
     async with anyio.create_task_group() as group:
         group.start_soon(gate.watch, start)
         gate.interrupt_soon(group.cancel_scope.cancel)

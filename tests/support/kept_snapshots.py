@@ -1,4 +1,4 @@
-"""Looks at the snapshots that `keep=` keeps, and ways to spoil them."""
+"""Looks at the retained snapshots of `keep=`, and ways to damage them."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def kept_directory(path: Path) -> Path:
 
 
 def kept_files(path: Path) -> list[Path]:
-    """List what is kept of a file, oldest first."""
+    """List the retained files of a path, oldest first."""
     directory = kept_directory(path)
     found = list(directory.iterdir()) if directory.is_dir() else []
     return sorted(found, key=lambda file: [int(part) for part in file.name.split("-")][::-1])
 
 
 def kept_names(path: Path) -> list[str]:
-    """Names of what is kept, number of the run and sequence, oldest first."""
+    """List the retained snapshots as pairs of run number and sequence, oldest first."""
     return [file.name for file in kept_files(path)]
 
 
 def kept_headers(path: Path, **options: Any) -> list[Header]:  # noqa: ANN401 (passed on as is)
-    """Headers of what is kept, oldest first."""
+    """List the headers of the retained snapshots, oldest first."""
     handler = LocalStateHandler(path, keep="all", **options)
     headers: list[Header] = []
     for name in reversed(handler.kept()):
@@ -66,7 +66,7 @@ def flow_run(flows: FlowFactory, runner: Runner, **options: Any) -> State:  # no
 
 
 def watched(flows: FlowFactory, look: Callable[[], object], **options: Any) -> CheckpointFlow:  # noqa: ANN401
-    """Make a flow of a, b, c, d that looks whenever a snapshot is stored."""
+    """Make a flow of a, b, c, d with a hook that calls `look` after each snapshot."""
 
     def hook(event: object) -> None:
         if isinstance(event, SnapshotWritten):
@@ -79,12 +79,12 @@ def watched(flows: FlowFactory, look: Callable[[], object], **options: Any) -> C
 
 
 def undisturbed() -> State:
-    """Give the end of such a run."""
+    """Give the final state of an undisturbed run."""
     return {"loads": list(STEPS), "trail": list(STEPS)}
 
 
 def stop_after(flows: FlowFactory, last: str, **options: Any) -> None:  # noqa: ANN401 (passed on as is)
-    """Let a run stop after a step, and forget what it wrote down."""
+    """Stop a run after a step, and clear the log of its calls."""
     flows.flow(*STEPS, fsync=False, **options).run({}, "always", until=last)
     flows.log.clear()
     flows.events.clear()
@@ -116,7 +116,7 @@ def fill_with_zeros(path: Path) -> None:
 
 
 def overwrite(path: Path) -> None:
-    """Write somebody's picture into the file, in place."""
+    """Overwrite the file in place with a picture."""
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500))
 
 

@@ -1,4 +1,4 @@
-"""Programs that kill their own children, and what must hold for what a kill leaves behind."""
+"""Programs that kill their own children, and the checks of the snapshots that a kill leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = [*line_kill_script.STEPS]
 
 
 def run_script(script: str, *words: object) -> list[Any]:
-    """Let a script kill its children; give what it saw."""
+    """Let a script kill its children; return its report."""
     command = [sys.executable, script, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -38,13 +38,13 @@ def run_script(script: str, *words: object) -> list[Any]:
 
 
 def check_only_snapshot_left(path: Path) -> None:
-    """See that an undisturbed run clears what the killed ones left beside the file."""
+    """Check that an undisturbed run deletes the temporary files of the killed ones."""
     FlowFactory(path).flow("a").run({})
     assert [left.name for left in path.parent.iterdir()] == [path.name]
 
 
 def kill_writers(place: Path, durable: str, rounds: int) -> None:
-    """Kill writers of growing numbers; see that the last one told is stored, or the next.
+    """Kill writers of growing numbers; the last acknowledged state is stored, or the next one.
 
     At most one temporary stays behind at a time: the next writer clears it.
     """
@@ -60,9 +60,9 @@ def kill_writers(place: Path, durable: str, rounds: int) -> None:
 
 
 def kill_runs(place: Path, method: str, durable: str) -> int:
-    """Kill a flow until it ends; see that it ends as if undisturbed, and give the kills.
+    """Kill a flow until it ends; check that it ends as if undisturbed, and return the kills.
 
-    A step is run twice only where it was under way, or not yet acknowledged, at a kill.
+    A step runs twice only if a kill came while it was running or not yet acknowledged.
     """
     place.mkdir(parents=True)
     seen = run_script(kill_script.__file__, place, method, durable, 400)
@@ -78,7 +78,7 @@ def kill_runs(place: Path, method: str, durable: str) -> int:
 
 
 def kill_chains(place: Path, method: str, seed: int, chains: int) -> int:
-    """Kill runs on lines of the library, and those that resume them; give the kills."""
+    """Kill runs on lines of the library, and the runs that resume them; return the kills."""
     seen = run_script(line_kill_script.__file__, place, method, seed, chains)
     assert len(seen) == chains
     for chain in seen:
@@ -87,7 +87,7 @@ def kill_chains(place: Path, method: str, seed: int, chains: int) -> int:
 
 
 def check_chain(chain: list[Seen]) -> None:
-    """See that each life of a run went on where the one before was acknowledged last."""
+    """Check that each life resumed after the last acknowledged step of the one before."""
     before: Seen = {"done": 0, "sequence": 0}
     for life in chain:
         assert life["began"] in {before["done"], None}, chain
@@ -102,7 +102,7 @@ def check_chain(chain: list[Seen]) -> None:
 
 
 def check_effects(chain: list[Seen]) -> None:
-    """See that each step ran once, and again only where a life ended before its snapshot."""
+    """Check that each step ran once, and again only if a life ended before its snapshot."""
     for number in range(len(NAMES)):
         runs = [life for life in chain if NAMES[number] in life["effects"]]
         assert all(life["died"] and life["done"] <= number for life in runs[:-1]), chain
@@ -111,10 +111,10 @@ def check_effects(chain: list[Seen]) -> None:
 
 
 def kill_trials(place: Path, kind: str, method: str, seed: int, chains: int) -> int:
-    """Kill runs that are retried, paused and approved until each is done; give the kills.
+    """Kill runs that are retried, paused and approved until each is done; return the kills.
 
-    Each ends as if undisturbed, with its data and state one graph, and no attempt that a
-    checkpoint tells of is told again, or passed over.
+    Each ends as if undisturbed, with its data and state one graph. No attempt that a snapshot
+    records is given to a step twice, and none is skipped.
     """
     seen = run_script(retry_kill_script.__file__, place, kind, method, seed, chains)
     assert len(seen) == chains

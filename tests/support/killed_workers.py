@@ -1,4 +1,4 @@
-"""Lets processes do many runs while they are killed, and checks what came of it."""
+"""Processes that execute many runs while they are killed, and the check of their log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PLACES = {"sqlite": "sqlite:///{}/runs.db", "local": "{}/runs/"}
 
 @dataclass
 class RunHistory:
-    """What the log tells of one run.
+    """The history of one run, as the log has it.
 
     Attributes:
-        acknowledged: How many of its steps were acknowledged.
-        begun: How many were begun.
-        life: The process that it was in last.
-        former: Those that it was in before.
+        acknowledged: The number of steps acknowledged.
+        begun: The number of steps begun.
+        life: The last process that executed it.
+        former: The processes that executed it before.
     """
 
     acknowledged: int = 0
@@ -36,7 +36,7 @@ class RunHistory:
     former: set[str] = field(default_factory=set[str])
 
     def go_on(self, word: str, step: int, life: str, killed: set[str]) -> None:
-        """See that a line of the log may come next."""
+        """Check that a line of the log may come next."""
         if life != self.life:
             assert word == "begin", "it ends in a process in which it did not begin"
             assert self.life in killed | {""}, "it is in two processes at once"
@@ -53,7 +53,7 @@ class RunHistory:
 
 
 def read_log(log: Path) -> dict[str, RunHistory]:
-    """Go through the log, and give what it tells of each run."""
+    """Read the log; return the history of each run."""
     histories, killed = dict[str, RunHistory](), set[str]()
     for number, line in enumerate(log.read_text("ascii").splitlines(), 1):
         word, run, step, life = line.split(" ")
@@ -70,14 +70,14 @@ def read_log(log: Path) -> dict[str, RunHistory]:
 
 
 def check_log(log: Path, runs: int) -> None:
-    """See that each run did all its steps, none of them again that was acknowledged."""
+    """Check that each run executed all its steps, and no acknowledged step again."""
     histories = read_log(log)
     assert sorted(histories) == sorted(map(run_id, range(runs)))
     assert {history.begun for history in histories.values()} == {len(STEPS)}
 
 
 def check_stored(place: str, runs: int) -> None:
-    """See that each run ended, once, as an undisturbed one."""
+    """Check that each run ended, once, as an undisturbed one."""
     cp = CheckpointFlow(place, name="swarm")
     headers = cp.runs()
     assert sorted(str(header.run_id) for header in headers) == sorted(map(run_id, range(runs)))
@@ -87,7 +87,7 @@ def check_stored(place: str, runs: int) -> None:
 
 
 def check_left(path: Path, kind: str, runs: int) -> None:
-    """See that nothing lies there but what is stored."""
+    """Check that the directory holds nothing but the stored snapshots."""
     if kind == "sqlite":
         left = [one.name for one in path.iterdir()]
         assert sorted(left) == ["log", "runs.db"], left
@@ -97,13 +97,13 @@ def check_left(path: Path, kind: str, runs: int) -> None:
 
 
 def run_killed_workers(path: Path, kind: str, durable: str, *numbers: int) -> None:
-    """Let processes do runs, and kill each once a round, until all is done.
+    """Execute runs in processes, and kill each process once a round, until all runs are done.
 
     Args:
         path: A directory.
-        kind: Where they store.
+        kind: The kind of store.
         durable: "fsync" or "no-fsync".
-        numbers: How many runs, processes and rounds.
+        numbers: The numbers of runs, processes and rounds.
     """
     seed = random.SystemRandom().randrange(1 << 32)
     place = PLACES[kind].format(path)

@@ -1,4 +1,4 @@
-"""Flows of more steps than a header names, in each kind of place."""
+"""Flows of more steps than a header names, on each kind of store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that own runs in a database, and what happens to them."""
+"""Processes that own runs in a database, and can be suspended, woken and ended."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ class Owner:
         self.process.wait()
 
     def suspend(self) -> None:
-        """Let it do nothing until it is woken."""
+        """Suspend it until it is woken."""
         self.process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Let it go on."""
+        """Wake it."""
         self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> str:
-        """Let the runs go on, and tell how they ended."""
+        """Release the runs; return how they ended."""
         reported, _ = self.process.communicate("\n", timeout=PATIENCE)
         return reported.strip()
 
 
 @contextmanager
 def owner(path: Path, lease: float, *runs: str) -> Generator[Owner]:
-    """Give a process that owns runs, which is killed in the end."""
+    """Give a process that owns runs, which is killed at the end."""
     made = Owner(path, lease, *runs)
     try:
         yield made
@@ -81,6 +81,6 @@ KEPT = {"trail": ["a of the owner", "b of the owner", "c of the owner"]}
 
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """Do something with the database by hand."""
+    """Execute a statement on the database by hand."""
     with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection, connection:
         return connection.execute(statement).fetchall()

@@ -23,7 +23,7 @@ LOCK_PROCESS = program("lock_process_script.py")
 
 
 class LockProcess:
-    """Another process that runs a flow when it is told to."""
+    """Another process that runs a flow on command."""
 
     def __init__(self, path: Path) -> None:
         """Start it, and wait until it listens."""
@@ -47,7 +47,7 @@ class LockProcess:
         return line.strip()
 
     def kill(self) -> None:
-        """Kill it, so that it can clean nothing up."""
+        """Kill it, so that it cannot clean up."""
         self.process.kill()
         self.process.wait()
 
@@ -58,7 +58,7 @@ class LockProcess:
 
 @contextmanager
 def lock_process(path: Path, command: str = "", answer: str = "") -> Generator[LockProcess]:
-    """Give another process that has been told something and has answered."""
+    """Give another process that has received one command and has answered."""
     other = LockProcess(path)
     try:
         if command:
@@ -77,7 +77,7 @@ def flow(path: Path, step: Callable[[State], None] = lambda state: None) -> Chec
 
 
 def refuse(runner: Runner, path: Path) -> RunInProgressError:
-    """See that a run is refused before its step, and give the error."""
+    """Check that a run is refused before its step, and give the error."""
     ran: list[State] = []
     with pytest.raises(RunInProgressError) as info:
         runner(flow(path, ran.append))

@@ -1,4 +1,4 @@
-"""States that hold a secret value, and everything that logs and errors say of a run."""
+"""States that hold a secret value, and all text of logs and errors about a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANARY = "canary-4f1d"
 
 
 class Mute:
-    """A value that shows itself, and cannot be stored."""
+    """A value whose repr is the secret, and which cannot be stored."""
 
     def __repr__(self) -> str:
         """Show the secret."""
@@ -34,7 +34,7 @@ def with_secrets(**more: object) -> State:
 
 
 def all_text(error: BaseException | None, caplog: pytest.LogCaptureFixture) -> str:
-    """Give all that logs and an error of ours say, without what the user's code raised."""
+    """Return all text of the log and of an error of the library, without the user's exception."""
     said = caplog.text
     while error is not None:
         if isinstance(error, CheckpointError):

@@ -1,4 +1,4 @@
-"""Does many keyed runs in one process."""
+"""Executes many keyed runs in one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiocheckpoint import CheckpointFlow
 
 
 async def do_many(place: str, count: int) -> None:
-    """Do so many runs side by side, and see that each is stored as its own."""
+    """Execute so many runs side by side, and check that each has its own snapshot."""
     cp = CheckpointFlow(place, fsync=False)
 
     @cp.add_step()

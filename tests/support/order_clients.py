@@ -1,4 +1,4 @@
-"""Clients of the order service, and the counting of what came of their orders."""
+"""Clients of the order service, and the counts of their orders."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_order(name: str, quantity: int = 2) -> Order:
 
 
 def make_orders(name: str, number: int) -> list[Order]:
-    """Make small orders of everything."""
+    """Make small orders of every article."""
     items = list(ITEMS)
     return [
         {"id": f"{name}-{n}", "item": items[n % len(items)], "quantity": 1 + n % 7}
@@ -58,10 +58,10 @@ async def place_order(client: httpx.AsyncClient, order: Order, reported: Counter
 async def until(
     client: httpx.AsyncClient, order_id: str, *, tries: int = 1, **facts: object
 ) -> dict[str, Any]:
-    """Look at an order until it stands as told, and its payment was tried so often.
+    """Poll an order until it has this status and its payment was tried so often.
 
     Returns:
-        How it stands.
+        The order as the service shows it.
     """
     deadline = time.monotonic() + PATIENCE
     found: dict[str, Any] = {}
@@ -95,7 +95,7 @@ async def serve_all(
     """Place all orders, so many at once, and strike when so many are finished.
 
     Returns:
-        How often clients were told what: a status, or the class of an exception.
+        The number of answers of each kind: a status, or the class of an exception.
     """
     reported, todo, done = Counter[str](), iter(orders), 0
 
@@ -119,7 +119,7 @@ def runs_of(shop: Shop) -> list[Header]:
 
 
 def check_books(shop: Shop, orders: list[Order]) -> None:
-    """See that each order, and nothing else, ended once in stock, payments and invoices."""
+    """Check that each order, and nothing else, is once in stock, payments and invoices."""
     wanted = {order["id"]: order for order in orders}
     runs = runs_of(shop)
     assert Counter(run.run_id for run in runs) == Counter(list(wanted))
@@ -145,7 +145,7 @@ def check_books(shop: Shop, orders: list[Order]) -> None:
 
 
 def check_drained(shop: Shop, reported: Counter[str]) -> None:
-    """See that orders were stopped on their way, none failed, and no payment was begun anew.
+    """Check that orders were stopped midway, none failed, and no payment was begun anew.
 
     A connection of which the service has no request yet is reset when it closes. A payment that is
     not answered in time, on a busy machine, is asked for in another attempt of the same step.

@@ -39,7 +39,7 @@ PATIENCE = 60.0
 
 
 def find_port() -> int:
-    """Find a free port, none of those that the system gives to the clients meanwhile."""
+    """Find a free port outside the range that the system gives to clients."""
     while True:
         port = random.SystemRandom().randrange(15_000, 32_000)
         with closing(socket.socket()) as one, suppress(OSError):
@@ -49,12 +49,12 @@ def find_port() -> int:
 
 @dataclass
 class Service:
-    """A program of the examples that listens, as the story tells to start it.
+    """A program of the examples that listens, started by the command in the story.
 
     Attributes:
         arguments: Its command line: the script, the folder, and ports.
-        place: The directory to start it in, where its log goes as well.
-        process: The process of now.
+        place: The directory to start it in, where its log is written as well.
+        process: The current process.
     """
 
     arguments: list[str]
@@ -63,12 +63,12 @@ class Service:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.arguments[2])
 
     @property
     def log(self) -> Path:
-        """What it printed, in all its lives."""
+        """The output of all its lives."""
         return self.place / f"{Path(self.arguments[0]).stem}.log"
 
     def start(self) -> None:
@@ -116,7 +116,7 @@ class Service:
 
     @contextmanager
     def suspended(self) -> Generator[None]:
-        """Let it take connections, by the system, and do nothing."""
+        """Suspend it. The system still accepts its connections."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         try:
@@ -125,7 +125,7 @@ class Service:
             self.resume()
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Wake it."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
@@ -136,7 +136,7 @@ class Service:
 
 @dataclass
 class Shop:
-    """The two services, started as the story says but for folder and ports.
+    """The two services, started as in the story, with other folders and ports.
 
     Attributes:
         place: The directory that they are started in.
@@ -157,7 +157,7 @@ class Shop:
 
     @property
     def folder(self) -> Path:
-        """Where they store."""
+        """The folder of both services."""
         return self.place / self.orders.arguments[1]
 
     def client(self, *, stays: bool = True) -> httpx.AsyncClient:
@@ -172,14 +172,14 @@ class Shop:
             return db.execute(query).fetchall()
 
     def asked(self, order_id: str) -> list[int]:
-        """Tell for each payment of an order how often it was asked for."""
+        """The number of requests for each payment of an order."""
         rows = self.rows("payments.db", "SELECT order_id, asked FROM payments")
         return [asked for found, asked in rows if found == order_id]
 
 
 @contextmanager
 def open_shop(place: Path) -> Generator[Shop]:
-    """Give a shop with both services, killed at the end; their logs tell of no error."""
+    """Give a shop with both services, killed at the end; their logs report no error."""
     shop = Shop(place)
     services = (shop.payments, shop.orders)
     try:

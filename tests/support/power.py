@@ -1,4 +1,4 @@
-"""A file system in a file whose power can be cut: what was not flushed is gone.
+"""A file system in a file whose power can be cut: unflushed writes are lost.
 
 The cut is the shutdown that XFS and ext4 have for tests of this kind: from then on nothing reaches
 the disk any more, neither data nor log. The next mount replays the log as after a power failure.
@@ -31,7 +31,7 @@ class Disk:
 
     Attributes:
         kind: "xfs" or "ext4".
-        place: Where it is mounted; what it is stored in lies beside that.
+        place: Where it is mounted; its image file is beside the mount point.
     """
 
     kind: str
@@ -55,11 +55,11 @@ class Disk:
         _do("mount", "-t", self.kind, "-o", OPTIONS[self.kind] + more, self.image, self.place)
 
     def unmount(self) -> None:
-        """Take it away."""
+        """Unmount it."""
         _do("umount", self.place)
 
     def cut(self) -> None:
-        """Cut the power: whatever is written from now on fails, and nothing is flushed."""
+        """Cut the power: all later writes fail, and nothing is flushed."""
         import fcntl  # noqa: PLC0415 (is not everywhere)
 
         descriptor = os.open(self.place, os.O_RDONLY)
@@ -69,15 +69,15 @@ class Disk:
             os.close(descriptor)
 
     def clear(self) -> None:
-        """Take it away whatever has happened, even from under a process that still uses it."""
-        # A disk without power denies that it is mounted: not even its root can be looked at.
+        """Remove it in any case, even from under a process that still uses it."""
+        # A disk without power is not reported as mounted, since even its root is unreadable.
         while _run("umount", "--lazy", self.place).returncode == 0:
             pass
         self.image.unlink(missing_ok=True)
 
 
 def what_is_missing(kind: str) -> str | None:
-    """Say why there can be no such disk here, or None if there can."""
+    """Return the reason why there can be no such disk here, or None."""
     if not sys.platform.startswith("linux"):
         return "needs Linux"
     if os.geteuid() != 0:

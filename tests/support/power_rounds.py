@@ -1,4 +1,4 @@
-"""Rounds of power cuts, and what must hold after each of them."""
+"""Rounds of power cuts, and the checks after each of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = Path(power_script.__file__)
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
-    """Give a way to make one disk, which is taken away in the end whatever happens."""
+    """Give a way to make one disk, which is removed at the end in any case."""
     made = list[Disk]()
 
     def make(kind: str) -> Disk:
@@ -42,7 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
 
 
 def cut_power(disk: Disk, word: str, durable: str, *, rounds: int, seed: int) -> list[Any]:
-    """Let the script cut the power of a disk; give what it saw in each round."""
+    """Let the script cut the power of a disk; return its report of each round."""
     words = [disk.kind, disk.place, word, durable, rounds, seed]
     done = subprocess.run(
         [sys.executable, SCRIPT, *map(str, words)],
@@ -57,7 +57,7 @@ def cut_power(disk: Disk, word: str, durable: str, *, rounds: int, seed: int) ->
 
 
 def check_runs(seen: list[Any]) -> None:
-    """See that each round went on from what the one before had left, and lost nothing told."""
+    """Check that each round resumed from the snapshot before, and lost nothing acknowledged."""
     *cut, last = seen
     for one in cut:
         check_ending(one)
@@ -72,7 +72,7 @@ def check_runs(seen: list[Any]) -> None:
 
 
 def check_firsts(seen: list[Any]) -> None:
-    """See that each first snapshot is there, but for the one that was under way at the cut."""
+    """Check that each first snapshot is stored, except the one in progress at the cut."""
     for one in seen:
         check_ending(one)
         assert all(found["sound"] for found in one["found"]), one
@@ -82,20 +82,20 @@ def check_firsts(seen: list[Any]) -> None:
 
 
 def sure_of(one: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the first snapshots acknowledged before the cut; the last number was only begun."""
+    """Return the first snapshots acknowledged before the cut; the last number was only begun."""
     found: list[dict[str, Any]] = one["found"]
     return found[: len(one["sure"]) - 1]
 
 
 def check_ending(one: dict[str, Any]) -> None:
-    """See that the cut came out as the documented error, unless all was done by then."""
+    """Check that the cut raised the documented error, unless all steps were done by then."""
     assert one["status"] == 0
     assert set(one["errors"]) <= {"StorageError", "NotDurableError"}, one
     assert bool(one["errors"]) is (STEPS not in one["told"]) or "found" in one, one
 
 
 def lost(word: str, seen: list[Any]) -> bool:
-    """Say whether anything that was acknowledged is gone."""
+    """Whether an acknowledged snapshot is lost."""
     if word != "first":
         return not all(kept(one) for one in seen)
     return any(found["stored"] != 1 for one in seen for found in sure_of(one))

@@ -45,7 +45,7 @@ def make_path(place: Path) -> str:
 
 
 def run_python(python: str, path: str, *words: str, text: str = "", cwd: Path | None = None) -> str:
-    """Run another Python on a script given as text; give what it printed."""
+    """Run a script, given as text, in another Python; return its output."""
     done = subprocess.run(
         [python, "-", *words],
         input=text,

@@ -1,4 +1,4 @@
-"""Processes that race for one checkpoint, and readers that look on while one is written."""
+"""Processes that race for one checkpoint, and readers of a checkpoint being written."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ HEAD_START = 0.002
 
 
 def race(path: Path, rounds: int, racers: int = 2) -> None:
-    """Release processes together, again and again; see that each time exactly one runs.
+    """Release processes together, again and again; check that each time exactly one runs.
 
-    The one that runs stays inside until the others have been refused.
+    The running one stays inside until the others have been refused.
     """
     with ExitStack() as stack:
         others = [stack.enter_context(lock_process(path)) for _ in range(racers)]
@@ -28,7 +28,7 @@ def race(path: Path, rounds: int, racers: int = 2) -> None:
 
 
 def race_once(others: list[LockProcess]) -> None:
-    """Release them together, and see that one runs, which the rest may name."""
+    """Release them together, and check that one runs. The others may name it."""
     moment = time.monotonic() + HEAD_START
     for other in others:
         other.send(f"race {moment}")
@@ -42,9 +42,9 @@ def race_once(others: list[LockProcess]) -> None:
 
 
 def take_turns(path: Path, rounds: int, wait: float) -> None:
-    """Let two processes run for a moment, again and again; see that never both are inside.
+    """Let two processes run for a moment, again and again; check that never both are inside.
 
-    Whoever comes too late is refused, or comes in after the other if it waits.
+    A process that comes too late is refused or, if it waits, comes in after the other.
     """
     with lock_process(path) as one, lock_process(path) as two:
         both = (one, two)
@@ -58,10 +58,10 @@ def take_turns(path: Path, rounds: int, wait: float) -> None:
 
 
 def read_while_written(path: Path, operation: str, durable: str, count: int) -> int:
-    """Read while another process writes; see nothing but whole snapshots, each time a newer one.
+    """Read while another process writes; check that each snapshot is whole and newer than the last.
 
     Returns:
-        How many different states were seen.
+        The number of different states that were read.
     """
     handler: StateHandler = flow(path).handler
     number, sequence, seen = 0, 0, set[int]()
@@ -77,7 +77,7 @@ def read_while_written(path: Path, operation: str, durable: str, count: int) -> 
 
 
 def read_number(handler: StateHandler, before: int) -> int:
-    """Read the state; see that it is whole and no older than one before, and give its number."""
+    """Read the state; check that it is whole and no older than one before; return its number."""
     state = handler.read()
     if not state:
         assert before == 0
@@ -91,7 +91,7 @@ def read_number(handler: StateHandler, before: int) -> int:
 
 
 def read_sequence(handler: StateHandler, before: int) -> int:
-    """Read the header; see that it is no older than one before, and give its sequence number."""
+    """Read the header; check that it is no older than one before; return its sequence number."""
     header = handler.header()
     if header is None:
         assert before == 0

@@ -1,4 +1,4 @@
-"""Runs cancelled at random times in random ways, until one comes to its end all the same."""
+"""Runs cancelled at random times in random ways, until one reaches its end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def timed_out(run: Coroutine[Any, Any, object], seconds: float) -> bool:
 
 
 async def waited_for(run: Coroutine[Any, Any, object], seconds: float) -> bool:
-    """Let `asyncio.wait_for` lose its patience."""
+    """Let `asyncio.wait_for` time out."""
     try:
         await asyncio.wait_for(run, seconds)
     except TimeoutError:
@@ -102,10 +102,10 @@ WAYS: dict[str, Way] = {
 
 
 def cancel_until_it_ends(subject: Subject, loop: str, way: str, rng: random.Random) -> int:
-    """Give runs more and more time until they are cancelled; see each resume the one before.
+    """Give runs more and more time until they are cancelled; check that each resumes the last one.
 
     Returns:
-        How many were cancelled.
+        The number of cancelled runs.
     """
 
     async def attempt(seconds: float) -> bool:
@@ -129,9 +129,9 @@ def cancel_until_it_ends(subject: Subject, loop: str, way: str, rng: random.Rand
 
 
 def cancel_large_writes(path: Path, times: int, rng: random.Random) -> None:
-    """Cancel runs in the middle of a large snapshot, and at once begin another that is quick.
+    """Cancel runs in the middle of a large snapshot, and at once start another, quick one.
 
-    Goes on until so many were cancelled while it was written, and finds out how long that takes.
+    Repeats until so many were cancelled in the snapshot, and adapts the delay to its duration.
     """
     interrupted, longest = 0, 0.1
     for number in itertools.count():
@@ -144,7 +144,7 @@ def cancel_large_writes(path: Path, times: int, rng: random.Random) -> None:
 
 
 async def cancel_large_write(path: Path, number: int, seconds: float) -> bool:
-    """Cancel so late in a snapshot, and begin at once; tell whether it was in the snapshot."""
+    """Cancel after so many seconds, and start again; return whether it was in the snapshot."""
     writing = asyncio.Event()
     cp = large_flow(path, writing, [os.urandom(LARGE), number])
     task = asyncio.create_task(cp.arun(checkpoint="put"))
@@ -159,7 +159,7 @@ async def cancel_large_write(path: Path, number: int, seconds: float) -> bool:
 
 
 def large_flow(path: Path, writing: asyncio.Event, values: list[object]) -> CheckpointFlow:
-    """Make a flow that puts the next value into its state, and tells when it stores it."""
+    """Make a flow that puts the next value into its state; `writing` is set before its snapshot."""
 
     def hook(event: object) -> None:
         if isinstance(event, StepFinished):
@@ -172,10 +172,10 @@ def large_flow(path: Path, writing: asyncio.Event, values: list[object]) -> Chec
 
 
 def check_last_stays(path: Path, value: object) -> None:
-    """See that a value is stored, and still is when no thread writes any more."""
+    """Check that a value is stored, also after all threads have ended their writes."""
     handler = LocalStateHandler(path)
     assert handler.read()["value"] == value
-    # Each thread of the pool takes one, so that all of them have ended what they did before.
+    # Each thread of the pool takes one, so that all of them have ended their earlier work.
     together = threading.Barrier(POOL_SIZE, timeout=PATIENCE)
     wait([SNAPSHOTS.submit(together.wait) for _ in range(POOL_SIZE)])
     assert not together.broken

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def limit(name: str) -> Generator[Callable[[int], None], None, None]:
-    """Give a way to lower a limit of this process, which is undone in the end."""
+    """Give a way to lower a limit of this process, which is restored at the end."""
     resource = pytest.importorskip("resource", reason="limits are of POSIX")
     kind = getattr(resource, name)
     soft, hard = resource.getrlimit(kind)
@@ -29,7 +29,7 @@ def limit(name: str) -> Generator[Callable[[int], None], None, None]:
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Give a way to mount things over one directory, which are all taken away in the end."""
+    """Give a way to mount file systems over one directory, all unmounted at the end."""
     program, undo = shutil.which("mount"), shutil.which("umount")
     if program is None or undo is None or os.geteuid() != 0:
         pytest.skip("only the superuser may mount")
@@ -45,5 +45,5 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return place
 
     yield do
-    for _ in made:  # a directory bound over its like is not seen to be a mount
+    for _ in made:  # a directory bound over itself is not reported as a mount
         subprocess.run([undo, place], check=True)

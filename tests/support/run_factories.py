@@ -1,4 +1,4 @@
-"""Flows of many runs, in each kind of place that keeps them, and looks into a database."""
+"""Flows of many runs, on each kind of store that keeps them, and looks into a database."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Runs(FlowFactory):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a flow is told of the place."""
+        """The options of a flow on this store."""
         if self.kind == "memory":
             return {"handler": self.memory}
         return {"handler": "sqlite" if self.kind == "sqlite" else "local", "fsync": False}
@@ -58,7 +58,7 @@ class Runs(FlowFactory):
         return super().flow(*names, **{**self.options, **options})
 
     def forget(self) -> None:
-        """Let go of the errors that it saw."""
+        """Drop the recorded errors."""
         self.faults.clear()
         self.events.clear()
 
@@ -68,7 +68,7 @@ class Runs(FlowFactory):
 
 
 class ActiveRun:
-    """A run that is held in its only step, in a thread of this process, until it is let go."""
+    """A run that is held in its only step, in a thread of this process, until it is released."""
 
     def __init__(self, cp: CheckpointFlow, run_id: str | None, state: State | None = None) -> None:
         """Start it, and wait until it is in the step."""
@@ -93,7 +93,7 @@ class ActiveRun:
 def active_run(
     cp: CheckpointFlow, run_id: str | None, state: State | None = None
 ) -> Generator[None, None, None]:
-    """Have a run of a flow without steps under way for the time of a `with` block."""
+    """Keep a run of a flow without steps running for the time of a `with` block."""
     one = ActiveRun(cp, run_id, state)
     try:
         yield
@@ -112,7 +112,7 @@ def listed(runner: Runner, cp: CheckpointFlow, *args: object, **kwargs: object) 
 
 
 async def resumed(cp: CheckpointFlow, limit: int = 100) -> dict[str | None, RunResult]:
-    """Resume all; give the results by id, one for each."""
+    """Resume all; return the results by id, one for each."""
     found = [result async for result in cp.aresume_all(limit=limit)]
     by_id = {result.run_id: result for result in found}
     assert len(by_id) == len(found)
@@ -130,7 +130,7 @@ async def first(results: AsyncIterator[RunResult]) -> RunResult:
 
 
 def sql(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Do something to a database behind the back of the library."""
+    """Execute a statement on a database directly, without the library."""
     with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
         found = connection.execute(statement, values).fetchall()
         connection.commit()

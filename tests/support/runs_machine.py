@@ -1,4 +1,4 @@
-"""A rule-based machine that does to runs in a database, from two processes, all that happens."""
+"""A rule-based machine that acts in every way on runs in a database, from two processes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ STATUSES = st.sets(st.sampled_from((*UNFINISHED, "finished")), min_size=1)
 
 @dataclass
 class Run:
-    """What must be stored of a run.
+    """The model of a stored run.
 
     Attributes:
-        owner: Id of the process that the database says it is under way in.
+        owner: Id of the process that owns it, as the database has it.
         holder: The stepped run whose writes count.
         base: The trail that it began with.
         acked: The steps of this run number that are done.
-        moved: Whether a hand put it to another step.
+        moved: Whether a patch put it to another step.
     """
 
     number: int = 0
@@ -73,10 +73,10 @@ class Run:
 
 
 class RunsMachine(RuleBasedStateMachine):
-    """The database, its two processes, and what is known of them.
+    """The database, its two processes, and the model of its runs.
 
     Attributes:
-        stored: What must be stored.
+        stored: The model of each stored run.
         gone: Ids of the owners that were killed, or that sleep for longer than their lease.
     """
 
@@ -117,10 +117,10 @@ class RunsMachine(RuleBasedStateMachine):
         """The stepped runs that wait at a gate."""
         return [(one, each) for one in self.processes for each in one.stepped_runs]
 
-    # --- who owns what
+    # --- claims
 
     def _claim(self, process: Process, run_id: str) -> bool:
-        """Whether a process gets a run, and what follows from its asking."""
+        """Whether a process gets a run, and the effects of its claim on the model."""
         self.gone.discard(process.owner)
         run = self.stored.get(run_id)
         if run is not None and run.owner in self.gone:
@@ -141,7 +141,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     @rule(where=WHERE, run_id=RUN, way=st.sampled_from(["given", "resume", "once"]), number=PICK)
     def begin(self, where: int, run_id: str, way: str, number: int) -> None:
-        """Start, resume or take over a run, or find out that it is under way."""
+        """Start, resume or take over a run, or be refused because it is running."""
         process = self.processes[where]
         free, run = self._claim(process, run_id), self.stored.get(run_id)
         given = None if way == "resume" else {"n": number}
@@ -158,7 +158,7 @@ class RunsMachine(RuleBasedStateMachine):
             assert stepped_run.at == NAMES[run.position]
 
     def _planned(self, run_id: str, given: State | None, way: str) -> Run:
-        """The run that begins or goes on."""
+        """The run that starts or resumes."""
         run = self.stored.get(run_id)
         again = given is None or way == "once"  # the same request, tried again
         if run is not None and run.status != "finished" and (run.position or again):
@@ -194,7 +194,7 @@ class RunsMachine(RuleBasedStateMachine):
         self._settle(process, stepped_run, "cancel")
 
     def _settle(self, process: Process, stepped_run: SteppedRun, order: str) -> None:
-        """See what became of a step, and note it."""
+        """Check the outcome of a step, and note it."""
         self.gone.discard(process.owner)
         run = self.stored.get(stepped_run.run_id)
         held = run is not None and run.holder is stepped_run
@@ -215,7 +215,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     @rule(where=WHERE)
     def resume_all(self, where: int) -> None:
-        """Resume all that is unfinished and that nobody owns, to the end."""
+        """Resume all unfinished runs without an owner, to the end."""
         process = self.processes[where]
         self._bury_all(process)
         left = {
@@ -230,7 +230,7 @@ class RunsMachine(RuleBasedStateMachine):
                 run.step_done()
             assert states[run_id] == run.state
 
-    # --- what happens to processes
+    # --- faults of processes
 
     @rule(where=WHERE, picks=st.sets(PICK))
     def crash(self, where: int, picks: set[int]) -> None:
@@ -241,20 +241,20 @@ class RunsMachine(RuleBasedStateMachine):
         self.gone.add(process.owner)
         for run in self.stored.values():
             run.holder = None if run.owner == process.owner else run.holder
-        # Each process begins by tidying up after those that are gone.
+        # Each process begins by releasing the runs of dead owners.
         self.processes[where] = self._start_process()
         self._bury_all(self.processes[where])
 
     @rule(where=WHERE)
     def sleep(self, where: int) -> None:
-        """Suspend a process for longer than its lease, after which it goes on as it was."""
+        """Suspend a process for longer than its lease. It continues unchanged afterwards."""
         suspend(self.processes[where].handler)
         self.gone.add(self.processes[where].owner)
 
     @precondition(lambda self: self.waiting())
     @rule(pick=PICK, order=st.sampled_from(["on", "fail"]), number=PICK)
     def wake_too_late(self, pick: int, order: str, number: int) -> None:
-        """Suspend a process, take one of its runs over, and let it go on with that."""
+        """Suspend a process, take one of its runs over, and let the process continue with it."""
         waiting = self.waiting()
         process, stepped_run = waiting[pick % len(waiting)]
         where = self.processes.index(process)
@@ -264,11 +264,11 @@ class RunsMachine(RuleBasedStateMachine):
         self._drive(stepped_run.next())
         self._settle(process, stepped_run, order)
 
-    # --- what people do
+    # --- actions of users
 
     @rule(where=WHERE, run_id=RUN, number=PICK, to=st.none() | st.integers(0, len(NAMES)))
     def patch(self, where: int, run_id: str, number: int, to: int | None) -> None:
-        """Mend a state, and where it goes on."""
+        """Patch a state, and the position at which it resumes."""
         process = self.processes[where]
         free, run = self._claim(process, run_id), self.stored.get(run_id)
         try:
@@ -293,7 +293,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     @rule(where=WHERE, run_id=RUN)
     def delete(self, where: int, run_id: str) -> None:
-        """Delete a run that is not under way."""
+        """Delete a run that is not running."""
         process = self.processes[where]
         free = self._claim(process, run_id)
         try:
@@ -306,7 +306,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     @rule(where=WHERE, statuses=STATUSES)
     def prune(self, where: int, statuses: set[Status]) -> None:
-        """Delete all runs of some statuses that are not under way."""
+        """Delete all runs of some statuses that are not running."""
         process = self.processes[where]
         self._bury_all(process)
         old = [
@@ -328,11 +328,11 @@ class RunsMachine(RuleBasedStateMachine):
     def _newest_first(self) -> list[str]:
         return sorted(self.stored, key=lambda one: self.stored[one].begun, reverse=True)
 
-    # --- what always holds
+    # --- invariants
 
     @invariant()
     def one_owner(self) -> None:
-        """The database says who owns each run, and no two stepped runs hold one."""
+        """The database names the owner of each run, and no two stepped runs hold one."""
         with looking(self.path) as connection:
             rows = connection.execute("SELECT run_id, id, token, owner FROM runs").fetchall()
         assert {run_id: owner for run_id, _, _, owner in rows} == {
@@ -345,7 +345,7 @@ class RunsMachine(RuleBasedStateMachine):
 
     @invariant()
     def list_tells_the_truth(self) -> None:
-        """Each process lists each run as it is, the one that began last first."""
+        """Each process lists each run with its true status, the newest first."""
         wanted = [
             (run_id, run.status, run.position, run.number, run.owner is not None)
             for run_id, run in ((one, self.stored[one]) for one in self._newest_first())
@@ -358,14 +358,14 @@ class RunsMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_acknowledged_is_lost(self) -> None:
-        """What is read of each run is what was acknowledged last."""
+        """The state read of each run is the one acknowledged last."""
         for number, (run_id, run) in enumerate(self.stored.items()):
             read = self.processes[number % 2].flow.read(run_id)
             assert read == {**run.state, "checkpoint_index": run.position}
 
 
 class KeepingRunsMachine(RunsMachine):
-    """The same, where all snapshots of each run are kept."""
+    """The same machine with all snapshots of each run retained."""
 
     keep = "all"
 

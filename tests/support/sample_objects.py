@@ -54,7 +54,7 @@ class OwnSet(set[Any]):
     """A set that can have attributes."""
 
 
-class OwnTuple(tuple[Any, ...]):  # noqa: SLOT001 - it is there to have attributes
+class OwnTuple(tuple[Any, ...]):  # noqa: SLOT001 - it has attributes on purpose
     """A tuple that can have attributes."""
 
 
@@ -62,7 +62,7 @@ class OwnInt(int):
     """A number that can have attributes."""
 
 
-class OwnStr(str):  # noqa: SLOT000 - it is there to have attributes
+class OwnStr(str):  # noqa: SLOT000 - it has attributes on purpose
     """A text that can have attributes."""
 
 
@@ -331,7 +331,7 @@ PLAIN: dict[str, Any] = {
     "aliases": [list[int], dict[str, list[int]], int | str],
     "ranges and slices": [range(1, 9, 3), slice(1, None, 2), ..., NotImplemented],
 }
-"""What the C pickler writes as dill does."""
+"""Objects that the C pickler writes as dill does."""
 
 REACH: dict[str, Any] = {
     "kinds of singletons": [type(None), type(...), type(NotImplemented), int | None],
@@ -348,4 +348,4 @@ REACH: dict[str, Any] = {
     "cell": types.CellType([1]),
     "a module's names": vars(math),
 }
-"""What only dill writes in this way, though no code is in it."""
+"""Objects that only dill writes in this way, though they hold no code."""

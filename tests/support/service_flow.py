@@ -41,7 +41,7 @@ async def by_astream(cp: CheckpointFlow) -> None:
 
 
 async def by_amap(cp: CheckpointFlow) -> None:
-    """Have it as one of many."""
+    """Execute the run as one of many."""
     async for result in cp.amap({RUN: {"trail": []}}, "always"):
         assert result.error is None
 
@@ -57,7 +57,7 @@ class Points:
     """Points at which to interrupt, counted through several coroutines.
 
     Attributes:
-        interrupted: How many there were.
+        interrupted: The number of interruptions so far.
     """
 
     def __init__(self, numbers: Collection[int]) -> None:
@@ -77,12 +77,12 @@ class Points:
         return iter(self._numbers)
 
     def __len__(self) -> int:
-        """How many they are."""
+        """The number of points."""
         return len(self._numbers)
 
 
 class Watched(CheckpointFlow):
-    """A flow whose runs are interrupted, also where they are in tasks of their own."""
+    """A flow whose runs are interrupted, also in tasks of their own."""
 
     served: Served
 
@@ -96,14 +96,14 @@ class Watched(CheckpointFlow):
 
 @dataclass
 class Served:
-    """A flow of three steps: each fails once, the second waits to be told, all have limits.
+    """A flow of three steps: each fails once, the second pauses for an update, all have limits.
 
     Attributes:
         place: The directory of its runs.
-        method: How a run is begun.
+        method: The runner of a run.
         ran: The steps that were called.
-        task: What awaits the run.
-        points, action: Where it is interrupted, and how.
+        task: The task that awaits the run.
+        points, action: The points of its interruption, and the way.
     """
 
     place: Path
@@ -136,13 +136,13 @@ class Served:
         return cp
 
     async def interrupted_at(self, points: Collection[int], action: Action) -> int:
-        """Begin; interrupt at the n-th suspension; return how often it was interrupted."""
+        """Start; interrupt at the n-th suspension; return how often it was interrupted."""
         self.points, self.action, self.task = Points(points), action, asyncio.current_task()
         await AwaitInterrupter(self.round_trip(), self.points, action)
         return self.points.interrupted
 
     async def round_trip(self) -> State:
-        """Begin, or go on, until it has come to its end."""
+        """Start or resume, until it has ended."""
         cp = self.flow()
         if not self.waits():
             await RUNNERS[self.method](cp)
@@ -157,7 +157,7 @@ class Served:
 
     @property
     def handler(self) -> LocalStateHandler:
-        """Look at the place as another process would."""
+        """A handler on the store, as another process would make it."""
         return LocalStateHandler(f"{self.place}/", fsync=False, flow="served")
 
     def _enter(self, name: str, state: State, data: State, failing: set[str]) -> None:
@@ -173,7 +173,7 @@ class Served:
             raise Pause("to be told")
 
     def check_left(self) -> None:
-        """See that a step boundary is stored, that its header is true, and nothing lies beside."""
+        """Check that a step boundary is stored, its header is true, and no other file is left."""
         assert [path.name for path in self.place.rglob("*") if path.suffix != ".pkl"] == []
         header, stored = self.handler.header(RUN), self.handler.read(RUN)
         if header is None:
@@ -188,7 +188,7 @@ class Served:
         assert begun in ([*NAMES[:done]], [*NAMES[: done + 1]])
 
     def check_resumes(self, runner: asyncio.Runner) -> None:
-        """See that what is left of it is done, and it ends as if undisturbed."""
+        """Check that the steps left are executed, and it ends as if undisturbed."""
         header = self.handler.header(RUN)
         if header is None or not header.finished:
             done = 0 if header is None else header.position
@@ -213,7 +213,7 @@ async def _save(state: State) -> None:
 def interrupt_everywhere(
     place: Path, method: str, loop: str, interrupt: Interrupt, stride: int = 1
 ) -> None:
-    """Interrupt a run at each point, until there was none left, and check what it left."""
+    """Interrupt a run at each point in turn, until none is left, and check the rest."""
     for number in itertools.count(1, stride):
         served = Served(place / str(number), method)
         with at_point(number), LOOPS[loop]() as runner:

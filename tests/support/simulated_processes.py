@@ -1,10 +1,10 @@
 """Processes on one database, simulated: each has a store of its own, and can be killed alone.
 
-What makes a process an owner of runs is its row in the table of owners and the lock file that it
-holds. A store has both, so two stores in one test are to the database what two processes are.
+A process owns runs by its row in the table of owners and by the lock file that it holds. A store
+has both, so two stores in one test are to the database like two processes.
 """
 
-# ruff: noqa: SLF001 - what a kill leaves alone has no public name
+# ruff: noqa: SLF001 - the parts that a kill leaves alone have no public name
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG = 3600.0
 
 
 class KilledError(Exception):
-    """What is asked of a process that was killed."""
+    """The error of all requests to a killed process."""
 
 
 def handler_apart(
@@ -44,7 +44,7 @@ def handler_apart(
 
 
 def shut_down(handler: SqliteStateHandler) -> None:
-    """End a process as one ends that has nothing under way."""
+    """End a process as an idle one ends."""
     handler._store.close()
 
 
@@ -54,7 +54,7 @@ def owner_of(handler: SqliteStateHandler) -> str:
 
 
 def disconnect(handler: SqliteStateHandler) -> None:
-    """Let nothing that is asked of a process's store from now on be done."""
+    """Make a process's store refuse all requests from now on."""
 
     def refuse(jobs: Sequence[PendingResult[Any]]) -> None:
         for job in jobs:
@@ -65,9 +65,9 @@ def disconnect(handler: SqliteStateHandler) -> None:
 
 
 def kill(handler: SqliteStateHandler) -> None:
-    """End a process as SIGKILL would: the kernel closes its files, and nobody gives anything back.
+    """End a process as SIGKILL would: the kernel closes its files, and no lease is released.
 
-    Its leases count as not held any more, as there is nobody left to hold them.
+    Its leases count as not held any more, as their holder is dead.
     """
     disconnect(handler)
     store = handler._store
@@ -81,7 +81,7 @@ def kill(handler: SqliteStateHandler) -> None:
 
 
 def suspend(handler: SqliteStateHandler) -> None:
-    """Let a process have slept for longer than its lease."""
+    """Make a process seem to have slept for longer than its lease."""
     owners = handler._store._transactions.owners
     with looking(handler._path) as connection:
         expired = (time.monotonic() - 1, owners.id)

@@ -1,4 +1,4 @@
-"""Runs that go on step by step as a test tells them to, in simulated processes on one database."""
+"""Runs that a test drives step by step, in simulated processes on one database."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class SteppedRun:
     Attributes:
         run_id: The run.
         lease: The lease that it runs under, once it was made.
-        orders: Takes what the step at the gate is to do: "on" or "fail".
-        at: The step that waits at the gate; None before and behind.
-        result: What the call returned, or
-        error: what came out of it.
+        orders: Takes the order for the step at the gate: "on" or "fail".
+        at: The step that waits at the gate; None before and after all steps.
+        result: The result of the call, or None.
+        error: The exception of the call, or None.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -90,12 +90,12 @@ class Process:
 
     Args:
         path: The database.
-        executed: Is told each step that is executed, when it is.
-        options: Those of the handler.
+        executed: Called with each step that is executed.
+        options: The options of the handler.
 
     Attributes:
         owner: Its id among the owners.
-        stepped_runs: What is under way in it.
+        stepped_runs: Its calls in progress.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Process:
         executed: Callable[[SteppedRun | None, CurrentStep], None],
         **options: Any,  # noqa: ANN401 (passed on as is)
     ) -> None:
-        """Start it, and let it say that it lives."""
+        """Start the process, and register it as an owner."""
         self.handler = handler_apart(path, Watched, fsync=False, **options)
         self.flow = CheckpointFlow(path, handler=self.handler, name=self.handler.flow)
         self.stepped_runs: list[SteppedRun] = []
@@ -131,7 +131,7 @@ class Process:
         return stepped_run
 
     async def crash(self, opened: list[SteppedRun]) -> None:
-        """Die while the steps of some runs have been executed, and nothing tells of it."""
+        """Die after some steps were executed and before their snapshots are stored."""
         disconnect(self.handler)
         for stepped_run in opened:
             stepped_run.orders.put_nowait("on")
@@ -141,7 +141,7 @@ class Process:
         shut_down(self.handler)
 
     async def cancel(self) -> None:
-        """Cancel all that is under way."""
+        """Cancel all calls in progress."""
         for stepped_run in self.stepped_runs:
             if not stepped_run.task.done():
                 stepped_run.task.cancel()

@@ -21,7 +21,7 @@ TRAILER_LENGTH = 136
 
 
 class Memory:
-    """A target that keeps what it is given.
+    """A target that keeps all bytes.
 
     Attributes:
         data: All bytes so far.
@@ -49,11 +49,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class Dumped:
-    """What a dump gave.
+    """The result of a dump.
 
     Attributes:
         data: The stream.
-        code: Whether it is said to hold code.
+        code: Whether the dump reports code in it.
         by_dill: Whether dill was needed.
     """
 
@@ -63,7 +63,7 @@ class Dumped:
 
 
 def dump_whole(obj: object) -> Dumped:
-    """Dump with the library; dill's warnings about what it cannot do are not the matter here."""
+    """Dump with the library. dill's warnings about its limits are ignored here."""
     target = Memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dill.PicklingWarning)
@@ -77,14 +77,14 @@ def load_whole(data: bytes) -> Any:  # noqa: ANN401 - any object at all
 
 
 def load_by_dill(obj: object) -> Any:  # noqa: ANN401
-    """Copy an object with plain dill: what the library is measured by."""
+    """Copy an object with plain dill, the standard for the library."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dill.PicklingWarning)
         return dill.loads(dill.dumps(obj))
 
 
 def footer_of(data: bytes) -> tuple[bytes, dict[str, Any]]:
-    """Take a snapshot apart as it is documented, checking all of it; give payload and header."""
+    """Take a snapshot apart as documented, checking all of it; return payload and header."""
     digest, seal, signature, key, numbers = struct.unpack("<32s32s32s8s32s", data[-136:])
     payload_length, header_length, version, flags, magic = struct.unpack("<QQII8s", numbers)
     assert (signature, key, version, flags, magic) == (bytes(32), bytes(8), 1, 0, b"aiockpt\n")
@@ -103,7 +103,7 @@ def snapshot_of(
     version: int = 1,
     flags: int = 0,
 ) -> bytes:
-    """Put a snapshot together as it is documented, with digests that are right."""
+    """Put a snapshot together as documented, with correct digests."""
     digest = hashlib.sha256(payload).digest()
     sizes = lengths or (len(payload), len(header))
     numbers = struct.pack("<QQII8s", *sizes, version, flags, b"aiockpt\n")

@@ -1,4 +1,4 @@
-"""Shared tools of the tests: flows that record what they do, the runners, looks at stored files."""
+"""Shared tools of the tests: flows that record their calls, the runners, looks at stored files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = ("a", "b", "c")
 
 @dataclass(frozen=True)
 class Runner:
-    """One way into a flow: "run", "arun", or "notebook" (`run` where a loop already runs)."""
+    """One way into a flow: "run", "arun", or "notebook" (`run` while a loop already runs)."""
 
     name: str
 
@@ -41,7 +41,7 @@ class Runner:
         return self._enter(cp.plan, cp.aplan, args, kwargs)
 
     def reset(self, cp: CheckpointFlow) -> None:
-        """Forget what the flow has stored, through this runner."""
+        """Delete the flow's snapshot, through this runner."""
         self._enter(cp.reset, cp.areset, (), {})
 
     def do(self, cp: CheckpointFlow, method: str, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
@@ -76,12 +76,12 @@ class Runner:
 
 @dataclass
 class FlowFactory:
-    """Builds flows whose steps write down what they do and break where they are told to.
+    """Builds flows whose steps record their calls and fail on request.
 
     Attributes:
         path: Where the flows store their snapshots.
-        log: What was called, in order, as "load a", "step a", "save a".
-        faults: What to raise, by part and name; raised after the state was changed in place.
+        log: The calls, in order, as "load a", "step a", "save a".
+        faults: The exceptions to raise, by part and name, after the state was changed in place.
         events: Every event of every flow built here.
         asynchronous: Whether loaders, steps and savers are coroutine functions.
     """
@@ -113,7 +113,7 @@ class FlowFactory:
         return [event.plan for event in self.events if isinstance(event, RunStarted)]
 
     def stored(self) -> State:
-        """What the handler reads from the file."""
+        """The state that the handler reads from the file."""
         return LocalStateHandler(self.path).read()
 
     def header(self) -> Header:
@@ -158,11 +158,11 @@ class FlowFactory:
 
 
 def do_nothing(state: State) -> None:
-    """Be a step, for loaders and savers to stand around."""
+    """Do nothing: a step for flows that test loaders and savers."""
 
 
 def add_with(cp: CheckpointFlow, name: str, part: str, call: Callable[..., Any]) -> None:
-    """Add a step that has the call as its loader, step or saver, and else does nothing."""
+    """Add a step with the call as its loader, step or saver; its other parts do nothing."""
     if part == "load":
         cp.add_step(load=call, name=name)(do_nothing)
     elif part == "save":
@@ -175,7 +175,7 @@ def make_stored(flows: FlowFactory, kind: str, state: State | None = None, *name
     """Bring the factory's file into a state, by real runs.
 
     Args:
-        flows: Whose file to prepare; its log is empty afterwards.
+        flows: The factory whose file to prepare; its log is empty afterwards.
         kind: "nothing", "empty file", "finished", "stopped at N" (with `until=`), or "failed at N".
         state: The dict that the preparing run is given.
         names: The steps of the preparing flow, by default a, b, c.
@@ -210,7 +210,7 @@ def dump_bare(path: Path, value: object) -> None:
 
 
 def load_bare(path: Path) -> State:
-    """Read a file as anybody with plain dill does."""
+    """Read a file with plain dill."""
     with path.open("rb") as file:
         value: State = dill.load(file)
     return value

@@ -30,9 +30,9 @@ class AwaitInterrupter:
     """Awaits a coroutine, and interrupts it when it suspends for the n-th time.
 
     Args:
-        coroutine: What to await.
+        coroutine: The coroutine to await.
         points: The n at which to interrupt, from 1.
-        action: Called with what the coroutine waits for, just before the loop gets it.
+        action: Called with the coroutine's awaited future, just before the loop gets it.
 
     Attributes:
         count: How often the coroutine has been suspended.
@@ -53,7 +53,7 @@ class AwaitInterrupter:
         self.interrupted = 0
 
     def __await__(self) -> Generator[Any, None, object]:
-        """Pass on all that goes to and from the coroutine."""
+        """Pass on all values and exceptions to and from the coroutine."""
         error: BaseException | None = None
         while True:
             try:
@@ -85,7 +85,7 @@ def next_turn(cancel: Callable[[], object], waiting: object) -> None:
 
 
 def as_it_wakes(cancel: Callable[[], object], waiting: object) -> None:
-    """Cancel when what it waits for is there and it has not heard of it."""
+    """Cancel after the awaited result has arrived and before the task has woken."""
     if isinstance(waiting, asyncio.Future):
         waiting.add_done_callback(lambda _: cancel())
     else:
@@ -138,7 +138,7 @@ LOOPS = {
 
 
 def warm_uvloop() -> None:
-    """Let uvloop make the pipe that it keeps for good, before descriptors are counted."""
+    """Let uvloop make its permanent pipe before descriptors are counted."""
     with contextlib.suppress(pytest.skip.Exception), uvloop_loop() as runner:
         runner.run(asyncio.sleep(0))
 
@@ -176,11 +176,11 @@ class Subject:
         return cp
 
     def arun(self) -> Coroutine[Any, Any, State]:
-        """Begin, or go on."""
+        """Start or resume."""
         return self.flow().arun({"trail": []}, "always")
 
     def position(self) -> int:
-        """How many steps are stored as done, all of them after the end."""
+        """The number of steps stored as done; all of them after the end."""
         if not self.path.exists():
             return 0
         stored = LocalStateHandler(self.path).read()
@@ -242,7 +242,7 @@ async def outcome_of(
     points: Collection[int],
     moment: Callable[[Callable[[], object], object], object],
 ) -> tuple[AwaitInterrupter, asyncio.Task[object]]:
-    """Await a coroutine in a task that is cancelled at those points, and give the ended task."""
+    """Await a coroutine in a task that is cancelled at the given points; return the ended task."""
 
     async def interrupter() -> object:
         cancel = this_task().cancel
@@ -259,7 +259,7 @@ async def outcome_of(
 
 @contextlib.contextmanager
 def at_point(number: int) -> Generator[None]:
-    """Say which point of suspension a failure belongs to."""
+    """Add the number of the suspension to a failure."""
     try:
         yield
     except BaseException as error:
@@ -268,7 +268,7 @@ def at_point(number: int) -> Generator[None]:
 
 
 def check_left(subject: Subject) -> None:
-    """See that nothing lies beside the file, and that each stored step ran once."""
+    """Check that no other file is beside the snapshot, and that each stored step ran once."""
     place = subject.path.parent
     assert not place.exists() or {path.name for path in place.iterdir()} <= {"checkpoint.pkl"}
     done = NAMES[: subject.position()]
@@ -277,7 +277,7 @@ def check_left(subject: Subject) -> None:
 
 
 def check_resumes(subject: Subject, runner: asyncio.Runner) -> None:
-    """See that the next run does the rest and no more, and ends as if undisturbed."""
+    """Check that the next run executes only the steps left, and ends as if undisturbed."""
     done = subject.position() % len(NAMES)
     subject.ran.clear()
     assert runner.run(subject.arun()) == UNDISTURBED

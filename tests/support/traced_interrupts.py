@@ -1,4 +1,4 @@
-"""Stands for Ctrl-C wherever the interpreter looks for signals: a test interrupts there in turn."""
+"""Simulates Ctrl-C at every point where the interpreter checks for signals, one point a test."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD")
 
 @lru_cache
 def _points(code: CodeType) -> frozenset[int]:
-    """Where the handlers of signals are called: behind calls, and where functions begin."""
+    """The points where handlers of signals are called: after calls, and at begins of functions."""
     found = list(dis.get_instructions(code))
     pairs = pairwise(found)
     return frozenset(after.offset for one, after in pairs if one.opname.startswith(_LOOKS))
 
 
 class TracedInterrupt:
-    """Raises KeyboardInterrupt in one of some functions, the n-th time that it could come there.
+    """Raises KeyboardInterrupt in one of some functions, at the n-th point where Ctrl-C can come.
 
     Args:
-        file: The end of the name of the files where they are.
+        file: The end of the name of the files of the functions.
         number: The n, from 1.
 
     Attributes:
@@ -44,7 +44,7 @@ class TracedInterrupt:
     @contextlib.contextmanager
     def armed(self) -> Generator[None]:
         """Interrupt this thread, for the time of a `with` block."""
-        before = sys.gettrace()  # that of a measurement of coverage, for one
+        before = sys.gettrace()  # for example, the trace function of coverage
         sys.settrace(self._enter)
         try:
             yield

@@ -44,13 +44,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Traced:
-    """What a traced run did.
+    """The record of a traced run.
 
     Attributes:
         calls: Its system calls of interest, in order, of all threads.
         status: Its exit status.
-        stdout: What it printed.
-        stderr: What it printed there.
+        stdout: Its standard output.
+        stderr: Its standard error.
     """
 
     calls: list[Call]
@@ -59,7 +59,7 @@ class Traced:
     stderr: str
 
     def on(self, place: Path) -> list[Call]:
-        """Give the calls on a directory and what is in it."""
+        """Return the calls on a directory and on the files in it."""
         return [call for call in self.calls if str(place) in call.text]
 
 
@@ -87,8 +87,8 @@ def trace(
 
     Args:
         words: The script and its arguments.
-        log: Where strace shall write.
-        injections: What to do to which call, as strace has it ("fsync:error=EIO:when=1").
+        log: The file that strace writes.
+        injections: The faults to inject, in strace's syntax ("fsync:error=EIO:when=1").
         only: Trace, count and disturb calls on this path alone.
         more: Names of calls to trace beside the usual ones.
     """

@@ -1,4 +1,4 @@
-"""Things that no state can hold: each maker gives one, and leaves its end to an ExitStack."""
+"""Objects that no state can hold: each maker gives one, and an ExitStack closes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRET = "s3cret value"  # noqa: S105
 
 
 def make_coroutine(stack: ExitStack) -> object:
-    """Make a coroutine that nobody awaits."""
+    """Make a coroutine that is never awaited."""
 
     async def wait() -> None:
         """Do nothing."""
@@ -48,7 +48,7 @@ async def iterate() -> AsyncIterator[int]:
 
 
 def make_held_lock(stack: ExitStack) -> object:
-    """Make a lock that is held, and freed in the end."""
+    """Make a held lock, which is released at the end."""
     lock = threading.Lock()
     stack.enter_context(lock)
     return lock
@@ -85,7 +85,7 @@ def make_traceback(stack: ExitStack) -> object:
 
 
 class Refusing:
-    """Raises when it is asked how to pickle it."""
+    """Raises in `__reduce__`, when it is pickled."""
 
     def __reduce__(self) -> str:
         raise ValueError(SECRET)
@@ -95,7 +95,7 @@ class Refusing:
 
 
 class HalfWay:
-    """Raises when it is asked for its state."""
+    """Raises in `__getstate__`, when it is pickled."""
 
     def __getstate__(self) -> object:
         raise RuntimeError(SECRET)
@@ -104,21 +104,21 @@ class HalfWay:
 
 
 class Nonsense:
-    """Says nonsense about how to pickle it."""
+    """Returns nonsense from `__reduce__`."""
 
     def __reduce__(self) -> Any:  # noqa: ANN401
         return 1, 2, 3, 4, 5, 6, 7
 
 
 class OutOfContext:
-    """Raises whatever it is asked, like a proxy without anything behind it."""
+    """Raises on every access, like a proxy without an object behind it."""
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
         raise RuntimeError(SECRET)
 
 
 class NoSuchName:
-    """Claims a name that nothing has."""
+    """Claims a name that does not exist."""
 
     def __reduce__(self) -> str:
         return "no_such_name"

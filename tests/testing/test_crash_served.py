@@ -1,4 +1,4 @@
-"""`crash_everywhere` breaks off flows that retry, keep data, have limits and pause."""
+"""`crash_everywhere` interrupts flows that retry, keep data, have limits and pause."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ both_runners = pytest.mark.parametrize("runner", ["run", "arun"])
 
 
 def noting(ends: list[State]) -> Callable[[State, State], bool]:
-    """Make a comparison that takes all final states as good, and notes them."""
+    """Make a comparison that accepts all final states, and notes them."""
 
     def same(expected: State, final: State) -> bool:
         ends.extend((expected, final))
@@ -58,7 +58,7 @@ def failing_once(path: str) -> CheckpointFlow:
 
 @both_runners
 def test_attempts(runner: Way) -> None:
-    """Broken off between attempts, or in any of them, a run ends with its state changed once."""
+    """A run interrupted between attempts, or in one of them, ends with its state changed once."""
     ends: list[State] = []
 
     assert crash_everywhere(failing_once, {"n": 1}, door=runner, same=noting(ends)) > 30
@@ -67,7 +67,7 @@ def test_attempts(runner: Way) -> None:
 
 @both_runners
 def test_kept_data(runner: Way) -> None:
-    """With `keep_data=True`, what steps put into data is there after each break."""
+    """With `keep_data=True`, the data of the steps are stored after each interruption."""
 
     def make_flow(path: str) -> CheckpointFlow:
         cp = CheckpointFlow(path, fsync=False, keep_data=True)
@@ -127,7 +127,7 @@ def test_pause_with_an_update(runner: Way) -> None:
 
 
 def test_pause_that_no_update_ends() -> None:
-    """A step that pauses whatever it is told does not keep it busy for ever."""
+    """A step that pauses after every update does not keep the check busy for ever."""
 
     def make_flow(path: str) -> CheckpointFlow:
         cp = CheckpointFlow(path, fsync=False)
@@ -142,7 +142,7 @@ def test_pause_that_no_update_ends() -> None:
 
 
 def test_flow_that_loses_what_it_was_told() -> None:
-    """A flow that keeps the answer to a pause outside of its state is found out."""
+    """A flow that keeps the answer to a pause outside of its state fails the check."""
 
     def make_flow(path: str) -> CheckpointFlow:
         cp = CheckpointFlow(path, fsync=False)

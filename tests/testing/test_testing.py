@@ -1,4 +1,4 @@
-"""The tools that the library publishes for others' tests find what they are there to find."""
+"""The tools that the library publishes for others' tests find the faults that they are made for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check:
 
 
 def mixed_flow(path: str, effects: Counter[str]) -> CheckpointFlow:
-    """Make a flow of sync and async parts that counts what it does outside."""
+    """Make a flow of sync and async parts that counts its effects outside."""
     cp = CheckpointFlow(path, fsync=False)
 
     async def load(state: State) -> State:
@@ -75,14 +75,14 @@ def test_sound_flow(runner: Way) -> None:
 
 
 async def test_inside_a_loop() -> None:
-    """It can be called where an event loop already runs."""
+    """The check can be called while an event loop already runs."""
     effects = Counter[str]()
     assert crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door="arun") > 10
 
 
 @both_runners
 def test_flow_that_keeps_its_state_elsewhere(runner: Way) -> None:
-    """A flow whose state lies in a global ends otherwise after a break, and that is told."""
+    """A flow with a global state ends otherwise after an interruption, and the check reports it."""
     outside: list[int] = []
 
     def make_flow(path: str) -> CheckpointFlow:
@@ -116,7 +116,7 @@ def test_flow_that_misses_its_data(runner: Way) -> None:
 
 
 def test_example_of_the_module() -> None:
-    """The example in the docstring does what it says."""
+    """The example in the docstring does as it says."""
     result = doctest.testmod(aiocheckpoint.testing)
     assert result.attempted > 3
     assert result.failed == 0
@@ -193,10 +193,10 @@ class WritesInPlace(LocalStateHandler):
 
 
 class Faulty:
-    """Takes bytes as a target does, except that it is broken in one way."""
+    """Takes bytes as a target does, with one fault."""
 
     def __init__(self, target: SnapshotTarget, fault: str) -> None:
-        """Stand before a sound target."""
+        """Wrap a sound target."""
         self._target = target
         self._fault = fault
 
@@ -210,12 +210,12 @@ class Faulty:
             self._target.rewind()
 
     def read_back(self) -> BinaryIO:
-        """Give what was written, or nothing."""
+        """Give the written bytes, or nothing."""
         return io.BytesIO() if self._fault == "read_back" else self._target.read_back()
 
 
 class NoRewind(LocalStateHandler):
-    """Keeps what was to be taken back."""
+    """Keeps the bytes that a rewind takes back."""
 
     fault = "rewind"
 
@@ -242,7 +242,7 @@ class NothingBack(NoRewind):
 
 
 class Stale(LocalStateHandler):
-    """Gives readers what it read first."""
+    """Gives readers the snapshot that it read first."""
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -271,7 +271,7 @@ class Acquiring:
     held = True
 
     def __init__(self, lock: Lock) -> None:
-        """Stand before a sound lock."""
+        """Wrap a sound lock."""
         self.acquire = lock.acquire
 
     def release(self) -> None:
@@ -279,7 +279,7 @@ class Acquiring:
 
 
 class NoLock:
-    """Refuses nobody."""
+    """A lock that never refuses."""
 
     held = True
 
@@ -294,7 +294,7 @@ class Unlocked(LocalStateHandler):
     """Has no lock."""
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
-        """Give a lock that refuses nobody."""
+        """Give a lock that never refuses."""
         return NoLock()
 
 
@@ -302,13 +302,13 @@ class KeepsAll(LocalStateHandler):
     """Deletes nothing."""
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Do nothing, but for a place that a check begins with."""
+        """Do nothing, except on a place without a state."""
         if self.read(run_id) == {}:
             super().remove(run_id, lock=lock)
 
 
 class Misordered(LocalStateHandler):
-    """Lists what is kept from the oldest on."""
+    """Lists retained snapshots from the oldest on."""
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List backwards."""
@@ -329,13 +329,13 @@ class Misordered(LocalStateHandler):
     ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_broken_handlers(kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
-    """A handler that is broken in one way fails, and is told what must hold."""
+    """A handler with one fault fails, with the rule that it breaks in the message."""
     with pytest.raises(AssertionError, match=rule):
         check_handler(lambda: kind(tmp_path / "c.pkl", fsync=False, keep=3))
 
 
 def test_broken_rewind(tmp_path: Path) -> None:
-    """A handler that keeps what was to be taken back stores something else than the state."""
+    """A handler that ignores a rewind stores something else than the state."""
     with pytest.raises((AssertionError, CheckpointError)):
         check_handler(lambda: NoRewind(tmp_path / "c.pkl", fsync=False))
 

@@ -1,1 +1,1 @@
-"""Tests that run for minutes; a bounded version of each stands among the other tests."""
+"""Tests that run for minutes; a bounded version of each is among the other tests."""

@@ -1,4 +1,4 @@
-"""Random damage to large snapshots, twenty thousand times over: nothing of it is ever loaded."""
+"""Random damage to large snapshots, twenty thousand times: no damaged state is ever loaded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_large(flows: FlowFactory, mark: Path, options: dict[str, Any]) -> bytes
 
 
 def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
-    """Give the kind of the error that reading raises, or None where it raises none."""
+    """Return the kind of the error that reading raises, or None without an error."""
     try:
         handler.read()
     except REFUSALS as error:
@@ -53,7 +53,7 @@ def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_random_flips(name: str, flows: FlowFactory, mark: Path) -> None:
-    """Whichever bit of a large snapshot is turned, it is refused, and its canary is silent."""
+    """A large snapshot with any bit flipped is refused, and its canary is silent."""
     sound = make_large(flows, mark, OPTIONS[name])
     handler = LocalStateHandler(flows.path, **OPTIONS[name])
     chosen = random.Random(1)  # noqa: S311 - no secrets
@@ -72,7 +72,7 @@ def test_random_flips(name: str, flows: FlowFactory, mark: Path) -> None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_random_damage(name: str, flows: FlowFactory, mark: Path) -> None:
-    """Parts that are lost, zeroed, doubled or swapped are found out as well."""
+    """Snapshots with parts lost, zeroed, doubled or swapped are refused as well."""
     sound = make_large(flows, mark, OPTIONS[name])
     handler = LocalStateHandler(flows.path, **OPTIONS[name])
     chosen = random.Random(2)  # noqa: S311
@@ -87,7 +87,7 @@ def test_random_damage(name: str, flows: FlowFactory, mark: Path) -> None:
 
 
 def damaged(sound: bytes, chosen: random.Random) -> bytes:
-    """Do one thing to a random stretch of bytes."""
+    """Damage a random stretch of bytes in one way."""
     start = chosen.randrange(len(sound))
     end = min(len(sound), start + chosen.choice([1, 8, 136, 4096, 1 << 16]))
     part = sound[start:end]

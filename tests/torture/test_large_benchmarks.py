@@ -1,4 +1,4 @@
-"""What the large benchmarks count that is no time: memory of a step, rows that hold."""
+"""The figures of the large benchmarks that are not times: memory of a step, rows that hold."""
 
 from __future__ import annotations
 

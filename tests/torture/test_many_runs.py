@@ -17,5 +17,5 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(1200)]
 
 @pytest.mark.parametrize("kind", PLACES)
 async def test_ten_thousand_runs_in_one_process(kind: str, tmp_path: Path) -> None:
-    """All of them are done side by side, and stored each for itself."""
+    """All of them are executed side by side, and each has its own snapshot."""
     await do_many(PLACES[kind].format(tmp_path), 10_000)

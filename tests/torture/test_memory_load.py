@@ -23,13 +23,13 @@ SCRIPT = program("memory_load_script.py")
 COUNT = 100_000
 LIMIT = 100
 AHEAD = 18
-"""Events that a stream may be behind: 16, the one in hand, and the one that waits to come in."""
+"""Events that a stream may be behind: 16 buffered, one in hand, and one that waits to enter."""
 MOST_KIB = 16 * 1_024
-"""What memory may grow by behind the first tenth; the states alone would be ten times that."""
+"""The allowed growth of memory after the first tenth. All states together are ten times that."""
 
 
 def memory_load(place: Path, what: str, pace: str) -> dict[str, Any]:
-    """Load a flow in a process of its own; give what was seen."""
+    """Load a flow in a process of its own; return its figures."""
     words = [sys.executable, str(SCRIPT), str(place / "runs.db"), what, pace, str(COUNT)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -39,7 +39,7 @@ def memory_load(place: Path, what: str, pace: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("pace", ["fast", "slow"])
 def test_amap(pace: str, tmp_path: Path) -> None:
-    """Of 100,000 pairs, no more than the limit are held at once, and memory stays as it was."""
+    """Of 100,000 pairs, at most the limit are held at once, and memory does not grow."""
     seen = memory_load(tmp_path, "amap", pace)
     assert seen["given"] == COUNT
     assert seen["most"] == LIMIT, seen
@@ -48,7 +48,7 @@ def test_amap(pace: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pace", ["fast", "slow"])
 def test_astream(pace: str, tmp_path: Path) -> None:
-    """Of 100,000 events, no more than may be are ahead of the loop, and memory stays as it was."""
+    """Of 100,000 events, at most 18 are ahead of the loop, and memory does not grow."""
     seen = memory_load(tmp_path, "astream", pace)
     assert seen["given"] >= COUNT
     assert seen["most"] <= AHEAD, seen

@@ -16,7 +16,7 @@ INTERRUPTS = range(150, 2000, 180)[:10]
 
 
 async def test_killed_under_load(tmp_path: Path) -> None:
-    """However often it is killed, each order ends once in stock, payments and invoices."""
+    """Under repeated kills, each order is once in stock, payments and invoices."""
     with open_shop(tmp_path) as shop:
         orders = make_orders("order", 2000)
         await serve_all(shop, orders, 50, INTERRUPTS, shop.orders.restart)
@@ -24,7 +24,7 @@ async def test_killed_under_load(tmp_path: Path) -> None:
 
 
 async def test_ended_under_load(tmp_path: Path) -> None:
-    """However often it is told to end, no order fails, and no step of any runs twice."""
+    """For any number of stops, no order fails, and no step of any runs twice."""
     with open_shop(tmp_path) as shop:
         orders = make_orders("order", 2000)
         reported = await serve_all(shop, orders, 50, INTERRUPTS, shop.orders.replace)

@@ -27,19 +27,19 @@ every_seed = pytest.mark.parametrize("seed", [11, 12, 13])
 @every_kind
 @every_seed
 def test_runs(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
-    """A flow goes on from the newest snapshot acknowledged, or the one after, to the same end."""
+    """A flow resumes from the newest snapshot acknowledged, or the one after, to the same end."""
     check_runs(cut_power(disk(kind), "run", "fsync", rounds=ROUNDS, seed=seed))
 
 
 @every_kind
 @every_seed
 def test_runs_in_a_database(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
-    """The same holds where the flow is kept in SQLite."""
+    """The same holds for a flow in SQLite."""
     check_runs(cut_power(disk(kind), "database", "fsync", rounds=ROUNDS, seed=seed))
 
 
 @every_kind
 @every_seed
 def test_first_snapshots(seed: int, kind: str, disk: Callable[[str], Disk]) -> None:
-    """A first snapshot that is acknowledged is there, and so are the directories made for it."""
+    """An acknowledged first snapshot is stored, in the directories made for it."""
     check_firsts(cut_power(disk(kind), "first", "fsync", rounds=ROUNDS, seed=seed))

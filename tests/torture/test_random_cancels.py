@@ -1,4 +1,4 @@
-"""Runs cancelled in every way at random times, on every loop, for long."""
+"""Runs cancelled in every way at random times, on every loop, for minutes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _warm() -> None:
 @pytest.mark.parametrize("kind", ["coroutines", "threads", "own"])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_cancelled_at_random_times(loop: str, kind: str, way: str, tmp_path: Path) -> None:
-    """Whatever cancels runs, at whatever times: one cancellation each, and each run resumes."""
+    """Runs cancelled in any way, at any time, get one cancellation each, and each run resumes."""
     rng = random.Random(f"{loop} {kind} {way}")  # noqa: S311
     cancelled = 0
     for number in range(30):
@@ -35,6 +35,6 @@ def test_cancelled_at_random_times(loop: str, kind: str, way: str, tmp_path: Pat
 
 @pytest.mark.parametrize("seed", range(3))
 def test_large_state_cancelled_at_random(seed: int, tmp_path: Path) -> None:
-    """Wherever a large snapshot is cancelled, the run that begins at once has the last word."""
+    """After a large snapshot is cancelled at any point, the snapshot of the next run is stored."""
     rng = random.Random(seed)  # noqa: S311
     cancel_large_writes(tmp_path / "c.pkl", 250, rng)

@@ -22,5 +22,5 @@ pytestmark = [
 @pytest.mark.parametrize("method", ["run", "arun"])
 @pytest.mark.parametrize("seed", [21, 22])
 def test_killed_trials(kind: str, method: str, seed: int, tmp_path: Path) -> None:
-    """However often it is killed, each run ends as an undisturbed one."""
+    """Under repeated kills, each run ends like an undisturbed one."""
     assert kill_trials(tmp_path, kind, method, seed, 60) > 30

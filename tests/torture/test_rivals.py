@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.torture, pytest.mark.timeout(900)]
 
 
 def test_all_libraries_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None is absent, each is paired with one of our ways, and nothing is left behind."""
+    """Each library is present and paired with one of our runners, and no file is left behind."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     names = {entrant.name for entrant in import_module("peers.single_runs").PEERS}
 

@@ -22,14 +22,14 @@ both_runners = pytest.mark.parametrize("method", ["run", "arun"])
 
 @durable_or_not
 def test_killed_writers(durable: str, tmp_path: Path) -> None:
-    """After each kill the last acknowledged state is stored or the one after, and nothing else."""
+    """After each kill the last acknowledged state is stored, or the next one."""
     kill_writers(tmp_path, durable, 1000)
 
 
 @durable_or_not
 @both_runners
 def test_killed_runs(method: str, durable: str, tmp_path: Path) -> None:
-    """However often runs are killed, each comes to its end as if nothing had happened."""
+    """Under repeated kills, each run ends like an undisturbed one."""
     kills, number = 0, 0
     while kills < 250:
         kills += kill_runs(tmp_path / str(number) / "place", method, durable)
@@ -39,5 +39,5 @@ def test_killed_runs(method: str, durable: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [11, 12, 13])
 @both_runners
 def test_killed_resumes(method: str, seed: int, tmp_path: Path) -> None:
-    """Killed on any line, when resumed again, and once more: no run loses what was stored."""
+    """A run killed on any line, when resumed again, and once more, loses no stored snapshot."""
     assert kill_chains(tmp_path, method, seed, chains=500) > 1000

@@ -1,4 +1,4 @@
-"""Every system call of a run fails, with every error, or is the last one, each in turn."""
+"""Every system call of a run, in turn, fails with every error or is the last one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 @every_way
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_of_every_call(error: str, way: Way, tmp_path: Path) -> None:
-    """Whichever call on the directory fails: the documented error, and a sound snapshot."""
+    """Each failing call on the directory gives the documented error and a sound snapshot."""
     sites = list_sites(way)
     assert {"openat", "write", "close"} <= {site.name for site in sites}
     for number, site in enumerate(sites):
@@ -52,7 +52,7 @@ def test_failure_of_every_call(error: str, way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path) -> None:
-    """The calls that only a snapshot makes, where a thread makes them."""
+    """The calls that only a snapshot makes fail in a thread."""
     way = Way(method="arun")
     site = find_site(way, stage, number)
     came_out = until_met(tmp_path, lambda folder: fail(folder, way, site, error))
@@ -63,15 +63,15 @@ def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_to_make_a_directory(name: str, number: int, error: str, tmp_path: Path) -> None:
-    """A directory that cannot be made, or flushed into the one above, is found before any step."""
+    """The failure to make a directory, or to flush its parent, is raised before any step."""
     fail_to_make(tmp_path, name, number, error)
 
 
 @every_way
 def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
-    """Killed on entry to any system call at all, from the first on the directory to the end.
+    """The process is killed on entry to each system call, from the directory's first to the end.
 
-    What was renamed is stored, no more and no less, and the flow goes on from there.
+    Exactly the renamed snapshot is stored, and the flow resumes from there.
     """
     traced = way.trace(tmp_path / "undisturbed", more=["all"])
     mine = traced.on(tmp_path / "undisturbed" / "place")
@@ -83,14 +83,14 @@ def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
             kill(tmp_path / f"{number:011}", way, site, more=["all"])
         except MissedError:
             missed.append(site)
-    # Memory is not asked for equally often in each run.
+    # The number of memory requests differs between runs.
     assert len(missed) <= len(calls) / 20, missed
 
 
 @pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_kill_in_a_thread(stage: str, number: int, tmp_path: Path) -> None:
-    """The calls that only a snapshot makes, where a thread makes them."""
+    """The process is killed on entry to the calls that only a snapshot makes, in a thread."""
     way = Way(method="arun")
     site = find_site(way, stage, number)
     until_met(tmp_path, lambda folder: kill(folder, way, site))

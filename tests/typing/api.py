@@ -1,4 +1,4 @@
-"""Typical uses, never run: the type checkers read them, and what they infer must hold."""
+"""Typical uses, never run: the type checkers read them, and the inferred types must hold."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class DictHandler:
         self.path = path
 
     def read(self) -> State:
-        """Give what is stored."""
+        """Return the stored state."""
         return {}
 
     def write(self, state: State) -> None:
-        """Take what is to be stored."""
+        """Store a state."""
 
 
 class AsyncDictHandler:
@@ -63,15 +63,15 @@ class AsyncDictHandler:
         self.path = path
 
     async def read(self) -> State:
-        """Give what is stored."""
+        """Return the stored state."""
         return {}
 
     async def write(self, state: State) -> None:
-        """Take what is to be stored."""
+        """Store a state."""
 
 
 def on_event(event: events.Event) -> None:
-    """Take what happened, synchronously."""
+    """Take an event, synchronously."""
     if isinstance(event, events.StepFinished):
         assert_type(event.step, str)
         assert_type(event.index, int)
@@ -92,7 +92,7 @@ def on_event(event: events.Event) -> None:
 
 
 async def on_event_later(event: events.Event) -> None:
-    """Take what happened, asynchronously."""
+    """Take an event, asynchronously."""
 
 
 cp = CheckpointFlow("checkpoint.pkl")
@@ -143,12 +143,12 @@ def second(state: State, data: State) -> None:
 
 @cp.add_step(load_later, save_state, name="fetch", thread=False, replace=True)
 async def third(state: State, data: State) -> int:
-    """Be an asynchronous step; what it returns is of no account to the flow."""
+    """Be an asynchronous step, whose result the flow ignores."""
     return len(data)
 
 
 class Model:
-    """Something whose methods are steps."""
+    """A class whose methods are steps."""
 
     def fit(self, state: State, data: State) -> None:
         """Be a step with data."""
@@ -173,7 +173,7 @@ cp.add_step(load=partial(load), save=partial(save), name="scaled")(partial(scale
 
 
 def worth_it(error: Exception) -> float | timedelta:
-    """Tell after how long to try again."""
+    """Return the delay before the next try."""
     return timedelta(seconds=2) if isinstance(error, TimeoutError) else 0.5
 
 
@@ -185,7 +185,7 @@ assert_type(Retry(attempts=3, wait_max=5, wait_jitter=0, wait_exp_base=3).attemp
 
 @cp.add_step(load_later, save_state, retry=Retry(on=worth_it), timeout=2.5)
 async def charge(state: State, data: State) -> None:
-    """Be a step that is tried again, has limits, and waits for something."""
+    """Be a step with retries, limits and a pause."""
     if "approved" not in state:
         raise Pause("waiting for approval")
 
@@ -194,7 +194,7 @@ cp.add_step(retry=3, name="again")(first)
 assert_type(Pause().reason, str)
 
 
-# The decorator gives the function back as it is, so its own signature still counts.
+# The decorator returns the function unchanged, so its own signature still counts.
 assert_type(first({}), None)
 second(state={}, data={})
 
@@ -246,7 +246,7 @@ async def pairs() -> AsyncIterator[tuple[str, State]]:
 
 
 async def of_a_service() -> None:
-    """Run many at once, watch one, let it wait and go on, and shut down."""
+    """Run many at once, watch one, let it wait and resume, and shut down."""
     assert_type(cp.amap({"order-42": {"a": 1}}), Stream[RunResult])
     assert_type(await cp.amap([("order-42", {"a": 1})], limit=10, once=True), list[RunResult])
     async for result in cp.amap(pairs(), "always"):
@@ -266,7 +266,7 @@ async def of_a_service() -> None:
 
 
 def of_a_test() -> None:
-    """Break a flow off everywhere, also behind its pauses."""
+    """Interrupt a flow everywhere, also behind its pauses."""
     assert_type(crash_everywhere(CheckpointFlow, {}, update={"a": 1}), int)
 
 
@@ -280,7 +280,7 @@ def of_many_runs_in_a_notebook() -> None:
 
 
 def of_a_result(result: RunResult) -> None:
-    """Look at how a resumed run ended."""
+    """Inspect the outcome of a resumed run."""
     assert_type(result.run_id, str | None)
     assert_type(result.state, State | None)
     assert_type(result.error, BaseException | None)
@@ -297,7 +297,7 @@ def of_a_step() -> None:
 
 
 async def of_the_store() -> None:
-    """Read, edit and write what is stored."""
+    """Read, edit and write the stored state."""
     handler = LocalStateHandler("checkpoint.pkl")
     assert_type(handler.read(), State)
     assert_type(await handler.aread("order-42"), State)
@@ -307,7 +307,7 @@ async def of_the_store() -> None:
 
 
 def of_a_plan(plan: Plan) -> None:
-    """Look at what would run."""
+    """Inspect the next run."""
     assert_type(plan.start, int)
     assert_type(plan.stop, int)
     assert_type(plan.steps, tuple[str, ...])
@@ -318,7 +318,7 @@ def of_a_plan(plan: Plan) -> None:
 
 
 def of_a_header(header: Header) -> None:
-    """Look at what a file says of itself."""
+    """Inspect the header of a file."""
     assert_type(header.flow, str)
     assert_type(header.run_id, str | None)
     assert_type(header.steps, tuple[str, ...] | None)
@@ -370,7 +370,7 @@ def of_an_error_of_a_service() -> None:
 
 
 def misuses() -> None:
-    """Show what the types refuse; a line that they accept makes its ignore an error."""
+    """Show the misuses that the types refuse. An accepted line makes its ignore an error."""
     CheckpointFlow()  # type: ignore[call-arg]
     CheckpointFlow("checkpoint.pkl", hooks=on_event)  # type: ignore[arg-type]
     cp.add_step(load=first)  # type: ignore[arg-type]

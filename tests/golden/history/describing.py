@@ -1,4 +1,4 @@
-"""Values described as JSON, the same with every version of the library.
+"""Values described as JSON, equal with every version of the library.
 
 `write.py` describes the headers that a released version reads and the records that it pickles. The
 tests load the same bytes with today's library, describe the result, and compare.
@@ -18,7 +18,7 @@ _PAUSE: type[BaseException] = getattr(aiocheckpoint, "Pause", CheckpointError)  
 
 
 def public_name(kind: type) -> str:
-    """Find the name under which users import a class; its own one where it is not public."""
+    """Find the name under which users import a class, or its own name if it is not public."""
     for module in MODULES:
         for name in module.__all__:
             if getattr(module, name) is kind:
@@ -27,7 +27,7 @@ def public_name(kind: type) -> str:
 
 
 def public_class(name: str) -> object:
-    """Find the class that users import by a name, None where there is none."""
+    """Find the class that users import by a name, or None."""
     module, _, last = name.rpartition(".")
     found = {one.__name__: one for one in MODULES}
     return getattr(found.get(module), last, None)

@@ -52,7 +52,7 @@ def make_state() -> State:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a flow stores its runs.
+    """The store of a flow's runs.
 
     Attributes:
         path: Relative to the folder of the version.
@@ -116,7 +116,7 @@ class Writer:
         run_id: str | None = None,
         held: State | None = None,
     ) -> Header:
-        """Run a flow until a step, where it ends with a status; a finished one has no such step."""
+        """Run a flow until a step, where it ends with a status. A finished run has no such step."""
         held = held or {}
         cp = place.make_flow(self.folder, {at: status})
         state = {**make_state(), **held}
