@@ -214,8 +214,8 @@ class CheckpointFlow(StoredRuns, RunService):
         Raises:
             RunInProgressError: Another run of this checkpoint is running.
             FlowDefinitionError: The flow has no steps.
-            FlowChangedError: The steps before the checkpoint are not those that wrote it. Under
-                `once=True`, the steps are not those of the finished run.
+            FlowChangedError: The steps before the checkpoint have other names than the steps that
+                wrote it. Under `once=True`, the flow has other steps than the finished run.
             LeaseLostError: This process was suspended or cut off so long that another one may
                 have resumed the run.
             InvalidTypeError: An argument, or the result of a loader, is of the wrong type.
@@ -253,7 +253,7 @@ class CheckpointFlow(StoredRuns, RunService):
     ) -> dict[str, Any]:
         """Run the steps from the checkpoint on, in services.
 
-        The arguments, the result and the errors are those of `run`. Coroutines are awaited on the
+        Takes the arguments of `run`, and has its result and errors. Coroutines are awaited on the
         running event loop. Sync functions are called in a worker thread, with the caller's
         context variables. Snapshots are written in another thread, so that the loop is never
         stalled.

@@ -100,7 +100,7 @@ class Drain:
 
     def _check_first_call(self) -> None:
         if self.requested:
-            problem = "adrain() was called before. Wait for that call; it needs no second one"
+            problem = "adrain() was called before. Wait for that call. It needs no second one"
             raise DrainingError(self._flow, problem=problem)
         inside = CURRENT.get()
         if inside is not None and inside.flow == self._flow and not self._is_outside_runs():

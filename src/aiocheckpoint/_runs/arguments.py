@@ -28,7 +28,7 @@ def check_request(request: Request, handler: object) -> None:
     state = cast("object", request.state)
     if state is not None and not isinstance(state, dict):
         raise InvalidTypeError(
-            f"the state must be a dict, not a {type(state).__name__}; or leave it out."
+            f"the state must be a dict, not a {type(state).__name__}. Or leave it out."
         )
     if request.once:
         _check_once(request, handler)
@@ -42,7 +42,7 @@ def _check_once(request: Request, handler: object) -> None:
             "once=True gives the state of a run that finished, and checkpoint= runs it again "
             "from a step: choose one of the two."
         )
-    _check_keeps_snapshots(handler, "once=True needs a handler that tells whether a run finished")
+    _check_keeps_snapshots(handler, "once=True needs a handler that records whether a run finished")
 
 
 def _check_update(request: Request, handler: object) -> None:
@@ -53,17 +53,17 @@ def _check_update(request: Request, handler: object) -> None:
         )
     if request.state is not None or request.checkpoint is not None:
         raise InvalidValueError(
-            "update= goes on with the stored state of a paused run, at the step that paused it: "
+            "update= resumes a paused run from its stored state, at the step that paused it: "
             "leave out the state and checkpoint=."
         )
-    _check_keeps_snapshots(handler, "update= needs a handler that tells whether a run is paused")
+    _check_keeps_snapshots(handler, "update= needs a handler that records whether a run is paused")
 
 
 def _check_keeps_snapshots(handler: object, need: str) -> None:
     if not moves_snapshots(handler):
         kind = type(handler).__qualname__
         raise InvalidValueError(
-            f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."
+            f"{need}, and {kind} keeps dicts alone. Use the handler 'local' or 'sqlite'."
         )
 
 

@@ -75,7 +75,7 @@ class FlowCore:
             return cast("StateHandler", self.handler)
         kind = type(self.handler).__qualname__
         raise InvalidValueError(
-            f"{kind} keeps one state, of one run; use the handler 'local' or 'sqlite' for flows "
+            f"{kind} keeps one state, of one run. Use the handler 'local' or 'sqlite' for flows "
             "of many runs, or read() and write() of this one."
         )
 

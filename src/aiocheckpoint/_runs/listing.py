@@ -58,7 +58,7 @@ def _checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
     several = cast("list[Status]", [status] if isinstance(status, str) else list(status))
     if not several or any(one not in get_args(Status) for one in several):
         known = ", ".join(repr(one) for one in get_args(Status))
-        raise InvalidValueError(f"status={status!r} names none; they are {known}.")
+        raise InvalidValueError(f"status={status!r} is no status. Known are {known}.")
     return frozenset(several)
 
 

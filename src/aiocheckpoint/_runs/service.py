@@ -1,4 +1,4 @@
-"""The public methods that run many runs of a flow, and those that a service needs."""
+"""The public methods that run many runs of a flow at once, for services."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class RunService:
         that it can be resumed. Under `contextlib.aclosing` the run has ended when the block
         ends. The flow's hooks get all events as well.
 
-        The arguments are those of `run`.
+        The arguments have the same meaning as for `run`.
 
         Returns:
             A stream of `aiocheckpoint.events`. It is empty if `once=True` finds a finished run.
@@ -105,10 +105,10 @@ class RunService:
     def aresume_all(self, *, limit: int = 100) -> Stream[RunResult]:
         """Resume every unfinished run that no process owns, as a service does when it starts.
 
-        Unfinished runs are those whose process was killed, and those that were cancelled, failed
-        or stopped. Paused runs are skipped, and so are runs that another task or process is
-        running or takes first. Leaving the loop early cancels the resumed runs, and the next call
-        resumes them. Under `contextlib.aclosing` they have ended when the block ends.
+        Killed, cancelled, failed and stopped runs are unfinished. Paused runs are skipped, and so
+        are runs that another task or process is running or takes first. Leaving the loop early
+        cancels the resumed runs, and the next call resumes them. Under `contextlib.aclosing` they
+        have ended when the block ends.
 
         Args:
             limit: The most runs at once.

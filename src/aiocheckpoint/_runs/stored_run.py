@@ -59,7 +59,9 @@ def make_delete(core: FlowCore, run_id: str) -> Callable[[], bool]:
         InvalidTypeError, InvalidValueError: `run_id` is no id.
     """
     if run_id is None:  # pyright: ignore[reportUnnecessaryComparison]
-        raise InvalidTypeError("a run is deleted by its run_id; reset() forgets the one of none.")
+        raise InvalidTypeError(
+            "a run is deleted by its run_id. reset() deletes the one without an id."
+        )
     return partial(_delete, core.snapshot_handler(), check_run_id(run_id))
 
 
