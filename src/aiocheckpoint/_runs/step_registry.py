@@ -31,7 +31,7 @@ class StepRegistry:
 
     def close_decorator(self, load: Load | None) -> None:
         """Note that the decorator of `load` has got its function."""
-        if load in self._open_decorators:
+        if load is not None and load in self._open_decorators:
             self._open_decorators.remove(load)
 
     def put(self, step: Step, *, replace: bool) -> None:

@@ -223,7 +223,7 @@ class _Trial:
         self._make_flow = make_flow
         self._state = state
         self._load_policy: LoadPolicy = load_policy
-        self._door = door
+        self._door: _Method = door
         self._update = update
 
     def run(self, directory: str, breaker: _Breaker) -> _State:
