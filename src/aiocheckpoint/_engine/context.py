@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._engine.failures import StepFailure
@@ -39,13 +40,9 @@ class FlowSettings:
 
     def with_hook(self, hook: Hook) -> FlowSettings:
         """The same settings with one hook more."""
-        return FlowSettings(
-            flow=self.flow,
-            hooks=(*self.hooks, hook),
-            keep_data=self.keep_data,
-            threads=self.threads,
-            drain=self.drain,
-        )
+        settings = copy(self)
+        settings.hooks = (*self.hooks, hook)
+        return settings
 
 
 class RunContext:
