@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from many import KINDS, Runs
-from support import Door, Lab
-from trying import PLACES, Anywhere
+from flaky_steps import PLACES, AnyStore
+from run_factories import KINDS, Runs
+from support import FlowFactory, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,78 +32,78 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(params=["run", "arun"])
-def door(request: pytest.FixtureRequest) -> Door:
-    """Give each door in turn: `cp.run(...)` and `asyncio.run(cp.arun(...))`."""
-    return Door(request.param)
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """Give each runner in turn: `cp.run(...)` and `asyncio.run(cp.arun(...))`."""
+    return Runner(request.param)
 
 
 @pytest.fixture(params=["run", "arun", "notebook"])
-def every_door(request: pytest.FixtureRequest) -> Door:
-    """Give each door in turn, and `cp.run(...)` called where a loop already runs."""
-    return Door(request.param)
+def any_runner(request: pytest.FixtureRequest) -> Runner:
+    """Give each runner in turn, and `cp.run(...)` called where a loop already runs."""
+    return Runner(request.param)
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    """Give a workshop of recording flows that store in `checkpoint.pkl`."""
-    return Lab(tmp_path / "checkpoint.pkl")
+def flows(tmp_path: Path) -> FlowFactory:
+    """Give a factory of recording flows that store in `checkpoint.pkl`."""
+    return FlowFactory(tmp_path / "checkpoint.pkl")
 
 
 @pytest.fixture(params=KINDS)
 def runs(
     request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> Iterator[Runs]:
-    """Give a workshop of flows with many runs, in each kind of place in turn."""
+    """Give a factory of flows with many runs, in each kind of place in turn."""
     yield from _made(tmp_path, request.param, caplog)
 
 
 @pytest.fixture(params=["sqlite", "directory"])
-def lasting(
+def durable_runs(
     request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> Iterator[Runs]:
-    """Give such a workshop in each kind of place that outlives the process."""
+    """Give such a factory in each kind of place that outlives the process."""
     yield from _made(tmp_path, request.param, caplog)
 
 
 @pytest.fixture(params=PLACES)
-def anywhere(
+def any_store(
     request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> Iterator[Anywhere]:
-    """Give a workshop in each kind of place in turn, a user's own handler included."""
-    lab = Anywhere.at(tmp_path, request.param)
-    yield lab
-    lab.forget()
+) -> Iterator[AnyStore]:
+    """Give a factory in each kind of place in turn, a user's own handler included."""
+    flows = AnyStore.at(tmp_path, request.param)
+    yield flows
+    flows.forget()
     caplog.get_records("call").clear()
 
 
 @pytest.fixture(params=["file", "own"])
-def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Anywhere:
-    """Give such a workshop in a file, and with a user's own handler of dicts."""
-    return Anywhere.at(tmp_path, request.param)
+def simple_store(request: pytest.FixtureRequest, tmp_path: Path) -> AnyStore:
+    """Give such a factory in a file, and with a user's own handler of dicts."""
+    return AnyStore.at(tmp_path, request.param)
 
 
 @pytest.fixture
-def in_file(tmp_path: Path) -> Anywhere:
-    """Give such a workshop in a file alone."""
-    return Anywhere.at(tmp_path, "file")
+def file_store(tmp_path: Path) -> AnyStore:
+    """Give such a factory in a file alone."""
+    return AnyStore.at(tmp_path, "file")
 
 
 @pytest.fixture
 def database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
-    """Give such a workshop in a database."""
+    """Give such a factory in a database."""
     yield from _made(tmp_path, "sqlite", caplog)
 
 
 def _made(folder: Path, kind: str, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
-    lab = Runs.at(folder, kind)
-    yield lab
+    flows = Runs.at(folder, kind)
+    yield flows
     # What errors hold, by their tracebacks, holds the database open.
-    lab.forget()
+    flows.forget()
     caplog.get_records("call").clear()
 
 
 @pytest.fixture
-def mark(tmp_path: Path) -> Path:
+def canary_file(tmp_path: Path) -> Path:
     """Give the place where a canary leaves its mark."""
     return tmp_path / "mark"
 

@@ -95,9 +95,9 @@ def test_memory_that_was_given_back_is_seen(grown: int, least: int, most: int) -
     assert least <= int(done.stdout) <= most
 
 
-@pytest.mark.parametrize("door", ["by_run", "by_arun"])
+@pytest.mark.parametrize("method", ["by_run", "by_arun"])
 def test_the_large_value_is_written_once(
-    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a run's three snapshots one has the value, so one durable step is what is timed."""
     large = import_module("workloads.large")
@@ -116,9 +116,9 @@ def test_the_large_value_is_written_once(
 
     monkeypatch.setattr(codec, "write", noting)
     monkeypatch.setattr(codec, "write_small", noting_quickly)
-    sample = getattr(large.OneWrite(tmp_path / "c.pkl", bytes(MIB)), door)
+    sample = getattr(large.OneWrite(tmp_path / "c.pkl", bytes(MIB)), method)
 
-    milliseconds = sample() if door == "by_run" else asyncio.run(sample())
+    milliseconds = sample() if method == "by_run" else asyncio.run(sample())
 
     assert milliseconds > 0
     assert ["value" in state for state in written] == [False, True, False]

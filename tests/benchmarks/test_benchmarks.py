@@ -93,7 +93,7 @@ def test_benchmark_tells_machine_and_command(name: str) -> None:
 
 
 def test_goals_are_printed_beside_the_ratios() -> None:
-    """The goals for the two doors stand in the table, each met or missed."""
+    """The goals for the two runners stand in the table, each met or missed."""
     printed, written, _ = outcome("step_cost")
 
     goals = [pair["goal"] for pair in written["pairs"][:4]]
@@ -114,18 +114,18 @@ def test_flushes_pause_where_they_are_to() -> None:
 
 
 def test_own_cpu_time_is_what_there_is_beside_the_floor() -> None:
-    """Round by round the floor's CPU time is taken off, and the two doors have their goals."""
+    """Round by round the floor's CPU time is taken off, and the two runners have their goals."""
     _, written, _ = outcome("step_cost")
 
-    doors = {
+    runners = {
         "arun": ("arun, coroutine step", "at most 120"),
         "run": ("run, sync step", "at most 60"),
     }
     pairs = {pair["subject"]: pair for pair in written["pairs"]}
-    for door, (subject, goal) in doors.items():
+    for runner, (subject, goal) in runners.items():
         pair, own = (
             pairs[f"{subject}, CPU time"],
-            written["extra"][f"library's own CPU time, {door}"],
+            written["extra"][f"library's own CPU time, {runner}"],
         )
         assert pair["base"] == "floor without hop, CPU time"
         of_subject, of_base = sum(pair["subject_samples"]), sum(pair["base_samples"])

@@ -94,12 +94,12 @@ def test_each_library_has_its_promises_and_their_source(tmp_path: Path) -> None:
 
     assert {entrant.name for entrant in entrants()} == promises.PROMISES.keys()
     for entrant in entrants():
-        told = entrant.promise.as_json()
-        facts = {name: told[name] for name in ("durable", "atomic", "async", "resumes")}
+        reported = entrant.promise.as_json()
+        facts = {name: reported[name] for name in ("durable", "atomic", "async", "resumes")}
         assert {fact["answer"] for fact in facts.values()} <= {"yes", "no", "in part"}
         assert all(fact["because"] for fact in facts.values())
         versions = [part.rpartition("==")[2] for part in entrant.environment.installs[0]]
-        assert any(version in str(told["source"]) for version in versions)
+        assert any(version in str(reported["source"]) for version in versions)
 
 
 def test_promises_stand_with_the_figures(tmp_path: Path) -> None:

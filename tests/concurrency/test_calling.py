@@ -1,4 +1,4 @@
-"""Every kind of callable works as loader, step and saver, through every door."""
+"""Every kind of callable works as loader, step and saver, through every runner."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
-from support import Door, Lab, State, add_with, do_nothing
+from support import FlowFactory, Runner, State, add_with, do_nothing
 
 from aiocheckpoint import CheckpointFlow
 
@@ -218,9 +218,9 @@ PARTS = [
 ]
 
 
-def flow_with(lab: Lab, part: str, call: Call, seen: list[State]) -> CheckpointFlow:
+def flow_with(flows: FlowFactory, part: str, call: Call, seen: list[State]) -> CheckpointFlow:
     """Make a flow of three steps, the middle one with the call as the given part."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     def keep(state: State, data: State) -> None:
         seen.append(dict(data))
@@ -234,12 +234,12 @@ def flow_with(lab: Lab, part: str, call: Call, seen: list[State]) -> CheckpointF
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("part", "count"), PARTS)
 def test_every_kind_is_called_once_with_its_arguments(
-    kind: str, part: str, count: int, every_door: Door, lab: Lab
+    kind: str, part: str, count: int, any_runner: Runner, flows: FlowFactory
 ) -> None:
     """Each kind is called (and awaited) once, with the very state and data of the run."""
     spy, seen = Spy(), list[State]()
-    cp = flow_with(lab, part, KINDS[kind](spy, count), seen)
-    result = every_door(cp, {"a": 1}, [True, True, True])
+    cp = flow_with(flows, part, KINDS[kind](spy, count), seen)
+    result = any_runner(cp, {"a": 1}, [True, True, True])
     assert [len(arguments) for arguments in spy.calls] == [count]
     assert spy.calls[0][0] is result
     assert result == {"a": 1}
@@ -247,7 +247,7 @@ def test_every_kind_is_called_once_with_its_arguments(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_fail(kind: str, every_door: Door, lab: Lab) -> None:
+def test_every_kind_can_fail(kind: str, any_runner: Runner, flows: FlowFactory) -> None:
     """What any kind of step raises comes out as it is, and the run stays where it was."""
 
     class Broken(Spy):
@@ -255,27 +255,29 @@ def test_every_kind_can_fail(kind: str, every_door: Door, lab: Lab) -> None:
             raise error
 
     error = OSError("broken in the middle")
-    cp = flow_with(lab, "step", KINDS[kind](Broken(), 2), [])
+    cp = flow_with(flows, "step", KINDS[kind](Broken(), 2), [])
     with pytest.raises(OSError, match="broken in the middle") as info:
-        every_door(cp)
+        any_runner(cp)
     assert info.value is error
-    assert (lab.header().status, lab.header().position) == ("failed", 1)
+    assert (flows.header().status, flows.header().position) == ("failed", 1)
 
 
-def test_parts_of_one_step_may_be_of_different_kinds(every_door: Door, lab: Lab) -> None:
+def test_parts_of_one_step_may_be_of_different_kinds(
+    any_runner: Runner, flows: FlowFactory
+) -> None:
     """A coroutine step may have a sync loader and saver, and the reverse."""
     spy = Spy()
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step(load=spy.one, save=spy.atwo, name="first")(spy.one)
     cp.add_step(load=spy.aone, save=spy.one, name="second")(spy.atwo)
     cp.add_step(load=spy.one, save=spy.two, name="third")(spy.aone)
-    every_door(cp, None, "always")
+    any_runner(cp, None, "always")
     assert [len(arguments) for arguments in spy.calls] == [1, 1, 2, 1, 2, 1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_parts_come_in_order(asynchronous: bool, every_door: Door, lab: Lab) -> None:  # noqa: FBT001
+def test_parts_come_in_order(asynchronous: bool, any_runner: Runner, flows: FlowFactory) -> None:  # noqa: FBT001
     """For each step: load, step, save; the next begins after that."""
-    lab.asynchronous = asynchronous
-    every_door(lab.flow("a", "b"), None, "always")
-    assert lab.log == ["load a", "step a", "save a", "load b", "step b", "save b"]
+    flows.asynchronous = asynchronous
+    any_runner(flows.flow("a", "b"), None, "always")
+    assert flows.log == ["load a", "step a", "save a", "load b", "step b", "save b"]

@@ -61,8 +61,8 @@ def test_everybody_is_told(waiting: list[str]) -> None:
         results = [each.result() for each in found]
     for loop in loops.values():
         loop.close()
-    told = {number: result for each in results for number, result in each.items()}
-    assert told == {number: -number for number in range(len(jobs))}
+    reported = {number: result for each in results for number, result in each.items()}
+    assert reported == {number: -number for number in range(len(jobs))}
 
 
 def test_a_closed_loop_keeps_nobody_waiting() -> None:

@@ -16,7 +16,7 @@ from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
 
 if TYPE_CHECKING:
-    from support import Lab, State
+    from support import FlowFactory, State
 
 PATIENCE = 20.0
 POOL_SIZE = 4
@@ -25,11 +25,11 @@ POOL_SIZE = 4
 class Pool:
     """The pool of snapshots, emptied, with so many of its threads held up by other work."""
 
-    def __init__(self, busy: int) -> None:
+    def __init__(self, active_run: int) -> None:
         """Hold up that many threads, all that there are then."""
         SNAPSHOTS.forget()
         self._gate = threading.Event()
-        entered = [threading.Event() for _ in range(busy)]
+        entered = [threading.Event() for _ in range(active_run)]
         self._jobs = [SNAPSHOTS.submit(self._wait, one) for one in entered]
         for one in entered:
             assert one.wait(PATIENCE)
@@ -46,12 +46,12 @@ class Pool:
         SNAPSHOTS.submit(int).result()
 
 
-@pytest.mark.parametrize("busy", [1, POOL_SIZE - 1])
-def test_refused_write_is_never_done(busy: int, lab: Lab) -> None:
+@pytest.mark.parametrize("active_run", [1, POOL_SIZE - 1])
+def test_refused_write_is_never_done(active_run: int, flows: FlowFactory) -> None:
     """A write that was refused for want of a thread does not come after a later one."""
 
     async def main() -> None:
-        pool, handler = Pool(busy), LocalStateHandler(lab.path, fsync=False)
+        pool, handler = Pool(active_run), LocalStateHandler(flows.path, fsync=False)
         with no_more_threads(), pytest.raises(RuntimeError, match="thread"):
             await handler.awrite({"n": 1})
         handler.write({"n": 2})
@@ -61,11 +61,11 @@ def test_refused_write_is_never_done(busy: int, lab: Lab) -> None:
     asyncio.run(main())
 
 
-def test_failure_is_recorded_and_the_lock_given_back(lab: Lab) -> None:
+def test_failure_is_recorded_and_the_lock_given_back(flows: FlowFactory) -> None:
     """A step's own exception comes out, is recorded, and the place is free."""
 
     async def main() -> None:
-        cp = CheckpointFlow(lab.path, fsync=False)
+        cp = CheckpointFlow(flows.path, fsync=False)
         with contextlib.ExitStack() as stack:
 
             @cp.add_step()
@@ -80,10 +80,10 @@ def test_failure_is_recorded_and_the_lock_given_back(lab: Lab) -> None:
         assert len(info.value.__notes__) == 1
 
     asyncio.run(main())
-    failure = lab.header().failure
+    failure = flows.header().failure
     assert failure is not None
     assert failure.step == "a"
-    lab.flow("a").reset()
+    flows.flow("a").reset()
 
 
 def test_exception_of_a_signal_waits_for_the_thread() -> None:
@@ -96,7 +96,7 @@ def test_exception_of_a_signal_waits_for_the_thread() -> None:
         gate.wait(PATIENCE)
         done.append("work")
 
-    def strike(frame: Any, event: str, arg: object) -> Any:  # noqa: ANN401
+    def interrupt(frame: Any, event: str, arg: object) -> Any:  # noqa: ANN401
         """Stand for the handler of a signal, where the thread is waited for."""
         if frame.f_code.co_name != "run_in_thread":
             return None
@@ -105,11 +105,11 @@ def test_exception_of_a_signal_waits_for_the_thread() -> None:
             assert begun.wait(PATIENCE)
             timer.start()
             raise KeyboardInterrupt
-        return strike
+        return interrupt
 
     async def main() -> None:
         before = sys.gettrace()  # that of a measurement of coverage, for one
-        sys.settrace(strike)
+        sys.settrace(interrupt)
         try:
             await run_in_thread(SNAPSHOTS, work)
         finally:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from striking import Strike
+from traced_interrupts import TracedInterrupt
 
 from aiocheckpoint._concurrency.pool import Call, Pool
 from aiocheckpoint._concurrency.threads import STEPS, run_in_thread, run_shielded_in_thread
@@ -31,22 +31,22 @@ BEFORE = {"Call.__init__", "run_shielded_in_thread"}
 
 
 @dataclass
-class Struck:
-    """Pools to strike at, one after the other, each of which must be whole in the end."""
+class Interrupted:
+    """Pools to interrupt, one after the other, each of which must be whole in the end."""
 
     warm: bool
     made: dict[str, Pool] = field(default_factory=dict[str, Pool])
 
-    def each(self, file: str) -> Iterator[tuple[Pool, Strike]]:
-        """Give a new pool and where to strike, again and again until no point is left."""
+    def each(self, file: str) -> Iterator[tuple[Pool, TracedInterrupt]]:
+        """Give a new pool and where to interrupt, again and again until no point is left."""
         for number in range(1, MANY):
-            name = f"struck-{number}."
-            pool, strike = Pool(name, SIZE, per_loop=False), Strike(file, number)
+            name = f"interrupted-{number}."
+            pool, interrupt = Pool(name, SIZE, per_loop=False), TracedInterrupt(file, number)
             if self.warm:
                 pool.submit(int).result()
             self.made[name] = pool
-            yield pool, strike
-            if not strike.place:
+            yield pool, interrupt
+            if not interrupt.place:
                 return
         pytest.fail("there is no end of it")
 
@@ -66,37 +66,37 @@ def _threads(name: str) -> list[threading.Thread]:
 
 
 @pytest.fixture(params=[True, False], ids=["warm", "cold"])
-def pools(request: pytest.FixtureRequest) -> Iterator[Struck]:
+def pools(request: pytest.FixtureRequest) -> Iterator[Interrupted]:
     """Give pools, with a thread that is idle or without."""
-    made = Struck(request.param)
+    made = Interrupted(request.param)
     yield made
     made.are_whole()
 
 
-def run_struck(
-    strike: Strike,
+def run_interrupted(
+    interrupt: TracedInterrupt,
     way: Callable[..., Coroutine[Any, Any, object]],
     pool: Pool,
     work: Callable[[], object],
 ) -> None:
-    """Run it on a loop, struck on the way."""
+    """Run it on a loop, interrupted on the way."""
 
     async def main() -> None:
-        with strike.armed():
+        with interrupt.armed():
             await way(pool, work)
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main())
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # struck before
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted
 @pytest.mark.parametrize("file", ["pool.py", "threads.py"])
 @pytest.mark.parametrize("way", [run_in_thread, run_shielded_in_thread])
 def test_no_thread_is_lost_and_nothing_is_late(
-    way: Callable[..., Coroutine[Any, Any, object]], file: str, pools: Struck
+    way: Callable[..., Coroutine[Any, Any, object]], file: str, pools: Interrupted
 ) -> None:
-    """Whoever waits for a thread is struck: the function has ended by then, or is never called."""
-    for pool, strike in pools.each(file):
+    """An interrupted wait for a thread: the function has ended by then, or is never called."""
+    for pool, interrupt in pools.each(file):
         log = list[str]()
 
         def work(log: list[str] = log) -> None:
@@ -104,12 +104,12 @@ def test_no_thread_is_lost_and_nothing_is_late(
             time.sleep(0.005)
             log.append("ended")
 
-        run_struck(strike, way, pool, work)
+        run_interrupted(interrupt, way, pool, work)
         assert log in ([], ["begun", "ended"])
         pool.submit(int).result()
         assert log in ([], ["begun", "ended"])
-        if way is run_shielded_in_thread and strike.place not in BEFORE:
-            assert log, strike.place
+        if way is run_shielded_in_thread and interrupt.place not in BEFORE:
+            assert log, interrupt.place
 
 
 class Takes:
@@ -129,13 +129,13 @@ class Takes:
 
 
 def test_large_bytes_belong_to_the_caller_again(
-    pools: Struck, monkeypatch: pytest.MonkeyPatch
+    pools: Interrupted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while bytes are handed over to be hashed: no thread looks at them any more."""
-    for pool, strike in pools.each("pool.py"):
+    for pool, interrupt in pools.each("pool.py"):
         monkeypatch.setattr("aiocheckpoint._snapshot.payload._DIGESTS", pool)
         content = bytearray(LARGE)
-        with contextlib.suppress(KeyboardInterrupt), strike.armed():
+        with contextlib.suppress(KeyboardInterrupt), interrupt.armed():
             PayloadWriter(Takes()).write(content)
         gc.collect()  # the frames in the traceback
         content.append(0)

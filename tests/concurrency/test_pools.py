@@ -21,11 +21,11 @@ from aiocheckpoint import CheckpointFlow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support import Door, State
+    from support import Runner, State
 
 PATIENCE = 60.0
 MANY = 60
-FORKING = program("forking.py")
+FORKING = program("fork_in_run_script.py")
 
 posix_only = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -187,24 +187,24 @@ def test_sync_steps_may_run_loops_of_their_own(tmp_path: Path) -> None:
     assert asyncio.run(main()) == [{"id": str(n), "done": True} for n in range(40)]
 
 
-def test_repeated_runs_leave_no_descriptor(door: Door, tmp_path: Path) -> None:
+def test_repeated_runs_leave_no_descriptor(runner: Runner, tmp_path: Path) -> None:
     """A hundred runs later, as many files are open as after the first."""
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("this system does not list a process's descriptors")
     cp = quick_flow(tmp_path / "c.pkl")
     counts = []
     for _ in range(100):
-        door(cp)
+        runner(cp)
         counts.append(len([*Path("/proc/self/fd").iterdir()]))
     assert counts[-1] == counts[0]
 
 
 @posix_only
 @pytest.mark.parametrize("what", ["exit", "unwind", "run"])
-def test_fork_in_a_step(what: str, door: Door, tmp_path: Path) -> None:
+def test_fork_in_a_step(what: str, runner: Runner, tmp_path: Path) -> None:
     """A child that ends, however it ends, takes nothing with it: the parent goes on."""
     path = tmp_path / "c.pkl"
-    command = [sys.executable, str(FORKING), what, door.name, str(path)]
+    command = [sys.executable, str(FORKING), what, runner.name, str(path)]
     ended = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr.decode()
     assert ended.stdout.decode().splitlines()[-1] == str({"trail": [*"abc"]})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 COLOUR = contextvars.ContextVar("COLOUR", default="none")
 PATIENCE = 20.0
@@ -115,7 +115,7 @@ async def test_slow_sync_parts_do_not_stall_the_loop(tmp_path: Path) -> None:
         assert free.acquire(timeout=PATIENCE), "the loop was stalled"
         return {}
 
-    async def heart() -> None:
+    async def tick() -> None:
         for _ in range(3):
             while not entered.acquire(blocking=False):  # noqa: ASYNC110 (set by a thread)
                 await asyncio.sleep(0.001)
@@ -123,7 +123,7 @@ async def test_slow_sync_parts_do_not_stall_the_loop(tmp_path: Path) -> None:
 
     cp = CheckpointFlow(tmp_path / "c.pkl")
     cp.add_step(load=block, save=block, name="slow")(block)
-    beating = asyncio.create_task(heart())
+    beating = asyncio.create_task(tick())
     await cp.arun()
     await beating
 
@@ -146,12 +146,12 @@ async def test_full_default_executor_does_not_hinder_snapshots(tmp_path: Path) -
     release = threading.Event()
     with ThreadPoolExecutor(1, thread_name_prefix="test") as pool:
         asyncio.get_running_loop().set_default_executor(pool)
-        busy = asyncio.get_running_loop().run_in_executor(None, release.wait, PATIENCE)
+        active_run = asyncio.get_running_loop().run_in_executor(None, release.wait, PATIENCE)
         places = Places()
         await async_flow(tmp_path / "c.pkl", places).arun()
-        assert not busy.done()
+        assert not active_run.done()
         release.set()
-        assert await busy
+        assert await active_run
 
 
 async def test_arun_gives_sync_parts_the_callers_context(tmp_path: Path) -> None:
@@ -165,14 +165,14 @@ async def test_arun_gives_sync_parts_the_callers_context(tmp_path: Path) -> None
     assert COLOUR.get() == "blue"
 
 
-def test_every_door_gives_the_callers_context(every_door: Door, lab: Lab) -> None:
-    """Sync and coroutine parts see the caller's context variables, whatever the door."""
+def test_every_door_gives_the_callers_context(any_runner: Runner, flows: FlowFactory) -> None:
+    """Sync and coroutine parts see the caller's context variables, whatever the runner."""
     places = Places()
-    cp = sync_flow(lab.path, places)
+    cp = sync_flow(flows.path, places)
     cp.add_step(name="third", load=places.anote)(places.anote)
     token = COLOUR.set("green")
     try:
-        every_door(cp, None, "always")
+        any_runner(cp, None, "always")
     finally:
         COLOUR.reset(token)
     assert places.colours == ["green"] * 6
@@ -226,10 +226,10 @@ async def test_run_inside_a_loop_runs_coroutines_to_their_end(tmp_path: Path) ->
     assert asyncio.get_running_loop() not in places.loops
 
 
-def test_one_loop_serves_all_coroutines_of_a_run(every_door: Door, lab: Lab) -> None:
+def test_one_loop_serves_all_coroutines_of_a_run(any_runner: Runner, flows: FlowFactory) -> None:
     """What one step starts on the loop, a later one can await, across a sync step."""
     loops: list[asyncio.AbstractEventLoop] = []
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
     async def start(state: State, data: State) -> None:
@@ -245,14 +245,14 @@ def test_one_loop_serves_all_coroutines_of_a_run(every_door: Door, lab: Lab) -> 
         loops.append(asyncio.get_running_loop())
         state["result"] = await data["task"]
 
-    assert every_door(cp) == {"between": True, "result": "awaited"}
+    assert any_runner(cp) == {"between": True, "result": "awaited"}
     assert loops[0] is loops[1]
     assert loops[0].is_closed()
 
 
-def test_sync_step_may_run_a_loop_of_its_own(door: Door, lab: Lab) -> None:
+def test_sync_step_may_run_a_loop_of_its_own(runner: Runner, flows: FlowFactory) -> None:
     """A sync step that calls `asyncio.run` itself works, after coroutine steps too."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
     async def first(state: State) -> None:
@@ -262,13 +262,15 @@ def test_sync_step_may_run_a_loop_of_its_own(door: Door, lab: Lab) -> None:
     def own_loop(state: State) -> None:
         state["own"] = asyncio.run(asyncio.sleep(0, 2))
 
-    assert door(cp) == {"first": 1, "own": 2}
+    assert runner(cp) == {"first": 1, "own": 2}
 
 
-def test_sync_step_may_run_another_flow(every_door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_sync_step_may_run_another_flow(
+    any_runner: Runner, flows: FlowFactory, tmp_path: Path
+) -> None:
     """A flow inside a step of a flow is a flow."""
     inner = CheckpointFlow(tmp_path / "inner.pkl")
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     @inner.add_step()
     async def deep(state: State) -> None:
@@ -278,13 +280,13 @@ def test_sync_step_may_run_another_flow(every_door: Door, lab: Lab, tmp_path: Pa
     def outer(state: State) -> None:
         state["inner"] = inner.run({})
 
-    assert every_door(cp) == {"inner": {"deep": 1}}
+    assert any_runner(cp) == {"inner": {"deep": 1}}
 
 
-def test_several_loops_one_after_another_use_one_flow(lab: Lab) -> None:
+def test_several_loops_one_after_another_use_one_flow(flows: FlowFactory) -> None:
     """A flow is bound to no loop: `asyncio.run` and `run` take turns on it."""
     places = Places()
-    cp = async_flow(lab.path, places)
+    cp = async_flow(flows.path, places)
     asyncio.run(cp.arun())
     cp.run()
     asyncio.run(cp.arun())

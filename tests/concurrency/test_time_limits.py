@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from limiting import SHORT, do_nothing_later, hang, limited
-from support import Door, State, notes_of
-from trying import A_LONG_TIME, AT_ONCE, Anywhere, Flaky, after, before
+from flaky_steps import A_LONG_TIME, AT_ONCE, AnyStore, Flaky, after, before
+from hanging_steps import SHORT, do_nothing_later, hang, limited
+from support import Runner, State, notes_of
 
 from aiocheckpoint import (
     Retry,
@@ -24,24 +24,24 @@ every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
 
 
 @every_part
-def test_over_its_limit(part: str, somewhere: Anywhere, every_door: Door) -> None:
+def test_over_its_limit(part: str, simple_store: AnyStore, any_runner: Runner) -> None:
     """An error names step, part and limit; what is stored is the state on entry."""
     given = before()
     with pytest.raises(TimeoutError) as info:
-        somewhere.go(every_door, limited(somewhere, part, hang), given, "always")
+        simple_store.go(any_runner, limited(simple_store, part, hang), given, "always")
     error = info.value
     assert isinstance(error, StepTimeoutError)
     assert (error.step, error.part, error.seconds) == ("b", part, SHORT)
     assert f"step 2 of 2, 'b', broke in its part '{part}'" in notes_of(error)
-    assert somewhere.stored() == {**before(), "checkpoint_index": 1}
-    (failed,) = somewhere.told(events.StepFailed)
+    assert simple_store.stored() == {**before(), "checkpoint_index": 1}
+    (failed,) = simple_store.events_of(events.StepFailed)
     assert (failed.error, failed.part, failed.cancelled) == (error, part, False)
-    if somewhere.has_headers:
-        assert somewhere.header().status == "failed"
+    if simple_store.has_headers:
+        assert simple_store.header().status == "failed"
 
 
 @every_part
-def test_tried_again(part: str, somewhere: Anywhere, every_door: Door) -> None:
+def test_tried_again(part: str, simple_store: AnyStore, any_runner: Runner) -> None:
     """What took too long is tried again where `retry=` says so, with all as it was on entry."""
     calls: list[int] = []
 
@@ -50,24 +50,24 @@ def test_tried_again(part: str, somewhere: Anywhere, every_door: Door) -> None:
         return await hang(state) if len(calls) < 3 else {}
 
     retry = Retry(on=TimeoutError, attempts=3, **AT_ONCE)
-    cp = limited(somewhere, part, slow_once, retry=retry)
-    assert somewhere.go(every_door, cp, before(), "always") == before()
+    cp = limited(simple_store, part, slow_once, retry=retry)
+    assert simple_store.go(any_runner, cp, before(), "always") == before()
     assert calls == [0, 0, 0]
-    assert [type(one.error) for one in somewhere.told(events.AttemptFailed)] == [
+    assert [type(one.error) for one in simple_store.events_of(events.AttemptFailed)] == [
         StepTimeoutError
     ] * 2
 
 
-def test_failures_in_time(in_file: Anywhere, every_door: Door) -> None:
+def test_failures_in_time(file_store: AnyStore, any_runner: Runner) -> None:
     """What fails before its limit is tried again like anything else."""
-    cp, flaky = in_file.bare(), Flaky(asynchronous=True)
+    cp, flaky = file_store.empty_flow(), Flaky(asynchronous=True)
     flaky.add(cp, timeout=A_LONG_TIME)
-    assert every_door(cp, before(), "always") == after()
+    assert any_runner(cp, before(), "always") == after()
     assert flaky.attempts == [1, 2, 3]
 
 
 @every_part
-def test_timeout_of_its_own(part: str, in_file: Anywhere, door: Door) -> None:
+def test_timeout_of_its_own(part: str, file_store: AnyStore, runner: Runner) -> None:
     """A TimeoutError that a part raises by itself comes out as the object that it is."""
     error = TimeoutError("mine")
 
@@ -80,12 +80,12 @@ def test_timeout_of_its_own(part: str, in_file: Anywhere, door: Door) -> None:
         return {}
 
     with pytest.raises(TimeoutError) as info:
-        door(limited(in_file, part, own, timeout=A_LONG_TIME), before(), "always")
+        runner(limited(file_store, part, own, timeout=A_LONG_TIME), before(), "always")
     assert info.value is error
-    assert in_file.header().status == "failed"
+    assert file_store.header().status == "failed"
 
 
-def test_swallowed(in_file: Anywhere, every_door: Door) -> None:
+def test_swallowed(file_store: AnyStore, any_runner: Runner) -> None:
     """A step that catches the cancellation and ends as if nothing was is not done."""
 
     async def swallow(state: State) -> None:
@@ -96,11 +96,11 @@ def test_swallowed(in_file: Anywhere, every_door: Door) -> None:
             state["swallowed"] = True
 
     with pytest.raises(StepTimeoutError):
-        every_door(limited(in_file, "step", swallow), before())
-    assert in_file.stored() == {**before(), "checkpoint_index": 1}
+        any_runner(limited(file_store, "step", swallow), before())
+    assert file_store.stored() == {**before(), "checkpoint_index": 1}
 
 
-def test_another_error_at_the_limit(in_file: Anywhere, every_door: Door) -> None:
+def test_another_error_at_the_limit(file_store: AnyStore, any_runner: Runner) -> None:
     """What a step raises when it is cancelled comes out as it is."""
     error = LookupError("cleaning up failed")
 
@@ -111,14 +111,14 @@ def test_another_error_at_the_limit(in_file: Anywhere, every_door: Door) -> None
             raise error
 
     with pytest.raises(LookupError) as info:
-        every_door(limited(in_file, "step", fail), before())
+        any_runner(limited(file_store, "step", fail), before())
     assert info.value is error
 
 
-def test_without_waiting(in_file: Anywhere, door: Door) -> None:
+def test_without_waiting(file_store: AnyStore, runner: Runner) -> None:
     """A part that ends in time is not held up, and nothing comes of its limit later."""
-    cp = limited(in_file, "step", do_nothing_later, timeout=A_LONG_TIME)
-    assert door(cp, before()) == before()
+    cp = limited(file_store, "step", do_nothing_later, timeout=A_LONG_TIME)
+    assert runner(cp, before()) == before()
 
 
 # --- cancelled from outside
@@ -130,7 +130,7 @@ async def start(cp: CheckpointFlow) -> State:
 
 
 @every_part
-async def test_cancelled_near_the_limit(part: str, in_file: Anywhere) -> None:
+async def test_cancelled_near_the_limit(part: str, file_store: AnyStore) -> None:
     """Where both come while the part still clears up, it is the cancellation that comes out."""
 
     async def clear_up(state: State) -> State:
@@ -141,15 +141,15 @@ async def test_cancelled_near_the_limit(part: str, in_file: Anywhere) -> None:
             await asyncio.Event().wait()
             raise
 
-    task = asyncio.create_task(start(limited(in_file, part, clear_up)))
+    task = asyncio.create_task(start(limited(file_store, part, clear_up)))
     with pytest.raises(asyncio.CancelledError):
         await task
     assert task.cancelling() == 1
-    assert in_file.header().status == "cancelled"
-    assert in_file.stored() == {**before(), "checkpoint_index": 1}
+    assert file_store.header().status == "cancelled"
+    assert file_store.stored() == {**before(), "checkpoint_index": 1}
 
 
-async def test_outer_time_limit(in_file: Anywhere) -> None:
+async def test_outer_time_limit(file_store: AnyStore) -> None:
     """A limit around the run is that one's TimeoutError, and none of the step."""
 
     async def within(cp: CheckpointFlow) -> None:
@@ -157,16 +157,16 @@ async def test_outer_time_limit(in_file: Anywhere) -> None:
             await start(cp)
 
     with pytest.raises(TimeoutError) as info:
-        await within(limited(in_file, "step", hang, timeout=A_LONG_TIME))
+        await within(limited(file_store, "step", hang, timeout=A_LONG_TIME))
     assert not isinstance(info.value, StepTimeoutError)
-    assert in_file.header().status == "cancelled"
+    assert file_store.header().status == "cancelled"
 
 
 @pytest.mark.parametrize("outer", [True, False])
-async def test_anyio_scope(in_file: Anywhere, *, outer: bool) -> None:
+async def test_anyio_scope(file_store: AnyStore, *, outer: bool) -> None:
     """Inside a scope of anyio both limits hold, whichever is over first."""
     seconds = (SHORT, A_LONG_TIME) if outer else (A_LONG_TIME, SHORT)
-    cp = limited(in_file, "step", hang, timeout=seconds[1])
+    cp = limited(file_store, "step", hang, timeout=seconds[1])
     with anyio.move_on_after(seconds[0]) as scope:
         if outer:
             await start(cp)
@@ -174,5 +174,5 @@ async def test_anyio_scope(in_file: Anywhere, *, outer: bool) -> None:
             with pytest.raises(StepTimeoutError):
                 await start(cp)
     assert scope.cancelled_caught == outer
-    assert in_file.header().status == ("cancelled" if outer else "failed")
+    assert file_store.header().status == ("cancelled" if outer else "failed")
     await anyio.lowlevel.checkpoint()

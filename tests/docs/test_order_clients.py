@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from order_clients import STREAM, Order, lines_of, make_order, until
-from ordering import Shop, httpx, open_shop
+from order_processes import Shop, httpx, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,17 +39,17 @@ async def test_followed_to_the_end(shop: Shop) -> None:
     order = make_order("followed")
     async with shop.client() as client:
         async with client.stream("POST", "/orders", json=order, headers=STREAM) as answer:
-            told = [line async for line in lines_of(answer)]
+            reported = [line async for line in lines_of(answer)]
         async with client.stream("POST", "/orders", json=order, headers=STREAM) as answer:
             again = [line async for line in lines_of(answer)]
-    assert steps(told, "StepStarted") == steps(told, "StepFinished") == WHOLE
-    assert [line["kind"] for line in (told[0], *told[-2:])] == [
+    assert steps(reported, "StepStarted") == steps(reported, "StepFinished") == WHOLE
+    assert [line["kind"] for line in (reported[0], *reported[-2:])] == [
         "RunStarted",
         "RunFinished",
         "Order",
     ]
-    assert told[-1]["status"] == "finished"
-    assert again == told[-1:], "it was done twice"
+    assert reported[-1]["status"] == "finished"
+    assert again == reported[-1:], "it was done twice"
 
 
 async def test_leaving_a_followed_order(shop: Shop) -> None:
@@ -65,9 +65,9 @@ async def test_leaving_a_followed_order(shop: Shop) -> None:
         assert (left["step"], left["waits_for"]) == ("charge", None)
         assert left["order"] == {**order, "cents": 25_800}
         async with client.stream("POST", "/orders", json=order, headers=STREAM) as answer:
-            told = [line async for line in lines_of(answer)]
-    assert steps(told, "StepStarted") == WHOLE[2:]
-    assert told[-1]["status"] == "finished"
+            reported = [line async for line in lines_of(answer)]
+    assert steps(reported, "StepStarted") == WHOLE[2:]
+    assert reported[-1]["status"] == "finished"
     assert len(shop.asked("left-stream")) == 1
 
 
@@ -81,14 +81,14 @@ async def test_leaving_a_watched_order(shop: Shop) -> None:
                 async with client.stream("GET", "/orders/watched/events") as leaves:
                     assert leaves.status_code == 200
                 shop.payments.resume()
-                told = [line async for line in lines_of(stays)]
+                reported = [line async for line in lines_of(stays)]
         answer = await placing
         async with client.stream("GET", "/orders/watched/events") as late:
             afterwards = [line async for line in lines_of(late)]
     assert (answer.status_code, answer.json()["status"]) == (200, "finished")
-    assert steps(told, "StepFinished") == WHOLE[2:]
-    assert [line["kind"] for line in told[-2:]] == ["RunFinished", "Order"]
-    assert afterwards == told[-1:] == [{"kind": "Order", **answer.json()}]
+    assert steps(reported, "StepFinished") == WHOLE[2:]
+    assert [line["kind"] for line in reported[-2:]] == ["RunFinished", "Order"]
+    assert afterwards == reported[-1:] == [{"kind": "Order", **answer.json()}]
 
 
 async def test_leaving_a_request(shop: Shop) -> None:

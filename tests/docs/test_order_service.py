@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from order_clients import check_books, check_drained, make_order, make_orders, serve_all, until
-from ordering import COMMANDS, Shop, open_shop
+from order_processes import COMMANDS, Shop, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,31 +27,31 @@ async def test_killed_under_load(tmp_path: Path) -> None:
     """Killed twice among sixty orders, the service does each of them once."""
     with open_shop(tmp_path) as own:
         orders = make_orders("order", 60)
-        told = await serve_all(own, orders, 20, {10, 35}, own.orders.restart)
+        reported = await serve_all(own, orders, 20, {10, 35}, own.orders.restart)
         check_books(own, orders)
-        assert sum(told.values()) > told["200"], "no client noticed that it was killed"
+        assert sum(reported.values()) > reported["200"], "no client noticed that it was killed"
 
 
 async def test_ended_under_load(tmp_path: Path) -> None:
     """Told to end among sixty orders, it refuses some, stops some, and no step runs twice."""
     with open_shop(tmp_path) as own:
         orders = make_orders("order", 60)
-        told = await serve_all(own, orders, 20, {10, 35}, own.orders.replace)
+        reported = await serve_all(own, orders, 20, {10, 35}, own.orders.replace)
         check_books(own, orders)
-        check_drained(own, told)
+        check_drained(own, reported)
 
 
 async def test_story(shop: Shop) -> None:
     """What the story tells a stranger to type places an order, and shows that it is done."""
     place, look = (shlex.split(line) for line in COMMANDS if line.startswith("curl"))
-    path, told = place[-1].partition("/")[2], json.loads(place[2])
+    path, reported = place[-1].partition("/")[2], json.loads(place[2])
     async with shop.client() as client:
-        placed = await client.post(path, json=told)
+        placed = await client.post(path, json=reported)
         shown = await client.get(look[-1].partition("/")[2])
     assert (placed.status_code, shown.status_code) == (200, 200)
     assert placed.json() == shown.json()
     assert placed.json()["status"] == "finished"
-    assert placed.json()["order"].items() >= told.items()
+    assert placed.json()["order"].items() >= reported.items()
 
 
 async def test_request_tried_again(shop: Shop) -> None:

@@ -11,9 +11,16 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from piercing import FEWEST_POINTS, Pierced, Subject, at_point, check_left, check_resumes
-from scenes import PLACES, Scene
-from scenes import check_resumes as check_scene_resumes
+from held_runs import HOLD_POINTS, HeldRun
+from held_runs import check_resumes as check_scene_resumes
+from suspension_points import (
+    FEWEST_POINTS,
+    AwaitInterrupter,
+    Subject,
+    at_point,
+    check_left,
+    check_resumes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -44,9 +51,9 @@ async def closed_when(
     return False
 
 
-def open_soon(scene: Scene) -> None:
+def open_soon(held_run: HeldRun) -> None:
     """Open the gate from another thread, in a while."""
-    threading.Timer(0.05, scene.gate.opened.set).start()
+    threading.Timer(0.05, held_run.gate.opened.set).start()
 
 
 @every_kind
@@ -65,37 +72,37 @@ def test_closed_at_every_point(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", THREADS)
 async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
     """Closing the coroutine waits for the thread, so that nothing is written behind it."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
     def is_time(_: int) -> bool:
-        held = scene.gate.next_step.is_set()
+        held = held_run.gate.entered.is_set()
         if held:
-            open_soon(scene)
+            open_soon(held_run)
         return held
 
-    assert await closed_when(is_time, scene.start())
-    assert scene.gate.passed.is_set()
-    await check_scene_resumes(scene)
+    assert await closed_when(is_time, held_run.start())
+    assert held_run.gate.passed.is_set()
+    await check_scene_resumes(held_run)
 
 
 @pytest.mark.parametrize("place", THREADS)
 @both_times
 def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancelled: bool) -> None:
     """A loop that is closed under a run leaves nothing locked when the thread has ended."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     loop = asyncio.new_event_loop()
-    task = loop.create_task(scene.gate.watch(scene.start))
-    loop.run_until_complete(scene.gate.reached())
+    task = loop.create_task(held_run.gate.watch(held_run.start))
+    loop.run_until_complete(held_run.gate.reached())
     if cancelled:
         task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
     loop.close()
-    open_soon(scene)
+    open_soon(held_run)
     dropped = weakref.ref(task)
     del task
     collect(dropped)
-    assert scene.gate.passed.is_set()
-    asyncio.run(check_scene_resumes(scene))
+    assert held_run.gate.passed.is_set()
+    asyncio.run(check_scene_resumes(held_run))
 
 
 @both_times
@@ -124,21 +131,21 @@ def is_abandoned_at(number: int, subject: Subject, *, cancelled: bool) -> bool:
     With `cancelled`, the task is cancelled at the suspension before.
     """
 
-    async def pierced() -> object:
+    async def interrupter() -> object:
         task = asyncio.current_task()
         assert task is not None
 
-        def blow(_: object) -> None:
+        def action(_: object) -> None:
             if awaited.count == number:
                 loop.stop()
             else:
                 task.cancel()
 
-        awaited = Pierced(subject.arun(), {number - cancelled, number}, blow)
+        awaited = AwaitInterrupter(subject.arun(), {number - cancelled, number}, action)
         return await awaited
 
     loop = asyncio.new_event_loop()
-    task: asyncio.Task[object] = loop.create_task(pierced())
+    task: asyncio.Task[object] = loop.create_task(interrupter())
     task.add_done_callback(lambda _: loop.stop())
     loop.run_forever()
     abandoned = not task.done()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from large_flows import NAMES as MANY
 from large_flows import flow, renamed, stored
-from support import Door
+from support import Runner
 
 from aiocheckpoint import DrainingError, FlowChangedError, Pause
 from aiocheckpoint._model.step_names import StepNames
@@ -20,7 +20,7 @@ from aiocheckpoint.events import RunStarted, StepStarted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from many import Runs
+    from run_factories import Runs
     from support import State
 
     from aiocheckpoint import CheckpointFlow, Header
@@ -30,15 +30,15 @@ FEW = ("a", "b", "c", "d")
 LEFT = 2
 """Where the run before was left, at the third step."""
 
-DOOR = Door("arun")
+RUNNER = Runner("arun")
 
 sizes = pytest.mark.parametrize("names", [FEW, MANY], ids=["few", "many"])
 ways_on = pytest.mark.parametrize("checkpoint", [1, 3], ids=["back", "ahead"])
 
 
-def leave(runs: Runs, door: Door, names: Sequence[str]) -> Header:
+def leave(runs: Runs, runner: Runner, names: Sequence[str]) -> Header:
     """Let a run "x" stop, and give its header."""
-    door(flow(runs, names), {"n": 1}, run_id="x", until=LEFT - 1)
+    runner(flow(runs, names), {"n": 1}, run_id="x", until=LEFT - 1)
     runs.log.clear()
     return stored(runs)
 
@@ -54,27 +54,29 @@ def draining(runs: Runs, names: Sequence[str], **options: Any) -> CheckpointFlow
     return cp
 
 
-def check_goes_on(runs: Runs, door: Door, names: Sequence[str], checkpoint: int) -> None:
+def check_goes_on(runs: Runs, runner: Runner, names: Sequence[str], checkpoint: int) -> None:
     """See that the run goes on where it was sent, by the new names and no others."""
     assert (stored(runs).position, stored(runs).next_step) == (checkpoint, names[checkpoint])
-    assert runs.bare().read("x") == {"n": 1, "checkpoint_index": checkpoint}
+    assert runs.empty_flow().read("x") == {"n": 1, "checkpoint_index": checkpoint}
     runs.log.clear()
     with pytest.raises(FlowChangedError):
-        door(flow(runs, renamed(0, names=names)), run_id="x")
-    assert door(flow(runs, names), run_id="x") == {"n": 1}
+        runner(flow(runs, renamed(0, names=names)), run_id="x")
+    assert runner(flow(runs, names), run_id="x") == {"n": 1}
     assert runs.ran() == list(names[checkpoint:])
 
 
 @sizes
 @ways_on
-def test_drained(checkpoint: int, names: tuple[str, ...], door: Door, lasting: Runs) -> None:
+def test_drained(
+    checkpoint: int, names: tuple[str, ...], runner: Runner, durable_runs: Runs
+) -> None:
     """A drain before the first step leaves a run where it was sent, with the names of its steps."""
-    leave(lasting, door, names)
+    leave(durable_runs, runner, names)
     changed = renamed(0, names=names)
     with pytest.raises(DrainingError):
-        door(draining(lasting, changed), run_id="x", checkpoint=checkpoint)
-    assert (stored(lasting).status, lasting.log) == ("stopped", [])
-    check_goes_on(lasting, door, changed, checkpoint)
+        runner(draining(durable_runs, changed), run_id="x", checkpoint=checkpoint)
+    assert (stored(durable_runs).status, durable_runs.log) == ("stopped", [])
+    check_goes_on(durable_runs, runner, changed, checkpoint)
 
 
 @sizes
@@ -84,31 +86,31 @@ def test_broken_in_the_first_loader(
     error: type[BaseException],
     checkpoint: int,
     names: tuple[str, ...],
-    door: Door,
-    lasting: Runs,
+    runner: Runner,
+    durable_runs: Runs,
 ) -> None:
     """So does what comes out of the first loader, a cancellation among it."""
-    leave(lasting, door, names)
+    leave(durable_runs, runner, names)
     changed = renamed(0, names=names)
 
     def load(state: State) -> State:
         state["changed"] = True
         raise error
 
-    cp = flow(lasting, changed)
+    cp = flow(durable_runs, changed)
     cp.add_step(load=load, name=changed[checkpoint], replace=True)(lambda state: None)
     with pytest.raises(error):
-        door(cp, run_id="x", checkpoint=checkpoint)
-    failure = stored(lasting).failure
+        runner(cp, run_id="x", checkpoint=checkpoint)
+    failure = stored(durable_runs).failure
     assert failure is not None
     assert (failure.step, failure.part) == (changed[checkpoint], "load")
-    check_goes_on(lasting, door, changed, checkpoint)
+    check_goes_on(durable_runs, runner, changed, checkpoint)
 
 
 @sizes
-def test_cancelled_before_its_start_is_stored(names: tuple[str, ...], lasting: Runs) -> None:
+def test_cancelled_before_its_start_is_stored(names: tuple[str, ...], durable_runs: Runs) -> None:
     """A run that is cancelled before that leaves the other one as if it had never been."""
-    before = leave(lasting, DOOR, names)
+    before = leave(durable_runs, RUNNER, names)
     changed = renamed(0, names=names)
 
     async def cancelled() -> None:
@@ -117,58 +119,62 @@ def test_cancelled_before_its_start_is_stored(names: tuple[str, ...], lasting: R
                 task.cancel()
                 await asyncio.sleep(0)
 
-        cp = flow(lasting, changed, hooks=[hook])
+        cp = flow(durable_runs, changed, hooks=[hook])
         task = asyncio.create_task(cp.arun(run_id="x", checkpoint=3))
         await task
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
-    assert (stored(lasting), lasting.log) == (before, [])
+    assert (stored(durable_runs), durable_runs.log) == (before, [])
     with pytest.raises(FlowChangedError):
-        DOOR(flow(lasting, changed), run_id="x")
+        RUNNER(flow(durable_runs, changed), run_id="x")
 
 
 @sizes
-def test_what_a_kill_leaves(names: tuple[str, ...], door: Door, lasting: Runs) -> None:
+def test_what_a_kill_leaves(names: tuple[str, ...], runner: Runner, durable_runs: Runs) -> None:
     """Until the start is stored everything is as it was; before a step begins all is the new."""
-    before, changed = leave(lasting, door, names), renamed(0, names=names)
+    before, changed = leave(durable_runs, runner, names), renamed(0, names=names)
     seen: dict[type[Event], Header] = {}
-    cp = flow(lasting, changed, hooks=[lambda event: seen.setdefault(type(event), stored(lasting))])
-    door(cp, run_id="x", checkpoint=3, until=3)
+    cp = flow(
+        durable_runs,
+        changed,
+        hooks=[lambda event: seen.setdefault(type(event), stored(durable_runs))],
+    )
+    runner(cp, run_id="x", checkpoint=3, until=3)
     assert seen[RunStarted] == before
     begun = seen[StepStarted]
     assert (begun.status, begun.position, begun.next_step) == ("running", 3, changed[3])
     assert begun.matches_prefix(StepNames(changed), 3)
 
 
-def test_paused_run_of_other_steps_waits_behind_a_drain(door: Door, lasting: Runs) -> None:
+def test_paused_run_of_other_steps_waits_behind_a_drain(runner: Runner, durable_runs: Runs) -> None:
     """A paused run is not sent anywhere by a run that is drained: it waits as it did."""
 
     def wait(state: State) -> None:
         raise Pause("to be told")
 
-    cp = flow(lasting, FEW)
+    cp = flow(durable_runs, FEW)
     cp.add_step(name="c", replace=True)(wait)
-    door(cp, {"n": 1}, run_id="x")
-    before, changed = stored(lasting), renamed(0, names=FEW)
+    runner(cp, {"n": 1}, run_id="x")
+    before, changed = stored(durable_runs), renamed(0, names=FEW)
     with pytest.raises(DrainingError):
-        door(draining(lasting, changed), run_id="x", checkpoint=3)
-    assert (stored(lasting), before.status) == (before, "paused")
+        runner(draining(durable_runs, changed), run_id="x", checkpoint=3)
+    assert (stored(durable_runs), before.status) == (before, "paused")
     with pytest.raises(FlowChangedError):
-        door(flow(lasting, changed), run_id="x")
+        runner(flow(durable_runs, changed), run_id="x")
 
 
-def test_drained_on_the_way_back_to_the_first_step(door: Door, lasting: Runs) -> None:
+def test_drained_on_the_way_back_to_the_first_step(runner: Runner, durable_runs: Runs) -> None:
     """A finished run that is to be repeated does not begin with what it ended with."""
-    cp = lasting.bare(keep="all")
+    cp = durable_runs.empty_flow(keep="all")
     cp.add_step(name="a")(count)
-    door(cp, {"n": 1}, run_id="x")
-    drained = draining(lasting, "a", keep="all")
+    runner(cp, {"n": 1}, run_id="x")
+    drained = draining(durable_runs, "a", keep="all")
     with pytest.raises(DrainingError):
-        door(drained, run_id="x", checkpoint="a")
-    assert (stored(lasting).status, stored(lasting).number) == ("stopped", 1)
-    assert lasting.bare().read("x") == {"n": 1, "checkpoint_index": 0}
-    assert door(cp, run_id="x") == {"n": 2}
+        runner(drained, run_id="x", checkpoint="a")
+    assert (stored(durable_runs).status, stored(durable_runs).number) == ("stopped", 1)
+    assert durable_runs.empty_flow().read("x") == {"n": 1, "checkpoint_index": 0}
+    assert runner(cp, run_id="x") == {"n": 2}
 
 
 def count(state: State) -> None:
@@ -176,7 +182,7 @@ def count(state: State) -> None:
     state["n"] += 1
 
 
-def test_drained_with_its_data(door: Door, lasting: Runs) -> None:
+def test_drained_with_its_data(runner: Runner, durable_runs: Runs) -> None:
     """What is stored where the run was sent has the data that it went there with."""
 
     def made(cp: CheckpointFlow, names: Sequence[str]) -> CheckpointFlow:
@@ -185,7 +191,7 @@ def test_drained_with_its_data(door: Door, lasting: Runs) -> None:
         return cp
 
     def load(state: State) -> State:
-        lasting.log.append("load")
+        durable_runs.log.append("load")
         return {"rows": 0}
 
     def use(state: State, data: State) -> None:
@@ -193,8 +199,12 @@ def test_drained_with_its_data(door: Door, lasting: Runs) -> None:
         state["rows"] = data["rows"]
 
     changed = renamed(0, names=FEW)
-    door(made(lasting.bare(keep_data=True), FEW), {}, run_id="x", until=LEFT - 1)
+    runner(made(durable_runs.empty_flow(keep_data=True), FEW), {}, run_id="x", until=LEFT - 1)
     with pytest.raises(DrainingError):
-        door(made(draining(lasting, changed, keep_data=True), changed), run_id="x", checkpoint=3)
-    assert door(made(lasting.bare(keep_data=True), changed), run_id="x") == {"rows": LEFT + 1}
-    assert lasting.log == ["load"]
+        runner(
+            made(draining(durable_runs, changed, keep_data=True), changed), run_id="x", checkpoint=3
+        )
+    assert runner(made(durable_runs.empty_flow(keep_data=True), changed), run_id="x") == {
+        "rows": LEFT + 1
+    }
+    assert durable_runs.log == ["load"]

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 LOGGER = "aiocheckpoint"
 
 
-def told(lab: Lab) -> list[tuple[object, ...]]:
+def reported(flows: FlowFactory) -> list[tuple[object, ...]]:
     """Put what the hooks were told into short words, and check the common fields."""
     lines: list[tuple[object, ...]] = []
-    for event in lab.events:
+    for event in flows.events:
         assert isinstance(event, events.Event)
         assert (event.flow, event.run_id) == ("checkpoint", None)
         lines.append(line_of(event))
@@ -87,38 +87,38 @@ def step(name: str, position: int, *, loads: bool = False) -> list[tuple[object,
     return [("begin", name), *loaded, ("end", name, *parts), ("stored", position)]
 
 
-def test_successful_run(every_door: Door, lab: Lab) -> None:
+def test_successful_run(any_runner: Runner, flows: FlowFactory) -> None:
     """A whole run is told from its plan to its end."""
-    every_door(lab.flow())
-    assert told(lab) == [
+    any_runner(flows.flow())
+    assert reported(flows) == [
         *(("run", 0, 3), ("stored", 0)),
         *(*step("a", 1, loads=True), *step("b", 2), *step("c", 0)),
         ("finished", "finished", 0),
     ]
 
 
-def test_resumed_run(every_door: Door, lab: Lab) -> None:
+def test_resumed_run(any_runner: Runner, flows: FlowFactory) -> None:
     """A resumed run is told from where it starts, and writes no snapshot of its start."""
-    make_stored(lab, "failed at 1")
-    every_door(lab.flow())
-    assert told(lab) == [
+    make_stored(flows, "failed at 1")
+    any_runner(flows.flow())
+    assert reported(flows) == [
         ("run", 1, 3),
         *(*step("b", 2, loads=True), *step("c", 0)),
         ("finished", "finished", 0),
     ]
 
 
-def test_stopped_run(every_door: Door, lab: Lab) -> None:
+def test_stopped_run(any_runner: Runner, flows: FlowFactory) -> None:
     """A run that `until=` stops tells that it stopped, and where the next one starts."""
-    every_door(lab.flow(), until="b")
-    assert told(lab)[-2:] == [("stored", 2), ("finished", "stopped", 2)]
+    any_runner(flows.flow(), until="b")
+    assert reported(flows)[-2:] == [("stored", 2), ("finished", "stopped", 2)]
 
 
-def test_moved_run(every_door: Door, lab: Lab) -> None:
+def test_moved_run(any_runner: Runner, flows: FlowFactory) -> None:
     """A run that `checkpoint=` moved stores its new start before the step."""
-    make_stored(lab, "failed at 1")
-    every_door(lab.flow(), checkpoint="c")
-    assert told(lab) == [
+    make_stored(flows, "failed at 1")
+    any_runner(flows.flow(), checkpoint="c")
+    assert reported(flows) == [
         *(("run", 2, 3), ("stored", 2)),
         *step("c", 0, loads=True),
         ("finished", "finished", 0),
@@ -126,32 +126,32 @@ def test_moved_run(every_door: Door, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("part", ["load", "step", "save"])
-def test_failed_run(part: str, every_door: Door, lab: Lab) -> None:
+def test_failed_run(part: str, any_runner: Runner, flows: FlowFactory) -> None:
     """A failure is told last, with its step, its part and the very exception."""
-    lab.faults[f"{part} a"] = error = ValueError("broken")
+    flows.faults[f"{part} a"] = error = ValueError("broken")
     with pytest.raises(ValueError, match="broken"):
-        every_door(lab.flow())
-    assert told(lab)[-1] == ("failed", "a", part, False)
-    assert [event for event in lab.events if isinstance(event, RunFinished)] == []
-    failed = lab.events[-1]
+        any_runner(flows.flow())
+    assert reported(flows)[-1] == ("failed", "a", part, False)
+    assert [event for event in flows.events if isinstance(event, RunFinished)] == []
+    failed = flows.events[-1]
     assert isinstance(failed, StepFailed)
     assert failed.error is error
     assert any("aiocheckpoint" in note for note in error.__notes__)
 
 
-def test_failed_snapshot(every_door: Door, lab: Lab) -> None:
+def test_failed_snapshot(any_runner: Runner, flows: FlowFactory) -> None:
     """A state that cannot be stored is a failure in the part "snapshot"."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="b")(lambda state: state.update(bad=(number for number in range(3))))
     cp.add_step(name="c")(lambda state: None)
     with pytest.raises(TypeError, match="bad"):
-        every_door(cp)
-    assert told(lab)[-1] == ("failed", "b", "snapshot", False)
+        any_runner(cp)
+    assert reported(flows)[-1] == ("failed", "b", "snapshot", False)
 
 
-async def test_cancelled_run(lab: Lab) -> None:
+async def test_cancelled_run(flows: FlowFactory) -> None:
     """A cancellation is told as one, with the exception that comes out."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     reached = asyncio.Event()
 
     @cp.add_step(name="b")
@@ -159,104 +159,108 @@ async def test_cancelled_run(lab: Lab) -> None:
         reached.set()
         await asyncio.Event().wait()
 
-    lab.add(cp, "c")
+    flows.add(cp, "c")
     task = asyncio.create_task(cp.arun())
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as info:
         await task
-    assert told(lab)[-2:] == [("begin", "b"), ("failed", "b", "step", True)]
-    failed = lab.events[-1]
+    assert reported(flows)[-2:] == [("begin", "b"), ("failed", "b", "step", True)]
+    failed = flows.events[-1]
     assert isinstance(failed, StepFailed)
     assert failed.error is info.value
 
 
-def test_refused_run_tells_nothing(every_door: Door, lab: Lab) -> None:
+def test_refused_run_tells_nothing(any_runner: Runner, flows: FlowFactory) -> None:
     """A run that does not come to a plan tells nothing."""
     with pytest.raises(ValueError, match="99"):
-        every_door(lab.flow(), checkpoint=99)
-    assert lab.events == []
+        any_runner(flows.flow(), checkpoint=99)
+    assert flows.events == []
 
 
-def test_plan_event_is_the_plan(every_door: Door, lab: Lab) -> None:
+def test_plan_event_is_the_plan(any_runner: Runner, flows: FlowFactory) -> None:
     """The plan in the first event is the one that `plan` gives."""
-    cp = lab.flow()
+    cp = flows.flow()
     plan = cp.plan(until="b")
-    every_door(cp, until="b")
-    first = lab.events[0]
+    any_runner(cp, until="b")
+    first = flows.events[0]
     assert isinstance(first, RunStarted)
     assert isinstance(first.plan, Plan)
     assert first.plan == plan
 
 
-def test_run_id_and_number_are_told(every_door: Door, lab: Lab) -> None:
+def test_run_id_and_number_are_told(any_runner: Runner, flows: FlowFactory) -> None:
     """Every event names its run, and the runs of one place are counted as they begin anew."""
-    cp = lab.flow("a", "b", name="orders")
-    every_door(cp, run_id="x")
-    lab.faults["step b"] = error = OSError("broken")
+    cp = flows.flow("a", "b", name="orders")
+    any_runner(cp, run_id="x")
+    flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken"):
-        every_door(cp, run_id="x")
-    lab.faults.clear()
-    every_door(cp, run_id="x")
-    every_door(cp, run_id="y")
+        any_runner(cp, run_id="x")
+    flows.faults.clear()
+    any_runner(cp, run_id="x")
+    any_runner(cp, run_id="y")
     assert error.__notes__
-    names = {(event.flow, event.run_id) for event in lab.events if isinstance(event, events.Event)}
+    names = {
+        (event.flow, event.run_id) for event in flows.events if isinstance(event, events.Event)
+    }
     assert names == {("orders", "x"), ("orders", "y")}
-    starts = [event for event in lab.events if isinstance(event, RunStarted)]
+    starts = [event for event in flows.events if isinstance(event, RunStarted)]
     assert [event.number for event in starts] == [1, 2, 2, 1]
 
 
-def test_sizes_are_those_of_the_files(every_door: Door, lab: Lab) -> None:
+def test_sizes_are_those_of_the_files(any_runner: Runner, flows: FlowFactory) -> None:
     """A snapshot event tells how large the file is."""
     sizes: list[tuple[int, int]] = []
 
     def hook(event: events.Event) -> None:
         if isinstance(event, SnapshotWritten):
-            sizes.append((event.bytes, lab.path.stat().st_size))
+            sizes.append((event.bytes, flows.path.stat().st_size))
 
-    cp = CheckpointFlow(lab.path, hooks=[hook])
+    cp = CheckpointFlow(flows.path, hooks=[hook])
     cp.add_step(name="grow")(lambda state: state.update(big=bytes(100_000)))
-    every_door(cp)
-    assert [told for told, _ in sizes] == [size for _, size in sizes]
+    any_runner(cp)
+    assert [reported for reported, _ in sizes] == [size for _, size in sizes]
     assert sizes[1][0] > 100_000
 
 
-def test_first_snapshot_in_a_database_is_told(every_door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_first_snapshot_in_a_database_is_told(
+    any_runner: Runner, flows: FlowFactory, tmp_path: Path
+) -> None:
     """The snapshot that is stored as a new run gets its lease is told like any other."""
-    cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", hooks=[lab.events.append])
+    cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", hooks=[flows.events.append])
     cp.add_step(name="a")(lambda state: None)
     with closing(cp.handler):
-        every_door(cp, {"n": 1})
-    assert [type(event).__name__ for event in lab.events] == [
+        any_runner(cp, {"n": 1})
+    assert [type(event).__name__ for event in flows.events] == [
         *("RunStarted", "SnapshotWritten", "StepStarted", "StepFinished"),
         *("SnapshotWritten", "RunFinished"),
     ]
-    first, last = (event for event in lab.events if isinstance(event, SnapshotWritten))
+    first, last = (event for event in flows.events if isinstance(event, SnapshotWritten))
     assert (first.position, last.position) == (0, 0)
     assert 0 < first.bytes <= last.bytes
     assert first.seconds > 0
 
 
-def test_hooks_are_called_in_order(every_door: Door, lab: Lab) -> None:
+def test_hooks_are_called_in_order(any_runner: Runner, flows: FlowFactory) -> None:
     """Sync and async hooks, and callable objects, hear each event one after another."""
-    heard: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
 
     def first(event: events.Event) -> None:
-        heard.append(("first", type(event).__name__))
+        received.append(("first", type(event).__name__))
 
     async def second(event: events.Event) -> None:
         await asyncio.sleep(0)
-        heard.append(("second", type(event).__name__))
+        received.append(("second", type(event).__name__))
 
     class Third:
         def __call__(self, event: events.Event) -> object:
             return second(event)
 
-    cp = CheckpointFlow(lab.path, hooks=[first, second, Third()])
+    cp = CheckpointFlow(flows.path, hooks=[first, second, Third()])
     cp.add_step(name="a")(lambda state: None)
-    every_door(cp)
-    assert [who for who, _ in heard] == ["first", "second", "second"] * (len(heard) // 3)
-    assert [what for who, what in heard if who == "first"] == [
+    any_runner(cp)
+    assert [who for who, _ in received] == ["first", "second", "second"] * (len(received) // 3)
+    assert [what for who, what in received if who == "first"] == [
         *("RunStarted", "SnapshotWritten", "StepStarted", "StepFinished"),
         *("SnapshotWritten", "RunFinished"),
     ]
@@ -268,8 +272,8 @@ def test_hook_that_fails_is_logged(
     kind: type[BaseException],
     *,
     asynchronous: bool,
-    every_door: Door,
-    lab: Lab,
+    any_runner: Runner,
+    flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What a hook raises is logged with its traceback; the other hooks and the run go on.
@@ -286,34 +290,34 @@ def test_hook_that_fails_is_logged(
         hook(event)
 
     broken: Callable[..., Any] = ahook if asynchronous else hook
-    cp = CheckpointFlow(lab.path, hooks=[broken, lab.events.append])
+    cp = CheckpointFlow(flows.path, hooks=[broken, flows.events.append])
     cp.add_step(name="a")(lambda state: state.update(done=True))
-    assert every_door(cp) == {"done": True}
-    assert len(lab.events) == 6
+    assert any_runner(cp) == {"done": True}
+    assert len(flows.events) == 6
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 6
     assert {record.name for record in errors} == {LOGGER}
     assert all(record.exc_info and "broken hook" in caplog.text for record in errors)
-    assert lab.stored()["done"]
+    assert flows.stored()["done"]
 
 
-def test_hook_that_fails_hides_no_failure(every_door: Door, lab: Lab) -> None:
+def test_hook_that_fails_hides_no_failure(any_runner: Runner, flows: FlowFactory) -> None:
     """When a step and then the hook fail, the step's exception comes out, with its note."""
 
     def hook(event: object) -> None:
         raise RuntimeError("broken hook")
 
     error = ValueError("the step's own")
-    cp = CheckpointFlow(lab.path, hooks=[hook])
+    cp = CheckpointFlow(flows.path, hooks=[hook])
 
     @cp.add_step()
     def fail(state: State) -> None:
         raise error
 
     with pytest.raises(ValueError, match="own") as info:
-        every_door(cp)
+        any_runner(cp)
     assert info.value is error
-    assert lab.header().status == "failed"
+    assert flows.header().status == "failed"
 
 
 EVENTS: list[events.Event] = [

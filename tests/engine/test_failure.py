@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import NAMES, Door, Lab, State, add_with, fail, make_stored
+from support import NAMES, FlowFactory, Runner, State, add_with, fail, make_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +45,12 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 CANCELLING = {"CancelledError", "KeyboardInterrupt"}
 every_error = pytest.mark.parametrize("kind", ERRORS)
 every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
-both_colours = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+sync_and_async = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
 DEEP = {"deep": {"list": [1, {"x": [2]}], "set": {3}}, "gone": 1}
 
 
-def break_in_place(lab: Lab, part: str, error: BaseException) -> CheckpointFlow:
+def break_in_place(flows: FlowFactory, part: str, error: BaseException) -> CheckpointFlow:
     """Make a flow whose step b changes the state deep inside, then raises."""
 
     def ruin(state: State, data: State | None = None) -> None:
@@ -72,57 +72,59 @@ def break_in_place(lab: Lab, part: str, error: BaseException) -> CheckpointFlow:
         await aruin(state)
         return {}
 
-    loader: Callable[..., Any] = aload if lab.asynchronous else load
-    other: Callable[..., Any] = aruin if lab.asynchronous else ruin
-    cp = lab.flow("a")
+    loader: Callable[..., Any] = aload if flows.asynchronous else load
+    other: Callable[..., Any] = aruin if flows.asynchronous else ruin
+    cp = flows.flow("a")
     add_with(cp, "b", part, loader if part == "load" else other)
-    lab.add(cp, "c")
+    flows.add(cp, "c")
     return cp
 
 
 @every_error
 @every_part
-@both_colours
+@sync_and_async
 def test_very_object_comes_out_with_one_note(
-    kind: str, part: str, *, asynchronous: bool, every_door: Door, lab: Lab
+    kind: str, part: str, *, asynchronous: bool, any_runner: Runner, flows: FlowFactory
 ) -> None:
     """What a part raises comes out as it is, with a note of where it was and how to go on."""
-    lab.asynchronous = asynchronous
+    flows.asynchronous = asynchronous
     error = ERRORS[kind]()
-    lab.faults[f"{part} b"] = error
-    fail(every_door, lab.flow(), error)
+    flows.faults[f"{part} b"] = error
+    fail(any_runner, flows.flow(), error)
     notes = getattr(error, "__notes__", [])
     assert len(notes) == 1
     assert re.search(r"\b2 of 3\b", notes[0])
     assert re.search(rf"\b{part}", notes[0])
     assert "'b'" in notes[0]
-    assert str(lab.path) in notes[0]
+    assert str(flows.path) in notes[0]
     assert re.search(r"\brun again\b|\bresume", notes[0], re.IGNORECASE)
 
 
 @every_error
 @every_part
-@both_colours
+@sync_and_async
 def test_stored_state_stays_as_on_entry(
-    kind: str, part: str, *, asynchronous: bool, door: Door, lab: Lab
+    kind: str, part: str, *, asynchronous: bool, runner: Runner, flows: FlowFactory
 ) -> None:
     """Whatever a broken part changed in place, deep inside too, is not stored."""
-    lab.asynchronous = asynchronous
+    flows.asynchronous = asynchronous
     given: State = {"deep": {"list": [1, {"x": [2]}], "set": {3}}, "gone": 1}
     error = ERRORS[kind]()
-    fail(door, break_in_place(lab, part, error), error, given)
+    fail(runner, break_in_place(flows, part, error), error, given)
     expected = {**DEEP, "loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
-    assert lab.stored() == expected
+    assert flows.stored() == expected
 
 
 @every_error
 @every_part
-def test_header_tells_the_failure_as_text(kind: str, part: str, door: Door, lab: Lab) -> None:
+def test_header_tells_the_failure_as_text(
+    kind: str, part: str, runner: Runner, flows: FlowFactory
+) -> None:
     """The header holds step, part, type, message, traceback, time and duration, as text."""
     error = ERRORS[kind]()
-    lab.faults[f"{part} b"] = error
-    fail(door, lab.flow(), error)
-    header = lab.header()
+    flows.faults[f"{part} b"] = error
+    fail(runner, flows.flow(), error)
+    header = flows.header()
     assert header.status == ("cancelled" if kind in CANCELLING else "failed")
     assert header.position == 1
     failure = header.failure
@@ -138,58 +140,60 @@ def test_header_tells_the_failure_as_text(kind: str, part: str, door: Door, lab:
 
 @every_error
 @every_part
-@both_colours
+@sync_and_async
 def test_next_run_resumes_at_the_broken_part(
-    kind: str, part: str, *, asynchronous: bool, door: Door, lab: Lab
+    kind: str, part: str, *, asynchronous: bool, runner: Runner, flows: FlowFactory
 ) -> None:
     """The next run begins with the broken step; after it has finished, at the beginning."""
-    lab.asynchronous = asynchronous
+    flows.asynchronous = asynchronous
     error = ERRORS[kind]()
-    lab.faults[f"{part} b"] = error
-    fail(door, lab.flow(), error, {"who": "given"})
-    lab.faults.clear()
-    lab.log.clear()
-    result = door(lab.flow(), {"who": "ignored"})
-    assert lab.ran() == ["b", "c"]
+    flows.faults[f"{part} b"] = error
+    fail(runner, flows.flow(), error, {"who": "given"})
+    flows.faults.clear()
+    flows.log.clear()
+    result = runner(flows.flow(), {"who": "ignored"})
+    assert flows.ran() == ["b", "c"]
     assert (result["who"], result["trail"]) == ("given", list(NAMES))
-    assert (lab.header().status, lab.header().failure) == ("finished", None)
-    door(lab.flow())
-    assert lab.ran() == ["b", "c", *NAMES]
+    assert (flows.header().status, flows.header().failure) == ("finished", None)
+    runner(flows.flow())
+    assert flows.ran() == ["b", "c", *NAMES]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 @every_part
-def test_any_step_can_break_again_and_again(part: str, position: int, door: Door, lab: Lab) -> None:
+def test_any_step_can_break_again_and_again(
+    part: str, position: int, runner: Runner, flows: FlowFactory
+) -> None:
     """Failures in a row change nothing: the state stays as on entry to the step."""
     name = NAMES[position]
     stored: list[State] = []
     for attempt in range(3):
         error = OSError(f"attempt {attempt}")
-        lab.faults[f"{part} {name}"] = error
-        fail(door, lab.flow(), error, {"who": "given"})
-        stored.append(lab.stored())
-        assert lab.header().failure is not None
-        assert f"attempt {attempt}" in str(lab.header().failure)
+        flows.faults[f"{part} {name}"] = error
+        fail(runner, flows.flow(), error, {"who": "given"})
+        stored.append(flows.stored())
+        assert flows.header().failure is not None
+        assert f"attempt {attempt}" in str(flows.header().failure)
     assert stored[0]["checkpoint_index"] == position
     assert stored[0].get("trail", []) == list(NAMES[:position])
     assert stored[1:] == stored[:1] * 2
 
 
-def test_failure_of_the_saver_repeats_the_step(door: Door, lab: Lab) -> None:
+def test_failure_of_the_saver_repeats_the_step(runner: Runner, flows: FlowFactory) -> None:
     """A step whose saver broke is not done: it runs again, at least once in all."""
     error = OSError("disk full")
-    lab.faults["save c"] = error
-    fail(door, lab.flow(), error)
-    assert "disk full" not in str(lab.stored())
-    lab.faults.clear()
-    door(lab.flow())
-    assert lab.ran() == ["a", "b", "c", "c"]
+    flows.faults["save c"] = error
+    fail(runner, flows.flow(), error)
+    assert "disk full" not in str(flows.stored())
+    flows.faults.clear()
+    runner(flows.flow())
+    assert flows.ran() == ["a", "b", "c", "c"]
 
 
-async def test_cancelled_task_is_stored_as_cancelled(lab: Lab) -> None:
+async def test_cancelled_task_is_stored_as_cancelled(flows: FlowFactory) -> None:
     """A run that is cancelled from outside is no failed one, and resumes where it was."""
     started = asyncio.Event()
-    cp = lab.flow("a")
+    cp = flows.flow("a")
 
     @cp.add_step(name="b")
     async def wait(state: State) -> None:
@@ -202,34 +206,36 @@ async def test_cancelled_task_is_stored_as_cancelled(lab: Lab) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (lab.header().status, lab.header().position) == ("cancelled", 1)
-    result = await lab.flow("a", "b").arun()
-    assert lab.ran() == ["a", "b"]
+    assert (flows.header().status, flows.header().position) == ("cancelled", 1)
+    result = await flows.flow("a", "b").arun()
+    assert flows.ran() == ["a", "b"]
     assert (result["who"], "half" in result) == ("given", False)
 
 
 @pytest.mark.parametrize("checkpoint", [0, "c"])
 def test_run_moved_by_checkpoint_resumes_where_it_broke(
-    checkpoint: int | str, door: Door, lab: Lab
+    checkpoint: int | str, runner: Runner, flows: FlowFactory
 ) -> None:
     """A run moved back or on that breaks at once stays at the step it was moved to."""
-    make_stored(lab, "failed at 1")
+    make_stored(flows, "failed at 1")
     name = "a" if checkpoint == 0 else "c"
     error = OSError("not yet")
-    lab.faults[f"load {name}"] = error
+    flows.faults[f"load {name}"] = error
     with pytest.raises(OSError, match="not yet"):
-        door(lab.flow(), checkpoint=checkpoint)
-    lab.faults.clear()
-    assert lab.header().position == NAMES.index(name)
-    assert lab.header().status == "failed"
-    lab.log.clear()
-    door(lab.flow())
-    assert lab.ran() == list(NAMES[NAMES.index(name) :])
+        runner(flows.flow(), checkpoint=checkpoint)
+    flows.faults.clear()
+    assert flows.header().position == NAMES.index(name)
+    assert flows.header().status == "failed"
+    flows.log.clear()
+    runner(flows.flow())
+    assert flows.ran() == list(NAMES[NAMES.index(name) :])
 
 
-def test_failed_run_can_be_stopped_and_restarted_anywhere(door: Door, lab: Lab) -> None:
+def test_failed_run_can_be_stopped_and_restarted_anywhere(
+    runner: Runner, flows: FlowFactory
+) -> None:
     """After a failure, checkpoint= and until= still choose the steps."""
-    make_stored(lab, "failed at 1")
-    door(lab.flow(), checkpoint="a", until="b")
-    assert lab.ran() == ["a", "b"]
-    assert lab.header().status == "stopped"
+    make_stored(flows, "failed at 1")
+    runner(flows.flow(), checkpoint="a", until="b")
+    assert flows.ran() == ["a", "b"]
+    assert flows.header().status == "stopped"

@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from many import resume_all
+from run_factories import resume_all
 
 from aiocheckpoint import CheckpointFlow, DrainingError, Pause, Retry, current_step
 from aiocheckpoint.events import RunStarted
 
 if TYPE_CHECKING:
-    from many import Runs
-    from support import Door, Lab, State
+    from run_factories import Runs
+    from support import FlowFactory, Runner, State
 
 AT_ONCE = Retry(attempts=2, wait_initial=0, wait_max=0, wait_jitter=0)
 
@@ -24,7 +24,7 @@ def test_stored_data_come_back_when_all_are_resumed(runs: Runs) -> None:
     broken = [True]
 
     def flow() -> CheckpointFlow:
-        cp = runs.bare(keep_data=True)
+        cp = runs.empty_flow(keep_data=True)
 
         def load(state: State) -> State:
             loaded.append(current_step().step)
@@ -47,13 +47,13 @@ def test_stored_data_come_back_when_all_are_resumed(runs: Runs) -> None:
     assert loaded == ["a"]
 
 
-def test_a_pause_is_an_attempt_that_is_counted(door: Door, lab: Lab) -> None:
+def test_a_pause_is_an_attempt_that_is_counted(runner: Runner, flows: FlowFactory) -> None:
     """A run that goes on behind a pause counts the attempts at its step on from there."""
     seen: list[tuple[int, str]] = []
     fate = ["fail", "pause", "fail", "pause", "break", "end"]
 
     def flow() -> CheckpointFlow:
-        cp = CheckpointFlow(lab.path, fsync=False)
+        cp = CheckpointFlow(flows.path, fsync=False)
 
         @cp.add_step(retry=AT_ONCE)
         def approve(state: State) -> None:
@@ -70,20 +70,20 @@ def test_a_pause_is_an_attempt_that_is_counted(door: Door, lab: Lab) -> None:
 
         return cp
 
-    door(flow(), {})
-    door(flow(), update={"told": 1})
+    runner(flow(), {})
+    runner(flow(), update={"told": 1})
     with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
-        door(flow(), update={"told": 2})
-    door(flow())
+        runner(flow(), update={"told": 2})
+    runner(flow())
     assert [attempt for attempt, _ in seen] == [1, 2, 3, 4, 5, 6]
-    assert lab.header().attempts == {"approve": 6}
+    assert flows.header().attempts == {"approve": 6}
 
 
-async def test_a_run_that_waits_is_still_waiting_behind_a_drain(lab: Lab) -> None:
+async def test_a_run_that_waits_is_still_waiting_behind_a_drain(flows: FlowFactory) -> None:
     """A paused run that is gone on with and drained before its step can still be told."""
 
     def flow(*hooks: object) -> CheckpointFlow:
-        cp = CheckpointFlow(lab.path, fsync=False, hooks=hooks)  # type: ignore[arg-type]
+        cp = CheckpointFlow(flows.path, fsync=False, hooks=hooks)  # type: ignore[arg-type]
 
         @cp.add_step()
         def approve(state: State) -> None:
@@ -100,17 +100,17 @@ async def test_a_run_that_waits_is_still_waiting_behind_a_drain(lab: Lab) -> Non
     drains: list[asyncio.Task[list[str | None]]] = []
     drained = flow(drain)
     await flow().arun()
-    before = lab.header()
+    before = flows.header()
     with pytest.raises(DrainingError):
         await drained.arun()
     assert await drains[0] == []
-    assert lab.header() == before
+    assert flows.header() == before
     assert await flow().arun(update={"told": True}) == {"told": True}
 
 
 async def test_a_run_that_goes_on_waits_no_longer(runs: Runs) -> None:
     """While its step looks for itself the run is under way, and resumed if it is killed there."""
-    cp, seen = runs.bare(), list[str]()
+    cp, seen = runs.empty_flow(), list[str]()
 
     @cp.add_step()
     async def approve(state: State) -> None:
@@ -131,7 +131,7 @@ async def test_hook_that_pauses(runs: Runs) -> None:
     def hook(event: object) -> None:
         raise Pause("by a hook")
 
-    cp = runs.bare(hooks=[hook])
+    cp = runs.empty_flow(hooks=[hook])
     cp.add_step(name="a")(lambda state: state.update(a=1))
     assert await cp.arun(run_id="x") == {"a": 1}
     assert [header.status for header in await cp.aruns()] == ["finished"]
@@ -139,7 +139,7 @@ async def test_hook_that_pauses(runs: Runs) -> None:
 
 async def test_update_of_a_request_that_is_tried_again(runs: Runs) -> None:
     """What a run was told in its first step is not lost to the same request with its state."""
-    cp = runs.bare()
+    cp = runs.empty_flow()
 
     @cp.add_step()
     async def approve(state: State) -> None:

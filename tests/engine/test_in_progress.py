@@ -16,7 +16,7 @@ from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError, R
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 PATIENCE = 60.0
 
@@ -38,18 +38,18 @@ cp.run({"who": "owner"})
 class Held:
     """A run that holds its place, in a thread of this process, until it is let go."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, flows: FlowFactory) -> None:
         """Start it, and wait until it is in its step."""
-        self.next_step, self.free = threading.Event(), threading.Event()
-        cp = CheckpointFlow(lab.path)
+        self.entered, self.free = threading.Event(), threading.Event()
+        cp = CheckpointFlow(flows.path)
         cp.add_step(name="a")(self.hold)
         self.thread = threading.Thread(target=cp.run, args=({"who": "owner"},))
         self.thread.start()
-        assert self.next_step.wait(PATIENCE)
+        assert self.entered.wait(PATIENCE)
 
     def hold(self, state: State) -> None:
         """Be the step that takes long."""
-        self.next_step.set()
+        self.entered.set()
         assert self.free.wait(PATIENCE)
 
     def end(self) -> None:
@@ -59,18 +59,18 @@ class Held:
 
 
 @pytest.fixture
-def held(lab: Lab) -> Iterator[Held]:
+def held(flows: FlowFactory) -> Iterator[Held]:
     """Have a run going in this process."""
-    owner = Held(lab)
+    owner = Held(flows)
     yield owner
     owner.end()
 
 
 @pytest.fixture
-def foreign(lab: Lab) -> Iterator[subprocess.Popen[str]]:
+def foreign(flows: FlowFactory) -> Iterator[subprocess.Popen[str]]:
     """Have a run going in another process."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(lab.path)],
+        [sys.executable, "-c", OWNER, str(flows.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -82,75 +82,83 @@ def foreign(lab: Lab) -> Iterator[subprocess.Popen[str]]:
         owner.communicate(timeout=PATIENCE)
 
 
-def test_second_run_in_this_process_is_refused(held: Held, door: Door, lab: Lab) -> None:
+def test_second_run_in_this_process_is_refused(
+    held: Held, runner: Runner, flows: FlowFactory
+) -> None:
     """A second run raises at once, naming this process, and runs and writes nothing."""
-    before = lab.files()
+    before = flows.files()
     with pytest.raises(RunInProgressError) as info:
-        door(lab.flow("a"))
-    assert (info.value.pid, str(info.value.path)) == (os.getpid(), str(lab.path))
+        runner(flows.flow("a"))
+    assert (info.value.pid, str(info.value.path)) == (os.getpid(), str(flows.path))
     assert str(os.getpid()) in str(info.value)
     assert "wait=" in str(info.value)
-    assert (lab.log, lab.files()) == ([], before)
+    assert (flows.log, flows.files()) == ([], before)
 
 
 def test_second_run_in_another_process_is_refused(
-    foreign: subprocess.Popen[str], door: Door, lab: Lab
+    foreign: subprocess.Popen[str], runner: Runner, flows: FlowFactory
 ) -> None:
     """A second run raises at once, naming the process that has the place, and since when."""
     with pytest.raises(RunInProgressError) as info:
-        door(lab.flow("a"))
+        runner(flows.flow("a"))
     assert info.value.pid == foreign.pid
     assert info.value.host
     assert info.value.since
-    assert lab.log == []
+    assert flows.log == []
 
 
 def test_killed_owner_leaves_the_place_free(
-    foreign: subprocess.Popen[str], door: Door, lab: Lab
+    foreign: subprocess.Popen[str], runner: Runner, flows: FlowFactory
 ) -> None:
     """When the owner is killed, the next run takes over at once and resumes."""
     foreign.kill()
     foreign.wait()
-    assert door(lab.flow("hold"))["who"] == "owner"
+    assert runner(flows.flow("hold"))["who"] == "owner"
 
 
-def test_wait_takes_over_when_the_first_ends(held: Held, door: Door, lab: Lab) -> None:
+def test_wait_takes_over_when_the_first_ends(
+    held: Held, runner: Runner, flows: FlowFactory
+) -> None:
     """With `wait=` the second run begins once the first has ended."""
     timer = threading.Timer(0.1, held.end)
     timer.start()
-    assert door(lab.flow("a"), wait=PATIENCE)["who"] == "owner"
+    assert runner(flows.flow("a"), wait=PATIENCE)["who"] == "owner"
     timer.join()
-    assert lab.ran() == ["a"]
+    assert flows.ran() == ["a"]
 
 
-def test_wait_has_an_end(held: Held, door: Door, lab: Lab) -> None:
+def test_wait_has_an_end(held: Held, runner: Runner, flows: FlowFactory) -> None:
     """When the first run does not end in time, the second is refused."""
     with pytest.raises(RunInProgressError):
-        door(lab.flow("a"), wait=0.1)
-    assert lab.log == []
+        runner(flows.flow("a"), wait=0.1)
+    assert flows.log == []
 
 
-def test_other_runs_are_not_concerned(held: Held, door: Door, lab: Lab) -> None:
+def test_other_runs_are_not_concerned(held: Held, runner: Runner, flows: FlowFactory) -> None:
     """Another run id is another place; so is another path."""
-    door(lab.flow("a"), run_id="other")
-    assert lab.ran() == ["a"]
+    runner(flows.flow("a"), run_id="other")
+    assert flows.ran() == ["a"]
 
 
-def test_plan_can_be_asked_while_a_run_goes_on(held: Held, door: Door, lab: Lab) -> None:
+def test_plan_can_be_asked_while_a_run_goes_on(
+    held: Held, runner: Runner, flows: FlowFactory
+) -> None:
     """Looking needs no lock."""
-    assert door.plan(lab.flow("a")).start == 0
+    assert runner.plan(flows.flow("a")).start == 0
 
 
-def test_reset_while_a_run_goes_on_is_refused(held: Held, door: Door, lab: Lab) -> None:
+def test_reset_while_a_run_goes_on_is_refused(
+    held: Held, runner: Runner, flows: FlowFactory
+) -> None:
     """A reset does not take away what a run is using."""
     with pytest.raises(RunInProgressError):
-        door.reset(lab.flow("a"))
-    assert lab.stored()["who"] == "owner"
+        runner.reset(flows.flow("a"))
+    assert flows.stored()["who"] == "owner"
 
 
-def test_flow_inside_its_own_step_is_refused(every_door: Door, lab: Lab) -> None:
+def test_flow_inside_its_own_step_is_refused(any_runner: Runner, flows: FlowFactory) -> None:
     """A step that runs its own flow gets the error, instead of waiting for itself."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
     def again(state: State) -> None:
@@ -158,33 +166,33 @@ def test_flow_inside_its_own_step_is_refused(every_door: Door, lab: Lab) -> None
             cp.run()
         state["tried"] = True
 
-    assert every_door(cp) == {"tried": True}
+    assert any_runner(cp) == {"tried": True}
 
 
-async def test_two_runs_started_together_do_the_work_once(lab: Lab) -> None:
+async def test_two_runs_started_together_do_the_work_once(flows: FlowFactory) -> None:
     """Of two runs of one place started at once, one runs and one is refused."""
-    lab.asynchronous = True
-    runs = [lab.flow().arun(), lab.flow().arun()]
+    flows.asynchronous = True
+    runs = [flows.flow().arun(), flows.flow().arun()]
     results = await asyncio.gather(*runs, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["RunInProgressError", "dict"]
-    assert lab.ran() == ["a", "b", "c"]
+    assert flows.ran() == ["a", "b", "c"]
 
 
-async def test_waiting_can_be_cancelled(held: Held, lab: Lab) -> None:
+async def test_waiting_can_be_cancelled(held: Held, flows: FlowFactory) -> None:
     """A run that waits for its place can be cancelled, and has then done nothing."""
-    task = asyncio.create_task(lab.flow("a").arun(wait=PATIENCE))
+    task = asyncio.create_task(flows.flow("a").arun(wait=PATIENCE))
     await asyncio.sleep(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert lab.log == []
+    assert flows.log == []
 
 
 @pytest.mark.parametrize(("wait", "kind"), [("1", InvalidTypeError), (-1, InvalidValueError)])
 def test_wait_that_is_none_is_refused(
-    wait: object, kind: type[Exception], door: Door, lab: Lab
+    wait: object, kind: type[Exception], runner: Runner, flows: FlowFactory
 ) -> None:
     """Seconds are a number, and not negative."""
     with pytest.raises(kind, match="wait"):
-        door(lab.flow(), wait=wait)
-    assert lab.log == []
+        runner(flows.flow(), wait=wait)
+    assert flows.log == []

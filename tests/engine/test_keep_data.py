@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from many import resume_all
-from support import Door, State, notes_of
-from trying import THRICE, Anywhere, Flaky, after, before
+from flaky_steps import THRICE, AnyStore, Flaky, after, before
+from run_factories import resume_all
+from support import Runner, State, notes_of
 
 from aiocheckpoint import CheckpointFlow, UnserializableStateError, events
 from aiocheckpoint.testing import crash_everywhere
@@ -89,19 +89,19 @@ def done(*loaders: str, rows: list[str] | None = None) -> State:
 
 
 @pytest.mark.parametrize("at", NAMES)
-def test_resumed_without_loaders(at: str, anywhere: Anywhere, door: Door) -> None:
+def test_resumed_without_loaders(at: str, any_store: AnyStore, runner: Runner) -> None:
     """What broke resumes with its data, and no loader is called where data was stored."""
     first, second = Keeper(at), Keeper()
     with pytest.raises(ConnectionError):
-        anywhere.go(door, first.add_to(anywhere.bare(keep_data=True)), begin())
+        any_store.go(runner, first.add_to(any_store.empty_flow(keep_data=True)), begin())
     assert first.loaded == ["fill"]
-    plan = anywhere.bare(keep_data=True)
-    words = str(second.add_to(plan).plan(run_id=anywhere.run_id))
+    plan = any_store.empty_flow(keep_data=True)
+    words = str(second.add_to(plan).plan(run_id=any_store.run_id))
     assert ("Has the data that the checkpoint holds" in words) == (at != "fill")
-    result = anywhere.go(door, second.add_to(anywhere.bare(keep_data=True)))
+    result = any_store.go(runner, second.add_to(any_store.empty_flow(keep_data=True)))
     assert result == done("fill")
     assert second.loaded == (["fill"] if at == "fill" else [])
-    assert anywhere.stored() == {**done("fill"), "checkpoint_index": 0}
+    assert any_store.stored() == {**done("fill"), "checkpoint_index": 0}
 
 
 ALL = list(NAMES)
@@ -114,74 +114,78 @@ ROWS = {"always": ["loaded for use"], "list": ["loaded for use"], "none": None}
 
 
 @pytest.mark.parametrize("kind", POLICIES)
-def test_loaders_that_are_asked_for(kind: str, in_file: Anywhere, door: Door) -> None:
+def test_loaders_that_are_asked_for(kind: str, file_store: AnyStore, runner: Runner) -> None:
     """A policy that asks for loaders has them called, and their data merged into what is there."""
     policy, loaded = POLICIES[kind]
     with pytest.raises(ConnectionError):
-        door(Keeper("change").add_to(in_file.bare(keep_data=True)), begin())
+        runner(Keeper("change").add_to(file_store.empty_flow(keep_data=True)), begin())
     keeper = Keeper()
-    result = door(keeper.add_to(in_file.bare(keep_data=True)), None, policy)
+    result = runner(keeper.add_to(file_store.empty_flow(keep_data=True)), None, policy)
     assert keeper.loaded == loaded
     assert result == done("fill", *loaded, rows=ROWS[kind])
 
 
-def test_without_it_nothing_is_kept(in_file: Anywhere, door: Door) -> None:
+def test_without_it_nothing_is_kept(file_store: AnyStore, runner: Runner) -> None:
     """By default `data` is not stored: the step that needs it breaks, or its loader is called."""
     with pytest.raises(ConnectionError):
-        door(Keeper("change").add_to(in_file.bare()), begin())
-    assert not in_file.header().holds_data
+        runner(Keeper("change").add_to(file_store.empty_flow()), begin())
+    assert not file_store.header().holds_data
     keeper = Keeper()
     with pytest.raises(KeyError, match="shared") as info:
-        door(keeper.add_to(in_file.bare()))
+        runner(keeper.add_to(file_store.empty_flow()))
     assert "'change'" in notes_of(info.value)
     assert keeper.loaded == ["change"]
 
 
-@pytest.mark.parametrize("door", ["run", "arun"])
+@pytest.mark.parametrize("runner", ["run", "arun"])
 @pytest.mark.parametrize("policy", ["first only", "always"])
-def test_any_crash_point(policy: LoadPolicy, door: Literal["run", "arun"]) -> None:
+def test_any_crash_point(policy: LoadPolicy, runner: Literal["run", "arun"]) -> None:
     """Wherever it breaks off, it ends as the undisturbed run."""
 
     def make_flow(path: str) -> CheckpointFlow:
         return Keeper().add_to(CheckpointFlow(path, keep_data=True, fsync=False))
 
-    assert crash_everywhere(make_flow, begin(), load_policy=policy, door=door) > 15
+    assert crash_everywhere(make_flow, begin(), load_policy=policy, door=runner) > 15
 
 
-def test_turned_on_between_two_runs(somewhere: Anywhere, door: Door) -> None:
+def test_turned_on_between_two_runs(simple_store: AnyStore, runner: Runner) -> None:
     """A run that began without goes on with its loader, and is stored with data from then on."""
     with pytest.raises(ConnectionError):
-        door(Keeper("fill").add_to(somewhere.bare()), begin())
+        runner(Keeper("fill").add_to(simple_store.empty_flow()), begin())
     keeper = Keeper("change")
     with pytest.raises(ConnectionError):
-        door(keeper.add_to(somewhere.bare(keep_data=True)))
+        runner(keeper.add_to(simple_store.empty_flow(keep_data=True)))
     assert keeper.loaded == ["fill"]
-    assert "checkpoint_data" in somewhere.stored()
+    assert "checkpoint_data" in simple_store.stored()
     keeper = Keeper()
-    assert door(keeper.add_to(somewhere.bare(keep_data=True))) == done("fill")
+    assert runner(keeper.add_to(simple_store.empty_flow(keep_data=True))) == done("fill")
     assert keeper.loaded == []
 
 
-def test_turned_off_between_two_runs(somewhere: Anywhere, door: Door) -> None:
+def test_turned_off_between_two_runs(simple_store: AnyStore, runner: Runner) -> None:
     """What was stored is not used then, and is gone with the next snapshot."""
     with pytest.raises(ConnectionError):
-        door(Keeper("use").add_to(somewhere.bare(keep_data=True)), begin())
+        runner(Keeper("use").add_to(simple_store.empty_flow(keep_data=True)), begin())
     keeper = Keeper("use")
     with pytest.raises(KeyError, match="shared"):
-        door(keeper.add_to(somewhere.bare()))
+        runner(keeper.add_to(simple_store.empty_flow()))
     assert keeper.loaded == ["use"]
-    assert somewhere.stored()["checkpoint_data"]["rows"] == ["loaded for fill", "filled", "changed"]
-    cp = somewhere.bare()
+    assert simple_store.stored()["checkpoint_data"]["rows"] == [
+        "loaded for fill",
+        "filled",
+        "changed",
+    ]
+    cp = simple_store.empty_flow()
     for name in NAMES[:2]:
         cp.add_step(name=name)(lambda state: None)
     cp.add_step(name="use")(lambda state, data: state.update(data=sorted(data)))
-    assert door(cp) == {"shared": ["changed"], "data": []}
-    assert "checkpoint_data" not in somewhere.stored()
+    assert runner(cp) == {"shared": ["changed"], "data": []}
+    assert "checkpoint_data" not in simple_store.stored()
 
 
-def test_retried_step(anywhere: Anywhere, door: Door) -> None:
+def test_retried_step(any_store: AnyStore, runner: Runner) -> None:
     """Each attempt has the data that was stored, changes deep inside it undone."""
-    cp, flaky = anywhere.bare(keep_data=True), Flaky()
+    cp, flaky = any_store.empty_flow(keep_data=True), Flaky()
     cp.add_step(name="fill")(lambda state, data: data.update(deep=[[]], rows=[0]))
     flaky.add(cp)
     seen: list[State] = []
@@ -193,45 +197,47 @@ def test_retried_step(anywhere: Anywhere, door: Door) -> None:
         if len(seen) < 3:
             raise ConnectionError
 
-    assert anywhere.go(door, cp, before(), [False, True, False]) == after()
+    assert any_store.go(runner, cp, before(), [False, True, False]) == after()
     assert seen == [seen[0]] * 3
     assert seen[0]["deep"] == [[]]
 
 
 @pytest.mark.parametrize("policy", ["first only", "always"])
-def test_going_back(policy: LoadPolicy, in_file: Anywhere, door: Door) -> None:
+def test_going_back(policy: LoadPolicy, file_store: AnyStore, runner: Runner) -> None:
     """With `keep=`, `checkpoint=` has the data that was there on entry to the step."""
     options: dict[str, Any] = {"keep_data": True, "keep": "all"}
-    door(Keeper().add_to(in_file.bare(**options)), begin())
+    runner(Keeper().add_to(file_store.empty_flow(**options)), begin())
     keeper = Keeper()
-    result = door(keeper.add_to(in_file.bare(**options)), None, policy, "use")
+    result = runner(keeper.add_to(file_store.empty_flow(**options)), None, policy, "use")
     loaded = [] if policy == "first only" else ["use"]
     rows = None if policy == "first only" else ["loaded for use"]
     assert keeper.loaded == loaded
     assert result == done("fill", *loaded, rows=rows)
     # On entry to the first step there was none.
     again = Keeper()
-    assert door(again.add_to(in_file.bare(**options)), None, "first only", "fill") == done("fill")
+    assert runner(
+        again.add_to(file_store.empty_flow(**options)), None, "first only", "fill"
+    ) == done("fill")
     assert again.loaded == ["fill"]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 def test_resumed_among_all(kind: str, tmp_path: Path) -> None:
     """A run that is resumed with all others has its data as well."""
-    in_file, keeper = Anywhere.at(tmp_path, kind), Keeper()
+    file_store, keeper = AnyStore.at(tmp_path, kind), Keeper()
     with pytest.raises(ConnectionError):
-        Keeper("use").add_to(in_file.bare(keep_data=True)).run(begin(), run_id="x")
-    found = resume_all(keeper.add_to(in_file.bare(keep_data=True)))
+        Keeper("use").add_to(file_store.empty_flow(keep_data=True)).run(begin(), run_id="x")
+    found = resume_all(keeper.add_to(file_store.empty_flow(keep_data=True)))
     assert found["x"].state == done("fill")
     assert keeper.loaded == []
-    in_file.forget()
+    file_store.forget()
 
 
-def test_until(in_file: Anywhere, door: Door) -> None:
+def test_until(file_store: AnyStore, runner: Runner) -> None:
     """What stopped on its way has its data when it goes on."""
-    door(Keeper().add_to(in_file.bare(keep_data=True)), begin(), until="change")
+    runner(Keeper().add_to(file_store.empty_flow(keep_data=True)), begin(), until="change")
     keeper = Keeper()
-    assert door(keeper.add_to(in_file.bare(keep_data=True))) == done("fill")
+    assert runner(keeper.add_to(file_store.empty_flow(keep_data=True))) == done("fill")
     assert keeper.loaded == []
 
 
@@ -246,18 +252,18 @@ def test_until(in_file: Anywhere, door: Door) -> None:
     ],
 )
 def test_data_that_cannot_be_stored(
-    path: str, wrong: State, somewhere: Anywhere, door: Door
+    path: str, wrong: State, simple_store: AnyStore, runner: Runner
 ) -> None:
     """The error names the path in `data` and the ways out; what was stored stays."""
-    cp = somewhere.bare(keep_data=True)
+    cp = simple_store.empty_flow(keep_data=True)
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state, data: data.update(wrong))
     cp.add_step(name="c")(lambda state: None)
     with pytest.raises(UnserializableStateError, match="keep_data=True") as info:
-        door(cp, {"n": 1})
+        runner(cp, {"n": 1})
     assert [where for where, _ in info.value.offenders] == [path]
     assert info.value.step == "b"
-    stored = somewhere.stored()
+    stored = simple_store.stored()
     assert stored == {"n": 1, "checkpoint_index": 1, "checkpoint_data": {}}
-    (failed,) = somewhere.told(events.StepFailed)
+    (failed,) = simple_store.events_of(events.StepFailed)
     assert failed.part == "snapshot"

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from logged import CANARY, LOGGER, Mute, everything_said, with_secrets
+from log_secrets import CANARY, LOGGER, Mute, all_text, with_secrets
 from support import make_stored
 
 from aiocheckpoint import CheckpointError, CheckpointFlow
@@ -17,7 +17,7 @@ from aiocheckpoint import CheckpointError, CheckpointFlow
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 
 def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
@@ -28,16 +28,16 @@ def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 def test_course_of_a_run_is_logged(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Runs, steps and failures are told at INFO, the rest at DEBUG, nothing above."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    lab.faults["step b"] = error = OSError("broken")
+    flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken"):
-        every_door(lab.flow())
+        any_runner(flows.flow())
     assert error.__notes__
-    lab.faults.clear()
-    every_door(lab.flow())
+    flows.faults.clear()
+    any_runner(flows.flow())
     info = "\n".join(messages(caplog, logging.INFO))
     for words in ("'a' took", "'b' failed", "OSError", "'b' took", "'c' took", "finished"):
         assert words in info
@@ -46,23 +46,23 @@ def test_course_of_a_run_is_logged(
 
 
 def test_run_is_named_in_its_lines(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every line names the flow, and the run where it has an id."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    every_door(lab.flow(name="orders"), run_id="order-42")
+    any_runner(flows.flow(name="orders"), run_id="order-42")
     lines = [record.getMessage() for record in caplog.records if record.name == LOGGER]
     assert lines
     assert all("orders" in line and "order-42" in line for line in lines)
 
 
 def test_ignored_state_is_a_warning(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A given state that an unfinished run overrules is told at WARNING, once."""
-    make_stored(lab, "failed at 1")
+    make_stored(flows, "failed at 1")
     caplog.clear()
-    every_door(lab.flow(), {"given": 1})
+    any_runner(flows.flow(), {"given": 1})
     warnings = messages(caplog, logging.WARNING)
     assert len(warnings) == 1
     assert "checkpoint" in warnings[0]
@@ -71,24 +71,24 @@ def test_ignored_state_is_a_warning(
 
 @pytest.mark.parametrize("kind", ["nothing", "finished", "failed at 0"])
 def test_used_state_is_no_warning(
-    kind: str, every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    kind: str, any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A given state that is used warns nobody."""
-    make_stored(lab, kind)
+    make_stored(flows, kind)
     caplog.clear()
-    every_door(lab.flow(), {"given": 1})
+    any_runner(flows.flow(), {"given": 1})
     assert messages(caplog, logging.WARNING) == []
 
 
 def test_returned_value_is_a_warning(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A step that returns something of its own is told at WARNING, and not what it was."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="odd")(lambda state: CANARY)
     cp.add_step(name="state")(lambda state: state)
     cp.add_step(name="data")(lambda state, data: data)
-    every_door(cp)
+    any_runner(cp)
     warnings = messages(caplog, logging.WARNING)
     assert len(warnings) == 1
     assert "'odd'" in warnings[0]
@@ -120,15 +120,15 @@ assert logger.filters == []
 
 
 def test_logger_that_is_off_gets_nothing(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the user turned the logger off, hooks still hear everything."""
     caplog.set_level(logging.CRITICAL, LOGGER)
-    make_stored(lab, "failed at 1")
+    make_stored(flows, "failed at 1")
     caplog.clear()
-    every_door(lab.flow(), {"given": 1})
+    any_runner(flows.flow(), {"given": 1})
     assert caplog.records == []
-    assert len(lab.events) == 9
+    assert len(flows.events) == 9
 
 
 def break_state(state: State) -> None:
@@ -154,79 +154,81 @@ def return_list(state: State) -> Any:  # noqa: ANN401
 @pytest.mark.parametrize("step", [break_state, break_step, return_secret, return_list])
 def test_no_value_is_told(
     step: Any,  # noqa: ANN401
-    every_door: Door,
-    lab: Lab,
+    any_runner: Runner,
+    flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """No log line and no error of ours holds a value of the state."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step(name="fine")(lambda state: None)
     loader = step if step is return_list else None
     cp.add_step(loader, name="odd")((lambda state: None) if loader else step)
     error: Exception | None = None
     try:
-        every_door(cp, with_secrets(), "always")
+        any_runner(cp, with_secrets(), "always")
     except (CheckpointError, ValueError) as raised:
         error = raised
     assert (error is None) == (step is return_secret)
     assert messages(caplog, logging.DEBUG)
-    assert CANARY not in everything_said(error, caplog)
+    assert CANARY not in all_text(error, caplog)
 
 
 def test_no_value_is_told_of_a_state_given_unstorable(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error that names what cannot be stored names paths and types."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     with pytest.raises(TypeError) as info:
-        every_door(cp, with_secrets(bad=Mute(), worse=[Mute()]))
-    said = everything_said(info.value, caplog)
+        any_runner(cp, with_secrets(bad=Mute(), worse=[Mute()]))
+    said = all_text(info.value, caplog)
     assert 'state["bad"]' in said
     assert 'state["worse"][0]' in said
     assert CANARY not in said
 
 
 def test_no_value_is_told_of_a_damaged_or_foreign_file(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A snapshot that is cut short, altered or no dict is described without its content."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    every_door(lab.flow(), with_secrets())
-    whole = lab.path.read_bytes()
+    any_runner(flows.flow(), with_secrets())
+    whole = flows.path.read_bytes()
     assert CANARY.encode() in whole
     for damaged in (whole[:-1], whole[1:], whole.replace(b"canary", b"cAnary"), whole + b"x"):
-        lab.path.write_bytes(damaged)
+        flows.path.write_bytes(damaged)
         with pytest.raises(CheckpointError) as info:
-            every_door(lab.flow())
-        assert CANARY not in everything_said(info.value, caplog).replace("cAnary", "canary")
-    lab.path.unlink()
+            any_runner(flows.flow())
+        assert CANARY not in all_text(info.value, caplog).replace("cAnary", "canary")
+    flows.path.unlink()
 
 
 def test_no_value_is_told_of_wrong_arguments(
-    every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A state of another type is refused by its type."""
     for wrong in ([CANARY], CANARY, {CANARY}):
         with pytest.raises(TypeError) as info:
-            every_door(lab.flow(), wrong)
-        assert CANARY not in everything_said(info.value, caplog)
+            any_runner(flows.flow(), wrong)
+        assert CANARY not in all_text(info.value, caplog)
 
 
-def test_no_value_is_told_of_a_busy_place(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_value_is_told_of_a_busy_place(
+    flows: FlowFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """Neither the lock file nor the error about it holds a value."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     seen: list[bytes] = []
 
     @cp.add_step()
     async def inside(state: State) -> None:
-        seen.extend(path.read_bytes() for path in lab.path.parent.glob("*.lock"))
-        seen.extend(path.read_bytes() for path in lab.path.parent.glob(".*.lock"))
+        seen.extend(path.read_bytes() for path in flows.path.parent.glob("*.lock"))
+        seen.extend(path.read_bytes() for path in flows.path.parent.glob(".*.lock"))
         with pytest.raises(CheckpointError) as info:
             await cp.arun()
-        assert CANARY not in everything_said(info.value, caplog)
+        assert CANARY not in all_text(info.value, caplog)
 
     asyncio.run(cp.arun(with_secrets()))
     assert seen

@@ -13,7 +13,7 @@ from aiocheckpoint import CheckpointError, CheckpointFlow, DrainingError, Pause,
 from aiocheckpoint.events import RunStarted
 
 if TYPE_CHECKING:
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 LOGGER = "aiocheckpoint"
 CANARY = "canary-4f1d"
@@ -39,9 +39,9 @@ def said(caplog: pytest.LogCaptureFixture, *errors: BaseException) -> str:
     return "\n".join(lines)
 
 
-def waiting(lab: Lab) -> CheckpointFlow:
+def waiting(flows: FlowFactory) -> CheckpointFlow:
     """Make a flow that fails once, and then waits for what it is not told."""
-    cp = CheckpointFlow(lab.path, fsync=False, hooks=[lab.events.append])
+    cp = CheckpointFlow(flows.path, fsync=False, hooks=[flows.events.append])
     failing = [True]
 
     @cp.add_step(retry=AT_ONCE)
@@ -55,13 +55,15 @@ def waiting(lab: Lab) -> CheckpointFlow:
     return cp
 
 
-def test_reasons_and_updates(every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_reasons_and_updates(
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """Neither why a run waits, nor what it is told, nor why an attempt failed, is logged."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = waiting(lab)
-    every_door(cp, {"secret": CANARY})
-    assert lab.header().pause == f"waits for {CANARY}"
-    every_door(cp, update={"told": CANARY})
+    cp = waiting(flows)
+    any_runner(cp, {"secret": CANARY})
+    assert flows.header().pause == f"waits for {CANARY}"
+    any_runner(cp, update={"told": CANARY})
     text = said(caplog)
     assert CANARY not in text
     for words in ("attempt 1", "TellingError", "StepPaused", "paused", "finished"):
@@ -70,42 +72,44 @@ def test_reasons_and_updates(every_door: Door, lab: Lab, caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("kind", ["not paused", "no dict", "with a state"])
 def test_updates_that_are_refused(
-    kind: str, every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    kind: str, any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error about an update that cannot be meant does not quote it, or the state."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = waiting(lab)
-    every_door(cp, {"secret": CANARY})
+    cp = waiting(flows)
+    any_runner(cp, {"secret": CANARY})
     options: dict[str, Any] = {"update": {"told": CANARY}}
     if kind == "not paused":
-        every_door(cp, update={"told": CANARY})
+        any_runner(cp, update={"told": CANARY})
     elif kind == "no dict":
         options = {"update": [CANARY]}
     else:
         options |= {"state": {"secret": CANARY}}
     with pytest.raises(CheckpointError) as info:
-        every_door(cp, **options)
+        any_runner(cp, **options)
     assert CANARY not in said(caplog, info.value)
 
 
-def test_failed_attempts(every_door: Door, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_attempts(
+    any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """What comes out of the last attempt is logged by its type, and its note quotes nothing."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = CheckpointFlow(lab.path, fsync=False)
+    cp = CheckpointFlow(flows.path, fsync=False)
 
     @cp.add_step(retry=AT_ONCE)
     def fail(state: State) -> None:
         raise TellingError
 
     with pytest.raises(TellingError) as info:
-        every_door(cp, {"secret": CANARY})
+        any_runner(cp, {"secret": CANARY})
     text = said(caplog, info.value)
     assert "attempt 1" in text
     assert "aiocheckpoint: step 1 of 1" in text
     assert CANARY not in text
 
 
-async def test_drains_and_limits(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+async def test_drains_and_limits(flows: FlowFactory, caplog: pytest.LogCaptureFixture) -> None:
     """A run that is drained, or takes too long, is told of without its values."""
     caplog.set_level(logging.DEBUG, LOGGER)
 
@@ -115,12 +119,12 @@ async def test_drains_and_limits(lab: Lab, caplog: pytest.LogCaptureFixture) -> 
             await asyncio.sleep(0)
 
     drains: list[asyncio.Task[list[str | None]]] = []
-    cp = CheckpointFlow(lab.path, fsync=False, hooks=[drain])
+    cp = CheckpointFlow(flows.path, fsync=False, hooks=[drain])
     cp.add_step(name="a")(lambda state: None)
     with pytest.raises(DrainingError) as drained:
         await cp.arun({"secret": CANARY}, run_id=None)
     assert await drains[0] == []
-    late = CheckpointFlow(lab.path, fsync=False)
+    late = CheckpointFlow(flows.path, fsync=False)
     late.add_step(name="a")(lambda state: None)
 
     @late.add_step(timeout=0.01)
@@ -135,12 +139,12 @@ async def test_drains_and_limits(lab: Lab, caplog: pytest.LogCaptureFixture) -> 
 @pytest.mark.parametrize("pair", [CANARY, (CANARY, CANARY), ({"secret": CANARY},), (1, {CANARY})])
 async def test_pairs_that_are_none(
     pair: Any,  # noqa: ANN401
-    lab: Lab,
+    flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The error about what `amap` cannot take names its type alone."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = waiting(lab)
+    cp = waiting(flows)
     await cp.arun()
     with pytest.raises(CheckpointError) as info:
         await cp.amap([pair])

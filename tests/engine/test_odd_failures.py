@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 
 import pytest
-from support import Door, Lab, State, add_with, fail, notes_of
+from support import FlowFactory, Runner, State, add_with, fail, notes_of
 
 from aiocheckpoint import CheckpointFlow
 
@@ -28,81 +28,83 @@ class Frozen(Exception):  # noqa: N818
     code: int
 
 
-def test_error_that_cannot_speak(every_door: Door, lab: Lab) -> None:
+def test_error_that_cannot_speak(any_runner: Runner, flows: FlowFactory) -> None:
     """An exception whose text cannot be made comes out as it is, and is recorded."""
     error = Mute()
-    lab.faults["step b"] = error
-    fail(every_door, lab.flow(), error)
-    assert str(lab.path) in notes_of(error)
-    failure = lab.header().failure
+    flows.faults["step b"] = error
+    fail(any_runner, flows.flow(), error)
+    assert str(flows.path) in notes_of(error)
+    failure = flows.header().failure
     assert failure is not None
     assert failure.type.endswith("Mute")
 
 
-def test_error_that_takes_no_note(every_door: Door, lab: Lab) -> None:
+def test_error_that_takes_no_note(any_runner: Runner, flows: FlowFactory) -> None:
     """An exception that refuses attributes comes out as it is, and is recorded."""
     error = Frozen(5)
-    lab.faults["step b"] = error
-    fail(every_door, lab.flow(), error)
-    failure = lab.header().failure
+    flows.faults["step b"] = error
+    fail(any_runner, flows.flow(), error)
+    failure = flows.header().failure
     assert failure is not None
     assert failure.type.endswith("Frozen")
 
 
-def test_cause_context_and_older_notes_stay(door: Door, lab: Lab) -> None:
+def test_cause_context_and_older_notes_stay(runner: Runner, flows: FlowFactory) -> None:
     """What the user attached to the exception is kept, before ours."""
     error = OSError("broken")
     error.__cause__ = ValueError("the cause")
     error.add_note("the user's note")
-    lab.faults["step b"] = error
-    fail(door, lab.flow(), error)
+    flows.faults["step b"] = error
+    fail(runner, flows.flow(), error)
     assert str(error.__cause__) == "the cause"
     assert notes_of(error).startswith("the user's note\n")
-    failure = lab.header().failure
+    failure = flows.header().failure
     assert failure is not None
     assert "the cause" in failure.traceback
 
 
-def test_failure_in_a_flow_inside_a_step(every_door: Door, lab: Lab) -> None:
+def test_failure_in_a_flow_inside_a_step(any_runner: Runner, flows: FlowFactory) -> None:
     """An exception that passes through two flows has a note of each."""
-    inner = Lab(lab.path.with_name("inner.pkl"))
+    inner = FlowFactory(flows.path.with_name("inner.pkl"))
     inner.faults["step b"] = error = OSError("deep inside")
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
     def outer(state: State) -> None:
         inner.flow().run()
 
-    fail(every_door, cp, error)
+    fail(any_runner, cp, error)
     first, second = error.__notes__
     assert str(inner.path) in first
-    assert str(lab.path) in second
+    assert str(flows.path) in second
 
 
-def wall_up(lab: Lab) -> None:
+def block_directory(flows: FlowFactory) -> None:
     """Put a file in the place of the directory that holds the snapshot."""
-    lab.path.parent.rename(lab.path.parent.with_name("moved"))
-    lab.path.parent.write_text("a wall", encoding="utf-8")
+    flows.path.parent.rename(flows.path.parent.with_name("moved"))
+    flows.path.parent.write_text("a wall", encoding="utf-8")
 
 
 @pytest.mark.leaves_files
 @pytest.mark.parametrize("part", ["load", "step", "save"])
-def test_second_error_while_recording_is_only_a_note(part: str, every_door: Door, lab: Lab) -> None:
+def test_second_error_while_recording_is_only_a_note(
+    part: str, any_runner: Runner, flows: FlowFactory
+) -> None:
     """If the failure cannot be recorded, the first exception comes out and tells of the second."""
-    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
+    flows = FlowFactory(flows.path.parent / "place" / "checkpoint.pkl")
     error = ValueError("the first error")
 
     def break_all(state: State, data: State | None = None) -> None:
-        wall_up(lab)
+        block_directory(flows)
         raise error
 
     def break_load(state: State) -> State:
         break_all(state)
         return {}
 
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     add_with(cp, "b", part, break_load if part == "load" else break_all)
-    fail(every_door, cp, error)
+    fail(any_runner, cp, error)
     notes = notes_of(error)
     assert re.search(r"\b2 of 2\b", notes)
     assert "could not" in notes or "failed" in notes
@@ -110,38 +112,38 @@ def test_second_error_while_recording_is_only_a_note(part: str, every_door: Door
 
 
 @pytest.mark.leaves_files
-def test_run_goes_on_from_what_a_second_error_left(door: Door, lab: Lab) -> None:
+def test_run_goes_on_from_what_a_second_error_left(runner: Runner, flows: FlowFactory) -> None:
     """Once the place is back, the run resumes from the snapshot before the failure."""
-    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
-    cp = lab.flow("a")
+    flows = FlowFactory(flows.path.parent / "place" / "checkpoint.pkl")
+    cp = flows.flow("a")
 
     @cp.add_step(name="b")
     def break_all(state: State) -> None:
-        wall_up(lab)
+        block_directory(flows)
         raise error
 
     error = ValueError("the first error")
-    fail(door, cp, error)
-    lab.path.parent.unlink()
-    lab.path.parent.with_name("moved").rename(lab.path.parent)
-    door(lab.flow("a", "b"))
-    assert lab.ran() == ["a", "b"]
+    fail(runner, cp, error)
+    flows.path.parent.unlink()
+    flows.path.parent.with_name("moved").rename(flows.path.parent)
+    runner(flows.flow("a", "b"))
+    assert flows.ran() == ["a", "b"]
 
 
-def test_directory_deleted_under_a_broken_step(every_door: Door, lab: Lab) -> None:
+def test_directory_deleted_under_a_broken_step(any_runner: Runner, flows: FlowFactory) -> None:
     """A step that deletes the checkpoint's directory and raises still shows its own error."""
-    lab = Lab(lab.path.parent / "place" / "checkpoint.pkl")
+    flows = FlowFactory(flows.path.parent / "place" / "checkpoint.pkl")
     error = ValueError("the first error")
-    cp = lab.flow("a")
+    cp = flows.flow("a")
 
     @cp.add_step(name="b")
     def delete_all(state: State) -> None:
-        shutil.rmtree(lab.path.parent)
+        shutil.rmtree(flows.path.parent)
         raise error
 
-    fail(every_door, cp, error)
+    fail(any_runner, cp, error)
     assert re.search(r"\b2 of 2\b", notes_of(error))
-    assert every_door(lab.flow("a"))["trail"] == ["a"]
+    assert any_runner(flows.flow("a"))["trail"] == ["a"]
 
 
 class Breaking:
@@ -164,50 +166,54 @@ class Breaking:
         self.kept = state
 
 
-def test_own_handler_that_fails_leaves_the_step_undone(every_door: Door, lab: Lab) -> None:
+def test_own_handler_that_fails_leaves_the_step_undone(
+    any_runner: Runner, flows: FlowFactory
+) -> None:
     """What an own handler's `write` raises comes out; the step before it is not done."""
     handler = Breaking(2)
     with pytest.raises(ConnectionError, match="the store is gone"):
-        every_door(lab.flow(handler=handler))
-    assert lab.ran() == ["a", "b"]
+        any_runner(flows.flow(handler=handler))
+    assert flows.ran() == ["a", "b"]
     assert handler.kept["checkpoint_index"] == 1
     handler.times = 9
-    every_door(lab.flow(handler=handler))
-    assert lab.ran() == ["a", "b", "b", "c"]
+    any_runner(flows.flow(handler=handler))
+    assert flows.ran() == ["a", "b", "b", "c"]
 
 
-def test_own_handler_that_fails_does_not_hide_the_first_error(every_door: Door, lab: Lab) -> None:
+def test_own_handler_that_fails_does_not_hide_the_first_error(
+    any_runner: Runner, flows: FlowFactory
+) -> None:
     """A step's error comes out although the own handler cannot write any more."""
     handler = Breaking(2)
-    lab.faults["step b"] = error = ValueError("the first error")
-    fail(every_door, lab.flow(handler=handler), error)
+    flows.faults["step b"] = error = ValueError("the first error")
+    fail(any_runner, flows.flow(handler=handler), error)
     assert handler.kept["checkpoint_index"] == 1
 
 
-def test_stop_iteration_comes_out_of_run(lab: Lab) -> None:
+def test_stop_iteration_comes_out_of_run(flows: FlowFactory) -> None:
     """A sync step that raises StopIteration does not end anything silently."""
     error = StopIteration("the iterator was empty")
-    lab.faults["step b"] = error
+    flows.faults["step b"] = error
     with pytest.raises(StopIteration) as info:
-        lab.flow().run()
+        flows.flow().run()
     assert info.value is error
-    assert (lab.header().status, lab.header().position) == ("failed", 1)
+    assert (flows.header().status, flows.header().position) == ("failed", 1)
 
 
-async def test_stop_iteration_comes_out_of_run_inside_a_loop(lab: Lab) -> None:
+async def test_stop_iteration_comes_out_of_run_inside_a_loop(flows: FlowFactory) -> None:
     """Nor does it where a loop already runs."""
     error = StopIteration("the iterator was empty")
-    lab.faults["load b"] = error
+    flows.faults["load b"] = error
     with pytest.raises(StopIteration) as info:
-        lab.flow().run(None, "always")
+        flows.flow().run(None, "always")
     assert info.value is error
 
 
-async def test_stop_iteration_under_arun_is_the_cause(lab: Lab) -> None:
+async def test_stop_iteration_under_arun_is_the_cause(flows: FlowFactory) -> None:
     """No coroutine can raise StopIteration; Python's RuntimeError carries it as its cause."""
     error = StopIteration("the iterator was empty")
-    lab.faults["step b"] = error
+    flows.faults["step b"] = error
     with pytest.raises(RuntimeError) as info:
-        await lab.flow().arun()
+        await flows.flow().arun()
     assert info.value.__cause__ is error
-    assert (lab.header().status, lab.header().position) == ("failed", 1)
+    assert (flows.header().status, flows.header().position) == ("failed", 1)

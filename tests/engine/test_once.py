@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from many import PATIENCE, Runs, listed
-from support import NAMES, Door, State
+from run_factories import PATIENCE, Runs, listed
+from support import NAMES, Runner, State
 
 from aiocheckpoint import (
     CheckpointFlow,
@@ -27,59 +27,59 @@ DONE = {"n": 1, "loads": ["a"], "trail": list(NAMES)}
 @pytest.mark.parametrize("run_id", ["order-42", None], ids=str)
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync"])
 def test_retried_request(
-    run_id: str | None, *, asynchronous: bool, runs: Runs, every_door: Door
+    run_id: str | None, *, asynchronous: bool, runs: Runs, any_runner: Runner
 ) -> None:
     """The second call gives the final state of the first, runs nothing and stores nothing."""
     runs.asynchronous = asynchronous
-    assert every_door(runs.flow(), {"n": 1}, run_id=run_id, once=True) == DONE
+    assert any_runner(runs.flow(), {"n": 1}, run_id=run_id, once=True) == DONE
     header = runs.flow().handler.header(run_id)
     runs.log.clear()
     runs.events.clear()
-    again = every_door(runs.flow(), {"n": 2}, run_id=run_id, once=True)
+    again = any_runner(runs.flow(), {"n": 2}, run_id=run_id, once=True)
     assert (again, runs.log, runs.events) == (DONE, [], [])
     assert runs.flow().handler.header(run_id) == header
 
 
-def test_each_time_anew_without_it(runs: Runs, door: Door) -> None:
+def test_each_time_anew_without_it(runs: Runs, runner: Runner) -> None:
     """Without `once` a finished run begins anew, and then that one's state is given."""
-    door(runs.flow(), {"n": 1}, run_id="x", once=True)
-    door(runs.flow(), {"n": 2}, run_id="x")
-    assert door(runs.flow(), {"n": 3}, run_id="x", once=True)["n"] == 2
+    runner(runs.flow(), {"n": 1}, run_id="x", once=True)
+    runner(runs.flow(), {"n": 2}, run_id="x")
+    assert runner(runs.flow(), {"n": 3}, run_id="x", once=True)["n"] == 2
     assert runs.flow().handler.header("x").number == 2
 
 
-def test_states_are_copies(runs: Runs, door: Door) -> None:
+def test_states_are_copies(runs: Runs, runner: Runner) -> None:
     """What is given may be changed without changing what the next caller gets."""
-    door(runs.flow(), {"n": 1}, run_id="x", once=True)
+    runner(runs.flow(), {"n": 1}, run_id="x", once=True)
     given: State = {"mine": True}
-    got = door(runs.flow(), given, run_id="x", once=True)
+    got = runner(runs.flow(), given, run_id="x", once=True)
     got["trail"].clear()
     assert given == {"mine": True}
-    assert door(runs.flow(), given, run_id="x", once=True) == DONE
+    assert runner(runs.flow(), given, run_id="x", once=True) == DONE
 
 
-def test_unfinished_run_goes_on(runs: Runs, door: Door) -> None:
+def test_unfinished_run_goes_on(runs: Runs, runner: Runner) -> None:
     """What broke is resumed by the next try, and is finished then."""
     runs.faults["step b"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
-        door(runs.flow(), {"n": 1}, run_id="x", once=True)
+        runner(runs.flow(), {"n": 1}, run_id="x", once=True)
     runs.faults.clear()
     runs.log.clear()
-    assert door(runs.flow(), {"n": 1}, run_id="x", once=True)["trail"] == list(NAMES)
+    assert runner(runs.flow(), {"n": 1}, run_id="x", once=True)["trail"] == list(NAMES)
     assert runs.ran() == ["b", "c"]
-    assert door(runs.flow(), run_id="x", once=True)["trail"] == list(NAMES)
+    assert runner(runs.flow(), run_id="x", once=True)["trail"] == list(NAMES)
     assert runs.ran() == ["b", "c"]
 
 
-def test_stopped_run_goes_on(runs: Runs, door: Door) -> None:
+def test_stopped_run_goes_on(runs: Runs, runner: Runner) -> None:
     """A run that was only stopped with `until=` is not finished."""
-    door(runs.flow(), {"n": 1}, run_id="x", until="a", once=True)
-    assert door(runs.flow(), run_id="x", once=True) == {**DONE, "loads": ["a", "b"]}
+    runner(runs.flow(), {"n": 1}, run_id="x", until="a", once=True)
+    assert runner(runs.flow(), run_id="x", once=True) == {**DONE, "loads": ["a", "b"]}
 
 
 async def test_many_tries_at_once(runs: Runs) -> None:
     """Of tries at the same time one does the work; those that wait get its final state."""
-    cp, began = runs.bare(), list[int]()
+    cp, began = runs.empty_flow(), list[int]()
 
     @cp.add_step()
     async def work(state: State) -> None:
@@ -102,7 +102,7 @@ async def test_many_tries_at_once(runs: Runs) -> None:
 
 def test_tries_in_threads(runs: Runs) -> None:
     """The same through `run`, in threads that begin together."""
-    cp, ran, states = runs.bare(), list[int](), list[State]()
+    cp, ran, states = runs.empty_flow(), list[int](), list[State]()
     cp.add_step(name="work")(lambda state: ran.append(state["n"]))
     together = threading.Barrier(4)
 
@@ -120,25 +120,25 @@ def test_tries_in_threads(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("checkpoint", [0, "b"], ids=repr)
-def test_checkpoint_beside_it_is_refused(checkpoint: int | str, runs: Runs, door: Door) -> None:
+def test_checkpoint_beside_it_is_refused(checkpoint: int | str, runs: Runs, runner: Runner) -> None:
     """To do it once and to do it again from a step contradict each other."""
     with pytest.raises(InvalidValueError, match=r"once=True.*checkpoint="):
-        door(runs.flow(), {}, checkpoint=checkpoint, run_id="x", once=True)
-    assert (runs.log, listed(door, runs.flow())) == ([], [])
+        runner(runs.flow(), {}, checkpoint=checkpoint, run_id="x", once=True)
+    assert (runs.log, listed(runner, runs.flow())) == ([], [])
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d"), ("a", "c", "b"), ("x",)])
-def test_changed_steps(names: tuple[str, ...], database: Runs, door: Door) -> None:
+def test_changed_steps(names: tuple[str, ...], database: Runs, runner: Runner) -> None:
     """Where the steps are no longer those that finished, nothing runs and nothing is lost."""
-    door(database.flow(), {"n": 1}, run_id="x", once=True)
+    runner(database.flow(), {"n": 1}, run_id="x", once=True)
     database.log.clear()
     before = database.flow().handler.header("x")
     with pytest.raises(FlowChangedError) as info:
-        door(database.flow(*names), {"n": 2}, run_id="x", once=True)
+        runner(database.flow(*names), {"n": 2}, run_id="x", once=True)
     assert (info.value.stored_steps, info.value.current_steps) == (NAMES, names)
     assert (database.log, database.flow().handler.header("x")) == ([], before)
-    assert door(database.flow(), run_id="x", once=True) == DONE
-    assert door(database.flow(*names), {"n": 2}, run_id="x")["trail"] == list(names)
+    assert runner(database.flow(), run_id="x", once=True) == DONE
+    assert runner(database.flow(*names), {"n": 2}, run_id="x")["trail"] == list(names)
 
 
 class Own:
@@ -156,52 +156,52 @@ class Own:
         self.stored = state
 
 
-def test_handler_of_dicts_is_refused(door: Door) -> None:
+def test_handler_of_dicts_is_refused(runner: Runner) -> None:
     """A dict does not tell a finished run from a state at the beginning, so it cannot be asked."""
     cp = CheckpointFlow("x", handler=Own)
     cp.add_step(name="a")(lambda state: state.update(ran=True))
     with pytest.raises(InvalidValueError, match="Own"):
-        door(cp, {}, once=True)
+        runner(cp, {}, once=True)
     assert cp.handler.stored == {}
 
 
-def test_state_written_by_hand_is_no_finished_run(runs: Runs, door: Door) -> None:
+def test_state_written_by_hand_is_no_finished_run(runs: Runs, runner: Runner) -> None:
     """A state that somebody stored where nothing ran is a state to run with."""
     runs.flow().handler.write({"n": 1}, "x")
-    assert door(runs.flow(), run_id="x", once=True) == DONE
+    assert runner(runs.flow(), run_id="x", once=True) == DONE
     runs.log.clear()
-    assert (door(runs.flow(), run_id="x", once=True), runs.log) == (DONE, [])
+    assert (runner(runs.flow(), run_id="x", once=True), runs.log) == (DONE, [])
 
 
-def test_file_of_gumly_is_no_finished_run(tmp_path: Path, door: Door) -> None:
+def test_file_of_gumly_is_no_finished_run(tmp_path: Path, runner: Runner) -> None:
     """What does not tell that a run finished is run."""
-    lab = Runs(tmp_path / "c.pkl", kind="pattern")
-    LocalStateHandler(lab.path).write({"n": 1})
-    door(lab.flow(), once=True)
-    assert lab.ran() == list(NAMES)
+    flows = Runs(tmp_path / "c.pkl", kind="pattern")
+    LocalStateHandler(flows.path).write({"n": 1})
+    runner(flows.flow(), once=True)
+    assert flows.ran() == list(NAMES)
 
 
-def test_plan_knows_nothing_of_it(runs: Runs, door: Door) -> None:
+def test_plan_knows_nothing_of_it(runs: Runs, runner: Runner) -> None:
     """A plan tells what a run without `once` would do."""
-    door(runs.flow(), {"n": 1}, run_id="x", once=True)
-    plan = door.plan(runs.flow(), run_id="x")
+    runner(runs.flow(), {"n": 1}, run_id="x", once=True)
+    plan = runner.plan(runs.flow(), run_id="x")
     assert (plan.start, plan.done, plan.fresh) == (0, False, True)
     assert str(plan).startswith("Starts at step 1 of 3, 'a', with the stored state")
 
 
-def test_result_in_resume_all_and_prune(runs: Runs, door: Door) -> None:
+def test_result_in_resume_all_and_prune(runs: Runs, runner: Runner) -> None:
     """What was done once is finished for lists, and is done again when it was deleted."""
-    door(runs.flow(), {"n": 1}, run_id="x", once=True)
-    assert listed(door, runs.flow(), "finished") == ["x"]
-    assert door.do(runs.flow(), "prune", 0) == 1
+    runner(runs.flow(), {"n": 1}, run_id="x", once=True)
+    assert listed(runner, runs.flow(), "finished") == ["x"]
+    assert runner.do(runs.flow(), "prune", 0) == 1
     runs.log.clear()
-    assert door(runs.flow(), {"n": 1}, run_id="x", once=True) == DONE
+    assert runner(runs.flow(), {"n": 1}, run_id="x", once=True) == DONE
     assert runs.ran() == list(NAMES)
 
 
 @pytest.mark.parametrize("once", [False, 0, None], ids=repr)
-def test_not_once(once: Any, runs: Runs, door: Door) -> None:  # noqa: ANN401
+def test_not_once(once: Any, runs: Runs, runner: Runner) -> None:  # noqa: ANN401
     """What is false asks for nothing."""
     for _ in range(2):
-        door(runs.flow("a"), {}, run_id="x", once=once)
+        runner(runs.flow("a"), {}, run_id="x", once=once)
     assert runs.ran() == ["a", "a"]

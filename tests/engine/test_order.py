@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import NAMES, Door, Lab, State, make_stored
+from support import NAMES, FlowFactory, Runner, State, make_stored
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint.events import RunFinished, SnapshotWritten, StepFailed, StepFinished
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def positions(lab: Lab) -> list[int]:
+def positions(flows: FlowFactory) -> list[int]:
     """Positions of all snapshots that were written, in order."""
-    return [event.position for event in lab.events if isinstance(event, SnapshotWritten)]
+    return [event.position for event in flows.events if isinstance(event, SnapshotWritten)]
 
 
 @pytest.mark.parametrize(
@@ -30,21 +30,21 @@ def positions(lab: Lab) -> list[int]:
     ],
 )
 def test_one_write_a_step_and_one_at_the_start(
-    stored: str, written: list[int], door: Door, lab: Lab
+    stored: str, written: list[int], runner: Runner, flows: FlowFactory
 ) -> None:
     """A fresh run writes its start, each step its end, the last says finished; no more."""
-    make_stored(lab, stored)
-    door(lab.flow())
-    assert positions(lab) == written
+    make_stored(flows, stored)
+    runner(flows.flow())
+    assert positions(flows) == written
 
 
-def test_each_step_begins_with_the_one_before_stored(door: Door, lab: Lab) -> None:
+def test_each_step_begins_with_the_one_before_stored(runner: Runner, flows: FlowFactory) -> None:
     """When a step begins, its entry state is in the file; after its saver, not yet its end."""
     seen: list[tuple[str, int, State]] = []
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     def look(when: str) -> None:
-        stored = LocalStateHandler(lab.path).read()
+        stored = LocalStateHandler(flows.path).read()
         seen.append((when, stored.pop("checkpoint_index"), stored))
 
     def step(state: State) -> None:
@@ -57,22 +57,22 @@ def test_each_step_begins_with_the_one_before_stored(door: Door, lab: Lab) -> No
 
     for name in "ab":
         cp.add_step(load=load, save=lambda state: look("save"), name=name)(step)
-    door(cp, {"n": 0}, "always")
+    runner(cp, {"n": 0}, "always")
     before, after = {"n": 0}, {"n": 1}
     first = [("load", 0, before), ("step", 0, before), ("save", 0, before)]
     assert seen == [*first, ("load", 1, after), ("step", 1, after), ("save", 1, after)]
 
 
-def test_events_tell_the_course_of_a_run(door: Door, lab: Lab) -> None:
+def test_events_tell_the_course_of_a_run(runner: Runner, flows: FlowFactory) -> None:
     """Hooks hear of the start, each part and the end, in order, once each."""
-    door(lab.flow("a", "b"))
-    assert [type(event).__name__ for event in lab.events] == [
+    runner(flows.flow("a", "b"))
+    assert [type(event).__name__ for event in flows.events] == [
         *("RunStarted", "SnapshotWritten"),
         *("StepStarted", "StepLoaded", "StepFinished", "SnapshotWritten"),
         *("StepStarted", "StepFinished", "SnapshotWritten"),
         "RunFinished",
     ]
-    finished = [event for event in lab.events if isinstance(event, StepFinished)]
+    finished = [event for event in flows.events if isinstance(event, StepFinished)]
     assert [(e.step, e.index, e.of, e.result_ignored) for e in finished] == [
         ("a", 0, 2, False),
         ("b", 1, 2, False),
@@ -80,22 +80,22 @@ def test_events_tell_the_course_of_a_run(door: Door, lab: Lab) -> None:
     assert set(finished[0].seconds) == {"load", "step", "save"}
 
 
-def test_events_tell_of_a_failure(door: Door, lab: Lab) -> None:
+def test_events_tell_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
     """Hooks hear which part of which step broke, with the very exception."""
     error = OSError("broken")
-    lab.faults["save b"] = error
+    flows.faults["save b"] = error
     with pytest.raises(OSError, match="broken"):
-        door(lab.flow())
-    failed = [event for event in lab.events if isinstance(event, StepFailed)]
+        runner(flows.flow())
+    failed = [event for event in flows.events if isinstance(event, StepFailed)]
     assert [(e.step, e.index, e.of, e.part, e.cancelled) for e in failed] == [
         ("b", 1, 3, "save", False)
     ]
     assert failed[0].error is error
-    ends = [event for event in lab.events if isinstance(event, RunFinished)]
+    ends = [event for event in flows.events if isinstance(event, RunFinished)]
     assert [(e.status, e.position) for e in ends] in ([], [("failed", 1)])
 
 
-def test_hook_that_fails_breaks_nothing(door: Door, tmp_path: Path) -> None:
+def test_hook_that_fails_breaks_nothing(runner: Runner, tmp_path: Path) -> None:
     """A hook is an onlooker: what it raises is logged, and the run goes on."""
 
     def broken(event: object) -> None:
@@ -108,21 +108,21 @@ def test_hook_that_fails_breaks_nothing(door: Door, tmp_path: Path) -> None:
 
     cp = CheckpointFlow(tmp_path / "c.pkl", hooks=[broken, abroken])
     cp.add_step(name="only")(lambda state: state.update(done=True))
-    assert door(cp) == {"done": True}
+    assert runner(cp) == {"done": True}
 
 
-def test_result_of_a_step_is_ignored(door: Door, lab: Lab) -> None:
+def test_result_of_a_step_is_ignored(runner: Runner, flows: FlowFactory) -> None:
     """What a step returns goes nowhere; the event says that there was something."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="b")(lambda state: {"lost": 1})
-    assert "lost" not in door(cp)
-    finished = [event for event in lab.events if isinstance(event, StepFinished)]
+    assert "lost" not in runner(cp)
+    finished = [event for event in flows.events if isinstance(event, StepFinished)]
     assert [event.result_ignored for event in finished] == [False, True]
 
 
-def test_same_flow_object_runs_again_and_again(every_door: Door, lab: Lab) -> None:
+def test_same_flow_object_runs_again_and_again(any_runner: Runner, flows: FlowFactory) -> None:
     """One flow object runs any number of times, each with data of its own."""
-    cp = lab.flow()
+    cp = flows.flow()
     for count in range(1, 4):
-        result = every_door(cp)
+        result = any_runner(cp)
         assert result["trail"] == list(NAMES) * count

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import Door, State
+from support import Runner, State
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTS = ("load", "step", "save")
-DOORS = ("run", "arun", "notebook")
+RUNNERS = ("run", "arun", "notebook")
 
 
 class Own(BaseException):
@@ -43,7 +43,7 @@ class Spec:
 class Attempt:
     """One run: its arguments, and what breaks in it."""
 
-    door: str
+    runner: str
     given: bool
     policy: str
     checkpoint: int | None
@@ -52,7 +52,7 @@ class Attempt:
 
 
 @dataclass
-class World:
+class FlowSetup:
     """Builds the flow of the specs, and writes down what really happened."""
 
     path: Path
@@ -144,7 +144,7 @@ specs = st.builds(
 faults = st.tuples(st.integers(0, 5), st.sampled_from(PARTS), st.integers(0, len(KINDS) - 1))
 attempts = st.builds(
     Attempt,
-    door=st.sampled_from(DOORS),
+    runner=st.sampled_from(RUNNERS),
     given=st.booleans(),
     policy=st.sampled_from(("first only", "always")),
     checkpoint=st.none() | st.none() | st.integers(0, 5),
@@ -159,18 +159,18 @@ def fit(attempt: Attempt, count: int, start: int) -> Attempt:
     begin = start if checkpoint is None else checkpoint
     until = None if attempt.until is None else begin + attempt.until % (count - begin)
     fault = attempt.fault and (attempt.fault[0] % count, *attempt.fault[1:])
-    return Attempt(attempt.door, attempt.given, attempt.policy, checkpoint, until, fault)
+    return Attempt(attempt.runner, attempt.given, attempt.policy, checkpoint, until, fault)
 
 
 def expected_effects(
-    world: World, attempt: Attempt, start: int, stop: int
+    setup: FlowSetup, attempt: Attempt, start: int, stop: int
 ) -> tuple[list[tuple[str, int]], int]:
     """List the calls that an attempt must make, and the position it must reach."""
     calls: list[tuple[str, int]] = []
     for index in range(start, stop):
         loads = attempt.policy == "always" or index == start
         for part in PARTS:
-            there = part == "step" or part in world.specs[index].parts
+            there = part == "step" or part in setup.specs[index].parts
             if not there or (part == "load" and not loads):
                 continue
             calls.append((part, index))
@@ -179,42 +179,44 @@ def expected_effects(
     return calls, stop
 
 
-def carry_out(world: World, attempt: Attempt, model: Model) -> State | None:
+def carry_out(setup: FlowSetup, attempt: Attempt, model: Model) -> State | None:
     """Do one attempt and hold it against the model; give the state if it came to its end."""
     start, stop, state = model.begin(attempt)
-    calls, reached = expected_effects(world, attempt, start, stop)
-    world.effects.clear()
-    result = call(world, attempt, set_fault(world, attempt, calls))
-    assert world.effects == calls
+    calls, reached = expected_effects(setup, attempt, start, stop)
+    setup.effects.clear()
+    result = call(setup, attempt, set_fault(setup, attempt, calls))
+    assert setup.effects == calls
     for index in range(start, reached):
         change(state, index)
     model.store(state, reached)
-    assert LocalStateHandler(world.path).read() == {**state, "checkpoint_index": model.position}
-    assert [path.name for path in world.path.parent.iterdir()] == [world.path.name]
+    assert LocalStateHandler(setup.path).read() == {**state, "checkpoint_index": model.position}
+    assert [path.name for path in setup.path.parent.iterdir()] == [setup.path.name]
     assert result is None or result == state
     return result
 
 
-def set_fault(world: World, attempt: Attempt, calls: list[tuple[str, int]]) -> BaseException | None:
+def set_fault(
+    setup: FlowSetup, attempt: Attempt, calls: list[tuple[str, int]]
+) -> BaseException | None:
     """Put the attempt's fault into the world; give its error if the calls come to it."""
-    world.fault = None
+    setup.fault = None
     if attempt.fault is None:
         return None
     index, part, kind = attempt.fault
     error = KINDS[kind]("by the test")
-    world.fault = (index, part, error)
+    setup.fault = (index, part, error)
     return error if (part, index) in calls else None
 
 
-def call(world: World, attempt: Attempt, error: BaseException | None) -> State | None:
+def call(setup: FlowSetup, attempt: Attempt, error: BaseException | None) -> State | None:
     """Run the flow once; what comes out must be the injected error or the state."""
     arguments = {"checkpoint": attempt.checkpoint, "until": attempt.until}
     given = first_state() if attempt.given else None
-    door = Door(attempt.door)
+    runner = Runner(attempt.runner)
     if error is None:
-        return door(world.flow(), given, attempt.policy, **arguments)
+        return runner(setup.flow(), given, attempt.policy, **arguments)
     with pytest.raises(type(error)) as info:
-        door(world.flow(), given, attempt.policy, **arguments)
+        runner(setup.flow(), given, attempt.policy, **arguments)
     assert info.value is error
     return None
 
@@ -229,18 +231,18 @@ def test_every_attempt_does_what_the_model_says(
 ) -> None:
     """Each run starts, loads, calls, stores and returns exactly what the promises say."""
     with tempfile.TemporaryDirectory() as place:
-        world = World(Path(place) / "checkpoint.pkl", steps)
+        setup = FlowSetup(Path(place) / "checkpoint.pkl", steps)
         model = Model(len(steps))
         for rough in sequence:
             attempt = fit(rough, model.count, model.position)
-            carry_out(world, attempt, model)
+            carry_out(setup, attempt, model)
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(specs, min_size=1, max_size=6).map(tuple),
-    failing=st.lists(st.tuples(st.sampled_from(DOORS), faults), max_size=8),
-    last=st.sampled_from(DOORS),
+    failing=st.lists(st.tuples(st.sampled_from(RUNNERS), faults), max_size=8),
+    last=st.sampled_from(RUNNERS),
 )
 def test_broken_runs_end_like_an_undisturbed_one(
     steps: tuple[Spec, ...], failing: list[tuple[str, tuple[int, str, int]]], last: str
@@ -250,14 +252,14 @@ def test_broken_runs_end_like_an_undisturbed_one(
     for index in range(len(steps)):
         change(undisturbed, index)
     with tempfile.TemporaryDirectory() as place:
-        world = World(Path(place) / "checkpoint.pkl", steps)
+        setup = FlowSetup(Path(place) / "checkpoint.pkl", steps)
         model, acknowledged = Model(len(steps)), 0
         for name, fault in failing:
             attempt = Attempt(name, not model.position, "first only", None, None, fault)
             attempt = fit(attempt, len(steps), model.position)
-            result = carry_out(world, attempt, model)
+            result = carry_out(setup, attempt, model)
             assert result is None or result == undisturbed
-            assert all(index >= acknowledged for _, index in world.effects)
+            assert all(index >= acknowledged for _, index in setup.effects)
             acknowledged = model.position
         final = Attempt(last, not model.position, "first only", None, None, None)
-        assert carry_out(world, final, model) == undisturbed
+        assert carry_out(setup, final, model) == undisturbed

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from flow_machine import FlowMachine
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from machine import FlowMachine
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]
 

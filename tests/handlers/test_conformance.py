@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulated import handler_apart, shut_down
+from simulated_processes import handler_apart, shut_down
 
 from aiocheckpoint import LocalStateHandler
 from aiocheckpoint.handlers._query import Query

@@ -30,10 +30,10 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
         ("held", broken.AlwaysHeld, "a lock that was not taken is not held"),
         ("lock_given_back", broken.Unfenced, rf"replace\(\) {LOST}"),
         ("lock_given_back", broken.FencedIfFree, rf"replace\(\) {LOST} and taken by somebody"),
-        ("lock_given_back", broken.ToldTooLate, "changes nothing under a lock"),
+        ("lock_given_back", broken.RaisesTooLate, "changes nothing under a lock"),
         ("lock_given_back", broken.RemovesAnyway, rf"remove\(\) {LOST}"),
-        ("without_lock", broken.Overbearing, "without a lock, nothing is changed"),
-        ("last_snapshot", broken.LetsGo, "gets no second one"),
+        ("without_lock", broken.StealsLocks, "without a lock, nothing is changed"),
+        ("last_snapshot", broken.ReleasesEarly, "gets no second one"),
         ("list_with_damage", broken.TakesAny, "another run's, is not listed"),
     ],
 )
@@ -49,7 +49,7 @@ def test_one_lock_for_all_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "bend", "rule"),
+    ("check", "order", "rule"),
     [
         ("list", "oldest first", "lists who began last first"),
         ("list", "made up", "gives the headers as stored"),
@@ -67,25 +67,25 @@ def test_one_lock_for_all_runs(tmp_path: Path) -> None:
         ("prune", "any age", "asks for older snapshots"),
     ],
 )
-def test_bent_lists(check: str, bend: str, rule: str, tmp_path: Path) -> None:
+def test_bent_lists(check: str, order: str, rule: str, tmp_path: Path) -> None:
     """A handler whose lists are bent in one way is told what must hold."""
 
-    class Bent(broken.Lists):
+    class WrongOrder(broken.Lists):
         """Lists like that."""
 
-    Bent.bend = staticmethod(broken.BENT[bend])
-    find_out(check, Bent, rule, tmp_path / "c.pkl")
+    WrongOrder.order = staticmethod(broken.WRONG_ORDERS[order])
+    find_out(check, WrongOrder, rule, tmp_path / "c.pkl")
 
 
 def test_pages_by_index(tmp_path: Path) -> None:
     """A handler that goes on behind a run that was deleted loses its place."""
 
-    class Bent(broken.Lists):
+    class WrongOrder(broken.Lists):
         """Lists like that."""
 
-    Bent.bend = staticmethod(broken.BENT["by index"])
+    WrongOrder.order = staticmethod(broken.WRONG_ORDERS["by index"])
     with pytest.raises(ValueError, match="not in list"):
-        CHECKS["pages"](lambda: Bent(tmp_path / "c.pkl", fsync=False))
+        CHECKS["pages"](lambda: WrongOrder(tmp_path / "c.pkl", fsync=False))
 
 
 @pytest.mark.parametrize(

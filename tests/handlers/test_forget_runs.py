@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from many import Runs, busy, listed, sql
+from run_factories import Runs, active_run, listed, sql
 
 from aiocheckpoint import (
     CheckpointError,
@@ -18,68 +18,68 @@ from aiocheckpoint import (
 )
 
 if TYPE_CHECKING:
-    from support import Door
+    from support import Runner
 
     from aiocheckpoint import Header
 
 
-def leave_stopped(lab: Runs) -> CheckpointFlow:
+def leave_stopped(flows: Runs) -> CheckpointFlow:
     """Have a run "x" that was stopped after a."""
-    cp = lab.flow()
+    cp = flows.flow()
     cp.run({"n": 1}, run_id="x", until="a")
     return cp
 
 
-def test_reset_and_delete_damaged_runs(lasting: Runs, door: Door) -> None:
+def test_reset_and_delete_damaged_runs(durable_runs: Runs, runner: Runner) -> None:
     """What cannot be read can still be forgotten, as the error says."""
     for method, args, kwargs in (("delete", ("x",), {}), ("reset", (), {"run_id": "x"})):
-        cp = leave_stopped(lasting)
-        damage(lasting)
+        cp = leave_stopped(durable_runs)
+        damage(durable_runs)
         with pytest.raises(CheckpointError, match="reset"):
-            door.do(cp, "read", "x")
-        assert door.do(cp, method, *args, **kwargs) in {True, None}
-        assert door.do(cp, "read", "x") == {}
-        assert door(cp, {"n": 9}, run_id="x")["n"] == 9
+            runner.do(cp, "read", "x")
+        assert runner.do(cp, method, *args, **kwargs) in {True, None}
+        assert runner.do(cp, "read", "x") == {}
+        assert runner(cp, {"n": 9}, run_id="x")["n"] == 9
 
 
-def damage(lab: Runs) -> None:
+def damage(flows: Runs) -> None:
     """Turn a bit of the payload of the run "x"."""
-    if lab.kind == "sqlite":
-        sql(lab.path, "UPDATE runs SET payload = CAST('x' || substr(payload, 2) AS BLOB)")
+    if flows.kind == "sqlite":
+        sql(flows.path, "UPDATE runs SET payload = CAST('x' || substr(payload, 2) AS BLOB)")
         return
-    file = lab.path / "x.pkl"
+    file = flows.path / "x.pkl"
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
 
 
 @pytest.mark.parametrize("value", ["5", "'text'", "1.5", "x''"])
 @pytest.mark.parametrize("column", ["payload", "footer"])
 def test_columns_of_other_types_are_damage(
-    column: str, value: str, database: Runs, door: Door
+    column: str, value: str, database: Runs, runner: Runner
 ) -> None:
     """What another program put into a column is damage: not listed, and free to be deleted."""
     cp = leave_stopped(database)
     sql(database.path, f"UPDATE runs SET {column} = {value}")  # noqa: S608
     with pytest.raises(CorruptSnapshotError):
-        door.do(cp, "read", "x")
+        runner.do(cp, "read", "x")
     with pytest.raises(CorruptSnapshotError):
-        door(cp, run_id="x")
-    assert listed(door, cp) == []
-    assert door.do(cp, "delete", "x")
+        runner(cp, run_id="x")
+    assert listed(runner, cp) == []
+    assert runner.do(cp, "delete", "x")
 
 
 @pytest.mark.parametrize("run_id", [None, 3, ""], ids=repr)
-def test_delete_names_a_run(run_id: Any, database: Runs, door: Door) -> None:  # noqa: ANN401
+def test_delete_names_a_run(run_id: Any, database: Runs, runner: Runner) -> None:  # noqa: ANN401
     """Deleting takes the id of a run; the one without an id is forgotten by a reset."""
     database.flow().run({}, until="a")
     with pytest.raises((InvalidTypeError, InvalidValueError), match="run_id"):
-        door.do(database.flow(), "delete", run_id)
-    assert listed(door, database.flow()) == [None]
+        runner.do(database.flow(), "delete", run_id)
+    assert listed(runner, database.flow()) == [None]
 
 
 # --- pruning
 
 
-def age(lab: Runs, cp: CheckpointFlow, run_id: str, seconds: float) -> None:
+def age(flows: Runs, cp: CheckpointFlow, run_id: str, seconds: float) -> None:
     """Have a run's newest snapshot written that long ago, as far as its header says."""
     handler = cp.handler
     with handler.locked(run_id) as lock, handler.stored(run_id) as found:
@@ -87,58 +87,58 @@ def age(lab: Runs, cp: CheckpointFlow, run_id: str, seconds: float) -> None:
         state.pop("checkpoint_index")
         old: Header = replace(found.header, written_at=found.header.written_at - seconds)
         handler.replace(run_id, lambda to: handler.codec.write(old, state, None, to), lock=lock)
-    if lab.kind == "sqlite":
-        shown = sql(lab.path, "SELECT written_at FROM runs WHERE run_id = ?", run_id)
+    if flows.kind == "sqlite":
+        shown = sql(flows.path, "SELECT written_at FROM runs WHERE run_id = ?", run_id)
         assert shown == [(old.written_at,)]
 
 
-def leave_old_ones(lab: Runs) -> CheckpointFlow:
+def leave_old_ones(flows: Runs) -> CheckpointFlow:
     """Have finished and stopped runs, of now and of two days ago."""
-    cp = lab.flow()
+    cp = flows.flow()
     for run_id in ("new", "old", "new-stopped", "old-stopped"):
         cp.run({}, run_id=run_id, until="a" if "stopped" in run_id else None)
         if "old" in run_id:
-            age(lab, cp, run_id, 2 * 86_400)
+            age(flows, cp, run_id, 2 * 86_400)
     return cp
 
 
 @pytest.mark.parametrize("older", [86_400, 86_400.5, timedelta(days=1)], ids=repr)
-def test_old_finished_runs_are_pruned(older: Any, runs: Runs, door: Door) -> None:  # noqa: ANN401
+def test_old_finished_runs_are_pruned(older: Any, runs: Runs, runner: Runner) -> None:  # noqa: ANN401
     """By default those that finished before that age are deleted, and the number is told."""
     cp = leave_old_ones(runs)
-    assert door.do(cp, "prune", older) == 1
-    assert listed(door, cp) == ["old-stopped", "new-stopped", "new"]
-    assert door.do(cp, "prune", older) == 0
+    assert runner.do(cp, "prune", older) == 1
+    assert listed(runner, cp) == ["old-stopped", "new-stopped", "new"]
+    assert runner.do(cp, "prune", older) == 0
 
 
-def test_statuses_are_pruned(runs: Runs, door: Door) -> None:
+def test_statuses_are_pruned(runs: Runs, runner: Runner) -> None:
     """Runs of other statuses are deleted where they are asked for, one or several."""
     cp = leave_old_ones(runs)
-    assert door.do(cp, "prune", timedelta(days=1), "stopped") == 1
-    assert door.do(cp, "prune", 0, ["finished", "stopped", "failed"]) == 3
-    assert listed(door, cp) == []
+    assert runner.do(cp, "prune", timedelta(days=1), "stopped") == 1
+    assert runner.do(cp, "prune", 0, ["finished", "stopped", "failed"]) == 3
+    assert listed(runner, cp) == []
 
 
-def test_runs_under_way_are_not_pruned(runs: Runs, door: Door) -> None:
+def test_runs_under_way_are_not_pruned(runs: Runs, runner: Runner) -> None:
     """A run that is under way stays, whatever is asked for."""
     cp = leave_old_ones(runs)
-    with busy(runs.bare(), "busy", {}):
-        assert door.do(cp, "prune", 0, ["running", "finished"]) == 2
-        assert listed(door, cp, "running") == ["busy"]
-    assert door.do(cp, "read", "busy") == {"checkpoint_index": 0}
+    with active_run(runs.empty_flow(), "busy", {}):
+        assert runner.do(cp, "prune", 0, ["running", "finished"]) == 2
+        assert listed(runner, cp, "running") == ["busy"]
+    assert runner.do(cp, "read", "busy") == {"checkpoint_index": 0}
 
 
-def test_what_is_kept_is_pruned_too(lasting: Runs, door: Door) -> None:
+def test_what_is_kept_is_pruned_too(durable_runs: Runs, runner: Runner) -> None:
     """With a run goes all that `keep=` kept of it."""
-    cp = lasting.flow(keep="all")
-    door(cp, {}, run_id="x")
+    cp = durable_runs.flow(keep="all")
+    runner(cp, {}, run_id="x")
     assert cp.handler.kept("x")
-    assert door.do(cp, "prune", 0) == 1
+    assert runner.do(cp, "prune", 0) == 1
     assert cp.handler.kept("x") == []
-    if lasting.kind == "sqlite":
-        assert sql(lasting.path, "SELECT count(*) FROM kept") == [(0,)]
+    if durable_runs.kind == "sqlite":
+        assert sql(durable_runs.path, "SELECT count(*) FROM kept") == [(0,)]
     else:
-        assert list(lasting.path.iterdir()) == []
+        assert list(durable_runs.path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_age_that_is_none(
     age_given: Any,  # noqa: ANN401
     kind: type[Exception],
     database: Runs,
-    door: Door,
+    runner: Runner,
 ) -> None:
     """An age is a number of seconds from 0, or a timedelta; else nothing is deleted."""
     cp = leave_old_ones(database)
     with pytest.raises(kind, match="older_than"):
-        door.do(cp, "prune", age_given)
+        runner.do(cp, "prune", age_given)
     with pytest.raises(InvalidValueError, match="status="):
-        door.do(cp, "prune", 0, "done")
-    assert len(listed(door, cp)) == 4
+        runner.do(cp, "prune", 0, "done")
+    assert len(listed(runner, cp)) == 4

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import NAMES, Door, Lab, State, dump_bare, load_bare, make_stored
+from support import NAMES, FlowFactory, Runner, State, dump_bare, load_bare, make_stored
 
 from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError, LocalStateHandler
 
@@ -15,92 +15,94 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_nothing_stored_reads_as_empty(door: Door, lab: Lab) -> None:
+def test_nothing_stored_reads_as_empty(runner: Runner, flows: FlowFactory) -> None:
     """Without a file, and with an empty one, there is no state; reading makes no file."""
-    handler = LocalStateHandler(lab.path)
-    assert door.read(handler) == {}
+    handler = LocalStateHandler(flows.path)
+    assert runner.read(handler) == {}
     assert handler.header() is None
-    assert lab.files() == {}
-    lab.path.touch()
-    assert door.read(handler) == {}
+    assert flows.files() == {}
+    flows.path.touch()
+    assert runner.read(handler) == {}
     assert handler.header() is None
 
 
 @pytest.mark.parametrize("index", [0, 2])
-def test_written_state_is_read_back(index: int, door: Door, lab: Lab) -> None:
+def test_written_state_is_read_back(index: int, runner: Runner, flows: FlowFactory) -> None:
     """The handler alone writes and reads a state with its index, and changes neither."""
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(flows.path)
     state = {"a": [1, {"b": 2}], "checkpoint_index": index}
-    door.write(handler, state)
+    runner.write(handler, state)
     assert state == {"a": [1, {"b": 2}], "checkpoint_index": index}
-    assert door.read(handler) == state
-    assert door.read(LocalStateHandler(str(lab.path))) == state
+    assert runner.read(handler) == state
+    assert runner.read(LocalStateHandler(str(flows.path))) == state
 
 
-def test_state_without_index_is_at_the_beginning(door: Door, lab: Lab) -> None:
+def test_state_without_index_is_at_the_beginning(runner: Runner, flows: FlowFactory) -> None:
     """A state written without the key is at step 0, and read with the key."""
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(flows.path)
     state = {"a": 1}
-    door.write(handler, state)
+    runner.write(handler, state)
     assert state == {"a": 1}
-    assert door.read(handler) == {"a": 1, "checkpoint_index": 0}
+    assert runner.read(handler) == {"a": 1, "checkpoint_index": 0}
 
 
 @pytest.mark.parametrize("index", [-1, "1", None, 1.5], ids=repr)
-def test_index_that_is_none_is_refused(index: object, door: Door, lab: Lab) -> None:
+def test_index_that_is_none_is_refused(index: object, runner: Runner, flows: FlowFactory) -> None:
     """An index that cannot be one is an error of ours, and what is stored stays."""
-    make_stored(lab, "failed at 1")
-    before = lab.files()
+    make_stored(flows, "failed at 1")
+    before = flows.files()
     with pytest.raises((TypeError, ValueError), match="checkpoint_index") as info:
-        door.write(LocalStateHandler(lab.path), {"checkpoint_index": index})
+        runner.write(LocalStateHandler(flows.path), {"checkpoint_index": index})
     assert type(info.value).__module__.startswith("aiocheckpoint")
-    assert lab.files() == before
+    assert flows.files() == before
 
 
 @pytest.mark.parametrize("state", [None, 5, [1]], ids=repr)
-def test_written_state_must_be_a_dict(state: Any, door: Door, lab: Lab) -> None:  # noqa: ANN401
+def test_written_state_must_be_a_dict(state: Any, runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
     """What is no dict is not written."""
     with pytest.raises(InvalidTypeError, match="dict"):
-        door.write(LocalStateHandler(lab.path), state)
-    assert lab.files() == {}
+        runner.write(LocalStateHandler(flows.path), state)
+    assert flows.files() == {}
 
 
-def test_flow_for_a_path_has_a_local_handler(lab: Lab) -> None:
+def test_flow_for_a_path_has_a_local_handler(flows: FlowFactory) -> None:
     """`cp.handler` is the local handler of the path, by default and by name."""
-    for cp in (CheckpointFlow(lab.path), CheckpointFlow(lab.path, "local")):
+    for cp in (CheckpointFlow(flows.path), CheckpointFlow(flows.path, "local")):
         assert isinstance(cp.handler, LocalStateHandler)
-        assert str(cp.handler.path) == str(lab.path)
+        assert str(cp.handler.path) == str(flows.path)
 
 
-def test_patched_state_is_what_the_next_run_gets(door: Door, lab: Lab) -> None:
+def test_patched_state_is_what_the_next_run_gets(runner: Runner, flows: FlowFactory) -> None:
     """Read, edit, write, run again: the way to mend a state by hand."""
-    make_stored(lab, "failed at 1", {"who": "stored", "bad": None})
-    handler = LocalStateHandler(lab.path)
-    state = door.read(handler)
+    make_stored(flows, "failed at 1", {"who": "stored", "bad": None})
+    handler = LocalStateHandler(flows.path)
+    state = runner.read(handler)
     state["bad"] = "mended"
-    door.write(handler, state)
-    result = door(lab.flow())
-    assert lab.ran() == ["b", "c"]
+    runner.write(handler, state)
+    result = runner(flows.flow())
+    assert flows.ran() == ["b", "c"]
     assert (result["who"], result["bad"]) == ("stored", "mended")
     assert result["trail"] == list(NAMES)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_patched_index_is_where_the_next_run_starts(index: int, door: Door, lab: Lab) -> None:
+def test_patched_index_is_where_the_next_run_starts(
+    index: int, runner: Runner, flows: FlowFactory
+) -> None:
     """Editing the key moves the position, back and forth."""
-    make_stored(lab, "failed at 1", {"who": "stored"})
-    handler = LocalStateHandler(lab.path)
-    door.write(handler, {**door.read(handler), "checkpoint_index": index})
-    result = door(lab.flow())
-    assert lab.ran() == list(NAMES[index:])
+    make_stored(flows, "failed at 1", {"who": "stored"})
+    handler = LocalStateHandler(flows.path)
+    runner.write(handler, {**runner.read(handler), "checkpoint_index": index})
+    result = runner(flows.flow())
+    assert flows.ran() == list(NAMES[index:])
     assert result["who"] == "stored"
 
 
-def test_state_written_from_nothing_is_resumed(door: Door, lab: Lab) -> None:
+def test_state_written_from_nothing_is_resumed(runner: Runner, flows: FlowFactory) -> None:
     """A state made by hand, index and all, is as good as one that a run left."""
-    door.write(LocalStateHandler(lab.path), {"who": "hand", "checkpoint_index": 1})
-    assert door(lab.flow())["who"] == "hand"
-    assert lab.ran() == ["b", "c"]
+    runner.write(LocalStateHandler(flows.path), {"who": "hand", "checkpoint_index": 1})
+    assert runner(flows.flow())["who"] == "hand"
+    assert flows.ran() == ["b", "c"]
 
 
 class Memory:
@@ -156,160 +158,168 @@ own_handlers = pytest.mark.parametrize("kind", [Memory, AsyncMemory, MixedMemory
 
 
 @own_handlers
-def test_own_handler_by_class(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+def test_own_handler_by_class(kind: type[Memory], any_runner: Runner, flows: FlowFactory) -> None:
     """A class is made with the path, and stores what the local handler would read."""
-    cp = lab.flow(handler=kind)
+    cp = flows.flow(handler=kind)
     handler: Any = cp.handler
     assert type(handler) is kind
-    assert str(handler.path) == str(lab.path)
-    result = every_door(cp, {"a": 1})
+    assert str(handler.path) == str(flows.path)
+    result = any_runner(cp, {"a": 1})
     assert handler.kept == {**result, "checkpoint_index": 0}
-    assert lab.files() == {}
+    assert flows.files() == {}
 
 
 @own_handlers
-def test_own_handler_by_instance(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+def test_own_handler_by_instance(
+    kind: type[Memory], any_runner: Runner, flows: FlowFactory
+) -> None:
     """An instance is used as it is, by one flow after another."""
     handler = kind()
-    cp = lab.flow(handler=handler)
+    cp = flows.flow(handler=handler)
     assert cp.handler is handler
-    every_door(cp, {"who": "given"}, until="a")
-    result = every_door(lab.flow(handler=handler), {"who": "ignored"})
-    assert lab.ran() == list(NAMES)
+    any_runner(cp, {"who": "given"}, until="a")
+    result = any_runner(flows.flow(handler=handler), {"who": "ignored"})
+    assert flows.ran() == list(NAMES)
     assert result["who"] == "given"
 
 
 @own_handlers
-def test_own_handler_is_written_once_a_step(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+def test_own_handler_is_written_once_a_step(
+    kind: type[Memory], any_runner: Runner, flows: FlowFactory
+) -> None:
     """One write at the start of a fresh run and one a step, the last saying finished."""
     handler = kind()
-    every_door(lab.flow(handler=handler))
+    any_runner(flows.flow(handler=handler))
     assert handler.indices == [0, 1, 2, 0]
 
 
 @own_handlers
 @pytest.mark.parametrize("part", ["load", "step", "save"])
 def test_own_handler_is_safe_from_later_changes(
-    kind: type[Memory], part: str, every_door: Door, lab: Lab
+    kind: type[Memory], part: str, any_runner: Runner, flows: FlowFactory
 ) -> None:
     """What an in-memory handler keeps does not change when a step changes its state."""
     handler = kind()
     error = OSError("broken")
-    lab.faults[f"{part} b"] = error
+    flows.faults[f"{part} b"] = error
     with pytest.raises(OSError, match="broken") as info:
-        every_door(lab.flow(handler=handler), {"deep": {"x": [1]}}, "always")
+        any_runner(flows.flow(handler=handler), {"deep": {"x": [1]}}, "always")
     assert info.value is error
     expected = {"deep": {"x": [1]}, "loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
     assert handler.kept == expected
     with pytest.raises(OSError, match="broken"):
-        every_door(lab.flow(handler=handler), None, "always")
+        any_runner(flows.flow(handler=handler), None, "always")
     assert handler.kept == expected
 
 
 @own_handlers
-def test_result_of_a_run_is_the_callers_own(kind: type[Memory], every_door: Door, lab: Lab) -> None:
+def test_result_of_a_run_is_the_callers_own(
+    kind: type[Memory], any_runner: Runner, flows: FlowFactory
+) -> None:
     """Changing the dict that a run returned does not change what is stored."""
     handler = kind()
-    result = every_door(lab.flow(handler=handler), {"deep": []})
+    result = any_runner(flows.flow(handler=handler), {"deep": []})
     result["deep"].append("later")
     assert handler.kept["deep"] == []
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
-def test_own_handler_may_hold_the_seeds_state(index: int, every_door: Door, lab: Lab) -> None:
+def test_own_handler_may_hold_the_seeds_state(
+    index: int, any_runner: Runner, flows: FlowFactory
+) -> None:
     """A dict with the key, put into an own handler by whomever, is resumed by index."""
     handler = Memory()
     handler.kept = {"who": "seed", "checkpoint_index": index}
-    assert every_door(lab.flow(handler=handler))["who"] == "seed"
-    assert lab.ran() == list(NAMES[index:])
+    assert any_runner(flows.flow(handler=handler))["who"] == "seed"
+    assert flows.ran() == list(NAMES[index:])
 
 
-def test_own_handler_may_hold_a_state_without_index(every_door: Door, lab: Lab) -> None:
+def test_own_handler_may_hold_a_state_without_index(any_runner: Runner, flows: FlowFactory) -> None:
     """A dict without the key is a stored state at step 0."""
     handler = Memory()
     handler.kept = {"who": "hand"}
-    assert every_door(lab.flow(handler=handler))["who"] == "hand"
-    assert lab.ran() == list(NAMES)
+    assert any_runner(flows.flow(handler=handler))["who"] == "hand"
+    assert flows.ran() == list(NAMES)
 
 
 @pytest.mark.parametrize("read", [5, "text", [("a", 1)]], ids=repr)
-def test_own_handler_that_reads_no_dict(read: Any, every_door: Door, lab: Lab) -> None:  # noqa: ANN401
+def test_own_handler_that_reads_no_dict(read: Any, any_runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
     """What an own handler reads must be a dict; else nothing runs and nothing is written."""
     handler = Memory()
     handler.kept = read
     with pytest.raises(InvalidTypeError, match="read"):
-        every_door(lab.flow(handler=handler))
-    assert (lab.log, handler.indices) == ([], [])
+        any_runner(flows.flow(handler=handler))
+    assert (flows.log, handler.indices) == ([], [])
 
 
 @own_handlers
 def test_own_handler_can_be_planned_and_reset(
-    kind: type[Memory], every_door: Door, lab: Lab
+    kind: type[Memory], any_runner: Runner, flows: FlowFactory
 ) -> None:
-    """Plan and reset work with own handlers, through each door."""
+    """Plan and reset work with own handlers, through each runner."""
     handler = kind()
-    cp = lab.flow(handler=handler)
-    every_door(cp, {"who": "given"}, until="b")
-    assert (every_door.plan(cp).start, handler.indices) == (2, [0, 1, 2])
-    every_door.reset(cp)
-    assert "who" not in every_door(cp)
-    assert lab.ran() == ["a", "b", *NAMES]
+    cp = flows.flow(handler=handler)
+    any_runner(cp, {"who": "given"}, until="b")
+    assert (any_runner.plan(cp).start, handler.indices) == (2, [0, 1, 2])
+    any_runner.reset(cp)
+    assert "who" not in any_runner(cp)
+    assert flows.ran() == ["a", "b", *NAMES]
 
 
-def test_own_handler_keeps_one_run_only(every_door: Door, lab: Lab) -> None:
+def test_own_handler_keeps_one_run_only(any_runner: Runner, flows: FlowFactory) -> None:
     """A handler of one dict cannot tell runs apart, and is not asked to."""
     handler = Memory()
     with pytest.raises(InvalidValueError, match="run_id"):
-        every_door(lab.flow(handler=handler), run_id="one")
-    assert (lab.log, handler.indices) == ([], [])
+        any_runner(flows.flow(handler=handler), run_id="one")
+    assert (flows.log, handler.indices) == ([], [])
 
 
-def test_fsync_is_for_local_files_only(lab: Lab) -> None:
+def test_fsync_is_for_local_files_only(flows: FlowFactory) -> None:
     """An option that the handler cannot follow is refused, not dropped."""
     with pytest.raises(InvalidValueError, match="fsync"):
-        CheckpointFlow(lab.path, Memory, fsync=False)
+        CheckpointFlow(flows.path, Memory, fsync=False)
 
 
 class Local(LocalStateHandler):
     """A user's own kind of local handler."""
 
 
-def test_local_handler_may_be_given_in_every_form(every_door: Door, lab: Lab) -> None:
+def test_local_handler_may_be_given_in_every_form(any_runner: Runner, flows: FlowFactory) -> None:
     """The local handler by name, class, subclass and instance stores in the same file."""
-    forms: list[object] = ["local", LocalStateHandler, Local, LocalStateHandler(lab.path)]
+    forms: list[object] = ["local", LocalStateHandler, Local, LocalStateHandler(flows.path)]
     for name, form in zip("aab", forms[:3], strict=True):
-        every_door(lab.flow(handler=form), until=name, checkpoint=name)
-    every_door(lab.flow(handler=forms[3]))
-    assert lab.ran() == ["a", "a", "b", "c"]
+        any_runner(flows.flow(handler=form), until=name, checkpoint=name)
+    any_runner(flows.flow(handler=forms[3]))
+    assert flows.ran() == ["a", "a", "b", "c"]
 
 
 STORED = ["finished", "stopped at 2", "failed at 0", "failed at 2"]
 
 
 @pytest.mark.parametrize("kind", STORED)
-def test_plain_dill_reads_our_file(kind: str, door: Door, lab: Lab) -> None:
+def test_plain_dill_reads_our_file(kind: str, runner: Runner, flows: FlowFactory) -> None:
     """`dill.load` opens the file as it stands and gives what the handler reads."""
-    make_stored(lab, kind, {"deep": {"x": [1, (2, b"3")]}})
-    read = door.read(LocalStateHandler(lab.path))
-    assert load_bare(lab.path) == read
+    make_stored(flows, kind, {"deep": {"x": [1, (2, b"3")]}})
+    read = runner.read(LocalStateHandler(flows.path))
+    assert load_bare(flows.path) == read
     assert read["checkpoint_index"] == (int(kind[-1]) if kind[-1].isdigit() else 0)
 
 
-def test_we_read_a_file_of_plain_dill(door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_we_read_a_file_of_plain_dill(runner: Runner, flows: FlowFactory, tmp_path: Path) -> None:
     """A bare dill file reads as the dict it holds, functions and all."""
-    dump_bare(lab.path, {"double": lambda x: 2 * x, "deep": [{}], "checkpoint_index": 1})
-    read = door.read(LocalStateHandler(lab.path))
+    dump_bare(flows.path, {"double": lambda x: 2 * x, "deep": [{}], "checkpoint_index": 1})
+    read = runner.read(LocalStateHandler(flows.path))
     assert read["double"](21) == 42
     assert (read["deep"], read["checkpoint_index"]) == ([{}], 1)
     dump_bare(tmp_path / "other.pkl", {"a": 1})
-    assert door.read(LocalStateHandler(tmp_path / "other.pkl"))["a"] == 1
+    assert runner.read(LocalStateHandler(tmp_path / "other.pkl"))["a"] == 1
 
 
-def test_state_keeps_what_dill_can_carry(door: Door, lab: Lab) -> None:
+def test_state_keeps_what_dill_can_carry(runner: Runner, flows: FlowFactory) -> None:
     """Functions and shared objects come back from the file as they were."""
     shared = [1]
-    cp = lab.flow("a", "b")
-    door(cp, {"f": lambda x: x + 1, "one": shared, "two": shared}, until="a")
-    result = door(lab.flow("a", "b"))
+    cp = flows.flow("a", "b")
+    runner(cp, {"f": lambda x: x + 1, "one": shared, "two": shared}, until="a")
+    result = runner(flows.flow("a", "b"))
     assert result["f"](1) == 2
     assert result["one"] is result["two"]

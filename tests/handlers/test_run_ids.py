@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from support import NAMES, Door, Lab, State
+from support import NAMES, FlowFactory, Runner, State
 
 from aiocheckpoint import (
     CheckpointError,
@@ -26,49 +26,49 @@ ODD_IDS = [
 ]
 
 
-def read(lab: Lab, run_id: str | None) -> State:
+def read(flows: FlowFactory, run_id: str | None) -> State:
     """Read what one run has stored."""
-    return LocalStateHandler(lab.path).read(run_id)
+    return LocalStateHandler(flows.path).read(run_id)
 
 
-def test_runs_go_on_side_by_side(door: Door, lab: Lab) -> None:
+def test_runs_go_on_side_by_side(runner: Runner, flows: FlowFactory) -> None:
     """Runs of different ids start, stop and resume each for itself."""
-    cp = lab.flow()
-    door(cp, {"who": "one"}, run_id="one", until="a")
-    door(cp, {"who": "two"}, run_id="two", until="b")
-    door(cp, {"who": "none"})
-    assert door.plan(cp, run_id="one").start == 1
-    assert door.plan(cp, run_id="two").start == 2
-    assert door.plan(cp).start == 0
-    assert door(cp, run_id="one")["trail"] == list(NAMES)
-    assert [read(lab, run_id)["who"] for run_id in ("one", "two", None)] == ["one", "two", "none"]
-    assert read(lab, "two")["checkpoint_index"] == 2
-    assert read(lab, "three") == {}
+    cp = flows.flow()
+    runner(cp, {"who": "one"}, run_id="one", until="a")
+    runner(cp, {"who": "two"}, run_id="two", until="b")
+    runner(cp, {"who": "none"})
+    assert runner.plan(cp, run_id="one").start == 1
+    assert runner.plan(cp, run_id="two").start == 2
+    assert runner.plan(cp).start == 0
+    assert runner(cp, run_id="one")["trail"] == list(NAMES)
+    assert [read(flows, run_id)["who"] for run_id in ("one", "two", None)] == ["one", "two", "none"]
+    assert read(flows, "two")["checkpoint_index"] == 2
+    assert read(flows, "three") == {}
 
 
-def test_header_names_the_run(door: Door, lab: Lab) -> None:
+def test_header_names_the_run(runner: Runner, flows: FlowFactory) -> None:
     """The header holds the real id; a run without one has none."""
-    door(lab.flow(), run_id="../Ödd")
-    door(lab.flow())
-    handler = LocalStateHandler(lab.path)
+    runner(flows.flow(), run_id="../Ödd")
+    runner(flows.flow())
+    handler = LocalStateHandler(flows.path)
     headers = [handler.header("../Ödd"), handler.header()]
     assert [header and header.run_id for header in headers] == ["../Ödd", None]
 
 
-def test_reset_forgets_one_run_only(lab: Lab) -> None:
+def test_reset_forgets_one_run_only(flows: FlowFactory) -> None:
     """A reset with an id leaves the other runs alone."""
-    cp = lab.flow()
+    cp = flows.flow()
     cp.run({"who": "one"}, run_id="one", until="a")
     cp.run({"who": "none"}, until="a")
     cp.reset(run_id="one")
-    assert (read(lab, "one"), read(lab, None)["who"]) == ({}, "none")
+    assert (read(flows, "one"), read(flows, None)["who"]) == ({}, "none")
     asyncio.run(cp.areset())
-    assert read(lab, None) == {}
+    assert read(flows, None) == {}
 
 
-async def test_many_runs_of_one_flow_at_once(lab: Lab) -> None:
+async def test_many_runs_of_one_flow_at_once(flows: FlowFactory) -> None:
     """Runs of different ids go on at the same time in one process, each with its own data."""
-    cp = CheckpointFlow(lab.path, fsync=False)
+    cp = CheckpointFlow(flows.path, fsync=False)
     meet = asyncio.Barrier(20)
 
     @cp.add_step()
@@ -87,11 +87,11 @@ async def test_many_runs_of_one_flow_at_once(lab: Lab) -> None:
 def test_odd_ids_never_meet_and_never_leave_the_directory(tmp_path: Path) -> None:
     """Whatever an id looks like, its file lies beside the others, and no two share one."""
     place = tmp_path / "deep" / "place"
-    lab = Lab(place / "checkpoint.pkl")
-    cp = lab.flow("a", fsync=False)
+    flows = FlowFactory(place / "checkpoint.pkl")
+    cp = flows.flow("a", fsync=False)
     for number, run_id in enumerate(ODD_IDS):
         cp.run({"n": number}, run_id=run_id)
-    assert [read(lab, run_id)["n"] for run_id in ODD_IDS] == list(range(len(ODD_IDS)))
+    assert [read(flows, run_id)["n"] for run_id in ODD_IDS] == list(range(len(ODD_IDS)))
     assert [path.name for path in tmp_path.iterdir()] == ["deep"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["place"]
     folded = {path.name.casefold() for path in place.iterdir() if path.is_file()}
@@ -102,29 +102,29 @@ def test_odd_ids_never_meet_and_never_leave_the_directory(tmp_path: Path) -> Non
     ("source", "target"), [("one", "two"), ("one", None), (None, "two")], ids=str
 )
 def test_another_runs_file_is_refused(
-    source: str | None, target: str | None, door: Door, lab: Lab
+    source: str | None, target: str | None, runner: Runner, flows: FlowFactory
 ) -> None:
     """A snapshot copied over another run's is found out, and nothing runs."""
-    cp, handler = lab.flow(), LocalStateHandler(lab.path)
+    cp, handler = flows.flow(), LocalStateHandler(flows.path)
     for run_id in (source, target):
-        door(cp, run_id=run_id, until="a")
-    lab.log.clear()
+        runner(cp, run_id=run_id, until="a")
+    flows.log.clear()
     shutil.copy(handler.locate(source), handler.locate(target))
     with pytest.raises(CheckpointError, match="run"):
-        door(cp, run_id=target)
-    assert lab.log == []
+        runner(cp, run_id=target)
+    assert flows.log == []
 
 
 @pytest.mark.parametrize("run_id", [5, b"one", ["one"]], ids=repr)
-def test_id_of_another_type(run_id: object, door: Door, lab: Lab) -> None:
+def test_id_of_another_type(run_id: object, runner: Runner, flows: FlowFactory) -> None:
     """An id that is no string is a TypeError of ours."""
     with pytest.raises(InvalidTypeError, match="run_id"):
-        door(lab.flow(), run_id=run_id)
-    assert (lab.log, lab.files()) == ([], {})
+        runner(flows.flow(), run_id=run_id)
+    assert (flows.log, flows.files()) == ([], {})
 
 
-def test_empty_id_is_refused(door: Door, lab: Lab) -> None:
+def test_empty_id_is_refused(runner: Runner, flows: FlowFactory) -> None:
     """An empty id is most likely a mistake: a ValueError of ours."""
     with pytest.raises(InvalidValueError, match="run_id"):
-        door(lab.flow(), run_id="")
-    assert (lab.log, lab.files()) == ([], {})
+        runner(flows.flow(), run_id="")
+    assert (flows.log, flows.files()) == ([], {})

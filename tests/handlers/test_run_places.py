@@ -7,8 +7,8 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from many import Runs, busy, listed, sql
-from support import NAMES, Door, Lab, State
+from run_factories import Runs, active_run, listed, sql
+from support import NAMES, FlowFactory, Runner, State
 
 from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError, LocalStateHandler
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and homes are POSIX's")
 
 
-def run_at(door: Door, path: Any, **options: Any) -> CheckpointFlow:  # noqa: ANN401
+def run_at(runner: Runner, path: Any, **options: Any) -> CheckpointFlow:  # noqa: ANN401
     """Run a flow of one step there, with an id."""
     cp = CheckpointFlow(path, **options)
     cp.add_step(name="a")(lambda state: state.update(ran=True))
-    assert door(cp, {}, run_id="x") == {"ran": True}
+    assert runner(cp, {}, run_id="x") == {"ran": True}
     return cp
 
 
@@ -45,7 +45,7 @@ def forms(folder: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 @posix_only
 def test_ways_to_write_a_database(
-    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every way to write one file leads to the same runs, and nothing is made elsewhere."""
     folder = tmp_path / "place"
@@ -55,8 +55,8 @@ def test_ways_to_write_a_database(
     ways = forms(folder)
     assert f"sqlite:////{str(folder)[1:]}" in ways["absolute URL"][0]
     for way, (path, options) in ways.items():
-        cp = run_at(door, path, **options)
-        assert (cp.name, cp.handler.flow, listed(door, cp)) == ("runs", "runs", ["x"]), way
+        cp = run_at(runner, path, **options)
+        assert (cp.name, cp.handler.flow, listed(runner, cp)) == ("runs", "runs", ["x"]), way
         header = cp.handler.header("x")
         assert header.number == list(ways).index(way) + 1, way
     assert {path.name.split("-")[0] for path in folder.iterdir()} == {"runs.db"}
@@ -64,7 +64,7 @@ def test_ways_to_write_a_database(
 
 
 def test_working_directory_may_change(
-    tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative path means the directory in which the flow was made."""
     (tmp_path / "one").mkdir()
@@ -74,66 +74,66 @@ def test_working_directory_may_change(
         cp = CheckpointFlow(path)
         cp.add_step(name="a")(lambda state: None)
         monkeypatch.chdir(tmp_path / "other")
-        door(cp, {"n": 1}, run_id="x")
-        assert door.do(cp, "read", "x")["n"] == 1
+        runner(cp, {"n": 1}, run_id="x")
+        assert runner.do(cp, "read", "x")["n"] == 1
     assert list((tmp_path / "other").iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["deep/er/runs.db", "deep/er/runs/"])
 def test_missing_directories_are_made(
-    path: str, tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    path: str, tmp_path: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first run makes what is missing; making the flow and looking make nothing."""
     monkeypatch.chdir(tmp_path)
     handler = "sqlite" if path.endswith("db") else "local"
     cp = CheckpointFlow(path, handler=handler)
     cp.add_step(name="a")(lambda state: None)
-    assert (door.do(cp, "runs"), door.do(cp, "read", "x")) == ([], {})
-    assert door.plan(cp, run_id="x").start == 0
-    assert door.do(cp, "prune", 0) == 0
+    assert (runner.do(cp, "runs"), runner.do(cp, "read", "x")) == ([], {})
+    assert runner.plan(cp, run_id="x").start == 0
+    assert runner.do(cp, "prune", 0) == 0
     assert list(tmp_path.iterdir()) == []
-    door(cp, {}, run_id="x")
-    assert listed(door, cp) == ["x"]
+    runner(cp, {}, run_id="x")
+    assert listed(runner, cp) == ["x"]
 
 
 @posix_only
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_only_the_owner_may_look(umask: int, tmp_path: Path, door: Door) -> None:
+def test_only_the_owner_may_look(umask: int, tmp_path: Path, runner: Runner) -> None:
     """All files of a database have mode 0600 from the start, in a directory of mode 0700."""
-    lab = Lab(tmp_path / "made" / "runs.db")
+    flows = FlowFactory(tmp_path / "made" / "runs.db")
     modes: list[tuple[str, int]] = []
 
     def look(state: State) -> None:
-        found = lab.path.parent.iterdir()
+        found = flows.path.parent.iterdir()
         modes.extend((path.name, stat.S_IMODE(path.stat().st_mode)) for path in found)
 
     old = os.umask(umask)
     try:
-        cp = CheckpointFlow(lab.path, handler="sqlite")
+        cp = CheckpointFlow(flows.path, handler="sqlite")
         cp.add_step(name="look")(look)
-        door(cp, {}, run_id="x")
+        runner(cp, {}, run_id="x")
     finally:
         os.umask(old)
     assert {"runs.db", "runs.db-wal", "runs.db-shm"} < {name for name, _ in modes}
     assert {mode for _, mode in modes} == {0o600}
-    assert stat.S_IMODE(lab.path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(flows.path.parent.stat().st_mode) == 0o700
 
 
 @posix_only
-def test_database_behind_a_link(tmp_path: Path, door: Door) -> None:
+def test_database_behind_a_link(tmp_path: Path, runner: Runner) -> None:
     """Two names of one database are one place: a run is under way under both."""
     real = tmp_path / "real" / "runs.db"
     real.parent.mkdir()
     (tmp_path / "runs.db").symlink_to(real)
-    with busy(CheckpointFlow(tmp_path / "runs.db", handler="sqlite"), "x", {"n": 1}):
+    with active_run(CheckpointFlow(tmp_path / "runs.db", handler="sqlite"), "x", {"n": 1}):
         other = CheckpointFlow(real, handler="sqlite")
-        assert [header.owner is None for header in door.do(other, "runs")] == [False]
+        assert [header.owner is None for header in runner.do(other, "runs")] == [False]
     assert (tmp_path / "runs.db").is_symlink()
 
 
-def test_columns_can_be_read_by_anybody(database: Runs, door: Door) -> None:
+def test_columns_can_be_read_by_anybody(database: Runs, runner: Runner) -> None:
     """Any SQLite shell tells how far each run is, without a pickle being opened."""
-    door(database.flow(), {}, run_id="x", until="b")
+    runner(database.flow(), {}, run_id="x", until="b")
     rows = sql(database.path, "SELECT flow, run_id, status, position, step, owner FROM runs")
     assert rows == [("runs", "x", "stopped", 2, "c", None)]
 
@@ -142,31 +142,31 @@ def test_columns_can_be_read_by_anybody(database: Runs, door: Door) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["there", "with a slash"])
-def test_directory_of_runs(*, there: bool, tmp_path: Path, door: Door) -> None:
+def test_directory_of_runs(*, there: bool, tmp_path: Path, runner: Runner) -> None:
     """In a directory each run is a file named by its id; a stranger's file stays and is no run."""
     folder = tmp_path / "runs"
     if there:
         folder.mkdir()
-    cp = run_at(door, folder if there else f"{folder}{os.sep}")
+    cp = run_at(runner, folder if there else f"{folder}{os.sep}")
     assert cp.name == "runs"
     assert [path.name for path in folder.iterdir()] == ["x.pkl"]
     assert cp.handler.locate("x") == str(folder / "x.pkl")
     (folder / "notes.txt").write_text("mine", encoding="ascii")
     cp.run({}, run_id="../y")
     cp.run({})
-    assert listed(door, cp) == [None, "../y", "x"]
-    assert door.do(cp, "prune", 0) == 3
+    assert listed(runner, cp) == [None, "../y", "x"]
+    assert runner.do(cp, "prune", 0) == 3
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
-def test_pattern_of_files(tmp_path: Path, door: Door) -> None:
+def test_pattern_of_files(tmp_path: Path, runner: Runner) -> None:
     """With a file, runs lie beside it, each under its id, and other flows' are not listed."""
-    cp = run_at(door, tmp_path / "checkpoint.pkl")
-    door(cp, {})
-    run_at(door, tmp_path / "other.pkl")
+    cp = run_at(runner, tmp_path / "checkpoint.pkl")
+    runner(cp, {})
+    run_at(runner, tmp_path / "other.pkl")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["checkpoint.pkl", "checkpoint.x.pkl", "other.x.pkl"]
-    assert listed(door, cp) == [None, "x"]
+    assert listed(runner, cp) == [None, "x"]
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_url_that_names_no_file(url: str) -> None:
     assert repr(url) in str(info.value)
 
 
-def test_whole_flow_in_each_place(runs: Runs, door: Door) -> None:
+def test_whole_flow_in_each_place(runs: Runs, runner: Runner) -> None:
     """The same flow ends with the same state wherever its runs live."""
-    assert door(runs.flow(), {}, "always", run_id="x") == {
+    assert runner(runs.flow(), {}, "always", run_id="x") == {
         "loads": list(NAMES),
         "trail": list(NAMES),
     }

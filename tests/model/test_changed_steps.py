@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support import NAMES, Door, Lab, dump_bare, make_stored
+from support import NAMES, FlowFactory, Runner, dump_bare, make_stored
 
 from aiocheckpoint import CheckpointError, FlowChangedError
 
@@ -40,175 +40,183 @@ REFUSED = [
 ]
 
 
-def prepare(lab: Lab, position: int) -> None:
+def prepare(flows: FlowFactory, position: int) -> None:
     """Store an unfinished run at a position, of steps a, b, c."""
-    make_stored(lab, f"failed at {position}", {"who": "stored"})
+    make_stored(flows, f"failed at {position}", {"who": "stored"})
 
 
-def flow_of(lab: Lab, names: str) -> CheckpointFlow:
+def flow_of(flows: FlowFactory, names: str) -> CheckpointFlow:
     """Make a flow of the steps written in a line."""
-    return lab.flow(*names.split())
+    return flows.flow(*names.split())
 
 
 @pytest.mark.parametrize(("position", "names", "runs"), ALLOWED)
 def test_rest_may_change_at_will(
-    position: int, names: str, runs: str, door: Door, lab: Lab
+    position: int, names: str, runs: str, runner: Runner, flows: FlowFactory
 ) -> None:
     """With the names before the position as they were, the rest runs as it now is."""
-    prepare(lab, position)
-    result = door(flow_of(lab, names))
-    assert lab.ran() == runs.split()
+    prepare(flows, position)
+    result = runner(flow_of(flows, names))
+    assert flows.ran() == runs.split()
     assert result["who"] == "stored"
     assert result.get("trail", []) == [*NAMES[:position], *runs.split()]
-    assert (lab.header().status, lab.header().position) == ("finished", 0)
+    assert (flows.header().status, flows.header().position) == ("finished", 0)
 
 
 @pytest.mark.parametrize(("position", "names", "runs"), ALLOWED)
 def test_stop_with_until_keeps_the_names_too(
-    position: int, names: str, runs: str, door: Door, lab: Lab
+    position: int, names: str, runs: str, runner: Runner, flows: FlowFactory
 ) -> None:
     """A stored stop resumes by the same rule as a stored failure, and so does its plan."""
-    make_stored(lab, f"stopped at {position}" if position else "failed at 0")
-    plan = door.plan(flow_of(lab, names))
+    make_stored(flows, f"stopped at {position}" if position else "failed at 0")
+    plan = runner.plan(flow_of(flows, names))
     assert list(plan.steps[plan.start : plan.stop]) == runs.split()
-    door(flow_of(lab, names))
-    assert lab.ran() == runs.split()
+    runner(flow_of(flows, names))
+    assert flows.ran() == runs.split()
 
 
 @pytest.mark.parametrize(("position", "names"), REFUSED)
-def test_changed_beginning_is_refused(position: int, names: str, door: Door, lab: Lab) -> None:
+def test_changed_beginning_is_refused(
+    position: int, names: str, runner: Runner, flows: FlowFactory
+) -> None:
     """A change before the position is an error that shows both lists and the ways on."""
-    prepare(lab, position)
-    before = lab.files()
+    prepare(flows, position)
+    before = flows.files()
     with pytest.raises(FlowChangedError) as info:
-        door(flow_of(lab, names), {"who": "given"})
+        runner(flow_of(flows, names), {"who": "given"})
     error, text = info.value, str(info.value)
     assert tuple(error.stored_steps) == NAMES
     assert tuple(error.current_steps) == tuple(names.split())
     assert error.position == position
-    assert str(error.path) == str(lab.path)
+    assert str(error.path) == str(flows.path)
     assert "checkpoint=" in text
     assert "reset" in text
-    assert (lab.log, lab.files()) == ([], before)
+    assert (flows.log, flows.files()) == ([], before)
 
 
-def test_refusal_shows_both_lists(door: Door, lab: Lab) -> None:
+def test_refusal_shows_both_lists(runner: Runner, flows: FlowFactory) -> None:
     """The text shows every stored and every current name, and the file."""
-    make_stored(lab, "failed at 1", None, "fetch_it", "clean_it")
+    make_stored(flows, "failed at 1", None, "fetch_it", "clean_it")
     with pytest.raises(FlowChangedError) as info:
-        door(lab.flow("get_it", "clean_up", "write_it"))
-    shown = ("fetch_it", "clean_it", "get_it", "clean_up", "write_it", str(lab.path))
+        runner(flows.flow("get_it", "clean_up", "write_it"))
+    shown = ("fetch_it", "clean_it", "get_it", "clean_up", "write_it", str(flows.path))
     assert [name for name in shown if name not in str(info.value)] == []
 
 
 @pytest.mark.parametrize(("position", "names"), REFUSED)
-def test_plan_refuses_too(position: int, names: str, door: Door, lab: Lab) -> None:
+def test_plan_refuses_too(position: int, names: str, runner: Runner, flows: FlowFactory) -> None:
     """Asking for the plan of a changed flow raises what the run would raise."""
-    prepare(lab, position)
+    prepare(flows, position)
     with pytest.raises(FlowChangedError, match="reset"):
-        door.plan(flow_of(lab, names))
+        runner.plan(flow_of(flows, names))
 
 
-def test_refusal_can_be_repeated(door: Door, lab: Lab) -> None:
+def test_refusal_can_be_repeated(runner: Runner, flows: FlowFactory) -> None:
     """A refused run takes nothing away: the unchanged flow still resumes."""
-    prepare(lab, 2)
+    prepare(flows, 2)
     with pytest.raises(FlowChangedError, match="reset"):
-        door(lab.flow("x", "y", "z"))
-    assert door(lab.flow())["who"] == "stored"
-    assert lab.ran() == ["c"]
+        runner(flows.flow("x", "y", "z"))
+    assert runner(flows.flow())["who"] == "stored"
+    assert flows.ran() == ["c"]
 
 
 @pytest.mark.parametrize("checkpoint", [1, "c"])
-def test_way_on_with_checkpoint(checkpoint: int | str, door: Door, lab: Lab) -> None:
+def test_way_on_with_checkpoint(checkpoint: int | str, runner: Runner, flows: FlowFactory) -> None:
     """After a refusal, checkpoint= by index or name goes on with the stored state."""
-    prepare(lab, 2)
-    result = door(lab.flow("x", "c", "d"), checkpoint=checkpoint)
-    assert lab.ran() == ["c", "d"]
+    prepare(flows, 2)
+    result = runner(flows.flow("x", "c", "d"), checkpoint=checkpoint)
+    assert flows.ran() == ["c", "d"]
     assert result["who"] == "stored"
-    assert lab.header().status == "finished"
+    assert flows.header().status == "finished"
 
 
-def test_way_on_with_checkpoint_can_fail_and_resume(door: Door, lab: Lab) -> None:
+def test_way_on_with_checkpoint_can_fail_and_resume(runner: Runner, flows: FlowFactory) -> None:
     """A run taken up with checkpoint= stores the new names, and resumes by them."""
-    prepare(lab, 2)
-    lab.faults["step d"] = OSError("not yet")
+    prepare(flows, 2)
+    flows.faults["step d"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
-        door(lab.flow("x", "c", "d"), checkpoint="c")
-    lab.faults.clear()
-    lab.log.clear()
-    door(lab.flow("x", "c", "d"))
-    assert lab.ran() == ["d"]
+        runner(flows.flow("x", "c", "d"), checkpoint="c")
+    flows.faults.clear()
+    flows.log.clear()
+    runner(flows.flow("x", "c", "d"))
+    assert flows.ran() == ["d"]
 
 
-def test_way_on_with_reset(door: Door, lab: Lab) -> None:
+def test_way_on_with_reset(runner: Runner, flows: FlowFactory) -> None:
     """After a refusal and a reset, the changed flow runs from its beginning."""
-    prepare(lab, 2)
-    cp = lab.flow("x", "c", "d")
-    door.reset(cp)
-    assert "who" not in door(cp)
-    assert lab.ran() == ["x", "c", "d"]
+    prepare(flows, 2)
+    cp = flows.flow("x", "c", "d")
+    runner.reset(cp)
+    assert "who" not in runner(cp)
+    assert flows.ran() == ["x", "c", "d"]
 
 
 @pytest.mark.parametrize("names", ["x y", "b a c", "a", "a b c d"])
-def test_finished_run_binds_nobody(names: str, door: Door, lab: Lab) -> None:
+def test_finished_run_binds_nobody(names: str, runner: Runner, flows: FlowFactory) -> None:
     """After a finished run any flow may start from the stored state."""
-    make_stored(lab, "finished", {"who": "stored"})
-    assert door(flow_of(lab, names))["who"] == "stored"
-    assert lab.ran() == names.split()
+    make_stored(flows, "finished", {"who": "stored"})
+    assert runner(flow_of(flows, names))["who"] == "stored"
+    assert flows.ran() == names.split()
 
 
-def test_same_name_with_another_body_is_the_same_step(door: Door, lab: Lab) -> None:
+def test_same_name_with_another_body_is_the_same_step(runner: Runner, flows: FlowFactory) -> None:
     """Fixing a step's code is no change: names count."""
-    prepare(lab, 1)
-    lab.asynchronous = True
-    door(lab.flow())
-    assert lab.ran() == ["b", "c"]
+    prepare(flows, 1)
+    flows.asynchronous = True
+    runner(flows.flow())
+    assert flows.ran() == ["b", "c"]
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 @pytest.mark.parametrize("names", ["a b c", "x y z"])
-def test_bare_file_resumes_by_index(names: str, position: int, door: Door, lab: Lab) -> None:
+def test_bare_file_resumes_by_index(
+    names: str, position: int, runner: Runner, flows: FlowFactory
+) -> None:
     """A snapshot without names (the seed's) resumes by index, whatever the steps are called."""
-    dump_bare(lab.path, {"who": "seed", "checkpoint_index": position})
-    result = door(flow_of(lab, names))
-    assert lab.ran() == names.split()[position:]
+    dump_bare(flows.path, {"who": "seed", "checkpoint_index": position})
+    result = runner(flow_of(flows, names))
+    assert flows.ran() == names.split()[position:]
     assert result["who"] == "seed"
-    assert lab.header().steps == tuple(names.split())
+    assert flows.header().steps == tuple(names.split())
 
 
 @pytest.mark.parametrize("extra", [None, len, lambda x: x + 1], ids=["plain", "builtin", "lambda"])
-def test_bare_file_survives_a_failure(extra: object, door: Door, lab: Lab) -> None:
+def test_bare_file_survives_a_failure(extra: object, runner: Runner, flows: FlowFactory) -> None:
     """A failure in a run resumed from a bare file is recorded over the same state."""
-    dump_bare(lab.path, {"who": "seed", "extra": extra, "checkpoint_index": 1})
-    lab.faults["step b"] = OSError("not yet")
+    dump_bare(flows.path, {"who": "seed", "extra": extra, "checkpoint_index": 1})
+    flows.faults["step b"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
-        door(lab.flow())
-    lab.faults.clear()
-    assert (lab.header().status, lab.header().position) == ("failed", 1)
-    assert sorted(lab.stored()) == ["checkpoint_index", "extra", "who"]
-    assert door(lab.flow())["trail"] == ["b", "c"]
+        runner(flows.flow())
+    flows.faults.clear()
+    assert (flows.header().status, flows.header().position) == ("failed", 1)
+    assert sorted(flows.stored()) == ["checkpoint_index", "extra", "who"]
+    assert runner(flows.flow())["trail"] == ["b", "c"]
 
 
-def test_bare_file_whose_steps_are_all_done_only_finishes(door: Door, lab: Lab) -> None:
+def test_bare_file_whose_steps_are_all_done_only_finishes(
+    runner: Runner, flows: FlowFactory
+) -> None:
     """A seed killed between its last two writes left index 3 of 3: nothing is left to run."""
-    dump_bare(lab.path, {"who": "seed", "checkpoint_index": 3})
-    assert "no step is left" in str(door.plan(lab.flow()))
-    assert door(lab.flow()) == {"who": "seed"}
-    assert lab.log == []
-    assert (lab.header().status, lab.header().position) == ("finished", 0)
+    dump_bare(flows.path, {"who": "seed", "checkpoint_index": 3})
+    assert "no step is left" in str(runner.plan(flows.flow()))
+    assert runner(flows.flow()) == {"who": "seed"}
+    assert flows.log == []
+    assert (flows.header().status, flows.header().position) == ("finished", 0)
 
 
-def test_bare_file_beyond_the_steps_is_refused(door: Door, lab: Lab) -> None:
+def test_bare_file_beyond_the_steps_is_refused(runner: Runner, flows: FlowFactory) -> None:
     """An index that the flow does not have is an error of ours, and runs nothing."""
-    dump_bare(lab.path, {"who": "seed", "checkpoint_index": 7})
-    before = lab.files()
+    dump_bare(flows.path, {"who": "seed", "checkpoint_index": 7})
+    before = flows.files()
     with pytest.raises(CheckpointError, match="7"):
-        door(lab.flow())
-    assert (lab.log, lab.files()) == ([], before)
+        runner(flows.flow())
+    assert (flows.log, flows.files()) == ([], before)
 
 
-def test_bare_file_without_index_starts_at_the_beginning(door: Door, lab: Lab) -> None:
+def test_bare_file_without_index_starts_at_the_beginning(
+    runner: Runner, flows: FlowFactory
+) -> None:
     """A dict that somebody dilled by hand is a stored state at step 0."""
-    dump_bare(lab.path, {"who": "hand"})
-    assert door(lab.flow())["who"] == "hand"
-    assert lab.ran() == list(NAMES)
+    dump_bare(flows.path, {"who": "hand"})
+    assert runner(flows.flow())["who"] == "hand"
+    assert flows.ran() == list(NAMES)

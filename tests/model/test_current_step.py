@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import resume_script
-from many import PATIENCE, Runs, resume_all
-from support import Door, State, do_nothing
+from run_factories import PATIENCE, Runs, resume_all
+from support import Runner, State, do_nothing
 
 from aiocheckpoint import CheckpointFlow, CurrentStep, OutsideStepError, current_step
 
@@ -39,13 +39,13 @@ def asking(seen: list[CurrentStep], *, asynchronous: bool) -> Callable[..., Any]
 
 @pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync"])
 @pytest.mark.parametrize("thread", [True, False], ids=["thread", "loop"])
-def test_in_every_part(*, asynchronous: bool, thread: bool, runs: Runs, every_door: Door) -> None:
-    """Loaders, steps and savers of each kind are told of their step, through every door."""
-    cp, seen = runs.bare(name="flow"), list[CurrentStep]()
+def test_in_every_part(*, asynchronous: bool, thread: bool, runs: Runs, any_runner: Runner) -> None:
+    """Loaders, steps and savers of each kind are told of their step, through every runner."""
+    cp, seen = runs.empty_flow(name="flow"), list[CurrentStep]()
     ask = asking(seen, asynchronous=asynchronous)
     for name in ("one", "two"):
         cp.add_step(ask, ask, name=name, thread=thread)(ask)
-    every_door(cp, {}, "always", run_id="x")
+    any_runner(cp, {}, "always", run_id="x")
     wanted = [CurrentStep("flow", "x", 1, name, 1) for name in ("one", "two")]
     assert seen == [wanted[0]] * 3 + [wanted[1]] * 3
 
@@ -57,34 +57,34 @@ def test_outside() -> None:
     assert isinstance(info.value, LookupError)
 
 
-def test_outside_again(runs: Runs, every_door: Door) -> None:
+def test_outside_again(runs: Runs, any_runner: Runner) -> None:
     """After a run, broken or not, and in its hooks before and after, no step is executed."""
-    told: list[bool] = []
+    reported: list[bool] = []
 
     def hook(event: object) -> None:
         try:
             current_step()
         except OutsideStepError:
-            told.append(False)
+            reported.append(False)
         else:
-            told.append(True)
+            reported.append(True)
 
     cp = CheckpointFlow(runs.path, hooks=[hook], **runs.options)
     cp.add_step(name="a")(lambda state: 1 // state["n"] and None)
     for number, kind in ((1, None), (0, ZeroDivisionError)):
         if kind is None:
-            every_door(cp, {"n": number})
+            any_runner(cp, {"n": number})
         else:
             with pytest.raises(kind):
-                every_door(cp, {"n": number})
+                any_runner(cp, {"n": number})
         with pytest.raises(OutsideStepError):
             current_step()
-    assert (told[0], True in told) == (False, True)
+    assert (reported[0], True in reported) == (False, True)
 
 
 async def test_side_by_side(runs: Runs) -> None:
     """Runs at the same time see each their own, across waits and in threads."""
-    cp, meet = runs.bare(name="flow"), asyncio.Barrier(20)
+    cp, meet = runs.empty_flow(name="flow"), asyncio.Barrier(20)
 
     @cp.add_step()
     async def one(state: State) -> None:
@@ -101,9 +101,9 @@ async def test_side_by_side(runs: Runs) -> None:
         assert list(state.values()) == [f"{number}"] * 3
 
 
-def test_threads_and_tasks(runs: Runs, every_door: Door) -> None:
+def test_threads_and_tasks(runs: Runs, any_runner: Runner) -> None:
     """Tasks of a step and `asyncio.to_thread` have its context; a bare thread has not."""
-    cp, seen = runs.bare(), dict[str, object]()
+    cp, seen = runs.empty_flow(), dict[str, object]()
 
     def in_thread(name: str) -> None:
         try:
@@ -123,11 +123,11 @@ def test_threads_and_tasks(runs: Runs, every_door: Door) -> None:
             thread.start()
             await asyncio.to_thread(thread.join, PATIENCE)
 
-    every_door(cp, {})
+    any_runner(cp, {})
     assert seen == {"to_thread": "spread", "task": "spread", "bare": None, "given": "spread"}
 
 
-def test_nested_flows(runs: Runs, every_door: Door) -> None:
+def test_nested_flows(runs: Runs, any_runner: Runner) -> None:
     """A step of a run inside a step hides the outer one while it is executed, and no longer."""
     inner, seen = CheckpointFlow("inner", handler=runs.memory, name="inner"), list[str]()
     inner.add_step(name="in")(lambda state: seen.append(current_step().step))
@@ -139,7 +139,7 @@ def test_nested_flows(runs: Runs, every_door: Door) -> None:
         inner.run({}, run_id="x")
         seen.append(current_step().step)
 
-    every_door(outer, {})
+    any_runner(outer, {})
     assert seen == ["out", "in", "out"]
 
 
@@ -148,7 +148,7 @@ def test_nested_flows(runs: Runs, every_door: Door) -> None:
     "error", [ValueError("a"), asyncio.CancelledError()], ids=["fail", "cancel"]
 )
 def test_attempts_are_counted(
-    part: str, error: BaseException, database: Runs, every_door: Door
+    part: str, error: BaseException, database: Runs, any_runner: Runner
 ) -> None:
     """Failures and cancellations of a step count, in any part; other steps begin at one."""
     seen: list[tuple[str, int]] = []
@@ -160,41 +160,41 @@ def test_attempts_are_counted(
             raise error
         return {}
 
-    cp = database.bare()
+    cp = database.empty_flow()
     cp.add_step(name="one")(act)
     parts = {"load": {"load": act}, "save": {"save": act}}.get(part, {})
     cp.add_step(**parts, name="two")(act if part == "step" else do_nothing)  # type: ignore[arg-type]
     cp.add_step(name="three")(act)
     for _ in range(3):
         with pytest.raises(type(error)):
-            every_door(cp, {}, "always", run_id="x")
-    every_door(cp, {}, "always", run_id="x")
+            any_runner(cp, {}, "always", run_id="x")
+    any_runner(cp, {}, "always", run_id="x")
     assert seen == [("one", 1), *(("two", number) for number in (1, 2, 3, 4)), ("three", 1)]
     error.__traceback__ = None
 
 
-def test_a_new_run_counts_anew(runs: Runs, door: Door) -> None:
+def test_a_new_run_counts_anew(runs: Runs, runner: Runner) -> None:
     """The next run under the same id has another number, and its attempts begin at one."""
-    cp, seen = runs.bare(), list[CurrentStep]()
+    cp, seen = runs.empty_flow(), list[CurrentStep]()
     cp.add_step(name="a")(lambda state: seen.append(current_step()))
     for _ in range(3):
-        door(cp, {}, run_id="x")
+        runner(cp, {}, run_id="x")
     assert [(step.number, step.attempt) for step in seen] == [(1, 1), (2, 1), (3, 1)]
 
 
 # --- keys
 
 
-def test_keys_differ(runs: Runs, door: Door) -> None:
+def test_keys_differ(runs: Runs, runner: Runner) -> None:
     """Flow, run, number and step each make another key; nothing else does."""
     keys: list[str] = []
     for name in ("flow", "other"):
-        cp = runs.bare(name=name)
+        cp = runs.empty_flow(name=name)
         for step in ("one", "two"):
             cp.add_step(name=step)(lambda state: keys.append(current_step().idempotency_key))
         for run_id in ("x", "y", None):
             for _ in range(2):
-                door(cp, {}, run_id=None if run_id is None else f"{name}-{run_id}")
+                runner(cp, {}, run_id=None if run_id is None else f"{name}-{run_id}")
     assert len(set(keys)) == len(keys)
     assert {len(key) for key in keys} == {64}
 
@@ -218,16 +218,18 @@ def test_key_of_odd_ids() -> None:
     assert len(keys) == 3
 
 
-def test_key_is_stable_across_processes(lasting: Runs) -> None:
+def test_key_is_stable_across_processes(durable_runs: Runs) -> None:
     """A step that failed in one process has the same key in the next, where attempt 2 is told."""
-    handler = lasting.options["handler"]
-    cp = resume_script.make_flow(str(lasting.path), handler)
+    handler = durable_runs.options["handler"]
+    cp = resume_script.make_flow(str(durable_runs.path), handler)
     with pytest.raises(ValueError, match="x"):
         cp.run({"who": "x", "breaks": True}, run_id="x")
     (failed,) = cp.runs("failed")
-    command = [sys.executable, resume_script.__file__, "resume", str(lasting.path), handler]
+    command = [sys.executable, resume_script.__file__, "resume", str(durable_runs.path), handler]
     subprocess.run(command, check=True, capture_output=True)
     state, number = cp.read("x"), failed.number
-    here = [CurrentStep(cp.name, "x", number, step, 1).idempotency_key for step in ("ask", "tell")]
+    here = [
+        CurrentStep(cp.name, "x", number, step, 1).idempotency_key for step in ("ask", "report")
+    ]
     assert ([state["key"], state["told"]], state["attempts"]) == (here, [2])
     assert resume_all(cp) == {}

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import Door, Lab, State, make_stored
+from support import FlowFactory, Runner, State, make_stored
 
 from aiocheckpoint import CheckpointError, CheckpointFlow, FlowDefinitionError, InvalidTypeError
 
@@ -65,15 +65,15 @@ BAD_STEPS = [
 
 
 @pytest.mark.parametrize(("step", "named"), BAD_STEPS)
-def test_bad_step_is_refused_when_defined(step: Any, named: str, lab: Lab) -> None:  # noqa: ANN401
+def test_bad_step_is_refused_when_defined(step: Any, named: str, flows: FlowFactory) -> None:  # noqa: ANN401
     """What cannot be called with state and data is an error of ours that names it."""
-    make_stored(lab, "failed at 1")
-    before = lab.files()
-    cp = lab.flow()
+    make_stored(flows, "failed at 1")
+    before = flows.files()
+    cp = flows.flow()
     with pytest.raises(FlowDefinitionError, match=r"add_step|state|yield") as info:
         cp.add_step()(step)
     assert named in str(info.value)
-    assert lab.files() == before
+    assert flows.files() == before
     assert cp.plan().steps == ("a", "b", "c")
 
 
@@ -83,18 +83,18 @@ def test_bad_step_is_refused_when_defined(step: Any, named: str, lab: Lab) -> No
     [5, "text", no_argument, three_arguments, generator, async_generator],
     ids=["number", "string", "no argument", "three arguments", "generator", "async generator"],
 )
-def test_bad_loader_or_saver_is_refused(part: str, function: Any, lab: Lab) -> None:  # noqa: ANN401
+def test_bad_loader_or_saver_is_refused(part: str, function: Any, flows: FlowFactory) -> None:  # noqa: ANN401
     """A loader or saver that cannot be called as one is refused, and told apart."""
-    cp = lab.flow()
+    cp = flows.flow()
     with pytest.raises(FlowDefinitionError) as info:
         cp.add_step(**{part: function})(good)
     assert part in str(info.value)
     assert getattr(function, "__name__", type(function).__name__) in str(info.value)
 
 
-def test_loader_of_two_arguments_is_refused(lab: Lab) -> None:
+def test_loader_of_two_arguments_is_refused(flows: FlowFactory) -> None:
     """A loader gets the state alone."""
-    cp = lab.flow()
+    cp = flows.flow()
     wrong: Any = good
     with pytest.raises(FlowDefinitionError, match="good"):
         cp.add_step(load=wrong)(good)
@@ -126,33 +126,33 @@ def other_names(s: State, /, d: State) -> None:
     ids=["default", "optional data", "stars", "other names"],
 )
 def test_step_may_take_more_than_it_needs(
-    step: Callable[..., None], more: object, door: Door, lab: Lab
+    step: Callable[..., None], more: object, runner: Runner, flows: FlowFactory
 ) -> None:
     """A step that can be called with state and data gets both."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step()(step)
-    assert door(cp)["more"] == more
+    assert runner(cp)["more"] == more
 
 
-def test_add_step_returns_the_function_itself(lab: Lab) -> None:
+def test_add_step_returns_the_function_itself(flows: FlowFactory) -> None:
     """The decorator gives back the very function, so that it can be called and tested."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     assert cp.add_step()(good) is good
     assert cp.add_step(name="object", thread=False)(good) is good
 
 
-def test_name_is_the_functions_or_the_given(lab: Lab) -> None:
+def test_name_is_the_functions_or_the_given(flows: FlowFactory) -> None:
     """A step is named as its function, through partials too, or as `name=` says."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step()(good)
     cp.add_step(name="another")(good)
     cp.add_step()(functools.partial(with_default, more=2))
     assert cp.plan().steps == ("good", "another", "with_default")
 
 
-def test_two_steps_of_one_name_are_refused(lab: Lab) -> None:
+def test_two_steps_of_one_name_are_refused(flows: FlowFactory) -> None:
     """A name is used once; the error offers `name=` and `replace=True`."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step()(good)
     with pytest.raises(FlowDefinitionError, match="good") as info:
         cp.add_step()(good)
@@ -161,61 +161,61 @@ def test_two_steps_of_one_name_are_refused(lab: Lab) -> None:
     assert cp.plan().steps == ("good",)
 
 
-def test_given_name_may_not_be_taken_either(lab: Lab) -> None:
+def test_given_name_may_not_be_taken_either(flows: FlowFactory) -> None:
     """A name given with `name=` is as taken as a function's own."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step(name="good")(with_default)
     with pytest.raises(FlowDefinitionError, match="good"):
         cp.add_step()(good)
 
 
-def test_replace_puts_the_new_step_in_the_old_place(door: Door, lab: Lab) -> None:
+def test_replace_puts_the_new_step_in_the_old_place(runner: Runner, flows: FlowFactory) -> None:
     """A cell run again with `replace=True` changes the step, not the order."""
-    cp = lab.flow()
+    cp = flows.flow()
     seen: list[str] = []
 
     @cp.add_step(name="b", replace=True)
     def mended(state: State) -> None:
         seen.append("mended")
 
-    door(cp)
+    runner(cp)
     assert cp.plan().steps == ("a", "b", "c")
-    assert (lab.ran(), seen) == (["a", "c"], ["mended"])
-    assert lab.ran("save") == ["a", "c"]
+    assert (flows.ran(), seen) == (["a", "c"], ["mended"])
+    assert flows.ran("save") == ["a", "c"]
 
 
-def test_replace_of_nothing_adds(lab: Lab) -> None:
+def test_replace_of_nothing_adds(flows: FlowFactory) -> None:
     """A cell with `replace=True` works the first time too."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step(replace=True)(good)
     assert cp.plan().steps == ("good",)
 
 
-def test_broken_step_is_mended_in_a_living_flow(door: Door, lab: Lab) -> None:
+def test_broken_step_is_mended_in_a_living_flow(runner: Runner, flows: FlowFactory) -> None:
     """A notebook's way: run, see it break, replace the step, run again, and it goes on."""
-    lab.faults["step b"] = OSError("broken")
-    cp = lab.flow()
+    flows.faults["step b"] = OSError("broken")
+    cp = flows.flow()
     with pytest.raises(OSError, match="broken"):
-        door(cp, {"who": "given"})
-    lab.faults.clear()
-    lab.add(cp, "b", replace=True)
-    assert door(cp)["trail"] == ["a", "b", "c"]
-    assert lab.ran() == ["a", "b", "b", "c"]
+        runner(cp, {"who": "given"})
+    flows.faults.clear()
+    flows.add(cp, "b", replace=True)
+    assert runner(cp)["trail"] == ["a", "b", "c"]
+    assert flows.ran() == ["a", "b", "b", "c"]
 
 
-def test_flow_without_steps_asks_for_the_parentheses(door: Door, lab: Lab) -> None:
+def test_flow_without_steps_asks_for_the_parentheses(runner: Runner, flows: FlowFactory) -> None:
     """Running nothing is an error that asks about `@cp.add_step()`."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     with pytest.raises(FlowDefinitionError, match="parentheses") as info:
-        door(cp, {"a": 1})
+        runner(cp, {"a": 1})
     assert "add_step()" in str(info.value)
-    assert lab.files() == {}
+    assert flows.files() == {}
 
 
-def test_plan_without_steps_asks_for_the_parentheses(door: Door, lab: Lab) -> None:
+def test_plan_without_steps_asks_for_the_parentheses(runner: Runner, flows: FlowFactory) -> None:
     """So is planning nothing."""
     with pytest.raises(FlowDefinitionError, match="parentheses"):
-        door.plan(CheckpointFlow(lab.path))
+        runner.plan(CheckpointFlow(flows.path))
 
 
 def one_argument(state: State) -> None:
@@ -223,22 +223,24 @@ def one_argument(state: State) -> None:
 
 
 @pytest.mark.parametrize("step", [good, one_argument], ids=["two arguments", "one argument"])
-def test_forgotten_parentheses_are_found(step: Callable[..., None], door: Door, lab: Lab) -> None:
+def test_forgotten_parentheses_are_found(
+    step: Callable[..., None], runner: Runner, flows: FlowFactory
+) -> None:
     """`@cp.add_step` without parentheses comes out at the definition or at the run."""
-    cp: Any = CheckpointFlow(lab.path)
+    cp: Any = CheckpointFlow(flows.path)
 
     def define_and_run() -> None:
         cp.add_step(step)
-        door(cp)
+        runner(cp)
 
     with pytest.raises(FlowDefinitionError, match="parentheses"):
         define_and_run()
 
 
 @pytest.mark.parametrize("name", [5, b"a", ["a"]], ids=["number", "bytes", "list"])
-def test_name_that_is_no_string_is_refused(name: Any, lab: Lab) -> None:  # noqa: ANN401
+def test_name_that_is_no_string_is_refused(name: Any, flows: FlowFactory) -> None:  # noqa: ANN401
     """Names are strings."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     with pytest.raises(CheckpointError, match="name"):
         cp.add_step(name=name)(good)
 
@@ -247,21 +249,21 @@ def test_name_that_is_no_string_is_refused(name: Any, lab: Lab) -> None:  # noqa
     ("option", "value"),
     [("name", 5), ("name", ""), ("hooks", [5]), ("hooks", ["print"]), ("hooks", 5)],
 )
-def test_bad_option_of_a_flow_is_refused(option: str, value: Any, lab: Lab) -> None:  # noqa: ANN401
+def test_bad_option_of_a_flow_is_refused(option: str, value: Any, flows: FlowFactory) -> None:  # noqa: ANN401
     """A flow's name is text, and its hooks can be called; else the error says so."""
     with pytest.raises(InvalidTypeError, match=option.removesuffix("s")):
-        CheckpointFlow(lab.path, **{option: value})
+        CheckpointFlow(flows.path, **{option: value})
 
 
-def test_lambdas_need_names_of_their_own(lab: Lab) -> None:
+def test_lambdas_need_names_of_their_own(flows: FlowFactory) -> None:
     """Two lambdas are two steps of one name, unless they are given names."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     cp.add_step(name="first")(lambda state: None)
     cp.add_step(name="second")(lambda state: None)
     assert cp.plan().steps == ("first", "second")
 
 
-def test_steps_of_one_flow_do_not_show_in_another(lab: Lab) -> None:
+def test_steps_of_one_flow_do_not_show_in_another(flows: FlowFactory) -> None:
     """Two flows share nothing."""
-    assert lab.flow("a").plan().steps == ("a",)
-    assert lab.flow("b").plan().steps == ("b",)
+    assert flows.flow("a").plan().steps == ("a",)
+    assert flows.flow("b").plan().steps == ("b",)

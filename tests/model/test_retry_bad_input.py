@@ -12,7 +12,7 @@ import pytest
 from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError, Pause, Retry
 
 if TYPE_CHECKING:
-    from support import Lab
+    from support import FlowFactory
 
 NONSENSE: list[tuple[dict[str, Any], type[Exception]]] = [
     *(({"on": on}, InvalidTypeError) for on in (None, 3, "OSError", (), [OSError], (OSError, 3))),
@@ -46,19 +46,19 @@ def test_policy_that_is_nonsense(options: dict[str, Any], kind: type[Exception])
 
 
 @pytest.mark.parametrize("retry", [True, 2.5, "3", OSError, [3], {"attempts": 3}], ids=repr)
-def test_retry_of_another_type(retry: Any, lab: Lab) -> None:  # noqa: ANN401
+def test_retry_of_another_type(retry: Any, flows: FlowFactory) -> None:  # noqa: ANN401
     """`retry=` is a number or a policy; anything else is refused at definition."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
     with pytest.raises(InvalidTypeError, match="retry="):
         cp.add_step(retry=retry)
-    assert lab.files() == {}
+    assert flows.files() == {}
 
 
 @pytest.mark.parametrize("retry", [0, -3])
-def test_number_that_cannot_be_meant(retry: int, lab: Lab) -> None:
+def test_number_that_cannot_be_meant(retry: int, flows: FlowFactory) -> None:
     """There is always a first attempt."""
     with pytest.raises(InvalidValueError, match="attempts="):
-        CheckpointFlow(lab.path).add_step(retry=retry)
+        CheckpointFlow(flows.path).add_step(retry=retry)
 
 
 WITHOUT = """
@@ -78,11 +78,13 @@ print(cp.run({}))
 """
 
 
-def test_without_the_extra(lab: Lab) -> None:
+def test_without_the_extra(flows: FlowFactory) -> None:
     """Where `stamina` cannot be imported, `retry=` says how to install it; all else works."""
-    command = [sys.executable, "-c", WITHOUT, str(lab.path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert told == ["pip install 'aiocheckpoint[retry]'"] * 3 + ["{'done': True}"]
+    command = [sys.executable, "-c", WITHOUT, str(flows.path)]
+    reported = subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert reported == ["pip install 'aiocheckpoint[retry]'"] * 3 + ["{'done': True}"]
 
 
 def test_not_imported_without_need() -> None:

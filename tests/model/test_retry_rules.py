@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import stamina
-from support import Door, notes_of
-from trying import A_LONG_TIME, AT_ONCE, Anywhere, Flaky, after, before
+from flaky_steps import A_LONG_TIME, AT_ONCE, AnyStore, Flaky, after, before
+from support import Runner, notes_of
 
 from aiocheckpoint import FlowDefinitionError, InvalidValueError, Pause, Retry, events
 
@@ -42,11 +42,11 @@ def global_settings() -> Iterator[None]:
     stamina.set_testing(False)
 
 
-def tried(in_file: Anywhere, door: Door, flaky: Flaky, retry: int | Retry) -> int:
+def tried(file_store: AnyStore, runner: Runner, flaky: Flaky, retry: int | Retry) -> int:
     """Run one flaky step, and give the number of attempts; what it raises comes out."""
-    cp = in_file.bare()
+    cp = file_store.empty_flow()
     flaky.add(cp, retry=retry)
-    door(cp, before(), "always")
+    runner(cp, before(), "always")
     return len(flaky.attempts)
 
 
@@ -55,66 +55,66 @@ def tried(in_file: Anywhere, door: Door, flaky: Flaky, retry: int | Retry) -> in
 
 @pytest.mark.parametrize("kind", NEVER)
 @pytest.mark.parametrize("part", ["load", "step", "save"])
-def test_never_tried_again(kind: str, part: str, in_file: Anywhere, door: Door) -> None:
+def test_never_tried_again(kind: str, part: str, file_store: AnyStore, runner: Runner) -> None:
     """What is no `Exception` ends the run at once, whoever raised it."""
     error = NEVER[kind]()
     flaky = Flaky(part=part, error=lambda: error)
     with pytest.raises(type(error)) as info:
-        tried(in_file, door, flaky, 3)
+        tried(file_store, runner, flaky, 3)
     assert info.value is error
     assert flaky.attempts == [1]
     assert "'flaky'" in notes_of(error)
-    assert in_file.stored() == {**before(), "checkpoint_index": 0}
-    assert in_file.told(events.AttemptFailed) == []
+    assert file_store.stored() == {**before(), "checkpoint_index": 0}
+    assert file_store.events_of(events.AttemptFailed) == []
 
 
 @pytest.mark.parametrize("on", LISTED.values(), ids=LISTED)
-def test_what_is_listed_is_tried_again(on: Any, in_file: Anywhere, door: Door) -> None:  # noqa: ANN401
+def test_what_is_listed_is_tried_again(on: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
     """By class, classes or a function; and the first error of another kind ends it."""
     errors = iter([OSError("one"), ConnectionError("two"), KeyError("three")])
     flaky = Flaky(failures=3, error=lambda: next(errors))
     with pytest.raises(KeyError, match="three"):
-        tried(in_file, door, flaky, Retry(on=on, **AT_ONCE))
+        tried(file_store, runner, flaky, Retry(on=on, **AT_ONCE))
     assert flaky.attempts == [1, 2, 3]
-    assert in_file.stored() == {**before(), "checkpoint_index": 0}
-    (failed,) = in_file.told(events.StepFailed)
-    assert (failed.attempt, len(in_file.told(events.AttemptFailed))) == (3, 2)
+    assert file_store.stored() == {**before(), "checkpoint_index": 0}
+    (failed,) = file_store.events_of(events.StepFailed)
+    assert (failed.attempt, len(file_store.events_of(events.AttemptFailed))) == (3, 2)
 
 
-def test_stop_iteration_is_tried_again(in_file: Anywhere, door: Door) -> None:
+def test_stop_iteration_is_tried_again(file_store: AnyStore, runner: Runner) -> None:
     """A StopIteration, which no coroutine can raise, is an `Exception` like others."""
-    assert tried(in_file, door, Flaky(error=StopIteration), Retry(attempts=3, **AT_ONCE)) == 3
+    assert tried(file_store, runner, Flaky(error=StopIteration), Retry(attempts=3, **AT_ONCE)) == 3
 
 
-def test_pause_of_a_loader_is_not_tried_again(in_file: Anywhere, door: Door) -> None:
+def test_pause_of_a_loader_is_not_tried_again(file_store: AnyStore, runner: Runner) -> None:
     """What is wrong in the definition of the flow stays so, however often it is tried."""
     flaky = Flaky(part="load", error=lambda: Pause("no"))
     with pytest.raises(FlowDefinitionError, match="only a step may pause"):
-        tried(in_file, door, flaky, Retry(attempts=3, **AT_ONCE))
+        tried(file_store, runner, flaky, Retry(attempts=3, **AT_ONCE))
     assert flaky.attempts == [1]
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), timedelta(-1)], ids=repr)
-def test_hook_that_tells_no_time(seconds: Any, in_file: Anywhere, door: Door) -> None:  # noqa: ANN401
+def test_hook_that_tells_no_time(seconds: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
     """A time to wait that is none ends the run with an error of ours, from the user's."""
     flaky = Flaky()
     with pytest.raises(InvalidValueError, match="on= returns") as info:
-        tried(in_file, door, flaky, Retry(on=lambda _: seconds))
+        tried(file_store, runner, flaky, Retry(on=lambda _: seconds))
     assert type(info.value.__context__) is ConnectionError
     assert flaky.attempts == [1]
 
 
-def test_hook_that_raises(in_file: Anywhere, door: Door) -> None:
+def test_hook_that_raises(file_store: AnyStore, runner: Runner) -> None:
     """What the function of `on=` raises comes out, and tells what it was asked about."""
 
     def decide(error: Exception) -> bool:
         raise LookupError from None
 
     with pytest.raises(LookupError) as info:
-        tried(in_file, door, Flaky(), Retry(on=decide))
+        tried(file_store, runner, Flaky(), Retry(on=decide))
     assert type(info.value.__context__) is ConnectionError
     assert "'flaky'" in notes_of(info.value)
-    assert in_file.stored() == {**before(), "checkpoint_index": 0}
+    assert file_store.stored() == {**before(), "checkpoint_index": 0}
 
 
 # --- how often
@@ -122,28 +122,30 @@ def test_hook_that_raises(in_file: Anywhere, door: Door) -> None:
 
 @pytest.mark.usefixtures("global_settings")
 @pytest.mark.parametrize("retry", [2, Retry(attempts=2, **AT_ONCE)], ids=["number", "Retry"])
-def test_number_of_attempts(retry: int | Retry, in_file: Anywhere, door: Door) -> None:
+def test_number_of_attempts(retry: int | Retry, file_store: AnyStore, runner: Runner) -> None:
     """The number counts the first attempt."""
     stamina.set_testing(True, attempts=100, cap=True)
     flaky = Flaky(failures=9)
     with pytest.raises(ConnectionError):
-        tried(in_file, door, flaky, retry)
+        tried(file_store, runner, flaky, retry)
     assert flaky.attempts == [1, 2]
 
 
-def test_one_attempt(in_file: Anywhere, door: Door) -> None:
+def test_one_attempt(file_store: AnyStore, runner: Runner) -> None:
     """One attempt is none more than without `retry=`."""
     with pytest.raises(ConnectionError):
-        tried(in_file, door, Flaky(), 1)
-    assert in_file.header().status == "failed"
+        tried(file_store, runner, Flaky(), 1)
+    assert file_store.header().status == "failed"
 
 
 @pytest.mark.parametrize("seconds", [1e-9, timedelta(microseconds=1)], ids=["number", "timedelta"])
-def test_time_for_all_attempts(seconds: float | timedelta, in_file: Anywhere, door: Door) -> None:
+def test_time_for_all_attempts(
+    seconds: float | timedelta, file_store: AnyStore, runner: Runner
+) -> None:
     """What fails when the time for all attempts is over is not tried again."""
     flaky = Flaky(failures=1000)
     with pytest.raises(ConnectionError):
-        tried(in_file, door, flaky, Retry(attempts=None, timeout=seconds, **AT_ONCE))
+        tried(file_store, runner, flaky, Retry(attempts=None, timeout=seconds, **AT_ONCE))
     assert flaky.attempts == [1]
 
 
@@ -151,22 +153,22 @@ def test_time_for_all_attempts(seconds: float | timedelta, in_file: Anywhere, do
 
 
 @pytest.mark.usefixtures("global_settings")
-def test_inactive(in_file: Anywhere, door: Door) -> None:
+def test_inactive(file_store: AnyStore, runner: Runner) -> None:
     """Where `stamina` is switched off, nothing is tried again."""
     stamina.set_active(False)
     flaky = Flaky()
     with pytest.raises(ConnectionError):
-        tried(in_file, door, flaky, 3)
+        tried(file_store, runner, flaky, 3)
     assert flaky.attempts == [1]
-    assert in_file.header().status == "failed"
+    assert file_store.header().status == "failed"
 
 
 @pytest.mark.usefixtures("global_settings")
-def test_testing(in_file: Anywhere, door: Door) -> None:
+def test_testing(file_store: AnyStore, runner: Runner) -> None:
     """Where `stamina` is told that it is tested, nothing is waited for."""
     stamina.set_testing(True, attempts=3)
     flaky = Flaky()
     long = Retry(attempts=9, wait_initial=A_LONG_TIME, wait_max=A_LONG_TIME)
-    assert tried(in_file, door, flaky, long) == 3
-    assert tried(in_file, door, Flaky(), Retry(on=lambda _: A_LONG_TIME)) == 3
-    assert in_file.stored() == {**after(), "checkpoint_index": 0}
+    assert tried(file_store, runner, flaky, long) == 3
+    assert tried(file_store, runner, Flaky(), Retry(on=lambda _: A_LONG_TIME)) == 3
+    assert file_store.stored() == {**after(), "checkpoint_index": 0}

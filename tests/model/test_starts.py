@@ -1,4 +1,4 @@
-"""Where a run starts, and with what: every row of the table, through both doors."""
+"""Where a run starts, and with what: every row of the table, through both runners."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 import pytest
-from support import NAMES, Door, Lab, State, make_stored
+from support import NAMES, FlowFactory, Runner, State, make_stored
 
 from aiocheckpoint import InvalidTypeError, InvalidValueError, LocalStateHandler
 
@@ -87,25 +87,25 @@ def state_before(row: Row, stored: State) -> State:
 
 
 @every_row
-def test_run_starts_where_the_table_says(row: Row, door: Door, lab: Lab) -> None:
+def test_run_starts_where_the_table_says(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """The executed steps, their state and the stored end are those of the row."""
-    make_stored(lab, row.stored, {"who": "stored"})
-    stored, given = lab.stored(), given_for(row)
-    result = door(lab.flow(), given, checkpoint=row.checkpoint)
+    make_stored(flows, row.stored, {"who": "stored"})
+    stored, given = flows.stored(), given_for(row)
+    result = runner(flows.flow(), given, checkpoint=row.checkpoint)
     before = state_before(row, stored)
-    assert lab.ran() == list(NAMES[row.start :])
+    assert flows.ran() == list(NAMES[row.start :])
     assert result.get("who") == before.get("who")
     assert result["trail"] == [*before.get("trail", []), *NAMES[row.start :]]
     assert "checkpoint_index" not in result
-    assert lab.stored() == {**result, "checkpoint_index": 0}
+    assert flows.stored() == {**result, "checkpoint_index": 0}
 
 
 @every_row
-def test_given_dict_is_returned_or_left_alone(row: Row, door: Door, lab: Lab) -> None:
+def test_given_dict_is_returned_or_left_alone(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """A run from the given dict returns that very dict; an ignored one keeps its contents."""
-    make_stored(lab, row.stored, {"who": "stored"})
+    make_stored(flows, row.stored, {"who": "stored"})
     given = given_for(row)
-    result = door(lab.flow(), given, checkpoint=row.checkpoint)
+    result = runner(flows.flow(), given, checkpoint=row.checkpoint)
     assert (result is given) == (row.source == "given")
     if row.ignores_given:
         assert given == {"who": "given", "deep": [1]}
@@ -113,144 +113,146 @@ def test_given_dict_is_returned_or_left_alone(row: Row, door: Door, lab: Lab) ->
 
 @every_row
 def test_log_warns_of_an_ignored_dict(
-    row: Row, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    row: Row, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log warns exactly when a given dict is ignored, and never shows its values."""
-    make_stored(lab, row.stored, {"who": "stored"})
+    make_stored(flows, row.stored, {"who": "stored"})
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="aiocheckpoint"):
-        door(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+        runner(flows.flow(), given_for(row), checkpoint=row.checkpoint)
     assert bool(warnings_in(caplog)) == row.ignores_given
     assert all("ignores the given state" in text.lower() for text in warnings_in(caplog))
 
 
 @every_row
-def test_plan_tells_what_then_happens(row: Row, door: Door, lab: Lab) -> None:
+def test_plan_tells_what_then_happens(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """The plan asked for beforehand is the one that the run carries out."""
-    make_stored(lab, row.stored, {"who": "stored"})
-    plan = door.plan(lab.flow(), given_for(row), checkpoint=row.checkpoint)
-    door(lab.flow(), given_for(row), checkpoint=row.checkpoint)
-    assert lab.plans() == [plan]
+    make_stored(flows, row.stored, {"who": "stored"})
+    plan = runner.plan(flows.flow(), given_for(row), checkpoint=row.checkpoint)
+    runner(flows.flow(), given_for(row), checkpoint=row.checkpoint)
+    assert flows.plans() == [plan]
     assert plan.steps == NAMES
-    assert lab.ran() == list(plan.steps[plan.start : plan.stop])
-    assert lab.ran("load") == [n for n, loads in zip(NAMES, plan.loads, strict=True) if loads]
+    assert flows.ran() == list(plan.steps[plan.start : plan.stop])
+    assert flows.ran("load") == [n for n, loads in zip(NAMES, plan.loads, strict=True) if loads]
     assert (plan.start, plan.stop) == (row.start, len(NAMES))
     assert (plan.source, plan.ignores_given) == (row.source, row.ignores_given)
 
 
 @every_row
-def test_plan_runs_and_writes_nothing(row: Row, door: Door, lab: Lab) -> None:
+def test_plan_runs_and_writes_nothing(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """Asking for the plan calls no part of a step and leaves every file as it is."""
-    make_stored(lab, row.stored, {"who": "stored"})
-    cp, before = lab.flow(), lab.files()
-    door.plan(cp, given_for(row), checkpoint=row.checkpoint)
-    assert lab.log == []
-    assert lab.files() == before
+    make_stored(flows, row.stored, {"who": "stored"})
+    cp, before = flows.flow(), flows.files()
+    runner.plan(cp, given_for(row), checkpoint=row.checkpoint)
+    assert flows.log == []
+    assert flows.files() == before
 
 
 @every_row
-def test_plan_in_words_names_the_first_step(row: Row, door: Door, lab: Lab) -> None:
+def test_plan_in_words_names_the_first_step(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """The plan as text names the steps that would run and gives the reason."""
     names = ("fetch_it", "clean_it", "write_it")
-    make_stored(lab, row.stored, {"who": "stored"}, *names)
+    make_stored(flows, row.stored, {"who": "stored"}, *names)
     start = row.checkpoint if not isinstance(row.checkpoint, str) else "abc".index(row.checkpoint)
-    text = str(door.plan(lab.flow(*names), given_for(row), checkpoint=start))
+    text = str(runner.plan(flows.flow(*names), given_for(row), checkpoint=start))
     assert all(name in text for name in names[row.start :])
 
 
 @every_row
-def test_only_a_fresh_run_has_a_new_number(row: Row, door: Door, lab: Lab) -> None:
+def test_only_a_fresh_run_has_a_new_number(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """A run is fresh, with the next number, unless it goes on with an unfinished one."""
-    make_stored(lab, row.stored, {"who": "stored"})
-    before = LocalStateHandler(lab.path).header()
+    make_stored(flows, row.stored, {"who": "stored"})
+    before = LocalStateHandler(flows.path).header()
     goes_on = row.source == "stored" and row.stored != "finished"
-    plan = door.plan(lab.flow(), given_for(row), checkpoint=row.checkpoint)
-    door(lab.flow(), given_for(row), checkpoint=row.checkpoint)
+    plan = runner.plan(flows.flow(), given_for(row), checkpoint=row.checkpoint)
+    runner(flows.flow(), given_for(row), checkpoint=row.checkpoint)
     assert plan.fresh == (not goes_on)
     if before is not None:
-        assert lab.header().number == before.number + plan.fresh
+        assert flows.header().number == before.number + plan.fresh
 
 
-def test_border_key_is_taken_off_a_given_state(door: Door, lab: Lab) -> None:
+def test_border_key_is_taken_off_a_given_state(runner: Runner, flows: FlowFactory) -> None:
     """A state that comes from `read()` can be given as it is: no step sees the key."""
-    make_stored(lab, "finished", {"who": "stored"})
-    given = lab.stored()
+    make_stored(flows, "finished", {"who": "stored"})
+    given = flows.stored()
     assert given["checkpoint_index"] == 0
-    result = door(lab.flow(), given)
+    result = runner(flows.flow(), given)
     assert result is given
     assert "checkpoint_index" not in given
 
 
-def test_border_key_in_a_given_state_moves_nothing(door: Door, lab: Lab) -> None:
+def test_border_key_in_a_given_state_moves_nothing(runner: Runner, flows: FlowFactory) -> None:
     """The key in a given state is no way to choose the step: the run starts at the first."""
-    door(lab.flow(), {"checkpoint_index": 2})
-    assert lab.ran() == list(NAMES)
+    runner(flows.flow(), {"checkpoint_index": 2})
+    assert flows.ran() == list(NAMES)
 
 
-def test_border_key_made_by_a_step_moves_nothing(door: Door, lab: Lab) -> None:
+def test_border_key_made_by_a_step_moves_nothing(runner: Runner, flows: FlowFactory) -> None:
     """A step that writes the key into the state does not send the flow elsewhere."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
 
     @cp.add_step()
-    def meddle(state: State) -> None:
+    def tamper(state: State) -> None:
         state["checkpoint_index"] = 0
 
-    lab.add(cp, "c")
-    lab.faults["step c"] = OSError("not yet")
+    flows.add(cp, "c")
+    flows.faults["step c"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
-        door(cp)
-    lab.faults.clear()
-    assert lab.stored()["checkpoint_index"] == 2
-    assert "checkpoint_index" not in door(cp)
-    assert lab.ran() == ["a", "c", "c"]
+        runner(cp)
+    flows.faults.clear()
+    assert flows.stored()["checkpoint_index"] == 2
+    assert "checkpoint_index" not in runner(cp)
+    assert flows.ran() == ["a", "c", "c"]
 
 
-def test_run_numbers_count_runs_not_attempts(door: Door, lab: Lab) -> None:
+def test_run_numbers_count_runs_not_attempts(runner: Runner, flows: FlowFactory) -> None:
     """Every new run has the next number; resuming keeps it."""
-    door(lab.flow())
-    first = lab.header().number
-    make_stored(lab, "failed at 1")
-    assert lab.header().number == first + 1
-    door(lab.flow())
-    assert lab.header().number == first + 1
-    door(lab.flow())
-    assert lab.header().number == first + 2
+    runner(flows.flow())
+    first = flows.header().number
+    make_stored(flows, "failed at 1")
+    assert flows.header().number == first + 1
+    runner(flows.flow())
+    assert flows.header().number == first + 1
+    runner(flows.flow())
+    assert flows.header().number == first + 2
 
 
-def test_sequence_grows_with_every_attempt(door: Door, lab: Lab) -> None:
+def test_sequence_grows_with_every_attempt(runner: Runner, flows: FlowFactory) -> None:
     """Later snapshots have greater sequence numbers, across failures and runs."""
     seen: list[int] = []
     for kind in ("failed at 0", "failed at 1", "stopped at 2", "finished"):
-        make_stored(lab, kind)
-        seen.append(lab.header().sequence)
-    door(lab.flow())
-    seen.append(lab.header().sequence)
+        make_stored(flows, kind)
+        seen.append(flows.header().sequence)
+    runner(flows.flow())
+    seen.append(flows.header().sequence)
     assert seen == sorted(set(seen))
 
 
-def test_finished_run_is_stored_as_finished_at_the_beginning(door: Door, lab: Lab) -> None:
+def test_finished_run_is_stored_as_finished_at_the_beginning(
+    runner: Runner, flows: FlowFactory
+) -> None:
     """After the last step the header says finished, position 0, and names the steps."""
-    door(lab.flow())
-    header = lab.header()
+    runner(flows.flow())
+    header = flows.header()
     assert (header.status, header.position, header.failure) == ("finished", 0, None)
     assert header.steps == NAMES
     assert header.flow == "checkpoint"
 
 
-def test_reset_forgets_an_unfinished_run(door: Door, lab: Lab) -> None:
+def test_reset_forgets_an_unfinished_run(runner: Runner, flows: FlowFactory) -> None:
     """After a reset nothing is stored, and the next run starts at the beginning."""
-    make_stored(lab, "failed at 2", {"who": "stored"})
-    cp = lab.flow()
-    door.reset(cp)
-    assert lab.stored() == {}
-    assert "who" not in door(cp)
-    assert lab.ran() == list(NAMES)
+    make_stored(flows, "failed at 2", {"who": "stored"})
+    cp = flows.flow()
+    runner.reset(cp)
+    assert flows.stored() == {}
+    assert "who" not in runner(cp)
+    assert flows.ran() == list(NAMES)
 
 
-def test_reset_of_nothing_is_no_error(door: Door, lab: Lab) -> None:
+def test_reset_of_nothing_is_no_error(runner: Runner, flows: FlowFactory) -> None:
     """Resetting a flow that never ran does nothing."""
-    door.reset(lab.flow())
-    assert lab.stored() == {}
+    runner.reset(flows.flow())
+    assert flows.stored() == {}
 
 
 OUT_OF_RANGE = [99, 3, -1, "nope", ""]
@@ -259,24 +261,26 @@ OUT_OF_RANGE = [99, 3, -1, "nope", ""]
 @pytest.mark.parametrize("stored", ["nothing", "failed at 1", "finished"])
 @pytest.mark.parametrize("checkpoint", OUT_OF_RANGE)
 def test_unknown_checkpoint_names_the_steps(
-    checkpoint: int | str, stored: str, door: Door, lab: Lab
+    checkpoint: int | str, stored: str, runner: Runner, flows: FlowFactory
 ) -> None:
     """A checkpoint that does not exist is a ValueError that lists the ones that do."""
     names = ("fetch_it", "clean_it", "write_it")
-    make_stored(lab, stored, {"who": "stored"}, *names)
-    before = lab.files()
+    make_stored(flows, stored, {"who": "stored"}, *names)
+    before = flows.files()
     with pytest.raises(InvalidValueError) as info:
-        door(lab.flow(*names), {}, checkpoint=checkpoint)
+        runner(flows.flow(*names), {}, checkpoint=checkpoint)
     assert isinstance(info.value, ValueError)
     assert all(name in str(info.value) for name in (*names, "checkpoint", str(checkpoint)))
-    assert (lab.log, lab.files()) == ([], before)
+    assert (flows.log, flows.files()) == ([], before)
 
 
 @pytest.mark.parametrize("word", ["checkpoint", "until"])
 @pytest.mark.parametrize("value", [1.5, ["a"], b"a"], ids=["float", "list", "bytes"])
-def test_checkpoint_of_another_type(value: object, word: str, door: Door, lab: Lab) -> None:
+def test_checkpoint_of_another_type(
+    value: object, word: str, runner: Runner, flows: FlowFactory
+) -> None:
     """A checkpoint or until that is neither index nor name is a TypeError of ours."""
-    cp = lab.flow()
+    cp = flows.flow()
     with pytest.raises(InvalidTypeError, match=word):
-        door(cp, **{word: value})
-    assert lab.log == []
+        runner(cp, **{word: value})
+    assert flows.log == []

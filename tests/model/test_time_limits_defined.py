@@ -6,8 +6,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from limiting import hang, limited
-from trying import Anywhere, before
+from flaky_steps import AnyStore, before
+from hanging_steps import hang, limited
 
 from aiocheckpoint import (
     FlowDefinitionError,
@@ -19,7 +19,7 @@ from aiocheckpoint import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support import Door, State
+    from support import Runner, State
 
 every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
 
@@ -79,11 +79,11 @@ STOPPABLE: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("kind", STOPPABLE)
-def test_wrapped_coroutine_functions(kind: str, in_file: Anywhere, door: Door) -> None:
+def test_wrapped_coroutine_functions(kind: str, file_store: AnyStore, runner: Runner) -> None:
     """Coroutine functions under wrappers are stopped as well."""
     for part in ("load", "step", "save"):
         with pytest.raises(StepTimeoutError) as info:
-            door(limited(in_file, part, STOPPABLE[kind], timeout=1e-9), before(), "always")
+            runner(limited(file_store, part, STOPPABLE[kind], timeout=1e-9), before(), "always")
         assert info.value.part == part
 
 
@@ -97,24 +97,24 @@ SYNC: tuple[Callable[..., Any], ...] = (sync, wrapped(sync), functools.partial(s
 
 @every_part
 @pytest.mark.parametrize("thread", [True, False])
-def test_sync_is_refused(part: str, in_file: Anywhere, *, thread: bool) -> None:
+def test_sync_is_refused(part: str, file_store: AnyStore, *, thread: bool) -> None:
     """What nothing can stop is refused when the step is defined, with the reason."""
     noun = {"load": "loader", "step": "step", "save": "saver"}[part]
     for function in SYNC:
         with pytest.raises(FlowDefinitionError, match=f"its {noun} .* sync function") as info:
-            limited(in_file, part, function, thread=thread)
+            limited(file_store, part, function, thread=thread)
         assert info.value.step == "b"
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -0.5, float("nan"), float("inf"), 10**400])
-def test_number_that_is_no_limit(seconds: float, in_file: Anywhere) -> None:
+def test_number_that_is_no_limit(seconds: float, file_store: AnyStore) -> None:
     """A limit that cannot be kept or meant is refused at definition."""
     with pytest.raises(InvalidValueError, match="timeout="):
-        in_file.bare().add_step(timeout=seconds)
+        file_store.empty_flow().add_step(timeout=seconds)
 
 
 @pytest.mark.parametrize("seconds", [True, "1", b"1", [1], 1j], ids=repr)
-def test_no_number(seconds: Any, in_file: Anywhere) -> None:  # noqa: ANN401
+def test_no_number(seconds: Any, file_store: AnyStore) -> None:  # noqa: ANN401
     """What is no number is refused at definition."""
     with pytest.raises(InvalidTypeError, match="timeout="):
-        in_file.bare().add_step(timeout=seconds)
+        file_store.empty_flow().add_step(timeout=seconds)

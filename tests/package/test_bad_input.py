@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Door, Lab, State, load_bare, make_stored
+from support import FlowFactory, Runner, State, load_bare, make_stored
 
 from aiocheckpoint import (
     CheckpointError,
@@ -25,39 +25,41 @@ STORED = ["nothing", "failed at 1", "finished"]
 
 @pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize("state", [5, [], "a", [("a", 1)], object], ids=repr)
-def test_state_that_is_no_dict(state: object, stored: str, door: Door, lab: Lab) -> None:
+def test_state_that_is_no_dict(
+    state: object, stored: str, runner: Runner, flows: FlowFactory
+) -> None:
     """A state of another type is a TypeError of ours that names the type."""
-    make_stored(lab, stored)
-    before = lab.files()
+    make_stored(flows, stored)
+    before = flows.files()
     with pytest.raises(InvalidTypeError, match="dict") as info:
-        door(lab.flow(), state)
+        runner(flows.flow(), state)
     assert isinstance(info.value, TypeError)
     assert type(state).__name__ in str(info.value)
-    assert (lab.log, lab.files()) == ([], before)
+    assert (flows.log, flows.files()) == ([], before)
 
 
-def test_state_may_be_a_kind_of_dict(door: Door, lab: Lab) -> None:
+def test_state_may_be_a_kind_of_dict(runner: Runner, flows: FlowFactory) -> None:
     """A subclass of dict is a dict: it is used, changed in place and returned."""
     given = collections.OrderedDict[str, Any](a=1)
-    assert door(lab.flow(), given) is given
+    assert runner(flows.flow(), given) is given
     assert given["trail"] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("loaded", [None, 5, [("a", 1)], "text"], ids=repr)
-def test_loader_that_returns_no_dict(loaded: object, door: Door, lab: Lab) -> None:
+def test_loader_that_returns_no_dict(loaded: object, runner: Runner, flows: FlowFactory) -> None:
     """A loader must return a dict; else the error names the step and what came back."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
 
     @cp.add_step(load=lambda state: loaded)  # type: ignore[arg-type, return-value]
     def clean_it(state: State) -> None:
-        lab.log.append("step clean_it")
+        flows.log.append("step clean_it")
 
     with pytest.raises(InvalidTypeError, match="clean_it") as info:
-        door(cp, load_policy="always")
+        runner(cp, load_policy="always")
     assert type(loaded).__name__ in str(info.value)
     assert "dict" in str(info.value)
-    assert lab.ran() == ["a"]
-    assert (lab.stored()["checkpoint_index"], lab.stored()["trail"]) == (1, ["a"])
+    assert flows.ran() == ["a"]
+    assert (flows.stored()["checkpoint_index"], flows.stored()["trail"]) == (1, ["a"])
 
 
 class ReadOnly:
@@ -106,18 +108,18 @@ class NotMethods:
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_handler_that_is_none(handler: Any, missing: str, lab: Lab) -> None:  # noqa: ANN401
+def test_handler_that_is_none(handler: Any, missing: str, flows: FlowFactory) -> None:  # noqa: ANN401
     """What cannot read and write is refused when the flow is made."""
     with pytest.raises(InvalidTypeError, match=missing) as info:
-        CheckpointFlow(lab.path, handler=handler)
+        CheckpointFlow(flows.path, handler=handler)
     assert isinstance(info.value, TypeError)
 
 
 @pytest.mark.parametrize("name", ["locale", "", "Local", "s3"])
-def test_unknown_handler_name(name: str, lab: Lab) -> None:
+def test_unknown_handler_name(name: str, flows: FlowFactory) -> None:
     """An unknown name is a NotImplementedError of ours that lists the known ones."""
     with pytest.raises(UnknownHandlerError, match="local") as info:
-        CheckpointFlow(lab.path, handler=name)
+        CheckpointFlow(flows.path, handler=name)
     assert isinstance(info.value, NotImplementedError)
     assert repr(name) in str(info.value)
 
@@ -129,79 +131,79 @@ def test_path_of_another_type(path: Any) -> None:  # noqa: ANN401
         CheckpointFlow(path)
 
 
-def test_path_may_be_text_or_path(door: Door, lab: Lab) -> None:
+def test_path_may_be_text_or_path(runner: Runner, flows: FlowFactory) -> None:
     """A path as text and as `Path` is the same place."""
-    make_stored(lab, "failed at 1")
-    cp = CheckpointFlow(str(lab.path))
+    make_stored(flows, "failed at 1")
+    cp = CheckpointFlow(str(flows.path))
     for name in "abc":
-        lab.add(cp, name)
-    door(cp)
-    assert lab.ran() == ["b", "c"]
+        flows.add(cp, name)
+    runner(cp)
+    assert flows.ran() == ["b", "c"]
 
 
-def test_missing_directories_are_created(door: Door, tmp_path: Path) -> None:
+def test_missing_directories_are_created(runner: Runner, tmp_path: Path) -> None:
     """A path in a directory that does not exist yet is as good as any."""
-    lab = Lab(tmp_path / "deep" / "er" / "checkpoint.pkl")
-    door(lab.flow(), {"a": 1})
-    assert load_bare(lab.path)["trail"] == ["a", "b", "c"]
+    flows = FlowFactory(tmp_path / "deep" / "er" / "checkpoint.pkl")
+    runner(flows.flow(), {"a": 1})
+    assert load_bare(flows.path)["trail"] == ["a", "b", "c"]
 
 
-def test_path_that_is_a_directory(door: Door, lab: Lab) -> None:
+def test_path_that_is_a_directory(runner: Runner, flows: FlowFactory) -> None:
     """A directory is a place for runs: the one without an id lies in it, in a file of its own."""
-    lab.path.mkdir()
-    door(lab.flow())
-    assert lab.ran() == ["a", "b", "c"]
-    assert [path.name for path in lab.path.iterdir()] == ["~.pkl"]
-    assert [header.run_id for header in lab.flow().runs()] == [None]
+    flows.path.mkdir()
+    runner(flows.flow())
+    assert flows.ran() == ["a", "b", "c"]
+    assert [path.name for path in flows.path.iterdir()] == ["~.pkl"]
+    assert [header.run_id for header in flows.flow().runs()] == [None]
 
 
-def test_directory_that_takes_the_files_place(door: Door, lab: Lab) -> None:
+def test_directory_that_takes_the_files_place(runner: Runner, flows: FlowFactory) -> None:
     """A directory made where the flow has its file is named before any step runs, and stays."""
-    cp = lab.flow()
-    lab.path.mkdir()
+    cp = flows.flow()
+    flows.path.mkdir()
     with pytest.raises(CheckpointError, match="directory") as info:
-        door(cp)
-    assert str(lab.path) in str(info.value)
-    assert lab.log == []
-    assert list(lab.path.iterdir()) == []
+        runner(cp)
+    assert str(flows.path) in str(info.value)
+    assert flows.log == []
+    assert list(flows.path.iterdir()) == []
 
 
-def test_path_below_a_file(door: Door, tmp_path: Path) -> None:
+def test_path_below_a_file(runner: Runner, tmp_path: Path) -> None:
     """A file in the directory's place is named before any step runs, and stays."""
     wall = tmp_path / "wall"
     wall.write_text("stone", encoding="utf-8")
-    lab = Lab(wall / "checkpoint.pkl")
+    flows = FlowFactory(wall / "checkpoint.pkl")
     with pytest.raises(StorageError, match="wall") as info:
-        door(lab.flow())
+        runner(flows.flow())
     assert isinstance(info.value, OSError)
     assert info.value.errno is not None
-    assert lab.log == []
+    assert flows.log == []
     assert wall.read_text(encoding="utf-8") == "stone"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_place_where_nobody_can_write(door: Door) -> None:
+def test_place_where_nobody_can_write(runner: Runner) -> None:
     """An unwritable place, even root's, is found before the first step runs."""
-    lab = Lab(Path("/proc/self/checkpoint.pkl"))
+    flows = FlowFactory(Path("/proc/self/checkpoint.pkl"))
     with pytest.raises(StorageError, match="/proc/self") as info:
-        door(lab.flow())
-    assert str(lab.path) in str(info.value)
-    assert lab.log == []
+        runner(flows.flow())
+    assert str(flows.path) in str(info.value)
+    assert flows.log == []
 
 
-def test_place_turned_read_only(door: Door, lab: Lab) -> None:
+def test_place_turned_read_only(runner: Runner, flows: FlowFactory) -> None:
     """A stored run in a directory turned read-only is refused before its next step."""
-    make_stored(lab, "failed at 1")
-    lab.path.parent.chmod(0o500)
+    make_stored(flows, "failed at 1")
+    flows.path.parent.chmod(0o500)
     try:
-        if os.access(lab.path.parent, os.W_OK):
+        if os.access(flows.path.parent, os.W_OK):
             pytest.skip("this user may write everywhere, as root does")
-        with pytest.raises(StorageError, match=lab.path.name):
-            door(lab.flow())
+        with pytest.raises(StorageError, match=flows.path.name):
+            runner(flows.flow())
     finally:
-        lab.path.parent.chmod(0o700)
-    assert lab.log == []
-    assert lab.stored()["checkpoint_index"] == 1
+        flows.path.parent.chmod(0o700)
+    assert flows.log == []
+    assert flows.stored()["checkpoint_index"] == 1
 
 
 UNSERIALISABLE = [
@@ -213,18 +215,23 @@ UNSERIALISABLE = [
 
 
 @pytest.mark.parametrize(("wrap", "where"), UNSERIALISABLE)
-def test_state_that_cannot_be_stored(wrap: Any, where: str, door: Door, lab: Lab) -> None:  # noqa: ANN401
+def test_state_that_cannot_be_stored(
+    wrap: Any,  # noqa: ANN401
+    where: str,
+    runner: Runner,
+    flows: FlowFactory,
+) -> None:
     """What a step puts into the state and nobody can store is named with its path."""
-    cp, before = lab.flow("a"), list[bytes]()
+    cp, before = flows.flow("a"), list[bytes]()
 
     @cp.add_step()
     def connect(state: State) -> None:
-        before.append(lab.path.read_bytes())
+        before.append(flows.path.read_bytes())
         state.update(wrap(i for i in range(3)))
 
-    lab.add(cp, "c")
+    flows.add(cp, "c")
     with pytest.raises(UnserializableStateError) as info:
-        door(cp)
+        runner(cp)
     error = info.value
     assert isinstance(error, TypeError)
     assert error.step == "connect"
@@ -232,43 +239,43 @@ def test_state_that_cannot_be_stored(wrap: Any, where: str, door: Door, lab: Lab
     assert where in str(error)
     assert "connect" in str(error)
     assert "generator" in str(error)
-    assert lab.ran() == ["a"]
-    assert [lab.path.read_bytes()] == before
-    assert (lab.stored()["checkpoint_index"], lab.stored()["trail"]) == (1, ["a"])
+    assert flows.ran() == ["a"]
+    assert [flows.path.read_bytes()] == before
+    assert (flows.stored()["checkpoint_index"], flows.stored()["trail"]) == (1, ["a"])
 
 
-def test_every_offender_is_named(door: Door, lab: Lab) -> None:
+def test_every_offender_is_named(runner: Runner, flows: FlowFactory) -> None:
     """All values that cannot be stored are named at once, and no sound one."""
-    cp = CheckpointFlow(lab.path)
+    cp = CheckpointFlow(flows.path)
 
     @cp.add_step()
     def connect(state: State) -> None:
         state.update(good=1, first=(i for i in "a"), fine=[2], second=(i for i in "b"))
 
     with pytest.raises(UnserializableStateError) as info:
-        door(cp)
+        runner(cp)
     assert [path for path, _ in info.value.offenders] == ['state["first"]', 'state["second"]']
 
 
 @pytest.mark.parametrize("stored", ["nothing", "finished", "failed at 0"])
-def test_given_state_that_cannot_be_stored(stored: str, door: Door, lab: Lab) -> None:
+def test_given_state_that_cannot_be_stored(stored: str, runner: Runner, flows: FlowFactory) -> None:
     """A given dict is found out before the first step runs, and nothing is overwritten."""
-    make_stored(lab, stored, {"who": "stored"})
-    before = lab.files()
+    make_stored(flows, stored, {"who": "stored"})
+    before = flows.files()
     with pytest.raises(UnserializableStateError) as info:
-        door(lab.flow(), {"conn": (i for i in "a")})
+        runner(flows.flow(), {"conn": (i for i in "a")})
     assert 'state["conn"]' in str(info.value)
-    assert (lab.log, lab.files()) == ([], before)
+    assert (flows.log, flows.files()) == ([], before)
 
 
-def test_run_after_an_unstorable_state_resumes(door: Door, lab: Lab) -> None:
+def test_run_after_an_unstorable_state_resumes(runner: Runner, flows: FlowFactory) -> None:
     """Once the step is mended the run goes on where it could not store."""
-    lab.faults.clear()
-    cp = lab.flow("a")
+    flows.faults.clear()
+    cp = flows.flow("a")
     cp.add_step(name="b")(lambda state: state.update(bad=(i for i in "a")))
     with pytest.raises(UnserializableStateError):
-        door(cp)
-    lab.log.clear()
-    result = door(lab.flow())
-    assert lab.ran() == ["b", "c"]
+        runner(cp)
+    flows.log.clear()
+    result = runner(flows.flow())
+    assert flows.ran() == ["b", "c"]
     assert "bad" not in result

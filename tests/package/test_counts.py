@@ -8,9 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from desks import Desk
+from batch_harness import BatchHarness
 from locations import program
-from support import Door, State
+from support import Runner, State
 from tracing import needs_strace, trace
 
 from aiocheckpoint import CheckpointFlow
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-SCRIPT = program("counted_script.py")
+SCRIPT = program("step_count_script.py")
 PLACES = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
 MORE = ("newfstatat", "flock", "fcntl", "lseek", "read", "pread64", "pwrite64", "ftruncate")
 FEW, MANY = 3, 13
@@ -46,11 +46,11 @@ EXPECTED = {
 }
 
 
-def counted(tmp_path: Path, kind: str, door: str, steps: int, *options: str) -> Counter[str]:
+def counted(tmp_path: Path, kind: str, runner: str, steps: int, *options: str) -> Counter[str]:
     """Count the system calls on the place of one run, by name."""
     place = tmp_path / f"{kind}-{steps}"
     place.mkdir()
-    words = [SCRIPT, PLACES[kind].format(place), door, steps, *options]
+    words = [SCRIPT, PLACES[kind].format(place), runner, steps, *options]
     traced = trace(words, tmp_path / "strace.log", more=MORE)
     assert traced.status == 0, traced.stderr
     return Counter(call.name for call in traced.on(place))
@@ -60,10 +60,10 @@ def counted(tmp_path: Path, kind: str, door: str, steps: int, *options: str) -> 
 @pytest.mark.strace
 @pytest.mark.parametrize("fsync", ["fsync", "no-fsync"])
 @pytest.mark.parametrize("kind", PLACES)
-@pytest.mark.parametrize("door", ["run", "arun"])
-def test_system_calls_of_a_step(door: str, kind: str, fsync: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runner", ["run", "arun"])
+def test_system_calls_of_a_step(runner: str, kind: str, fsync: str, tmp_path: Path) -> None:
     """Ten steps more take ten times these calls more, and no other."""
-    few, many = (counted(tmp_path, kind, door, steps, fsync) for steps in (FEW, MANY))
+    few, many = (counted(tmp_path, kind, runner, steps, fsync) for steps in (FEW, MANY))
     many.subtract(few)
     each = {name: number / (MANY - FEW) for name, number in many.items() if number}
     assert each == EXPECTED[kind, fsync]
@@ -139,53 +139,53 @@ HOPS = {
 }
 
 
-@pytest.mark.parametrize(("door", "place", "kind"), HOPS, ids=" ".join)
-def test_hops(door: str, place: str, kind: str, counts: Counts, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("runner", "place", "kind"), HOPS, ids=" ".join)
+def test_hops(runner: str, place: str, kind: str, counts: Counts, tmp_path: Path) -> None:
     """Threads are asked as often as this for a run, and for each of its steps."""
     asyncio.run(make_flow(f"{tmp_path}/first/", 1).arun({"n": 0}, run_id="x"))  # anyio is imported
     counts.hops = 0
     cp = make_flow(PLACES[place].format(tmp_path), MANY, kind)
-    Door(door)(cp, {"n": 0}, run_id="x")
-    once, each = HOPS[door, place, kind]
+    Runner(runner)(cp, {"n": 0}, run_id="x")
+    once, each = HOPS[runner, place, kind]
     assert counts.hops == once + each * MANY
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_pickles(place: str, door: Door, counts: Counts, tmp_path: Path) -> None:
+def test_pickles(place: str, runner: Runner, counts: Counts, tmp_path: Path) -> None:
     """Each snapshot is pickled once, by the C pickler: one for each step, and the start."""
-    door(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
+    runner(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
     assert counts.dumps == ["dump_small"] * (MANY + 1)
 
 
-def test_bytes(door: Door, tmp_path: Path) -> None:
+def test_bytes(runner: Runner, tmp_path: Path) -> None:
     """A snapshot has the bytes of its payload, its header and a trailer of one length."""
-    told: list[SnapshotWritten] = []
+    reported: list[SnapshotWritten] = []
 
     def hook(event: Event) -> None:
         if isinstance(event, SnapshotWritten):
-            told.append(event)
+            reported.append(event)
 
     cp = make_flow(f"{tmp_path}/c.pkl", 1, hooks=[hook])
-    door(cp, {"n": 0})
+    runner(cp, {"n": 0})
     content, header = (tmp_path / "c.pkl").read_bytes(), cp.header()
     assert header is not None
     payload = len(pickle.dumps({"n": 1}, 5)) - 1 + len(position_added(0))  # in place of its STOP
-    assert len(content) == told[-1].bytes == payload + len(header.encode()) + TRAILER_BYTES
+    assert len(content) == reported[-1].bytes == payload + len(header.encode()) + TRAILER_BYTES
 
 
 @pytest.mark.parametrize("runs", [1, 100])
 def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     """A hundred runs that wait have their leases in one transaction, and each step in another."""
-    desk, statements = Desk(str(tmp_path)), list[str]()
-    connection = desk.transactions._open(0)  # noqa: SLF001
+    harness, statements = BatchHarness(str(tmp_path)), list[str]()
+    connection = harness.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
-    desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
-    desk.apply([PendingResult(Claim(lease, None), None) for lease in desk.leases.values()])
+    harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
+    harness.apply([PendingResult(Claim(lease, None), None) for lease in harness.leases.values()])
     claims = [words.split()[0] for words in statements]
     statements.clear()
-    jobs = desk.apply([desk.job("running", run_id, 1) for run_id in desk.leases])
+    jobs = harness.apply([harness.job("running", run_id, 1) for run_id in harness.leases])
     connection.set_trace_callback(None)
-    desk.close()
+    harness.close()
     assert [job.error for job in jobs] == [None] * runs
     assert claims == ["BEGIN", "INSERT", "SELECT", "COMMIT"]
     assert len(statements) == 1  # which is a transaction of its own
@@ -196,9 +196,9 @@ def test_looks_for_the_file(
     runs: int, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every batch looks whether the file is there; of large ones, each tenth of a second one."""
-    desk, seen = Desk(str(tmp_path)), list[str]()
-    desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
-    desk.apply([PendingResult(Claim(lease, None), None) for lease in desk.leases.values()])
+    harness, seen = BatchHarness(str(tmp_path)), list[str]()
+    harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
+    harness.apply([PendingResult(Claim(lease, None), None) for lease in harness.leases.values()])
 
     def look(path: str) -> tuple[int, int] | None:
         seen.append(path)
@@ -207,25 +207,27 @@ def test_looks_for_the_file(
     monkeypatch.setattr(_transactions, "file_identity", look)
     monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_LOOKS", 3600.0)
     for number in range(1, 5):
-        desk.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
-        jobs = desk.apply([desk.job("running", run_id, number) for run_id in desk.leases])
+        harness.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
+        jobs = harness.apply([harness.job("running", run_id, number) for run_id in harness.leases])
         assert [job.error for job in jobs] == [None] * runs
-    desk.close()
+    harness.close()
     assert len(seen) == looks
 
 
 def test_statements_of_new_runs(tmp_path: Path) -> None:
     """New runs are claimed, and their starts stored, in one statement; known ones in four."""
-    desk, statements = Desk(str(tmp_path)), list[str]()
-    connection = desk.transactions._open(0)  # noqa: SLF001
+    harness, statements = BatchHarness(str(tmp_path)), list[str]()
+    connection = harness.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
     for expected in (["INSERT"], ["INSERT", "BEGIN", "INSERT", "SELECT", "COMMIT"]):
         statements.clear()
-        leases = [job.work.lease for job in desk.apply([desk.job("begin", x, 1) for x in "xy"])]
+        leases = [
+            job.work.lease for job in harness.apply([harness.job("begin", x, 1) for x in "xy"])
+        ]
         assert [words.split()[0] for words in statements] == expected
         stored = "SELECT id, token FROM runs WHERE run_id IN ('x', 'y') ORDER BY run_id"
         held = [(lease.row, lease.token) for lease in leases]
         assert connection.execute(stored).fetchall() == held
-        desk.apply([PendingResult(Release(*one), None) for one in held])
+        harness.apply([PendingResult(Release(*one), None) for one in held])
     connection.set_trace_callback(None)
-    desk.close()
+    harness.close()

@@ -1,4 +1,4 @@
-"""Every public error: its bases, its facts, its words, and that it survives any journey."""
+"""Every public error: its bases, its facts, its words, and that it survives any round trip."""
 
 from __future__ import annotations
 
@@ -162,16 +162,16 @@ REMEDIES = {
 
 
 def by_pickle(protocol: int) -> Callable[[CheckpointError], CheckpointError]:
-    """Make the journey through a pickle of a protocol."""
+    """Make the round trip through a pickle of a protocol."""
 
-    def journey(error: CheckpointError) -> CheckpointError:
+    def round_trip(error: CheckpointError) -> CheckpointError:
         there: CheckpointError = pickle.loads(pickle.dumps(error, protocol))
         return there
 
-    return journey
+    return round_trip
 
 
-JOURNEYS: dict[str, Callable[[CheckpointError], CheckpointError]] = {
+ROUND_TRIPS: dict[str, Callable[[CheckpointError], CheckpointError]] = {
     **{f"pickle-{number}": by_pickle(number) for number in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
@@ -205,14 +205,14 @@ def test_facts_are_attributes(example: str) -> None:
         assert all(f"{name}:" in documented for name in facts)
 
 
-@pytest.mark.parametrize("journey", JOURNEYS)
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
 @every_example
-def test_error_survives(example: str, journey: str) -> None:
-    """An error comes back from any journey as it was: class, words, facts, notes."""
+def test_error_survives(example: str, round_trip: str) -> None:
+    """An error comes back from any round trip as it was: class, words, facts, notes."""
     error, facts = EXAMPLES[example]
-    error = JOURNEYS["copy"](error)
+    error = ROUND_TRIPS["copy"](error)
     error.add_note("the user's note")
-    there = JOURNEYS[journey](error)
+    there = ROUND_TRIPS[round_trip](error)
     assert there is not error
     assert type(there) is type(error)
     assert (str(there), there.args, repr(there)) == (str(error), error.args, repr(error))
@@ -224,7 +224,7 @@ def test_error_survives(example: str, journey: str) -> None:
 @every_example
 def test_error_can_be_raised_again(example: str) -> None:
     """An error that came from elsewhere is raised and caught like any."""
-    error = JOURNEYS["twice"](EXAMPLES[example][0])
+    error = ROUND_TRIPS["twice"](EXAMPLES[example][0])
     with pytest.raises(type(error)) as info:
         raise error
     assert info.value is error

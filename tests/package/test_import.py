@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from late_script import WAYS
+from late_imports_script import WAYS
 from locations import program
 
 from aiocheckpoint import Failure, Header, Plan, Retry, RunResult, events
@@ -22,7 +22,7 @@ from aiocheckpoint._model.step_names import StepNamesExcerpt
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCRIPT = program("late_script.py")
+SCRIPT = program("late_imports_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
 STANDARD = {"datetime", "hashlib", *JSON}
@@ -92,14 +92,14 @@ def test_public_names_are_given_when_asked_for() -> None:
     assert output_of("-c", ASKED_FOR).splitlines() == ["[] []", "2 Event False"]
 
 
-OTHER_DOORS = [("arun", "fails"), ("arun", "unstorable"), ("astream", "fails")]
-RUNS = [*(("run", way) for way in WAYS), *OTHER_DOORS]
+OTHER_RUNNERS = [("arun", "fails"), ("arun", "unstorable"), ("astream", "fails")]
+RUNS = [*(("run", way) for way in WAYS), *OTHER_RUNNERS]
 
 
-@pytest.mark.parametrize(("door", "way"), RUNS)
-def test_nothing_is_imported_in_trouble(door: str, way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "way"), RUNS)
+def test_nothing_is_imported_in_trouble(method: str, way: str, tmp_path: Path) -> None:
     """All that a run needs, however it ends, is there before its first step begins."""
-    assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", door, way).split() == []
+    assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", method, way).split() == []
 
 
 async def test_later_imports_leave_the_loop_alone(

@@ -193,13 +193,13 @@ def test_twins_take_the_same(sync: str, twin: str) -> None:
 
 
 def test_every_door_has_its_twin() -> None:
-    """The flow's doors and the handler's come in pairs."""
+    """The flow's runners and the handler's come in pairs."""
     stored = ["runs", "read", "patch", "reset", "delete", "prune"]
-    doors = {
+    runners = {
         "CheckpointFlow": ["run", "plan", *stored],
         "LocalStateHandler": ["read", "write"],
         "SqliteStateHandler": ["read", "write"],
     }
-    wanted = {f"{owner}.{method}" for owner, methods in doors.items() for method in methods}
+    wanted = {f"{owner}.{method}" for owner, methods in runners.items() for method in methods}
     found = {".".join(sync.split(".")[-2:]) for sync, _ in twins()}
     assert wanted <= found

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piercing import NAMES, Subject
+from suspension_points import NAMES, Subject
 
 import aiocheckpoint
 
@@ -26,13 +26,13 @@ class Interrupter:
     """Raises KeyboardInterrupt on the n-th line of the library that this thread executes.
 
     Attributes:
-        struck: Where it has raised.
+        interrupted: Where it has raised.
     """
 
     def __init__(self, number: int) -> None:
         """Count from 1."""
         self._left = number
-        self.struck = ""
+        self.interrupted = ""
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> Any:  # noqa: ANN401
         """Trace a frame, as `sys.settrace` has it."""
@@ -41,8 +41,8 @@ class Interrupter:
         if event == "line":
             self._left -= 1
             if self._left == 0:
-                self.struck = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-                raise KeyboardInterrupt(self.struck)
+                self.interrupted = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                raise KeyboardInterrupt(self.interrupted)
         return self
 
 
@@ -58,8 +58,8 @@ def interrupt(number: int, subject: Subject) -> str:
         came = error.args
     finally:
         sys.settrace(None)
-    assert came == (interrupter.struck,), f"{interrupter.struck} swallowed it"
-    return interrupter.struck
+    assert came == (interrupter.interrupted,), f"{interrupter.interrupted} swallowed it"
+    return interrupter.interrupted
 
 
 def check_resumes(subject: Subject) -> None:
@@ -79,13 +79,13 @@ def main() -> None:
     logging.getLogger("aiocheckpoint").setLevel(logging.ERROR)
     for number in itertools.count(1, stride):
         subject = Subject(place / str(number) / "checkpoint.pkl", kind, hooked=False)
-        struck = interrupt(number, subject)
-        if not struck:
+        interrupted = interrupt(number, subject)
+        if not interrupted:
             break
         try:
             check_resumes(subject)
         except Exception as error:  # noqa: BLE001
-            sys.stdout.write(f"after {struck}: {type(error).__name__}: {error}\n")
+            sys.stdout.write(f"after {interrupted}: {type(error).__name__}: {error}\n")
     sys.stdout.write(f"{number} lines\n")
 
 

@@ -30,7 +30,7 @@ class Service:
         """Make it."""
         self.cp = CheckpointFlow(place, handler=handler, fsync=False)
         self.effects = Path(effects)
-        self.next_step = threading.Semaphore(0)
+        self.entered = threading.Semaphore(0)
         self.free = threading.Event()
         for name in "abc":
             self.cp.add_step(name=name)(self.pass_by if name != "b" else self.wait)
@@ -41,7 +41,7 @@ class Service:
 
     def wait(self, state: State) -> Any:  # noqa: ANN401 - an awaitable or nothing
         """Wait on the loop or in a thread, depending on the run."""
-        self.next_step.release()
+        self.entered.release()
         if int(str(current_step().run_id)) % 2:
             return self.wait_on_loop(state)
         self.free.wait()
@@ -62,14 +62,14 @@ class Service:
 
     async def serve(self) -> dict[str, str]:
         """Run all until SIGTERM; let them go on only when the flow is being drained."""
-        told = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+        reported = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reported.set)
         tasks = {str(n): asyncio.create_task(self.cp.arun({}, run_id=str(n))) for n in range(COUNT)}
         for _ in tasks:
-            await asyncio.to_thread(self.next_step.acquire)
+            await asyncio.to_thread(self.entered.acquire)
         sys.stdout.write("held\n")
         sys.stdout.flush()
-        await told.wait()
+        await reported.wait()
         drain = asyncio.create_task(self.cp.adrain())
         await asyncio.sleep(0)
         self.free.set()

@@ -2,7 +2,7 @@
 
     python kill_script.py DIRECTORY write|run|arun fsync|no-fsync ROUNDS
 
-With "write" a child stores states one after another, saying which are stored; with a door each
+With "write" a child stores states one after another, saying which are stored; with a method each
 child goes on with the same flow through it until one comes to its end. Forking from a process that
 has imported everything makes a kill cost a few milliseconds.
 """
@@ -32,17 +32,17 @@ LONGEST = 0.012
 NUMBER = struct.Struct("<I")
 
 
-def store(place: Path, tell: Callable[[int], None], *, fsync: bool) -> None:
+def store(place: Path, report: Callable[[int], None], *, fsync: bool) -> None:
     """Store states with growing numbers for ever."""
     handler = LocalStateHandler(place / "checkpoint.pkl", fsync=fsync)
     number = handler.read().get("n", 0)
     while True:
         number += 1
         handler.write({"n": number, "filling": FILLING})
-        tell(number)
+        report(number)
 
 
-def go_on(place: Path, tell: Callable[[int], None], *, fsync: bool, door: str) -> None:
+def go_on(place: Path, report: Callable[[int], None], *, fsync: bool, method: str) -> None:
     """Go on with the flow, to its end if there is time."""
     cp = CheckpointFlow(place / "checkpoint.pkl", fsync=fsync)
     effects = os.open(place.parent / "effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -52,11 +52,11 @@ def go_on(place: Path, tell: Callable[[int], None], *, fsync: bool, door: str) -
             os.write(effects, b"%d " % number)
             state.setdefault("trail", []).append(number)
             state["filling"] = FILLING
-            tell(number)
+            report(number)
 
         cp.add_step(name=name)(lambda state, step=step: step(state))
-    tell(0)
-    if door == "run":
+    report(0)
+    if method == "run":
         cp.run()
     else:
         asyncio.run(cp.arun())
@@ -73,16 +73,16 @@ def kill_one(
         work(place, lambda number: os.write(writer, NUMBER.pack(number)), fsync=fsync)
         os._exit(0)
     os.close(writer)
-    told = os.read(reader, NUMBER.size)
+    reported = os.read(reader, NUMBER.size)
     time.sleep(random.uniform(0, longest))  # noqa: S311 - no secret
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     while more := os.read(reader, NUMBER.size):
-        told = more
+        reported = more
     os.close(reader)
     return {
         "killed": os.WIFSIGNALED(status),
-        "told": NUMBER.unpack(told)[0] if told else None,
+        "told": NUMBER.unpack(reported)[0] if reported else None,
         "left": sum(path.name.endswith(".tmp") for path in place.iterdir()),
         "locks": sum(path.name.endswith(".lock") for path in place.iterdir()),
     }
@@ -90,7 +90,7 @@ def kill_one(
 
 def main(place: Path, word: str, durable: str, rounds: int) -> None:
     """Kill as many children as asked for, or until the flow is done."""
-    work = store if word == "write" else partial(go_on, door=word)
+    work = store if word == "write" else partial(go_on, method=word)
     handler = LocalStateHandler(place / "checkpoint.pkl")
     seen = list[dict[str, Any]]()
     for number in range(rounds):

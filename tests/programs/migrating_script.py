@@ -25,8 +25,8 @@ def statements() -> Iterator[str]:
 
 def main() -> None:
     """Do what the arguments say."""
-    deed, path = sys.argv[1:3]
-    if deed == "die":
+    operation, path = sys.argv[1:3]
+    if operation == "die":
         _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
         _schema.connect(path, durable=True)
         return

@@ -58,13 +58,15 @@ def handler_of(path: Path, *, fsync: bool = True) -> Generator[StateHandler, Non
         yield handler
 
 
-def make_flow(path: Path, tell: Callable[[object], None], handler: StateHandler) -> CheckpointFlow:
+def make_flow(
+    path: Path, report: Callable[[object], None], handler: StateHandler
+) -> CheckpointFlow:
     """Make a flow whose steps tell their numbers."""
     cp = CheckpointFlow(path, handler)
     for number in range(STEPS):
 
         def step(state: dict[str, Any], number: int = number) -> None:
-            tell(number)
+            report(number)
             state.setdefault("trail", []).append(number)
             state["filling"] = filling(number)
 
@@ -72,18 +74,18 @@ def make_flow(path: Path, tell: Callable[[object], None], handler: StateHandler)
     return cp
 
 
-def run(path: Path, tell: Callable[[object], None], *, fsync: bool) -> None:
+def run(path: Path, report: Callable[[object], None], *, fsync: bool) -> None:
     """Go on with the flow."""
     with handler_of(path, fsync=fsync) as handler:
-        make_flow(path, tell, handler).run()
-    tell(STEPS)
+        make_flow(path, report, handler).run()
+    report(STEPS)
 
 
-def store_first(place: Path, tell: Callable[[object], None], *, fsync: bool) -> None:
+def store_first(place: Path, report: Callable[[object], None], *, fsync: bool) -> None:
     """Store first snapshots for ever, telling before the first and after each."""
     number = 0
     while True:
-        tell(number)
+        report(number)
         handler = LocalStateHandler(nested(place, number), fsync=fsync)
         handler.write({"n": number, "filling": filling(number)})
         number += 1
@@ -107,25 +109,25 @@ def start(call: Callable[[Callable[[object], None]], None]) -> tuple[int, int]:
 
 def hear(reader: int, lines: int = sys.maxsize) -> bytes:
     """Read so many lines, or all there are; without blocking, all there are by now."""
-    heard = b""
+    received = b""
     with contextlib.suppress(BlockingIOError):
-        while heard.count(b"\n") < lines and (more := os.read(reader, 4096)):
-            heard += more
-    return heard
+        while received.count(b"\n") < lines and (more := os.read(reader, 4096)):
+            received += more
+    return received
 
 
 def work(call: Callable[[Callable[[object], None]], None], writer: int) -> NoReturn:
     """Be the child: tell the class of a documented error, and show any other."""
     signal.alarm(PATIENCE)
 
-    def tell(message: object) -> None:
+    def report(message: object) -> None:
         os.write(writer, f"{message}\n".encode())
 
     status = 0
     try:
-        call(tell)
+        call(report)
     except CheckpointError as error:
-        tell(type(error).__name__)
+        report(type(error).__name__)
     except BaseException as error:  # noqa: BLE001
         sys.excepthook(type(error), error, error.__traceback__)
         status = 1
@@ -137,13 +139,13 @@ class Cuts:
     """Cuts the power of a disk at random."""
 
     disk: Disk
-    chance: random.Random
+    rng: random.Random
 
     def under(self, call: Callable[[Callable[[object], None]], None]) -> dict[str, Any]:
         """Cut it under a child, mount it again, and give what the child told and how it ended."""
         child, reader = start(call)
-        early = hear(reader, self.chance.randint(1, MESSAGES))
-        time.sleep(self.chance.choice([0, self.chance.uniform(0, LONGEST)]))
+        early = hear(reader, self.rng.randint(1, MESSAGES))
+        time.sleep(self.rng.choice([0, self.rng.uniform(0, LONGEST)]))
         os.set_blocking(reader, False)
         early += hear(reader)
         self.disk.cut()
@@ -156,15 +158,15 @@ class Cuts:
         return {"sure": numbers(early), "status": status} | account(early + late)
 
 
-def numbers(heard: bytes) -> list[int]:
+def numbers(received: bytes) -> list[int]:
     """Give the numbers among what was told."""
-    return [int(word) for word in heard.decode().split() if word.isdigit()]
+    return [int(word) for word in received.decode().split() if word.isdigit()]
 
 
-def account(heard: bytes) -> dict[str, Any]:
+def account(received: bytes) -> dict[str, Any]:
     """Give the numbers and the errors that were told."""
-    errors = [word for word in heard.decode().split() if not word.isdigit()]
-    return {"told": numbers(heard), "errors": errors}
+    errors = [word for word in received.decode().split() if not word.isdigit()]
+    return {"told": numbers(received), "errors": errors}
 
 
 def look(path: Path) -> dict[str, Any]:
@@ -194,9 +196,9 @@ def cut_runs(cuts: Cuts, rounds: int, name: str, *, fsync: bool) -> list[dict[st
     number, before = 0, -1
     for _ in range(rounds):
         path = cuts.disk.place / str(number) / "deep" / name
-        told = cuts.under(partial(run, path, fsync=fsync))
+        reported = cuts.under(partial(run, path, fsync=fsync))
         found = look(path)
-        seen.append({"before": before, **told, **found})
+        seen.append({"before": before, **reported, **found})
         before = found["stored"]
         if before == STEPS or not kept(seen[-1]):
             number, before = number + 1, -1
@@ -213,8 +215,8 @@ def kept(one: dict[str, Any]) -> bool:
 
     What was told after the cut may be one too many, as nobody can have relied on it.
     """
-    sure, told = one["sure"][-1], one["told"][-1]
-    return one["sound"] and one["stored"] in range(max(sure, told - 1), told + 2)
+    sure, reported = one["sure"][-1], one["told"][-1]
+    return one["sound"] and one["stored"] in range(max(sure, reported - 1), reported + 2)
 
 
 def cut_firsts(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:
@@ -222,9 +224,9 @@ def cut_firsts(cuts: Cuts, rounds: int, *, fsync: bool) -> list[dict[str, Any]]:
     seen = list[dict[str, Any]]()
     for number in range(rounds):
         place = cuts.disk.place / str(number)
-        told = cuts.under(partial(store_first, place, fsync=fsync))
-        found = [look(nested(place, begun)) for begun in told["told"]]
-        seen.append({**told, "found": found})
+        reported = cuts.under(partial(store_first, place, fsync=fsync))
+        found = [look(nested(place, begun)) for begun in reported["told"]]
+        seen.append({**reported, "found": found})
         shutil.rmtree(place, ignore_errors=True)
     return seen
 

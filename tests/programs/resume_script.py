@@ -18,7 +18,7 @@ State = dict[str, Any]
 
 
 def make_flow(place: str, handler: str) -> CheckpointFlow:
-    """Make the flow: `ask` notes the key that it would hand to the outside, `tell` its attempt."""
+    """Make the flow: `ask` notes the key that it would hand to the outside, `report` the try."""
     cp = CheckpointFlow(place, handler=handler)
 
     @cp.add_step()
@@ -30,7 +30,7 @@ def make_flow(place: str, handler: str) -> CheckpointFlow:
             raise ValueError(state["who"])
 
     @cp.add_step()
-    async def tell(state: State) -> None:
+    async def report(state: State) -> None:
         state["told"] = current_step().idempotency_key
 
     return cp

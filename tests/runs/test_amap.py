@@ -6,16 +6,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from many import first
-from serving import LAST, Post, collect, pairs_of, statuses
+from blocking_flow import LAST, BlockingFlow, collect, pairs_of, statuses
+from run_factories import first
 
 from aiocheckpoint import Pause, RunInProgressError, StreamConsumedError, current_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from many import Runs
-    from serving import Pair
+    from blocking_flow import Pair
+    from run_factories import Runs
     from support import State
 
     from aiocheckpoint._model.request import LoadPolicy
@@ -31,7 +31,7 @@ SOURCES: dict[str, Callable[[dict[str, State]], Any]] = {
 async def test_failures_come_beside_successes(runs: Runs) -> None:
     """Each run is one result: its state, or what came out of it with its note, and its status."""
     raised = {"fails": ValueError("no"), "leaves": asyncio.CancelledError(), "waits": Pause("ok?")}
-    cp = runs.bare()
+    cp = runs.empty_flow()
 
     @cp.add_step()
     async def choose(state: State) -> None:
@@ -74,7 +74,7 @@ async def test_awaited(runs: Runs) -> None:
 
 async def test_results_come_as_they_end(runs: Runs) -> None:
     """A result comes when its run has ended, whatever was begun before and goes on."""
-    cp, free = runs.bare(), asyncio.Event()
+    cp, free = runs.empty_flow(), asyncio.Event()
 
     @cp.add_step()
     async def wait(state: State) -> None:
@@ -119,15 +119,15 @@ async def test_load_policy(policy: LoadPolicy, count: int, database: Runs) -> No
 
 async def test_one_id_twice_at_once(runs: Runs) -> None:
     """Of two runs of one id at once the second is a result that names the first's place."""
-    post = Post()
-    cp = post.flow(runs)
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
     results = aiter(cp.amap([("x", {}), ("x", {})]))
     refused = await first(results)
     assert isinstance(refused.error, RunInProgressError)
     assert refused.error.path == cp.handler.locate("x")
-    post.free.set()
+    blocking_flow.free.set()
     assert (await first(results)).state == LAST
-    assert post.times("x") == LAST["trail"]
+    assert blocking_flow.times("x") == LAST["trail"]
 
 
 async def test_one_id_twice_in_turn(runs: Runs) -> None:
@@ -140,7 +140,7 @@ async def test_one_id_twice_in_turn(runs: Runs) -> None:
 
 async def test_nested(runs: Runs) -> None:
     """A step may map more runs of its own flow, at any depth, with room for one at a time."""
-    cp = runs.bare()
+    cp = runs.empty_flow()
 
     @cp.add_step()
     async def divide(state: State) -> None:

@@ -7,17 +7,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
+from blocking_flow import LAST, BlockingFlow, alone, collect, statuses
 from interrupts import WAYS, Gate, this_task
-from many import resumed
-from serving import LAST, Post, alone, collect, statuses
+from run_factories import resumed
 
 from aiocheckpoint import RunResult, current_step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from many import Runs
-    from serving import Pair
+    from blocking_flow import Pair
+    from run_factories import Runs
     from support import State
 
     from aiocheckpoint import CheckpointFlow
@@ -27,19 +27,19 @@ MORE_WAYS = ("task-cancel-five-times", "anyio-move-on", "timeout-both", "anyio-s
 IDS = [f"run-{number}" for number in range(5)]
 
 
-class Crowd:
+class BlockedMap:
     """A map of five runs, three at a time, of which the first three wait in b.
 
     Attributes:
-        post: Where they wait.
+        blocking_flow: Where they wait.
         cp: Their flow.
         closed: Whether the source of the pairs was closed.
     """
 
     def __init__(self, runs: Runs) -> None:
         """Begin nothing yet."""
-        self.post = Post()
-        self.cp = self.post.flow(runs)
+        self.blocking_flow = BlockingFlow()
+        self.cp = self.blocking_flow.flow(runs)
         self.closed = False
 
     def results(self) -> Stream[RunResult]:
@@ -50,9 +50,9 @@ class Crowd:
         try:
             for number, run_id in enumerate(IDS):
                 if number == 1:
-                    await self.post.arrivals(1)
-                    self.post.free.set()
-                    self.post.free = asyncio.Event()
+                    await self.blocking_flow.arrivals(1)
+                    self.blocking_flow.free.set()
+                    self.blocking_flow.free = asyncio.Event()
                 yield run_id, {}
         finally:
             self.closed = True
@@ -61,66 +61,68 @@ class Crowd:
         """See that what was under way was cancelled, is free, and ends as undisturbed."""
         assert asyncio.all_tasks() == {this_task()}
         assert self.closed
-        assert not self.post.inside
+        assert not self.blocking_flow.inside
         assert statuses(self.cp, IDS[:3]) == ["finished", "cancelled", "cancelled"]
-        self.post.free.set()
+        self.blocking_flow.free.set()
         found = await resumed(self.cp)
         assert set(IDS[1:3]) <= set(found)
         assert all(result.state == LAST for result in found.values())
-        assert all(self.post.times(run_id) == LAST["trail"] for run_id in IDS[:3])
+        assert all(self.blocking_flow.times(run_id) == LAST["trail"] for run_id in IDS[:3])
 
 
-async def take_one(results: AsyncIterator[RunResult], crowd: Crowd) -> None:
+async def take_one(results: AsyncIterator[RunResult], blocked_map: BlockedMap) -> None:
     """Take the first result, and wait until the next two runs wait."""
     assert (await anext(results)).run_id == IDS[0]
-    await crowd.post.arrivals(2)
+    await blocked_map.blocking_flow.arrivals(2)
 
 
 async def test_aclosing(runs: Runs) -> None:
     """When the block ends, everything has been cancelled, and the rest was never begun."""
-    crowd = Crowd(runs)
-    async with aclosing(crowd.results()) as results:
-        await take_one(results, crowd)
-    assert statuses(crowd.cp, IDS[4:]) == [None]
-    await crowd.check_left()
+    blocked_map = BlockedMap(runs)
+    async with aclosing(blocked_map.results()) as results:
+        await take_one(results, blocked_map)
+    assert statuses(blocked_map.cp, IDS[4:]) == [None]
+    await blocked_map.check_left()
 
 
 async def test_error_in_the_loop(runs: Runs) -> None:
     """The error of the loop's own body comes out when everything has been cancelled."""
-    crowd = Crowd(runs)
+    blocked_map = BlockedMap(runs)
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
-        async with aclosing(crowd.results()) as results:
-            await take_one(results, crowd)
+        async with aclosing(blocked_map.results()) as results:
+            await take_one(results, blocked_map)
             assert 1 // 0
-    await crowd.check_left()
+    await blocked_map.check_left()
 
 
 async def test_break(runs: Runs) -> None:
     """Without a block for it, everything is cancelled as soon as the loop is over."""
-    crowd = Crowd(runs)
-    async for result in crowd.results():
+    blocked_map = BlockedMap(runs)
+    async for result in blocked_map.results():
         assert result.run_id == IDS[0]
-        await crowd.post.arrivals(2)
+        await blocked_map.blocking_flow.arrivals(2)
         break
     await alone()
-    await crowd.check_left()
+    await blocked_map.check_left()
 
 
 async def test_cancelled(runs: Runs) -> None:
     """When the task of the loop is cancelled, it ends when everything has been."""
-    crowd, began = Crowd(runs), asyncio.Event()
+    blocked_map, began = BlockedMap(runs), asyncio.Event()
 
     async def loop() -> None:
-        async for _ in crowd.results():
+        async for _ in blocked_map.results():
             began.set()
 
     task = asyncio.create_task(loop())
     await began.wait()
-    await crowd.post.arrivals(3)  # the loop has gone on, so that there is room for a fourth run
+    await blocked_map.blocking_flow.arrivals(
+        3
+    )  # the loop has gone on, so that there is room for a fourth run
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await crowd.check_left()
+    await blocked_map.check_left()
 
 
 async def map_all(cp: CheckpointFlow) -> object:
@@ -144,8 +146,8 @@ async def test_waits_for_threads(
     way: str, loop: Callable[[CheckpointFlow], Awaitable[object]], database: Runs
 ) -> None:
     """However the loop is cancelled, it waits for a sync step under way, and stores the run."""
-    post = Post(gate=Gate(blocks=True))
-    cp, gate = post.flow(database), post.gate
+    blocking_flow = BlockingFlow(gate=Gate(blocks=True))
+    cp, gate = blocking_flow.flow(database), blocking_flow.gate
     assert gate is not None
     if loop is resume_all:
         await cp.arun({}, run_id="x", until="a")
@@ -161,7 +163,7 @@ async def test_waits_for_threads(
 
 async def test_step_that_cancels_its_task(runs: Runs) -> None:
     """A step that cancels the task that it runs in ends its own run alone, as a result."""
-    cp = runs.bare()
+    cp = runs.empty_flow()
 
     @cp.add_step()
     async def leave(state: State) -> None:

@@ -8,17 +8,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from blocking_flow import BlockingFlow, collect, pairs_of, statuses
 from interrupts import turns
-from many import PATIENCE, first
-from serving import Post, collect, pairs_of, statuses
+from run_factories import PATIENCE, first
 
 from aiocheckpoint.events import RunFinished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
-    from many import Runs
-    from serving import Pair
+    from blocking_flow import Pair
+    from run_factories import Runs
     from support import State
 
     from aiocheckpoint.events import Event
@@ -64,19 +64,19 @@ class Kept(dict[str, Any]):
 @pytest.mark.parametrize("limit", [1, 3])
 async def test_never_more_at_once(limit: int, runs: Runs) -> None:
     """So many are under way at once as the limit says, and the source is asked for no more."""
-    post, source = Post(), Counted(7)
-    cp = post.flow(runs)
+    blocking_flow, source = BlockingFlow(), Counted(7)
+    cp = blocking_flow.flow(runs)
     task = asyncio.create_task(collect(cp.amap(source.pairs(), limit=limit)))
     for _ in range(2):
-        await post.arrivals(limit)
+        await blocking_flow.arrivals(limit)
         await turns(LONG)
-        assert (len(post.inside), source.taken % limit) == (limit, 0)
-        post.free.set()
-        post.free.clear()
+        assert (len(blocking_flow.inside), source.taken % limit) == (limit, 0)
+        blocking_flow.free.set()
+        blocking_flow.free.clear()
         await turns(1)
-    post.free.set()
+    blocking_flow.free.set()
     assert len(await task) == source.taken == 7
-    assert post.most == limit
+    assert blocking_flow.most == limit
 
 
 async def test_slow_loop(runs: Runs) -> None:
@@ -87,7 +87,7 @@ async def test_slow_loop(runs: Runs) -> None:
         if isinstance(event, RunFinished):
             ended.release()
 
-    cp = runs.bare(hooks=[hook])
+    cp = runs.empty_flow(hooks=[hook])
     cp.add_step(name="only", thread=False)(lambda state: None)
     async with aclosing(cp.amap(source.pairs(), limit=4)) as results:
         await first(results)
@@ -144,8 +144,12 @@ async def async_source(error: Exception) -> AsyncGenerator[Pair, None]:
 @pytest.mark.parametrize("source", [sync_source, async_source])
 async def test_source_that_raises(source: Callable[[Exception], Any], runs: Runs) -> None:
     """The runs under way come to their end, with their results; then its very error comes."""
-    post, error, found = Post(), ConnectionError("the queue is gone"), list[str | None]()
-    cp = post.flow(runs)
+    blocking_flow, error, found = (
+        BlockingFlow(),
+        ConnectionError("the queue is gone"),
+        list[str | None](),
+    )
+    cp = blocking_flow.flow(runs)
 
     async def loop() -> None:
         async for result in cp.amap(source(error)):
@@ -153,10 +157,10 @@ async def test_source_that_raises(source: Callable[[Exception], Any], runs: Runs
             found.append(result.run_id)
 
     task = asyncio.create_task(loop())
-    await post.arrivals(2)
+    await blocking_flow.arrivals(2)
     await turns(LONG)
     assert not task.done()
-    post.free.set()
+    blocking_flow.free.set()
     with pytest.raises(ConnectionError) as info:
         await task
     assert info.value is error
@@ -179,7 +183,7 @@ async def test_memory_is_bounded(slow: bool, database: Runs) -> None:  # noqa: F
     """Of a thousand states, no more live at any time than the limit allows, and none at the end."""
     count, limit, most = 1_000, 10, 0
     source = Counted(count)
-    cp = database.bare()
+    cp = database.empty_flow()
     cp.add_step(name="only", thread=False)(do_nothing)
     async for result in cp.amap(source.pairs(), limit=limit):
         assert result.error is None

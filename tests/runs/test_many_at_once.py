@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from killed_workers import PLACES
 from many_at_once import do_many
-from swarming import PLACES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 import pytest
-from many import Runs, busy, ids, listed, resume_all
-from support import NAMES, Door, State
+from run_factories import Runs, active_run, ids, listed, resume_all
+from support import NAMES, Runner, State
 
 from aiocheckpoint import CheckpointError, RunInProgressError
 
@@ -35,7 +35,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
 
 async def test_runs_of_one_flow_at_once(place: Runs) -> None:
     """Fifty runs meet in their steps, and none finds anything of another in its dicts."""
-    cp, meet = place.bare(), asyncio.Barrier(50)
+    cp, meet = place.empty_flow(), asyncio.Barrier(50)
 
     @cp.add_step(load=lambda state: {"mine": state["n"]})
     async def arrive(state: State, data: State) -> None:
@@ -54,87 +54,87 @@ async def test_runs_of_one_flow_at_once(place: Runs) -> None:
     assert stored == [{**state, "checkpoint_index": 0} for state in states]
 
 
-def test_nothing_of_a_run_stays_on_the_flow(place: Runs, door: Door) -> None:
+def test_nothing_of_a_run_stays_on_the_flow(place: Runs, runner: Runner) -> None:
     """A flow made anew goes on with any of them; the attributes of the old one did not change."""
     cp = place.flow()
     before = dict(vars(cp))
     for number, run_id in enumerate(("one", "two", None)):
-        door(cp, {"n": number}, run_id=run_id, until="a")
+        runner(cp, {"n": number}, run_id=run_id, until="a")
     assert vars(cp) == before
     for number, run_id in enumerate(("one", "two", None)):
-        assert door(place.flow(), run_id=run_id)["n"] == number
+        assert runner(place.flow(), run_id=run_id)["n"] == number
 
 
-def test_run_without_id_beside_others(place: Runs, door: Door) -> None:
+def test_run_without_id_beside_others(place: Runs, runner: Runner) -> None:
     """The run without an id is one of the list, and is read, mended and deleted like the rest."""
     cp = place.flow()
     for run_id in ("x", None, "y"):
-        door(cp, {"who": run_id}, run_id=run_id, until="a")
-    assert listed(door, cp) == ["y", None, "x"]
-    door.do(cp, "patch", None, {"who": "nobody"})
-    assert [door.do(cp, "read", one)["who"] for one in ("x", None, "y")] == ["x", "nobody", "y"]
-    door.reset(cp)
-    assert door.do(cp, "read") == {}
-    assert listed(door, cp) == ["y", "x"]
+        runner(cp, {"who": run_id}, run_id=run_id, until="a")
+    assert listed(runner, cp) == ["y", None, "x"]
+    runner.do(cp, "patch", None, {"who": "nobody"})
+    assert [runner.do(cp, "read", one)["who"] for one in ("x", None, "y")] == ["x", "nobody", "y"]
+    runner.reset(cp)
+    assert runner.do(cp, "read") == {}
+    assert listed(runner, cp) == ["y", "x"]
 
 
-def test_every_method_takes_the_run(place: Runs, door: Door) -> None:
+def test_every_method_takes_the_run(place: Runs, runner: Runner) -> None:
     """Whatever is done to one run is done to no other."""
     cp = place.flow()
     for run_id in ("x", "y", "z"):
-        door(cp, {}, run_id=run_id, until="b")
-    assert door.plan(cp, run_id="x").start == 2
-    assert door.plan(cp, run_id="new").start == 0
-    door.do(cp, "patch", "x", {}, "a")
-    door.do(cp, "reset", run_id="y")
-    assert [door.plan(cp, run_id=one).start for one in ("x", "y", "z")] == [0, 0, 2]
-    assert door.do(cp, "delete", "z") is True
-    assert door.do(cp, "delete", "z") is False
-    assert listed(door, cp) == ["x"]
+        runner(cp, {}, run_id=run_id, until="b")
+    assert runner.plan(cp, run_id="x").start == 2
+    assert runner.plan(cp, run_id="new").start == 0
+    runner.do(cp, "patch", "x", {}, "a")
+    runner.do(cp, "reset", run_id="y")
+    assert [runner.plan(cp, run_id=one).start for one in ("x", "y", "z")] == [0, 0, 2]
+    assert runner.do(cp, "delete", "z") is True
+    assert runner.do(cp, "delete", "z") is False
+    assert listed(runner, cp) == ["x"]
 
 
 @pytest.mark.parametrize("run_id", ["order-42", "\ud800", LONG], ids=["plain", "odd", "long"])
-def test_second_run_of_an_id_is_refused(run_id: str, place: Runs, door: Door) -> None:
+def test_second_run_of_an_id_is_refused(run_id: str, place: Runs, runner: Runner) -> None:
     """While a run is under way, all that would write it is refused, and other ids are free."""
     cp = place.flow()
-    with busy(place.bare(), run_id, {"who": "first"}):
+    with active_run(place.empty_flow(), run_id, {"who": "first"}):
         for act in (
-            lambda: door(cp, run_id=run_id),
-            lambda: door.do(cp, "patch", run_id, {}),
-            lambda: door.do(cp, "reset", run_id=run_id),
-            lambda: door.do(cp, "delete", run_id),
+            lambda: runner(cp, run_id=run_id),
+            lambda: runner.do(cp, "patch", run_id, {}),
+            lambda: runner.do(cp, "reset", run_id=run_id),
+            lambda: runner.do(cp, "delete", run_id),
         ):
             with pytest.raises(RunInProgressError):
                 act()
-        assert door.do(cp, "read", run_id)["who"] == "first"
-        assert door(cp, run_id="another")["trail"] == list(NAMES)
-    assert door.do(cp, "read", run_id) == {"who": "first", "checkpoint_index": 0}
+        assert runner.do(cp, "read", run_id)["who"] == "first"
+        assert runner(cp, run_id="another")["trail"] == list(NAMES)
+    assert runner.do(cp, "read", run_id) == {"who": "first", "checkpoint_index": 0}
 
 
-def test_odd_ids_are_all_different(place: Runs, door: Door) -> None:
+def test_odd_ids_are_all_different(place: Runs, runner: Runner) -> None:
     """Whatever ids look like, no two share anything, and each comes back as it was."""
     assert len(set(ODD_IDS)) == len(ODD_IDS)
     cp = place.flow("a", "b")
     for number, run_id in enumerate(ODD_IDS):
-        door(cp, {"n": number}, run_id=run_id, until="a")
-    assert [door.do(cp, "read", run_id)["n"] for run_id in ODD_IDS] == [*range(len(ODD_IDS))]
-    found = door.do(cp, "runs")
+        runner(cp, {"n": number}, run_id=run_id, until="a")
+    assert [runner.do(cp, "read", run_id)["n"] for run_id in ODD_IDS] == [*range(len(ODD_IDS))]
+    found = runner.do(cp, "runs")
     assert ids(found) == ODD_IDS[::-1]
-    assert [door(cp, run_id=run_id)["n"] for run_id in ODD_IDS] == [*range(len(ODD_IDS))]
+    assert [runner(cp, run_id=run_id)["n"] for run_id in ODD_IDS] == [*range(len(ODD_IDS))]
     for run_id in ODD_IDS[::2]:
-        assert door.do(cp, "delete", run_id)
-    assert [door.do(cp, "read", run_id).get("n") for run_id in ODD_IDS[1::2]] == [
+        assert runner.do(cp, "delete", run_id)
+    assert [runner.do(cp, "read", run_id).get("n") for run_id in ODD_IDS[1::2]] == [
         *range(1, len(ODD_IDS), 2)
     ]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
-def test_joined_surrogates(kind: str, tmp_path: Path, door: Door) -> None:
+def test_joined_surrogates(kind: str, tmp_path: Path, runner: Runner) -> None:
     """Two surrogates and the character that they make in JSON are two ids, in lists as well."""
     place, both = Runs.at(tmp_path, kind), ["\ud83d\ude00", "\U0001f600"]
     for run_id in both:
-        door(place.flow(), {}, run_id=run_id, until="a")
-    assert sorted(map(repr, listed(door, place.flow()))) == sorted(map(repr, both))
+        runner(place.flow(), {}, run_id=run_id, until="a")
+    assert sorted(map(repr, listed(runner, place.flow()))) == sorted(map(repr, both))
     assert set(resume_all(place.flow())) == set(both)
 
 
@@ -143,35 +143,35 @@ def make_flows(place: Runs) -> dict[str, CheckpointFlow]:
     if place.kind == "sqlite":
         return {name: place.flow(name=name) for name in ("orders", "mails")}
     pairs = [(name, Runs(place.path / f"{name}.pkl", kind="pattern")) for name in ("orders", "m")]
-    return {name: lab.flow() for name, lab in pairs}
+    return {name: flows.flow() for name, flows in pairs}
 
 
-def test_flows_share_a_place(lasting: Runs, door: Door) -> None:
+def test_flows_share_a_place(durable_runs: Runs, runner: Runner) -> None:
     """Flows of several names in one database, or one directory, have each their own runs."""
-    flows = make_flows(lasting)
+    flows = make_flows(durable_runs)
     for name, cp in flows.items():
-        door(cp, {"of": name}, run_id="same", until="a")
-        door(cp, {"of": name}, run_id=f"only {name}", until="a")
+        runner(cp, {"of": name}, run_id="same", until="a")
+        runner(cp, {"of": name}, run_id=f"only {name}", until="a")
     for name, cp in flows.items():
-        assert listed(door, cp) == [f"only {name}", "same"]
-        assert door.do(cp, "read", "same")["of"] == name
+        assert listed(runner, cp) == [f"only {name}", "same"]
+        assert runner.do(cp, "read", "same")["of"] == name
     one, other = flows.values()
-    assert door.do(one, "prune", 0, ["stopped"]) == 2
-    assert (len(door.do(one, "runs")), len(door.do(other, "runs"))) == (0, 2)
+    assert runner.do(one, "prune", 0, ["stopped"]) == 2
+    assert (len(runner.do(one, "runs")), len(runner.do(other, "runs"))) == (0, 2)
 
 
-def test_flow_of_another_name_is_not_signed_for(database: Runs, door: Door) -> None:
+def test_flow_of_another_name_is_not_signed_for(database: Runs, runner: Runner) -> None:
     """Under a secret, what one flow stored is nothing to a flow of another name."""
     secret = "s" * 32
-    door(database.flow(name="one", secret=secret), {"n": 1}, run_id="x", until="a")
+    runner(database.flow(name="one", secret=secret), {"n": 1}, run_id="x", until="a")
     other = database.flow(name="other", secret=secret)
-    assert door.do(other, "read", "x") == {}
-    assert listed(door, other) == []
+    assert runner.do(other, "read", "x") == {}
+    assert listed(runner, other) == []
 
 
 async def test_two_runs_of_one_id_race(place: Runs) -> None:
     """Of two started together, one runs and one is refused; steps run once."""
-    cp, ran, refused = place.bare(), 0, asyncio.Event()
+    cp, ran, refused = place.empty_flow(), 0, asyncio.Event()
 
     @cp.add_step()
     async def count(state: State) -> None:

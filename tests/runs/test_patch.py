@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from many import Runs, busy, listed
-from support import NAMES, Door, dump_bare
+from run_factories import Runs, active_run, listed
+from support import NAMES, Runner, dump_bare
 
 from aiocheckpoint import (
     CheckpointError,
@@ -22,96 +22,100 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def break_at_b(lab: Runs) -> CheckpointFlow:
+def break_at_b(flows: Runs) -> CheckpointFlow:
     """Have a run "x" that broke in b."""
-    cp = lab.flow()
-    lab.faults["step b"] = ValueError("it is broken")
+    cp = flows.flow()
+    flows.faults["step b"] = ValueError("it is broken")
     with pytest.raises(ValueError, match="broken"):
         cp.run({"n": 1}, run_id="x")
-    lab.faults.clear()
-    lab.log.clear()
+    flows.faults.clear()
+    flows.log.clear()
     return cp
 
 
-def test_values_are_put_into_the_state(runs: Runs, door: Door) -> None:
+def test_values_are_put_into_the_state(runs: Runs, runner: Runner) -> None:
     """A patch changes the values that it names; the failure is forgotten, and the run goes on."""
     cp = break_at_b(runs)
-    header = door.do(cp, "patch", "x", {"n": 2, "new": [1]})
+    header = runner.do(cp, "patch", "x", {"n": 2, "new": [1]})
     assert (header.status, header.position, header.failure) == ("stopped", 1, None)
     assert header == cp.handler.header("x")
     stored = {"n": 2, "new": [1], "loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
-    assert door.do(cp, "read", "x") == stored
-    assert door(cp, {"n": 3}, run_id="x")["n"] == 2
+    assert runner.do(cp, "read", "x") == stored
+    assert runner(cp, {"n": 3}, run_id="x")["n"] == 2
     assert runs.ran() == ["b", "c"]
     assert cp.handler.header("x").number == 1
 
 
-def test_nothing_need_be_changed(runs: Runs, door: Door) -> None:
+def test_nothing_need_be_changed(runs: Runs, runner: Runner) -> None:
     """An empty patch forgets the failure and moves nothing."""
     cp = break_at_b(runs)
     before = cp.read("x")
-    door.do(cp, "patch", "x", {})
+    runner.do(cp, "patch", "x", {})
     assert (cp.read("x"), cp.handler.header("x").failure) == (before, None)
 
 
 @pytest.mark.parametrize("checkpoint", [2, "c"], ids=repr)
-def test_step_done_by_hand_is_passed_over(checkpoint: int | str, runs: Runs, door: Door) -> None:
+def test_step_done_by_hand_is_passed_over(
+    checkpoint: int | str, runs: Runs, runner: Runner
+) -> None:
     """With the checkpoint behind it, a failed step counts as done."""
     cp = break_at_b(runs)
-    header = door.do(cp, "patch", "x", {"b": "by hand"}, checkpoint)
+    header = runner.do(cp, "patch", "x", {"b": "by hand"}, checkpoint)
     assert (header.position, header.steps, header.status) == (2, NAMES, "stopped")
-    assert door(cp, run_id="x")["b"] == "by hand"
+    assert runner(cp, run_id="x")["b"] == "by hand"
     assert runs.ran() == ["c"]
 
 
 @pytest.mark.parametrize("checkpoint", [0, "a"], ids=repr)
-def test_run_is_sent_back(checkpoint: int | str, runs: Runs, door: Door) -> None:
+def test_run_is_sent_back(checkpoint: int | str, runs: Runs, runner: Runner) -> None:
     """A run that is sent back to its first step is still the same run, with its stored state."""
     cp = break_at_b(runs)
-    door.do(cp, "patch", "x", {"n": 5}, checkpoint=checkpoint)
-    assert door(cp, run_id="x")["n"] == 5
+    runner.do(cp, "patch", "x", {"n": 5}, checkpoint=checkpoint)
+    assert runner(cp, run_id="x")["n"] == 5
     assert runs.ran() == ["a", "b", "c"]
     assert cp.handler.header("x").number == 1
 
 
-def test_all_steps_done_by_hand(runs: Runs, door: Door) -> None:
+def test_all_steps_done_by_hand(runs: Runs, runner: Runner) -> None:
     """The number of steps as checkpoint says that nothing is left: the run is finished."""
     cp = break_at_b(runs)
-    header = door.do(cp, "patch", "x", {"n": 7}, len(NAMES))
+    header = runner.do(cp, "patch", "x", {"n": 7}, len(NAMES))
     assert (header.status, header.position) == ("finished", 0)
-    assert door(cp, run_id="x", once=True)["n"] == 7
-    assert (runs.log, listed(door, cp, "finished")) == ([], ["x"])
+    assert runner(cp, run_id="x", once=True)["n"] == 7
+    assert (runs.log, listed(runner, cp, "finished")) == ([], ["x"])
 
 
-def test_finished_run(runs: Runs, door: Door) -> None:
+def test_finished_run(runs: Runs, runner: Runner) -> None:
     """A finished run stays finished when values are mended, and goes on from a checkpoint."""
     cp = runs.flow()
-    door(cp, {"n": 1}, run_id="x")
+    runner(cp, {"n": 1}, run_id="x")
     runs.log.clear()
-    assert door.do(cp, "patch", "x", {"n": 2}).status == "finished"
-    assert door(cp, run_id="x", once=True)["n"] == 2
-    assert door.do(cp, "patch", "x", {}, "c").status == "stopped"
-    assert door(cp, run_id="x", once=True)["n"] == 2
+    assert runner.do(cp, "patch", "x", {"n": 2}).status == "finished"
+    assert runner(cp, run_id="x", once=True)["n"] == 2
+    assert runner.do(cp, "patch", "x", {}, "c").status == "stopped"
+    assert runner(cp, run_id="x", once=True)["n"] == 2
     assert (runs.ran(), cp.handler.header("x").number) == (["c"], 1)
 
 
-def test_position_is_no_value(runs: Runs, door: Door) -> None:
+def test_position_is_no_value(runs: Runs, runner: Runner) -> None:
     """A `checkpoint_index` among the values, as `read` gives it, moves nothing and is not kept."""
     cp = break_at_b(runs)
-    door.do(cp, "patch", "x", {**cp.read("x"), "checkpoint_index": 2, "n": 4})
+    runner.do(cp, "patch", "x", {**cp.read("x"), "checkpoint_index": 2, "n": 4})
     assert (cp.read("x")["checkpoint_index"], cp.read("x")["n"]) == (1, 4)
-    door(cp, run_id="x")
+    runner(cp, run_id="x")
     assert runs.ran() == ["b", "c"]
 
 
-def refused(lab: Runs, door: Door, kind: type[CheckpointError], match: str, *args: object) -> None:
+def refused(
+    flows: Runs, runner: Runner, kind: type[CheckpointError], match: str, *args: object
+) -> None:
     """See that a patch is refused and all that is stored is as it was."""
-    cp = break_at_b(lab)
+    cp = break_at_b(flows)
     before = (cp.read("x"), cp.handler.header("x"))
     with pytest.raises(kind, match=match):
-        door.do(cp, "patch", *args)
+        runner.do(cp, "patch", *args)
     assert (cp.read("x"), cp.handler.header("x")) == before
-    assert listed(door, cp) == ["x"]
+    assert listed(runner, cp) == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -133,33 +137,33 @@ def refused(lab: Runs, door: Door, kind: type[CheckpointError], match: str, *arg
     ids=lambda value: repr(value)[:30] if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_meant(
-    kind: type[CheckpointError], match: str, args: tuple[Any, ...], database: Runs, door: Door
+    kind: type[CheckpointError], match: str, args: tuple[Any, ...], database: Runs, runner: Runner
 ) -> None:
     """A patch that cannot be meant is refused by name, and changes nothing."""
-    refused(database, door, kind, match, *args)
+    refused(database, runner, kind, match, *args)
 
 
-def test_run_under_way_is_not_patched(runs: Runs, door: Door) -> None:
+def test_run_under_way_is_not_patched(runs: Runs, runner: Runner) -> None:
     """A patch of a run that is under way is refused and has no effect on it."""
-    with busy(runs.bare(), "x", {"n": 1}):
+    with active_run(runs.empty_flow(), "x", {"n": 1}):
         with pytest.raises(RunInProgressError):
-            door.do(runs.flow(), "patch", "x", {"n": 2})
-        assert door.do(runs.flow(), "read", "x")["n"] == 1
+            runner.do(runs.flow(), "patch", "x", {"n": 2})
+        assert runner.do(runs.flow(), "read", "x")["n"] == 1
     assert runs.flow().read("x")["n"] == 1
 
 
-def test_file_of_gumly_is_patched(door: Door, tmp_path: Path) -> None:
+def test_file_of_gumly_is_patched(runner: Runner, tmp_path: Path) -> None:
     """A bare pickle is mended like any snapshot, with or without a position in it."""
     for number, extra in enumerate(({"checkpoint_index": 1}, {})):
         path = tmp_path / f"{number}.pkl"
         dump_bare(path, {"n": 1, **extra})
         cp = CheckpointFlow(path)
-        door.do(cp, "patch", None, {"m": 2})
-        assert door.do(cp, "read") == {"n": 1, "m": 2, "checkpoint_index": 1 - number}
+        runner.do(cp, "patch", None, {"m": 2})
+        assert runner.do(cp, "read") == {"n": 1, "m": 2, "checkpoint_index": 1 - number}
 
 
-def test_what_was_read_can_be_changed(runs: Runs, door: Door) -> None:
+def test_what_was_read_can_be_changed(runs: Runs, runner: Runner) -> None:
     """What `read` gives is a copy: changing it changes nothing that is stored."""
     cp = break_at_b(runs)
-    door.do(cp, "read", "x")["trail"].append("mine")
-    assert door.do(cp, "read", "x")["trail"] == ["a"]
+    runner.do(cp, "read", "x")["trail"].append("mine")
+    assert runner.do(cp, "read", "x")["trail"] == ["a"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import resume_script
-from many import Runs, busy, first, resume_all, resumed
-from support import NAMES, Door, State
+from run_factories import Runs, active_run, first, resume_all, resumed
+from support import NAMES, Runner, State
 
 from aiocheckpoint import (
     CheckpointFlow,
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 IDS = ["one", "two", "three"]
 
 
-def command(how: str, lab: Runs, *ids: str) -> list[str]:
+def command(how: str, flows: Runs, *ids: str) -> list[str]:
     """Give the command line of the script that starts or resumes runs in a place."""
-    handler = lab.options["handler"]
-    return [sys.executable, resume_script.__file__, how, str(lab.path), handler, *ids]
+    handler = flows.options["handler"]
+    return [sys.executable, resume_script.__file__, how, str(flows.path), handler, *ids]
 
 
-def start_and_kill(lab: Runs, *ids: str) -> None:
+def start_and_kill(flows: Runs, *ids: str) -> None:
     """Start runs in another process, wait until all are in their first step, and kill it."""
-    with subprocess.Popen(command("start", lab, *ids), stdout=subprocess.PIPE, text=True) as one:
+    with subprocess.Popen(command("start", flows, *ids), stdout=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
         assert one.stdout.readline() == "held\n"
         one.kill()
 
 
-def resume_elsewhere(lab: Runs) -> dict[str, list[Any]]:
+def resume_elsewhere(flows: Runs) -> dict[str, list[Any]]:
     """Resume all in a process of its own; give state and error by id."""
-    ended = subprocess.run(command("resume", lab), capture_output=True, text=True, check=True)
+    ended = subprocess.run(command("resume", flows), capture_output=True, text=True, check=True)
     return {run_id: rest for run_id, *rest in json.loads(ended.stdout)}
 
 
-def broken(cp: CheckpointFlow, lab: Runs, run_id: str, status: str) -> None:
+def broken(cp: CheckpointFlow, flows: Runs, run_id: str, status: str) -> None:
     """Leave an unfinished run of a flow of a, b, c, with b before it."""
     faults = {"failed": ValueError("not yet"), "cancelled": asyncio.CancelledError()}
     if status == "stopped":
         cp.run({"who": run_id}, run_id=run_id, until="a")
         return
-    lab.faults["step b"] = faults[status]
+    flows.faults["step b"] = faults[status]
     with pytest.raises(type(faults[status])):
         cp.run({"who": run_id}, run_id=run_id)
-    lab.faults.clear()
+    flows.faults.clear()
 
 
 def header(cp: CheckpointFlow, run_id: str | None) -> Header:
@@ -69,25 +69,25 @@ def header(cp: CheckpointFlow, run_id: str | None) -> Header:
 
 
 @pytest.mark.leaves_files
-def test_killed_in_the_first_step(lasting: Runs) -> None:
+def test_killed_in_the_first_step(durable_runs: Runs) -> None:
     """Runs killed before any step was done go on from the states that they were given.
 
     So each was stored, initial state included, before its first step began; of what the step did
     to the state nothing is left. The step that begins again has the key of the first attempt.
     """
-    start_and_kill(lasting, *IDS)
-    cp = resume_script.make_flow(str(lasting.path), lasting.options["handler"])
+    start_and_kill(durable_runs, *IDS)
+    cp = resume_script.make_flow(str(durable_runs.path), durable_runs.options["handler"])
     assert [cp.read(run_id) for run_id in IDS] == [
         {"who": one, "checkpoint_index": 0} for one in IDS
     ]
     assert {one.status for one in cp.runs()} == {"running"}
-    found = resume_elsewhere(lasting)
+    found = resume_elsewhere(durable_runs)
     assert set(found) == set(IDS)
     for run_id, (state, error) in found.items():
         assert (error, state["who"], state["attempts"]) == (None, run_id, [1])
         assert (header(cp, run_id).number, header(cp, run_id).status) == (1, "finished")
     assert len({state[key] for state, _ in found.values() for key in ("key", "told")}) == 6
-    assert resume_elsewhere(lasting) == {}
+    assert resume_elsewhere(durable_runs) == {}
 
 
 def test_all_kinds_of_unfinished_runs(runs: Runs) -> None:
@@ -119,7 +119,7 @@ def test_nothing_stored(runs: Runs) -> None:
 
 def test_failures_come_beside_successes(runs: Runs) -> None:
     """A run that breaks again is a result with its error, note and account; others go on."""
-    cp = runs.bare()
+    cp = runs.empty_flow()
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: 1 // state["n"] and None)
     for number in range(4):
@@ -155,7 +155,7 @@ def test_step_that_runs_into_another_run_is_a_failure(runs: Runs) -> None:
 
 async def test_never_more_at_once(runs: Runs) -> None:
     """So many runs as `limit` says are under way at once, and never more."""
-    cp, under_way, seen, meet = runs.bare(), set[int](), list[int](), asyncio.Barrier(3)
+    cp, under_way, seen, meet = runs.empty_flow(), set[int](), list[int](), asyncio.Barrier(3)
 
     @cp.add_step()
     async def count(state: State) -> None:
@@ -181,17 +181,17 @@ def test_those_under_way_are_left_alone(runs: Runs) -> None:
     """A run that is going on is no result, and nothing happens to it."""
     cp = runs.flow()
     cp.run({}, run_id="free", until="a")
-    with busy(runs.bare(), "busy", {"who": "busy"}):
+    with active_run(runs.empty_flow(), "busy", {"who": "busy"}):
         assert set(resume_all(cp)) == {"free"}
         assert cp.read("busy")["who"] == "busy"
     assert header(cp, "busy").status == "finished"
 
 
 @pytest.mark.leaves_files
-def test_those_of_another_process_are_left_alone(lasting: Runs) -> None:
+def test_those_of_another_process_are_left_alone(durable_runs: Runs) -> None:
     """A run that is going on in another process is taken over when that was killed, not before."""
-    words = command("start", lasting, "x")
-    cp = resume_script.make_flow(str(lasting.path), lasting.options["handler"])
+    words = command("start", durable_runs, "x")
+    cp = resume_script.make_flow(str(durable_runs.path), durable_runs.options["handler"])
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "held\n"
@@ -202,7 +202,7 @@ def test_those_of_another_process_are_left_alone(lasting: Runs) -> None:
 
 async def test_leaving_early_cancels(runs: Runs) -> None:
     """When the loop over the results is left, those under way are cancelled, and resume later."""
-    cp, ended, waiting = runs.bare(), list[str](), set[str]()
+    cp, ended, waiting = runs.empty_flow(), list[str](), set[str]()
     both = asyncio.Event()
 
     @cp.add_step()
@@ -270,7 +270,7 @@ def test_changed_flow(runs: Runs) -> None:
 def test_flow_without_steps(runs: Runs) -> None:
     """Each result of a flow that has no steps says so."""
     runs.flow().run({}, run_id="x", until="b")
-    assert isinstance(resume_all(runs.bare())["x"].error, FlowDefinitionError)
+    assert isinstance(resume_all(runs.empty_flow())["x"].error, FlowDefinitionError)
 
 
 def test_more_than_a_page(database: Runs) -> None:
@@ -279,7 +279,7 @@ def test_more_than_a_page(database: Runs) -> None:
     async def start_all() -> None:
         await asyncio.gather(*(cp.arun({}, run_id=f"{n}", until="a") for n in range(1_100)))
 
-    cp = database.bare()
+    cp = database.empty_flow()
     for name in NAMES:
         cp.add_step(name=name, thread=False)(lambda state: None)
     asyncio.run(start_all())
@@ -300,12 +300,12 @@ def test_limit_that_is_none(limit: Any, error: type[Exception], database: Runs) 
         database.flow().aresume_all(limit=limit)
 
 
-def test_state_given_is_that_of_the_run(runs: Runs, door: Door) -> None:
+def test_state_given_is_that_of_the_run(runs: Runs, runner: Runner) -> None:
     """A run that broke in its first step goes on from the dict that it was given."""
     cp = runs.flow()
     runs.faults["load a"] = OSError("away")
     with pytest.raises(OSError, match="away"):
-        door(cp, {"who": "x"}, run_id="x")
+        runner(cp, {"who": "x"}, run_id="x")
     runs.faults.clear()
     result = resume_all(cp)["x"]
     assert (result.state or {})["who"] == "x"

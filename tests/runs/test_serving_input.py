@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from serving import pairs_of
+from blocking_flow import pairs_of
 
 from aiocheckpoint import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from many import Runs
-    from support import Lab, State
+    from run_factories import Runs
+    from support import FlowFactory, State
 
 NAN = float("nan")
 
@@ -94,7 +94,7 @@ async def test_id_that_cannot_be_one(database: Runs) -> None:
     }
 
 
-def test_once_of_a_handler_of_dicts(lab: Lab) -> None:
+def test_once_of_a_handler_of_dicts(flows: FlowFactory) -> None:
     """What a handler of one's own cannot tell is said at the call."""
 
     class Own:
@@ -108,15 +108,15 @@ def test_once_of_a_handler_of_dicts(lab: Lab) -> None:
             """Keep nothing."""
 
     with pytest.raises(InvalidValueError, match="once=True"):
-        lab.flow(handler=Own).amap({"x": {}}, once=True)
+        flows.flow(handler=Own).amap({"x": {}}, once=True)
 
 
 async def test_flow_without_steps(database: Runs) -> None:
     """Each result of a flow that has no steps says so, and so does its stream."""
-    (result,) = await database.bare().amap({"x": {}})
+    (result,) = await database.empty_flow().amap({"x": {}})
     assert isinstance(result.error, FlowDefinitionError)
     with pytest.raises(FlowDefinitionError):
-        await database.bare().astream({}, run_id="x")
+        await database.empty_flow().astream({}, run_id="x")
 
 
 EMPTY: State = {}

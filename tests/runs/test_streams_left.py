@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from blocking_flow import LAST, BlockingFlow, alone
 from interrupts import WAYS, Gate, this_task
-from serving import LAST, Post, alone
 from support import NAMES
 
 from aiocheckpoint import CheckpointFlow
@@ -18,57 +18,57 @@ from aiocheckpoint.events import Event, Hook, SnapshotWritten
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from many import Runs
-    from support import Lab, State
+    from run_factories import Runs
+    from support import FlowFactory, State
 
 EVENTS = 2 + 4 * len(NAMES) + 1
-"""How many an undisturbed run of the lab's flow tells."""
+"""How many an undisturbed run of the factory's flow emits."""
 
 
 @dataclass
-class Pin:
+class HoldingHook:
     """A hook that holds a run at the n-th event, which the stream then does not give.
 
     Attributes:
         at: Index of that event; it may be the one behind the last, where the run ends.
-        told: The events up to there.
+        reported: The events up to there.
         reached: Set when the run is held, or has told its last event.
     """
 
     at: int
-    told: list[Event] = field(default_factory=list[Any])
+    reported: list[Event] = field(default_factory=list[Any])
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, event: Event) -> None:
         """Take an event, and hold the run at the one."""
-        self.told.append(event)
-        if len(self.told) == EVENTS:
+        self.reported.append(event)
+        if len(self.reported) == EVENTS:
             self.reached.set()
-        if len(self.told) == self.at + 1:
+        if len(self.reported) == self.at + 1:
             self.reached.set()
             await asyncio.get_running_loop().create_future()
 
     @property
     def acknowledged(self) -> int:
         """How many steps' snapshots were told of, the held event included."""
-        return max(sum(isinstance(one, SnapshotWritten) for one in self.told) - 1, 0)
+        return max(sum(isinstance(one, SnapshotWritten) for one in self.reported) - 1, 0)
 
 
-async def in_a_block(cp: CheckpointFlow, pin: Pin) -> None:
+async def in_a_block(cp: CheckpointFlow, holding_hook: HoldingHook) -> None:
     """Leave the loop where the run is held, under `aclosing`."""
     async with aclosing(cp.astream({}, "always")) as stream:
-        for _ in range(pin.at):
+        for _ in range(holding_hook.at):
             await anext(stream)
-        await pin.reached.wait()
+        await holding_hook.reached.wait()
 
 
-async def by_break(cp: CheckpointFlow, pin: Pin) -> None:
+async def by_break(cp: CheckpointFlow, holding_hook: HoldingHook) -> None:
     """Leave it there by `break`, and wait until no task is left."""
     got = 0
     async for _ in cp.astream({}, "always"):
         got += 1
-        if got == pin.at:
-            await pin.reached.wait()
+        if got == holding_hook.at:
+            await holding_hook.reached.wait()
             break
     await alone()
 
@@ -77,28 +77,28 @@ async def by_break(cp: CheckpointFlow, pin: Pin) -> None:
 @pytest.mark.parametrize("number", range(1, EVENTS + 1))
 async def test_left_at_every_event(
     number: int,
-    leave: Callable[[CheckpointFlow, Pin], Awaitable[None]],
+    leave: Callable[[CheckpointFlow, HoldingHook], Awaitable[None]],
     asynchronous: bool,  # noqa: FBT001
-    lab: Lab,
+    flows: FlowFactory,
 ) -> None:
     """Whichever event the loop is left at, the run ends there, and goes on as if undisturbed."""
-    lab.asynchronous, pin = asynchronous, Pin(number)
-    await leave(with_hook(lab, pin), pin)
+    flows.asynchronous, holding_hook = asynchronous, HoldingHook(number)
+    await leave(with_hook(flows, holding_hook), holding_hook)
     assert asyncio.all_tasks() == {this_task()}
-    done, header = pin.acknowledged, lab.header()
+    done, header = holding_hook.acknowledged, flows.header()
     assert header.position == done % len(NAMES)
     assert header.status == status_of(number, done)
-    last = await lab.flow().arun({}, "always", once=True)
+    last = await flows.flow().arun({}, "always", once=True)
     assert last == {"trail": [*NAMES], "loads": [*NAMES]}
-    assert [lab.ran().count(name) for name in NAMES[:done]] == [1] * done
-    assert lab.header().number == 1
+    assert [flows.ran().count(name) for name in NAMES[:done]] == [1] * done
+    assert flows.header().number == 1
 
 
-def with_hook(lab: Lab, hook: Hook) -> CheckpointFlow:
-    """Make the lab's flow with another hook."""
-    cp = CheckpointFlow(lab.path, hooks=[hook], fsync=False)
+def with_hook(flows: FlowFactory, hook: Hook) -> CheckpointFlow:
+    """Make the factory's flow with another hook."""
+    cp = CheckpointFlow(flows.path, hooks=[hook], fsync=False)
     for name in NAMES:
-        lab.add(cp, name)
+        flows.add(cp, name)
     return cp
 
 
@@ -118,8 +118,8 @@ async def loop_over(cp: CheckpointFlow, **options: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("way", WAYS)
 async def test_waits_for_threads(way: str, database: Runs) -> None:
     """However the loop is cancelled, it waits for a sync step under way, and stores the run."""
-    post = Post(gate=Gate(blocks=True))
-    cp, gate = post.flow(database), post.gate
+    blocking_flow = BlockingFlow(gate=Gate(blocks=True))
+    cp, gate = blocking_flow.flow(database), blocking_flow.gate
     assert gate is not None
     await WAYS[way](gate, lambda: loop_over(cp))
     assert gate.passed.is_set()
@@ -129,14 +129,14 @@ async def test_waits_for_threads(way: str, database: Runs) -> None:
 
 async def test_left_while_the_run_waits_for_the_loop(runs: Runs) -> None:
     """A run that is as far ahead as it may be is cancelled there."""
-    far, told = asyncio.Event(), list[Event]()
+    far, reported = asyncio.Event(), list[Event]()
 
     def hook(event: Event) -> None:
-        told.append(event)
-        if len(told) == 18:
+        reported.append(event)
+        if len(reported) == 18:
             far.set()
 
-    cp = runs.bare(hooks=[hook])
+    cp = runs.empty_flow(hooks=[hook])
     for index in range(10):
         cp.add_step(name=str(index), thread=False)(count)
     async with aclosing(cp.astream({"n": 0}, run_id="x")) as stream:
@@ -154,8 +154,8 @@ async def count(state: State) -> None:
 
 async def test_cancelled_in_the_body(runs: Runs) -> None:
     """When the loop's task is cancelled between two events, the run is cancelled with the block."""
-    post = Post()
-    cp = post.flow(runs)
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
 
     async def loop() -> None:
         async with aclosing(cp.astream({}, run_id="x")) as stream:
@@ -163,34 +163,34 @@ async def test_cancelled_in_the_body(runs: Runs) -> None:
                 await asyncio.get_running_loop().create_future()
 
     task = asyncio.create_task(loop())
-    await post.arrivals(1)
+    await blocking_flow.arrivals(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert asyncio.all_tasks() == {this_task()}
     assert cp.handler.header("x").status == "cancelled"
-    post.free.set()
+    blocking_flow.free.set()
     assert await cp.arun(run_id="x") == LAST
 
 
 async def test_cancelled_while_it_waits_for_its_turn(runs: Runs) -> None:
     """A stream that waits for another run of its id ends, and the other does not notice."""
-    post = Post()
-    cp = post.flow(runs)
-    (other,) = await post.start(cp, "x")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
+    (other,) = await blocking_flow.start(cp, "x")
     task = asyncio.create_task(loop_over(cp, wait=3_600))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    post.free.set()
+    blocking_flow.free.set()
     assert await other == LAST
-    assert post.times("x") == LAST["trail"]
+    assert blocking_flow.times("x") == LAST["trail"]
 
 
 async def test_step_that_holds_off_the_cancellation(runs: Runs) -> None:
     """A step that goes on when it is cancelled ends its run well, however much that has to tell."""
-    cp, entered = runs.bare(), asyncio.Event()
+    cp, entered = runs.empty_flow(), asyncio.Event()
 
     @cp.add_step()
     async def stubborn(state: State) -> None:
@@ -212,7 +212,7 @@ async def test_step_that_holds_off_the_cancellation(runs: Runs) -> None:
 
 async def test_run_that_breaks_when_it_is_left(runs: Runs) -> None:
     """What a step raises instead of the cancellation is stored, and not raised by the block."""
-    cp, entered = runs.bare(), asyncio.Event()
+    cp, entered = runs.empty_flow(), asyncio.Event()
 
     @cp.add_step()
     async def clumsy(state: State) -> None:

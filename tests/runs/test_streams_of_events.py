@@ -7,25 +7,25 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from blocking_flow import LAST, BlockingFlow
 from interrupts import this_task, turns
-from many import busy
-from serving import LAST, Post
+from run_factories import active_run
 from support import NAMES, notes_of
 
 from aiocheckpoint import CheckpointFlow, DrainingError, Pause, RunInProgressError, events
 from aiocheckpoint.events import Event
 
 if TYPE_CHECKING:
-    from many import Runs
-    from support import Lab, State
+    from run_factories import Runs
+    from support import FlowFactory, State
 
 
 AHEAD = 16
 
 
-def kinds(told: list[Event]) -> list[str]:
+def kinds(reported: list[Event]) -> list[str]:
     """What happened, by name; of a step, with its own."""
-    return [f"{type(one).__name__} {getattr(one, 'step', '')}".strip() for one in told]
+    return [f"{type(one).__name__} {getattr(one, 'step', '')}".strip() for one in reported]
 
 
 async def taken(
@@ -33,12 +33,12 @@ async def taken(
     error: BaseException | type[BaseException],
 ) -> list[Event]:
     """Take all events of a run that ends with an error; see that it comes behind them."""
-    told, kind = list[Any](), error if isinstance(error, type) else type(error)
+    reported, kind = list[Any](), error if isinstance(error, type) else type(error)
     with pytest.raises(kind) as info:  # noqa: PT012
         async for event in stream:
-            told.append(event)
+            reported.append(event)
     assert isinstance(error, type) or info.value is error
-    return told
+    return reported
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
@@ -46,49 +46,49 @@ async def test_in_order(asynchronous: bool, runs: Runs) -> None:  # noqa: FBT001
     """A stream gives the very events that a hook of the flow is told, in the same order."""
     runs.asynchronous = asynchronous
     cp = runs.flow("a", "b")
-    told = [event async for event in cp.astream({}, run_id="x")]
-    assert told == runs.events
-    assert all(one is other for one, other in zip(told, runs.events, strict=True))
-    assert kinds(told) == [
+    reported = [event async for event in cp.astream({}, run_id="x")]
+    assert reported == runs.events
+    assert all(one is other for one, other in zip(reported, runs.events, strict=True))
+    assert kinds(reported) == [
         *("RunStarted", "SnapshotWritten"),
         *("StepStarted a", "StepLoaded a", "StepFinished a", "SnapshotWritten"),
         *("StepStarted b", "StepFinished b", "SnapshotWritten", "RunFinished"),
     ]
-    assert {(one.flow, one.run_id, one.number) for one in told} == {(cp.name, "x", 1)}
+    assert {(one.flow, one.run_id, one.number) for one in reported} == {(cp.name, "x", 1)}
 
 
 async def test_as_they_happen(runs: Runs) -> None:
     """An event comes while the run that it tells of goes on."""
-    post, told = Post(), list[Event]()
-    cp = post.flow(runs)
+    blocking_flow, reported = BlockingFlow(), list[Event]()
+    cp = blocking_flow.flow(runs)
     async for event in cp.astream({}, run_id="x"):
-        told.append(event)
-        if kinds(told)[-1] == "StepStarted b":
-            assert await post.arrivals(1) == {"x"}
-            assert post.times("x") == ["a"]
-            post.free.set()
-    assert kinds(told)[-1] == "RunFinished"
-    assert post.times("x") == LAST["trail"]
+        reported.append(event)
+        if kinds(reported)[-1] == "StepStarted b":
+            assert await blocking_flow.arrivals(1) == {"x"}
+            assert blocking_flow.times("x") == ["a"]
+            blocking_flow.free.set()
+    assert kinds(reported)[-1] == "RunFinished"
+    assert blocking_flow.times("x") == LAST["trail"]
 
 
 async def test_run_waits_for_the_loop(runs: Runs) -> None:
     """A run is never further ahead of the loop than it may be, whatever time it has."""
-    far, told, got = asyncio.Event(), list[Event](), 0
+    far, reported, got = asyncio.Event(), list[Event](), 0
 
     def hook(event: Event) -> None:
-        told.append(event)
-        if len(told) == 1 + AHEAD + 1:
+        reported.append(event)
+        if len(reported) == 1 + AHEAD + 1:
             far.set()
 
-    cp = many_steps(runs.bare(hooks=[hook]), 30)
+    cp = many_steps(runs.empty_flow(hooks=[hook]), 30)
     async for _ in cp.astream({}, run_id="x"):
         got += 1
         if got == 1:
             await far.wait()
             await runs.flow().arun({}, run_id="meanwhile")
         await turns(5)
-        assert len(told) <= got + AHEAD + 1  # the last of them waits to be taken in
-    assert got == len(told) == 2 + 3 * 30 + 1
+        assert len(reported) <= got + AHEAD + 1  # the last of them waits to be taken in
+    assert got == len(reported) == 2 + 3 * 30 + 1
 
 
 def many_steps(cp: CheckpointFlow, number: int) -> CheckpointFlow:
@@ -102,10 +102,10 @@ async def test_run_that_breaks(runs: Runs) -> None:
     """The last event tells of the failure; behind it the very exception comes, with its note."""
     error = runs.faults["step b"] = ConnectionError("away")
     cp = runs.flow()
-    told = await taken(cp.astream({}, run_id="x"), error)
-    assert kinds(told)[-2:] == ["StepStarted b", "StepFailed b"]
-    assert isinstance(told[-1], events.StepFailed)
-    assert (told[-1].error, told[-1].cancelled) == (error, False)
+    reported = await taken(cp.astream({}, run_id="x"), error)
+    assert kinds(reported)[-2:] == ["StepStarted b", "StepFailed b"]
+    assert isinstance(reported[-1], events.StepFailed)
+    assert (reported[-1].error, reported[-1].cancelled) == (error, False)
     assert notes_of(error).count("'b', broke") == 1
     assert cp.handler.header("x").status == "failed"
 
@@ -113,7 +113,7 @@ async def test_run_that_breaks(runs: Runs) -> None:
 @pytest.mark.parametrize("how", ["raises", "cancels"])
 async def test_run_that_cancels_itself(how: str, runs: Runs) -> None:
     """A run cancelled from inside says so to the loop, whose own task is not cancelled."""
-    cp = runs.bare()
+    cp = runs.empty_flow()
 
     @cp.add_step()
     async def leave(state: State) -> None:
@@ -122,27 +122,27 @@ async def test_run_that_cancels_itself(how: str, runs: Runs) -> None:
         this_task().cancel()
         await asyncio.sleep(0)
 
-    told = await taken(cp.astream({}, run_id="x"), asyncio.CancelledError)
-    assert isinstance(told[-1], events.StepFailed)
-    assert told[-1].cancelled
+    reported = await taken(cp.astream({}, run_id="x"), asyncio.CancelledError)
+    assert isinstance(reported[-1], events.StepFailed)
+    assert reported[-1].cancelled
     assert this_task().cancelling() == 0
     assert cp.handler.header("x").status == "cancelled"
 
 
 async def test_run_that_is_under_way(runs: Runs) -> None:
     """A stream of a run that another one does gives nothing but the error that names it."""
-    with busy(runs.bare(), "x"):
+    with active_run(runs.empty_flow(), "x"):
         assert await taken(runs.flow().astream(run_id="x"), RunInProgressError) == []
 
 
 async def test_wait(runs: Runs) -> None:
     """With `wait=` it comes to its turn, behind the other."""
-    post = Post()
-    cp = post.flow(runs)
-    (task,) = await post.start(cp, "x")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
+    (task,) = await blocking_flow.start(cp, "x")
     stream = asyncio.create_task(whole(cp, "x", wait=60))
     await turns(5)
-    post.free.set()
+    blocking_flow.free.set()
     assert await task == LAST
     assert kinds(await stream)[-1] == "RunFinished"
 
@@ -155,12 +155,12 @@ async def whole(cp: CheckpointFlow, run_id: str, wait: float = 0) -> list[Event]
 async def test_arguments_are_those_of_run(runs: Runs) -> None:
     """`until`, `checkpoint`, `load_policy` and the state do what they do for `arun`."""
     cp = runs.flow()
-    told = await cp.astream({"mine": 1}, "always", run_id="x", until="b")
-    assert isinstance(told[-1], events.RunFinished)
-    assert (told[-1].status, told[-1].position) == ("stopped", 2)
+    reported = await cp.astream({"mine": 1}, "always", run_id="x", until="b")
+    assert isinstance(reported[-1], events.RunFinished)
+    assert (reported[-1].status, reported[-1].position) == ("stopped", 2)
     assert runs.ran("load") == ["a", "b"]
-    told = await cp.astream(checkpoint="b", run_id="x")
-    assert kinds(told)[2] == "StepStarted b"
+    reported = await cp.astream(checkpoint="b", run_id="x")
+    assert kinds(reported)[2] == "StepStarted b"
     assert (await cp.aread("x"))["mine"] == 1
     assert runs.ran() == ["a", "b", "b", "c"]
 
@@ -176,53 +176,53 @@ async def test_once(runs: Runs) -> None:
 
 async def test_pause_and_update(runs: Runs) -> None:
     """A run that pauses ends its stream without an error; `update=` makes a stream of the rest."""
-    cp = runs.bare()
+    cp = runs.empty_flow()
 
     @cp.add_step()
     async def approve(state: State) -> None:
         if "approved" not in state:
             raise Pause("who?")
 
-    told = await cp.astream({}, run_id="x")
-    assert kinds(told)[-2:] == ["StepPaused approve", "RunFinished"]
-    told = await cp.astream(run_id="x", update={"approved": True})
-    assert isinstance(told[-1], events.RunFinished)
-    assert told[-1].status == "finished"
+    reported = await cp.astream({}, run_id="x")
+    assert kinds(reported)[-2:] == ["StepPaused approve", "RunFinished"]
+    reported = await cp.astream(run_id="x", update={"approved": True})
+    assert isinstance(reported[-1], events.RunFinished)
+    assert reported[-1].status == "finished"
     assert (await cp.aread("x"))["approved"] is True
 
 
 async def test_drained(runs: Runs) -> None:
     """A run that is drained tells that it stopped, and then raises what says why."""
-    post = Post()
-    cp = post.flow(runs)
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
     stream = asyncio.ensure_future(taken(cp.astream({}, run_id="x"), DrainingError))
-    await post.arrivals(1)
+    await blocking_flow.arrivals(1)
     drain = asyncio.ensure_future(cp.adrain())
     await turns(1)
-    post.free.set()
+    blocking_flow.free.set()
     last = (await stream)[-1]
     assert isinstance(last, events.RunFinished)
     assert (last.status, last.position, await drain) == ("stopped", 2, [])
 
 
-async def test_hook_that_fails(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+async def test_hook_that_fails(flows: FlowFactory, caplog: pytest.LogCaptureFixture) -> None:
     """A hook of the flow that fails is logged; the stream misses nothing of it."""
 
     async def hook(event: Event) -> None:
         raise LookupError(type(event).__name__)
 
-    cp = many_steps(CheckpointFlow(lab.path, hooks=[hook]), 1)
+    cp = many_steps(CheckpointFlow(flows.path, hooks=[hook]), 1)
     with caplog.at_level(logging.ERROR, "aiocheckpoint"):
-        told = await cp.astream({})
-    assert kinds(told)[-1] == "RunFinished"
-    assert len([one for one in caplog.records if "a hook failed" in one.message]) == len(told)
+        reported = await cp.astream({})
+    assert kinds(reported)[-1] == "RunFinished"
+    assert len([one for one in caplog.records if "a hook failed" in one.message]) == len(reported)
 
 
 async def test_two_at_once(runs: Runs) -> None:
     """Each of two streams of one flow gives the events of its own run."""
     cp = runs.flow()
     both = await asyncio.gather(*(whole(cp, run_id) for run_id in "xy"))
-    for run_id, told in zip("xy", both, strict=True):
-        assert {one.run_id for one in told} == {run_id}
-        assert len(told) == 2 + 3 * len(NAMES) + 2
+    for run_id, reported in zip("xy", both, strict=True):
+        assert {one.run_id for one in reported} == {run_id}
+        assert len(reported) == 2 + 3 * len(NAMES) + 2
     assert len(runs.events) == sum(map(len, both))

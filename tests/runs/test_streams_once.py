@@ -7,32 +7,32 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
+from blocking_flow import LAST, BlockingFlow, alone
 from interrupts import turns
-from serving import LAST, Post, alone
 
 from aiocheckpoint import StreamConsumedError
 from aiocheckpoint.events import RunFinished, RunStarted
 
 if TYPE_CHECKING:
-    from many import Runs
-    from support import Lab
+    from run_factories import Runs
+    from support import FlowFactory
 
 
-async def test_looped_over_twice(lab: Lab) -> None:
+async def test_looped_over_twice(flows: FlowFactory) -> None:
     """A second loop, or an `await` behind a loop, says that it comes too late; nothing runs."""
-    stream = lab.flow("a").astream({})
-    assert [one async for one in stream] == lab.events
+    stream = flows.flow("a").astream({})
+    assert [one async for one in stream] == flows.events
     with pytest.raises(StreamConsumedError, match="only once"):
         aiter(stream)
     with pytest.raises(StreamConsumedError):
         await stream
-    assert lab.ran() == ["a"]
+    assert flows.ran() == ["a"]
 
 
-async def test_awaited_twice(lab: Lab) -> None:
+async def test_awaited_twice(flows: FlowFactory) -> None:
     """So does a loop, or a second `await`, behind an `await`."""
-    stream = lab.flow("a").astream({})
-    assert await stream == lab.events
+    stream = flows.flow("a").astream({})
+    assert await stream == flows.events
     with pytest.raises(StreamConsumedError):
         await stream
     with pytest.raises(StreamConsumedError):  # noqa: PT012
@@ -42,77 +42,77 @@ async def test_awaited_twice(lab: Lab) -> None:
 
 async def test_second_loop_while_the_first_goes_on(runs: Runs) -> None:
     """The second of two tasks that loop over one stream is refused; the first misses nothing."""
-    post = Post()
-    stream = post.flow(runs).astream({}, run_id="x")
+    blocking_flow = BlockingFlow()
+    stream = blocking_flow.flow(runs).astream({}, run_id="x")
 
     async def loop() -> int:
         return len([event async for event in stream])
 
     one = asyncio.create_task(loop())
-    await post.arrivals(1)
+    await blocking_flow.arrivals(1)
     with pytest.raises(StreamConsumedError):
         await loop()
-    post.free.set()
+    blocking_flow.free.set()
     assert await one == 2 + 3 * 3 + 1
 
 
-async def test_one_by_one(lab: Lab) -> None:
+async def test_one_by_one(flows: FlowFactory) -> None:
     """`anext` gives one thing at a time, and a loop then goes on with the rest."""
-    stream = lab.flow("a").astream({})
+    stream = flows.flow("a").astream({})
     assert isinstance(await anext(stream), RunStarted)
     rest = [event async for event in stream]
     assert isinstance(rest[-1], RunFinished)
-    assert [lab.events[0], *rest] == lab.events
+    assert [flows.events[0], *rest] == flows.events
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
 
 
-async def test_closed_before_it_began(lab: Lab) -> None:
+async def test_closed_before_it_began(flows: FlowFactory) -> None:
     """A stream that is closed unused gives nothing, and has run nothing."""
-    stream = lab.flow("a").astream({})
+    stream = flows.flow("a").astream({})
     await stream.aclose()
     await stream.aclose()
     assert [event async for event in stream] == []
-    assert (lab.log, lab.files()) == ([], {})
+    assert (flows.log, flows.files()) == ([], {})
 
 
-async def test_closed_behind_its_end(lab: Lab) -> None:
+async def test_closed_behind_its_end(flows: FlowFactory) -> None:
     """To close what has come to its end changes nothing."""
-    stream = lab.flow("a").astream({})
+    stream = flows.flow("a").astream({})
     assert len(await stream) > 0
     await stream.aclose()
-    assert lab.header().status == "finished"
+    assert flows.header().status == "finished"
 
 
 async def test_closed_in_the_middle_by_itself(runs: Runs) -> None:
     """`aclose` between two `anext` cancels the run, and no more comes."""
-    post = Post()
-    cp = post.flow(runs)
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
     stream = cp.astream({}, run_id="x")
     await anext(stream)
-    await post.arrivals(1)
+    await blocking_flow.arrivals(1)
     await stream.aclose()
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
     assert cp.handler.header("x").status == "cancelled"
-    post.free.set()
+    blocking_flow.free.set()
     assert await cp.arun(run_id="x") == LAST
 
 
-async def test_dropped_unused(lab: Lab) -> None:
+async def test_dropped_unused(flows: FlowFactory) -> None:
     """A stream or map that is made and dropped runs nothing, and warns of nothing."""
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.astream({})
     cp.amap({"x": {}})
     gc.collect()
     await turns(3)
     await alone()
-    assert (lab.log, lab.files()) == ([], {})
+    assert (flows.log, flows.files()) == ([], {})
 
 
-async def test_iterator_dropped_unused(lab: Lab) -> None:
+async def test_iterator_dropped_unused(flows: FlowFactory) -> None:
     """The same holds for one whose iterator was asked for."""
-    aiter(lab.flow("a").astream({}))
+    aiter(flows.flow("a").astream({}))
     gc.collect()
     await alone()
-    assert (lab.log, lab.files()) == ([], {})
+    assert (flows.log, flows.files()) == ([], {})

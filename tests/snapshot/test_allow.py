@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import specimens
+import sample_objects
 from graphs import difference
 from locations import program
 from support import add_with
@@ -33,7 +33,7 @@ from aiocheckpoint import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 MISSING = re.compile(r'"([^" ]+:[^" ]+)" is not among the globals of allow=')
 
@@ -94,7 +94,7 @@ VALUES: dict[str, tuple[Callable[[], Any], str]] = {
     "class": (lambda: decimal.Decimal, "decimal:Decimal"),
     "built-in class": (lambda: dict, "builtins:dict"),
     "own class": (lambda: Colour, f"{HERE}:Colour"),
-    "nested class": (lambda: specimens.OwnDict, "specimens:OwnDict"),
+    "nested class": (lambda: sample_objects.OwnDict, "sample_objects:OwnDict"),
     "enum": (lambda: Colour.RED, ENUM or f"{HERE}:Colour"),
     "enum of numbers": (lambda: Level.LOW, ENUM or f"{HERE}:Level"),
     "enum of socket": (lambda: socket.AF_INET, "socket:A"),
@@ -111,7 +111,7 @@ VALUES: dict[str, tuple[Callable[[], Any], str]] = {
     "path": (lambda: PurePosixPath("a"), "pathlib"),
     "uuid": (lambda: uuid.UUID(int=5), "uuid:UUID"),
     "kind of text": (lambda: Text("a"), f"{HERE}:Text"),
-    "kind of dict": (lambda: specimens.OwnDict(a=1), "specimens:OwnDict"),
+    "kind of dict": (lambda: sample_objects.OwnDict(a=1), "sample_objects:OwnDict"),
     "exception": (lambda: ValueError("a"), "builtins:ValueError"),
     "array": (lambda: np.arange(3), "numpy"),
     "number of numpy": (lambda: np.float64(1.5), "numpy"),
@@ -139,12 +139,12 @@ def missing_in(error: UnserializableStateError) -> set[str]:
     return {name for _, why in error.offenders for name in MISSING.findall(why)}
 
 
-def listed_for(lab: Lab, value: object) -> set[str]:
+def listed_for(flows: FlowFactory, value: object) -> set[str]:
     """Add what each error names to the list until the value is stored; give the list."""
     allow = set[str]()
     for _ in range(9):
         try:
-            LocalStateHandler(lab.path, allow=allow, fsync=False).write({"deep": [value]})
+            LocalStateHandler(flows.path, allow=allow, fsync=False).write({"deep": [value]})
         except UnserializableStateError as error:
             allow |= missing_in(error)
         else:
@@ -153,28 +153,28 @@ def listed_for(lab: Lab, value: object) -> set[str]:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_what_is_not_listed_is_refused(name: str, door: Door, lab: Lab) -> None:
+def test_what_is_not_listed_is_refused(name: str, runner: Runner, flows: FlowFactory) -> None:
     """A value that needs a global is refused with its path and that global; no file is touched."""
     make, needed = VALUES[name]
-    cp = lab.flow("a", allow=(), fsync=False)
+    cp = flows.flow("a", allow=(), fsync=False)
     add_with(cp, "b", "step", lambda state: state.update(deep=[1, {"x": make()}], fine=[2]))
     with pytest.raises(UnserializableStateError) as info:
-        door(cp, {"n": 1})
+        runner(cp, {"n": 1})
     ((path, _),) = info.value.offenders
     assert path.startswith('state["deep"][1]["x"]')
     assert any(one.startswith(needed) for one in missing_in(info.value)), info.value
     assert info.value.step == "b"
-    assert lab.stored()["trail"] == ["a"]
+    assert flows.stored()["trail"] == ["a"]
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_the_error_says_what_to_list(name: str, lab: Lab) -> None:
+def test_the_error_says_what_to_list(name: str, flows: FlowFactory) -> None:
     """With what the errors name in the list, the value is stored and loads as without a list."""
     value = VALUES[name][0]()
-    allow = listed_for(lab, value)
+    allow = listed_for(flows, value)
     assert any(one.startswith(VALUES[name][1]) for one in allow)
-    loaded = LocalStateHandler(lab.path, allow=allow).read()["deep"][0]
-    freely = LocalStateHandler(lab.path).read()["deep"][0]
+    loaded = LocalStateHandler(flows.path, allow=allow).read()["deep"][0]
+    freely = LocalStateHandler(flows.path).read()["deep"][0]
     assert type(loaded) is type(freely)
     if name != "array":  # neither equal nor unequal
         assert difference(value, loaded) is None
@@ -182,12 +182,12 @@ def test_the_error_says_what_to_list(name: str, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_the_reader_lists_the_same(name: str, lab: Lab) -> None:
+def test_the_reader_lists_the_same(name: str, flows: FlowFactory) -> None:
     """What was stored without a list is refused under one that lacks any of what it names."""
-    allow = listed_for(lab, VALUES[name][0]())
+    allow = listed_for(flows, VALUES[name][0]())
     for one in allow:
         with pytest.raises(UntrustedSnapshotError, match=re.escape(one)):
-            LocalStateHandler(lab.path, allow=allow - {one}).read()
+            LocalStateHandler(flows.path, allow=allow - {one}).read()
 
 
 UNLISTABLE: dict[str, tuple[Callable[[], Any], str]] = {
@@ -200,27 +200,27 @@ UNLISTABLE: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", UNLISTABLE)
-def test_code_is_refused_whatever_is_listed(name: str, door: Door, lab: Lab) -> None:
+def test_code_is_refused_whatever_is_listed(name: str, runner: Runner, flows: FlowFactory) -> None:
     """What only dill can store, or nobody, is refused under any list, in words of its own."""
     make, words = UNLISTABLE[name]
     listed = (f"{HERE}:Local", "types:SimpleNamespace", "re:compile", "builtins:getattr")
-    cp = CheckpointFlow(lab.path, allow=listed, fsync=False)
+    cp = CheckpointFlow(flows.path, allow=listed, fsync=False)
     cp.add_step()(add_nothing)
     with pytest.raises(UnserializableStateError) as info:
-        door(cp, {"x": make()})
+        runner(cp, {"x": make()})
     ((path, why),) = info.value.offenders
     assert path.startswith('state["x"]')
     assert words in why
-    assert lab.files() == {}
+    assert flows.files() == {}
 
 
 def add_nothing(state: dict[str, Any]) -> None:
     """Be a step."""
 
 
-def test_all_that_is_missing_is_named_at_once(lab: Lab) -> None:
+def test_all_that_is_missing_is_named_at_once(flows: FlowFactory) -> None:
     """Each value that needs a global has its line, and no plain value has one."""
-    handler = LocalStateHandler(lab.path, allow=["datetime:date"], fsync=False)
+    handler = LocalStateHandler(flows.path, allow=["datetime:date"], fsync=False)
     given: dict[Any, Any] = {"a": 1j, "b": [dt.date(2024, 1, 1), len], "c": {"d": "text"}, 2j: 2}
     with pytest.raises(UnserializableStateError) as info:
         handler.write(given)
@@ -230,15 +230,15 @@ def test_all_that_is_missing_is_named_at_once(lab: Lab) -> None:
     assert missing_in(info.value) == {"builtins:complex", "builtins:len"}
 
 
-def test_a_class_of_numbers_cannot_be_stored(lab: Lab) -> None:
+def test_a_class_of_numbers_cannot_be_stored(flows: FlowFactory) -> None:
     """A listed global with a number of copyreg's would load past the list, so it is refused."""
     copyreg.add_extension("datetime", "date", 0x4D)
     try:
         with pytest.raises(UnserializableStateError, match="number of copyreg"):
-            LocalStateHandler(lab.path, allow=["datetime:date"]).write({"a": dt.date(2024, 1, 1)})
+            LocalStateHandler(flows.path, allow=["datetime:date"]).write({"a": dt.date(2024, 1, 1)})
     finally:
         copyreg.remove_extension("datetime", "date", 0x4D)
-    assert lab.files() == {}
+    assert flows.files() == {}
 
 
 class Meta(type):
@@ -254,16 +254,16 @@ class Unhashable(metaclass=Meta):
     """A class that cannot be hashed."""
 
 
-def test_a_class_that_cannot_be_hashed(lab: Lab) -> None:
+def test_a_class_that_cannot_be_hashed(flows: FlowFactory) -> None:
     """A listed class is stored, whatever its metaclass makes of hashes."""
-    handler = LocalStateHandler(lab.path, allow=[f"{HERE}:Unhashable"], fsync=False)
+    handler = LocalStateHandler(flows.path, allow=[f"{HERE}:Unhashable"], fsync=False)
     handler.write({"a": Unhashable})
     assert handler.read()["a"] is Unhashable
 
 
 def test_a_class_of_main(tmp_path: Path) -> None:
     """A class of the script itself is refused by name, and once listed it is found there again."""
-    command = [sys.executable, str(program("listed_script.py")), "c.pkl"]
+    command = [sys.executable, str(program("allowlist_script.py")), "c.pkl"]
     run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, check=False)
     refused = run(command)
     assert '"__main__:Own" is not among the globals of allow=' in refused.stderr

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import specimens
+import sample_objects
 from graphs import difference
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -63,7 +63,10 @@ UNIVERSE = (
     *(f"datetime:{one}" for one in ("datetime", "date", "time", "timedelta", "timezone")),
     *("decimal:Decimal", "fractions:Fraction", "uuid:UUID", "re:_compile", "types:GenericAlias"),
     *("pathlib:PurePosixPath", "pathlib._local:PurePosixPath", "zoneinfo:ZoneInfo._unpickle"),
-    *(f"specimens:{one}" for one in ("Colour", "Rights", "Frozen", "Point", "Node", "function")),
+    *(
+        f"sample_objects:{one}"
+        for one in ("Colour", "Rights", "Frozen", "Point", "Node", "function")
+    ),
     *("copyreg:_reconstructor", "builtins:object", "operator:or_"),
 )
 
@@ -73,7 +76,7 @@ UNIVERSE = (
     st.dictionaries(st.text(max_size=3), nested(ATOMS), max_size=3),
     st.sets(st.sampled_from(UNIVERSE), max_size=3).map(frozenset[str]),
 )
-@example({"a": specimens.Colour.RED, "b": 1j}, NONE)
+@example({"a": sample_objects.Colour.RED, "b": 1j}, NONE)
 @example({"a": int}, frozenset({"builtins:int"}))
 def test_what_is_stored_under_a_list_loads_under_it(state: State, less: frozenset[str]) -> None:
     """What is taken loads under the same list and without any, and is what was stored."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dill  # type: ignore[import-untyped]
 import pytest
 from streams import snapshot_of
-from support import Door
+from support import Runner
 
 from aiocheckpoint import (
     CheckpointError,
@@ -26,7 +26,7 @@ from aiocheckpoint import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support import Lab
+    from support import FlowFactory
 
 HEADER: dict[str, Any] = {
     "flow": "checkpoint",
@@ -55,7 +55,7 @@ MARK = short("mark")
 CALL = MARK + b"\x85R"
 EVAL = short("__import__('os').mkdir('mark')") + b"\x85R"
 
-SINGING: dict[str, tuple[bytes, str]] = {
+EXECUTING: dict[str, tuple[bytes, str]] = {
     "GLOBAL": (b"cos\nmkdir\n" + CALL, "os:mkdir"),
     "GLOBAL of where it is": (b"cposix\nmkdir\n" + CALL, "posix:mkdir"),
     "STACK_GLOBAL": (short("os") + short("mkdir") + b"\x93" + CALL, "os:mkdir"),
@@ -127,13 +127,17 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_refused(
-    lab: Lab, data: bytes, door: Door, *allow: str, kind: type[CheckpointError] = CheckpointError
+    flows: FlowFactory,
+    data: bytes,
+    runner: Runner,
+    *allow: str,
+    kind: type[CheckpointError] = CheckpointError,
 ) -> str:
     """Put bytes in the file's place; see that nothing loads them or runs; give the words."""
-    lab.path.write_bytes(data)
-    handler = LocalStateHandler(lab.path, allow=allow, fsync=False)
+    flows.path.write_bytes(data)
+    handler = LocalStateHandler(flows.path, allow=allow, fsync=False)
     ways: list[Callable[[], object]] = [
-        lambda: door(lab.flow("a", "b", allow=allow, fsync=False)),
+        lambda: runner(flows.flow("a", "b", allow=allow, fsync=False)),
         handler.read,
         lambda: asyncio.run(handler.aread()),
     ]
@@ -142,34 +146,34 @@ def check_refused(
             way()
         assert isinstance(info.value, kind)
     with contextlib.suppress(CheckpointError):
-        inspect(lab.path)
-    assert (lab.log, lab.path.read_bytes(), Path("mark").exists()) == ([], data, False)
+        inspect(flows.path)
+    assert (flows.log, flows.path.read_bytes(), Path("mark").exists()) == ([], data, False)
     return str(info.value)
 
 
-@pytest.mark.parametrize("name", SINGING)
+@pytest.mark.parametrize("name", EXECUTING)
 def test_the_canaries_sing(name: str) -> None:
     """Plain dill executes each of the canaries that the next test looks for."""
-    dill.loads(stored_as("bare", SINGING[name][0]))
+    dill.loads(stored_as("bare", EXECUTING[name][0]))
     assert Path("mark").is_dir()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", [*SINGING, *SILENT])
-def test_no_global_is_loaded(name: str, kind: str, lab: Lab, door: Door) -> None:
+@pytest.mark.parametrize("name", [*EXECUTING, *SILENT])
+def test_no_global_is_loaded(name: str, kind: str, flows: FlowFactory, runner: Runner) -> None:
     """Whichever opcode names a global, it is neither looked up nor called, and the error names it.
 
     It is refused as well where others are listed, its parts and neighbours among them.
     """
-    value, named = {**SINGING, **SILENT}[name]
+    value, named = {**EXECUTING, **SILENT}[name]
     data = stored_as(kind, value)
-    words = check_refused(lab, data, door, kind=UntrustedSnapshotError)
+    words = check_refused(flows, data, runner, kind=UntrustedSnapshotError)
     assert named in words
     assert "allow=" in words
     check_refused(
-        lab,
+        flows,
         data,
-        door,
+        runner,
         *("os:path", "os:mkdirs", "os.path:mkdir", "shutil:os", "shutil:mkdir", "collections:dict"),
         kind=UntrustedSnapshotError,
     )
@@ -177,35 +181,35 @@ def test_no_global_is_loaded(name: str, kind: str, lab: Lab, door: Door) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_programs(name: str, kind: str, lab: Lab, door: Door) -> None:
+def test_broken_programs(name: str, kind: str, flows: FlowFactory, runner: Runner) -> None:
     """Opcodes that name no global and make no sense are refused by a documented error."""
-    check_refused(lab, stored_as(kind, BROKEN[name]), door)
+    check_refused(flows, stored_as(kind, BROKEN[name]), runner)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["GLOBAL", "STACK_GLOBAL", "nested name", "OBJ", "INST"])
-def test_what_is_listed_is_loaded(name: str, kind: str, lab: Lab) -> None:
+def test_what_is_listed_is_loaded(name: str, kind: str, flows: FlowFactory) -> None:
     """A global that is listed is loaded, and called: the list is the user's word for it."""
-    value, named = SINGING[name]
-    lab.path.write_bytes(stored_as(kind, value))
-    assert LocalStateHandler(lab.path, allow=[named]).read()["k"] is None
+    value, named = EXECUTING[name]
+    flows.path.write_bytes(stored_as(kind, value))
+    assert LocalStateHandler(flows.path, allow=[named]).read()["k"] is None
     assert Path("mark").is_dir()
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_plain_legacy_files(protocol: int, lab: Lab, door: Door) -> None:
+def test_plain_legacy_files(protocol: int, flows: FlowFactory, runner: Runner) -> None:
     """A bare pickle of plain data is read, in any protocol, and a run goes on from it."""
     plain = {"n": [1, -(2**70), 1.5, None, True], "t": ("ä", {"x": "y"}), "trail": ["a"]}
-    lab.path.write_bytes(dill.dumps({**plain, "checkpoint_index": 1}, protocol))
-    assert LocalStateHandler(lab.path, allow=()).read() == {**plain, "checkpoint_index": 1}
-    assert door(lab.flow("a", "b", allow=(), fsync=False))["trail"] == ["a", "b"]
+    flows.path.write_bytes(dill.dumps({**plain, "checkpoint_index": 1}, protocol))
+    assert LocalStateHandler(flows.path, allow=()).read() == {**plain, "checkpoint_index": 1}
+    assert runner(flows.flow("a", "b", allow=(), fsync=False))["trail"] == ["a", "b"]
 
 
-def test_legacy_files_of_more_than_plain_data(lab: Lab, door: Door) -> None:
+def test_legacy_files_of_more_than_plain_data(flows: FlowFactory, runner: Runner) -> None:
     """A bare pickle of dill's that names globals is refused; nothing of it is loaded."""
-    lab.path.write_bytes(b"")
+    flows.path.write_bytes(b"")
     for value in (1j, len, lambda: 1, type(None), Path("a"), range(2), Ellipsis):
-        words = check_refused(lab, dill.dumps({"v": value}), door, kind=UntrustedSnapshotError)
+        words = check_refused(flows, dill.dumps({"v": value}), runner, kind=UntrustedSnapshotError)
         assert "allow=" in words
 
 
@@ -226,13 +230,15 @@ def extension(request: pytest.FixtureRequest) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_numbers(kind: str, extension: bytes, lab: Lab, door: Door, *, warm: bool) -> None:
+def test_numbers(
+    kind: str, extension: bytes, flows: FlowFactory, runner: Runner, *, warm: bool
+) -> None:
     """A global named by its number is refused, also where pickle remembers it from before."""
     if warm:
         assert pickle.loads(b"\x80\x02" + extension + b".").__name__ == "mkdir"
-    check_refused(lab, stored_as(kind, extension + CALL), door, kind=UntrustedSnapshotError)
+    check_refused(flows, stored_as(kind, extension + CALL), runner, kind=UntrustedSnapshotError)
     nested = b"](" + extension + CALL + b"e"
-    check_refused(lab, stored_as(kind, nested), door, "os:mkdir", kind=UntrustedSnapshotError)
+    check_refused(flows, stored_as(kind, nested), runner, "os:mkdir", kind=UntrustedSnapshotError)
 
 
 HIDING: dict[str, bytes] = {
@@ -245,17 +251,19 @@ HIDING: dict[str, bytes] = {
 
 @pytest.mark.parametrize("kind", ["bare", "sealed"])
 @pytest.mark.parametrize("name", HIDING)
-def test_numbers_behind_what_is_odd(name: str, kind: str, extension: bytes, lab: Lab) -> None:
+def test_numbers_behind_what_is_odd(
+    name: str, kind: str, extension: bytes, flows: FlowFactory
+) -> None:
     """Opcodes that pickle takes and others do not hide no number that follows them."""
     value = HIDING[name] + extension + CALL
     assert pickle.loads(stored_as("bare", value)) == {"k": None}
     Path("mark").rmdir()
-    check_refused(lab, stored_as(kind, value), Door("run"))
+    check_refused(flows, stored_as(kind, value), Runner("run"))
 
 
 @pytest.mark.usefixtures("extension")
-def test_numbers_of_others_are_no_matter(lab: Lab, door: Door) -> None:
+def test_numbers_of_others_are_no_matter(flows: FlowFactory, runner: Runner) -> None:
     """A program that gives out numbers reads and writes plain data as any other."""
-    cp = lab.flow("a", "b", allow=(), fsync=False)
-    door(cp, {"n": [1], "bytes": b"\x82A" * 3}, until="a")
-    assert door(cp)["trail"] == ["a", "b"]
+    cp = flows.flow("a", "b", allow=(), fsync=False)
+    runner(cp, {"n": [1], "bytes": b"\x82A" * 3}, until="a")
+    assert runner(cp)["trail"] == ["a", "b"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
-from forging import PNG, Canary, surviving_bits
+from forged_snapshots import PNG, Canary, surviving_bits
 from streams import footer_of, snapshot_of
 
 from aiocheckpoint import (
@@ -26,84 +26,88 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 REFUSALS = (CorruptSnapshotError, IncompatibleSnapshotError)
 
 
 @pytest.fixture
-def sound(lab: Lab, mark: Path) -> bytes:
+def sound(flows: FlowFactory, canary_file: Path) -> bytes:
     """Store a small unfinished snapshot with a canary in it, and give its bytes."""
-    lab.flow("a", "b").run({"canary": Canary(mark), "n": 1}, until="a")
-    lab.log.clear()
-    return lab.path.read_bytes()
+    flows.flow("a", "b").run({"canary": Canary(canary_file), "n": 1}, until="a")
+    flows.log.clear()
+    return flows.path.read_bytes()
 
 
-def check_refused(lab: Lab, mark: Path, data: bytes, door: Door | None = None) -> CheckpointError:
+def check_refused(
+    flows: FlowFactory, canary_file: Path, data: bytes, runner: Runner | None = None
+) -> CheckpointError:
     """Put bytes in the file's place; see that they are refused, not unpickled, and left alone."""
-    lab.path.write_bytes(data)
-    handler = LocalStateHandler(lab.path)
+    flows.path.write_bytes(data)
+    handler = LocalStateHandler(flows.path)
     with pytest.raises(REFUSALS) as info:
         handler.read()
-    if door is not None:
+    if runner is not None:
         with contextlib.suppress(*REFUSALS):  # a plan needs the header alone
-            door.plan(lab.flow("a", "b"))
+            runner.plan(flows.flow("a", "b"))
         with pytest.raises(REFUSALS):
-            door(lab.flow("a", "b"), {"n": 2})
-        assert lab.log == []
-    assert not mark.exists()
-    assert lab.path.read_bytes() == data
-    assert str(lab.path) in str(info.value)
+            runner(flows.flow("a", "b"), {"n": 2})
+        assert flows.log == []
+    assert not canary_file.exists()
+    assert flows.path.read_bytes() == data
+    assert str(flows.path) in str(info.value)
     return info.value
 
 
-def test_the_canary_sings(sound: bytes, lab: Lab, mark: Path) -> None:
+def test_the_canary_sings(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
     """Loading the sound file leaves the mark that the other tests look for."""
-    assert lab.stored()["n"] == 1
-    assert mark.exists()
+    assert flows.stored()["n"] == 1
+    assert canary_file.exists()
 
 
-def test_truncated_at_every_length(sound: bytes, lab: Lab, mark: Path) -> None:
+def test_truncated_at_every_length(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
     """A file cut off anywhere is refused; cut to nothing, nothing is stored."""
     for length in range(1, len(sound)):
-        check_refused(lab, mark, sound[:length])
-    lab.path.write_bytes(b"")
-    assert lab.stored() == {}
+        check_refused(flows, canary_file, sound[:length])
+    flows.path.write_bytes(b"")
+    assert flows.stored() == {}
 
 
-def test_every_single_bit_flip(sound: bytes, lab: Lab, mark: Path) -> None:
+def test_every_single_bit_flip(sound: bytes, flows: FlowFactory, canary_file: Path) -> None:
     """Whichever bit of a snapshot is turned, the file is refused and nothing of it is loaded."""
-    lab.path.write_bytes(sound)
-    handler = LocalStateHandler(lab.path)
-    assert surviving_bits(lab.path, handler.read, REFUSALS) == []
-    assert not mark.exists()
+    flows.path.write_bytes(sound)
+    handler = LocalStateHandler(flows.path)
+    assert surviving_bits(flows.path, handler.read, REFUSALS) == []
+    assert not canary_file.exists()
 
 
 @pytest.mark.parametrize("place", ["payload", "header", "digest", "magic"])
-def test_a_flip_stops_a_run(place: str, sound: bytes, lab: Lab, mark: Path, door: Door) -> None:
-    """A run of a damaged file is refused through either door, and names the file and a way on."""
+def test_a_flip_stops_a_run(
+    place: str, sound: bytes, flows: FlowFactory, canary_file: Path, runner: Runner
+) -> None:
+    """A run of a damaged file is refused through either runner, and names the file and a way on."""
     payload, _ = footer_of(sound)
     at = {"payload": 10, "header": len(payload) + 5, "digest": -100, "magic": -1}[place]
     data = bytearray(sound)
     data[at] ^= 4
-    error = check_refused(lab, mark, bytes(data), door)
+    error = check_refused(flows, canary_file, bytes(data), runner)
     assert "reset()" in str(error)
-    door.reset(lab.flow("a"))
-    assert lab.stored() == {}
+    runner.reset(flows.flow("a"))
+    assert flows.stored() == {}
 
 
-def test_flips_in_a_large_file(lab: Lab, mark: Path) -> None:
+def test_flips_in_a_large_file(flows: FlowFactory, canary_file: Path) -> None:
     """Of a large snapshot, too, no turned bit gets through."""
-    lab.flow("a").run({"rows": list(range(50_000)), "canary": Canary(mark)})
-    sound = lab.path.read_bytes()
-    handler = LocalStateHandler(lab.path)
-    with lab.path.open("r+b", buffering=0) as file:
+    flows.flow("a").run({"rows": list(range(50_000)), "canary": Canary(canary_file)})
+    sound = flows.path.read_bytes()
+    handler = LocalStateHandler(flows.path)
+    with flows.path.open("r+b", buffering=0) as file:
         for bit in range(0, 8 * len(sound), 8 * 263 + 1):
             os.pwrite(file.fileno(), bytes([sound[bit // 8] ^ (1 << bit % 8)]), bit // 8)
             with pytest.raises(REFUSALS):
                 handler.read()
             os.pwrite(file.fileno(), sound[bit // 8 : bit // 8 + 1], bit // 8)
-    assert not mark.exists()
+    assert not canary_file.exists()
 
 
 def damaged(name: str, sound: bytes) -> bytes:
@@ -161,23 +165,25 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_damage(way: str, sound: bytes, lab: Lab, mark: Path, door: Door) -> None:
+def test_damage(
+    way: str, sound: bytes, flows: FlowFactory, canary_file: Path, runner: Runner
+) -> None:
     """Whatever was added, lost, swapped or claimed, nothing is loaded and nothing runs."""
-    error = check_refused(lab, mark, damaged(way, sound), door)
+    error = check_refused(flows, canary_file, damaged(way, sound), runner)
     if way == "version 2":
         assert isinstance(error, IncompatibleSnapshotError)
         assert "version 2" in str(error)
 
 
-def test_header_of_ten_megabytes(sound: bytes, lab: Lab) -> None:
+def test_header_of_ten_megabytes(sound: bytes, flows: FlowFactory) -> None:
     """A header with a great many step names is a header like any other."""
     payload, header = footer_of(sound)
     header["steps"] = ["a", *(f"step {n:090}" for n in range(100_000))]
-    lab.path.write_bytes(snapshot_of(payload, json.dumps(header).encode()))
-    found = lab.header()
+    flows.path.write_bytes(snapshot_of(payload, json.dumps(header).encode()))
+    found = flows.header()
     assert found.steps is not None
     assert len(found.steps) == 100_001
-    assert lab.flow("a", *header["steps"][1:3]).plan().start == 1
+    assert flows.flow("a", *header["steps"][1:3]).plan().start == 1
 
 
 FOREIGN: dict[str, bytes] = {
@@ -224,32 +230,32 @@ def little_memory() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", FOREIGN)
 @pytest.mark.usefixtures("little_memory")
-def test_foreign_files(name: str, lab: Lab, mark: Path, door: Door) -> None:
+def test_foreign_files(name: str, flows: FlowFactory, canary_file: Path, runner: Runner) -> None:
     """Somebody else's file is no checkpoint: it is named, and never overwritten."""
-    check_refused(lab, mark, FOREIGN[name], door)
+    check_refused(flows, canary_file, FOREIGN[name], runner)
 
 
-def test_damaged_bare_pickle(lab: Lab) -> None:
+def test_damaged_bare_pickle(flows: FlowFactory) -> None:
     """A file of gumly's that is cut off or followed by bytes is refused; a flip may be."""
     sound = dill.dumps({"a": [1, "text"], "checkpoint_index": 1})
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(flows.path)
     for bad in (*(sound[:length] for length in range(1, len(sound))), sound + b"\0", sound * 2):
-        lab.path.write_bytes(bad)
+        flows.path.write_bytes(bad)
         with pytest.raises(REFUSALS):
             handler.read()
-    lab.path.write_bytes(sound)
+    flows.path.write_bytes(sound)
     assert handler.read()["a"] == [1, "text"]
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_flips_in_a_bare_pickle(lab: Lab) -> None:
+def test_flips_in_a_bare_pickle(flows: FlowFactory) -> None:
     """A flipped bit of a bare pickle, which has no digest, gives a dict or a documented error."""
     sound = dill.dumps({"a": [1, "text"], "b": (1.5, b"bytes", {2}), "checkpoint_index": 1})
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(flows.path)
     for bit in range(8 * len(sound)):
         bad = bytearray(sound)
         bad[bit // 8] ^= 1 << bit % 8
-        lab.path.write_bytes(bad)
+        flows.path.write_bytes(bad)
         try:
             assert isinstance(handler.read(), dict)
         except REFUSALS:

@@ -9,7 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import SECRET, Canary, Pieces, surviving_bits
+from forged_snapshots import SECRET, Canary, Pieces, surviving_bits
 from support import load_bare
 
 from aiocheckpoint import (
@@ -23,36 +23,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 REFUSALS = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
 FAST: dict[str, Any] = {"fsync": False}
 
 
 @pytest.fixture
-def signed(lab: Lab, mark: Path) -> bytes:
+def signed(flows: FlowFactory, canary_file: Path) -> bytes:
     """Store a small signed snapshot with a canary in it, and give its bytes."""
-    handler = LocalStateHandler(lab.path, secret=SECRET, **FAST)
-    handler.write({"canary": Canary(mark), "checkpoint_index": 1})
-    return lab.path.read_bytes()
+    handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
+    handler.write({"canary": Canary(canary_file), "checkpoint_index": 1})
+    return flows.path.read_bytes()
 
 
-def test_signed_and_truncated_at_every_length(signed: bytes, lab: Lab, mark: Path) -> None:
+def test_signed_and_truncated_at_every_length(
+    signed: bytes, flows: FlowFactory, canary_file: Path
+) -> None:
     """A signed file that is cut off anywhere is refused, with a secret or without one."""
-    handlers = [LocalStateHandler(lab.path), LocalStateHandler(lab.path, secret=SECRET)]
+    handlers = [LocalStateHandler(flows.path), LocalStateHandler(flows.path, secret=SECRET)]
     for length in range(len(signed) - 1, 0, -1):
-        os.truncate(lab.path, length)
+        os.truncate(flows.path, length)
         for handler in handlers:
             with pytest.raises(REFUSALS):
                 handler.read()
-    assert not mark.exists()
+    assert not canary_file.exists()
 
 
-def test_every_single_bit_of_a_signed_file(signed: bytes, lab: Lab, mark: Path) -> None:
+def test_every_single_bit_of_a_signed_file(
+    signed: bytes, flows: FlowFactory, canary_file: Path
+) -> None:
     """Whichever bit is turned, of the signature too, the file is refused by who has the secret."""
-    handler = LocalStateHandler(lab.path, secret=SECRET)
-    assert surviving_bits(lab.path, handler.read, REFUSALS) == []
-    assert not mark.exists()
+    handler = LocalStateHandler(flows.path, secret=SECRET)
+    assert surviving_bits(flows.path, handler.read, REFUSALS) == []
+    assert not canary_file.exists()
 
 
 PLACES: dict[str, tuple[Callable[[int, int], int], str]] = {
@@ -70,25 +74,27 @@ PLACES: dict[str, tuple[Callable[[int, int], int], str]] = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_part_that_is_wrong_is_named(place: str, signed: bytes, lab: Lab, door: Door) -> None:
+def test_the_part_that_is_wrong_is_named(
+    place: str, signed: bytes, flows: FlowFactory, runner: Runner
+) -> None:
     """The error tells which bytes are wrong, or which part of the trailer."""
     where, words = PLACES[place]
     length, size = len(Pieces.of(signed).payload), len(signed)
     at = where(length, size)
-    lab.path.write_bytes(signed[:at] + bytes([signed[at] ^ 4]) + signed[at + 1 :])
+    flows.path.write_bytes(signed[:at] + bytes([signed[at] ^ 4]) + signed[at + 1 :])
     with pytest.raises(REFUSALS) as info:
-        door.read(LocalStateHandler(lab.path, secret=SECRET))
+        runner.read(LocalStateHandler(flows.path, secret=SECRET))
     assert words.format(payload=length, end=size - 136, size=size) in str(info.value)
 
 
-def test_the_offset_of_a_bare_pickle_is_named(lab: Lab) -> None:
+def test_the_offset_of_a_bare_pickle_is_named(flows: FlowFactory) -> None:
     """Of a bare pickle the byte is named at which it breaks off, or the first that follows it."""
-    lab.path.write_bytes(b"\x80\x05}\x8c\x01aK\x01s.more")
+    flows.path.write_bytes(b"\x80\x05}\x8c\x01aK\x01s.more")
     with pytest.raises(CorruptSnapshotError, match="from byte 10"):
-        LocalStateHandler(lab.path).read()
-    lab.path.write_bytes(b"\x80\x05}\x8c\x01aK")
+        LocalStateHandler(flows.path).read()
+    flows.path.write_bytes(b"\x80\x05}\x8c\x01aK")
     with pytest.raises(CorruptSnapshotError, match="at byte 6"):
-        LocalStateHandler(lab.path).read()
+        LocalStateHandler(flows.path).read()
 
 
 BOMBS = {
@@ -101,30 +107,32 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_header_bombs(name: str, lab: Lab, door: Door) -> None:
+def test_header_bombs(name: str, flows: FlowFactory, runner: Runner) -> None:
     """A header that is made to break its reader is refused like any other damage."""
-    lab.path.write_bytes(Pieces(b"\x80\x05}.", BOMBS[name]).joined())
+    flows.path.write_bytes(Pieces(b"\x80\x05}.", BOMBS[name]).joined())
     with pytest.raises(CorruptSnapshotError, match="header cannot be read"):
-        door(lab.flow("a", **FAST))
+        runner(flows.flow("a", **FAST))
 
 
-def test_a_header_longer_than_any(lab: Lab) -> None:
+def test_a_header_longer_than_any(flows: FlowFactory) -> None:
     """A header of more than 16 MiB is not read at all."""
-    lab.path.write_bytes(Pieces(b"\x80\x05}.", b" " * ((1 << 24) + 1)).joined())
+    flows.path.write_bytes(Pieces(b"\x80\x05}.", b" " * ((1 << 24) + 1)).joined())
     with pytest.raises(CorruptSnapshotError, match="trailer"):
-        LocalStateHandler(lab.path).header()
+        LocalStateHandler(flows.path).header()
 
 
 @pytest.mark.parametrize("text", ["null", '"x"', "-1", "1e99", "[]", "{}"])
-def test_a_number_of_another_kind(text: str, signed: bytes, lab: Lab, mark: Path) -> None:
+def test_a_number_of_another_kind(
+    text: str, signed: bytes, flows: FlowFactory, canary_file: Path
+) -> None:
     """A header with something else in the place of its position is refused."""
     pieces = Pieces.of(signed).unsigned()
     header = json.dumps({**json.loads(pieces.header), "position": "@"})
     forged = Pieces(pieces.payload, header.replace('"@"', text).encode())
-    lab.path.write_bytes(forged.joined())
+    flows.path.write_bytes(forged.joined())
     with pytest.raises(CorruptSnapshotError, match="header cannot be read"):
-        LocalStateHandler(lab.path).read()
-    assert not mark.exists()
+        LocalStateHandler(flows.path).read()
+    assert not canary_file.exists()
 
 
 @pytest.fixture
@@ -143,28 +151,30 @@ def test_a_class_that_is_gone(
     gone: str,
     allow: tuple[str, ...] | None,
     module: Any,  # noqa: ANN401
-    door: Door,
-    lab: Lab,
+    runner: Runner,
+    flows: FlowFactory,
 ) -> None:
     """A class that was renamed or removed is named; the file stays, and serves when it is back."""
     options = {**FAST} if allow is None else {**FAST, "allow": allow}
-    door(lab.flow("a", "b", **options), {"own": module.Own()}, until="a")
-    lab.log.clear()
-    kept, before = module.Own, lab.path.read_bytes()
+    runner(flows.flow("a", "b", **options), {"own": module.Own()}, until="a")
+    flows.log.clear()
+    kept, before = module.Own, flows.path.read_bytes()
     if gone == "class":
         del module.Own
     else:
         del sys.modules[module.__name__]
     with pytest.raises(IncompatibleSnapshotError, match=r"Own|passing_module") as info:
-        door(lab.flow("a", "b", **options))
+        runner(flows.flow("a", "b", **options))
     assert info.value.written_by.startswith("3.")
-    assert (lab.log, lab.path.read_bytes()) == ([], before)
+    assert (flows.log, flows.path.read_bytes()) == ([], before)
     module.Own, sys.modules[module.__name__] = kept, module
-    assert door(lab.flow("a", "b", **options))["trail"] == ["a", "b"]
+    assert runner(flows.flow("a", "b", **options))["trail"] == ["a", "b"]
 
 
-def test_a_signed_file_that_is_read_by_others(signed: bytes, lab: Lab, mark: Path) -> None:
+def test_a_signed_file_that_is_read_by_others(
+    signed: bytes, flows: FlowFactory, canary_file: Path
+) -> None:
     """The sound file is loaded by plain dill, with what it names: the signature is for readers."""
-    assert load_bare(lab.path)["checkpoint_index"] == 1
-    assert mark.exists()
-    assert lab.path.read_bytes() == signed
+    assert load_bare(flows.path)["checkpoint_index"] == 1
+    assert canary_file.exists()
+    assert flows.path.read_bytes() == signed

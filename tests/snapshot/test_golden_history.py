@@ -20,7 +20,7 @@ from aiocheckpoint import CheckpointFlow, LocalStateHandler, inspect
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from support import Door, State
+    from support import Runner, State
 
 HISTORY = Path(describing.__file__).parent
 UNFINISHED = {"stopped", "running", "failed", "cancelled"}
@@ -72,7 +72,7 @@ class Golden:
 
 
 @dataclass
-class Workshop:
+class GoldenFlows:
     """A flow of today with the steps of a golden run, which record their calls."""
 
     cp: CheckpointFlow
@@ -80,7 +80,7 @@ class Workshop:
     loaded: list[str] = field(default_factory=list[str])
 
     @classmethod
-    def of(cls, golden: Golden, folder: Path) -> Workshop:
+    def of(cls, golden: Golden, folder: Path) -> GoldenFlows:
         """Make the flow of a golden run, in a copy of its folder."""
         options: dict[str, Any] = {**golden["options"], "name": golden["flow"], "fsync": False}
         self = cls(CheckpointFlow(golden.place(folder), golden["handler"], **options))
@@ -214,20 +214,20 @@ def test_files_are_read(golden: Golden, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("golden", as_params(GOLDEN))
-def test_runs_go_on(golden: Golden, folder: Path, door: Door) -> None:
+def test_runs_go_on(golden: Golden, folder: Path, runner: Runner) -> None:
     """A run resumes at the step where its version left it. A finished run is not run again."""
-    work = Workshop.of(golden, folder)
+    work = GoldenFlows.of(golden, folder)
     cp, run_id = work.cp, golden.run_id
     check_header(golden, cp.header(run_id))
     check_state(golden, "state", cp.read(run_id))
     update = {"update": golden["update"]} if golden["update"] else {}
-    check_state(golden, "final", door(cp, run_id=run_id, once=True, **update))
+    check_state(golden, "final", runner(cp, run_id=run_id, once=True, **update))
     assert (work.ran, work.loaded) == (golden["ran"], golden["loaded"])
     header = cp.header(run_id)
     assert header is not None
     assert (header.status, header.number, header.run_id) == ("finished", 1, run_id)
     given: State = {"done": [], "rows": []}
-    assert door(cp, given, run_id=run_id)["done"] == golden["steps"]
+    assert runner(cp, given, run_id=run_id)["done"] == golden["steps"]
     assert work.ran == [*golden["ran"], *golden["steps"]]
 
 
@@ -238,7 +238,7 @@ def test_kept_snapshots_are_gone_back_to(golden: Golden, tmp_path: Path) -> None
     for name in golden["kept"]:
         folder = tmp_path / name
         folder.mkdir()
-        work = Workshop.of(golden, copied(golden, folder))
+        work = GoldenFlows.of(golden, copied(golden, folder))
         assert work.cp.plan(checkpoint=name, run_id=golden.run_id).source == "kept"
         rest = names[names.index(name) :]
         state = work.cp.run(checkpoint=name, run_id=golden.run_id)
@@ -249,7 +249,7 @@ def test_kept_snapshots_are_gone_back_to(golden: Golden, tmp_path: Path) -> None
 @pytest.mark.parametrize("golden", as_params(one for one in KEPT if one in FILES))
 def test_a_kept_snapshot_takes_the_place_of_a_damaged_one(golden: Golden, folder: Path) -> None:
     """Where the newest snapshot is damaged, the run resumes one step before."""
-    work = Workshop.of(golden, folder)
+    work = GoldenFlows.of(golden, folder)
     newest = Path(golden.place(folder)).read_bytes()
     for path in folder.rglob("*"):
         if path.is_file() and path.read_bytes() == newest:  # a hard link, before it was copied
@@ -269,7 +269,7 @@ def goldens_by_place() -> list[Any]:
 @pytest.mark.parametrize("goldens", goldens_by_place())
 def test_runs_are_listed(goldens: list[Golden], tmp_path: Path) -> None:
     """All runs of a flow are listed, the newest first where the version noted when each began."""
-    cp = Workshop.of(goldens[0], copied(goldens[0], tmp_path)).cp
+    cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
     headers = {header.run_id: header for header in cp.runs()}
     assert set(headers) == {one.run_id for one in goldens}
     for one in goldens:
@@ -285,7 +285,7 @@ def test_runs_are_listed(goldens: list[Golden], tmp_path: Path) -> None:
 @pytest.mark.parametrize("goldens", goldens_by_place())
 async def test_all_unfinished_runs_are_resumed(goldens: list[Golden], tmp_path: Path) -> None:
     """Each run that is neither finished nor paused is resumed once, and gets to its end."""
-    cp = Workshop.of(goldens[0], copied(goldens[0], tmp_path)).cp
+    cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
     results = {result.run_id: result for result in await cp.aresume_all()}
     unfinished = [one for one in goldens if one.status in UNFINISHED]
     assert set(results) == {one.run_id for one in unfinished}
@@ -298,7 +298,7 @@ async def test_all_unfinished_runs_are_resumed(goldens: list[Golden], tmp_path: 
 @pytest.mark.parametrize("goldens", goldens_by_place())
 def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
     """An unfinished run that was patched resumes at the given step, with the patched state."""
-    work = Workshop.of(goldens[0], copied(goldens[0], tmp_path))
+    work = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path))
     for one in goldens:
         if one.status == "finished":
             continue
@@ -314,7 +314,7 @@ def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
 @pytest.mark.parametrize("goldens", goldens_by_place())
 def test_runs_are_pruned(goldens: list[Golden], tmp_path: Path) -> None:
     """Finished runs are deleted by default, others when asked for, and no others."""
-    cp = Workshop.of(goldens[0], copied(goldens[0], tmp_path)).cp
+    cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
     unfinished = {one.run_id for one in goldens if one.status != "finished"}
     assert cp.prune(0) == len(goldens) - len(unfinished)
     assert {header.run_id for header in cp.runs()} == unfinished
@@ -325,7 +325,7 @@ def test_runs_are_pruned(goldens: list[Golden], tmp_path: Path) -> None:
     others = [one for one in GOLDEN if one.version == goldens[0].version and one not in goldens]
     for one in others:
         if one["path"] == goldens[0]["path"]:
-            check_state(one, "state", Workshop.of(one, tmp_path).cp.read(one.run_id))
+            check_state(one, "state", GoldenFlows.of(one, tmp_path).cp.read(one.run_id))
 
 
 def record_params() -> list[Any]:

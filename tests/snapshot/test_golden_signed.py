@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from forging import OTHER, Pieces
+from forged_snapshots import OTHER, Pieces
 from golden import write
 from graphs import difference
 from locations import GOLDEN

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from forging import Pieces
+from forged_snapshots import Pieces
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from aiocheckpoint._model.header import Status, as_json_round_trip
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 # Two surrogates that make up a character come back as that, and are no concern here.
 TEXTS = st.text(st.characters(codec="utf-8") | st.just("\ud800"), max_size=20)
@@ -145,10 +145,10 @@ def test_what_is_no_header(name: str, value: object) -> None:
 )
 def test_what_is_no_excerpt(name: str, value: object) -> None:
     """What is told of many steps is refused where a value is missing, or cannot be."""
-    told = {"count": 200, "begin": 2, "names": ["c"], "done": 4, "before": "", "whole": ""}
+    reported = {"count": 200, "begin": 2, "names": ["c"], "done": 4, "before": "", "whole": ""}
     header = json.loads(Header(flow="f", position=0, durations=Durations()).encode())
-    assert Header.decode(json.dumps({**header, "steps": told}).encode()).next_step is None
-    wrong = {**told, name: value}
+    assert Header.decode(json.dumps({**header, "steps": reported}).encode()).next_step is None
+    wrong = {**reported, name: value}
     if value is None:
         del wrong[name]
     with pytest.raises(ValueError, match=rf"{name}|steps|str"):
@@ -164,12 +164,12 @@ def test_header_of_0_3_0() -> None:
     assert {name: getattr(header, name) for name in LATER} == {**LATER, "started_at": 1795600000.5}
 
 
-def test_run_of_0_3_0_goes_on(door: Door, lab: Lab) -> None:
+def test_run_of_0_3_0_goes_on(runner: Runner, flows: FlowFactory) -> None:
     """A run that broke under version 0.3.0 goes on, and counts its attempts on from there."""
     seen: list[int] = []
 
     def flow(*, keep_data: bool) -> CheckpointFlow:
-        cp = CheckpointFlow(lab.path, fsync=False, keep_data=keep_data)
+        cp = CheckpointFlow(flows.path, fsync=False, keep_data=keep_data)
         cp.add_step(name="a")(lambda state: None)
 
         @cp.add_step(load=lambda state: {"rows": 1})
@@ -182,11 +182,11 @@ def test_run_of_0_3_0_goes_on(door: Door, lab: Lab) -> None:
         return cp
 
     with pytest.raises(OSError, match="broken"):
-        door(flow(keep_data=False), {})
-    make_old(lab.path)
-    assert door(flow(keep_data=True)) == {"rows": 1}
+        runner(flow(keep_data=False), {})
+    make_old(flows.path)
+    assert runner(flow(keep_data=True)) == {"rows": 1}
     assert seen == [1, 2]
-    assert lab.header().attempts == {"b": 2}
+    assert flows.header().attempts == {"b": 2}
 
 
 def make_old(path: Path) -> None:

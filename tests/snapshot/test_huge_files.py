@@ -9,18 +9,18 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from forging import Pieces
+from forged_snapshots import Pieces
 from locations import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Lab
+    from support import FlowFactory
 
 SIZE = 10 << 30
 MOST_MEMORY = 4 << 20
-SCRIPT = str(program("huge_script.py"))
+SCRIPT = str(program("huge_files_script.py"))
 
 
 def holes(start: bytes, end: bytes = b"") -> Callable[[Path, bytes], None]:
@@ -75,7 +75,7 @@ FILES: dict[str, Callable[[Path, bytes], None]] = {
     "memo of the whole": holes(b"\x80\x05}r\xff\xff\xff\x7f"),
     "PNG": holes(b"\x89PNG\r\n\x1a\n"),
 }
-HUNGRY = {"header of 16 MiB": 64 << 20}
+MEMORY_LIMITS = {"header of 16 MiB": 64 << 20}
 LINES = {"line": holes(b"V"), "name": holes(b"cos\n"), "number": holes(b"I1"), "text": holes(b"S'")}
 
 
@@ -99,25 +99,25 @@ def wrong_with(path: Path, ways: list[tuple[str, str, int]], most: int) -> list[
     ]
 
 
-def check_refused(lab: Lab, files: dict[str, Callable[[Path, bytes], None]]) -> None:
+def check_refused(flows: FlowFactory, files: dict[str, Callable[[Path, bytes], None]]) -> None:
     """Write files, and see them refused by all that reads, in little memory, and left alone."""
-    lab.flow("a", fsync=False).run({"n": 1})
-    sound = lab.path.read_bytes()
-    paths = [lab.path.with_name(name) for name in files]
+    flows.flow("a", fsync=False).run({"n": 1})
+    sound = flows.path.read_bytes()
+    paths = [flows.path.with_name(name) for name in files]
     for path, write in zip(paths, files.values(), strict=True):
         write(path, sound)
     before = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     assert {size for size, _ in before} == {SIZE}
     for path, ways in zip(paths, tried(paths), strict=True):
-        assert wrong_with(path, ways, HUNGRY.get(path.name, MOST_MEMORY)) == []
+        assert wrong_with(path, ways, MEMORY_LIMITS.get(path.name, MOST_MEMORY)) == []
     assert [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths] == before
 
 
-def test_huge_files(lab: Lab) -> None:
+def test_huge_files(flows: FlowFactory) -> None:
     """A huge file that is no snapshot costs neither memory nor the time to read it."""
-    check_refused(lab, FILES)
+    check_refused(flows, FILES)
 
 
-def test_lines_without_an_end(lab: Lab) -> None:
+def test_lines_without_an_end(flows: FlowFactory) -> None:
     """A line that does not end, as of old protocols, costs no more memory than anything else."""
-    check_refused(lab, LINES)
+    check_refused(flows, LINES)

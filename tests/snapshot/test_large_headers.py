@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from forging import Pieces
+from forged_snapshots import Pieces
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from large_flows import COUNT, NAMES, flow, renamed, stop_at, stored
-from many import sql
+from run_factories import sql
 
 from aiocheckpoint import FlowChangedError, Header
 from aiocheckpoint._model import step_names
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from many import Runs
-    from support import Door
+    from run_factories import Runs
+    from support import Runner
 
     from aiocheckpoint import CheckpointFlow
 
@@ -41,35 +41,35 @@ def untimed(header: Header) -> bytes:
     return replace(header, written_at=0.0, started_at=0.0).encode()
 
 
-def sizes(runs: Runs, door: Door, cp: CheckpointFlow, *spans: tuple[int, int]) -> list[int]:
+def sizes(runs: Runs, runner: Runner, cp: CheckpointFlow, *spans: tuple[int, int]) -> list[int]:
     """Run from a step to another, several times; give the sizes of the headers in between."""
     found: list[int] = []
     for begin, end in spans:
-        door(cp, {}, run_id="x", checkpoint=begin, until=end - 1)
+        runner(cp, {}, run_id="x", checkpoint=begin, until=end - 1)
         found.append(len(untimed(stored(runs))))
     return found
 
 
-def test_size_of_a_header(door: Door, runs: Runs) -> None:
+def test_size_of_a_header(runner: Runner, runs: Runs) -> None:
     """It depends on the digits of the numbers in it alone, not on how many steps there are."""
     many = flow(runs, MANY)
-    early, *late = sizes(runs, door, many, (0, 150), (2000, 2040), (3970, 4010), (4950, 4990))
+    early, *late = sizes(runs, runner, many, (0, 150), (2000, 2040), (3970, 4010), (4950, 4990))
     assert len(set(late)) == 1
     assert late[0] == early + 3  # position, begin, done
-    door.do(many, "delete", "x")
-    assert sizes(runs, door, flow(runs, MANY[:200]), (0, 150)) == [early - 1]  # count
+    runner.do(many, "delete", "x")
+    assert sizes(runs, runner, flow(runs, MANY[:200]), (0, 150)) == [early - 1]  # count
     assert late[0] < 1500
 
 
 @pytest.mark.parametrize("position", [50, 150])
-def test_what_is_told_of_the_newest(position: int, door: Door, runs: Runs) -> None:
+def test_what_is_told_of_the_newest(position: int, runner: Runner, runs: Runs) -> None:
     """Of a large flow, the seconds of the newest steps are told, whichever way it came there."""
     cp = flow(runs, MANY[:200])
-    door(cp, {}, run_id="x", until=position - 1)
+    runner(cp, {}, run_id="x", until=position - 1)
     assert tuple(stored(runs).durations) == MANY[position - TOLD : position]
-    door(cp, {}, run_id="x", checkpoint=position - 5, until=position + 4)
+    runner(cp, {}, run_id="x", checkpoint=position - 5, until=position + 4)
     assert tuple(stored(runs).durations) == MANY[position + 5 - TOLD : position + 5]
-    door(cp, {}, run_id="x", checkpoint=8, until=9)
+    runner(cp, {}, run_id="x", checkpoint=8, until=9)
     expected = (*MANY[position + 7 - TOLD : position + 5], *MANY[8:10])
     assert tuple(stored(runs).durations) == expected
 
@@ -86,19 +86,21 @@ def test_seconds_of_a_step_that_ran_again() -> None:
 
 def test_attempts_of_the_newest() -> None:
     """So are attempts; of a small flow those of all steps."""
-    for names, told in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
+    for names, reported in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
         excerpt = StepNames(names).excerpt(0, finished=False)
         header = Header(flow="f", position=0, excerpt=excerpt, durations=Durations())
         for name in names:
             header.record_attempt(name, 2)
-        assert header.attempts == dict.fromkeys(names[-told:], 2)
-        header.record_attempt(names[-told], 3)
+        assert header.attempts == dict.fromkeys(names[-reported:], 2)
+        header.record_attempt(names[-reported], 3)
         header.record_attempt("another", 2)
-        assert tuple(header.attempts) == (*names[2 - told :], names[-told], "another")
-        assert header.attempts[names[-told]] == 3
+        assert tuple(header.attempts) == (*names[2 - reported :], names[-reported], "another")
+        assert header.attempts[names[-reported]] == 3
 
 
-def test_digests_are_made_once(door: Door, database: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digests_are_made_once(
+    runner: Runner, database: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The names are digested once for all runs of a large flow, and never for a small one."""
     seen: list[str] = []
 
@@ -110,8 +112,8 @@ def test_digests_are_made_once(door: Door, database: Runs, monkeypatch: pytest.M
     for names, number in ((NAMES[:MOST_NAMES], 0), (NAMES, COUNT)):
         cp = flow(database, names)
         for run_id in ("x", "y"):
-            door(cp, {}, run_id=run_id, until=2)
-            door(cp, {}, run_id=run_id)
+            runner(cp, {}, run_id=run_id, until=2)
+            runner(cp, {}, run_id=run_id)
         assert len(seen) == number
 
 
@@ -149,7 +151,7 @@ def changes(draw: st.DrawFn) -> tuple[tuple[str, ...], int, int]:
     return tuple(names), done, draw(st.just(done) | near | index)
 
 
-def told(names: Sequence[str], done: int) -> Header:
+def reported(names: Sequence[str], done: int) -> Header:
     """Give the header of a run at a position, as it is read."""
     whole = StepNames(tuple(names))
     excerpt = whole.excerpt(done, finished=False)
@@ -171,7 +173,7 @@ def test_decision_is_that_of_all_names(change: tuple[tuple[str, ...], int, int])
     Where the position was moved by hand, too far for what is told, it may only be more careful.
     """
     names, done, first = change
-    header, current = told(NAMED, done), StepNames(names)
+    header, current = reported(NAMED, done), StepNames(names)
     same = first <= len(names) and NAMED[:first] == names[:first]
     excerpt = header.excerpt
     assert excerpt is not None
@@ -190,14 +192,14 @@ class Old:
 
     Args:
         runs: The place.
-        door: The way into it.
+        runner: The way into it.
         position: Where it was stopped; the number of steps where it finished.
     """
 
-    def __init__(self, runs: Runs, door: Door, position: int) -> None:
+    def __init__(self, runs: Runs, runner: Runner, position: int) -> None:
         """Make it of one that this version writes."""
         self._runs = runs
-        stop_at(runs, door, position)
+        stop_at(runs, runner, position)
         durations = dict.fromkeys(NAMES[:position], 0.25)
         self._tell(steps=NAMES, durations=durations, library="0.4.0")
         header = stored(runs)
@@ -220,16 +222,16 @@ class Old:
 
 
 @pytest.mark.parametrize("position", [1, MIDDLE, COUNT - 1])
-def test_old_header_of_a_large_flow(position: int, door: Door, lasting: Runs) -> None:
+def test_old_header_of_a_large_flow(position: int, runner: Runner, durable_runs: Runs) -> None:
     """A run that an older version left goes on, and its next header is a short one."""
-    Old(lasting, door, position)
+    Old(durable_runs, runner, position)
     with pytest.raises(FlowChangedError) as info:
-        door(flow(lasting, renamed(0)), run_id="x")
+        runner(flow(durable_runs, renamed(0)), run_id="x")
     assert (info.value.difference, info.value.stored_steps) == (0, NAMES)
     assert f"index 0 there was {NAMES[0]!r}, and is '{NAMES[0]}-new' now" in str(info.value)
     assert len(str(info.value)) < 2000
-    door(flow(lasting, renamed(position)), run_id="x", until=position)
-    header = stored(lasting)
+    runner(flow(durable_runs, renamed(position)), run_id="x", until=position)
+    header = stored(durable_runs)
     if position < COUNT - 1:
         assert header.steps is None
         assert header.next_step == NAMES[position + 1]
@@ -237,21 +239,21 @@ def test_old_header_of_a_large_flow(position: int, door: Door, lasting: Runs) ->
     assert header.durations[NAMES[position - 1]] == 0.25
 
 
-def test_old_header_that_is_told_of_a_failure(door: Door, lasting: Runs) -> None:
+def test_old_header_that_is_told_of_a_failure(runner: Runner, durable_runs: Runs) -> None:
     """A failure in its next step is recorded beside the names as they are told now."""
-    Old(lasting, door, MIDDLE)
-    cp = flow(lasting, NAMES[:MIDDLE])
+    Old(durable_runs, runner, MIDDLE)
+    cp = flow(durable_runs, NAMES[:MIDDLE])
     cp.add_step(name="breaks")(lambda state: 1 / 0)
     with pytest.raises(ZeroDivisionError, match="by zero"):
-        door(cp, run_id="x")
-    header = stored(lasting)
+        runner(cp, run_id="x")
+    header = stored(durable_runs)
     assert (header.status, header.position, header.next_step) == ("failed", MIDDLE, "breaks")
-    assert door.plan(flow(lasting), run_id="x").start == MIDDLE
+    assert runner.plan(flow(durable_runs), run_id="x").start == MIDDLE
 
 
-def test_old_finished_run_once(door: Door, lasting: Runs) -> None:
+def test_old_finished_run_once(runner: Runner, durable_runs: Runs) -> None:
     """All its names count."""
-    Old(lasting, door, COUNT)
-    assert door(flow(lasting), {"n": 2}, run_id="x", once=True) == {"n": 1}
+    Old(durable_runs, runner, COUNT)
+    assert runner(flow(durable_runs), {"n": 2}, run_id="x", once=True) == {"n": 1}
     with pytest.raises(FlowChangedError):
-        door(flow(lasting, renamed(MIDDLE)), {"n": 2}, run_id="x", once=True)
+        runner(flow(durable_runs, renamed(MIDDLE)), {"n": 2}, run_id="x", once=True)

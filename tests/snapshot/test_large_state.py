@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from _typeshed import ReadableBuffer as Buffer
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 MIB = 1 << 20
 SIZE = 20 * MIB
@@ -123,24 +123,24 @@ def test_pieces_leave_before_the_end(header: Header) -> None:
 
 @pytest.mark.parametrize("name", STATES)
 def test_writing_takes_little_memory(
-    name: str, lab: Lab, peak: Callable[[], int], door: Door
+    name: str, flows: FlowFactory, peak: Callable[[], int], runner: Runner
 ) -> None:
-    """Writing needs much less memory than the snapshot is long, through either door."""
+    """Writing needs much less memory than the snapshot is long, through either runner."""
     state = STATES[name]()
-    handler = LocalStateHandler(lab.path, fsync=False)
+    handler = LocalStateHandler(flows.path, fsync=False)
     handler.write({"warm": "up"})
     before, _ = tracemalloc.get_traced_memory()
     tracemalloc.reset_peak()
-    door.write(handler, state)
+    runner.write(handler, state)
     _, most = tracemalloc.get_traced_memory()
     assert most - before < SIZE * SHARE
-    assert lab.path.stat().st_size > SIZE * 0.95
+    assert flows.path.stat().st_size > SIZE * 0.95
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_reading_takes_little_more_than_the_state(name: str, lab: Lab) -> None:
+def test_reading_takes_little_more_than_the_state(name: str, flows: FlowFactory) -> None:
     """Checking the digest and loading need little memory beyond the state itself."""
-    handler = LocalStateHandler(lab.path, fsync=False)
+    handler = LocalStateHandler(flows.path, fsync=False)
     handler.write(STATES[name]())
     tracemalloc.start()
     try:
@@ -152,9 +152,9 @@ def test_reading_takes_little_more_than_the_state(name: str, lab: Lab) -> None:
     assert len(state) == len(STATES[name]()) + 1
 
 
-def test_header_of_a_large_snapshot_is_read_alone(lab: Lab) -> None:
+def test_header_of_a_large_snapshot_is_read_alone(flows: FlowFactory) -> None:
     """Asking for the header reads the end of the file, not the payload."""
-    handler = LocalStateHandler(lab.path, fsync=False)
+    handler = LocalStateHandler(flows.path, fsync=False)
     handler.write(large_bytes())
     tracemalloc.start()
     try:
@@ -166,11 +166,11 @@ def test_header_of_a_large_snapshot_is_read_alone(lab: Lab) -> None:
     assert most < MIB
 
 
-def test_record_of_a_failure_copies_in_pieces(lab: Lab) -> None:
+def test_record_of_a_failure_copies_in_pieces(flows: FlowFactory) -> None:
     """The record of a failure needs little memory, however large the stored state is."""
-    cp = lab.flow("a", "b", fsync=False)
+    cp = flows.flow("a", "b", fsync=False)
     cp.run(large_bytes(), until="a")
-    before, _ = footer_of(lab.path.read_bytes())
+    before, _ = footer_of(flows.path.read_bytes())
 
     def fail(state: State) -> None:
         tracemalloc.start()
@@ -184,31 +184,31 @@ def test_record_of_a_failure_copies_in_pieces(lab: Lab) -> None:
     finally:
         tracemalloc.stop()
     assert most - size < SIZE * SHARE
-    assert footer_of(lab.path.read_bytes())[0] == before
+    assert footer_of(flows.path.read_bytes())[0] == before
 
 
-def test_what_the_first_try_wrote_is_taken_back(header: Header, lab: Lab) -> None:
+def test_what_the_first_try_wrote_is_taken_back(header: Header, flows: FlowFactory) -> None:
     """Where the C pickler gives up late, at a function, nothing of its stream stays behind."""
     target = Counting()
     state = {"rows": [bytes(100_000) for _ in range(50)], "f": lambda: 1}
     Codec().write(header, state, None, target)
     assert 5_000_000 < sum(target.pieces) < 5_100_000
-    handler = LocalStateHandler(lab.path, fsync=False)
+    handler = LocalStateHandler(flows.path, fsync=False)
     handler.write(state)
-    assert lab.path.stat().st_size < 5_100_000
+    assert flows.path.stat().st_size < 5_100_000
     loaded = handler.read()
     assert (loaded["rows"], loaded["f"]()) == (state["rows"], 1)
 
 
-def test_advice_for_a_large_snapshot(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_advice_for_a_large_snapshot(flows: FlowFactory, caplog: pytest.LogCaptureFixture) -> None:
     """A snapshot of 100 MB brings the advice to use `data` and a saver, once a run."""
-    cp = CheckpointFlow(lab.path, fsync=False)
+    cp = CheckpointFlow(flows.path, fsync=False)
     cp.add_step(name="a")(lambda state: state.update(large=bytes(LARGE_BYTES)))
     cp.add_step(name="b")(lambda state: None)
     cp.run({})
     [advice] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    for words in ("100 MB", "`data`", "saver", f"inspect({str(lab.path)!r}).sizes"):
+    for words in ("100 MB", "`data`", "saver", f"inspect({str(flows.path)!r}).sizes"):
         assert words in advice
-    sizes = inspect(lab.path).sizes
+    sizes = inspect(flows.path).sizes
     assert sizes is not None
     assert LARGE_BYTES <= sizes["large"] < LARGE_BYTES + 100

@@ -7,16 +7,16 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import OTHER, SECRET, Pieces
-from logged import CANARY, LOGGER, Mute, everything_said, with_secrets
-from support import Lab, notes_of
+from forged_snapshots import OTHER, SECRET, Pieces
+from log_secrets import CANARY, LOGGER, Mute, all_text, with_secrets
+from support import FlowFactory, notes_of
 
 from aiocheckpoint import CheckpointError, CheckpointFlow, LocalStateHandler, adopt, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support import Door
+    from support import Runner
 
 FAST: dict[str, Any] = {"fsync": False}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -39,9 +39,9 @@ class Unloadable:
         raise ValueError(state["word"])
 
 
-def file_names(lab: Lab) -> str:
+def file_names(flows: FlowFactory) -> str:
     """Give the names of all that lies beside the checkpoint."""
-    return " ".join(map(str, lab.path.parent.rglob("*")))
+    return " ".join(map(str, flows.path.parent.rglob("*")))
 
 
 @pytest.mark.parametrize("bad", [Mute, Unloadable, complex, lambda: lambda: CANARY])
@@ -49,38 +49,38 @@ def file_names(lab: Lab) -> str:
 def test_of_a_state_that_is_refused(
     name: str,
     bad: Callable[[], object],
-    door: Door,
-    lab: Lab,
+    runner: Runner,
+    flows: FlowFactory,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever is refused, and why ever, logs, errors, notes and file names hold no value."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    cp = lab.flow("a", **FAST, **OPTIONS[name])
+    cp = flows.flow("a", **FAST, **OPTIONS[name])
     cp.add_step(name="b")(lambda state: state.update(bad=[bad()]))
     error: BaseException | None = None
     try:
-        door(cp, with_secrets())
-        door(cp, checkpoint="a")
+        runner(cp, with_secrets())
+        runner(cp, checkpoint="a")
     except CheckpointError as raised:
         error = raised
     assert caplog.records
-    assert CANARY not in everything_said(error, caplog) + file_names(lab)
+    assert CANARY not in all_text(error, caplog) + file_names(flows)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_of_a_step_that_fails(
-    name: str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    name: str, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A failure's note and log tell of no value; its own words are the user's."""
     caplog.set_level(logging.DEBUG, LOGGER)
-    lab.faults["step b"] = error = OSError("broken")
+    flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken"):
-        door(lab.flow("a", "b", **FAST, **OPTIONS[name]), with_secrets())
-    assert CANARY not in notes_of(error) + caplog.text + file_names(lab)
-    assert CANARY not in str(inspect(lab.path))
+        runner(flows.flow("a", "b", **FAST, **OPTIONS[name]), with_secrets())
+    assert CANARY not in notes_of(error) + caplog.text + file_names(flows)
+    assert CANARY not in str(inspect(flows.path))
 
 
-def spoilt(name: str, sound: bytes) -> bytes:
+def corrupted(name: str, sound: bytes) -> bytes:
     """Damage or forge a snapshot."""
     pieces = Pieces.of(sound)
     ways: dict[str, Callable[[], bytes]] = {
@@ -97,37 +97,39 @@ def spoilt(name: str, sound: bytes) -> bytes:
 @pytest.mark.parametrize("way", ["cut", "altered", "unsigned", "forged", "bare", "no dict"])
 @pytest.mark.parametrize("name", ["signed", "listed", "all"])
 def test_of_a_file_that_is_refused(
-    name: str, way: str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    name: str, way: str, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A snapshot that is damaged or not trusted is described without its content."""
     caplog.set_level(logging.DEBUG, LOGGER)
     options: dict[str, Any] = {**FAST, **OPTIONS[name], "keep": 1}
-    door(lab.flow("a", **options), with_secrets())
-    data = spoilt(way, lab.path.read_bytes())
-    lab.path.write_bytes(data)
-    handler = LocalStateHandler(lab.path, **options)
+    runner(flows.flow("a", **options), with_secrets())
+    data = corrupted(way, flows.path.read_bytes())
+    flows.path.write_bytes(data)
+    handler = LocalStateHandler(flows.path, **options)
     calls: list[Callable[[], object]] = [
-        lambda: door(lab.flow("a", "b", **options)),
+        lambda: runner(flows.flow("a", "b", **options)),
         handler.read,
         handler.header,
-        lambda: inspect(lab.path),
-        lambda: adopt(lab.path, secret=OTHER, run_id=None),
+        lambda: inspect(flows.path),
+        lambda: adopt(flows.path, secret=OTHER, run_id=None),
     ]
     said = ""
     for call in calls:
-        lab.path.write_bytes(data)
+        flows.path.write_bytes(data)
         try:
             said += str(call())[:0]
         except CheckpointError as error:
-            said += everything_said(error, caplog)
+            said += all_text(error, caplog)
     assert CANARY not in said.replace("cAnary", "canary")
-    assert CANARY not in caplog.text + file_names(lab)
+    assert CANARY not in caplog.text + file_names(flows)
 
 
-def test_of_a_flow_with_a_secret_made_in_vain(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_of_a_flow_with_a_secret_made_in_vain(
+    flows: FlowFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """Options that are refused are refused without their values."""
     wrong: list[dict[str, Any]] = [{"secret": CANARY}, {"secret": [CANARY]}, {"verify": CANARY}]
     for options in wrong:
         with pytest.raises(CheckpointError) as info:
-            CheckpointFlow(lab.path, **options)
-        assert CANARY not in everything_said(info.value, caplog)
+            CheckpointFlow(flows.path, **options)
+        assert CANARY not in all_text(info.value, caplog)

@@ -15,7 +15,7 @@ from pythons import SUPPORTED, THIS, find_python, make_path, run_python
 from aiocheckpoint import IncompatibleSnapshotError, LocalStateHandler
 
 if TYPE_CHECKING:
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 WRITE = (GOLDEN / "write.py").read_text(encoding="utf-8")
 READ = """
@@ -67,17 +67,17 @@ def test_code_of_any_python(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", sorted(set(VERSIONS) - {HERE}))
-def test_flow_on_another_python(version: str, door: Door, lab: Lab) -> None:
+def test_flow_on_another_python(version: str, runner: Runner, flows: FlowFactory) -> None:
     """A run with code of another Python is refused before any step, and its file stays."""
     golden = (GOLDEN / f"code-{version}.snapshot").read_bytes()
-    lab.path.write_bytes(golden)
-    cp = lab.flow("a", "b")
+    flows.path.write_bytes(golden)
+    cp = flows.flow("a", "b")
     with pytest.raises(IncompatibleSnapshotError, match="Python"):
-        door(cp)
-    assert (lab.log, lab.path.read_bytes(), Path("mark").exists()) == ([], golden, False)
-    door.reset(cp)
-    door(cp)
-    assert lab.ran() == ["a", "b"]
+        runner(cp)
+    assert (flows.log, flows.path.read_bytes(), Path("mark").exists()) == ([], golden, False)
+    runner.reset(cp)
+    runner(cp)
+    assert flows.ran() == ["a", "b"]
 
 
 @pytest.mark.parametrize("version", sorted(set(SUPPORTED) - {THIS}), ids=str)

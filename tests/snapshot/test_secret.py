@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
-from forging import OTHER, SECRET, Canary, Pieces
+from forged_snapshots import OTHER, SECRET, Canary, Pieces
 from support import load_bare
 
 from aiocheckpoint import (
@@ -28,27 +28,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 FAST: dict[str, Any] = {"fsync": False}
 
 
 @pytest.fixture
-def signed(lab: Lab, mark: Path) -> bytes:
+def signed(flows: FlowFactory, canary_file: Path) -> bytes:
     """Store a signed unfinished snapshot with a canary in it, and give its bytes."""
-    lab.flow("a", "b", secret=SECRET, **FAST).run({"canary": Canary(mark)}, until="a")
-    lab.log.clear()
-    return lab.path.read_bytes()
+    flows.flow("a", "b", secret=SECRET, **FAST).run({"canary": Canary(canary_file)}, until="a")
+    flows.log.clear()
+    return flows.path.read_bytes()
 
 
-def ways_in(lab: Lab, door: Door, run_id: str | None = None) -> dict[str, Callable[[], object]]:
+def ways_in(
+    flows: FlowFactory, runner: Runner, run_id: str | None = None
+) -> dict[str, Callable[[], object]]:
     """Give everything that reads a stored snapshot, by name."""
-    cp = lab.flow("a", "b", secret=SECRET, **FAST)
-    handler = LocalStateHandler(lab.path, secret=SECRET, **FAST)
+    cp = flows.flow("a", "b", secret=SECRET, **FAST)
+    handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
     return {
-        "run": lambda: door(cp, {"n": 2}, run_id=run_id),
-        "restart": lambda: door(cp, {"n": 2}, checkpoint=0, run_id=run_id),
-        "plan": lambda: door.plan(cp, run_id=run_id),
+        "run": lambda: runner(cp, {"n": 2}, run_id=run_id),
+        "restart": lambda: runner(cp, {"n": 2}, checkpoint=0, run_id=run_id),
+        "plan": lambda: runner.plan(cp, run_id=run_id),
         "read": lambda: handler.read(run_id),
         "aread": lambda: asyncio.run(handler.aread(run_id)),
         "header": lambda: handler.header(run_id),
@@ -57,13 +59,17 @@ def ways_in(lab: Lab, door: Door, run_id: str | None = None) -> dict[str, Callab
 
 
 def check_refused(
-    lab: Lab, door: Door, data: bytes, kind: type[CheckpointError], run_id: str | None = None
+    flows: FlowFactory,
+    runner: Runner,
+    data: bytes,
+    kind: type[CheckpointError],
+    run_id: str | None = None,
 ) -> str:
     """Put bytes in the file's place, see that every way in is barred, and give the last words."""
-    path = lab.path if run_id is None else lab.path.with_stem(f"{lab.path.stem}.{run_id}")
+    path = flows.path if run_id is None else flows.path.with_stem(f"{flows.path.stem}.{run_id}")
     path.write_bytes(data)
     words = ""
-    for name, way in ways_in(lab, door, run_id).items():
+    for name, way in ways_in(flows, runner, run_id).items():
         with pytest.raises(CheckpointError) as info:
             way()
         assert type(info.value) is kind, name
@@ -73,15 +79,15 @@ def check_refused(
     with contextlib.suppress(CorruptSnapshotError, IncompatibleSnapshotError):
         inspect(path)
     assert path.read_bytes() == data
-    assert (lab.log, (lab.path.parent / "mark").exists()) == ([], False)
+    assert (flows.log, (flows.path.parent / "mark").exists()) == ([], False)
     return words
 
 
-def test_the_canary_sings(signed: bytes, lab: Lab, mark: Path) -> None:
+def test_the_canary_sings(signed: bytes, flows: FlowFactory, canary_file: Path) -> None:
     """Loading the signed file with its secret leaves the mark that the other tests look for."""
     assert Pieces.of(signed).joined() == signed
-    assert LocalStateHandler(lab.path, secret=SECRET).read()["trail"] == ["a"]
-    assert mark.exists()
+    assert LocalStateHandler(flows.path, secret=SECRET).read()["trail"] == ["a"]
+    assert canary_file.exists()
 
 
 FORGERIES: dict[str, tuple[Callable[[Pieces], Pieces], str]] = {
@@ -111,12 +117,12 @@ FORGERIES: dict[str, tuple[Callable[[Pieces], Pieces], str]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_forgeries(name: str, signed: bytes, lab: Lab, door: Door) -> None:
+def test_forgeries(name: str, signed: bytes, flows: FlowFactory, runner: Runner) -> None:
     """What is put together by the format but without the secret is not trusted, and says why."""
     forge, words = FORGERIES[name]
     data = forge(Pieces.of(signed)).joined()
     assert data != signed
-    assert words in check_refused(lab, door, data, UntrustedSnapshotError)
+    assert words in check_refused(flows, runner, data, UntrustedSnapshotError)
 
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], type[CheckpointError]]] = {
@@ -148,27 +154,29 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], type[CheckpointError]]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage(name: str, signed: bytes, lab: Lab, door: Door) -> None:
+def test_damage(name: str, signed: bytes, flows: FlowFactory, runner: Runner) -> None:
     """Damage is told apart from forgery where the seal tells it; nothing is loaded either way."""
     damage, kind = DAMAGES[name]
-    check_refused(lab, door, damage(signed), kind)
+    check_refused(flows, runner, damage(signed), kind)
 
 
-def test_altered_payload_is_not_loaded(signed: bytes, lab: Lab, mark: Path, door: Door) -> None:
+def test_altered_payload_is_not_loaded(
+    signed: bytes, flows: FlowFactory, canary_file: Path, runner: Runner
+) -> None:
     """A payload altered behind a signed header shows only when it is loaded, which it is not."""
     data = signed.replace(b"trail", b"tra1l", 1)
-    lab.path.write_bytes(data)
-    for name, way in ways_in(lab, door).items():
+    flows.path.write_bytes(data)
+    for name, way in ways_in(flows, runner).items():
         if name in {"run", "read", "aread"}:
             with pytest.raises(CorruptSnapshotError, match="digest"):
                 way()
-    assert (lab.log, lab.path.read_bytes(), mark.exists()) == ([], data, False)
+    assert (flows.log, flows.path.read_bytes(), canary_file.exists()) == ([], data, False)
 
 
-def test_bare_pickle_is_not_trusted(lab: Lab, mark: Path, door: Door) -> None:
+def test_bare_pickle_is_not_trusted(flows: FlowFactory, canary_file: Path, runner: Runner) -> None:
     """A file as gumly writes it has no signature."""
-    bare = dill.dumps({"canary": Canary(mark), "checkpoint_index": 1})
-    assert "not signed" in check_refused(lab, door, bare, UntrustedSnapshotError)
+    bare = dill.dumps({"canary": Canary(canary_file), "checkpoint_index": 1})
+    assert "not signed" in check_refused(flows, runner, bare, UntrustedSnapshotError)
 
 
 WRITERS: dict[str, dict[str, Any]] = {
@@ -181,95 +189,101 @@ WRITERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_written_by_others(name: str, lab: Lab, mark: Path, door: Door, tmp_path: Path) -> None:
+def test_written_by_others(
+    name: str, flows: FlowFactory, canary_file: Path, runner: Runner, tmp_path: Path
+) -> None:
     """A sound snapshot of another flow, or by another secret, is not trusted when copied over."""
     options: dict[str, Any] = {"flow": "checkpoint", **WRITERS[name]}
     writer = LocalStateHandler(tmp_path / "other.pkl", **FAST, **options)
-    writer.write({"canary": Canary(mark), "checkpoint_index": 1})
+    writer.write({"canary": Canary(canary_file), "checkpoint_index": 1})
     data = (tmp_path / "other.pkl").read_bytes()
-    words = check_refused(lab, door, data, UntrustedSnapshotError)
+    words = check_refused(flows, runner, data, UntrustedSnapshotError)
     assert "adopt" in words
     assert all(key in words for key in writer.key_ids if name == "another secret")
 
 
 @pytest.mark.parametrize("ids", [(None, "a"), ("a", None), ("a", "b")], ids=str)
 def test_copied_from_another_run(
-    ids: tuple[str | None, str | None], lab: Lab, mark: Path, door: Door
+    ids: tuple[str | None, str | None], flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:
     """A snapshot signed for one run is not trusted as that of another run of the same flow."""
-    handler = LocalStateHandler(lab.path, secret=SECRET, **FAST)
-    handler.write({"canary": Canary(mark), "checkpoint_index": 1}, ids[0])
+    handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
+    handler.write({"canary": Canary(canary_file), "checkpoint_index": 1}, ids[0])
     with open(handler.locate(ids[0]), "rb") as file:  # noqa: PTH123
         data = file.read()
-    assert "another run" in check_refused(lab, door, data, UntrustedSnapshotError, ids[1])
+    assert "another run" in check_refused(flows, runner, data, UntrustedSnapshotError, ids[1])
 
 
-def test_reset_forgets_what_is_not_trusted(lab: Lab, mark: Path, door: Door) -> None:
+def test_reset_forgets_what_is_not_trusted(
+    flows: FlowFactory, canary_file: Path, runner: Runner
+) -> None:
     """After a reset the flow begins anew, and what it stores is signed."""
-    lab.path.write_bytes(dill.dumps({"canary": Canary(mark), "checkpoint_index": 1}))
-    cp = lab.flow("a", secret=SECRET, **FAST)
-    door.reset(cp)
-    assert door(cp, {"n": 1})["trail"] == ["a"]
-    assert lab.header().signed_by == cp.handler.key_ids[0]
-    assert not mark.exists()
+    flows.path.write_bytes(dill.dumps({"canary": Canary(canary_file), "checkpoint_index": 1}))
+    cp = flows.flow("a", secret=SECRET, **FAST)
+    runner.reset(cp)
+    assert runner(cp, {"n": 1})["trail"] == ["a"]
+    assert flows.header().signed_by == cp.handler.key_ids[0]
+    assert not canary_file.exists()
 
 
-def test_a_kept_forgery_is_passed_over(lab: Lab, mark: Path, door: Door) -> None:
+def test_a_kept_forgery_is_passed_over(
+    flows: FlowFactory, canary_file: Path, runner: Runner
+) -> None:
     """With `keep=` a forged newest snapshot gives way to the signed one before it, unloaded."""
     options = {"secret": SECRET, "keep": 3, **FAST}
-    lab.flow("a", "b", "c", **options).run({"n": 1}, until="b")
-    pieces = Pieces.of(lab.path.read_bytes()).unsigned()
-    forged = replace(pieces, payload=pickle.dumps({"canary": Canary(mark)})).joined()
-    lab.path.unlink()
-    lab.path.write_bytes(forged)
-    lab.log.clear()
-    assert door(lab.flow("a", "b", "c", **options))["trail"] == ["a", "b", "c"]
-    assert lab.ran() == ["c"]
-    assert not mark.exists()
+    flows.flow("a", "b", "c", **options).run({"n": 1}, until="b")
+    pieces = Pieces.of(flows.path.read_bytes()).unsigned()
+    forged = replace(pieces, payload=pickle.dumps({"canary": Canary(canary_file)})).joined()
+    flows.path.unlink()
+    flows.path.write_bytes(forged)
+    flows.log.clear()
+    assert runner(flows.flow("a", "b", "c", **options))["trail"] == ["a", "b", "c"]
+    assert flows.ran() == ["c"]
+    assert not canary_file.exists()
 
 
 @pytest.mark.parametrize("run_id", [None, "order-42", "\ud800"], ids=["none", "id", "surrogate"])
-def test_signed_runs_resume(run_id: str | None, lab: Lab, door: Door) -> None:
+def test_signed_runs_resume(run_id: str | None, flows: FlowFactory, runner: Runner) -> None:
     """Every snapshot of a run is signed, that of a failure too, and the run goes on from it."""
-    cp = lab.flow("a", "b", secret=SECRET, **FAST)
-    lab.faults["step b"] = error = OSError("broken")
+    cp = flows.flow("a", "b", secret=SECRET, **FAST)
+    flows.faults["step b"] = error = OSError("broken")
     with pytest.raises(OSError, match="broken") as info:
-        door(cp, {"n": 1}, run_id=run_id)
+        runner(cp, {"n": 1}, run_id=run_id)
     assert info.value is error
     failed = cp.handler.header(run_id)
     assert (failed.status, failed.signed_by) == ("failed", cp.handler.key_ids[0])
-    lab.faults.clear()
-    assert door(cp, run_id=run_id)["trail"] == ["a", "b"]
+    flows.faults.clear()
+    assert runner(cp, run_id=run_id)["trail"] == ["a", "b"]
     assert cp.handler.header(run_id).signed_by == cp.handler.key_ids[0]
 
 
 @pytest.mark.parametrize("run_id", [None, "order-42"])
-def test_states_written_by_hand(run_id: str | None, lab: Lab, mark: Path) -> None:
+def test_states_written_by_hand(run_id: str | None, flows: FlowFactory, canary_file: Path) -> None:
     """A state patched by hand is signed for the flow and the run, and for nothing else."""
-    handler = LocalStateHandler(lab.path, secret=SECRET, **FAST)
+    handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
     handler.write({"n": 1, "checkpoint_index": 1}, run_id)
     handler.write({**handler.read(run_id), "n": 2}, run_id)
-    again = LocalStateHandler(lab.path, secret=SECRET, **FAST)
+    again = LocalStateHandler(flows.path, secret=SECRET, **FAST)
     assert again.read(run_id) == {"n": 2, "checkpoint_index": 1}
-    renamed = LocalStateHandler(lab.path, secret=SECRET, flow="other", **FAST)
+    renamed = LocalStateHandler(flows.path, secret=SECRET, flow="other", **FAST)
     with pytest.raises(UntrustedSnapshotError, match="another name"):
         renamed.read(run_id)
 
 
-def test_readers_without_a_secret(lab: Lab) -> None:
+def test_readers_without_a_secret(flows: FlowFactory) -> None:
     """Whoever asks for no signature reads a signed file as any other: plain dill, too."""
-    lab.flow("a", secret=SECRET, **FAST).run({"n": 1})
-    plain = LocalStateHandler(lab.path).read()
-    assert plain == load_bare(lab.path) == LocalStateHandler(lab.path, secret=SECRET).read()
-    assert pickle.loads(lab.path.read_bytes()) == plain
+    flows.flow("a", secret=SECRET, **FAST).run({"n": 1})
+    plain = LocalStateHandler(flows.path).read()
+    assert plain == load_bare(flows.path) == LocalStateHandler(flows.path, secret=SECRET).read()
+    assert pickle.loads(flows.path.read_bytes()) == plain
 
 
-def test_handler_that_signs_for_another_flow(lab: Lab) -> None:
+def test_handler_that_signs_for_another_flow(flows: FlowFactory) -> None:
     """A handler made apart must sign for the flow that it is given to; else the remedy is told."""
-    handler = LocalStateHandler(lab.path, secret=SECRET)
+    handler = LocalStateHandler(flows.path, secret=SECRET)
     with pytest.raises(InvalidValueError, match="flow='other'") as info:
-        lab.flow(handler=handler, name="other")
+        flows.flow(handler=handler, name="other")
     assert "'checkpoint'" in str(info.value)
-    assert lab.flow(handler=handler).handler is handler
-    unsigned = LocalStateHandler(lab.path)
-    assert lab.flow(handler=unsigned, name="other").handler is unsigned
+    assert flows.flow(handler=handler).handler is handler
+    unsigned = LocalStateHandler(flows.path)
+    assert flows.flow(handler=unsigned, name="other").handler is unsigned

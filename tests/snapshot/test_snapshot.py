@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
-import specimens
+import sample_objects
 from graphs import difference
 from streams import footer_of
-from support import Door, Lab, State, dump_bare
+from support import FlowFactory, Runner, State, dump_bare
 
 from aiocheckpoint import CheckpointFlow, InvalidTypeError, LocalStateHandler
 
@@ -33,7 +33,7 @@ STATES: dict[str, Callable[[], State]] = {
     "large bytes first": lambda: {"bytes": b"x" * 1_000_000, "a": 1},
     "many small": lambda: {"rows": [{"n": n, "text": str(n)} for n in range(20_000)]},
     "all plain things": lambda: {
-        name: value for name, value in specimens.PLAIN.items() if name != "own ways to pickle"
+        name: value for name, value in sample_objects.PLAIN.items() if name != "own ways to pickle"
     },
 }
 PAGE = 1 << 16
@@ -152,11 +152,11 @@ def test_bare_pickles(protocol: int, by: Any, handler: LocalStateHandler) -> Non
     assert (header.python, header.dill, header.library) == ("", "", "")
 
 
-def test_bare_pickle_of_a_kind_of_dict(lab: Lab) -> None:
+def test_bare_pickle_of_a_kind_of_dict(flows: FlowFactory) -> None:
     """A bare pickle may hold a subclass of dict, and a flow goes on with it."""
-    dump_bare(lab.path, specimens.OwnDict(trail=["a"], checkpoint_index=1))
-    state = lab.flow().run()
-    assert type(state) is specimens.OwnDict
+    dump_bare(flows.path, sample_objects.OwnDict(trail=["a"], checkpoint_index=1))
+    state = flows.flow().run()
+    assert type(state) is sample_objects.OwnDict
     assert state["trail"] == ["a", "b", "c"]
 
 
@@ -164,34 +164,34 @@ KINDS_OF_DICT: dict[str, Callable[[], State]] = {
     "ordered dict": lambda: collections.OrderedDict(a=1),
     "default dict": lambda: collections.defaultdict(list, a=1),
     "counter": lambda: collections.Counter(a=1),
-    "own dict": lambda: specimens.with_attributes(specimens.OwnDict(a=1)),
-    "own ordered dict": lambda: specimens.with_attributes(specimens.OwnOrdered(a=1)),
+    "own dict": lambda: sample_objects.with_attributes(sample_objects.OwnDict(a=1)),
+    "own ordered dict": lambda: sample_objects.with_attributes(sample_objects.OwnOrdered(a=1)),
 }
 
 
 @pytest.mark.parametrize("name", KINDS_OF_DICT)
-def test_kinds_of_dict(name: str, door: Door, lab: Lab) -> None:
+def test_kinds_of_dict(name: str, runner: Runner, flows: FlowFactory) -> None:
     """A state that is a subclass of dict comes back as one, with its attributes."""
     given = KINDS_OF_DICT[name]()
-    cp = lab.flow("a", "b")
-    door(cp, given, until="a")
-    stored = lab.stored()
+    cp = flows.flow("a", "b")
+    runner(cp, given, until="a")
+    stored = flows.stored()
     assert stored.pop("checkpoint_index") == 1
     assert difference(given, stored) is None
-    resumed = door(cp)
+    resumed = runner(cp)
     assert type(resumed) is type(given)
     assert resumed["trail"] == ["a", "b"]
     assert getattr(resumed, "itself", resumed) is resumed
 
 
-def test_state_that_contains_itself(door: Door, lab: Lab) -> None:
+def test_state_that_contains_itself(runner: Runner, flows: FlowFactory) -> None:
     """A state that refers to itself does so after a resume."""
     given: State = {"list": []}
     given.update(itself=given)
     given["list"].append(given)
-    cp = lab.flow("a", "b")
-    door(cp, given, until="a")
-    resumed = door(cp)
+    cp = flows.flow("a", "b")
+    runner(cp, given, until="a")
+    resumed = runner(cp)
     assert resumed["itself"] is resumed["list"][0] is resumed
     assert "checkpoint_index" not in resumed
 
@@ -211,15 +211,15 @@ def test_reading_and_writing_back_changes_nothing(name: str, handler: LocalState
     assert "checkpoint_index" in state
 
 
-def test_failure_keeps_the_payload(lab: Lab) -> None:
+def test_failure_keeps_the_payload(flows: FlowFactory) -> None:
     """The record of a failure is another header on the very bytes that were stored."""
-    cp = lab.flow("a", "b")
+    cp = flows.flow("a", "b")
     cp.run({"f": lambda: 5, "rows": list(range(100_000))}, until="a")
-    before, _ = footer_of(lab.path.read_bytes())
-    lab.faults["step b"] = OSError("broken")
+    before, _ = footer_of(flows.path.read_bytes())
+    flows.faults["step b"] = OSError("broken")
     with pytest.raises(OSError, match="broken"):
         cp.run()
-    after, header = footer_of(lab.path.read_bytes())
+    after, header = footer_of(flows.path.read_bytes())
     assert after == before
     assert header["failure"]["message"] == "broken"
     assert header["code"] is True
@@ -228,21 +228,21 @@ def test_failure_keeps_the_payload(lab: Lab) -> None:
 class Canary:
     """Leaves a mark when it is unpickled."""
 
-    def __init__(self, mark: str) -> None:
-        self.mark = mark
+    def __init__(self, canary_file: str) -> None:
+        self.mark = canary_file
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open, (self.mark, "w")
 
 
-def test_header_is_read_without_unpickling(lab: Lab, tmp_path: Path) -> None:
+def test_header_is_read_without_unpickling(flows: FlowFactory, tmp_path: Path) -> None:
     """Nothing of the payload is executed when only the header is asked for, or a plan."""
-    mark = tmp_path / "mark"
-    CheckpointFlow(lab.path, name="own name").handler.write({})
-    cp = lab.flow()
-    cp.run({"canary": Canary(str(mark))}, until="b")
-    header = LocalStateHandler(lab.path).header()
+    canary_file = tmp_path / "mark"
+    CheckpointFlow(flows.path, name="own name").handler.write({})
+    cp = flows.flow()
+    cp.run({"canary": Canary(str(canary_file))}, until="b")
+    header = LocalStateHandler(flows.path).header()
     assert header is not None
     assert (header.position, header.status, header.steps) == (2, "stopped", ("a", "b", "c"))
     assert cp.plan().start == 2
-    assert not mark.exists()
+    assert not canary_file.exists()

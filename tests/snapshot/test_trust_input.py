@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import SECRET
-from support import Lab, State
+from forged_snapshots import SECRET
+from support import FlowFactory, State
 
 from aiocheckpoint import (
     CheckpointError,
@@ -77,11 +77,11 @@ BAD: list[tuple[dict[str, Any], type[CheckpointError], str]] = [
 ]
 
 MAKERS: dict[str, Callable[..., object]] = {
-    "flow": lambda lab, **options: CheckpointFlow(lab.path, **options),
-    "flow of a class": lambda lab, **options: CheckpointFlow(
-        lab.path, LocalStateHandler, **options
+    "flow": lambda flows, **options: CheckpointFlow(flows.path, **options),
+    "flow of a class": lambda flows, **options: CheckpointFlow(
+        flows.path, LocalStateHandler, **options
     ),
-    "handler": lambda lab, **options: LocalStateHandler(lab.path, **options),
+    "handler": lambda flows, **options: LocalStateHandler(flows.path, **options),
 }
 
 
@@ -90,9 +90,9 @@ MAKERS: dict[str, Callable[..., object]] = {
 def test_bad_options(bad: tuple[dict[str, Any], type[CheckpointError], str], make: str) -> None:
     """An option that cannot be meant is refused when flow or handler are made, and never shown."""
     options, kind, words = bad
-    lab = Lab(Path("nowhere.pkl"))
+    flows = FlowFactory(Path("nowhere.pkl"))
     with pytest.raises(kind, match=f"(?s){words}") as info:
-        MAKERS[make](lab, **options)
+        MAKERS[make](flows, **options)
     assert type(info.value) is kind
     assert isinstance(info.value, (TypeError, ValueError))
     assert "canary" not in f"{info.value} {info.value!r} {vars(info.value)}"
@@ -104,15 +104,15 @@ def test_adopting_with_a_bad_secret(
     secret: Any,  # noqa: ANN401
     kind: type[CheckpointError],
     words: str,
-    lab: Lab,
+    flows: FlowFactory,
 ) -> None:
     """A secret that cannot be meant signs nothing: the file stays as it is."""
-    lab.path.write_bytes(b"whatever")
-    before = lab.files()
+    flows.path.write_bytes(b"whatever")
+    before = flows.files()
     with pytest.raises(kind, match=words) as info:
-        adopt(lab.path, secret=secret)
+        adopt(flows.path, secret=secret)
     assert "canary" not in str(info.value)
-    assert lab.files() == before
+    assert flows.files() == before
 
 
 class Own:
@@ -147,25 +147,27 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
-def test_options_that_the_handler_does_not_take(options: dict[str, Any], lab: Lab) -> None:
+def test_options_that_the_handler_does_not_take(
+    options: dict[str, Any], flows: FlowFactory
+) -> None:
     """An option beside a handler object, or for a class that knows none, would be lost: refused."""
     (name,) = options
-    for handler in (LocalStateHandler(lab.path), Own()):
+    for handler in (LocalStateHandler(flows.path), Own()):
         with pytest.raises(InvalidValueError, match=f"{name}= belongs to the handler") as info:
-            CheckpointFlow(lab.path, handler, **options)
+            CheckpointFlow(flows.path, handler, **options)
         assert type(handler).__name__ in str(info.value)
     with pytest.raises(InvalidValueError, match=f"{name}= is no option of Own") as info:
-        CheckpointFlow(lab.path, Own, **options)
+        CheckpointFlow(flows.path, Own, **options)
     assert "'local' takes" in str(info.value)
     assert "canary" not in str(info.value)
 
 
-def test_a_class_may_take_an_option_of_its_own(lab: Lab) -> None:
+def test_a_class_may_take_an_option_of_its_own(flows: FlowFactory) -> None:
     """A user's class whose constructor has the parameter is given it as it is."""
-    assert CheckpointFlow(lab.path, Willing, secret=SECRET).handler.secret is SECRET
+    assert CheckpointFlow(flows.path, Willing, secret=SECRET).handler.secret is SECRET
 
 
 @pytest.mark.parametrize("allow", [[], (), set[str](), frozenset(["a:b"]), ["é.ü:Ä", "a:b.c"]])
-def test_lists_that_are_allowed(allow: Any, lab: Lab) -> None:  # noqa: ANN401
+def test_lists_that_are_allowed(allow: Any, flows: FlowFactory) -> None:  # noqa: ANN401
     """Lists, tuples and sets of names of the form are taken, dotted names and other scripts too."""
-    assert CheckpointFlow(lab.path, allow=allow).handler.codec.allow == frozenset(allow)
+    assert CheckpointFlow(flows.path, allow=allow).handler.codec.allow == frozenset(allow)

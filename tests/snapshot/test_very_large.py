@@ -19,7 +19,7 @@ from aiocheckpoint._snapshot.payload import PayloadWriter
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 SCRIPT = Path(very_large_script.__file__)
 LARGE = 3 << 20
@@ -41,18 +41,18 @@ def check_stored(path: Path, state: State) -> None:
     assert content[-136:-104] == hashlib.sha256(payload).digest()
 
 
-def test_digest_is_of_the_whole_payload(door: Door, lab: Lab) -> None:
+def test_digest_is_of_the_whole_payload(runner: Runner, flows: FlowFactory) -> None:
     """What was hashed elsewhere stands in its place in the digest."""
-    door.write(LocalStateHandler(lab.path, fsync=False), a_mixture())
-    check_stored(lab.path, a_mixture())
+    runner.write(LocalStateHandler(flows.path, fsync=False), a_mixture())
+    check_stored(flows.path, a_mixture())
 
 
-def test_without_a_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread(flows: FlowFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started, it is hashed where it is written."""
     monkeypatch.setattr(payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
     with no_more_threads():
-        LocalStateHandler(lab.path, fsync=False).write(a_mixture())
-    check_stored(lab.path, a_mixture())
+        LocalStateHandler(flows.path, fsync=False).write(a_mixture())
+    check_stored(flows.path, a_mixture())
 
 
 class Broken:

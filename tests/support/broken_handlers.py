@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers import Lock, SnapshotTarget
 
 
-class Pretended:
+class FakeLock:
     """A lock that says it is held, whatever happens."""
 
     held = True
@@ -42,7 +42,7 @@ class AlwaysHeld(LocalStateHandler):
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
         """Give one."""
-        return Pretended(super().lock(run_id))
+        return FakeLock(super().lock(run_id))
 
 
 class OneLockForAll(LocalStateHandler):
@@ -77,7 +77,7 @@ class Unfenced(Replaces):
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
         """Take it as held."""
-        return None if lock is None else Pretended()
+        return None if lock is None else FakeLock()
 
 
 class FencedIfFree(Replaces):
@@ -89,18 +89,18 @@ class FencedIfFree(Replaces):
             return lock
         with contextlib.suppress(RunInProgressError), self.locked(run_id):
             return lock
-        return Pretended()
+        return FakeLock()
 
 
-class Overbearing(Replaces):
+class StealsLocks(Replaces):
     """Replaces without a lock what somebody holds."""
 
     def trusted(self, run_id: str | None, lock: Lock | None) -> Lock | None:
         """Do as if it was held."""
-        return Pretended() if lock is None else lock
+        return FakeLock() if lock is None else lock
 
 
-class ToldTooLate(Replaces):
+class RaisesTooLate(Replaces):
     """Finds out that a lock was lost when the snapshot is replaced."""
 
     def replace(
@@ -112,13 +112,13 @@ class ToldTooLate(Replaces):
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Replace, and look afterwards."""
-        done = super().replace(run_id, emit, amends, lock=Pretended())
+        done = super().replace(run_id, emit, amends, lock=FakeLock())
         if lock is not None and not lock.held:
             raise LeaseLostError(self.locate(run_id))
         return done
 
 
-class LetsGo(Replaces):
+class ReleasesEarly(Replaces):
     """Gives the lock of a run under way back with each snapshot."""
 
     def replace(
@@ -141,7 +141,7 @@ class RemovesAnyway(LocalStateHandler):
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Do as if it was."""
-        super().remove(run_id, lock=None if lock is None else Pretended())
+        super().remove(run_id, lock=None if lock is None else FakeLock())
 
 
 class TakesAny(LocalStateHandler):
@@ -154,11 +154,11 @@ class TakesAny(LocalStateHandler):
 class Lists(LocalStateHandler):
     """Lists in another way than asked for."""
 
-    bend: Callable[[list[Header], Query], list[Header]] = staticmethod(select)
+    order: Callable[[list[Header], Query], list[Header]] = staticmethod(select)
 
     def runs(self, query: Query) -> list[Header]:
         """Bend the whole list."""
-        return type(self).bend(super().runs(Query()), query)
+        return type(self).order(super().runs(Query()), query)
 
 
 def by_index(headers: list[Header], query: Query) -> list[Header]:
@@ -182,7 +182,7 @@ def with_the_last(headers: list[Header], query: Query) -> list[Header]:
     return rest[: query.limit]
 
 
-BENT: dict[str, Callable[[list[Header], Query], list[Header]]] = {
+WRONG_ORDERS: dict[str, Callable[[list[Header], Query], list[Header]]] = {
     "oldest first": lambda headers, query: select(headers, query)[::-1],
     "made up": lambda headers, query: [replace(one, sequence=0) for one in headers],
     "endless": lambda headers, query: headers,
@@ -219,5 +219,5 @@ class Prunes(LocalStateHandler):
             return count + (self.fault == "count")
         found = self.runs(query)
         for header in found:
-            super().remove(header.run_id, lock=Pretended())
+            super().remove(header.run_id, lock=FakeLock())
         return len(found)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import durable_script
+import traced_run_script
 from tracing import Call, Traced, trace
 
 from aiocheckpoint import LocalStateHandler
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-SCRIPT = Path(durable_script.__file__)
+SCRIPT = Path(traced_run_script.__file__)
 ATTEMPTS = 20
 DURABLE = ("create", "write", "fsync", "close", "rename", "open dir", "fsync dir", "close dir")
 ATOMIC = ("create", "write", "close", "rename")
@@ -41,14 +41,14 @@ class MissedError(Exception):
     """The call that a fault was meant for was not made."""
 
 
-def until_met(room: Path, attempt: Callable[[Path], _Result]) -> _Result:
+def until_met(folder: Path, attempt: Callable[[Path], _Result]) -> _Result:
     """Try in one room after another until a fault meets its call.
 
     Calls are counted by thread, and which thread writes a snapshot is left to chance.
     """
     for number in range(ATTEMPTS):
         with contextlib.suppress(MissedError):
-            return attempt(room / str(number))
+            return attempt(folder / str(number))
     raise MissedError
 
 
@@ -74,12 +74,12 @@ class Way:
     """A way to run the flow.
 
     Attributes:
-        door: "run" or "arun".
+        method: "run" or "arun".
         durable: "fsync" or "no-fsync".
         ahead: Whether the first step has been run already, and the flow goes on from there.
     """
 
-    door: str = "run"
+    method: str = "run"
     durable: str = "fsync"
     ahead: bool = False
 
@@ -88,14 +88,14 @@ class Way:
         """How many snapshots have been taken before: at the start, and after the first step."""
         return 2 if self.ahead else 0
 
-    def trace(self, room: Path, *injections: str, more: Sequence[str] = ()) -> Traced:
+    def trace(self, folder: Path, *injections: str, more: Sequence[str] = ()) -> Traced:
         """Run the flow in a room of its own."""
-        place = room / "place"
+        place = folder / "place"
         place.mkdir(parents=True)
         if self.ahead:
-            durable_script.make_flow(place, [], fsync=False).run({}, until="a")
-        words = [SCRIPT, place, self.door, self.durable]
-        return trace(words, room / "log", *injections, more=more)
+            traced_run_script.make_flow(place, [], fsync=False).run({}, until="a")
+        words = [SCRIPT, place, self.method, self.durable]
+        return trace(words, folder / "log", *injections, more=more)
 
 
 def stage_of(call: Call, place: Path) -> str:
@@ -119,9 +119,9 @@ def stage_of(call: Call, place: Path) -> str:
 def list_sites(way: Way) -> tuple[Site, ...]:
     """Trace an undisturbed run; give its calls on the directory, in order."""
     with tempfile.TemporaryDirectory() as directory:
-        room = Path(directory).resolve() / "room"
-        place = room / "place"
-        traced = way.trace(room)
+        folder = Path(directory).resolve() / "room"
+        place = folder / "place"
+        traced = way.trace(folder)
     assert traced.status == 0, traced.stderr
     found: list[Site] = []
     snapshot = way.snapshots_before
@@ -156,29 +156,29 @@ def check_stored(place: Path, renames: int) -> int | None:
     if header is None:
         assert (state, renames) == ({}, 0)
         return None
-    done = len(durable_script.STEPS) if header.status == "finished" else header.position
+    done = len(traced_run_script.STEPS) if header.status == "finished" else header.position
     assert done == renames - 1
-    assert state.get("trail", []) == list(durable_script.STEPS[:done])
+    assert state.get("trail", []) == list(traced_run_script.STEPS[:done])
     return done
 
 
 def check_resumes(place: Path, done: int | None) -> None:
     """Run again, undisturbed: the end is reached, and no stored step is run twice."""
-    durable_script.make_flow(place, [], fsync=False).run({})
+    traced_run_script.make_flow(place, [], fsync=False).run({})
     handler = LocalStateHandler(place / "checkpoint.pkl")
     assert handler.read() == {"trail": ["a", "b", "c"], "checkpoint_index": 0}
     effects = (place.parent / "effects").read_text(encoding="ascii")
-    if done != len(durable_script.STEPS):
-        for name in durable_script.STEPS[: done or 0]:
+    if done != len(traced_run_script.STEPS):
+        for name in traced_run_script.STEPS[: done or 0]:
             assert effects.count(name) == 1, effects
     assert sorted(path.name for path in place.iterdir()) == ["checkpoint.pkl"]
 
 
-def fail(room: Path, way: Way, site: Site | None, error: str) -> str:
+def fail(folder: Path, way: Way, site: Site | None, error: str) -> str:
     """Let one call fail with an error, and check all that must hold; give the error's class."""
     assert site is not None
-    place = room / "place"
-    traced = way.trace(room, f"{site.name}:error={error}:when={site.number}")
+    place = folder / "place"
+    traced = way.trace(folder, f"{site.name}:error={error}:when={site.number}")
     hit = [call for call in traced.calls if call.injected]
     if not hit:
         raise MissedError(site)
@@ -200,7 +200,7 @@ def check_outcome(outcome: dict[str, Any], place: Path, error: str, renames: int
     """See that what came out tells the truth about what is stored."""
     acknowledged = len(outcome["acknowledged"])
     if outcome["error"] is None:
-        assert outcome["trail"] == list(durable_script.STEPS)
+        assert outcome["trail"] == list(traced_run_script.STEPS)
         assert acknowledged == renames
         return
     assert outcome["errno"] == getattr(errno, error)
@@ -214,18 +214,18 @@ def check_no_second_fsync(traced: Traced, failed: Call) -> None:
     assert [call for call in traced.calls if call.name == "fsync" and name in call.text] == [failed]
 
 
-def fail_to_make(room: Path, name: str, number: int, error: str) -> None:
+def fail_to_make(folder: Path, name: str, number: int, error: str) -> None:
     """Let one call fail that makes the directories of the checkpoint, before any step is run."""
-    place = room / "deep" / "er"
+    place = folder / "deep" / "er"
     injection = f"{name}:error={error}:when={number}"
-    traced = trace([SCRIPT, place, "run", "fsync"], room / "log", injection)
+    traced = trace([SCRIPT, place, "run", "fsync"], folder / "log", injection)
     assert [call.name for call in traced.calls if call.injected] == [name]
     outcome = json.loads(traced.stdout)
     assert (outcome["error"], outcome["acknowledged"]) == ("StorageError", [])
     assert outcome["errno"] == getattr(errno, error)
     assert outcome["path"] == str(place / "checkpoint.pkl")
-    assert not list(room.rglob("effects"))
-    assert durable_script.make_flow(place, [], fsync=False).run({})["trail"] == ["a", "b", "c"]
+    assert not list(folder.rglob("effects"))
+    assert traced_run_script.make_flow(place, [], fsync=False).run({})["trail"] == ["a", "b", "c"]
     assert sorted(path.name for path in place.iterdir()) == ["checkpoint.pkl"]
 
 
@@ -240,11 +240,11 @@ def expected(site: Site | None) -> str:
     return "None" if harmless else "StorageError"
 
 
-def kill(room: Path, way: Way, site: Site | None, more: Sequence[str] = ()) -> None:
+def kill(folder: Path, way: Way, site: Site | None, more: Sequence[str] = ()) -> None:
     """Kill the script on entry to a call; what it had renamed is stored, and it resumes."""
     assert site is not None
-    place = room / "place"
-    traced = way.trace(room, f"{site.name}:signal=KILL:when={site.number}", more=more)
+    place = folder / "place"
+    traced = way.trace(folder, f"{site.name}:signal=KILL:when={site.number}", more=more)
     if traced.status == 0:
         raise MissedError(site)
     done = check_stored(place, way.snapshots_before + count_renames(traced, place))

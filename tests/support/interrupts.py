@@ -36,21 +36,21 @@ class Gate:
     def __init__(self, *, blocks: bool) -> None:
         """Begin closed."""
         self.blocks = blocks
-        self.next_step = threading.Event()
+        self.entered = threading.Event()
         self.opened = threading.Event()
         self.passed = threading.Event()
         self.over = False
-        self.striker: asyncio.Task[None] | None = None
+        self.interrupting: asyncio.Task[None] | None = None
 
     def hold(self) -> None:
         """Hold a thread until the gate is opened."""
-        self.next_step.set()
+        self.entered.set()
         assert self.opened.wait(PATIENCE), "nobody opened the gate"
         self.passed.set()
 
     async def ahold(self) -> None:
         """Hold a task until it is cancelled, or, where the gate blocks, opened."""
-        self.next_step.set()
+        self.entered.set()
         if not self.blocks:
             await asyncio.get_running_loop().create_future()
         assert await asyncio.to_thread(self.opened.wait, PATIENCE), "nobody opened the gate"
@@ -59,7 +59,7 @@ class Gate:
     async def reached(self) -> None:
         """Wait until the run is there."""
         deadline = time.monotonic() + PATIENCE
-        while not self.next_step.is_set():
+        while not self.entered.is_set():
             assert time.monotonic() < deadline, "the run never came to the gate"
             assert not self.over, "the run ended before it came to the gate"
             await asyncio.sleep(0.001)
@@ -71,21 +71,21 @@ class Gate:
         finally:
             self.over = True
 
-    def strike_soon(self, *blows: Callable[[], object]) -> None:
-        """Do as `strike`, in a task of its own."""
-        self.striker = asyncio.create_task(self.strike(*blows))
+    def interrupt_soon(self, *actions: Callable[[], object]) -> None:
+        """Do as `interrupt`, in a task of its own."""
+        self.interrupting = asyncio.create_task(self.interrupt(*actions))
 
-    async def struck(self) -> None:
+    async def interrupted(self) -> None:
         """Wait until that is done."""
-        assert self.striker is not None
-        await self.striker
+        assert self.interrupting is not None
+        await self.interrupting
 
-    async def strike(self, *blows: Callable[[], object]) -> None:
+    async def interrupt(self, *actions: Callable[[], object]) -> None:
         """Cancel the run at the gate, see that it waits there if it has to, and open the gate."""
         try:
             await self.reached()
-            for blow in blows:
-                landed = blow()
+            for action in actions:
+                landed = action()
                 if inspect.isawaitable(landed):
                     await landed
                 await turns(3)
@@ -121,7 +121,7 @@ def task_cancel(times: int) -> Way:
 
     async def way(gate: Gate, start: Start) -> None:
         task = asyncio.create_task(gate.watch(start))
-        await gate.strike(*[task.cancel] * times)
+        await gate.interrupt(*[task.cancel] * times)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert task.cancelled()
@@ -141,7 +141,7 @@ async def task_cancel_caught(gate: Gate, start: Start) -> None:
         return "went on"
 
     task = asyncio.create_task(go_on())
-    await gate.strike(lambda: task.cancel("enough"))
+    await gate.interrupt(lambda: task.cancel("enough"))
     assert await task == "went on"
 
 
@@ -149,7 +149,7 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     """Let one or both of two nested `asyncio.timeout` expire."""
 
     async def way(gate: Gate, start: Start) -> None:
-        def blow() -> None:
+        def action() -> None:
             for deadline, expires in ((first, outer), (second, inner)):
                 if expires:
                     deadline.reschedule(0.0)
@@ -157,7 +157,7 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
         came: list[str] = []
         with pytest.raises(TimeoutError):  # noqa: PT012
             async with asyncio.timeout(None) as first:
-                gate.strike_soon(blow)
+                gate.interrupt_soon(action)
                 try:
                     async with asyncio.timeout(None) as second:
                         await gate.watch(start)
@@ -167,7 +167,7 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
                 except TimeoutError:
                     came.append("TimeoutError")
                     raise
-        await gate.struck()
+        await gate.interrupted()
         assert came == ["CancelledError" if outer else "TimeoutError"]
         assert (first.expired(), second.expired()) == (outer, inner)
         await check_nothing_comes_after()
@@ -184,10 +184,10 @@ async def wait_for(gate: Gate, start: Start) -> None:
 
     task = asyncio.create_task(gate.watch(start))
     await gate.reached()
-    gate.strike_soon(expired)
+    gate.interrupt_soon(expired)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task, 0.001)
-    await gate.struck()
+    await gate.interrupted()
     assert task.cancelled()
     await check_nothing_comes_after()
 
@@ -205,31 +205,31 @@ async def failing_sibling(gate: Gate, start: Start) -> None:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(gate.watch(start))
             failing = group.create_task(sibling())
-            gate.strike_soon(failed.wait)
+            gate.interrupt_soon(failed.wait)
     assert info.value.exceptions == (failing.exception(),)
     assert task.cancelled()
-    await gate.struck()
+    await gate.interrupted()
     await turns(5)  # Python 3.11 itself leaves the count of this task's cancellations raised
 
 
 async def move_on_after(gate: Gate, start: Start) -> None:
     """Let `anyio.move_on_after` move on."""
     with anyio.move_on_after(math.inf) as scope:
-        gate.strike_soon(lambda: setattr(scope, "deadline", 0.0))
+        gate.interrupt_soon(lambda: setattr(scope, "deadline", 0.0))
         await gate.watch(start)
         await anyio.lowlevel.checkpoint()
     assert scope.cancelled_caught
-    await gate.struck()
+    await gate.interrupted()
     await check_nothing_comes_after()
 
 
 async def fail_after(gate: Gate, start: Start) -> None:
     """Let `anyio.fail_after` fail."""
     with pytest.raises(TimeoutError), anyio.fail_after(math.inf) as scope:  # noqa: PT012
-        gate.strike_soon(lambda: setattr(scope, "deadline", 0.0))
+        gate.interrupt_soon(lambda: setattr(scope, "deadline", 0.0))
         await gate.watch(start)
         await anyio.lowlevel.checkpoint()
-    await gate.struck()
+    await gate.interrupted()
     await check_nothing_comes_after()
 
 
@@ -237,18 +237,18 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     """Cancel one or both of two nested `anyio.CancelScope`."""
 
     async def way(gate: Gate, start: Start) -> None:
-        def blow() -> None:
+        def action() -> None:
             for scope, cancels in ((second, inner), (first, outer)):
                 if cancels:
                     scope.cancel()
 
         with anyio.CancelScope() as first:
             with anyio.CancelScope() as second:
-                gate.strike_soon(blow)
+                gate.interrupt_soon(action)
                 await gate.watch(start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
-        await gate.struck()
+        await gate.interrupted()
         assert first.cancelled_caught == outer
         assert second.cancelled_caught or not inner or outer
         await check_nothing_comes_after()
@@ -260,8 +260,8 @@ async def anyio_group_cancel(gate: Gate, start: Start) -> None:
     """Cancel the scope of an anyio task group that the run is a task of."""
     async with anyio.create_task_group() as group:
         group.start_soon(gate.watch, start)
-        gate.strike_soon(group.cancel_scope.cancel)
-    await gate.struck()
+        gate.interrupt_soon(group.cancel_scope.cancel)
+    await gate.interrupted()
     assert gate.over
     await check_nothing_comes_after()
 
@@ -279,9 +279,9 @@ async def anyio_failing_sibling(gate: Gate, start: Start) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(gate.watch, start)
             group.start_soon(sibling)
-            gate.strike_soon(failed.wait)
+            gate.interrupt_soon(failed.wait)
     assert [str(error) for error in info.value.exceptions] == ["sibling"]
-    await gate.struck()
+    await gate.interrupted()
     await check_nothing_comes_after()
 
 

@@ -9,8 +9,8 @@ from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from many import Runs
-    from support import Door
+    from run_factories import Runs
+    from support import Runner
 
     from aiocheckpoint import CheckpointFlow, Header
 
@@ -21,23 +21,23 @@ POSITIONS = (1, BESIDE, BESIDE + 1, COUNT - BESIDE, COUNT - 1)
 
 def flow(runs: Runs, names: Sequence[str] = NAMES, **options: Any) -> CheckpointFlow:  # noqa: ANN401 (passed on as is)
     """Make a flow whose steps write down their names, and are cheap."""
-    cp = runs.bare(**options)
+    cp = runs.empty_flow(**options)
     for name in names:
         cp.add_step(name=name)(lambda state, name=name: runs.log.append(f"step {name}"))
     return cp
 
 
-def stop_at(runs: Runs, door: Door, position: int, **options: Any) -> Header:  # noqa: ANN401
+def stop_at(runs: Runs, runner: Runner, position: int, **options: Any) -> Header:  # noqa: ANN401
     """Let a run "x" stop at a position, and give its header as it is stored."""
     cp = flow(runs, **options)
-    door(cp, {"n": 1}, run_id="x", until=position - 1)
+    runner(cp, {"n": 1}, run_id="x", until=position - 1)
     runs.log.clear()
     return stored(runs)
 
 
 def stored(runs: Runs) -> Header:
     """Read the header of run "x", as another process would."""
-    header: Header | None = runs.bare().header("x")
+    header: Header | None = runs.empty_flow().header("x")
     assert header is not None
     return header
 

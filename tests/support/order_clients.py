@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ordering import PATIENCE, Shop, httpx
+from order_processes import PATIENCE, Shop, httpx
 
 from aiocheckpoint import CheckpointFlow
 
@@ -38,15 +38,15 @@ def make_orders(name: str, number: int) -> list[Order]:
     ]
 
 
-async def place_order(client: httpx.AsyncClient, order: Order, told: Counter[str]) -> None:
+async def place_order(client: httpx.AsyncClient, order: Order, reported: Counter[str]) -> None:
     """Place an order, again and again until it is taken, and wait until it is finished."""
     while True:
         try:
             answer = await client.post("/orders", json=order)
         except httpx.TransportError as error:
-            told[type(error).__name__] += 1
+            reported[type(error).__name__] += 1
         else:
-            told[str(answer.status_code)] += 1
+            reported[str(answer.status_code)] += 1
             assert answer.status_code in {200, 202, 503}, answer.text
             if answer.status_code == 202:
                 await until(client, order["id"], status="finished")
@@ -89,28 +89,28 @@ async def serve_all(
     shop: Shop,
     orders: Iterable[Order],
     at_once: int,
-    strikes: Collection[int],
-    strike: Callable[[], object],
+    interrupts: Collection[int],
+    interrupt: Callable[[], object],
 ) -> Counter[str]:
     """Place all orders, so many at once, and strike when so many are finished.
 
     Returns:
         How often clients were told what: a status, or the class of an exception.
     """
-    told, todo, done = Counter[str](), iter(orders), 0
+    reported, todo, done = Counter[str](), iter(orders), 0
 
     async def work(client: httpx.AsyncClient) -> None:
         nonlocal done
         for order in todo:
-            await place_order(client, order, told)
+            await place_order(client, order, reported)
             done += 1
-            if done in strikes:
-                await asyncio.to_thread(strike)
+            if done in interrupts:
+                await asyncio.to_thread(interrupt)
 
     async with shop.client(stays=False) as client, asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(work(client))
-    return told
+    return reported
 
 
 def runs_of(shop: Shop) -> list[Header]:
@@ -144,14 +144,14 @@ def check_books(shop: Shop, orders: list[Order]) -> None:
     assert {file.name for file in files} == {one["invoice"] for one in invoices}
 
 
-def check_drained(shop: Shop, told: Counter[str]) -> None:
+def check_drained(shop: Shop, reported: Counter[str]) -> None:
     """See that orders were stopped on their way, none failed, and no payment was begun anew.
 
     A connection of which the service has no request yet is reset when it closes. A payment that is
     not answered in time, on a busy machine, is asked for in another attempt of the same step.
     """
-    assert told["202"] > 0, "none was stopped on its way"
-    assert set(told) <= {"200", "202", "503", "ConnectError", "ReadError", "WriteError"}
+    assert reported["202"] > 0, "none was stopped on its way"
+    assert set(reported) <= {"200", "202", "503", "ConnectError", "ReadError", "WriteError"}
     attempts = {run.run_id: run.attempts.get("charge", 1) for run in runs_of(shop)}
     asked = shop.rows("payments.db", "SELECT order_id, asked FROM payments")
     assert [(one, times) for one, times in asked if times > attempts[one]] == []

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from contending import Contender, contender, flow
+from lock_processes import LockProcess, flow, lock_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,22 +22,22 @@ def race(path: Path, rounds: int, racers: int = 2) -> None:
     The one that runs stays inside until the others have been refused.
     """
     with ExitStack() as stack:
-        others = [stack.enter_context(contender(path)) for _ in range(racers)]
+        others = [stack.enter_context(lock_process(path)) for _ in range(racers)]
         for _ in range(rounds):
             race_once(others)
 
 
-def race_once(others: list[Contender]) -> None:
+def race_once(others: list[LockProcess]) -> None:
     """Release them together, and see that one runs, which the rest may name."""
     moment = time.monotonic() + HEAD_START
     for other in others:
-        other.tell(f"race {moment}")
+        other.send(f"race {moment}")
     answers = [other.answer() for other in others]
     assert answers.count("held") == 1, answers
     winner = others[answers.index("held")]
     known = {"held", f"busy {winner.process.pid}", "busy None"}
     assert set(answers) <= known, answers
-    winner.tell("end")
+    winner.send("end")
     assert winner.answer() == "ended"
 
 
@@ -46,18 +46,18 @@ def take_turns(path: Path, rounds: int, wait: float) -> None:
 
     Whoever comes too late is refused, or comes in after the other if it waits.
     """
-    with contender(path) as one, contender(path) as two:
+    with lock_process(path) as one, lock_process(path) as two:
         both = (one, two)
         known = {"ran", *(f"busy {each.process.pid}" for each in both), "busy None"}
         for _ in range(rounds):
             for each in both:
-                each.tell(f"once {wait}")
+                each.send(f"once {wait}")
             answers = [each.answer() for each in both]
             assert "ran" in answers
             assert set(answers) <= ({"ran"} if wait else known)
 
 
-def read_while_written(path: Path, deed: str, durable: str, count: int) -> int:
+def read_while_written(path: Path, operation: str, durable: str, count: int) -> int:
     """Read while another process writes; see nothing but whole snapshots, each time a newer one.
 
     Returns:
@@ -65,8 +65,8 @@ def read_while_written(path: Path, deed: str, durable: str, count: int) -> int:
     """
     handler: StateHandler = flow(path).handler
     number, sequence, seen = 0, 0, set[int]()
-    with contender(path) as other:
-        other.tell(f"{deed} {int(durable == 'fsync')} {count}")
+    with lock_process(path) as other:
+        other.send(f"{operation} {int(durable == 'fsync')} {count}")
         while number < count:
             assert other.process.poll() is None, "the writer came to no good end"
             number = read_number(handler, number)

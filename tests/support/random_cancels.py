@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from interrupts import PATIENCE, check_nothing_comes_after
-from piercing import LOOPS, NAMES, Subject
+from suspension_points import LOOPS, NAMES, Subject
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint._concurrency.threads import SNAPSHOTS
@@ -101,7 +101,7 @@ WAYS: dict[str, Way] = {
 }
 
 
-def cancel_until_it_ends(subject: Subject, loop: str, way: str, chance: random.Random) -> int:
+def cancel_until_it_ends(subject: Subject, loop: str, way: str, rng: random.Random) -> int:
     """Give runs more and more time until they are cancelled; see each resume the one before.
 
     Returns:
@@ -119,7 +119,7 @@ def cancel_until_it_ends(subject: Subject, loop: str, way: str, chance: random.R
         done = subject.position()
         subject.ran.clear()
         with LOOPS[loop]() as runner:
-            was_cancelled = runner.run(attempt(chance.random() * LONGEST * number))
+            was_cancelled = runner.run(attempt(rng.random() * LONGEST * number))
         assert subject.ran == [*NAMES[done:]][: len(subject.ran)]
         assert subject.position() >= done + max(0, len(subject.ran) - 1)
         if subject.position() == len(NAMES):
@@ -128,18 +128,18 @@ def cancel_until_it_ends(subject: Subject, loop: str, way: str, chance: random.R
     raise AssertionError
 
 
-def cancel_large_writes(path: Path, times: int, chance: random.Random) -> None:
+def cancel_large_writes(path: Path, times: int, rng: random.Random) -> None:
     """Cancel runs in the middle of a large snapshot, and at once begin another that is quick.
 
     Goes on until so many were cancelled while it was written, and finds out how long that takes.
     """
-    struck, longest = 0, 0.1
+    interrupted, longest = 0, 0.1
     for number in itertools.count():
-        in_snapshot = asyncio.run(cancel_large_write(path, number, chance.random() * longest))
+        in_snapshot = asyncio.run(cancel_large_write(path, number, rng.random() * longest))
         check_last_stays(path, number)
-        struck += in_snapshot
+        interrupted += in_snapshot
         longest *= 1.1 if in_snapshot else 0.8
-        if struck == times:
+        if interrupted == times:
             break
 
 

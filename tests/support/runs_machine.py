@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from passages import NAMES, Passage, Process, holds
-from simulated import looking, shut_down, suspend
+from simulated_processes import looking, shut_down, suspend
+from stepped_runs import NAMES, Process, SteppedRun, holds
 
 from aiocheckpoint import InvalidValueError, LeaseLostError, RunInProgressError
 
@@ -38,7 +38,7 @@ class Run:
 
     Attributes:
         owner: Id of the process that the database says it is under way in.
-        holder: The passage whose writes count.
+        holder: The stepped run whose writes count.
         base: The trail that it began with.
         acked: The steps of this run number that are done.
         moved: Whether a hand put it to another step.
@@ -50,13 +50,13 @@ class Run:
     position: int = 0
     state: State = field(default_factory=dict[str, Any])
     owner: str | None = None
-    holder: Passage | None = None
+    holder: SteppedRun | None = None
     base: list[str] = field(default_factory=list[str])
     acked: set[str] = field(default_factory=set[str])
     moved: bool = False
 
     def ended(self, status: Status) -> None:
-        """Note the end of a passage."""
+        """Note the end of a stepped run."""
         self.status, self.owner, self.holder = status, None, None
 
     def step_done(self) -> None:
@@ -107,15 +107,15 @@ class RunsMachine(RuleBasedStateMachine):
     def _drive(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
 
-    def _executed(self, passage: Passage | None, step: CurrentStep) -> None:
+    def _executed(self, stepped_run: SteppedRun | None, step: CurrentStep) -> None:
         run = self.stored.get(step.run_id or "")
-        if run is not None and (passage is None or run.holder is passage):
+        if run is not None and (stepped_run is None or run.holder is stepped_run):
             assert step.step not in run.acked, "an acknowledged step is executed once"
             assert step.number == run.number
 
-    def waiting(self) -> list[tuple[Process, Passage]]:
-        """The passages that wait at a gate."""
-        return [(one, each) for one in self.processes for each in one.passages]
+    def waiting(self) -> list[tuple[Process, SteppedRun]]:
+        """The stepped runs that wait at a gate."""
+        return [(one, each) for one in self.processes for each in one.stepped_runs]
 
     # --- who owns what
 
@@ -148,14 +148,14 @@ class RunsMachine(RuleBasedStateMachine):
         done = way == "once" and run is not None and run.status == "finished"
         if free and not done:
             run = self._planned(run_id, given, way)
-        passage = self._drive(process.begin(run_id, state=given, once=way == "once"))
+        stepped_run = self._drive(process.begin(run_id, state=given, once=way == "once"))
         if not free or run is None:
-            assert isinstance(passage.error, RunInProgressError)
+            assert isinstance(stepped_run.error, RunInProgressError)
         elif done:
-            assert passage.result == run.state
+            assert stepped_run.result == run.state
         else:
-            run.owner, run.holder = process.owner, passage
-            assert passage.at == NAMES[run.position]
+            run.owner, run.holder = process.owner, stepped_run
+            assert stepped_run.at == NAMES[run.position]
 
     def _planned(self, run_id: str, given: State | None, way: str) -> Run:
         """The run that begins or goes on."""
@@ -179,39 +179,39 @@ class RunsMachine(RuleBasedStateMachine):
         for index, order in chosen.items():
             waiting[index][1].orders.put_nowait(order)
         for index, order in chosen.items():
-            process, passage = waiting[index]
-            self._drive(passage.next())
-            self._settle(process, passage, order)
+            process, stepped_run = waiting[index]
+            self._drive(stepped_run.next())
+            self._settle(process, stepped_run, order)
 
     @precondition(lambda self: self.waiting())
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
         """Cancel a run in a step."""
         waiting = self.waiting()
-        process, passage = waiting[pick % len(waiting)]
-        passage.task.cancel()
-        self._drive(passage.next())
-        self._settle(process, passage, "cancel")
+        process, stepped_run = waiting[pick % len(waiting)]
+        stepped_run.task.cancel()
+        self._drive(stepped_run.next())
+        self._settle(process, stepped_run, "cancel")
 
-    def _settle(self, process: Process, passage: Passage, order: str) -> None:
+    def _settle(self, process: Process, stepped_run: SteppedRun, order: str) -> None:
         """See what became of a step, and note it."""
         self.gone.discard(process.owner)
-        run = self.stored.get(passage.run_id)
-        held = run is not None and run.holder is passage
-        if not passage.at:
-            process.passages.remove(passage)
+        run = self.stored.get(stepped_run.run_id)
+        held = run is not None and run.holder is stepped_run
+        if not stepped_run.at:
+            process.stepped_runs.remove(stepped_run)
         if order != "on":
             kind = ConnectionError if order == "fail" else asyncio.CancelledError
-            assert isinstance(passage.error, kind)
+            assert isinstance(stepped_run.error, kind)
             if run is not None and held:
                 run.ended("failed" if order == "fail" else "cancelled")
         elif run is None or not held:
-            assert isinstance(passage.error, LeaseLostError)
+            assert isinstance(stepped_run.error, LeaseLostError)
         else:
             run.step_done()
             going = run.status == "running"
-            assert passage.at == (NAMES[run.position] if going else None)
-            assert going or passage.result == run.state
+            assert stepped_run.at == (NAMES[run.position] if going else None)
+            assert going or stepped_run.result == run.state
 
     @rule(where=WHERE)
     def resume_all(self, where: int) -> None:
@@ -236,7 +236,7 @@ class RunsMachine(RuleBasedStateMachine):
     def crash(self, where: int, picks: set[int]) -> None:
         """Kill a process, some of its steps executed and not stored, and start it again."""
         process = self.processes[where]
-        opened = [one for number, one in enumerate(process.passages) if number in picks]
+        opened = [one for number, one in enumerate(process.stepped_runs) if number in picks]
         self._drive(process.crash(opened))
         self.gone.add(process.owner)
         for run in self.stored.values():
@@ -256,13 +256,13 @@ class RunsMachine(RuleBasedStateMachine):
     def wake_too_late(self, pick: int, order: str, number: int) -> None:
         """Suspend a process, take one of its runs over, and let it go on with that."""
         waiting = self.waiting()
-        process, passage = waiting[pick % len(waiting)]
+        process, stepped_run = waiting[pick % len(waiting)]
         where = self.processes.index(process)
         self.sleep(where)
-        self.begin(1 - where, passage.run_id, "resume", number)
-        passage.orders.put_nowait(order)
-        self._drive(passage.next())
-        self._settle(process, passage, order)
+        self.begin(1 - where, stepped_run.run_id, "resume", number)
+        stepped_run.orders.put_nowait(order)
+        self._drive(stepped_run.next())
+        self._settle(process, stepped_run, order)
 
     # --- what people do
 
@@ -332,14 +332,14 @@ class RunsMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_owner(self) -> None:
-        """The database says who owns each run, and no two passages hold one."""
+        """The database says who owns each run, and no two stepped runs hold one."""
         with looking(self.path) as connection:
             rows = connection.execute("SELECT run_id, id, token, owner FROM runs").fetchall()
         assert {run_id: owner for run_id, _, _, owner in rows} == {
             run_id: run.owner for run_id, run in self.stored.items()
         }
         tokens = {row: token for _, row, token, _ in rows}
-        holders = [passage for _, passage in self.waiting() if holds(passage, tokens)]
+        holders = [stepped_run for _, stepped_run in self.waiting() if holds(stepped_run, tokens)]
         wanted = [run.holder for run in self.stored.values() if run.holder is not None]
         assert sorted(map(id, holders)) == sorted(map(id, wanted))
 

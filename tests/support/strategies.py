@@ -10,11 +10,11 @@ import re
 import uuid
 from typing import Any
 
-import specimens
+import sample_objects
 from hypothesis import strategies as st
 
 TIMES = st.one_of(
-    st.datetimes(timezones=st.just(dt.UTC) | st.just(specimens.ZONE) | st.none()),
+    st.datetimes(timezones=st.just(dt.UTC) | st.just(sample_objects.ZONE) | st.none()),
     st.dates(),
     st.times(),
     st.timedeltas(),
@@ -28,7 +28,12 @@ HASHABLE = st.one_of(
     TIMES,
     st.decimals(allow_nan=False) | st.fractions() | st.uuids(),
     st.sampled_from(
-        [specimens.Colour.RED, specimens.Rights.READ, specimens.Frozen(1), specimens.Point(1, 2)]
+        [
+            sample_objects.Colour.RED,
+            sample_objects.Rights.READ,
+            sample_objects.Frozen(1),
+            sample_objects.Point(1, 2),
+        ]
     ),
 )
 ATOMS = st.one_of(
@@ -40,7 +45,7 @@ ATOMS = st.one_of(
     st.sets(HASHABLE, max_size=3),
     st.sampled_from(
         [
-            *(..., NotImplemented, int, list, specimens.Node, len, specimens.function),
+            *(..., NotImplemented, int, list, sample_objects.Node, len, sample_objects.function),
             *(pathlib.PurePosixPath("a"), re.compile("a+"), dt.UTC, str.upper, list[int]),
             *(uuid.UUID(int=3), decimal.Decimal("NaN"), fractions.Fraction(1, 3)),
         ]

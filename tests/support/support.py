@@ -1,4 +1,4 @@
-"""Shared tools of the tests: flows that record what they do, the doors, looks at stored files."""
+"""Shared tools of the tests: flows that record what they do, the runners, looks at stored files."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ NAMES = ("a", "b", "c")
 
 
 @dataclass(frozen=True)
-class Door:
+class Runner:
     """One way into a flow: "run", "arun", or "notebook" (`run` where a loop already runs)."""
 
     name: str
 
     def __call__(self, cp: CheckpointFlow, *args: object, **kwargs: object) -> State:
-        """Run the flow through this door."""
+        """Run the flow through this runner."""
         return self._enter(cp.run, cp.arun, args, kwargs)
 
     def plan(self, cp: CheckpointFlow, *args: object, **kwargs: object) -> Plan:
-        """Ask the flow for its plan through this door."""
+        """Ask the flow for its plan through this runner."""
         return self._enter(cp.plan, cp.aplan, args, kwargs)
 
     def reset(self, cp: CheckpointFlow) -> None:
-        """Forget what the flow has stored, through this door."""
+        """Forget what the flow has stored, through this runner."""
         self._enter(cp.reset, cp.areset, (), {})
 
     def do(self, cp: CheckpointFlow, method: str, *args: object, **kwargs: object) -> Any:  # noqa: ANN401
-        """Call a method of the flow, or its twin, through this door."""
+        """Call a method of the flow, or its twin, through this runner."""
         return self._enter(getattr(cp, method), getattr(cp, f"a{method}"), args, kwargs)
 
     def read(self, handler: LocalStateHandler) -> State:
-        """Read from a local handler through this door."""
+        """Read from a local handler through this runner."""
         return self._enter(handler.read, handler.aread, (), {})
 
     def write(self, handler: LocalStateHandler, state: State) -> None:
-        """Write to a local handler through this door."""
+        """Write to a local handler through this runner."""
         self._enter(handler.write, handler.awrite, (state,), {})
 
     def _enter(
@@ -75,7 +75,7 @@ class Door:
 
 
 @dataclass
-class Lab:
+class FlowFactory:
     """Builds flows whose steps write down what they do and break where they are told to.
 
     Attributes:
@@ -171,37 +171,37 @@ def add_with(cp: CheckpointFlow, name: str, part: str, call: Callable[..., Any])
         cp.add_step(name=name)(call)
 
 
-def make_stored(lab: Lab, kind: str, state: State | None = None, *names: str) -> None:
-    """Bring the lab's file into a state, by real runs.
+def make_stored(flows: FlowFactory, kind: str, state: State | None = None, *names: str) -> None:
+    """Bring the factory's file into a state, by real runs.
 
     Args:
-        lab: Whose file to prepare; its log is empty afterwards.
+        flows: Whose file to prepare; its log is empty afterwards.
         kind: "nothing", "empty file", "finished", "stopped at N" (with `until=`), or "failed at N".
         state: The dict that the preparing run is given.
         names: The steps of the preparing flow, by default a, b, c.
     """
     steps = names or NAMES
     if kind == "empty file":
-        lab.path.touch()
+        flows.path.touch()
     elif kind == "finished":
-        lab.flow(*steps).run(state)
+        flows.flow(*steps).run(state)
     elif kind.startswith("stopped at"):
-        lab.flow(*steps).run(state, until=int(kind[-1]) - 1)
+        flows.flow(*steps).run(state, until=int(kind[-1]) - 1)
     elif kind.startswith("failed at"):
-        _fail_at(lab, steps, int(kind[-1]), state)
-    lab.log.clear()
-    lab.events.clear()
+        _fail_at(flows, steps, int(kind[-1]), state)
+    flows.log.clear()
+    flows.events.clear()
 
 
-def _fail_at(lab: Lab, steps: tuple[str, ...], index: int, state: State | None) -> None:
+def _fail_at(flows: FlowFactory, steps: tuple[str, ...], index: int, state: State | None) -> None:
     error = OSError("the world was not ready")
-    lab.faults[f"step {steps[index]}"] = error
+    flows.faults[f"step {steps[index]}"] = error
     try:
-        lab.flow(*steps).run(state)
+        flows.flow(*steps).run(state)
     except OSError as raised:
         if raised is not error:
             raise
-    lab.faults.clear()
+    flows.faults.clear()
 
 
 def dump_bare(path: Path, value: object) -> None:
@@ -216,10 +216,12 @@ def load_bare(path: Path) -> State:
     return value
 
 
-def fail(door: Door, cp: CheckpointFlow, error: BaseException, state: State | None = None) -> None:
+def fail(
+    runner: Runner, cp: CheckpointFlow, error: BaseException, state: State | None = None
+) -> None:
     """Run a flow, all loaders included, that must raise this very object."""
     with pytest.raises(type(error)) as info:
-        door(cp, state, "always")
+        runner(cp, state, "always")
     assert info.value is error
 
 

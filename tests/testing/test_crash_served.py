@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Way = Literal["run", "arun"]
 AT_ONCE = Retry(attempts=4, wait_initial=0, wait_max=0, wait_jitter=0)
-both_doors = pytest.mark.parametrize("door", ["run", "arun"])
+both_runners = pytest.mark.parametrize("runner", ["run", "arun"])
 
 
 def noting(ends: list[State]) -> Callable[[State, State], bool]:
@@ -56,17 +56,17 @@ def failing_once(path: str) -> CheckpointFlow:
     return cp
 
 
-@both_doors
-def test_attempts(door: Way) -> None:
+@both_runners
+def test_attempts(runner: Way) -> None:
     """Broken off between attempts, or in any of them, a run ends with its state changed once."""
     ends: list[State] = []
 
-    assert crash_everywhere(failing_once, {"n": 1}, door=door, same=noting(ends)) > 30
+    assert crash_everywhere(failing_once, {"n": 1}, door=runner, same=noting(ends)) > 30
     assert ends == [{"n": 9, "saved": 1}] * len(ends)
 
 
-@both_doors
-def test_kept_data(door: Way) -> None:
+@both_runners
+def test_kept_data(runner: Way) -> None:
     """With `keep_data=True`, what steps put into data is there after each break."""
 
     def make_flow(path: str) -> CheckpointFlow:
@@ -75,7 +75,7 @@ def test_kept_data(door: Way) -> None:
         cp.add_step(name="use")(lambda state, data: state.update(n=len(data["rows"])))
         return cp
 
-    assert crash_everywhere(make_flow, {}, door=door) > 10
+    assert crash_everywhere(make_flow, {}, door=runner) > 10
 
 
 def pausing(path: str) -> CheckpointFlow:
@@ -102,23 +102,23 @@ def pausing(path: str) -> CheckpointFlow:
     return cp
 
 
-@both_doors
-def test_pause_without_an_update(door: Way) -> None:
+@both_runners
+def test_pause_without_an_update(runner: Way) -> None:
     """A run that pauses ends there: with the state on entry to the step, after each break."""
     ends: list[State] = []
-    boundaries = crash_everywhere(pausing, {"trail": []}, door=door, same=noting(ends))
+    boundaries = crash_everywhere(pausing, {"trail": []}, door=runner, same=noting(ends))
     assert ends == [{"trail": ["order"]}] * 4 * boundaries
 
 
-@both_doors
-def test_pause_with_an_update(door: Way) -> None:
+@both_runners
+def test_pause_with_an_update(runner: Way) -> None:
     """With an update, runs are broken off behind their pauses too, and end as undisturbed."""
     ends: list[State] = []
     update = {"approved": True, "paid": "pay"}
-    short = crash_everywhere(pausing, {"trail": []}, door=door)
+    short = crash_everywhere(pausing, {"trail": []}, door=runner)
     boundaries = crash_everywhere(
         *(pausing, {"trail": []}),
-        door=door,
+        door=runner,
         same=noting(ends),
         update=update,
     )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Way = Literal["run", "arun"]
 FIRST: dict[str, bytes] = {}
 HELD: list[Lock] = []
-both_doors = pytest.mark.parametrize("door", ["run", "arun"])
+both_runners = pytest.mark.parametrize("runner", ["run", "arun"])
 every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check: check.__name__)
 
 
@@ -63,11 +63,11 @@ def mixed_flow(path: str, effects: Counter[str]) -> CheckpointFlow:
     return cp
 
 
-@both_doors
-def test_sound_flow(door: Way) -> None:
+@both_runners
+def test_sound_flow(runner: Way) -> None:
     """A flow that resumes well passes, and no effect is repeated more than once a break."""
     effects = Counter[str]()
-    boundaries = crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door=door)
+    boundaries = crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door=runner)
     assert boundaries > 10
     runs = 1 + 2 * boundaries
     assert runs <= effects["save"] <= 2 * runs
@@ -80,8 +80,8 @@ async def test_inside_a_loop() -> None:
     assert crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door="arun") > 10
 
 
-@both_doors
-def test_flow_that_keeps_its_state_elsewhere(door: Way) -> None:
+@both_runners
+def test_flow_that_keeps_its_state_elsewhere(runner: Way) -> None:
     """A flow whose state lies in a global ends otherwise after a break, and that is told."""
     outside: list[int] = []
 
@@ -96,12 +96,12 @@ def test_flow_that_keeps_its_state_elsewhere(door: Way) -> None:
         return cp
 
     with pytest.raises(AssertionError, match=r"crash .*the values of 'count' differ"):
-        crash_everywhere(make_flow, {}, door=door)
-    assert crash_everywhere(make_flow, {}, door=door, same=lambda one, other: True) > 3
+        crash_everywhere(make_flow, {}, door=runner)
+    assert crash_everywhere(make_flow, {}, door=runner, same=lambda one, other: True) > 3
 
 
-@both_doors
-def test_flow_that_misses_its_data(door: Way) -> None:
+@both_runners
+def test_flow_that_misses_its_data(runner: Way) -> None:
     """A step that needs data from the step before, and has no loader, breaks with a note."""
 
     def make_flow(path: str) -> CheckpointFlow:
@@ -111,7 +111,7 @@ def test_flow_that_misses_its_data(door: Way) -> None:
         return cp
 
     with pytest.raises(KeyError) as info:
-        crash_everywhere(make_flow, {}, door=door)
+        crash_everywhere(make_flow, {}, door=runner)
     assert any("crash_everywhere: after a crash" in note for note in info.value.__notes__)
 
 

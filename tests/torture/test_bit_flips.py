@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import SECRET, Canary
+from forged_snapshots import SECRET, Canary
 
 from aiocheckpoint import (
     CheckpointError,
@@ -20,7 +20,7 @@ from aiocheckpoint import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Lab
+    from support import FlowFactory
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1800)]
 
@@ -34,12 +34,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_large(lab: Lab, mark: Path, options: dict[str, Any]) -> bytes:
+def make_large(flows: FlowFactory, mark: Path, options: dict[str, Any]) -> bytes:
     """Store a large state with a canary in it, and give the bytes of the file."""
-    handler = LocalStateHandler(lab.path, fsync=False, **options)
+    handler = LocalStateHandler(flows.path, fsync=False, **options)
     rows = [{"n": n, "text": str(n)} for n in range(ROWS)]
     handler.write({"rows": rows, "canary": Canary(mark), "checkpoint_index": 1})
-    return lab.path.read_bytes()
+    return flows.path.read_bytes()
 
 
 def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
@@ -52,13 +52,13 @@ def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_random_flips(name: str, lab: Lab, mark: Path) -> None:
+def test_random_flips(name: str, flows: FlowFactory, mark: Path) -> None:
     """Whichever bit of a large snapshot is turned, it is refused, and its canary is silent."""
-    sound = make_large(lab, mark, OPTIONS[name])
-    handler = LocalStateHandler(lab.path, **OPTIONS[name])
+    sound = make_large(flows, mark, OPTIONS[name])
+    handler = LocalStateHandler(flows.path, **OPTIONS[name])
     chosen = random.Random(1)  # noqa: S311 - no secrets
     survived = list[int]()
-    with lab.path.open("r+b", buffering=0) as file:
+    with flows.path.open("r+b", buffering=0) as file:
         for _ in range(TIMES):
             at, bit = chosen.randrange(len(sound)), 1 << chosen.randrange(8)
             os.pwrite(file.fileno(), bytes([sound[at] ^ bit]), at)
@@ -67,19 +67,19 @@ def test_random_flips(name: str, lab: Lab, mark: Path) -> None:
             os.pwrite(file.fileno(), sound[at : at + 1], at)
     assert survived == []
     assert not mark.exists()
-    assert lab.path.read_bytes() == sound
+    assert flows.path.read_bytes() == sound
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_random_damage(name: str, lab: Lab, mark: Path) -> None:
+def test_random_damage(name: str, flows: FlowFactory, mark: Path) -> None:
     """Parts that are lost, zeroed, doubled or swapped are found out as well."""
-    sound = make_large(lab, mark, OPTIONS[name])
-    handler = LocalStateHandler(lab.path, **OPTIONS[name])
+    sound = make_large(flows, mark, OPTIONS[name])
+    handler = LocalStateHandler(flows.path, **OPTIONS[name])
     chosen = random.Random(2)  # noqa: S311
     survived = list[bytes]()
     for _ in range(TIMES // 10):
         data = damaged(sound, chosen)
-        lab.path.write_bytes(data)
+        flows.path.write_bytes(data)
         if data != sound and kind_of_refusal(handler) is None:
             survived.append(data)
     assert survived == []

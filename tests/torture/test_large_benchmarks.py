@@ -19,11 +19,11 @@ ROWS = 100_000
 pytestmark = pytest.mark.torture
 
 
-@pytest.mark.parametrize("door", ["run", "arun"])
+@pytest.mark.parametrize("method", ["run", "arun"])
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot tell")
-def test_a_gigabyte_takes_hardly_any_memory_beside_itself(door: str, tmp_path: Path) -> None:
+def test_a_gigabyte_takes_hardly_any_memory_beside_itself(method: str, tmp_path: Path) -> None:
     """One step of a state of 1 GB never has 5 % of it in memory a second time."""
-    command = [sys.executable, "-m", "workloads.peak", str(tmp_path), door, str(GIGABYTE)]
+    command = [sys.executable, "-m", "workloads.peak", str(tmp_path), method, str(GIGABYTE)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=BENCHMARKS)
 
     assert 0 <= int(done.stdout) < 0.05 * GIGABYTE

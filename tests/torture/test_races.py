@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from contending import PATIENCE
+from lock_processes import PATIENCE
 from racing import race, read_while_written, take_turns
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ def test_racing_processes_run_one_at_a_time(wait: float, name: str, tmp_path: Pa
 
 @every_place
 @pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
-@pytest.mark.parametrize("deed", ["store", "steps"])
+@pytest.mark.parametrize("operation", ["store", "steps"])
 def test_reader_sees_whole_snapshots_only(
-    deed: str, durable: str, name: str, tmp_path: Path
+    operation: str, durable: str, name: str, tmp_path: Path
 ) -> None:
     """Whoever reads while another process writes gets a whole snapshot, never an older one."""
-    assert read_while_written(tmp_path / name, deed, durable, 2000) > 200
+    assert read_while_written(tmp_path / name, operation, durable, 2000) > 200

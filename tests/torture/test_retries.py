@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from killing import kill_trials, needs_fork
+from kill_checks import kill_trials, needs_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,8 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
-@pytest.mark.parametrize("door", ["run", "arun"])
+@pytest.mark.parametrize("method", ["run", "arun"])
 @pytest.mark.parametrize("seed", [21, 22])
-def test_killed_trials(kind: str, door: str, seed: int, tmp_path: Path) -> None:
+def test_killed_trials(kind: str, method: str, seed: int, tmp_path: Path) -> None:
     """However often it is killed, each run ends as an undisturbed one."""
-    assert kill_trials(tmp_path, kind, door, seed, 60) > 30
+    assert kill_trials(tmp_path, kind, method, seed, 60) > 30

@@ -10,7 +10,7 @@ import pytest
 from aiocheckpoint import LocalStateHandler
 
 if TYPE_CHECKING:
-    from support import Lab
+    from support import FlowFactory
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
 
@@ -18,14 +18,14 @@ MOST = 0x7FFFF000
 GIB = 1 << 30
 
 
-def test_more_than_the_system_takes_at_once(lab: Lab) -> None:
+def test_more_than_the_system_takes_at_once(flows: FlowFactory) -> None:
     """A state that no single write takes is stored whole."""
-    if shutil.disk_usage(lab.path.parent).free < 4 * GIB:
+    if shutil.disk_usage(flows.path.parent).free < 4 * GIB:
         pytest.skip("needs 4 GiB of disk")
     end = b"the end"
-    handler = LocalStateHandler(lab.path, fsync=False)
+    handler = LocalStateHandler(flows.path, fsync=False)
     handler.write({"big": bytes(MOST) + end})
     big = handler.read()["big"]
-    lab.path.unlink()
+    flows.path.unlink()
     assert len(big) == MOST + len(end)
     assert big[-len(end) :] == end

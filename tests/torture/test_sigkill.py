@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from killing import kill_chains, kill_runs, kill_writers, needs_fork
+from kill_checks import kill_chains, kill_runs, kill_writers, needs_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = [
     needs_fork,
 ]
 durable_or_not = pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
-both_doors = pytest.mark.parametrize("door", ["run", "arun"])
+both_runners = pytest.mark.parametrize("method", ["run", "arun"])
 
 
 @durable_or_not
@@ -27,17 +27,17 @@ def test_killed_writers(durable: str, tmp_path: Path) -> None:
 
 
 @durable_or_not
-@both_doors
-def test_killed_runs(door: str, durable: str, tmp_path: Path) -> None:
+@both_runners
+def test_killed_runs(method: str, durable: str, tmp_path: Path) -> None:
     """However often runs are killed, each comes to its end as if nothing had happened."""
     kills, number = 0, 0
     while kills < 250:
-        kills += kill_runs(tmp_path / str(number) / "place", door, durable)
+        kills += kill_runs(tmp_path / str(number) / "place", method, durable)
         number += 1
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
-@both_doors
-def test_killed_resumes(door: str, seed: int, tmp_path: Path) -> None:
+@both_runners
+def test_killed_resumes(method: str, seed: int, tmp_path: Path) -> None:
     """Killed on any line, when resumed again, and once more: no run loses what was stored."""
-    assert kill_chains(tmp_path, door, seed, chains=500) > 1000
+    assert kill_chains(tmp_path, method, seed, chains=500) > 1000

@@ -53,9 +53,9 @@ def test_failure_of_every_call(error: str, way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
 def test_failure_in_a_thread(error: str, stage: str, number: int, tmp_path: Path) -> None:
     """The calls that only a snapshot makes, where a thread makes them."""
-    way = Way(door="arun")
+    way = Way(method="arun")
     site = find_site(way, stage, number)
-    came_out = until_met(tmp_path, lambda room: fail(room, way, site, error))
+    came_out = until_met(tmp_path, lambda folder: fail(folder, way, site, error))
     assert came_out == expected(site)
 
 
@@ -91,6 +91,6 @@ def test_kill_on_every_call(way: Way, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_kill_in_a_thread(stage: str, number: int, tmp_path: Path) -> None:
     """The calls that only a snapshot makes, where a thread makes them."""
-    way = Way(door="arun")
+    way = Way(method="arun")
     site = find_site(way, stage, number)
-    until_met(tmp_path, lambda room: kill(room, way, site))
+    until_met(tmp_path, lambda folder: kill(folder, way, site))

@@ -205,7 +205,7 @@ async def decorated() -> None:
 
 
 def from_a_script() -> None:
-    """Use the synchronous door."""
+    """Use the synchronous runner."""
     assert_type(cp.run(), State)
     assert_type(cp.run({"a": 1}), State)
     assert_type(cp.run({"a": 1}, "always", 1), State)
@@ -216,7 +216,7 @@ def from_a_script() -> None:
 
 
 async def from_a_service() -> None:
-    """Use the asynchronous door."""
+    """Use the asynchronous runner."""
     assert_type(await cp.arun(), State)
     assert_type(await cp.arun({"a": 1}, load_policy="first only", wait=1), State)
     assert_type(await cp.aplan(), Plan)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from held_runs import HOLD_POINTS, NAMES, HeldRun, state_after
 from interrupts import Gate, this_task, turns
-from scenes import NAMES, PLACES, Scene, state_after
 from support import notes_of
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
-    from support import Lab, State
+    from support import FlowFactory, State
 
 
-def scene_at(place: str, tmp_path: Path) -> Scene:
-    """Set a scene that is held at a place."""
-    return Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+def held_run_at(place: str, tmp_path: Path) -> HeldRun:
+    """Make a run that is held at a point."""
+    return HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
 
 @pytest.mark.parametrize("place", ["step-sync", "snapshot-begun", "own-async-write"])
 async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path: Path) -> None:
     """While a cancelled run waits for its work, no other run of the place may begin."""
-    scene = scene_at(place, tmp_path)
-    other = scene.flow() if scene.place.own else CheckpointFlow(scene.path)
-    if not scene.place.own:
+    held_run = held_run_at(place, tmp_path)
+    other = held_run.flow() if held_run.place.own else CheckpointFlow(held_run.path)
+    if not held_run.place.own:
         other.add_step(name="a")(lambda state: None)
-    flow = other if scene.place.own else scene.flow()
+    flow = other if held_run.place.own else held_run.flow()
     task = asyncio.create_task(flow.arun(state_after(0), "always"))
-    await scene.gate.reached()
+    await held_run.gate.reached()
     task.cancel()
     await turns(5)
     with pytest.raises(RunInProgressError):
         await other.arun()
-    scene.gate.opened.set()
+    held_run.gate.opened.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await scene.start() == state_after(3)
+    assert await held_run.start() == state_after(3)
 
 
 @pytest.mark.parametrize(
@@ -61,26 +61,26 @@ async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path:
 )
 async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path: Path) -> None:
     """The cancellation that comes out has one note, which tells what is stored."""
-    scene = scene_at(place, tmp_path)
-    task = asyncio.create_task(scene.gate.watch(scene.start))
-    await scene.gate.strike(lambda: task.cancel("by hand"))
+    held_run = held_run_at(place, tmp_path)
+    task = asyncio.create_task(held_run.gate.watch(held_run.start))
+    await held_run.gate.interrupt(lambda: task.cancel("by hand"))
     with pytest.raises(asyncio.CancelledError, match="by hand") as info:
         await task
     assert len(info.value.__notes__) == 1
     assert "2 of 3" in notes_of(info.value)
     assert when in notes_of(info.value)
-    scene.clear()
+    held_run.clear()
 
 
 @pytest.mark.parametrize("scoped", [False, True], ids=["task", "scope"])
 async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool) -> None:
     """Sync and async hooks hear all of it, also where an anyio scope cancels every await."""
-    told: list[object] = []
+    reported: list[object] = []
 
     async def hook(event: object) -> None:
         await asyncio.sleep(0)
         if isinstance(event, StepFailed):
-            told.append((event.step, event.part, event.cancelled))
+            reported.append((event.step, event.part, event.cancelled))
 
     started = asyncio.Event()
     cp = CheckpointFlow(tmp_path / "c.pkl", hooks=[hook])
@@ -100,7 +100,7 @@ async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool)
             if scoped:
                 raise
             task.uncancel()
-    assert told == [("wait", "step", True)]
+    assert reported == [("wait", "step", True)]
 
 
 async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Pat
         raise error
 
     task = asyncio.create_task(gate.watch(cp.arun))
-    await gate.strike(task.cancel)
+    await gate.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError) as info:
         await task
     assert info.value.__cause__ is error
@@ -140,15 +140,15 @@ async def test_awaitable_made_after_the_cancellation_is_put_away(tmp_path: Path)
         return never()
 
     task = asyncio.create_task(gate.watch(cp.arun))
-    await gate.strike(task.cancel)
+    await gate.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-async def test_cancelled_while_waiting_for_another_run(lab: Lab) -> None:
+async def test_cancelled_while_waiting_for_another_run(flows: FlowFactory) -> None:
     """A run that waits for the lock can be cancelled, and the other one does not notice."""
     gate = Gate(blocks=True)
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="slow")(lambda state: gate.hold())
     first = asyncio.create_task(gate.watch(lambda: cp.arun({"who": "first"})))
     await gate.reached()
@@ -167,8 +167,8 @@ async def test_cancelled_while_waiting_for_another_run(lab: Lab) -> None:
 @pytest.mark.parametrize("name", ["areset", "awrite"])
 async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: Path) -> None:
     """`areset` and `awrite` are waited for as well, and leave the place free."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES["before-locking"])
-    cp = scene.flow()
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS["before-locking"])
+    cp = held_run.flow()
     calls: dict[str, Callable[[], Awaitable[None]]] = {
         "areset": cp.areset,
         "awrite": lambda: cp.handler.awrite({"trail": [], "loaded": []}),
@@ -177,12 +177,12 @@ async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: P
     async def start() -> None:
         await calls[name]()
 
-    task = asyncio.create_task(scene.gate.watch(start))
-    await scene.gate.strike(task.cancel)
+    task = asyncio.create_task(held_run.gate.watch(start))
+    await held_run.gate.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert scene.gate.passed.is_set()
-    assert await scene.start() == state_after(3)
+    assert held_run.gate.passed.is_set()
+    assert await held_run.start() == state_after(3)
 
 
 async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: None)
     with anyio.CancelScope() as scope:
-        gate.strike_soon(scope.cancel)
+        gate.interrupt_soon(scope.cancel)
         await gate.watch(cp.arun)
-    await gate.struck()
+    await gate.interrupted()
     assert scope.cancelled_caught
     assert seen == ["red", "red"]
 
@@ -215,31 +215,31 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["step-async", "step-sync", "snapshot-begun"])
 def test_ctrl_c_in_arun(place: str, tmp_path: Path) -> None:
     """Ctrl-C under `asyncio.run` is a cancellation: it waits, is recorded, and resumes."""
-    scene = scene_at(place, tmp_path)
+    held_run = held_run_at(place, tmp_path)
 
     async def main() -> None:
-        def blow() -> None:
+        def action() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
-        scene.gate.strike_soon(blow)
+        held_run.gate.interrupt_soon(action)
         try:
-            await scene.gate.watch(scene.start)
+            await held_run.gate.watch(held_run.start)
         finally:
-            await scene.gate.struck()
+            await held_run.gate.interrupted()
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
-    header = scene.header()
+    header = held_run.header()
     assert header is not None
-    assert (header.status, header.position) == ("cancelled", scene.place.position)
-    assert asyncio.run(scene.start()) == state_after(len(NAMES))
+    assert (header.status, header.position) == ("cancelled", held_run.place.position)
+    assert asyncio.run(held_run.start()) == state_after(len(NAMES))
 
 
 def test_no_thread_is_started_for_coroutines_alone(tmp_path: Path) -> None:
     """Steps that are coroutines need no thread but those for snapshots."""
     names = {thread.name for thread in threading.enumerate()}
-    scene = scene_at("end-hook", tmp_path)
-    scene.armed = False
-    asyncio.run(scene.start())
+    held_run = held_run_at("end-hook", tmp_path)
+    held_run.armed = False
+    asyncio.run(held_run.start())
     new = {thread.name for thread in threading.enumerate()} - names
     assert all(name.startswith("aiocheckpoint-snapshot") for name in new)

@@ -11,13 +11,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 from interrupts import check_nothing_comes_after, this_task
-from piercing import (
+from suspension_points import (
     FEWEST_POINTS,
     LOOPS,
     MOMENTS,
     NAMES,
     UNDISTURBED,
-    Pierced,
+    AwaitInterrupter,
     Subject,
     at_point,
     check_left,
@@ -44,13 +44,13 @@ def _warm() -> None:
 def for_every_point(
     loop: str, tmp_path: Path, kind: str, attempt: Callable[[Subject, int], Awaitable[int]]
 ) -> None:
-    """Make an attempt for each point, until there was none to strike, and check what it left."""
+    """Make an attempt for each point, until there was none left, and check what it left."""
     for number in itertools.count(1):
         place = tmp_path / str(number)
         subject = Subject(place / "checkpoint.pkl", kind)
         with at_point(number), LOOPS[loop]() as runner:
-            struck = runner.run(checked(subject, attempt(subject, number)))
-            if not struck:
+            interrupted = runner.run(checked(subject, attempt(subject, number)))
+            if not interrupted:
                 break
             check_left(subject)
             check_resumes(subject, runner)
@@ -60,9 +60,9 @@ def for_every_point(
 async def checked(subject: Subject, attempt: Awaitable[int]) -> int:
     """Make an attempt, and see that no task outlives it."""
     before = asyncio.all_tasks()
-    struck = await attempt
+    interrupted = await attempt
     assert asyncio.all_tasks() == before
-    return struck
+    return interrupted
 
 
 @every_loop
@@ -72,9 +72,9 @@ def test_cancelled_at_every_point(kind: str, moment: str, loop: str, tmp_path: P
     """Wherever a task is cancelled, it ends as cancelled and the next run resumes."""
 
     async def attempt(subject: Subject, number: int) -> int:
-        pierced, task = await outcome_of(subject.arun(), [number], MOMENTS[moment])
-        assert task.cancelled() == bool(pierced.struck)
-        return pierced.struck
+        interrupter, task = await outcome_of(subject.arun(), [number], MOMENTS[moment])
+        assert task.cancelled() == bool(interrupter.interrupted)
+        return interrupter.interrupted
 
     for_every_point(loop, tmp_path, kind, attempt)
 
@@ -86,10 +86,10 @@ def test_cancelled_again_and_again(kind: str, times: int, tmp_path: Path) -> Non
 
     async def attempt(subject: Subject, number: int) -> int:
         points = range(number, number + times)
-        pierced, task = await outcome_of(subject.arun(), points, MOMENTS["at-once"])
-        assert task.cancelled() == bool(pierced.struck)
-        assert task.cancelling() == pierced.struck
-        return pierced.struck
+        interrupter, task = await outcome_of(subject.arun(), points, MOMENTS["at-once"])
+        assert task.cancelled() == bool(interrupter.interrupted)
+        assert task.cancelling() == interrupter.interrupted
+        return interrupter.interrupted
 
     for_every_point("plain", tmp_path, kind, attempt)
 
@@ -101,12 +101,12 @@ def test_anyio_scope_cancelled_at_every_point(kind: str, loop: str, tmp_path: Pa
 
     async def attempt(subject: Subject, number: int) -> int:
         with anyio.CancelScope() as scope:
-            pierced = Pierced(subject.arun(), [number], lambda _: scope.cancel())
-            await pierced
+            interrupter = AwaitInterrupter(subject.arun(), [number], lambda _: scope.cancel())
+            await interrupter
             await anyio.lowlevel.checkpoint()
-        assert scope.cancelled_caught == bool(pierced.struck)
+        assert scope.cancelled_caught == bool(interrupter.interrupted)
         await check_nothing_comes_after()
-        return pierced.struck
+        return interrupter.interrupted
 
     for_every_point(loop, tmp_path, kind, attempt)
 
@@ -119,13 +119,15 @@ def test_timeout_at_every_point(loop: str, tmp_path: Path) -> None:
         timed_out = False
         try:
             async with asyncio.timeout(None) as timeout:
-                pierced = Pierced(subject.arun(), [number], lambda _: timeout.reschedule(0.0))
-                await pierced
+                interrupter = AwaitInterrupter(
+                    subject.arun(), [number], lambda _: timeout.reschedule(0.0)
+                )
+                await interrupter
         except TimeoutError:
             timed_out = True
-        assert timed_out == timeout.expired() == bool(pierced.struck)
+        assert timed_out == timeout.expired() == bool(interrupter.interrupted)
         await check_nothing_comes_after()
-        return pierced.struck
+        return interrupter.interrupted
 
     for_every_point(loop, tmp_path, "coroutines", attempt)
 
@@ -151,12 +153,12 @@ def test_failure_and_cancellation_together(kind: str, moment: str, tmp_path: Pat
             return "went on"
 
         subject.failing.add("b")
-        pierced, task = await outcome_of(body(), [number], MOMENTS[moment])
+        interrupter, task = await outcome_of(body(), [number], MOMENTS[moment])
         subject.failing.clear()
         if task.cancelled():
-            return pierced.struck
+            return interrupter.interrupted
         assert task.result() == "went on"
-        assert not pierced.struck, "the cancellation is lost"
+        assert not interrupter.interrupted, "the cancellation is lost"
         return 0
 
     for_every_point("plain", tmp_path, kind, attempt)
@@ -166,21 +168,21 @@ def test_failure_and_cancellation_together(kind: str, moment: str, tmp_path: Pat
 @every_kind
 def test_cancelled_at_random_until_it_ends(kind: str, seed: int, tmp_path: Path) -> None:
     """However often and wherever runs are cancelled, the last one ends as if undisturbed."""
-    chance = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311
     subject = Subject(tmp_path / "checkpoint.pkl", kind)
 
     async def attempts() -> Any:  # noqa: ANN401 - a state
         for _ in range(200):
-            times = chance.choice([1, 2, 5])
-            points = chance.sample(range(1, 80), times)
-            moment = chance.choice([*MOMENTS.values()])
+            times = rng.choice([1, 2, 5])
+            points = rng.sample(range(1, 80), times)
+            moment = rng.choice([*MOMENTS.values()])
             done = subject.position()
             subject.ran.clear()
-            pierced, task = await outcome_of(subject.arun(), points, moment)
+            interrupter, task = await outcome_of(subject.arun(), points, moment)
             assert subject.ran == [*NAMES[done % 3 :]][: len(subject.ran)]
             if not task.cancelled():
                 return task.result()
-            assert pierced.struck
+            assert interrupter.interrupted
             if subject.position() == len(NAMES):
                 return {"trail": [*NAMES]}
         raise AssertionError("no run ever ended")
@@ -191,11 +193,11 @@ def test_cancelled_at_random_until_it_ends(kind: str, seed: int, tmp_path: Path)
 @pytest.mark.parametrize("seed", range(5))
 async def test_cancelled_at_random_times(seed: int, tmp_path: Path) -> None:
     """However long a run is given until it is cancelled, runs get through in the end."""
-    chance = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311
     subject = Subject(tmp_path / "checkpoint.pkl", "threads")
     for attempt in itertools.count():
         task = asyncio.create_task(subject.arun())
-        await asyncio.wait([task], timeout=chance.random() * 0.0005 * attempt)
+        await asyncio.wait([task], timeout=rng.random() * 0.0005 * attempt)
         task.cancel()
         await asyncio.wait([task])
         if subject.position() == len(NAMES):

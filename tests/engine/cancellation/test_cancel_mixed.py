@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
+from held_runs import HOLD_POINTS, HeldRun
 from interrupts import check_nothing_comes_after, this_task
-from scenes import PLACES, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,21 +32,21 @@ async def test_scope_does_not_swallow_a_cancelled_task(
     place: str, tmp_path: Path, *, native_first: bool
 ) -> None:
     """A task that is cancelled as well as its anyio scope, in either order, ends as cancelled."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     scopes: list[anyio.CancelScope] = []
 
     async def scoped() -> None:
         with anyio.CancelScope() as scope:
             scopes.append(scope)
-            await scene.gate.watch(scene.start)
+            await held_run.gate.watch(held_run.start)
         await anyio.lowlevel.checkpoint()
 
     def cancel_scope() -> None:
         scopes[0].cancel()
 
     task = asyncio.create_task(scoped())
-    blows: list[Callable[[], object]] = [cancel_scope, task.cancel]
-    await scene.gate.strike(*(blows[::-1] if native_first else blows))
+    actions: list[Callable[[], object]] = [cancel_scope, task.cancel]
+    await held_run.gate.interrupt(*(actions[::-1] if native_first else actions))
     await asyncio.wait([task])
     assert task.cancelled()
 
@@ -58,19 +58,19 @@ async def test_timeout_inside_a_cancelled_scope(
     place: str, tmp_path: Path, *, native_first: bool
 ) -> None:
     """Where a timeout and the anyio scope around it both end the run, nothing else comes out."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     with anyio.CancelScope() as scope:
         try:
             async with asyncio.timeout(None) as timeout:
-                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
-                blows = blows[::-1] if native_first else blows
-                scene.gate.strike_soon(*blows)
-                await scene.gate.watch(scene.start)
+                actions = [scope.cancel, lambda: timeout.reschedule(0.0)]
+                actions = actions[::-1] if native_first else actions
+                held_run.gate.interrupt_soon(*actions)
+                await held_run.gate.watch(held_run.start)
                 await anyio.lowlevel.checkpoint()
         except TimeoutError:
             assert timeout.expired()
         await anyio.lowlevel.checkpoint()
-    await scene.gate.struck()
+    await held_run.gate.interrupted()
     assert scope.cancelled_caught
     await check_nothing_comes_after()
 
@@ -82,17 +82,17 @@ async def test_timeout_around_a_cancelled_scope(
     place: str, tmp_path: Path, *, native_first: bool
 ) -> None:
     """Where a timeout and an anyio scope within it both end the run, the timeout raises."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     with pytest.raises(TimeoutError):  # noqa: PT012
         async with asyncio.timeout(None) as timeout:
             with anyio.CancelScope() as scope:
-                blows = [scope.cancel, lambda: timeout.reschedule(0.0)]
-                blows = blows[::-1] if native_first else blows
-                scene.gate.strike_soon(*blows)
-                await scene.gate.watch(scene.start)
+                actions = [scope.cancel, lambda: timeout.reschedule(0.0)]
+                actions = actions[::-1] if native_first else actions
+                held_run.gate.interrupt_soon(*actions)
+                await held_run.gate.watch(held_run.start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
-    await scene.gate.struck()
+    await held_run.gate.interrupted()
     await check_nothing_comes_after()
 
 
@@ -118,7 +118,7 @@ def test_waiting_for_a_thread_keeps_the_loop_idle(
     place: str, tmp_path: Path, *, level: bool
 ) -> None:
     """While a cancelled run waits, the loop has nothing to do."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
@@ -128,15 +128,15 @@ def test_waiting_for_a_thread_keeps_the_loop_idle(
 
             def cancel(_: object) -> None:
                 loop.calls = 0
-                loop.call_later(0.3, scene.gate.opened.set)
+                loop.call_later(0.3, held_run.gate.opened.set)
                 if level:
                     scope.cancel()
                 else:
                     task.cancel()
 
-            asyncio.create_task(scene.gate.reached()).add_done_callback(cancel)
+            asyncio.create_task(held_run.gate.reached()).add_done_callback(cancel)
             try:
-                await scene.start()
+                await held_run.start()
             except asyncio.CancelledError:
                 if level:
                     raise

@@ -6,21 +6,21 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from held_runs import HOLD_POINTS, NAMES, HeldRun, OwnHandler, check_resumes, state_after
 from interrupts import WAYS
-from scenes import NAMES, PLACES, OwnHandler, Scene, check_resumes, state_after
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def check_left(scene: Scene) -> None:
+def check_left(held_run: HeldRun) -> None:
     """See that what is stored is whole, and tells of the cancellation."""
-    place = scene.place
-    if isinstance(scene.handler, OwnHandler):
+    place = held_run.place
+    if isinstance(held_run.handler, OwnHandler):
         kept = {} if place.position is None else state_after(place.position)
-        assert {**scene.handler.kept, "checkpoint_index": 0} == {**kept, "checkpoint_index": 0}
+        assert {**held_run.handler.kept, "checkpoint_index": 0} == {**kept, "checkpoint_index": 0}
         return
-    header = scene.header()
+    header = held_run.header()
     if place.position is None:
         assert header is None
         return
@@ -30,18 +30,18 @@ def check_left(scene: Scene) -> None:
     assert (failure and failure.part) == place.part
     assert failure is None or (failure.step, failure.type[-14:]) == ("b", "CancelledError")
     done = len(NAMES) if place.status == "finished" else place.position
-    assert scene.handler.read() == {**state_after(done), "checkpoint_index": place.position}
+    assert held_run.handler.read() == {**state_after(done), "checkpoint_index": place.position}
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", HOLD_POINTS)
 async def test_cancelled_run(place: str, way: str, tmp_path: Path) -> None:
     """One cancellation comes out when all work has ended, and the next run resumes."""
-    scene = Scene(tmp_path / "checkpoint.pkl", PLACES[place])
+    held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     before = asyncio.all_tasks()
-    await WAYS[way](scene.gate, scene.start)
-    assert scene.gate.passed.is_set() == (scene.gate.blocks and not scene.jobs)
+    await WAYS[way](held_run.gate, held_run.start)
+    assert held_run.gate.passed.is_set() == (held_run.gate.blocks and not held_run.jobs)
     assert asyncio.all_tasks() == before
-    scene.clear()
-    check_left(scene)
-    await check_resumes(scene)
+    held_run.clear()
+    check_left(held_run)
+    await check_resumes(held_run)

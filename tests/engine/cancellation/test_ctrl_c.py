@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Lab, State
+    from support import FlowFactory, State
 
 SCRIPT = program("ctrl_c_script.py")
 FEWEST_LINES = 300
@@ -41,7 +41,7 @@ def test_ctrl_c_at_every_line_of_run(kind: str, stride: int, tmp_path: Path) -> 
     assert int(last.split()[0]) > FEWEST_LINES
 
 
-def interrupted_flow(lab: Lab, part: str, *, asynchronous: bool) -> CheckpointFlow:
+def interrupted_flow(flows: FlowFactory, part: str, *, asynchronous: bool) -> CheckpointFlow:
     """Make a flow in which somebody presses Ctrl-C while a part of step b is under way."""
 
     def press(state: State) -> State:
@@ -57,9 +57,9 @@ def interrupted_flow(lab: Lab, part: str, *, asynchronous: bool) -> CheckpointFl
         await asyncio.sleep(PATIENCE)
         return {}
 
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     add_with(cp, "b", part, apress if asynchronous else press)
-    lab.add(cp, "c")
+    flows.add(cp, "c")
     return cp
 
 
@@ -83,21 +83,21 @@ WAYS: dict[str, Callable[[CheckpointFlow], object]] = {
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("part", ["load", "step", "save"])
 @pytest.mark.parametrize("way", WAYS)
-def test_signal_in_a_part(way: str, part: str, lab: Lab, *, asynchronous: bool) -> None:
+def test_signal_in_a_part(way: str, part: str, flows: FlowFactory, *, asynchronous: bool) -> None:
     """A real Ctrl-C in any part comes out, is recorded as a cancellation, and the run resumes."""
     with pytest.raises(KeyboardInterrupt):
-        WAYS[way](interrupted_flow(lab, part, asynchronous=asynchronous))
-    header = lab.header()
+        WAYS[way](interrupted_flow(flows, part, asynchronous=asynchronous))
+    header = flows.header()
     assert (header.status, header.position) == ("cancelled", 1)
     assert header.failure is not None
     assert (header.failure.step, header.failure.part) == ("b", part)
-    assert "half" not in lab.stored()
-    lab.log.clear()
-    assert lab.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
-    assert lab.ran() == ["b", "c"]
+    assert "half" not in flows.stored()
+    flows.log.clear()
+    assert flows.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
+    assert flows.ran() == ["b", "c"]
 
 
-def interrupted_between_attempts(lab: Lab, *, asynchronous: bool) -> CheckpointFlow:
+def interrupted_between_attempts(flows: FlowFactory, *, asynchronous: bool) -> CheckpointFlow:
     """Make a flow in which Ctrl-C comes while step b waits for its second attempt."""
     main = threading.main_thread().ident
     assert main is not None
@@ -113,27 +113,27 @@ def interrupted_between_attempts(lab: Lab, *, asynchronous: bool) -> CheckpointF
     async def afail(state: State) -> None:
         fail(state)
 
-    cp = CheckpointFlow(lab.path, fsync=False, hooks=[press])
-    lab.add(cp, "a")
+    cp = CheckpointFlow(flows.path, fsync=False, hooks=[press])
+    flows.add(cp, "a")
     long = Retry(wait_initial=PATIENCE, wait_max=PATIENCE, wait_jitter=0, timeout=None)
     cp.add_step(name="b", retry=long)(afail if asynchronous else fail)
-    lab.add(cp, "c")
+    flows.add(cp, "c")
     return cp
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("way", WAYS)
-def test_signal_between_attempts(way: str, lab: Lab, *, asynchronous: bool) -> None:
+def test_signal_between_attempts(way: str, flows: FlowFactory, *, asynchronous: bool) -> None:
     """A Ctrl-C in the waiting for the next attempt comes out at once, and the run resumes."""
     with pytest.raises(KeyboardInterrupt):
-        WAYS[way](interrupted_between_attempts(lab, asynchronous=asynchronous))
-    header = lab.header()
+        WAYS[way](interrupted_between_attempts(flows, asynchronous=asynchronous))
+    header = flows.header()
     assert (header.status, header.position) == ("cancelled", 1)
     assert header.failure is not None
     assert (header.failure.step, header.failure.attempt) == ("b", 1)
-    assert "half" not in lab.stored()
-    lab.log.clear()
-    assert lab.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
-    assert lab.ran() == ["b", "c"]
-    assert lab.header().attempts == {"b": 2}
+    assert "half" not in flows.stored()
+    flows.log.clear()
+    assert flows.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
+    assert flows.ran() == ["b", "c"]
+    assert flows.header().attempts == {"b": 2}

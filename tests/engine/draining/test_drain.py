@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import drain_script
 import pytest
+from blocking_flow import LAST, BlockingFlow, collect, pairs_of, statuses
 from interrupts import Gate, turns
-from many import resumed
-from serving import LAST, Post, collect, pairs_of, statuses
+from run_factories import resumed
 from support import notes_of
 
 from aiocheckpoint import CheckpointFlow, DrainingError, RunResult
@@ -23,7 +23,7 @@ from aiocheckpoint import CheckpointFlow, DrainingError, RunResult
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from many import Runs
+    from run_factories import Runs
     from support import State
 
     from aiocheckpoint._runs.streams import Stream
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 IDS = ("x", "y", None)
 
 
-async def drained(cp: CheckpointFlow, post: Post) -> list[str | None]:
+async def drained(cp: CheckpointFlow, blocking_flow: BlockingFlow) -> list[str | None]:
     """Begin to drain, and only then let those go that wait."""
     drain = asyncio.create_task(cp.adrain())
     await turns(3)
     assert not drain.done()
-    post.free.set()
-    if post.gate is not None:
-        post.gate.opened.set()
+    blocking_flow.free.set()
+    if blocking_flow.gate is not None:
+        blocking_flow.gate.opened.set()
     return await drain
 
 
@@ -55,44 +55,44 @@ async def check_stopped(cp: CheckpointFlow, run_id: str | None, ended: object) -
 
 async def test_coroutines(runs: Runs) -> None:
     """Runs under way come to the end of their step, are stored as stopped, and go on later."""
-    post = Post()
-    cp = post.flow(runs)
-    tasks = await post.start(cp, *IDS)
-    assert await drained(cp, post) == []
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
+    tasks = await blocking_flow.start(cp, *IDS)
+    assert await drained(cp, blocking_flow) == []
     came = await asyncio.gather(*tasks, return_exceptions=True)
     for run_id, ended in zip(IDS, came, strict=True):
         await check_stopped(cp, run_id, ended)
-    found = await resumed(post.flow(runs))
+    found = await resumed(blocking_flow.flow(runs))
     assert {run_id: one.state for run_id, one in found.items()} == dict.fromkeys(IDS, LAST)
-    assert all(post.times(run_id) == LAST["trail"] for run_id in IDS)
+    assert all(blocking_flow.times(run_id) == LAST["trail"] for run_id in IDS)
 
 
 async def test_sync_step(runs: Runs) -> None:
     """So does a run in a thread, which `adrain` waits for."""
     gate = Gate(blocks=True)
-    post = Post(gate=gate)
-    cp = post.flow(runs)
+    blocking_flow = BlockingFlow(gate=gate)
+    cp = blocking_flow.flow(runs)
     task = asyncio.create_task(cp.arun({}, run_id="x"))
     await gate.reached()
-    assert await drained(cp, post) == []
+    assert await drained(cp, blocking_flow) == []
     came = await asyncio.gather(task, return_exceptions=True)
     await check_stopped(cp, "x", came[0])
-    assert await post.flow(runs).arun(run_id="x") == LAST
-    assert post.times("x") == LAST["trail"]
+    assert await blocking_flow.flow(runs).arun(run_id="x") == LAST
+    assert blocking_flow.times("x") == LAST["trail"]
 
 
 async def test_last_step(runs: Runs) -> None:
     """A run in its last step, or the last before `until=`, comes to its end as ever."""
-    post = Post()
-    cp = post.flow(runs)
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
     task = asyncio.create_task(cp.arun({}, run_id="x", until="b"))
-    await post.arrivals(1)
-    assert await drained(cp, post) == []
+    await blocking_flow.arrivals(1)
+    assert await drained(cp, blocking_flow) == []
     assert await task == {"trail": ["a", "b"]}
-    post, again = Post(), runs.bare()
-    again.add_step(name="only")(post.hold)
-    (task,) = await post.start(again, "y")
-    assert await drained(again, post) == []
+    blocking_flow, again = BlockingFlow(), runs.empty_flow()
+    again.add_step(name="only")(blocking_flow.hold)
+    (task,) = await blocking_flow.start(again, "y")
+    assert await drained(again, blocking_flow) == []
     assert await task == {"trail": ["only"]}
     assert statuses(again, "xy") == ["stopped", "finished"]
 
@@ -146,8 +146,8 @@ async def begun(results: Stream[RunResult]) -> tuple[dict[str | None, RunResult]
 @pytest.mark.parametrize("how", ["amap", "aresume_all"])
 async def test_many(how: str, runs: Runs) -> None:
     """Each that was under way is a result with its error; behind them comes that of the rest."""
-    post = Post()
-    cp, every = post.flow(runs), [f"{n}" for n in range(5)]
+    blocking_flow = BlockingFlow()
+    cp, every = blocking_flow.flow(runs), [f"{n}" for n in range(5)]
     if how == "aresume_all":
         for one in every:
             await cp.arun({}, run_id=one, until="a")
@@ -155,8 +155,8 @@ async def test_many(how: str, runs: Runs) -> None:
         cp.amap({one: {} for one in every}, limit=2) if how == "amap" else cp.aresume_all(limit=2)
     )
     task = asyncio.create_task(begun(many))
-    under_way = await post.arrivals(2)
-    assert await drained(cp, post) == []
+    under_way = await blocking_flow.arrivals(2)
+    assert await drained(cp, blocking_flow) == []
     found, error = await task
     assert isinstance(error, DrainingError)
     assert error.path is None
@@ -165,17 +165,17 @@ async def test_many(how: str, runs: Runs) -> None:
     assert len(found) <= 3  # the one whose turn had come may be a result that it was refused
     if how == "amap":
         assert len(await cp.aruns()) == 2
-    done = await resumed(post.flow(runs))
+    done = await resumed(blocking_flow.flow(runs))
     assert set(done) == (under_way if how == "amap" else set(every))
     assert all(one.state == LAST for one in done.values())
-    assert all(post.times(run_id) == LAST["trail"] for run_id in done)
+    assert all(blocking_flow.times(run_id) == LAST["trail"] for run_id in done)
 
 
 @pytest.mark.parametrize("under_way", [0, 1])
 async def test_source_that_waits(under_way: int, runs: Runs) -> None:
     """A queue that nobody fills any more is not waited for; what waits in it stays there."""
-    post, queue = Post(), asyncio.Queue["tuple[str, State]"]()
-    cp = post.flow(runs)
+    blocking_flow, queue = BlockingFlow(), asyncio.Queue["tuple[str, State]"]()
+    cp = blocking_flow.flow(runs)
     for number in range(under_way):
         queue.put_nowait((f"{number}", {}))
 
@@ -184,11 +184,11 @@ async def test_source_that_waits(under_way: int, runs: Runs) -> None:
             yield await queue.get()
 
     task = asyncio.create_task(begun(cp.amap(source(), limit=5)))
-    await post.arrivals(under_way)
+    await blocking_flow.arrivals(under_way)
     await turns(3)
     drain = asyncio.create_task(cp.adrain())
     await turns(3)
-    post.free.set()
+    blocking_flow.free.set()
     assert await drain == []
     found, _ = await task
     assert len(found) == under_way
@@ -199,7 +199,7 @@ async def test_source_that_waits(under_way: int, runs: Runs) -> None:
 
 async def test_map_of_a_drained_flow(runs: Runs) -> None:
     """Nothing is taken from the source."""
-    cp, taken = Post().flow(runs), list[str]()
+    cp, taken = BlockingFlow().flow(runs), list[str]()
     await cp.adrain()
 
     def source() -> Iterator[tuple[str, State]]:
@@ -213,11 +213,11 @@ async def test_map_of_a_drained_flow(runs: Runs) -> None:
 
 async def test_one_of_two_flow_objects(database: Runs) -> None:
     """What runs in another flow object on the same database goes on, and takes over at once."""
-    post, other_post = Post(), Post()
-    cp, other = post.flow(database), other_post.flow(database)
-    (task,) = await post.start(cp, "x")
+    blocking_flow, other_post = BlockingFlow(), BlockingFlow()
+    cp, other = blocking_flow.flow(database), other_post.flow(database)
+    (task,) = await blocking_flow.start(cp, "x")
     (other_task,) = await other_post.start(other, "y")
-    assert await drained(cp, post) == []
+    assert await drained(cp, blocking_flow) == []
     with pytest.raises(DrainingError):
         await task
     other_post.free.set()
@@ -248,7 +248,7 @@ def test_between_processes(database: Runs) -> None:
 def test_threads(runs: Runs) -> None:
     """Runs under `run` in threads, and on the loops of other threads, are waited for as well."""
     first, second = Gate(blocks=True), Gate(blocks=True)
-    cp, ended = runs.bare(), dict[str, object]()
+    cp, ended = runs.empty_flow(), dict[str, object]()
 
     def wait(state: State) -> None:
         {"first": first, "second": second}[state["who"]].hold()

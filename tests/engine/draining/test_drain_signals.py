@@ -46,7 +46,7 @@ async def test_signal_in_a_step(cp: CheckpointFlow, drains: Drains) -> None:
     """It drains like any other: the step comes to its end, and the run is stopped behind it."""
 
     @cp.add_step()
-    async def struck(state: State) -> None:
+    async def interrupted(state: State) -> None:
         signal.raise_signal(signal.SIGUSR1)
         await asyncio.sleep(0)
         state["struck"] = True

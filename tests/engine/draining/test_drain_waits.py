@@ -7,9 +7,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from blocking_flow import LAST, BlockingFlow, collect, statuses
 from interrupts import turns
-from many import Runs, busy
-from serving import LAST, Post, collect, statuses
+from run_factories import Runs, active_run
 from support import notes_of
 
 from aiocheckpoint import DrainingError, Retry, current_step, events
@@ -42,40 +42,40 @@ async def test_nothing_under_way(database: Runs) -> None:
 
 async def test_time_is_over(runs: Runs) -> None:
     """The ids of those still in a step are given; they stop later all the same."""
-    post = Post()
-    cp = post.flow(runs)
-    tasks = await post.start(cp, "x", None)
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(runs)
+    tasks = await blocking_flow.start(cp, "x", None)
     assert set(await cp.adrain(timeout=SOON)) == {"x", None}
     assert statuses(cp, ["x", None]) == ["running"] * 2
-    post.free.set()
+    blocking_flow.free.set()
     for task in tasks:
         await stopped(task)
     assert statuses(cp, ["x", None]) == ["stopped"] * 2
-    assert post.times("x") == ["a", "b"]
+    assert blocking_flow.times("x") == ["a", "b"]
 
 
 async def test_cancelled_when_the_time_is_over(database: Runs) -> None:
     """Those that are left can be cancelled, and are resumed like any other."""
-    post = Post()
-    cp = post.flow(database)
-    (task,) = await post.start(cp, "x")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(database)
+    (task,) = await blocking_flow.start(cp, "x")
     assert await cp.adrain(timeout=0) == ["x"]
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert statuses(cp, ["x"]) == ["cancelled"]
-    post.free.set()
-    assert await post.flow(database).arun(run_id="x") == LAST
+    blocking_flow.free.set()
+    assert await blocking_flow.flow(database).arun(run_id="x") == LAST
 
 
 async def test_time_is_not_waited_out(database: Runs) -> None:
     """When all have stopped, the rest of the time is not waited for."""
-    post = Post()
-    cp = post.flow(database)
-    (task,) = await post.start(cp, "x")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(database)
+    (task,) = await blocking_flow.start(cp, "x")
     drain = asyncio.create_task(cp.adrain(timeout=3_600))
     await turns(3)
-    post.free.set()
+    blocking_flow.free.set()
     assert await drain == []
     await stopped(task)
 
@@ -83,7 +83,7 @@ async def test_time_is_not_waited_out(database: Runs) -> None:
 async def test_run_that_waits_for_its_turn(database: Runs) -> None:
     """A run that waits for the end of another one gives up; the other one is left alone."""
     cp = database.flow()
-    with busy(database.bare(), "x"):
+    with active_run(database.empty_flow(), "x"):
         task = asyncio.create_task(cp.arun(run_id="x", wait=3_600))
         await turns(3)
         assert await cp.adrain() == []
@@ -100,7 +100,7 @@ async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
         if isinstance(event, events.AttemptFailed):
             failed.set()
 
-    cp, attempts = runs.bare(hooks=[hook]), list[int]()
+    cp, attempts = runs.empty_flow(hooks=[hook]), list[int]()
 
     @cp.add_step(name="a", retry=Retry(attempts=5, wait_initial=SOON, wait_jitter=0))
     async def fail_once(state: State) -> None:
@@ -115,7 +115,7 @@ async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
     assert (await stopped(task)).path == cp.handler.locate("x")
     assert (attempts, await cp.aread("x")) == ([1], {"checkpoint_index": 0})
     assert statuses(cp, ["x"]) == ["stopped"]
-    again = runs.bare()
+    again = runs.empty_flow()
     again.add_step(name="a")(fail_once)
     (result,) = (await collect(again.aresume_all())).values()
     assert (result.state, attempts) == ({"begun": True}, [1, 2])
@@ -137,7 +137,7 @@ def holding(runs: Runs, free: asyncio.Event) -> CheckpointFlow:
         if isinstance(event, events.SnapshotWritten) and event.position == 0:
             await free.wait()
 
-    cp = runs.bare(hooks=[hook])
+    cp = runs.empty_flow(hooks=[hook])
     for name in ("a", "b"):
         runs.add(cp, name)
     return cp
@@ -159,37 +159,37 @@ async def test_run_before_its_first_step(runs: Runs) -> None:
 @pytest.mark.leaves_files
 async def test_storage_that_fails_at_the_stop(tmp_path: Path) -> None:
     """Where it cannot be written that a run was stopped, its error says so; it ends as drained."""
-    lasting, free = Runs.at(tmp_path, "directory"), asyncio.Event()
-    cp = holding(lasting, free)
+    durable_runs, free = Runs.at(tmp_path, "directory"), asyncio.Event()
+    cp = holding(durable_runs, free)
     task = await held_at_its_start(cp, free)
     assert await cp.adrain(timeout=0) == ["x"]
-    shutil.rmtree(lasting.path)
-    lasting.path.write_bytes(b"no directory")
+    shutil.rmtree(durable_runs.path)
+    durable_runs.path.write_bytes(b"no directory")
     free.set()
     assert "it is not marked as stopped" in notes_of(await stopped(task))
-    assert lasting.log == []
+    assert durable_runs.log == []
 
 
 async def test_twice(database: Runs) -> None:
     """To drain a second time, before or behind the end of the first, is refused with its reason."""
-    post = Post()
-    cp = post.flow(database)
-    (task,) = await post.start(cp, "x")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(database)
+    (task,) = await blocking_flow.start(cp, "x")
     drain = asyncio.create_task(cp.adrain())
     await turns(1)
     for _ in range(2):
         with pytest.raises(DrainingError, match="called before"):
             await cp.adrain(timeout=1)
-        post.free.set()
+        blocking_flow.free.set()
         assert await drain == []
     await stopped(task)
 
 
 async def test_cancelled(database: Runs) -> None:
     """A cancelled `adrain` ends at once; the flow stays drained, and its runs stop all the same."""
-    post = Post()
-    cp = post.flow(database)
-    (task,) = await post.start(cp, "x")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(database)
+    (task,) = await blocking_flow.start(cp, "x")
     drain = asyncio.create_task(cp.adrain())
     await turns(3)
     drain.cancel()
@@ -197,15 +197,15 @@ async def test_cancelled(database: Runs) -> None:
         await drain
     with pytest.raises(DrainingError):
         await cp.arun({}, run_id="y")
-    post.free.set()
+    blocking_flow.free.set()
     assert (await stopped(task)).path is not None
     assert statuses(cp, ["x", "y"]) == ["stopped", None]
 
 
-@pytest.mark.parametrize("door", ["coroutine", "thread"])
-async def test_in_its_own_step(door: str, database: Runs) -> None:
+@pytest.mark.parametrize("method", ["coroutine", "thread"])
+async def test_in_its_own_step(method: str, database: Runs) -> None:
     """A step cannot drain its own flow, for which it would wait; the flow is none the worse."""
-    cp, seen = database.bare(), list[str]()
+    cp, seen = database.empty_flow(), list[str]()
 
     async def drain_itself(state: State) -> None:
         with pytest.raises(DrainingError, match="would wait for itself") as info:
@@ -215,7 +215,7 @@ async def test_in_its_own_step(door: str, database: Runs) -> None:
     def in_thread(state: State) -> None:
         asyncio.run(drain_itself(state))
 
-    cp.add_step(name="own")(drain_itself if door == "coroutine" else in_thread)
+    cp.add_step(name="own")(drain_itself if method == "coroutine" else in_thread)
     for run_id in "xy":
         await cp.arun({}, run_id=run_id)
     assert (len(seen), statuses(cp, "xy")) == (2, ["finished"] * 2)
@@ -224,14 +224,14 @@ async def test_in_its_own_step(door: str, database: Runs) -> None:
 
 async def test_in_a_step_of_another_flow(database: Runs) -> None:
     """A step of another flow may drain this one."""
-    post = Post()
-    cp = post.flow(database)
-    (task,) = await post.start(cp, "x")
-    other = database.bare(name="other")
+    blocking_flow = BlockingFlow()
+    cp = blocking_flow.flow(database)
+    (task,) = await blocking_flow.start(cp, "x")
+    other = database.empty_flow(name="other")
 
     @other.add_step()
     async def drain(state: State) -> None:
-        asyncio.get_running_loop().call_soon(post.free.set)
+        asyncio.get_running_loop().call_soon(blocking_flow.free.set)
         state["left"] = await cp.adrain()
 
     assert (await other.arun({}, run_id="other"))["left"] == []
@@ -240,8 +240,8 @@ async def test_in_a_step_of_another_flow(database: Runs) -> None:
 
 async def test_nested_runs(database: Runs) -> None:
     """A run that waits in a step for others of its flow gets their errors, and stops as well."""
-    post, came = Post(), list[Any]()
-    cp = post.flow(database)
+    blocking_flow, came = BlockingFlow(), list[Any]()
+    cp = blocking_flow.flow(database)
 
     async def divide(state: State) -> None:
         if current_step().run_id == "outer":
@@ -249,10 +249,10 @@ async def test_nested_runs(database: Runs) -> None:
 
     cp.add_step(name="a", replace=True)(divide)
     task = asyncio.create_task(cp.arun({}, run_id="outer"))
-    assert await post.arrivals(1) == {"inner"}
+    assert await blocking_flow.arrivals(1) == {"inner"}
     drain = asyncio.create_task(cp.adrain())
     await turns(3)
-    post.free.set()
+    blocking_flow.free.set()
     assert await drain == []
     await stopped(task)
     assert [type(one) for one in came] == [DrainingError]

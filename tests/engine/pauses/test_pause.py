@@ -6,8 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from many import ids, resume_all
-from pausing import (
+from approval_flows import (
     REASON,
     approvable,
     approved,
@@ -17,8 +16,9 @@ from pausing import (
     wait_for_approval,
     wait_for_it_later,
 )
-from support import NAMES, Door, State
-from trying import THRICE, Anywhere
+from flaky_steps import THRICE, AnyStore
+from run_factories import ids, resume_all
+from support import NAMES, Runner, State
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry, current_step, events
 
@@ -29,73 +29,73 @@ every_place_in_the_flow = pytest.mark.parametrize("at", NAMES)
 
 
 @every_place_in_the_flow
-def test_paused_and_approved(at: str, anywhere: Anywhere, door: Door) -> None:
+def test_paused_and_approved(at: str, any_store: AnyStore, runner: Runner) -> None:
     """It returns the given dict as on entry, is stored so, and `update=` lets it go on."""
-    given, cp = unapproved(), approvable(anywhere, at)
-    assert anywhere.go(door, cp, given, "always") is given
+    given, cp = unapproved(), approvable(any_store, at)
+    assert any_store.go(runner, cp, given, "always") is given
     assert given == entry(at)
-    assert anywhere.stored() == {**entry(at), "checkpoint_index": NAMES.index(at)}
-    (paused,) = anywhere.told(events.StepPaused)
+    assert any_store.stored() == {**entry(at), "checkpoint_index": NAMES.index(at)}
+    (paused,) = any_store.events_of(events.StepPaused)
     assert (paused.step, paused.index, paused.of, paused.reason) == (at, NAMES.index(at), 3, REASON)
-    (ended,) = anywhere.told(events.RunFinished)
+    (ended,) = any_store.events_of(events.RunFinished)
     assert (ended.status, ended.position) == ("paused", NAMES.index(at))
-    assert anywhere.told(events.StepFailed) == []
-    if anywhere.has_headers:
-        header = anywhere.header()
+    assert any_store.events_of(events.StepFailed) == []
+    if any_store.has_headers:
+        header = any_store.header()
         assert (header.status, header.pause, header.failure) == ("paused", REASON, None)
         assert header.position == NAMES.index(at)
-        result = anywhere.go(door, cp, None, "always", update={"approved": "by me"})
+        result = any_store.go(runner, cp, None, "always", update={"approved": "by me"})
         assert result == approved(at)
-        header = anywhere.header()
+        header = any_store.header()
         assert (header.status, header.pause, header.number) == ("finished", None, 1)
 
 
 @pytest.mark.parametrize("thread", [True, False])
 @pytest.mark.parametrize("step", [wait_for_approval, wait_for_it_later], ids=["sync", "async"])
 def test_every_kind_of_step(
-    step: object, in_file: Anywhere, every_door: Door, *, thread: bool
+    step: object, file_store: AnyStore, any_runner: Runner, *, thread: bool
 ) -> None:
     """Coroutines, and sync functions in a thread and on the loop, can pause."""
     assert callable(step)
-    cp = approvable(in_file, step=step, thread=thread)
-    assert every_door(cp, unapproved(), "always") == entry("b")
-    result = every_door(cp, None, "always", update={"approved": "by me"})
+    cp = approvable(file_store, step=step, thread=thread)
+    assert any_runner(cp, unapproved(), "always") == entry("b")
+    result = any_runner(cp, None, "always", update={"approved": "by me"})
     assert result == approved("b")
 
 
-def test_run_again_without_update(anywhere: Anywhere, door: Door) -> None:
+def test_run_again_without_update(any_store: AnyStore, runner: Runner) -> None:
     """A plain run lets the step look for itself, and leaves the run paused if it waits on."""
-    cp = approvable(anywhere)
-    anywhere.go(door, cp, unapproved(), "always")
+    cp = approvable(any_store)
+    any_store.go(runner, cp, unapproved(), "always")
     for _ in range(2):
-        assert anywhere.go(door, cp, None, "always") == entry("b")
-    assert len(anywhere.told(events.StepPaused)) == 3
+        assert any_store.go(runner, cp, None, "always") == entry("b")
+    assert len(any_store.events_of(events.StepPaused)) == 3
     handler = cp.handler
-    if anywhere.has_headers:
-        assert anywhere.header().status == "paused"
-        cp.patch(anywhere.run_id, {"approved": "by me"})
-        assert anywhere.header().status == "paused"
+    if any_store.has_headers:
+        assert any_store.header().status == "paused"
+        cp.patch(any_store.run_id, {"approved": "by me"})
+        assert any_store.header().status == "paused"
     else:
         handler.write({**handler.read(), "approved": "by me"})
-    assert anywhere.go(door, cp, None, "always") == approved("b")
+    assert any_store.go(runner, cp, None, "always") == approved("b")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "directory", "memory"])
-def test_listed_and_left_alone(kind: str, tmp_path: Path, door: Door) -> None:
+def test_listed_and_left_alone(kind: str, tmp_path: Path, runner: Runner) -> None:
     """Lists find it, and `aresume_all` does not go on with it."""
-    cp = approvable(Anywhere.at(tmp_path, kind))
+    cp = approvable(AnyStore.at(tmp_path, kind))
     for run_id in ("one", "two"):
-        door(cp, unapproved(), "always", run_id=run_id)
-    assert sorted(map(str, ids(door.do(cp, "runs", "paused")))) == ["one", "two"]
+        runner(cp, unapproved(), "always", run_id=run_id)
+    assert sorted(map(str, ids(runner.do(cp, "runs", "paused")))) == ["one", "two"]
     assert resume_all(cp) == {}
-    door(cp, None, "always", run_id="one", update={"approved": "by me"})
-    assert ids(door.do(cp, "runs", "paused")) == ["two"]
-    assert ids(door.do(cp, "runs", "finished")) == ["one"]
+    runner(cp, None, "always", run_id="one", update={"approved": "by me"})
+    assert ids(runner.do(cp, "runs", "paused")) == ["two"]
+    assert ids(runner.do(cp, "runs", "finished")) == ["one"]
 
 
-def test_many_at_once(in_file: Anywhere) -> None:
+def test_many_at_once(file_store: AnyStore) -> None:
     """Among many, a paused run is a success of its own kind."""
-    cp = approvable(Anywhere.at(in_file.path.parent, "memory"))
+    cp = approvable(AnyStore.at(file_store.path.parent, "memory"))
     given = {"waits": unapproved(), "goes": {**unapproved(), "approved": "by me"}}
     found = asyncio.run(results(cp, given))
     assert (found["waits"].status, found["waits"].error) == ("paused", None)
@@ -103,32 +103,32 @@ def test_many_at_once(in_file: Anywhere) -> None:
     assert (found["goes"].status, found["goes"].state) == ("finished", approved("b"))
 
 
-async def test_in_a_stream(in_file: Anywhere) -> None:
+async def test_in_a_stream(file_store: AnyStore) -> None:
     """A stream of events ends with those of the pause, without an error."""
-    stream = approvable(in_file).astream(unapproved(), "always")
+    stream = approvable(file_store).astream(unapproved(), "always")
     kinds = [type(event) async for event in stream]
     assert kinds[-2:] == [events.StepPaused, events.RunFinished]
 
 
-def test_once(in_file: Anywhere, door: Door) -> None:
+def test_once(file_store: AnyStore, runner: Runner) -> None:
     """With `once=True` a paused run is unfinished, and goes on; then it is done."""
-    cp = approvable(in_file)
-    door(cp, unapproved(), "always", once=True)
-    assert door(cp, unapproved(), "always", once=True) == entry("b")
-    assert door(cp, None, "always", once=True, update={"approved": "by me"}) == approved("b")
-    assert door(cp, unapproved(), "always", once=True) == approved("b")
-    assert len(in_file.told(events.StepPaused)) == 2
+    cp = approvable(file_store)
+    runner(cp, unapproved(), "always", once=True)
+    assert runner(cp, unapproved(), "always", once=True) == entry("b")
+    assert runner(cp, None, "always", once=True, update={"approved": "by me"}) == approved("b")
+    assert runner(cp, unapproved(), "always", once=True) == approved("b")
+    assert len(file_store.events_of(events.StepPaused)) == 2
 
 
-def test_words_of_the_plan(in_file: Anywhere, door: Door) -> None:
+def test_words_of_the_plan(file_store: AnyStore, runner: Runner) -> None:
     """The plan says that the run was paused."""
-    cp = approvable(in_file)
-    door(cp, unapproved(), "always")
-    assert "the last run was paused there" in str(door.plan(cp))
+    cp = approvable(file_store)
+    runner(cp, unapproved(), "always")
+    assert "the last run was paused there" in str(runner.plan(cp))
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-def test_inside_retry(failures: int, in_file: Anywhere, door: Door) -> None:
+def test_inside_retry(failures: int, file_store: AnyStore, runner: Runner) -> None:
     """A pause is no failure: nothing is tried again, whatever failed before it."""
     calls: list[int] = []
 
@@ -139,16 +139,16 @@ def test_inside_retry(failures: int, in_file: Anywhere, door: Door) -> None:
             raise ConnectionError
         wait_for_approval(state, data)
 
-    cp = approvable(in_file, step=step, retry=THRICE)
-    assert door(cp, unapproved(), "always") == entry("b")
+    cp = approvable(file_store, step=step, retry=THRICE)
+    assert runner(cp, unapproved(), "always") == entry("b")
     assert len(calls) == failures + 1
-    header = in_file.header()
+    header = file_store.header()
     assert (header.status, header.failure, header.pause) == ("paused", None, REASON)
-    assert door(cp, None, "always", update={"approved": "by me"}) == approved("b")
+    assert runner(cp, None, "always", update={"approved": "by me"}) == approved("b")
 
 
 @pytest.mark.parametrize("failures", [0, 1])
-def test_attempts_count_on(failures: int, in_file: Anywhere, door: Door) -> None:
+def test_attempts_count_on(failures: int, file_store: AnyStore, runner: Runner) -> None:
     """An attempt that paused was one: those of the runs that go on have the next numbers."""
     seen: list[int] = []
 
@@ -159,15 +159,15 @@ def test_attempts_count_on(failures: int, in_file: Anywhere, door: Door) -> None
         if len(seen) < 4:
             raise Pause(REASON)
 
-    cp = approvable(in_file, step=step, retry=THRICE)
-    door(cp, unapproved(), "always")
-    while in_file.header().status == "paused":
-        door(cp, None, "always", update={"n": 1})
+    cp = approvable(file_store, step=step, retry=THRICE)
+    runner(cp, unapproved(), "always")
+    while file_store.header().status == "paused":
+        runner(cp, None, "always", update={"n": 1})
     assert seen == [1, 2, 3, 4]
-    assert in_file.header().attempts == {"b": 4}
+    assert file_store.header().attempts == {"b": 4}
 
 
-def test_retry_on_everything(in_file: Anywhere, door: Door) -> None:
+def test_retry_on_everything(file_store: AnyStore, runner: Runner) -> None:
     """A function that would try anything again is not asked about a pause."""
     asked: list[Exception] = []
 
@@ -175,14 +175,14 @@ def test_retry_on_everything(in_file: Anywhere, door: Door) -> None:
         asked.append(error)
         return True
 
-    cp = approvable(in_file, retry=Retry(on=ask))
-    assert door(cp, unapproved(), "always") == entry("b")
+    cp = approvable(file_store, retry=Retry(on=ask))
+    assert runner(cp, unapproved(), "always") == entry("b")
     assert asked == []
 
 
-def test_inside_another_flow(in_file: Anywhere, door: Door) -> None:
+def test_inside_another_flow(file_store: AnyStore, runner: Runner) -> None:
     """The pause is one of the inner run; the step around it may pause the outer one as well."""
-    inner = approvable(Anywhere.at(in_file.path.parent, "memory"))
+    inner = approvable(AnyStore.at(file_store.path.parent, "memory"))
 
     def approve(state: State) -> None:
         header = inner.header("inner")
@@ -193,15 +193,15 @@ def test_inside_another_flow(in_file: Anywhere, door: Door) -> None:
             raise Pause("the inner one waits")
         state["inner"] = got
 
-    outer = in_file.bare()
+    outer = file_store.empty_flow()
     outer.add_step()(approve)
-    assert door(outer, {"n": 1}) == {"n": 1}
-    assert in_file.header().pause == "the inner one waits"
+    assert runner(outer, {"n": 1}) == {"n": 1}
+    assert file_store.header().pause == "the inner one waits"
     wanted = {"n": 1, "approved": True, "inner": approved("b")}
-    assert door(outer, update={"approved": True}) == wanted
+    assert runner(outer, update={"approved": True}) == wanted
 
 
-def test_pause_of_a_class_of_ones_own(in_file: Anywhere, door: Door) -> None:
+def test_pause_of_a_class_of_ones_own(file_store: AnyStore, runner: Runner) -> None:
     """A subclass pauses as well; without a reason it is the empty one."""
 
     class Waits(Pause):
@@ -210,22 +210,22 @@ def test_pause_of_a_class_of_ones_own(in_file: Anywhere, door: Door) -> None:
     def step(state: State) -> None:
         raise Waits
 
-    cp = CheckpointFlow(in_file.path, fsync=False)
+    cp = CheckpointFlow(file_store.path, fsync=False)
     cp.add_step()(step)
-    assert door(cp, {"n": 1}) == {"n": 1}
-    assert (in_file.header().status, in_file.header().pause) == ("paused", "")
+    assert runner(cp, {"n": 1}) == {"n": 1}
+    assert (file_store.header().status, file_store.header().pause) == ("paused", "")
 
 
 @pytest.mark.parametrize("reason", ["", "né\n\0", "\ud800", "x" * 200_000], ids=len)
-def test_any_text_as_a_reason(reason: str, in_file: Anywhere, door: Door) -> None:
+def test_any_text_as_a_reason(reason: str, file_store: AnyStore, runner: Runner) -> None:
     """Whatever the text, it is stored; of a very long one the end."""
 
     def step(state: State) -> None:
         raise Pause(reason)
 
-    cp = CheckpointFlow(in_file.path, fsync=False)
+    cp = CheckpointFlow(file_store.path, fsync=False)
     cp.add_step()(step)
-    door(cp, {})
-    pause = in_file.header().pause
+    runner(cp, {})
+    pause = file_store.header().pause
     assert pause is not None
     assert pause in {reason, reason[-50_000:]}

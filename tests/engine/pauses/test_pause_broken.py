@@ -7,9 +7,9 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from approval_flows import REASON, UPDATE, approvable, approved, entry, unapproved
 from interrupts import Gate
-from pausing import REASON, UPDATE, approvable, approved, entry, unapproved
-from support import Door, State, add_with
+from support import Runner, State, add_with
 
 from aiocheckpoint import (
     FlowDefinitionError,
@@ -22,7 +22,7 @@ from aiocheckpoint import (
 from aiocheckpoint.handlers._files.failpoints import armed
 
 if TYPE_CHECKING:
-    from trying import Anywhere
+    from flaky_steps import AnyStore
 
 
 @pytest.mark.parametrize("reason", [3, None, b"x", ["x"], OSError("x")], ids=repr)
@@ -33,53 +33,60 @@ def test_reason_that_is_no_text(reason: Any) -> None:  # noqa: ANN401
 
 
 @pytest.mark.parametrize(("part", "noun"), [("load", "loader"), ("save", "saver")])
-def test_pause_from_another_part(part: str, noun: str, somewhere: Anywhere, door: Door) -> None:
+def test_pause_from_another_part(
+    part: str, noun: str, simple_store: AnyStore, runner: Runner
+) -> None:
     """A loader or saver may not pause; the error says what to do, and comes from the pause."""
 
     def pause(state: State) -> State:
         state["half"] = True
         raise Pause(REASON)
 
-    cp = somewhere.bare()
+    cp = simple_store.empty_flow()
     add_with(cp, "b", part, pause)
     with pytest.raises(FlowDefinitionError, match=f"the {noun} of step 'b' raised Pause") as info:
-        door(cp, {"n": 1})
+        runner(cp, {"n": 1})
     assert type(info.value.__cause__) is Pause
     assert info.value.step == "b"
-    assert somewhere.stored() == {"n": 1, "checkpoint_index": 0}
-    if somewhere.has_headers:
-        assert somewhere.header().status == "failed"
+    assert simple_store.stored() == {"n": 1, "checkpoint_index": 0}
+    if simple_store.has_headers:
+        assert simple_store.header().status == "failed"
 
 
 @pytest.mark.parametrize("point", ["created", "written"])
-def test_pause_cannot_be_stored(point: str, in_file: Anywhere, door: Door) -> None:
+def test_pause_cannot_be_stored(point: str, file_store: AnyStore, runner: Runner) -> None:
     """A pause that cannot be stored is an error of the storage; the run can be resumed."""
 
     def fail() -> None:
-        if in_file.told(events.StepStarted) and in_file.told(events.StepStarted)[-1].step == "b":
+        if (
+            file_store.events_of(events.StepStarted)
+            and file_store.events_of(events.StepStarted)[-1].step == "b"
+        ):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    cp = approvable(in_file)
+    cp = approvable(file_store)
     with armed(point, fail), pytest.raises(StorageError, match="No space left") as info:
-        door(cp, unapproved(), "always")
+        runner(cp, unapproved(), "always")
     (note,) = info.value.__notes__
     assert note.startswith("aiocheckpoint: step 2 of 3, 'b', broke in its part 'snapshot'.")
-    assert [(one.step, one.error) for one in in_file.told(events.StepFailed)] == [("b", info.value)]
-    assert in_file.stored() == {**entry("b"), "checkpoint_index": 1}
-    assert in_file.header().status == "running"
-    assert door(cp, None, "always") == entry("b")
-    assert in_file.header().status == "paused"
+    assert [(one.step, one.error) for one in file_store.events_of(events.StepFailed)] == [
+        ("b", info.value)
+    ]
+    assert file_store.stored() == {**entry("b"), "checkpoint_index": 1}
+    assert file_store.header().status == "running"
+    assert runner(cp, None, "always") == entry("b")
+    assert file_store.header().status == "paused"
 
 
-def test_deleted_meanwhile(in_file: Anywhere, door: Door) -> None:
+def test_deleted_meanwhile(file_store: AnyStore, runner: Runner) -> None:
     """Where the checkpoint was deleted while the step ran, there is nothing to pause."""
 
     def step(state: State, data: State) -> None:
-        in_file.path.unlink()
+        file_store.path.unlink()
         raise Pause(REASON)
 
     with pytest.raises(StorageError, match="cannot be paused"):
-        door(approvable(in_file, step=step), unapproved(), "always")
+        runner(approvable(file_store, step=step), unapproved(), "always")
 
 
 class Held(LocalStateHandler):
@@ -94,15 +101,15 @@ class Held(LocalStateHandler):
         return super().replace(*args, **kwargs)
 
 
-async def test_cancelled_in_the_middle(in_file: Anywhere) -> None:
+async def test_cancelled_in_the_middle(file_store: AnyStore) -> None:
     """A cancellation waits until the pause is stored; then it comes out, and the run is paused."""
-    handler = Held(in_file.path, fsync=False)
+    handler = Held(file_store.path, fsync=False)
     handler.gate = gate = Gate(blocks=True)
-    cp = approvable(in_file, handler=handler)
+    cp = approvable(file_store, handler=handler)
     task = asyncio.create_task(gate.watch(lambda: cp.arun(unapproved(), "always")))
-    await gate.strike(task.cancel)
+    await gate.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (in_file.header().status, in_file.header().pause) == ("paused", REASON)
-    assert in_file.stored() == {**entry("b"), "checkpoint_index": 1}
-    assert await approvable(in_file).arun(None, "always", update=UPDATE) == approved("b")
+    assert (file_store.header().status, file_store.header().pause) == ("paused", REASON)
+    assert file_store.stored() == {**entry("b"), "checkpoint_index": 1}
+    assert await approvable(file_store).arun(None, "always", update=UPDATE) == approved("b")

@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from approval_flows import UPDATE, approvable, approved, entry, paused, unapproved
+from flaky_steps import AnyStore
 from interrupts import Gate
-from pausing import UPDATE, approvable, approved, entry, paused, unapproved
-from support import Door, State
-from swarming import PLACES
-from trying import Anywhere
+from killed_workers import PLACES
+from support import Runner, State
 
 from aiocheckpoint import (
     CheckpointFlow,
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
-def test_update_is_stored_before_the_step(kind: str, tmp_path: Path, door: Door) -> None:
+def test_update_is_stored_before_the_step(kind: str, tmp_path: Path, runner: Runner) -> None:
     """What goes on is "running", and holds the update, when the step begins."""
-    in_file, seen = Anywhere.at(tmp_path, kind), list[tuple[State, str]]()
-    approvable(in_file).run(unapproved(), "always", run_id=in_file.run_id)
+    file_store, seen = AnyStore.at(tmp_path, kind), list[tuple[State, str]]()
+    approvable(file_store).run(unapproved(), "always", run_id=file_store.run_id)
 
     def look(state: State, data: State) -> None:
-        seen.append((in_file.stored(), in_file.header().status))
+        seen.append((file_store.stored(), file_store.header().status))
 
-    in_file.go(door, approvable(in_file, step=look), None, "always", update=UPDATE)
+    file_store.go(runner, approvable(file_store, step=look), None, "always", update=UPDATE)
     assert seen == [({**entry("b"), **UPDATE, "checkpoint_index": 1}, "running")]
-    in_file.forget()
+    file_store.forget()
 
 
 PROGRAM = """
@@ -82,50 +82,58 @@ def test_update_outlives_a_kill(kind: str, tmp_path: Path) -> None:
     assert cp.run(run_id="x") == {"n": 1, "approved": True, "done": True}
 
 
-def test_empty_update(in_file: Anywhere, door: Door) -> None:
+def test_empty_update(file_store: AnyStore, runner: Runner) -> None:
     """An update of nothing goes on all the same; the run is paused again where the step says so."""
-    cp = paused(in_file)
-    assert door(cp, None, "always", update={}) == entry("b")
-    assert (in_file.header().status, in_file.header().number) == ("paused", 1)
+    cp = paused(file_store)
+    assert runner(cp, None, "always", update={}) == entry("b")
+    assert (file_store.header().status, file_store.header().number) == ("paused", 1)
 
 
-def test_update_cannot_move_the_run(in_file: Anywhere, door: Door) -> None:
+def test_update_cannot_move_the_run(file_store: AnyStore, runner: Runner) -> None:
     """The keys of the handlers' border in an update are taken off."""
-    cp = paused(in_file)
+    cp = paused(file_store)
     update = {**UPDATE, "checkpoint_index": 2, "checkpoint_data": {"rows": ["forged"]}}
-    assert door(cp, None, "always", update=update) == approved("b")
+    assert runner(cp, None, "always", update=update) == approved("b")
 
 
-def test_given_update_is_not_changed(in_file: Anywhere, door: Door) -> None:
+def test_given_update_is_not_changed(file_store: AnyStore, runner: Runner) -> None:
     """The dict that is passed stays the caller's."""
-    cp, update = paused(in_file), {"approved": "by me", "deep": [[]]}
-    door(cp, None, "always", update=update, until="b")
+    cp, update = paused(file_store), {"approved": "by me", "deep": [[]]}
+    runner(cp, None, "always", update=update, until="b")
     assert set(update) == {"approved", "deep"}
-    assert door(cp) == approved("b")
+    assert runner(cp) == approved("b")
 
 
 # --- update= where it cannot be meant
 
 
-STANDING = ("nothing", "finished", "failed", "stopped", "running", "cancelled", "patched away")
+STORED_STATUSES = (
+    "nothing",
+    "finished",
+    "failed",
+    "stopped",
+    "running",
+    "cancelled",
+    "patched away",
+)
 
 
-def leave(in_file: Anywhere, standing: str) -> None:
+def leave(file_store: AnyStore, stored_status: str) -> None:
     """Leave a run that is not paused."""
-    if standing in {"failed", "cancelled"}:
-        error = OSError() if standing == "failed" else KeyboardInterrupt()
-        in_file.faults["step b"] = error
+    if stored_status in {"failed", "cancelled"}:
+        error = OSError() if stored_status == "failed" else KeyboardInterrupt()
+        file_store.faults["step b"] = error
         with pytest.raises(type(error)):
-            in_file.flow().run({})
-        in_file.faults.clear()
-    elif standing == "running":
-        cp = in_file.flow()
+            file_store.flow().run({})
+        file_store.faults.clear()
+    elif stored_status == "running":
+        cp = file_store.flow()
         with pytest.raises(LookupError), armed("renamed", stop):
             cp.run({})
-    elif standing == "patched away":
-        paused(in_file).patch(None, {}, "c")
-    elif standing != "nothing":
-        in_file.flow().run({}, until=None if standing == "finished" else "b")
+    elif stored_status == "patched away":
+        paused(file_store).patch(None, {}, "c")
+    elif stored_status != "nothing":
+        file_store.flow().run({}, until=None if stored_status == "finished" else "b")
 
 
 def stop() -> None:
@@ -133,16 +141,18 @@ def stop() -> None:
     raise LookupError
 
 
-@pytest.mark.parametrize("standing", STANDING)
-def test_run_that_is_not_paused(standing: str, in_file: Anywhere, door: Door) -> None:
+@pytest.mark.parametrize("stored_status", STORED_STATUSES)
+def test_run_that_is_not_paused(stored_status: str, file_store: AnyStore, runner: Runner) -> None:
     """The error names how the run stands; nothing runs, and what is stored stays."""
-    leave(in_file, standing)
-    files = in_file.files()
-    in_file.log.clear()
-    word = {"nothing": "nothing is stored", "patched away": "'stopped'"}.get(standing, standing)
+    leave(file_store, stored_status)
+    files = file_store.files()
+    file_store.log.clear()
+    word = {"nothing": "nothing is stored", "patched away": "'stopped'"}.get(
+        stored_status, stored_status
+    )
     with pytest.raises(InvalidValueError, match=f"update= is for a run that is paused.*{word}"):
-        door(in_file.flow(), update=UPDATE)
-    assert (in_file.log, in_file.files()) == ([], files)
+        runner(file_store.flow(), update=UPDATE)
+    assert (file_store.log, file_store.files()) == ([], files)
 
 
 @pytest.mark.parametrize(
@@ -160,48 +170,48 @@ def test_update_that_cannot_be_meant(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     kind: type[Exception],
-    in_file: Anywhere,
-    door: Door,
+    file_store: AnyStore,
+    runner: Runner,
 ) -> None:
     """With a state or a step, or as no dict, it is refused, and the run stays paused."""
-    cp, files = paused(in_file), in_file.files()
+    cp, files = paused(file_store), file_store.files()
     with pytest.raises(kind, match="update="):
-        door(cp, *args, **{"update": UPDATE, **kwargs})
-    assert in_file.files() == files
-    assert in_file.events == []
+        runner(cp, *args, **{"update": UPDATE, **kwargs})
+    assert file_store.files() == files
+    assert file_store.events == []
 
 
-def test_update_that_cannot_be_stored(in_file: Anywhere, door: Door) -> None:
+def test_update_that_cannot_be_stored(file_store: AnyStore, runner: Runner) -> None:
     """What cannot be stored is named; the run stays paused, as it was, and can go on."""
-    cp, files = paused(in_file), in_file.files()
+    cp, files = paused(file_store), file_store.files()
     with pytest.raises(UnserializableStateError, match=r'state\["approved"\]'):
-        door(cp, None, "always", update={"approved": (key for key in UPDATE)})
-    assert in_file.files() == files
-    assert in_file.header().status == "paused"
-    assert door(cp, None, "always", update=UPDATE) == approved("b")
+        runner(cp, None, "always", update={"approved": (key for key in UPDATE)})
+    assert file_store.files() == files
+    assert file_store.header().status == "paused"
+    assert runner(cp, None, "always", update=UPDATE) == approved("b")
 
 
-def test_users_own_handler(tmp_path: Path, door: Door) -> None:
+def test_users_own_handler(tmp_path: Path, runner: Runner) -> None:
     """A handler of dicts cannot tell that a run is paused, and the error says so."""
-    in_file = Anywhere.at(tmp_path, "own")
-    cp = paused(in_file)
+    file_store = AnyStore.at(tmp_path, "own")
+    cp = paused(file_store)
     with pytest.raises(InvalidValueError, match="OwnDicts keeps dicts alone"):
-        door(cp, update=UPDATE)
-    assert in_file.stored() == {**entry("b"), "checkpoint_index": 1}
+        runner(cp, update=UPDATE)
+    assert file_store.stored() == {**entry("b"), "checkpoint_index": 1}
 
 
-async def test_run_under_way(in_file: Anywhere) -> None:
+async def test_run_under_way(file_store: AnyStore) -> None:
     """While somebody lets the step look for itself, nobody else goes on with the run."""
-    await asyncio.to_thread(paused, in_file)
+    await asyncio.to_thread(paused, file_store)
     gate = Gate(blocks=False)
 
     async def hold(state: State, data: State) -> None:
-        gate.next_step.set()
+        gate.entered.set()
         assert await asyncio.to_thread(gate.opened.wait, 30)
 
-    task = asyncio.create_task(approvable(in_file, step=hold).arun(None, "always"))
+    task = asyncio.create_task(approvable(file_store, step=hold).arun(None, "always"))
     await gate.reached()
     with pytest.raises(RunInProgressError):
-        await approvable(in_file).arun(update=UPDATE)
+        await approvable(file_store).arun(update=UPDATE)
     gate.opened.set()
     await task

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from killing import kill_chains, kill_runs, kill_writers, needs_fork
+from kill_checks import kill_chains, kill_runs, kill_writers, needs_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.leaves_files, needs_fork]
 durable_or_not = pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
-both_doors = pytest.mark.parametrize("door", ["run", "arun"])
+both_runners = pytest.mark.parametrize("method", ["run", "arun"])
 
 
 @durable_or_not
@@ -22,13 +22,13 @@ def test_killed_writers(durable: str, tmp_path: Path) -> None:
 
 
 @durable_or_not
-@both_doors
-def test_killed_runs(door: str, durable: str, tmp_path: Path) -> None:
+@both_runners
+def test_killed_runs(method: str, durable: str, tmp_path: Path) -> None:
     """A run killed again and again comes to its end as if nothing had happened."""
-    assert kill_runs(tmp_path / "place", door, durable) > 0
+    assert kill_runs(tmp_path / "place", method, durable) > 0
 
 
-@both_doors
-def test_killed_resumes(door: str, tmp_path: Path) -> None:
+@both_runners
+def test_killed_resumes(method: str, tmp_path: Path) -> None:
     """Killed on any line, when resumed again, and once more: no run loses what was stored."""
-    assert kill_chains(tmp_path, door, seed=1, chains=25) > 50
+    assert kill_chains(tmp_path, method, seed=1, chains=25) > 50

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from swarming import PLACES
+from killed_workers import PLACES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,8 @@ def request(place: str, end: str) -> list[Any]:
     command = [sys.executable, "-c", PROGRAM, place, end]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == (-signal.SIGKILL if end == "kill" else 0)
-    told: list[Any] = json.loads(done.stdout or "[]")
-    return told
+    reported: list[Any] = json.loads(done.stdout or "[]")
+    return reported
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")

@@ -9,17 +9,17 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import fatal_script
+import process_end_script
 import pytest
-from fatal_script import Case
-from killing import needs_fork
-from support import Door, Lab
+from kill_checks import needs_fork
+from process_end_script import Case
+from support import FlowFactory, Runner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = needs_fork
-DOORS = ["run", "arun"]
+RUNNERS = ["run", "arun"]
 HELD = [("step", "hold"), ("step", "ahold"), ("snapshot", "hold")]
 STOPS = [
     ("run", "SIGINT", "nobody"),
@@ -29,26 +29,29 @@ STOPS = [
     ("arun", "SIGTERM", "task"),
 ]
 EXITS = [
-    Case(door, part, deed)
-    for door in DOORS
+    Case(runner, part, operation)
+    for runner in RUNNERS
     for part in ("load", "step", "save")
-    for deed in ("_exit", "exit")
+    for operation in ("_exit", "exit")
 ]
 SIGNALS = [
-    Case(door, part, deed, (name,) * times, handling)
-    for door, name, handling in STOPS
-    for part, deed in HELD
+    Case(runner, part, operation, (name,) * times, handling)
+    for runner, name, handling in STOPS
+    for part, operation in HELD
     for times in (1, 2)
 ]
-KILLS = [Case(door, *held, ("SIGTERM",)) for door in DOORS for held in HELD]
+KILLS = [Case(runner, *held, ("SIGTERM",)) for runner in RUNNERS for held in HELD]
 # Under arun, threads fail to start as well when a step holds all memory.
-SHORTAGES = [Case("run", "step", "hoard"), *(Case(door, "snapshot", "hoard") for door in DOORS)]
+SHORTAGES = [
+    Case("run", "step", "hoard"),
+    *(Case(runner, "snapshot", "hoard") for runner in RUNNERS),
+]
 CASES = [*EXITS, *SIGNALS, *KILLS, *(SHORTAGES if sys.platform == "linux" else ())]
 
 
 def name_of(case: Case) -> str:
     """Name a case for people."""
-    return "-".join([case.door, case.part, case.deed, *case.signals, case.handling])
+    return "-".join([case.method, case.part, case.operation, *case.signals, case.handling])
 
 
 @dataclass
@@ -59,26 +62,26 @@ class End:
         code: Its exit code, negative if a signal killed it.
         waited: Whether it was still there after the signals and before it was let go on.
         said: What it printed as its last words.
-        lab: Whose file is the snapshot.
+        factory: Whose file is the snapshot.
     """
 
     code: int
     waited: bool
     said: str
-    lab: Lab
+    flows: FlowFactory
 
     def left(self) -> list[str]:
         """Give the names of what lies beside the snapshot."""
-        names = {path.name for path in self.lab.path.parent.iterdir()}
-        return sorted(names - {self.lab.path.name})
+        names = {path.name for path in self.flows.path.parent.iterdir()}
+        return sorted(names - {self.flows.path.name})
 
     def check_resumes(self, case: Case, position: int) -> None:
         """See that the next run does the steps from there on, and clears what was left."""
-        stored = self.lab.stored()
+        stored = self.flows.stored()
         assert (stored["trail"], stored["checkpoint_index"]) == (["a", "b"][:position], position)
         assert ("half" in stored) == (position == 2)
-        assert Door(case.door)(self.lab.flow())["trail"] == ["a", "b", "c"]
-        assert self.lab.ran() == ["b", "c"][position - 1 :]
+        assert Runner(case.method)(self.flows.flow())["trail"] == ["a", "b", "c"]
+        assert self.flows.ran() == ["b", "c"][position - 1 :]
         assert self.left() == []
 
 
@@ -86,24 +89,27 @@ class End:
 def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, End]:
     """Let a process of each case come to its end."""
     place: Path = tmp_path_factory.mktemp("ends")
-    command = [sys.executable, fatal_script.__file__, str(place)]
+    command = [sys.executable, process_end_script.__file__, str(place)]
     cases = json.dumps([asdict(case) for case in CASES])
     done = subprocess.run(command, input=cases, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = enumerate(zip(CASES, json.loads(done.stdout), strict=True))
+    reported = enumerate(zip(CASES, json.loads(done.stdout), strict=True))
     return {
-        case: End(**end, lab=Lab(place / str(number) / "c.pkl")) for number, (case, end) in told
+        case: End(**end, flows=FlowFactory(place / str(number) / "c.pkl"))
+        for number, (case, end) in reported
     }
 
 
 @pytest.mark.parametrize("case", EXITS, ids=name_of)
 def test_exit(case: Case, ends: dict[Case, End]) -> None:
     """Whichever part leaves the process, its step is not done, and the exit code is its own."""
-    end, header = ends[case], ends[case].lab.header()
+    end, header = ends[case], ends[case].flows.header()
     assert end.code == 3
-    assert header.status == ("failed" if case.deed == "exit" else "running")
-    assert (header.failure and header.failure.part) == (case.part if case.deed == "exit" else None)
-    assert case.deed == "_exit" or end.left() == []
+    assert header.status == ("failed" if case.operation == "exit" else "running")
+    assert (header.failure and header.failure.part) == (
+        case.part if case.operation == "exit" else None
+    )
+    assert case.operation == "_exit" or end.left() == []
     end.check_resumes(case, 1)
 
 
@@ -126,9 +132,9 @@ def test_signal(case: Case, ends: dict[Case, End]) -> None:
 
     A second one may hinder the record of the first, and make the run go on a snapshot earlier.
     """
-    end, header = ends[case], ends[case].lab.header()
+    end, header = ends[case], ends[case].flows.header()
     codes, statuses = ways_of(case)
-    in_thread = case.door == "arun" and case.deed == "hold"
+    in_thread = case.method == "arun" and case.operation == "hold"
     assert end.code in codes
     assert header.status in statuses
     assert end.waited or not in_thread
@@ -141,7 +147,7 @@ def test_signal(case: Case, ends: dict[Case, End]) -> None:
 @pytest.mark.parametrize("case", KILLS, ids=name_of)
 def test_signal_that_nobody_handles(case: Case, ends: dict[Case, End]) -> None:
     """A SIGTERM that kills at once leaves the snapshot on entry to the step, to be resumed."""
-    end, header = ends[case], ends[case].lab.header()
+    end, header = ends[case], ends[case].flows.header()
     assert end.code == -signal.SIGTERM
     assert (header.status, header.position) == ("running", 1)
     end.check_resumes(case, 1)

@@ -6,8 +6,8 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from piercing import Subject
 from random_cancels import WAYS, cancel_until_it_ends
+from suspension_points import Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 def test_cancelled_at_random_times(kind: str, way: str, tmp_path: Path) -> None:
     """Whatever cancels runs, at whatever times: one cancellation each, and each run resumes."""
     subject = Subject(tmp_path / "checkpoint.pkl", kind)
-    chance = random.Random(f"{kind} {way}")  # noqa: S311
-    assert cancel_until_it_ends(subject, "plain", way, chance) > 1
+    rng = random.Random(f"{kind} {way}")  # noqa: S311
+    assert cancel_until_it_ends(subject, "plain", way, rng) > 1

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from locations import program
-from served_script import IDS, NAMES
+from service_kill_script import IDS, NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-SCRIPT = program("served_script.py")
+SCRIPT = program("service_kill_script.py")
 LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import Door, State, do_nothing, notes_of
-from trying import AT_ONCE, THRICE, Anywhere, Flaky, after, before
+from flaky_steps import AT_ONCE, THRICE, AnyStore, Flaky, after, before
+from support import Runner, State, do_nothing, notes_of
 
 from aiocheckpoint import Retry, events
 
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow
 
 every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
-both_colours = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+sync_and_async = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
 
-def around(lab: Anywhere, flaky: Flaky, **options: Any) -> CheckpointFlow:  # noqa: ANN401
+def around(flows: AnyStore, flaky: Flaky, **options: Any) -> CheckpointFlow:  # noqa: ANN401
     """Make a flow of a flaky step between two sound ones."""
-    cp = lab.bare(**options)
+    cp = flows.empty_flow(**options)
     cp.add_step(name="first")(do_nothing)
     flaky.add(cp)
     cp.add_step(name="last")(do_nothing)
     return cp
 
 
-def test_changed_once(anywhere: Anywhere, every_door: Door) -> None:
+def test_changed_once(any_store: AnyStore, any_runner: Runner) -> None:
     """What fails twice succeeds at the third attempt, with the given dict changed once."""
     flaky, given = Flaky(), before()
-    result = anywhere.go(every_door, around(anywhere, flaky), given, "always")
+    result = any_store.go(any_runner, around(any_store, flaky), given, "always")
     assert result is given
     assert given == after()
     assert flaky.attempts == [1, 2, 3]
-    assert anywhere.stored() == {**after(), "checkpoint_index": 0}
+    assert any_store.stored() == {**after(), "checkpoint_index": 0}
 
 
 @every_part
-@both_colours
+@sync_and_async
 def test_each_attempt_begins_alike(
-    part: str, *, asynchronous: bool, every_door: Door, tmp_path: Path
+    part: str, *, asynchronous: bool, any_runner: Runner, tmp_path: Path
 ) -> None:
     """In each attempt the loader's data is there again, and what attempts made is gone."""
-    lab = Anywhere.at(tmp_path, "file")
+    flows = AnyStore.at(tmp_path, "file")
     flaky, given = Flaky(part=part, asynchronous=asynchronous), before()
-    assert every_door(around(lab, flaky), given, "always") is given
+    assert any_runner(around(flows, flaky), given, "always") is given
     assert given == after()
     for name in ("load", "step", "save"):
         entries = flaky.entered(name)
@@ -56,23 +56,23 @@ def test_each_attempt_begins_alike(
     assert len(flaky.entered("load")) == 3
 
 
-def test_resumed_run_is_retried(anywhere: Anywhere, door: Door) -> None:
+def test_resumed_run_is_retried(any_store: AnyStore, runner: Runner) -> None:
     """After all attempts have failed, the next run makes as many, from the same beginning."""
     flaky = Flaky(failures=5, part="save")
     with pytest.raises(ConnectionError):
-        anywhere.go(door, around(anywhere, flaky), before(), "always")
-    assert anywhere.stored() == {**before(), "checkpoint_index": 1}
-    assert anywhere.go(door, around(anywhere, flaky), None, "always") == after()
+        any_store.go(runner, around(any_store, flaky), before(), "always")
+    assert any_store.stored() == {**before(), "checkpoint_index": 1}
+    assert any_store.go(runner, around(any_store, flaky), None, "always") == after()
     assert flaky.entered("load") == [(before(), None)] * 6
-    assert flaky.attempts == ([1, 2, 3, 4, 5, 6] if anywhere.has_headers else [1, 2, 3] * 2)
+    assert flaky.attempts == ([1, 2, 3, 4, 5, 6] if any_store.has_headers else [1, 2, 3] * 2)
 
 
-def test_attempts_are_events(somewhere: Anywhere, door: Door) -> None:
+def test_attempts_are_events(simple_store: AnyStore, runner: Runner) -> None:
     """Each attempt is told with its number and how it went, in order."""
-    somewhere.go(door, around(somewhere, Flaky(part="save")), before(), "always")
-    told = [
+    simple_store.go(runner, around(simple_store, Flaky(part="save")), before(), "always")
+    reported = [
         (type(event), getattr(event, "attempt", None), getattr(event, "part", None))
-        for event in somewhere.events
+        for event in simple_store.events
         if isinstance(event, events.StepEvent) and event.step == "flaky"
     ]
     started, loaded, failed = events.StepStarted, events.StepLoaded, events.AttemptFailed
@@ -81,84 +81,84 @@ def test_attempts_are_events(somewhere: Anywhere, door: Door) -> None:
         for number in (1, 2)
     ]
     done = [(started, 3, None), (loaded, None, None), (events.StepFinished, None, None)]
-    assert told == [*broken[0], *broken[1], *done]
-    for event in somewhere.told(failed):
+    assert reported == [*broken[0], *broken[1], *done]
+    for event in simple_store.events_of(failed):
         assert (type(event.error), event.index, event.of) == (ConnectionError, 1, 3)
 
 
-def test_attempts_stand_in_the_header(somewhere: Anywhere, door: Door) -> None:
+def test_attempts_stand_in_the_header(simple_store: AnyStore, runner: Runner) -> None:
     """The header of the finished run tells how many attempts a step took, and of no failure."""
-    cp = around(somewhere, Flaky())
-    somewhere.go(door, cp, before(), "always")
-    if somewhere.has_headers:
-        header = somewhere.header()
+    cp = around(simple_store, Flaky())
+    simple_store.go(runner, cp, before(), "always")
+    if simple_store.has_headers:
+        header = simple_store.header()
         assert (header.status, header.failure) == ("finished", None)
         assert header.attempts == {"flaky": 3}
         assert list(header.durations) == ["first", "flaky", "last"]
 
 
-def test_last_error_comes_out(somewhere: Anywhere, door: Door) -> None:
+def test_last_error_comes_out(simple_store: AnyStore, runner: Runner) -> None:
     """When all attempts fail, the last error comes out as it is, with one note, and is told."""
     errors = [ConnectionError(f"attempt {number}") for number in range(3)]
     waiting = iter(errors)
     flaky = Flaky(failures=3, error=lambda: next(waiting))
     given = before()
     with pytest.raises(ConnectionError) as info:
-        somewhere.go(door, around(somewhere, flaky), given, "always")
+        simple_store.go(runner, around(simple_store, flaky), given, "always")
     assert info.value is errors[2]
     assert len(getattr(info.value, "__notes__", [])) == 1
     assert "step 2 of 3, 'flaky', broke in its part 'step'" in notes_of(info.value)
-    (failed,) = somewhere.told(events.StepFailed)
+    (failed,) = simple_store.events_of(events.StepFailed)
     assert (failed.error, failed.attempt, failed.cancelled) == (errors[2], 3, False)
-    assert [event.error for event in somewhere.told(events.AttemptFailed)] == errors
-    if somewhere.has_headers:
-        failure = somewhere.header().failure
+    assert [event.error for event in simple_store.events_of(events.AttemptFailed)] == errors
+    if simple_store.has_headers:
+        failure = simple_store.header().failure
         assert failure is not None
         assert (failure.attempt, failure.message) == (3, "attempt 2")
-        assert somewhere.header().status == "failed"
+        assert simple_store.header().status == "failed"
 
 
-def test_current_step_tells_the_attempt(somewhere: Anywhere, door: Door) -> None:
+def test_current_step_tells_the_attempt(simple_store: AnyStore, runner: Runner) -> None:
     """The attempt counts on, and the key for calls to the outside stays the same."""
     flaky = Flaky()
-    somewhere.go(door, around(somewhere, flaky), before(), "always")
+    simple_store.go(runner, around(simple_store, flaky), before(), "always")
     assert [step.attempt for step in flaky.steps] == [1, 2, 3]
     assert len({step.idempotency_key for step in flaky.steps}) == 1
 
 
-def test_next_step_begins_at_one(somewhere: Anywhere, door: Door) -> None:
+def test_next_step_begins_at_one(simple_store: AnyStore, runner: Runner) -> None:
     """The attempts of one step are none of the next one's."""
-    cp, flaky, other = somewhere.bare(), Flaky(), Flaky(failures=1)
+    cp, flaky, other = simple_store.empty_flow(), Flaky(), Flaky(failures=1)
     flaky.add(cp)
     other.add(cp, "other")
-    somewhere.go(door, cp, before(), "always")
+    simple_store.go(runner, cp, before(), "always")
     assert (flaky.attempts, other.attempts) == ([1, 2, 3], [1, 2])
-    if somewhere.has_headers:
-        assert somewhere.header().attempts == {"flaky": 3, "other": 2}
+    if simple_store.has_headers:
+        assert simple_store.header().attempts == {"flaky": 3, "other": 2}
 
 
 @pytest.mark.parametrize("until", ["flaky", 1])
-def test_until_and_on(until: str | int, somewhere: Anywhere, door: Door) -> None:
+def test_until_and_on(until: str | int, simple_store: AnyStore, runner: Runner) -> None:
     """A run that stops after a retried step goes on behind it."""
     flaky = Flaky()
-    cp = around(somewhere, flaky)
-    assert somewhere.go(door, cp, before(), "always", until=until) == after()
-    assert somewhere.stored() == {**after(), "checkpoint_index": 2}
-    assert somewhere.go(door, cp) == after()
+    cp = around(simple_store, flaky)
+    assert simple_store.go(runner, cp, before(), "always", until=until) == after()
+    assert simple_store.stored() == {**after(), "checkpoint_index": 2}
+    assert simple_store.go(runner, cp) == after()
     assert flaky.attempts == [1, 2, 3]
 
 
-def test_started_by_checkpoint(somewhere: Anywhere, door: Door) -> None:
+def test_started_by_checkpoint(simple_store: AnyStore, runner: Runner) -> None:
     """A retried step that a run is moved to begins each time with what it was moved with."""
     flaky, given = Flaky(), before()
-    assert somewhere.go(door, around(somewhere, flaky), given, checkpoint="flaky") is given
+    assert simple_store.go(runner, around(simple_store, flaky), given, checkpoint="flaky") is given
     assert given == after()
     assert len(flaky.entered("load")) == 3
 
 
-def test_data_of_steps_before(somewhere: Anywhere, door: Door) -> None:
+def test_data_of_steps_before(simple_store: AnyStore, runner: Runner) -> None:
     """What earlier steps put into `data` is there in each attempt, the loader not called."""
-    cp, flaky = somewhere.bare(), Flaky()
+    cp, flaky = simple_store.empty_flow(), Flaky()
 
     @cp.add_step(name="fill")
     def fill(state: State, data: State) -> None:
@@ -166,17 +166,17 @@ def test_data_of_steps_before(somewhere: Anywhere, door: Door) -> None:
 
     flaky.add(cp, retry=Retry(attempts=3, **AT_ONCE))
     cp.add_step(name="look")(lambda state, data: state.update(seen=sorted(data)))
-    state = somewhere.go(door, cp, before(), [False, True, False])
+    state = simple_store.go(runner, cp, before(), [False, True, False])
     assert [data for _, data in flaky.entered("step")] == [{"kept": "by hand", "rows": [1, 2]}] * 3
     assert state["seen"] == ["kept", "rows", "save done", "step done"]
 
 
-def test_no_retry_where_none_is_asked_for(somewhere: Anywhere, door: Door) -> None:
+def test_no_retry_where_none_is_asked_for(simple_store: AnyStore, runner: Runner) -> None:
     """`retry=` of one step is none of another's."""
-    cp, flaky = somewhere.bare(), Flaky()
+    cp, flaky = simple_store.empty_flow(), Flaky()
     cp.add_step(name="first", retry=THRICE)(do_nothing)
     flaky.add(cp, retry=None)
     with pytest.raises(ConnectionError):
-        somewhere.go(door, cp, before(), "always")
+        simple_store.go(runner, cp, before(), "always")
     assert flaky.attempts == [1]
-    assert somewhere.told(events.AttemptFailed) == []
+    assert simple_store.events_of(events.AttemptFailed) == []

@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from flaky_steps import AT_ONCE
 from interrupts import PATIENCE
-from simulated import handler_apart, shut_down, suspend
+from simulated_processes import handler_apart, shut_down, suspend
 from support import notes_of
-from trying import AT_ONCE
 
 from aiocheckpoint import CheckpointFlow, Retry
 

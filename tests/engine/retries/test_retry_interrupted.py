@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 import stamina.instrumentation
+from flaky_steps import A_LONG_TIME, THRICE, AnyStore, Flaky, after, before
 from interrupts import PATIENCE
-from killing import kill_trials, needs_fork
-from support import Door, notes_of
-from swarming import PLACES
-from trying import A_LONG_TIME, THRICE, Anywhere, Flaky, after, before
+from kill_checks import kill_trials, needs_fork
+from killed_workers import PLACES
+from support import Runner, notes_of
 
 from aiocheckpoint import CheckpointFlow, Retry, events
 
@@ -45,73 +45,73 @@ def when_waiting(act: Callable[[], object]) -> Generator[None, None, None]:
         stamina.instrumentation.set_on_retry_hooks(None)
 
 
-def slow_flow(lab: Anywhere, flaky: Flaky) -> CheckpointFlow:
+def slow_flow(flows: AnyStore, flaky: Flaky) -> CheckpointFlow:
     """Make a flow whose only step is tried again after a long time."""
-    cp = lab.bare()
+    cp = flows.empty_flow()
     flaky.add(cp, retry=SLOWLY)
     return cp
 
 
-def check_resumes(lab: Anywhere, flaky: Flaky, number: int) -> None:
+def check_resumes(flows: AnyStore, flaky: Flaky, number: int) -> None:
     """See that the state is that on entry, and that the next attempt has the next number."""
-    assert lab.stored() == {**before(), "checkpoint_index": 0}
+    assert flows.stored() == {**before(), "checkpoint_index": 0}
     flaky.failures = 0
-    cp = lab.bare()
+    cp = flows.empty_flow()
     flaky.add(cp, retry=THRICE)
-    assert lab.go(Door("run"), cp) == after()
-    if lab.has_headers:
+    assert flows.go(Runner("run"), cp) == after()
+    if flows.has_headers:
         assert flaky.attempts[-1] == number
 
 
-async def start(lab: Anywhere, cp: CheckpointFlow) -> None:
+async def start(flows: AnyStore, cp: CheckpointFlow) -> None:
     """Run it, from a fresh state."""
-    await cp.arun(before(), run_id=lab.run_id)
+    await cp.arun(before(), run_id=flows.run_id)
 
 
-async def start_in_time(lab: Anywhere, cp: CheckpointFlow) -> None:
+async def start_in_time(flows: AnyStore, cp: CheckpointFlow) -> None:
     """Do so under a time limit that ends when the waiting begins."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as limit:
         with when_waiting(lambda: loop.call_soon(limit.reschedule, 0.0)):
-            await start(lab, cp)
+            await start(flows, cp)
 
 
-async def test_cancelled_while_waiting(anywhere: Anywhere) -> None:
+async def test_cancelled_while_waiting(any_store: AnyStore) -> None:
     """A cancellation ends the waiting at once, and the run resumes behind the failed attempt."""
     flaky, loop = Flaky(), asyncio.get_running_loop()
-    task = asyncio.create_task(start(anywhere, slow_flow(anywhere, flaky)))
+    task = asyncio.create_task(start(any_store, slow_flow(any_store, flaky)))
     with when_waiting(lambda: loop.call_soon(task.cancel)), pytest.raises(asyncio.CancelledError):
         await task
     assert task.cancelling() == 1
-    if anywhere.has_headers:
-        header = anywhere.header()
+    if any_store.has_headers:
+        header = any_store.header()
         assert header.status == "cancelled"
         assert header.failure is not None
         assert (header.failure.attempt, header.failure.type[-14:]) == (1, "CancelledError")
-    (failed,) = anywhere.told(events.StepFailed)
+    (failed,) = any_store.events_of(events.StepFailed)
     assert (failed.cancelled, failed.attempt) == (True, 1)
-    await asyncio.to_thread(check_resumes, anywhere, flaky, 2)
+    await asyncio.to_thread(check_resumes, any_store, flaky, 2)
 
 
 @pytest.mark.parametrize("scope", ["timeout", "anyio"])
-async def test_scope_while_waiting(scope: str, somewhere: Anywhere) -> None:
+async def test_scope_while_waiting(scope: str, simple_store: AnyStore) -> None:
     """A time limit around the run ends the waiting for another attempt as well."""
     flaky, loop = Flaky(), asyncio.get_running_loop()
-    cp = slow_flow(somewhere, flaky)
+    cp = slow_flow(simple_store, flaky)
     if scope == "anyio":
         with anyio.CancelScope() as outer, when_waiting(lambda: loop.call_soon(outer.cancel)):
-            await start(somewhere, cp)
+            await start(simple_store, cp)
         assert outer.cancelled_caught
     else:
         with pytest.raises(TimeoutError):
-            await start_in_time(somewhere, cp)
-    await asyncio.to_thread(check_resumes, somewhere, flaky, 2)
+            await start_in_time(simple_store, cp)
+    await asyncio.to_thread(check_resumes, simple_store, flaky, 2)
 
 
-async def test_cancelled_in_a_later_attempt(anywhere: Anywhere) -> None:
+async def test_cancelled_in_a_later_attempt(any_store: AnyStore) -> None:
     """A cancellation in an attempt is none of the failures that are tried again."""
     entered, flaky = asyncio.Event(), Flaky()
-    cp, calls = anywhere.bare(), list[int]()
+    cp, calls = any_store.empty_flow(), list[int]()
 
     @cp.add_step(retry=THRICE, name="flaky")
     async def step(state: dict[str, object]) -> None:
@@ -122,17 +122,17 @@ async def test_cancelled_in_a_later_attempt(anywhere: Anywhere) -> None:
         entered.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(start(anywhere, cp))
+    task = asyncio.create_task(start(any_store, cp))
     await entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as info:
         await task
     assert "was cancelled in its part 'step'" in notes_of(info.value)
     assert len(calls) == 2
-    await asyncio.to_thread(check_resumes, anywhere, flaky, 3)
+    await asyncio.to_thread(check_resumes, any_store, flaky, 3)
 
 
-async def test_cancelled_while_an_attempt_is_recorded(somewhere: Anywhere) -> None:
+async def test_cancelled_while_an_attempt_is_recorded(simple_store: AnyStore) -> None:
     """The cancellation waits for what is being told, and then no attempt follows."""
     flaky = Flaky()
 
@@ -140,28 +140,28 @@ async def test_cancelled_while_an_attempt_is_recorded(somewhere: Anywhere) -> No
         if isinstance(event, events.AttemptFailed):
             task.cancel()
             await asyncio.sleep(0)
-            told.append(event)
+            reported.append(event)
 
-    told: list[object] = []
-    cp = somewhere.bare(hooks=[hook])
+    reported: list[object] = []
+    cp = simple_store.empty_flow(hooks=[hook])
     flaky.add(cp)
-    task = asyncio.create_task(start(somewhere, cp))
+    task = asyncio.create_task(start(simple_store, cp))
     with pytest.raises(asyncio.CancelledError) as info:
         await task
-    assert len(told) == 1
+    assert len(reported) == 1
     assert type(info.value.__cause__) is ConnectionError
-    await asyncio.to_thread(check_resumes, somewhere, flaky, 2)
+    await asyncio.to_thread(check_resumes, simple_store, flaky, 2)
 
 
-def test_ctrl_c_while_waiting(anywhere: Anywhere) -> None:
+def test_ctrl_c_while_waiting(any_store: AnyStore) -> None:
     """Under `run`, Ctrl-C ends the waiting and is recorded as a cancellation."""
     flaky = Flaky()
     press = partial(signal.raise_signal, signal.SIGINT)
     with when_waiting(press), pytest.raises(KeyboardInterrupt):
-        anywhere.go(Door("run"), slow_flow(anywhere, flaky), before())
-    if anywhere.has_headers:
-        assert anywhere.header().status == "cancelled"
-    check_resumes(anywhere, flaky, 2)
+        any_store.go(Runner("run"), slow_flow(any_store, flaky), before())
+    if any_store.has_headers:
+        assert any_store.header().status == "cancelled"
+    check_resumes(any_store, flaky, 2)
 
 
 PROGRAM = """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
-from forging import OTHER, SECRET, Canary, Pieces
+from forged_snapshots import OTHER, SECRET, Canary, Pieces
 from support import load_bare
 
 import aiocheckpoint
@@ -31,32 +31,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 FAST: dict[str, Any] = {"fsync": False}
 
 
-def write_by(**options: Any) -> Callable[[Lab, Canary], None]:  # noqa: ANN401 - passed on
+def write_by(**options: Any) -> Callable[[FlowFactory, Canary], None]:  # noqa: ANN401 - passed on
     """Make what runs the first of two steps, with these options."""
 
-    def write(lab: Lab, canary: Canary) -> None:
-        lab.flow("a", "b", **FAST, **options).run({"canary": canary}, until="a")
-        lab.log.clear()
+    def write(flows: FlowFactory, canary: Canary) -> None:
+        flows.flow("a", "b", **FAST, **options).run({"canary": canary}, until="a")
+        flows.log.clear()
 
     return write
 
 
-def write_bare(protocol: int) -> Callable[[Lab, Canary], None]:
+def write_bare(protocol: int) -> Callable[[FlowFactory, Canary], None]:
     """Make what writes a file as gumly does."""
 
-    def write(lab: Lab, canary: Canary) -> None:
+    def write(flows: FlowFactory, canary: Canary) -> None:
         state = {"canary": canary, "trail": ["a"], "checkpoint_index": 1}
-        lab.path.write_bytes(dill.dumps(state, protocol))
+        flows.path.write_bytes(dill.dumps(state, protocol))
 
     return write
 
 
-SOURCES: dict[str, Callable[[Lab, Canary], None]] = {
+SOURCES: dict[str, Callable[[FlowFactory, Canary], None]] = {
     **{f"bare {protocol}": write_bare(protocol) for protocol in range(6)},
     "unsigned": write_by(),
     "unsigned, renamed": write_by(name="of old"),
@@ -67,97 +67,105 @@ SOURCES: dict[str, Callable[[Lab, Canary], None]] = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_what_is_adopted_is_trusted(name: str, door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_what_is_adopted_is_trusted(
+    name: str, runner: Runner, flows: FlowFactory, tmp_path: Path
+) -> None:
     """A file from before is signed as it is, running nothing; then its run goes on from it."""
-    SOURCES[name](lab, Canary(tmp_path / "mark"))
-    data = lab.path.read_bytes()
+    SOURCES[name](flows, Canary(tmp_path / "mark"))
+    data = flows.path.read_bytes()
     payload = data if name.startswith("bare") else Pieces.of(data).payload
-    before = LocalStateHandler(lab.path).header()
-    told = adopt(lab.path, secret=[SECRET, OTHER])
+    before = LocalStateHandler(flows.path).header()
+    reported = adopt(flows.path, secret=[SECRET, OTHER])
     assert not (tmp_path / "mark").exists()
-    cp = lab.flow("a", "b", secret=SECRET, **FAST)
-    assert replace(told, signed_by=cp.handler.key_ids[0]) == cp.handler.header()
+    cp = flows.flow("a", "b", secret=SECRET, **FAST)
+    assert replace(reported, signed_by=cp.handler.key_ids[0]) == cp.handler.header()
     assert before is not None
-    assert told.flow == "checkpoint"
-    assert (told.position, told.sequence) == (before.position, before.sequence + 1)
-    assert (told.steps, told.python, told.code) == (before.steps, before.python, before.code)
-    assert told.library == aiocheckpoint.__version__
-    assert Pieces.of(lab.path.read_bytes()).payload == payload
-    assert lab.path.stat().st_mode & 0o777 == 0o600
-    assert door(cp)["trail"] == ["a", "b"]
+    assert reported.flow == "checkpoint"
+    assert (reported.position, reported.sequence) == (before.position, before.sequence + 1)
+    assert (reported.steps, reported.python, reported.code) == (
+        before.steps,
+        before.python,
+        before.code,
+    )
+    assert reported.library == aiocheckpoint.__version__
+    assert Pieces.of(flows.path.read_bytes()).payload == payload
+    assert flows.path.stat().st_mode & 0o777 == 0o600
+    assert runner(cp)["trail"] == ["a", "b"]
     assert (tmp_path / "mark").exists()
 
 
-def test_the_header_told_is_the_one_stored(lab: Lab) -> None:
+def test_the_header_told_is_the_one_stored(flows: FlowFactory) -> None:
     """What is returned names the secret that the snapshot is signed with now."""
-    lab.flow("a", **FAST).run({"n": 1})
-    told = adopt(lab.path, secret=SECRET)
-    assert told == LocalStateHandler(lab.path, secret=SECRET).header()
+    flows.flow("a", **FAST).run({"n": 1})
+    reported = adopt(flows.path, secret=SECRET)
+    assert reported == LocalStateHandler(flows.path, secret=SECRET).header()
 
 
-def test_a_flow_of_another_name(lab: Lab) -> None:
+def test_a_flow_of_another_name(flows: FlowFactory) -> None:
     """What is adopted for a flow is trusted by the flow of that name alone."""
-    lab.flow("a", "b", **FAST).run({"n": 1}, until="a")
-    assert adopt(str(lab.path), secret=SECRET, flow="orders").flow == "orders"
-    assert lab.flow("a", "b", secret=SECRET, name="orders", **FAST).run()["trail"] == ["a", "b"]
+    flows.flow("a", "b", **FAST).run({"n": 1}, until="a")
+    assert adopt(str(flows.path), secret=SECRET, flow="orders").flow == "orders"
+    assert flows.flow("a", "b", secret=SECRET, name="orders", **FAST).run()["trail"] == ["a", "b"]
     with pytest.raises(UntrustedSnapshotError, match="another name"):
-        lab.flow("a", "b", secret=SECRET, **FAST).run()
+        flows.flow("a", "b", secret=SECRET, **FAST).run()
 
 
 @pytest.mark.parametrize("run_id", ["order-42", "../x", "\ud83d\ude00"])
-def test_one_run_of_many(run_id: str, lab: Lab, door: Door) -> None:
+def test_one_run_of_many(run_id: str, flows: FlowFactory, runner: Runner) -> None:
     """A run with an id is adopted by it; the others, and the one without, stay as they are."""
-    cp = lab.flow("a", "b", **FAST)
+    cp = flows.flow("a", "b", **FAST)
     for one in (run_id, "other", None):
         cp.run({"n": one}, until="a", run_id=one)
-    others = {path: data for path, data in lab.files().items() if path != cp.handler.locate(run_id)}
-    assert adopt(lab.path, secret=SECRET, run_id=run_id).run_id in {run_id, "😀"}
-    signing = lab.flow("a", "b", secret=SECRET, **FAST)
-    assert door(signing, run_id=run_id)["trail"] == ["a", "b"]
+    others = {
+        path: data for path, data in flows.files().items() if path != cp.handler.locate(run_id)
+    }
+    assert adopt(flows.path, secret=SECRET, run_id=run_id).run_id in {run_id, "😀"}
+    signing = flows.flow("a", "b", secret=SECRET, **FAST)
+    assert runner(signing, run_id=run_id)["trail"] == ["a", "b"]
     for one in ("other", None):
         with pytest.raises(UntrustedSnapshotError, match="not signed"):
-            door(signing, run_id=one)
-    assert others.items() <= lab.files().items()
+            runner(signing, run_id=one)
+    assert others.items() <= flows.files().items()
 
 
-def test_a_bare_file_becomes_a_run(lab: Lab) -> None:
+def test_a_bare_file_becomes_a_run(flows: FlowFactory) -> None:
     """A file of gumly's at the place of a run is adopted for it."""
-    handler = LocalStateHandler(lab.path, secret=SECRET, **FAST)
+    handler = LocalStateHandler(flows.path, secret=SECRET, **FAST)
     with open(handler.locate("order-42"), "wb") as file:  # noqa: PTH123
         dill.dump({"n": 1, "checkpoint_index": 2}, file)
-    assert adopt(lab.path, secret=SECRET, run_id="order-42").position == 2
+    assert adopt(flows.path, secret=SECRET, run_id="order-42").position == 2
     assert handler.read("order-42") == {"n": 1, "checkpoint_index": 2}
 
 
-def test_a_finished_run_and_a_failure(lab: Lab) -> None:
+def test_a_finished_run_and_a_failure(flows: FlowFactory) -> None:
     """How the run stands, and what broke it, is kept."""
-    lab.faults["step b"] = OSError("broken")
+    flows.faults["step b"] = OSError("broken")
     with pytest.raises(OSError, match="broken"):
-        lab.flow("a", "b", **FAST).run({"n": 1})
-    told = adopt(lab.path, secret=SECRET)
-    assert told.failure is not None
-    assert (told.status, told.failure.message, told.number) == ("failed", "broken", 1)
-    assert set(told.durations) == {"a"}
+        flows.flow("a", "b", **FAST).run({"n": 1})
+    reported = adopt(flows.path, secret=SECRET)
+    assert reported.failure is not None
+    assert (reported.status, reported.failure.message, reported.number) == ("failed", "broken", 1)
+    assert set(reported.durations) == {"a"}
 
 
-def test_adopted_twice_with_two_secrets(lab: Lab) -> None:
+def test_adopted_twice_with_two_secrets(flows: FlowFactory) -> None:
     """The later secret is the one that counts."""
-    lab.flow("a", **FAST).run({"n": 1})
+    flows.flow("a", **FAST).run({"n": 1})
     for secret in (OTHER, SECRET):
-        adopt(lab.path, secret=secret)
-    assert LocalStateHandler(lab.path, secret=SECRET).read()["n"] == 1
+        adopt(flows.path, secret=secret)
+    assert LocalStateHandler(flows.path, secret=SECRET).read()["n"] == 1
     with pytest.raises(UntrustedSnapshotError):
-        LocalStateHandler(lab.path, secret=OTHER).read()
+        LocalStateHandler(flows.path, secret=OTHER).read()
 
 
-def test_through_a_link(lab: Lab, tmp_path: Path) -> None:
+def test_through_a_link(flows: FlowFactory, tmp_path: Path) -> None:
     """A link stays a link, and the file that it points to is signed."""
-    lab.flow("a", **FAST).run({"n": 1})
+    flows.flow("a", **FAST).run({"n": 1})
     link = tmp_path / "link.pkl"
-    link.symlink_to(lab.path.name)
+    link.symlink_to(flows.path.name)
     adopt(link, secret=SECRET, flow="checkpoint")
     assert link.is_symlink()
-    assert LocalStateHandler(lab.path, secret=SECRET).read()["n"] == 1
+    assert LocalStateHandler(flows.path, secret=SECRET).read()["n"] == 1
 
 
 def damage(at: int) -> Callable[[Path], object]:
@@ -214,16 +222,16 @@ BAD: dict[str, tuple[Callable[[Path], object], type[CheckpointError], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_adopted(name: str, lab: Lab) -> None:
+def test_what_cannot_be_adopted(name: str, flows: FlowFactory) -> None:
     """What is not there, damaged or not this run's is refused, and stays as it is."""
-    spoil, kind, words = BAD[name]
-    lab.flow("a", **FAST).run({"n": 1})
-    spoil(lab.path)
-    before = lab.files()
+    corrupt, kind, words = BAD[name]
+    flows.flow("a", **FAST).run({"n": 1})
+    corrupt(flows.path)
+    before = flows.files()
     with pytest.raises(kind, match=words) as info:
-        adopt(lab.path, secret=SECRET)
-    assert str(lab.path) in str(info.value)
-    assert lab.files() == before
+        adopt(flows.path, secret=SECRET)
+    assert str(flows.path) in str(info.value)
+    assert flows.files() == before
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
@@ -234,10 +242,10 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def run_under_way(lab: Lab) -> Generator[None, None, None]:
+def run_under_way(flows: FlowFactory) -> Generator[None, None, None]:
     """Hold a run in the middle of its second step."""
     reached, go_on = threading.Event(), threading.Event()
-    cp = lab.flow("a", **FAST)
+    cp = flows.flow("a", **FAST)
 
     @cp.add_step()
     def wait(state: State) -> None:
@@ -254,14 +262,14 @@ def run_under_way(lab: Lab) -> Generator[None, None, None]:
         thread.join()
 
 
-def test_a_run_under_way(lab: Lab) -> None:
+def test_a_run_under_way(flows: FlowFactory) -> None:
     """A snapshot is not signed while its run goes on, and can be when that is through."""
-    with run_under_way(lab):
-        before = lab.path.read_bytes()
+    with run_under_way(flows):
+        before = flows.path.read_bytes()
         with pytest.raises(RunInProgressError, match=str(os.getpid())):
-            adopt(lab.path, secret=SECRET)
-        assert lab.path.read_bytes() == before
-    assert adopt(lab.path, secret=SECRET).finished
+            adopt(flows.path, secret=SECRET)
+        assert flows.path.read_bytes() == before
+    assert adopt(flows.path, secret=SECRET).finished
 
 
 @pytest.mark.parametrize(
@@ -274,19 +282,19 @@ def test_a_run_under_way(lab: Lab) -> None:
     ],
 )
 def test_bad_arguments(
-    arguments: dict[str, Any], kind: type[CheckpointError], words: str, lab: Lab
+    arguments: dict[str, Any], kind: type[CheckpointError], words: str, flows: FlowFactory
 ) -> None:
     """Arguments that cannot be meant are refused by name."""
-    lab.flow("a", **FAST).run({"n": 1})
-    before = lab.files()
-    given: dict[str, Any] = {"path": lab.path, "secret": SECRET, **arguments}
+    flows.flow("a", **FAST).run({"n": 1})
+    before = flows.files()
+    given: dict[str, Any] = {"path": flows.path, "secret": SECRET, **arguments}
     with pytest.raises(kind, match=words):
         adopt(**given)
-    assert lab.files() == before
+    assert flows.files() == before
 
 
-def test_plain_dill_reads_what_is_adopted(lab: Lab) -> None:
+def test_plain_dill_reads_what_is_adopted(flows: FlowFactory) -> None:
     """A signed file is still a pickle that anybody reads."""
-    lab.path.write_bytes(dill.dumps({"n": 1, "checkpoint_index": 1}))
-    adopt(lab.path, secret=SECRET)
-    assert load_bare(lab.path) == {"n": 1, "checkpoint_index": 1}
+    flows.path.write_bytes(dill.dumps({"n": 1, "checkpoint_index": 1}))
+    adopt(flows.path, secret=SECRET)
+    assert load_bare(flows.path) == {"n": 1, "checkpoint_index": 1}

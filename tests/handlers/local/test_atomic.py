@@ -7,24 +7,24 @@ import os
 import stat
 from pathlib import Path
 
-import durable_script
 import pytest
-from support import Door, Lab
+import traced_run_script
+from support import FlowFactory, Runner
 from tracing import Call, needs_strace, trace
 
 from aiocheckpoint import LocalStateHandler, StorageError
 
-SCRIPT = Path(durable_script.__file__)
+SCRIPT = Path(traced_run_script.__file__)
 
 
 # --- the order of system calls
 
 
-def traced_snapshots(tmp_path: Path, door: str, durable: str) -> list[list[Call]]:
+def traced_snapshots(tmp_path: Path, runner: str, durable: str) -> list[list[Call]]:
     """Run a flow of three steps under strace; give the calls of each of its four snapshots."""
     place = tmp_path / "place"
     place.mkdir()
-    traced = trace([SCRIPT, place, door, durable], tmp_path / "log")
+    traced = trace([SCRIPT, place, runner, durable], tmp_path / "log")
     assert traced.status == 0, traced.stderr
     snapshots: list[list[Call]] = []
     for call in traced.on(place):
@@ -38,10 +38,10 @@ def traced_snapshots(tmp_path: Path, door: str, durable: str) -> list[list[Call]
 
 @pytest.mark.strace
 @needs_strace
-@pytest.mark.parametrize("door", ["run", "arun"])
-def test_order_of_calls(door: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runner", ["run", "arun"])
+def test_order_of_calls(runner: str, tmp_path: Path) -> None:
     """Each snapshot: an exclusive temporary beside the file, write, fsync, rename, fsync again."""
-    for calls in traced_snapshots(tmp_path, door, "fsync"):
+    for calls in traced_snapshots(tmp_path, runner, "fsync"):
         names = [call.name for call in calls]
         assert names == [
             *("openat", "write", "fsync", "close", "rename"),
@@ -63,10 +63,10 @@ def test_order_of_calls(door: str, tmp_path: Path) -> None:
 
 @pytest.mark.strace
 @needs_strace
-@pytest.mark.parametrize("door", ["run", "arun"])
-def test_no_fsync_means_none_at_all(door: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runner", ["run", "arun"])
+def test_no_fsync_means_none_at_all(runner: str, tmp_path: Path) -> None:
     """Without fsync nothing waits for the disk, and the new file still comes in one step."""
-    for calls in traced_snapshots(tmp_path, door, "no-fsync"):
+    for calls in traced_snapshots(tmp_path, runner, "no-fsync"):
         names = [call.name for call in calls]
         assert names[:3] == ["openat", "write", "close"]
         assert names[3:] in (["rename"], ["renameat2", "unlink"], ["renameat2", "rename"])
@@ -93,17 +93,19 @@ def test_missing_directories_are_made_durably(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 @pytest.mark.parametrize("before", [None, 0o644, 0o400, 0o666])
-def test_only_the_owner_may_read(umask: int, before: int | None, door: Door, lab: Lab) -> None:
+def test_only_the_owner_may_read(
+    umask: int, before: int | None, runner: Runner, flows: FlowFactory
+) -> None:
     """The file has mode 0600, whatever the umask, and whatever mode it had before."""
     if before is not None:
-        lab.path.write_bytes(b"")
-        lab.path.chmod(before)
+        flows.path.write_bytes(b"")
+        flows.path.chmod(before)
     old = os.umask(umask)
     try:
-        door(lab.flow("a"), {"secret": 1})
+        runner(flows.flow("a"), {"secret": 1})
     finally:
         os.umask(old)
-    assert stat.S_IMODE(lab.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(flows.path.stat().st_mode) == 0o600
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX limits the length of each name")
@@ -126,34 +128,36 @@ OTHERS = [
 
 
 @pytest.mark.leaves_files
-def test_leftovers_are_cleared(door: Door, lab: Lab) -> None:
+def test_leftovers_are_cleared(runner: Runner, flows: FlowFactory) -> None:
     """A run clears the temporaries of dead writers of its own file, and nobody else's."""
     for name in (LEFT, *OTHERS):
-        (lab.path.parent / name).write_text("left", encoding="ascii")
-    door(lab.flow("a"))
-    left = {path.name for path in lab.path.parent.iterdir()}
+        (flows.path.parent / name).write_text("left", encoding="ascii")
+    runner(flows.flow("a"))
+    left = {path.name for path in flows.path.parent.iterdir()}
     assert left == {"checkpoint.pkl", *OTHERS}
 
 
 @pytest.mark.leaves_files
-def test_leftovers_behind_a_link_are_cleared(door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_leftovers_behind_a_link_are_cleared(
+    runner: Runner, flows: FlowFactory, tmp_path: Path
+) -> None:
     """Where the file is a link, the temporaries lie beside what it points to."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    lab.path.symlink_to(elsewhere / "real.pkl")
+    flows.path.symlink_to(elsewhere / "real.pkl")
     (elsewhere / ".real.pkl.0123456789abcdef.tmp").write_text("left", encoding="ascii")
-    door(lab.flow("a"))
+    runner(flows.flow("a"))
     assert sorted(path.name for path in elsewhere.iterdir()) == ["real.pkl"]
 
 
 @pytest.mark.parametrize("length", [200, 230, 240, 255])
-def test_long_file_names(length: int, door: Door, tmp_path: Path) -> None:
+def test_long_file_names(length: int, runner: Runner, tmp_path: Path) -> None:
     """A name that the system allows works, or is refused before any step runs."""
-    lab = Lab(tmp_path / ("n" * (length - 4) + ".pkl"))
+    flows = FlowFactory(tmp_path / ("n" * (length - 4) + ".pkl"))
     try:
-        door(lab.flow("a"), {"n": 1})
+        runner(flows.flow("a"), {"n": 1})
     except StorageError as error:
         assert error.errno == errno.ENAMETOOLONG  # noqa: PT017
-        assert lab.log == []
+        assert flows.log == []
     else:
-        assert lab.stored()["n"] == 1
+        assert flows.stored()["n"] == 1

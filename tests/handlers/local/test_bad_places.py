@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 
 def make_fifo(path: Path) -> None:
@@ -49,37 +49,42 @@ def make_loop(path: Path) -> None:
 @pytest.mark.parametrize(
     "make", [make_fifo, make_directory, make_socket, make_device_link, make_loop]
 )
-def test_what_is_no_file(make: Any, door: Door, monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:  # noqa: ANN401
+def test_what_is_no_file(
+    make: Any,  # noqa: ANN401
+    runner: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    flows: FlowFactory,
+) -> None:
     """What comes to lie in the file's place and is no file is refused at once, and stays."""
-    monkeypatch.chdir(lab.path.parent)
-    cp, handler = lab.flow("a"), LocalStateHandler(lab.path)
-    make(lab.path.relative_to(lab.path.parent))
-    kind = stat.S_IFMT(os.lstat(lab.path).st_mode)
-    for call in (door, door.plan):
-        with pytest.raises(StorageError, match=lab.path.name) as info:
+    monkeypatch.chdir(flows.path.parent)
+    cp, handler = flows.flow("a"), LocalStateHandler(flows.path)
+    make(flows.path.relative_to(flows.path.parent))
+    kind = stat.S_IFMT(os.lstat(flows.path).st_mode)
+    for call in (runner, runner.plan):
+        with pytest.raises(StorageError, match=flows.path.name) as info:
             call(cp, {"a": 1})
-        assert info.value.path == str(lab.path)
+        assert info.value.path == str(flows.path)
     with pytest.raises(StorageError):
-        door.write(handler, {"a": 1})
-    assert lab.log == []
-    assert stat.S_IFMT(os.lstat(lab.path).st_mode) == kind
+        runner.write(handler, {"a": 1})
+    assert flows.log == []
+    assert stat.S_IFMT(os.lstat(flows.path).st_mode) == kind
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["link", "dangling link"])
-def test_symbolic_link(door: Door, lab: Lab, tmp_path: Path, *, there: bool) -> None:
+def test_symbolic_link(runner: Runner, flows: FlowFactory, tmp_path: Path, *, there: bool) -> None:
     """A link is kept, and what it points to is replaced, by a relative link as well."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     target = elsewhere / "real.pkl"
     if there:
         target.write_bytes(b"")
-    lab.path.symlink_to("elsewhere/real.pkl")
-    door(lab.flow("a", "b"), {"n": 1}, until="a")
-    assert lab.path.is_symlink()
+    flows.path.symlink_to("elsewhere/real.pkl")
+    runner(flows.flow("a", "b"), {"n": 1}, until="a")
+    assert flows.path.is_symlink()
     assert not target.is_symlink()
     assert LocalStateHandler(target).read()["trail"] == ["a"]
-    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]
-    assert lab.path.is_symlink()
+    assert runner(flows.flow("a", "b"))["trail"] == ["a", "b"]
+    assert flows.path.is_symlink()
     assert sorted(path.name for path in elsewhere.iterdir()) == ["real.pkl"]
 
 
@@ -97,18 +102,18 @@ def module() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("gone", ["class", "module"])
-def test_class_that_is_gone(gone: str, module: Any, door: Door, lab: Lab) -> None:  # noqa: ANN401
+def test_class_that_is_gone(gone: str, module: Any, runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
     """A class renamed or gone is named; when it is back, the run goes on."""
-    door(lab.flow("a", "b"), {"thing": module.Thing()}, until="a")
-    before, kept = lab.path.read_bytes(), module.Thing
+    runner(flows.flow("a", "b"), {"thing": module.Thing()}, until="a")
+    before, kept = flows.path.read_bytes(), module.Thing
     if gone == "class":
         del module.Thing
     else:
         del sys.modules[module.__name__]
     with pytest.raises(IncompatibleSnapshotError, match=r"Thing|made_for_bad_files") as info:
-        door(lab.flow("a", "b"))
+        runner(flows.flow("a", "b"))
     assert info.value.written_by == "{}.{}.{}".format(*sys.version_info)
-    assert lab.ran() == ["a"]
-    assert lab.path.read_bytes() == before
+    assert flows.ran() == ["a"]
+    assert flows.path.read_bytes() == before
     module.Thing, sys.modules[module.__name__] = kept, module
-    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]
+    assert runner(flows.flow("a", "b"))["trail"] == ["a", "b"]

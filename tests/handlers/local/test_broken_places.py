@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from limited import limit, mount
 from power_rounds import disk
-from support import Door, Lab, State
+from resource_limits import limit, mount
+from support import FlowFactory, Runner, State
 
 from aiocheckpoint import LocalStateHandler, StorageError
 
@@ -24,40 +24,42 @@ if TYPE_CHECKING:
 __all__ = ["disk", "mount"]  # the fixtures
 
 
-def check_step_fails(lab: Lab, door: Door, spoil: Callable[[], None], number: int) -> StorageError:
+def check_step_fails(
+    flows: FlowFactory, runner: Runner, corrupt: Callable[[], None], number: int
+) -> StorageError:
     """Run a flow in whose second step something happens; the snapshot after it must fail."""
 
     def step(state: State) -> None:
         state["rows"] = "x" * 300_000
-        spoil()
+        corrupt()
 
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="b")(step)
     with pytest.raises(StorageError) as info:
-        door(cp, {})
+        runner(cp, {})
     assert info.value.errno == number
-    assert info.value.path == str(lab.path)
+    assert info.value.path == str(flows.path)
     return info.value
 
 
-def check_goes_on(lab: Lab, door: Door) -> None:
+def check_goes_on(flows: FlowFactory, runner: Runner) -> None:
     """See that what was stored is the state before the second step, and the run goes on there."""
-    assert lab.stored() == {"loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
-    assert sorted(path.name for path in lab.path.parent.iterdir()) == ["checkpoint.pkl"]
-    lab.log.clear()
-    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]
-    assert lab.ran() == ["b"]
+    assert flows.stored() == {"loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
+    assert sorted(path.name for path in flows.path.parent.iterdir()) == ["checkpoint.pkl"]
+    flows.log.clear()
+    assert runner(flows.flow("a", "b"))["trail"] == ["a", "b"]
+    assert flows.ran() == ["b"]
 
 
 @pytest.mark.parametrize("size", [1, 5000, 299_999])
-def test_limit_of_a_files_size(size: int, door: Door, lab: Lab) -> None:
+def test_limit_of_a_files_size(size: int, runner: Runner, flows: FlowFactory) -> None:
     """A short write at the limit of a file's size is an error, not half a snapshot."""
     with limit("RLIMIT_FSIZE") as lower:
-        check_step_fails(lab, door, lambda: lower(size), errno.EFBIG)
-    check_goes_on(lab, door)
+        check_step_fails(flows, runner, lambda: lower(size), errno.EFBIG)
+    check_goes_on(flows, runner)
 
 
-def test_out_of_descriptors(door: Door, lab: Lab) -> None:
+def test_out_of_descriptors(runner: Runner, flows: FlowFactory) -> None:
     """Where no file can be opened any more, the error says so, and the run goes on later."""
     taken: list[int] = []
 
@@ -68,66 +70,66 @@ def test_out_of_descriptors(door: Door, lab: Lab) -> None:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
 
     with limit("RLIMIT_NOFILE") as lower:
-        check_step_fails(lab, door, take_all, errno.EMFILE)
+        check_step_fails(flows, runner, take_all, errno.EMFILE)
     for descriptor in taken:
         os.close(descriptor)
-    check_goes_on(lab, door)
+    check_goes_on(flows, runner)
 
 
 @pytest.mark.root
-def test_full_disk(door: Door, mount: Callable[..., Path]) -> None:
+def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
     """On a disk that is full the old snapshot stays, and the run goes on when there is room."""
-    lab = Lab(mount("-t", "tmpfs", "-o", "size=128k", "none") / "checkpoint.pkl")
-    check_step_fails(lab, door, lambda: None, errno.ENOSPC)
-    check_goes_on(lab, door)
+    flows = FlowFactory(mount("-t", "tmpfs", "-o", "size=128k", "none") / "checkpoint.pkl")
+    check_step_fails(flows, runner, lambda: None, errno.ENOSPC)
+    check_goes_on(flows, runner)
 
 
 @pytest.mark.root
 @pytest.mark.leaves_files
-def test_disk_turned_read_only(door: Door, mount: Callable[..., Path], tmp_path: Path) -> None:
+def test_disk_turned_read_only(runner: Runner, mount: Callable[..., Path], tmp_path: Path) -> None:
     """A disk that turns read-only under a run is an error, and the old snapshot can be read."""
     real = tmp_path / "real"
     real.mkdir()
-    lab = Lab(mount("--bind", real) / "checkpoint.pkl")
+    flows = FlowFactory(mount("--bind", real) / "checkpoint.pkl")
 
     def turn() -> None:
         mount("--bind", real)
         mount("-o", "remount,bind,ro")
 
-    check_step_fails(lab, door, turn, errno.EROFS)
-    assert lab.stored()["checkpoint_index"] == 1
+    check_step_fails(flows, runner, turn, errno.EROFS)
+    assert flows.stored()["checkpoint_index"] == 1
     mount("--bind", real)
-    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]
+    assert runner(flows.flow("a", "b"))["trail"] == ["a", "b"]
     assert sorted(path.name for path in real.iterdir()) == ["checkpoint.pkl"]
 
 
 @pytest.mark.root
-def test_read_only_disk(every_door: Door, mount: Callable[..., Path], tmp_path: Path) -> None:
+def test_read_only_disk(any_runner: Runner, mount: Callable[..., Path], tmp_path: Path) -> None:
     """On a disk that is read-only nothing is run, and what is stored can be read and planned."""
     real = tmp_path / "real"
     real.mkdir()
-    lab = Lab(mount("--bind", real) / "checkpoint.pkl")
-    cp = lab.flow("a", "b")
-    every_door(cp, {"n": 1}, until="a")
-    lab.log.clear()
+    flows = FlowFactory(mount("--bind", real) / "checkpoint.pkl")
+    cp = flows.flow("a", "b")
+    any_runner(cp, {"n": 1}, until="a")
+    flows.log.clear()
     mount("-o", "remount,bind,ro")
     with pytest.raises(StorageError) as info:
-        every_door(cp)
-    assert (info.value.errno, info.value.path) == (errno.EROFS, str(lab.path))
-    assert lab.log == []
-    assert every_door.read(LocalStateHandler(lab.path))["trail"] == ["a"]
-    assert every_door.plan(cp).start == 1
+        any_runner(cp)
+    assert (info.value.errno, info.value.path) == (errno.EROFS, str(flows.path))
+    assert flows.log == []
+    assert any_runner.read(LocalStateHandler(flows.path))["trail"] == ["a"]
+    assert any_runner.plan(cp).start == 1
     mount("--bind", real)
-    assert every_door(cp)["trail"] == ["a", "b"]
-    assert lab.ran() == ["b"]
+    assert any_runner(cp)["trail"] == ["a", "b"]
+    assert flows.ran() == ["b"]
 
 
 @pytest.mark.root
 @pytest.mark.leaves_files
-def test_disk_that_turns_itself_read_only(door: Door, disk: Callable[[str], Disk]) -> None:
+def test_disk_that_turns_itself_read_only(runner: Runner, disk: Callable[[str], Disk]) -> None:
     """A file system that finds an error and writes no more: the old snapshot stays."""
     made = disk("ext4")
-    lab = Lab(made.place / "place" / "checkpoint.pkl")
+    flows = FlowFactory(made.place / "place" / "checkpoint.pkl")
     made.unmount()
     made.mount(",errors=remount-ro")
     device = made.place.stat().st_dev
@@ -137,94 +139,96 @@ def test_disk_that_turns_itself_read_only(door: Door, disk: Callable[[str], Disk
     def find_an_error() -> None:
         switch.write_text("1", encoding="ascii")
 
-    check_step_fails(lab, door, find_an_error, errno.EROFS)
+    check_step_fails(flows, runner, find_an_error, errno.EROFS)
     made.unmount()
     made.mount()
-    assert lab.stored() == {"loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
-    lab.log.clear()
-    assert door(lab.flow("a", "b"))["trail"] == ["a", "b"]
-    assert lab.ran() == ["b"]
-    assert sorted(path.name for path in lab.path.parent.iterdir()) == ["checkpoint.pkl"]
+    assert flows.stored() == {"loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
+    flows.log.clear()
+    assert runner(flows.flow("a", "b"))["trail"] == ["a", "b"]
+    assert flows.ran() == ["b"]
+    assert sorted(path.name for path in flows.path.parent.iterdir()) == ["checkpoint.pkl"]
 
 
 @pytest.mark.root
-def test_out_of_inodes(door: Door, mount: Callable[..., Path]) -> None:
+def test_out_of_inodes(runner: Runner, mount: Callable[..., Path]) -> None:
     """A disk that can hold no more files: the old snapshot stays."""
-    lab = Lab(mount("-t", "tmpfs", "-o", "size=2m,nr_inodes=8", "none") / "checkpoint.pkl")
-    others = [lab.path.parent / f"other {number}" for number in range(20)]
+    flows = FlowFactory(
+        mount("-t", "tmpfs", "-o", "size=2m,nr_inodes=8", "none") / "checkpoint.pkl"
+    )
+    others = [flows.path.parent / f"other {number}" for number in range(20)]
 
     def fill() -> None:
         with contextlib.suppress(OSError):
             for path in others:
                 path.touch()
 
-    check_step_fails(lab, door, fill, errno.ENOSPC)
+    check_step_fails(flows, runner, fill, errno.ENOSPC)
     for path in others:
         path.unlink(missing_ok=True)
-    check_goes_on(lab, door)
+    check_goes_on(flows, runner)
 
 
 # --- the directory changes meanwhile
 
 
-def test_directory_removed_meanwhile(door: Door, tmp_path: Path) -> None:
+def test_directory_removed_meanwhile(runner: Runner, tmp_path: Path) -> None:
     """A directory that is deleted under a run is an error that names the file."""
-    lab = Lab(tmp_path / "place" / "checkpoint.pkl")
-    check_step_fails(lab, door, lambda: shutil.rmtree(lab.path.parent), errno.ENOENT)
-    lab.log.clear()
-    assert door(lab.flow("a", "b"), {"n": 1})["n"] == 1
-    assert lab.ran() == ["a", "b"]
+    flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
+    check_step_fails(flows, runner, lambda: shutil.rmtree(flows.path.parent), errno.ENOENT)
+    flows.log.clear()
+    assert runner(flows.flow("a", "b"), {"n": 1})["n"] == 1
+    assert flows.ran() == ["a", "b"]
 
 
 @pytest.mark.leaves_files
-def test_directory_replaced_by_a_link_meanwhile(door: Door, tmp_path: Path) -> None:
+def test_directory_replaced_by_a_link_meanwhile(runner: Runner, tmp_path: Path) -> None:
     """Where the directory is moved and a link put in its place, the file is written behind it."""
-    lab = Lab(tmp_path / "place" / "checkpoint.pkl")
+    flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
     elsewhere = tmp_path / "elsewhere"
 
     def move(state: State) -> None:
-        lab.path.parent.rename(elsewhere)
-        lab.path.parent.symlink_to(elsewhere)
+        flows.path.parent.rename(elsewhere)
+        flows.path.parent.symlink_to(elsewhere)
 
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="b")(move)
-    lab.add(cp, "c")
-    assert door(cp, {})["trail"] == ["a", "c"]
+    flows.add(cp, "c")
+    assert runner(cp, {})["trail"] == ["a", "c"]
     assert LocalStateHandler(elsewhere / "checkpoint.pkl").read()["trail"] == ["a", "c"]
 
 
 @pytest.mark.leaves_files
-def test_directory_replaced_by_a_link_to_another(door: Door, tmp_path: Path) -> None:
+def test_directory_replaced_by_a_link_to_another(runner: Runner, tmp_path: Path) -> None:
     """A link to another directory is followed, and the old directory keeps what it had."""
-    lab = Lab(tmp_path / "place" / "checkpoint.pkl")
+    flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
     kept, elsewhere = tmp_path / "kept", tmp_path / "elsewhere"
     elsewhere.mkdir()
 
     def swap(state: State) -> None:
-        lab.path.parent.rename(kept)
-        lab.path.parent.symlink_to(elsewhere)
+        flows.path.parent.rename(kept)
+        flows.path.parent.symlink_to(elsewhere)
 
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="b")(swap)
-    lab.add(cp, "c")
-    assert door(cp, {})["trail"] == ["a", "c"]
+    flows.add(cp, "c")
+    assert runner(cp, {})["trail"] == ["a", "c"]
     assert sorted(path.name for path in elsewhere.iterdir()) == ["checkpoint.pkl"]
-    assert lab.stored()["trail"] == ["a", "c"]
+    assert flows.stored()["trail"] == ["a", "c"]
     assert LocalStateHandler(kept / "checkpoint.pkl").read()["trail"] == ["a"]
 
 
 @pytest.mark.parametrize("kind", ["link to itself", "directory", "FIFO"])
-def test_file_replaced_meanwhile(kind: str, door: Door, lab: Lab) -> None:
+def test_file_replaced_meanwhile(kind: str, runner: Runner, flows: FlowFactory) -> None:
     """What is put into the file's place under a run, and is no file, is not written over."""
     makers = {"link to itself": lambda path: path.symlink_to(path), "directory": Path.mkdir}
 
     def replace(state: State) -> None:
-        lab.path.unlink()
-        makers.get(kind, os.mkfifo)(lab.path)
+        flows.path.unlink()
+        makers.get(kind, os.mkfifo)(flows.path)
 
-    cp = lab.flow("a")
+    cp = flows.flow("a")
     cp.add_step(name="b")(replace)
-    with pytest.raises(StorageError, match=lab.path.name):
-        door(cp, {})
-    assert not lab.path.is_file()
-    assert len(list(lab.path.parent.iterdir())) == 1
+    with pytest.raises(StorageError, match=flows.path.name):
+        runner(cp, {})
+    assert not flows.path.is_file()
+    assert len(list(flows.path.parent.iterdir())) == 1

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import SECRET, Canary
+from forged_snapshots import SECRET, Canary
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, StorageError
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 FILLING = [[number] for number in range(100_000)]  # so many objects fill many frames
 
 
-class Meddled(LocalStateHandler):
+class Tampered(LocalStateHandler):
     """A local handler whose file somebody changes between the look at it and its loading."""
 
-    def __init__(self, path: Path, meddle: Callable[[], object], **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, path: Path, tamper: Callable[[], object], **options: Any) -> None:  # noqa: ANN401
         """Meddle when the file is opened for the second time."""
         super().__init__(path, fsync=False, **options)
-        self._meddle = meddle
+        self._tamper = tamper
         self._opened = 0
 
     def open(
@@ -35,41 +35,41 @@ class Meddled(LocalStateHandler):
         """Open it."""
         self._opened += kept is None
         if self._opened == 2 and kept is None:
-            self._meddle()
+            self._tamper()
         return super().open(run_id, kept)
 
 
-def older_one(lab: Lab) -> None:
+def older_one(flows: FlowFactory) -> None:
     """Put the oldest snapshot that is kept in the newest one's place."""
-    kept = LocalStateHandler(lab.path, keep="all")
+    kept = LocalStateHandler(flows.path, keep="all")
     with kept.stored(None, kept.kept()[-1]) as found:
         assert found is not None
         found.file.seek(0)
         content = found.file.read()
-    lab.path.unlink()
-    lab.path.write_bytes(content)
+    flows.path.unlink()
+    flows.path.write_bytes(content)
 
 
-MEDDLING: dict[str, Callable[[Lab], object]] = {
-    "deleted": lambda lab: lab.path.unlink(),
-    "emptied": lambda lab: os.truncate(lab.path, 0),
-    "damaged": lambda lab: os.truncate(lab.path, 30),
+TAMPERING: dict[str, Callable[[FlowFactory], object]] = {
+    "deleted": lambda flows: flows.path.unlink(),
+    "emptied": lambda flows: os.truncate(flows.path, 0),
+    "damaged": lambda flows: os.truncate(flows.path, 30),
     "an older one": older_one,
 }
 
 
-@pytest.mark.parametrize("name", MEDDLING)
-def test_changed_before_it_is_loaded(name: str, door: Door, lab: Lab) -> None:
+@pytest.mark.parametrize("name", TAMPERING)
+def test_changed_before_it_is_loaded(name: str, runner: Runner, flows: FlowFactory) -> None:
     """A plan made for one snapshot is not carried out with another, nor with an empty state."""
-    lab.flow("a", "b", "c", fsync=False, keep="all").run({}, until="b")
-    lab.log.clear()
-    handler = Meddled(lab.path, lambda: MEDDLING[name](lab), keep="all")
-    cp = CheckpointFlow(lab.path, handler)
+    flows.flow("a", "b", "c", fsync=False, keep="all").run({}, until="b")
+    flows.log.clear()
+    handler = Tampered(flows.path, lambda: TAMPERING[name](flows), keep="all")
+    cp = CheckpointFlow(flows.path, handler)
     for step in ("a", "b", "c"):
-        lab.add(cp, step)
+        flows.add(cp, step)
     with pytest.raises(StorageError, match="changed by somebody else"):
-        door(cp)
-    assert lab.ran() == []
+        runner(cp)
+    assert flows.ran() == []
 
 
 class Overwriting:
@@ -92,22 +92,22 @@ def overwrite(path: str, content: bytes) -> str:
     return "overwritten"
 
 
-def test_overwritten_while_it_is_loaded(lab: Lab, tmp_path: Path) -> None:
+def test_overwritten_while_it_is_loaded(flows: FlowFactory, tmp_path: Path) -> None:
     """With a secret the bytes that are loaded are those that were verified, whatever comes."""
-    mark = tmp_path / "mark"
-    canary = b"0cos\nmkdir\n(S'%b'\ntR." % str(mark).encode()
-    handler = LocalStateHandler(lab.path, secret=SECRET, fsync=False)
-    handler.write({"first": Overwriting(lab.path, canary), "rest": FILLING})
+    canary_file = tmp_path / "mark"
+    canary = b"0cos\nmkdir\n(S'%b'\ntR." % str(canary_file).encode()
+    handler = LocalStateHandler(flows.path, secret=SECRET, fsync=False)
+    handler.write({"first": Overwriting(flows.path, canary), "rest": FILLING})
     found = handler.read()
     assert (found["first"], found["rest"]) == ("overwritten", FILLING)
-    assert not mark.exists()
-    assert canary in lab.path.read_bytes()
+    assert not canary_file.exists()
+    assert canary in flows.path.read_bytes()
 
 
 def test_the_canary_would_sing(tmp_path: Path) -> None:
     """Without a secret nobody asks who wrote it: the canary used here does what it is to do."""
-    path, mark = tmp_path / "c.pkl", tmp_path / "mark"
+    path, canary_file = tmp_path / "c.pkl", tmp_path / "mark"
     handler = LocalStateHandler(path, fsync=False)
-    handler.write({"canary": Canary(mark)})
+    handler.write({"canary": Canary(canary_file)})
     handler.read()
-    assert mark.is_dir()
+    assert canary_file.is_dir()

@@ -9,8 +9,8 @@ import errno
 import json
 from typing import TYPE_CHECKING
 
-import durable_script
 import pytest
+import traced_run_script
 from disk_faults import (
     ATOMIC,
     DURABLE,
@@ -62,10 +62,10 @@ def test_failure_without_fsync(stage: str, number: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", ["fsync", "rename", "fsync dir"])
 def test_failure_in_a_thread(stage: str, tmp_path: Path) -> None:
-    """Through the asynchronous door the same comes out."""
-    way = Way(door="arun")
+    """Through the asynchronous runner the same comes out."""
+    way = Way(method="arun")
     site = find_site(way, stage, 2)
-    came_out = until_met(tmp_path, lambda room: fail(room, way, site, "EIO"))
+    came_out = until_met(tmp_path, lambda folder: fail(folder, way, site, "EIO"))
     assert came_out == expected(site)
 
 
@@ -106,7 +106,7 @@ def test_failure_to_read(durable: str, tmp_path: Path) -> None:
     """A disk that cannot be read is a StorageError, not a damaged snapshot or an empty one."""
     place = tmp_path / "place"
     place.mkdir()
-    flow = durable_script.make_flow(place, [], fsync=False)
+    flow = traced_run_script.make_flow(place, [], fsync=False)
     flow.run({}, until="a")
     before = (place / "checkpoint.pkl").read_bytes()
     path = place / "checkpoint.pkl"

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import failing_script
+import failpoint_script
 import pytest
-from failing_script import STEPS, Scenario, effects_at
-from keeping import kept_files
+from failpoint_script import STEPS, Scenario, effects_at
+from kept_snapshots import kept_files
 from support import notes_of
 
 from aiocheckpoint import LocalStateHandler, NotDurableError, StorageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint import Header
 
-SCRIPT = Path(failing_script.__file__)
+SCRIPT = Path(failpoint_script.__file__)
 WAYS: list[tuple[bool, Any]] = [(True, 1), (False, 1), (True, 3), (False, "all")]
 NUMBERS = (1, 3)
 IN_PLACE = ("renamed", "durable")
@@ -51,17 +51,17 @@ scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 # --- the points themselves
 
 
-@pytest.mark.parametrize("door", ["run", "arun"])
+@pytest.mark.parametrize("method", ["run", "arun"])
 @pytest.mark.parametrize(("fsync", "keep"), WAYS)
 def test_points_are_reached_in_order(
     fsync: bool,  # noqa: FBT001
     keep: object,
-    door: str,
+    method: str,
     tmp_path: Path,
 ) -> None:
     """Every snapshot comes by the points in the documented order, each once."""
     reached: list[str] = []
-    scenario = Scenario(points(fsync, keep)[0], 1, fsync, keep, door)
+    scenario = Scenario(points(fsync, keep)[0], 1, fsync, keep, method)
     run_through(list(FAILPOINTS), reached, lambda: scenario.go(tmp_path / "place"))
     assert reached == [*points(fsync, keep)] * (1 + len(STEPS))
 
@@ -155,7 +155,7 @@ class Interrupt(BaseException):
 def test_interruption(scenario: Scenario, tmp_path: Path) -> None:
     """What is no error of the system comes out as the same object, and nothing is lost."""
     place = tmp_path / "place"
-    error = KeyboardInterrupt() if scenario.door == "run" else Interrupt()
+    error = KeyboardInterrupt() if scenario.method == "run" else Interrupt()
 
     def act() -> None:
         raise error

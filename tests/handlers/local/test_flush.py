@@ -32,7 +32,7 @@ class Drive:
         self.calls.append(("plain", descriptor))
 
 
-def busy(code: int) -> OSError:
+def active_run(code: int) -> OSError:
     """Make an error of Windows, on any system."""
     error = OSError(errno.EACCES, "in use")
     error.winerror = code  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
@@ -83,7 +83,7 @@ def test_failed_flush_is_final(error: int) -> None:
 @pytest.mark.parametrize("code", [5, 32, 33])
 def test_busy_file_is_tried_again(code: int) -> None:
     """A file that somebody has open for a moment is renamed over when he is done."""
-    move = Move(busy(code), busy(code))
+    move = Move(active_run(code), active_run(code))
     rename_patiently(move, move.pauses.append)
     assert (move.tries, len(move.pauses)) == (3, 2)
     assert move.pauses[0] < move.pauses[1]
@@ -91,14 +91,16 @@ def test_busy_file_is_tried_again(code: int) -> None:
 
 def test_patience_ends() -> None:
     """After about a second the last error comes out."""
-    move = Move(*(busy(32) for _ in range(99)))
+    move = Move(*(active_run(32) for _ in range(99)))
     with pytest.raises(OSError, match="in use"):
         rename_patiently(move, move.pauses.append)
     assert move.tries == len(move.pauses) + 1
     assert 0.5 < sum(move.pauses) < 2
 
 
-@pytest.mark.parametrize("error", [busy(3), OSError(errno.ENOSPC, "in use")], ids=["3", "full"])
+@pytest.mark.parametrize(
+    "error", [active_run(3), OSError(errno.ENOSPC, "in use")], ids=["3", "full"]
+)
 def test_other_errors_come_out_at_once(error: OSError) -> None:
     """What does not pass by itself is not waited for."""
     move = Move(error)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
-from forging import PNG, SECRET, Canary, Pieces
+from forged_snapshots import PNG, SECRET, Canary, Pieces
 from golden import write as golden
 from locations import GOLDEN
 
@@ -29,42 +29,42 @@ from aiocheckpoint import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 FAST: dict[str, Any] = {"fsync": False}
 
 
-def test_of_a_run_under_way_to_its_end(door: Door, lab: Lab) -> None:
+def test_of_a_run_under_way_to_its_end(runner: Runner, flows: FlowFactory) -> None:
     """Status, position, steps and durations are those of the last snapshot."""
-    cp = lab.flow("a", "b", "c", **FAST)
-    door(cp, {"n": 1}, until="b")
-    stopped = inspect(lab.path)
+    cp = flows.flow("a", "b", "c", **FAST)
+    runner(cp, {"n": 1}, until="b")
+    stopped = inspect(flows.path)
     assert (stopped.status, stopped.position, stopped.steps) == ("stopped", 2, ("a", "b", "c"))
     assert (stopped.flow, stopped.run_id, stopped.number) == ("checkpoint", None, 1)
     assert set(stopped.durations) == {"a", "b"}
     assert all(seconds >= 0 for seconds in stopped.durations.values())
     assert (stopped.failure, stopped.signed_by, stopped.code) == (None, None, False)
-    door(cp)
-    finished = inspect(str(lab.path))
+    runner(cp)
+    finished = inspect(str(flows.path))
     assert (finished.status, finished.position, finished.finished) == ("finished", 0, True)
     assert (finished.sequence, finished.number) == (stopped.sequence + 1, 1)
     assert finished.written_at >= stopped.written_at > 0
 
 
-def test_of_versions(lab: Lab) -> None:
+def test_of_versions(flows: FlowFactory) -> None:
     """The versions of what wrote the file stand in it."""
-    lab.flow("a", **FAST).run({"n": 1})
-    header = inspect(lab.path)
+    flows.flow("a", **FAST).run({"n": 1})
+    header = inspect(flows.path)
     assert header.python == platform.python_version().rstrip("+")
     assert (header.dill, header.library) == (dill.__version__, aiocheckpoint.__version__)
 
 
-def test_of_a_failure(door: Door, lab: Lab) -> None:
+def test_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
     """What broke the run is told: where, what, and the traceback of the user's own code."""
-    lab.faults["save b"] = OSError("the world was not ready")
+    flows.faults["save b"] = OSError("the world was not ready")
     with pytest.raises(OSError, match="ready"):
-        door(lab.flow("a", "b", **FAST), {"n": 1})
-    header = inspect(lab.path)
+        runner(flows.flow("a", "b", **FAST), {"n": 1})
+    header = inspect(flows.path)
     assert (header.status, header.position) == ("failed", 1)
     assert header.failure is not None
     assert (header.failure.step, header.failure.part) == ("b", "save")
@@ -75,47 +75,47 @@ def test_of_a_failure(door: Door, lab: Lab) -> None:
     assert header.failure.seconds >= 0
 
 
-def test_of_a_signed_run(lab: Lab) -> None:
+def test_of_a_signed_run(flows: FlowFactory) -> None:
     """The id of the secret is told without the secret; the file of a run is found by its id."""
-    cp = lab.flow("a", secret=SECRET, name="orders", **FAST)
+    cp = flows.flow("a", secret=SECRET, name="orders", **FAST)
     cp.run({"n": 1}, run_id="Order/42")
     header = inspect(cp.handler.locate("Order/42"))
     assert (header.flow, header.run_id) == ("orders", "Order/42")
     assert (header.signed_by,) == cp.handler.key_ids
 
 
-def test_a_claimed_key_is_only_told(lab: Lab) -> None:
+def test_a_claimed_key_is_only_told(flows: FlowFactory) -> None:
     """Without a secret a signature is not verified: what stands there is told as it is."""
-    lab.flow("a", secret=SECRET, **FAST).run({"n": 1})
-    pieces = Pieces.of(lab.path.read_bytes()).telling(flow="forged")
-    lab.path.write_bytes(pieces.joined())
-    header = inspect(lab.path)
+    flows.flow("a", secret=SECRET, **FAST).run({"n": 1})
+    pieces = Pieces.of(flows.path.read_bytes()).telling(flow="forged")
+    flows.path.write_bytes(pieces.joined())
+    header = inspect(flows.path)
     assert (header.flow, header.signed_by) == ("forged", pieces.key.hex())
 
 
-def test_of_sizes(lab: Lab) -> None:
+def test_of_sizes(flows: FlowFactory) -> None:
     """Sizes add up to nearly the payload; what is large is seen, what is shared counts once."""
     shared = ["x" * 20_000]
     state = {"small": 1, "large": b"y" * 300_000, "one": shared, "other": shared, 5: "z", 1j: 2}
-    LocalStateHandler(lab.path, **FAST).write({**state, "checkpoint_index": 3})  # type: ignore[dict-item]
-    header = inspect(lab.path)
-    payload = Pieces.of(lab.path.read_bytes()).payload
+    LocalStateHandler(flows.path, **FAST).write({**state, "checkpoint_index": 3})  # type: ignore[dict-item]
+    header = inspect(flows.path)
+    payload = Pieces.of(flows.path.read_bytes()).payload
     assert header.sizes is not None
     assert set(header.sizes) == {"small", "large", "one", "other", "5", "<other>"}
     assert 0 <= len(payload) - sum(header.sizes.values()) < 64
     assert header.sizes["large"] == pytest.approx(300_000, abs=30)
     assert header.sizes["one"] == pytest.approx(20_000, abs=50)
     assert header.sizes["other"] < 30
-    assert LocalStateHandler(lab.path).header() != header  # which tells no sizes
+    assert LocalStateHandler(flows.path).header() != header  # which tells no sizes
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_of_bare_pickles(protocol: int, lab: Lab, tmp_path: Path) -> None:
+def test_of_bare_pickles(protocol: int, flows: FlowFactory, tmp_path: Path) -> None:
     """Of a file of gumly's the position and the sizes are told, and nothing of it is executed."""
     canary = Canary(tmp_path / "mark")
     state = {"rows": list(range(999)), "canary": canary, "checkpoint_index": 2, "last": "x"}
-    lab.path.write_bytes(dill.dumps(state, protocol))
-    header = inspect(lab.path)
+    flows.path.write_bytes(dill.dumps(state, protocol))
+    header = inspect(flows.path)
     assert (header.position, header.status, header.steps) == (2, "stopped", None)
     assert (header.flow, header.python, header.library, header.signed_by) == ("", "", "", None)
     assert header.sizes is not None
@@ -139,15 +139,15 @@ def test_of_other_pythons(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not Path("mark").exists()
 
 
-def test_a_canary_does_not_sing(lab: Lab, tmp_path: Path) -> None:
+def test_a_canary_does_not_sing(flows: FlowFactory, tmp_path: Path) -> None:
     """Under a footer that is right the payload may be anything: nothing of it is executed."""
-    lab.flow("a", **FAST).run({"n": 1})
-    pieces = Pieces.of(lab.path.read_bytes())
+    flows.flow("a", **FAST).run({"n": 1})
+    pieces = Pieces.of(flows.path.read_bytes())
     for made in (Canary(tmp_path / "mark"), {"a": Canary(tmp_path / "mark")}):
         forged = Pieces(pickle.dumps(made), pieces.header).joined()
-        lab.path.write_bytes(forged)
-        assert inspect(lab.path).steps == ("a",)
-        assert lab.path.read_bytes() == forged
+        flows.path.write_bytes(forged)
+        assert inspect(flows.path).steps == ("a",)
+        assert flows.path.read_bytes() == forged
     assert not (tmp_path / "mark").exists()
 
 
@@ -155,17 +155,17 @@ NOTHING_LEFT = [b"", b"hello", b"(", b"\x80\x04}", b"\x80\x04}.", b"." * 99, b"\
 
 
 @pytest.mark.parametrize("payload", NOTHING_LEFT)
-def test_any_payload_under_a_sound_footer(payload: bytes, lab: Lab) -> None:
+def test_any_payload_under_a_sound_footer(payload: bytes, flows: FlowFactory) -> None:
     """What is no pickle is told as damage, even where all digests are right."""
-    lab.flow("a", **FAST).run({"n": 1})
-    header = Pieces.of(lab.path.read_bytes()).header
-    lab.path.write_bytes(Pieces(payload, header).joined())
+    flows.flow("a", **FAST).run({"n": 1})
+    header = Pieces.of(flows.path.read_bytes()).header
+    flows.path.write_bytes(Pieces(payload, header).joined())
     if payload.endswith(b"}."):
-        assert inspect(lab.path).sizes == {}
+        assert inspect(flows.path).sizes == {}
         return
     with pytest.raises(CorruptSnapshotError) as info:
-        inspect(lab.path)
-    assert str(lab.path) in str(info.value)
+        inspect(flows.path)
+    assert str(flows.path) in str(info.value)
 
 
 def make_socket(path: Path) -> None:
@@ -193,16 +193,16 @@ BAD: dict[str, tuple[Callable[[Path], object], type[CheckpointError], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files(name: str, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_files(name: str, flows: FlowFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no snapshot is refused at once, by its path and with what to do, and left alone."""
     make, kind, words = BAD[name]
-    monkeypatch.chdir(lab.path.parent)
-    make(lab.path)
-    before = lab.files()
+    monkeypatch.chdir(flows.path.parent)
+    make(flows.path)
+    before = flows.files()
     with pytest.raises(kind, match=words) as info:
-        inspect(lab.path)
-    assert str(lab.path) in str(info.value)
-    assert lab.files() == before
+        inspect(flows.path)
+    assert str(flows.path) in str(info.value)
+    assert flows.files() == before
 
 
 @pytest.mark.parametrize("path", [None, 5, b"bytes", "", ["a"]], ids=repr)
@@ -212,12 +212,12 @@ def test_what_is_no_path(path: Any) -> None:  # noqa: ANN401
         inspect(path)
 
 
-def test_damage_is_named(lab: Lab) -> None:
+def test_damage_is_named(flows: FlowFactory) -> None:
     """A damaged file is refused, and the part that is wrong is named with its bytes."""
-    lab.flow("a", **FAST).run({"n": 1})
-    sound = lab.path.read_bytes()
+    flows.flow("a", **FAST).run({"n": 1})
+    sound = flows.path.read_bytes()
     length = len(Pieces.of(sound).payload)
     for at, words in ((3, rf"payload \(bytes 0 to {length}\)"), (length + 3, rf"bytes {length} ")):
-        lab.path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+        flows.path.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
         with pytest.raises(CorruptSnapshotError, match=words):
-            inspect(lab.path)
+            inspect(flows.path)

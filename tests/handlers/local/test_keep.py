@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from keeping import (
+from kept_snapshots import (
     STEPS,
     flow_run,
     kept_directory,
@@ -17,7 +17,7 @@ from keeping import (
     kept_states,
     watched,
 )
-from support import Door, Lab, State, fail
+from support import FlowFactory, Runner, State, fail
 
 from aiocheckpoint import (
     CheckpointFlow,
@@ -38,75 +38,77 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and links are 
 
 
 @pytest.mark.parametrize("keep", KEEPS)
-def test_number_after_each_snapshot(keep: int | str, door: Door, lab: Lab) -> None:
+def test_number_after_each_snapshot(keep: int | str, runner: Runner, flows: FlowFactory) -> None:
     """After n snapshots there are n, or `keep` where that is less: the newest ones, in order."""
     seen: list[list[str]] = []
-    door(watched(lab, lambda: seen.append(kept_names(lab.path)), keep=keep), {})
+    runner(watched(flows, lambda: seen.append(kept_names(flows.path)), keep=keep), {})
     all_of_them = [f"1-{sequence}" for sequence in range(1, 6)]
     longest = 5 if keep == "all" else int(keep)
     assert seen == [all_of_them[max(0, n - longest) : n] for n in range(1, 6)]
 
 
 @pytest.mark.parametrize("keep", [2, 3, 5, 9])
-def test_number_over_several_runs(keep: int, door: Door, lab: Lab) -> None:
+def test_number_over_several_runs(keep: int, runner: Runner, flows: FlowFactory) -> None:
     """The number counts over the runs of one place: older runs make room for the last."""
     for _ in range(3):
-        flow_run(lab, door, keep=keep)
+        flow_run(flows, runner, keep=keep)
     written = [f"{number}-{number * 5 - 5 + n}" for number in (1, 2, 3) for n in range(1, 6)]
-    assert kept_names(lab.path) == written[-keep:]
+    assert kept_names(flows.path) == written[-keep:]
 
 
-def test_all_are_those_of_the_last_run(door: Door, lab: Lab) -> None:
+def test_all_are_those_of_the_last_run(runner: Runner, flows: FlowFactory) -> None:
     """With "all" the first snapshot of a fresh run deletes those of the run before."""
-    flow_run(lab, door, keep="all")
-    lab.flow(*STEPS, fsync=False, keep="all").run(until="a")
-    assert kept_names(lab.path) == ["2-6", "2-7"]
+    flow_run(flows, runner, keep="all")
+    flows.flow(*STEPS, fsync=False, keep="all").run(until="a")
+    assert kept_names(flows.path) == ["2-6", "2-7"]
 
 
 @pytest.mark.parametrize("fsync", [True, False])
-def test_one_is_kept_without_a_second_name(fsync: bool, door: Door, lab: Lab) -> None:  # noqa: FBT001
+def test_one_is_kept_without_a_second_name(fsync: bool, runner: Runner, flows: FlowFactory) -> None:  # noqa: FBT001
     """By default there is the file alone: no hidden directory, one name."""
-    door(lab.flow(fsync=fsync))
-    assert [path.name for path in lab.path.parent.iterdir()] == ["checkpoint.pkl"]
-    assert lab.path.stat().st_nlink == 1
+    runner(flows.flow(fsync=fsync))
+    assert [path.name for path in flows.path.parent.iterdir()] == ["checkpoint.pkl"]
+    assert flows.path.stat().st_nlink == 1
 
 
-def test_states_are_those_of_each_step(door: Door, lab: Lab) -> None:
+def test_states_are_those_of_each_step(runner: Runner, flows: FlowFactory) -> None:
     """What is kept is the state as it was after each step, with its position."""
-    flow_run(lab, door, keep="all")
-    positions = [header.position for header in kept_headers(lab.path)]
+    flow_run(flows, runner, keep="all")
+    positions = [header.position for header in kept_headers(flows.path)]
     assert positions == [0, 1, 2, 3, 0]
-    trails = [state.get("trail", []) for state in kept_states(lab.path)]
+    trails = [state.get("trail", []) for state in kept_states(flows.path)]
     assert trails == [list(STEPS[:n]) for n in range(5)]
 
 
-def test_patches_by_hand_are_kept_too(door: Door, lab: Lab) -> None:
+def test_patches_by_hand_are_kept_too(runner: Runner, flows: FlowFactory) -> None:
     """A state that is written by a handler of its own counts like any other."""
-    handler = LocalStateHandler(lab.path, keep=3, fsync=False)
+    handler = LocalStateHandler(flows.path, keep=3, fsync=False)
     for number in range(5):
-        door.write(handler, {"n": number, "checkpoint_index": number})
-    assert kept_states(lab.path) == [{"n": n, "checkpoint_index": n} for n in (2, 3, 4)]
-    assert door.read(handler) == {"n": 4, "checkpoint_index": 4}
+        runner.write(handler, {"n": number, "checkpoint_index": number})
+    assert kept_states(flows.path) == [{"n": n, "checkpoint_index": n} for n in (2, 3, 4)]
+    assert runner.read(handler) == {"n": 4, "checkpoint_index": 4}
 
 
 @pytest.mark.parametrize("keep", [3, "all"])
-def test_record_of_a_failure_takes_the_place(keep: int | str, door: Door, lab: Lab) -> None:
+def test_record_of_a_failure_takes_the_place(
+    keep: int | str, runner: Runner, flows: FlowFactory
+) -> None:
     """However often a step breaks, its record uses up the room of no other state."""
-    cp = lab.flow(*STEPS, fsync=False, keep=keep)
-    error = lab.faults["step c"] = ValueError("not yet")
+    cp = flows.flow(*STEPS, fsync=False, keep=keep)
+    error = flows.faults["step c"] = ValueError("not yet")
     for times in range(4):
-        fail(door, cp, error)
-        newest = kept_headers(lab.path)[-1]
+        fail(runner, cp, error)
+        newest = kept_headers(flows.path)[-1]
         assert (newest.sequence, newest.status, newest.failure is None) == (4 + times, "failed", 0)
-        assert [header.position for header in kept_headers(lab.path)] == [0, 1, 2]
-    assert [state.get("trail", []) for state in kept_states(lab.path)] == [[], ["a"], ["a", "b"]]
+        assert [header.position for header in kept_headers(flows.path)] == [0, 1, 2]
+    assert [state.get("trail", []) for state in kept_states(flows.path)] == [[], ["a"], ["a", "b"]]
 
 
-def test_cancellation_takes_the_place_as_well(door: Door, lab: Lab) -> None:
+def test_cancellation_takes_the_place_as_well(runner: Runner, flows: FlowFactory) -> None:
     """The record of an interruption replaces the snapshot it tells of."""
-    lab.faults["save b"] = KeyboardInterrupt()
-    fail(door, lab.flow(*STEPS, fsync=False, keep=2), lab.faults["save b"])
-    assert [(one.position, one.status) for one in kept_headers(lab.path)] == [
+    flows.faults["save b"] = KeyboardInterrupt()
+    fail(runner, flows.flow(*STEPS, fsync=False, keep=2), flows.faults["save b"])
+    assert [(one.position, one.status) for one in kept_headers(flows.path)] == [
         *((0, "running"), (1, "cancelled"))
     ]
 
@@ -120,28 +122,28 @@ def test_cancellation_takes_the_place_as_well(door: Door, lab: Lab) -> None:
 def test_newest_is_a_second_name_of_the_file(
     keep: int | str,
     fsync: bool,  # noqa: FBT001
-    door: Door,
-    lab: Lab,
+    runner: Runner,
+    flows: FlowFactory,
 ) -> None:
     """The newest is one file under two names, and the others have one: nothing is copied."""
-    door(lab.flow(*STEPS, fsync=fsync, keep=keep))
-    *older, newest = kept_files(lab.path)
-    assert newest.samefile(lab.path)
+    runner(flows.flow(*STEPS, fsync=fsync, keep=keep))
+    *older, newest = kept_files(flows.path)
+    assert newest.samefile(flows.path)
     assert newest.stat().st_nlink == 2
     assert [file.stat().st_nlink for file in older] == [1] * len(older)
 
 
 @posix_only
-def test_nothing_is_written_again(door: Door, lab: Lab) -> None:
+def test_nothing_is_written_again(runner: Runner, flows: FlowFactory) -> None:
     """A kept file is the one that once was the snapshot: same inode, bytes and time."""
     seen: list[tuple[int, int, bytes]] = []
     kept: list[list[tuple[int, int, bytes]]] = []
 
     def look() -> None:
-        seen.append(identity(lab.path))
-        kept.append([identity(one) for one in kept_files(lab.path)])
+        seen.append(identity(flows.path))
+        kept.append([identity(one) for one in kept_files(flows.path)])
 
-    door(watched(lab, look, keep="all"), {})
+    runner(watched(flows, look, keep="all"), {})
     assert kept == [seen[:number] for number in range(1, 6)]
 
 
@@ -152,30 +154,30 @@ def identity(path: Path) -> tuple[int, int, bytes]:
 
 @posix_only
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_only_the_owner_may_look(umask: int, door: Door, lab: Lab) -> None:
+def test_only_the_owner_may_look(umask: int, runner: Runner, flows: FlowFactory) -> None:
     """The directory has mode 0700 and each file 0600, whatever the umask."""
     old = os.umask(umask)
     try:
-        flow_run(lab, door, keep=3)
+        flow_run(flows, runner, keep=3)
     finally:
         os.umask(old)
-    assert stat.S_IMODE(kept_directory(lab.path).stat().st_mode) == 0o700
-    modes = {stat.S_IMODE(one.stat().st_mode) for one in (lab.path, *kept_files(lab.path))}
+    assert stat.S_IMODE(kept_directory(flows.path).stat().st_mode) == 0o700
+    modes = {stat.S_IMODE(one.stat().st_mode) for one in (flows.path, *kept_files(flows.path))}
     assert modes == {0o600}
 
 
 # --- where
 
 
-def test_runs_keep_apart(door: Door, lab: Lab) -> None:
+def test_runs_keep_apart(runner: Runner, flows: FlowFactory) -> None:
     """Each run id has what it keeps beside its own file, and deletes no other's."""
     ids = ["x", "y", "../x", "X", "kept"]
-    cp = lab.flow(*STEPS, fsync=False, keep=2)
+    cp = flows.flow(*STEPS, fsync=False, keep=2)
     for run_id in ids:
-        door(cp, {"id": run_id}, run_id=run_id)
-    places = [lab.path.parent / cp.handler.locate(run_id) for run_id in ids]
+        runner(cp, {"id": run_id}, run_id=run_id)
+    places = [flows.path.parent / cp.handler.locate(run_id) for run_id in ids]
     assert [kept_names(place) for place in places] == [["1-4", "1-5"]] * len(ids)
-    assert {place.parent for place in places} == {lab.path.parent}
+    assert {place.parent for place in places} == {flows.path.parent}
     cp.reset(run_id="x")
     assert [len(kept_names(place)) for place in places] == [0, 2, 2, 2, 2]
     assert [cp.handler.read(run_id)["id"] for run_id in ids[1:]] == ids[1:]
@@ -183,58 +185,60 @@ def test_runs_keep_apart(door: Door, lab: Lab) -> None:
 
 @posix_only
 @pytest.mark.parametrize("dangling", [True, False], ids=["dangling", "to a file"])
-def test_behind_a_link(dangling: bool, door: Door, lab: Lab, tmp_path: Path) -> None:  # noqa: FBT001
+def test_behind_a_link(dangling: bool, runner: Runner, flows: FlowFactory, tmp_path: Path) -> None:  # noqa: FBT001
     """Where the file is a link, the directory lies beside what it points to, and the link stays."""
     real = tmp_path / "elsewhere" / "real.pkl"
     real.parent.mkdir()
-    lab.path.symlink_to(real)
+    flows.path.symlink_to(real)
     if not dangling:
-        lab.flow(*STEPS, fsync=False).run({})
-    flow_run(lab, door, keep=2)
-    assert lab.path.is_symlink()
+        flows.flow(*STEPS, fsync=False).run({})
+    flow_run(flows, runner, keep=2)
+    assert flows.path.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pkl", "elsewhere"]
     assert len(kept_names(real)) == 2
 
 
 @posix_only
-def test_reset_behind_a_link(door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_reset_behind_a_link(runner: Runner, flows: FlowFactory, tmp_path: Path) -> None:
     """A reset deletes the stored states themselves, and the link keeps pointing at their place."""
     real = tmp_path / "elsewhere" / "real.pkl"
     real.parent.mkdir()
-    lab.path.symlink_to(real)
-    flow_run(lab, door, keep=2)
-    door.reset(lab.flow(keep=2))
+    flows.path.symlink_to(real)
+    flow_run(flows, runner, keep=2)
+    runner.reset(flows.flow(keep=2))
     assert list(real.parent.iterdir()) == []
-    assert lab.path.is_symlink()
+    assert flows.path.is_symlink()
 
 
 @pytest.mark.parametrize("keep", [1, 2, "all"])
-def test_reset_deletes_all(keep: int | str, door: Door, lab: Lab) -> None:
+def test_reset_deletes_all(keep: int | str, runner: Runner, flows: FlowFactory) -> None:
     """A reset leaves nothing of the run, whatever `keep` the flow is made with now."""
-    flow_run(lab, door, keep=3)
-    door.reset(lab.flow(keep=keep))
-    assert list(lab.path.parent.iterdir()) == []
+    flow_run(flows, runner, keep=3)
+    runner.reset(flows.flow(keep=keep))
+    assert list(flows.path.parent.iterdir()) == []
 
 
-def test_reset_deletes_all_of_a_damaged_place(door: Door, lab: Lab) -> None:
+def test_reset_deletes_all_of_a_damaged_place(runner: Runner, flows: FlowFactory) -> None:
     """Where every snapshot is damaged, a reset is the way out, as the error says."""
-    flow_run(lab, door, keep=3)
-    for path in (lab.path, *kept_files(lab.path)):
+    flow_run(flows, runner, keep=3)
+    for path in (flows.path, *kept_files(flows.path)):
         path.write_bytes(b"nothing of ours")
-    door.reset(lab.flow(keep=3))
-    assert list(lab.path.parent.iterdir()) == []
-    assert flow_run(lab, door, keep=3)["trail"] == list(STEPS)
+    runner.reset(flows.flow(keep=3))
+    assert list(flows.path.parent.iterdir()) == []
+    assert flow_run(flows, runner, keep=3)["trail"] == list(STEPS)
 
 
 @pytest.mark.parametrize("keep", [1, 3, "all"])
-def test_strangers_in_the_directory_stay(keep: int | str, door: Door, lab: Lab) -> None:
+def test_strangers_in_the_directory_stay(
+    keep: int | str, runner: Runner, flows: FlowFactory
+) -> None:
     """What a person puts into the directory is neither read nor deleted by a run."""
-    flow_run(lab, door, keep=3)
+    flow_run(flows, runner, keep=3)
     strangers = ["notes.txt", "1-", "-3", "1-x", "\u0665-x"]
     for name in strangers:
-        (kept_directory(lab.path) / name).write_text("mine", encoding="ascii")
-    flow_run(lab, door, keep=keep)
-    left = {path.name for path in kept_directory(lab.path).iterdir()}
+        (kept_directory(flows.path) / name).write_text("mine", encoding="ascii")
+    flow_run(flows, runner, keep=keep)
+    left = {path.name for path in kept_directory(flows.path).iterdir()}
     assert left >= set(strangers)
 
 
@@ -245,18 +249,18 @@ BAD: list[tuple[object, type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("keep", "error"), BAD, ids=lambda value: repr(value)[:20])
-def test_what_cannot_be_meant(keep: Any, error: type[Exception], lab: Lab) -> None:  # noqa: ANN401
+def test_what_cannot_be_meant(keep: Any, error: type[Exception], flows: FlowFactory) -> None:  # noqa: ANN401
     """Another type is a TypeError and another value a ValueError, before anything is stored."""
     with pytest.raises(error, match="keep="):
-        CheckpointFlow(lab.path, keep=keep)
+        CheckpointFlow(flows.path, keep=keep)
     with pytest.raises(error, match="keep="):
-        LocalStateHandler(lab.path, keep=keep)
+        LocalStateHandler(flows.path, keep=keep)
 
 
-def test_state_in_two_places_is_the_same(door: Door, lab: Lab) -> None:
+def test_state_in_two_places_is_the_same(runner: Runner, flows: FlowFactory) -> None:
     """`keep` changes nothing of the run itself: what it calls, gives back and stores last."""
-    one: State = flow_run(lab, door, keep=1)
-    log, stored = [*lab.log], lab.stored()
-    lab.flow(keep=1).reset()
-    lab.log.clear()
-    assert (flow_run(lab, door, keep="all"), lab.log, lab.stored()) == (one, log, stored)
+    one: State = flow_run(flows, runner, keep=1)
+    log, stored = [*flows.log], flows.stored()
+    flows.flow(keep=1).reset()
+    flows.log.clear()
+    assert (flow_run(flows, runner, keep="all"), flows.log, flows.stored()) == (one, log, stored)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import keep_script
 import pytest
-from failing_script import Scenario
-from keeping import (
+from failpoint_script import Scenario
+from kept_snapshots import (
     STEPS,
     flow_run,
     kept_directory,
@@ -28,7 +28,7 @@ from aiocheckpoint import CorruptSnapshotError, LocalStateHandler, StorageError
 from aiocheckpoint.handlers._files.failpoints import armed
 
 if TYPE_CHECKING:
-    from support import Door, Lab
+    from support import FlowFactory, Runner
 
 SCRIPT = Path(keep_script.__file__)
 
@@ -36,7 +36,7 @@ SCRIPT = Path(keep_script.__file__)
 # --- another number
 
 
-def test_another_number_with_each_run(door: Door, lab: Lab) -> None:
+def test_another_number_with_each_run(runner: Runner, flows: FlowFactory) -> None:
     """Each run keeps its own number of what is there; one that keeps one leaves the rest alone."""
     expected = {
         3: ["1-3", "1-4", "1-5"],
@@ -45,112 +45,114 @@ def test_another_number_with_each_run(door: Door, lab: Lab) -> None:
         2: ["4-19", "4-20"],
     }
     for keep, names in expected.items():
-        assert door(lab.flow(*STEPS, fsync=False, keep=keep), {}, "always") == undisturbed()
-        assert kept_names(lab.path) == names
+        assert runner(flows.flow(*STEPS, fsync=False, keep=keep), {}, "always") == undisturbed()
+        assert kept_names(flows.path) == names
 
 
-def test_fewer_in_the_middle_of_a_run(door: Door, lab: Lab) -> None:
+def test_fewer_in_the_middle_of_a_run(runner: Runner, flows: FlowFactory) -> None:
     """A run may be gone on with under another number, which holds from its next snapshot on."""
-    stop_after(lab, "b", keep="all")
-    assert flow_run(lab, door, keep=2) == undisturbed()
-    assert kept_names(lab.path) == ["1-4", "1-5"]
+    stop_after(flows, "b", keep="all")
+    assert flow_run(flows, runner, keep=2) == undisturbed()
+    assert kept_names(flows.path) == ["1-4", "1-5"]
 
 
-def test_more_in_the_middle_of_a_run(door: Door, lab: Lab) -> None:
+def test_more_in_the_middle_of_a_run(runner: Runner, flows: FlowFactory) -> None:
     """What was not kept is not there, and what comes now is."""
-    stop_after(lab, "b")
-    assert flow_run(lab, door, keep=3) == undisturbed()
-    assert kept_names(lab.path) == ["1-4", "1-5"]
+    stop_after(flows, "b")
+    assert flow_run(flows, runner, keep=3) == undisturbed()
+    assert kept_names(flows.path) == ["1-4", "1-5"]
 
 
-def test_damage_after_three_one_three_one_three(door: Door, lab: Lab) -> None:
+def test_damage_after_three_one_three_one_three(runner: Runner, flows: FlowFactory) -> None:
     """However the number went to and fro, what stands in is the newest that is kept."""
     for keep in (3, 1, 3, 1):
-        flow_run(lab, door, keep=keep)
-    stop_after(lab, "b", keep=3)
-    assert kept_names(lab.path) == ["5-21", "5-22", "5-23"]
-    overwrite(lab.path)
-    assert flow_run(lab, door, keep=3) == undisturbed()
-    assert lab.ran() == ["b", "c", "d"]
+        flow_run(flows, runner, keep=keep)
+    stop_after(flows, "b", keep=3)
+    assert kept_names(flows.path) == ["5-21", "5-22", "5-23"]
+    overwrite(flows.path)
+    assert flow_run(flows, runner, keep=3) == undisturbed()
+    assert flows.ran() == ["b", "c", "d"]
 
 
-def test_one_that_keeps_one_does_not_look(door: Door, lab: Lab) -> None:
+def test_one_that_keeps_one_does_not_look(runner: Runner, flows: FlowFactory) -> None:
     """A flow that keeps one takes no notice of what another kept: damage is an error."""
-    stop_after(lab, "b", keep=3)
-    overwrite(lab.path)
+    stop_after(flows, "b", keep=3)
+    overwrite(flows.path)
     with pytest.raises(CorruptSnapshotError):
-        door(lab.flow(*STEPS))
-    assert flow_run(lab, door, keep=3) == undisturbed()
+        runner(flows.flow(*STEPS))
+    assert flow_run(flows, runner, keep=3) == undisturbed()
 
 
 # --- the file was taken away, and what was kept stayed for a while
 
 
-def test_deleted_file_and_a_run_that_keeps_one(door: Door, lab: Lab) -> None:
+def test_deleted_file_and_a_run_that_keeps_one(runner: Runner, flows: FlowFactory) -> None:
     """What was kept of a deleted file is gone with the next run, whatever that one keeps."""
-    stop_after(lab, "c", keep=3)
-    lab.path.unlink()
-    stop_after(lab, "b", keep=1)
-    overwrite(lab.path)
+    stop_after(flows, "c", keep=3)
+    flows.path.unlink()
+    stop_after(flows, "b", keep=1)
+    overwrite(flows.path)
     with pytest.raises(CorruptSnapshotError):
-        door(lab.flow(*STEPS, keep=3))
+        runner(flows.flow(*STEPS, keep=3))
 
 
-def test_deleted_file_and_going_back(door: Door, lab: Lab) -> None:
+def test_deleted_file_and_going_back(runner: Runner, flows: FlowFactory) -> None:
     """A run never goes back to a state of a file that was deleted before it began."""
-    lab.flow(*STEPS, fsync=False, keep="all").run({"deleted": True}, until="c")
-    lab.path.unlink()
-    stop_after(lab, "a", keep=1)
-    state = door(lab.flow(*STEPS, fsync=False, keep="all"), checkpoint="b")
+    flows.flow(*STEPS, fsync=False, keep="all").run({"deleted": True}, until="c")
+    flows.path.unlink()
+    stop_after(flows, "a", keep=1)
+    state = runner(flows.flow(*STEPS, fsync=False, keep="all"), checkpoint="b")
     assert "deleted" not in state
-    state = door(lab.flow(*STEPS, fsync=False, keep="all"), checkpoint="c")
+    state = runner(flows.flow(*STEPS, fsync=False, keep="all"), checkpoint="c")
     assert "deleted" not in state
 
 
-def test_emptied_file_a_kill_and_going_back(door: Door, lab: Lab) -> None:
+def test_emptied_file_a_kill_and_going_back(runner: Runner, flows: FlowFactory) -> None:
     """Whoever is killed at the first snapshot after the file was emptied leaves nothing older."""
-    lab.flow(*STEPS, fsync=False, keep="all").run({"emptied": True})
-    lab.path.write_bytes(b"")
-    break_off_at("renamed", lab)
-    state = door(lab.flow(*STEPS, fsync=False, keep="all"), checkpoint="c")
+    flows.flow(*STEPS, fsync=False, keep="all").run({"emptied": True})
+    flows.path.write_bytes(b"")
+    break_off_at("renamed", flows)
+    state = runner(flows.flow(*STEPS, fsync=False, keep="all"), checkpoint="c")
     assert "emptied" not in state
 
 
-def break_off_at(point: str, lab: Lab) -> None:
+def break_off_at(point: str, flows: FlowFactory) -> None:
     """Let a run break off where a kill would leave the same files."""
     with pytest.raises(ZeroDivisionError), armed(point, lambda: 1 / 0):
-        lab.flow(*STEPS, fsync=False, keep="all").run({}, until="a")
+        flows.flow(*STEPS, fsync=False, keep="all").run({}, until="a")
 
 
 @pytest.mark.parametrize("keep", [3, 5])
-def test_dead_writer_and_a_fresh_run(keep: int, door: Door, lab: Lab, tmp_path: Path) -> None:
+def test_dead_writer_and_a_fresh_run(
+    keep: int, runner: Runner, flows: FlowFactory, tmp_path: Path
+) -> None:
     """A snapshot that was never acknowledged does not stand in for one that was."""
-    leave_dead_writer(lab)
-    assert kept_names(lab.path) == ["1-1", "1-2"]
-    lab.faults["load a"] = OSError()
+    leave_dead_writer(flows)
+    assert kept_names(flows.path) == ["1-1", "1-2"]
+    flows.faults["load a"] = OSError()
     with pytest.raises(OSError):  # noqa: PT011 - the fault above
-        door(lab.flow(*STEPS, fsync=False, keep=keep), {"who": "second"}, "always")
-    overwrite(lab.path)
-    assert door.read(LocalStateHandler(lab.path, keep=keep)).get("trail") is None
+        runner(flows.flow(*STEPS, fsync=False, keep=keep), {"who": "second"}, "always")
+    overwrite(flows.path)
+    assert runner.read(LocalStateHandler(flows.path, keep=keep)).get("trail") is None
 
 
-def leave_dead_writer(lab: Lab) -> None:
+def leave_dead_writer(flows: FlowFactory) -> None:
     """Leave what a run leaves that is killed between keeping its second snapshot and storing it."""
-    stop_after(lab, "a", keep="all")
-    start, after_a = kept_files(lab.path)
-    os.link(start, lab.path.with_name("start"))
-    lab.path.with_name("start").replace(lab.path)
+    stop_after(flows, "a", keep="all")
+    start, after_a = kept_files(flows.path)
+    os.link(start, flows.path.with_name("start"))
+    flows.path.with_name("start").replace(flows.path)
     assert after_a.stat().st_nlink == 1
 
 
-def test_dead_writer_and_the_rest_of_the_run(door: Door, lab: Lab) -> None:
+def test_dead_writer_and_the_rest_of_the_run(runner: Runner, flows: FlowFactory) -> None:
     """The next snapshot takes the place of the one that was kept and never stored."""
-    leave_dead_writer(lab)
-    assert lab.header().position == 0
-    assert flow_run(lab, door, keep="all") == undisturbed()
-    assert lab.ran() == list(STEPS)
-    assert kept_names(lab.path) == [f"1-{sequence}" for sequence in range(1, 6)]
-    assert [state.get("trail", []) for state in kept_states(lab.path)] == [
+    leave_dead_writer(flows)
+    assert flows.header().position == 0
+    assert flow_run(flows, runner, keep="all") == undisturbed()
+    assert flows.ran() == list(STEPS)
+    assert kept_names(flows.path) == [f"1-{sequence}" for sequence in range(1, 6)]
+    assert [state.get("trail", []) for state in kept_states(flows.path)] == [
         list(STEPS[:n]) for n in range(5)
     ]
 
@@ -159,17 +161,17 @@ def test_dead_writer_and_the_rest_of_the_run(door: Door, lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("keep", [2, "all"])
-def test_directory_of_another_disk(keep: int | str, door: Door, lab: Lab) -> None:
+def test_directory_of_another_disk(keep: int | str, runner: Runner, flows: FlowFactory) -> None:
     """Where files cannot be linked, the error says so before any step, and nothing is lost."""
-    elsewhere = other_disk(lab.path)
-    flow_run(lab, door)
-    lab.log.clear()
-    before = lab.path.read_bytes()
-    kept_directory(lab.path).symlink_to(elsewhere)
+    elsewhere = other_disk(flows.path)
+    flow_run(flows, runner)
+    flows.log.clear()
+    before = flows.path.read_bytes()
+    kept_directory(flows.path).symlink_to(elsewhere)
     with pytest.raises(StorageError, match="cannot link files, as keep= needs it") as info:
-        flow_run(lab, door, keep=keep)
-    assert (info.value.errno, info.value.path) == (errno.EXDEV, str(lab.path))
-    assert (lab.log, lab.path.read_bytes()) == ([], before)
+        flow_run(flows, runner, keep=keep)
+    assert (info.value.errno, info.value.path) == (errno.EXDEV, str(flows.path))
+    assert (flows.log, flows.path.read_bytes()) == ([], before)
 
 
 def other_disk(path: Path) -> Path:
@@ -197,27 +199,27 @@ def test_file_system_without_links(error: str, tmp_path: Path) -> None:
     assert Scenario("kept", 1, fsync=False, keep=1).go(place)["trail"] == ["a", "b", "c"]
 
 
-def test_something_else_at_the_name(door: Door, lab: Lab) -> None:
+def test_something_else_at_the_name(runner: Runner, flows: FlowFactory) -> None:
     """Where a file has the directory's name, the error names the place, and the file stays."""
-    kept_directory(lab.path).write_text("mine", encoding="ascii")
+    kept_directory(flows.path).write_text("mine", encoding="ascii")
     with pytest.raises(StorageError) as info:
-        flow_run(lab, door, keep=2)
-    assert str(lab.path) in str(info.value)
-    assert lab.log == []
-    assert kept_directory(lab.path).read_text(encoding="ascii") == "mine"
+        flow_run(flows, runner, keep=2)
+    assert str(flows.path) in str(info.value)
+    assert flows.log == []
+    assert kept_directory(flows.path).read_text(encoding="ascii") == "mine"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no open directory")
-def test_directory_deleted_meanwhile(door: Door, lab: Lab) -> None:
+def test_directory_deleted_meanwhile(runner: Runner, flows: FlowFactory) -> None:
     """Where the directory is deleted under a run, it is made anew, and the run goes on."""
-    cp = lab.flow("a", fsync=False, keep="all")
+    cp = flows.flow("a", fsync=False, keep="all")
 
     def delete(state: object) -> None:
-        for path in kept_files(lab.path):
+        for path in kept_files(flows.path):
             path.unlink()
-        kept_directory(lab.path).rmdir()
+        kept_directory(flows.path).rmdir()
 
     cp.add_step(name="delete")(delete)
-    lab.add(cp, "b")
-    assert door(cp, {})["trail"] == ["a", "b"]
-    assert kept_names(lab.path) == ["1-3", "1-4"]
+    flows.add(cp, "b")
+    assert runner(cp, {})["trail"] == ["a", "b"]
+    assert kept_names(flows.path) == ["1-3", "1-4"]

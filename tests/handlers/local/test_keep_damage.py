@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from keeping import (
+from kept_snapshots import (
     DAMAGES,
     FORGERIES,
     OTHER_SECRET,
@@ -19,7 +19,7 @@ from keeping import (
     stop_after,
     undisturbed,
 )
-from support import Door, Lab, State, dump_bare
+from support import FlowFactory, Runner, State, dump_bare
 
 from aiocheckpoint import (
     CheckpointError,
@@ -44,14 +44,16 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def check_told(lab: Lab, caplog: pytest.LogCaptureFixture, kind: type[CheckpointError]) -> None:
+def check_told(
+    flows: FlowFactory, caplog: pytest.LogCaptureFixture, kind: type[CheckpointError]
+) -> None:
     """See that a run told of the one it passed over, once, before it started."""
-    kinds = [type(event) for event in lab.events]
+    kinds = [type(event) for event in flows.events]
     assert kinds.count(SnapshotSkipped) == 1
     assert kinds.index(SnapshotSkipped) < kinds.index(RunStarted)
-    skipped = next(event for event in lab.events if isinstance(event, SnapshotSkipped))
+    skipped = next(event for event in flows.events if isinstance(event, SnapshotSkipped))
     assert isinstance(skipped.error, kind)
-    assert str(lab.path) in str(skipped.error)
+    assert str(flows.path) in str(skipped.error)
     (warning,) = warnings_in(caplog)
     assert str(skipped.error) in warning
 
@@ -60,182 +62,186 @@ def check_told(lab: Lab, caplog: pytest.LogCaptureFixture, kind: type[Checkpoint
     ("damage", "keep"), [*((damage, 2) for damage in DAMAGES), ("cut", 3), ("cut", "all")]
 )
 def test_run_goes_on_from_the_newest_sound(
-    damage: str, keep: Keep, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    damage: str, keep: Keep, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The step whose snapshot is damaged runs again, and the end is that of an undisturbed run."""
-    stop_after(lab, "c", keep=keep)
-    DAMAGES[damage](lab.path)
-    assert flow_run(lab, door, keep=keep) == undisturbed()
-    assert lab.ran() == ["c", "d"]
-    check_told(lab, caplog, CorruptSnapshotError)
-    assert lab.stored() == {**undisturbed(), "checkpoint_index": 0}
+    stop_after(flows, "c", keep=keep)
+    DAMAGES[damage](flows.path)
+    assert flow_run(flows, runner, keep=keep) == undisturbed()
+    assert flows.ran() == ["c", "d"]
+    check_told(flows, caplog, CorruptSnapshotError)
+    assert flows.stored() == {**undisturbed(), "checkpoint_index": 0}
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_forged_newest_is_passed_over(
-    forgery: str, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    forgery: str, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is not signed for this run is no more trusted than without `keep`."""
-    stop_after(lab, "c", keep=3, secret=SECRET)
-    FORGERIES[forgery](lab.path)
-    assert flow_run(lab, door, keep=3, secret=SECRET) == undisturbed()
-    assert lab.ran() == ["c", "d"]
-    check_told(lab, caplog, UntrustedSnapshotError)
+    stop_after(flows, "c", keep=3, secret=SECRET)
+    FORGERIES[forgery](flows.path)
+    assert flow_run(flows, runner, keep=3, secret=SECRET) == undisturbed()
+    assert flows.ran() == ["c", "d"]
+    check_told(flows, caplog, UntrustedSnapshotError)
 
 
-def test_forged_older_one_is_passed_over_too(door: Door, lab: Lab) -> None:
+def test_forged_older_one_is_passed_over_too(runner: Runner, flows: FlowFactory) -> None:
     """The search for a sound one trusts nothing that is not signed, wherever it lies."""
-    stop_after(lab, "c", keep="all", secret=SECRET)
-    start, after_a, *others = kept_files(lab.path)
+    stop_after(flows, "c", keep="all", secret=SECRET)
+    start, after_a, *others = kept_files(flows.path)
     for path in others:
         dump_bare(path, {"trail": ["forged"], "checkpoint_index": 3})
-    lab.path.write_bytes(others[-1].read_bytes())
+    flows.path.write_bytes(others[-1].read_bytes())
     after_a.write_bytes(start.read_bytes())  # sound, and another's sequence
-    flow_run(lab, door, keep="all", secret=SECRET)
-    assert lab.ran() == list(STEPS)
+    flow_run(flows, runner, keep="all", secret=SECRET)
+    assert flows.ran() == list(STEPS)
 
 
-def test_secret_lost_and_found_again(door: Door, lab: Lab) -> None:
+def test_secret_lost_and_found_again(runner: Runner, flows: FlowFactory) -> None:
     """Under another secret every one is refused, and with the old one all is as it was."""
-    stop_after(lab, "c", keep=3, secret=SECRET)
-    before = lab.files()
+    stop_after(flows, "c", keep=3, secret=SECRET)
+    before = flows.files()
     with pytest.raises(UntrustedSnapshotError):
-        flow_run(lab, door, keep=3, secret=OTHER_SECRET)
-    assert (lab.log, lab.files()) == ([], before)
-    assert flow_run(lab, door, keep=3, secret=[OTHER_SECRET, SECRET]) == undisturbed()
-    assert lab.ran() == ["d"]
+        flow_run(flows, runner, keep=3, secret=OTHER_SECRET)
+    assert (flows.log, flows.files()) == ([], before)
+    assert flow_run(flows, runner, keep=3, secret=[OTHER_SECRET, SECRET]) == undisturbed()
+    assert flows.ran() == ["d"]
 
 
-def test_plan_passes_over_and_tells(door: Door, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_plan_passes_over_and_tells(
+    runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """A plan starts where the run would, warns as it would, and changes nothing."""
-    stop_after(lab, "c", keep=3)
-    overwrite(lab.path)
-    before = lab.files()
-    plan = door.plan(lab.flow(*STEPS, keep=3))
+    stop_after(flows, "c", keep=3)
+    overwrite(flows.path)
+    before = flows.files()
+    plan = runner.plan(flows.flow(*STEPS, keep=3))
     assert (plan.start, plan.source, plan.fresh) == (2, "stored", False)
     assert len(warnings_in(caplog)) == 1
-    assert lab.files() == before
+    assert flows.files() == before
 
 
-def test_read_passes_over_and_tells(door: Door, lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+def test_read_passes_over_and_tells(
+    runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """The handler's read gives the newest sound state with its position, and warns."""
-    stop_after(lab, "c", keep=3)
-    overwrite(lab.path)
-    before = lab.files()
-    state = door.read(LocalStateHandler(lab.path, keep=3))
+    stop_after(flows, "c", keep=3)
+    overwrite(flows.path)
+    before = flows.files()
+    state = runner.read(LocalStateHandler(flows.path, keep=3))
     assert (state["trail"], state["checkpoint_index"]) == (["a", "b"], 2)
     assert len(warnings_in(caplog)) == 1
-    assert lab.files() == before
+    assert flows.files() == before
 
 
-def test_patch_of_what_was_read(door: Door, lab: Lab) -> None:
+def test_patch_of_what_was_read(runner: Runner, flows: FlowFactory) -> None:
     """What is read past a damaged one, edited and written back is where the run goes on."""
-    stop_after(lab, "c", keep=3)
-    overwrite(lab.path)
-    handler = LocalStateHandler(lab.path, keep=3, fsync=False)
-    door.write(handler, {**door.read(handler), "patched": True})
-    assert flow_run(lab, door, keep=3) == {**undisturbed(), "patched": True}
-    assert lab.ran() == ["c", "d"]
+    stop_after(flows, "c", keep=3)
+    overwrite(flows.path)
+    handler = LocalStateHandler(flows.path, keep=3, fsync=False)
+    runner.write(handler, {**runner.read(handler), "patched": True})
+    assert flow_run(flows, runner, keep=3) == {**undisturbed(), "patched": True}
+    assert flows.ran() == ["c", "d"]
 
 
-@pytest.mark.parametrize("spoiled", [1, 2, 3])
+@pytest.mark.parametrize("corrupted", [1, 2, 3])
 def test_several_in_a_row(
-    spoiled: int, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    corrupted: int, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many are damaged, the newest sound one is used, and what is wrong is said once."""
-    stop_after(lab, "c", keep=4)
-    for path in kept_files(lab.path)[-spoiled:]:
+    stop_after(flows, "c", keep=4)
+    for path in kept_files(flows.path)[-corrupted:]:
         overwrite(path)
-    assert flow_run(lab, door, keep=4) == undisturbed()
-    assert lab.ran() == list(STEPS[3 - spoiled :])
-    check_told(lab, caplog, CorruptSnapshotError)
+    assert flow_run(flows, runner, keep=4) == undisturbed()
+    assert flows.ran() == list(STEPS[3 - corrupted :])
+    check_told(flows, caplog, CorruptSnapshotError)
 
 
 def test_only_an_older_one_is_damaged(
-    door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A sound newest is used in silence, whatever lies behind it."""
-    stop_after(lab, "c", keep=4)
-    for path in kept_files(lab.path)[:-1]:
+    stop_after(flows, "c", keep=4)
+    for path in kept_files(flows.path)[:-1]:
         overwrite(path)
-    assert flow_run(lab, door, keep=4) == undisturbed()
-    assert lab.ran() == ["d"]
+    assert flow_run(flows, runner, keep=4) == undisturbed()
+    assert flows.ran() == ["d"]
     assert warnings_in(caplog) == []
 
 
 def test_damage_is_past_after_the_run(
-    door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run that passed over a damaged one leaves only sound ones, and the next is silent."""
-    stop_after(lab, "c", keep=2)
-    overwrite(lab.path)
-    flow_run(lab, door, keep=2)
+    stop_after(flows, "c", keep=2)
+    overwrite(flows.path)
+    flow_run(flows, runner, keep=2)
     caplog.clear()
-    flow_run(lab, door, keep=2)
+    flow_run(flows, runner, keep=2)
     assert warnings_in(caplog) == []
-    assert len(kept_names(lab.path)) == 2
+    assert len(kept_names(flows.path)) == 2
 
 
-@pytest.mark.parametrize("spoil", ["alike", "each otherwise"])
-def test_all_damaged(spoil: str, every_door: Door, lab: Lab) -> None:
+@pytest.mark.parametrize("corrupt", ["alike", "each otherwise"])
+def test_all_damaged(corrupt: str, any_runner: Runner, flows: FlowFactory) -> None:
     """Where none is sound, the error of the newest comes out and nothing is touched or run."""
-    stop_after(lab, "c", keep=3)
-    for number, path in enumerate(kept_files(lab.path)):
-        path.write_bytes(b"x" * (1 if spoil == "alike" else number + 1))
-    lab.path.unlink()
-    lab.path.write_bytes(b"\x80\x04.")
-    before = lab.files()
+    stop_after(flows, "c", keep=3)
+    for number, path in enumerate(kept_files(flows.path)):
+        path.write_bytes(b"x" * (1 if corrupt == "alike" else number + 1))
+    flows.path.unlink()
+    flows.path.write_bytes(b"\x80\x04.")
+    before = flows.files()
     for use in (flow_run, plan_only, read_only):
         with pytest.raises(CorruptSnapshotError) as info:
-            use(lab, every_door, keep=3)
-        assert info.value.path == str(lab.path)
+            use(flows, any_runner, keep=3)
+        assert info.value.path == str(flows.path)
         assert "kept" not in info.value.path
-    assert (lab.log, lab.files()) == ([], before)
+    assert (flows.log, flows.files()) == ([], before)
 
 
-def plan_only(lab: Lab, door: Door, keep: Keep) -> None:
+def plan_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:
     """Ask for the plan."""
-    door.plan(lab.flow(*STEPS, keep=keep))
+    runner.plan(flows.flow(*STEPS, keep=keep))
 
 
-def read_only(lab: Lab, door: Door, keep: Keep) -> None:
+def read_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:
     """Read what is stored."""
-    door.read(LocalStateHandler(lab.path, keep=keep))
+    runner.read(LocalStateHandler(flows.path, keep=keep))
 
 
-def test_another_file_in_its_place_loses_nothing(door: Door, lab: Lab) -> None:
+def test_another_file_in_its_place_loses_nothing(runner: Runner, flows: FlowFactory) -> None:
     """Where the file was replaced, not written to, its second name still holds the state."""
-    stop_after(lab, "c", keep=3)
-    lab.path.unlink()
-    lab.path.write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert flow_run(lab, door, keep=3) == undisturbed()
-    assert lab.ran() == ["d"]
+    stop_after(flows, "c", keep=3)
+    flows.path.unlink()
+    flows.path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert flow_run(flows, runner, keep=3) == undisturbed()
+    assert flows.ran() == ["d"]
 
 
-def test_finished_one_is_damaged(door: Door, lab: Lab) -> None:
+def test_finished_one_is_damaged(runner: Runner, flows: FlowFactory) -> None:
     """Where the snapshot of the end is lost, the last step runs again, and nothing else."""
-    flow_run(lab, door, keep=2)
-    lab.log.clear()
-    overwrite(lab.path)
-    assert flow_run(lab, door, keep=2) == undisturbed()
-    assert lab.ran() == ["d"]
-    assert lab.header().number == 1
+    flow_run(flows, runner, keep=2)
+    flows.log.clear()
+    overwrite(flows.path)
+    assert flow_run(flows, runner, keep=2) == undisturbed()
+    assert flows.ran() == ["d"]
+    assert flows.header().number == 1
 
 
 @pytest.mark.parametrize("keep", [3, "all"])
 @pytest.mark.parametrize("way", ["emptied", "deleted", "replaced by an empty one"])
 def test_empty_or_missing_is_nothing_stored(
-    way: str, keep: Keep, door: Door, lab: Lab, caplog: pytest.LogCaptureFixture
+    way: str, keep: Keep, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An empty or deleted file means a fresh start, which deletes whatever was kept."""
-    stop_after(lab, "c", keep=keep)
-    take_away(lab.path, way)
-    assert door.read(LocalStateHandler(lab.path, keep=2)) == {}
-    assert door.plan(lab.flow(*STEPS, keep=keep)).reason == "nothing is stored yet"
-    flow_run(lab, door, keep=keep)
-    assert lab.ran() == list(STEPS)
+    stop_after(flows, "c", keep=keep)
+    take_away(flows.path, way)
+    assert runner.read(LocalStateHandler(flows.path, keep=2)) == {}
+    assert runner.plan(flows.flow(*STEPS, keep=keep)).reason == "nothing is stored yet"
+    flow_run(flows, runner, keep=keep)
+    assert flows.ran() == list(STEPS)
     expected = [f"1-{sequence}" for sequence in range(1, 6)]
-    assert kept_names(lab.path) == expected[-5 if keep == "all" else -int(keep) :]
+    assert kept_names(flows.path) == expected[-5 if keep == "all" else -int(keep) :]
     assert warnings_in(caplog) == []
 
 
@@ -251,32 +257,34 @@ def take_away(path: Path, way: str) -> None:
 
 @pytest.mark.parametrize("keep", [2, 3, "all"])
 @pytest.mark.parametrize("way", ["emptied", "deleted"])
-def test_no_way_back_behind_a_fresh_start(way: str, keep: Keep, door: Door, lab: Lab) -> None:
+def test_no_way_back_behind_a_fresh_start(
+    way: str, keep: Keep, runner: Runner, flows: FlowFactory
+) -> None:
     """What was kept of a file that was taken away never stands in for a later one."""
-    stop_after(lab, "c", keep=keep)
-    take_away(lab.path, way)
-    lab.faults["load a"] = OSError()
+    stop_after(flows, "c", keep=keep)
+    take_away(flows.path, way)
+    flows.faults["load a"] = OSError()
     with pytest.raises(OSError):  # noqa: PT011 - the fault above
-        flow_run(lab, door, keep=keep)
-    overwrite(lab.path)
+        flow_run(flows, runner, keep=keep)
+    overwrite(flows.path)
     with pytest.raises(CorruptSnapshotError):
-        door(lab.flow(*STEPS, keep=keep))
+        runner(flows.flow(*STEPS, keep=keep))
 
 
 @pytest.mark.parametrize("keep", [3, "all"])
-def test_damaged_while_the_run_goes_on(keep: Keep, door: Door, lab: Lab) -> None:
+def test_damaged_while_the_run_goes_on(keep: Keep, runner: Runner, flows: FlowFactory) -> None:
     """A failure after the file was damaged is told by the newest sound one, where it goes on."""
-    cp = lab.flow("a", "b", fsync=False, keep=keep)
+    cp = flows.flow("a", "b", fsync=False, keep=keep)
 
-    def spoil(state: State) -> None:
-        overwrite(lab.path)
+    def corrupt(state: State) -> None:
+        overwrite(flows.path)
         raise ConnectionError
 
-    cp.add_step(name="c")(spoil)
+    cp.add_step(name="c")(corrupt)
     with pytest.raises(ConnectionError) as info:
-        door(cp, {}, "always")
+        runner(cp, {}, "always")
     assert len(info.value.__notes__) == 1
-    header = LocalStateHandler(lab.path, keep=keep).header()
+    header = LocalStateHandler(flows.path, keep=keep).header()
     assert header is not None
     assert (header.position, header.failure is None) == (1, False)
-    assert flow_run(lab, door, keep=keep) == undisturbed()
+    assert flow_run(flows, runner, keep=keep) == undisturbed()

@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from contending import PATIENCE, contender, flow, refuse
+from lock_processes import PATIENCE, flow, lock_process, refuse
 from racing import take_turns
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
 
 if TYPE_CHECKING:
-    from support import Door, State
+    from support import Runner, State
 
 ROUNDS = 50
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
 
-def test_owner_in_this_process_is_named(door: Door, tmp_path: Path) -> None:
+def test_owner_in_this_process_is_named(runner: Runner, tmp_path: Path) -> None:
     """A second run inside of a step of the first is refused, and told who is running."""
     path = tmp_path / "c.pkl"
     errors: list[RunInProgressError] = []
     began = datetime.now(UTC).replace(microsecond=0)
-    inner = flow(path, lambda state: errors.append(refuse_in_thread(door, path)))
-    door(inner)
+    inner = flow(path, lambda state: errors.append(refuse_in_thread(runner, path)))
+    runner(inner)
     error = errors[0]
     assert (error.path, error.pid, error.host) == (str(path), os.getpid(), socket.gethostname())
     assert error.since is not None
@@ -40,63 +40,63 @@ def test_owner_in_this_process_is_named(door: Door, tmp_path: Path) -> None:
         assert fact in str(error)
 
 
-def refuse_in_thread(door: Door, path: Path) -> RunInProgressError:
+def refuse_in_thread(runner: Runner, path: Path) -> RunInProgressError:
     """Do as `refuse`, in a thread of its own, where no loop runs."""
     found: list[RunInProgressError] = []
-    thread = threading.Thread(target=lambda: found.append(refuse(door, path)))
+    thread = threading.Thread(target=lambda: found.append(refuse(runner, path)))
     thread.start()
     thread.join()
     return found[0]
 
 
-def test_owner_in_another_process_is_named(door: Door, tmp_path: Path) -> None:
+def test_owner_in_another_process_is_named(runner: Runner, tmp_path: Path) -> None:
     """A second run in another process is refused at once, and told who is running."""
     path = tmp_path / "c.pkl"
-    with contender(path, "hold", "held") as other:
-        error = refuse(door, path)
+    with lock_process(path, "hold", "held") as other:
+        error = refuse(runner, path)
         assert (error.pid, error.host) == (other.process.pid, socket.gethostname())
-        other.tell("end")
+        other.send("end")
         assert other.answer() == "ended"
-        assert door(flow(path)) == {"pid": other.process.pid}
+        assert runner(flow(path)) == {"pid": other.process.pid}
 
 
-def test_killed_owner_frees_the_place_at_once(door: Door, tmp_path: Path) -> None:
+def test_killed_owner_frees_the_place_at_once(runner: Runner, tmp_path: Path) -> None:
     """When the owner is killed, the next run begins without waiting, and resumes."""
     path = tmp_path / "c.pkl"
-    with contender(path, "hold", "held") as other:
-        refuse(door, path)
+    with lock_process(path, "hold", "held") as other:
+        refuse(runner, path)
         other.kill()
         resumed = flow(path)
         assert not resumed.plan().fresh
-        assert door(resumed) == {"pid": other.process.pid}
+        assert runner(resumed) == {"pid": other.process.pid}
 
 
-def test_waiting_run_begins_when_the_owner_ends(door: Door, tmp_path: Path) -> None:
+def test_waiting_run_begins_when_the_owner_ends(runner: Runner, tmp_path: Path) -> None:
     """With `wait=` a run begins when the other has ended, with what that one left."""
     path = tmp_path / "c.pkl"
-    with contender(path, "hold", "held") as other:
-        timer = threading.Timer(0.2, other.tell, ["end"])
+    with lock_process(path, "hold", "held") as other:
+        timer = threading.Timer(0.2, other.send, ["end"])
         timer.start()
-        assert door(flow(path), wait=PATIENCE) == {"pid": other.process.pid}
+        assert runner(flow(path), wait=PATIENCE) == {"pid": other.process.pid}
         assert other.answer() == "ended"
         timer.join()
 
 
-def test_waiting_run_begins_when_the_owner_is_killed(door: Door, tmp_path: Path) -> None:
+def test_waiting_run_begins_when_the_owner_is_killed(runner: Runner, tmp_path: Path) -> None:
     """With `wait=` a run begins when the other has been killed."""
     path = tmp_path / "c.pkl"
-    with contender(path, "hold", "held") as other:
+    with lock_process(path, "hold", "held") as other:
         timer = threading.Timer(0.2, other.process.kill)
         timer.start()
-        assert door(flow(path), wait=PATIENCE) == {"pid": other.process.pid}
+        assert runner(flow(path), wait=PATIENCE) == {"pid": other.process.pid}
         timer.join()
 
 
-def test_waiting_has_an_end(door: Door, tmp_path: Path) -> None:
+def test_waiting_has_an_end(runner: Runner, tmp_path: Path) -> None:
     """When the other run does not end in time, the error names it all the same."""
     path = tmp_path / "c.pkl"
-    with contender(path, "hold", "held") as other, pytest.raises(RunInProgressError) as info:
-        door(flow(path), wait=0.12)
+    with lock_process(path, "hold", "held") as other, pytest.raises(RunInProgressError) as info:
+        runner(flow(path), wait=0.12)
     assert info.value.pid == other.process.pid
 
 
@@ -114,8 +114,8 @@ async def test_tasks_of_one_loop_exclude_each_other(tmp_path: Path) -> None:
     cp = CheckpointFlow(tmp_path / "c.pkl", fsync=False)
     cp.add_step()(step)
     results = await asyncio.gather(*(cp.arun({}) for _ in range(20)), return_exceptions=True)
-    busy = [result for result in results if isinstance(result, RunInProgressError)]
-    assert len(busy) == len(results) - 1
+    active_run = [result for result in results if isinstance(result, RunInProgressError)]
+    assert len(active_run) == len(results) - 1
     waiting = await asyncio.gather(*(cp.arun({}, wait=PATIENCE) for _ in range(20)))
     assert waiting == [{}] * 20
 
@@ -135,7 +135,7 @@ async def test_run_ids_do_not_exclude_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["relative", "dotted", "linked-directory", "linked-file"])
 @posix_only
-def test_place_by_another_name_is_the_same_place(way: str, door: Door, tmp_path: Path) -> None:
+def test_place_by_another_name_is_the_same_place(way: str, runner: Runner, tmp_path: Path) -> None:
     """However a path is written, its file has one run at a time."""
     path = tmp_path / "place" / "c.pkl"
     flow(path).run()
@@ -147,26 +147,26 @@ def test_place_by_another_name_is_the_same_place(way: str, door: Door, tmp_path:
         "linked-directory": tmp_path / "link" / path.name,
         "linked-file": tmp_path / "link.pkl",
     }[way]
-    with contender(path, "hold", "held"):
-        refuse(door, other)
+    with lock_process(path, "hold", "held"):
+        refuse(runner, other)
 
 
 @pytest.mark.parametrize("name", ["reset", "write"])
-def test_other_changes_are_refused_meanwhile(name: str, door: Door, tmp_path: Path) -> None:
+def test_other_changes_are_refused_meanwhile(name: str, runner: Runner, tmp_path: Path) -> None:
     """Nobody may delete or patch a checkpoint under a run; reading and planning is free."""
     path = tmp_path / "c.pkl"
     cp = flow(path)
-    with contender(path, "hold", "held") as other:
+    with lock_process(path, "hold", "held") as other:
         before = path.read_bytes()
         changes = {
-            "reset": lambda: door.reset(cp),
-            "write": lambda: door.write(cp.handler, {"checkpoint_index": 0}),
+            "reset": lambda: runner.reset(cp),
+            "write": lambda: runner.write(cp.handler, {"checkpoint_index": 0}),
         }
         with pytest.raises(RunInProgressError):
             changes[name]()
         assert path.read_bytes() == before
-        assert door.read(cp.handler) == {"pid": other.process.pid, "checkpoint_index": 0}
-        assert door.plan(cp).start == 0
+        assert runner.read(cp.handler) == {"pid": other.process.pid, "checkpoint_index": 0}
+        assert runner.plan(cp).start == 0
 
 
 @pytest.mark.parametrize("wait", [0.0, PATIENCE], ids=["refused", "waiting"])

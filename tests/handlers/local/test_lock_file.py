@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from contending import PATIENCE, contender, flow
 from locations import program
+from lock_processes import PATIENCE, flow, lock_process
 
 from aiocheckpoint import RunInProgressError, StorageError
 from aiocheckpoint.handlers._files.lock import FileLock
@@ -18,9 +18,9 @@ from aiocheckpoint.handlers._files.lock import FileLock
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
-FORKING = program("forking.py")
+FORKING = program("fork_in_run_script.py")
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
@@ -36,7 +36,7 @@ def lock_file(tmp_path: Path) -> Path:
 
 @posix_only
 @pytest.mark.parametrize("kind", ["to-a-file", "to-nothing", "to-itself"])
-def test_link_in_place_of_the_lock_is_refused(kind: str, door: Door, tmp_path: Path) -> None:
+def test_link_in_place_of_the_lock_is_refused(kind: str, runner: Runner, tmp_path: Path) -> None:
     """A symbolic link is never followed: its target is neither written nor made nor deleted."""
     lock = lock_file(tmp_path)
     target = lock if kind == "to-itself" else tmp_path / "target"
@@ -45,7 +45,7 @@ def test_link_in_place_of_the_lock_is_refused(kind: str, door: Door, tmp_path: P
     lock.symlink_to(target)
     ran: list[State] = []
     with pytest.raises(StorageError, match="c\\.pkl"):
-        door(flow(tmp_path / "c.pkl", ran.append))
+        runner(flow(tmp_path / "c.pkl", ran.append))
     assert ran == []
     assert lock.is_symlink()
     assert not (tmp_path / "c.pkl").exists()
@@ -56,24 +56,24 @@ def test_link_in_place_of_the_lock_is_refused(kind: str, door: Door, tmp_path: P
     lock.unlink()
 
 
-def test_foreign_file_in_place_of_the_lock_is_refused(door: Door, tmp_path: Path) -> None:
+def test_foreign_file_in_place_of_the_lock_is_refused(runner: Runner, tmp_path: Path) -> None:
     """Somebody's file that bears the lock's name is neither emptied nor deleted."""
     lock = lock_file(tmp_path)
     lock.write_text("precious", encoding="ascii")
     with pytest.raises(StorageError, match=lock.name):
-        door(flow(tmp_path / "c.pkl"))
+        runner(flow(tmp_path / "c.pkl"))
     assert lock.read_text(encoding="ascii") == "precious"
     lock.unlink()
 
 
 @pytest.mark.parametrize("content", [b"", b'{"pid": 1, "host": "x", "since": "y"}', b'{"pid": '])
 def test_lock_file_of_a_dead_owner_locks_nobody_out(
-    content: bytes, door: Door, tmp_path: Path
+    content: bytes, runner: Runner, tmp_path: Path
 ) -> None:
     """A lock file that nobody holds, whole or half-written, is taken over and cleared."""
     lock = lock_file(tmp_path)
     lock.write_bytes(content)
-    assert door(flow(tmp_path / "c.pkl"), {"n": 1}) == {"n": 1}
+    assert runner(flow(tmp_path / "c.pkl"), {"n": 1}) == {"n": 1}
     assert not lock.exists()
 
 
@@ -91,32 +91,32 @@ def test_lock_file_is_private(tmp_path: Path) -> None:
 
 
 @posix_only
-def test_lock_file_removed_by_hand(lab: Lab) -> None:
+def test_lock_file_removed_by_hand(flows: FlowFactory) -> None:
     """A run whose lock file was removed ends well, and leaves the next owner's lock alone."""
-    place = lab.path.parent
-    with contender(lab.path, "hold", "held") as first:
+    place = flows.path.parent
+    with lock_process(flows.path, "hold", "held") as first:
         next(iter(place.glob("*.lock"))).unlink()
-        with contender(lab.path, "hold", "held") as second:
-            first.tell("end")
+        with lock_process(flows.path, "hold", "held") as second:
+            first.send("end")
             assert first.answer() == "ended"
             with pytest.raises(RunInProgressError) as info:
-                lab.flow().run()
+                flows.flow().run()
             assert info.value.pid == second.process.pid
-            second.tell("end")
+            second.send("end")
             assert second.answer() == "ended"
 
 
 @posix_only
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_forked_child_does_not_hold_the_lock(door: Door, tmp_path: Path) -> None:
+def test_forked_child_does_not_hold_the_lock(runner: Runner, tmp_path: Path) -> None:
     """A child that was forked in a step and outlives the killed owner holds nothing."""
     path = tmp_path / "c.pkl"
-    command = [sys.executable, str(FORKING), "outlive", door.name, str(path)]
+    command = [sys.executable, str(FORKING), "outlive", runner.name, str(path)]
     ended = subprocess.run(command, timeout=PATIENCE, check=False)
     child = int(path.with_name("child").read_text(encoding="ascii"))
     try:
         assert ended.returncode == -signal.SIGKILL
-        assert door(flow(path), checkpoint=0) == {"trail": ["a"]}
+        assert runner(flow(path), checkpoint=0) == {"trail": ["a"]}
     finally:
         os.kill(child, signal.SIGKILL)
 

@@ -7,8 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import durable_script
 import pytest
+import traced_run_script
 from disk_faults import SCRIPT
 from power import KINDS, Disk
 from power_rounds import check_firsts, check_runs, cut_power, disk, lost
@@ -105,4 +105,4 @@ def test_cut_before_the_directory_is_flushed(
     made.unmount()
     made.mount()
     assert handler.read() == {"trail": ["a", "b"], "checkpoint_index": 2}
-    assert durable_script.make_flow(place, [], fsync=True).run()["trail"] == ["a", "b", "c"]
+    assert traced_run_script.make_flow(place, [], fsync=True).run()["trail"] == ["a", "b", "c"]

@@ -9,14 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
-import slow_script
+import slow_disk_script
 from disk_faults import Way, check_resumes, check_stored, count_renames, find_site
 from tracing import needs_strace, trace
 
 from aiocheckpoint import LocalStateHandler
 from aiocheckpoint.handlers._files.replace import FileTarget
 
-SCRIPT = Path(slow_script.__file__)
+SCRIPT = Path(slow_disk_script.__file__)
 SLOW = ("fsync:delay_enter=200ms", "rename:delay_enter=100ms")
 
 

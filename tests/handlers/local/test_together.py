@@ -22,9 +22,9 @@ def test_one_of_those_released_together_runs(racers: int, name: str, tmp_path: P
 
 @every_place
 @pytest.mark.parametrize("durable", ["fsync", "no-fsync"])
-@pytest.mark.parametrize("deed", ["store", "steps"])
+@pytest.mark.parametrize("operation", ["store", "steps"])
 def test_reader_sees_whole_snapshots_only(
-    deed: str, durable: str, name: str, tmp_path: Path
+    operation: str, durable: str, name: str, tmp_path: Path
 ) -> None:
     """Whoever reads while another process writes gets a whole snapshot, never an older one."""
-    assert read_while_written(tmp_path / name, deed, durable, 100) > 10
+    assert read_while_written(tmp_path / name, operation, durable, 100) > 10

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from many import Runs, busy, resume_all, sql
+from run_factories import Runs, active_run, resume_all, sql
 
 from aiocheckpoint import (
     CheckpointError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Door
+    from support import Runner
 
 
 def check_words(error: CheckpointError) -> None:
@@ -155,7 +155,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize(("make", "kind"), STRANGERS.items(), ids=lambda value: value.__name__)
 def test_strange_files(
-    make: Callable[[Path], None], kind: type[CheckpointError], database: Runs, door: Door
+    make: Callable[[Path], None], kind: type[CheckpointError], database: Runs, runner: Runner
 ) -> None:
     """A file of somebody else's, or of a later release, is refused and stays byte for byte."""
     make(database.path)
@@ -163,10 +163,10 @@ def test_strange_files(
     before, cp = database.path.read_bytes(), database.flow()
     for method, args in CALLS.items():
         with pytest.raises(kind) as info:
-            door.do(cp, method, *args)
+            runner.do(cp, method, *args)
         assert str(database.path) in str(info.value)
         check_words(info.value)
-    for call in (door, door.plan):
+    for call in (runner, runner.plan):
         with pytest.raises(kind):
             call(cp, {}, run_id="x")
     with pytest.raises(kind):
@@ -174,38 +174,38 @@ def test_strange_files(
     assert (database.log, database.path.read_bytes()) == ([], before)
 
 
-def test_words_for_strangers(database: Runs, door: Door) -> None:
+def test_words_for_strangers(database: Runs, runner: Runner) -> None:
     """The words tell a program's database, no database and a later release apart."""
     words = {make_tables: "another program", make_text: "no SQLite", make_newer: "later release"}
     for make, match in words.items():
         database.path.unlink(missing_ok=True)
         make(database.path)
         with pytest.raises(CheckpointError, match=match):
-            door(database.flow(), {}, run_id="x")
+            runner(database.flow(), {}, run_id="x")
         database.forget()
 
 
 @pytest.mark.parametrize("content", [b"", None], ids=["empty", "none"])
-def test_empty_file_is_as_none(content: bytes | None, database: Runs, door: Door) -> None:
+def test_empty_file_is_as_none(content: bytes | None, database: Runs, runner: Runner) -> None:
     """An empty file is a database in which nothing is stored, as none is."""
     if content is not None:
         database.path.write_bytes(content)
-    assert door.do(database.flow(), "read", "x") == {}
-    assert door(database.flow(), {"n": 1}, run_id="x")["n"] == 1
+    assert runner.do(database.flow(), "read", "x") == {}
+    assert runner(database.flow(), {"n": 1}, run_id="x")["n"] == 1
 
 
-def test_read_only_file(database: Runs, door: Door) -> None:
+def test_read_only_file(database: Runs, runner: Runner) -> None:
     """Of a file that nobody may write, lists and states are read; runs are refused, none lost."""
-    door(database.flow(), {"n": 1}, run_id="x", until="a")
+    runner(database.flow(), {"n": 1}, run_id="x", until="a")
     database.path.chmod(0o400)
     if os.access(database.path, os.W_OK):
         pytest.skip("this user may write everywhere, as root does")
     try:
         with pytest.raises(StorageError, match=database.path.name):
-            door(database.flow(), run_id="x")
+            runner(database.flow(), run_id="x")
     finally:
         database.path.chmod(0o600)
-    assert door(database.flow(), run_id="x")["n"] == 1
+    assert runner(database.flow(), run_id="x")["n"] == 1
 
 
 @pytest.mark.root
@@ -213,25 +213,25 @@ def test_read_only_file(database: Runs, door: Door) -> None:
 def test_read_only_for_an_ordinary_user(tmp_path: Path) -> None:
     """The same with another user's eyes: refused by name, and the owner goes on afterwards."""
     tmp_path.chmod(0o755)
-    lab = Runs.at(tmp_path, "sqlite")
-    lab.flow().run({"n": 1}, run_id="x", until="a")
-    lab.path.chmod(0o444)
+    flows = Runs.at(tmp_path, "sqlite")
+    flows.flow().run({"n": 1}, run_id="x", until="a")
+    flows.path.chmod(0o444)
     child = os.fork()
     if child == 0:
         code = 9
         try:
             os.setgid(65534)
             os.setuid(65534)
-            lab.flow().run(run_id="x")
+            flows.flow().run(run_id="x")
         except StorageError as error:
-            code = 0 if lab.path.name in str(error) else 1
+            code = 0 if flows.path.name in str(error) else 1
         except PermissionError:
             code = 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    lab.path.chmod(0o600)
-    assert lab.flow().run(run_id="x")["n"] == 1
+    flows.path.chmod(0o600)
+    assert flows.flow().run(run_id="x")["n"] == 1
 
 
 # --- ids
@@ -249,19 +249,19 @@ def test_ids_that_are_none(
     run_id: Any,  # noqa: ANN401
     kind: type[CheckpointError],
     database: Runs,
-    door: Door,
+    runner: Runner,
 ) -> None:
     """What is no id is refused by every method, by name, and nothing is made or lost."""
     cp = database.flow()
-    door(cp, {"n": 1}, run_id="x", until="a")
+    runner(cp, {"n": 1}, run_id="x", until="a")
     database.log.clear()
     for act in (
-        lambda: door(cp, {}, run_id=run_id),
-        lambda: door.plan(cp, run_id=run_id),
-        lambda: door.do(cp, "read", run_id),
-        lambda: door.do(cp, "patch", run_id, {}),
-        lambda: door.do(cp, "reset", run_id=run_id),
-        lambda: door.do(cp, "delete", run_id),
+        lambda: runner(cp, {}, run_id=run_id),
+        lambda: runner.plan(cp, run_id=run_id),
+        lambda: runner.do(cp, "read", run_id),
+        lambda: runner.do(cp, "patch", run_id, {}),
+        lambda: runner.do(cp, "reset", run_id=run_id),
+        lambda: runner.do(cp, "delete", run_id),
     ):
         with pytest.raises(kind, match="run_id") as info:
             act()
@@ -272,7 +272,7 @@ def test_ids_that_are_none(
 
 def test_error_of_a_run_under_way(database: Runs) -> None:
     """The error names the process that has the run, and survives a pickle."""
-    with busy(database.bare(), "x"), pytest.raises(RunInProgressError) as info:
+    with active_run(database.empty_flow(), "x"), pytest.raises(RunInProgressError) as info:
         database.flow().run(run_id="x")
     assert info.value.pid == os.getpid()
     assert None not in {info.value.host, info.value.since}

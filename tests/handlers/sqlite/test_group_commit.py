@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from desks import IDS, Desk, steal
+from batch_harness import IDS, BatchHarness, steal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,49 +22,52 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 QUIET = settings(deadline=None, max_examples=40)
-DEEDS = ("claim", "begin", "running", "finished", "give back", "steal", "count")
-SEQUENCES = st.lists(st.tuples(st.sampled_from(DEEDS), st.sampled_from(IDS)), max_size=14)
+OPERATIONS = ("claim", "begin", "running", "finished", "give back", "steal", "count")
+SEQUENCES = st.lists(st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(IDS)), max_size=14)
 
 
 def carry_out(
-    deeds: Sequence[tuple[str, str]],
+    operations: Sequence[tuple[str, str]],
     bounds: Sequence[int],
     keep: Any,  # noqa: ANN401 - as a handler takes it
     *,
     together: bool,
 ) -> list[Any]:
-    """Do deeds in batches, each together or one by one; tell all that came of it.
+    """Do operations in batches, each together or one by one; tell all that came of it.
 
     Who is refused a run within a batch asks once more at its end.
     """
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place, keep)
-        jobs = [desk.job(deed, run_id, number) for number, (deed, run_id) in enumerate(deeds)]
+        harness = BatchHarness(place, keep)
+        jobs = [
+            harness.job(operation, run_id, number)
+            for number, (operation, run_id) in enumerate(operations)
+        ]
         for start, stop in itertools.pairwise(bounds):
             for some in [jobs[start:stop]] if together else [[job] for job in jobs[start:stop]]:
-                desk.apply(some)
+                harness.apply(some)
             for number in range(start, stop):
                 if not together and isinstance(jobs[number].error, RunInProgressError):
-                    (jobs[number],) = desk.apply([PendingResult(jobs[number].work, None)])
+                    (jobs[number],) = harness.apply([PendingResult(jobs[number].work, None)])
         leases = [job.work.lease for job in jobs if isinstance(job.work, Claim)]
-        own = [(lease.token != 0, lease.running) for lease in (*leases, *desk.leases.values())]
-        told = [type(job.error) if job.error is not None else None for job in jobs]
+        own = [(lease.token != 0, lease.running) for lease in (*leases, *harness.leases.values())]
+        reported = [type(job.error) if job.error is not None else None for job in jobs]
         seen = [job.result for job in jobs if isinstance(job.work, Call)]
-        rows = desk.rows()
-        desk.close()
-    return [told, seen, own, rows]
+        rows = harness.rows()
+        harness.close()
+    return [reported, seen, own, rows]
 
 
 @QUIET
 @given(SEQUENCES, st.data(), st.sampled_from([1, 2, "all"]))
 def test_batches_come_out_as_single_jobs(
-    deeds: list[tuple[str, str]], data: st.DataObject, keep: object
+    operations: list[tuple[str, str]], data: st.DataObject, keep: object
 ) -> None:
     """Claims, saves, give-backs and calls in any batches have the outcome of one by one."""
-    cuts = data.draw(st.lists(st.integers(0, len(deeds)), max_size=4))
-    bounds = [0, *sorted(cuts), len(deeds)]
-    one_by_one = carry_out(deeds, bounds, keep, together=False)
-    assert carry_out(deeds, bounds, keep, together=True) == one_by_one
+    cuts = data.draw(st.lists(st.integers(0, len(operations)), max_size=4))
+    bounds = [0, *sorted(cuts), len(operations)]
+    one_by_one = carry_out(operations, bounds, keep, together=False)
+    assert carry_out(operations, bounds, keep, together=True) == one_by_one
 
 
 @QUIET
@@ -72,20 +75,22 @@ def test_batches_come_out_as_single_jobs(
 def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
     """Of many snapshots written together, those under lost leases fail, and all others stay."""
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place)
+        harness = BatchHarness(place)
         ids = [f"run {number}" for number in range(runs)]
-        leases = [desk.lease(run_id) for run_id in ids]
-        desk.apply([PendingResult(Claim(lease, None), None) for lease in leases])
+        leases = [harness.lease(run_id) for run_id in ids]
+        harness.apply([PendingResult(Claim(lease, None), None) for lease in leases])
         gone = [run_id for number, run_id in enumerate(ids) if number in lost]
-        desk.apply([PendingResult(Call(partial(steal, run_id)), None) for run_id in gone])
+        harness.apply([PendingResult(Call(partial(steal, run_id)), None) for run_id in gone])
         pairs = zip(leases, ids, strict=True)
-        jobs = desk.apply([PendingResult(desk.save(*pair, "running", 3), None) for pair in pairs])
+        jobs = harness.apply(
+            [PendingResult(harness.save(*pair, "running", 3), None) for pair in pairs]
+        )
         errors = {run_id: job.error for run_id, job in zip(ids, jobs, strict=True)}
         assert {run_id for run_id, error in errors.items() if error is not None} == set(gone)
         assert all(isinstance(errors[run_id], LeaseLostError) for run_id in gone)
-        stored = {row[0] for row in desk.rows() if row[2] == "running"}
+        stored = {row[0] for row in harness.rows() if row[2] == "running"}
         assert stored == set(ids) - set(gone)
-        desk.close()
+        harness.close()
 
 
 @QUIET
@@ -93,7 +98,7 @@ def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
 def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
     """A statement of any number of rows changes those whose token fits, and no others."""
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place)
+        harness = BatchHarness(place)
 
         def fill(connection: sqlite3.Connection) -> tuple[int, list[Any]]:
             connection.executemany(
@@ -105,58 +110,58 @@ def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
             changed = connection.execute("SELECT position FROM runs WHERE payload IS NOT NULL")
             return done, sorted(position for (position,) in changed)
 
-        (job,) = desk.apply([PendingResult(Call(fill), None)])
+        (job,) = harness.apply([PendingResult(Call(fill), None)])
         assert job.error is None
         assert job.result == ((rows + 1) // 2, list(range(0, rows, 2)))
-        desk.close()
+        harness.close()
 
 
 def test_save_behind_the_last_one_is_refused() -> None:
     """What is asked for under a lease that the snapshot before gave back is stored by nobody."""
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place)
-        late = desk.job("running", "v", 2)
-        (last,) = desk.apply([desk.job("finished", "v", 1)])
+        harness = BatchHarness(place)
+        late = harness.job("running", "v", 2)
+        (last,) = harness.apply([harness.job("finished", "v", 1)])
         assert last.error is None
-        before = desk.rows()
-        desk.apply([late])
+        before = harness.rows()
+        harness.apply([late])
         assert isinstance(late.error, LeaseLostError)
-        assert desk.rows() == before
-        desk.close()
+        assert harness.rows() == before
+        harness.close()
 
 
 def test_two_claims_of_one_run_in_one_batch() -> None:
     """The first gets it, and the second is told that it is under way."""
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place)
-        one, two = desk.apply([desk.job("claim", "y", 0), desk.job("claim", "y", 0)])
+        harness = BatchHarness(place)
+        one, two = harness.apply([harness.job("claim", "y", 0), harness.job("claim", "y", 0)])
         assert one.error is None
         assert isinstance(two.error, RunInProgressError)
-        desk.close()
+        harness.close()
 
 
 def test_claim_of_a_run_that_is_just_given_back() -> None:
     """Who is refused a run that is gone a moment later, nothing being stored of it, gets it."""
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place)
-        claim, _ = desk.apply([desk.job("claim", "v", 0), desk.job("give back", "v", 0)])
+        harness = BatchHarness(place)
+        claim, _ = harness.apply([harness.job("claim", "v", 0), harness.job("give back", "v", 0)])
         assert claim.error is None
         assert claim.work.lease.token != 0
-        desk.close()
+        harness.close()
 
 
 def test_lost_lease_deletes_nothing_that_is_kept() -> None:
     """Whoever lost a run, and stores in vain, leaves alone what is kept of it."""
     with tempfile.TemporaryDirectory() as place:
-        desk = Desk(place, "all")
+        harness = BatchHarness(place, "all")
         for number in range(3):
-            desk.apply([desk.job("running", "v", number)])
-        desk.apply([desk.job("steal", "v", 0)])
-        before = desk.rows()
-        late = desk.save(desk.leases["v"], "v", "running", 7)
-        (job,) = desk.apply(
+            harness.apply([harness.job("running", "v", number)])
+        harness.apply([harness.job("steal", "v", 0)])
+        before = harness.rows()
+        late = harness.save(harness.leases["v"], "v", "running", 7)
+        (job,) = harness.apply(
             [PendingResult(late._replace(header=replace(late.header, number=2)), None)]
         )
         assert isinstance(job.error, LeaseLostError)
-        assert desk.rows() == before
-        desk.close()
+        assert harness.rows() == before
+        harness.close()

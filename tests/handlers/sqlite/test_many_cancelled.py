@@ -8,8 +8,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from owning import rows
-from piercing import MOMENTS, outcome_of
+from lease_owners import rows
+from suspension_points import MOMENTS, outcome_of
 
 from aiocheckpoint import CheckpointFlow
 
@@ -64,12 +64,12 @@ async def test_hundred_runs_cancelled_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(5))
 async def test_runs_cancelled_at_random_times(seed: int, tmp_path: Path) -> None:
     """Whenever runs are cancelled, nothing stays owned, and what is stored can be resumed."""
-    path, chance = tmp_path / "runs.db", random.Random(seed)  # noqa: S311
+    path, rng = tmp_path / "runs.db", random.Random(seed)  # noqa: S311
     cp = make_flow(path)
     threads = {thread.name for thread in threading.enumerate()}
     tasks = [asyncio.create_task(cp.arun({"trail": []}, run_id=str(n))) for n in range(COUNT)]
     for task in tasks:
-        asyncio.get_running_loop().call_later(chance.random() * 0.05, task.cancel)
+        asyncio.get_running_loop().call_later(rng.random() * 0.05, task.cancel)
     await asyncio.wait(tasks)
     assert all(task.cancelled() or task.result() == LAST for task in tasks)
     assert rows(path, OWNED) == []
@@ -87,10 +87,10 @@ async def test_cancelled_at_every_point(moment: str, tmp_path: Path) -> None:
     await cp.arun({"trail": []}, run_id="first")
     for number in range(1, 100):
         run = cp.arun({"trail": []}, run_id=str(number))
-        pierced, task = await outcome_of(run, [number], MOMENTS[moment])
-        assert task.cancelled() == bool(pierced.struck)
+        interrupter, task = await outcome_of(run, [number], MOMENTS[moment])
+        assert task.cancelled() == bool(interrupter.interrupted)
         assert rows(path, OWNED) == []
-        if not pierced.struck:
+        if not interrupter.interrupted:
             break
         assert await cp.arun({"trail": []}, run_id=str(number), once=True) == LAST
     assert number > len(STEPS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from locations import program
-from simulated import handler_apart, looking, shut_down
+from simulated_processes import handler_apart, looking, shut_down
 
 from aiocheckpoint import IncompatibleSnapshotError, StorageError
 from aiocheckpoint.handlers._query import Query

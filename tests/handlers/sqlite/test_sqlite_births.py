@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from owning import PATIENCE
+from lease_owners import PATIENCE
 
 from aiocheckpoint.handlers.sqlite import _schema
 from aiocheckpoint.handlers.sqlite._schema import connect

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forging import OTHER, SECRET, Canary
-from many import Runs, resume_all, sql
+from forged_snapshots import OTHER, SECRET, Canary
+from run_factories import Runs, resume_all, sql
 from support import NAMES
 
 from aiocheckpoint import (
@@ -21,33 +21,33 @@ from aiocheckpoint.events import SnapshotSkipped
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Door
+    from support import Runner
 
 COLUMNS = ("payload", "footer")
 REFUSALS = (CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError)
 
 
-def leave_stopped(lab: Runs, run_id: str = "x", **options: Any) -> None:  # noqa: ANN401
+def leave_stopped(flows: Runs, run_id: str = "x", **options: Any) -> None:  # noqa: ANN401
     """Have a run that was stopped after b."""
-    lab.flow(**options).run({"who": run_id}, run_id=run_id, until="b")
-    lab.log.clear()
-    lab.events.clear()
+    flows.flow(**options).run({"who": run_id}, run_id=run_id, until="b")
+    flows.log.clear()
+    flows.events.clear()
 
 
-def turn_bit(lab: Runs, column: str, bit: int) -> None:
+def turn_bit(flows: Runs, column: str, bit: int) -> None:
     """Turn a bit of a column of the run "x"."""
-    (content,) = sql(lab.path, f"SELECT {column} FROM runs WHERE run_id = 'x'")[0]  # noqa: S608
-    spoilt = bytearray(content)
-    spoilt[bit // 8 % len(spoilt)] ^= 1 << bit % 8
+    (content,) = sql(flows.path, f"SELECT {column} FROM runs WHERE run_id = 'x'")[0]  # noqa: S608
+    corrupted = bytearray(content)
+    corrupted[bit // 8 % len(corrupted)] ^= 1 << bit % 8
     statement = f"UPDATE runs SET {column} = ? WHERE run_id = 'x'"  # noqa: S608
-    sql(lab.path, statement, bytes(spoilt))
+    sql(flows.path, statement, bytes(corrupted))
 
 
 @pytest.mark.parametrize("bit", [0, 300, -3])
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["plain", "signed"])
 def test_turned_bit(
-    secret: bytes | None, column: str, bit: int, database: Runs, door: Door
+    secret: bytes | None, column: str, bit: int, database: Runs, runner: Runner
 ) -> None:
     """One turned bit is found by whatever reads the run, and nothing runs or is overwritten."""
     options: dict[str, Any] = {} if secret is None else {"secret": secret}
@@ -55,10 +55,10 @@ def test_turned_bit(
     turn_bit(database, column, bit)
     before, cp = sql(database.path, "SELECT payload, footer FROM runs"), database.flow(**options)
     for act in (
-        lambda: door(cp, {}, run_id="x"),
-        lambda: door.do(cp, "read", "x"),
-        lambda: door.do(cp, "patch", "x", {}),
-        lambda: door(cp, {}, run_id="x", once=True),
+        lambda: runner(cp, {}, run_id="x"),
+        lambda: runner.do(cp, "read", "x"),
+        lambda: runner.do(cp, "patch", "x", {}),
+        lambda: runner(cp, {}, run_id="x", once=True),
     ):
         with pytest.raises(REFUSALS, match="run 'x'"):
             act()
@@ -82,26 +82,26 @@ def test_every_bit_of_a_signed_row(database: Runs) -> None:
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("keep", [3, "all"])
 def test_kept_one_stands_in(
-    keep: int | str, column: str, database: Runs, door: Door, caplog: pytest.LogCaptureFixture
+    keep: int | str, column: str, database: Runs, runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With `keep=` the newest sound snapshot is used, and a warning and an event say so."""
     leave_stopped(database, keep=keep)
     turn_bit(database, column, 300)
     with caplog.at_level(logging.WARNING, "aiocheckpoint"):
-        assert door(database.flow(keep=keep), run_id="x")["trail"] == list(NAMES)
+        assert runner(database.flow(keep=keep), run_id="x")["trail"] == list(NAMES)
     assert database.ran() == ["b", "c"]
     assert "An older snapshot is used" in caplog.text
     assert [type(one) for one in database.events].count(SnapshotSkipped) == 1
 
 
-def test_all_kept_ones_damaged(database: Runs, door: Door) -> None:
+def test_all_kept_ones_damaged(database: Runs, runner: Runner) -> None:
     """Where none is sound the run is refused, and a reset deletes them all."""
     leave_stopped(database, keep=3)
     turn_bit(database, "payload", 300)
     sql(database.path, "UPDATE kept SET payload = zeroblob(length(payload))")
     with pytest.raises(CorruptSnapshotError):
-        door(database.flow(keep=3), run_id="x")
-    door.do(database.flow(keep=3), "reset", run_id="x")
+        runner(database.flow(keep=3), run_id="x")
+    runner.do(database.flow(keep=3), "reset", run_id="x")
     assert sql(database.path, "SELECT count(*) FROM runs UNION ALL SELECT count(*) FROM kept") == [
         (0,),
         (0,),
@@ -120,77 +120,77 @@ COPY = (
     ids=["plain", "signed"],
 )
 def test_row_of_another_run(
-    options: dict[str, Any], kind: type[CheckpointError], database: Runs, door: Door
+    options: dict[str, Any], kind: type[CheckpointError], database: Runs, runner: Runner
 ) -> None:
     """One run's snapshot copied over another's is found out by all that reads it."""
     for run_id in ("x", "y"):
         leave_stopped(database, run_id, **options)
     sql(database.path, COPY)
     cp = database.flow(**options)
-    for act in (lambda: door(cp, run_id="x"), lambda: door.do(cp, "read", "x")):
+    for act in (lambda: runner(cp, run_id="x"), lambda: runner.do(cp, "read", "x")):
         with pytest.raises(kind, match="another run"):
             act()
-    assert [header.run_id for header in door.do(cp, "runs")] == ["y"]
+    assert [header.run_id for header in runner.do(cp, "runs")] == ["y"]
     assert set(resume_all(cp)) == {"y"}
 
 
-def test_row_of_another_flow(database: Runs, door: Door) -> None:
+def test_row_of_another_flow(database: Runs, runner: Runner) -> None:
     """Under one secret, a row that is given to a flow of another name is refused."""
     leave_stopped(database, name="one", secret=SECRET)
     sql(database.path, "UPDATE runs SET flow = 'other'")
     with pytest.raises(UntrustedSnapshotError, match="another name"):
-        door(database.flow(name="other", secret=SECRET), run_id="x")
+        runner(database.flow(name="other", secret=SECRET), run_id="x")
     assert database.log == []
 
 
 @pytest.mark.parametrize("secret", [SECRET, OTHER], ids=["unsigned", "other secret"])
-def test_untrusted_rows(secret: bytes, database: Runs, door: Door, mark: Path) -> None:
+def test_untrusted_rows(secret: bytes, database: Runs, runner: Runner, canary_file: Path) -> None:
     """A canary that is unsigned, or signed by somebody else, is never unpickled."""
     options = {} if secret is SECRET else {"secret": secret}
-    cp = database.bare(**options)
-    cp.add_step(name="a")(lambda state: state.update(canary=Canary(mark)))
+    cp = database.empty_flow(**options)
+    cp.add_step(name="a")(lambda state: state.update(canary=Canary(canary_file)))
     cp.add_step(name="b")(lambda state: None)
     cp.run({}, run_id="x", until="a")
     trusting = database.flow("a", "b", secret=SECRET)
     for act in (
-        lambda: door(trusting, run_id="x"),
-        lambda: door.do(trusting, "read", "x"),
-        lambda: door.do(trusting, "patch", "x", {}),
+        lambda: runner(trusting, run_id="x"),
+        lambda: runner.do(trusting, "read", "x"),
+        lambda: runner.do(trusting, "patch", "x", {}),
     ):
         with pytest.raises(UntrustedSnapshotError):
             act()
-    assert door.do(trusting, "runs") == []
+    assert runner.do(trusting, "runs") == []
     assert resume_all(trusting) == {}
-    assert not mark.exists()
+    assert not canary_file.exists()
 
 
-def test_changed_secret(database: Runs, door: Door) -> None:
+def test_changed_secret(database: Runs, runner: Runner) -> None:
     """With the new secret first and the old one behind it runs go on, signed with the new one."""
     leave_stopped(database, secret=OTHER)
     cp = database.flow(secret=[SECRET, OTHER])
-    door(cp, run_id="x")
-    (header,) = door.do(database.flow(secret=SECRET), "runs")
+    runner(cp, run_id="x")
+    (header,) = runner.do(database.flow(secret=SECRET), "runs")
     assert (header.signed_by, header.status) == (cp.handler.key_ids[0], "finished")
 
 
-def test_plain_data_alone(database: Runs, door: Door, mark: Path) -> None:
+def test_plain_data_alone(database: Runs, runner: Runner, canary_file: Path) -> None:
     """`allow=()` takes no global in, neither when it is stored nor when it is loaded."""
-    cp = database.bare(allow=())
-    cp.add_step(name="a")(lambda state: state.update(canary=Canary(mark)))
+    cp = database.empty_flow(allow=())
+    cp.add_step(name="a")(lambda state: state.update(canary=Canary(canary_file)))
     with pytest.raises(CheckpointError, match="canary"):
-        door(cp, {"n": 1}, run_id="x")
-    assert door.do(cp, "read", "x") == {"n": 1, "checkpoint_index": 0}
-    database.bare().handler.write({"canary": Canary(mark), "checkpoint_index": 1}, "y")
+        runner(cp, {"n": 1}, run_id="x")
+    assert runner.do(cp, "read", "x") == {"n": 1, "checkpoint_index": 0}
+    database.empty_flow().handler.write({"canary": Canary(canary_file), "checkpoint_index": 1}, "y")
     with pytest.raises(UntrustedSnapshotError, match="allow="):
-        door.do(cp, "read", "y")
-    assert not mark.exists()
+        runner.do(cp, "read", "y")
+    assert not canary_file.exists()
 
 
-def test_columns_decide_nothing_of_a_run(database: Runs, door: Door) -> None:
+def test_columns_decide_nothing_of_a_run(database: Runs, runner: Runner) -> None:
     """Where a run goes on is read from its snapshot; the columns beside it are for lists."""
     leave_stopped(database, secret=SECRET)
     sql(database.path, "UPDATE runs SET position = 0, step = 'a', status = 'finished', number = 9")
-    assert door(database.flow(secret=SECRET), run_id="x")["trail"] == list(NAMES)
+    assert runner(database.flow(secret=SECRET), run_id="x")["trail"] == list(NAMES)
     assert database.ran() == ["c"]
 
 
@@ -201,11 +201,11 @@ class Unloadable:
         return int, ("no number",)
 
 
-def test_verify(database: Runs, door: Door) -> None:
+def test_verify(database: Runs, runner: Runner) -> None:
     """With `verify=True` a state that would not load again is refused when it is stored."""
-    cp = database.bare(verify=True)
+    cp = database.empty_flow(verify=True)
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: state.update(bad=Unloadable()))
     with pytest.raises(CheckpointError, match=r'state\["bad"\]'):
-        door(cp, {"n": 1}, run_id="x")
-    assert door.do(cp, "read", "x") == {"n": 1, "checkpoint_index": 1}
+        runner(cp, {"n": 1}, run_id="x")
+    assert runner.do(cp, "read", "x") == {"n": 1, "checkpoint_index": 1}

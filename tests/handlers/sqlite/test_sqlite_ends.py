@@ -32,13 +32,13 @@ def flow(path):
 
     return cp
 
-def main(path, door, end):
+def main(path, method, end):
     cp = flow(path)
     if end == "kept":
         KEPT.append(cp)
     if end == "cycle":
         cp.itself = cp
-    if door == "run":
+    if method == "run":
         cp.run({}, run_id="x")
     else:
         asyncio.run(cp.arun({}, run_id="x"))
@@ -55,9 +55,9 @@ CODES = {"kill": -signal.SIGKILL, "raise": 3}
 posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 
 
-def end_process(path: Path, door: str, end: str) -> None:
+def end_process(path: Path, method: str, end: str) -> None:
     """Let a process do a run and end in such a way."""
-    command = [sys.executable, "-c", PROGRAM, str(path), door, end]
+    command = [sys.executable, "-c", PROGRAM, str(path), method, end]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == CODES.get(end, 0), done.stderr
 
@@ -75,13 +75,13 @@ def count_owners(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("door", "end"),
+    ("method", "end"),
     [("run", "local"), ("arun", "local"), ("arun", "kept"), ("run", "cycle"), ("run", "raise")],
 )
-def test_end_of_a_process(door: str, end: str, tmp_path: Path) -> None:
+def test_end_of_a_process(method: str, end: str, tmp_path: Path) -> None:
     """A process that ends by itself leaves the database alone, whoever still knew the flow."""
     path = tmp_path / "runs.db"
-    end_process(path, door, end)
+    end_process(path, method, end)
     assert names(path) == ["runs.db"]
     assert count_owners(path) == 0
 

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from limited import limit, mount
+from resource_limits import limit, mount
 
 from aiocheckpoint import CheckpointFlow, StorageError
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Door
+    from support import Runner
 
 __all__ = ["mount"]  # the fixture
 PATIENCE = 30.0
 
 
-def make_flow(path: Path, ran: list[str], spoil: Callable[[], object]) -> CheckpointFlow:
+def make_flow(path: Path, ran: list[str], corrupt: Callable[[], object]) -> CheckpointFlow:
     """Make a flow of three steps, in whose second one something happens."""
     cp = CheckpointFlow(path, "sqlite")
 
@@ -39,7 +39,7 @@ def make_flow(path: Path, ran: list[str], spoil: Callable[[], object]) -> Checkp
         ran.append("b")
         state["trail"] = ["a", "b"]
         state["rows"] = os.urandom(300_000)
-        spoil()
+        corrupt()
 
     @cp.add_step()
     def c(state: dict[str, Any]) -> None:
@@ -49,20 +49,22 @@ def make_flow(path: Path, ran: list[str], spoil: Callable[[], object]) -> Checkp
     return cp
 
 
-def check_fails(path: Path, door: Door, spoil: Callable[[], object], number: int | None) -> None:
+def check_fails(
+    path: Path, runner: Runner, corrupt: Callable[[], object], number: int | None
+) -> None:
     """Run a flow in whose second step something happens; the snapshot after it must fail."""
     with pytest.raises(StorageError) as info:
-        door(make_flow(path, [], spoil), {}, run_id="x")
+        runner(make_flow(path, [], corrupt), {}, run_id="x")
     assert info.value.errno == number
     assert info.value.path == str(path)
 
 
-def check_goes_on(path: Path, door: Door) -> None:
+def check_goes_on(path: Path, runner: Runner) -> None:
     """See that nothing acknowledged was lost, and the run goes on where it was."""
     ran: list[str] = []
     cp = make_flow(path, ran, lambda: None)
     assert cp.read("x") == {"trail": ["a"], "checkpoint_index": 1}
-    assert door(cp, run_id="x") == {"trail": ["a", "b"]}
+    assert runner(cp, run_id="x") == {"trail": ["a", "b"]}
     assert ran == ["b", "c"]
 
 
@@ -77,7 +79,7 @@ def await_closed(path: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.leaves_files
-def test_full_disk(door: Door, mount: Callable[..., Path]) -> None:
+def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
     """On a disk that is full nothing is lost, and the run goes on when there is room."""
     path = mount("-t", "tmpfs", "-o", "size=2m", "none") / "runs.db"
     filling = path.with_name("filling")
@@ -87,64 +89,64 @@ def test_full_disk(door: Door, mount: Callable[..., Path]) -> None:
             while True:
                 file.write(b"x" * 4096)
 
-    check_fails(path, door, fill, errno.ENOSPC)
+    check_fails(path, runner, fill, errno.ENOSPC)
     filling.unlink()
-    check_goes_on(path, door)
+    check_goes_on(path, runner)
     await_closed(path)
 
 
 @pytest.mark.root
-def test_read_only_disk(door: Door, mount: Callable[..., Path], tmp_path: Path) -> None:
+def test_read_only_disk(runner: Runner, mount: Callable[..., Path], tmp_path: Path) -> None:
     """On a disk that is read-only nothing is run, and the run goes on when it is writable."""
     real, ran = tmp_path / "real", list[str]()
     real.mkdir()
     place = mount("--bind", real)
     with pytest.raises(ZeroDivisionError):
-        door(make_flow(place / "runs.db", [], lambda: 1 // 0), {}, run_id="x")
+        runner(make_flow(place / "runs.db", [], lambda: 1 // 0), {}, run_id="x")
     await_closed(place / "runs.db")
     mount("-o", "remount,bind,ro")
     with pytest.raises(StorageError) as info:
-        door(make_flow(place / "runs.db", ran, lambda: None), run_id="x")
+        runner(make_flow(place / "runs.db", ran, lambda: None), run_id="x")
     assert ran == []
     assert info.value.errno in {errno.EROFS, None}  # SQLite does not always tell
     gc.collect()
-    check_goes_on(real / "runs.db", door)
+    check_goes_on(real / "runs.db", runner)
 
 
-def test_limit_of_a_files_size(door: Door, tmp_path: Path) -> None:
+def test_limit_of_a_files_size(runner: Runner, tmp_path: Path) -> None:
     """A limit of the system's in the middle of a transaction takes nothing that was stored."""
     path = tmp_path / "runs.db"
     with limit("RLIMIT_FSIZE") as lower, pytest.raises(StorageError) as info:
-        door(make_flow(path, [], lambda: lower(200_000)), {}, run_id="x")
+        runner(make_flow(path, [], lambda: lower(200_000)), {}, run_id="x")
     assert info.value.path == str(path)
-    check_goes_on(path, door)
+    check_goes_on(path, runner)
 
 
-def test_out_of_descriptors_at_opening(door: Door, tmp_path: Path) -> None:
+def test_out_of_descriptors_at_opening(runner: Runner, tmp_path: Path) -> None:
     """Where the database cannot be opened for want of descriptors, nothing runs."""
     path, ran, taken = tmp_path / "runs.db", list[str](), list[int]()
     cp = make_flow(path, ran, lambda: None)
     other = make_flow(tmp_path / "other.db", [], lambda: None)
-    assert door(other, {}) == {"trail": ["a", "b"]}
+    assert runner(other, {}) == {"trail": ["a", "b"]}
     other.handler.close()
     with limit("RLIMIT_NOFILE") as lower:
         lower(100)
         with contextlib.suppress(OSError):
             while True:
                 taken.append(os.open(os.devnull, os.O_RDONLY))
-        for _ in range(3 if door.name == "arun" else 0):  # the loop takes as many
+        for _ in range(3 if runner.name == "arun" else 0):  # the loop takes as many
             os.close(taken.pop())
         with pytest.raises(StorageError) as info:
-            door(cp, {}, run_id="x")
+            runner(cp, {}, run_id="x")
     for descriptor in taken:
         os.close(descriptor)
     assert (ran, info.value.path) == ([], str(path))
-    assert door(cp, {}, run_id="x") == {"trail": ["a", "b"]}
+    assert runner(cp, {}, run_id="x") == {"trail": ["a", "b"]}
 
 
 @pytest.mark.leaves_files
 @pytest.mark.parametrize("gone", ["file", "directory"])
-def test_database_deleted_meanwhile(gone: str, door: Door, tmp_path: Path) -> None:
+def test_database_deleted_meanwhile(gone: str, runner: Runner, tmp_path: Path) -> None:
     """A database that is deleted under a run is an error, and the next run begins anew."""
     path = tmp_path / "place" / "runs.db"
 
@@ -155,4 +157,4 @@ def test_database_deleted_meanwhile(gone: str, door: Door, tmp_path: Path) -> No
             shutil.rmtree(path.parent)
 
     with pytest.raises(StorageError, match=r"runs\.db"):
-        door(make_flow(path, [], delete), {}, run_id="x")
+        runner(make_flow(path, [], delete), {}, run_id="x")

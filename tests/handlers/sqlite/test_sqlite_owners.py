@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from owning import KEPT, PATIENCE, TAKEN, owner, rows, taker
+from lease_owners import KEPT, PATIENCE, TAKEN, owner, rows, successor
 
 from aiocheckpoint import RunInProgressError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Door
+    from support import Runner
 
 pytestmark = [
     pytest.mark.leaves_files,
@@ -35,26 +35,26 @@ def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def check_left_alone(path: Path, pid: int) -> None:
     """See that a run is under way in that process, and that nothing was run."""
     with pytest.raises(RunInProgressError) as info:
-        taker(path).run(run_id="x")
+        successor(path).run(run_id="x")
     assert info.value.pid == pid
     assert asyncio.run(resume_all(path)) == []
 
 
 async def resume_all(path: Path) -> list[str | None]:
     """Resume what nobody owns, and tell what that was."""
-    results = [result async for result in taker(path).aresume_all()]
+    results = [result async for result in successor(path).aresume_all()]
     assert [result.state for result in results] == [TAKEN] * len(results)
     return [result.run_id for result in results]
 
 
 @pytest.mark.usefixtures("clock")
-def test_killed_owner_is_succeeded_at_once(door: Door, tmp_path: Path) -> None:
+def test_killed_owner_is_succeeded_at_once(runner: Runner, tmp_path: Path) -> None:
     """The runs of a killed owner are free at once, however long its lease is."""
     path = tmp_path / "runs.db"
     with owner(path, 3600.0, "x", "y", "z") as other:
         check_left_alone(path, other.process.pid)
         other.kill()
-        assert door(taker(path), run_id="x") == TAKEN
+        assert runner(successor(path), run_id="x") == TAKEN
         assert sorted(map(str, asyncio.run(resume_all(path)))) == ["y", "z"]
     assert rows(path, "SELECT owner FROM runs WHERE owner IS NOT NULL") == []
 
@@ -63,7 +63,7 @@ def test_killed_owner_is_succeeded_at_once(door: Door, tmp_path: Path) -> None:
 def test_suspended_owner_is_fenced_off(tmp_path: Path) -> None:
     """One that slept past its lease loses its runs, and writes nothing when it wakes up."""
     path = tmp_path / "runs.db"
-    cp = taker(path)
+    cp = successor(path)
     with owner(path, 0.5, "x", "y") as other:
         other.suspend()
         assert cp.run(run_id="x", wait=PATIENCE) == TAKEN
@@ -85,7 +85,7 @@ def test_suspended_owner_whom_nobody_succeeds(tmp_path: Path) -> None:
             time.sleep(0.01)
         other.wake()
         assert other.end() == "done done"
-    assert taker(path).read("x") == {**KEPT, "checkpoint_index": 0}
+    assert successor(path).read("x") == {**KEPT, "checkpoint_index": 0}
 
 
 def test_owner_that_is_awake_keeps_its_runs(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_owner_that_is_awake_keeps_its_runs(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with owner(path, 0.3, "x") as other:
         with pytest.raises(RunInProgressError):
-            taker(path).run(run_id="x", wait=1.2)
+            successor(path).run(run_id="x", wait=1.2)
         assert other.end() == "done"
 
 
@@ -106,7 +106,7 @@ def test_owner_on_another_machine(tmp_path: Path) -> None:
         rows(path, FAR_AWAY)
         watched_from = time.monotonic()
         with pytest.raises(RunInProgressError) as info:
-            taker(path).run(run_id="x")
+            successor(path).run(run_id="x")
         assert info.value.host == "far-away"
-        assert taker(path).run(run_id="x", wait=PATIENCE) == TAKEN
+        assert successor(path).run(run_id="x", wait=PATIENCE) == TAKEN
         assert time.monotonic() - watched_from > 1.0

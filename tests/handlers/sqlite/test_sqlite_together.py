@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from killing import needs_fork
+from kill_checks import needs_fork
+from lease_owners import PATIENCE, rows, successor
 from locations import program
-from owning import PATIENCE, rows, taker
 
 from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError, StorageError
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _transactions
@@ -23,7 +23,7 @@ from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _transactions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Door
+    from support import Runner
 
     from aiocheckpoint import Header
     from aiocheckpoint.handlers import SnapshotTarget
@@ -40,13 +40,13 @@ def flow(path: Path, step: Any) -> CheckpointFlow:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.12])
-def test_second_run_in_this_process(wait: float, door: Door, tmp_path: Path) -> None:
+def test_second_run_in_this_process(wait: float, runner: Runner, tmp_path: Path) -> None:
     """It is refused, and told that it is this process; also where it has waited for a while."""
     path, pids = tmp_path / "runs.db", list[object]()
 
     def again() -> None:
         with pytest.raises(RunInProgressError) as info:
-            door(flow(path, lambda state: None), run_id="x", wait=wait)
+            runner(flow(path, lambda state: None), run_id="x", wait=wait)
         pids.append(info.value.pid)
 
     def step(state: dict[str, Any]) -> None:
@@ -54,18 +54,18 @@ def test_second_run_in_this_process(wait: float, door: Door, tmp_path: Path) -> 
         thread.start()
         thread.join()
 
-    door(flow(path, step), {}, run_id="x")
+    runner(flow(path, step), {}, run_id="x")
     assert pids == [os.getpid()]
 
 
 async def test_two_started_in_one_transaction(tmp_path: Path) -> None:
     """Of many that want a run at the same moment one gets it; those that wait run afterwards."""
-    cp = taker(tmp_path / "runs.db")
+    cp = successor(tmp_path / "runs.db")
     runs = [cp.arun({"trail": []}, run_id="x") for _ in range(20)]
     ends = await asyncio.gather(*runs, return_exceptions=True)
-    busy = [end for end in ends if isinstance(end, RunInProgressError)]
+    active_run = [end for end in ends if isinstance(end, RunInProgressError)]
     assert [end for end in ends if not isinstance(end, RunInProgressError)] == [LAST]
-    assert {error.pid for error in busy} == {os.getpid()}
+    assert {error.pid for error in active_run} == {os.getpid()}
     runs = [cp.arun({"trail": []}, run_id="x", wait=PATIENCE) for _ in range(5)]
     assert await asyncio.gather(*runs) == [LAST] * 5
 
@@ -73,7 +73,7 @@ async def test_two_started_in_one_transaction(tmp_path: Path) -> None:
 def test_loops_in_two_threads(tmp_path: Path) -> None:
     """One flow serves the loops of several threads at once, and wakes each for its own runs."""
     path, ends = tmp_path / "runs.db", list[Any]()
-    cp = taker(path)
+    cp = successor(path)
 
     async def many(who: str) -> list[dict[str, Any]]:
         runs = [cp.arun({"trail": []}, run_id=f"{who} {number}") for number in range(50)]

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from owning import rows
+from lease_owners import rows
 
 from aiocheckpoint import CheckpointFlow
 

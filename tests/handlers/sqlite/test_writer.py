@@ -16,7 +16,7 @@ PATIENCE = 60.0
 A_WHILE = 0.2
 
 
-class Clerk:
+class RecordingBackend:
     """Does jobs, the first when it may, and notes what it does."""
 
     def __init__(self) -> None:
@@ -71,9 +71,9 @@ def wait_for(job: PendingResult[Any]) -> bool:
 
 def test_asked_while_it_is_stopped() -> None:
     """What is asked for in the moment of a stop is done, before it or after it."""
-    clerk = Clerk()
-    clerk.may.set()
-    writer = Writer(clerk)
+    backend = RecordingBackend()
+    backend.may.set()
+    writer = Writer(backend)
     first: PendingResult[Any] = PendingResult("first", None)
     writer.put(first)
     first.wait()
@@ -83,20 +83,20 @@ def test_asked_while_it_is_stopped() -> None:
     writer.put(second)
     assert wait_for(second)
     writer.stop(wait=True)
-    assert [one for one in clerk.done if one != "closed"] == ["first", "second"]
+    assert [one for one in backend.done if one != "closed"] == ["first", "second"]
 
 
 def test_stopped_and_asked_again() -> None:
     """The next thread begins when the one before has tidied up, and never beside it."""
-    clerk = Clerk()
-    writer = Writer(clerk)
+    backend = RecordingBackend()
+    writer = Writer(backend)
     jobs: list[PendingResult[Any]] = [PendingResult(work, None) for work in ("before", "after")]
     writer.put(jobs[0])
     writer.stop(wait=False)
     writer.put(jobs[1])
     jobs[1]._gate.acquire(timeout=A_WHILE)  # noqa: SLF001
-    assert clerk.done == []
-    clerk.may.set()
+    assert backend.done == []
+    backend.may.set()
     assert all(map(wait_for, jobs))
     writer.stop(wait=True)
-    assert clerk.done == ["before", "closed", "after", "closed"]
+    assert backend.done == ["before", "closed", "after", "closed"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
-import specimens
+import sample_objects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import ATOMS, KEYS, nested
@@ -35,8 +35,12 @@ STATES: dict[str, Callable[[], dict[Any, Any]]] = {
     "one": lambda: {"a": 1},
     "many": lambda: {f"key {n}": n for n in range(2500)},
     "nested": lambda: {"a": {"checkpoint_index": 9, "b": [{"c": {1: 2}}]}, "d": ({"e": ()},)},
-    "instances": lambda: {"a": specimens.Point(1, 2), "b": specimens.OwnDict(c=1), "d": 1j},
-    "kind of dict": lambda: specimens.OwnOrdered(a=1, b=2),
+    "instances": lambda: {
+        "a": sample_objects.Point(1, 2),
+        "b": sample_objects.OwnDict(c=1),
+        "d": 1j,
+    },
+    "kind of dict": lambda: sample_objects.OwnOrdered(a=1, b=2),
 }
 
 
@@ -48,7 +52,7 @@ def test_position_and_keys(name: str, protocol: int, position: int | None) -> No
     state = STATES[name]()
     patched = state if position is None else {**state, "checkpoint_index": position, "last": 1}
     if name == "kind of dict" and position is not None:
-        patched = specimens.OwnOrdered(patched)
+        patched = sample_objects.OwnOrdered(patched)
     for data in (pickle.dumps(patched, protocol), dill.dumps(patched, protocol)):
         seen = survey_of(data + b"other bytes")
         assert (seen.end, seen.is_dict, seen.position) == (len(data), True, position)
@@ -180,7 +184,7 @@ def test_names_in_any_script() -> None:
     assert survey_of(data).is_dict
 
 
-@pytest.mark.parametrize("state", [{"a": lambda: 1}, {"a": specimens.Node()}])
+@pytest.mark.parametrize("state", [{"a": lambda: 1}, {"a": sample_objects.Node()}])
 def test_code_has_a_size_too(state: dict[str, object]) -> None:
     """What dill writes by value is walked like the rest."""
     data = dump_whole(state).data

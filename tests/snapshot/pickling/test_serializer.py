@@ -17,7 +17,7 @@ from uuid import UUID
 
 import dill  # type: ignore[import-untyped]
 import pytest
-import specimens
+import sample_objects
 from by_value import (
     CODE,
     make_class,
@@ -65,12 +65,12 @@ SHARED = [1]
         ([SHARED, SHARED], [[1], [1]]),
         ([[1], [1]], [SHARED, SHARED]),
         (OrderedDict(a=1), {"a": 1}),
-        (specimens.OwnDict(), specimens.with_attributes(specimens.OwnDict())),
-        (specimens.Slotted(1), specimens.Slotted(2)),
-        (specimens.Colour.RED, specimens.Colour.BLUE),
+        (sample_objects.OwnDict(), sample_objects.with_attributes(sample_objects.OwnDict())),
+        (sample_objects.Slotted(1), sample_objects.Slotted(2)),
+        (sample_objects.Colour.RED, sample_objects.Colour.BLUE),
         (lambda: 1, lambda: 2),
         (functools.partial(len, [1]), functools.partial(len, [2])),
-        (specimens.Node, specimens.Slots),
+        (sample_objects.Node, sample_objects.Slots),
         (frozenset({1}), frozenset({2})),
         (deque([1], maxlen=2), deque([1], maxlen=3)),
     ],
@@ -86,20 +86,20 @@ def test_comparison_sees_differences(one: object, other: object) -> None:
 # --- data
 
 
-@pytest.mark.parametrize("name", specimens.PLAIN)
+@pytest.mark.parametrize("name", sample_objects.PLAIN)
 def test_plain_data(name: str) -> None:
     """Plain data goes through the C pickler, byte for byte, and comes back as it was."""
-    state = {"v": specimens.PLAIN[name], "again": specimens.PLAIN[name]}
+    state = {"v": sample_objects.PLAIN[name], "again": sample_objects.PLAIN[name]}
     dumped = dump_whole(state)
     assert dumped.data == pickle.dumps(state, 5)
     assert (dumped.code, dumped.by_dill) == (False, False)
     check_as_dill(state)
 
 
-@pytest.mark.parametrize("name", specimens.PLAIN)
+@pytest.mark.parametrize("name", sample_objects.PLAIN)
 def test_plain_data_needs_no_dill_to_load(name: str) -> None:
     """Anybody's unpickler reads plain data: the C one and the one in pure Python."""
-    state = {"v": specimens.PLAIN[name], "again": specimens.PLAIN[name]}
+    state = {"v": sample_objects.PLAIN[name], "again": sample_objects.PLAIN[name]}
     data = dump_whole(state).data
     in_python: Any = pickle._Unpickler  # noqa: SLF001
     expected = load_whole(data)
@@ -107,10 +107,10 @@ def test_plain_data_needs_no_dill_to_load(name: str) -> None:
     assert difference(expected, in_python(io.BytesIO(data)).load()) is None
 
 
-@pytest.mark.parametrize("name", specimens.REACH)
+@pytest.mark.parametrize("name", sample_objects.REACH)
 def test_what_only_dill_writes(name: str) -> None:
     """What pickle refuses or writes otherwise comes back as with dill, and is no code."""
-    state = {"v": specimens.REACH[name], "again": specimens.REACH[name]}
+    state = {"v": sample_objects.REACH[name], "again": sample_objects.REACH[name]}
     assert check_as_dill(state)["v"] is not None
     assert dump_whole(state).code is False
 
@@ -164,7 +164,7 @@ def test_what_dill_cannot_write_either() -> None:
 def test_decorated_by_another_module(module: Any) -> None:  # noqa: ANN401
     """A wrapper made in one module for a function of another keeps the names it needs."""
     exec(DECORATING, vars(module))  # noqa: S102
-    wrapper = module.decorate(specimens.function)
+    wrapper = module.decorate(sample_objects.function)
     state = {"v": wrapper}
     assert dump_whole(state).code is True
     assert check_as_dill(state)["v"](1) == ((1, 2), "old")
@@ -248,12 +248,12 @@ def register() -> Iterator[Callable[[type, Callable[[Any], tuple[Any, ...]]], No
     """Give a way to register types with dill that is undone in the end."""
     before = dict(dill.Pickler.dispatch)
 
-    def tell(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+    def report(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
         @dill.register(kind)  # type: ignore[untyped-decorator]
         def save(pickler: Any, obj: object) -> None:  # noqa: ANN401
             pickler.save_reduce(*reduce(obj), obj=obj)
 
-    yield tell
+    yield report
     dill.Pickler.dispatch.clear()
     dill.Pickler.dispatch.update(before)
 
@@ -268,7 +268,7 @@ def test_type_registered_with_dill(register: Callable[..., None]) -> None:
     assert dump_whole(state).code is False
 
 
-@pytest.mark.parametrize("kind", [range, slice, type(...), OrderedDict, specimens.Point])
+@pytest.mark.parametrize("kind", [range, slice, type(...), OrderedDict, sample_objects.Point])
 def test_plain_type_registered_with_dill(kind: Any, register: Callable[..., None]) -> None:  # noqa: ANN401
     """A user's registration counts for types that pickle knows as well."""
     value = ... if kind is type(...) else kind(*([("a", 1)],) if kind is OrderedDict else (1, 2))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dill  # type: ignore[import-untyped]
-import specimens
+import sample_objects
 from graphs import difference
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -29,15 +29,15 @@ KINDS: dict[str, Callable[[], Any]] = {
     "deque": collections.deque,
     "ordered dict": collections.OrderedDict,
     "default dict": lambda: collections.defaultdict(list),
-    "own dict": specimens.OwnDict,
-    "own list": specimens.OwnList,
-    "own ordered dict": specimens.OwnOrdered,
-    "node": specimens.Node,
-    "slots": lambda: specimens.Slots(None),
-    "slots and dict": lambda: specimens.SlotsAndDict(None, None),
-    "slotted": lambda: specimens.Slotted(None),
-    "with reduce": specimens.WithReduceEx,
-    "error": lambda: specimens.OwnError("text"),
+    "own dict": sample_objects.OwnDict,
+    "own list": sample_objects.OwnList,
+    "own ordered dict": sample_objects.OwnOrdered,
+    "node": sample_objects.Node,
+    "slots": lambda: sample_objects.Slots(None),
+    "slots and dict": lambda: sample_objects.SlotsAndDict(None, None),
+    "slotted": lambda: sample_objects.Slotted(None),
+    "with reduce": sample_objects.WithReduceEx,
+    "error": lambda: sample_objects.OwnError("text"),
 }
 """What can be made empty and filled later, so that it may hold itself."""
 
@@ -74,16 +74,16 @@ class Builder:
 def _make_closed(kind: str, held: list[Any], atom: object) -> Any:  # noqa: ANN401
     makers: dict[str, Callable[[], Any]] = {
         "tuple": lambda: (*held, atom),
-        "named tuple": lambda: specimens.Pair(held, atom),
-        "own tuple": lambda: specimens.OwnTuple([*held, atom]),
+        "named tuple": lambda: sample_objects.Pair(held, atom),
+        "own tuple": lambda: sample_objects.OwnTuple([*held, atom]),
         "partial": lambda: functools.partial(dict, held, other=atom),
-        "with args": lambda: specimens.WithReduce(*held, atom),
-        "registered": lambda: specimens.Registered(held),
+        "with args": lambda: sample_objects.WithReduce(*held, atom),
+        "registered": lambda: sample_objects.Registered(held),
         "lambda": lambda: lambda more=atom: (held, more),
-        "local class": lambda: type("Local", (specimens.Node,), {"held": held, "atom": atom}),
+        "local class": lambda: type("Local", (sample_objects.Node,), {"held": held, "atom": atom}),
         "local instance": lambda: type("Local", (), {"f": lambda self: held})(),  # noqa: PLW0108
         "attributes of a function": lambda: _with_attribute(lambda: atom, held),
-        "bound method": lambda: held.append if held else specimens.Outer().method,
+        "bound method": lambda: held.append if held else sample_objects.Outer().method,
     }
     return makers[kind]()
 
@@ -97,15 +97,15 @@ def _fill(thing: Any, held: list[Any], atom: object) -> None:  # noqa: ANN401
     if isinstance(thing, dict):
         for number, item in enumerate([*held, atom]):
             thing[f"key {number}"] = item
-    elif isinstance(thing, specimens.WithReduceEx):
+    elif isinstance(thing, sample_objects.WithReduceEx):
         thing.items = [*held, atom]
     elif isinstance(thing, (list, collections.deque)):
         thing.extend([*held, atom])
-    elif isinstance(thing, specimens.Slots):
+    elif isinstance(thing, sample_objects.Slots):
         thing.filled = [*held, atom]
-    elif isinstance(thing, specimens.Slotted):
+    elif isinstance(thing, sample_objects.Slotted):
         thing.one, thing.other = held, atom
-    elif isinstance(thing, specimens.Node):
+    elif isinstance(thing, sample_objects.Node):
         thing.name, thing.links = atom, held
     else:
         thing.held = [*held, atom]

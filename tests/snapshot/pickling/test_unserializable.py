@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from misfits import MISFITS, SECRET
-from specimens import Node, OwnDict, Pair, Slots, Slotted, with_attributes
+from sample_objects import Node, OwnDict, Pair, Slots, Slotted, with_attributes
+from unserializable_objects import SECRET, UNSERIALIZABLE
 
 from aiocheckpoint import LocalStateHandler, UnserializableStateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from support import Door, Lab, State
+    from support import FlowFactory, Runner, State
 
 
 @pytest.fixture
@@ -31,22 +31,24 @@ def stack() -> Iterator[ExitStack]:
         yield made
 
 
-def run_into(lab: Lab, door: Door, put: Callable[[State], None]) -> UnserializableStateError:
+def run_into(
+    flows: FlowFactory, runner: Runner, put: Callable[[State], None]
+) -> UnserializableStateError:
     """Run a flow whose second step puts something into the state; check what must always hold."""
     before = list[bytes]()
 
-    async def spoil(state: State) -> None:
-        before.append(lab.path.read_bytes())
+    async def corrupt(state: State) -> None:
+        before.append(flows.path.read_bytes())
         put(state)
 
-    cp = lab.flow("a")
-    cp.add_step(name="b")(spoil)
-    lab.add(cp, "c")
+    cp = flows.flow("a")
+    cp.add_step(name="b")(corrupt)
+    flows.add(cp, "c")
     with pytest.raises(UnserializableStateError) as info:
-        door(cp, {"kept": [1]})
+        runner(cp, {"kept": [1]})
     error = info.value
-    assert (error.step, lab.ran()) == ("b", ["a"])
-    assert [lab.path.read_bytes()] == before
+    assert (error.step, flows.ran()) == ("b", ["a"])
+    assert [flows.path.read_bytes()] == before
     assert "'b'" in str(error)
     assert SECRET not in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
@@ -56,21 +58,21 @@ def run_into(lab: Lab, door: Door, put: Callable[[State], None]) -> Unserializab
     return error
 
 
-def check_resumes(lab: Lab, door: Door) -> None:
+def check_resumes(flows: FlowFactory, runner: Runner) -> None:
     """See that the mended flow goes on where the snapshot could not be taken."""
-    lab.log.clear()
-    state = door(lab.flow())
-    assert lab.ran() == ["b", "c"]
+    flows.log.clear()
+    state = runner(flows.flow())
+    assert flows.ran() == ["b", "c"]
     assert (state["trail"], state["kept"]) == (["a", "b", "c"], [1])
 
 
-@pytest.mark.parametrize("name", MISFITS)
-def test_misfits(name: str, door: Door, lab: Lab, stack: ExitStack) -> None:
+@pytest.mark.parametrize("name", UNSERIALIZABLE)
+def test_misfits(name: str, runner: Runner, flows: FlowFactory, stack: ExitStack) -> None:
     """What cannot be stored is named by its key, whatever it is, and the mended run resumes."""
-    error = run_into(lab, door, lambda state: state.update(conn=MISFITS[name](stack)))
+    error = run_into(flows, runner, lambda state: state.update(conn=UNSERIALIZABLE[name](stack)))
     path = error.offenders[0][0]
     assert path.startswith('state["conn"]')
-    check_resumes(lab, door)
+    check_resumes(flows, runner)
 
 
 EXACT = [
@@ -81,15 +83,17 @@ EXACT = [
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_a_misfit_is_not_taken_apart(name: str, door: Door, lab: Lab, stack: ExitStack) -> None:
+def test_a_misfit_is_not_taken_apart(
+    name: str, runner: Runner, flows: FlowFactory, stack: ExitStack
+) -> None:
     """The path ends at the thing itself, not at something inside of it, and names its type."""
     made = list[object]()
 
     def put(state: State) -> None:
-        made.append(MISFITS[name](stack))
+        made.append(UNSERIALIZABLE[name](stack))
         state["conn"] = made[0]
 
-    error = run_into(lab, door, put)
+    error = run_into(flows, runner, put)
     assert [path for path, _ in error.offenders] == ['state["conn"]']
     assert type(made[0]).__name__ in error.offenders[0][1]
 
@@ -145,14 +149,14 @@ NESTED: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", NESTED)
-def test_paths(name: str, door: Door, lab: Lab) -> None:
-    """The path leads through whatever holds the misfit."""
+def test_paths(name: str, runner: Runner, flows: FlowFactory) -> None:
+    """The path leads through whatever holds the object."""
     wrap, path = NESTED[name]
-    error = run_into(lab, door, lambda state: state.update(v=wrap(i for i in "a")))
+    error = run_into(flows, runner, lambda state: state.update(v=wrap(i for i in "a")))
     found = [where for where, _ in error.offenders]
     assert found == [f'state["v"]{path}'] if path else found[0].startswith('state["v"]')
     assert "generator" in str(error)
-    check_resumes(lab, door)
+    check_resumes(flows, runner)
 
 
 KEYS: dict[str, object] = {
@@ -177,9 +181,9 @@ class OddKey(int):
 
 
 @pytest.mark.parametrize("key", [*KEYS.values(), OddKey(3)], ids=[*KEYS, "odd"])
-def test_keys_of_any_kind(key: Any, door: Door, lab: Lab) -> None:  # noqa: ANN401
+def test_keys_of_any_kind(key: Any, runner: Runner, flows: FlowFactory) -> None:  # noqa: ANN401
     """Whatever the key of an offender is, the error comes out, and not too long."""
-    error = run_into(lab, door, lambda state: state.update({key: (i for i in "a")}))
+    error = run_into(flows, runner, lambda state: state.update({key: (i for i in "a")}))
     assert len(str(error)) < 1000
     assert len(error.offenders) == 1
 
@@ -192,23 +196,23 @@ class OddDict(dict[str, Any]):
         raise RuntimeError(SECRET)
 
 
-def test_holder_that_cannot_be_looked_at(door: Door, lab: Lab) -> None:
+def test_holder_that_cannot_be_looked_at(runner: Runner, flows: FlowFactory) -> None:
     """A holder that raises when its parts are asked for is named itself."""
-    error = run_into(lab, door, lambda state: state.update(v=OddDict(a=(i for i in "a"))))
+    error = run_into(flows, runner, lambda state: state.update(v=OddDict(a=(i for i in "a"))))
     assert error.offenders[0][0].startswith('state["v"]')
-    check_resumes(lab, door)
+    check_resumes(flows, runner)
 
 
-def test_many_offenders(door: Door, lab: Lab) -> None:
+def test_many_offenders(runner: Runner, flows: FlowFactory) -> None:
     """Of many offenders some are named, and the message stays readable."""
     error = run_into(
-        lab, door, lambda state: state.update({f"k{n}": (i for i in "a") for n in range(1000)})
+        flows, runner, lambda state: state.update({f"k{n}": (i for i in "a") for n in range(1000)})
     )
     assert 2 <= len(error.offenders) <= 20
     assert len(str(error)) < 5000
 
 
-def test_offender_in_a_cycle(door: Door, lab: Lab) -> None:
+def test_offender_in_a_cycle(runner: Runner, flows: FlowFactory) -> None:
     """A state that holds itself and an offender is searched once."""
 
     def put(state: State) -> None:
@@ -217,52 +221,54 @@ def test_offender_in_a_cycle(door: Door, lab: Lab) -> None:
         held.append(held)
         state["list"] = held
 
-    error = run_into(lab, door, put)
+    error = run_into(flows, runner, put)
     assert any(path.endswith("[1]") for path, _ in error.offenders)
-    check_resumes(lab, door)
+    check_resumes(flows, runner)
 
 
-def test_shared_offender_beside_a_large_state(door: Door, lab: Lab) -> None:
+def test_shared_offender_beside_a_large_state(runner: Runner, flows: FlowFactory) -> None:
     """An offender among many sound values is found."""
     rows: list[object] = [{"n": n} for n in range(5000)]
     rows[4321] = (i for i in "a")
-    error = run_into(lab, door, lambda state: state.update(rows=rows))
+    error = run_into(flows, runner, lambda state: state.update(rows=rows))
     assert [path for path, _ in error.offenders] == ['state["rows"][4321]']
 
 
 @pytest.mark.parametrize("name", ["generator", "held lock", "file to write", "50,000 nested lists"])
-def test_given_state(name: str, door: Door, lab: Lab, stack: ExitStack) -> None:
+def test_given_state(name: str, runner: Runner, flows: FlowFactory, stack: ExitStack) -> None:
     """A given state is found out before the first step, and no file is made or changed."""
-    given = {"conn": MISFITS[name](stack)}
+    given = {"conn": UNSERIALIZABLE[name](stack)}
     for stored in (False, True):
         if stored:
-            lab.flow("a").run({"n": 1})
-            lab.log.clear()
-        before = lab.files()
+            flows.flow("a").run({"n": 1})
+            flows.log.clear()
+        before = flows.files()
         with pytest.raises(UnserializableStateError, match="conn") as info:
-            door(lab.flow("a"), given)
+            runner(flows.flow("a"), given)
         assert info.value.step is None
-        assert (lab.log, lab.files()) == ([], before)
+        assert (flows.log, flows.files()) == ([], before)
 
 
-def test_state_written_by_hand(door: Door, lab: Lab) -> None:
+def test_state_written_by_hand(runner: Runner, flows: FlowFactory) -> None:
     """A handler refuses it as well, and what it had stays."""
-    handler = LocalStateHandler(lab.path)
+    handler = LocalStateHandler(flows.path)
     handler.write({"n": 1})
-    before = lab.path.read_bytes()
+    before = flows.path.read_bytes()
     with pytest.raises(UnserializableStateError, match="conn"):
-        door.write(handler, {"conn": threading.Lock()})
-    assert lab.path.read_bytes() == before
+        runner.write(handler, {"conn": threading.Lock()})
+    assert flows.path.read_bytes() == before
 
 
-def test_file_handle_is_not_opened_again(lab: Lab, door: Door, stack: ExitStack) -> None:
+def test_file_handle_is_not_opened_again(
+    flows: FlowFactory, runner: Runner, stack: ExitStack
+) -> None:
     """What is refused does nothing to the world: a file that was being written keeps its text."""
-    path = lab.path.parent / "precious"
+    path = flows.path.parent / "precious"
     file = stack.enter_context(path.open("w"))
     file.write("precious")
     file.flush()
-    run_into(lab, door, lambda state: state.update(file=file))
-    check_resumes(lab, door)
+    run_into(flows, runner, lambda state: state.update(file=file))
+    check_resumes(flows, runner)
     assert path.read_text(encoding="ascii") == "precious"
 
 
@@ -273,41 +279,41 @@ class Odd(Exception):  # noqa: N818 - its name is of no matter
         super().__init__(one)
 
 
-def test_exception_that_would_not_load(lab: Lab, door: Door) -> None:
+def test_exception_that_would_not_load(flows: FlowFactory, runner: Runner) -> None:
     """An exception that could not be made again from its args is refused when saved."""
-    error = run_into(lab, door, lambda state: state.update(error=Odd(1, 2)))
+    error = run_into(flows, runner, lambda state: state.update(error=Odd(1, 2)))
     assert error.offenders[0][0] == 'state["error"]'
-    check_resumes(lab, door)
+    check_resumes(flows, runner)
 
 
 # --- what can be stored
 
 
-def test_weak_references(door: Door, lab: Lab) -> None:
+def test_weak_references(runner: Runner, flows: FlowFactory) -> None:
     """A weak reference to something in the state comes back so; one to nothing else is dead."""
     node, gone = Node("a"), Node("b")
-    lab.flow("a", "b").run({}, until="a")
-    handler = LocalStateHandler(lab.path)
+    flows.flow("a", "b").run({}, until="a")
+    handler = LocalStateHandler(flows.path)
     state = {"node": node, "to it": weakref.ref(node), "to another": weakref.ref(gone)}
-    door.write(handler, {**state, "checkpoint_index": 1})
-    loaded = door(lab.flow("a", "b"))
+    runner.write(handler, {**state, "checkpoint_index": 1})
+    loaded = runner(flows.flow("a", "b"))
     assert loaded["to it"]() is loaded["node"]
     assert loaded["to another"]() is None
 
 
-def test_deep_but_not_too_deep(door: Door, lab: Lab) -> None:
+def test_deep_but_not_too_deep(runner: Runner, flows: FlowFactory) -> None:
     """A hundred levels of lists and objects are no problem."""
     made: Any = []
     for _ in range(100):
         made = [Node(with_attributes(OwnDict(a=made)))]
-    door(lab.flow("a"), {"v": made})
-    loaded = lab.stored()["v"]
+    runner(flows.flow("a"), {"v": made})
+    loaded = flows.stored()["v"]
     for _ in range(100):
         loaded = loaded[0].name["a"]
     assert loaded == []
 
 
-def test_state_changed_by_a_thread_meanwhile(door: Door, lab: Lab) -> None:
+def test_state_changed_by_a_thread_meanwhile(runner: Runner, flows: FlowFactory) -> None:
     """A state that another thread keeps changing is stored or refused, and never half stored."""
     shared = {n: n for n in range(2000)}
     stop = threading.Event()
@@ -324,10 +330,10 @@ def test_state_changed_by_a_thread_meanwhile(door: Door, lab: Lab) -> None:
     try:
         for _ in range(8):
             try:
-                door(lab.flow(fsync=False), {"shared": shared})
+                runner(flows.flow(fsync=False), {"shared": shared})
             except UnserializableStateError as error:
                 assert error.offenders  # noqa: PT017
-            stored = lab.stored()
+            stored = flows.stored()
             assert all(key == value for key, value in stored.get("shared", {}).items())
     finally:
         stop.set()

@@ -1,0 +1,167 @@
+"""Runs that are killed on lines of the library, and the runs that resume them, killed as well.
+
+    python line_kill_script.py DIRECTORY run|arun SEED CHAINS
+
+Each chain is one flow: it is begun, killed, resumed, killed again, resumed, killed once more, and
+resumed to its end. Each life is a forked child that kills itself when it, in whichever thread,
+comes to a line of the library chosen at random. Printed is JSON: what each life did and left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import threading
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiocheckpoint
+from aiocheckpoint import CheckpointFlow, LocalStateHandler
+from aiocheckpoint.events import RunStarted, SnapshotWritten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+STEPS = ("a", "b", "c")
+DEATHS = 3
+LIBRARY = str(Path(aiocheckpoint.__file__).parent)
+
+
+def make_flow(path: Path, report: Callable[..., object]) -> CheckpointFlow:
+    """Make a flow that tells where it began, which steps it called, and what is stored."""
+    called: list[str] = []
+
+    def hook(event: object) -> None:
+        if isinstance(event, RunStarted):
+            report(began=event.plan.start)
+        if isinstance(event, SnapshotWritten):
+            report(acknowledged=len(STEPS) if STEPS[-1] in called else event.position)
+
+    cp = CheckpointFlow(path, fsync=False, hooks=[hook])
+    for name in STEPS:
+
+        def step(state: dict[str, Any], name: str = name) -> None:
+            called.append(name)
+            report(effect=name)
+            state["trail"].append(name)
+
+        cp.add_step(name=name)(lambda state, step=step: step(state))
+    return cp
+
+
+def mark_lines(number: int, meet: Callable[[str], object], lines: Iterator[int]) -> None:
+    """Count the lines of the library that any thread comes to, and call `meet` on one of them."""
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:  # noqa: ANN401
+        if not frame.f_code.co_filename.startswith(LIBRARY):
+            return None
+        if event == "line" and next(lines) == number:
+            meet(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+        return trace
+
+    threading.settrace(trace)
+    sys.settrace(trace)
+
+
+def live(path: Path, method: str, number: int, report: Callable[..., object]) -> None:
+    """Run the flow, to its death if there are so many lines."""
+
+    def die(line: str) -> None:
+        report(died=line)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    cp = make_flow(path, report)
+    mark_lines(number, die, count(1))
+    if method == "run":
+        cp.run({"trail": []})
+    else:
+        asyncio.run(cp.arun({"trail": []}))
+
+
+def fork_life(path: Path, method: str, number: int) -> dict[str, Any]:
+    """Let a child live; give what it told and what it left."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        live(
+            path, method, number, lambda **fact: os.write(writer, json.dumps(fact).encode() + b"\n")
+        )
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as reported:
+        facts = [json.loads(line) for line in reported]
+    _, status = os.waitpid(child, 0)
+    life = {**sum_up(facts), **look_at(path)}
+    assert os.waitstatus_to_exitcode(status) == (-signal.SIGKILL if life["died"] else 0)
+    return life
+
+
+def sum_up(facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put together what a life told."""
+
+    def every(what: str) -> list[Any]:
+        return [fact[what] for fact in facts if what in fact]
+
+    return {
+        "died": next(iter(every("died")), None),
+        "began": next(iter(every("began")), None),
+        "effects": every("effect"),
+        "acknowledged": max(every("acknowledged"), default=0),
+    }
+
+
+def look_at(path: Path) -> dict[str, Any]:
+    """Tell what is stored, and what lies beside it."""
+    handler = LocalStateHandler(path)
+    header = handler.header()
+    return {
+        "stored": handler.read().get("trail", []),
+        "done": 0 if header is None else len(STEPS) if header.finished else header.position,
+        "sequence": 0 if header is None else header.sequence,
+        "files": [entry.name for entry in os.scandir(path.parent)],
+    }
+
+
+def fork_chain(place: Path, method: str, rng: random.Random, most: int) -> list[dict[str, Any]]:
+    """Let lives follow one another until the flow has ended."""
+    place.mkdir()
+    chain: list[dict[str, Any]] = []
+    while not chain or chain[-1]["done"] < len(STEPS):
+        # Those that resume have fewer lines before them.
+        number = rng.randrange(1, most // (1 + len(chain))) if len(chain) < DEATHS else 0
+        chain.append(fork_life(place / "c.pkl", method, number))
+    return chain
+
+
+def count_lines(place: Path, method: str) -> int:
+    """Count the lines of an undisturbed run, by a child that dies of none."""
+    place.mkdir()
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        seen = count(1)
+        mark_lines(0, print, seen)
+        cp = make_flow(place / "c.pkl", lambda **fact: None)
+        cp.run({"trail": []}) if method == "run" else asyncio.run(cp.arun({"trail": []}))
+        os.write(writer, str(next(seen)).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, encoding="ascii") as reported:
+        return int(reported.read())
+
+
+def main(place: Path, method: str, seed: int, chains: int) -> None:
+    """Let so many chains live and die."""
+    most = count_lines(place / "whole", method)
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    lives = [fork_chain(place / str(number), method, rng, most) for number in range(chains)]
+    print(json.dumps(lives))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

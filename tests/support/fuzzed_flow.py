@@ -1,0 +1,253 @@
+"""Flows to which all sorts of things happen, in places whose processes can be killed.
+
+What a process does is interrupted from outside while it runs: its task is cancelled, its flow
+drained, or it is killed, after which nothing that it asks of its store is done any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from simulated_processes import KilledError, disconnect, handler_apart, kill, shut_down
+
+from aiocheckpoint import CheckpointFlow, LocalStateHandler, Pause, Retry, current_step
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.testing import MemoryStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import State
+
+    from aiocheckpoint import CurrentStep, StateHandler
+
+KINDS = ("sqlite", "directory", "memory")
+INTERRUPTIONS = ("cancel", "drain", "kill")
+AT_ONCE = Retry(on=ConnectionError, attempts=3, wait_initial=0, wait_max=0, wait_jitter=0)
+NEVER = 600.0
+
+
+class KillableLocal(LocalStateHandler):
+    """Keeps files, until the process is killed."""
+
+    dead = False
+
+    def replace(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Replace, or not."""
+        if self.dead:
+            raise KilledError
+        return super().replace(*args, **kwargs)
+
+
+class KillableMemory(MemoryStateHandler):
+    """Keeps snapshots in memory, where they outlive the process that is said to be killed."""
+
+    dead = False
+
+    def replace(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Replace, or not."""
+        if self.dead:
+            raise KilledError
+        return super().replace(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One step.
+
+    Attributes:
+        coroutine: Whether its parts are coroutine functions.
+        loads: Whether it has a loader.
+        saves: Whether it has a saver.
+        retries: Whether it is tried three times.
+        limited: Whether it has a time limit, which is never reached.
+        asks: Whether it pauses its run until it is told to go on.
+    """
+
+    coroutine: bool
+    loads: bool
+    saves: bool
+    retries: bool
+    limited: bool
+    asks: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a part of a step, as it is made.
+
+    Attributes:
+        index: Which step.
+        part: "load", "step" or "save".
+        step: What the step is told of itself.
+        state: Its state, or
+        data: its data, as they are.
+    """
+
+    index: int
+    part: str
+    step: CurrentStep
+    state: State
+    data: State | None
+
+
+@dataclass
+class FlowSetup:
+    """The flow of the specs, and the place where its runs are.
+
+    Attributes:
+        path: The place, of
+        kind: one of KINDS.
+        specs: The steps.
+        keep_data: Whether data are stored too.
+        received: Whether there is a hook.
+        called: Is told each call of a part, and gives what happens in it: "on", "fail" (which is
+            tried again), "break", "pause", or one of STROKES.
+    """
+
+    path: Path
+    kind: str
+    specs: tuple[Spec, ...]
+    keep_data: bool
+    received: bool
+    called: Callable[[Call], str]
+    memory: MemoryStateHandler = field(default_factory=MemoryStateHandler)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the steps."""
+        return tuple(f"s{index}" for index in range(len(self.specs)))
+
+    def handler(self) -> StateHandler:
+        """Make a handler as a new process would."""
+        if self.kind == "sqlite":
+            return handler_apart(self.path / "runs.db", fsync=False)
+        if self.kind == "directory":
+            return KillableLocal(f"{self.path}/runs/", fsync=False)
+        handler = KillableMemory()
+        vars(handler).update(vars(self.memory))
+        return handler
+
+
+@dataclass
+class Process:
+    """One process that runs the flow, and is interrupted.
+
+    Attributes:
+        task: What it does.
+        interrupted: How it was interrupted.
+    """
+
+    setup: FlowSetup
+    task: asyncio.Task[Any] | None = None
+    interrupted: set[str] = field(default_factory=set[str])
+
+    def __post_init__(self) -> None:
+        """Start."""
+        self.handler = self.setup.handler()
+        self._loop = asyncio.get_running_loop()
+        self._drain = asyncio.Event()
+        self._draining = self._loop.create_task(self._drain_when_told())
+        hooks = [self._hook] if self.setup.received else []
+        options: dict[str, Any] = {"hooks": hooks, "keep_data": self.setup.keep_data}
+        self.flow = CheckpointFlow(self.setup.path, self.handler, name="mixed", **options)
+        for index, spec in enumerate(self.setup.specs):
+            self._add(index, spec)
+
+    async def end(self) -> None:
+        """End; nothing of it may be under way."""
+        if not self._drain.is_set():
+            self._draining.cancel()
+        await asyncio.wait([self._draining])
+        if isinstance(self.handler, SqliteStateHandler):
+            if "kill" in self.interrupted:
+                kill(self.handler)
+            shut_down(self.handler)
+
+    def interrupt(self, how: str) -> None:
+        """Cancel, drain or kill it, from whatever thread."""
+        self.interrupted.add(how)
+        if how == "kill":
+            if isinstance(self.handler, SqliteStateHandler):
+                disconnect(self.handler)
+            else:
+                vars(self.handler)["dead"] = True
+        assert self.task is not None
+        act = self._drain.set if how == "drain" else self.task.cancel
+        self._loop.call_soon_threadsafe(act)
+
+    async def _drain_when_told(self) -> None:
+        await self._drain.wait()
+        assert await self.flow.adrain() == []
+
+    async def _hook(self, event: object) -> None:
+        await asyncio.sleep(0)
+
+    def _add(self, index: int, spec: Spec) -> None:
+        load = self._part("load", index, spec) if spec.loads else None
+        save = self._part("save", index, spec) if spec.saves else None
+        self.flow.add_step(
+            *(load, save),
+            name=self.setup.names[index],
+            retry=AT_ONCE if spec.retries else None,
+            timeout=NEVER if spec.limited and spec.coroutine else None,
+        )(self._part("step", index, spec))
+
+    def _part(self, part: str, index: int, spec: Spec) -> Callable[..., Any]:
+        def body(state: State, data: State | None = None) -> State | None:
+            act = self._enter(index, part, state, data)
+            return self._leave(index, part, act, state, data)
+
+        async def abody(state: State, data: State | None = None) -> State | None:
+            await asyncio.sleep(0)
+            act = self._enter(index, part, state, data)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return self._leave(index, part, act, state, data)
+
+        async def aload(state: State) -> State | None:
+            return await abody(state)
+
+        def load(state: State) -> State | None:
+            return body(state)
+
+        if part == "load":
+            return aload if spec.coroutine else load
+        return abody if spec.coroutine else body
+
+    def _enter(self, index: int, part: str, state: State, data: State | None) -> str:
+        act = self.setup.called(Call(index, part, current_step(), state, data))
+        state["half"] = part
+        if data is not None:
+            data["half"] = part
+        if act in INTERRUPTIONS:
+            self.interrupt(act)
+        return act
+
+    def _leave(
+        self, index: int, part: str, act: str, state: State, data: State | None
+    ) -> State | None:
+        name = self.setup.names[index]
+        if act == "fail":
+            raise ConnectionError(name)
+        if act == "break":
+            raise ValueError(name)
+        if act == "pause" and part == "step":
+            raise Pause(f"{name} waits")
+        del state["half"]
+        if part == "step":
+            change(state, name)
+        if data is not None:
+            del data["half"]
+            if part == "step":
+                data["done"] = [*data.get("done", ()), name]
+        return {f"from {name}": "loaded"} if part == "load" else None
+
+
+def change(state: State, name: str) -> None:
+    """Do what a step does to the state; the order of steps shows in the result."""
+    state["trail"] = [*state["trail"], name]
+    state["value"] = (state["value"] * 31 + len(name) + ord(name[-1])) % 1_000_003

@@ -1,0 +1,120 @@
+"""Lets processes do many runs while they are killed, and checks what came of it."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import killed_workers_script
+from killed_workers_script import STEPS, last_state, run_id
+
+from aiocheckpoint import CheckpointFlow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLACES = {"sqlite": "sqlite:///{}/runs.db", "local": "{}/runs/"}
+
+
+@dataclass
+class RunHistory:
+    """What the log tells of one run.
+
+    Attributes:
+        acknowledged: How many of its steps were acknowledged.
+        begun: How many were begun.
+        life: The process that it was in last.
+        former: Those that it was in before.
+    """
+
+    acknowledged: int = 0
+    begun: int = 0
+    life: str = ""
+    former: set[str] = field(default_factory=set[str])
+
+    def go_on(self, word: str, step: int, life: str, killed: set[str]) -> None:
+        """See that a line of the log may come next."""
+        if life != self.life:
+            assert word == "begin", "it ends in a process in which it did not begin"
+            assert self.life in killed | {""}, "it is in two processes at once"
+            assert life not in self.former, "a killed process goes on"
+            self.former.add(self.life)
+            self.life = life
+        if word == "begin":
+            assert self.acknowledged <= step, "a step runs again that was acknowledged"
+            assert step <= self.begun, "a step was passed over"
+            self.begun = max(self.begun, step + 1)
+        if word == "ack":
+            assert step < self.begun, "a step is acknowledged that did not begin"
+            self.acknowledged = step + 1
+
+
+def read_log(log: Path) -> dict[str, RunHistory]:
+    """Go through the log, and give what it tells of each run."""
+    histories, killed = dict[str, RunHistory](), set[str]()
+    for number, line in enumerate(log.read_text("ascii").splitlines(), 1):
+        word, run, step, life = line.split(" ")
+        if word == "kill":
+            killed.add(life)
+            continue
+        history = histories.setdefault(run, RunHistory())
+        try:
+            history.go_on(word, STEPS.index(step), life, killed)
+        except AssertionError as error:
+            error.add_note(f"line {number} of the log: {line}; before: {history}")
+            raise
+    return histories
+
+
+def check_log(log: Path, runs: int) -> None:
+    """See that each run did all its steps, none of them again that was acknowledged."""
+    histories = read_log(log)
+    assert sorted(histories) == sorted(map(run_id, range(runs)))
+    assert {history.begun for history in histories.values()} == {len(STEPS)}
+
+
+def check_stored(place: str, runs: int) -> None:
+    """See that each run ended, once, as an undisturbed one."""
+    cp = CheckpointFlow(place, name="swarm")
+    headers = cp.runs()
+    assert sorted(str(header.run_id) for header in headers) == sorted(map(run_id, range(runs)))
+    assert {(header.status, header.number) for header in headers} == {("finished", 1)}
+    for number in range(runs):
+        assert cp.read(run_id(number)) == {**last_state(number), "checkpoint_index": 0}
+
+
+def check_left(path: Path, kind: str, runs: int) -> None:
+    """See that nothing lies there but what is stored."""
+    if kind == "sqlite":
+        left = [one.name for one in path.iterdir()]
+        assert sorted(left) == ["log", "runs.db"], left
+    else:
+        names = [one.name for one in (path / "runs").iterdir()]
+        assert sorted(names) == sorted(f"{run_id(number)}.pkl" for number in range(runs))
+
+
+def run_killed_workers(path: Path, kind: str, durable: str, *numbers: int) -> None:
+    """Let processes do runs, and kill each once a round, until all is done.
+
+    Args:
+        path: A directory.
+        kind: Where they store.
+        durable: "fsync" or "no-fsync".
+        numbers: How many runs, processes and rounds.
+    """
+    seed = random.SystemRandom().randrange(1 << 32)
+    place = PLACES[kind].format(path)
+    script = [killed_workers_script.__file__, place, path / "log", durable, *numbers, seed]
+    command = [sys.executable, *map(str, script)]
+    try:
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-10_000:]
+        check_left(path, kind, numbers[0])
+        check_log(path / "log", numbers[0])
+        check_stored(place, numbers[0])
+    except BaseException as error:
+        error.add_note(f"the seed of the kills: {seed}")
+        raise

@@ -1,0 +1,100 @@
+"""Processes on one database, simulated: each has a store of its own, and can be killed alone.
+
+What makes a process an owner of runs is its row in the table of owners and the lock file that it
+holds. A store has both, so two stores in one test are to the database what two processes are.
+"""
+
+# ruff: noqa: SLF001 - what a kill leaves alone has no public name
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.handlers.sqlite._store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from aiocheckpoint._concurrency.jobs import PendingResult
+
+LONG = 3600.0
+
+
+class KilledError(Exception):
+    """What is asked of a process that was killed."""
+
+
+def handler_apart(
+    path: Path,
+    kind: type[SqliteStateHandler] = SqliteStateHandler,
+    **options: Any,  # noqa: ANN401 (passed on as is)
+) -> SqliteStateHandler:
+    """Make a handler as another process would have it."""
+    handler = kind(path, **options)
+    handler._store = Store(
+        os.path.realpath(path), durable=handler.fsync, lease=options.get("lease", LONG)
+    )
+    return handler
+
+
+def shut_down(handler: SqliteStateHandler) -> None:
+    """End a process as one ends that has nothing under way."""
+    handler._store.close()
+
+
+def owner_of(handler: SqliteStateHandler) -> str:
+    """The id of a process among the owners."""
+    return handler._store.owner_id
+
+
+def disconnect(handler: SqliteStateHandler) -> None:
+    """Let nothing that is asked of a process's store from now on be done."""
+
+    def refuse(jobs: Sequence[PendingResult[Any]]) -> None:
+        for job in jobs:
+            job.error = KilledError()
+
+    worker = handler._store._transactions
+    worker.apply = refuse  # type: ignore[method-assign]
+
+
+def kill(handler: SqliteStateHandler) -> None:
+    """End a process as SIGKILL would: the kernel closes its files, and nobody gives anything back.
+
+    Its leases count as not held any more, as there is nobody left to hold them.
+    """
+    disconnect(handler)
+    store = handler._store
+    worker = store._transactions
+    connection, worker._connection = worker._connection, None  # nothing to tidy up with
+    store.close()
+    if connection is not None:
+        connection.close()
+    worker.owners._lock.forget()
+    worker.forget()
+
+
+def suspend(handler: SqliteStateHandler) -> None:
+    """Let a process have slept for longer than its lease."""
+    owners = handler._store._transactions.owners
+    with looking(handler._path) as connection:
+        expired = (time.monotonic() - 1, owners.id)
+        connection.execute("UPDATE owners SET expires = ? WHERE id = ?", expired)
+    # It finds out when it wakes.
+    owners._renewed = owners._renewing = -float("inf")
+
+
+@contextlib.contextmanager
+def looking(path: str | Path) -> Generator[sqlite3.Connection, None, None]:
+    """Give a connection of the tests' own."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()

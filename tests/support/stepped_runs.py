@@ -1,0 +1,155 @@
+"""Runs that go on step by step as a test tells them to, in simulated processes on one database."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+from simulated_processes import disconnect, handler_apart, kill, owner_of, shut_down
+
+from aiocheckpoint import CheckpointFlow, current_step
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from support import State
+
+    from aiocheckpoint._model.current_step import CurrentStep
+    from aiocheckpoint.handlers.sqlite._lease import Lease
+
+NAMES = ("a", "b", "c")
+STEPPED_RUN: ContextVar[SteppedRun | None] = ContextVar("stepped_run", default=None)
+
+
+class SteppedRun:
+    """One call of `arun`, whose steps each wait at a gate before they do anything.
+
+    Attributes:
+        run_id: The run.
+        lease: The lease that it runs under, once it was made.
+        orders: Takes what the step at the gate is to do: "on" or "fail".
+        at: The step that waits at the gate; None before and behind.
+        result: What the call returned, or
+        error: what came out of it.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        """Begin nothing yet."""
+        self.run_id = run_id
+        self.lease: Lease | None = None
+        self.orders: asyncio.Queue[str] = asyncio.Queue()
+        self.at: str | None = None
+        self.result: State | None = None
+        self.error: BaseException | None = None
+        self._arrivals: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def begin(self, call: Coroutine[Any, Any, State]) -> None:
+        """Begin the call, on the running loop."""
+        self.task = asyncio.ensure_future(self._carry(call))
+        self.task.add_done_callback(self._end)
+
+    async def _carry(self, call: Coroutine[Any, Any, State]) -> State:
+        STEPPED_RUN.set(self)
+        return await call
+
+    def _end(self, task: asyncio.Task[State]) -> None:
+        if task.cancelled():
+            self.error = asyncio.CancelledError()
+        elif task.exception() is not None:
+            self.error = task.exception()
+        else:
+            self.result = task.result()
+        self._arrivals.put_nowait(None)
+
+    async def next(self) -> None:
+        """Wait until it is at the next gate, or has ended."""
+        self.at = await self._arrivals.get()
+
+    async def wait_at_gate(self, name: str) -> str:
+        """Wait in a step for the order."""
+        self._arrivals.put_nowait(name)
+        return await self.orders.get()
+
+
+class Watched(SqliteStateHandler):
+    """Records the lease of a stepped run."""
+
+    def lock(self, run_id: str | None = None) -> Lease:
+        """Make the lease."""
+        lease, stepped_run = super().lock(run_id), STEPPED_RUN.get()
+        if stepped_run is not None:
+            stepped_run.lease = lease
+        return lease
+
+
+class Process:
+    """A simulated process that runs a flow of three steps on a database.
+
+    Args:
+        path: The database.
+        executed: Is told each step that is executed, when it is.
+        options: Those of the handler.
+
+    Attributes:
+        owner: Its id among the owners.
+        stepped_runs: What is under way in it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        executed: Callable[[SteppedRun | None, CurrentStep], None],
+        **options: Any,  # noqa: ANN401 (passed on as is)
+    ) -> None:
+        """Start it, and let it say that it lives."""
+        self.handler = handler_apart(path, Watched, fsync=False, **options)
+        self.flow = CheckpointFlow(path, handler=self.handler, name=self.handler.flow)
+        self.stepped_runs: list[SteppedRun] = []
+        self._executed = executed
+        for name in NAMES:
+            self.flow.add_step(name=name)(self._step)
+        self.flow.delete("nothing")
+        self.owner = owner_of(self.handler)
+
+    async def _step(self, state: State) -> None:
+        stepped_run, step = STEPPED_RUN.get(), current_step()
+        order = "on" if stepped_run is None else await stepped_run.wait_at_gate(step.step)
+        self._executed(stepped_run, step)
+        state["trail"] = [*state.get("trail", ()), step.step]
+        if order == "fail":
+            raise ConnectionError(step.step)
+
+    async def begin(self, run_id: str, **options: Any) -> SteppedRun:  # noqa: ANN401
+        """Begin a run, and wait until it is at its first gate, or has ended."""
+        stepped_run = SteppedRun(run_id)
+        stepped_run.begin(self.flow.arun(run_id=run_id, **options))
+        await stepped_run.next()
+        self.stepped_runs += [stepped_run] if stepped_run.at else []
+        return stepped_run
+
+    async def crash(self, opened: list[SteppedRun]) -> None:
+        """Die while the steps of some runs have been executed, and nothing tells of it."""
+        disconnect(self.handler)
+        for stepped_run in opened:
+            stepped_run.orders.put_nowait("on")
+            await stepped_run.next()
+        kill(self.handler)
+        await self.cancel()
+        shut_down(self.handler)
+
+    async def cancel(self) -> None:
+        """Cancel all that is under way."""
+        for stepped_run in self.stepped_runs:
+            if not stepped_run.task.done():
+                stepped_run.task.cancel()
+                await stepped_run.next()
+        self.stepped_runs = []
+
+
+def holds(stepped_run: SteppedRun, tokens: dict[int, int]) -> bool:
+    """Whether a stepped run believes that it holds its run, and the database agrees."""
+    lease = cast("Lease", stepped_run.lease)
+    return lease.held and tokens.get(lease.row) == lease.token
