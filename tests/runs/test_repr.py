@@ -12,7 +12,7 @@ from aiocheckpoint.testing import MemoryStateHandler
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from many import Runs
+    from run_factories import Runs
     from support import State
 
 KEY = "hunter2-hunter2-hunter2-hunter2-"
