@@ -13,13 +13,11 @@ import pytest
 from late_imports_script import WAYS
 from locations import program
 
-from aiocheckpoint import CheckpointFlow, Failure, Header, Plan, Retry, RunResult, events
+from aiocheckpoint import Failure, Header, Plan, Retry, RunResult, events
 from aiocheckpoint._concurrency.late_imports import imported
 from aiocheckpoint._engine.dispatch import EventName
 from aiocheckpoint._model.durations import Durations
-from aiocheckpoint._model.record import Record
 from aiocheckpoint._model.step_names import StepNamesExcerpt
-from aiocheckpoint._runs import streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,17 +25,13 @@ if TYPE_CHECKING:
 SCRIPT = program("late_imports_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"hashlib", *JSON}
+STANDARD = {"datetime", "hashlib", *JSON}
 LATER = {
     "handlers.local._inspect",
     "_snapshot.pickling.opcodes",
-    "_runs.results",
-    "_model.retry",
     "_snapshot.signing",
-    "_runs.streams",
-    "events",
 }
-AT_ONCE = 59
+AT_ONCE = 83
 
 BROUGHT = """
 import dataclasses, json, sys
@@ -56,14 +50,6 @@ listed = [name for name in aiocheckpoint.__all__ if name not in dir(aiocheckpoin
 print(listed, [name for name in aiocheckpoint.__all__ if not hasattr(aiocheckpoint, name)])
 from aiocheckpoint import *
 print(Retry(attempts=2).attempts, events.Event.__name__, hasattr(aiocheckpoint, "nothing"))
-"""
-
-HOOKED = """
-import sys
-from aiocheckpoint import CheckpointFlow
-for hooks in ([], [print]):
-    CheckpointFlow("checkpoint.pkl", hooks=hooks)
-    print("aiocheckpoint.events" in sys.modules)
 """
 
 
@@ -96,8 +82,9 @@ def test_modules_of_the_library(brought: tuple[set[str], list[str]]) -> None:
 
 
 def test_dataclasses_made(brought: tuple[set[str], list[str]]) -> None:
-    """The import makes no other dataclasses. Each takes as long as several small modules."""
-    assert brought[1] == ["Failure", "Header", "Plan", "StepNamesExcerpt"]
+    """It makes no other dataclasses, each of which takes as long as several small modules."""
+    others = ["Failure", "Header", "Plan", "Retry", "RunResult", "StepNamesExcerpt"]
+    assert brought[1] == sorted({*events.__all__, *others} - {"Hook"})
 
 
 def test_public_names_are_given_when_asked_for() -> None:
@@ -113,26 +100,6 @@ RUNS = [*(("run", way) for way in WAYS), *OTHER_RUNNERS]
 def test_nothing_is_imported_in_trouble(method: str, way: str, tmp_path: Path) -> None:
     """All modules that a run needs, for any end, are imported before its first step."""
     assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", method, way).split() == []
-
-
-def test_events_are_there_with_the_first_hook() -> None:
-    """The event classes are imported when a flow gets its first hook, before any loop."""
-    assert output_of("-c", HOOKED).split() == ["False", "True"]
-
-
-async def test_stream_asks_for_the_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream imports the event classes before its run begins, also without hooks."""
-    asked = list[str]()
-
-    async def noting(name: str) -> object:
-        asked.append(name)
-        return await imported(name)
-
-    monkeypatch.setattr(streams, "imported", noting)
-    cp = CheckpointFlow(tmp_path / "checkpoint.pkl")
-    cp.add_step(name="a")(lambda state: asked.append("step"))
-    await cp.astream({})
-    assert asked == ["aiocheckpoint.events", "step"]
 
 
 async def test_later_imports_leave_the_loop_alone(
@@ -207,7 +174,6 @@ def test_records_are_as_dataclasses_are(name: str) -> None:
     assert record == dataclasses.replace(record)
     assert record != dataclasses.replace(record, **change)
     assert record != twin
-    assert isinstance(record, Record)
 
 
 def test_what_is_not_compared() -> None:

@@ -122,7 +122,7 @@ class FlowMachine(RuleBasedStateMachine):
         backend = _BreakingSyncBackend(_Breaker([], boundary, "crash", "run"))
         request = Request(state={}, load_policy="first only", checkpoint=None, until=None)
         try:
-            run_to_completion(self.flow()._run(backend, request, None, 0.0))  # noqa: SLF001
+            run_to_completion(self.flow()._core.run(backend, request, None))  # noqa: SLF001
         except _Crash:
             assert self.position() >= self.floor or self.header() is not None
         finally:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from suspension_points import LOOPS, NAMES, AwaitInterrupter, at_point
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, Pause, Retry
+from aiocheckpoint._runs.core import FlowCore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -81,13 +82,14 @@ class Points:
         return len(self._numbers)
 
 
-class Watched(CheckpointFlow):
-    """A flow whose runs are interrupted, also in tasks of their own."""
+class WatchedCore(FlowCore):
+    """The core of a flow whose runs are interrupted, also in tasks of their own."""
 
     served: Served
 
-    async def _resume(self, *args: Any, **kwargs: Any) -> RunOutcome:  # noqa: ANN401
-        run = super()._resume(*args, **kwargs)
+    async def run_async(self, *args: Any, **kwargs: Any) -> RunOutcome:  # noqa: ANN401
+        """Run one request, and interrupt it where it runs in a task of its own."""
+        run = super().run_async(*args, **kwargs)
         if asyncio.current_task() is self.served.task:
             return await run
         ended: Any = await AwaitInterrupter(run, self.served.points, self.served.action)
@@ -116,8 +118,10 @@ class Served:
     def flow(self) -> CheckpointFlow:
         """Make the flow, as another process would."""
         failing: set[str] = {*NAMES}
-        cp = Watched(f"{self.place}/", name="served", fsync=False, keep_data=True)
-        cp.served = self
+        cp = CheckpointFlow(f"{self.place}/", name="served", fsync=False, keep_data=True)
+        core = cp._core  # noqa: SLF001
+        core.__class__ = WatchedCore
+        vars(core)["served"] = self
 
         def step(name: str, state: State, data: State) -> None:
             self._enter(name, state, data, failing)

@@ -1,6 +1,6 @@
-"""Carries a plan out: the loop over steps, attempts, outcomes, the lock, the events.
+"""The engine carries a plan out: the loop over steps, attempts, outcomes, locks and events.
 
-Imports `handlers`, `_snapshot`, `_model` and everything below them. Open `runner` first.
+Imports `events`, `handlers`, `_snapshot`, `_model` and everything below them. Open `runner` first.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Attempts at one step: its loader, itself and its saver, as often as it is to be tried."""
+"""Attempts at one step: its loader, the step itself and its saver, repeated under `retry=`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._engine.context import DrainedError
-from aiocheckpoint._engine.failures import put_note
+from aiocheckpoint._engine.failures import add_note_once
 from aiocheckpoint._engine.locking import prefer_cancellation
-from aiocheckpoint._engine.outcomes import record
+from aiocheckpoint._engine.outcomes import record_failure
 from aiocheckpoint._model.current_step import CURRENT, CurrentStep
 from aiocheckpoint._model.pause import Pause
+from aiocheckpoint._model.retry import Retry, RetryState
 from aiocheckpoint.errors import (
     CheckpointError,
     FlowDefinitionError,
@@ -21,7 +22,6 @@ from aiocheckpoint.errors import (
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.context import RunContext, StepProgress
-    from aiocheckpoint._model.retry import Retry
     from aiocheckpoint._model.steps import Step
 
 __all__ = ["attempt", "attempt_repeatedly"]
@@ -30,66 +30,65 @@ __all__ = ["attempt", "attempt_repeatedly"]
 async def attempt_repeatedly(
     context: RunContext, step: Step, policy: Retry, progress: StepProgress, state: dict[str, Any]
 ) -> None:
-    """Attempt a step until it succeeds, or is not to be tried again.
+    """Attempt a step until it succeeds, or its policy allows no further attempt.
 
     Raises:
-        DrainedError: There is to be no further attempt, as the flow is being drained.
-        BaseException: What came out of the last attempt.
+        DrainedError: The flow is being drained, and a further attempt was planned.
+        BaseException: The exception of the last attempt.
     """
-    # Whoever has a policy has imported the module, and most flows have none.
-    from aiocheckpoint._model.retry import RetryState  # noqa: PLC0415
-
-    data, tries = dict(context.data), RetryState(policy)
+    data, retries = dict(context.data), RetryState(policy)
     failed: BaseException | None = None
-    async for trial in context.backend.executor.attempts(tries.context):
+    async for stamina_attempt in context.backend.executor.attempts(retries.context):
         if failed is not None:
-            await _start_over(context, progress, failed, state, data)
+            await _restart(context, progress, failed, state, data)
         try:
             return await attempt(context, step, progress, state)
         except Exception as error:
             failed = error.error if isinstance(error, ExceptionEnvelope) else error
-            if not (isinstance(failed, Exception) and tries.should_retry(failed)):
+            if not (isinstance(failed, Exception) and retries.should_retry(failed)):
                 raise
-            if not await _note_failure(context, progress, failed):
+            if not await _record_attempt(context, progress, failed):
                 raise
-            with trial:
+            with stamina_attempt:
                 raise
-    raise AssertionError("there is an attempt, or what came out of the last one")
+    raise AssertionError("stamina gave no attempt, or hid the exception of the last one")
 
 
-async def _note_failure(context: RunContext, progress: StepProgress, error: Exception) -> bool:
-    """Record and tell what came out of an attempt; tell whether another one may be made here."""
+async def _record_attempt(context: RunContext, progress: StepProgress, error: Exception) -> bool:
+    """Record and emit a failed attempt. False if this process has lost the run."""
     failure = progress.failure(error, last=False)
-    cancellation, own = None, True
+    cancellation, owned = None, True
     try:
-        cancellation = await record(context, failure)
+        cancellation = await record_failure(context, failure)
     except LeaseLostError:
-        own = False
+        owned = False
     facts = {"part": failure.part, "attempt": failure.attempt, "seconds": failure.seconds}
-    told = context.dispatcher.emit("AttemptFailed", **progress.where, **facts, error=error)
-    prefer_cancellation(await context.backend.shield(told) or cancellation, error)
-    return own
+    emission = context.dispatcher.emit(
+        "AttemptFailed", **progress.event_fields, **facts, error=error
+    )
+    prefer_cancellation(await context.backend.shield(emission) or cancellation, error)
+    return owned
 
 
-async def _start_over(
+async def _restart(
     context: RunContext,
     progress: StepProgress,
     failed: BaseException,
     state: dict[str, Any],
     data: dict[str, Any],
 ) -> None:
-    """Make everything as it was on entry to the step, for another attempt."""
-    if context.settings.drain.asked:
+    """Restore both dicts as they were on entry to the step, for another attempt."""
+    if context.settings.drain.requested:
         raise DrainedError
     try:
         await context.restore(state, data)
     except CheckpointError as second:
-        put_note(failed, f"aiocheckpoint: there was no further attempt: {second}")
+        add_note_once(failed, f"aiocheckpoint: there was no further attempt: {second}")
     else:
         progress.attempt += 1
         progress.began = time.perf_counter()
         return
-    raise failed  # Out here, where its cause and context stay what they are.
+    raise failed  # Outside the except block, so that its cause and context stay the same.
 
 
 async def attempt(
@@ -100,7 +99,7 @@ async def attempt(
     Args:
         context: The run.
         step: The step.
-        progress: Is kept up to date.
+        progress: The position in the step, updated on the way.
         state: The state.
     """
     header, number, dispatcher = context.header, progress.attempt, context.dispatcher
@@ -109,7 +108,7 @@ async def attempt(
     if number > 1:
         header.record_attempt(step.name, number)
     if dispatcher.enabled:
-        await dispatcher.emit("StepStarted", **progress.where, attempt=number)
+        await dispatcher.emit("StepStarted", **progress.event_fields, attempt=number)
     seconds: dict[str, float] = {}
     result: Any = None
     for name, part in step.parts if progress.loads else step.parts_but_load:
@@ -123,15 +122,15 @@ async def attempt(
             raise
         seconds[name] = time.perf_counter() - began
         if name == "load":
-            context.data.update(_checked(given, step.name))
-            await dispatcher.emit("StepLoaded", **progress.where, seconds=seconds["load"])
+            context.data.update(_checked_loaded(given, step.name))
+            await dispatcher.emit("StepLoaded", **progress.event_fields, seconds=seconds["load"])
         elif name == "step":
             result = given
     header.durations[step.name] = sum(seconds.values())
     ignored = result is not None and result is not state and result is not context.data
     if dispatcher.enabled or ignored:
         facts = {"seconds": seconds, "result_ignored": ignored}
-        await dispatcher.emit("StepFinished", **progress.where, **facts)
+        await dispatcher.emit("StepFinished", **progress.event_fields, **facts)
 
 
 def _check_pause(part: str, step: str, pause: Pause) -> None:
@@ -144,7 +143,7 @@ def _check_pause(part: str, step: str, pause: Pause) -> None:
         ) from pause
 
 
-def _checked(loaded: object, step: str) -> dict[str, Any]:
+def _checked_loaded(loaded: object, step: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise InvalidTypeError(
             f"the loader of step {step!r} returned a {type(loaded).__name__}, and a loader returns "

@@ -1,8 +1,9 @@
-"""What one run carries along from step to step."""
+"""The objects that one run hands from step to step: settings, context, progress."""
 
 from __future__ import annotations
 
 import time
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._engine.failures import StepFailure
@@ -21,40 +22,43 @@ __all__ = ["DrainedError", "FlowSettings", "RunContext", "StepProgress"]
 
 
 class FlowSettings:
-    """What all runs of a flow have in common.
+    """The settings that all runs of a flow share.
 
     Args:
         flow: Name of the flow.
-        hooks: Are told the events.
+        hooks: Callables that are called with the events.
         keep_data: Whether `data` is stored with the state.
-        drain: Tells whether runs are to stop.
+        threads: How many sync functions of the flow run at once on one event loop.
+        drain: The running runs of the flow, and whether they are to stop.
     """
 
     def __init__(
-        self, *, flow: str, hooks: tuple[Hook, ...], keep_data: bool, drain: Drain
+        self, *, flow: str, hooks: tuple[Hook, ...], keep_data: bool, threads: int, drain: Drain
     ) -> None:
-        self.flow, self.hooks, self.keep_data, self.drain = flow, hooks, keep_data, drain
+        self.flow, self.hooks, self.keep_data = flow, hooks, keep_data
+        self.threads, self.drain = threads, drain
 
     def with_hook(self, hook: Hook) -> FlowSettings:
-        """The same with one hook more."""
-        hooks = (*self.hooks, hook)
-        return FlowSettings(flow=self.flow, hooks=hooks, keep_data=self.keep_data, drain=self.drain)
+        """The same settings with one hook more."""
+        settings = copy(self)
+        settings.hooks = (*self.hooks, hook)
+        return settings
 
 
 class RunContext:
-    """One run on its way through the steps of its flow.
+    """The parts and the current header of one run.
 
     Args:
-        settings: What all runs of the flow have in common.
+        settings: The settings that all runs of the flow share.
         run_id: The run's id, or None.
-        steps: The steps, fixed for the length of the run.
-        run_store: Where the snapshots go; its lock is held.
-        backend: How functions are called.
-        dispatcher: Tells the events.
-        header: That of the newest snapshot, as this run sees it.
+        steps: The steps, which do not change during the run.
+        run_store: The store of the run's snapshots. Its lock is held.
+        backend: Does the blocking work.
+        dispatcher: Emits the events.
+        header: The header of the newest snapshot, as this run knows it.
 
     Attributes:
-        data: What loaders filled and steps use.
+        data: The dict that loaders fill and steps use.
     """
 
     __slots__ = (
@@ -85,36 +89,36 @@ class RunContext:
         self.data: dict[str, Any] = {}
 
     async def restore(self, state: dict[str, Any], data: dict[str, Any]) -> None:
-        """Make both dicts as they were on entry to the step that the stored snapshot stands at.
+        """Restore both dicts as they were on entry to the step of the stored snapshot.
 
         Args:
-            state: Gets what is stored.
-            data: What `data` held then, for where it is not stored.
+            state: The dict to fill with the stored state.
+            data: The content of `data` on entry, used where snapshots hold none.
 
         Raises:
-            CheckpointError: What is stored cannot be loaded any more; both are as they were.
+            CheckpointError: The stored state cannot be loaded. Both dicts are unchanged.
         """
         stored = await self.run_store.state()
-        kept = pop_reserved_keys(stored)
-        content = kept if self.header.holds_data else data
+        reserved = pop_reserved_keys(stored)
+        content = reserved if self.header.holds_data else data
         for target, entries in ((state, stored), (self.data, content)):
             target.clear()
             target.update(entries)
 
 
 class StepProgress:
-    """Where in a step a run is.
+    """The step, attempt and part that a run is in.
 
     Args:
         index: Index of the step.
         step: Its name.
         loads: Whether each attempt calls the loader.
         of: The number of steps.
-        attempt: Which attempt at the step it is.
+        attempt: Number of the attempt at the step, from 1.
 
     Attributes:
         part: "load", "step", "save" or "snapshot".
-        began: When the attempt began, by `time.perf_counter`.
+        began: Start of the attempt, by `time.perf_counter`.
     """
 
     __slots__ = ("attempt", "began", "index", "loads", "of", "part", "step")
@@ -126,12 +130,12 @@ class StepProgress:
         self.began = time.perf_counter()
 
     @property
-    def where(self) -> dict[str, Any]:
-        """What the events of the step have in common."""
+    def event_fields(self) -> dict[str, Any]:
+        """The fields that all events of the step have."""
         return {"step": self.step, "index": self.index, "of": self.of}
 
     def failure(self, error: BaseException, *, last: bool = True) -> StepFailure:
-        """Put what came out of the step together with where it was."""
+        """Make the failure of the current attempt."""
         seconds = time.perf_counter() - self.began
         return StepFailure(
             error,
@@ -144,4 +148,4 @@ class StepProgress:
 
 
 class DrainedError(Exception):
-    """A run goes no further, because its flow is being drained."""
+    """A run makes no further attempt at its step, because its flow is being drained."""

@@ -1,4 +1,4 @@
-"""Which runs of a flow are under way, and whether they are to stop behind their steps."""
+"""The running runs of a flow, and the request to stop them behind their steps."""
 
 from __future__ import annotations
 
@@ -17,85 +17,79 @@ __all__ = ["Drain"]
 
 
 class Drain:
-    """The runs of one flow that are under way, on whatever loop or thread.
+    """Knows the running runs of one flow, on all loops and threads, and drains them.
 
     Args:
         flow: Name of the flow.
 
     Attributes:
-        asked: Whether they are to stop, and none to begin.
+        requested: Whether running runs are to stop, and no new one may begin.
     """
 
     def __init__(self, flow: str) -> None:
-        self.asked = False
+        self.requested = False
         self._flow = flow
         self._runs: dict[_ActiveRun, str | None] = {}
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
-        self._told: set[Callable[[], object]] = set()
+        self._callbacks: set[Callable[[], object]] = set()
 
     def check(self) -> None:
         """Raise DrainingError if no run may begin."""
-        if self.asked:
+        if self.requested:
             raise DrainingError(self._flow)
 
     @contextmanager
     def on_drain(self, callback: Callable[[], object]) -> Generator[None, None, None]:
-        """Have `callback` called, on the loop that runs here, when runs are to stop.
+        """Call `callback` on the running loop when a drain is requested inside the block.
 
         Raises:
-            DrainingError: They are already.
+            DrainingError: A drain was requested before.
         """
         call = partial(asyncio.get_running_loop().call_soon_threadsafe, callback)
-        self._told.add(call)  # Before the look at `asked`, as in `enter`.
+        self._callbacks.add(call)  # Before reading `requested`, as in `enter`.
         try:
             self.check()
             yield
         finally:
-            self._told.discard(call)
+            self._callbacks.discard(call)
 
     def enter(self, run_id: str | None) -> _ActiveRun:
-        """Note that a run begins; what is returned is for `leave`.
+        """Register a run that begins, and give the token for `leave`.
 
         Raises:
-            DrainingError: None may begin.
+            DrainingError: No run may begin.
         """
         token = _ActiveRun()
-        self._runs[token] = run_id  # Before the look at `asked`: who asks looks at the runs after.
-        if self.asked:
+        self._runs[token] = run_id  # Before reading `requested`: drain() sets it, then reads this.
+        if self.requested:
             self.leave(token)
             raise DrainingError(self._flow)
         return token
 
     def leave(self, token: _ActiveRun) -> None:
-        """Note that a run has ended."""
+        """Remove a run that has ended."""
         del self._runs[token]
-        waiting = self._waiting  # once, for its thread may stop waiting at any moment
+        waiting = self._waiting  # Read once: the draining thread may stop waiting at any moment.
         if waiting is not None and not self._runs:
             loop, idle = waiting
-            with suppress(RuntimeError):  # that loop was closed meanwhile
+            with suppress(RuntimeError):  # That loop was closed meanwhile.
                 loop.call_soon_threadsafe(idle.set)
 
     async def drain(self, seconds: float | None) -> list[str | None]:
-        """Let none begin, and wait until all have ended, or for so many seconds.
+        """Let no run begin, and wait until all have ended, or for at most `seconds`.
 
         Returns:
-            The ids of those that have not ended.
+            The ids of the runs that have not ended.
 
         Raises:
             DrainingError: It was called before, or by one of the steps that it would wait for.
         """
-        if self.asked:
-            problem = "adrain() was called before. Wait for that call; it needs no second one"
-            raise DrainingError(self._flow, problem=problem)
-        inside = CURRENT.get()
-        if inside is not None and inside.flow == self._flow and not self._is_outside_runs():
-            problem = f"adrain() in its own step {inside.step!r} would wait for itself"
-            raise DrainingError(self._flow, problem=problem)
+        self._check_first_call()
         idle = asyncio.Event()
         self._waiting = asyncio.get_running_loop(), idle
-        self.asked = True
-        for call in tuple(self._told):
-            with suppress(RuntimeError):  # that loop was closed meanwhile
+        self.requested = True
+        for call in tuple(self._callbacks):
+            with suppress(RuntimeError):  # That loop was closed meanwhile.
                 call()
         if self._runs:
             with suppress(TimeoutError):
@@ -104,11 +98,20 @@ class Drain:
         self._waiting = None
         return list(self._runs.values())
 
-    def _is_outside_runs(self) -> bool:
-        """Whether this is a task beside those of the runs, on a loop of theirs.
+    def _check_first_call(self) -> None:
+        if self.requested:
+            problem = "adrain() was called before. Wait for that call. It needs no second one"
+            raise DrainingError(self._flow, problem=problem)
+        inside = CURRENT.get()
+        if inside is not None and inside.flow == self._flow and not self._is_outside_runs():
+            problem = f"adrain() in its own step {inside.step!r} would wait for itself"
+            raise DrainingError(self._flow, problem=problem)
 
-        It has the context of a step where a signal struck in the middle of that step, and what the
-        signal's handler hands to the loop goes on in the context in which it was handed over.
+    def _is_outside_runs(self) -> bool:
+        """Whether the current task is none of the runs, on a loop that has runs.
+
+        A signal handler called in the middle of a step has the context of that step, and so has
+        each task that it starts.
         """
         here = _ActiveRun()
         runs = [run for run in list(self._runs) if run.loop is here.loop]
@@ -116,10 +119,10 @@ class Drain:
 
 
 class _ActiveRun:
-    """Where a run is under way.
+    """The place of a running run.
 
     Attributes:
-        loop, task: Those that it is in, None where it is in none.
+        loop, task: Its event loop and task, or None.
     """
 
     def __init__(self) -> None:
@@ -128,5 +131,5 @@ class _ActiveRun:
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
-            return  # there is no loop here
+            return  # No loop runs here.
         self.task = asyncio.current_task()

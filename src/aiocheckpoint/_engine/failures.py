@@ -1,4 +1,4 @@
-"""The account of what came out of a step: a note for the user, a record for the header."""
+"""A failed attempt at a step: the note for the user, the record for the stored header."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header, Status
 
-__all__ = ["StepFailure", "put_note", "shortened"]
+__all__ = ["StepFailure", "add_note_once", "safe_text"]
 
 _LONGEST_TEXT = 50_000
-_PLUMBING = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
+_INTERNAL_PREFIXES = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
 
 
 class StepFailure:
-    """An exception that ends a run.
+    """An exception that ended an attempt at a step.
 
     Args:
         error: The exception.
-        step: Name of the step that was under way.
+        step: Name of the step.
         part: "load", "step", "save" or "snapshot".
-        seconds: How long the step had been running.
-        attempt: Which attempt at the step it was.
-        last: Whether it ends the run, and there is no further attempt.
+        seconds: How long the attempt had been running.
+        attempt: Number of the attempt.
+        last: Whether the exception ends the run, with no further attempt.
     """
 
     __slots__ = ("attempt", "error", "last", "part", "seconds", "step")
@@ -52,11 +52,11 @@ class StepFailure:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody stopped the run, rather than that it failed."""
+        """Whether the run was cancelled or interrupted, rather than failed."""
         return isinstance(self.error, (asyncio.CancelledError, KeyboardInterrupt))
 
-    def account(self, index: int, of: int, location: str, *, done: bool) -> str:
-        """Tell the user where it was, where the checkpoint is, and how to go on."""
+    def note(self, index: int, of: int, location: str, *, done: bool) -> str:
+        """The note for the user: the step and part, the checkpoint, and how to resume."""
         verb = "was cancelled" if self.cancelled else "broke"
         mend = "Run again" if self.cancelled else "Mend it and run again"
         if done:
@@ -70,14 +70,14 @@ class StepFailure:
         )
 
     def recorded_in(self, header: Header) -> Header:
-        """Give the header of the stored snapshot with this written into it."""
+        """The header of the stored snapshot with this failure in it."""
         kind = type(self.error)
         failure = Failure(
             step=self.step,
             part=self.part,
             type=f"{kind.__module__}.{kind.__qualname__}",
-            message=shortened(lambda: str(self.error)),
-            traceback=shortened(lambda: "".join(_formatted(self.error))),
+            message=safe_text(lambda: str(self.error)),
+            traceback=safe_text(lambda: "".join(_formatted(self.error))),
             at=time.time(),
             seconds=self.seconds,
             attempt=self.attempt,
@@ -98,29 +98,29 @@ class StepFailure:
         return "cancelled" if self.cancelled else "failed"
 
 
-def put_note(error: BaseException, text: str) -> None:
-    """Add a note to an exception, once."""
-    # A frozen dataclass, for one, refuses the attribute that a note is.
+def add_note_once(error: BaseException, text: str) -> None:
+    """Add a note to an exception, unless it has the same one."""
+    # A frozen dataclass, for one, refuses the attribute that holds the notes.
     with contextlib.suppress(Exception):
         if text not in getattr(error, "__notes__", ()):
             error.add_note(text)
 
 
-def _formatted(error: BaseException) -> list[str]:
-    tb = _users_part(error.__traceback__) or error.__traceback__
-    return traceback.format_exception(type(error), error, tb)
-
-
-def _users_part(tb: TracebackType | None) -> TracebackType | None:
-    """Drop the frames through which the library called the user's function."""
-    while tb and f"{tb.tb_frame.f_globals.get('__name__', '')}.".startswith(_PLUMBING):
-        tb = tb.tb_next
-    return tb
-
-
-def shortened(make: Callable[[], str]) -> str:
-    """Text of a foreign object, shortened; its methods may raise anything."""
+def safe_text(make: Callable[[], str]) -> str:
+    """The last part of a text made by a user's object, whose methods may raise anything."""
     try:
         return make()[-_LONGEST_TEXT:]
     except Exception as error:  # noqa: BLE001
         return f"<no text: {type(error).__name__}>"
+
+
+def _formatted(error: BaseException) -> list[str]:
+    tb = _user_traceback(error.__traceback__) or error.__traceback__
+    return traceback.format_exception(type(error), error, tb)
+
+
+def _user_traceback(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from the user's function on, without the frames that called it."""
+    while tb and f"{tb.tb_frame.f_globals.get('__name__', '')}.".startswith(_INTERNAL_PREFIXES):
+        tb = tb.tb_next
+    return tb

@@ -1,4 +1,4 @@
-"""Doing something while holding the lock of a run."""
+"""Work done while the lock of a run is held."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ async def hold_lock(
     wait: float = 0.0,
     check: Callable[[], None] | None = None,
 ) -> _Result:
-    """Do `work` while holding the lock of `run_store`.
+    """Do `work` while the lock of `run_store` is held.
 
     Args:
-        run_store: The run's place.
-        backend: How functions are called.
-        work: What is done.
+        run_store: The store of the run.
+        backend: Does the blocking work.
+        work: The function to await.
         wait: Seconds to wait for the lock.
-        check: Raises where waiting any longer is of no use.
+        check: Called between two attempts to take the lock. It raises to end the wait.
     """
     try:
         await _acquire(run_store, backend, wait, check)
         result = await work()
         cancellation = await run_store.release()
     except GeneratorExit:
-        # The coroutine is thrown away and may not await any more.
+        # The coroutine is being closed and may not await any more.
         run_store.release_nowait()
         raise
     except BaseException as error:
@@ -55,7 +55,7 @@ async def hold_lock(
 
 
 def prefer_cancellation(cancellation: CancelledError | None, error: BaseException) -> None:
-    """Let a cancellation that came while `error` was dealt with take its place, as in asyncio."""
+    """Raise a cancellation that came while `error` was handled, in its place, as asyncio does."""
     if cancellation is not None and isinstance(error, Exception):
         raise cancellation from error
 

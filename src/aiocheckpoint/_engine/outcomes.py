@@ -1,6 +1,6 @@
-"""How a run ends before its last step is through: recorded in the stored header, and told.
+"""Endings before the last step: a failure, a pause, a drain. Each is recorded and emitted.
 
-The state that is stored stays what it was on entry to the step under way.
+Only the stored header changes. The stored state remains that on entry to the current step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
-from aiocheckpoint._engine.failures import put_note, shortened
+from aiocheckpoint._engine.failures import add_note_once, safe_text
 from aiocheckpoint._engine.locking import prefer_cancellation
 from aiocheckpoint.errors import CheckpointError, DrainingError, LeaseLostError, StorageError
 
@@ -24,53 +24,52 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.pause import Pause
 
-__all__ = ["fail", "pause", "record", "stop"]
+__all__ = ["end_failed", "end_paused", "end_stopped", "record_failure"]
 
 
-async def fail(context: RunContext, progress: StepProgress, error: BaseException) -> None:
-    """Record what came out of a step, put a note on it, and tell the hooks."""
+async def end_failed(context: RunContext, progress: StepProgress, error: BaseException) -> None:
+    """Record the exception of a step, add a note to it, and emit `StepFailed`."""
     error = error.error if isinstance(error, ExceptionEnvelope) else error
     failure = progress.failure(error)
     recorded = failure.cancelled or progress.part != "snapshot"
-    cancellation = await record(context, failure) if recorded else None
+    cancellation = await record_failure(context, failure) if recorded else None
     stored = context.run_store.header
     done = stored is not None and (stored.position != progress.index or stored.finished)
-    put_note(
-        error, failure.account(progress.index, progress.of, context.run_store.location, done=done)
-    )
-    told = context.dispatcher.emit(
+    location = context.run_store.location
+    add_note_once(error, failure.note(progress.index, progress.of, location, done=done))
+    emission = context.dispatcher.emit(
         "StepFailed",
-        **progress.where,
+        **progress.event_fields,
         part=progress.part,
         error=error,
         attempt=progress.attempt,
         cancelled=failure.cancelled,
         seconds=failure.seconds,
     )
-    prefer_cancellation(await context.backend.shield(told) or cancellation, error)
+    prefer_cancellation(await context.backend.shield(emission) or cancellation, error)
 
 
-async def record(context: RunContext, failure: StepFailure) -> CancelledError | None:
-    """Write down what came out of an attempt; where that fails, say so on what came out.
+async def record_failure(context: RunContext, failure: StepFailure) -> CancelledError | None:
+    """Record a failed attempt in the stored header. If that fails, add a note on it.
 
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
 
     Raises:
-        LeaseLostError: The run is another's by now, and this was not to be the last attempt.
+        LeaseLostError: Another process owns the run by now, and a further attempt was planned.
     """
 
     def recorded(stored: Header) -> Header:
         if stored.finished and failure.part == "snapshot":
-            return stored  # cancelled after the last snapshot: there is nothing to go on with
+            return stored  # Cancelled after the last snapshot: there is nothing to resume.
         return failure.recorded_in(stored)
 
     try:
-        return await _amend(context, recorded)
-    # The first exception is what the user must see.
+        return await _update_header(context, recorded)
+    # The user must see the first exception.
     except Exception as second:
         problem = f"{type(second).__name__}: {second}"
-        put_note(
+        add_note_once(
             failure.error,
             "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
             f"failed as well: {problem}",
@@ -80,23 +79,24 @@ async def record(context: RunContext, failure: StepFailure) -> CancelledError | 
     return None
 
 
-async def pause(
+async def end_paused(
     context: RunContext, progress: StepProgress, reason: Pause, state: dict[str, Any]
 ) -> None:
-    """Store that the run waits at this step, and give the state back what it was on entry to it.
+    """Record that the run is paused at this step, and restore the state as it was on entry.
 
     Raises:
-        CheckpointError: That cannot be stored, or the state not be loaded; told as a failure.
-        asyncio.CancelledError: A cancellation came meanwhile; the run is paused.
+        CheckpointError: The pause cannot be stored, or the state cannot be loaded. `StepFailed`
+            was emitted.
+        asyncio.CancelledError: A cancellation came meanwhile. The run is paused.
     """
     progress.part = "snapshot"
     try:
         cancellation = await _store_pause(context, reason, state)
     except CheckpointError as error:
-        await fail(context, progress, error)
+        await end_failed(context, progress, error)
         raise
-    told = context.dispatcher.emit("StepPaused", **progress.where, reason=reason.reason)
-    cancellation = await context.backend.shield(told) or cancellation
+    emission = context.dispatcher.emit("StepPaused", **progress.event_fields, reason=reason.reason)
+    cancellation = await context.backend.shield(emission) or cancellation
     if cancellation is not None:
         raise cancellation
 
@@ -104,56 +104,66 @@ async def pause(
 async def _store_pause(
     context: RunContext, reason: Pause, state: dict[str, Any]
 ) -> CancelledError | None:
-    facts = {"status": "paused", "pause": shortened(lambda: reason.reason), "failure": None}
-    cancellation = await _amend(context, lambda stored: _told(stored, facts))
+    changes = {"status": "paused", "pause": safe_text(lambda: reason.reason), "failure": None}
+    cancellation = await _update_header(context, lambda stored: _next_header(stored, changes))
     if context.header.status != "paused":
+        location = context.run_store.location
         raise StorageError(
-            context.run_store.location,
-            f"{context.run_store.location} was deleted by somebody else while the run was under way, "
-            "so that it cannot be paused. Run it again from the beginning.",
+            location,
+            f"{location} was deleted by another program while the run was in progress, so that "
+            "it cannot be paused. Run it again from the beginning.",
         )
     if cancellation is None:
         await context.restore(state, {})
     return cancellation
 
 
-async def stop(context: RunContext) -> DrainingError:
-    """Store that the run was stopped, and give the error that says so.
+async def end_stopped(context: RunContext) -> DrainingError:
+    """Record that a drain stopped the run, and give the error for its caller.
 
-    One that was paused, and has not come to its step again, still waits for its update.
+    A paused run that has not reached its step again remains paused.
     """
     drained = DrainingError(context.settings.flow, context.run_store.location)
 
     def stopped(stored: Header) -> Header:
-        return stored if stored.status == "paused" else _told(stored, {"status": "stopped"})
+        return stored if stored.status == "paused" else _next_header(stored, {"status": "stopped"})
 
     if context.header.status != "stopped":
         try:
-            cancellation = await _amend(context, stopped)
-        except Exception as second:  # noqa: BLE001 - as "running" it is resumed as well
-            put_note(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
+            cancellation = await _update_header(context, stopped)
+        except Exception as second:  # noqa: BLE001 - a run stored as "running" is resumed as well
+            add_note_once(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
         else:
             prefer_cancellation(cancellation, drained)
     return drained
 
 
-def _told(stored: Header, facts: dict[str, Any]) -> Header:
-    return replace(stored, **facts, sequence=stored.sequence + 1, written_at=time.time())
+def _next_header(stored: Header, changes: dict[str, Any]) -> Header:
+    return replace(stored, **changes, sequence=stored.sequence + 1, written_at=time.time())
 
 
-async def _amend(context: RunContext, change: Callable[[Header], Header]) -> CancelledError | None:
-    """Change the stored header; whose run it is comes from this run, for it may be unknown."""
+async def _update_header(
+    context: RunContext, change: Callable[[Header], Header]
+) -> CancelledError | None:
+    """Change the stored header, and fill in the fields of this run, which a bare pickle lacks."""
     own, names = context.header, context.steps.names
 
-    def amended(stored: Header) -> Header:
-        who = replace(stored, flow=own.flow, run_id=own.run_id, number=own.number)
-        when = replace(who, started_at=own.started_at, attempts=own.attempts)
-        excerpt = names.excerpt(stored.position, finished=stored.finished)
-        changed = change(replace(when, steps=names.listed, excerpt=excerpt))
+    def updated(stored: Header) -> Header:
+        known = replace(
+            stored,
+            flow=own.flow,
+            run_id=own.run_id,
+            number=own.number,
+            started_at=own.started_at,
+            attempts=own.attempts,
+            steps=names.listed,
+            excerpt=names.excerpt(stored.position, finished=stored.finished),
+        )
+        changed = change(known)
         return stored if changed.sequence == stored.sequence else changed
 
     try:
-        return await context.backend.run_shielded(context.run_store.update_header, amended)
+        return await context.backend.run_shielded(context.run_store.update_header, updated)
     finally:
         stored = context.run_store.header
         if stored is not None:

@@ -1,4 +1,4 @@
-"""The only loop over steps: carries a plan out."""
+"""The only loop over steps. It carries out a plan, and has no decisions left to make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._engine.attempts import attempt, attempt_repeatedly
 from aiocheckpoint._engine.context import DrainedError, FlowSettings, RunContext, StepProgress
 from aiocheckpoint._engine.dispatch import EventDispatcher
-from aiocheckpoint._engine.outcomes import fail, pause, stop
+from aiocheckpoint._engine.outcomes import end_failed, end_paused, end_stopped
 from aiocheckpoint._logging import LARGE_BYTES, warn_large
 from aiocheckpoint._model.current_step import CURRENT
 from aiocheckpoint._model.durations import Durations, newest
@@ -49,14 +49,14 @@ class RunOutcome:
 async def plan_run(
     steps: Steps, request: Request, run_store: RunStore
 ) -> tuple[Plan, Header | None]:
-    """Read what is stored and decide what to do; give that, and the stored header."""
+    """Read the stored header, and plan the run from it. Give both."""
     stored = await run_store.read_header()
     history = [] if request.checkpoint is None else await run_store.history()
     return make_plan(steps, stored, request, run_store.location, history), stored
 
 
-def _attempts_at(names: StepNames, start: int, before: Header | None) -> int:
-    """How many attempts of a run at the step where it goes on the checkpoint tells of."""
+def _attempts_before(names: StepNames, start: int, before: Header | None) -> int:
+    """The number of recorded attempts at the step where a run resumes."""
     if before is None or start == len(names.all):
         return 0
     step = names.all[start]
@@ -64,7 +64,7 @@ def _attempts_at(names: StepNames, start: int, before: Header | None) -> int:
     failed = broken.attempt if broken is not None and broken.step == step else 0
     if not before.is_at(names, start):
         return failed
-    paused = before.status == "paused"  # by an attempt, if not by one that stands in the list
+    paused = before.status == "paused"  # A pause is an attempt, though not every one is recorded.
     return max(failed, before.attempts.get(step, int(paused)))
 
 
@@ -72,15 +72,15 @@ _NEW = Header(flow="", position=0, durations=Durations())
 
 
 class Run:
-    """One passage through the steps of a flow.
+    """One run through the steps of a flow.
 
     Args:
-        settings: What all runs of the flow have in common.
+        settings: The settings that all runs of the flow share.
         run_id: The run's id, or None.
-        request: What the caller asked for.
-        steps: The steps, fixed for the length of the run.
-        run_store: Where the snapshots go; its lock is held.
-        backend: How functions are called.
+        request: The caller's request.
+        steps: The steps, which do not change during the run.
+        run_store: The store of the run's snapshots.
+        backend: Does the blocking work, and calls the users' functions.
     """
 
     def __init__(
@@ -103,15 +103,18 @@ class Run:
             header=_NEW,
         )
         self._request, self._steps, self._run_store = request, steps, run_store
-        self._warned = False
+        self._warned_of_size = False
         self._attempt = 1
         self._prepared: Plan | None = None
 
-    def offer(self) -> None:
-        """Let the slot have, before its lock is taken, what a new run would store first."""
-        self._run_store.prepare_first_snapshot(self._first)
+    def prepare(self) -> None:
+        """Offer the first snapshot of a new run to the store, before its lock is taken.
 
-    def _first(self) -> tuple[Header, dict[str, Any]] | None:
+        A store that finds no run can write this snapshot together with the lock, in one commit.
+        """
+        self._run_store.prepare_first_snapshot(self._first_snapshot)
+
+    def _first_snapshot(self) -> tuple[Header, dict[str, Any]] | None:
         request = self._request
         state = {} if request.state is None else request.state
         only_stored = request.unfinished_only or request.update is not None
@@ -120,13 +123,13 @@ class Run:
         try:
             self._prepared = self._new_plan()
         except CheckpointError:
-            return None  # It comes out once the lock is held.
+            return None  # Planning raises it again once the lock is held.
         header = self._opening_header(self._prepared, None)
         start = self._prepared.start
         return header.next("running", start, time.time(), header.excerpt), state
 
     def _new_plan(self) -> Plan:
-        """The plan of a run of which nothing is stored, made once for all that are alike."""
+        """The plan of a run with nothing stored, made once for all such requests."""
         request = self._request
         policy = request.load_policy
         if request.until is not None or not isinstance(policy, str):
@@ -138,67 +141,64 @@ class Run:
             self._steps.new[key] = plan
         return plan
 
-    async def carry_out(self) -> RunOutcome:
-        """Read, plan, run the steps, and return the final state.
+    async def execute(self) -> RunOutcome:
+        """Read, plan, run the steps, and return the final state. The run's lock is held.
 
         Raises:
-            NothingLeftError: As in `make_plan`.
+            AlreadyFinishedError: The request was for an unfinished run, and there is none.
             DrainingError: The run was stopped behind a step, because its flow is being drained.
         """
         began = time.perf_counter()
-        plan, stored = await self._decide()
+        plan, stored = await self._plan()
         state = await self._opening_state(plan)
         if plan.done:
             return RunOutcome(state, "finished")
         await self._begin(plan, stored, state)
-        drained = await self._go_through(plan, state)
-        await self._tell_end(began)
+        drained = await self._run_steps(plan, state)
+        await self._emit_finished(began)
         if drained is not None:
             raise drained
         return RunOutcome(state, self._context.header.status)
 
-    async def _go_through(self, plan: Plan, state: dict[str, Any]) -> DrainingError | None:
-        """Carry out the steps, and give the error that says why not all of them, if it was so."""
+    async def _run_steps(self, plan: Plan, state: dict[str, Any]) -> DrainingError | None:
+        """Run the steps of the plan. Give the error for the caller if a drain stopped them."""
         drain = self._context.settings.drain
         try:
             for index in range(plan.start, plan.stop):
-                if drain.asked:
-                    return await stop(self._context)
-                if not await self._step(index, plan, state):
+                if drain.requested:
+                    return await end_stopped(self._context)
+                if not await self._run_step(index, plan, state):
                     return None
         except DrainedError:
-            return await stop(self._context)
+            return await end_stopped(self._context)
         if plan.start == len(self._steps):
-            await self._write(state, None, *self._reached(plan.stop, plan))
+            await self._write(state, None, *self._status_at(plan.stop, plan))
         return None
 
     async def _begin(self, plan: Plan, stored: Header | None, state: dict[str, Any]) -> None:
-        """Tell that the run starts, and store its start where that is not stored yet."""
-        (first_write, self._run_store.first_write), dispatcher = (
-            (self._run_store.first_write, None),
-            self._context.dispatcher,
-        )
-        if first_write is not None and self._run_store.header is not None:
-            self._context.header = self._run_store.header
+        """Emit the start of the run, and store its first snapshot if that is needed."""
+        run_store, dispatcher = self._run_store, self._context.dispatcher
+        first_write, run_store.first_write = run_store.first_write, None
+        if first_write is not None and run_store.header is not None:
+            self._context.header = run_store.header
         else:
             self._context.header = self._opening_header(plan, stored)
         dispatcher.number = self._context.header.number
-        if self._run_store.skipped is not None:
-            await dispatcher.emit("SnapshotSkipped", error=self._run_store.skipped)
+        if run_store.skipped is not None:
+            await dispatcher.emit("SnapshotSkipped", error=run_store.skipped)
         if dispatcher.enabled or plan.ignores_given:
             await dispatcher.emit("RunStarted", plan=plan)
-        if first_write is not None and dispatcher.enabled:
-            await self._tell_written(*first_write)
-        elif first_write is None and (
-            plan.fresh or (plan.moves and not self._stays_paused(stored))
-        ):
+        if first_write is not None:
+            if dispatcher.enabled:
+                await self._emit_written(*first_write)
+        elif plan.fresh or (plan.moves and not self._stays_paused(stored)):
             await self._write(state, None, "running", plan.start)
 
     def _stays_paused(self, stored: Header | None) -> bool:
-        """Whether a run goes on waiting for its update, as it does not come to its step again."""
-        return self._drained and stored is not None and stored.status == "paused"
+        """Whether a drain keeps a paused run from its step, so that it still needs its update."""
+        return self._is_draining and stored is not None and stored.status == "paused"
 
-    async def _decide(self) -> tuple[Plan, Header | None]:
+    async def _plan(self) -> tuple[Plan, Header | None]:
         if self._run_store.first_write is not None and self._prepared is not None:
             return self._prepared, None
         return await plan_run(self._steps, self._request, self._run_store)
@@ -219,7 +219,7 @@ class Run:
         before, names = None if plan.fresh else stored, self._steps.names
         excerpt = names.excerpt(plan.start, finished=False)
         most = max_recorded(excerpt)
-        self._attempt = _attempts_at(names, plan.start, before) + 1
+        self._attempt = _attempts_before(names, plan.start, before) + 1
         facts = {
             **_NEW.__dict__,
             "flow": self._context.settings.flow,
@@ -236,8 +236,8 @@ class Run:
         }
         return Header.from_trusted(facts)
 
-    async def _step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
-        """Carry out one step, and tell whether the run goes on."""
+    async def _run_step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
+        """Run one step and store its snapshot. False if it paused the run."""
         step, context = self._steps[index], self._context
         number = self._attempt if index == plan.start else 1
         progress = StepProgress(
@@ -252,28 +252,28 @@ class Run:
             progress.part = "snapshot"
             if has_reserved_keys(state):
                 pop_reserved_keys(state)
-            await self._write(state, step.name, *self._reached(index + 1, plan))
+            await self._write(state, step.name, *self._status_at(index + 1, plan))
         except (GeneratorExit, DrainedError):
             raise
         except BaseException as error:
             if isinstance(error, Pause) and progress.part == "step":
-                await pause(context, progress, error, state)
+                await end_paused(context, progress, error, state)
                 return False
-            await fail(context, progress, error)
+            await end_failed(context, progress, error)
             raise
         finally:
             CURRENT.set(outer)
         return True
 
     @property
-    def _drained(self) -> bool:
-        return self._context.settings.drain.asked
+    def _is_draining(self) -> bool:
+        return self._context.settings.drain.requested
 
-    def _reached(self, position: int, plan: Plan) -> tuple[Status, int]:
-        """How the run stands when everything before `position` is done."""
+    def _status_at(self, position: int, plan: Plan) -> tuple[Status, int]:
+        """The status and position to store once everything before `position` is done."""
         if position == len(self._steps):
             return "finished", 0
-        stops = position == plan.stop or self._drained
+        stops = position == plan.stop or self._is_draining
         return ("stopped" if stops else "running"), position
 
     async def _write(
@@ -286,14 +286,14 @@ class Run:
             size = await self._write_with_data(state, step)
         else:
             size = await self._run_store.write(context.header, state, step)
-        if size >= LARGE_BYTES and not self._warned:
+        if size >= LARGE_BYTES and not self._warned_of_size:
             warn_large(context.header, size, self._run_store.location)
-            self._warned = True
+            self._warned_of_size = True
         if context.dispatcher.enabled:
-            await self._tell_written(size, time.perf_counter() - began)
+            await self._emit_written(size, time.perf_counter() - began)
 
     async def _write_with_data(self, state: dict[str, Any], step: str | None) -> int:
-        """Write both into one pickle, where what they share stays shared."""
+        """Write state and data into one pickle, which keeps the objects that they share shared."""
         context, header = self._context, self._context.header
         holds = not header.finished and (step is not None or header.holds_data)
         context.header = replace(header, holds_data=holds)
@@ -304,11 +304,11 @@ class Run:
         finally:
             state.pop(DATA_KEY, None)
 
-    async def _tell_written(self, size: int, seconds: float) -> None:
+    async def _emit_written(self, size: int, seconds: float) -> None:
         facts = {"position": self._context.header.position, "bytes": size, "seconds": seconds}
         await self._context.dispatcher.emit("SnapshotWritten", **facts)
 
-    async def _tell_end(self, began: float) -> None:
+    async def _emit_finished(self, began: float) -> None:
         dispatcher, header = self._context.dispatcher, self._context.header
         if dispatcher.enabled:
             facts = {"status": header.status, "position": header.position}

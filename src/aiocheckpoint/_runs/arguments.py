@@ -1,12 +1,10 @@
-"""Checks what users pass to the front door, before anything is done."""
+"""Checks of the arguments of , made before any work begins."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from aiocheckpoint._engine.dispatch import EVENTS
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._identifiers import check_path, flow_name
 from aiocheckpoint.handlers._registry import moves_snapshots
@@ -17,15 +15,20 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.request import Request
     from aiocheckpoint.events import Hook
 
-__all__ = ["check_request", "checked_hooks", "checked_name"]
+__all__ = ["check_request", "checked_hooks", "checked_name", "checked_threads"]
 
 
 def check_request(request: Request, handler: object) -> None:
-    """Raise InvalidTypeError or InvalidValueError if a request cannot be meant for a handler."""
+    """Check the parts of a request that need no stored run.
+
+    Raises:
+        InvalidTypeError: The state or the update is no dict.
+        InvalidValueError: Two arguments exclude each other, or the handler stores dicts alone.
+    """
     state = cast("object", request.state)
     if state is not None and not isinstance(state, dict):
         raise InvalidTypeError(
-            f"the state must be a dict, not a {type(state).__name__}; or leave it out."
+            f"the state must be a dict, not a {type(state).__name__}. Or leave it out."
         )
     if request.once:
         _check_once(request, handler)
@@ -39,7 +42,7 @@ def _check_once(request: Request, handler: object) -> None:
             "once=True gives the state of a run that finished, and checkpoint= runs it again "
             "from a step: choose one of the two."
         )
-    _check_keeps_snapshots(handler, "once=True needs a handler that tells whether a run finished")
+    _check_keeps_snapshots(handler, "once=True needs a handler that records whether a run finished")
 
 
 def _check_update(request: Request, handler: object) -> None:
@@ -50,17 +53,17 @@ def _check_update(request: Request, handler: object) -> None:
         )
     if request.state is not None or request.checkpoint is not None:
         raise InvalidValueError(
-            "update= goes on with the stored state of a paused run, at the step that paused it: "
+            "update= resumes a paused run from its stored state, at the step that paused it: "
             "leave out the state and checkpoint=."
         )
-    _check_keeps_snapshots(handler, "update= needs a handler that tells whether a run is paused")
+    _check_keeps_snapshots(handler, "update= needs a handler that records whether a run is paused")
 
 
 def _check_keeps_snapshots(handler: object, need: str) -> None:
     if not moves_snapshots(handler):
         kind = type(handler).__qualname__
         raise InvalidValueError(
-            f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."
+            f"{need}, and {kind} keeps dicts alone. Use the handler 'local' or 'sqlite'."
         )
 
 
@@ -74,13 +77,20 @@ def checked_name(state_path: str | os.PathLike[str], name: object) -> str:
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:
-    """Give hooks back if they are several callables, and have ready what they are told."""
+    """Give hooks back as a tuple if they are several callables."""
     if not isinstance(hooks, Iterable):
         raise InvalidTypeError("hooks= is a list of functions of one event.")
     found = tuple(cast("Iterable[object]", hooks))
     for hook in found:
         if not callable(hook):
             raise InvalidTypeError(f"a hook is a function of one event, not {hook!r}.")
-    if found:
-        importlib.import_module(EVENTS)
     return cast("tuple[Hook, ...]", found)
+
+
+def checked_threads(threads: object) -> int:
+    """Give `threads` back if it is a number of threads from 1 on."""
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise InvalidTypeError(f"threads= is a number of threads, not a {type(threads).__name__}.")
+    if threads < 1:
+        raise InvalidValueError(f"threads={threads!r}: it is a number of threads, at least 1.")
+    return threads

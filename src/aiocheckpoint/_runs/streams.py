@@ -1,4 +1,4 @@
-"""What is given bit by bit, as it happens: results of runs, and events of one run."""
+"""Streams: the results of many runs as they end, and the events of one run as they happen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from aiocheckpoint._concurrency.late_imports import imported
-from aiocheckpoint._engine.dispatch import EVENTS
 from aiocheckpoint.errors import StreamConsumedError
 
 if TYPE_CHECKING:
@@ -16,31 +14,38 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.drain import Drain
     from aiocheckpoint.events import Event, Hook
 
-__all__ = ["Stream", "events_of", "outcomes"]
+__all__ = ["Stream", "bounded_results", "run_events"]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_AHEAD = 16
-"""How many events a run may be ahead of whoever follows it."""
+_EVENTS_AHEAD = 16
+"""The most events that a run may be ahead of the loop that takes them."""
 
 
 class Stream(AsyncIterator[_Item], Generic[_Item]):
-    """Gives things as they happen, to one `async for` loop; or, awaited, a list of all of them.
+    """Gives items to one `async for` loop as they come. Awaited, it gives a list of all of them.
 
-    Nothing happens until it is looped over or awaited. A loop that is left early lets what is under
-    way be cancelled: at once under `contextlib.aclosing`, otherwise as soon as the stream is
-    garbage.
+    The work begins with the loop, or when the stream is awaited. Leaving the loop early cancels
+    the running work: at once under `contextlib.aclosing`, otherwise when the stream is garbage
+    collected.
     """
 
-    def __init__(self, source: AsyncGenerator[_Item, None]) -> None:
+    def __init__(self, source: AsyncGenerator[_Item, None], *, of: str = "items") -> None:
         self._source = source
+        self._of = of
         self._taken = False
 
+    def __repr__(self) -> str:
+        """The kind of items, and how far the stream is."""
+        ended = getattr(self._source, "ag_frame", True) is None
+        state = "ended" if ended else "begun" if self._taken else "not begun"
+        return f"<{type(self).__name__} of {self._of}, {state}>"
+
     def __aiter__(self) -> AsyncIterator[_Item]:  # noqa: PYI034 - the generator itself, once
-        """Begin to give things.
+        """Begin the loop over the items.
 
         Raises:
-            StreamConsumedError: That was begun before.
+            StreamConsumedError: Another loop was begun before.
         """
         if self._taken:
             raise StreamConsumedError
@@ -48,14 +53,14 @@ class Stream(AsyncIterator[_Item], Generic[_Item]):
         return self._source
 
     async def __anext__(self) -> _Item:
-        """Give the next thing alone."""
+        """Give the next item alone."""
         return await anext(self._source)
 
     def __await__(self) -> Generator[Any, None, list[_Item]]:
-        """Wait for the end, and give all in a list.
+        """Wait for the end, and give all items in a list.
 
         Raises:
-            StreamConsumedError: It was looped over before.
+            StreamConsumedError: A loop was begun before.
         """
         return self._all(aiter(self)).__await__()
 
@@ -63,20 +68,17 @@ class Stream(AsyncIterator[_Item], Generic[_Item]):
         return [item async for item in source]
 
     async def aclose(self) -> None:
-        """Cancel what is under way, and wait until that has ended."""
+        """Cancel the running work, and wait until it has ended."""
         await self._source.aclose()
 
 
-async def events_of(
-    run: Callable[[Hook], Awaitable[object]],
-) -> AsyncGenerator[Event, None]:
-    """Start a run and give its events; at the end raise what it raised.
+async def run_events(run: Callable[[Hook], Awaitable[object]]) -> AsyncGenerator[Event, None]:
+    """Start a run, give its events, and raise its exception at the end.
 
-    The run waits where it is too far ahead. When the loop is left it is cancelled, and goes to its
-    end without being heard.
+    The run waits while it is too many events ahead. Leaving the loop cancels the run, and its
+    last events are dropped.
     """
-    await imported(EVENTS)
-    room, told = asyncio.Semaphore(_AHEAD), asyncio.Queue["Event | None"]()
+    room, events = asyncio.Semaphore(_EVENTS_AHEAD), asyncio.Queue["Event | None"]()
     left = False
 
     async def hook(event: Event) -> None:
@@ -84,17 +86,17 @@ async def events_of(
         if left:
             room.release()
         else:
-            told.put_nowait(event)
+            events.put_nowait(event)
 
     task = asyncio.ensure_future(run(hook))
-    task.add_done_callback(lambda _: told.put_nowait(None))
+    task.add_done_callback(lambda _: events.put_nowait(None))
     try:
-        while (event := await told.get()) is not None:
+        while (event := await events.get()) is not None:
             room.release()
             yield event
     finally:
         left = True
-        room.release()  # One event at most waits for room: a run tells one after the other.
+        room.release()  # A run awaits its hook, so one event at most waits for room.
         task.cancel()
         # Not asyncio.wait(), which a second cancellation ends at once.
         await asyncio.gather(task, return_exceptions=True)
@@ -102,16 +104,26 @@ async def events_of(
 
 
 class _TaskWindow(Generic[_Item, _Result]):
-    """Pieces of work that are under way, at most so many, with those whose end nobody took yet."""
+    """A limited number of tasks that are running, or whose result was not taken yet.
+
+    Args:
+        work: Makes the coroutine of a task from an item.
+        limit: The most tasks.
+
+    Attributes:
+        ended: Tasks that have ended, then None once the source is exhausted.
+        room: A permit for each task that may be started.
+        tasks: All tasks whose result was not taken.
+    """
 
     def __init__(self, work: Callable[[_Item], Awaitable[_Result | None]], limit: int) -> None:
         self.ended = asyncio.Queue["asyncio.Future[_Result | None] | None"]()
         self.room = asyncio.Semaphore(limit)
-        self.under_way: set[asyncio.Future[_Result | None]] = set()
+        self.tasks: set[asyncio.Future[_Result | None]] = set()
         self._work = work
 
-    async def take(self, source: AsyncGenerator[_Item, None]) -> None:
-        """Begin with each item that the source gives, asking for one only when there is room."""
+    async def fill(self, source: AsyncGenerator[_Item, None]) -> None:
+        """Start a task for each item of the source, and take an item only when there is room."""
         try:
             while True:
                 await self.room.acquire()
@@ -120,14 +132,14 @@ class _TaskWindow(Generic[_Item, _Result]):
                 except StopAsyncIteration:
                     return
                 task = asyncio.ensure_future(self._work(item))
-                self.under_way.add(task)
+                self.tasks.add(task)
                 task.add_done_callback(self.ended.put_nowait)
         finally:
             self.ended.put_nowait(None)
             await source.aclose()
 
 
-async def outcomes(
+async def bounded_results(
     source: AsyncGenerator[_Item, None],
     work: Callable[[_Item], Awaitable[_Result | None]],
     limit: int,
@@ -135,34 +147,33 @@ async def outcomes(
 ) -> AsyncGenerator[_Result, None]:
     """Do `work` for each item, `limit` of them at once, and give the results as they come.
 
-    Those that are None are left out. No more is held than `limit` items or results together,
-    however slow the source or the loop is. When the source raises, or is cancelled because the flow
-    is drained, what is under way comes to its end before that goes on. When the loop is left, what
-    is under way is cancelled.
+    Results that are None are left out. At most `limit` items and results are held together,
+    however slow the source or the loop is. If the source raises, or is cancelled by a drain, the
+    running tasks end first. Leaving the loop cancels them.
 
     Raises:
         DrainingError: The flow is drained, and the source was not exhausted.
     """
-    crowd = _TaskWindow(work, limit)
-    taking = asyncio.ensure_future(crowd.take(source))
+    window = _TaskWindow(work, limit)
+    filling = asyncio.ensure_future(window.fill(source))
     exhausted = False
     try:
-        with drain.on_drain(taking.cancel):
-            while not exhausted or crowd.under_way:
-                task = await crowd.ended.get()
+        with drain.on_drain(filling.cancel):
+            while not exhausted or window.tasks:
+                task = await window.ended.get()
                 if task is None:
                     exhausted = True
                     continue
                 result = task.result()
-                crowd.under_way.discard(task)
+                window.tasks.discard(task)
                 if result is not None:
                     yield result
-                crowd.room.release()
+                window.room.release()
     finally:
-        under_way: list[asyncio.Future[Any]] = [taking, *crowd.under_way]
-        for one in under_way:
+        running: list[asyncio.Future[Any]] = [filling, *window.tasks]
+        for one in running:
             one.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-    if taking.cancelled():
+        await asyncio.gather(*running, return_exceptions=True)
+    if filling.cancelled():
         drain.check()
-    taking.result()
+    filling.result()

@@ -1,4 +1,4 @@
-"""Tools for the tests of those who use the library, or write a state handler for it.
+"""Tools for tests of flows, and of state handlers of your own.
 
 >>> from aiocheckpoint import CheckpointFlow
 >>> from aiocheckpoint.testing import crash_everywhere
@@ -11,7 +11,7 @@
 >>> crash_everywhere(make_flow, {"n": 0}) > 0
 True
 
-No test framework is needed: what is wrong comes out as an `AssertionError`.
+No test framework is needed: a failed check raises an `AssertionError`.
 """
 
 from aiocheckpoint.testing._conformance import HANDLER_CHECKS, check_handler

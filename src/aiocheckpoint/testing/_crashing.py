@@ -1,4 +1,4 @@
-"""Runs a user's own flow, and breaks it off at every boundary there is."""
+"""Runs a user's own flow, and interrupts it at every boundary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from aiocheckpoint._concurrency.backends import AsyncBackend, SyncBackend, run_to_completion
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
-from aiocheckpoint._engine.failures import put_note
+from aiocheckpoint._engine.failures import add_note_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.jobs import PendingResult
     from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.request import LoadPolicy, Request
+    from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.flow import CheckpointFlow
 
 __all__ = ["crash_everywhere"]
@@ -51,41 +52,41 @@ def crash_everywhere(
     same: Callable[[Any, Any], object] = operator.eq,
     update: _State | None = None,
 ) -> int:
-    """Break a flow off at every boundary, resume it, and see that it ends as if nothing happened.
+    """Interrupt a flow at every boundary, resume it, and check that the final state is the same.
 
     The flow is run once undisturbed. Then, for every boundary of that run (before and after each
     loader, step and saver, and before and after each snapshot), it is run again in a new place
-    and broken off there: once as if the process were killed, when nothing is recorded, and once
-    by a cancellation, a `KeyboardInterrupt` under "run". A new flow in the same place then runs
-    to its end, and its final state must be that of the undisturbed run.
+    and interrupted there: once as if the process were killed, so that nothing is recorded, and
+    once by a cancellation, a `KeyboardInterrupt` under "run". A new flow in the same place then
+    runs to its end, and its final state must be that of the undisturbed run.
 
-    What breaks off is the run, not this process, so fakes of outside services keep what they were
-    told, as real ones would: count in them what was done twice. (Tests with killed processes, at
-    every system call, are those of the library itself.)
+    The interruption ends the run, not this process. Fakes of outside services therefore keep
+    their records, as real services would: count in them the work that was done twice. (The
+    library's own tests kill processes, at every system call.)
 
-    A run that a step pauses ends there, and it is that state which must be the same, unless there
-    is an `update`: then each run goes on with it, once for each step at most, and is broken off
-    behind the pause as well. Between the attempts of `retry=` the waiting is real, except where
-    `stamina.set_testing(True)` says otherwise.
+    A step that pauses ends its run, and the states at the pause are compared. With an `update`,
+    each run resumes with it instead, at most once for each step, and is interrupted behind the
+    pause as well. The waits between the attempts of `retry=` are real, unless
+    `stamina.set_testing(True)` shortens them.
 
     Args:
-        make_flow: `make_flow(path)` makes the flow, with all its steps, to be stored at `path`;
-            called anew for every run.
-        state: The initial state; each run is given a deep copy.
-        load_policy: As in `CheckpointFlow.run`.
-        door: Whether the flow runs as under `run`, or on an event loop as under `arun`.
-        same: `same(expected, final)` tells whether two final states are as good as equal, where
-            `==` does not tell, as with times or arrays.
-        update: What a run that is paused goes on with, as in `CheckpointFlow.run`: all that its
-            steps wait for, by key. Each run is given a deep copy.
+        make_flow: `make_flow(path)` makes the flow, with all its steps, to be stored at `path`.
+            It is called anew for every run.
+        state: The initial state. Each run is given a deep copy.
+        load_policy: The loaders to call, as in `CheckpointFlow.run`.
+        door: The method that runs the flow: "run", or "arun" on an event loop.
+        same: `same(expected, final)` compares two final states where `==` is of no use, as with
+            times or arrays.
+        update: The update for a paused run, as in `CheckpointFlow.run`, with the values for all
+            its steps. Each run is given a deep copy.
 
     Returns:
-        How many boundaries there are.
+        The number of boundaries.
 
     Raises:
-        AssertionError: After one of the interruptions the final state was another; the message
-            tells where, and the keys that differ.
-        BaseException: What the flow raised, with a note that tells after which interruption.
+        AssertionError: The final state after an interruption differs. The message names the
+            boundary, and the keys that differ.
+        BaseException: The exception of the flow, with a note that names the interruption.
     """
     trial = _Trial(make_flow, state, load_policy, door, update)
     with tempfile.TemporaryDirectory(prefix="aiocheckpoint-") as directory:
@@ -98,7 +99,7 @@ def crash_everywhere(
                 try:
                     final = trial.break_and_resume(place, _Breaker([], number, way, door))
                 except BaseException as error:
-                    put_note(error, where)
+                    add_note_once(error, where)
                     raise
                 if not same(expected, final):
                     raise AssertionError(
@@ -108,17 +109,17 @@ def crash_everywhere(
 
 
 class _Crash(GeneratorExit):
-    """Ends a run as its coroutine would end if it were thrown away: nothing is recorded."""
+    """Ends a run as `coroutine.close()` does: nothing is recorded."""
 
 
 class _Breaker:
-    """Counts the boundaries, and breaks off at one of them.
+    """Counts the boundaries, and interrupts the run at one of them.
 
     Args:
-        seen: Each boundary is appended to it in words.
-        at: Number of the boundary to break off at; None for none.
+        seen: A list that each boundary is appended to, in words.
+        at: Number of the boundary to interrupt at, or None.
         way: "crash" or "cancel".
-        method: The method of the flow that runs it: a run under "run" has no task to cancel.
+        method: The method that runs the flow. A run under "run" has no task to cancel.
     """
 
     def __init__(self, seen: list[str], at: int | None, way: _Way, method: _Method) -> None:
@@ -128,7 +129,7 @@ class _Breaker:
         self._method = method
 
     async def reach(self, boundary: str) -> None:
-        """Come by a boundary."""
+        """Count a boundary, and interrupt the run if it is the one."""
         self._seen.append(boundary)
         if len(self._seen) - 1 != self._at:
             return
@@ -142,7 +143,7 @@ class _Breaker:
         await asyncio.sleep(0)
 
     async def around(self, name: str, call: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
-        """Come by the boundaries before and after a call."""
+        """Count the boundaries before and after a call."""
         await self.reach(f"before {name}")
         result = await call()
         await self.reach(f"after {name}")
@@ -165,7 +166,7 @@ class _BreakingBackend:
     breaker: _Breaker
 
     async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        # It was asked for already, so there is no boundary before it.
+        # The request was made before, so there is no boundary before it.
         result: _Result = await super().wait_for(job)  # type: ignore[misc]
         await self.breaker.reach(f"after {_words(job.work)}")
         return result
@@ -209,7 +210,7 @@ def _words(function: object) -> str:
 
 
 class _Trial:
-    """How a flow is made and run."""
+    """Makes a flow and runs it, as often as needed."""
 
     def __init__(
         self,
@@ -222,40 +223,41 @@ class _Trial:
         self._make_flow = make_flow
         self._state = state
         self._load_policy: LoadPolicy = load_policy
-        self._door = door
+        self._door: _Method = door
         self._update = update
 
     def run(self, directory: str, breaker: _Breaker) -> _State:
-        """Run a new flow in a directory that may have a checkpoint, and go on where it pauses."""
+        """Run a new flow in a directory that may have a checkpoint, and resume it at its pauses."""
         os.makedirs(directory, exist_ok=True)
         flow = self._make_flow(f"{directory}/checkpoint.pkl")
         state = copy.deepcopy(self._state)
         given = None if flow.plan(state).ignores_given else state
-        ended = self._carry_out(flow, breaker, given)
-        for _ in flow._steps:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-            if ended.status != "paused" or self._update is None:
+        core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        outcome = self._run_once(core, breaker, given)
+        for _ in core.registry.steps:
+            if outcome.status != "paused" or self._update is None:
                 break
-            ended = self._carry_out(flow, breaker, None, copy.deepcopy(self._update))
-        return ended.state
+            outcome = self._run_once(core, breaker, None, copy.deepcopy(self._update))
+        return outcome.state
 
-    def _carry_out(
+    def _run_once(
         self,
-        flow: CheckpointFlow,
+        core: FlowCore,
         breaker: _Breaker,
         state: _State | None,
         update: _State | None = None,
     ) -> RunOutcome:
-        request = flow._request(state, self._load_policy, update=update)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        request = core.request(state, self._load_policy, update=update)
         if self._door == "arun":
-            return _on_a_loop(_run_on_loop(flow, request, breaker))
+            return _on_a_loop(_run_on_loop(core, request, breaker))
         backend = _BreakingSyncBackend(breaker)
         try:
-            return run_to_completion(flow._run(backend, request, None, 0.0))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            return run_to_completion(core.run(backend, request, None))
         finally:
             backend.close()
 
     def break_and_resume(self, directory: str, breaker: _Breaker) -> _State:
-        """Run a flow that breaks off, and then another one to its end."""
+        """Run a flow that is interrupted, and then another one to its end."""
         try:
             self.run(directory, breaker)
         except (_Crash, KeyboardInterrupt, asyncio.CancelledError):
@@ -265,9 +267,9 @@ class _Trial:
         return self.run(directory, _Breaker([], None, "crash", self._door))
 
 
-async def _run_on_loop(flow: CheckpointFlow, request: Request, breaker: _Breaker) -> RunOutcome:
+async def _run_on_loop(core: FlowCore, request: Request, breaker: _Breaker) -> RunOutcome:
     backend = _BreakingAsyncBackend(breaker)
-    return await flow._run(backend, request, None, 0.0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return await core.run(backend, request, None)
 
 
 def _on_a_loop(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -1,0 +1,70 @@
+"""Queries for `aruns` and `aprune`, made from their arguments."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from aiocheckpoint._model.checks import checked_limit
+from aiocheckpoint._model.header import Header, Status
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+from aiocheckpoint.handlers._query import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["listing_query", "pruning_query"]
+
+
+def listing_query(status: object, limit: object, after: object) -> Query:
+    """Make the query of `aruns`.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: An argument is invalid.
+    """
+    most = None if limit is None else checked_limit(limit)
+    return Query(_checked_statuses(status), most, _checked_after(after))
+
+
+def pruning_query(older_than: object, status: Status | Collection[Status]) -> Query:
+    """Make the query of `aprune`.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: An argument is invalid.
+    """
+    seconds = _age(older_than)
+    if not 0 <= seconds < float("inf"):
+        raise InvalidValueError(f"older_than={older_than!r}: an age in seconds is from 0 on.")
+    return Query(_checked_statuses(status), written_before=time.time() - seconds)
+
+
+def _age(older_than: object) -> float:
+    if isinstance(older_than, timedelta):
+        return older_than.total_seconds()
+    if isinstance(older_than, (int, float)) and not isinstance(older_than, bool):
+        return older_than
+    kind = type(older_than).__name__
+    raise InvalidTypeError(f"older_than is a number of seconds or a timedelta, not a {kind}.")
+
+
+def _checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
+    if status is None:
+        return None
+    if not isinstance(status, (str, list, tuple, set, frozenset)):
+        raise InvalidTypeError(
+            f"status= is a status or several of them, not a {type(status).__name__}."
+        )
+    several = cast("list[Status]", [status] if isinstance(status, str) else list(status))
+    if not several or any(one not in get_args(Status) for one in several):
+        known = ", ".join(repr(one) for one in get_args(Status))
+        raise InvalidValueError(f"status={status!r} is no status. Known are {known}.")
+    return frozenset(several)
+
+
+def _checked_after(after: Any) -> Header | None:  # noqa: ANN401
+    if after is None or isinstance(after, Header):
+        return after
+    raise InvalidTypeError(
+        f"after= is the last header of the page before, not a {type(after).__name__}."
+    )

@@ -1,0 +1,32 @@
+"""`threads=` of a flow: the checks, and the setting that all its runs share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BAD: list[tuple[Any, type[Exception]]] = [
+    *((threads, InvalidTypeError) for threads in (None, "4", 4.0, True)),
+    *((threads, InvalidValueError) for threads in (0, -1)),
+]
+
+
+@pytest.mark.parametrize(("threads", "error"), BAD, ids=repr)
+def test_bad_number(threads: Any, error: type[Exception], tmp_path: Path) -> None:  # noqa: ANN401
+    """A number of threads is an int from 1 on."""
+    with pytest.raises(error, match="threads="):
+        CheckpointFlow(tmp_path / "checkpoint.pkl", threads=threads)
+
+
+@pytest.mark.parametrize(("options", "count"), [({}, 40), ({"threads": 1}, 1)], ids=repr)
+def test_settings(options: dict[str, Any], count: int, tmp_path: Path) -> None:
+    """The settings of the flow have the number, also for the run of a stream with its own hook."""
+    cp = CheckpointFlow(tmp_path / "checkpoint.pkl", **options)
+    settings = cp._core.settings  # noqa: SLF001
+    assert (settings.threads, settings.with_hook(print).threads) == (count, count)
