@@ -22,8 +22,8 @@ from aiocheckpoint._snapshot.payload import position_added
 from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
 from aiocheckpoint.handlers.sqlite import _transactions
+from aiocheckpoint.handlers.sqlite._connection import file_identity
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
-from aiocheckpoint.handlers.sqlite._schema import file_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,7 @@ def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     connection = desk.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
     desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
-    desk.apply([PendingResult(Claim(lease, None), None) for lease in desk.leases.values()])
+    desk.apply([PendingResult(Claim(lease.record, None), None) for lease in desk.leases.values()])
     claims = [words.split()[0] for words in statements]
     statements.clear()
     jobs = desk.apply([desk.job("running", run_id, 1) for run_id in desk.leases])
@@ -198,14 +198,14 @@ def test_looks_for_the_file(
     """Every batch looks whether the file is there; of large ones, each tenth of a second one."""
     desk, seen = Desk(str(tmp_path)), list[str]()
     desk.leases = {(name := f"run {number}"): desk.lease(name) for number in range(runs)}
-    desk.apply([PendingResult(Claim(lease, None), None) for lease in desk.leases.values()])
+    desk.apply([PendingResult(Claim(lease.record, None), None) for lease in desk.leases.values()])
 
     def look(path: str) -> tuple[int, int] | None:
         seen.append(path)
         return file_identity(path)
 
     monkeypatch.setattr(_transactions, "file_identity", look)
-    monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_LOOKS", 3600.0)
+    monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_CHECKS", 3600.0)
     for number in range(1, 5):
         desk.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
         jobs = desk.apply([desk.job("running", run_id, number) for run_id in desk.leases])

@@ -152,4 +152,4 @@ class Process:
 def holds(passage: Passage, tokens: dict[int, int]) -> bool:
     """Whether a passage believes that it holds its run, and the database agrees."""
     lease = cast("Lease", passage.lease)
-    return lease.held and tokens.get(lease.row) == lease.token
+    return lease.held and tokens.get(lease.record.row) == lease.record.token

@@ -14,10 +14,10 @@ _LONGEST_ID = 1000
 
 
 def check_path(path: object) -> str:
-    """Give the text of a path, a string or Path that is not empty.
+    """Return the text of a path, a string or Path that is not empty.
 
     Raises:
-        InvalidTypeError: It is something else.
+        InvalidTypeError: The path is something else.
     """
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
@@ -31,16 +31,16 @@ def check_path(path: object) -> str:
 
 
 def flow_name(path: str) -> str:
-    """The name of a flow by the path of its checkpoint: the file's without its ending."""
+    """The default name of a flow: the file name of its path without the ending."""
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 
 def check_run_id(run_id: object) -> str | None:
-    """Give `run_id` back if it is None or a string that is not empty.
+    """Return `run_id` if it is None or a string that is not empty.
 
     Raises:
-        InvalidTypeError: It is something else.
-        InvalidValueError: It is empty, or longer than 1,000 characters.
+        InvalidTypeError: `run_id` is something else.
+        InvalidValueError: `run_id` is empty, or longer than 1,000 characters.
     """
     if run_id is None:
         return None

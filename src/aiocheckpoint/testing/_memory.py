@@ -97,7 +97,7 @@ class MemoryStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        with self.under(run_id, lock):
+        with self.hold_or_check(run_id, lock):
             memory = MemoryTarget()
             header = emit(memory)
             content = memory.getvalue()
@@ -113,7 +113,7 @@ class MemoryStateHandler(StateHandler):
             LeaseLostError: `lock` is not held.
             RunInProgressError: No `lock` is given, and somebody has it.
         """
-        with self.under(run_id, lock):
+        with self.hold_or_check(run_id, lock):
             self._newest.pop(check_run_id(run_id), None)
             self._kept.pop(run_id, None)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiocheckpoint import LeaseLostError, RunInProgressError
 from aiocheckpoint._concurrency.jobs import PendingResult
-from aiocheckpoint.handlers.sqlite._requests import Call, Claim
+from aiocheckpoint.handlers.sqlite._requests import Claim, Execute
 from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ def carry_out(
                 if not together and isinstance(jobs[number].error, RunInProgressError):
                     (jobs[number],) = desk.apply([PendingResult(jobs[number].work, None)])
         leases = [job.work.lease for job in jobs if isinstance(job.work, Claim)]
-        own = [(lease.token != 0, lease.running) for lease in (*leases, *desk.leases.values())]
+        leases += [lease.record for lease in desk.leases.values()]
+        own = [(lease.token != 0, lease.running) for lease in leases]
         told = [type(job.error) if job.error is not None else None for job in jobs]
-        seen = [job.result for job in jobs if isinstance(job.work, Call)]
+        seen = [job.result for job in jobs if isinstance(job.work, Execute)]
         rows = desk.rows()
         desk.close()
     return [told, seen, own, rows]
@@ -75,9 +76,9 @@ def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
         desk = Desk(place)
         ids = [f"run {number}" for number in range(runs)]
         leases = [desk.lease(run_id) for run_id in ids]
-        desk.apply([PendingResult(Claim(lease, None), None) for lease in leases])
+        desk.apply([PendingResult(Claim(lease.record, None), None) for lease in leases])
         gone = [run_id for number, run_id in enumerate(ids) if number in lost]
-        desk.apply([PendingResult(Call(partial(steal, run_id)), None) for run_id in gone])
+        desk.apply([PendingResult(Execute(partial(steal, run_id)), None) for run_id in gone])
         pairs = zip(leases, ids, strict=True)
         jobs = desk.apply([PendingResult(desk.save(*pair, "running", 3), None) for pair in pairs])
         errors = {run_id: job.error for run_id, job in zip(ids, jobs, strict=True)}
@@ -105,7 +106,7 @@ def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
             changed = connection.execute("SELECT position FROM runs WHERE payload IS NOT NULL")
             return done, sorted(position for (position,) in changed)
 
-        (job,) = desk.apply([PendingResult(Call(fill), None)])
+        (job,) = desk.apply([PendingResult(Execute(fill), None)])
         assert job.error is None
         assert job.result == ((rows + 1) // 2, list(range(0, rows, 2)))
         desk.close()

@@ -13,7 +13,7 @@ import itertools
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from aiocheckpoint.errors import NotDurableError, StorageError
 from aiocheckpoint.handlers._files.failpoints import reach
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer as Buffer
 
-    from aiocheckpoint._model.header import Header
 
 __all__ = [
     "Destination",
@@ -37,6 +36,8 @@ __all__ = [
     "make_directory",
     "replace_file",
 ]
+
+_Result = TypeVar("_Result")
 
 _INHERIT_NOTHING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _INHERIT_NOTHING
@@ -163,26 +164,26 @@ def find_destination(path: str) -> Destination:
 
 def replace_file(
     destination: Destination,
-    emit: Callable[[FileTarget], Header],
+    emit: Callable[[FileTarget], _Result],
     *,
     fsync: bool = True,
-    around: Callable[[str, Header], AbstractContextManager[object]] | None = None,
-) -> tuple[Header, int]:
+    around: Callable[[str, _Result], AbstractContextManager[object]] | None = None,
+) -> tuple[_Result, int]:
     """Replace a file by the bytes that `emit` writes, whole or not at all.
 
     The new file has mode 0600.
 
     Args:
         destination: The file; its directory exists.
-        emit: Called once with the temporary file, open for writing; returns the header written.
+        emit: Called once with the temporary file, open for writing.
         fsync: Whether to wait until the disk has the file. Without, a power cut may undo the
             replacement or leave an empty file. A killed process still leaves the old file or the
             new one.
-        around: Called with the path of the complete temporary file and its header. Gives a
-            context manager, in which the file is renamed and its directory flushed.
+        around: Called with the path of the complete temporary file and the result of `emit`.
+            Gives a context manager, in which the file is renamed and its directory flushed.
 
     Returns:
-        The header that `emit` returned, and the number of bytes written.
+        The result of `emit`, and the number of bytes written.
 
     Raises:
         StorageError: Nothing was replaced, or, for its kind `NotDurableError`, the new file is in
@@ -192,8 +193,8 @@ def replace_file(
     directory, _, name = target.rpartition(os.sep)
     temporary = _temporaries.beside(directory, name)
     try:
-        header, length = _fill(path, temporary, emit, fsync=fsync)
-        with contextlib.nullcontext() if around is None else around(temporary, header):
+        result, length = _fill(path, temporary, emit, fsync=fsync)
+        with contextlib.nullcontext() if around is None else around(temporary, result):
             _swap(temporary, target, exists=exists, fsync=fsync)
             if fsync:
                 _flush_entry(path, directory or os.sep)
@@ -203,17 +204,17 @@ def replace_file(
         if isinstance(error, OSError) and not isinstance(error, StorageError):
             raise StorageError.of(path, "writing", error) from error
         raise
-    return header, length
+    return result, length
 
 
 def _fill(
-    path: str, temporary: str, emit: Callable[[FileTarget], Header], *, fsync: bool
-) -> tuple[Header, int]:
+    path: str, temporary: str, emit: Callable[[FileTarget], _Result], *, fsync: bool
+) -> tuple[_Result, int]:
     descriptor = os.open(temporary, _CREATE, _MODE)
     try:
         reach("created")
         target = FileTarget(path, temporary, descriptor, fsync=fsync)
-        header = emit(target)
+        result = emit(target)
         reach("written")
         if fsync:
             flush_file(descriptor)
@@ -224,7 +225,7 @@ def _fill(
         raise
     os.close(descriptor)
     reach("closed")
-    return header, target.length
+    return result, target.length
 
 
 def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:

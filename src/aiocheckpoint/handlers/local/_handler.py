@@ -151,7 +151,7 @@ class LocalStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         path = self.locate(run_id)
-        with self.under(run_id, lock):
+        with self.hold_or_check(run_id, lock):
             try:
                 self._retained(path).clear()
                 with contextlib.suppress(FileNotFoundError):

@@ -17,7 +17,6 @@ from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
-    StorageError,
 )
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
@@ -153,7 +152,7 @@ class SqliteStateHandler(StateHandler):
             LeaseLostError: `lock` is not held, or was lost.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
-        with self.under(run_id, lock) as held:
+        with self.hold_or_check(run_id, lock) as held:
             lease, memory = self._lease_of(run_id, held), MemoryTarget()
             header = emit(memory)
             payload, footer = split_snapshot(memory, lease.record.location)
@@ -174,7 +173,7 @@ class SqliteStateHandler(StateHandler):
             LeaseLostError: `lock` is not held, or was lost.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
-        with self.under(run_id, lock) as held:
+        with self.hold_or_check(run_id, lock) as held:
             self._store.call(partial(_delete, self._lease_of(run_id, held).record))
 
     def runs(self, query: Query) -> list[Header]:

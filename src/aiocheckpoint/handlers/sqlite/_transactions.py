@@ -174,7 +174,11 @@ class Transactions:
 
     def _write(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
         """Carry out all batches in one transaction, or in one statement, which is its own."""
-        alone = len(batches) == 1 and not self._pending_releases and self.owners.seconds_to_heartbeat > 0
+        alone = (
+            len(batches) == 1
+            and not self._pending_releases
+            and self.owners.seconds_to_heartbeat > 0
+        )
         if alone and batches[0].is_one_statement:
             self._do(connection, batches[0])
         elif not (alone and batches[0].is_new and self._insert_new(connection, batches[0].claims)):
