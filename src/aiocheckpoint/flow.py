@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from aiocheckpoint._concurrency.backends import (
     AsyncBackend,
@@ -17,11 +17,16 @@ from aiocheckpoint._engine.runner import Run, RunOutcome, plan_run
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.checks import checked_flag, checked_timeout, checked_wait
 from aiocheckpoint._model.steps import Load, Save, Step, StepFunction, Steps, make_step
-from aiocheckpoint._runs.arguments import checked_hooks, checked_name
+from aiocheckpoint._runs.arguments import checked_hooks
 from aiocheckpoint._runs.service import ServedRuns
 from aiocheckpoint.errors import FlowDefinitionError
-from aiocheckpoint.handlers._identifiers import check_run_id
-from aiocheckpoint.handlers._registry import HandlerOptions, make_handler, run_store_maker
+from aiocheckpoint.handlers._identifiers import check_run_id, checked_name
+from aiocheckpoint.handlers._registry import (
+    CONSTRUCTORS,
+    HandlerOptions,
+    make_handler,
+    run_store_maker,
+)
 
 if TYPE_CHECKING:
     import os
@@ -73,6 +78,8 @@ class CheckpointFlow(ServedRuns):
     Attributes:
         handler: The state handler; for a path, a `LocalStateHandler`.
         name: The name.
+        state_handler_constructors: Handlers registered by the program, by name or scheme, each a
+            class that is called with `state_path`. Looked up before all others.
 
     Raises:
         UnknownHandlerError: No handler has the name given, or the scheme of `state_path`.
@@ -82,6 +89,8 @@ class CheckpointFlow(ServedRuns):
         InvalidValueError: An option cannot be meant, or does not belong to the handler; or
             `handler` is an object that signs for a flow of another name.
     """
+
+    state_handler_constructors: ClassVar[dict[str, Callable[..., Any]]] = CONSTRUCTORS
 
     def __init__(
         self,
@@ -94,7 +103,9 @@ class CheckpointFlow(ServedRuns):
         **options: Unpack[HandlerOptions],
     ) -> None:
         self.name: str = checked_name(state_path, name)
-        self.handler: Any = make_handler(state_path, handler, self.name, options)
+        self.handler: Any = make_handler(
+            state_path, handler, self.name, options, self.state_handler_constructors
+        )
         self._run_store = run_store_maker(self.handler, state_path)
         self._settings = FlowSettings(
             flow=self.name,

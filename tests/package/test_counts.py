@@ -207,7 +207,7 @@ def test_looks_for_the_file(
     monkeypatch.setattr(_transactions, "file_identity", look)
     monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_CHECKS", 3600.0)
     for number in range(1, 5):
-        desk.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
+        desk.transactions._checked_at -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
         jobs = desk.apply([desk.job("running", run_id, number) for run_id in desk.leases])
         assert [job.error for job in jobs] == [None] * runs
     desk.close()

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 from aiocheckpoint._engine.dispatch import EVENTS
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._identifiers import check_path, flow_name
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
-    import os
-
     from aiocheckpoint._model.request import Request
     from aiocheckpoint.events import Hook
 
-__all__ = ["check_request", "checked_hooks", "checked_name"]
+__all__ = ["check_request", "checked_hooks"]
 
 
 def check_request(request: Request, handler: object) -> None:
@@ -62,15 +59,6 @@ def _check_keeps_snapshots(handler: object, need: str) -> None:
         raise InvalidValueError(
             f"{need}, and {kind} keeps dicts alone; use the handler 'local' or 'sqlite'."
         )
-
-
-def checked_name(state_path: str | os.PathLike[str], name: object) -> str:
-    """Give the name of a flow: `name`, or one made of its path."""
-    if name is None:
-        return flow_name(check_path(state_path))
-    if not isinstance(name, str) or not name:
-        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
-    return name
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:

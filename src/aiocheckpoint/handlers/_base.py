@@ -56,8 +56,7 @@ class StateHandler(SnapshotPort):
 
         Raises:
             StorageError, CorruptSnapshotError: As in `stored`.
-            UntrustedSnapshotError: As in `stored`, or the state names a global that `allow=` does not
-                list.
+            UntrustedSnapshotError: As in `stored`, or the state names a global missing in `allow=`.
             IncompatibleSnapshotError: The state cannot be loaded by this program.
         """
         with self.stored(run_id) as found:

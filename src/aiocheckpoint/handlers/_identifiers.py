@@ -1,16 +1,18 @@
-"""Checks of paths and run ids, and the default name of a flow."""
+"""Checks of paths and run ids, schemes of URLs, and names of flows."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePath
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["check_path", "check_run_id", "flow_name"]
+__all__ = ["check_path", "check_run_id", "checked_name", "flow_name", "url_scheme"]
 
 
 _LONGEST_ID = 1000
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def check_path(path: object) -> str:
@@ -30,8 +32,34 @@ def check_path(path: object) -> str:
     return text
 
 
+def url_scheme(path: object) -> str | None:
+    """The scheme of a URL; None for any other text, or for a path that is no text."""
+    found = _SCHEME.match(path) if isinstance(path, str) else None
+    return None if found is None else found[1]
+
+
+def checked_name(path: object, name: object) -> str:
+    """Return the name of a flow: `name`, or by default that of its path.
+
+    Raises:
+        InvalidTypeError: `name` is no text or empty, or `path` is no path.
+    """
+    if name is None:
+        return flow_name(check_path(path))
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
+    return name
+
+
 def flow_name(path: str) -> str:
-    """The default name of a flow: the file name of its path without the ending."""
+    """The default name of a flow: the last part of its path without the ending.
+
+    Of the URL of a server, only the path counts: a user, password or query gets into no name.
+    """
+    scheme = url_scheme(path)
+    if scheme not in {None, "sqlite"}:
+        _, _, path = re.split(r"[?#]", path[len(f"{scheme}://") :])[0].partition("/")
+        return PurePath(path).stem or "flow"
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 
