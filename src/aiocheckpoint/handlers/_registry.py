@@ -214,8 +214,7 @@ def _load(entry: EntryPoint) -> type:
 def _construct(handler: Any, state_path: object, flow: str, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
     accepted, takes_any = _options_of(handler)
     named: dict[str, Any] = {}
-    is_ours = isinstance(handler, type) and issubclass(handler, StateHandler)
-    if is_ours and "flow" in accepted:
+    if "flow" in accepted and _is_state_handler_class(handler):
         accepted.remove("flow")  # The name of the flow is no option.
         named["flow"] = flow
     for option in options:
@@ -225,6 +224,10 @@ def _construct(handler: Any, state_path: object, flow: str, options: Mapping[str
                 f"{option}= is no option of {_describe(handler)}, which takes {listed}."
             )
     return handler(state_path, **named, **options)
+
+
+def _is_state_handler_class(handler: object) -> bool:
+    return isinstance(handler, type) and issubclass(handler, StateHandler)
 
 
 def _options_of(handler: Any) -> tuple[list[str], bool]:  # noqa: ANN401
