@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,10 +21,10 @@ from aiocheckpoint import (
 )
 from aiocheckpoint.handlers._identifiers import flow_name
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.testing import MemoryStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MODULE = """
 from aiocheckpoint.testing import MemoryStateHandler
@@ -77,17 +78,17 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
-    ("path", "named"),
-    [("bucket/runs", {"handler": "cloud"}), ("cloud://bucket/runs", {}), ("s+t://bucket/runs", {})],
+    ("path", "handler"),
+    [("bucket/runs", "cloud"), ("cloud://bucket/runs", "local"), ("s+t://bucket/runs", "sqlite")],
 )
-def test_installed_handler(path: str, named: dict[str, str]) -> None:
+def test_installed_handler(path: str, handler: str) -> None:
     """A name or scheme of an installed distribution makes its handler, with its own options."""
-    cp = CheckpointFlow(path, **named, region="south", keep=2)  # type: ignore[call-arg, misc] # pyright: ignore[reportCallIssue]
+    cp = CheckpointFlow(path, handler, region="south", keep=2)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     cp.add_step(name="add")(lambda state: state.update(n=2))
     assert cp.run({"n": 1}, run_id="x") == {"n": 2}
-    handler: Any = cp.handler
-    assert (handler.path, handler.flow) == (path, "runs")
-    assert (handler.region, handler.pool_size, handler.keep) == ("south", 4, 2)
+    made = cp.handler
+    assert (made.path, made.flow) == (path, "runs")
+    assert (made.region, made.pool_size, made.keep) == ("south", 4, 2)
     assert [header.run_id for header in cp.runs()] == ["x"]
 
 
@@ -274,6 +275,21 @@ def test_open_handler_takes_what_a_flow_takes(tmp_path: Path) -> None:
     with pytest.raises(UnknownHandlerError):
         open_handler("redis://host")
     assert "open_handler" in aiocheckpoint.__all__
+
+
+@pytest.mark.usefixtures("installed")
+def test_repr() -> None:
+    """A handler shows its class, path and flow, and never a secret."""
+    shown = {
+        "x.pkl": "LocalStateHandler('x.pkl', flow='x')",
+        "sqlite:///a@b.db": "SqliteStateHandler('sqlite:///a@b.db', flow='a@b')",
+        "cloud://user:canary@host/x?key=canary": "Cloud('cloud://host/x', flow='x')",
+    }
+    for path, text in shown.items():
+        handler = open_handler(path, secret="canary" * 6)
+        assert repr(handler) == text
+    assert repr(LocalStateHandler(Path("x.pkl"))) == "LocalStateHandler('x.pkl', flow='x')"
+    assert repr(MemoryStateHandler(flow="f")) == "MemoryStateHandler('memory', flow='f')"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from dataclasses import replace
@@ -14,6 +15,7 @@ from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint.errors import InvalidTypeError
+from aiocheckpoint.handlers._identifiers import without_secrets
 from aiocheckpoint.handlers._port import SnapshotPort
 from aiocheckpoint.handlers._run_store import SnapshotRunStore
 
@@ -40,11 +42,18 @@ class StateHandler(SnapshotPort):
 
     Attributes:
         flow: The name.
+        path: The path or URL given, where the store has one.
         key_ids: Ids of the secrets, the signing one first, as `Header.signed_by` has them.
 
     Raises:
         InvalidTypeError, InvalidValueError: An option is invalid.
     """
+
+    path: str | os.PathLike[str] | None = None
+
+    def __repr__(self) -> str:
+        path = "" if self.path is None else f"{without_secrets(os.fspath(self.path))!r}, "
+        return f"{type(self).__name__}({path}flow={self.flow!r})"
 
     def read(self, run_id: str | None = None) -> dict[str, Any]:
         """Read the state of a run, for instance to edit it and write it back.

@@ -8,10 +8,18 @@ from pathlib import PurePath
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["check_path", "check_run_id", "checked_name", "flow_name", "url_scheme"]
+__all__ = [
+    "check_path",
+    "check_run_id",
+    "checked_name",
+    "flow_name",
+    "url_scheme",
+    "without_secrets",
+]
 
 
 _LONGEST_ID = 1000
+_FILES = {None, "sqlite"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -38,6 +46,13 @@ def url_scheme(path: object) -> str | None:
     return None if found is None else found[1]
 
 
+def without_secrets(path: str) -> str:
+    """A path or URL to show: without the user, password, query and fragment of a server's URL."""
+    if url_scheme(path) in _FILES:
+        return path
+    return re.sub(r"://[^/]*@", "://", re.split(r"[?#]", path)[0])
+
+
 def checked_name(path: object, name: object) -> str:
     """Return the name of a flow: `name`, or by default that of its path.
 
@@ -57,8 +72,8 @@ def flow_name(path: str) -> str:
     Of the URL of a server, only the path counts: a user, password or query gets into no name.
     """
     scheme = url_scheme(path)
-    if scheme not in {None, "sqlite"}:
-        _, _, path = re.split(r"[?#]", path[len(f"{scheme}://") :])[0].partition("/")
+    if scheme not in _FILES:
+        _, _, path = without_secrets(path)[len(f"{scheme}://") :].partition("/")
         return PurePath(path).stem or "flow"
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 

@@ -98,7 +98,7 @@ class SqliteStateHandler(StateHandler):
     ) -> None:
         text = _file_of(check_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
-        self.path: str | os.PathLike[str] = path
+        self.path = path
         self.fsync: bool = fsync
         self.keep: Keep = check_keep(keep)
         self.lease: float = _checked_lease(lease)
