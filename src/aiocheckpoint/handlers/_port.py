@@ -110,7 +110,7 @@ class SnapshotPort(ABC):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace the snapshot of a run by what `emit` writes, whole or not at all.
+        """Replace the snapshot of a run by the bytes that `emit` writes, whole or not at all.
 
         Args:
             run_id: The run, or None.

@@ -94,7 +94,7 @@ def open_handler(
 ) -> Any:  # noqa: ANN401 - the handler may be a user's own
     """Make the handler of a path or URL without a flow, for tools that know no steps.
 
-    The arguments and the rules of names and schemes are those of `CheckpointFlow`. Nothing is
+    The arguments, and the rules of names and schemes, are the same as for `CheckpointFlow`. Nothing is
     created on disk.
 
     Args:

@@ -1,4 +1,4 @@
-"""What every state handler must do with many runs: carry them on, list and prune them."""
+"""Checks with many runs, for every state handler: resuming, listing and pruning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGE = 3
 
 
 def check_flow(make: Callable[[], StateHandler]) -> None:
-    """A flow that breaks goes on where it broke, from another handler of the same place."""
+    """A broken flow resumes at the broken step, on another handler of the same store."""
     with fresh(make, "flow"):
         trail: list[str] = []
         broken = [True]
@@ -64,7 +64,7 @@ def _flow(handler: StateHandler, trail: list[str], broken: list[bool]) -> Checkp
 
 
 def check_list(make: Make) -> None:
-    """The stored runs are listed with their headers, the one that began last first."""
+    """The stored runs are listed with their headers, the latest begun first."""
     with _emptied(make, None, "old", "new") as handler:
         must(handler.runs(Query()) == [], "runs() is empty where nothing is stored")
         first_write = {"old": 10.0, "new": 30.0, None: 20.0}
@@ -82,7 +82,7 @@ def check_list(make: Make) -> None:
 
 
 def check_list_by_status(make: Make) -> None:
-    """A list of some statuses has the runs of these, in the same order."""
+    """A list by statuses has the runs with these statuses, in the same order."""
     statuses: tuple[Status, ...] = get_args(Status)
     kinds = len(statuses)
     run_ids = [f"{number}" for number in range(2 * kinds)]
@@ -100,7 +100,7 @@ def check_list_by_status(make: Make) -> None:
 
 
 def check_pause(make: Make) -> None:
-    """A paused run is listed with its reason, goes on with an update, and can be pruned as such."""
+    """A paused run is listed with its reason, resumes with an update, and can be pruned."""
     with _emptied(make, "pause", "done") as handler:
         store(handler, "done", started_at=_LONG_AGO)
         cp = _pausing(make())
@@ -132,7 +132,7 @@ def _pausing(handler: StateHandler) -> CheckpointFlow:
 
 
 def check_list_of_odd_ids(make: Make) -> None:
-    """Run ids come back as they are, and each run is found by the id that its header has."""
+    """Run ids come back unchanged, and each run is found by the id in its header."""
     with _emptied(make, *ODD_IDS) as handler:
         for number, run_id in enumerate(ODD_IDS):
             store(handler, run_id, started_at=_LONG_AGO + number)
@@ -144,7 +144,7 @@ def check_list_of_odd_ids(make: Make) -> None:
 
 
 def check_pages(make: Make) -> None:
-    """Page by page, each run is listed once, whatever is deleted or begins meanwhile."""
+    """Pages list each run once, even where runs are deleted or begin meanwhile."""
     run_ids = [str(number) for number in range(_RUNS)]
     with _emptied(make, "later", *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
@@ -161,13 +161,13 @@ def check_pages(make: Make) -> None:
             store(handler, "later", started_at=time.time())
 
         seen = _ids(_paged(make, meddle))
-        # Of four, the one behind each page was deleted before it could be listed.
+        # The run behind each page was deleted before the next page.
         expected = [one for place, one in enumerate(whole) if place % (_PAGE + 1) < _PAGE]
         must(seen == expected, "pages have no double and no gap where others are deleted")
 
 
 def check_list_with_damage(make: Make) -> None:
-    """A damaged snapshot, and one of another run, is left out, and the rest is listed."""
+    """A damaged snapshot, or one of another run, is left out of the list."""
     run_ids = ("whole", "damaged", "swapped", "sound")
     with _emptied(make, *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
@@ -185,7 +185,7 @@ def check_list_with_damage(make: Make) -> None:
 
 
 def check_prune(make: Make) -> None:
-    """Runs are pruned by age and status, none that is locked, and their number is told."""
+    """Pruning deletes unlocked runs by age and status, and returns their number."""
     ends: dict[str, tuple[Status, float]] = {
         "old": ("finished", 1.0),
         "older": ("finished", 0.5),
@@ -253,4 +253,4 @@ RUN_CHECKS: tuple[Check, ...] = (
     check_list_with_damage,
     check_prune,
 )
-"""Each is called with `make`, see `check_handler`."""
+"""Each check is called with `make`, see `check_handler`."""

@@ -118,7 +118,7 @@ class LocalStateHandler(StateHandler):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's file by what `emit` writes, and keep older ones as `keep` says.
+        """Replace a run's file by the bytes that `emit` writes, and keep older ones as `keep` says.
 
         Raises:
             StorageError: The file cannot be written and is unchanged. A `NotDurableError`: the

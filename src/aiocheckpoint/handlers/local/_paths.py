@@ -33,7 +33,7 @@ class RunPaths:
         return self._path if run_id is None else run_path(self._pattern, run_id)
 
     def found(self) -> list[str]:
-        """The files whose names could be those of runs.
+        """The files with names that run ids are mapped to.
 
         Raises:
             OSError: The directory cannot be read.

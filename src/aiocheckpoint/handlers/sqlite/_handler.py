@@ -145,7 +145,7 @@ class SqliteStateHandler(StateHandler):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by what `emit` writes.
+        """Replace a run's snapshot by the bytes that `emit` writes.
 
         Raises:
             StorageError: It cannot be written and is as it was.
@@ -275,7 +275,7 @@ def _file_of(text: str) -> str:
     )
 
 
-def _checked_lease(lease: Any) -> float:  # noqa: ANN401 - whatever a user passes
+def _checked_lease(lease: Any) -> float:  # noqa: ANN401 - any value of a user
     if isinstance(lease, bool) or not isinstance(lease, (int, float)):
         raise InvalidTypeError(f"lease= is a number of seconds, not a {type(lease).__name__}.")
     if not _SHORTEST_LEASE <= lease < float("inf"):

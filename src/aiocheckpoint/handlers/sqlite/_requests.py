@@ -67,7 +67,7 @@ class LeaseRecord:
         self.released: bool = False
 
     def set_claimed(self, row: int, token: int, payload_length: int, footer: str) -> None:
-        """Note a committed claim; the last two values are those of `SELECT_CLAIMED`."""
+        """Note a committed claim; the last two values come from `SELECT_CLAIMED`."""
         self.row, self.token = row, token
         self.payload_length = payload_length
         self.inserted = footer == "="

@@ -101,7 +101,7 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
     """The version of the tables, 0 for an empty file."""
-    # Another process may be making the tables: what it commits together is seen here in this order.
+    # Another process may be making the tables: this order sees its one commit whole or not at all.
     tables = _number(connection, "SELECT count(*) FROM sqlite_master")
     other = _number(connection, "PRAGMA user_version")
     owner = _number(connection, "PRAGMA application_id")
