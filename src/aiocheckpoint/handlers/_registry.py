@@ -94,8 +94,8 @@ def open_handler(
 ) -> Any:  # noqa: ANN401 - the handler may be a user's own
     """Make the handler of a path or URL without a flow, for tools that know no steps.
 
-    The arguments, and the rules of names and schemes, are the same as for `CheckpointFlow`. Nothing is
-    created on disk.
+    The arguments, and the rules of names and schemes, are the same as for `CheckpointFlow`.
+    Nothing is created on disk.
 
     Args:
         state_path: A path such as "checkpoint.pkl" or "runs/", or a URL such as

@@ -78,15 +78,15 @@ def check_held(make: Make) -> None:
         lock.acquire()
         lock.acquire()
         must(lock.held, "a lock that was taken is held")
-        must(not other.held, "a lock that somebody else took is not held")
+        must(not other.held, "a lock that another owner took is not held")
         assert_refused(make(), "held")
         lock.release()
-        must(not lock.held, "a lock that was given back is not held")
+        must(not lock.held, "a released lock is not held")
         other.acquire()
         must(other.held, "a lock that was taken is held")
-        must(not lock.held, "a lock that somebody else took is not held")
+        must(not lock.held, "a lock that another owner took is not held")
         lock.release()
-        must(other.held, "giving back what is not held takes nothing from who holds it")
+        must(other.held, "releasing a lock that is not held takes nothing from its owner")
         assert_refused(handler, "held")
         other.release()
 
@@ -99,10 +99,10 @@ def check_lock_given_back(make: Make) -> None:
         lock.acquire()
         store_under(lock, handler, "back", "running")
         lock.release()
-        assert_lost(lock, handler, "back", "given back")
+        assert_lost(lock, handler, "back", "released")
         with make().locked("back") as other:
-            assert_lost(lock, handler, "back", "given back and taken by somebody else")
-            must(other.held, "who took a lock holds it")
+            assert_lost(lock, handler, "back", "released and taken by another owner")
+            must(other.held, "a lock that was taken is held")
             store_under(other, make(), "back", "running")
         assert_lost(handler.lock("back"), handler, "back", "never taken")
 
@@ -125,9 +125,9 @@ def check_without_lock(make: Make) -> None:
                     deed()
                 except RunInProgressError:
                     refused = True
-                must(refused, "without a lock, nothing is changed while somebody holds it")
-                must(bytes_of(make(), "without") == before, "what was refused changes nothing")
-            must(lock.held, "who was refused takes no lock away")
+                must(refused, "without a lock, nothing is changed while another owner holds it")
+                must(bytes_of(make(), "without") == before, "a refused change changes nothing")
+            must(lock.held, "a refused change takes no lock away")
         store_under(None, handler, "without")
         with make().locked("without"):
             pass
@@ -139,7 +139,7 @@ def check_last_snapshot(make: Make) -> None:
         with handler.locked("last") as lock:
             for status in ("running", "running", "failed"):
                 header = store_under(lock, handler, "last", status)
-                must(is_stored(make(), header), "what is stored under a lock is read by others")
+                must(is_stored(make(), header), "a snapshot stored under a lock is read by others")
                 if status == "running":
                     assert_refused(make(), "last")
         with make().locked("last") as other:
@@ -161,7 +161,7 @@ def check_many_locks(make: Make) -> None:
             store_under(locks[run_id], handler, run_id, "running")
             locks[run_id].release()
         for number, run_id in enumerate(run_ids):
-            must(locks[run_id].held == bool(number % 2), "each lock is given back for itself")
+            must(locks[run_id].held == bool(number % 2), "each lock is released on its own")
             if number % 2:
                 assert_refused(make(), run_id)
             else:

@@ -39,9 +39,9 @@ def check_flow(make: Callable[[], StateHandler]) -> None:
             broken.clear()
         must(not broken, "the flow breaks in its second step")
         header = make().header("flow")
-        must(header is not None and header.failure is not None, "the header tells what broke")
+        must(header is not None and header.failure is not None, "the header names the failure")
         state = asyncio.run(_flow(make(), trail, broken).arun(run_id="flow"))
-        must(state == {"n": 3}, "the state goes on as it was on entry to the broken step")
+        must(state == {"n": 3}, "the state resumes as on entry to the broken step")
         must(trail == ["one", "two", "two"], "the step before the broken one is not repeated")
 
 
@@ -71,7 +71,7 @@ def check_list(make: Make) -> None:
         for run_id, started_at in first_write.items():
             store(handler, run_id, started_at=_LONG_AGO + started_at)
         newest_first = ["new", None, "old"]
-        must(_ids(make().runs(Query())) == newest_first, "runs() lists who began last first")
+        must(_ids(make().runs(Query())) == newest_first, "runs() lists the latest begun first")
         store(handler, "old", started_at=_LONG_AGO + 10.0)
         must(_ids(make().runs(Query())) == newest_first, "a run keeps its place in the list")
         for header in make().runs(Query()):
@@ -112,8 +112,8 @@ def check_pause(make: Make) -> None:
         must(paused[0] == make().header("pause"), "it is listed as its header says")
         must(make().read("pause")["n"] == 1, "it is stored as on entry to its step")
         state = asyncio.run(_pausing(make()).arun(run_id="pause", update={"told": True}))
-        must(state == {"n": 2, "told": True}, "a paused run goes on with an update")
-        must(make().runs(query) == [], "a run that went on is not listed as paused any more")
+        must(state == {"n": 2, "told": True}, "a paused run resumes with an update")
+        must(make().runs(query) == [], "a resumed run is not listed as paused")
         _pausing(make()).run({"n": 1}, run_id="pause")
         must(make().prune(query) == 1, "prune() deletes runs that are paused, where asked for")
         must(_ids(handler.runs(Query())) == ["done"], "and none that is not")
@@ -137,7 +137,7 @@ def check_list_of_odd_ids(make: Make) -> None:
         for number, run_id in enumerate(ODD_IDS):
             store(handler, run_id, started_at=_LONG_AGO + number)
         must(_ids(make().runs(Query())) == [*ODD_IDS[::-1]], "ids come back as they are")
-        must(_ids(_paged(make, lambda _: None)) == [*ODD_IDS[::-1]], "pages go on behind any id")
+        must(_ids(_paged(make, lambda _: None)) == [*ODD_IDS[::-1]], "pages continue behind any id")
         for header in make().runs(Query()):
             make().remove(header.run_id)
         must(handler.runs(Query()) == [], "each run is found by the id in its header")
@@ -179,9 +179,9 @@ def check_list_with_damage(make: Make) -> None:
         header = handler.header("swapped")
         _put(handler, "swapped", header, bytes_of(handler, "whole") or b"")
         listed = _ids(make().runs(Query()))
-        must(listed == ["sound", "whole"], "what is damaged, or another run's, is not listed")
+        must(listed == ["sound", "whole"], "a damaged snapshot, or another run's, is not listed")
         page = _ids(make().runs(Query(limit=2)))
-        must(page == ["sound", "whole"], "limit= counts what is listed, not what is left out")
+        must(page == ["sound", "whole"], "limit= counts the listed runs, not the ones left out")
 
 
 def check_prune(make: Make) -> None:
@@ -200,13 +200,13 @@ def check_prune(make: Make) -> None:
         old = set(_ids(make().runs(query)))
         must(old == {"old", "older", "held"}, "written_before= asks for older snapshots")
         with make().locked("held"):
-            must(make().prune(query) == 2, "prune() tells how many it deleted")  # noqa: PLR2004
+            must(make().prune(query) == 2, "prune() returns how many it deleted")  # noqa: PLR2004
             left = set(_ids(handler.runs(Query())))
             must("held" in left, "prune() deletes none that is locked")
             must(left == {"young", "failed", "held"}, "prune() deletes by age and status")
-        must(make().prune(query) == 1, "prune() deletes what was locked, and is no more")
+        must(make().prune(query) == 1, "prune() deletes a run that is no longer locked")
         must(make().prune(query) == 0, "prune() finds nothing where nothing is left")
-        must(handler.read("old") == {}, "what was pruned is gone")
+        must(handler.read("old") == {}, "a pruned run is gone")
 
 
 def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:

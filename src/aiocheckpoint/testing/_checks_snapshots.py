@@ -39,7 +39,7 @@ def check_stored_state(make: Make) -> None:
         must(own, "a stored snapshot has the header of its run")
         other.remove("round")
         must(handler.read("round") == {}, "remove() deletes the snapshot for all")
-        must(not handler.kept("round"), "remove() deletes what was kept as well")
+        must(not handler.kept("round"), "remove() deletes the retained snapshots as well")
 
 
 def check_runs_apart(make: Make) -> None:
@@ -71,7 +71,7 @@ def check_whole_or_not_at_all(make: Make) -> None:
                 handler.replace("whole", emit)
             except BaseException as caught:  # noqa: BLE001 - looked at
                 raised = caught
-            must(raised is error, "replace() lets what emit raised out as it is")
+            must(raised is error, "replace() raises the exception of emit unchanged")
             must(bytes_of(make(), "whole") == before, "the old snapshot stays as it was")
 
 
@@ -85,7 +85,7 @@ def check_large_states(make: Make) -> None:
         state["function"] = lambda: 42
         handler.write(state, "large")
         found = handler.read("large")
-        must(found["rows"] == state["rows"], "rewind() takes back what was written")
+        must(found["rows"] == state["rows"], "rewind() empties the target")
         must(found["function"]() == 42, "functions come back")  # noqa: PLR2004
 
 
@@ -102,7 +102,7 @@ def check_read_back(make: Make) -> None:
 
         with contextlib.suppress(LookupError):
             handler.replace("back", emit)
-        must(seen == [b"abc"], "read_back() gives what was written")
+        must(seen == [b"abc"], "read_back() gives the bytes written")
 
 
 def check_readers(make: Make) -> None:
@@ -135,7 +135,7 @@ def check_kept_snapshots(make: Make) -> None:
         for name in names:
             with handler.stored("kept", name) as found:
                 key = None if found is None else (found.header.number, found.header.sequence)
-                must(key == name, "kept() names what can be opened, as its header does")
+                must(key == name, "kept() lists snapshots by the numbers in their headers")
 
 
 def _write_and_raise(error: BaseException, target: SnapshotTarget) -> Header:
