@@ -33,7 +33,6 @@ LATER = {
     "_snapshot.pickling.opcodes",
     "_runs.results",
     "_model.retry",
-    "_snapshot.signing",
     "_runs.streams",
     "events",
 }

@@ -10,6 +10,7 @@ from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._model.header import as_json_round_trip
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.pickling.allowlist import check_allow
+from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidValueError,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.signing import Secret, Signer
+    from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint._snapshot.stored import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
@@ -303,13 +304,7 @@ def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
             listed = ", ".join(f"{name}=" for name in known)
             raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
     return Codec(
-        _signer(options["secret"], flow) if "secret" in options else None,
+        make_signer(options["secret"], flow) if "secret" in options else None,
         check_allow(options["allow"]) if "allow" in options else None,
         verify=checked_flag("verify", options.get("verify", False)),
     )
-
-
-def _signer(secret: Secret | Sequence[Secret], flow: str) -> Signer:
-    from aiocheckpoint._snapshot.signing import make_signer  # noqa: PLC0415 - most flows do not sign
-
-    return make_signer(secret, flow)
