@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCRIPT = program("late_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"hashlib", "aiofiles.os", "aiofiles.ospath", *JSON}
+STANDARD = {"hashlib", "hmac", "aiofiles.os", "aiofiles.ospath", *JSON}
 LATER = {
     "handlers.local._inspect",
     "_snapshot.pickling.opcodes",
