@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header, Status
 
-__all__ = ["Query", "id_key", "place_in_list", "select"]
+__all__ = ["Query", "id_key", "order_key", "select"]
 
 
 class Query(NamedTuple):
@@ -34,18 +34,18 @@ class Query(NamedTuple):
         """Whether the run of a header matches, apart from `limit` and `unowned`."""
         return (
             (self.statuses is None or header.status in self.statuses)
-            and (self.after is None or place_in_list(header) < place_in_list(self.after))
+            and (self.after is None or order_key(header) < order_key(self.after))
             and (self.written_before is None or header.written_at < self.written_before)
         )
 
 
 def select(headers: Iterable[Header], query: Query) -> list[Header]:
     """Filter and order headers by a query, for handlers without an index."""
-    wanted = sorted(filter(query.wants, headers), key=place_in_list, reverse=True)
+    wanted = sorted(filter(query.wants, headers), key=order_key, reverse=True)
     return wanted[: query.limit]
 
 
-def place_in_list(header: Header) -> tuple[float, bytes]:
+def order_key(header: Header) -> tuple[float, bytes]:
     """The key of a list's order, from the greatest down."""
     return header.started_at, id_key(header.run_id)
 

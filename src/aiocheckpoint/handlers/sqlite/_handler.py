@@ -197,7 +197,7 @@ class SqliteStateHandler(StateHandler):
             if query.limit is None or len(found) == len(rows):
                 return headers
             # Runs left out are made up for, so that an empty page is always the last.
-            query = query._replace(limit=query.limit - len(found), after=rows[-1].place)
+            query = query._replace(limit=query.limit - len(found), after=rows[-1].page_end)
 
     def _header_of(self, row: Row) -> Header | None:
         location = self.locate(row.run_id)

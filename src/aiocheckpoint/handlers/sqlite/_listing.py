@@ -39,7 +39,7 @@ class Row(NamedTuple):
     started_at: float
 
     @property
-    def place(self) -> Header:
+    def page_end(self) -> Header:
         """A header for `Query.after`, sound even where the row's own header is damaged."""
         return Header(
             flow="",
@@ -91,8 +91,8 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
             # SQLite uses the partial index only where the condition repeats its words.
             more.append(("status <> 'finished'", ()))
     if query.after is not None:
-        place = query.after.started_at, sql_text(query.after.run_id or "")
-        more.append(("(started_at, run_id) < (?, ?)", place))
+        last = query.after.started_at, sql_text(query.after.run_id or "")
+        more.append(("(started_at, run_id) < (?, ?)", last))
     if query.unowned:
         more.append(("owner IS NULL", ()))
     if query.written_before is not None:
