@@ -39,7 +39,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
-from aiocheckpoint.handlers._registry import HandlerOptions
+from aiocheckpoint.handlers._registry import HandlerOptions, open_handler
 
 if TYPE_CHECKING:
     from aiocheckpoint import events
@@ -86,6 +86,7 @@ __all__ = [
     "current_step",
     "events",
     "inspect",
+    "open_handler",
 ]
 
 # What a run needs only where it is asked for: by a hook, retry=, amap() and the like.

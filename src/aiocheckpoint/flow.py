@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from aiocheckpoint._concurrency.backends import run_blocking
 from aiocheckpoint._engine.context import FlowSettings
@@ -10,12 +10,13 @@ from aiocheckpoint._engine.drain import Drain
 from aiocheckpoint._model.checks import checked_flag, checked_timeout
 from aiocheckpoint._model.retry import checked_retry
 from aiocheckpoint._model.steps import Load, Save, StepFunction, make_step
-from aiocheckpoint._runs.arguments import checked_hooks, checked_name, checked_threads
+from aiocheckpoint._runs.arguments import checked_hooks, checked_threads
 from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
 from aiocheckpoint._runs.service import RunService
 from aiocheckpoint._runs.stored import StoredRuns
-from aiocheckpoint.handlers._registry import HandlerOptions, make_handler
+from aiocheckpoint.handlers._identifiers import checked_name
+from aiocheckpoint.handlers._registry import CONSTRUCTORS, HandlerOptions, make_handler
 
 if TYPE_CHECKING:
     import os
@@ -70,6 +71,8 @@ class CheckpointFlow(StoredRuns, RunService):
     Attributes:
         handler: The state handler. For a path, a `LocalStateHandler`.
         name: The name.
+        state_handler_constructors: Handlers registered by the program, by name or scheme, each a
+            class that is called with `state_path`. Looked up before all others.
 
     Raises:
         UnknownHandlerError: No handler has the name given, or the scheme of `state_path`.
@@ -79,6 +82,8 @@ class CheckpointFlow(StoredRuns, RunService):
         InvalidValueError: An option is invalid, or does not belong to the handler, or
             `handler` is an object that signs for a flow of another name.
     """
+
+    state_handler_constructors: ClassVar[dict[str, Callable[..., Any]]] = CONSTRUCTORS
 
     def __init__(
         self,
@@ -92,7 +97,9 @@ class CheckpointFlow(StoredRuns, RunService):
         **options: Unpack[HandlerOptions],
     ) -> None:
         self.name: str = checked_name(state_path, name)
-        self.handler: Any = make_handler(state_path, handler, self.name, options)
+        self.handler: Any = make_handler(
+            state_path, handler, self.name, options, self.state_handler_constructors
+        )
         settings = FlowSettings(
             flow=self.name,
             hooks=checked_hooks(hooks),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = {check.__name__.removeprefix("check_"): check for check in HANDLER_CHECKS}
-LOST = r"raises LeaseLostError under a lock that was given back"
+LOST = r"raises LeaseLostError under a lock that was released"
 
 
 def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -> None:
@@ -29,7 +29,7 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
     [
         ("held", broken.AlwaysHeld, "a lock that was not taken is not held"),
         ("lock_given_back", broken.Unfenced, rf"replace\(\) {LOST}"),
-        ("lock_given_back", broken.FencedIfFree, rf"replace\(\) {LOST} and taken by somebody"),
+        ("lock_given_back", broken.FencedIfFree, rf"replace\(\) {LOST} and taken by another owner"),
         ("lock_given_back", broken.RaisesTooLate, "changes nothing under a lock"),
         ("lock_given_back", broken.RemovesAnyway, rf"remove\(\) {LOST}"),
         ("without_lock", broken.StealsLocks, "without a lock, nothing is changed"),
@@ -51,7 +51,7 @@ def test_one_lock_for_all_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("check", "order", "rule"),
     [
-        ("list", "oldest first", "lists who began last first"),
+        ("list", "oldest first", "lists the latest begun first"),
         ("list", "made up", "gives the headers as stored"),
         ("list", "endless", "limit= cuts the list"),
         ("list_by_status", "any status", "has the statuses asked for"),
@@ -91,9 +91,9 @@ def test_pages_by_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "rule"),
     [
-        ("status", r"prune\(\) tells how many|deletes by age and status"),
-        ("lock", r"prune\(\) tells how many|deletes none that is locked"),
-        ("count", r"prune\(\) tells how many"),
+        ("status", r"prune\(\) returns how many|deletes by age and status"),
+        ("lock", r"prune\(\) returns how many|deletes none that is locked"),
+        ("count", r"prune\(\) returns how many"),
     ],
 )
 def test_broken_prunings(fault: str, rule: str, tmp_path: Path) -> None:

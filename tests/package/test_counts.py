@@ -22,8 +22,8 @@ from aiocheckpoint._snapshot.payload import position_added
 from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
 from aiocheckpoint.handlers.sqlite import _transactions
+from aiocheckpoint.handlers.sqlite._connection import file_identity
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
-from aiocheckpoint.handlers.sqlite._schema import file_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,9 @@ def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     connection = harness.transactions._open(0)  # noqa: SLF001
     connection.set_trace_callback(statements.append)
     harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
-    harness.apply([PendingResult(Claim(lease, None), None) for lease in harness.leases.values()])
+    harness.apply(
+        [PendingResult(Claim(lease.record, None), None) for lease in harness.leases.values()]
+    )
     claims = [words.split()[0] for words in statements]
     statements.clear()
     jobs = harness.apply([harness.job("running", run_id, 1) for run_id in harness.leases])
@@ -198,16 +200,18 @@ def test_looks_for_the_file(
     """Every batch checks that the file exists. Large ones check every tenth of a second."""
     harness, seen = BatchHarness(str(tmp_path)), list[str]()
     harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
-    harness.apply([PendingResult(Claim(lease, None), None) for lease in harness.leases.values()])
+    harness.apply(
+        [PendingResult(Claim(lease.record, None), None) for lease in harness.leases.values()]
+    )
 
     def look(path: str) -> tuple[int, int] | None:
         seen.append(path)
         return file_identity(path)
 
     monkeypatch.setattr(_transactions, "file_identity", look)
-    monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_LOOKS", 3600.0)
+    monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_CHECKS", 3600.0)
     for number in range(1, 5):
-        harness.transactions._looked -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
+        harness.transactions._checked_at -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
         jobs = harness.apply([harness.job("running", run_id, number) for run_id in harness.leases])
         assert [job.error for job in jobs] == [None] * runs
     harness.close()

@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 SCRIPT = program("late_imports_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"datetime", "hashlib", *JSON}
+STANDARD = {"hashlib", "hmac", "aiofiles.os", "aiofiles.ospath", *JSON}
 LATER = {
     "handlers.local._inspect",
     "_snapshot.pickling.opcodes",
-    "_snapshot.signing",
 }
 AT_ONCE = 83
 

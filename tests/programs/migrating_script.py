@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _schema
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _connection, _schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def main() -> None:
     operation, path = sys.argv[1:3]
     if operation == "die":
         _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
-        _schema.connect(path, durable=True)
+        _connection.connect(path, durable=True)
         return
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -158,7 +158,7 @@ def test_options_that_the_handler_does_not_take(
         assert type(handler).__name__ in str(info.value)
     with pytest.raises(InvalidValueError, match=f"{name}= is no option of Own") as info:
         CheckpointFlow(flows.path, Own, **options)
-    assert "'local' takes" in str(info.value)
+    assert "which takes none" in str(info.value)
     assert "canary" not in str(info.value)
 
 

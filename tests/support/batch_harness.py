@@ -12,7 +12,8 @@ from aiocheckpoint._concurrency.jobs import PendingResult
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._requests import Call, Claim, Release, Save
+from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, Release, Save
+from aiocheckpoint.handlers.sqlite._run_store import split_snapshot
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class BatchHarness:
         self.handler = SqliteStateHandler(self.path, flow="f")
         self.transactions = Transactions(self.path, durable=False, lease=3600.0)
         self.leases = {run_id: self.lease(run_id) for run_id in IDS[:2]}
-        self.apply([PendingResult(Claim(lease, None), None) for lease in self.leases.values()])
+        self.apply(
+            [PendingResult(Claim(lease.record, None), None) for lease in self.leases.values()]
+        )
 
     def lease(self, run_id: str) -> Lease:
         """Make a lease of a run. It is claimed only through the jobs of this harness."""
@@ -53,18 +56,18 @@ class BatchHarness:
         """Make a job of an operation; `number` distinguishes the stored states."""
         lease = self.leases.get(run_id) or self.lease(run_id)
         if operation == "claim":
-            return PendingResult(Claim(self.lease(run_id), None), None)
+            return PendingResult(Claim(self.lease(run_id).record, None), None)
         if operation == "begin":
             start = self.save(lease, run_id, "running", number)
             return PendingResult(
-                Claim(self.lease(run_id), (start.header, start.payload, start.footer)), None
+                Claim(self.lease(run_id).record, (start.header, start.payload, start.footer)), None
             )
         if operation == "give back":
-            return PendingResult(Release(lease.row, lease.token), None)
+            return PendingResult(Release(lease.record.row, lease.record.token), None)
         if operation == "steal":
-            return PendingResult(Call(partial(steal, run_id)), None)
+            return PendingResult(Execute(partial(steal, run_id)), None)
         if operation == "count":
-            return PendingResult(Call(count), None)
+            return PendingResult(Execute(count), None)
         return PendingResult(self.save(lease, run_id, operation, number), None)
 
     def save(self, lease: Lease, run_id: str, operation: str, number: int) -> Save:
@@ -80,7 +83,7 @@ class BatchHarness:
         )
         memory = MemoryTarget()
         self.handler.codec.write(header, {"n": number}, None, memory)
-        return Save(lease, header, *self.handler.cut(memory, run_id), None)
+        return Save(lease.record, header, *split_snapshot(memory, run_id), None)
 
     def rows(self) -> list[Any]:
         """The rows of the database, without the columns that differ each time."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint import LocalStateHandler, RunInProgressError
 from aiocheckpoint.errors import LeaseLostError
-from aiocheckpoint.handlers._query import Query, place_in_list, select
+from aiocheckpoint.handlers._query import Query, order_key, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,7 +178,7 @@ def by_time(headers: list[Header], query: Query) -> list[Header]:
 def with_the_last(headers: list[Header], query: Query) -> list[Header]:
     """Begin each page with the last of the one before."""
     after = query.after
-    rest = [one for one in headers if not after or place_in_list(one) <= place_in_list(after)]
+    rest = [one for one in headers if not after or order_key(one) <= order_key(after)]
     return rest[: query.limit]
 
 

@@ -77,7 +77,7 @@ def kill(handler: SqliteStateHandler) -> None:
     if connection is not None:
         connection.close()
     worker.owners._lock.forget()
-    worker.forget()
+    worker.reset_after_fork()
 
 
 def suspend(handler: SqliteStateHandler) -> None:
@@ -87,7 +87,7 @@ def suspend(handler: SqliteStateHandler) -> None:
         expired = (time.monotonic() - 1, owners.id)
         connection.execute("UPDATE owners SET expires = ? WHERE id = ?", expired)
     # It finds out when it wakes.
-    owners._renewed = owners._renewing = -float("inf")
+    owners._last_heartbeat = owners._uncommitted_heartbeat = -float("inf")
 
 
 @contextlib.contextmanager

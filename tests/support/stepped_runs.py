@@ -152,4 +152,4 @@ class Process:
 def holds(stepped_run: SteppedRun, tokens: dict[int, int]) -> bool:
     """Whether a stepped run believes that it holds its run, and the database agrees."""
     lease = cast("Lease", stepped_run.lease)
-    return lease.held and tokens.get(lease.row) == lease.token
+    return lease.held and tokens.get(lease.record.row) == lease.record.token

@@ -323,7 +323,7 @@ class Misordered(LocalStateHandler):
         (Unlocked, "gets no second one"),
         (KeepsAll, "deletes the snapshot for all"),
         (Misordered, "lists the newest first"),
-        (NothingBack, r"read_back\(\) gives what was written"),
+        (NothingBack, r"read_back\(\) gives the bytes written"),
         (Stale, "the last snapshot stays"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),

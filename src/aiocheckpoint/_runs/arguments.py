@@ -6,16 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._identifiers import check_path, flow_name
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
-    import os
-
     from aiocheckpoint._model.request import Request
     from aiocheckpoint.events import Hook
 
-__all__ = ["check_request", "checked_hooks", "checked_name", "checked_threads"]
+__all__ = ["check_request", "checked_hooks", "checked_threads"]
 
 
 def check_request(request: Request, handler: object) -> None:
@@ -65,15 +62,6 @@ def _check_keeps_snapshots(handler: object, need: str) -> None:
         raise InvalidValueError(
             f"{need}, and {kind} keeps dicts alone. Use the handler 'local' or 'sqlite'."
         )
-
-
-def checked_name(state_path: str | os.PathLike[str], name: object) -> str:
-    """Give the name of a flow: `name`, or one made of its path."""
-    if name is None:
-        return flow_name(check_path(state_path))
-    if not isinstance(name, str) or not name:
-        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
-    return name
 
 
 def checked_hooks(hooks: object) -> tuple[Hook, ...]:

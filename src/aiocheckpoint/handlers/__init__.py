@@ -1,4 +1,7 @@
-"""Places where snapshots live."""
+"""Handlers: stores of snapshots, and the base class for writing one.
+
+Imports `_snapshot` and everything below it. Open `_base` first, then `local/` as an example.
+"""
 
 from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler

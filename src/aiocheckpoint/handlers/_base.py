@@ -1,54 +1,71 @@
-"""The dicts that every place for snapshots offers."""
+"""The base class of the stores: states as dicts, and the run stores of the engine."""
 
 from __future__ import annotations
 
+import os
 import time
+import warnings
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.late_imports import imported
+from aiocheckpoint._concurrency.async_reading import read_off_loop
 from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint.errors import InvalidTypeError
+from aiocheckpoint.handlers._identifiers import without_secrets
 from aiocheckpoint.handlers._port import SnapshotPort
+from aiocheckpoint.handlers._run_store import SnapshotRunStore
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint.handlers._port import Lock
+    from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["StateHandler"]
 
 
 class StateHandler(SnapshotPort):
-    """A place where snapshots live, by run id.
+    """A store of snapshots by run id.
 
-    Subclasses move bytes: they give a run's snapshot as an open file, replace it whole, delete it,
-    lock it and list its like, each as a blocking function. What the bytes mean is the same for
-    every place.
-    `aiocheckpoint.testing.check_handler` tells whether a subclass does all that it must.
+    Subclasses move bytes: they open the snapshot of a run, replace it whole, delete it, lock it
+    and list the runs, each as a blocking method. The meaning of the bytes is the same for every
+    store. `aiocheckpoint.testing.check_handler` tests a subclass.
 
     Args:
-        flow: Name of the flow; a signature made for one flow is none for another.
+        flow: Name of the flow. Signatures are valid for one flow.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
 
     Attributes:
         flow: The name.
+        path: The path or URL given, where the store has one.
         key_ids: Ids of the secrets, the signing one first, as `Header.signed_by` has them.
 
     Raises:
-        InvalidTypeError, InvalidValueError: An option cannot be meant.
+        InvalidTypeError, InvalidValueError: An option is invalid.
     """
+
+    path: str | os.PathLike[str] | None = None
+
+    def __repr__(self) -> str:
+        path = "" if self.path is None else f"{without_secrets(os.fspath(self.path))!r}, "
+        return f"{type(self).__name__}({path}flow={self.flow!r})"
 
     def read(self, run_id: str | None = None) -> dict[str, Any]:
         """Read the state of a run, for instance to edit it and write it back.
 
         Returns:
-            The state, with the index of the step at which the next run starts under the key
-            `checkpoint_index`, and, of a flow with `keep_data=True`, what was in `data` under
-            `checkpoint_data`; an empty dict where nothing is stored.
+            The state, or an empty dict where nothing is stored. The key `checkpoint_index` holds
+            the index of the step at which the next run starts. With `keep_data=True`, the key
+            `checkpoint_data` holds the stored `data`.
 
         Raises:
             StorageError, CorruptSnapshotError: As in `stored`.
-            UntrustedSnapshotError: As in `stored`, or the state names what `allow=` does not list.
+            UntrustedSnapshotError: As in `stored`, or the state names a global missing in `allow=`.
             IncompatibleSnapshotError: The state cannot be loaded by this program.
         """
         with self.stored(run_id) as found:
@@ -70,11 +87,11 @@ class StateHandler(SnapshotPort):
 
         Raises:
             InvalidTypeError: `state` is no dict, or its `checkpoint_index` no index.
-            RunInProgressError: The run is under way.
+            RunInProgressError: The run is in progress.
             UnserializableStateError: The state cannot be stored.
-            StorageError: The place cannot be read or written.
-            CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError: What is stored
-                is not sound, see `stored`; it is not overwritten.
+            StorageError: The store cannot be read or written.
+            CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError: The stored
+                snapshot is not sound, see `stored`; it is not overwritten.
         """
         if not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(f"a state is a dict, not a {type(state).__name__}.")
@@ -87,20 +104,29 @@ class StateHandler(SnapshotPort):
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
         """Do as `read`, without blocking the event loop."""
-        # Nothing else needs aiofiles, which takes 2 ms to import.
-        read = (await imported("aiofiles.os")).wrap(self.read)
-        state: dict[str, Any] = await read(run_id, executor=SNAPSHOTS)
-        return state
+        return await read_off_loop(self.read, run_id)
 
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
-        """Do as `write`, without blocking the event loop; a write under way is waited for."""
+        """Do as `write`, without blocking the event loop; a running write is waited for."""
+        # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
         await run_in_thread(SNAPSHOTS, self.write, state, run_id)
 
+    def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
+        """Make the run store of a run, which the engine uses."""
+        return SnapshotRunStore(self, run_id, backend)
+
+    def under(self, run_id: str | None, lock: Lock | None) -> AbstractContextManager[Lock]:
+        """Do as `hold_or_check`; deprecated."""
+        warnings.warn(
+            "StateHandler.under() is called hold_or_check() now", DeprecationWarning, stacklevel=2
+        )
+        return self.hold_or_check(run_id, lock)
+
     def patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
-        """The header of a state stored by hand: it keeps who the run is, and forgets what broke.
+        """Make the header of a state stored by hand: the same run, without its failure.
 
         Args:
-            header: The header stored so far, or None.
+            header: The present header, or None.
             run_id: The run, or None.
             position: Index of the step at which the next run starts.
         """

@@ -1,4 +1,4 @@
-"""A user's own handler of dicts as the engine uses it."""
+"""The run store on a user's own handler of dicts."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class DictBackend:
     """A user's own handler: an object with `read()` and `write(state)` of dicts, for one run.
 
     Attributes:
-        location: The place in words.
-        read: Calls its `read`.
-        write: Calls its `write`.
-        busy: Held while a run of this place is under way in this process.
+        location: The handler, for messages.
+        read: Its method `read`.
+        write: Its method `write`.
+        busy: Held while a run on this handler is in progress in this process.
     """
 
     def __init__(self, location: str, read: UserFunction, write: UserFunction) -> None:
@@ -45,23 +45,23 @@ class DictBackend:
 
 
 class DictRunStore:
-    """The place of the one run that a user's own handler keeps.
+    """The run store of the one run that a user's own handler keeps.
 
-    It is given copies and gives copies, so that a handler that keeps its dicts in memory does not
-    see later changes. There is no room for a header: only the position is kept.
+    The handler is given copies, so that one that keeps its dicts in memory does not see later
+    changes. A dict has no room for a header: only the position is stored.
     """
 
-    def __init__(self, place: DictBackend, run_id: str | None, backend: Backend) -> None:
+    def __init__(self, dicts: DictBackend, run_id: str | None, backend: Backend) -> None:
         if run_id is not None:
             raise InvalidValueError(
-                f"{place.location} keeps one state and cannot tell run_id={run_id!r} from another; "
+                f"{dicts.location} keeps one state and cannot tell run_id={run_id!r} from another; "
                 "use the handler 'local' for flows of many runs."
             )
-        self.location = place.location
+        self.location = dicts.location
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
         self.first_write: FirstWrite | None = None
-        self._place = place
+        self._dicts = dicts
         self._backend = backend
         self._stored = MemoryTarget()
         self._held = False
@@ -69,10 +69,10 @@ class DictRunStore:
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
     ) -> None:
-        """Do nothing."""
+        """Do nothing: the lock is in this process alone."""
 
     async def acquire(self) -> None:
-        if not self._place.busy.acquire(blocking=False):
+        if not self._dicts.busy.acquire(blocking=False):
             raise RunInProgressError(self.location, pid=os.getpid(), host=socket.gethostname())
         self._held = True
 
@@ -82,11 +82,11 @@ class DictRunStore:
 
     def release_nowait(self) -> None:
         if self._held:
-            self._place.busy.release()
+            self._dicts.busy.release()
             self._held = False
 
     async def read_header(self) -> Header | None:
-        found = await self._backend.executor.call(self._place.read)
+        found = await self._backend.executor.call(self._dicts.read)
         if found is not None and not isinstance(found, dict):
             kind = type(found).__name__
             raise InvalidTypeError(f"read() of {self.location} must return a dict, not a {kind}.")
@@ -106,23 +106,23 @@ class DictRunStore:
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         written, copy = await self._backend.run(_copied, header, state, step)
-        await self._backend.executor.call_to_end(self._place.write, copy)
+        await self._backend.executor.call_to_end(self._dicts.write, copy)
         self.header, self._stored = header, written
         return 0
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
-        """Change what is remembered alone: a dict has no room for a header."""
+        """Change the header in memory alone: a dict has no room for it."""
         if self.header is not None:
             self.header = change(self.header)
 
     async def remove(self) -> None:
-        await self._backend.executor.call_to_end(self._place.write, {})
+        await self._backend.executor.call_to_end(self._dicts.write, {})
 
 
 def _copied(
     header: Header, state: dict[str, Any], step: str | None
 ) -> tuple[MemoryTarget, dict[str, Any]]:
-    """Write a state, with the header's position in it, the way a file would, and give a copy."""
+    """Encode a state with the header's position in it, as for a file, and decode a copy."""
     memory = MemoryTarget()
     Codec().write(header, state, step, memory)
     copy: dict[str, Any] = load(memory)

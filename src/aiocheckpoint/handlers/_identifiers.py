@@ -1,23 +1,33 @@
-"""Checks of paths and run ids, and the default name of a flow."""
+"""Checks of paths and run ids, schemes of URLs, and names of flows."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePath
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["check_path", "check_run_id", "flow_name"]
+__all__ = [
+    "check_path",
+    "check_run_id",
+    "checked_name",
+    "flow_name",
+    "url_scheme",
+    "without_secrets",
+]
 
 
 _LONGEST_ID = 1000
+_FILES = {None, "sqlite"}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def check_path(path: object) -> str:
-    """Give the text of a path, a string or Path that is not empty.
+    """Return the text of a path, a string or Path that is not empty.
 
     Raises:
-        InvalidTypeError: It is something else.
+        InvalidTypeError: The path is something else.
     """
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
@@ -30,17 +40,50 @@ def check_path(path: object) -> str:
     return text
 
 
+def url_scheme(path: object) -> str | None:
+    """The scheme of a URL; None for any other text, or for a path that is no text."""
+    found = _SCHEME.match(path) if isinstance(path, str) else None
+    return None if found is None else found[1]
+
+
+def without_secrets(path: str) -> str:
+    """A path or URL to show: without the user, password, query and fragment of a server's URL."""
+    if url_scheme(path) in _FILES:
+        return path
+    return re.sub(r"://[^/]*@", "://", re.split(r"[?#]", path)[0])
+
+
+def checked_name(path: object, name: object) -> str:
+    """Return the name of a flow: `name`, or by default that of its path.
+
+    Raises:
+        InvalidTypeError: `name` is no text or empty, or `path` is no path.
+    """
+    if name is None:
+        return flow_name(check_path(path))
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
+    return name
+
+
 def flow_name(path: str) -> str:
-    """The name of a flow by the path of its checkpoint: the file's without its ending."""
+    """The default name of a flow: the last part of its path without the ending.
+
+    Of the URL of a server, only the path counts: a user, password or query gets into no name.
+    """
+    scheme = url_scheme(path)
+    if scheme not in _FILES:
+        _, _, path = without_secrets(path)[len(f"{scheme}://") :].partition("/")
+        return PurePath(path).stem or "flow"
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 
 def check_run_id(run_id: object) -> str | None:
-    """Give `run_id` back if it is None or a string that is not empty.
+    """Return `run_id` if it is None or a string that is not empty.
 
     Raises:
-        InvalidTypeError: It is something else.
-        InvalidValueError: It is empty, or longer than 1,000 characters.
+        InvalidTypeError: `run_id` is something else.
+        InvalidValueError: `run_id` is empty, or longer than 1,000 characters.
     """
     if run_id is None:
         return None

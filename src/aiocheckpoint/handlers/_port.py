@@ -1,4 +1,4 @@
-"""What a place for snapshots does: it moves their bytes, locks them and lists them."""
+"""The port of the stores: moving the bytes of snapshots, locking and listing runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._model.header import as_json_round_trip
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.pickling.allowlist import check_allow
+from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     InvalidValueError,
@@ -17,30 +18,27 @@ from aiocheckpoint.errors import (
     RunInProgressError,
     UntrustedSnapshotError,
 )
-from aiocheckpoint.handlers._run_store import SnapshotRunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
-    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.signing import Secret, Signer
+    from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint._snapshot.stored import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
-    from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["Lock", "SnapshotOptions", "SnapshotPort"]
 
 
 class SnapshotOptions(TypedDict, total=False):
-    """What every handler that moves snapshots can be told of them.
+    """The options of every handler of snapshots.
 
     Attributes:
-        secret: Signs each snapshot, and lets none be loaded that is not signed, for this flow and
-            run. At least 32 bytes, as `bytes` or text; in a list, the first signs and all verify.
+        secret: Signs each snapshot for its flow and run. Only signed snapshots are loaded. At
+            least 32 bytes, as `bytes` or text; in a list, the first signs and all verify.
         allow: The globals that snapshots may name, each as "package.module:Name"; an empty tuple
             for plain data alone. Others are refused when saved and when loaded.
         verify: Whether each snapshot is loaded back before it counts (default False).
@@ -52,10 +50,10 @@ class SnapshotOptions(TypedDict, total=False):
 
 
 class Lock(Protocol):
-    """An exclusive right to one run's place, which dies with its owner.
+    """An exclusive lock of one run, which ends with its owner.
 
     Attributes:
-        held: Whether it was taken and not given back. It may have been lost since.
+        held: Whether the lock was taken and not released. It may have been lost since.
     """
 
     @property
@@ -64,14 +62,14 @@ class Lock(Protocol):
         ...
 
     def acquire(self) -> None:
-        """Take it now, or raise RunInProgressError."""
+        """Take the lock now, or raise RunInProgressError."""
 
     def release(self) -> None:
-        """Give it back; without effect where it is not held."""
+        """Release the lock; without effect where it is not held."""
 
 
 class SnapshotPort(ABC):
-    """What moves the bytes of snapshots; the base of `StateHandler`, which tells of it."""
+    """The interface of a store; documented as part of `StateHandler`."""
 
     flow: str = ""
     key_ids: tuple[str, ...] = ()
@@ -84,15 +82,11 @@ class SnapshotPort(ABC):
 
     @abstractmethod
     def locate(self, run_id: str | None = None) -> str:
-        """Say where the snapshot of a run is, for people to read."""
+        """Name the location of a run's snapshot, for people to read."""
 
     @abstractmethod
     def lock(self, run_id: str | None = None) -> Lock:
         """Make the lock of a run, not yet taken."""
-
-    def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
-        """The place of a run, as the engine uses it."""
-        return SnapshotRunStore(self, run_id, backend)
 
     @abstractmethod
     def open(
@@ -102,10 +96,10 @@ class SnapshotPort(ABC):
 
         Args:
             run_id: The run, or None.
-            kept: The newest where it is None, else one of those that `kept` lists.
+            kept: None for the newest snapshot, else an entry of the list that `kept` gives.
 
         Raises:
-            StorageError: The place cannot be read.
+            StorageError: The store cannot be read.
         """
 
     @abstractmethod
@@ -117,23 +111,23 @@ class SnapshotPort(ABC):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace the snapshot of a run by what `emit` writes, whole or not at all.
+        """Replace the snapshot of a run by the bytes that `emit` writes, whole or not at all.
 
         Args:
             run_id: The run, or None.
-            emit: Called once with what takes the bytes; returns the header written.
-            amends: Header of the snapshot there, where the new one only tells more of the same
-                state, so that keeping both would be keeping one twice.
-            lock: The lock of this run under which it is written; without one, it is taken for as
-                long as the call takes.
+            emit: Called once with the target of the bytes; returns the header written.
+            amends: Header of the present snapshot, where the new one holds the same state. Keeping
+                both would be keeping one twice.
+            lock: The lock of this run, held by the caller. Without it, the call takes the lock
+                and releases it.
 
         Returns:
-            What `emit` returned, and the number of bytes written.
+            The header that `emit` returned, and the number of bytes written.
 
         Raises:
-            StorageError: The place cannot be written; it holds what it held.
-            LeaseLostError: `lock` is not held, or was lost; the place holds what it held.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            StorageError: The store cannot be written and is unchanged.
+            LeaseLostError: `lock` is not held, or was lost; the store is unchanged.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
 
     @abstractmethod
@@ -147,30 +141,30 @@ class SnapshotPort(ABC):
         Raises:
             StorageError: They cannot be deleted.
             LeaseLostError: `lock` is not held, or was lost; nothing was deleted.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
 
     @abstractmethod
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of the stored runs, the one that began last first.
+        """List the headers of the stored runs, the latest begun first.
 
-        What is damaged, not signed as it must be, or of a later version, is passed over with a
-        warning in the log.
+        A snapshot that is damaged, not correctly signed, or of a later version is left out, with
+        a warning in the log.
 
         Raises:
-            StorageError: The place cannot be read.
+            StorageError: The store cannot be read.
         """
 
     def prune(self, query: Query) -> int:
-        """Delete the runs that a query asks for, except those under way, and give their number.
+        """Delete the runs that a query asks for, except runs in progress, and give their number.
 
         Raises:
-            StorageError: The place cannot be read or written.
+            StorageError: The store cannot be read or written.
         """
         count = 0
         for header in self.runs(query):
             with suppress(RunInProgressError), self.locked(header.run_id) as lock:
-                # Between the look and the lock it may have been run again.
+                # Between the list and the lock the run may have been run again.
                 newest = self.header(header.run_id)
                 if newest is not None and query.wants(newest):
                     self.remove(header.run_id, lock=lock)
@@ -182,7 +176,7 @@ class SnapshotPort(ABC):
         """Hold the lock of a run for the time of a `with` block.
 
         Raises:
-            RunInProgressError: Somebody has it.
+            RunInProgressError: Another owner has it.
             StorageError: It cannot be taken.
         """
         lock = self.lock(run_id)
@@ -193,7 +187,7 @@ class SnapshotPort(ABC):
             lock.release()
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
-        """List what is kept of a run beside its newest snapshot, for handlers that keep more.
+        """List the retained snapshots of a run, for handlers that keep more than the newest.
 
         Returns:
             Number and sequence of each, as in their headers, newest first. The newest snapshot
@@ -202,12 +196,12 @@ class SnapshotPort(ABC):
         del run_id
         return []
 
-    def under(self, run_id: str | None, lock: Lock | None) -> AbstractContextManager[Lock]:
-        """Hold the lock of a run for the time of a `with` block, or see that `lock` is held.
+    def hold_or_check(self, run_id: str | None, lock: Lock | None) -> AbstractContextManager[Lock]:
+        """Hold the lock of a run for the time of a `with` block, or check that `lock` is held.
 
         Raises:
             LeaseLostError: `lock` is not held.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
             StorageError: It cannot be taken.
         """
         if lock is None:
@@ -222,13 +216,13 @@ class SnapshotPort(ABC):
     ) -> Generator[StoredSnapshot | None, None, None]:
         """Open and check the snapshot of a run, for the time of a `with` block.
 
-        Where more than one is kept, payloads are checked as well, and the newest sound one is
-        given; its `skipped` tells what is wrong with the newest.
+        Where older snapshots are kept, payloads are checked as well, and the newest sound
+        snapshot is given. Its `skipped` is then the error of the newest.
 
         Raises:
-            StorageError: It cannot be read.
+            StorageError: The snapshot cannot be read.
             CorruptSnapshotError: It is damaged, no snapshot, or that of another run.
-            UntrustedSnapshotError: It is not signed as it must be.
+            UntrustedSnapshotError: It is not correctly signed.
             IncompatibleSnapshotError: Its format is of a later version.
         """
         with ExitStack() as stack:
@@ -276,17 +270,17 @@ class SnapshotPort(ABC):
         if kept is not None:
             location = f"{location} (kept, number {kept[0]}, sequence {kept[1]})"
         found = self.codec.open(file, location)
-        # A bare pickle tells of no run.
+        # A bare pickle has no run id.
         if found is not None and found.header.library:
             self.check_run(found.header, run_id, location)
         return found
 
     def check_run(self, header: Header, run_id: str | None, location: str) -> None:
-        """See that a header found in the place of a run is that run's.
+        """Check that a header found under a run id belongs to that run.
 
         Raises:
-            CorruptSnapshotError, UntrustedSnapshotError: It is another run's; the second where
-                snapshots are signed.
+            CorruptSnapshotError: The header is another run's.
+            UntrustedSnapshotError: The same, where snapshots are signed.
         """
         if header.run_id != as_json_round_trip(run_id):
             kind = CorruptSnapshotError if self.codec.signer is None else UntrustedSnapshotError
@@ -306,17 +300,11 @@ class SnapshotPort(ABC):
 def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
     known = SnapshotOptions.__annotations__
     for option in options:
-        if option not in known:  # which a signature of **options lets in
+        if option not in known:  # At run time **options takes any name.
             listed = ", ".join(f"{name}=" for name in known)
             raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
     return Codec(
-        _signer(options["secret"], flow) if "secret" in options else None,
+        make_signer(options["secret"], flow) if "secret" in options else None,
         check_allow(options["allow"]) if "allow" in options else None,
         verify=checked_flag("verify", options.get("verify", False)),
     )
-
-
-def _signer(secret: Secret | Sequence[Secret], flow: str) -> Signer:
-    from aiocheckpoint._snapshot.signing import make_signer  # noqa: PLC0415 - most sign nothing
-
-    return make_signer(secret, flow)

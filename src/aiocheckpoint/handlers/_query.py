@@ -1,4 +1,4 @@
-"""Which runs a list shows, and in what order."""
+"""Queries for lists of runs, and the order of a list."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header, Status
 
-__all__ = ["Query", "id_key", "place_in_list", "select"]
+__all__ = ["Query", "id_key", "order_key", "select"]
 
 
 class Query(NamedTuple):
-    """What to list: runs by the time that they began, newest first.
+    """A query for runs, ordered by the time they began, newest first.
 
     Attributes:
-        statuses: Those of the runs wanted; None for all.
-        limit: The most that are listed; None for all.
-        after: The header that the list goes on behind, the last of the page before; None from the
-            newest run on.
-        unowned: Whether runs that are under way are left out, where the handler can tell at once;
-            those of owners that are gone are not.
-        written_before: Seconds since the epoch: only runs whose newest snapshot is older.
+        statuses: Only runs with one of these statuses; None for all.
+        limit: The most headers in the list; None for all.
+        after: The last header of the page before; None for the first page.
+        unowned: Leave out runs that a live process owns, where the handler knows owners. Runs
+            whose owner has died are listed.
+        written_before: Seconds since the epoch. Only runs whose newest snapshot is older.
     """
 
     statuses: frozenset[Status] | None = None
@@ -32,25 +31,25 @@ class Query(NamedTuple):
     written_before: float | None = None
 
     def wants(self, header: Header) -> bool:
-        """Whether the run of a header belongs into the list, `limit` aside."""
+        """Whether the run of a header matches, apart from `limit` and `unowned`."""
         return (
             (self.statuses is None or header.status in self.statuses)
-            and (self.after is None or place_in_list(header) < place_in_list(self.after))
+            and (self.after is None or order_key(header) < order_key(self.after))
             and (self.written_before is None or header.written_at < self.written_before)
         )
 
 
 def select(headers: Iterable[Header], query: Query) -> list[Header]:
-    """Pick and order what a query asks for, for handlers that have all headers at hand."""
-    wanted = sorted(filter(query.wants, headers), key=place_in_list, reverse=True)
+    """Filter and order headers by a query, for handlers without an index."""
+    wanted = sorted(filter(query.wants, headers), key=order_key, reverse=True)
     return wanted[: query.limit]
 
 
-def place_in_list(header: Header) -> tuple[float, bytes]:
-    """What lists are ordered by, from the greatest down."""
+def order_key(header: Header) -> tuple[float, bytes]:
+    """The key of a list's order, from the greatest down."""
     return header.started_at, id_key(header.run_id)
 
 
 def id_key(run_id: str | None) -> bytes:
-    """A run id as bytes: its UTF-8 form; empty, as no id is, for None."""
+    """A run id as bytes in UTF-8; empty for None, as no id is empty."""
     return b"" if run_id is None else run_id.encode("utf-8", "surrogatepass")

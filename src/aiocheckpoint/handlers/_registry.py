@@ -1,13 +1,16 @@
-"""From what a user passes as `handler` to the places of runs."""
+"""The registry of handlers: from a name, URL scheme, class or object to the handler of a flow.
+
+The built-in handlers are known by name. Other names and schemes are looked up in the entry point
+group `aiocheckpoint.handlers` of the installed distributions.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import os
-import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable
 from aiocheckpoint.errors import (
@@ -16,47 +19,65 @@ from aiocheckpoint.errors import (
     MissingExtraError,
     UnknownHandlerError,
 )
-from aiocheckpoint.handlers import SnapshotOptions, StateHandler
+from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._dicts import DictBackend, DictRunStore
+from aiocheckpoint.handlers._identifiers import checked_name, url_scheme
+from aiocheckpoint.handlers._port import SnapshotOptions, SnapshotPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
+    from importlib.metadata import EntryPoint
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint.handlers._retention import Keep
     from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["HandlerOptions", "make_handler", "moves_snapshots", "run_store_maker"]
+__all__ = [
+    "CONSTRUCTORS",
+    "GROUP",
+    "HandlerOptions",
+    "make_handler",
+    "moves_snapshots",
+    "open_handler",
+    "run_store_maker",
+]
+
+GROUP = "aiocheckpoint.handlers"
+"""The entry point group. The name of an entry point is the name, and the URL scheme, of a handler
+class."""
+
+CONSTRUCTORS: dict[str, Callable[..., Any]] = {}
+"""Handlers registered by the program itself: `CheckpointFlow.state_handler_constructors`."""
 
 
-class _Entry:
-    """Where a handler is found, by name or scheme.
+class _BuiltIn(NamedTuple):
+    """A handler of this library.
 
-    Args:
-        module: Its module, imported only when it is asked for.
+    Attributes:
+        module: Its module, imported late.
         name: The name of its class.
-        extra: The optional dependencies that it needs, None for those that come with Python.
+        extra: The extra with its dependencies, None for a handler that needs only Python's own.
     """
 
-    def __init__(self, module: str, name: str, extra: str | None = None) -> None:
-        self.module, self.name, self.extra = module, name, extra
+    module: str
+    name: str
+    extra: str | None = None
 
 
-_BY_NAME = {
-    "local": _Entry("aiocheckpoint.handlers.local", "LocalStateHandler"),
-    "sqlite": _Entry("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
+_BUILT_IN = {
+    "local": _BuiltIn("aiocheckpoint.handlers.local", "LocalStateHandler"),
+    "sqlite": _BuiltIn("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
 }
-_SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"
 
 
 class HandlerOptions(SnapshotOptions, total=False):
-    """What `CheckpointFlow` passes on to the handler that it makes.
+    """The options that `CheckpointFlow` and `open_handler` pass on to a built-in handler.
 
     Attributes:
         fsync: Whether each snapshot waits for the disk (default True).
-        keep: How many snapshots of a run there are, the newest included (default 1), or "all".
-        lease: Of the handler "sqlite": seconds after which an owner of runs that is suspended, or
-            on another machine, is gone (default 30).
+        keep: How many snapshots of a run are kept, the newest included (default 1), or "all".
+        lease: For the handler "sqlite": seconds without a heartbeat after which a suspended owner,
+            or one on another machine, loses its runs (default 30).
     """
 
     fsync: bool
@@ -64,25 +85,67 @@ class HandlerOptions(SnapshotOptions, total=False):
     lease: float
 
 
-_OPTIONS = ("lease", "fsync", "keep", *SnapshotOptions.__annotations__)
+def open_handler(
+    state_path: str | os.PathLike[str],
+    handler: Any = "local",  # noqa: ANN401 - any class or object with read and write
+    *,
+    name: str | None = None,
+    **options: Unpack[HandlerOptions],
+) -> Any:  # noqa: ANN401 - the handler may be a user's own
+    """Make the handler of a path or URL without a flow, for tools that know no steps.
+
+    The arguments, and the rules of names and schemes, are the same as for `CheckpointFlow`.
+    Nothing is created on disk.
+
+    Args:
+        state_path: A path such as "checkpoint.pkl" or "runs/", or a URL such as
+            "sqlite:///runs.db", whose scheme names the handler.
+        handler: A name, a class or an object, as for `CheckpointFlow`.
+        name: Name of the flow, by default the file name of `state_path` without its ending.
+        options: Options of the handler, such as `HandlerOptions`.
+
+    Returns:
+        The handler: for a name or scheme of this library a `StateHandler`.
+
+    Raises:
+        UnknownHandlerError: No handler has the name given, or the scheme of `state_path`.
+        MissingExtraError: The handler needs a module that is not installed.
+        InvalidTypeError: `handler`, `state_path`, `name` or an option is of the wrong type.
+        InvalidValueError: An option is invalid or does not belong to the handler. Or a registered
+            handler cannot be imported.
+    """
+    flow = checked_name(state_path, name)
+    return make_handler(state_path, handler, flow, options, CONSTRUCTORS)
 
 
-def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
-    """Make the handler that `CheckpointFlow` was asked for.
+def make_handler(
+    state_path: Any,  # noqa: ANN401
+    handler: Any,  # noqa: ANN401
+    flow: str,
+    options: Mapping[str, Any],
+    constructors: Mapping[str, Callable[..., Any]],
+) -> Any:  # noqa: ANN401
+    """Make the handler that a flow was asked for.
+
+    Args:
+        state_path: The path or URL.
+        handler: A name, a class or an object.
+        flow: Name of the flow.
+        options: Options of the handler.
+        constructors: Handlers registered by the program, looked up before all others.
 
     Raises:
         UnknownHandlerError: No handler has this name, or the scheme of this path.
-        MissingExtraError: The handler needs something that is not installed.
+        MissingExtraError: The handler needs a module that is not installed.
         InvalidTypeError: `handler` is no name, class or object with `read` and `write`.
-        InvalidValueError: An option does not belong to the handler, or the handler signs for
-            another flow.
+        InvalidValueError: An option does not belong to the handler, the handler signs for
+            another flow, or a registered handler cannot be imported.
     """
-    if isinstance(handler, str):
-        has_scheme = isinstance(state_path, str) and "://" in state_path
-        scheme = re.match(_SCHEME, state_path) if has_scheme else None
-        handler = _found(handler if scheme is None else scheme[1])
-    if isinstance(handler, type):
-        made = _made(handler, state_path, flow, options)
+    registered = isinstance(handler, str)
+    if registered:
+        handler = _find(url_scheme(state_path) or handler, constructors)
+    if isinstance(handler, type) or registered:
+        made = _construct(handler, state_path, flow, options)
     else:
         made = handler
         _check_object(handler, flow, options)
@@ -90,53 +153,110 @@ def make_handler(state_path: Any, handler: Any, flow: str, options: HandlerOptio
     if missing:
         raise InvalidTypeError(
             f"handler must be a name, a class taking the path, or an object, with read() and "
-            f"write(state); {_kind(handler)} lacks {' and '.join(missing)}."
+            f"write(state); {_describe(handler)} lacks {' and '.join(missing)}."
         )
     return made
 
 
-def _found(name: str) -> type[StateHandler]:
-    """Import the handler of a name or scheme."""
-    entry = _BY_NAME.get(name)
-    if entry is None:
-        raise UnknownHandlerError(name, tuple(_BY_NAME))
+def _find(name: str, constructors: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    """Find the class of a name or scheme, or what the program registered under it."""
+    if name in constructors:
+        return constructors[name]
+    built_in = _BUILT_IN.get(name)
+    if built_in is not None:
+        return _import_built_in(name, built_in)
+    entries = list(_entry_points())
+    for entry in entries:
+        if entry.name == name:
+            return _load(entry)
+    known = dict.fromkeys((*_BUILT_IN, *constructors, *(entry.name for entry in entries)))
+    raise UnknownHandlerError(name, tuple(known))
+
+
+def _import_built_in(name: str, built_in: _BuiltIn) -> Callable[..., Any]:
     try:
-        module = importlib.import_module(entry.module)
+        module = importlib.import_module(built_in.module)
     except ImportError as error:
-        missing = error.name or entry.module
-        install = None if entry.extra is None else f"pip install 'aiocheckpoint[{entry.extra}]'"
+        missing = error.name or built_in.module
+        extra = built_in.extra
+        install = None if extra is None else f"pip install 'aiocheckpoint[{extra}]'"
         raise MissingExtraError(f"the state handler {name!r}", missing, install) from error
-    handler: type[StateHandler] = getattr(module, entry.name)
+    handler: type[StateHandler] = getattr(module, built_in.name)
     return handler
 
 
-def _made(handler: type, state_path: Any, flow: str, options: HandlerOptions) -> Any:  # noqa: ANN401
-    known = _parameters(handler)
+def _entry_points() -> Iterator[EntryPoint]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 10 ms, for other handlers alone
+
+    yield from entry_points(group=GROUP)
+
+
+def _load(entry: EntryPoint) -> type:
+    """Import the class of an entry point."""
+    dist = entry.dist
+    source = "" if dist is None else f" of the distribution {dist.name} {dist.version}"
+    what = f"the state handler {entry.name!r}{source} ({entry.value})"
+    try:
+        found = entry.load()
+    except Exception as error:
+        raise InvalidValueError(
+            f"{what} cannot be imported: {type(error).__name__}: {error}. Install the modules that "
+            "it needs, or another version of the distribution."
+        ) from error
+    if not isinstance(found, type) or not (hasattr(found, "read") and hasattr(found, "write")):
+        raise InvalidTypeError(
+            f"{what} is no class with read() and write(state). Install another version of the "
+            "distribution."
+        )
+    return found
+
+
+def _construct(handler: Any, state_path: object, flow: str, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    accepted, takes_any = _options_of(handler)
+    named: dict[str, Any] = {}
+    if "flow" in accepted and _is_state_handler_class(handler):
+        accepted.remove("flow")  # The name of the flow is no option.
+        named["flow"] = flow
     for option in options:
-        if option not in known:
+        if option not in accepted and not takes_any:
+            listed = ", ".join(f"{name}=" for name in accepted) or "none"
             raise InvalidValueError(
-                f"{option}= is no option of {_kind(handler)}; the handler 'local' takes "
-                f"{', '.join(f'{name}=' for name in _OPTIONS[1:])}, and 'sqlite' lease= as well."
+                f"{option}= is no option of {_describe(handler)}, which takes {listed}."
             )
-    named = {"flow": flow} if issubclass(handler, StateHandler) and "flow" in known else {}
     return handler(state_path, **named, **options)
 
 
-def _parameters(handler: type) -> frozenset[str]:
-    """Names of the keywords that a class takes."""
-    try:
-        parameters = inspect.signature(handler).parameters
-    except ValueError:
-        return frozenset()  # Some built-in classes tell no signature.
-    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    return frozenset({*parameters, *(("flow", *_OPTIONS) if takes_any else ())})
+def _is_state_handler_class(handler: object) -> bool:
+    return isinstance(handler, type) and issubclass(handler, StateHandler)
 
 
-def _check_object(handler: object, flow: str, options: HandlerOptions) -> None:
+def _options_of(handler: Any) -> tuple[list[str], bool]:  # noqa: ANN401
+    """The keywords of a constructor behind the path, and whether it takes any other keyword.
+
+    Where a class takes `**options`, the keywords of its base classes count as well.
+    """
+    names: dict[str, None] = {}
+    bases: tuple[Any, ...] = handler.__mro__[1:-1] if isinstance(handler, type) else ()
+    for constructor in (handler, *(base for base in bases if "__init__" in vars(base))):
+        if constructor is SnapshotPort:
+            return list(names | dict.fromkeys(("flow", *SnapshotOptions.__annotations__))), False
+        try:
+            _, *parameters = inspect.signature(constructor).parameters.values()
+        except ValueError:  # No parameters, or a built-in class without a signature.
+            return list(names), False
+        kinds = {one.name: one.kind for one in parameters}
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        names |= dict.fromkeys(name for name, kind in kinds.items() if kind in named)
+        if inspect.Parameter.VAR_KEYWORD not in kinds.values():
+            return list(names), False
+    return list(names), True
+
+
+def _check_object(handler: object, flow: str, options: Mapping[str, Any]) -> None:
     if options:
         option = next(iter(options))
         raise InvalidValueError(
-            f"{option}= belongs to the handler; set it where you make {_kind(handler)}."
+            f"{option}= belongs to the handler; set it where you make {_describe(handler)}."
         )
     if isinstance(handler, StateHandler) and handler.key_ids and handler.flow != flow:
         raise InvalidValueError(
@@ -146,18 +266,19 @@ def _check_object(handler: object, flow: str, options: HandlerOptions) -> None:
 
 
 def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Backend], RunStore]:  # noqa: ANN401
-    """Give the function that makes the slot of a run from its id."""
+    """Give the function that makes the run store of a run from its id."""
     if moves_snapshots(handler):
         return cast("StateHandler", handler).run_store
     location = f"{type(handler).__qualname__}({os.fspath(state_path)!r})"
-    return partial(DictRunStore, DictBackend(location, _part(handler.read), _part(handler.write)))
+    dicts = DictBackend(location, _user_function(handler.read), _user_function(handler.write))
+    return partial(DictRunStore, dicts)
 
 
 def moves_snapshots(handler: object) -> bool:
     """Whether a handler moves snapshots.
 
-    A subclass that overrides `read` or `write`, as one of gumly's handler would, has dicts of its
-    own instead.
+    A subclass that overrides `read` or `write`, as a subclass of gumly's handler would, stores
+    dicts instead.
     """
     if not isinstance(handler, StateHandler):
         return False
@@ -165,9 +286,11 @@ def moves_snapshots(handler: object) -> bool:
     return kind.read is StateHandler.read and kind.write is StateHandler.write
 
 
-def _part(method: Callable[..., Any]) -> UserFunction:
+def _user_function(method: Callable[..., Any]) -> UserFunction:
     return UserFunction(method, takes_data=False, on_loop=is_async_callable(method), stores=True)
 
 
-def _kind(handler: object) -> str:
-    return handler.__qualname__ if isinstance(handler, type) else f"a {type(handler).__qualname__}"
+def _describe(handler: object) -> str:
+    if isinstance(handler, type) or inspect.isroutine(handler):
+        return handler.__qualname__
+    return f"a {type(handler).__qualname__}"

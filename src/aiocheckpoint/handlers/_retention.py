@@ -1,4 +1,4 @@
-"""How many older snapshots of a run a handler keeps, and which it deletes."""
+"""Retention: how many snapshots of a run a handler keeps, and which it prunes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Keep", "check_keep", "to_prune"]
 
 
 Keep = int | Literal["all"]
-"""How many snapshots of a run there are, the newest included; or all of its last passage."""
+"""How many snapshots of a run are kept, the newest included; or all of its last run."""
 
 
-def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - whatever a user passes
-    """Give `keep` back if it is a number from 1, or "all".
+def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - any value of a user's
+    """Return `keep` if it is a number from 1, or "all".
 
     Raises:
-        InvalidTypeError: It is something else.
-        InvalidValueError: It is another number or text.
+        InvalidTypeError: `keep` is neither a number nor text.
+        InvalidValueError: `keep` is another number or text.
     """
     if isinstance(keep, bool) or not isinstance(keep, (int, str)):
         raise InvalidTypeError(f'keep= is a number or "all", not a {type(keep).__name__}.')
@@ -35,19 +35,19 @@ def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - whatever a user passes
     )
 
 
-def to_prune(names: list[tuple[int, int]], header: Header, keep: Keep) -> list[tuple[int, int]]:
-    """Say which snapshots need not be kept any more, `header` being that of the newest.
+def to_prune(retained: list[tuple[int, int]], header: Header, keep: Keep) -> list[tuple[int, int]]:
+    """Select the retained snapshots to delete.
 
     Args:
-        names: Number of the run and sequence of each, newest first.
-        header: That of the newest.
+        retained: Number of the run and sequence of each, newest first.
+        header: Header of the newest.
         keep: How many are kept.
     """
     newest = (header.number, header.sequence)
-    # Another one that is not older is of a writer that was killed, or of a file deleted by hand.
-    past = [one for one in names if one == newest or one[1] < header.sequence]
+    # A killed writer, or a file deleted by hand, leaves others that are not older.
+    past = [one for one in retained if one == newest or one[1] < header.sequence]
     if isinstance(keep, int):
         wanted = past[:keep]
     else:
         wanted = [one for one in past if one[0] == header.number]
-    return [one for one in names if one not in wanted]
+    return [one for one in retained if one not in wanted]

@@ -1,4 +1,4 @@
-"""One run's place, as the engine uses it: a snapshot handler's, or a user's own class of dicts."""
+"""The run store: the snapshots of one run, as the engine reads and writes them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["FirstWrite", "RunStore", "SnapshotRunStore"]
 
 
 class FirstWrite(NamedTuple):
-    """A first snapshot that was stored while the lock was taken.
+    """A first snapshot that was stored by the same statement that took the lock.
 
     Attributes:
-        bytes: Its size.
-        seconds: How long both took.
+        bytes: Size of the snapshot.
+        seconds: Time for both.
     """
 
     bytes: int
@@ -41,13 +41,13 @@ class FirstWrite(NamedTuple):
 
 
 class RunStore(Protocol):
-    """Where one run's snapshot lies.
+    """The snapshots of one run.
 
     Attributes:
-        location: The place in words.
-        header: That of the newest snapshot read or written; None where there is none.
-        skipped: What is wrong with the newest one found, where an older one stands in for it.
-        begun: That what was offered is stored since the lock was taken, where nothing was before.
+        location: The store and the run, for messages.
+        header: Header of the newest snapshot read or written; None where there is none.
+        skipped: Error of the newest snapshot, where an older one is used instead.
+        first_write: Set when taking the lock stored the prepared first snapshot.
     """
 
     location: str
@@ -58,26 +58,26 @@ class RunStore(Protocol):
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
     ) -> None:
-        """Offer, before the lock is asked for, what a new run would store first."""
+        """Prepare the first snapshot of a new run, before the lock is taken."""
 
     async def acquire(self) -> None:
         """Take the run's lock, or raise RunInProgressError."""
 
     async def release(self) -> CancelledError | None:
-        """Give the lock back if it is held, and give a cancellation that came meanwhile."""
+        """Release the lock if it is held, and return a cancellation that came meanwhile."""
 
     def release_nowait(self) -> None:
-        """Give the lock back, blocking."""
+        """Release the lock, blocking."""
 
     async def read_header(self) -> Header | None:
         """Read the header, or give None where nothing is stored."""
 
     async def history(self) -> list[Header]:
-        """Read the headers of the older snapshots of the run that was found, newest first."""
+        """Read the headers of the older snapshots of the run, newest first."""
         ...
 
     async def state(self, of: Header | None = None) -> dict[str, Any]:
-        """Load the stored state, or that of one of `history`."""
+        """Load the stored state, or that of a header from `history`."""
         ...
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
@@ -85,17 +85,17 @@ class RunStore(Protocol):
         ...
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
-        """Put a changed header to the state that is stored, blocking."""
+        """Replace the header of the stored state, blocking."""
 
     async def remove(self) -> None:
-        """Delete what is stored."""
+        """Delete the snapshots."""
 
 
 class SnapshotRunStore:
-    """A run's place in a handler that moves snapshots.
+    """The run store on a handler of snapshots.
 
-    Small states of plain values are made to snapshots where the run is, on the event loop, which
-    takes less time than having a thread do it; all others in the thread that writes them.
+    Small states of plain values are encoded on the event loop, which is faster than a thread hop.
+    Other states are encoded in the thread that writes them.
     """
 
     def __init__(self, handler: SnapshotPort, run_id: str | None, backend: Backend) -> None:
@@ -107,12 +107,12 @@ class SnapshotRunStore:
         self._run_id = run_id
         self._lock = handler.lock(run_id)
         self._backend = backend
-        self._is_quick = not handler.codec.verify
+        self._is_small = not handler.codec.verify
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
     ) -> None:
-        """Do nothing: the lock is no part of what is stored."""
+        """Do nothing: the lock of a file stores no snapshot."""
 
     async def acquire(self) -> None:
         await self._backend.run(self._lock.acquire)
@@ -141,26 +141,26 @@ class SnapshotRunStore:
         return await self._backend.run(self._replace, emit)
 
     def encode_small(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
-        """Make a snapshot if that is quick, else find that out in little time, once in a run."""
-        if not self._is_quick:
+        """Encode a small state; for any other, give None, and try no more in this run."""
+        if not self._is_small:
             return None
         try:
             return self._handler.codec.write_small(header, state)
         except NotSmallError:
-            self._is_quick = False
+            self._is_small = False
             return None
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
         with self._handler.stored(self._run_id) as found:
             if found is None:
                 return
-            # What is stored is asked, not what is remembered: Ctrl-C may strike in between.
+            # The store is read again: Ctrl-C may have come between a write and `self.header`.
             self.header, changed = found.header, change(found.header)
             if changed is not found.header:
                 try:
                     self._replace(partial(self._handler.codec.copy, changed, found), found.header)
                 except NotDurableError:
-                    self.header = changed  # It is in place.
+                    self.header = changed  # The snapshot is in place.
                     raise
 
     async def remove(self) -> None:
@@ -190,7 +190,7 @@ class SnapshotRunStore:
         kept = None if of is None else (of.number, of.sequence)
         planned = self.header if of is None else of
         with self._handler.stored(self._run_id, kept) as found:
-            # The plan is for that snapshot and no other, older or missing as it may be by now.
+            # The plan is valid only for the snapshot that it was made from.
             if found is None or planned is None or _marks(found.header) != _marks(planned):
                 raise StorageError(
                     self.location,
@@ -202,7 +202,7 @@ class SnapshotRunStore:
     def _replace(
         self, emit: Callable[[SnapshotTarget], Header], amends: Header | None = None
     ) -> int:
-        # Set here, in the thread: a cancelled wait must not lose that it was written.
+        # Set in the thread: a cancelled wait must not lose the header of a written snapshot.
         replace = self._handler.replace
         self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
         return length
@@ -215,5 +215,5 @@ def _emit(made: Snapshot, target: SnapshotTarget) -> Header:
 
 
 def _marks(header: Header) -> tuple[object, ...]:
-    """What tells one snapshot of a place from another."""
+    """The values by which two snapshots of a run differ."""
     return header.number, header.sequence, header.position, header.status, header.written_at

@@ -1,4 +1,4 @@
-"""What the checks of state handlers have in common."""
+"""Helpers of the checks of state handlers."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ ODD_IDS = (
 
 
 def must(holds: object, rule: str) -> None:
-    """Assert, also where Python runs without assertions."""
+    """Assert a rule, also where Python runs without assertions."""
     if not holds:
         raise AssertionError(rule)
 
 
 @contextlib.contextmanager
 def fresh(make: Make, *run_ids: str | None) -> Generator[StateHandler, None, None]:
-    """Give a handler with nothing stored of some runs, before and after."""
+    """Give a handler, with nothing stored of the given runs before and after."""
     handler = make()
     _clear(handler, run_ids)
     try:
         yield handler
     except BaseException:
-        with contextlib.suppress(Exception):  # the first error is the one to be seen
+        with contextlib.suppress(Exception):  # The first error counts.
             _clear(handler, run_ids)
         raise
     _clear(handler, run_ids)
@@ -79,7 +79,7 @@ def store(
     status: Status = "finished",
     **facts: Any,  # noqa: ANN401 - fields of a header, of many types
 ) -> Header:
-    """Store a small state with a header that says `status` and `facts`, and give that."""
+    """Store a small state, and return its header, with `status` and `facts` in it."""
     with handler.locked(run_id) as lock:
         return store_under(lock, handler, run_id, status, **facts)
 
@@ -91,7 +91,7 @@ def store_under(
     status: Status = "finished",
     **facts: Any,  # noqa: ANN401 - fields of a header, of many types
 ) -> Header:
-    """Do as `store`, under a lock that is held, or none."""
+    """Do as `store`, under a lock that is held, or without one."""
     header = handler.patched(handler.header(run_id), run_id, 0 if status == "finished" else 1)
     header = replace(header, status=status, **facts)
     emit = partial(handler.codec.write, header, {"n": header.sequence}, None)
@@ -99,13 +99,13 @@ def store_under(
 
 
 def is_stored(handler: StateHandler, header: Header) -> bool:
-    """Whether a header is that of the newest snapshot of its run."""
+    """Whether a header is in the newest snapshot of its run."""
     found = handler.header(header.run_id)
     return found is not None and replace(found, signed_by=header.signed_by) == header
 
 
 def assert_refused(handler: StateHandler, run_id: str | None) -> None:
-    """See that a lock that somebody has is given to nobody else."""
+    """Check that a held lock cannot be acquired again."""
     lock = handler.lock(run_id)
     try:
         lock.acquire()
@@ -117,7 +117,7 @@ def assert_refused(handler: StateHandler, run_id: str | None) -> None:
 
 
 def assert_lost(lock: Lock, handler: StateHandler, run_id: str, when: str) -> None:
-    """See that nothing can be changed under a lock that is not held any more."""
+    """Check that a lock that is no longer held allows no change."""
     before = bytes_of(handler, run_id)
     deeds: tuple[tuple[str, Callable[[], object]], ...] = (
         ("replace", lambda: store_under(lock, handler, run_id, "running")),

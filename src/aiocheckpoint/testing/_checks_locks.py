@@ -1,4 +1,4 @@
-"""What every state handler must do with the locks of runs."""
+"""Checks of the locks of runs, for every state handler."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MANY = 20
 
 
 def check_lock(make: Make) -> None:
-    """One run has one owner, and the lock can be taken again when it is given back."""
+    """A run has one owner, and a released lock can be taken again."""
     with fresh(make, "lock") as handler, fresh(make, "other"):
         lock = handler.lock("lock")
         lock.release()
@@ -50,7 +50,7 @@ def check_lock(make: Make) -> None:
 
 
 def check_one_of_many(make: Make) -> None:
-    """Of many threads that ask for one lock at once, one gets it."""
+    """One of many threads that ask for a lock at once gets it."""
     with fresh(make, "many"):
         barrier = threading.Barrier(8)
 
@@ -71,44 +71,44 @@ def check_one_of_many(make: Make) -> None:
 
 
 def check_held(make: Make) -> None:
-    """A lock tells at each moment whether it is held, and one give-back frees it."""
+    """A lock knows whether it is held, and one release frees it."""
     with fresh(make, "held") as handler:
         lock, other = handler.lock("held"), make().lock("held")
         must(not lock.held, "a lock that was not taken is not held")
         lock.acquire()
         lock.acquire()
         must(lock.held, "a lock that was taken is held")
-        must(not other.held, "a lock that somebody else took is not held")
+        must(not other.held, "a lock that another owner took is not held")
         assert_refused(make(), "held")
         lock.release()
-        must(not lock.held, "a lock that was given back is not held")
+        must(not lock.held, "a released lock is not held")
         other.acquire()
         must(other.held, "a lock that was taken is held")
-        must(not lock.held, "a lock that somebody else took is not held")
+        must(not lock.held, "a lock that another owner took is not held")
         lock.release()
-        must(other.held, "giving back what is not held takes nothing from who holds it")
+        must(other.held, "releasing a lock that is not held takes nothing from its owner")
         assert_refused(handler, "held")
         other.release()
 
 
 def check_lock_given_back(make: Make) -> None:
-    """Under a lock that was given back nothing is changed, whether or not somebody took it."""
+    """A released lock allows no change, whether or not another owner took it."""
     with fresh(make, "back") as handler:
         store(handler, "back", "stopped")
         lock = handler.lock("back")
         lock.acquire()
         store_under(lock, handler, "back", "running")
         lock.release()
-        assert_lost(lock, handler, "back", "given back")
+        assert_lost(lock, handler, "back", "released")
         with make().locked("back") as other:
-            assert_lost(lock, handler, "back", "given back and taken by somebody else")
-            must(other.held, "who took a lock holds it")
+            assert_lost(lock, handler, "back", "released and taken by another owner")
+            must(other.held, "a lock that was taken is held")
             store_under(other, make(), "back", "running")
         assert_lost(handler.lock("back"), handler, "back", "never taken")
 
 
 def check_without_lock(make: Make) -> None:
-    """What is changed without a lock is changed while nobody holds it, or not at all."""
+    """A change without a lock is made while the lock is free, or not at all."""
     with fresh(make, "without") as handler:
         header = store_under(None, handler, "without")
         must(is_stored(handler, header), "replace() works without a lock")
@@ -125,21 +125,21 @@ def check_without_lock(make: Make) -> None:
                     deed()
                 except RunInProgressError:
                     refused = True
-                must(refused, "without a lock, nothing is changed while somebody holds it")
-                must(bytes_of(make(), "without") == before, "what was refused changes nothing")
-            must(lock.held, "who was refused takes no lock away")
+                must(refused, "without a lock, nothing is changed while another owner holds it")
+                must(bytes_of(make(), "without") == before, "a refused change changes nothing")
+            must(lock.held, "a refused change takes no lock away")
         store_under(None, handler, "without")
         with make().locked("without"):
             pass
 
 
 def check_last_snapshot(make: Make) -> None:
-    """When a run has stored its last snapshot and gave the lock back, others have it at once."""
+    """The lock of a run that stored its last snapshot and released it is free at once."""
     with fresh(make, "last") as handler:
         with handler.locked("last") as lock:
             for status in ("running", "running", "failed"):
                 header = store_under(lock, handler, "last", status)
-                must(is_stored(make(), header), "what is stored under a lock is read by others")
+                must(is_stored(make(), header), "a snapshot stored under a lock is read by others")
                 if status == "running":
                     assert_refused(make(), "last")
         with make().locked("last") as other:
@@ -153,7 +153,7 @@ def check_last_snapshot(make: Make) -> None:
 
 
 def check_many_locks(make: Make) -> None:
-    """The locks of many runs are held, and given back, each for itself."""
+    """The locks of many runs are held and released independently."""
     run_ids = [f"one of many {number}" for number in range(_MANY)]
     with fresh(make, *run_ids) as handler, contextlib.ExitStack() as stack:
         locks = {run_id: stack.enter_context(handler.locked(run_id)) for run_id in run_ids}
@@ -161,7 +161,7 @@ def check_many_locks(make: Make) -> None:
             store_under(locks[run_id], handler, run_id, "running")
             locks[run_id].release()
         for number, run_id in enumerate(run_ids):
-            must(locks[run_id].held == bool(number % 2), "each lock is given back for itself")
+            must(locks[run_id].held == bool(number % 2), "each lock is released on its own")
             if number % 2:
                 assert_refused(make(), run_id)
             else:
@@ -180,4 +180,4 @@ LOCK_CHECKS: tuple[Check, ...] = (
     check_last_snapshot,
     check_many_locks,
 )
-"""Each is called with `make`, see `check_handler`."""
+"""Each check is called with `make`, see `check_handler`."""

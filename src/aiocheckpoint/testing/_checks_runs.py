@@ -1,4 +1,4 @@
-"""What every state handler must do with many runs: carry them on, list and prune them."""
+"""Checks with many runs, for every state handler: resuming, listing and pruning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGE = 3
 
 
 def check_flow(make: Callable[[], StateHandler]) -> None:
-    """A flow that breaks goes on where it broke, from another handler of the same place."""
+    """A broken flow resumes at the broken step, on another handler of the same store."""
     with fresh(make, "flow"):
         trail: list[str] = []
         broken = [True]
@@ -39,9 +39,9 @@ def check_flow(make: Callable[[], StateHandler]) -> None:
             broken.clear()
         must(not broken, "the flow breaks in its second step")
         header = make().header("flow")
-        must(header is not None and header.failure is not None, "the header tells what broke")
+        must(header is not None and header.failure is not None, "the header names the failure")
         state = asyncio.run(_flow(make(), trail, broken).arun(run_id="flow"))
-        must(state == {"n": 3}, "the state goes on as it was on entry to the broken step")
+        must(state == {"n": 3}, "the state resumes as on entry to the broken step")
         must(trail == ["one", "two", "two"], "the step before the broken one is not repeated")
 
 
@@ -64,14 +64,14 @@ def _flow(handler: StateHandler, trail: list[str], broken: list[bool]) -> Checkp
 
 
 def check_list(make: Make) -> None:
-    """The stored runs are listed with their headers, the one that began last first."""
+    """The stored runs are listed with their headers, the latest begun first."""
     with _emptied(make, None, "old", "new") as handler:
         must(handler.runs(Query()) == [], "runs() is empty where nothing is stored")
         first_write = {"old": 10.0, "new": 30.0, None: 20.0}
         for run_id, started_at in first_write.items():
             store(handler, run_id, started_at=_LONG_AGO + started_at)
         newest_first = ["new", None, "old"]
-        must(_ids(make().runs(Query())) == newest_first, "runs() lists who began last first")
+        must(_ids(make().runs(Query())) == newest_first, "runs() lists the latest begun first")
         store(handler, "old", started_at=_LONG_AGO + 10.0)
         must(_ids(make().runs(Query())) == newest_first, "a run keeps its place in the list")
         for header in make().runs(Query()):
@@ -82,7 +82,7 @@ def check_list(make: Make) -> None:
 
 
 def check_list_by_status(make: Make) -> None:
-    """A list of some statuses has the runs of these, in the same order."""
+    """A list by statuses has the runs with these statuses, in the same order."""
     statuses: tuple[Status, ...] = get_args(Status)
     kinds = len(statuses)
     run_ids = [f"{number}" for number in range(2 * kinds)]
@@ -100,7 +100,7 @@ def check_list_by_status(make: Make) -> None:
 
 
 def check_pause(make: Make) -> None:
-    """A paused run is listed with its reason, goes on with an update, and can be pruned as such."""
+    """A paused run is listed with its reason, resumes with an update, and can be pruned."""
     with _emptied(make, "pause", "done") as handler:
         store(handler, "done", started_at=_LONG_AGO)
         cp = _pausing(make())
@@ -112,8 +112,8 @@ def check_pause(make: Make) -> None:
         must(paused[0] == make().header("pause"), "it is listed as its header says")
         must(make().read("pause")["n"] == 1, "it is stored as on entry to its step")
         state = asyncio.run(_pausing(make()).arun(run_id="pause", update={"told": True}))
-        must(state == {"n": 2, "told": True}, "a paused run goes on with an update")
-        must(make().runs(query) == [], "a run that went on is not listed as paused any more")
+        must(state == {"n": 2, "told": True}, "a paused run resumes with an update")
+        must(make().runs(query) == [], "a resumed run is not listed as paused")
         _pausing(make()).run({"n": 1}, run_id="pause")
         must(make().prune(query) == 1, "prune() deletes runs that are paused, where asked for")
         must(_ids(handler.runs(Query())) == ["done"], "and none that is not")
@@ -132,19 +132,19 @@ def _pausing(handler: StateHandler) -> CheckpointFlow:
 
 
 def check_list_of_odd_ids(make: Make) -> None:
-    """Run ids come back as they are, and each run is found by the id that its header has."""
+    """Run ids come back unchanged, and each run is found by the id in its header."""
     with _emptied(make, *ODD_IDS) as handler:
         for number, run_id in enumerate(ODD_IDS):
             store(handler, run_id, started_at=_LONG_AGO + number)
         must(_ids(make().runs(Query())) == [*ODD_IDS[::-1]], "ids come back as they are")
-        must(_ids(_paged(make, lambda _: None)) == [*ODD_IDS[::-1]], "pages go on behind any id")
+        must(_ids(_paged(make, lambda _: None)) == [*ODD_IDS[::-1]], "pages continue behind any id")
         for header in make().runs(Query()):
             make().remove(header.run_id)
         must(handler.runs(Query()) == [], "each run is found by the id in its header")
 
 
 def check_pages(make: Make) -> None:
-    """Page by page, each run is listed once, whatever is deleted or begins meanwhile."""
+    """Pages list each run once, even where runs are deleted or begin meanwhile."""
     run_ids = [str(number) for number in range(_RUNS)]
     with _emptied(make, "later", *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
@@ -161,13 +161,13 @@ def check_pages(make: Make) -> None:
             store(handler, "later", started_at=time.time())
 
         seen = _ids(_paged(make, meddle))
-        # Of four, the one behind each page was deleted before it could be listed.
+        # The run behind each page was deleted before the next page.
         expected = [one for place, one in enumerate(whole) if place % (_PAGE + 1) < _PAGE]
         must(seen == expected, "pages have no double and no gap where others are deleted")
 
 
 def check_list_with_damage(make: Make) -> None:
-    """A damaged snapshot, and one of another run, is left out, and the rest is listed."""
+    """A damaged snapshot, or one of another run, is left out of the list."""
     run_ids = ("whole", "damaged", "swapped", "sound")
     with _emptied(make, *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
@@ -179,13 +179,13 @@ def check_list_with_damage(make: Make) -> None:
         header = handler.header("swapped")
         _put(handler, "swapped", header, bytes_of(handler, "whole") or b"")
         listed = _ids(make().runs(Query()))
-        must(listed == ["sound", "whole"], "what is damaged, or another run's, is not listed")
+        must(listed == ["sound", "whole"], "a damaged snapshot, or another run's, is not listed")
         page = _ids(make().runs(Query(limit=2)))
-        must(page == ["sound", "whole"], "limit= counts what is listed, not what is left out")
+        must(page == ["sound", "whole"], "limit= counts the listed runs, not the ones left out")
 
 
 def check_prune(make: Make) -> None:
-    """Runs are pruned by age and status, none that is locked, and their number is told."""
+    """Pruning deletes unlocked runs by age and status, and returns their number."""
     ends: dict[str, tuple[Status, float]] = {
         "old": ("finished", 1.0),
         "older": ("finished", 0.5),
@@ -200,13 +200,13 @@ def check_prune(make: Make) -> None:
         old = set(_ids(make().runs(query)))
         must(old == {"old", "older", "held"}, "written_before= asks for older snapshots")
         with make().locked("held"):
-            must(make().prune(query) == 2, "prune() tells how many it deleted")  # noqa: PLR2004
+            must(make().prune(query) == 2, "prune() returns how many it deleted")  # noqa: PLR2004
             left = set(_ids(handler.runs(Query())))
             must("held" in left, "prune() deletes none that is locked")
             must(left == {"young", "failed", "held"}, "prune() deletes by age and status")
-        must(make().prune(query) == 1, "prune() deletes what was locked, and is no more")
+        must(make().prune(query) == 1, "prune() deletes a run that is no longer locked")
         must(make().prune(query) == 0, "prune() finds nothing where nothing is left")
-        must(handler.read("old") == {}, "what was pruned is gone")
+        must(handler.read("old") == {}, "a pruned run is gone")
 
 
 def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
@@ -253,4 +253,4 @@ RUN_CHECKS: tuple[Check, ...] = (
     check_list_with_damage,
     check_prune,
 )
-"""Each is called with `make`, see `check_handler`."""
+"""Each check is called with `make`, see `check_handler`."""

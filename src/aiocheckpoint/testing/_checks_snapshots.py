@@ -1,4 +1,4 @@
-"""What every state handler must do with the snapshots of a run."""
+"""Checks of the snapshots of a run, for every state handler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_nothing_stored(make: Make) -> None:
 
 
 def check_stored_state(make: Make) -> None:
-    """What one handler stores, another one of the same place reads, until it is deleted."""
+    """A second handler of the same store reads the snapshot of the first, until it is deleted."""
     with fresh(make, "round") as handler:
         handler.write({"n": 1, "checkpoint_index": 2}, "round")
         handler.write({"n": 2, "checkpoint_index": 3}, "round")
@@ -39,11 +39,11 @@ def check_stored_state(make: Make) -> None:
         must(own, "a stored snapshot has the header of its run")
         other.remove("round")
         must(handler.read("round") == {}, "remove() deletes the snapshot for all")
-        must(not handler.kept("round"), "remove() deletes what was kept as well")
+        must(not handler.kept("round"), "remove() deletes the retained snapshots as well")
 
 
 def check_runs_apart(make: Make) -> None:
-    """Each run has a place of its own, whatever its id."""
+    """Each run has a location of its own, even with an odd id."""
     with contextlib.ExitStack() as stack:
         handler = stack.enter_context(fresh(make, None))
         for run_id in ODD_IDS:
@@ -60,7 +60,7 @@ def check_runs_apart(make: Make) -> None:
 
 
 def check_whole_or_not_at_all(make: Make) -> None:
-    """A write that breaks off, at whatever, leaves what was stored as it was."""
+    """A write that raises leaves the old snapshot unchanged."""
     with fresh(make, "whole") as handler:
         handler.write({"n": 1}, "whole")
         before = bytes_of(handler, "whole")
@@ -71,26 +71,26 @@ def check_whole_or_not_at_all(make: Make) -> None:
                 handler.replace("whole", emit)
             except BaseException as caught:  # noqa: BLE001 - looked at
                 raised = caught
-            must(raised is error, "replace() lets what emit raised out as it is")
+            must(raised is error, "replace() raises the exception of emit unchanged")
             must(bytes_of(make(), "whole") == before, "the old snapshot stays as it was")
 
 
 def check_large_states(make: Make) -> None:
-    """States of several MiB are stored, also where what was written is taken back midway."""
+    """States of several MiB are stored, also after a rewind of the target."""
     with fresh(make, "large") as handler:
-        # The C pickler gives up at the function, and everything is written once more by dill.
+        # The C pickler fails at the function, and dill writes everything once more.
         state: dict[str, Any] = {"rows": [bytes(300_000)] * 3 + [bytes(9) * 99_999]}
         handler.write(state, "large")
         must(handler.read("large")["rows"] == state["rows"], "a large state comes back")
         state["function"] = lambda: 42
         handler.write(state, "large")
         found = handler.read("large")
-        must(found["rows"] == state["rows"], "rewind() takes back what was written")
+        must(found["rows"] == state["rows"], "rewind() empties the target")
         must(found["function"]() == 42, "functions come back")  # noqa: PLR2004
 
 
 def check_read_back(make: Make) -> None:
-    """What was written so far can be read before it takes its place."""
+    """The bytes written so far can be read back before the snapshot is in place."""
     with fresh(make, "back") as handler:
         seen: list[bytes] = []
 
@@ -102,11 +102,11 @@ def check_read_back(make: Make) -> None:
 
         with contextlib.suppress(LookupError):
             handler.replace("back", emit)
-        must(seen == [b"abc"], "read_back() gives what was written")
+        must(seen == [b"abc"], "read_back() gives the bytes written")
 
 
 def check_readers(make: Make) -> None:
-    """Who reads while another writes sees whole snapshots, and never an older one again."""
+    """A reader beside a writer sees whole snapshots, and none older than the last one seen."""
     with fresh(make, "readers") as handler:
         handler.write({"n": 0}, "readers")
 
@@ -126,7 +126,7 @@ def check_readers(make: Make) -> None:
 
 
 def check_kept_snapshots(make: Make) -> None:
-    """What is listed as kept can be opened, newest first, each with the header that names it."""
+    """Each retained snapshot in the list can be opened, and its header has the same numbers."""
     with fresh(make, "kept") as handler:
         for number in range(5):
             handler.write({"n": number}, "kept")
@@ -135,7 +135,7 @@ def check_kept_snapshots(make: Make) -> None:
         for name in names:
             with handler.stored("kept", name) as found:
                 key = None if found is None else (found.header.number, found.header.sequence)
-                must(key == name, "kept() names what can be opened, as its header does")
+                must(key == name, "kept() lists snapshots by the numbers in their headers")
 
 
 def _write_and_raise(error: BaseException, target: SnapshotTarget) -> Header:
@@ -153,4 +153,4 @@ SNAPSHOT_CHECKS: tuple[Check, ...] = (
     check_readers,
     check_kept_snapshots,
 )
-"""Each is called with `make`, see `check_handler`."""
+"""Each check is called with `make`, see `check_handler`."""

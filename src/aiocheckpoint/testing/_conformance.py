@@ -1,4 +1,4 @@
-"""What every state handler must do, as functions to run against any of them."""
+"""The conformance checks of state handlers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ __all__ = ["HANDLER_CHECKS", "check_handler"]
 
 
 def check_handler(make: Callable[[], StateHandler]) -> None:
-    """See that a state handler does all that a flow needs of it.
+    """Check that a state handler does everything that a flow needs.
 
-    With pytest, the single checks read better: parametrize a test with `HANDLER_CHECKS` and call
-    each with `make`.
+    With pytest, parametrize a test with `HANDLER_CHECKS` and call each check with `make`.
 
     Args:
-        make: Makes a handler, again and again, of one and the same place, as processes that
-            start one after another would. The place is used up: what is stored there is lost.
+        make: Makes a handler of the same store at each call, as a new process would. The runs in
+            the store are lost.
 
     Raises:
-        AssertionError: It does not; the message says what must hold.
+        AssertionError: A check failed; the message is the rule.
     """
     for check in HANDLER_CHECKS:
         check(make)
@@ -38,4 +37,4 @@ HANDLER_CHECKS: tuple[Callable[[Callable[[], StateHandler]], None], ...] = (
     *LOCK_CHECKS,
     *RUN_CHECKS,
 )
-"""The single checks of `check_handler`: each is called with `make`."""
+"""The single checks of `check_handler`. Each is called with `make`."""

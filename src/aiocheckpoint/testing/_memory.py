@@ -1,4 +1,4 @@
-"""A place for snapshots in memory."""
+"""A store in memory."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _Name = tuple[int, int]
 
 
 class MemoryStateHandler(StateHandler):
-    """Keeps the snapshots of this process in memory, byte for byte as a file would have them.
+    """Keeps the snapshots of this process in memory, byte for byte as in a file.
 
-    For tests that want no files. The snapshots live as long as the object.
+    For tests without files. The snapshots exist as long as the object.
 
     Args:
-        state_path: How the place is called in messages.
-        keep: How many snapshots there are of each run, as for `LocalStateHandler`.
+        state_path: The name of the store in messages.
+        keep: How many snapshots of each run are kept, as for `LocalStateHandler`.
         flow: Name of the flow.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
     """
@@ -54,6 +54,7 @@ class MemoryStateHandler(StateHandler):
     ) -> None:
         super().__init__(flow, **options)
         self.keep: Keep = check_keep(keep)
+        self.path = state_path
         self._name = os.fspath(state_path)
         self._newest: dict[str | None, bytes] = {}
         self._kept: defaultdict[str | None, dict[_Name, bytes]] = defaultdict(dict)
@@ -61,7 +62,7 @@ class MemoryStateHandler(StateHandler):
         self._guard = threading.Lock()
 
     def locate(self, run_id: str | None = None) -> str:
-        """The name of the place, and the run."""
+        """The name of the store, and the run."""
         run_id = check_run_id(run_id)
         return f"<{self._name}>" if run_id is None else f"<{self._name}, run {run_id!r}>"
 
@@ -72,7 +73,7 @@ class MemoryStateHandler(StateHandler):
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
     ) -> io.BytesIO | None:
-        """Open a run's snapshot, or one of those that are kept."""
+        """Open a run's newest snapshot, or a retained one."""
         if kept is None:
             content = self._newest.get(check_run_id(run_id))
         else:
@@ -80,7 +81,7 @@ class MemoryStateHandler(StateHandler):
         return None if content is None else MemoryTarget(content)
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
-        """List what is kept of a run: number and sequence of each, newest first."""
+        """List the retained snapshots of a run: number and sequence of each, newest first."""
         return sorted(self._kept[run_id], key=lambda name: name[1], reverse=True)
 
     def replace(
@@ -91,13 +92,13 @@ class MemoryStateHandler(StateHandler):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by what `emit` writes.
+        """Replace a run's snapshot by the bytes that `emit` writes.
 
         Raises:
             LeaseLostError: `lock` is not held.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
-        with self.under(run_id, lock):
+        with self.hold_or_check(run_id, lock):
             memory = MemoryTarget()
             header = emit(memory)
             content = memory.getvalue()
@@ -107,18 +108,18 @@ class MemoryStateHandler(StateHandler):
             return header, len(content)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Forget a run's snapshots.
+        """Delete a run's snapshots.
 
         Raises:
             LeaseLostError: `lock` is not held.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
-        with self.under(run_id, lock):
+        with self.hold_or_check(run_id, lock):
             self._newest.pop(check_run_id(run_id), None)
             self._kept.pop(run_id, None)
 
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of the stored runs, the one that began last first."""
+        """List the headers of the stored runs, the latest begun first."""
         return select(list(self._headers()), query)
 
     def _headers(self) -> Iterator[Header]:

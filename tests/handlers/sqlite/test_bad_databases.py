@@ -55,8 +55,8 @@ def test_unknown_scheme(path: str) -> None:
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for a handler without its extra names the pip command that installs it."""
-    entry = _registry._Entry("no_such_module_of_ours", "Handler", extra="postgres")  # noqa: SLF001
-    monkeypatch.setitem(_registry._BY_NAME, "postgres", entry)  # noqa: SLF001
+    entry = _registry._BuiltIn("no_such_module_of_ours", "Handler", extra="postgres")  # noqa: SLF001
+    monkeypatch.setitem(_registry._BUILT_IN, "postgres", entry)  # noqa: SLF001
     for ask in (("postgres://host/db", "local"), ("x", "postgres")):
         with pytest.raises(MissingExtraError) as info:
             CheckpointFlow(ask[0], ask[1])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiocheckpoint import LeaseLostError, RunInProgressError
 from aiocheckpoint._concurrency.jobs import PendingResult
-from aiocheckpoint.handlers.sqlite._requests import Call, Claim
+from aiocheckpoint.handlers.sqlite._requests import Claim, Execute
 from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def carry_out(
                 if not together and isinstance(jobs[number].error, RunInProgressError):
                     (jobs[number],) = harness.apply([PendingResult(jobs[number].work, None)])
         leases = [job.work.lease for job in jobs if isinstance(job.work, Claim)]
-        own = [(lease.token != 0, lease.running) for lease in (*leases, *harness.leases.values())]
+        leases += [lease.record for lease in harness.leases.values()]
+        own = [(lease.token != 0, lease.running) for lease in leases]
         reported = [type(job.error) if job.error is not None else None for job in jobs]
-        seen = [job.result for job in jobs if isinstance(job.work, Call)]
+        seen = [job.result for job in jobs if isinstance(job.work, Execute)]
         rows = harness.rows()
         harness.close()
     return [reported, seen, own, rows]
@@ -78,9 +79,9 @@ def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
         harness = BatchHarness(place)
         ids = [f"run {number}" for number in range(runs)]
         leases = [harness.lease(run_id) for run_id in ids]
-        harness.apply([PendingResult(Claim(lease, None), None) for lease in leases])
+        harness.apply([PendingResult(Claim(lease.record, None), None) for lease in leases])
         gone = [run_id for number, run_id in enumerate(ids) if number in lost]
-        harness.apply([PendingResult(Call(partial(steal, run_id)), None) for run_id in gone])
+        harness.apply([PendingResult(Execute(partial(steal, run_id)), None) for run_id in gone])
         pairs = zip(leases, ids, strict=True)
         jobs = harness.apply(
             [PendingResult(harness.save(*pair, "running", 3), None) for pair in pairs]
@@ -110,7 +111,7 @@ def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
             changed = connection.execute("SELECT position FROM runs WHERE payload IS NOT NULL")
             return done, sorted(position for (position,) in changed)
 
-        (job,) = harness.apply([PendingResult(Call(fill), None)])
+        (job,) = harness.apply([PendingResult(Execute(fill), None)])
         assert job.error is None
         assert job.result == ((rows + 1) // 2, list(range(0, rows, 2)))
         harness.close()

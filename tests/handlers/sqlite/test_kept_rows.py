@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from aiocheckpoint import Header
 from aiocheckpoint._model.durations import Durations
 from aiocheckpoint.handlers.sqlite._history import prune
-from aiocheckpoint.handlers.sqlite._requests import Save
+from aiocheckpoint.handlers.sqlite._requests import LeaseRecord, Save
 from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
-
-if TYPE_CHECKING:
-    from aiocheckpoint.handlers.sqlite._lease import Lease
 
 
 def instructions(connection: sqlite3.Connection, save: Save) -> int:
@@ -38,7 +33,8 @@ def kept() -> sqlite3.Connection:
 
 def test_all_that_stay_are_passed_over(kept: sqlite3.Connection) -> None:
     """With keep="all", a step deletes the rows of other run numbers, and reads none of its own."""
-    lease = cast("Lease", SimpleNamespace(row=1, keep="all"))
+    lease = LeaseRecord(("f", "x"), "x", "all")
+    lease.row = 1
     save = Save(
         lease, Header(flow="f", position=0, number=2, durations=Durations()), b"", b"", None
     )

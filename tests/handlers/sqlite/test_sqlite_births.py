@@ -9,7 +9,7 @@ import pytest
 from lease_owners import PATIENCE
 
 from aiocheckpoint.handlers.sqlite import _schema
-from aiocheckpoint.handlers.sqlite._schema import connect
+from aiocheckpoint.handlers.sqlite._connection import connect
 
 if TYPE_CHECKING:
     import sqlite3

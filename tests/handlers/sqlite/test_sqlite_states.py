@@ -15,7 +15,7 @@ from support import NAMES, Runner, State
 from unserializable_objects import UNSERIALIZABLE
 
 from aiocheckpoint import UnserializableStateError
-from aiocheckpoint.handlers.sqlite import _handler as module
+from aiocheckpoint.handlers.sqlite import _run_store as module
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,18 +29,18 @@ class RecordingBackend:
         self.may.wait(PATIENCE)
         self.done += [job.work for job in jobs]
 
-    def pause(self) -> float | None:
+    def idle_timeout(self) -> float | None:
         """Need no call in between."""
         return None
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
         """Record the closing."""
         self.done.append("closed")
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Do nothing."""
 
 

@@ -1,4 +1,4 @@
-"""Named points in the replacement of a file, at which a test can let anything happen."""
+"""Named points in the replacement of a file, at which a test can call a function."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _actions: dict[str, Callable[[], object]] = {}
 
 
 def reach(name: str) -> None:
-    """Say that this point is reached; nothing happens unless a test armed it."""
+    """Reach a point; nothing happens unless a test armed it."""
     if _actions and name in _actions:
         _actions[name]()
 
 
 @contextmanager
 def armed(name: str, action: Callable[[], object]) -> Generator[None, None, None]:
-    """Call `action` wherever a point is reached, for the time of a `with` block."""
+    """Call `action` whenever a point is reached, for the time of a `with` block."""
     _actions[name] = action
     try:
         yield

@@ -1,4 +1,4 @@
-"""Flushes files and directories to the disk, as the manual of each system asks for it."""
+"""Flushing files and directories to the disk, as the manual of each system demands."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def flush_drive(
 ) -> None:
     """Flush a file as macOS needs it: its fsync leaves the data in the drive's own cache.
 
-    Apple's manual of fsync(2) names F_FULLFSYNC for "strict guarantees"; not every file system
-    has it, and only there plain fsync must do.
+    Apple's manual of fsync(2) names F_FULLFSYNC for "strict guarantees". File systems without it
+    get a plain fsync.
 
     Args:
         descriptor: The open file.
@@ -33,7 +33,7 @@ def flush_drive(
         flush: `os.fsync`.
 
     Raises:
-        OSError: The flush failed; it must not be tried again on the same file.
+        OSError: The flush failed; a second try on the same file could succeed wrongly.
     """
     try:
         control(descriptor, command)
@@ -60,13 +60,13 @@ else:
 if hasattr(os, "fdatasync"):
 
     def flush_data(descriptor: int) -> None:
-        """Let the disk have what was written so far, so that there is less to flush in the end."""
+        """Flush the data written so far, so that the last flush has less to do."""
         os.fdatasync(descriptor)
 
 else:
 
     def flush_data(descriptor: int) -> None:
-        """Do nothing: this system has no such call, or it would cost as much as the last flush."""
+        """Do nothing: this system lacks the call, or it would cost as much as the last flush."""
 
 
 def flush_directory(directory: str) -> None:

@@ -1,7 +1,7 @@
-"""The lock of a run: the kernel's, on a file beside the checkpoint.
+"""The lock of a run: a kernel lock on a file beside the checkpoint.
 
-The kernel frees it the moment its owner dies, however it dies. The file is deleted on release; to
-make that safe, whoever gets the lock looks whether the file is still the one at the path.
+The kernel frees the lock the moment its owner dies. A release deletes the file. To make that safe,
+a process that gets the lock checks that its file is still the one at the path.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FileLock:
 
     Args:
         path: The lock file; its directory exists when the lock is taken.
-        location: What is locked, for messages.
+        location: The name of the locked object in messages.
 
     Attributes:
         inherited: Whether the file was left by an owner that was killed.
@@ -46,14 +46,14 @@ class FileLock:
 
     @property
     def held(self) -> bool:
-        """Whether it was taken and not given back; a forked child holds none."""
+        """Whether the lock was taken and not released; a forked child holds none."""
         return self._descriptor is not None
 
     def acquire(self) -> None:
         """Take the lock now.
 
         Raises:
-            RunInProgressError: Somebody has it; the error names the owner.
+            RunInProgressError: Another owner has it; the error names that owner.
             StorageError: The lock file cannot be made.
         """
         try:
@@ -66,9 +66,9 @@ class FileLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Give the lock back and delete its file; without effect where it is not held.
+        """Release the lock and delete its file; without effect where it is not held.
 
-        Called again after an interruption, it does what is left to do.
+        A call after an interrupted one completes the release.
         """
         descriptor = self._descriptor
         if descriptor is None:
@@ -77,7 +77,7 @@ class FileLock:
             if sys.platform != "win32" and self._is_at_path(descriptor):
                 os.unlink(self._path)
         except OSError:
-            pass  # An empty lock file that stays behind locks nobody out.
+            pass  # A lock file left behind blocks no other process.
         finally:
             self.forget()
         if sys.platform == "win32":
@@ -85,11 +85,11 @@ class FileLock:
                 os.unlink(self._path)
 
     def forget(self) -> None:
-        """Close the file; a forked copy that stood open would outlive the owner's death."""
+        """Close the file. A copy left open in a forked child would outlive the owner's death."""
         descriptor = self._descriptor
-        # Interrupted behind the close, the number may have become another file's.
+        # After an interruption behind the close, the number may belong to another file.
         if descriptor is not None and self._is_open(descriptor):
-            with contextlib.suppress(OSError):  # Closed it is all the same, see close(2).
+            with contextlib.suppress(OSError):  # A failed close frees the number too, see close(2).
                 os.close(descriptor)
         self._descriptor = None
         _held.discard(self)
@@ -127,7 +127,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        # Windows forbids reading locked bytes, so the lock is far behind the owner's name.
+        # Windows forbids reading locked bytes, so the lock is behind the owner's name.
         os.lseek(descriptor, _OWNER_BYTES, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
@@ -144,12 +144,12 @@ def _refuse_foreign(descriptor: int, path: str) -> None:
 
 
 def _write_owner(descriptor: int) -> bool:
-    """Write who has the lock, and tell whether another's name stood there."""
+    """Write the owner into the file, and return whether it held the name of an earlier owner."""
     since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
     before = os.fstat(descriptor).st_size
     os.lseek(descriptor, 0, os.SEEK_SET)
-    # Never empty in between: who is killed here must leave the file as one that was left.
+    # Never empty in between, so that a process killed here still counts as an earlier owner.
     length = os.write(descriptor, json.dumps(owner).encode() + b"\n")
     if length < before:
         os.ftruncate(descriptor, length)

@@ -1,4 +1,4 @@
-"""Opening a file of the library's for reading, and nothing that is no file."""
+"""Opening a regular file for reading; directories, FIFOs and devices are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiocheckpoint.errors import StorageError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["no_file", "open_regular"]
+__all__ = ["not_a_file", "open_regular"]
 
 # Without O_NONBLOCK opening a FIFO waits for its writer.
 _READ = (
@@ -29,7 +29,7 @@ def open_regular(path: str) -> BinaryIO | None:
     """Open a file for reading, or give None where there is none.
 
     Raises:
-        StorageError: What is there is a directory, FIFO, socket or device, or cannot be read.
+        StorageError: The path is a directory, FIFO, socket or device, or cannot be read.
     """
     try:
         descriptor = os.open(path, _READ)
@@ -39,19 +39,19 @@ def open_regular(path: str) -> BinaryIO | None:
         raise StorageError.of(path, "reading", error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise no_file(path)
+        raise not_a_file(path)
     return io.BufferedReader(_Reading(path, descriptor), _READ_BYTES)
 
 
 class _Reading(io.FileIO):
-    """A file whose read errors are those of the library."""
+    """A file that raises `StorageError` where reading fails."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         super().__init__(descriptor, "rb")
         self._path = path
 
     def close(self) -> None:
-        # What was read is read; Linux lets go of the descriptor all the same, see close(2).
+        # A failed close loses nothing after reading. Linux frees the descriptor, see close(2).
         with contextlib.suppress(OSError):
             super().close()
 
@@ -68,6 +68,6 @@ class _Reading(io.FileIO):
             raise StorageError.of(self._path, "reading", error) from error
 
 
-def no_file(path: str) -> StorageError:
-    """The error for a path at which there is something else than a file."""
+def not_a_file(path: str) -> StorageError:
+    """The error for a path that is no regular file."""
     return StorageError(path, f"{path} is no regular file; choose the path of a file.")

@@ -1,9 +1,9 @@
-"""Renames a file over another one, or exchanges the names of two.
+"""Renaming a file over another one, or exchanging the names of two.
 
 A rename over another file makes ext4 write the new file's blocks out at once, unless it is mounted
-with noauto_da_alloc (see the kernel's Documentation/admin-guide/ext4.rst). Without `fsync` that wait
-is not wanted: it takes 110 to 160 µs of the 140 to 190 µs of a small file. An exchange of the names,
-and deleting the old file under its new name, takes 16 µs (measured on Linux 6.18).
+with noauto_da_alloc (see the kernel's Documentation/admin-guide/ext4.rst). Without `fsync` that
+wait is useless: it takes 110 to 160 µs of the 140 to 190 µs of a small file. An exchange of the
+names, and deleting the old file under its new name, takes 16 µs (measured on Linux 6.18).
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def exchange(one: str, other: str) -> bool:
     """Let two files exchange their names atomically, by renameat2(2).
 
     Returns:
-        Whether it was done. It is not where a file is missing, and where the C library, the kernel
-        or the file system does not know how; nothing has changed then.
+        Whether the names were exchanged. Nothing changes where a file is missing, or where the C
+        library, the kernel or the file system lacks the call.
     """
     if _renameat2 is None:
         return False

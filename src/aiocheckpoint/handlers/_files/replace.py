@@ -1,7 +1,7 @@
 """The durable replacement of a file: one blocking function.
 
 The rules: write a temporary file in the same directory, flush it to the disk, rename it over the
-target, flush the directory. Killed at any instant, the target is the old file or the new one.
+target, flush the directory. Killed at any instant, the process leaves the old file or the new one.
 Without the first flush a power cut after the rename can leave an empty file in place of the good
 one; without the second, the old one can come back: see fsync(2), rename(2).
 """
@@ -13,24 +13,31 @@ import itertools
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from aiocheckpoint.errors import NotDurableError, StorageError
 from aiocheckpoint.handlers._files.failpoints import reach
 from aiocheckpoint.handlers._files.fsync import flush_data, flush_directory, flush_file
-from aiocheckpoint.handlers._files.reading import no_file, open_regular
+from aiocheckpoint.handlers._files.reading import not_a_file, open_regular
 from aiocheckpoint.handlers._files.rename import exchange, rename
-from aiocheckpoint.handlers.local._history import RetainedSnapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from _typeshed import ReadableBuffer as Buffer
 
-    from aiocheckpoint._model.header import Header
-    from aiocheckpoint.handlers._retention import Keep
 
-__all__ = ["FileTarget", "clear_leftovers", "make_directory", "replace_file"]
+__all__ = [
+    "Destination",
+    "FileTarget",
+    "clear_leftovers",
+    "find_destination",
+    "make_directory",
+    "replace_file",
+]
+
+_Result = TypeVar("_Result")
 
 _INHERIT_NOTHING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _INHERIT_NOTHING
@@ -42,9 +49,9 @@ _LARGE_BYTES = 1 << 23
 
 
 class _Temporaries:
-    """Names of temporary files, each another one, from a number on that nobody can guess.
+    """Unique names of temporary files, counted up from a random number.
 
-    All are of one length, so that a long name of a file does not become too long one day.
+    All have one length, so that a name that fits once fits always.
     """
 
     def __init__(self) -> None:
@@ -56,7 +63,7 @@ class _Temporaries:
         self._numbers = itertools.count(int.from_bytes(os.urandom(_RANDOM_BYTES)))
 
     def beside(self, directory: str, name: str) -> str:
-        """Give one for a file in the same directory."""
+        """Give a name for a temporary file of the file `name`, in its directory."""
         number = next(self._numbers) % _NUMBERS
         return f"{directory}{os.sep}.{name}.{number:0{2 * _RANDOM_BYTES}x}.tmp"
 
@@ -68,13 +75,13 @@ class FileTarget:
     """The temporary file while it is written.
 
     Args:
-        path: What it will be, for messages.
-        temporary: The file.
+        path: The file that it will replace, for messages.
+        temporary: The temporary file.
         descriptor: The same, open for writing.
-        fsync: Whether it will be flushed when it is whole.
+        fsync: Whether the complete file will be flushed.
 
     Attributes:
-        length: How many bytes were written.
+        length: Number of bytes written.
     """
 
     def __init__(self, path: str, temporary: str, descriptor: int, *, fsync: bool = False) -> None:
@@ -96,7 +103,7 @@ class FileTarget:
             while done < size:
                 done += os.write(self._descriptor, memoryview(chunk).cast("B")[done:])
             if self._fsync and size >= _LARGE_BYTES:
-                flush_data(self._descriptor)  # while the digest is still being computed
+                flush_data(self._descriptor)  # Runs beside the computation of the digest.
         except OSError as error:
             raise StorageError.of(self._path, "writing", error) from error
         self.length += done
@@ -109,96 +116,105 @@ class FileTarget:
             self.length = 0
 
     def read_back(self) -> BinaryIO:
-        """Open what was written for reading.
+        """Open the written bytes for reading.
 
         Raises:
-            StorageError: It cannot be read, or is not there any more.
+            StorageError: The file cannot be read, or was deleted.
         """
         file = open_regular(self._temporary)
         if file is None:
-            raise StorageError(self._path, f"{self._temporary} was deleted by somebody else.")
+            raise StorageError(self._path, f"{self._temporary} was deleted by another program.")
         return file
 
 
+class Destination(NamedTuple):
+    """The file to be replaced.
+
+    Attributes:
+        path: The path given, for messages.
+        target: The file itself, behind any symbolic link.
+        exists: Whether the file is there and not empty.
+    """
+
+    path: str
+    target: str
+    exists: bool
+
+
+def find_destination(path: str) -> Destination:
+    """Look at the file at `path`, or at the one that a symbolic link there points to.
+
+    Raises:
+        StorageError: The path cannot be looked at, or is no regular file.
+    """
+    target = path
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            target = os.path.realpath(path)
+            found = os.stat(target)
+    except FileNotFoundError:
+        return Destination(path, target, exists=False)
+    except OSError as error:
+        raise StorageError.of(path, "writing", error) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise not_a_file(target)
+    return Destination(path, target, exists=found.st_size > 0)
+
+
 def replace_file(
-    path: str,
-    emit: Callable[[FileTarget], Header],
+    destination: Destination,
+    emit: Callable[[FileTarget], _Result],
     *,
     fsync: bool = True,
-    keep: Keep = 1,
-    amends: Header | None = None,
-) -> tuple[Header, int]:
-    """Replace the file at `path` by what `emit` writes, whole or not at all.
+    around: Callable[[str, _Result], AbstractContextManager[object]] | None = None,
+) -> tuple[_Result, int]:
+    """Replace a file by the bytes that `emit` writes, whole or not at all.
 
-    The new file has mode 0600. Where `path` is a symbolic link, the file it points to is replaced.
+    The new file has mode 0600.
 
     Args:
-        path: The file; its directory exists.
-        emit: Called once with the temporary file, open for writing; returns the header written.
-        fsync: Whether to wait until the disk has it. Without, a power cut may undo or empty
-            what was written; a killed process still leaves the old file or the new one.
-        keep: How many of the files that were here are kept, see `RetainedSnapshots`.
-        amends: The header of the file here, where the new one only tells more of the same state.
+        destination: The file; its directory exists.
+        emit: Called once with the temporary file, open for writing.
+        fsync: Whether to wait until the disk has the file. Without, a power cut may undo the
+            replacement or leave an empty file. A killed process still leaves the old file or the
+            new one.
+        around: Called with the path of the complete temporary file and the result of `emit`.
+            Gives a context manager, in which the file is renamed and its directory flushed.
 
     Returns:
-        What `emit` returned, and the number of bytes written.
+        The result of `emit`, and the number of bytes written.
 
     Raises:
         StorageError: Nothing was replaced, or, for its kind `NotDurableError`, the new file is in
             place but may not outlive a power cut.
     """
+    path, target, exists = destination
+    directory, _, name = target.rpartition(os.sep)
+    temporary = _temporaries.beside(directory, name)
     try:
-        target, exists = _resolve(path)
-        kept = None if keep == 1 and exists else RetainedSnapshots(target, keep)
-        if kept is not None and not exists:
-            kept.clear()  # of a file that was deleted or emptied
-        directory, _, name = target.rpartition(os.sep)
-        temporary = _temporaries.beside(directory, name)
-        try:
-            header, length = _fill(path, temporary, emit, fsync=fsync)
-            if kept is None or keep == 1:
-                _swap(temporary, target, exists=exists, fsync=fsync)
-            else:
-                with kept.adding(temporary, header):
-                    reach("kept")
-                    _swap(temporary, target, exists=exists, fsync=fsync)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except StorageError:
+        result, length = _fill(path, temporary, emit, fsync=fsync)
+        with contextlib.nullcontext() if around is None else around(temporary, result):
+            _swap(temporary, target, exists=exists, fsync=fsync)
+            if fsync:
+                _flush_entry(path, directory or os.sep)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and not isinstance(error, StorageError):
+            raise StorageError.of(path, "writing", error) from error
         raise
-    except OSError as error:
-        raise StorageError.of(path, "writing", error) from error
-    if fsync:
-        _flush_entry(path, directory or os.sep)
-    if kept is not None and keep != 1:
-        kept.prune(header, amends)
-    return header, length
-
-
-def _resolve(path: str) -> tuple[str, bool]:
-    """Follow a symbolic link, and tell whether something is stored there already."""
-    try:
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            path = os.path.realpath(path)
-            found = os.stat(path)
-    except FileNotFoundError:
-        return path, False
-    if not stat.S_ISREG(found.st_mode):
-        raise no_file(path)
-    return path, found.st_size > 0
+    return result, length
 
 
 def _fill(
-    path: str, temporary: str, emit: Callable[[FileTarget], Header], *, fsync: bool
-) -> tuple[Header, int]:
+    path: str, temporary: str, emit: Callable[[FileTarget], _Result], *, fsync: bool
+) -> tuple[_Result, int]:
     descriptor = os.open(temporary, _CREATE, _MODE)
     try:
         reach("created")
         target = FileTarget(path, temporary, descriptor, fsync=fsync)
-        header = emit(target)
+        result = emit(target)
         reach("written")
         if fsync:
             flush_file(descriptor)
@@ -209,13 +225,13 @@ def _fill(
         raise
     os.close(descriptor)
     reach("closed")
-    return header, target.length
+    return result, target.length
 
 
 def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
     """Let the temporary file take the place of the target."""
     if exists and not fsync and exchange(temporary, target):
-        with contextlib.suppress(OSError):  # the next run clears it
+        with contextlib.suppress(OSError):  # The next run deletes a leftover.
             os.unlink(temporary)
     else:
         rename(temporary, target, durable=fsync)
@@ -236,10 +252,10 @@ def _flush_entry(path: str, directory: str) -> None:
 
 
 def make_directory(path: str) -> None:
-    """Make the directory that `path` lies in, and those above it, each durably, for us alone.
+    """Make the directory of `path` and its missing parents, durably and with mode 0700.
 
     Raises:
-        StorageError: One of them cannot be made.
+        StorageError: A directory cannot be made.
     """
     missing: list[str] = []
     directory = os.path.dirname(path)
@@ -256,7 +272,7 @@ def make_directory(path: str) -> None:
 
 
 def clear_leftovers(path: str) -> None:
-    """Delete the temporary files that killed writers of `path` left; call it under its lock."""
+    """Delete the temporary files of killed writers of `path`; call it under the lock of `path`."""
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
     pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")

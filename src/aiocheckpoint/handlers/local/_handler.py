@@ -1,10 +1,11 @@
-"""Snapshots in local files, one for each run."""
+"""The handler for snapshots in local files, one for each run."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
@@ -12,7 +13,12 @@ from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._files.lock import FileLock
 from aiocheckpoint.handlers._files.reading import open_regular
-from aiocheckpoint.handlers._files.replace import clear_leftovers, make_directory, replace_file
+from aiocheckpoint.handlers._files.replace import (
+    clear_leftovers,
+    find_destination,
+    make_directory,
+    replace_file,
+)
 from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
 from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._retention import Keep, check_keep
@@ -35,31 +41,31 @@ class LocalStateHandler(StateHandler):
 
     Args:
         path: The file, such as "checkpoint.pkl"; `~` is the user's home. Missing directories are
-            made by the first run. Runs with an id lie beside it: `order-42` in
-            "checkpoint.order-42.pkl". Or a directory for them all, one that exists or a path with
-            a slash at its end, such as "runs/": `order-42` in "runs/order-42.pkl".
-        fsync: Whether each write waits until the disk has it. False gives up what a power cut
-            takes, never that a killed process leaves the old snapshot or the new one. On ext4
-            it also gives up that the system writes out a file that is renamed over another.
-        keep: How many snapshots of each run there are, the newest included: where that one is
-            damaged, the newest sound one is used, with a warning. "all" keeps each of the last
-            passage through the steps, so that `checkpoint="f2"` starts with the state as it was
-            on entry to f2. They lie in a hidden directory beside the file, as hard links; a
-            record of a failure takes the place of the snapshot it tells of. Where the file
-            itself was deleted or emptied, nothing is stored, and the next run deletes them.
+            made by the first run. The file of a run with an id is beside it: `order-42` is in
+            "checkpoint.order-42.pkl". Or a directory for all runs, an existing one or a path
+            with a slash at its end, such as "runs/": `order-42` is in "runs/order-42.pkl".
+        fsync: Whether each write waits until the disk has it. With False, a power cut may lose
+            snapshots. A killed process still leaves the old snapshot or the new one. On ext4,
+            False also gives up the early write-out of a file renamed over another.
+        keep: How many snapshots of each run are kept, the newest included. Where the newest is
+            damaged, the newest sound one is used, with a warning. "all" keeps every snapshot of
+            the last run through the steps, so that `checkpoint="f2"` starts with the state on
+            entry to f2. Older snapshots are hard links in a hidden directory beside the file.
+            The record of a failure replaces the snapshot that it amends. Where the file itself
+            was deleted or emptied, nothing is stored, and the next run deletes the older ones.
         flow: Name of the flow, by default the file name without its ending, as for
             `CheckpointFlow`.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
 
     Attributes:
-        path: The path as it was given.
-        fsync: As it was given.
-        keep: As it was given.
+        path: The path given.
+        fsync: Whether each write waits for the disk.
+        keep: How many snapshots of each run are kept.
         flow: Name of the flow.
         key_ids: Ids of the secrets, as `Header.signed_by` has them.
 
     Raises:
-        InvalidTypeError, InvalidValueError: `path` is no path, or an option cannot be meant.
+        InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
     """
 
     def __init__(
@@ -79,11 +85,11 @@ class LocalStateHandler(StateHandler):
         # The working directory may change between two snapshots of one run.
         full = os.path.abspath(os.path.expanduser(text))
         slashes = tuple(filter(None, (os.sep, os.altsep)))
-        self._names = RunPaths(full, directory=text.endswith(slashes) or os.path.isdir(full))
+        self._paths = RunPaths(full, directory=text.endswith(slashes) or os.path.isdir(full))
 
     def locate(self, run_id: str | None = None) -> str:
         """The absolute path of a run's file."""
-        return self._names.path(check_run_id(run_id))
+        return self._paths.path(check_run_id(run_id))
 
     def lock(self, run_id: str | None = None) -> FileLock:
         """The lock of a run: the kernel's, on a hidden file beside it."""
@@ -92,17 +98,17 @@ class LocalStateHandler(StateHandler):
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
     ) -> BinaryIO | None:
-        """Open a run's file, or one of those that are kept, or give None where there is none.
+        """Open a run's file, or that of a retained snapshot, or give None where there is none.
 
         Raises:
-            StorageError: It cannot be read, or is no regular file.
+            StorageError: The file cannot be read, or is no regular file.
         """
         path = self.locate(run_id)
-        return open_regular(path if kept is None else self._kept(path).path(*kept))
+        return open_regular(path if kept is None else self._retained(path).path(*kept))
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
-        """List what is kept of a run: number and sequence of each, newest first."""
-        return [] if self.keep == 1 else self._kept(self.locate(run_id)).names()
+        """List the retained snapshots of a run: number and sequence of each, newest first."""
+        return [] if self.keep == 1 else self._retained(self.locate(run_id)).entries()
 
     def replace(
         self,
@@ -112,13 +118,13 @@ class LocalStateHandler(StateHandler):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's file by what `emit` writes, and keep older ones as `keep` says.
+        """Replace a run's file by the bytes that `emit` writes, and keep older ones as `keep` says.
 
         Raises:
-            StorageError: It cannot be written and is as it was; or, for `NotDurableError`, it was
-                written but may not outlive a power cut.
+            StorageError: The file cannot be written and is unchanged. A `NotDurableError`: the
+                file was written but may not outlive a power cut.
             LeaseLostError: `lock` is not held.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
         if lock is None:
             with self.locked(run_id) as own:
@@ -126,29 +132,37 @@ class LocalStateHandler(StateHandler):
         path = self.locate(run_id)
         if not lock.held:
             raise LeaseLostError(path)
-        return replace_file(path, emit, fsync=self.fsync, keep=self.keep, amends=amends)
+        destination = find_destination(path)
+        around = None
+        if self.keep != 1 or not destination.exists:
+            retained = RetainedSnapshots(destination.target, self.keep)
+            if not destination.exists:
+                _delete_retained(retained, path)
+            if self.keep != 1:
+                around = partial(retained.retaining, amends=amends)
+        return replace_file(destination, emit, fsync=self.fsync, around=around)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Delete a run's file and those that are kept, if there are any; a link stays.
+        """Delete a run's file and its retained snapshots, if there are any; a link stays.
 
         Raises:
             StorageError: They cannot be deleted.
             LeaseLostError: `lock` is not held.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
         path = self.locate(run_id)
-        with self.under(run_id, lock):
+        with self.hold_or_check(run_id, lock):
             try:
-                self._kept(path).clear()
+                self._retained(path).clear()
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.realpath(path))
             except OSError as error:
                 raise StorageError.of(path, "deleting", error) from error
 
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of the runs whose files lie here, the one that began last first.
+        """List the headers of the runs in this directory, the latest begun first.
 
-        Every file's end is read; which runs are under way is not told.
+        The end of each file is read. `Header.owner` stays None: files do not name owners.
 
         Raises:
             StorageError: The directory cannot be read.
@@ -157,7 +171,7 @@ class LocalStateHandler(StateHandler):
 
     def _headers(self) -> Iterator[Header]:
         try:
-            paths = self._names.found()
+            paths = self._paths.found()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -180,23 +194,30 @@ class LocalStateHandler(StateHandler):
         return found.header
 
     def _id_at(self, path: str, header: Header) -> str | None:
-        """The id of the run whose file this is, as far as can be told: the name is mapped."""
+        """The header's run id if it maps to this file, else a text that equals no id."""
         fits = path == self.locate(header.run_id)
         return header.run_id if fits or not header.library else f"the one of {path}"
 
-    def _kept(self, path: str) -> RetainedSnapshots:
+    def _retained(self, path: str) -> RetainedSnapshots:
         return RetainedSnapshots(os.path.realpath(path), self.keep)
 
 
-class _RunLock(FileLock):
-    """The lock of a run's file, which tidies up when it is taken.
+def _delete_retained(retained: RetainedSnapshots, path: str) -> None:
+    """Delete the older snapshots of a file that was deleted or emptied."""
+    try:
+        retained.clear()
+    except OSError as error:
+        raise StorageError.of(path, "writing", error) from error
 
-    A directory of many runs takes long to look through, so that it is done there only where the
-    owner before was killed.
+
+class _RunLock(FileLock):
+    """The lock of a run's file, which deletes temporary files when it is taken.
+
+    Listing a directory of many runs takes long. There, it is done only after a killed owner.
     """
 
     def __init__(self, path: str, *, one_of_many: bool) -> None:
-        # Two links to one file are one place.
+        # Two symbolic links to one file share its lock.
         directory, name = os.path.split(os.path.realpath(path))
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._target = path

@@ -1,7 +1,7 @@
 """The older snapshots of a run: hard links in a hidden directory beside its file.
 
-Each snapshot is linked there by number and sequence before it takes its place, so that nothing is
-written twice, and the newest one is among them under a second name.
+Each snapshot is linked there by number and sequence before it replaces the run's file. Nothing is
+written twice, and the newest snapshot has a second name there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers._files.failpoints import reach
 from aiocheckpoint.handlers._retention import Keep, to_prune
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ _MODE = 0o700
 
 
 class RetainedSnapshots:
-    """The snapshots that are kept of one run.
+    """The retained snapshots of one run.
 
     Args:
         target: The run's file, no symbolic link.
-        keep: How many are kept.
+        keep: How many snapshots are kept.
     """
 
     def __init__(self, target: str, keep: Keep) -> None:
@@ -40,8 +41,8 @@ class RetainedSnapshots:
         self._target = target
         self._keep: Keep = keep
 
-    def names(self) -> list[tuple[int, int]]:
-        """Number of the run and sequence of each, newest first."""
+    def entries(self) -> list[tuple[int, int]]:
+        """Number of the run and sequence of each snapshot, newest first."""
         found: list[tuple[int, int]] = []
         with suppress(FileNotFoundError, NotADirectoryError):
             for name in os.listdir(self.directory):
@@ -51,16 +52,21 @@ class RetainedSnapshots:
         return sorted(found, key=lambda one: one[1], reverse=True)
 
     def path(self, number: int, sequence: int) -> str:
-        """Where one is."""
+        """The path of a retained snapshot."""
         return f"{self.directory}{os.sep}{number}-{sequence}"
 
     @contextmanager
-    def adding(self, temporary: str, header: Header) -> Generator[None, None, None]:
-        """Link the snapshot in `temporary`, and take that back unless the `with` block places it.
+    def retaining(
+        self, temporary: str, header: Header, *, amends: Header | None
+    ) -> Generator[None, None, None]:
+        """Link a snapshot, and after the `with` block has put it in place, prune older ones.
+
+        The link is removed where the block fails before the snapshot is in place.
 
         Args:
-            temporary: The file.
-            header: Its header.
+            temporary: The complete file of the snapshot.
+            header: The header of the snapshot.
+            amends: Header of the snapshot that this one amends, and whose place it takes.
 
         Raises:
             StorageError: The file system cannot link files.
@@ -71,32 +77,28 @@ class RetainedSnapshots:
         except OSError as error:
             raise _no_link(self._target, error) from error
         try:
+            reach("kept")
             yield
         except BaseException:
             with suppress(OSError):
                 if not self._is_newest(path):
                     os.unlink(path)
             raise
+        self._prune(header, amends)
 
-    def prune(self, header: Header, amends: Header | None) -> None:
-        """Delete what need not be kept now that a snapshot is in its place.
-
-        Args:
-            header: That of the newest snapshot.
-            amends: That of the one which it tells more of, and whose place it takes.
-        """
+    def _prune(self, header: Header, amends: Header | None) -> None:
         amended = [] if amends is None else [(amends.number, amends.sequence)]
-        gone = amended
+        surplus = amended
         if isinstance(self._keep, int) or not header.durations:
-            # "all" lists them at the first snapshot of a run alone: it may have many.
-            names = [one for one in self.names() if one not in amended]
-            gone = amended + to_prune(names, header, self._keep)
-        for number, sequence in gone:
+            # With "all" a run may have many, so they are listed at its first snapshot alone.
+            retained = [one for one in self.entries() if one not in amended]
+            surplus = amended + to_prune(retained, header, self._keep)
+        for number, sequence in surplus:
             with suppress(OSError):
                 os.unlink(self.path(number, sequence))
 
     def clear(self) -> None:
-        """Delete all of them."""
+        """Delete all retained snapshots."""
         with suppress(FileNotFoundError):
             shutil.rmtree(self.directory)
 
@@ -109,7 +111,7 @@ class RetainedSnapshots:
         except FileNotFoundError:
             os.mkdir(self.directory, _MODE)
             os.link(temporary, path)
-        except FileExistsError:  # of a writer that was killed before its snapshot took its place
+        except FileExistsError:  # A writer was killed before it replaced the file.
             os.unlink(path)
             os.link(temporary, path)
 

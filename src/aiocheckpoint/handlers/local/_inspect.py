@@ -1,4 +1,4 @@
-"""What can be done with a snapshot's file apart from any flow."""
+"""Inspecting and signing a snapshot's file without its flow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
-from aiocheckpoint.handlers import LocalStateHandler
 from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._identifiers import check_path
+from aiocheckpoint.handlers.local._handler import LocalStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,21 +26,21 @@ __all__ = ["adopt", "inspect"]
 
 
 def inspect(path: str | os.PathLike[str]) -> Header:
-    """Tell what a snapshot's file says of itself, executing nothing of it, whatever it holds.
+    """Read the header of a snapshot's file without executing anything in it.
 
     The file is checked against its digests, not against a signature: `Header.signed_by` names
-    the secret that it claims to be signed with. Of a bare pickle, as gumly writes it, the position
-    and the sizes are known.
+    the secret that the file claims. For a bare pickle, as gumly writes it, the header holds the
+    position and the sizes.
 
     Args:
-        path: The file; of a run with an id, `cp.handler.locate(run_id)`.
+        path: The file; for a run with an id, `cp.handler.locate(run_id)`.
 
     Returns:
         The header, with `sizes`: bytes by key of the state.
 
     Raises:
         StorageError: There is no file, or it cannot be read, or is a directory, FIFO or device.
-        CorruptSnapshotError: It is empty, damaged, or no snapshot.
+        CorruptSnapshotError: The file is empty, damaged, or no snapshot.
         IncompatibleSnapshotError: Its format is of a later version.
         InvalidTypeError: `path` is no path.
     """
@@ -63,27 +63,27 @@ def adopt(
     flow: str | None = None,
     run_id: str | None = None,
 ) -> Header:
-    """Sign a snapshot that is there, as it is, because you know where it comes from.
+    """Sign a stored snapshot as it is, because you know its origin.
 
-    For files that were written by gumly, without a secret, with one that is lost, or for a flow
-    that had another name. Nothing of the file is executed; whatever it names is trusted from now
-    on.
+    Use it for files written by gumly, without a secret, with a lost secret, or for a flow that
+    had another name. Nothing in the file is executed. From then on the file is trusted, with all
+    globals that it names.
 
     Args:
         path: The path as it is given to `CheckpointFlow`.
-        secret: The secret to sign with; of several, the first.
+        secret: The secret to sign with, the first of several.
         flow: The flow's name, by default the file name without its ending.
         run_id: The run, or None.
 
     Returns:
-        The header as it is stored now.
+        The header now stored.
 
     Raises:
         StorageError: There is no file, or it cannot be read or written.
-        CorruptSnapshotError: It is damaged, or that of another run.
+        CorruptSnapshotError: The snapshot is damaged, or that of another run.
         IncompatibleSnapshotError: Its format is of a later version.
-        RunInProgressError: The run is under way.
-        InvalidTypeError, InvalidValueError: An argument cannot be meant.
+        RunInProgressError: The run is in progress.
+        InvalidTypeError, InvalidValueError: An argument is invalid.
     """
     signing = LocalStateHandler(path, flow=flow, secret=secret)
     if not os.path.exists(signing.locate(run_id)):

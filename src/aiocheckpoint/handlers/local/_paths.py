@@ -1,4 +1,4 @@
-"""Run ids to file names: ids are mapped, never joined to a path."""
+"""File names of runs: a run id is mapped to a name, never joined to a path."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class RunPaths:
 
     Args:
         path: The absolute path of the file of the run without an id, or of a directory.
-        directory: Whether it is that of a directory. `order-42` lies in its `order-42.pkl`, and
-            the run without an id in `~.pkl`, which no id is mapped to.
+        directory: Whether `path` is a directory. The file of `order-42` is then `order-42.pkl`,
+            and that of the run without an id is `~.pkl`, a name that no id is mapped to.
     """
 
     def __init__(self, path: str, *, directory: bool) -> None:
@@ -33,7 +33,7 @@ class RunPaths:
         return self._path if run_id is None else run_path(self._pattern, run_id)
 
     def found(self) -> list[str]:
-        """The files that are named as those of runs are.
+        """The files with names that run ids are mapped to.
 
         Raises:
             OSError: The directory cannot be read.
@@ -46,7 +46,7 @@ class RunPaths:
         return [os.path.join(directory, name) for name in names]
 
     def _affixes(self) -> tuple[str, str]:
-        """What stands before and behind the mapped id in a file's name."""
+        """The parts of a file's name before and behind the mapped id."""
         name = "-"
         head, _, tail = os.path.basename(run_path(self._pattern, name)).rpartition(name)
         return head, tail
@@ -55,11 +55,11 @@ class RunPaths:
 def run_path(path: str, run_id: str | None) -> str:
     """The file of a run: `path` itself without an id, else a file beside it.
 
-    `checkpoint.pkl` and `order-42` give `checkpoint.order-42.pkl`; `runs/.pkl`, the pattern of a
-    directory, `runs/order-42.pkl`. Lower-case ASCII letters,
-    digits, hyphen and underscore stand for themselves, every other byte of the id's UTF-8 form is
-    written as %XX, so that no two ids share a file even where the file system folds case or
-    Unicode forms. An id whose name would be long is named by "~" and its SHA-256.
+    `checkpoint.pkl` and `order-42` give `checkpoint.order-42.pkl`. `runs/.pkl`, the pattern of a
+    directory, gives `runs/order-42.pkl`. Lower-case ASCII letters, digits, hyphen and underscore
+    are kept. Every other byte of the id's UTF-8 form is written as %XX. No two ids share a file,
+    even where the file system folds case or Unicode forms. An id with a long name is named by
+    "~" and its SHA-256.
     """
     if run_id is None:
         return path

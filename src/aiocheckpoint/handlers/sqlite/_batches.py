@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.jobs import PendingResult
 
-__all__ = ["Batch", "batches"]
+__all__ = ["Batch", "into_batches"]
 
 
 @dataclass(slots=True)
 class Batch:
-    """Jobs that may be done in any order: each is of another run, or it is one alone.
+    """Jobs in any order: each concerns another run, or there is only one job.
 
     Attributes:
-        claims: Those that claim runs,
-        steps: those that store a snapshot of a run that goes on, and
-        edges: of one that begins or ends.
-        keeping: Those of them that store a snapshot of a run of which older ones are kept.
-        other: Any other job, alone.
+        claims: Jobs that claim runs.
+        steps: Jobs that store a snapshot of a run that was running and stays so.
+        edges: Jobs that store a snapshot with another status, at the begin or end of a run.
+        retaining: The members of `steps` and `edges` whose runs keep older snapshots.
+        other: A job of another kind, alone in its batch.
     """
 
     claims: list[PendingResult[Any]] = field(default_factory=list)
     steps: list[PendingResult[Any]] = field(default_factory=list)
     edges: list[PendingResult[Any]] = field(default_factory=list)
-    keeping: list[PendingResult[Any]] = field(default_factory=list)
+    retaining: list[PendingResult[Any]] = field(default_factory=list)
     other: PendingResult[Any] | None = None
 
     def add(self, job: PendingResult[Any]) -> None:
-        """Add a job, another one's run not being among them."""
+        """Add a job whose run no other member concerns."""
         work = job.work
         if isinstance(work, Save):
             (self.steps if work.keeps_running else self.edges).append(job)
             if work.lease.keep != 1:
-                self.keeping.append(job)
+                self.retaining.append(job)
         elif isinstance(work, Claim):
             self.claims.append(job)
         else:
@@ -48,33 +48,33 @@ class Batch:
 
     @property
     def is_one_statement(self) -> bool:
-        """Whether one statement is all there is to do.
+        """Whether one statement, without a transaction around it, does the whole batch.
 
-        Claims are none: a run that was taken, and its token not read, would stay taken.
+        Never with claims: if reading the token failed after the claim, the run would stay taken.
         """
-        if self.other is not None or self.keeping or self.claims:
+        if self.other is not None or self.retaining or self.claims:
             return False
         lengths = [len(jobs) for jobs in (self.steps, self.edges) if jobs]
         return len(lengths) == 1 and lengths[0] <= MOST_ROWS
 
     @property
     def is_new(self) -> bool:
-        """Whether there is nothing to do but to claim runs, each with a first snapshot to store."""
-        if self.other is not None or self.keeping or self.steps or self.edges:
+        """Whether the batch only claims runs, each with a first snapshot to store."""
+        if self.other is not None or self.retaining or self.steps or self.edges:
             return False
         return len(self.claims) <= MOST_ROWS and all(job.work.start for job in self.claims)
 
 
-def batches(jobs: Sequence[PendingResult[Any]]) -> Iterator[Batch]:
-    """Cut jobs, in their order, into groups whose members may be done in any order."""
-    group = Batch()
+def into_batches(jobs: Sequence[PendingResult[Any]]) -> Iterator[Batch]:
+    """Cut jobs, in their order, into batches whose members may be done in any order."""
+    batch = Batch()
     keys: set[object] = set()
     for job in jobs:
         key = job.work.key
         if keys and (key is None or key in keys or None in keys):
-            yield group
-            group, keys = Batch(), set()
-        group.add(job)
+            yield batch
+            batch, keys = Batch(), set()
+        batch.add(job)
         keys.add(key)
     if keys:
-        yield group
+        yield batch

@@ -1,6 +1,6 @@
-"""Snapshots of many runs in one SQLite file, written together.
+"""The handler for the snapshots of many runs in one SQLite file.
 
-`CheckpointFlow("sqlite:///runs.db")` makes the handler; this module is imported only then.
+`CheckpointFlow("sqlite:///runs.db")` makes it. Only then this module is imported.
 """
 
 from __future__ import annotations
@@ -11,24 +11,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
-from aiocheckpoint._snapshot.footer import split
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import (
     CheckpointError,
     InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
-    StorageError,
 )
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
 from aiocheckpoint.handlers._retention import Keep, check_keep
-from aiocheckpoint.handlers.sqlite import _history
+from aiocheckpoint.handlers.sqlite._history import retained
 from aiocheckpoint.handlers.sqlite._lease import Lease
 from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed
 from aiocheckpoint.handlers.sqlite._requests import sql_text
-from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore
-from aiocheckpoint.handlers.sqlite._schema import LARGEST_BYTES
+from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
 from aiocheckpoint.handlers.sqlite._store import open_store
 
 if TYPE_CHECKING:
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers._run_store import RunStore
     from aiocheckpoint.handlers.sqlite._listing import Row
+    from aiocheckpoint.handlers.sqlite._requests import LeaseRecord
 
 __all__ = ["SqliteStateHandler"]
 
@@ -52,39 +50,40 @@ _SHORTEST_LEASE = 0.1
 class SqliteStateHandler(StateHandler):
     """Keeps the snapshots of many runs in one SQLite file, for services.
 
-    Snapshots that are waiting at the same time, of whatever runs, are written in one transaction
-    and share its flush to the disk. Any number of processes of one machine may use the file; each
-    run has one owner among them. The owner's lease ends at once where its process dies on this
-    machine. An owner that is suspended, or was on another machine, is gone when it has not
-    renewed its lease for its length; should it wake up, it can write nothing.
+    Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
+    transaction and its fsync. Any number of processes of one machine may use the file. Each run
+    has one owner among them, which holds a lease. The lease ends at once where the owner's process
+    dies on this machine. A suspended owner, or one on another machine, loses its leases when its
+    heartbeats have stopped for their length. If that owner wakes up, it can write nothing.
 
     The file is in SQLite's WAL mode, which network file systems do not support
-    (https://www.sqlite.org/wal.html). Beside it lie its "-wal" and "-shm" files while it is open,
-    and a lock file "-owner-..." for each process that uses it.
+    (https://www.sqlite.org/wal.html). While it is open, its "-wal" and "-shm" files are beside
+    it, and a lock file "-owner-..." for each process that uses it.
 
     Args:
         path: The file, such as "runs.db", or its URL: "sqlite:///runs.db" for a relative path,
             "sqlite:////var/runs.db" for an absolute one. `~` is the user's home. Missing
             directories are made by the first run.
-        fsync: Whether each write waits until the disk has it. False gives up what a power cut
-            takes, the last transactions, never that the file is whole.
-        keep: How many snapshots of each run there are, the newest included; "all" keeps each of
-            the last passage through the steps. See `LocalStateHandler`.
-        lease: Seconds after which an owner that is suspended, or on another machine, is gone.
+        fsync: Whether each write waits until the disk has it. With False, a power cut may lose
+            the last transactions; the file stays whole.
+        keep: How many snapshots of each run are kept, the newest included. "all" keeps every
+            snapshot of the last run. See `LocalStateHandler`.
+        lease: Seconds without a heartbeat after which a suspended owner, or one on another
+            machine, loses its runs.
         flow: Name of the flow, by default the file name without its ending. Flows of several
             names may share a file.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
 
     Attributes:
-        path: The path as it was given.
-        fsync: As it was given.
-        keep: As it was given.
-        lease: As it was given.
+        path: The path or URL given.
+        fsync: Whether each write waits for the disk.
+        keep: How many snapshots of each run are kept.
+        lease: Length of a lease in seconds.
         flow: Name of the flow.
         key_ids: Ids of the secrets, as `Header.signed_by` has them.
 
     Raises:
-        InvalidTypeError, InvalidValueError: `path` is no path, or an option cannot be meant.
+        InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class SqliteStateHandler(StateHandler):
     ) -> None:
         text = _file_of(check_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
-        self.path: str | os.PathLike[str] = path
+        self.path = path
         self.fsync: bool = fsync
         self.keep: Keep = check_keep(keep)
         self.lease: float = _checked_lease(lease)
@@ -108,7 +107,7 @@ class SqliteStateHandler(StateHandler):
         self._store = open_store(self._path, durable=fsync, lease=self.lease)
 
     def locate(self, run_id: str | None = None) -> str:
-        """The file, and which run in it."""
+        """The file, the flow and the run, for messages."""
         run = "" if check_run_id(run_id) is None else f", run {run_id!r}"
         return f"{self._path} (flow {self.flow!r}{run})"
 
@@ -117,26 +116,26 @@ class SqliteStateHandler(StateHandler):
         return Lease(self._store, self._key(run_id), self.locate(run_id), self.keep)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
-        """The place of a run, as the engine uses it."""
+        """Make the run store of a run, which the engine uses."""
         return SqliteRunStore(self, run_id, backend)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
     ) -> BinaryIO | None:
-        """Read a run's snapshot into memory, or one of those that are kept.
+        """Read a run's newest snapshot, or a retained one, into memory.
 
         Raises:
             StorageError: The database cannot be read.
         """
-        found = self._find(_NEWEST if kept is None else _KEPT, run_id, *(kept or ()))
+        found = self._find(_NEWEST if kept is None else _RETAINED, run_id, *(kept or ()))
         return None if found is None else io.BytesIO(b"%b%b" % found)
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
-        """List what is kept of a run: number and sequence of each, newest first."""
+        """List the retained snapshots of a run: number and sequence of each, newest first."""
         if self.keep == 1 or not os.path.exists(self._path):
             return []
         with self._store.reading() as connection:
-            return _history.names(connection, self._key(run_id))
+            return retained(connection, self._key(run_id))
 
     def replace(
         self,
@@ -146,56 +145,41 @@ class SqliteStateHandler(StateHandler):
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by what `emit` writes.
+        """Replace a run's snapshot by the bytes that `emit` writes.
 
         Raises:
             StorageError: It cannot be written and is as it was.
             LeaseLostError: `lock` is not held, or was lost.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
-        with self.under(run_id, lock) as held:
+        with self.hold_or_check(run_id, lock) as held:
             lease, memory = self._lease_of(run_id, held), MemoryTarget()
             header = emit(memory)
-            payload, footer = self.cut(memory, run_id)
+            payload, footer = split_snapshot(memory, lease.record.location)
             lease.save(header, payload, footer, None, amends).wait()
             return header, len(payload) + len(footer)
 
-    def cut(self, snapshot: MemoryTarget, run_id: str | None) -> tuple[bytes, bytes]:
-        """Cut a snapshot in payload and footer.
-
-        Raises:
-            StorageError: It is larger than SQLite can hold.
-        """
-        payload, footer = split(snapshot.getvalue())
-        if len(payload) > LARGEST_BYTES:
-            raise StorageError(
-                self.locate(run_id),
-                f"the snapshot has {len(payload)} bytes, and SQLite holds {LARGEST_BYTES}: use "
-                "the handler 'local', or keep large values in `data`, with a loader and a saver.",
-            )
-        return payload, footer
-
     def _lease_of(self, run_id: str | None, lock: Lock) -> Lease:
-        """Give `lock` back if it is the lease of this run, and no other's."""
-        if not isinstance(lock, Lease) or lock.key != self._key(run_id):
+        """Check that `lock` is the lease of this run, and return it."""
+        if not isinstance(lock, Lease) or lock.record.key != self._key(run_id):
             raise LeaseLostError(self.locate(run_id))
         return lock
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Delete a run's row and those that are kept, if there are any.
+        """Delete a run's row and its retained snapshots, if there are any.
 
         Raises:
             StorageError: They cannot be deleted.
             LeaseLostError: `lock` is not held, or was lost.
-            RunInProgressError: No `lock` is given, and somebody has it.
+            RunInProgressError: No `lock` is given, and another owner has it.
         """
-        with self.under(run_id, lock) as held:
-            self._store.call(partial(_delete, self._lease_of(run_id, held)))
+        with self.hold_or_check(run_id, lock) as held:
+            self._store.call(partial(_delete, self._lease_of(run_id, held).record))
 
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of this flow's runs, the one that began last first.
+        """List the headers of this flow's runs, the latest begun first.
 
-        No state is read. A run that is under way has its owner's name in `Header.owner`.
+        No state is read. `Header.owner` names the owner of a run in progress.
 
         Raises:
             StorageError: The database cannot be read.
@@ -212,8 +196,8 @@ class SqliteStateHandler(StateHandler):
             headers += found
             if query.limit is None or len(found) == len(rows):
                 return headers
-            # For those that were left out others come, else an empty page were not the last.
-            query = query._replace(limit=query.limit - len(found), after=rows[-1].place)
+            # Runs left out are made up for, so that an empty page is always the last.
+            query = query._replace(limit=query.limit - len(found), after=rows[-1].page_end)
 
     def _header_of(self, row: Row) -> Header | None:
         location = self.locate(row.run_id)
@@ -226,7 +210,7 @@ class SqliteStateHandler(StateHandler):
         return row.completed(header)
 
     def prune(self, query: Query) -> int:
-        """Delete the runs that a query asks for, except those under way, and give their number.
+        """Delete the runs that a query asks for, except runs in progress, and give their number.
 
         Raises:
             StorageError: The database cannot be written.
@@ -239,9 +223,9 @@ class SqliteStateHandler(StateHandler):
         return count
 
     def close(self) -> None:
-        """Give back the leases of all runs under way, and close the file; using it opens it again.
+        """Release the leases of all runs in progress, and close the file; the next use opens it.
 
-        At the end of a process this is done of itself. Handlers of one file share what is closed.
+        The end of the process does the same. All handlers of one file share its connection.
         """
         self._store.close()
 
@@ -255,20 +239,20 @@ class SqliteStateHandler(StateHandler):
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 
-# Another program may have put a value of another type there, which then is damage like any.
+# The CASTs turn a value of another type, stored by another program, into ordinary damage.
 _NEWEST = (
     "SELECT CAST(payload AS BLOB), CAST(footer AS BLOB) FROM runs "
     "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
 )
-_KEPT = (
+_RETAINED = (
     "SELECT CAST(kept.payload AS BLOB), CAST(kept.footer AS BLOB) "
     "FROM kept JOIN runs ON runs.id = kept.run "
     "WHERE flow = ? AND run_id = ? AND kept.number = ? AND kept.sequence = ?"
 )
 
 
-def _delete(lease: Lease, connection: sqlite3.Connection) -> None:
-    """Empty the row of a run; the lease that is given back then deletes it."""
+def _delete(lease: LeaseRecord, connection: sqlite3.Connection) -> None:
+    """Empty the row of a run; releasing the lease then deletes it."""
     done = connection.execute(
         "UPDATE runs SET status = NULL, footer = NULL, payload = NULL, started_at = NULL "
         "WHERE id = ? AND token = ?",
@@ -280,7 +264,7 @@ def _delete(lease: Lease, connection: sqlite3.Connection) -> None:
 
 
 def _file_of(text: str) -> str:
-    """The file that a path or URL names."""
+    """The file path in a path or URL."""
     if "://" not in text:
         return text
     if text.startswith(_SCHEME) and len(text) > len(_SCHEME):
@@ -291,7 +275,7 @@ def _file_of(text: str) -> str:
     )
 
 
-def _checked_lease(lease: Any) -> float:  # noqa: ANN401 - whatever a user passes
+def _checked_lease(lease: Any) -> float:  # noqa: ANN401 - any value of a user
     if isinstance(lease, bool) or not isinstance(lease, (int, float)):
         raise InvalidTypeError(f"lease= is a number of seconds, not a {type(lease).__name__}.")
     if not _SHORTEST_LEASE <= lease < float("inf"):

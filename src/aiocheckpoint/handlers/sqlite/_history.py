@@ -1,4 +1,4 @@
-"""The older snapshots of a run in a database: rows of a table of their own."""
+"""The older snapshots of a run in a database: rows of the table `kept`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers.sqlite._requests import Save
 
-__all__ = ["names", "prune", "retain_current"]
+__all__ = ["prune", "retain_current", "retained"]
 
 
 def retain_current(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
-    """Copy the snapshots that are to be replaced, but those that the new ones only tell more of."""
+    """Copy the snapshots about to be replaced, except by a save that amends the same state."""
     for save in saves:
         if save.amends is None:
             connection.execute(
@@ -25,11 +25,11 @@ def retain_current(connection: sqlite3.Connection, saves: Sequence[Save]) -> Non
 
 
 def prune(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
-    """Delete those that need not be kept any more, the new ones being in their places."""
+    """Delete the retained snapshots beyond `keep`, after the saves were written."""
     for save in saves:
         row, keep = save.lease.row, save.lease.keep
         if keep == "all":
-            # With != or OR, SQLite would look at all that are kept of the run, after every step.
+            # With != or OR, SQLite would look at every retained row of the run at each step.
             for others in ("number < ?", "number > ?"):
                 connection.execute(
                     f"DELETE FROM kept WHERE run = ? AND {others}",  # noqa: S608 - two constants
@@ -43,8 +43,8 @@ def prune(connection: sqlite3.Connection, saves: Sequence[Save]) -> None:
             )
 
 
-def names(connection: sqlite3.Connection, key: tuple[object, object]) -> list[tuple[int, int]]:
-    """Number and sequence of those of a run, newest first."""
+def retained(connection: sqlite3.Connection, key: tuple[object, object]) -> list[tuple[int, int]]:
+    """Number and sequence of each retained snapshot of a run, newest first."""
     found = connection.execute(
         "SELECT kept.number, kept.sequence FROM kept JOIN runs ON runs.id = kept.run "
         "WHERE flow = ? AND run_id = ? ORDER BY kept.sequence DESC",

@@ -1,4 +1,4 @@
-"""Queries of a database of runs by what the columns say; no state is read."""
+"""Lists of runs, and pruning, by the columns of a database; no state is read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _AT_ONCE = 500
 
 
 class Row(NamedTuple):
-    """What a list shows of a run.
+    """The columns of one run in a list.
 
     Attributes:
         run_id: The run, or None.
         footer: The footer of its snapshot.
         payload_length: Length of the payload in bytes.
-        pid: Process id of its owner, or None, and
-        host: that one's host.
+        pid: Process id of the owner, or None.
+        host: Host of the owner, or None.
         started_at: When the run began.
     """
 
@@ -39,8 +39,8 @@ class Row(NamedTuple):
     started_at: float
 
     @property
-    def place(self) -> Header:
-        """A header by which the list goes on behind this row, even where its own is damaged."""
+    def page_end(self) -> Header:
+        """A header for `Query.after`, sound even where the row's own header is damaged."""
         return Header(
             flow="",
             position=0,
@@ -50,7 +50,7 @@ class Row(NamedTuple):
         )
 
     def completed(self, header: Header) -> Header:
-        """Give the header with the owner's name, and the id as it is: JSON joins surrogates."""
+        """Add the owner's name to a header, and the column's run id: JSON joins surrogates."""
         if self.pid is None and header.run_id == self.run_id:
             return header
         owner = None if self.pid is None else f"process {self.pid} on {self.host}"
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 
 def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> list[Row]:
-    """List runs of a flow, the one that began last first."""
+    """List runs of a flow, the latest begun first."""
     where, values = _condition(flow, query)
     rows = connection.execute(
         "SELECT run_id, CAST(footer AS BLOB), length(CAST(payload AS BLOB)), pid, host, started_at "  # noqa: S608 - values are bound
@@ -70,7 +70,7 @@ def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> l
 
 
 def delete_pruned(flow: str | bytes, query: Query, connection: sqlite3.Connection) -> int:
-    """Delete some of the runs that a query asks for, and give their number, 0 if none is left."""
+    """Delete up to 500 runs that a query asks for, and give their number, 0 if none is left."""
     where, values = _condition(flow, query._replace(unowned=True))
     found = connection.execute(
         f"SELECT id FROM runs WHERE {where} LIMIT ?",  # noqa: S608 - values are bound
@@ -88,11 +88,11 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
         marks = ", ".join("?" * len(query.statuses))
         more = [(f"status IN ({marks})", tuple(sorted(query.statuses)))]
         if "finished" not in query.statuses:
-            # Said in the words of the partial index, it is found to serve.
+            # SQLite uses the partial index only where the condition repeats its words.
             more.append(("status <> 'finished'", ()))
     if query.after is not None:
-        place = query.after.started_at, sql_text(query.after.run_id or "")
-        more.append(("(started_at, run_id) < (?, ?)", place))
+        last = query.after.started_at, sql_text(query.after.run_id or "")
+        more.append(("(started_at, run_id) < (?, ?)", last))
     if query.unowned:
         more.append(("owner IS NULL", ()))
     if query.written_before is not None:

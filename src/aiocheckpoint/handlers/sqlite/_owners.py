@@ -1,10 +1,11 @@
-"""Who owns runs in a database: a process, for as long as it lives and says so.
+"""Owners of runs in a database: processes that prove by lock files and heartbeats that they live.
 
-A process that uses a database holds a lock file beside it, which the kernel frees the moment it
-dies, and renews one row for all of its runs. Others on this machine ask the kernel; whoever is
-suspended, or on another machine, is gone when it has not renewed its row for the length of its
-lease. No wall clock is asked: on one machine since one start all processes share the monotonic
-clock (clock_gettime(2)), and of other machines the row is watched, on the watcher's own clock.
+A process that uses a database holds a lock file beside it, which the kernel frees the moment the
+process dies. One heartbeat renews the lease of all its runs. Other processes of this machine ask
+the kernel. An owner that is suspended, or on another machine, counts as dead when its heartbeats
+stop for the length of its lease. No wall clock is read. All processes of one machine share the
+monotonic clock since its start (clock_gettime(2)). The heartbeats of other machines are watched on
+the watcher's own clock.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Owner", "Owners", "release_runs_of"]
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_BEATS_IN_A_LEASE = 3
+_HEARTBEATS_PER_LEASE = 3
 _TRIES = 100
 _PAUSE_SECONDS = 0.01
 
 
 class Owner(NamedTuple):
-    """A row of the table of owners."""
+    """A row of the table of owners; `beat` counts its heartbeats."""
 
     id: str
     host: str
@@ -49,10 +50,10 @@ class Owners:
 
     Args:
         path: Absolute path of the database.
-        lease: Seconds after which an owner that does not renew its row is gone.
+        lease: Seconds without a heartbeat after which an owner counts as dead.
 
     Attributes:
-        id: This owner's id.
+        id: Id of this process among the owners.
     """
 
     def __init__(self, path: str, lease: float) -> None:
@@ -60,35 +61,38 @@ class Owners:
         self._lease = lease
         self._host, self._boot = socket.gethostname(), _boot_id()
         self._watched: dict[str, tuple[int, float]] = {}
-        self.forget()
+        self.reset_after_fork()
 
-    def forget(self) -> None:
-        """Become another owner, as in a forked child."""
+    def reset_after_fork(self) -> None:
+        """Become another owner."""
         self.id = secrets.token_hex(8)
         self._lock = FileLock(self._lock_path(self.id), self._path)
-        self._renewed = -float("inf")
-        self._renewing = self._renewed
+        self._last_heartbeat = -float("inf")
+        self._uncommitted_heartbeat = self._last_heartbeat
 
     @property
-    def seconds_left(self) -> float:
-        """Seconds until the row is to be renewed."""
-        return self._renewed + self._lease / _BEATS_IN_A_LEASE - time.monotonic()
+    def seconds_to_heartbeat(self) -> float:
+        """Seconds until the next heartbeat is due."""
+        due = self._last_heartbeat + self._lease / _HEARTBEATS_PER_LEASE
+        return due - time.monotonic()
 
-    def renew(self, connection: sqlite3.Connection) -> None:
-        """Renew the row if it is time to, or make it, inside a transaction.
+    def heartbeat(self, connection: sqlite3.Connection) -> None:
+        """Renew or insert this owner's row if a heartbeat is due, inside a transaction.
 
         Raises:
             StorageError: The lock file cannot be made.
         """
-        if self.seconds_left > 0:
+        if self.seconds_to_heartbeat > 0:
             return
         if not self._lock.held:
             self._take_lock()
-            self._clear_up(connection)
-        self._renewing = time.monotonic()
-        expires = self._renewing + self._lease
+            self._remove_leftovers(connection)
+        now = self._uncommitted_heartbeat = time.monotonic()
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        own = Owner(self.id, self._host, self._boot, os.getpid(), since, 1, expires, self._lease)
+        own = Owner(
+            *(self.id, self._host, self._boot, os.getpid(), since, 1, now + self._lease),
+            lease=self._lease,
+        )
         connection.execute(
             "INSERT INTO owners VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
             "SET beat = beat + 1, expires = excluded.expires",
@@ -96,25 +100,25 @@ class Owners:
         )
 
     def committed(self) -> None:
-        """Note that the transaction of the last `renew` went through."""
-        self._renewed = self._renewing
+        """Note that the transaction of the last heartbeat was committed."""
+        self._last_heartbeat = self._uncommitted_heartbeat
 
     def rolled_back(self) -> None:
-        """Note that it did not."""
-        self._renewing = self._renewed
+        """Note that the transaction of the last heartbeat was rolled back."""
+        self._uncommitted_heartbeat = self._last_heartbeat
 
     def unregister(self, connection: sqlite3.Connection) -> None:
-        """Give back all runs and delete the row, in one statement after the other."""
+        """Release all runs of this owner and delete its row."""
         if self._lock.held:
             release_runs_of(connection, self.id)
 
     def release(self) -> None:
-        """Give back the lock file; the next `renew` begins anew."""
+        """Release the lock file; the next heartbeat takes it again."""
         self._lock.release()
-        self._renewed = self._renewing = -float("inf")
+        self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
 
     def _take_lock(self) -> None:
-        # Another process may be finding out whether the new file is one that was left.
+        # Another process may hold the new file for a moment, to find out whether it is a leftover.
         for _ in range(_TRIES):
             with suppress(RunInProgressError):
                 self._lock.acquire()
@@ -123,26 +127,26 @@ class Owners:
         self._lock.acquire()
 
     def find(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
-        """The row of an owner, or None where it has gone for good."""
+        """The row of an owner, or None."""
         found = connection.execute("SELECT * FROM owners WHERE id = ?", (owner_id,)).fetchone()
         return None if found is None else Owner(*found)
 
     def expire_if_dead(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
-        """Free the runs of an owner that is gone, or give its row where it is not."""
+        """Free the runs of a dead owner, or give the row of a living one."""
         owner = self.find(connection, owner_id)
-        if owner is not None and not self._is_gone(owner):
+        if owner is not None and not self._is_dead(owner):
             return owner
         release_runs_of(connection, owner_id)
         self._watched.pop(owner_id, None)
         return None
 
     def expire_dead(self, connection: sqlite3.Connection) -> None:
-        """Free the runs of every owner that is gone."""
+        """Free the runs of every dead owner."""
         for (owner_id,) in connection.execute("SELECT id FROM owners").fetchall():
             self.expire_if_dead(connection, owner_id)
 
-    def _clear_up(self, connection: sqlite3.Connection) -> None:
-        """Take away what is left of owners that are gone, and had no runs left or no row yet."""
+    def _remove_leftovers(self, connection: sqlite3.Connection) -> None:
+        """Remove the rows of dead owners, and lock files that have no row."""
         self.expire_dead(connection)
         start, own = self._lock_path(""), self._lock_path(self.id)
         directory, name = os.path.split(start)
@@ -151,7 +155,7 @@ class Owners:
                 if entry.name.startswith(name) and entry.path != own:
                     self._is_free(entry.path)
 
-    def _is_gone(self, owner: Owner) -> bool:
+    def _is_dead(self, owner: Owner) -> bool:
         if owner.id == self.id:
             return False
         near = owner.host == self._host or (owner.boot == self._boot and self._boot != "")
@@ -159,10 +163,10 @@ class Owners:
             return True
         if self._boot and owner.boot == self._boot:
             return time.monotonic() > owner.expires
-        return self._is_silent(owner)
+        return self._heartbeats_stopped(owner)
 
     def _is_free(self, path: str) -> bool:
-        """Whether nobody holds a lock file any more, which is deleted then."""
+        """Whether no process holds a lock file; a free one is deleted."""
         if not os.path.exists(path):
             return True
         lock = FileLock(path, self._path)
@@ -172,8 +176,8 @@ class Owners:
             return True
         return False
 
-    def _is_silent(self, owner: Owner) -> bool:
-        """Whether it has not renewed its row for as long as its lease, while it was watched."""
+    def _heartbeats_stopped(self, owner: Owner) -> bool:
+        """Whether this process has seen no heartbeat of an owner for the length of its lease."""
         now = time.monotonic()
         beat, since = self._watched.get(owner.id, (None, now))
         if beat != owner.beat:
@@ -186,7 +190,7 @@ class Owners:
 
 
 def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
-    """Free all runs of an owner, so that nothing it still holds is worth anything."""
+    """Free all runs of an owner, which makes every lease it still holds worthless."""
     for statement in (
         "DELETE FROM runs WHERE owner = ? AND status IS NULL",
         "UPDATE runs SET owner = NULL, token = 0 WHERE owner = ?",
@@ -196,7 +200,7 @@ def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
 
 
 def _boot_id() -> str:
-    """What the kernel calls this start of this machine; empty where it does not tell."""
+    """The kernel's id of this start of the machine; empty where the system has none."""
     with suppress(OSError), open(_BOOT_ID, encoding="ascii") as file:
         return file.read().strip()
     return ""

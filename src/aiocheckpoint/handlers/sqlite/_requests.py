@@ -10,26 +10,90 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import Snapshot
-    from aiocheckpoint.handlers.sqlite._lease import Lease
+    from aiocheckpoint.handlers._retention import Keep
 
-__all__ = ["Call", "Claim", "Release", "Save", "sql_text"]
-
+__all__ = ["Claim", "Execute", "LeaseRecord", "Release", "Save", "sql_text"]
 
 _NO_SNAPSHOT = (None,) * 9
-
-
 _LARGE_BYTES = 1 << 18
+
+
+class LeaseRecord:
+    """The facts of a lease that requests carry and the writer thread updates.
+
+    Args:
+        key: Flow and run id as the table has them.
+        location: The run, for messages.
+        keep: How many snapshots of the run are kept.
+
+    Attributes:
+        key: Flow and run id.
+        location: The run, for messages.
+        keep: How many snapshots of the run are kept.
+        row: Id of the run's row.
+        token: The row's token while the lease is valid; 0 while the lease is not held.
+        footer: Footer of the snapshot that the claim found: empty for none, None for a footer
+            that has to be read from the row.
+        payload_length: Length of the payload of that snapshot.
+        inserted: Whether the claim stored the first snapshot.
+        running: Number of the run last stored as running under this lease, or None.
+        released: Whether the lease was released, possibly before its claim was committed. The
+            writer thread then releases it right after the claim.
+    """
+
+    __slots__ = (
+        "footer",
+        "inserted",
+        "keep",
+        "key",
+        "location",
+        "payload_length",
+        "released",
+        "row",
+        "running",
+        "token",
+    )
+
+    def __init__(self, key: tuple[str | bytes, str | bytes], location: str, keep: Keep) -> None:
+        self.key: tuple[str | bytes, str | bytes] = key
+        self.location: str = location
+        self.keep: Keep = keep
+        self.row: int = 0
+        self.token: int = 0
+        self.payload_length: int = 0
+        self.footer: bytes | None = b""
+        self.inserted: bool = False
+        self.running: int | None = None
+        self.released: bool = False
+
+    def set_claimed(self, row: int, token: int, payload_length: int, footer: str) -> None:
+        """Note a committed claim; the last two values come from `SELECT_CLAIMED`."""
+        self.row, self.token = row, token
+        self.payload_length = payload_length
+        self.inserted = footer == "="
+        self.running = 1 if self.inserted else None
+        if footer in {"-", "="}:
+            self.footer = b""
+        else:
+            # An empty footer means a damaged row, which reading the row reports.
+            self.footer = None if footer in {"+", ""} else bytes.fromhex(footer)
+
+    def set_saved(self, header: Header) -> None:
+        """Note a committed snapshot; a status other than "running" has released the lease."""
+        self.running = header.number if header.status == "running" else None
+        if self.running is None:
+            self.token = 0
 
 
 class Claim(NamedTuple):
     """Take a lease, and store the first snapshot of a new run."""
 
-    lease: Lease
+    lease: LeaseRecord
     start: Snapshot | None = None
 
     @property
     def footer(self) -> bytes | None:
-        """That of the first snapshot."""
+        """Footer of the first snapshot."""
         return None if self.start is None else self.start[2]
 
     def row(self, owner: str, token: int, now: float) -> tuple[Any, ...]:
@@ -62,7 +126,7 @@ class Claim(NamedTuple):
 class Save(NamedTuple):
     """Store a snapshot under a lease."""
 
-    lease: Lease
+    lease: LeaseRecord
     header: Header
     payload: bytes
     footer: bytes
@@ -75,12 +139,12 @@ class Save(NamedTuple):
 
     @property
     def keeps_running(self) -> bool:
-        """Whether the run goes on under way: of its row, little else changes than the snapshot."""
+        """Whether the run was running and stays so; then only the snapshot's columns change."""
         return self.header.status == "running" and self.lease.running == self.header.number
 
     @property
-    def ends(self) -> bool:
-        """Whether the run ends with it, so that the lease is given back in the same statement."""
+    def ends_run(self) -> bool:
+        """Whether the snapshot ends the run; the same statement then releases the lease."""
         return self.header.status != "running"
 
     def step_values(self) -> tuple[Any, ...]:
@@ -88,7 +152,7 @@ class Save(NamedTuple):
         header, lease = self.header, self.lease
         return (
             lease.row,
-            # A snapshot before this one may have given the lease back; 0 is what a free run has.
+            # An earlier snapshot may have released the lease. A free run has the token 0.
             lease.token or None,
             header.position,
             header.next_step,
@@ -99,38 +163,38 @@ class Save(NamedTuple):
         )
 
     def status_values(self, owner: str) -> tuple[Any, ...]:
-        """The values of an `SAVE_STATUS`."""
+        """The values of a `SAVE_STATUS`."""
         header = self.header
         return (
             *self.step_values(),
             header.status,
             header.number,
             header.started_at,
-            None if self.ends else owner,
-            0 if self.ends else self.lease.token,
+            None if self.ends_run else owner,
+            0 if self.ends_run else self.lease.token,
         )
 
 
 class Release(NamedTuple):
-    """Give back a lease under which nothing more is stored; done later where it cannot be now."""
+    """Release a lease under which nothing more is stored; repeated until it succeeds."""
 
     row: int
     token: int
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """None: it is done alone."""
+        """None: a release forms a batch of its own."""
         return None
 
 
-class Call(NamedTuple):
-    """Do something with the database, inside a transaction."""
+class Execute(NamedTuple):
+    """Call a function with the connection, inside a transaction."""
 
     function: Callable[[sqlite3.Connection], Any]
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """None: it is done alone, as it may concern any run."""
+        """None: the function forms a batch of its own, as it may concern any run."""
         return None
 
 

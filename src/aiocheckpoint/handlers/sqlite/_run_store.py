@@ -1,4 +1,4 @@
-"""One run's place in a database, as the engine uses it: nothing waits but for the commit."""
+"""The run store of a run in a database: no thread hop, one wait for each commit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from aiocheckpoint._snapshot.footer import split
 from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._run_store import FirstWrite, SnapshotRunStore
 
 if TYPE_CHECKING:
@@ -17,28 +19,36 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import Snapshot
-    from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+    from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers.sqlite._lease import Lease
 
-__all__ = ["SqliteRunStore"]
+__all__ = ["SqliteRunStore", "split_snapshot"]
+
+LARGEST_BYTES = 900_000_000
+"""SQLite takes values of up to 1,000,000,000 bytes (https://www.sqlite.org/limits.html)."""
 
 
 class SqliteRunStore(SnapshotRunStore):
-    """A run's place that is owned by a lease."""
+    """The snapshots of one run, owned by a lease.
+
+    Args:
+        handler: The handler of the database; its locks are leases.
+        run_id: The run, or None.
+        backend: Waits for the writer thread.
+    """
 
     header: Header | None
     first_write: FirstWrite | None
 
-    def __init__(self, handler: SqliteStateHandler, run_id: str | None, backend: Backend) -> None:
+    def __init__(self, handler: SnapshotPort, run_id: str | None, backend: Backend) -> None:
         super().__init__(handler, run_id, backend)
-        self._database = handler
         self._lease = cast("Lease", self._lock)
         self._start: Snapshot | None = None
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
     ) -> None:
-        if self._is_quick and self._database.keep == 1:
+        if self._is_small and self._lease.record.keep == 1:
             prepared = make()
             self._start = None if prepared is None else self.encode_small(*prepared)
 
@@ -47,28 +57,29 @@ class SqliteRunStore(SnapshotRunStore):
         try:
             await self._backend.wait_for(lease.claim(self._backend.loop, self._start))
         finally:
-            if lease.started and self._start is not None:
+            if lease.record.inserted and self._start is not None:
                 self.header, payload, footer = self._start
                 size = len(payload) + len(footer)
                 self.first_write = FirstWrite(size, time.perf_counter() - asked)
-                self._start = None  # whose bytes would wait as long as the run does
+                self._start = None  # Its bytes would stay in memory as long as the run.
 
     async def release(self) -> CancelledError | None:
         if self._lease.held:
             return await super().release()
-        self._lease.release()  # which takes no time where it is not held, or only being taken
+        self._lease.release()  # Takes no time for a lease that is not held, or still queued.
         return None
 
     def release_nowait(self) -> None:
-        with suppress(RuntimeError):  # at the end of the interpreter no thread can be started
+        with suppress(RuntimeError):  # At the end of the interpreter no thread can be started.
             super().release_nowait()
 
     async def read_header(self) -> Header | None:
-        lease, handler = self._lease, self._database
-        if not lease.held or handler.keep != 1 or lease.footer is None:
+        lease, handler = self._lease, self._handler
+        found = lease.record.footer
+        if not lease.held or lease.record.keep != 1 or found is None:
             return await super().read_header()
-        if lease.footer:
-            header = handler.codec.peek(lease.footer, lease.payload_length, self.location)
+        if found:
+            header = handler.codec.peek(found, lease.record.payload_length, self.location)
             handler.check_run(header, self._run_id, self.location)
             self.header = header
         return self.header
@@ -76,7 +87,7 @@ class SqliteRunStore(SnapshotRunStore):
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         snapshot = self.encode_small(header, state)
         if snapshot is None:
-            snapshot = await self._backend.run(self._made, header, state, step)
+            snapshot = await self._backend.run(self._encode, header, state, step)
         written, payload, footer = snapshot
         job = self._lease.save(written, payload, footer, self._backend.loop)
         try:
@@ -86,7 +97,23 @@ class SqliteRunStore(SnapshotRunStore):
                 self.header = written
         return len(payload) + len(footer)
 
-    def _made(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
+    def _encode(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
         memory = MemoryTarget()
-        emit = partial(self._database.codec.write, header, state, step)
-        return emit(memory), *self._database.cut(memory, self._run_id)
+        emit = partial(self._handler.codec.write, header, state, step)
+        return emit(memory), *split_snapshot(memory, self.location)
+
+
+def split_snapshot(snapshot: MemoryTarget, location: str) -> tuple[bytes, bytes]:
+    """Split a snapshot into payload and footer.
+
+    Raises:
+        StorageError: The payload is larger than SQLite can hold.
+    """
+    payload, footer = split(snapshot.getvalue())
+    if len(payload) > LARGEST_BYTES:
+        raise StorageError(
+            location,
+            f"the snapshot has {len(payload)} bytes, and SQLite holds {LARGEST_BYTES}: use "
+            "the handler 'local', or keep large values in `data`, with a loader and a saver.",
+        )
+    return payload, footer

@@ -11,10 +11,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.jobs import PendingResult
-from aiocheckpoint.handlers.sqlite._requests import Call
-from aiocheckpoint.handlers.sqlite._schema import abandon_connection, connect, translate_error
+from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect
+from aiocheckpoint.handlers.sqlite._errors import translate_error
+from aiocheckpoint.handlers.sqlite._requests import Execute
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
-from aiocheckpoint.handlers.sqlite._writer import Writer, await_ends
+from aiocheckpoint.handlers.sqlite._writer import Writer, join_stopped
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +25,7 @@ __all__ = ["Store", "open_store"]
 
 
 class _Reader:
-    """A connection to read from, one thread at a time, and another one in a forked child."""
+    """A connection for reading, used by one thread at a time, and made anew in a forked child."""
 
     def __init__(self, path: str, *, durable: bool) -> None:
         self._path = path
@@ -48,7 +49,7 @@ class _Reader:
             yield self._connection
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None and self._pid == os.getpid():
@@ -69,16 +70,16 @@ class Store:
         self._transactions = Transactions(path, durable=durable, lease=lease)
         self._writer = Writer(self._transactions)
         self._reader = _Reader(path, durable=durable)
-        # At the end of the process `_close_all` does it, and waits for those begun by then.
+        # At the end of the process `_close_all` closes the store, and waits for its thread.
         weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
 
     @property
     def owner_id(self) -> str:
-        """The owner's id, another one in a forked child."""
+        """Id of this process among the owners; a forked child has another."""
         return self._transactions.owners.id
 
     def ask(self, work: Any, loop: asyncio.AbstractEventLoop | None) -> PendingResult[Any]:  # noqa: ANN401
-        """Have something done by the writer's thread, with all else that waits.
+        """Queue a request for the writer thread, which commits all queued requests together.
 
         Raises:
             RuntimeError: No thread can be started.
@@ -88,16 +89,16 @@ class Store:
         return job
 
     def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401
-        """Do something in a transaction, and wait for it."""
-        return self.ask(Call(function), None).wait()
+        """Call a function in a transaction, and wait for its result."""
+        return self.ask(Execute(function), None).wait()
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """Give a connection to read from, for the time of a `with` block.
+        """Give a connection for reading, for the time of a `with` block.
 
         Raises:
             StorageError: The database cannot be read.
-            IncompatibleSnapshotError: It is of a later version.
+            IncompatibleSnapshotError: Its tables are of a later version.
         """
         try:
             with self._reader.reading() as connection:
@@ -106,7 +107,7 @@ class Store:
             raise translate_error(error, self._path, "reading") from error
 
     def expire_dead(self) -> None:
-        """Free the runs of every owner that is gone.
+        """Free the runs of every dead owner.
 
         Raises:
             StorageError: The database cannot be written.
@@ -114,12 +115,12 @@ class Store:
         self.call(self._transactions.owners.expire_dead)
 
     def close(self) -> None:
-        """Give all leases back and close the database."""
+        """Release all leases and close the database."""
         _close(self._reader, self._writer, wait=True)
 
 
 def open_store(path: str, *, durable: bool, lease: float) -> Store:
-    """Give the store of a file, the same to all who ask for the same."""
+    """Give the store of a file, one for all handlers with the same path and options."""
     key = path, durable, lease
     store = _stores.get(key)
     if store is None:
@@ -139,4 +140,4 @@ def _close(reader: _Reader, writer: Writer, *, wait: bool) -> None:
 def _close_all() -> None:
     for store in list(_stores.values()):
         store.close()
-    await_ends()
+    join_stopped()

@@ -1,4 +1,4 @@
-"""What the writer's thread does: all that waits, in one transaction, with one flush of the disk."""
+"""The work of the writer thread: all queued requests in one transaction, with one fsync."""
 
 from __future__ import annotations
 
@@ -22,17 +22,12 @@ from aiocheckpoint.errors import (
     RunInProgressError,
     StorageError,
 )
-from aiocheckpoint.handlers.sqlite._batches import Batch, batches
+from aiocheckpoint.handlers.sqlite._batches import Batch, into_batches
+from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect, file_identity
+from aiocheckpoint.handlers.sqlite._errors import retry_while_busy, translate_error
 from aiocheckpoint.handlers.sqlite._history import prune, retain_current
 from aiocheckpoint.handlers.sqlite._owners import Owner, Owners
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
-from aiocheckpoint.handlers.sqlite._schema import (
-    abandon_connection,
-    connect,
-    file_identity,
-    retry_while_busy,
-    translate_error,
-)
 from aiocheckpoint.handlers.sqlite._statements import (
     CLAIM,
     INSERT_NEW,
@@ -49,16 +44,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Transactions"]
 
-_MANY = 64
-_SECONDS_BETWEEN_LOOKS = 0.1
+_MANY_JOBS = 64
+_SECONDS_BETWEEN_CHECKS = 0.1
 _LAST_IN_ORDER = 1 << 40
-"""More rows than there will ever be. A higher id says that one of 2^63 - 1 is in use, behind which
+"""More rows than any database has. A higher id means that the id 2^63 - 1 is in use, after which
 SQLite picks ids at random."""
 _Claimed = tuple[int, int, int, str, float, int, str]
 
 
 class Transactions:
-    """Does the jobs of many runs in one transaction.
+    """Carries out the requests of many runs in one transaction.
 
     Args:
         path: Absolute path of the database.
@@ -79,36 +74,36 @@ class Transactions:
     def _begin(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._looked = -math.inf
+        self._checked_at = -math.inf
         self._tokens = itertools.count(secrets.randbits(61) + 1)
         self._held: set[int] = set()
-        self._owed: list[Release] = []
-        self._unwanted: list[Release] = []
+        self._pending_releases: list[Release] = []
+        self._released_early: list[Release] = []
 
     def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
-        """Do jobs, and set the result or the error of each."""
-        groups = list(batches(jobs))
-        self._attempt(jobs, partial(self._write, groups=groups))
+        """Carry out jobs, and set the result or the error of each."""
+        batches = list(into_batches(jobs))
+        self._attempt(jobs, partial(self._write, batches=batches))
         refused = [job for job in jobs if isinstance(job.work, Claim) and not job.answered]
         if refused:
-            self._attempt(refused, partial(self._claim_of_the_gone, jobs=refused))
-        if self._unwanted:
-            self._owed += self._unwanted
-            self._unwanted.clear()
-            self.idle()
+            self._attempt(refused, partial(self._claim_from_dead_owners, jobs=refused))
+        if self._released_early:
+            self._pending_releases += self._released_early
+            self._released_early.clear()
+            self.on_idle()
 
-    def pause(self) -> float | None:
-        """Tell when the leases are to be renewed, or given back once more."""
-        if not self._held and not self._owed:
+    def idle_timeout(self) -> float | None:
+        """Seconds until the next heartbeat or pending release is due, None for never."""
+        if not self._held and not self._pending_releases:
             return None
-        return max(self._shortest_pause, self.owners.seconds_left)
+        return max(self._shortest_pause, self.owners.seconds_to_heartbeat)
 
-    def idle(self) -> None:
-        """Renew the leases, and give back what could not be given back."""
+    def on_idle(self) -> None:
+        """Send a heartbeat, and repeat the releases that failed."""
         self.apply([])
 
     def close(self) -> None:
-        """Give everything back and close the database."""
+        """Release all leases and close the database."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -120,21 +115,21 @@ class Transactions:
             connection.close()
         self.owners.release()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start over in a forked child, as another owner."""
         abandon_connection(self._connection)
-        self.owners.forget()
+        self.owners.reset_after_fork()
         self._begin()
 
     def _attempt(
         self, jobs: Sequence[PendingResult[Any]], work: Callable[[sqlite3.Connection], None]
     ) -> None:
-        """Do something for jobs, and where it fails, set the error of each."""
+        """Call `work` on the connection, and set the error of each job where it fails."""
         try:
             work(self._open(len(jobs)))
         except sqlite3.Error as error:
             self._fail(jobs, translate_error(error, self._path, "writing"))
-        # Whatever it was, those who wait must hear of it.
+        # A caller waits for every job, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
             self._fail(jobs, error)
 
@@ -143,17 +138,17 @@ class Transactions:
             logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
         for job in jobs:
             if isinstance(job.work, Release):
-                self._owed.append(job.work)
+                self._pending_releases.append(job.work)
             else:
-                # Of its own for each, because tracebacks and notes are put on them.
+                # A copy for each caller, because tracebacks and notes are added to it.
                 job.error = copy.copy(error) if isinstance(error, CheckpointError) else error
 
     def _open(self, jobs: int) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
             self._file = file_identity(self._path)
-        elif self._is_to_look(jobs) and file_identity(self._path) != self._file:
-            # SQLite would go on writing to the file that nobody can open any more.
+        elif self._is_check_due(jobs) and file_identity(self._path) != self._file:
+            # SQLite would keep writing to a file that no other process can open.
             self._connection.close()
             self._connection = None
             raise StorageError(
@@ -164,35 +159,39 @@ class Transactions:
             )
         return self._connection
 
-    def _is_to_look(self, jobs: int) -> bool:
-        """Whether to see that the file is still there, before so many jobs.
+    def _is_check_due(self, jobs: int) -> bool:
+        """Whether to check that the file is still at its path, before so many jobs.
 
-        Where many wait, the loop is busy, and it takes this thread up to 5 ms to get back the
-        interpreter's lock behind a system call. What was stored before is lost with the file
-        anyway, and with it, then, at most what was stored in a tenth of a second after.
+        With many jobs the loop is busy, and after a system call this thread waits up to 5 ms for
+        the interpreter's lock. Deleting the file loses its snapshots in any case. Checking only
+        every 0.1 s can lose the snapshots of 0.1 s more.
         """
         now = time.monotonic()
-        if jobs >= _MANY and now < self._looked + _SECONDS_BETWEEN_LOOKS:
+        if jobs >= _MANY_JOBS and now < self._checked_at + _SECONDS_BETWEEN_CHECKS:
             return False
-        self._looked = now
+        self._checked_at = now
         return True
 
-    def _write(self, connection: sqlite3.Connection, groups: Sequence[Batch]) -> None:
-        """Do all jobs at once, in a transaction, or in the one that a single statement is."""
-        alone = len(groups) == 1 and not self._owed and self.owners.seconds_left > 0
-        if alone and groups[0].is_one_statement:
-            self._do(connection, groups[0])
-        elif not (alone and groups[0].is_new and self._bear(connection, groups[0].claims)):
-            self._in_transaction(connection, partial(self._do_all, groups=groups))
-        for group in groups:
-            self._note(group)
+    def _write(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+        """Carry out all batches in one transaction, or in one statement, which is its own."""
+        alone = (
+            len(batches) == 1
+            and not self._pending_releases
+            and self.owners.seconds_to_heartbeat > 0
+        )
+        if alone and batches[0].is_one_statement:
+            self._do(connection, batches[0])
+        elif not (alone and batches[0].is_new and self._insert_new(connection, batches[0].claims)):
+            self._in_transaction(connection, partial(self._do_all, batches=batches))
+        for batch in batches:
+            self._update_leases(batch)
 
     def _in_transaction(
         self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]
     ) -> None:
         retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
         try:
-            self.owners.renew(connection)
+            self.owners.heartbeat(connection)
             work(connection)
             connection.execute("COMMIT")
         except BaseException:
@@ -202,25 +201,25 @@ class Transactions:
             raise
         self.owners.committed()
 
-    def _do_all(self, connection: sqlite3.Connection, groups: Sequence[Batch]) -> None:
-        owed = self._owed[:]
-        for one in owed:
-            self._give_back(connection, one)
-        for group in groups:
-            self._do(connection, group)
-        del self._owed[: len(owed)]
+    def _do_all(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+        releases = self._pending_releases[:]
+        for release in releases:
+            self._release(connection, release)
+        for batch in batches:
+            self._do(connection, batch)
+        del self._pending_releases[: len(releases)]
 
-    def _do(self, connection: sqlite3.Connection, group: Batch) -> None:
-        if group.other is not None:
-            self._do_other(connection, group.other)
-        if group.claims:
-            self._claim(connection, group.claims)
-        if group.steps or group.edges:
-            self._save(connection, group)
+    def _do(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        if batch.other is not None:
+            self._do_other(connection, batch.other)
+        if batch.claims:
+            self._claim(connection, batch.claims)
+        if batch.steps or batch.edges:
+            self._save(connection, batch)
 
     def _do_other(self, connection: sqlite3.Connection, job: PendingResult[Any]) -> None:
         if isinstance(job.work, Release):
-            self._give_back(connection, job.work)
+            self._release(connection, job.work)
             return
         connection.execute("SAVEPOINT one")
         try:
@@ -230,30 +229,30 @@ class Transactions:
             connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
 
-    def _give_back(self, connection: sqlite3.Connection, work: Release) -> None:
+    def _release(self, connection: sqlite3.Connection, work: Release) -> None:
         self._held.discard(work.token)
         connection.execute("DELETE FROM runs WHERE id = ? AND token = ? AND status IS NULL", work)
         connection.execute(
             "UPDATE runs SET owner = NULL, token = 0 WHERE id = ? AND token = ?", work
         )
 
-    def _save(self, connection: sqlite3.Connection, group: Batch) -> None:
-        retain_current(connection, [job.work for job in group.keeping])
-        steps = [job.work.step_values() for job in group.steps]
-        edges = [job.work.status_values(self.owners.id) for job in group.edges]
+    def _save(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        retain_current(connection, [job.work for job in batch.retaining])
+        steps = [job.work.step_values() for job in batch.steps]
+        edges = [job.work.status_values(self.owners.id) for job in batch.edges]
         done = sum(cursor.rowcount for cursor in SAVE_STEP.execute(connection, steps))
         done += sum(cursor.rowcount for cursor in SAVE_STATUS.execute(connection, edges))
         if done != len(steps) + len(edges):
-            _fail_lost_leases(connection, [*group.steps, *group.edges])
-        # What is kept of a run is for its owner alone to delete.
-        prune(connection, [job.work for job in group.keeping if job.error is None])
+            _fail_lost_leases(connection, [*batch.steps, *batch.edges])
+        # Only the owner of a run may delete its older snapshots.
+        prune(connection, [job.work for job in batch.retaining if job.error is None])
 
     def _rows(self, jobs: list[PendingResult[Any]]) -> list[tuple[Any, ...]]:
         now, owner_id, tokens = time.time(), self.owners.id, self._tokens
         return [job.work.row(owner_id, next(tokens), now) for job in jobs]
 
-    def _bear(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> bool:
-        """Claim runs and set the results, if there is nothing of any of them; else do nothing."""
+    def _insert_new(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> bool:
+        """Claim runs and set the results, if none of them has a row; else do nothing."""
         rows = self._rows(jobs)
         try:
             (cursor,) = INSERT_NEW.execute(connection, rows)
@@ -269,7 +268,7 @@ class Transactions:
         return True
 
     def _claim(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> None:
-        """Claim what is free, and set the results of the jobs that got it."""
+        """Claim the free runs, and set the results of their jobs."""
         rows = self._rows(jobs)
         for _ in CLAIM.execute(connection, rows):
             pass
@@ -285,14 +284,14 @@ class Transactions:
             if token == rows[number][3]:
                 jobs[number].result = row, token, length, footer
 
-    def _claim_of_the_gone(
+    def _claim_from_dead_owners(
         self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]
     ) -> None:
-        """Claim the runs whose owners are gone, and say who has the others."""
-        self._in_transaction(connection, partial(self._bury_and_claim, jobs=jobs))
-        self._note(Batch(claims=jobs))
+        """Claim the runs of dead owners, and name the living owner of each other run."""
+        self._in_transaction(connection, partial(self._expire_and_claim, jobs=jobs))
+        self._update_leases(Batch(claims=jobs))
 
-    def _bury_and_claim(
+    def _expire_and_claim(
         self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]
     ) -> None:
         found: dict[str, Owner | None] = {}
@@ -304,36 +303,36 @@ class Transactions:
             if job.result is None:
                 job.error = _in_progress(job.work, found.get(owner_id), since)
 
-    def _note(self, group: Batch) -> None:
-        """Tell the leases what was committed."""
-        for job in group.claims:
+    def _update_leases(self, batch: Batch) -> None:
+        """Update the leases after a commit."""
+        for job in batch.claims:
             if job.result is not None:
                 lease, (row, token, *_) = job.work.lease, job.result
-                lease.taken(*job.result)
+                lease.set_claimed(*job.result)
                 self._held.add(token)
-                if lease.unwanted:
-                    self._unwanted.append(Release(row, token))
-        for job in group.edges:  # a step changes nothing of its lease
+                if lease.released:
+                    self._released_early.append(Release(row, token))
+        for job in batch.edges:  # A step changes nothing of its lease.
             if job.error is None:
-                if job.work.ends:
+                if job.work.ends_run:
                     self._held.discard(job.work.lease.token)
-                job.work.lease.saved(job.work.header)
+                job.work.lease.set_saved(job.work.header)
 
 
 def _claimed(
     connection: sqlite3.Connection, jobs: Sequence[PendingResult[Any]]
 ) -> Iterator[_Claimed]:
-    """Tell of the runs that jobs claim."""
+    """Look up the rows of the runs that jobs claim."""
     rows = [(*job.work.key, number, job.work.footer) for number, job in enumerate(jobs)]
     for cursor in SELECT_CLAIMED.execute(connection, rows):
-        # A run that was refused a moment ago may be deleted by now.
+        # The row of a refused run may have been deleted since.
         for line in filter(None, (cursor.fetchone()[0] or "").split(",")):
             number, token, row, owner, since, length, footer = line.split(" ")
             yield int(number), int(token), int(row), owner, float(since), int(length), footer
 
 
 def _fail_lost_leases(connection: sqlite3.Connection, jobs: Sequence[PendingResult[Any]]) -> None:
-    """Set the error of those whose snapshot is not what is stored now."""
+    """Set `LeaseLostError` for the jobs whose snapshot was not stored."""
     stored: set[int] = set()
     rows = [(job.work.lease.row, job.work.footer, number) for number, job in enumerate(jobs)]
     for cursor in SELECT_STORED.execute(connection, rows):

@@ -1,4 +1,4 @@
-"""One thread that does what many ask for, together with whatever else is waiting by then."""
+"""One thread that carries out the requests of many callers together: group commit."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from aiocheckpoint._concurrency.jobs import PendingResult, deliver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Worker", "Writer", "await_ends", "is_writer"]
+__all__ = ["Processor", "Writer", "is_writer", "join_stopped"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
-_AT_ONCE = 512
-"""The most jobs done together: the waiting of these is over while those after them are done."""
+_MOST_JOBS = 512
+"""The most jobs in one call of `Processor.apply`, so that their callers wake during the next."""
 
-_ending: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_stopped: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
-class Worker(Protocol):
-    """What the thread does; only that thread calls it."""
+class Processor(Protocol):
+    """The work of a writer thread; called by that thread alone."""
 
     def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
-        """Do jobs, and set the result or the error of each."""
+        """Carry out jobs, and set the result or the error of each."""
 
-    def pause(self) -> float | None:
-        """Tell after how many seconds without a job there is something to do, None for never."""
+    def idle_timeout(self) -> float | None:
+        """Seconds without a job after which `on_idle` is called, None for never."""
 
-    def idle(self) -> None:
-        """Do what there is to do after that time."""
+    def on_idle(self) -> None:
+        """Do the work that is due without a job."""
 
     def close(self) -> None:
-        """Tidy up: nothing more will be asked for."""
+        """Release everything: no more jobs will come."""
 
-    def forget(self) -> None:
-        """Start over in a forked child, in which the thread does not live."""
+    def reset_after_fork(self) -> None:
+        """Start over in a forked child, which has no writer thread."""
 
 
 class Writer:
-    """The thread, started when first needed, and anew in a forked child.
+    """The thread, started by the first job, and anew in a forked child.
 
     Args:
-        worker: What it does.
+        processor: Carries out the jobs.
     """
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
         self._begin()
         _all.add(self)
 
@@ -58,11 +58,11 @@ class Writer:
         self._queue: SimpleQueue[PendingResult[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._before: threading.Thread | None = None
-        # A garbage collection in the middle may ask for more.
+        # Reentrant, because a garbage collection under the lock may release a lease.
         self._lock = threading.RLock()
 
     def put(self, job: PendingResult[Any]) -> None:
-        """Have a job done.
+        """Queue a job.
 
         Raises:
             RuntimeError: No thread can be started; the job will not be done.
@@ -73,71 +73,73 @@ class Writer:
             self._queue.put(job)
 
     def stop(self, *, wait: bool) -> None:
-        """Let the thread tidy up and end, when it has done what was asked for by now."""
+        """Let the thread close and end, after the jobs queued so far."""
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is None:
                 return
-            _ending.add(thread)
+            _stopped.add(thread)
             self._queue.put(None)
             self._queue, self._before = SimpleQueue(), thread
         if wait:
             thread.join()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """Start over in a forked child."""
         self._begin()
-        self._worker.forget()
+        self._processor.reset_after_fork()
 
     def _start(self) -> None:
-        args = (self._queue, self._worker, self._before)
-        # A daemon does not hold up the interpreter's end; who waits for a job does.
+        args = (self._queue, self._processor, self._before)
+        # A daemon thread does not hold up the interpreter's end. A caller that waits does.
         thread = threading.Thread(target=_work, args=args, name=_NAME, daemon=True)
         thread.start()
         self._thread, self._before = thread, None
 
 
 def is_writer() -> bool:
-    """Whether this is the thread of a writer, which must not wait for one."""
+    """Whether this is a writer thread, which must not wait for a writer."""
     return threading.current_thread().name == _NAME
 
 
 def _work(
-    queue: SimpleQueue[PendingResult[Any] | None], worker: Worker, before: threading.Thread | None
+    queue: SimpleQueue[PendingResult[Any] | None],
+    processor: Processor,
+    before: threading.Thread | None,
 ) -> None:
-    # No reference to the writer, so that one that nobody uses any more can be stopped.
+    # No reference to the writer, so that an unused one is collected, and its finalizer stops this.
     if before is not None:
         before.join()
         del before
     while True:
         try:
-            jobs = [queue.get(timeout=worker.pause())]
+            jobs = [queue.get(timeout=processor.idle_timeout())]
         except Empty:
-            worker.idle()
+            processor.on_idle()
             continue
-        while len(jobs) < _AT_ONCE and not queue.empty():
+        while len(jobs) < _MOST_JOBS and not queue.empty():
             jobs.append(queue.get())
         wanted = [job for job in jobs if job is not None]
         if wanted:
-            worker.apply(wanted)
+            processor.apply(wanted)
             deliver(wanted)
         if len(wanted) < len(jobs):
-            worker.close()
+            processor.close()
             return
         del jobs, wanted
 
 
-def await_ends() -> None:
-    """Wait until every thread that was told to has ended."""
-    for thread in list(_ending):
+def join_stopped() -> None:
+    """Wait for the end of every stopped thread."""
+    for thread in list(_stopped):
         thread.join()
 
 
-def _forget_all() -> None:
-    _ending.clear()
+def _reset_all() -> None:
+    _stopped.clear()
     for writer in list(_all):
-        writer.forget()
+        writer.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_reset_all)

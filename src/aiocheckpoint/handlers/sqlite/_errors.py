@@ -1,0 +1,82 @@
+"""Errors of SQLite: the library's error for each, and retries while the file is locked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiocheckpoint.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiocheckpoint.errors import CheckpointError
+
+__all__ = ["PATIENCE_SECONDS", "retry_while_busy", "translate_error"]
+
+_Result = TypeVar("_Result")
+
+PATIENCE_SECONDS = 120.0
+"""How long other processes may keep the file locked before an error is raised."""
+
+_PAUSE_SECONDS = 0.01
+
+_ERRNOS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.ENOENT,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_AUTH: errno.EACCES,
+    sqlite3.SQLITE_BUSY: errno.EBUSY,
+    sqlite3.SQLITE_LOCKED: errno.EBUSY,
+}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def retry_while_busy(work: Callable[[], _Result]) -> _Result:
+    """Call `work` again while the file is locked, since SQLite's own timeout covers only part.
+
+    Raises:
+        sqlite3.Error: Any other error, or the same one for `PATIENCE_SECONDS`.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection held a lock."""
+    return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
+    """Give the library's error for one of SQLite's, met while `doing` something (a gerund)."""
+    code = _primary(error)
+    if code in _DAMAGED:
+        return StorageError(
+            path,
+            f"{doing} {path} failed: it is no SQLite database, or a damaged one ({error}). Choose "
+            "another path, or restore the file from a copy.",
+        )
+    advice = "Make the place usable (does it exist, is it writable, is there space?) and run again."
+    if _is_busy(error):
+        advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
+    number = _ERRNOS.get(code)
+    if number == errno.ENOENT and os.path.exists(path):
+        number = None  # SQLite gives the same code where a file beside it cannot be made.
+    return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=number)
+
+
+def _primary(error: sqlite3.Error) -> int:
+    """The primary result code (https://www.sqlite.org/rescode.html), 0 where there is none."""
+    code: Any = getattr(error, "sqlite_errorcode", None)
+    return 0 if code is None else int(code) & 0xFF
