@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from aiocheckpoint._model.step_names import describe_change, first_difference
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from aiocheckpoint._model.step_names import StepNamesExcerpt
 
 __all__ = [
     "CheckpointError",
@@ -198,7 +194,7 @@ class FlowChangedError(CheckpointError):
         stored_steps: The step names in the checkpoint; empty where it does not have them all.
         current_steps: The step names of the flow as it is now.
         position: Index of the step at which the checkpoint would resume.
-        excerpt: What the checkpoint has of the names where there are more than 100, else None.
+        excerpt: The `StepNamesExcerpt` of a checkpoint with more than 100 steps, else None.
         difference: Index of the first step before the position that is known to be another one
             now; None where it is not among the names that the checkpoint has.
     """
@@ -209,10 +205,11 @@ class FlowChangedError(CheckpointError):
         stored_steps: Sequence[str],
         current_steps: Sequence[str],
         position: int,
-        excerpt: StepNamesExcerpt | None = None,
+        excerpt: Any = None,  # noqa: ANN401 - errors import no other module of the library
+        *,
+        change: str,
+        difference: int | None = None,
     ) -> None:
-        difference = first_difference(stored_steps, current_steps, position, excerpt)
-        change = describe_change(stored_steps, current_steps, position, excerpt, difference)
         super().__init__(
             f"the checkpoint in {path} was written {change}: the first {position} must be the same "
             "for the run to resume, so nothing was run. Give them their old names back; or choose "
@@ -223,7 +220,7 @@ class FlowChangedError(CheckpointError):
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
         self.current_steps: tuple[str, ...] = tuple(current_steps)
         self.position = position
-        self.excerpt: StepNamesExcerpt | None = excerpt
+        self.excerpt: Any = excerpt
         self.difference: int | None = difference
 
 

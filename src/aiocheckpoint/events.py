@@ -7,20 +7,12 @@ is logged on the logger `aiocheckpoint` and never breaks a run.
 No event holds values of the state; only `StepFailed` and `AttemptFailed` hold the user's exception.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from aiocheckpoint._model.record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from aiocheckpoint._model.header import Status
-    from aiocheckpoint._model.plan import Plan
-    from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.plan import Plan
+from aiocheckpoint.errors import CheckpointError
 
 __all__ = [
     "AttemptFailed",
@@ -39,8 +31,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Event(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
     """Base of all events.
 
     Attributes:
@@ -58,7 +50,7 @@ Hook = Callable[[Event], object]
 """Takes each event; may be a coroutine function."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     """A run has its plan, and its start is stored.
 
@@ -69,7 +61,7 @@ class RunStarted(Event):
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSkipped(Event):
     """The newest snapshot is damaged or not trusted, and an older one that was kept is used.
 
@@ -80,7 +72,7 @@ class SnapshotSkipped(Event):
     error: CheckpointError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(Event):
     """Base of the events of one step.
 
@@ -95,7 +87,7 @@ class StepEvent(Event):
     of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(StepEvent):
     """An attempt at a step begins, before its loader.
 
@@ -106,7 +98,7 @@ class StepStarted(StepEvent):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepLoaded(StepEvent):
     """A step's loader has filled `data`.
 
@@ -117,7 +109,7 @@ class StepLoaded(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(StepEvent):
     """A step and its saver are through; the snapshot comes next.
 
@@ -131,7 +123,7 @@ class StepFinished(StepEvent):
     result_ignored: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotWritten(Event):
     """A snapshot of the state is stored.
 
@@ -146,7 +138,7 @@ class SnapshotWritten(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFailed(StepEvent):
     """An attempt at a step with `retry=` failed with an error of the kind to retry on.
 
@@ -165,7 +157,7 @@ class AttemptFailed(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepPaused(StepEvent):
     """A step raised `Pause`, and the run is stored as paused at it; `RunFinished` follows.
 
@@ -176,7 +168,7 @@ class StepPaused(StepEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFailed(StepEvent):
     """Something came out of a step that ends the run.
 
@@ -195,7 +187,7 @@ class StepFailed(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
     """A run ended without an exception.
 

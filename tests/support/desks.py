@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,8 @@ class Desk:
     def save(self, lease: Lease, run_id: str, deed: str, number: int) -> Save:
         """Make the storing of a snapshot."""
         status: Status = "running" if deed == "running" else "finished"
-        header = self.handler.patched(None, run_id, number).by_this_program(
+        header = replace(
+            self.handler.patched(None, run_id, number),
             status=status,
             number=1,
             sequence=number + 1,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.dispatch import EventDispatcher
     from aiocheckpoint._engine.drain import Drain
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.steps import Steps
     from aiocheckpoint.events import Hook
     from aiocheckpoint.handlers._run_store import RunStore
@@ -28,17 +29,25 @@ class FlowSettings:
         hooks: Are told the events.
         keep_data: Whether `data` is stored with the state.
         drain: Tells whether runs are to stop.
+
+    Attributes:
+        new_plans: Plans of new runs, each with the steps that it was made for: the runner's cache,
+            by whether a state is given and by load policy.
     """
 
     def __init__(
         self, *, flow: str, hooks: tuple[Hook, ...], keep_data: bool, drain: Drain
     ) -> None:
         self.flow, self.hooks, self.keep_data, self.drain = flow, hooks, keep_data, drain
+        self.new_plans: dict[tuple[bool, str], tuple[Steps, Plan]] = {}
 
     def with_hook(self, hook: Hook) -> FlowSettings:
         """The same with one hook more."""
         hooks = (*self.hooks, hook)
-        return FlowSettings(flow=self.flow, hooks=hooks, keep_data=self.keep_data, drain=self.drain)
+        keep_data, drain = self.keep_data, self.drain
+        settings = FlowSettings(flow=self.flow, hooks=hooks, keep_data=keep_data, drain=drain)
+        settings.new_plans = self.new_plans
+        return settings
 
 
 class RunContext:

@@ -1,26 +1,16 @@
 """Decides where a run starts, from what, and which loaders run. Does nothing."""
 
-from __future__ import annotations
-
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
-from aiocheckpoint._model.record import Record
+from aiocheckpoint._model.changed_steps import flow_changed
+from aiocheckpoint._model.header import Header
 from aiocheckpoint._model.request import AlreadyFinishedError, LoadPolicy, Request
-from aiocheckpoint.errors import (
-    FlowChangedError,
-    FlowDefinitionError,
-    InvalidTypeError,
-    InvalidValueError,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from aiocheckpoint._model.header import Header
-    from aiocheckpoint._model.step_names import StepNames
-    from aiocheckpoint._model.steps import Step, Steps
+from aiocheckpoint._model.step_names import StepNames
+from aiocheckpoint._model.steps import Step, Steps
+from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
 __all__ = ["Plan", "check_policy", "make_plan"]
 
@@ -35,8 +25,8 @@ _WORDS: dict[Source, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Plan(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
     """What a run will do; `str()` tells it in words.
 
     Attributes:
@@ -49,7 +39,7 @@ class Plan(Record):
             ("empty", a new dict).
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
-        moves: Whether the rest of a run starts elsewhere than the checkpoint says, with another
+        relocates: Whether the rest of a run starts elsewhere than the checkpoint says, with another
             state, or is paused no longer.
         restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
         ignores_given: Whether the caller gave a state that an unfinished run overrules.
@@ -64,7 +54,7 @@ class Plan(Record):
     source: Source
     kept: Header | None = None
     fresh: bool
-    moves: bool
+    relocates: bool
     restores_data: bool = False
     ignores_given: bool
     reason: str
@@ -120,7 +110,7 @@ def make_plan(
             wrong type, or names nothing; or `update` is for a run that is not paused.
         FlowChangedError: The steps before the position are not those that ran; under `once`, the
             steps are not those that finished.
-        NothingLeftError: There is no rest of a run, and only that was asked for.
+        AlreadyFinishedError: No unfinished run is stored, and only the rest of one was wanted.
     """
     names = steps.names.all
     _check_there_is_work(names, header, request)
@@ -137,7 +127,7 @@ def make_plan(
     if kept is not None:
         source, fresh = "kept", False
     differs = header is not None and _differs(header, start, steps.names, request)
-    moves = kept is not None or (not fresh and differs)
+    relocates = kept is not None or (not fresh and differs)
     stop = _stop(names, start, request.until)
     holder = None if fresh else kept or header
     restores = request.keep_data and holder is not None and holder.holds_data
@@ -149,7 +139,7 @@ def make_plan(
         source=source,
         kept=kept,
         fresh=fresh,
-        moves=moves,
+        relocates=relocates,
         restores_data=restores,
         ignores_given=request.state is not None and source != "given",
         reason=reason,
@@ -169,8 +159,7 @@ def _check_there_is_work(names: tuple[str, ...], header: Header | None, request:
 def _done(names: StepNames, header: Header, location: str) -> Plan:
     """Plan nothing: the run finished, and was to be done once."""
     if not header.matches(names):
-        count = len(header.steps or ()) if header.excerpt is None else header.excerpt.count
-        raise FlowChangedError(location, header.steps or (), names.all, count, header.excerpt)
+        raise flow_changed(location, header, names.all, header.step_names.count)
     return Plan(
         steps=names.all,
         start=0,
@@ -178,7 +167,7 @@ def _done(names: StepNames, header: Header, location: str) -> Plan:
         loads=(False,) * len(names.all),
         source="stored",
         fresh=False,
-        moves=False,
+        relocates=False,
         ignores_given=False,
         reason="the run finished, and once=True says so",
         done=True,
@@ -328,10 +317,8 @@ def _kind(kind: type, content: list[object] | None) -> str:
 
 
 def _check_names(names: StepNames, header: Header | None, location: str) -> None:
-    if header is None or header.matches_prefix(names, header.position):
-        return
-    stored = header.steps or ()
-    raise FlowChangedError(location, stored, names.all, header.position, header.excerpt)
+    if header is not None and not header.matches_prefix(names, header.position):
+        raise flow_changed(location, header, names.all, header.position)
 
 
 def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:

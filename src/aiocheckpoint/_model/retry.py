@@ -1,7 +1,5 @@
 """Which failures of a step are tried again, how often, and with what pauses in between."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable
@@ -9,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from aiocheckpoint._model.record import Record
 from aiocheckpoint.errors import (
     FlowDefinitionError,
     InvalidTypeError,
@@ -32,8 +29,8 @@ The function returns whether, or after how many seconds or which timedelta, to t
 _WAITS = ("wait_initial", "wait_max", "wait_jitter")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Retry(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
     """How a step is tried again when it fails; waiting is done by the package `stamina`.
 
     Each attempt begins with the state as it was on entry to the step, with `data` filled as it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
 from aiocheckpoint._concurrency.timeouts import StepTimeout
@@ -13,9 +13,6 @@ from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.retry import Retry
 
 __all__ = ["Load", "PartName", "Save", "Step", "StepFunction", "Steps", "make_step"]
@@ -71,19 +68,7 @@ class Step:
 
 
 class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
-    """The steps of a flow, as they are for the runs that begin until another is added.
-
-    Attributes:
-        new: What a new run of them does, by whether it is given a state, and its load policy.
-    """
-
-    new: dict[tuple[bool, str], Plan]
-
-    def __new__(cls, steps: Iterable[Step]) -> Self:
-        """Put them together."""
-        made = super().__new__(cls, steps)
-        made.new = {}
-        return made
+    """The steps of a flow, fixed for the runs that begin before another one is added."""
 
     @functools.cached_property
     def names(self) -> StepNames:

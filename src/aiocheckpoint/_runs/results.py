@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.backends import AsyncBackend
-from aiocheckpoint._model.record import Record
 from aiocheckpoint._model.request import AlreadyFinishedError
+from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint.errors import InvalidTypeError, RunInProgressError
 from aiocheckpoint.handlers._identifiers import check_run_id
 from aiocheckpoint.handlers._query import Query
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Resume",
-    "RunResult",
     "Runs",
     "checked_runs",
     "each",
@@ -39,24 +37,6 @@ Runs = Mapping[str, State] | Iterable[tuple[str, State]] | AsyncIterable[tuple[s
 
 _UNFINISHED: frozenset[Status] = frozenset({"running", "stopped", "failed", "cancelled"})
 _PAGE = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class RunResult(Record):
-    """How one of many runs ended.
-
-    Attributes:
-        run_id: The run, or None for the one without an id.
-        state: Its final state; None where there is an error.
-        error: What came out of it instead, with the note that tells how to go on; or None.
-        status: "finished"; "stopped" or "paused" where the run goes on at another time; None
-            where there is an error.
-    """
-
-    run_id: str | None
-    state: dict[str, Any] | None
-    error: BaseException | None
-    status: Status | None = None
 
 
 async def outcome(resume: Resume, request: Request, run_id: str | None) -> RunResult:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.context import FlowSettings
     from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._runs.results import RunResult, Runs
+    from aiocheckpoint._model.run_result import RunResult
+    from aiocheckpoint._runs.results import Runs
     from aiocheckpoint._runs.streams import Stream
     from aiocheckpoint.events import Event, Hook
 

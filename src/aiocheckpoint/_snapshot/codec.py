@@ -12,15 +12,17 @@ import hashlib
 import os
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES, Footer, pack_footer, read_footer
+from aiocheckpoint._snapshot.header_json import decode_header, encode_header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, is_position
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter, is_payload, position_added
 from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable
 from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, dump_small
 from aiocheckpoint._snapshot.stored import StoredSnapshot, digest_of, scan_pickle
+from aiocheckpoint._snapshot.versions import stamped
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     IncompatibleSnapshotError,
@@ -29,6 +31,8 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
     from aiocheckpoint._snapshot.signing import Signer
     from aiocheckpoint._snapshot.target import SnapshotTarget
@@ -38,6 +42,8 @@ __all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Snapshot"]
 
 Snapshot = tuple[Header, bytes, bytes]
 """Header, payload and footer."""
+
+Encode: TypeAlias = "Callable[[Header], bytes]"
 
 
 class Codec:
@@ -59,18 +65,24 @@ class Codec:
         self.verify: bool = verify
 
     def write(
-        self, header: Header, state: dict[str, Any], step: str | None, target: SnapshotTarget
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None,
+        target: SnapshotTarget,
+        encode: Encode = encode_header,
     ) -> Header:
         """Write a whole snapshot of `state`, as it is after `step`, into `target`.
 
         Args:
-            header: The header, with the versions of this program.
+            header: The header.
             state: The state.
-            step: Name of the step that is done, or None before the first.
+            step: Name of the last finished step, or None before the first.
             target: Takes the bytes.
+            encode: Encodes the header; a run has a `HeaderEncoder` of its own for it.
 
         Returns:
-            The header as written: `header` with `code` set.
+            The header as written: with `code` and the versions of this program.
 
         Raises:
             UnserializableStateError: The state holds something that cannot be dumped, or, with
@@ -84,27 +96,27 @@ class Codec:
             offenders = find_unserializable(state, self.allow) or (("state", str(error)),)
             raise UnserializableStateError(step, offenders) from error
         length, digest = payload.finish(header.position)
-        if code != header.code:
-            header = replace(header, code=code)
-        payload.flush_with(pack_footer(header.encode(), length, digest, self.signer))
+        header = stamped(header, code=code)
+        payload.flush_with(pack_footer(encode(header), length, digest, self.signer))
         if self.verify:
             self._read_back(state, step, target)
         return header
 
-    def write_small(self, header: Header, state: dict[str, Any]) -> Snapshot:
+    def write_small(
+        self, header: Header, state: dict[str, Any], encode: Encode = encode_header
+    ) -> Snapshot:
         """Do as `write` for a small state of plain values, which cannot stall an event loop.
 
         Returns:
             The header as written, the payload and the footer.
 
         Raises:
-            NotQuickError: It is another one.
+            NotSmallError: The state is large, or not made of plain values.
         """
         payload = dump_small(state, self.allow)[:-1] + position_added(header.position)
-        if header.code:
-            header = replace(header, code=False)
+        header = stamped(header)
         digest = hashlib.sha256(payload).digest()
-        footer = pack_footer(header.encode(), len(payload), digest, self.signer)
+        footer = pack_footer(encode(header), len(payload), digest, self.signer)
         return header, payload, footer
 
     def copy(self, header: Header, stored: StoredSnapshot, target: SnapshotTarget) -> Header:
@@ -114,9 +126,8 @@ class Codec:
         while piece := stored.file.read(min(left, PIECE_BYTES)):
             target.write(piece)
             left -= len(piece)
-        target.write(
-            pack_footer(header.encode(), stored.payload_length, stored.payload_digest, self.signer)
-        )
+        encoded, digest = encode_header(header), stored.payload_digest
+        target.write(pack_footer(encoded, stored.payload_length, digest, self.signer))
         return header
 
     def open(self, file: BinaryIO, location: str) -> StoredSnapshot | None:
@@ -182,7 +193,7 @@ class Codec:
 
 def _decoded(footer: Footer, location: str) -> Header:
     try:
-        header = Header.decode(footer.header)
+        header = decode_header(footer.header)
     except (ValueError, OverflowError, RecursionError) as error:
         raise CorruptSnapshotError(location, "its header cannot be read") from error
     return header if footer.signed_by is None else replace(header, signed_by=footer.signed_by)
@@ -198,7 +209,7 @@ def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     file.seek(max(0, size - TRAILER_BYTES))
     if is_payload(file.read()):
         raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
-    position = 0 if seen.position is None else seen.position
+    position = 0 if seen.value is None else seen.value
     if not is_position(position):
         reason = f"the {POSITION_KEY} in it is no index of a step"
         raise CorruptSnapshotError(location, reason)

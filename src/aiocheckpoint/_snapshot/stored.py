@@ -7,9 +7,11 @@ import io
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from aiocheckpoint._model.header import PYTHON_VERSION, Header
+from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, summarize
 from aiocheckpoint._snapshot.pickling.serializer import RefusedGlobalError, load
+from aiocheckpoint._snapshot.versions import PYTHON_VERSION
 from aiocheckpoint.errors import (
     CheckpointError,
     CorruptSnapshotError,
@@ -18,8 +20,9 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, PickleSummary
+    from aiocheckpoint._snapshot.pickling.opcodes import PickleSummary
 
 __all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
@@ -162,11 +165,8 @@ def scan_pickle(file: BinaryIO, length: int, location: str) -> PickleSummary:
     Raises:
         CorruptSnapshotError: There is no whole one.
     """
-    # The table of opcodes takes long to make, and runs of our own snapshots need none.
-    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, survey  # noqa: PLC0415
-
     try:
-        return survey(file, length)
+        return summarize(file, length, POSITION_KEY)
     except MalformedError as error:
         raise _damaged(location, error) from error
 

@@ -1,5 +1,7 @@
 """Places where snapshots live."""
 
+from aiocheckpoint import _deprecated
+from aiocheckpoint._public import publish
 from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._port import Lock, SnapshotOptions
@@ -15,3 +17,10 @@ __all__ = [
     "StateHandler",
     "select",
 ]
+
+publish(__name__, globals(), __all__)
+
+
+def __getattr__(name: str) -> object:
+    """Give names of earlier versions (PEP 562)."""
+    return _deprecated.renamed(__name__, name)

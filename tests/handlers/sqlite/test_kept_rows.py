@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from aiocheckpoint import Header
-from aiocheckpoint._model.durations import Durations
 from aiocheckpoint.handlers.sqlite._history import prune
 from aiocheckpoint.handlers.sqlite._requests import Save
 from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
@@ -40,7 +39,7 @@ def test_all_that_stay_are_passed_over(kept: sqlite3.Connection) -> None:
     """With keep="all", a step deletes what is of other runs, and looks at nothing of its own."""
     lease = cast("Lease", SimpleNamespace(row=1, keep="all"))
     save = Save(
-        lease, Header(flow="f", position=0, number=2, durations=Durations()), b"", b"", None
+        lease, Header(flow="f", position=0, number=2), b"", b"", None
     )
     insert = "INSERT INTO kept VALUES (?, ?, ?, '', '')"
     with closing(kept):

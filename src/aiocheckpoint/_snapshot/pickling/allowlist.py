@@ -13,6 +13,7 @@ import re
 import types
 from typing import Any, BinaryIO
 
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension
 from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
@@ -104,12 +105,9 @@ def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any 
 
 
 def _names_extension(file: BinaryIO) -> bool:
-    # The table of opcodes takes long to make, and hardly anybody gives numbers.
-    from aiocheckpoint._snapshot.pickling import opcodes  # noqa: PLC0415
-
     try:
-        return opcodes.names_extension(file, file.seek(0, os.SEEK_END))
-    except opcodes.MalformedError as error:
+        return names_extension(file, file.seek(0, os.SEEK_END))
+    except MalformedError as error:
         # The unpickler may take what the walk does not, and come to a number behind it.
         raise pickle.UnpicklingError(f"it breaks off at byte {error.at}") from error
 

@@ -12,13 +12,11 @@ import pickle
 import pickletools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from aiocheckpoint._snapshot.keys import POSITION_KEY
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["MalformedError", "PickleSummary", "names_extension", "survey"]
+__all__ = ["MalformedError", "PickleSummary", "names_extension", "summarize"]
 
 _OPCODES = {op.code.encode("latin-1"): op for op in pickletools.opcodes}
 # What stands before a counted argument: the bytes of its length, and whether that is signed.
@@ -53,29 +51,30 @@ class PickleSummary(NamedTuple):
     Attributes:
         end: Length of the stream in bytes, its STOP opcode included.
         is_dict: Whether it is a dict, or at least something that items are set in.
-        position: The value under "checkpoint_index": an int, None where there is no such key, or
-            some other object where the value is no int.
-        sizes: Bytes taken by each top-level item, by its key. What several items share counts
-            for the first of them.
+        value: The value of the wanted key: an int, None where the key is missing, or some other
+            object where the value is no int.
+        sizes: Bytes taken by each other top-level item, by its key. A value that several items
+            share counts for the first.
     """
 
     end: int
     is_dict: bool
-    position: object
+    value: object
     sizes: dict[str, int]
 
 
-def survey(file: BinaryIO, size: int) -> PickleSummary:
+def summarize(file: BinaryIO, size: int, key: str) -> PickleSummary:
     """Go through the pickle stream at the beginning of a file.
 
     Args:
         file: The file, seekable.
         size: Its size in bytes.
+        key: The key of the dict whose value is wanted.
 
     Raises:
         MalformedError: There is no whole stream.
     """
-    machine = _Machine()
+    machine = _Machine(key)
     end = 0
     for op, argument, at in _walk(file, size):
         end = at
@@ -83,7 +82,7 @@ def survey(file: BinaryIO, size: int) -> PickleSummary:
             machine.step(op, argument, at)
         except (IndexError, TypeError, ValueError) as error:
             raise MalformedError(at) from error
-    return PickleSummary(end + 1, machine.is_dict, machine.position, machine.sizes)
+    return PickleSummary(end + 1, machine.is_dict, machine.value, machine.sizes)
 
 
 def names_extension(file: BinaryIO, size: int) -> bool:
@@ -155,13 +154,14 @@ def _line(file: BinaryIO) -> bytes | None:
 class _Machine:
     """The unpickler's stack and memo, holding texts and numbers alone and where each begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
         self.is_dict = False
-        self.position: object = None
+        self.value: object = None
         self.sizes: dict[str, int] = {}
         self._stack: list[tuple[object, int]] = []
         self._memo: dict[int, object] = {}
         self._memoized = 0
+        self._key = key
 
     def step(self, op: pickletools.OpcodeInfo, argument: Any, at: int) -> None:  # noqa: ANN401
         if "PUT" in op.name or op.name == "MEMOIZE":
@@ -209,8 +209,8 @@ class _Machine:
         for (key, start), (value, _), following in zip(
             pairs[::2], pairs[1::2], starts, strict=True
         ):
-            if key == POSITION_KEY:
-                self.position = value
+            if key == self._key:
+                self.value = value
             else:
                 shown = str(key) if isinstance(key, (str, int)) else "<other>"
                 self.sizes[shown] = self.sizes.get(shown, 0) + following - start

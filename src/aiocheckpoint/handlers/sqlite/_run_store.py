@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._snapshot.target import MemoryTarget
@@ -88,5 +87,5 @@ class SqliteRunStore(SnapshotRunStore):
 
     def _made(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
         memory = MemoryTarget()
-        emit = partial(self._database.codec.write, header, state, step)
-        return emit(memory), *self._database.cut(memory, self._run_id)
+        written = self._database.codec.write(header, state, step, memory, self._encode)
+        return written, *self._database.cut(memory, self._run_id)
