@@ -10,7 +10,7 @@ when one breaks, mend it and run again.
 import importlib
 from typing import TYPE_CHECKING
 
-from aiocheckpoint import _deprecated
+from aiocheckpoint import _deprecated, _public
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause
@@ -18,7 +18,6 @@ from aiocheckpoint._model.plan import Plan
 from aiocheckpoint._model.retry import Retry
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._model.step_names import StepNamesExcerpt
-from aiocheckpoint._public import publish
 from aiocheckpoint._runs.streams import Stream
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
@@ -90,7 +89,7 @@ __all__ = [
     "inspect",
 ]
 
-publish(__name__, globals(), __all__)
+_public.publish(__name__, globals(), __all__)
 _deprecated.keep_old_names()
 
 

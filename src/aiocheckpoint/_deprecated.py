@@ -9,18 +9,20 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._model.plan import Plan
 from aiocheckpoint._model.step_names import StepNamesExcerpt
 from aiocheckpoint._snapshot.header_json import decode_header, encode_header
 from aiocheckpoint._snapshot.versions import stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["keep_old_names", "renamed"]
 

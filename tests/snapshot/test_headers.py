@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from aiocheckpoint import CheckpointFlow, Failure, Header, StepNamesExcerpt, current_step
 from aiocheckpoint._model.header import Status
 from aiocheckpoint._snapshot.header_json import (
-    HeaderEncoder,
     as_json_round_trip,
     decode_header,
     encode_header,

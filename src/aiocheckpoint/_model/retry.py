@@ -17,9 +17,7 @@ from aiocheckpoint.errors import (
 __all__ = ["Retry", "RetryOn", "RetryState", "checked_retry"]
 
 RetryOn = (
-    type[Exception]
-    | tuple[type[Exception], ...]
-    | Callable[[Exception], "bool | float | timedelta"]
+    type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool | float | timedelta]
 )
 """What is tried again: an exception class, several, or a function that decides for each exception.
 

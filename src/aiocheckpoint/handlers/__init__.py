@@ -1,7 +1,6 @@
 """Places where snapshots live."""
 
-from aiocheckpoint import _deprecated
-from aiocheckpoint._public import publish
+from aiocheckpoint import _deprecated, _public
 from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._port import Lock, SnapshotOptions
@@ -18,7 +17,7 @@ __all__ = [
     "select",
 ]
 
-publish(__name__, globals(), __all__)
+_public.publish(__name__, globals(), __all__)
 
 
 def __getattr__(name: str) -> object:

@@ -38,9 +38,7 @@ def kept() -> sqlite3.Connection:
 def test_all_that_stay_are_passed_over(kept: sqlite3.Connection) -> None:
     """With keep="all", a step deletes what is of other runs, and looks at nothing of its own."""
     lease = cast("Lease", SimpleNamespace(row=1, keep="all"))
-    save = Save(
-        lease, Header(flow="f", position=0, number=2), b"", b"", None
-    )
+    save = Save(lease, Header(flow="f", position=0, number=2), b"", b"", None)
     insert = "INSERT INTO kept VALUES (?, ?, ?, '', '')"
     with closing(kept):
         kept.executemany(insert, [(1, 2, sequence) for sequence in range(10)])
