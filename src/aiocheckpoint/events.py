@@ -1,10 +1,10 @@
-"""What happens in a run, told to hooks: one frozen dataclass for each kind of happening.
+"""The events of a run, as hooks get them: one frozen dataclass for each kind.
 
-A hook is any callable that takes one event, sync or async; it is called in order, on the event
-loop under `arun` and in the caller's thread under `run`, and should be quick. What a hook raises
-is logged on the logger `aiocheckpoint` and never breaks a run.
+A hook is any callable that takes one event, sync or async. Hooks are called in order, on the event
+loop under `arun` and in the caller's thread under `run`, and should be quick. An exception of a
+hook is logged on the logger `aiocheckpoint` and never breaks a run.
 
-No event holds values of the state; only `StepFailed` and `AttemptFailed` hold the user's exception.
+No event holds values of the state. Only `StepFailed` and `AttemptFailed` hold the user's exception.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ class RunStarted(Event):
     """A run has its plan, and its start is stored.
 
     Attributes:
-        plan: What it is going to do.
+        plan: Its plan.
     """
 
     plan: Plan
@@ -63,10 +63,10 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSkipped(Event):
-    """The newest snapshot is damaged or not trusted, and an older one that was kept is used.
+    """The newest snapshot is damaged or not trusted, and a retained older one is used.
 
     Attributes:
-        error: What is wrong with the one passed over.
+        error: The error of the newest one.
     """
 
     error: CheckpointError
@@ -92,7 +92,7 @@ class StepStarted(StepEvent):
     """An attempt at a step begins, before its loader.
 
     Attributes:
-        attempt: Which attempt of this run at the step it is, from 1.
+        attempt: Number of the attempt of this run at the step, from 1.
     """
 
     attempt: int
@@ -111,12 +111,12 @@ class StepLoaded(StepEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(StepEvent):
-    """A step and its saver are through; the snapshot comes next.
+    """A step and its saver have finished. The snapshot comes next.
 
     Attributes:
         seconds: How long each part took, under "load", "step" and "save".
-        result_ignored: Whether the step returned something other than None, `state` or `data`,
-            which is not kept.
+        result_ignored: Whether the step returned a value other than None, `state` or `data`, which
+            is not kept.
     """
 
     seconds: Mapping[str, float]
@@ -129,7 +129,7 @@ class SnapshotWritten(Event):
 
     Attributes:
         position: Index of the step at which a run would start from it.
-        bytes: Its size; 0 where the handler of the user's own does not tell.
+        bytes: Its size; 0 where the user's own handler does not know it.
         seconds: How long writing it took.
     """
 
@@ -142,11 +142,11 @@ class SnapshotWritten(Event):
 class AttemptFailed(StepEvent):
     """An attempt at a step with `retry=` failed with an error of the kind to retry on.
 
-    What follows is the `StepStarted` of the next attempt, or, where none is left, `StepFailed`.
+    `StepStarted` of the next attempt follows, or `StepFailed` where no attempt is left.
 
     Attributes:
         part: "load", "step" or "save".
-        attempt: Which attempt it was.
+        attempt: Number of the attempt.
         error: The exception.
         seconds: How long the attempt took.
     """
@@ -159,7 +159,7 @@ class AttemptFailed(StepEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPaused(StepEvent):
-    """A step raised `Pause`, and the run is stored as paused at it; `RunFinished` follows.
+    """A step raised `Pause`, and the run is stored as paused at it. `RunFinished` follows.
 
     Attributes:
         reason: The reason that it gave.
@@ -170,13 +170,13 @@ class StepPaused(StepEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFailed(StepEvent):
-    """Something came out of a step that ends the run.
+    """A step raised an exception that ends the run.
 
     Attributes:
         part: "load", "step", "save" or "snapshot".
         error: The exception.
-        attempt: Which attempt of this run at the step it was, from 1.
-        cancelled: Whether it was a cancellation or Ctrl-C rather than a failure.
+        attempt: Number of the attempt of this run at the step, from 1.
+        cancelled: Whether the exception is a cancellation or Ctrl-C rather than a failure.
         seconds: How long the attempt had been running.
     """
 

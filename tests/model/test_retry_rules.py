@@ -98,7 +98,7 @@ def test_pause_of_a_loader_is_not_tried_again(in_file: Anywhere, door: Door) -> 
 def test_hook_that_tells_no_time(seconds: Any, in_file: Anywhere, door: Door) -> None:  # noqa: ANN401
     """A time to wait that is none ends the run with an error of ours, from the user's."""
     flaky = Flaky()
-    with pytest.raises(InvalidValueError, match="on= returns") as info:
+    with pytest.raises(InvalidValueError, match="return value of on=") as info:
         tried(in_file, door, flaky, Retry(on=lambda _: seconds))
     assert type(info.value.__context__) is ConnectionError
     assert flaky.attempts == [1]

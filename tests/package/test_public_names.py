@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import dataclasses
 import importlib
 import inspect
 import pickle
@@ -232,8 +231,9 @@ def test_public_things_name_a_public_module(module: str, name: str) -> None:
 def test_annotations_are_found(module: str, name: str) -> None:
     """`typing.get_type_hints` resolves the fields of every public record."""
     thing: Any = getattr(importlib.import_module(module), name)
-    if dataclasses.is_dataclass(thing) or hasattr(thing, "_fields"):
-        assert set(typing.get_type_hints(thing)) >= set(inspect.signature(thing).parameters)
+    fields = getattr(thing, "__dataclass_fields__", None) or getattr(thing, "_fields", ())
+    if fields:
+        assert set(typing.get_type_hints(thing)) >= set(fields)
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))

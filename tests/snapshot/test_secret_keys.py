@@ -114,8 +114,8 @@ def test_a_key_is_never_stored(name: str, door: Door, lab: Lab, *, allow: bool) 
     """A state that holds a handler with a secret is refused with its path, before a byte of it."""
     options: dict[str, Any] = {"secret": SECRET, "fsync": False}
     if allow:
-        listed = ("handlers.local:LocalStateHandler", "flow:CheckpointFlow", "_signing:Signer")
-        options["allow"] = (*(f"aiocheckpoint.{one}" for one in listed), "builtins:getattr")
+        listed = (":LocalStateHandler", ":CheckpointFlow", "._snapshot.signing:Signer")
+        options["allow"] = (*(f"aiocheckpoint{one}" for one in listed), "builtins:getattr")
     cp = lab.flow("a", **options)
     held = HOLDERS[name](cp)
     add_with(cp, "b", "step", lambda state: state.update(held=held))
@@ -158,6 +158,7 @@ def test_a_secret_is_never_shown(secret: Any, lab: Lab) -> None:  # noqa: ANN401
     for thing in (cp, cp.handler, cp.handler.codec):
         assert SECRET.decode() not in texts_of(thing)
         assert SECRET.hex() not in texts_of(thing)
+    assert repr(cp.handler.codec.signer).endswith(f"{', '.join(cp.handler.key_ids)}>")
 
 
 def test_a_secret_is_never_told(

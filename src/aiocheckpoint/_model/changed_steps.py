@@ -1,4 +1,4 @@
-"""The error for a flow whose steps are no longer those of the stored run."""
+"""The error for a flow whose steps are not the ones of the stored run."""
 
 from __future__ import annotations
 

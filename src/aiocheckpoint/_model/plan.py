@@ -1,4 +1,4 @@
-"""Decides where a run starts, from what, and which loaders run. Does nothing."""
+"""Decides where a run starts, with which state, and which loaders run. Does no work itself."""
 
 import operator
 from collections.abc import Sequence
@@ -27,24 +27,24 @@ _WORDS: dict[Source, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run will do; `str()` tells it in words.
+    """The plan of a run; `str()` gives it in words.
 
     Attributes:
         steps: Names of all steps of the flow.
         start: Index of the first step that runs; the number of steps where none is left.
         stop: Index after the last step that runs.
         loads: For each step of the flow, whether its loader runs.
-        source: Where the state comes from: the caller ("given"), the checkpoint ("stored"), an
-            older snapshot that was taken on entry to the first step ("kept"), or nowhere
-            ("empty", a new dict).
+        source: Origin of the state: the caller ("given"), the checkpoint ("stored"), an older
+            snapshot that was taken on entry to the first step ("kept"), or a new dict ("empty").
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
-        relocates: Whether the rest of a run starts elsewhere than the checkpoint says, with another
-            state, or is paused no longer.
+        relocates: Whether the rest of a run starts elsewhere than at the stored position, starts
+            with another state, or is no longer paused.
         restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
-        ignores_given: Whether the caller gave a state that an unfinished run overrules.
+        ignores_given: Whether the caller gave a state that is ignored, since an unfinished run has
+            its own.
         reason: Why it starts there, in words.
-        done: Whether the run is finished and stays so, because of `once=True`.
+        done: Whether the run is finished and, under `once=True`, stays finished.
     """
 
     steps: tuple[str, ...]
@@ -95,21 +95,21 @@ def make_plan(
     location: str,
     history: Sequence[Header] = (),
 ) -> Plan:
-    """Decide what a run does.
+    """Make the plan of a run.
 
     Args:
         steps: The flow's steps, in order.
-        header: That of the stored snapshot, or None where nothing is stored.
-        request: What the caller asked for.
+        header: The header of the stored snapshot, or None where nothing is stored.
+        request: The caller's arguments.
         location: Where the snapshot is, for messages.
         history: Headers of the older snapshots of that run, newest first.
 
     Raises:
         FlowDefinitionError: There are no steps.
         InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
-            wrong type, or names nothing; or `update` is for a run that is not paused.
-        FlowChangedError: The steps before the position are not those that ran; under `once`, the
-            steps are not those that finished.
+            wrong type, or names no step; or `update` is given for a run that is not paused.
+        FlowChangedError: The steps before the position are not the ones that ran. Under `once`, the
+            steps are not the ones that finished.
         AlreadyFinishedError: No unfinished run is stored, and only the rest of one was wanted.
     """
     names = steps.names.all
@@ -157,7 +157,7 @@ def _check_there_is_work(names: tuple[str, ...], header: Header | None, request:
 
 
 def _done(names: StepNames, header: Header, location: str) -> Plan:
-    """Plan nothing: the run finished, and was to be done once."""
+    """The plan of a finished run that is to be done once: no step runs."""
     if not header.matches(names):
         raise flow_changed(location, header, names.all, header.step_names.count)
     return Plan(
@@ -179,25 +179,25 @@ def _check_paused(header: Header | None, location: str) -> None:
         status = "nothing is stored" if header is None else f"the run is {header.status!r}"
         raise InvalidValueError(
             f"update= is for a run that is paused, and in {location} {status}. Run it without "
-            "update=; patch() mends the state of one that is not under way."
+            "update=; patch() changes the state of a run that is not running."
         )
 
 
 def _start(
     names: tuple[str, ...], header: Header | None, request: Request
 ) -> tuple[int, Source, bool, str]:
-    """Find the first step, the state's source, whether the run is new, and why."""
-    under_way = header is not None and not header.finished
-    start = header.position if header is not None and under_way else 0
+    """Find the first step, the state's source, whether the run is new, and the reason."""
+    unfinished = header is not None and not header.finished
+    start = header.position if header is not None and unfinished else 0
     reason = _reason(header)
     if request.checkpoint is not None:
         chosen = find_step(names, request.checkpoint, "checkpoint")
         reason = f"checkpoint={request.checkpoint!r} says so"
     else:
         chosen = start
-    # A request that is tried again is the same run, although it was killed in its first step.
+    # A repeated request means the same run, even if that was killed in its first step.
     again = header is not None and request.once and header.number > 0
-    if header is not None and under_way and (header.position or request.state is None or again):
+    if header is not None and unfinished and (header.position or request.state is None or again):
         return chosen, "stored", False, reason
     if request.state is not None:
         return chosen, "given", True, reason
@@ -256,14 +256,14 @@ def _stop(names: tuple[str, ...], start: int, until: int | str | None) -> int:
     if last < start:
         at = repr(names[start]) if start < len(names) else "the end"
         raise InvalidValueError(
-            f"until={until!r} lies before {at}, where the run goes on. Choose a later step, or "
+            f"until={until!r} is before {at}, where the run starts. Choose a later step, or "
             f"run {names[last]!r} again with checkpoint={names[last]!r}."
         )
     return last + 1
 
 
 def check_policy(steps: Sequence[Step], policy: LoadPolicy) -> None:
-    """Raise InvalidTypeError or InvalidValueError if `policy` cannot be meant for these steps."""
+    """Raise InvalidTypeError or InvalidValueError if `policy` does not fit these steps."""
     _loads(steps, None, (0, 0), policy)
 
 
@@ -274,9 +274,9 @@ def _loads(
 
     Args:
         steps: The steps.
-        first: Index of the step whose loader "first only" calls, None where `data` is there.
-        span: Index of the first step that runs, and the one after the last.
-        policy: What was asked for.
+        first: Index of the step whose loader "first only" calls, None where `data` is restored.
+        span: Index of the first step that runs, and the index after the last.
+        policy: The caller's `load_policy`.
     """
     start, stop = span
     if policy == "first only":
@@ -322,7 +322,7 @@ def _check_names(names: StepNames, header: Header | None, location: str) -> None
 
 
 def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:
-    """Whether what is stored does not tell of the run as it goes on now."""
+    """Whether the stored header does not describe the run as it starts now."""
     if header.position != start or not header.matches_prefix(names, start):
         return True
     return header.status == "paused" or request.update is not None

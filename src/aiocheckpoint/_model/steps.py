@@ -1,4 +1,4 @@
-"""What may be registered as a step, a loader or a saver."""
+"""The steps of a flow, and the checks of the functions that users register for them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Load", "PartName", "Save", "Step", "StepFunction", "Steps", "make_st
 
 State = dict[str, Any]
 Load = Callable[[State], "State | Awaitable[State]"]
-"""A loader: `load(state)` returns, or is a coroutine that returns, what is merged into `data`."""
+"""A loader: `load(state)`, sync or async, returns a dict that is merged into `data`."""
 Save = Callable[[State, State], object] | Callable[[State], object]
 """A saver: `save(state, data)`, or `save(state)`, sync or async."""
 StepFunction = Callable[[State, State], object] | Callable[[State], object]
-"""A step: `step(state, data)`, or `step(state)`, sync or async; what it returns is not kept."""
+"""A step: `step(state, data)`, or `step(state)`, sync or async; its return value is not kept."""
 
 PartName = Literal["load", "step", "save"]
 
@@ -34,17 +34,17 @@ _FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state
 
 
 class Step:
-    """One step of a flow with its loader and saver; it is not changed once it is made.
+    """One step of a flow with its loader and saver; immutable by convention.
 
     Args:
         name: Its name.
         run: The step itself.
         load: Its loader, or None.
         save: Its saver, or None.
-        retry: How it is tried again, or None.
+        retry: Its retry policy, or None.
 
     Attributes:
-        parts: What is called, in order, with the names of the parts.
+        parts: The functions to call, in order, with the names of the parts.
         parts_but_load: The same without the loader.
     """
 
@@ -90,8 +90,8 @@ def make_step(
 
     Raises:
         FlowDefinitionError: One of them is no function, takes other arguments, or is a generator
-            function, which would run nothing; it is no coroutine function, and has a `timeout`;
-            or `name` is no name.
+            function. Or there is a `timeout`, and one of them is no coroutine function. Or `name`
+            is no name.
     """
     run = _make_part("step", function, thread=thread)
     made = Step(
@@ -117,12 +117,12 @@ def _limited(step: Step, seconds: float) -> Step:
 
 
 def _check_stoppable(part: UserFunction, name: PartName, step: str) -> None:
-    # What a wrapper of a coroutine function returns is, by all custom, its coroutine.
+    # A wrapper of a coroutine function returns, by convention, the coroutine of that function.
     if not is_async_callable(inspect.unwrap(unwrap_callable(inspect.unwrap(part.function)))):
         raise FlowDefinitionError(
             f"timeout= of step {step!r} cannot be kept: its {_NOUNS[name]} "
             f"{_name_of(part.function)!r} is a sync function, and nothing can stop a thread from "
-            "outside. Make it an async def, or set a time limit on what it waits for inside it.",
+            "outside. Make it an async def, or set a time limit inside it on the calls that wait.",
             step=step,
         )
 
@@ -151,7 +151,7 @@ def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
-        return _ARGUMENTS[part][0]  # Some built-in functions tell no signature.
+        return _ARGUMENTS[part][0]  # Some built-in functions have no signature.
     for number in _ARGUMENTS[part]:
         try:
             bound = signature.bind(*range(number)).arguments
@@ -168,7 +168,7 @@ def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
 
 
 def _has_other_use(signature: inspect.Signature, name: str) -> bool:
-    """Whether a second parameter has a default of its own, as in `f(state, strict=True)`."""
+    """Whether a second parameter, not called `data`, has a default, as in `f(state, n=1)`."""
     return signature.parameters[name].default is not inspect.Parameter.empty and name != "data"
 
 

@@ -1,9 +1,9 @@
 """States and headers to bytes and back. Knows no files, only streams of bytes.
 
 A snapshot is a pickle stream, the payload, followed by a footer (see `footer`). Unpicklers stop
-at the payload's STOP opcode and so read that alone: a dict, the state with the position added under
-the key "checkpoint_index". A file without a footer is a bare pickle of such a dict, as gumly writes
-it, or it is no snapshot.
+at the STOP opcode of the payload, and so read no footer. The payload is a dict: the state, with the
+position under the key "checkpoint_index". gumly writes such a dict without a footer, as a bare
+pickle. Any other file without a footer is no snapshot.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ Encode: TypeAlias = "Callable[[Header], bytes]"
 
 
 class Codec:
-    """How the snapshots of a flow are written and read.
+    """Writes and reads the snapshots of a flow.
 
     Args:
-        signer: Signs them, and verifies those that are read; None for no signatures.
-        allow: The globals that they may name; None for all.
-        verify: Whether each is loaded back before it counts.
+        signer: Signs and verifies snapshots; None for no signatures.
+        allow: The allowlist of globals in a payload; None for all.
+        verify: Whether each snapshot is loaded back before it counts.
     """
 
     __slots__ = ("allow", "signer", "verify")
@@ -72,7 +72,7 @@ class Codec:
         target: SnapshotTarget,
         encode: Encode = encode_header,
     ) -> Header:
-        """Write a whole snapshot of `state`, as it is after `step`, into `target`.
+        """Write a whole snapshot of `state` after `step` into `target`.
 
         Args:
             header: The header.
@@ -85,7 +85,7 @@ class Codec:
             The header as written: with `code` and the versions of this program.
 
         Raises:
-            UnserializableStateError: The state holds something that cannot be dumped, or, with
+            UnserializableStateError: The state holds a value that cannot be dumped or, with
                 `verify`, not be loaded again.
             FlowDefinitionError: The names of the steps are too long for a header.
         """
@@ -105,7 +105,7 @@ class Codec:
     def write_small(
         self, header: Header, state: dict[str, Any], encode: Encode = encode_header
     ) -> Snapshot:
-        """Do as `write` for a small state of plain values, which cannot stall an event loop.
+        """Make the snapshot of a small state of plain values, without stalling an event loop.
 
         Returns:
             The header as written, the payload and the footer.
@@ -120,7 +120,7 @@ class Codec:
         return header, payload, footer
 
     def copy(self, header: Header, stored: StoredSnapshot, target: SnapshotTarget) -> Header:
-        """Write the payload of `stored`, bytes and digest as they are, under another header."""
+        """Write the payload of `stored`, with the same bytes and digest, under another header."""
         stored.file.seek(0)
         left = stored.payload_length
         while piece := stored.file.read(min(left, PIECE_BYTES)):
@@ -131,20 +131,20 @@ class Codec:
         return header
 
     def open(self, file: BinaryIO, location: str) -> StoredSnapshot | None:
-        """Read and check what stands behind the payload, executing nothing.
+        """Read and check the footer, executing nothing.
 
         Args:
             file: The snapshot, seekable.
             location: Where it is, for messages.
 
         Returns:
-            The snapshot, or None if the file is empty. The header of a bare pickle is made up
-            from its opcodes.
+            The snapshot, or None if the file is empty. A bare pickle gets a header made from its
+            opcodes.
 
         Raises:
             CorruptSnapshotError: The file is damaged or no snapshot.
             IncompatibleSnapshotError: Its format is of a later version.
-            UntrustedSnapshotError: It is not signed as it must be.
+            UntrustedSnapshotError: A valid signature is required and missing.
         """
         size = file.seek(0, os.SEEK_END)
         if size == 0:
@@ -168,7 +168,7 @@ class Codec:
         )
 
     def peek(self, footer: bytes, payload_length: int, location: str) -> Header:
-        """Check and read a footer that is kept apart from its payload.
+        """Check and read a footer that is stored apart from its payload.
 
         Raises:
             CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError: As in `open`.
@@ -200,7 +200,7 @@ def _decoded(footer: Footer, location: str) -> Header:
 
 
 def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
-    """Make up the header of a file that is one pickle stream from its first byte to its last."""
+    """Make the header of a file that is one pickle stream from its first byte to its last."""
     seen = scan_pickle(file, size, location)
     if seen.end != size:
         raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")

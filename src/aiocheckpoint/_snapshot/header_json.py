@@ -168,7 +168,7 @@ _LATER: dict[str, Any] = {
     "attempts": {},
     "holds_data": False,
 }
-"""What the first headers did not tell."""
+"""The values of keys that the first headers lacked."""
 
 
 def _completed(facts: object, types: Mapping[str, _Types], later: dict[str, Any]) -> dict[str, Any]:
@@ -179,13 +179,13 @@ def _completed(facts: object, types: Mapping[str, _Types], later: dict[str, Any]
     for name, kind in types.items():
         if name not in facts or not isinstance(facts[name], kind):
             raise ValueError(name)
-        if kind is int and isinstance(facts[name], bool):  # which to Python is an int
+        if kind is int and isinstance(facts[name], bool):  # bool is a subclass of int
             raise ValueError(name)
     return facts
 
 
 def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
-    """What the key of the names says of them, by attribute."""
+    """The attributes that the value of the key `steps` stands for."""
     if steps is None:
         return {}
     if isinstance(steps, list):
@@ -201,7 +201,7 @@ def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    """Read a number, which JSON knows as a finite one alone, and Python's reader does not."""
+    """Read a finite number. JSON has no other, and Python's reader takes NaN and Infinity."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(text)
@@ -222,9 +222,9 @@ _NOTHING_RARE = '"failure":null,"pause":null,"attempts":{}'
 def _encode_common(
     steps: tuple[str, ...] | Literal["excerpt"] | None, python: str, dill: str, library: str
 ) -> str:
-    """What the headers of a flow's runs have in common."""
+    """The text that the headers of all runs of a flow have in common."""
     facts = {"steps": steps, "python": python, "dill": dill, "library": library}
-    if steps == "excerpt":  # which is another one at every step
+    if steps == "excerpt":  # it changes at every step, and so is encoded apart
         del facts["steps"]
     return _ENCODER.encode(facts)[1:-1]
 

@@ -1,4 +1,4 @@
-"""The versions that a header names: those of the program that pickled the state."""
+"""The versions in a header: Python, dill and library of the program that pickled the state."""
 
 from __future__ import annotations
 
