@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from forging import Pieces
 from golden.history import describing
 from golden.history.describing import described, public_class
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, inspect
+from aiocheckpoint._snapshot.header_json import HeaderEncoder, decode_header, encode_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -208,6 +210,16 @@ def test_files_are_read(golden: Golden, folder: Path) -> None:
     assert header.sizes is not None
     assert set(header.sizes) == keys
     check_header(golden, dataclasses.replace(header, sizes=None))
+
+
+@pytest.mark.parametrize("golden", as_params(one for one in FILES if one.version >= "0.4"))
+def test_headers_are_written_as_before(golden: Golden, folder: Path) -> None:
+    """A header that was read is encoded to the same bytes as the version wrote."""
+    path = LocalStateHandler(golden.place(folder), flow=golden["flow"]).locate(golden.run_id)
+    encoded = Pieces.of(Path(path).read_bytes()).header
+    header = decode_header(encoded)
+    assert encode_header(header) == encoded
+    assert HeaderEncoder().encode(dataclasses.replace(header)) == encoded
 
 
 @pytest.mark.parametrize("golden", as_params(GOLDEN))
