@@ -10,11 +10,15 @@ when one breaks, mend it and run again.
 import importlib
 from typing import TYPE_CHECKING
 
+from aiocheckpoint import _deprecated, _public
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause
 from aiocheckpoint._model.plan import Plan
+from aiocheckpoint._model.retry import Retry
+from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._model.step_names import StepNamesExcerpt
+from aiocheckpoint._runs.streams import Stream
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -40,13 +44,10 @@ from aiocheckpoint.errors import (
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
 from aiocheckpoint.handlers._registry import HandlerOptions, open_handler
+from aiocheckpoint.handlers.local._inspect import adopt, inspect
 
 if TYPE_CHECKING:
     from aiocheckpoint import events
-    from aiocheckpoint._model.retry import Retry
-    from aiocheckpoint._runs.results import RunResult
-    from aiocheckpoint._runs.streams import Stream
-    from aiocheckpoint.handlers.local._inspect import adopt, inspect
 
 __all__ = [
     "CheckpointError",
@@ -89,27 +90,17 @@ __all__ = [
     "open_handler",
 ]
 
-# What a run needs only where it is asked for: by a hook, retry=, amap() and the like.
-_LATER = {
-    "Retry": "_model.retry",
-    "RunResult": "_runs.results",
-    "Stream": "_runs.streams",
-    "adopt": "handlers.local._inspect",
-    "inspect": "handlers.local._inspect",
-}
+_public.publish(__name__, globals(), __all__)
+_deprecated.keep_old_names()
 
 
 def __getattr__(name: str) -> object:
-    """Give a public name whose module is imported only when it is asked for (PEP 562)."""
-    if name == "events":
+    """Import `events` when it is asked for (PEP 562), and give names of earlier versions."""
+    if name == "events":  # takes 5 ms to import, and flows without hooks need no events
         return importlib.import_module("aiocheckpoint.events")
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"aiocheckpoint.{_LATER[name]}"), name)
-    globals()[name] = found  # the next time it is found without this
-    return found
+    return _deprecated.renamed(__name__, name)
 
 
 def __dir__() -> list[str]:
-    """List the public names, those of modules not imported yet as well."""
+    """List the public names, `events` included before it is imported."""
     return sorted({*globals(), *__all__})

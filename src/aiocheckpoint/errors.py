@@ -1,20 +1,16 @@
-"""Every error that the library raises of its own: one root, few leaves.
+"""The errors of the library: one root, few leaves.
 
-Each carries its facts as attributes, says what to do next, and survives pickling, so that it can
-cross a process boundary. An exception of a user's own step never becomes one of these: it comes
-out as the object that was raised.
+Each error has its facts as attributes, and a text with a remedy. Errors survive pickling, so that
+they can cross a process boundary. An exception that a user's step raised is never replaced by one
+of these: the caller gets the same object.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from aiocheckpoint._model.step_names import describe_change, first_difference
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from aiocheckpoint._model.step_names import StepNamesExcerpt
 
 __all__ = [
     "CheckpointError",
@@ -51,7 +47,7 @@ class CheckpointError(Exception):
     """The root of all errors of this library."""
 
     def __str__(self) -> str:
-        """The message, whichever built-in error is a base as well."""
+        """The message, also where a built-in error is a second base."""
         return str(self.args[0]) if self.args else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -65,8 +61,8 @@ class CheckpointError(Exception):
 class FlowDefinitionError(CheckpointError):
     """The steps of a flow cannot be run as they were registered.
 
-    Raised by `add_step` for something that cannot be a step, loader or saver and for a second
-    step of the same name, and by `run`, `arun` and `plan` for a flow without steps.
+    `add_step` raises it for an object that cannot be a step, loader or saver, and for a second step
+    of the same name. `run`, `arun` and `plan` raise it for a flow without steps.
 
     Attributes:
         step: The name of the step concerned, or None.
@@ -78,11 +74,11 @@ class FlowDefinitionError(CheckpointError):
 
 
 class InvalidTypeError(CheckpointError, TypeError):
-    """An argument, or what a loader returned, is of the wrong type."""
+    """An argument, or the return value of a loader, is of the wrong type."""
 
 
 class InvalidValueError(CheckpointError, ValueError):
-    """An argument has the right type and a value that cannot be meant."""
+    """An argument has the right type and an impossible value."""
 
 
 class UnknownHandlerError(CheckpointError, NotImplementedError):
@@ -104,10 +100,10 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
 
 
 class MissingExtraError(CheckpointError, ImportError):
-    """Something was asked for that needs a package which is not installed.
+    """A feature needs a package that is not installed.
 
     Attributes:
-        wanted: What was asked for: the name or scheme of a handler, or an argument.
+        wanted: The feature: the name or scheme of a handler, or an argument.
         missing: The module that could not be imported.
         install: The command that installs it, or None where there is none.
     """
@@ -131,9 +127,9 @@ class OutsideStepError(CheckpointError, LookupError):
 
     def __init__(self) -> None:
         super().__init__(
-            "current_step() tells of the step that is being executed, and none is here. Call it in "
-            "a step, loader or saver, or in a thread that got their context (asyncio.to_thread "
-            "passes it on)."
+            "current_step() describes the step that is being executed, and none is executed here. "
+            "Call it in a step, loader or saver, or in a thread that got their context "
+            "(asyncio.to_thread passes it on)."
         )
 
 
@@ -157,21 +153,20 @@ class StepTimeoutError(CheckpointError, TimeoutError):
 
 
 class DrainingError(CheckpointError):
-    """The flow is being drained: a run was stopped behind a step, or not started at all.
+    """The flow is being drained: a run was stopped after a step, or not started at all.
 
-    Nothing is lost by it: what was stopped is stored as "stopped", and the next process goes on
-    with it.
+    No work is lost: the run is stored as "stopped", and the next process resumes it.
 
     Attributes:
         flow: Name of the flow.
-        path: Where the checkpoint is of the run that was stopped; None where none was.
+        path: Where the checkpoint of the stopped run is; None where no run was stopped.
     """
 
     def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
         if path is not None:
             problem = (
-                f"the run was stopped on its way, and {path} holds its state. It goes on in the "
-                "next process, by aresume_all() or when it is run there"
+                f"the run was stopped on its way, and {path} holds its state. The next process "
+                "resumes it, by aresume_all() or by running it again"
             )
         elif not problem:
             problem = "no run starts any more. Start this one in the next process"
@@ -181,26 +176,26 @@ class DrainingError(CheckpointError):
 
 
 class StreamConsumedError(CheckpointError, RuntimeError):
-    """A stream was looped over a second time; what it gave is gone."""
+    """A stream was looped over a second time. Its items are not kept."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this stream has been looped over already, and gives what happens only once. Call the "
-            "method that made it again, or collect what it gives in a list."
+            "this stream has been looped over already, and gives its items only once. Call the "
+            "method that made it again, or collect the items in a list."
         )
 
 
 class FlowChangedError(CheckpointError):
-    """The steps before the checkpoint are no longer those that wrote it, so none was run.
+    """The steps before the checkpoint are not the ones that wrote it, so no step was run.
 
     Attributes:
         path: Where the checkpoint is.
-        stored_steps: The step names in the checkpoint; empty where it does not have them all.
-        current_steps: The step names of the flow as it is now.
+        stored_steps: The step names in the checkpoint; empty where it does not have all of them.
+        current_steps: The step names of the flow now.
         position: Index of the step at which the checkpoint would resume.
-        excerpt: What the checkpoint has of the names where there are more than 100, else None.
-        difference: Index of the first step before the position that is known to be another one
-            now; None where it is not among the names that the checkpoint has.
+        excerpt: The `StepNamesExcerpt` of a checkpoint with more than 100 steps, else None.
+        difference: Index of the first step before the position that has another name now; None
+            where the checkpoint lacks the name of that step.
     """
 
     def __init__(
@@ -209,10 +204,11 @@ class FlowChangedError(CheckpointError):
         stored_steps: Sequence[str],
         current_steps: Sequence[str],
         position: int,
-        excerpt: StepNamesExcerpt | None = None,
+        excerpt: Any = None,  # noqa: ANN401 - errors import no other module of the library
+        *,
+        change: str,
+        difference: int | None = None,
     ) -> None:
-        difference = first_difference(stored_steps, current_steps, position, excerpt)
-        change = describe_change(stored_steps, current_steps, position, excerpt, difference)
         super().__init__(
             f"the checkpoint in {path} was written {change}: the first {position} must be the same "
             "for the run to resume, so nothing was run. Give them their old names back; or choose "
@@ -223,12 +219,12 @@ class FlowChangedError(CheckpointError):
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
         self.current_steps: tuple[str, ...] = tuple(current_steps)
         self.position = position
-        self.excerpt: StepNamesExcerpt | None = excerpt
+        self.excerpt: Any = excerpt
         self.difference: int | None = difference
 
 
 class RunInProgressError(CheckpointError):
-    """Another run of the same checkpoint is going on, in this process or another.
+    """Another run of the same checkpoint is running, in this process or another.
 
     Attributes:
         path: Where the checkpoint is.
@@ -257,10 +253,10 @@ class RunInProgressError(CheckpointError):
 
 
 class LeaseLostError(CheckpointError):
-    """This process lost the right to a run, and so did not write; nothing stored was touched.
+    """This process lost its lease on a run, and so wrote nothing.
 
-    A run has one owner. One that does not renew its lease in time, because its process was
-    suspended or its database out of reach, counts as gone, and another may go on with the run.
+    A run has one owner. An owner that does not renew its lease in time, because its process was
+    suspended or its database out of reach, counts as dead. Another process may then resume the run.
 
     Attributes:
         path: Where the checkpoint is.
@@ -269,19 +265,20 @@ class LeaseLostError(CheckpointError):
     def __init__(self, path: str) -> None:
         super().__init__(
             f"{path} is no longer this run's to write: its lease ran out (was the process "
-            "suspended?) or was given back, and another process may have gone on with the run. "
-            "This one stops here and has written nothing. Run again to go on from what is stored."
+            "suspended?) or was given back, and another process may have resumed the run. "
+            "This run stops here and has written nothing. Run again to resume from the stored "
+            "state."
         )
         self.path = path
 
 
 class UnserializableStateError(CheckpointError, TypeError):
-    """The state holds something that cannot be stored; the stored snapshot was not touched.
+    """The state holds a value that cannot be stored. The stored snapshot was not touched.
 
     Attributes:
         step: The step after which the state could not be stored, or None before the first.
-        offenders: Pairs of the path of a value in the state, such as `state["conn"]`, and why
-            it cannot be stored (its type and the reason, never its value).
+        offenders: Pairs of the path of a value in the state, such as `state["conn"]`, and its type
+            with the reason, never its content.
     """
 
     def __init__(self, step: str | None, offenders: Sequence[tuple[str, str]]) -> None:
@@ -301,11 +298,11 @@ class UnserializableStateError(CheckpointError, TypeError):
 
 
 class CorruptSnapshotError(CheckpointError):
-    """The stored snapshot is damaged or is no snapshot; nothing of it was executed.
+    """The stored snapshot is damaged or is no snapshot. Nothing of it was executed.
 
     Attributes:
         path: Where it is.
-        reason: What is wrong with it.
+        reason: Its defect.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -318,12 +315,12 @@ class CorruptSnapshotError(CheckpointError):
 
 
 class IncompatibleSnapshotError(CheckpointError):
-    """The stored snapshot is sound, but cannot be loaded by this program.
+    """The stored snapshot is sound, but this program cannot load it.
 
     Attributes:
         path: Where it is.
-        reason: What stands in the way.
-        written_by: The Python version that wrote it, or "" where it is not known.
+        reason: Why it cannot be loaded.
+        written_by: The Python version that wrote it, or "" where unknown.
     """
 
     def __init__(self, path: str, reason: str, *, written_by: str = "") -> None:
@@ -334,14 +331,14 @@ class IncompatibleSnapshotError(CheckpointError):
 
 
 class UntrustedSnapshotError(CheckpointError):
-    """The stored snapshot may be somebody else's work; nothing of it was executed.
+    """The origin of the stored snapshot is not trusted. Nothing of it was executed.
 
-    Raised under `secret=` for a snapshot that is not signed, signed with another secret, or signed
-    for another flow or run, and under `allow=` for one that names a global that is not listed.
+    Under `secret=` it is raised for a snapshot that is not signed, signed with another secret, or
+    signed for another flow or run; under `allow=` for a snapshot with a global that is not listed.
 
     Attributes:
         path: Where it is.
-        reason: What is wrong with it.
+        reason: Its defect.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -356,7 +353,7 @@ class UntrustedSnapshotError(CheckpointError):
 
 
 class StorageError(CheckpointError, OSError):
-    """The place of the checkpoint cannot be read or written; what was stored is as it was.
+    """The place of the checkpoint cannot be read or written. The stored snapshot is unchanged.
 
     Attributes:
         path: The path concerned.
@@ -383,7 +380,7 @@ class StorageError(CheckpointError, OSError):
 
 
 class NotDurableError(StorageError):
-    """The new snapshot is in place, but the system could not promise that it outlives a power cut.
+    """The new snapshot is in place, but may not outlive a power cut.
 
     Raised when the directory could not be flushed after the rename.
     """

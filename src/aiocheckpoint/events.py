@@ -1,26 +1,18 @@
-"""What happens in a run, told to hooks: one frozen dataclass for each kind of happening.
+"""The events of a run, as hooks get them: one frozen dataclass for each kind.
 
-A hook is any callable that takes one event, sync or async; it is called in order, on the event
-loop under `arun` and in the caller's thread under `run`, and should be quick. What a hook raises
-is logged on the logger `aiocheckpoint` and never breaks a run.
+A hook is any callable that takes one event, sync or async. Hooks are called in order, on the event
+loop under `arun` and in the caller's thread under `run`, and should be quick. An exception of a
+hook is logged on the logger `aiocheckpoint` and never breaks a run.
 
-No event holds values of the state; only `StepFailed` and `AttemptFailed` hold the user's exception.
+No event holds values of the state. Only `StepFailed` and `AttemptFailed` hold the user's exception.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from aiocheckpoint._model.record import Record
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from aiocheckpoint._model.header import Status
-    from aiocheckpoint._model.plan import Plan
-    from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.plan import Plan
+from aiocheckpoint.errors import CheckpointError
 
 __all__ = [
     "AttemptFailed",
@@ -39,8 +31,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Event(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
     """Base of all events.
 
     Attributes:
@@ -58,29 +50,29 @@ Hook = Callable[[Event], object]
 """Takes each event; may be a coroutine function."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     """A run has its plan, and its start is stored.
 
     Attributes:
-        plan: What it is going to do.
+        plan: Its plan.
     """
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSkipped(Event):
-    """The newest snapshot is damaged or not trusted, and an older one that was kept is used.
+    """The newest snapshot is damaged or not trusted, and a retained older one is used.
 
     Attributes:
-        error: What is wrong with the one passed over.
+        error: The error of the newest one.
     """
 
     error: CheckpointError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(Event):
     """Base of the events of one step.
 
@@ -95,18 +87,18 @@ class StepEvent(Event):
     of: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(StepEvent):
     """An attempt at a step begins, before its loader.
 
     Attributes:
-        attempt: Which attempt of this run at the step it is, from 1.
+        attempt: Number of the attempt of this run at the step, from 1.
     """
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepLoaded(StepEvent):
     """A step's loader has filled `data`.
 
@@ -117,27 +109,27 @@ class StepLoaded(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(StepEvent):
-    """A step and its saver are through; the snapshot comes next.
+    """A step and its saver have finished. The snapshot comes next.
 
     Attributes:
         seconds: How long each part took, under "load", "step" and "save".
-        result_ignored: Whether the step returned something other than None, `state` or `data`,
-            which is not kept.
+        result_ignored: Whether the step returned a value other than None, `state` or `data`, which
+            is not kept.
     """
 
     seconds: Mapping[str, float]
     result_ignored: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotWritten(Event):
     """A snapshot of the state is stored.
 
     Attributes:
         position: Index of the step at which a run would start from it.
-        bytes: Its size; 0 where the handler of the user's own does not tell.
+        bytes: Its size; 0 where the user's own handler does not know it.
         seconds: How long writing it took.
     """
 
@@ -146,15 +138,15 @@ class SnapshotWritten(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFailed(StepEvent):
     """An attempt at a step with `retry=` failed with an error of the kind to retry on.
 
-    What follows is the `StepStarted` of the next attempt, or, where none is left, `StepFailed`.
+    `StepStarted` of the next attempt follows, or `StepFailed` where no attempt is left.
 
     Attributes:
         part: "load", "step" or "save".
-        attempt: Which attempt it was.
+        attempt: Number of the attempt.
         error: The exception.
         seconds: How long the attempt took.
     """
@@ -165,9 +157,9 @@ class AttemptFailed(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepPaused(StepEvent):
-    """A step raised `Pause`, and the run is stored as paused at it; `RunFinished` follows.
+    """A step raised `Pause`, and the run is stored as paused at it. `RunFinished` follows.
 
     Attributes:
         reason: The reason that it gave.
@@ -176,15 +168,15 @@ class StepPaused(StepEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFailed(StepEvent):
-    """Something came out of a step that ends the run.
+    """A step raised an exception that ends the run.
 
     Attributes:
         part: "load", "step", "save" or "snapshot".
         error: The exception.
-        attempt: Which attempt of this run at the step it was, from 1.
-        cancelled: Whether it was a cancellation or Ctrl-C rather than a failure.
+        attempt: Number of the attempt of this run at the step, from 1.
+        cancelled: Whether the exception is a cancellation or Ctrl-C rather than a failure.
         seconds: How long the attempt had been running.
     """
 
@@ -195,7 +187,7 @@ class StepFailed(StepEvent):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
     """A run ended without an exception.
 

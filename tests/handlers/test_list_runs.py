@@ -21,7 +21,6 @@ from aiocheckpoint import (
     InvalidValueError,
     LocalStateHandler,
 )
-from aiocheckpoint._model.durations import Durations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +98,7 @@ def test_pages_of_runs_that_began_together(runs: Runs, runner: Runner) -> None:
     """Runs that started at the same moment are all shown, for any ids."""
     cp = runs.flow()
     names = ["a", "B", "é", "\ud800", "😀", "\uffff", "10", "9", "a\0", "a\0b", None]
-    header = Header(flow=cp.name, position=1, durations=Durations(), started_at=1_000.0)
+    header = Header(flow=cp.name, position=1, started_at=1_000.0)
     for run_id in names:
         write_with(cp, run_id, header)
     found, after = list[Header](), None

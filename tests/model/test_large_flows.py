@@ -27,7 +27,7 @@ def test_goes_on_with_other_later_steps(position: int, runner: Runner, durable_r
     assert (header.position, header.next_step) == (position, NAMES[position])
     later = renamed(*range(position, COUNT))[: COUNT - 3 if position < COUNT - 3 else COUNT]
     plan = runner.plan(flow(durable_runs, later), run_id="x")
-    assert (plan.start, plan.source, plan.moves) == (position, "stored", False)
+    assert (plan.start, plan.source, plan.relocates) == (position, "stored", False)
     runner(flow(durable_runs, later), run_id="x")
     assert durable_runs.ran() == list(later[position:])
     assert stored(durable_runs).finished

@@ -98,7 +98,7 @@ def test_pause_of_a_loader_is_not_tried_again(file_store: AnyStore, runner: Runn
 def test_hook_that_tells_no_time(seconds: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
     """An invalid delay from `on=` is an error of ours, with the step's error as its context."""
     flaky = Flaky()
-    with pytest.raises(InvalidValueError, match="on= returns") as info:
+    with pytest.raises(InvalidValueError, match="return value of on=") as info:
         tried(file_store, runner, flaky, Retry(on=lambda _: seconds))
     assert type(info.value.__context__) is ConnectionError
     assert flaky.attempts == [1]

@@ -18,6 +18,7 @@ from aiocheckpoint._concurrency.jobs import PendingResult
 from aiocheckpoint._concurrency.pool import Call, Pool
 from aiocheckpoint._snapshot import codec
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES
+from aiocheckpoint._snapshot.header_json import encode_header
 from aiocheckpoint._snapshot.payload import position_added
 from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
@@ -170,7 +171,8 @@ def test_bytes(runner: Runner, tmp_path: Path) -> None:
     content, header = (tmp_path / "c.pkl").read_bytes(), cp.header()
     assert header is not None
     payload = len(pickle.dumps({"n": 1}, 5)) - 1 + len(position_added(0))  # in place of its STOP
-    assert len(content) == reported[-1].bytes == payload + len(header.encode()) + TRAILER_BYTES
+    expected = payload + len(encode_header(header)) + TRAILER_BYTES
+    assert len(content) == reported[-1].bytes == expected
 
 
 @pytest.mark.parametrize("runs", [1, 100])

@@ -79,7 +79,14 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     "consumed": (StreamConsumedError(), {}),
     "lease": (LeaseLostError(PATH), {"path": PATH}),
     "changed": (
-        FlowChangedError(PATH, ["a", "b"], ["a", "c"], 2),
+        FlowChangedError(
+            PATH,
+            ["a", "b"],
+            ["a", "c"],
+            2,
+            change="after 2 of the steps [a, b], but this flow has [a, c]",
+            difference=1,
+        ),
         {"path": PATH, "stored_steps": ("a", "b"), "current_steps": ("a", "c"), "position": 2},
     ),
     "running": (

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from late_imports_script import WAYS
 from locations import program
 
-from aiocheckpoint import Failure, Header, Plan, Retry, RunResult, events
+from aiocheckpoint import events
 from aiocheckpoint._concurrency.late_imports import imported
 from aiocheckpoint._engine.dispatch import EventName
-from aiocheckpoint._model.durations import Durations
-from aiocheckpoint._model.step_names import StepNamesExcerpt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,23 +22,16 @@ if TYPE_CHECKING:
 SCRIPT = program("late_imports_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"hashlib", "hmac", "aiofiles.os", "aiofiles.ospath", *JSON}
-LATER = {
-    "handlers.local._inspect",
-    "_snapshot.pickling.opcodes",
-}
-AT_ONCE = 83
+STANDARD = {"datetime", "hashlib", "hmac", "pickletools", *JSON}
+LATE = {"aiocheckpoint.events", "aiocheckpoint.handlers.sqlite", "sqlite3", "stamina", "tenacity"}
+"""What takes 5 ms or more, and most programs never need."""
 
 BROUGHT = """
-import dataclasses, json, sys
+import json, sys
 import aiofiles, anyio, dill
-before, made, plain = set(sys.modules), [], dataclasses.dataclass
-def dataclass(**options):
-    decorate = plain(**options)
-    return lambda kind: (made.append(kind.__name__), decorate(kind))[1]
-dataclasses.dataclass = dataclass
+before = set(sys.modules)
 import aiocheckpoint
-print(json.dumps([sorted(set(sys.modules) - before), sorted(made)]))
+print(json.dumps(sorted(set(sys.modules) - before)))
 """
 ASKED_FOR = """
 import aiocheckpoint
@@ -59,31 +49,21 @@ def output_of(*words: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def brought() -> tuple[set[str], list[str]]:
-    """Return the modules that the library adds to its dependencies', and its dataclasses."""
-    modules, made = json.loads(output_of("-c", BROUGHT))
-    return set(modules), made
+def brought() -> set[str]:
+    """The modules that importing the library adds to the ones of its dependencies."""
+    return set(json.loads(output_of("-c", BROUGHT)))
 
 
-def test_modules_of_the_standard_library(brought: tuple[set[str], list[str]]) -> None:
-    """The import loads at most these standard modules beyond the ones of its dependencies."""
-    modules, _ = brought
-    others = {name for name in modules if not name.startswith(("aiocheckpoint", "_"))}
+def test_modules_of_the_standard_library(brought: set[str]) -> None:
+    """It brings these parts of the standard library at most, beside what its dependencies do."""
+    others = {name for name in brought if not name.startswith(("aiocheckpoint", "_"))}
     assert others - STANDARD == set()
 
 
-def test_modules_of_the_library(brought: tuple[set[str], list[str]]) -> None:
-    """The import loads so many modules of the library, and none that a plain run does not need."""
-    ours = {name for name in brought[0] if name.startswith("aiocheckpoint")}
-    assert {name for name in LATER if f"aiocheckpoint.{name}" in ours} == set()
-    assert {name for name in ours if "sqlite" in name or ".testing" in name} == set()
-    assert len(ours) == AT_ONCE
-
-
-def test_dataclasses_made(brought: tuple[set[str], list[str]]) -> None:
-    """It makes no other dataclasses, each of which takes as long as several small modules."""
-    others = ["Failure", "Header", "Plan", "Retry", "RunResult", "StepNamesExcerpt"]
-    assert brought[1] == sorted({*events.__all__, *others} - {"Hook"})
+def test_what_takes_long_is_imported_late(brought: set[str]) -> None:
+    """It imports nothing that takes long and that a plain run does not need, nor test tools."""
+    late = {f"{name}." for name in (*LATE, "aiocheckpoint.testing")}
+    assert {name for name in brought if f"{name}.".startswith(tuple(late))} == set()
 
 
 def test_public_names_are_given_when_asked_for() -> None:
@@ -116,68 +96,3 @@ def test_every_event_has_a_name_to_be_told_by() -> None:
     """The event names are the names of the events without subclasses."""
     kinds = {name for name in events.__all__ if name not in {"Event", "Hook", "StepEvent"}}
     assert set(get_args(EventName)) == kinds
-
-
-HEADER = Header(flow="f", position=1, durations=Durations({"a": 1.5}))
-FAILURE = Failure(step="a", part="step", type="E", message="m", traceback="t", at=1.0, seconds=2.0)
-PLAN = Plan(
-    steps=("a",),
-    start=0,
-    stop=1,
-    loads=(True,),
-    source="given",
-    fresh=True,
-    moves=False,
-    ignores_given=False,
-    reason="why",
-)
-RESULT = RunResult(run_id="x", state={"a": 1}, error=None, status="finished")
-EXCERPT = StepNamesExcerpt(count=200, begin=0, names=("a",), done=1, before="b", whole="w")
-EVENT = events.StepLoaded(flow="f", run_id=None, number=1, step="a", index=0, of=1, seconds=0.5)
-RECORDS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "header": (HEADER, {"position": 2}),
-    "failure": (FAILURE, {"message": "n"}),
-    "plan": (PLAN, {"reason": "because"}),
-    "result": (RESULT, {"state": {"a": 2}}),
-    "retry": (Retry(attempts=3), {"attempts": 4}),
-    "excerpt": (EXCERPT, {"done": 2}),
-    "event": (EVENT, {"index": 1}),
-}
-
-
-def twin_of(record: Any) -> Any:  # noqa: ANN401 - a dataclass of any kind
-    """Make an equal record of a class with methods written by `dataclass`."""
-    kind = type(record)
-    own = [
-        (one.name, object, dataclasses.field(repr=one.repr, compare=one.compare))
-        for one in dataclasses.fields(kind)
-    ]
-    made = dataclasses.make_dataclass(kind.__name__, own, frozen=True)
-    return made(**{one.name: getattr(record, one.name) for one in dataclasses.fields(kind)})
-
-
-def hash_of(thing: object) -> int | None:
-    """Return the hash, or None if there is none."""
-    try:
-        return hash(thing)
-    except TypeError:
-        return None
-
-
-@pytest.mark.parametrize("name", RECORDS)
-def test_records_are_as_dataclasses_are(name: str) -> None:
-    """Repr, hash and equality of the public dataclasses equal the ones written by `dataclass`."""
-    record, change = RECORDS[name]
-    twin = twin_of(record)
-    assert (repr(record), hash_of(record)) == (repr(twin), hash_of(twin))
-    assert record == dataclasses.replace(record)
-    assert record != dataclasses.replace(record, **change)
-    assert record != twin
-
-
-def test_what_is_not_compared() -> None:
-    """A field with `compare=False` makes no difference, and one with `repr=False` is not shown."""
-    advanced = HEADER.next("running", 1, 0.0, None)
-    assert advanced.fixed
-    assert "fixed" not in repr(advanced)
-    assert advanced == dataclasses.replace(HEADER, sequence=1)

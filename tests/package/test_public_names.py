@@ -6,11 +6,13 @@ import ast
 import builtins
 import importlib
 import inspect
+import pickle
 import pkgutil
 import re
+import typing
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -203,3 +205,40 @@ def test_every_door_has_its_twin() -> None:
     wanted = {f"{owner}.{method}" for owner, methods in runners.items() for method in methods}
     found = {".".join(sync.split(".")[-2:]) for sync, _ in twins()}
     assert wanted <= found
+
+
+NAMED = [
+    (module, name)
+    for module in PUBLIC
+    for name in importlib.import_module(module).__all__
+    if isinstance(getattr(importlib.import_module(module), name), type | FunctionType)
+]
+TOP = set(aiocheckpoint.__all__)
+
+
+@pytest.mark.parametrize(("module", "name"), NAMED)
+def test_public_things_name_a_public_module(module: str, name: str) -> None:
+    """A class or function says the module that users import it from, and is found there."""
+    thing = getattr(importlib.import_module(module), name)
+    said = thing.__module__
+    assert said in PUBLIC
+    assert said == PREFIX if name in TOP else said in {module, f"{module}.sqlite"}
+    assert getattr(importlib.import_module(said), thing.__qualname__) is thing
+    assert pickle.loads(pickle.dumps(thing)) is thing
+
+
+@pytest.mark.parametrize(("module", "name"), NAMED)
+def test_annotations_are_found(module: str, name: str) -> None:
+    """`typing.get_type_hints` resolves the fields of every public record."""
+    thing: Any = getattr(importlib.import_module(module), name)
+    fields = getattr(thing, "__dataclass_fields__", None) or getattr(thing, "_fields", ())
+    if fields:
+        assert set(typing.get_type_hints(thing)) >= set(fields)
+
+
+@pytest.mark.parametrize("name", sorted(THINGS))
+def test_sources_are_found(name: str) -> None:
+    """`inspect.getsource` gives the text of every public function and method."""
+    thing = inspect.unwrap(getattr(THINGS[name], "fget", THINGS[name]))  # type: ignore[arg-type]
+    if inspect.isroutine(thing):
+        assert "def " in inspect.getsource(thing)

@@ -194,7 +194,7 @@ UNLISTABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "lambda": (lambda: lambda: 1, "<lambda>"),
     "local class": (lambda: type("Local", (), {}), "cannot be pickled"),
     "module": (lambda: re, "cannot be pickled"),
-    "generator": (lambda: (one for one in "a"), "under way"),
+    "generator": (lambda: (one for one in "a"), "a running task"),
     "lock": (lambda: types.SimpleNamespace(x=__import__("threading").Lock()), "lock"),
 }
 

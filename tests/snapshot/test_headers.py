@@ -12,8 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import CheckpointFlow, Failure, Header, StepNamesExcerpt, current_step
-from aiocheckpoint._model.durations import Durations
-from aiocheckpoint._model.header import Status, as_json_round_trip
+from aiocheckpoint._model.header import Status
+from aiocheckpoint._snapshot.header_json import (
+    as_json_round_trip,
+    decode_header,
+    encode_header,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +47,7 @@ LISTING = st.builds(
     failure=st.none() | FAILURES,
     pause=st.none() | TEXTS,
     attempts=st.dictionaries(TEXTS, ATTEMPTS, max_size=4),
-    durations=st.dictionaries(TEXTS, TIMES, max_size=4).map(Durations),
+    durations=st.dictionaries(TEXTS, TIMES.map(lambda time: round(time, 6)), max_size=4),
     holds_data=st.booleans(),
     code=st.booleans(),
     **dict.fromkeys(("written_at", "started_at"), TIMES),
@@ -74,11 +78,11 @@ OF_0_3_0 = (
 @given(HEADERS)
 def test_any_header_is_read_as_written(header: Header) -> None:
     """An encoded header is ASCII JSON, decodes to an equal one, and encodes to the same."""
-    encoded = header.encode()
+    encoded = encode_header(header)
     assert encoded.isascii()
-    again = Header.decode(encoded)
+    again = decode_header(encoded)
     assert again == header
-    assert again.encode() == encoded
+    assert encode_header(again) == encoded
 
 
 @a_few
@@ -89,27 +93,27 @@ def test_next_snapshot(header: Header, status: Status, position: int, at: float)
     news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
     news |= {"status": status, "position": position, "written_at": at}
     assert following == replace(header, **news)
-    assert Header.decode(following.encode()) == following
+    assert decode_header(encode_header(following)) == following
 
 
 @a_few
 @given(HEADERS, st.sets(st.sampled_from([*LATER])))
 def test_what_older_headers_left_out(header: Header, left_out: set[str]) -> None:
     """A key that an older version did not write has a neutral value."""
-    facts = json.loads(header.encode())
+    facts = json.loads(encode_header(header))
     for name in left_out:
         del facts[name]
     expected = replace(header, **{name: LATER[name] for name in left_out})
-    assert Header.decode(json.dumps(facts).encode()) == expected
+    assert decode_header(json.dumps(facts).encode()) == expected
 
 
 @a_few
 @given(HEADERS, st.dictionaries(TEXTS, TEXTS, max_size=3))
 def test_what_later_headers_tell(header: Header, more: dict[str, str]) -> None:
     """A key that a later version added is skipped."""
-    facts = json.loads(header.encode())
+    facts = json.loads(encode_header(header))
     assume(not more.keys() & facts.keys())
-    assert Header.decode(json.dumps({**more, **facts}).encode()) == header
+    assert decode_header(json.dumps({**more, **facts}).encode()) == header
 
 
 @a_few
@@ -129,11 +133,11 @@ def test_a_text_comes_back_as_itself(text: str) -> None:
 )
 def test_what_is_no_header(name: str, value: object) -> None:
     """A value of another type than its key has is refused."""
-    header = Header(flow="f", position=0, durations=Durations())
-    facts = json.loads(header.encode())
-    assert Header.decode(json.dumps(facts).encode()) == header
+    header = Header(flow="f", position=0)
+    facts = json.loads(encode_header(header))
+    assert decode_header(json.dumps(facts).encode()) == header
     with pytest.raises(ValueError, match=rf"{name}|int|waiting"):
-        Header.decode(json.dumps({**facts, name: value}).encode())
+        decode_header(json.dumps({**facts, name: value}).encode())
 
 
 @pytest.mark.parametrize(
@@ -146,18 +150,18 @@ def test_what_is_no_header(name: str, value: object) -> None:
 def test_what_is_no_excerpt(name: str, value: object) -> None:
     """An excerpt with a missing or invalid value is refused."""
     reported = {"count": 200, "begin": 2, "names": ["c"], "done": 4, "before": "", "whole": ""}
-    header = json.loads(Header(flow="f", position=0, durations=Durations()).encode())
-    assert Header.decode(json.dumps({**header, "steps": reported}).encode()).next_step is None
+    header = json.loads(encode_header(Header(flow="f", position=0)))
+    assert decode_header(json.dumps({**header, "steps": reported}).encode()).next_step is None
     wrong = {**reported, name: value}
     if value is None:
         del wrong[name]
     with pytest.raises(ValueError, match=rf"{name}|steps|str"):
-        Header.decode(json.dumps({**header, "steps": wrong}).encode())
+        decode_header(json.dumps({**header, "steps": wrong}).encode())
 
 
 def test_header_of_0_3_0() -> None:
     """A header that version 0.3.0 wrote is read, with all its values."""
-    header = Header.decode(OF_0_3_0.encode())
+    header = decode_header(OF_0_3_0.encode())
     assert (header.number, header.sequence, header.position) == (2, 7, 1)
     assert header.failure is not None
     assert header.failure.attempt == 2

@@ -16,9 +16,9 @@ from run_factories import sql
 
 from aiocheckpoint import FlowChangedError, Header
 from aiocheckpoint._model import step_names
-from aiocheckpoint._model.durations import Durations
 from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES, StepNames
 from aiocheckpoint._snapshot.footer import split
+from aiocheckpoint._snapshot.header_json import HeaderEncoder, decode_header, encode_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ NAMED = (*NAMES[:MIDDLE], *SPECIAL, *NAMES[MIDDLE:])
 
 def untimed(header: Header) -> bytes:
     """Encode a header without its times, whose number of digits varies."""
-    return replace(header, written_at=0.0, started_at=0.0).encode()
+    return encode_header(replace(header, written_at=0.0, started_at=0.0))
 
 
 def sizes(runs: Runs, runner: Runner, cp: CheckpointFlow, *spans: tuple[int, int]) -> list[int]:
@@ -76,19 +76,25 @@ def test_what_is_told_of_the_newest(position: int, runner: Runner, runs: Runs) -
 
 def test_seconds_of_a_step_that_ran_again() -> None:
     """A step that ran again is the newest, and is in the header once."""
-    durations = Durations({"a": 1.0, "b": 2.0}, 3)
-    for name, seconds in (("a", 3.0), ("c", 4.0), ("a", 5.0), ("d", 6.0)):
-        durations[name] = seconds
-    encoded = Header(flow="f", position=0, durations=durations).encode()
-    assert encoded.endswith(b'"durations":{"c":4.000000,"a":5.000000,"d":6.000000}}')
-    assert Header.decode(encoded).durations == durations
+    excerpt = StepNames(NAMES).excerpt(0, finished=False)
+    older = {f"{number}": 0.5 for number in range(TOLD - 3)}
+    durations = {**older, "a": 1.0, "b": 2.0}
+    header = Header(flow="f", position=0, excerpt=excerpt, durations=durations)
+    encoder = HeaderEncoder()
+    for name, seconds in (("a", 3.0), ("c", 4.0), ("a", 5.0), ("d", 6.0000001), ("e", 7.0)):
+        header.record_duration(name, seconds)
+        encoded = encoder.encode(header)
+        assert encoded == encode_header(header)
+    assert encoded.endswith(b'"b":2.000000,"c":4.000000,"a":5.000000,"d":6.000000,"e":7.000000}}')
+    assert list(durations) == [*list(older)[2:], "b", "c", "a", "d", "e"]
+    assert decode_header(encoded).durations == durations
 
 
 def test_attempts_of_the_newest() -> None:
     """The header also has the newest attempts. For a small flow it has those of all steps."""
     for names, reported in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
         excerpt = StepNames(names).excerpt(0, finished=False)
-        header = Header(flow="f", position=0, excerpt=excerpt, durations=Durations())
+        header = Header(flow="f", position=0, excerpt=excerpt)
         for name in names:
             header.record_attempt(name, 2)
         assert header.attempts == dict.fromkeys(names[-reported:], 2)
@@ -155,10 +161,8 @@ def reported(names: Sequence[str], done: int) -> Header:
     """Give the header of a run at a position, as it is read."""
     whole = StepNames(tuple(names))
     excerpt = whole.excerpt(done, finished=False)
-    header = Header(
-        flow="f", position=done, steps=whole.listed, excerpt=excerpt, durations=Durations()
-    )
-    return Header.decode(header.encode())
+    header = Header(flow="f", position=done, steps=whole.listed, excerpt=excerpt)
+    return decode_header(encode_header(header))
 
 
 @settings(deadline=None, max_examples=150)

@@ -119,8 +119,8 @@ def test_a_key_is_never_stored(
     """A state that holds a handler with a secret is refused by its path, before a byte of it."""
     options: dict[str, Any] = {"secret": SECRET, "fsync": False}
     if allow:
-        listed = ("handlers.local:LocalStateHandler", "flow:CheckpointFlow", "_signing:Signer")
-        options["allow"] = (*(f"aiocheckpoint.{one}" for one in listed), "builtins:getattr")
+        listed = (":LocalStateHandler", ":CheckpointFlow", "._snapshot.signing:Signer")
+        options["allow"] = (*(f"aiocheckpoint{one}" for one in listed), "builtins:getattr")
     cp = flows.flow("a", **options)
     held = HOLDERS[name](cp)
     add_with(cp, "b", "step", lambda state: state.update(held=held))
@@ -163,6 +163,7 @@ def test_a_secret_is_never_shown(secret: Any, flows: FlowFactory) -> None:  # no
     for thing in (cp, cp.handler, cp.handler.codec):
         assert SECRET.decode() not in texts_of(thing)
         assert SECRET.hex() not in texts_of(thing)
+    assert repr(cp.handler.codec.signer).endswith(f"{', '.join(cp.handler.key_ids)}>")
 
 
 def test_a_secret_is_never_told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,8 @@ class BatchHarness:
     def save(self, lease: Lease, run_id: str, operation: str, number: int) -> Save:
         """Make a request that saves a snapshot."""
         status: Status = "running" if operation == "running" else "finished"
-        header = self.handler.patched(None, run_id, number).by_this_program(
+        header = replace(
+            self.handler.patched(None, run_id, number),
             status=status,
             number=1,
             sequence=number + 1,

@@ -126,7 +126,7 @@ async def attempt(
             await dispatcher.emit("StepLoaded", **progress.event_fields, seconds=seconds["load"])
         elif name == "step":
             result = given
-    header.durations[step.name] = sum(seconds.values())
+    header.record_duration(step.name, sum(seconds.values()))
     ignored = result is not None and result is not state and result is not context.data
     if dispatcher.enabled or ignored:
         facts = {"seconds": seconds, "result_ignored": ignored}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.dispatch import EventDispatcher
     from aiocheckpoint._engine.drain import Drain
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.steps import Steps
     from aiocheckpoint.events import Hook
     from aiocheckpoint.handlers._run_store import RunStore
@@ -30,6 +31,10 @@ class FlowSettings:
         keep_data: Whether `data` is stored with the state.
         threads: How many sync functions of the flow run at once on one event loop.
         drain: The running runs of the flow, and whether they are to stop.
+
+    Attributes:
+        new_plans: The runner's cache of plans of new runs, each with the steps that it was made
+            for, by whether a state is given and by load policy.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class FlowSettings:
     ) -> None:
         self.flow, self.hooks, self.keep_data = flow, hooks, keep_data
         self.threads, self.drain = threads, drain
+        self.new_plans: dict[tuple[bool, str], tuple[Steps, Plan]] = {}
 
     def with_hook(self, hook: Hook) -> FlowSettings:
         """The same settings with one hook more."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint._engine.attempts import attempt, attempt_repeatedly
 from aiocheckpoint._engine.context import DrainedError, FlowSettings, RunContext, StepProgress
@@ -12,12 +13,11 @@ from aiocheckpoint._engine.dispatch import EventDispatcher
 from aiocheckpoint._engine.outcomes import end_failed, end_paused, end_stopped
 from aiocheckpoint._logging import LARGE_BYTES, warn_large
 from aiocheckpoint._model.current_step import CURRENT
-from aiocheckpoint._model.durations import Durations, newest
 from aiocheckpoint._model.header import Header, Status
 from aiocheckpoint._model.pause import Pause
 from aiocheckpoint._model.plan import Plan, make_plan
-from aiocheckpoint._model.step_names import max_recorded
 from aiocheckpoint._snapshot.keys import DATA_KEY, has_reserved_keys, pop_reserved_keys
+from aiocheckpoint._snapshot.versions import stamped
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["Run", "RunOutcome", "plan_run"]
+
+_Value = TypeVar("_Value")
 
 
 class RunOutcome:
@@ -68,7 +70,12 @@ def _attempts_before(names: StepNames, start: int, before: Header | None) -> int
     return max(failed, before.attempts.get(step, int(paused)))
 
 
-_NEW = Header(flow="", position=0, durations=Durations())
+_NEW = stamped(Header(flow="", position=0))
+
+
+def _newest(entries: dict[str, _Value], most: int) -> dict[str, _Value]:
+    """So many of the entries that were set last."""
+    return dict(islice(entries.items(), max(0, len(entries) - most), None))
 
 
 class Run:
@@ -134,11 +141,11 @@ class Run:
         policy = request.load_policy
         if request.until is not None or not isinstance(policy, str):
             return make_plan(self._steps, None, request, self._run_store.location)
-        key = request.state is not None, policy
-        plan = self._steps.new.get(key)
-        if plan is None:
+        key, plans = (request.state is not None, policy), self._context.settings.new_plans
+        steps, plan = plans.get(key, (None, None))
+        if plan is None or steps is not self._steps:
             plan = make_plan(self._steps, None, request, self._run_store.location)
-            self._steps.new[key] = plan
+            plans[key] = self._steps, plan
         return plan
 
     async def execute(self) -> RunOutcome:
@@ -191,7 +198,7 @@ class Run:
         if first_write is not None:
             if dispatcher.enabled:
                 await self._emit_written(*first_write)
-        elif plan.fresh or (plan.moves and not self._stays_paused(stored)):
+        elif plan.fresh or (plan.relocates and not self._stays_paused(stored)):
             await self._write(state, None, "running", plan.start)
 
     def _stays_paused(self, stored: Header | None) -> bool:
@@ -217,20 +224,19 @@ class Run:
 
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
         before, names = None if plan.fresh else stored, self._steps.names
-        excerpt = names.excerpt(plan.start, finished=False)
-        most = max_recorded(excerpt)
+        most = names.max_recorded
         self._attempt = _attempts_before(names, plan.start, before) + 1
         facts = {
             **_NEW.__dict__,
             "flow": self._context.settings.flow,
             "run_id": self._context.run_id,
             "steps": names.listed,
-            "excerpt": excerpt,
+            "excerpt": names.excerpt(plan.start, finished=False),
             "position": plan.start,
             "number": 1 if stored is None else stored.number + (before is None),
             "sequence": 0 if stored is None else stored.sequence,
-            "durations": Durations(newest(before.durations, most) if before else None, most),
-            "attempts": newest(before.attempts, most) if before else {},
+            "durations": _newest(before.durations, most) if before else {},
+            "attempts": _newest(before.attempts, most) if before else {},
             "holds_data": plan.restores_data,
             "started_at": before.started_at if before else time.time(),
         }

@@ -17,7 +17,7 @@ def checked_flag(name: str, flag: object) -> bool:
     return flag
 
 
-def checked_limit(limit: Any) -> int:  # noqa: ANN401 - whatever a user passes
+def checked_limit(limit: Any) -> int:  # noqa: ANN401 - any object of a user
     """Give `limit` back if it is a number of runs from 1 on."""
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise InvalidTypeError(f"limit= is a number of runs, not a {type(limit).__name__}.")
@@ -39,8 +39,8 @@ def checked_timeout(timeout: object, *, least: float | None = None) -> float:
     """Give `timeout` back if it is a number of seconds.
 
     Args:
-        timeout: What a user passed.
-        least: The least that can be meant; by default it must be more than 0.
+        timeout: The argument of a user.
+        least: The smallest number allowed; by default it must be more than 0.
 
     Raises:
         InvalidTypeError: It is no number.

@@ -1,4 +1,4 @@
-"""What a step can ask about itself while it runs."""
+"""The step that is being executed, for the step itself to ask."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class CurrentStep(NamedTuple):
         run_id: The run's id, or None.
         number: Counts the runs that began anew under this id, from 1.
         step: Name of the step.
-        attempt: Counts the attempts of this run at this step, from 1. An attempt that ended with
-            its process, killed, left no account and is not counted.
+        attempt: Counts the attempts of this run at this step, from 1. Attempts whose process was
+            killed are not counted.
     """
 
     flow: str
@@ -34,22 +34,22 @@ class CurrentStep(NamedTuple):
     def idempotency_key(self) -> str:
         """A key for calls to the outside, the same at every attempt of this run at this step.
 
-        64 hexadecimal digits: the SHA-256 of flow, run id, run number and step. A run that was
-        deleted and is started again has the keys of the one before.
+        64 hexadecimal digits: the SHA-256 of flow, run id, run number and step. A deleted run that
+        is started again has the same keys.
         """
         facts = json.dumps([self.flow, self.run_id, self.number, self.step])
         return hashlib.sha256(facts.encode()).hexdigest()
 
 
 CURRENT: ContextVar[CurrentStep | None] = ContextVar("aiocheckpoint_step", default=None)
-"""The step that runs in this context; a step run inside another one's run hides that."""
+"""The step that runs in this context. A run inside a step hides the outer one."""
 
 
 def current_step() -> CurrentStep:
-    """Tell which step is being executed, in a step, its loader or its saver.
+    """Give the step that is being executed, in a step, its loader or its saver.
 
-    Works in coroutines and in the threads of sync functions alike; in a thread of the user's own
-    only where the context was passed on, as `asyncio.to_thread` does.
+    Works in coroutines and in the threads of sync functions. It works in a thread of the user only
+    with the context of the step, which `asyncio.to_thread` passes on.
 
     Raises:
         OutsideStepError: No step is being executed here.

@@ -1,4 +1,4 @@
-"""What a step raises to let its run wait."""
+"""The exception by which a step pauses its run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ __all__ = ["Pause"]
 
 
 class Pause(BaseException):
-    """Raised by a step whose run has to wait for something, such as an approval.
+    """Pauses the run of the step that raises it, for instance until an approval.
 
-    The run is stored as paused at that step, with the state as it was on entry to it, and `arun`
-    returns that state without an error. `arun(run_id=..., update={...})` goes on: the step runs
-    again, with the update in its state. Nothing else resumes it, `aresume_all` included, but for a
-    plain `arun` of the same run, which lets the step look for itself.
+    The run is stored as paused at that step, with the state on entry to it. `arun` returns that
+    state without an error. `aresume_all` skips paused runs. Continue one with
+    `arun(run_id=..., update={...})`, which executes the step again with the update in its state, or
+    with a plain `arun`, which executes it without.
 
-    It is no `Exception`, so that neither an `except Exception` in the step nor `retry=` holds it
-    up. A loader or saver may not raise it.
+    `Pause` is no `Exception`, so that neither `except Exception` in the step nor `retry=` catches
+    it. A loader or saver may not raise it.
 
     Args:
-        reason: What the run waits for, for those who look at its header. It is stored as it is,
-            so it should hold nothing secret.
+        reason: Why the run waits, for readers of its header. It is stored as plain text, so it
+            should hold nothing secret.
 
     Attributes:
         reason: The same.

@@ -1,26 +1,16 @@
-"""Decides where a run starts, from what, and which loaders run. Does nothing."""
-
-from __future__ import annotations
+"""Decides where a run starts, with which state, and which loaders run. Does no work itself."""
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
-from aiocheckpoint._model.record import Record
+from aiocheckpoint._model.changed_steps import flow_changed
+from aiocheckpoint._model.header import Header
 from aiocheckpoint._model.request import AlreadyFinishedError, LoadPolicy, Request
-from aiocheckpoint.errors import (
-    FlowChangedError,
-    FlowDefinitionError,
-    InvalidTypeError,
-    InvalidValueError,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from aiocheckpoint._model.header import Header
-    from aiocheckpoint._model.step_names import StepNames
-    from aiocheckpoint._model.steps import Step, Steps
+from aiocheckpoint._model.step_names import StepNames
+from aiocheckpoint._model.steps import Step, Steps
+from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
 __all__ = ["Plan", "check_policy", "make_plan"]
 
@@ -35,26 +25,26 @@ _WORDS: dict[Source, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Plan(Record):
-    """What a run will do; `str()` tells it in words.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The plan of a run; `str()` gives it in words.
 
     Attributes:
         steps: Names of all steps of the flow.
         start: Index of the first step that runs; the number of steps where none is left.
         stop: Index after the last step that runs.
         loads: For each step of the flow, whether its loader runs.
-        source: Where the state comes from: the caller ("given"), the checkpoint ("stored"), an
-            older snapshot that was taken on entry to the first step ("kept"), or nowhere
-            ("empty", a new dict).
+        source: Origin of the state: the caller ("given"), the checkpoint ("stored"), an older
+            snapshot that was taken on entry to the first step ("kept"), or a new dict ("empty").
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
-        moves: Whether the rest of a run starts elsewhere than the checkpoint says, with another
-            state, or is paused no longer.
+        relocates: Whether the rest of a run starts elsewhere than at the stored position, starts
+            with another state, or is no longer paused.
         restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
-        ignores_given: Whether the caller gave a state that an unfinished run overrules.
+        ignores_given: Whether the caller gave a state that is ignored, since an unfinished run has
+            its own.
         reason: Why it starts there, in words.
-        done: Whether the run is finished and stays so, because of `once=True`.
+        done: Whether the run is finished and, under `once=True`, stays finished.
     """
 
     steps: tuple[str, ...]
@@ -64,7 +54,7 @@ class Plan(Record):
     source: Source
     kept: Header | None = None
     fresh: bool
-    moves: bool
+    relocates: bool
     restores_data: bool = False
     ignores_given: bool
     reason: str
@@ -105,22 +95,22 @@ def make_plan(
     location: str,
     history: Sequence[Header] = (),
 ) -> Plan:
-    """Decide what a run does.
+    """Make the plan of a run.
 
     Args:
         steps: The flow's steps, in order.
-        header: That of the stored snapshot, or None where nothing is stored.
-        request: What the caller asked for.
+        header: The header of the stored snapshot, or None where nothing is stored.
+        request: The caller's arguments.
         location: Where the snapshot is, for messages.
         history: Headers of the older snapshots of that run, newest first.
 
     Raises:
         FlowDefinitionError: There are no steps.
         InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
-            wrong type, or names nothing; or `update` is for a run that is not paused.
-        FlowChangedError: The steps before the position are not those that ran; under `once`, the
-            steps are not those that finished.
-        NothingLeftError: There is no rest of a run, and only that was asked for.
+            wrong type, or names no step; or `update` is given for a run that is not paused.
+        FlowChangedError: The steps before the position are not the ones that ran. Under `once`, the
+            steps are not the ones that finished.
+        AlreadyFinishedError: No unfinished run is stored, and only the rest of one was wanted.
     """
     names = steps.names.all
     _check_there_is_work(names, header, request)
@@ -137,7 +127,7 @@ def make_plan(
     if kept is not None:
         source, fresh = "kept", False
     differs = header is not None and _differs(header, start, steps.names, request)
-    moves = kept is not None or (not fresh and differs)
+    relocates = kept is not None or (not fresh and differs)
     stop = _stop(names, start, request.until)
     holder = None if fresh else kept or header
     restores = request.keep_data and holder is not None and holder.holds_data
@@ -149,7 +139,7 @@ def make_plan(
         source=source,
         kept=kept,
         fresh=fresh,
-        moves=moves,
+        relocates=relocates,
         restores_data=restores,
         ignores_given=request.state is not None and source != "given",
         reason=reason,
@@ -167,10 +157,9 @@ def _check_there_is_work(names: tuple[str, ...], header: Header | None, request:
 
 
 def _done(names: StepNames, header: Header, location: str) -> Plan:
-    """Plan nothing: the run finished, and was to be done once."""
+    """The plan of a finished run that is to be done once: no step runs."""
     if not header.matches(names):
-        count = len(header.steps or ()) if header.excerpt is None else header.excerpt.count
-        raise FlowChangedError(location, header.steps or (), names.all, count, header.excerpt)
+        raise flow_changed(location, header, names.all, header.step_names.count)
     return Plan(
         steps=names.all,
         start=0,
@@ -178,7 +167,7 @@ def _done(names: StepNames, header: Header, location: str) -> Plan:
         loads=(False,) * len(names.all),
         source="stored",
         fresh=False,
-        moves=False,
+        relocates=False,
         ignores_given=False,
         reason="the run finished, and once=True says so",
         done=True,
@@ -190,25 +179,25 @@ def _check_paused(header: Header | None, location: str) -> None:
         status = "nothing is stored" if header is None else f"the run is {header.status!r}"
         raise InvalidValueError(
             f"update= is for a run that is paused, and in {location} {status}. Run it without "
-            "update=; patch() mends the state of one that is not under way."
+            "update=; patch() changes the state of a run that is not running."
         )
 
 
 def _start(
     names: tuple[str, ...], header: Header | None, request: Request
 ) -> tuple[int, Source, bool, str]:
-    """Find the first step, the state's source, whether the run is new, and why."""
-    under_way = header is not None and not header.finished
-    start = header.position if header is not None and under_way else 0
+    """Find the first step, the state's source, whether the run is new, and the reason."""
+    unfinished = header is not None and not header.finished
+    start = header.position if header is not None and unfinished else 0
     reason = _reason(header)
     if request.checkpoint is not None:
         chosen = find_step(names, request.checkpoint, "checkpoint")
         reason = f"checkpoint={request.checkpoint!r} says so"
     else:
         chosen = start
-    # A request that is tried again is the same run, although it was killed in its first step.
+    # A repeated request means the same run, even if that was killed in its first step.
     again = header is not None and request.once and header.number > 0
-    if header is not None and under_way and (header.position or request.state is None or again):
+    if header is not None and unfinished and (header.position or request.state is None or again):
         return chosen, "stored", False, reason
     if request.state is not None:
         return chosen, "given", True, reason
@@ -267,14 +256,14 @@ def _stop(names: tuple[str, ...], start: int, until: int | str | None) -> int:
     if last < start:
         at = repr(names[start]) if start < len(names) else "the end"
         raise InvalidValueError(
-            f"until={until!r} lies before {at}, where the run goes on. Choose a later step, or "
+            f"until={until!r} is before {at}, where the run starts. Choose a later step, or "
             f"run {names[last]!r} again with checkpoint={names[last]!r}."
         )
     return last + 1
 
 
 def check_policy(steps: Sequence[Step], policy: LoadPolicy) -> None:
-    """Raise InvalidTypeError or InvalidValueError if `policy` cannot be meant for these steps."""
+    """Raise InvalidTypeError or InvalidValueError if `policy` does not fit these steps."""
     _loads(steps, None, (0, 0), policy)
 
 
@@ -285,9 +274,9 @@ def _loads(
 
     Args:
         steps: The steps.
-        first: Index of the step whose loader "first only" calls, None where `data` is there.
-        span: Index of the first step that runs, and the one after the last.
-        policy: What was asked for.
+        first: Index of the step whose loader "first only" calls, None where `data` is restored.
+        span: Index of the first step that runs, and the index after the last.
+        policy: The caller's `load_policy`.
     """
     start, stop = span
     if policy == "first only":
@@ -328,14 +317,12 @@ def _kind(kind: type, content: list[object] | None) -> str:
 
 
 def _check_names(names: StepNames, header: Header | None, location: str) -> None:
-    if header is None or header.matches_prefix(names, header.position):
-        return
-    stored = header.steps or ()
-    raise FlowChangedError(location, stored, names.all, header.position, header.excerpt)
+    if header is not None and not header.matches_prefix(names, header.position):
+        raise flow_changed(location, header, names.all, header.position)
 
 
 def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:
-    """Whether what is stored does not tell of the run as it goes on now."""
+    """Whether the stored header does not describe the run as it starts now."""
     if header.position != start or not header.matches_prefix(names, start):
         return True
     return header.status == "paused" or request.update is not None

@@ -1,4 +1,4 @@
-"""The caller's request for a run."""
+"""The arguments of a run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["AlreadyFinishedError", "LoadPolicy", "Request"]
 
 
 LoadPolicy = Literal["first only", "always"] | list[bool]
-"""Which loaders run: that of the first executed step, all, or one bool for each step."""
+"""Which loaders run: the one of the first executed step, all, or one bool for each step."""
 
 
 class Request:
-    """What the caller of a run asked for.
+    """The arguments of a run.
 
     Args:
         state, load_policy, checkpoint, until, once, update: The arguments of `run`.
-        rest_only: Whether only the rest of an unfinished run is wanted, and no new one.
+        unfinished_only: Whether only an unfinished run is resumed, and no new one begun.
         keep_data: Whether the flow has `data` in its snapshots.
     """
 
@@ -39,4 +39,4 @@ class Request:
 
 
 class AlreadyFinishedError(Exception):
-    """There is no unfinished run, and only the rest of one was asked for."""
+    """No unfinished run is stored, and only an unfinished one was to be resumed."""

@@ -1,6 +1,4 @@
-"""Which failures of a step are tried again, how often, and with what pauses in between."""
-
-from __future__ import annotations
+"""Which failures of a step are retried, how often, and after which pauses."""
 
 import importlib
 import sys
@@ -9,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
-from aiocheckpoint._model.record import Record
 from aiocheckpoint.errors import (
     FlowDefinitionError,
     InvalidTypeError,
@@ -20,44 +17,40 @@ from aiocheckpoint.errors import (
 __all__ = ["Retry", "RetryOn", "RetryState", "checked_retry"]
 
 RetryOn = (
-    type[Exception]
-    | tuple[type[Exception], ...]
-    | Callable[[Exception], "bool | float | timedelta"]
+    type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool | float | timedelta]
 )
-"""What is tried again: an exception class, several, or a function that decides for each exception.
+"""The exceptions that are retried: a class, several, or a function that decides for each exception.
 
-The function returns whether, or after how many seconds or which timedelta, to try again.
+The function returns whether to retry, or the pause before it in seconds or as a timedelta.
 """
 
 _WAITS = ("wait_initial", "wait_max", "wait_jitter")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Retry(Record):
-    """How a step is tried again when it fails; waiting is done by the package `stamina`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """The retry policy of a step; the package `stamina` does the waiting.
 
-    Each attempt begins with the state as it was on entry to the step, with `data` filled as it
-    was, and with its loader where that ran. What `stamina` is told globally, as by
-    `stamina.set_testing`, holds here too.
+    Each attempt begins with the state and the `data` on entry to the step, and calls the loader if
+    the first attempt did. Global settings of `stamina`, such as `stamina.set_testing`, apply.
 
     The pause after attempt number n takes `wait_initial * wait_exp_base ** (n - 1)` seconds, plus a
-    random time of up to `wait_jitter`, and no longer than `wait_max` in all, as documented by
-    `stamina.retry`, whose names and defaults these are.
+    random time of up to `wait_jitter`, and no longer than `wait_max` in all. Names and defaults are
+    the ones of `stamina.retry`.
 
     Attributes:
-        on: What is tried again, see `RetryOn`; by default every `Exception`. Cancellations, `Pause`
-            and what is wrong in the definition of the flow never are.
+        on: The exceptions that are retried, see `RetryOn`; by default every `Exception`.
+            Cancellations, `Pause` and errors in the definition of the flow are never retried.
         attempts: The most attempts, the first included; None for any number.
-        timeout: What fails later than this after the first attempt began, in seconds, is not tried
-            again; None for no such limit. How long one attempt may take is told by `timeout=` of
-            the step.
+        timeout: Seconds since the begin of the first attempt, after which a failure is not retried;
+            None for no such limit. The argument `timeout=` of the step limits one attempt.
         wait_initial: The first pause, in seconds or as a timedelta.
         wait_max: The longest pause.
-        wait_jitter: The most that is added to a pause at random.
-        wait_exp_base: By how much each pause is longer than the one before.
+        wait_jitter: The longest random time that is added to a pause.
+        wait_exp_base: The factor from one pause to the next.
 
     Raises:
-        InvalidTypeError, InvalidValueError: An argument cannot be meant.
+        InvalidTypeError, InvalidValueError: An argument is of the wrong type, or out of range.
     """
 
     on: RetryOn = Exception
@@ -69,7 +62,7 @@ class Retry(Record):
     wait_exp_base: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check the arguments."""
         _check_on(self.on)
         if self.attempts is not None:
             _check_attempts(self.attempts)
@@ -88,9 +81,9 @@ class RetryState:
     """The attempts at one step in one run.
 
     Attributes:
-        context: Made by `stamina`; gives one context manager for each attempt, by `for` or
-            `async for`, and waits before all but the first. An exception that is raised in one is
-            raised again by the iteration when there is no further attempt.
+        context: An iterable of `stamina`, sync and async, with a context manager for each attempt.
+            It waits before all but the first. Where no attempt is left, it raises the exception
+            that the last context manager got.
     """
 
     def __init__(self, policy: Retry) -> None:
@@ -108,11 +101,11 @@ class RetryState:
         )
 
     def should_retry(self, error: Exception) -> bool:
-        """Decide whether `error`, which is raised in an attempt next, is tried again.
+        """Decide whether `error`, which is raised in an attempt next, is retried.
 
         Raises:
-            InvalidValueError: The user's function told a time that is none.
-            Exception: What that function raised.
+            InvalidValueError: The user's function returned a number that is no time.
+            Exception: The user's function raised it.
         """
         if isinstance(error, FlowDefinitionError):
             self._verdict = False
@@ -120,18 +113,18 @@ class RetryState:
             self._verdict = isinstance(error, self._on)
         else:
             verdict: Any = self._on(error)
-            told = isinstance(verdict, (bool, int, float, timedelta))
-            self._verdict = verdict if told else bool(verdict)
+            known = isinstance(verdict, (bool, int, float, timedelta))
+            self._verdict = verdict if known else bool(verdict)
             if not isinstance(self._verdict, bool):
-                _check_seconds("what on= returns, ", self._verdict)
+                _check_seconds("the return value of on=, ", self._verdict)
         return self._verdict is not False
 
 
 def checked_retry(retry: object) -> Retry:
-    """Give the policy that `retry=` means: itself, or as many attempts as the number says.
+    """Give the policy that `retry=` means: itself, or one with that number of attempts.
 
     Raises:
-        InvalidTypeError, InvalidValueError: It cannot be meant.
+        InvalidTypeError, InvalidValueError: It is no policy and no number of attempts.
         MissingExtraError: `stamina` is not installed.
     """
     if isinstance(retry, int) and not isinstance(retry, bool):
@@ -160,8 +153,8 @@ def _check_on(on: object) -> None:
         return
     if not kinds or not all(isinstance(one, type) and issubclass(one, Exception) for one in kinds):
         raise InvalidTypeError(
-            f"on={on!r}: what is tried again is told by a class of Exception, a tuple of them, or "
-            "a function of one exception."
+            f"on={on!r}: the exceptions to retry are a class of Exception, a tuple of such "
+            "classes, or a function of one exception."
         )
 
 

@@ -1,11 +1,11 @@
-"""What may be registered as a step, a loader or a saver."""
+"""The steps of a flow, and the checks of the functions that users register for them."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
 from aiocheckpoint._concurrency.timeouts import StepTimeout
@@ -13,20 +13,17 @@ from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.retry import Retry
 
 __all__ = ["Load", "PartName", "Save", "Step", "StepFunction", "Steps", "make_step"]
 
 State = dict[str, Any]
 Load = Callable[[State], "State | Awaitable[State]"]
-"""A loader: `load(state)` returns, or is a coroutine that returns, what is merged into `data`."""
+"""A loader: `load(state)`, sync or async, returns a dict that is merged into `data`."""
 Save = Callable[[State, State], object] | Callable[[State], object]
 """A saver: `save(state, data)`, or `save(state)`, sync or async."""
 StepFunction = Callable[[State, State], object] | Callable[[State], object]
-"""A step: `step(state, data)`, or `step(state)`, sync or async; what it returns is not kept."""
+"""A step: `step(state, data)`, or `step(state)`, sync or async; its return value is not kept."""
 
 PartName = Literal["load", "step", "save"]
 
@@ -37,17 +34,17 @@ _FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state
 
 
 class Step:
-    """One step of a flow with its loader and saver; it is not changed once it is made.
+    """One step of a flow with its loader and saver; immutable by convention.
 
     Args:
         name: Its name.
         run: The step itself.
         load: Its loader, or None.
         save: Its saver, or None.
-        retry: How it is tried again, or None.
+        retry: Its retry policy, or None.
 
     Attributes:
-        parts: What is called, in order, with the names of the parts.
+        parts: The functions to call, in order, with the names of the parts.
         parts_but_load: The same without the loader.
     """
 
@@ -71,19 +68,7 @@ class Step:
 
 
 class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
-    """The steps of a flow, as they are for the runs that begin until another is added.
-
-    Attributes:
-        new: What a new run of them does, by whether it is given a state, and its load policy.
-    """
-
-    new: dict[tuple[bool, str], Plan]
-
-    def __new__(cls, steps: Iterable[Step]) -> Self:
-        """Put them together."""
-        made = super().__new__(cls, steps)
-        made.new = {}
-        return made
+    """The steps of a flow, fixed for the runs that begin before another one is added."""
 
     @functools.cached_property
     def names(self) -> StepNames:
@@ -105,8 +90,8 @@ def make_step(
 
     Raises:
         FlowDefinitionError: One of them is no function, takes other arguments, or is a generator
-            function, which would run nothing; it is no coroutine function, and has a `timeout`;
-            or `name` is no name.
+            function. Or there is a `timeout`, and one of them is no coroutine function. Or `name`
+            is no name.
     """
     run = _make_part("step", function, thread=thread)
     made = Step(
@@ -132,12 +117,12 @@ def _limited(step: Step, seconds: float) -> Step:
 
 
 def _check_stoppable(part: UserFunction, name: PartName, step: str) -> None:
-    # What a wrapper of a coroutine function returns is, by all custom, its coroutine.
+    # A wrapper of a coroutine function returns, by convention, the coroutine of that function.
     if not is_async_callable(inspect.unwrap(unwrap_callable(inspect.unwrap(part.function)))):
         raise FlowDefinitionError(
             f"timeout= of step {step!r} cannot be kept: its {_NOUNS[name]} "
             f"{_name_of(part.function)!r} is a sync function, and nothing can stop a thread from "
-            "outside. Make it an async def, or set a time limit on what it waits for inside it.",
+            "outside. Make it an async def, or set a time limit inside it on the calls that wait.",
             step=step,
         )
 
@@ -166,7 +151,7 @@ def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
-        return _ARGUMENTS[part][0]  # Some built-in functions tell no signature.
+        return _ARGUMENTS[part][0]  # Some built-in functions have no signature.
     for number in _ARGUMENTS[part]:
         try:
             bound = signature.bind(*range(number)).arguments
@@ -183,7 +168,7 @@ def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
 
 
 def _has_other_use(signature: inspect.Signature, name: str) -> bool:
-    """Whether a second parameter has a default of its own, as in `f(state, strict=True)`."""
+    """Whether a second parameter, not called `data`, has a default, as in `f(state, n=1)`."""
     return signature.parameters[name].default is not inspect.Parameter.empty and name != "data"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._model.checks import checked_limit
 from aiocheckpoint._model.plan import check_policy
-from aiocheckpoint._runs.results import RunResult, run_result
+from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
 from aiocheckpoint.errors import InvalidTypeError
 from aiocheckpoint.handlers._identifiers import check_run_id
@@ -15,6 +15,7 @@ from aiocheckpoint.handlers._identifiers import check_run_id
 if TYPE_CHECKING:
     from aiocheckpoint._engine.drain import Drain
     from aiocheckpoint._model.request import LoadPolicy
+    from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
 
 __all__ = ["Runs", "map_runs"]

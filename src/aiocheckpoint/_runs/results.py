@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.request import AlreadyFinishedError
+from aiocheckpoint._model.run_result import RunResult
 
 if TYPE_CHECKING:
-    from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.request import Request
     from aiocheckpoint._runs.core import FlowCore
 
-__all__ = ["RunResult", "run_result"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """How one of many runs ended.
-
-    Attributes:
-        run_id: The run, or None for the one without an id.
-        state: The final state, or None where there is an error.
-        error: The exception that ended the run, with a note on how to resume it, or None.
-        status: "finished", or "stopped" or "paused" where the run can be resumed. None where
-            there is an error.
-    """
-
-    run_id: str | None
-    state: dict[str, Any] | None
-    error: BaseException | None
-    status: Status | None = None
+__all__ = ["run_result"]
 
 
 async def run_result(core: FlowCore, request: Request, run_id: str | None) -> RunResult:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.checks import checked_limit
 from aiocheckpoint._model.request import AlreadyFinishedError
-from aiocheckpoint._runs.results import RunResult, run_result
+from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
 from aiocheckpoint.errors import RunInProgressError
 from aiocheckpoint.handlers._query import Query
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from aiocheckpoint._model.header import Header, Status
+    from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.handlers import StateHandler
 

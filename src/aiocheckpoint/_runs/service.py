@@ -12,9 +12,9 @@ from aiocheckpoint.handlers._identifiers import check_run_id
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.request import LoadPolicy
+    from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint._runs.mapping import Runs
-    from aiocheckpoint._runs.results import RunResult
     from aiocheckpoint.events import Event
 
 __all__ = ["RunService"]

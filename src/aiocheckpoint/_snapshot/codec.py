@@ -1,9 +1,9 @@
 """States and headers to bytes and back. Knows no files, only streams of bytes.
 
 A snapshot is a pickle stream, the payload, followed by a footer (see `footer`). Unpicklers stop
-at the payload's STOP opcode and so read that alone: a dict, the state with the position added under
-the key "checkpoint_index". A file without a footer is a bare pickle of such a dict, as gumly writes
-it, or it is no snapshot.
+at the STOP opcode of the payload, and so read no footer. The payload is a dict: the state, with the
+position under the key "checkpoint_index". gumly writes such a dict without a footer, as a bare
+pickle. Any other file without a footer is no snapshot.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import hashlib
 import os
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES, Footer, pack_footer, read_footer
+from aiocheckpoint._snapshot.header_json import decode_header, encode_header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, is_position
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter, is_payload, position_added
 from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable
 from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, dump_small
 from aiocheckpoint._snapshot.stored import StoredSnapshot, digest_of, scan_pickle
+from aiocheckpoint._snapshot.versions import stamped
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
     IncompatibleSnapshotError,
@@ -29,6 +31,8 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
     from aiocheckpoint._snapshot.signing import Signer
     from aiocheckpoint._snapshot.target import SnapshotTarget
@@ -39,14 +43,16 @@ __all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Snapshot"]
 Snapshot = tuple[Header, bytes, bytes]
 """Header, payload and footer."""
 
+Encode: TypeAlias = "Callable[[Header], bytes]"
+
 
 class Codec:
-    """How the snapshots of a flow are written and read.
+    """Writes and reads the snapshots of a flow.
 
     Args:
-        signer: Signs them, and verifies those that are read; None for no signatures.
-        allow: The globals that they may name; None for all.
-        verify: Whether each is loaded back before it counts.
+        signer: Signs and verifies snapshots; None for no signatures.
+        allow: The allowlist of globals in a payload; None for all.
+        verify: Whether each snapshot is loaded back before it counts.
     """
 
     __slots__ = ("allow", "signer", "verify")
@@ -59,21 +65,27 @@ class Codec:
         self.verify: bool = verify
 
     def write(
-        self, header: Header, state: dict[str, Any], step: str | None, target: SnapshotTarget
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None,
+        target: SnapshotTarget,
+        encode: Encode = encode_header,
     ) -> Header:
-        """Write a whole snapshot of `state`, as it is after `step`, into `target`.
+        """Write a whole snapshot of `state` after `step` into `target`.
 
         Args:
-            header: The header, with the versions of this program.
+            header: The header.
             state: The state.
-            step: Name of the step that is done, or None before the first.
+            step: Name of the last finished step, or None before the first.
             target: Takes the bytes.
+            encode: Encodes the header; a run has a `HeaderEncoder` of its own for it.
 
         Returns:
-            The header as written: `header` with `code` set.
+            The header as written: with `code` and the versions of this program.
 
         Raises:
-            UnserializableStateError: The state holds something that cannot be dumped, or, with
+            UnserializableStateError: The state holds a value that cannot be dumped or, with
                 `verify`, not be loaded again.
             FlowDefinitionError: The names of the steps are too long for a header.
         """
@@ -84,56 +96,55 @@ class Codec:
             offenders = find_unserializable(state, self.allow) or (("state", str(error)),)
             raise UnserializableStateError(step, offenders) from error
         length, digest = payload.finish(header.position)
-        if code != header.code:
-            header = replace(header, code=code)
-        payload.flush_with(pack_footer(header.encode(), length, digest, self.signer))
+        header = stamped(header, code=code)
+        payload.flush_with(pack_footer(encode(header), length, digest, self.signer))
         if self.verify:
             self._read_back(state, step, target)
         return header
 
-    def write_small(self, header: Header, state: dict[str, Any]) -> Snapshot:
-        """Do as `write` for a small state of plain values, which cannot stall an event loop.
+    def write_small(
+        self, header: Header, state: dict[str, Any], encode: Encode = encode_header
+    ) -> Snapshot:
+        """Make the snapshot of a small state of plain values, without stalling an event loop.
 
         Returns:
             The header as written, the payload and the footer.
 
         Raises:
-            NotQuickError: It is another one.
+            NotSmallError: The state is large, or not made of plain values.
         """
         payload = dump_small(state, self.allow)[:-1] + position_added(header.position)
-        if header.code:
-            header = replace(header, code=False)
+        header = stamped(header)
         digest = hashlib.sha256(payload).digest()
-        footer = pack_footer(header.encode(), len(payload), digest, self.signer)
+        footer = pack_footer(encode(header), len(payload), digest, self.signer)
         return header, payload, footer
 
     def copy(self, header: Header, stored: StoredSnapshot, target: SnapshotTarget) -> Header:
-        """Write the payload of `stored`, bytes and digest as they are, under another header."""
+        """Write the payload of `stored`, with the same bytes and digest, under another header."""
         stored.file.seek(0)
         left = stored.payload_length
         while piece := stored.file.read(min(left, PIECE_BYTES)):
             target.write(piece)
             left -= len(piece)
-        target.write(
-            pack_footer(header.encode(), stored.payload_length, stored.payload_digest, self.signer)
-        )
+        encoded, digest = encode_header(header), stored.payload_digest
+        target.write(pack_footer(encoded, stored.payload_length, digest, self.signer))
         return header
 
     def open(self, file: BinaryIO, location: str) -> StoredSnapshot | None:
-        """Read and check what stands behind the payload, executing nothing.
+        """Read and check the footer, executing nothing.
 
         Args:
             file: The snapshot, seekable.
             location: Where it is, for messages.
 
         Returns:
-            The snapshot, or None if the file is empty. The header of a bare pickle is made up
-            from its opcodes.
+            The snapshot, or None if the file is empty. A bare pickle gets a header made from its
+            opcodes.
 
         Raises:
             CorruptSnapshotError: The file is damaged or no snapshot.
             IncompatibleSnapshotError: Its format is of a later version.
-            UntrustedSnapshotError: It is not signed as it must be.
+            UntrustedSnapshotError: A valid signature is required and missing.
         """
         size = file.seek(0, os.SEEK_END)
         if size == 0:
@@ -157,7 +168,7 @@ class Codec:
         )
 
     def peek(self, footer: bytes, payload_length: int, location: str) -> Header:
-        """Check and read a footer that is kept apart from its payload.
+        """Check and read a footer that is stored apart from its payload.
 
         Raises:
             CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError: As in `open`.
@@ -182,14 +193,14 @@ class Codec:
 
 def _decoded(footer: Footer, location: str) -> Header:
     try:
-        header = Header.decode(footer.header)
+        header = decode_header(footer.header)
     except (ValueError, OverflowError, RecursionError) as error:
         raise CorruptSnapshotError(location, "its header cannot be read") from error
     return header if footer.signed_by is None else replace(header, signed_by=footer.signed_by)
 
 
 def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
-    """Make up the header of a file that is one pickle stream from its first byte to its last."""
+    """Make the header of a file that is one pickle stream from its first byte to its last."""
     seen = scan_pickle(file, size, location)
     if seen.end != size:
         raise CorruptSnapshotError(location, f"other bytes follow its pickle, from byte {seen.end}")
@@ -198,7 +209,7 @@ def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     file.seek(max(0, size - TRAILER_BYTES))
     if is_payload(file.read()):
         raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
-    position = 0 if seen.position is None else seen.position
+    position = 0 if seen.value is None else seen.value
     if not is_position(position):
         reason = f"the {POSITION_KEY} in it is no index of a step"
         raise CorruptSnapshotError(location, reason)

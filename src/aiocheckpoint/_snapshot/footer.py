@@ -1,8 +1,8 @@
-r"""What stands behind the payload of a snapshot: the header, and a trailer of fixed size.
+r"""The footer of a snapshot, behind its payload: the header, and a trailer of fixed size.
 
 All integers are little-endian:
 
-    header    JSON in UTF-8, see `Header`; at most 16 MiB
+    header    JSON in UTF-8, see `header_json`; at most 16 MiB
     trailer   136 bytes:
         32  SHA-256 of the payload
         32  seal: SHA-256 of the last 32 bytes of the trailer, the payload's digest, the header
@@ -14,8 +14,8 @@ All integers are little-endian:
          4  zeros, reserved for flags
          8  magic, b"aiockpt\n"
 
-The seal finds damage, which is then told apart from forgery; the signature finds both. Only fields
-of fixed size are looked at before they are checked.
+The seal detects damage, and so distinguishes it from forgery. The signature detects both. Only
+fields of fixed size are parsed before they are checked.
 """
 
 from __future__ import annotations
@@ -50,14 +50,13 @@ _LABEL = b"aiocheckpoint snapshot\0"
 
 
 class Footer:
-    """A footer whose seal, and signature where there must be one, are right.
+    """A footer with a valid seal and, where a signature is required, a valid signature.
 
     Args:
         header: The encoded header.
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload.
-        signed_by: Id of the secret that it names as the one it was signed with, as hexadecimal
-            digits, or None.
+        signed_by: Id of the secret that it names for its signature, as hexadecimal digits, or None.
     """
 
     __slots__ = ("header", "payload_digest", "payload_length", "signed_by")
@@ -73,7 +72,7 @@ def pack_footer(header: bytes, payload_length: int, digest: bytes, signer: Signe
     """Give the bytes of a footer.
 
     Raises:
-        FlowDefinitionError: The header would be longer than any reader takes.
+        FlowDefinitionError: The header would be longer than readers accept.
     """
     if len(header) > _LONGEST_HEADER:
         raise FlowDefinitionError(
@@ -91,7 +90,7 @@ def pack_footer(header: bytes, payload_length: int, digest: bytes, signer: Signe
 
 
 def split(snapshot: bytes) -> tuple[bytes, bytes]:
-    """Cut a whole snapshot, just written, in its payload and its footer."""
+    """Cut a whole new snapshot into its payload and its footer."""
     numbers = snapshot[-_NUMBERS.size :]
     length: int = _NUMBERS.unpack(numbers)[0]
     return snapshot[:length], snapshot[length:]
@@ -104,7 +103,7 @@ def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None)
         file: The file, or its last part with the whole footer; seekable.
         size: Size of the whole file in bytes.
         location: Where it is, for messages.
-        signer: Verifies the signature, or None where none is asked for.
+        signer: Verifies the signature; None where no signature is required.
 
     Returns:
         The footer, or None where the file has no magic at its end.
@@ -112,7 +111,7 @@ def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None)
     Raises:
         CorruptSnapshotError: It is damaged.
         IncompatibleSnapshotError: The format is of another version.
-        UntrustedSnapshotError: It is not signed as it must be.
+        UntrustedSnapshotError: A valid signature is required and missing.
     """
     if size < TRAILER_BYTES:
         return None
@@ -131,7 +130,7 @@ def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None)
     file.seek(-(header_length + TRAILER_BYTES), os.SEEK_END)
     header = file.read(header_length)
     sealed = b"%b%b%b" % (numbers, digest, header)
-    # A key id without a signature, or the other way round, was never written.
+    # No writer makes a key id without a signature, or a signature without a key id.
     unsigned = signature == _NO_SIGNATURE
     whole = unsigned == (key_id == _NO_KEY) and not flags
     if not whole or seal != hashlib.sha256(sealed).digest():

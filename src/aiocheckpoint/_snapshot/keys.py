@@ -18,30 +18,31 @@ __all__ = [
 
 
 POSITION_KEY: Final = "checkpoint_index"
-"""Where handlers' dicts keep the position, as gumly's do; no step sees it."""
+"""The key of the position in the dicts of handlers, as in gumly's. No step sees it."""
 
 
 DATA_KEY: Final = "checkpoint_data"
-"""Where handlers' dicts keep `data` under `keep_data=True`; no step sees it either."""
+"""The key of `data` in the dicts of handlers under `keep_data=True`. No step sees it."""
 
 
 LAST_POSITION = (1 << 31) - 1
+"""The largest position that a payload holds."""
 
 
 def has_reserved_keys(state: dict[str, Any]) -> bool:
-    """Whether a state has what belongs to the border of handlers."""
+    """Whether a state has a reserved key."""
     return POSITION_KEY in state or DATA_KEY in state
 
 
 def pop_reserved_keys(state: dict[str, Any]) -> dict[str, Any]:
-    """Take off a state what belongs to the border of handlers, and give the `data` in it."""
+    """Remove the reserved keys from a state, and give the `data` that one of them had."""
     state.pop(POSITION_KEY, None)
     data = state.pop(DATA_KEY, None)
     return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
 
 
 def position_of(state: dict[str, Any]) -> int:
-    """Read the position off a handler's dict; without one it is 0.
+    """Read the position from a handler's dict; it is 0 where the key is missing.
 
     Raises:
         InvalidTypeError: It is no index.
@@ -53,4 +54,5 @@ def position_of(state: dict[str, Any]) -> int:
 
 
 def is_position(value: object) -> bool:
+    """Whether a value is the index of a step."""
     return type(value) is int and 0 <= value <= LAST_POSITION

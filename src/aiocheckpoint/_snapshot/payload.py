@@ -17,7 +17,7 @@ __all__ = ["PIECE_BYTES", "PayloadWriter", "is_payload", "position_added"]
 
 
 PIECE_BYTES = 1 << 18
-"""In pieces of this size a large payload is written and read."""
+"""The size of the pieces in which a large payload is written and read."""
 
 _VERY_LARGE_BYTES = 1 << 21
 _DIGESTS = Pool("aiocheckpoint-digest", 4, per_loop=False)
@@ -26,15 +26,15 @@ _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
 
 
 def is_payload(end: bytes) -> bool:
-    """Whether a pickle stream with this end was written here; no pickler ends one so."""
+    """Whether a pickle stream with this end was written here: picklers write no such end."""
     return _ADDED.search(end) is not None
 
 
 def position_added(position: int) -> bytes:
-    """What takes the place of a pickle stream's last byte, so that its dict has the position.
+    """The bytes that replace the last byte of a pickle stream, so that its dict has the position.
 
-    The STOP opcode, the last byte of the last frame, gives way to a MARK of the same length,
-    so that frames keep their lengths; key, value, SETITEMS and STOP follow.
+    A MARK replaces the STOP opcode, the last byte of the last frame. Both have the same length, so
+    that frames keep theirs. Key, value, SETITEMS and STOP follow.
     """
     return b"(\x8c\x10checkpoint_indexJ%bu." % position.to_bytes(4, "little")
 
@@ -43,8 +43,8 @@ class PayloadWriter:
     """Passes a pickle stream on in large pieces, hashing it, and holds its last byte back.
 
     The C pickler calls `write` once per 64 KiB or once per large bytes object, dill's for every
-    few bytes; in between the bytes gather in a buffer. What is very large, such as an array, is
-    hashed in another thread while the target takes it: each takes about as long as the other.
+    few bytes. A buffer collects them. Very large pieces, such as arrays, are hashed in another
+    thread while the target writes them: both take about the same time.
     """
 
     def __init__(self, target: PickleSink) -> None:
@@ -84,7 +84,7 @@ class PayloadWriter:
         return self._flushed + len(self._buffer), self._hash.digest()
 
     def flush_with(self, footer: bytes) -> None:
-        """Pass on what is left, and the footer, in one piece."""
+        """Pass on the rest of the buffer and the footer in one piece."""
         self._target.write(self._buffer + footer)
 
     def _flush(self, length: int) -> None:

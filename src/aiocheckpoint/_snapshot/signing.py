@@ -1,8 +1,8 @@
-"""Signs snapshots, so that nobody without the secret can make one that is loaded.
+"""Signs snapshots, so that only holders of the secret can make one that is loaded.
 
 A signature is an HMAC-SHA256 (RFC 2104). Its key is derived from the secret and the name of the
-flow by HKDF (RFC 5869), so that a signature made for one flow is none for another; everything else
-that it binds (run id, sequence, format version) stands in the bytes that are signed.
+flow by HKDF (RFC 5869), so that a signature for one flow is invalid for another. Run id, sequence
+and format version are part of the signed bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Secret", "Signer", "make_signer"]
 
 Secret = bytes | str
-"""At least 32 bytes that nobody can guess; text counts by its UTF-8 form."""
+"""At least 32 random bytes; of text, the UTF-8 form counts."""
 
 _SHORTEST = 32
 _ADVICE = 'python -c "import secrets; print(secrets.token_hex(32))" makes a good one'
 
 
 class Signer:
-    """Signs with the first of some secrets, and verifies with them all.
+    """Signs with the first of several secrets, and verifies with all of them.
 
     Attributes:
         ids: Ids of the secrets, as `Header.signed_by` has them: 16 hexadecimal digits each.
@@ -41,7 +41,7 @@ class Signer:
         return self._first, hmac.digest(self._keys[self._first], message, "sha256")
 
     def verifies(self, key_id: bytes, signature: bytes, message: bytes) -> bool:
-        """Whether the signature was made with one of the secrets, for this flow."""
+        """Whether the signature is from one of the secrets, for this flow."""
         key = self._keys.get(key_id)
         return key is not None and hmac.compare_digest(
             hmac.digest(key, message, "sha256"), signature
@@ -51,12 +51,16 @@ class Signer:
         """Whether one of the secrets has this id."""
         return key_id in self._keys
 
+    def __repr__(self) -> str:
+        """The ids of the secrets, and never a key."""
+        return f"<Signer with the secrets {', '.join(self.ids)}>"
+
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        """Refuse to be stored: a key does not belong into a snapshot."""
+        """Refuse to be pickled: a key does not belong into a snapshot."""
         raise TypeError("a secret is never stored; make the flow or handler anew where it is used")
 
 
-def make_signer(secret: Any, flow: str) -> Signer:  # noqa: ANN401 - whatever a user passes
+def make_signer(secret: Any, flow: str) -> Signer:  # noqa: ANN401 - any object of a user
     """Make the signer of a flow from its `secret=`, one secret or several.
 
     Raises:

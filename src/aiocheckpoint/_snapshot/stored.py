@@ -1,4 +1,4 @@
-"""A snapshot that was found: its header can be read, its payload checked and loaded."""
+"""A stored snapshot: its header is read, its payload can be checked and loaded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import io
 import traceback
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from aiocheckpoint._model.header import PYTHON_VERSION, Header
+from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, summarize
 from aiocheckpoint._snapshot.pickling.serializer import RefusedGlobalError, load
+from aiocheckpoint._snapshot.versions import PYTHON_VERSION
 from aiocheckpoint.errors import (
     CheckpointError,
     CorruptSnapshotError,
@@ -18,8 +20,9 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, PickleSummary
+    from aiocheckpoint._snapshot.pickling.opcodes import PickleSummary
 
 __all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
@@ -27,20 +30,20 @@ _LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_
 
 
 class StoredSnapshot:
-    """A snapshot that was found and whose header is sound.
+    """A stored snapshot with a sound header.
 
     Args:
         header: The header.
-        file: The open snapshot; the holder closes it.
+        file: The open snapshot; the caller closes it.
         location: Where it is, for messages.
         payload_length: Length of the payload in bytes.
-        payload_digest: SHA-256 of the payload, as the footer has it.
-        allow: The globals that the payload may name, or None for all.
-        guarded: Whether the file may be changed under our hands by somebody who is not trusted:
-            the payload is then held in memory from its check to its loading.
+        payload_digest: SHA-256 of the payload, from the footer.
+        allow: The allowlist of globals in the payload, or None for all.
+        guarded: Whether an untrusted process may change the file meanwhile. The payload is then
+            held in memory from its check to its loading.
 
     Attributes:
-        skipped: What is wrong with the newest snapshot, where this older one stands in for it.
+        skipped: The error of the newest snapshot, where this older one replaces it.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class StoredSnapshot:
         """Compare the payload with its digest.
 
         Returns:
-            The payload that was compared, at the beginning of a file.
+            The compared payload, at the beginning of a file.
 
         Raises:
             CorruptSnapshotError: It is damaged.
@@ -82,16 +85,16 @@ class StoredSnapshot:
         return file
 
     def state(self) -> dict[str, Any]:
-        """Check the payload and load it, running whatever code it names and may name.
+        """Check the payload and load it, which runs the code that it names and may name.
 
         Returns:
             The state with the position under "checkpoint_index".
 
         Raises:
-            CorruptSnapshotError: The payload is damaged; it was not loaded.
-            IncompatibleSnapshotError: It holds code of another minor version of Python, or
-                names something that cannot be imported here.
-            UntrustedSnapshotError: It names a global that is not allowed.
+            CorruptSnapshotError: The payload is damaged. It was not loaded.
+            IncompatibleSnapshotError: It holds code of another minor version of Python, or names a
+                global that cannot be imported here.
+            UntrustedSnapshotError: It names a global that is not on the allowlist.
         """
         self._check_python()
         payload = self.check()
@@ -110,7 +113,7 @@ class StoredSnapshot:
         return cast("dict[str, Any]", state)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the payload by the state's keys, read off its opcodes.
+        """Bytes of the payload by the state's keys, read from its opcodes.
 
         Raises:
             CorruptSnapshotError: The payload is no pickle stream.
@@ -137,7 +140,7 @@ class StoredSnapshot:
 
 
 def _is_failed_lookup(error: Exception) -> bool:
-    """Whether a name was not found by the unpickler; what else is raised may quote the state."""
+    """Whether the unpickler did not find a name. Other errors may quote values of the state."""
     if not isinstance(error, (ImportError, AttributeError)):
         return False
     frame = ""
@@ -147,7 +150,7 @@ def _is_failed_lookup(error: Exception) -> bool:
 
 
 def digest_of(file: BinaryIO, length: int) -> bytes:
-    """SHA-256 of so many bytes from the beginning of a file."""
+    """SHA-256 of the first bytes of a file."""
     digest = hashlib.sha256()
     file.seek(0)
     while length > 0 and (piece := file.read(min(length, PIECE_BYTES))):
@@ -157,16 +160,13 @@ def digest_of(file: BinaryIO, length: int) -> bytes:
 
 
 def scan_pickle(file: BinaryIO, length: int, location: str) -> PickleSummary:
-    """Go through the pickle stream at the beginning of a file.
+    """Summarize the pickle stream at the beginning of a file.
 
     Raises:
-        CorruptSnapshotError: There is no whole one.
+        CorruptSnapshotError: There is no whole stream.
     """
-    # The table of opcodes takes long to make, and runs of our own snapshots need none.
-    from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, survey  # noqa: PLC0415
-
     try:
-        return survey(file, length)
+        return summarize(file, length, POSITION_KEY)
     except MalformedError as error:
         raise _damaged(location, error) from error
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a snapshot go: a file of a handler, or memory."""
+"""The targets of a snapshot's bytes: a file of a handler, or memory."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ __all__ = ["MemoryTarget", "PickleSink", "SnapshotTarget"]
 
 
 class PickleSink(Protocol):
-    """Where a pickle stream goes: it takes bytes in order, and can be asked to start over."""
+    """Takes a pickle stream: bytes in order, from the start again after `rewind`."""
 
     def write(self, chunk: Buffer, /) -> object:
         """Take the next bytes."""
 
     def rewind(self) -> None:
-        """Forget all that was written."""
+        """Forget all bytes so far."""
 
 
 class SnapshotTarget(PickleSink, Protocol):
-    """Where the bytes of a snapshot go."""
+    """Takes the bytes of a snapshot."""
 
     def read_back(self) -> BinaryIO:
-        """Open what was written so far for reading; the caller closes it."""
+        """Open the bytes so far for reading; the caller closes it."""
         ...
 
 
 class MemoryTarget(io.BytesIO):
-    """Takes the bytes of a snapshot as a file would."""
+    """Takes the bytes of a snapshot in memory."""
 
     def rewind(self) -> None:
-        """Forget all that was written."""
+        """Forget all bytes so far."""
         self.seek(0)
         self.truncate()
 
     def read_back(self) -> io.BytesIO:
-        """Give what was written, as a file of its own."""
+        """Give the bytes so far, as a file of its own."""
         return io.BytesIO(self.getvalue())

@@ -3,6 +3,7 @@
 Imports `_snapshot` and everything below it. Open `_base` first, then `local/` as an example.
 """
 
+from aiocheckpoint import _deprecated, _public
 from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._port import Lock, SnapshotOptions
@@ -18,3 +19,10 @@ __all__ = [
     "StateHandler",
     "select",
 ]
+
+_public.publish(__name__, globals(), __all__)
+
+
+def __getattr__(name: str) -> object:
+    """Give names of earlier versions (PEP 562)."""
+    return _deprecated.renamed(__name__, name)

@@ -133,7 +133,8 @@ class StateHandler(SnapshotPort):
         now = time.time()
         if header is None:
             header = replace(Header.without_names(self.flow, run_id, position), started_at=now)
-        return header.by_this_program(
+        return replace(
+            header,
             flow=header.flow or self.flow,
             run_id=run_id,
             position=position,

@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 
 from aiocheckpoint._model.checks import checked_flag
-from aiocheckpoint._model.header import as_json_round_trip
 from aiocheckpoint._snapshot.codec import Codec
+from aiocheckpoint._snapshot.header_json import as_json_round_trip
 from aiocheckpoint._snapshot.pickling.allowlist import check_allow
 from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import (

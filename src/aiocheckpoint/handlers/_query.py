@@ -1,13 +1,9 @@
 """Queries for lists of runs, and the order of a list."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from aiocheckpoint._model.header import Header, Status
+from aiocheckpoint._model.header import Header, Status
 
 __all__ = ["Query", "id_key", "order_key", "select"]
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from aiocheckpoint._snapshot.header_json import HeaderEncoder
 from aiocheckpoint._snapshot.pickling.serializer import NotSmallError
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -108,6 +109,7 @@ class SnapshotRunStore:
         self._lock = handler.lock(run_id)
         self._backend = backend
         self._is_small = not handler.codec.verify
+        self._encode = HeaderEncoder().encode
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
@@ -135,7 +137,7 @@ class SnapshotRunStore:
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         made = self.encode_small(header, state)
         if made is None:
-            emit = partial(self._handler.codec.write, header, state, step)
+            emit = partial(self._handler.codec.write, header, state, step, encode=self._encode)
         else:
             emit = partial(_emit, made)
         return await self._backend.run(self._replace, emit)
@@ -145,7 +147,7 @@ class SnapshotRunStore:
         if not self._is_small:
             return None
         try:
-            return self._handler.codec.write_small(header, state)
+            return self._handler.codec.write_small(header, state, self._encode)
         except NotSmallError:
             self._is_small = False
             return None

@@ -10,7 +10,6 @@ from aiocheckpoint import (
     CorruptSnapshotError,
     CurrentStep,
     DrainingError,
-    Excerpt,
     Failure,
     FlowChangedError,
     FlowDefinitionError,
@@ -26,6 +25,7 @@ from aiocheckpoint import (
     Retry,
     RunInProgressError,
     RunResult,
+    StepNamesExcerpt,
     StepTimeoutError,
     StorageError,
     StreamConsumedError,
@@ -58,7 +58,9 @@ def make_records(failed: Header, large: Header) -> dict[str, object]:
         **_make_plain(failed, large),
         **{type(event).__name__: event for event in _make_events(_make_plan(failed))},
         **{type(error).__name__: error for error in _make_errors()},
-        "FlowChangedError-large": FlowChangedError(PLACE, (), STEPS, 3, large.excerpt),
+        "FlowChangedError-large": FlowChangedError(
+            PLACE, (), STEPS, 3, large.excerpt, change="after 3 steps"
+        ),
     }
 
 
@@ -77,7 +79,7 @@ def _make_plan(kept: Header | None) -> Plan:
         source="stored" if kept is None else "kept",
         kept=kept,
         fresh=False,
-        moves=True,
+        relocates=True,
         ignores_given=True,
         reason="checkpoint='clean' says so",
     )
@@ -95,7 +97,7 @@ def _make_plain(failed: Header, large: Header) -> dict[str, object]:
         attempt=3,
     )
     error = UnserializableStateError("clean", [('state["x"]', "socket: cannot be pickled")])
-    excerpt = Excerpt(
+    excerpt = StepNamesExcerpt(
         count=150, begin=70, names=("step-070", "step-071"), done=71, before=DIGEST, whole=DIGEST
     )
     retry = Retry(
@@ -148,7 +150,9 @@ def _make_errors() -> list[BaseException]:
         CheckpointError("a text"),
         CorruptSnapshotError(PLACE, "its digest differs"),
         DrainingError("orders", PLACE),
-        FlowChangedError(PLACE, ("collect", "tidy", "count"), STEPS, 2),
+        FlowChangedError(
+            PLACE, ("collect", "tidy", "count"), STEPS, 2, change="after 2 steps", difference=1
+        ),
         FlowDefinitionError("no step", step="clean"),
         IncompatibleSnapshotError(PLACE, "it holds code of another Python", written_by="3.12.1"),
         InvalidTypeError("a text"),

@@ -8,7 +8,6 @@ from contextlib import closing
 import pytest
 
 from aiocheckpoint import Header
-from aiocheckpoint._model.durations import Durations
 from aiocheckpoint.handlers.sqlite._history import prune
 from aiocheckpoint.handlers.sqlite._requests import LeaseRecord, Save
 from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
@@ -35,9 +34,7 @@ def test_all_that_stay_are_passed_over(kept: sqlite3.Connection) -> None:
     """With keep="all", a step deletes the rows of other run numbers, and reads none of its own."""
     lease = LeaseRecord(("f", "x"), "x", "all")
     lease.row = 1
-    save = Save(
-        lease, Header(flow="f", position=0, number=2, durations=Durations()), b"", b"", None
-    )
+    save = Save(lease, Header(flow="f", position=0, number=2), b"", b"", None)
     insert = "INSERT INTO kept VALUES (?, ?, ?, '', '')"
     with closing(kept):
         kept.executemany(insert, [(1, 2, sequence) for sequence in range(10)])

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from strategies import ATOMS, KEYS, nested
 from streams import dump_whole
 
-from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension, survey
+from aiocheckpoint._snapshot.keys import POSITION_KEY
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +26,9 @@ PROTOCOLS = range(6)
 QUIET = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
 
-def survey_of(data: bytes) -> PickleSummary:
-    """Scan a stream in memory."""
-    return survey(io.BytesIO(data), len(data))
+def summary_of(data: bytes) -> PickleSummary:
+    """Look at a stream in memory."""
+    return summarize(io.BytesIO(data), len(data), POSITION_KEY)
 
 
 STATES: dict[str, Callable[[], dict[Any, Any]]] = {
@@ -54,8 +55,8 @@ def test_position_and_keys(name: str, protocol: int, position: int | None) -> No
     if name == "kind of dict" and position is not None:
         patched = sample_objects.OwnOrdered(patched)
     for data in (pickle.dumps(patched, protocol), dill.dumps(patched, protocol)):
-        seen = survey_of(data + b"other bytes")
-        assert (seen.end, seen.is_dict, seen.position) == (len(data), True, position)
+        seen = summary_of(data + b"other bytes")
+        assert (seen.end, seen.is_dict, seen.value) == (len(data), True, position)
         assert set(seen.sizes) == {*map(str, patched)} - {"checkpoint_index"}
         assert all(size > 0 for size in seen.sizes.values())
         assert sum(seen.sizes.values()) <= len(data)
@@ -65,7 +66,7 @@ def test_position_and_keys(name: str, protocol: int, position: int | None) -> No
 def test_what_is_no_dict(value: object) -> None:
     """A pickle of a dict is distinguished from any other, in any protocol."""
     for protocol in PROTOCOLS:
-        assert not survey_of(pickle.dumps(value, protocol)).is_dict
+        assert not summary_of(pickle.dumps(value, protocol)).is_dict
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -73,7 +74,7 @@ def test_sizes_are_those_of_the_values(protocol: int) -> None:
     """The size of a value is its share of the stream, with its key."""
     state = {"small": 1, "large": "x" * 100_000, "rows": list(range(3000)), "bytes": bytes(10_000)}
     data = pickle.dumps(state, protocol)
-    sizes = survey_of(data).sizes
+    sizes = summary_of(data).sizes
     assert 0 <= len(data) - sum(sizes.values()) <= 40
     assert list(sizes) == list(state)
     for key, value in state.items():
@@ -85,7 +86,7 @@ def test_sizes_are_those_of_the_values(protocol: int) -> None:
 def test_what_is_shared_counts_once(protocol: int) -> None:
     """A value shared by several keys counts for the first. The others only refer to it."""
     shared = ["x" * 10_000]
-    sizes = survey_of(pickle.dumps({"a": shared, "b": shared, "c": [shared]}, protocol)).sizes
+    sizes = summary_of(pickle.dumps({"a": shared, "b": shared, "c": [shared]}, protocol)).sizes
     assert sizes["a"] > 10_000
     assert sizes["b"] < 30
     assert sizes["c"] < 40
@@ -96,7 +97,7 @@ def test_keys_of_other_types(protocol: int) -> None:
     """Numbers are shown as text. Other keys, and overlong texts, are summed up together."""
     long = "k" * 5000
     state = {1: "one", -5: 1, None: "x" * 9000, 1.5: "x", (1, 2): "x", long: 1, "": 2, b"b": 3}
-    sizes = survey_of(pickle.dumps(state, protocol)).sizes
+    sizes = summary_of(pickle.dumps(state, protocol)).sizes
     assert {"1", "-5", "", "<other>"} <= set(sizes)
     assert sizes["<other>"] > 9000 + 5000 * (protocol > 0)
 
@@ -104,13 +105,13 @@ def test_keys_of_other_types(protocol: int) -> None:
 def test_the_last_position_counts() -> None:
     """If a stream sets the position twice, the last one counts, as in unpickling."""
     data = b"\x80\x04}\x94(\x8c\x10checkpoint_index\x94K\1\x8c\1aK\2h\1K\7u."
-    assert survey_of(data).position == pickle.loads(data)["checkpoint_index"] == 7
+    assert summary_of(data).value == pickle.loads(data)["checkpoint_index"] == 7
 
 
 @pytest.mark.parametrize("value", ["1", 1.5, None, True, [1], -1], ids=repr)
 def test_what_is_no_position(value: object) -> None:
-    """A position that is no index is neither taken for an index nor for none."""
-    seen = survey_of(pickle.dumps({"checkpoint_index": value}, 4)).position
+    """A position that is no index is neither taken for one nor for none."""
+    seen = summary_of(pickle.dumps({"checkpoint_index": value}, 4)).value
     assert seen is not None
     assert seen == -1 or type(seen) is not int or value is True
 
@@ -120,8 +121,8 @@ def test_what_is_no_position(value: object) -> None:
 def test_any_state(state: dict[Any, Any], protocol: int) -> None:
     """The stream of any state is scanned to its end, and every text key is found."""
     data = dill.dumps(state, protocol)
-    seen = survey_of(data)
-    assert (seen.end, seen.is_dict, seen.position) == (len(data), True, None)
+    seen = summary_of(data)
+    assert (seen.end, seen.is_dict, seen.value) == (len(data), True, None)
     assert {key for key in state if isinstance(key, str)} <= set(seen.sizes)
     assert sum(seen.sizes.values()) <= len(data)
 
@@ -131,7 +132,7 @@ def test_any_state(state: dict[Any, Any], protocol: int) -> None:
 def test_any_bytes(data: bytes) -> None:
     """Random bytes are malformed at an offset within them, or a stream by chance."""
     try:
-        end = survey_of(data).end
+        end = summary_of(data).end
     except MalformedError as error:
         assert 0 <= error.at <= len(data)  # noqa: PT017 - either is right
     else:
@@ -144,7 +145,7 @@ def test_the_offset_is_where_it_breaks() -> None:
     offsets = set[int]()
     for length in range(len(data)):
         with pytest.raises(MalformedError) as info:
-            survey_of(data[:length])
+            summary_of(data[:length])
         assert info.value.at <= length
         offsets.add(info.value.at)
     assert len(offsets) > 10
@@ -163,7 +164,7 @@ def test_long_values_are_passed_over() -> None:
             return chunk
 
     file = Counting(data)
-    assert survey(file, len(data)).end == len(data)
+    assert summarize(file, len(data), POSITION_KEY).end == len(data)
     assert file.read_bytes < 1000
 
 
@@ -181,12 +182,12 @@ def test_numbers_of_extensions(code: bytes) -> None:
 def test_names_in_any_script() -> None:
     """A class with a non-ASCII name is a class like any other, in protocol 3 as well."""
     data = b"\x80\x03}X\1\0\0\0ac" + "module\nGröße\n".encode() + b"s."
-    assert survey_of(data).is_dict
+    assert summary_of(data).is_dict
 
 
 @pytest.mark.parametrize("state", [{"a": lambda: 1}, {"a": sample_objects.Node()}])
 def test_code_has_a_size_too(state: dict[str, object]) -> None:
     """Code that dill writes by value is scanned like the rest."""
     data = dump_whole(state).data
-    assert survey_of(data).end == len(data)
-    assert survey_of(data).sizes["a"] > 20
+    assert summary_of(data).end == len(data)
+    assert summary_of(data).sizes["a"] > 20

@@ -1,4 +1,4 @@
-"""Objects to pickle streams, and back. The only part that knows dill.
+"""Objects to pickle streams, and back. The only package that imports dill.
 
 Imports `_snapshot.keys`, `_snapshot.target` and `errors`. Open `serializer` first.
 """

@@ -1,7 +1,7 @@
-"""Pickling where `allow=` lists the globals that a stream may name.
+"""Pickling under the allowlist `allow=` of globals that a stream may name.
 
-The writer refuses what the reader would, so that no run finds out at its resume. dill has no part
-in this: what only dill can write names its functions, and those can run any code.
+The writer refuses the same globals as the reader, so that a run fails at once instead of at its
+resume. dill is not used: its streams name functions of dill, and these can run any code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import types
 from typing import Any, BinaryIO
 
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension
 from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
@@ -38,11 +39,11 @@ _NUMBERED: dict[tuple[str, str], int] = vars(copyreg)["_extension_registry"]
 
 
 class UnserializableError(Exception):
-    """An object, or something in it, cannot be dumped; the message never holds its value."""
+    """An object, or a part of it, cannot be dumped. The message never holds its value."""
 
 
 class RefusedGlobalError(Exception):
-    """A stream names a global that is not listed; the message is that name."""
+    """A stream names a global that is not listed. The message is that name."""
 
 
 class AllowlistPickler(pickle.Pickler):
@@ -80,7 +81,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
     """The C unpickler, refusing each global that is not listed."""
 
     def __init__(self, file: BinaryIO, allow: Allow) -> None:
-        super().__init__(file, fix_imports=False)  # no other names than those that are looked up
+        super().__init__(
+            file, fix_imports=False
+        )  # it would import other names than the checked ones
         self._allow = allow
 
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401 - fixed by pickle
@@ -94,9 +97,9 @@ def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any 
 
     Raises:
         RefusedGlobalError: It names a global that is not listed.
-        Exception: Whatever the unpickler raises on bytes that are no such stream.
+        Exception: The unpickler raised it, for bytes that are no pickle stream.
     """
-    # A number that was looked up before is found in copyreg's cache, past find_class.
+    # copyreg caches the classes of numbers, and a cached one is loaded without find_class.
     if _NUMBERED and _names_extension(file):
         raise RefusedGlobalError("a number of copyreg.add_extension")
     file.seek(0)
@@ -104,13 +107,10 @@ def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any 
 
 
 def _names_extension(file: BinaryIO) -> bool:
-    # The table of opcodes takes long to make, and hardly anybody gives numbers.
-    from aiocheckpoint._snapshot.pickling import opcodes  # noqa: PLC0415
-
     try:
-        return opcodes.names_extension(file, file.seek(0, os.SEEK_END))
-    except opcodes.MalformedError as error:
-        # The unpickler may take what the walk does not, and come to a number behind it.
+        return names_extension(file, file.seek(0, os.SEEK_END))
+    except MalformedError as error:
+        # The unpickler may accept bytes that the walk does not, with a number behind them.
         raise pickle.UnpicklingError(f"it breaks off at byte {error.at}") from error
 
 
@@ -119,7 +119,7 @@ def check_allow(allow: object) -> Allow:
 
     Raises:
         InvalidTypeError: It is no list of strings.
-        InvalidValueError: One of them has not the form "package.module:Name".
+        InvalidValueError: A string does not have the form "package.module:Name".
     """
     if not isinstance(allow, (list, tuple, set, frozenset)):
         raise InvalidTypeError(

@@ -1,4 +1,4 @@
-"""Finds what in a state cannot be stored, by dumping its parts one by one."""
+"""Finds the values in a state that cannot be stored, by dumping its parts one by one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_unserializable(
     Args:
         state: Where to look.
         allow: The globals that a dump may name; by default all.
-        load_back: Whether to look for what cannot be loaded again as well.
+        load_back: Whether to find values that cannot be loaded again as well.
 
     Returns:
         Pairs of a path such as `state["jobs"][3].lock` and the reason, which names types and
@@ -58,24 +58,24 @@ def find_unserializable(
 
 
 def _in_data(path: str) -> str:
-    """The path as a step knows it: what `keep_data=True` stores beside the state is in `data`."""
+    """The path for users: a value that `keep_data=True` stores beside the state is in `data`."""
     beside = f"state[{_shown(DATA_KEY)}]"
     return f"data{path.removeprefix(beside)}" if path.startswith(beside) else path
 
 
 class _Search:
-    """Looks for what cannot be stored, from a value inwards."""
+    """Looks for values that cannot be stored, from a value inwards."""
 
     def __init__(self, allow: Allow | None, *, load_back: bool) -> None:
         self.found: list[tuple[str, str]] = []
         self._allow = allow
-        # Attributes are only a guess at what is pickled, and a list of globals must be exact.
+        # Pickles may hold other attributes than the visible ones, and an allowlist must be exact.
         self._looks = (_items, _members, _attributes) if allow is None else (_items, _members)
         self._problem = self._load_problem if load_back else self._dump_problem
         self._seen: set[int] = set()
 
     def look(self, path: str, value: object, depth: int) -> None:
-        """Note the innermost offenders in a value; of one that has none of its own, itself."""
+        """Note the innermost offenders in a value, or the value itself where its parts are fine."""
         reason = self._problem(value)
         if reason is None or len(self.found) >= _MOST or id(value) in self._seen:
             return
@@ -108,10 +108,10 @@ class _Search:
 
 
 def _parts(path: str, value: object, looks: Sequence[_Look]) -> list[tuple[str, object]]:
-    """Paths and values of the parts of a value, as far as it shows them."""
+    """Paths and values of the visible parts of a value."""
     found: list[tuple[str, object]] = []
     for parts in looks:
-        # Proxies and the like raise anything at all when they are looked at.
+        # Proxies and the like raise any exception when they are inspected.
         with contextlib.suppress(Exception):
             found.extend((path + name, part) for name, part in parts(value))
     return found

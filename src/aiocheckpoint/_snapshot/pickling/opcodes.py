@@ -1,8 +1,7 @@
-"""Reads what a pickle stream says by its opcodes, making none of the objects that it names.
+"""Summarizes a pickle stream by its opcodes, without making any of its objects.
 
-Long strings are passed over, so the memory needed does not grow with the values. The opcodes, their
-arguments and what each takes off the stack and puts on it are those of the standard library's
-`pickletools`.
+Long strings are skipped, so that the memory needed does not grow with the values. The opcodes, with
+their arguments and their effects on the stack, are from `pickletools` of the standard library.
 """
 
 from __future__ import annotations
@@ -12,16 +11,14 @@ import pickle
 import pickletools
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from aiocheckpoint._snapshot.keys import POSITION_KEY
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["MalformedError", "PickleSummary", "names_extension", "survey"]
+__all__ = ["MalformedError", "PickleSummary", "names_extension", "summarize"]
 
 _OPCODES = {op.code.encode("latin-1"): op for op in pickletools.opcodes}
-# What stands before a counted argument: the bytes of its length, and whether that is signed.
+# The prefix of a counted argument: the bytes of its length, and whether that is signed.
 _COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT1: (1, False),
     pickletools.TAKEN_FROM_ARGUMENT4: (4, True),
@@ -48,34 +45,35 @@ class MalformedError(Exception):
 
 
 class PickleSummary(NamedTuple):
-    """What the opcodes of a pickled dict tell.
+    """The summary of a pickled dict.
 
     Attributes:
         end: Length of the stream in bytes, its STOP opcode included.
-        is_dict: Whether it is a dict, or at least something that items are set in.
-        position: The value under "checkpoint_index": an int, None where there is no such key, or
-            some other object where the value is no int.
-        sizes: Bytes taken by each top-level item, by its key. What several items share counts
-            for the first of them.
+        is_dict: Whether it is a dict, or at least an object that items are set in.
+        value: The value of the wanted key: an int, None where the key is missing, or some other
+            object where the value is no int.
+        sizes: Bytes taken by each other top-level item, by its key. A value that several items
+            share counts for the first.
     """
 
     end: int
     is_dict: bool
-    position: object
+    value: object
     sizes: dict[str, int]
 
 
-def survey(file: BinaryIO, size: int) -> PickleSummary:
-    """Go through the pickle stream at the beginning of a file.
+def summarize(file: BinaryIO, size: int, key: str) -> PickleSummary:
+    """Summarize the pickle stream at the beginning of a file.
 
     Args:
         file: The file, seekable.
         size: Its size in bytes.
+        key: The key of the dict whose value is wanted.
 
     Raises:
         MalformedError: There is no whole stream.
     """
-    machine = _Machine()
+    machine = _Machine(key)
     end = 0
     for op, argument, at in _walk(file, size):
         end = at
@@ -83,7 +81,7 @@ def survey(file: BinaryIO, size: int) -> PickleSummary:
             machine.step(op, argument, at)
         except (IndexError, TypeError, ValueError) as error:
             raise MalformedError(at) from error
-    return PickleSummary(end + 1, machine.is_dict, machine.position, machine.sizes)
+    return PickleSummary(end + 1, machine.is_dict, machine.value, machine.sizes)
 
 
 def names_extension(file: BinaryIO, size: int) -> bool:
@@ -110,8 +108,8 @@ def _walk(file: BinaryIO, size: int) -> Iterator[tuple[pickletools.OpcodeInfo, A
             raise MalformedError(at) from error
         if op.name == "PROTO" and argument > pickle.HIGHEST_PROTOCOL:
             raise MalformedError(at)
-        # The unpickler makes room for a whole frame, and for as many objects as the largest number
-        # under which one is remembered: there are fewer of both than bytes.
+        # The unpickler allocates a whole frame, and as many memo entries as the largest number of
+        # one. A sound stream has fewer of both than bytes.
         counts = "PUT" in op.name or op.name == "FRAME"
         if counts and (argument is None or not 0 <= argument <= size):
             raise MalformedError(at)
@@ -153,15 +151,16 @@ def _line(file: BinaryIO) -> bytes | None:
 
 
 class _Machine:
-    """The unpickler's stack and memo, holding texts and numbers alone and where each begins."""
+    """The unpickler's stack and memo, with texts and numbers alone and the offset of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
         self.is_dict = False
-        self.position: object = None
+        self.value: object = None
         self.sizes: dict[str, int] = {}
         self._stack: list[tuple[object, int]] = []
         self._memo: dict[int, object] = {}
         self._memoized = 0
+        self._key = key
 
     def step(self, op: pickletools.OpcodeInfo, argument: Any, at: int) -> None:  # noqa: ANN401
         if "PUT" in op.name or op.name == "MEMOIZE":
@@ -203,14 +202,14 @@ class _Machine:
         return taken[::-1]
 
     def _note_items(self, pairs: list[tuple[object, int]], end: int) -> None:
-        """Note the items set in the object that lies alone on the stack."""
+        """Note the items set in the only object on the stack."""
         self.is_dict = True
         starts = [start for _, start in pairs[2::2]] + [end]
         for (key, start), (value, _), following in zip(
             pairs[::2], pairs[1::2], starts, strict=True
         ):
-            if key == POSITION_KEY:
-                self.position = value
+            if key == self._key:
+                self.value = value
             else:
                 shown = str(key) if isinstance(key, (str, int)) else "<other>"
                 self.sizes[shown] = self.sizes.get(shown, 0) + following - start

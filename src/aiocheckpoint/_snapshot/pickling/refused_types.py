@@ -1,8 +1,8 @@
-"""Things that dill would write, and that would load as something else than they were.
+"""Types that dill would write, and that would not load as the same object.
 
-A file handle loads by opening, and so perhaps truncating, the file again; a lock that was held
-comes back held by nobody; what belongs to an event loop comes back without one. (The first two
-were seen with dill 0.4.1 on Linux.)
+A file handle loads by opening, and so perhaps truncating, the file again. A held lock loads as
+held, without an owner to release it. Objects of an event loop load without the loop. (The first
+two were seen with dill 0.4.1 on Linux.)
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ _NOUNS: tuple[tuple[tuple[type, ...], str], ...] = (
     (_LOCKS, "a lock or event"),
     ((asyncio.Queue,), "a queue"),
     ((socket.socket,), "a socket"),
-    (_RUNNING, "something under way"),
+    (_RUNNING, "a running task, thread or frame"),
 )
 
 _ALL: tuple[type, ...] = tuple(kind for kinds, _ in _NOUNS for kind in kinds)
-# By name, since whoever has one has imported the module, and nobody else needs to. A connection is
-# stored as the number of a descriptor.
+# By name: a program with an instance has imported the module, and others need not. A connection
+# would be stored as the number of a descriptor.
 _BY_NAME = (
     (("multiprocessing.connection", "_ConnectionBase"), "a connection"),
     (("queue", "Queue"), "a queue"),
@@ -64,7 +64,7 @@ _BY_NAME = (
 
 
 def refusal_reason(kind: type) -> str | None:
-    """Say in words why instances of `kind` are refused, or None where they are not."""
+    """Why instances of `kind` are refused, in words, or None where they are not."""
     noun = _noun_of(kind)
     if noun is None:
         return None
@@ -79,7 +79,7 @@ def _noun_of(kind: type) -> str | None:
 
 
 def unloadable_reason(obj: object) -> str | None:
-    """Say why `obj` would be written and not load as it was, or None where it would."""
+    """Why `obj` would not load as the same object, in words, or None where it would."""
     reason = refusal_reason(type(obj))
     if reason is None and isinstance(obj, BaseException):
         reason = _why_not_remade(obj)
@@ -87,10 +87,10 @@ def unloadable_reason(obj: object) -> str | None:
 
 
 def _why_not_remade(error: BaseException) -> str | None:
-    """Say why an exception could not be loaded again, or None where it can.
+    """Why an exception could not be loaded again, in words, or None where it can.
 
-    A pickled exception is made again by calling its class with its `args`, and those are what
-    reached `BaseException`, not what the class was called with.
+    Loading calls its class with its `args`. These are the arguments of `BaseException`, which may
+    differ from the arguments of the class.
     """
     kind = type(error)
     if kind.__reduce__ is not BaseException.__reduce__ or kind.__init__ is BaseException.__init__:
@@ -100,5 +100,5 @@ def _why_not_remade(error: BaseException) -> str | None:
     except TypeError:
         return f"{kind.__qualname__}(*args) does not take the args that it would be loaded with"
     except ValueError:
-        pass  # Built-in classes tell no signature, and load.
+        pass  # Built-in classes have no signature, and load.
     return None

@@ -1,12 +1,12 @@
 """Objects to pickle streams and back: the reach of dill at the speed of the C pickler.
 
-A dump is tried with the C pickler first. Its `reducer_override` is called for every class,
-function and instance that is not of a plain built-in type, and gives up at the first one that
-dill would write in another way: functions and classes that cannot be imported by name or live in
-`__main__`, and instances of types registered with dill. The whole object then goes through dill,
-so that references shared between plain values and such things stay shared.
+A dump is tried with the C pickler first. It calls `reducer_override` for every class, function and
+instance that is not of a plain built-in type. That gives up at the first object which dill would
+write in another way: functions and classes that cannot be imported by name or live in `__main__`,
+and instances of types registered with dill. Then dill writes the whole object, so that shared
+references stay shared.
 
-This is the only module that knows dill.
+This is the only module that imports dill.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PROTOCOL = 5
 """Pickle protocol of all snapshots, the newest that Python 3.8 and later read (PEP 574)."""
 
 NESTED = "it is nested too deeply"
-"""Why something that exhausts the pickler's recursion cannot be dumped."""
+"""The reason for objects that exhaust the recursion of the pickler."""
 
 _BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_class"})
 """Names of the functions by which dill rebuilds code and classes written by value."""
@@ -62,27 +62,27 @@ _BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_
 
 _SAME = frozenset({range, slice, type(...), type(NotImplemented)})
 _SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
-"""What dill has functions of its own for, that write what the C pickler writes."""
+"""Types for which dill has functions of its own that write the same as the C pickler."""
 
 
-_QUICK = frozenset(
+_PLAIN_CLASSES = frozenset(
     {
         *(("datetime", name) for name in ("date", "datetime", "time", "timedelta", "timezone")),
         ("decimal", "Decimal"),
         ("uuid", "UUID"),
     }
 )
-"""Classes whose instances are pickled in little time, and by dill no otherwise.
+"""Classes whose instances are pickled in little time, and by dill in the same way.
 
-By name, for whoever has an instance has imported the module, and nobody else needs to.
+By name: a program with an instance has imported the module, and others need not.
 """
 
 
-_QUICK_BYTES = (1 << 16) + 256
+_SMALL_BYTES = (1 << 16) + 256
 
 
 class _NeedsDillError(Exception):
-    """The C pickler met something that dill would write in another way."""
+    """The C pickler met an object that dill would write in another way."""
 
 
 def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
@@ -99,7 +99,7 @@ def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
 
     Raises:
         UnserializableError: `obj` cannot be written.
-        CheckpointError: Whatever `target` raised of that kind, unchanged.
+        CheckpointError: `target` raised it.
     """
     pickler = (
         _PlainPickler(target, PROTOCOL)
@@ -115,26 +115,28 @@ def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
     except Exception as error:
         if allow is not None:
             raise UnserializableError(f"it cannot be pickled ({type(error).__name__})") from error
-        # Whatever stopped the C pickler, dill has the last word.
+        # dill may write objects that stop the C pickler.
         target.rewind()
         return _dump_by_dill(obj, target)
     return False
 
 
 def dump_small(obj: object, allow: Allow | None = None) -> bytes:
-    """Give what `dump` would write, for what is small and made of plain values alone.
+    """Give the stream of `dump` for a small object of plain values.
 
     Raises:
-        NotQuickError: It is large, or made of something else, whose own code would run; that is
-            found out in little time.
+        NotSmallError: The object is large, or holds other values, whose own code would run. It
+            takes little time to find out.
     """
-    spare = _SPARE if allow is None else _SPARE_BARE
+    spare = _SPARE if allow is None else _SPARE_OF_BUILTINS
     try:
-        # To make a pickler takes longer than the dump itself.
+        # Making a pickler takes longer than the dump itself.
         pickler, piece = spare.pop()
     except IndexError:
         piece = _SinglePieceSink()
-        pickler = _QuickPickler(piece, PROTOCOL) if allow is None else _BarePickler(piece, PROTOCOL)
+        pickler = (
+            _SmallPickler(piece, PROTOCOL) if allow is None else _BuiltinsPickler(piece, PROTOCOL)
+        )
     try:
         pickler.dump(obj)
     except NotSmallError:
@@ -148,11 +150,11 @@ def dump_small(obj: object, allow: Allow | None = None) -> bytes:
 
 
 class NotSmallError(Exception):
-    """A state is too large, or holds too much, to be written while an event loop waits."""
+    """A state is too large or too complex to be written while an event loop waits."""
 
 
 class _SinglePieceSink:
-    """Takes a stream of one piece, which the C pickler makes of up to 64 KiB, and no other."""
+    """Takes a stream of one piece. The C pickler makes one piece of up to 64 KiB."""
 
     __slots__ = ("content",)
 
@@ -160,7 +162,7 @@ class _SinglePieceSink:
         self.content = b""
 
     def write(self, chunk: Buffer, /) -> None:
-        if self.content or not isinstance(chunk, bytes) or len(chunk) > _QUICK_BYTES:
+        if self.content or not isinstance(chunk, bytes) or len(chunk) > _SMALL_BYTES:
             raise NotSmallError
         self.content = chunk
 
@@ -170,19 +172,19 @@ def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - a
 
     Args:
         file: The file, seekable.
-        allow: The globals that it may name. By default all, and whatever code it names runs:
-            never on untrusted bytes.
+        allow: The allowlist of globals. By default the stream may name all, and so run any code:
+            never load untrusted bytes that way.
 
     Raises:
-        RefusedGlobalError: It names another.
-        Exception: Whatever loading raises.
+        RefusedGlobalError: It names a global that is not listed.
+        Exception: Loading raised it.
     """
     file.seek(0)
     return dill.Unpickler(file).load() if allow is None else load_restricted(file, allow)
 
 
 class _PlainPickler(pickle.Pickler):
-    """The C pickler, for all that it writes as dill would."""
+    """The C pickler, for all objects that it writes as dill would."""
 
     def __init__(self, file: PickleSink, protocol: int) -> None:
         super().__init__(file, protocol)
@@ -205,32 +207,32 @@ class _PlainPickler(pickle.Pickler):
         return NotImplemented
 
 
-class _BarePickler(pickle.Pickler):
+class _BuiltinsPickler(pickle.Pickler):
     """The C pickler for plain built-in values alone."""
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401, ARG002 - fixed by pickle
         raise NotSmallError
 
 
-class _QuickPickler(pickle.Pickler):
-    """The C pickler for plain built-in values, and some of whose classes are written by name."""
+class _SmallPickler(pickle.Pickler):
+    """The C pickler for plain built-in values, and for instances of a few known classes."""
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
         kind = type(obj)
-        if _is_quick(kind) or (kind is type and _is_quick(obj)):
+        if _is_plain_class(kind) or (kind is type and _is_plain_class(obj)):
             return NotImplemented
         raise NotSmallError
 
 
-def _is_quick(kind: Any) -> bool:  # noqa: ANN401 - a class
+def _is_plain_class(kind: Any) -> bool:  # noqa: ANN401 - a class
     name = kind.__module__, kind.__qualname__
-    return name in _QUICK and getattr(sys.modules.get(name[0]), name[1], None) is kind
+    return name in _PLAIN_CLASSES and getattr(sys.modules.get(name[0]), name[1], None) is kind
 
 
 _SPARE: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
-_SPARE_BARE: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
-"""Picklers that are not in use, with what they write to: a garbage collection in the middle of a
-dump may ask for another one."""
+_SPARE_OF_BUILTINS: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
+"""Idle picklers with their sinks. A garbage collection in the middle of a dump may need a second
+one."""
 
 
 def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
@@ -264,17 +266,17 @@ def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
 
 
 def _refuse(obj: object) -> None:
-    """Raise UnserializableError if `obj` would be written and not load as it was."""
+    """Raise UnserializableError if `obj` would not load as the same object."""
     reason = unloadable_reason(obj)
     if reason is not None:
         raise UnserializableError(reason)
 
 
 class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[reportUntypedBaseClass]
-    """dill's pickler, noting whether code is written, refusing what would load badly."""
+    """dill's pickler, which notes whether code is written, and refuses types that load badly."""
 
-    # dill asks for this name to tell its own pickler from others, and writes
-    # the namespace of __main__ by reference only for its own.
+    # dill recognizes its own pickler by this name, and writes the namespace of __main__ by
+    # reference only for that one.
     __module__ = dill.Pickler.__module__
 
     def __init__(self, file: PickleSink, protocol: int) -> None:
@@ -300,7 +302,7 @@ class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[report
 
 
 def _enum_reference(kind: enum.EnumMeta) -> str:
-    """Refer to an enum of `__main__` by name: by value dill 0.4.1 writes what nobody can load."""
+    """Refer to an enum of `__main__` by name: dill 0.4.1 cannot load the ones it wrote by value."""
     if not _is_at_its_name(kind):
         raise UnserializableError(f"the enum {kind.__qualname__} is not found under its name")
     return str(kind.__qualname__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint._model.durations import Durations
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 
@@ -41,13 +40,7 @@ class Row(NamedTuple):
     @property
     def page_end(self) -> Header:
         """A header for `Query.after`, sound even where the row's own header is damaged."""
-        return Header(
-            flow="",
-            position=0,
-            run_id=self.run_id,
-            started_at=self.started_at,
-            durations=Durations(),
-        )
+        return Header(flow="", position=0, run_id=self.run_id, started_at=self.started_at)
 
     def completed(self, header: Header) -> Header:
         """Add the owner's name to a header, and the column's run id: JSON joins surrogates."""

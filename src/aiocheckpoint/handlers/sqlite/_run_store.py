@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._snapshot.footer import split
@@ -87,7 +86,7 @@ class SqliteRunStore(SnapshotRunStore):
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         snapshot = self.encode_small(header, state)
         if snapshot is None:
-            snapshot = await self._backend.run(self._encode, header, state, step)
+            snapshot = await self._backend.run(self._encode_snapshot, header, state, step)
         written, payload, footer = snapshot
         job = self._lease.save(written, payload, footer, self._backend.loop)
         try:
@@ -97,10 +96,10 @@ class SqliteRunStore(SnapshotRunStore):
                 self.header = written
         return len(payload) + len(footer)
 
-    def _encode(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
+    def _encode_snapshot(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
         memory = MemoryTarget()
-        emit = partial(self._handler.codec.write, header, state, step)
-        return emit(memory), *split_snapshot(memory, self.location)
+        written = self._handler.codec.write(header, state, step, memory, self._encode)
+        return written, *split_snapshot(memory, self.location)
 
 
 def split_snapshot(snapshot: MemoryTarget, location: str) -> tuple[bytes, bytes]:

@@ -1,0 +1,146 @@
+"""Names of 0.5.0 that still work, with a DeprecationWarning. This module goes as a whole in 0.8.
+
+The package and `handlers` ask `renamed` for names that they lack. `keep_old_names` puts the old
+methods on today's classes, and makes the modules importable that pickles of 0.5.0 name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint._model.header import Header
+from aiocheckpoint._model.plan import Plan
+from aiocheckpoint._model.step_names import StepNamesExcerpt
+from aiocheckpoint._snapshot.header_json import decode_header, encode_header
+from aiocheckpoint._snapshot.versions import stamped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["keep_old_names", "renamed"]
+
+_RENAMED = {
+    ("aiocheckpoint", "Excerpt"): "StepNamesExcerpt",
+    ("aiocheckpoint.handlers", "Target"): "SnapshotTarget",
+}
+
+_OLD_ATTRIBUTES: dict[type, dict[str, str]] = {
+    Header: {
+        "advanced": "next",
+        "begins_as": "matches_prefix",
+        "entered": "next_step",
+        "enters": "is_at",
+        "is_of": "matches",
+        "made_of": "from_trusted",
+        "of_unnamed": "without_names",
+        "tell_attempts": "record_attempt",
+    },
+    Plan: {"moves": "relocates"},
+    StepNamesExcerpt: {"are": "matches", "begin_as": "matches_prefix", "name": "at"},
+}
+
+_OLD_MODULES = {
+    "_current": ("CurrentStep",),
+    "_durations": ("Durations",),
+    "_header": ("Failure", "Header"),
+    "_names": ("Excerpt",),
+    "_pause": ("Pause",),
+    "_plan": ("Plan",),
+    "_results": ("RunResult",),
+    "_retry": ("Retry",),
+}
+"""The private modules of 0.5.0 with the public classes that its pickles find there."""
+
+
+def renamed(module: str, name: str) -> Any:  # noqa: ANN401 - a class
+    """Give what a module had under an old name.
+
+    Raises:
+        AttributeError: It had no such name.
+    """
+    new = _RENAMED.get((module, name))
+    if new is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    _warn(f"{module}.{name} is now {module}.{new}", stacklevel=4)
+    return getattr(importlib.import_module(module), new)
+
+
+def keep_old_names() -> None:
+    """Put the old methods on the classes, and the old modules where pickles look for them."""
+    for kind, names in _OLD_ATTRIBUTES.items():
+        for old, new in names.items():
+            text = f"{kind.__name__}.{old} is now {kind.__name__}.{new}"
+            setattr(kind, old, _Alias(text, attrgetter(new)))
+    for old, give in _OLD_METHODS.items():
+        setattr(Header, old, _Alias(f"Header.{old} is private now", give))
+    Header.__setstate__ = _set_header_state  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    for name in _OLD_MODULES:
+        sys.modules[f"aiocheckpoint.{name}"] = _OldModule(f"aiocheckpoint.{name}")
+
+
+def _warn(text: str, stacklevel: int) -> None:
+    warnings.warn(f"{text}. The old name goes in 0.8.", DeprecationWarning, stacklevel=stacklevel)
+
+
+class _Alias:
+    """An old name of a method or property.
+
+    Args:
+        text: The warning.
+        give: Gives its value for an instance, or for the class.
+    """
+
+    def __init__(self, text: str, give: Callable[[Any], Any]) -> None:
+        self._text, self._give = text, give
+
+    def __get__(self, instance: object, owner: type) -> Any:  # noqa: ANN401 - any attribute
+        _warn(self._text, stacklevel=3)
+        return self._give(owner if instance is None else instance)
+
+
+def _with_versions(header: Header, **changes: Any) -> Header:  # noqa: ANN401 - any field
+    return replace(stamped(header, code=header.code), **changes)
+
+
+_OLD_METHODS: dict[str, Callable[[Any], Any]] = {
+    "by_this_program": lambda header: partial(_with_versions, header),
+    "decode": lambda _: decode_header,
+    "encode": lambda header: partial(encode_header, header),
+}
+
+
+class _Durations(dict[str, float]):
+    """Takes the place of a class of 0.5.0 while a pickle is loaded."""
+
+    def __setstate__(self, state: object) -> None:
+        """Skip the cached text."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled as the dict that it is."""
+        return dict, (dict(self),)
+
+
+def _set_header_state(header: Header, state: dict[str, Any]) -> None:
+    facts = {**state, "durations": dict(state["durations"])}
+    facts.pop("fixed", None)  # cached text of 0.5.0
+    header.__dict__.update(facts)
+
+
+class _OldModule(ModuleType):
+    """A private module of 0.5.0, of which only the public classes are left."""
+
+    def __getattr__(self, name: str) -> object:
+        """Give a class under the name that it has in pickles."""
+        if name not in _OLD_MODULES[self.__name__.rpartition(".")[2]]:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        if name == "Durations":
+            return _Durations
+        new = "StepNamesExcerpt" if name == "Excerpt" else name
+        return getattr(importlib.import_module("aiocheckpoint"), new)

@@ -1,0 +1,120 @@
+"""Names of 0.5.0 work with a warning, and nothing else of the library uses them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import aiocheckpoint
+from aiocheckpoint import Header, Plan, StepNamesExcerpt, handlers
+from aiocheckpoint._model.step_names import StepNames
+
+NAMES = tuple(f"step-{number}" for number in range(150))
+LARGE = StepNames(NAMES)
+EXCERPT = LARGE.excerpt(75, finished=False)
+HEADER = Header(flow="f", position=75, excerpt=EXCERPT, durations={"a": 0.5}, written_at=1.0)
+PLAN = Plan(
+    steps=("a",),
+    start=0,
+    stop=1,
+    loads=(True,),
+    source="given",
+    fresh=True,
+    relocates=True,
+    ignores_given=False,
+    reason="why",
+)
+MODULES = {
+    "_current": "CurrentStep",
+    "_header": "Header",
+    "_names": "Excerpt",
+    "_pause": "Pause",
+    "_plan": "Plan",
+    "_results": "RunResult",
+    "_retry": "Retry",
+}
+
+
+def old(owner: Any, name: str) -> Any:  # noqa: ANN401 - any attribute
+    """Look up an old name, which warns."""
+    with pytest.warns(DeprecationWarning, match=rf"{name} is (now|private)"):
+        return getattr(owner, name)
+
+
+def test_old_names_of_classes() -> None:
+    """An old name of a class is the class itself."""
+    assert old(aiocheckpoint, "Excerpt") is StepNamesExcerpt
+    assert old(handlers, "Target") is handlers.SnapshotTarget
+    for module in (aiocheckpoint, handlers):
+        assert not hasattr(module, "nothing")
+
+
+def test_old_methods_of_headers() -> None:
+    """Each does as the method that has another name now."""
+    assert old(HEADER, "entered") == HEADER.next_step == NAMES[75]
+    assert old(HEADER, "enters")(LARGE, 75)
+    assert old(HEADER, "is_of")(LARGE)
+    assert old(HEADER, "begins_as")(LARGE, 75)
+    assert old(Header, "made_of")(dict(HEADER.__dict__)) == HEADER
+    assert old(Header, "of_unnamed")("f", None, 1) == Header.without_names("f", None, 1)
+    header = Header(flow="f", position=0)
+    old(header, "tell_attempts")("a", 2)
+    assert header.attempts == {"a": 2}
+    following = old(header, "advanced")("running", 1, 2.0, None)
+    assert following == header.next("running", 1, 2.0, None)
+
+
+def test_old_encoder_of_headers() -> None:
+    """Headers are encoded, decoded and stamped with versions by their old methods."""
+    encoded = old(HEADER, "encode")()
+    assert json.loads(encoded)["durations"] == {"a": 0.5}
+    assert old(Header, "decode")(encoded) == HEADER
+    stamped = old(HEADER, "by_this_program")(position=1)
+    assert (stamped.library, stamped.position) == (aiocheckpoint.__version__, 1)
+
+
+def test_old_names_of_other_records() -> None:
+    """The plan and the excerpt have theirs."""
+    assert old(PLAN, "moves")
+    assert EXCERPT is not None
+    assert old(EXCERPT, "name")(75) == NAMES[75]
+    assert old(EXCERPT, "are")(LARGE)
+    assert old(EXCERPT, "begin_as")(LARGE, 10)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_old_modules_of_records(name: str) -> None:
+    """The private modules that pickles of 0.5.0 name are there, with these classes alone."""
+    module = importlib.import_module(f"aiocheckpoint.{name}")
+    kind = getattr(module, MODULES[name])
+    assert kind.__module__ == "aiocheckpoint"
+    assert not hasattr(module, "Nothing")
+    assert name not in dir(aiocheckpoint)
+
+
+def test_durations_of_old_headers_become_a_dict() -> None:
+    """The class of their durations is gone as soon as a header is loaded."""
+    module = importlib.import_module("aiocheckpoint._durations")
+    durations = module.Durations()
+    durations["a"] = 0.5
+    assert type(pickle.loads(pickle.dumps(durations))) is dict
+    state = {**HEADER.__dict__, "durations": durations, "fixed": "text"}
+    header: Any = object.__new__(Header)
+    header.__setstate__(state)
+    assert header == HEADER
+    assert type(header.durations) is dict
+    assert not hasattr(header, "fixed")
+
+
+def test_the_library_uses_no_old_name() -> None:
+    """Importing it, and asking for its public names, warns of nothing."""
+    code = "from aiocheckpoint import *; from aiocheckpoint.handlers import *"
+    command = [sys.executable, "-W", "error::DeprecationWarning:aiocheckpoint", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
