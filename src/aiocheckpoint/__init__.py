@@ -7,10 +7,7 @@ Register functions with `cp.add_step()`, run them with `cp.run(state)` or `await
 when one breaks, mend it and run again.
 """
 
-import importlib
-from typing import TYPE_CHECKING
-
-from aiocheckpoint import _deprecated, _public
+from aiocheckpoint import _deprecated, _public, events
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause
@@ -45,9 +42,6 @@ from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
 from aiocheckpoint.handlers._registry import HandlerOptions, open_handler
 from aiocheckpoint.handlers.local._inspect import adopt, inspect
-
-if TYPE_CHECKING:
-    from aiocheckpoint import events
 
 __all__ = [
     "CheckpointError",
@@ -95,12 +89,5 @@ _deprecated.keep_old_names()
 
 
 def __getattr__(name: str) -> object:
-    """Import `events` when it is asked for (PEP 562), and give names of earlier versions."""
-    if name == "events":  # takes 5 ms to import, and flows without hooks need no events
-        return importlib.import_module("aiocheckpoint.events")
+    """Give names of earlier versions (PEP 562)."""
     return _deprecated.renamed(__name__, name)
-
-
-def __dir__() -> list[str]:
-    """List the public names, `events` included before it is imported."""
-    return sorted({*globals(), *__all__})

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SCRIPT = program("late_imports_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"datetime", "hashlib", "hmac", "pickletools", *JSON}
-LATE = {"aiocheckpoint.events", "aiocheckpoint.handlers.sqlite", "sqlite3", "stamina", "tenacity"}
+STANDARD = {"aiofiles.os", "aiofiles.ospath", "datetime", "hashlib", "hmac", "pickletools", *JSON}
+LATE = {"aiocheckpoint.handlers.sqlite", "sqlite3", "stamina", "tenacity"}
 """What takes 5 ms or more, and most programs never need."""
 
 BROUGHT = """
