@@ -8,8 +8,11 @@ import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
+
+from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +51,14 @@ def test_code_prints_what_the_page_shows(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHECKPOINT_SECRET", "s" * 32)
     names: dict[str, Any] = {"__name__": "__main__"}
-    for source, shown in blocks(page):
-        code = compile(source, page.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        made = eval(code, names)  # noqa: S307 - the page's own code
-        if inspect.iscoroutine(made):
-            runner.run(made)
-        assert (source, capsys.readouterr().out) == (source, shown)
+    # A page may register a handler, which holds for the whole process.
+    with patch.dict(CheckpointFlow.state_handler_constructors):
+        for source, shown in blocks(page):
+            code = compile(source, page.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            made = eval(code, names)  # noqa: S307 - the page's own code
+            if inspect.iscoroutine(made):
+                runner.run(made)
+            assert (source, capsys.readouterr().out) == (source, shown)
 
 
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: page.stem)

@@ -69,11 +69,11 @@ def test_subclass_and_path_object(tmp_path: Path) -> None:
 
 
 def test_place_of_a_handler_object() -> None:
-    """The path of a handler object counts, and for other objects the path given to the flow."""
+    """The path of a handler object is shown, not the path that the flow was given."""
     handler = LocalStateHandler("elsewhere/", flow="orders")
     assert "'elsewhere/', LocalStateHandler" in repr(CheckpointFlow("orders.pkl", handler))
-    memory = CheckpointFlow("orders.pkl", MemoryStateHandler(flow="orders"))
-    assert "'orders.pkl', MemoryStateHandler" in repr(memory)
+    memory = CheckpointFlow("orders.pkl", MemoryStateHandler("in memory", flow="orders"))
+    assert "'in memory', MemoryStateHandler" in repr(memory)
 
 
 @pytest.mark.parametrize("count", [8, 9, 1000])
