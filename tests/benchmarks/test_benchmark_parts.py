@@ -105,9 +105,9 @@ def test_the_large_value_is_written_once(
     written: list[dict[str, Any]] = []
     write, write_small = codec.write, codec.write_small
 
-    def noting(self: Any, header: Any, state: dict[str, Any], *more: Any) -> Any:  # noqa: ANN401
+    def noting(self: Any, header: Any, state: Any, *more: Any, **options: Any) -> Any:  # noqa: ANN401
         written.append(dict(state))
-        return write(self, header, state, *more)
+        return write(self, header, state, *more, **options)
 
     def noting_small(self: Any, header: Any, state: dict[str, Any], *more: Any) -> Any:  # noqa: ANN401
         done = write_small(self, header, state, *more)
