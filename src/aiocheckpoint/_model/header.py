@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar
 
 from aiocheckpoint._model.step_names import (
+    MOST_NAMES,
     NO_STEP_NAMES,
     ListedStepNames,
     RecordedStepNames,
@@ -159,7 +160,7 @@ class Header:
     def _record(self, entries: dict[str, _Value], step: str, value: _Value) -> None:
         entries.pop(step, None)
         entries[step] = value
-        if len(entries) > self.step_names.max_recorded:
+        if len(entries) > (MOST_NAMES if self.excerpt is None else self.excerpt.max_recorded):
             del entries[next(iter(entries))]
 
     def next(

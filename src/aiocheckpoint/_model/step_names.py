@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "MOST_NAMES",
     "NO_STEP_NAMES",
     "ListedStepNames",
     "RecordedStepNames",
@@ -102,11 +103,6 @@ class RecordedStepNames(Protocol):
         """Names of successive steps."""
         ...
 
-    @property
-    def max_recorded(self) -> int:
-        """The most steps of which a header has the duration and the attempts."""
-        ...
-
     def at(self, index: int) -> str | None:
         """Name of a step, None where it is unknown."""
 
@@ -133,7 +129,6 @@ class ListedStepNames:
     __slots__ = ("names",)
 
     begin = 0
-    max_recorded = MOST_NAMES
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names: tuple[str, ...] = names

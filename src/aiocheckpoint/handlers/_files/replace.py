@@ -189,15 +189,16 @@ def replace_file(
         StorageError: Nothing was replaced, or, for its kind `NotDurableError`, the new file is in
             place but may not outlive a power cut.
     """
-    path, target, exists = destination
+    path, target, _ = destination
     directory, _, name = target.rpartition(os.sep)
     temporary = _temporaries.beside(directory, name)
     try:
         result, length = _fill(path, temporary, emit, fsync=fsync)
-        with contextlib.nullcontext() if around is None else around(temporary, result):
-            _swap(temporary, target, exists=exists, fsync=fsync)
-            if fsync:
-                _flush_entry(path, directory or os.sep)
+        if around is None:
+            _place(destination, temporary, fsync=fsync)
+        else:
+            with around(temporary, result):
+                _place(destination, temporary, fsync=fsync)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -226,6 +227,14 @@ def _fill(
     os.close(descriptor)
     reach("closed")
     return result, target.length
+
+
+def _place(destination: Destination, temporary: str, *, fsync: bool) -> None:
+    """Rename the temporary file over the target, and flush their directory."""
+    path, target, exists = destination
+    _swap(temporary, target, exists=exists, fsync=fsync)
+    if fsync:
+        _flush_entry(path, target.rpartition(os.sep)[0] or os.sep)
 
 
 def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
