@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint._concurrency.jobs import PendingResult, deliver
+from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 
 QUIET = settings(deadline=None, max_examples=40)
 BLOCKED = 8

@@ -14,7 +14,7 @@ from support import Door, State
 from tracing import needs_strace, trace
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint._concurrency.pool import Call, Pool
 from aiocheckpoint._snapshot import codec
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES

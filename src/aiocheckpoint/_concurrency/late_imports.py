@@ -1,4 +1,4 @@
-"""Imports that are put off until something is asked for, without stalling an event loop."""
+"""The one door for imports that are put off until a program needs them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
 
-__all__ = ["imported"]
+__all__ = ["import_in_thread"]
 
 
-async def imported(name: str) -> Any:  # noqa: ANN401 - a module
-    """Give a module; one that is not there yet is imported in a thread."""
+async def import_in_thread(name: str) -> Any:  # noqa: ANN401 - a module
+    """Give a module. If it is not imported yet, a thread imports it, and the loop goes on."""
     if name not in sys.modules:
         await run_in_thread(SNAPSHOTS, importlib.import_module, name)
     return importlib.import_module(name)

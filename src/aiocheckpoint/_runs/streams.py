@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from aiocheckpoint._concurrency.late_imports import imported
+from aiocheckpoint._concurrency.late_imports import import_in_thread
 from aiocheckpoint._engine.dispatch import EVENTS
 from aiocheckpoint.errors import StreamConsumedError
 
@@ -75,7 +75,7 @@ async def events_of(
     The run waits where it is too far ahead. When the loop is left it is cancelled, and goes to its
     end without being heard.
     """
-    await imported(EVENTS)
+    await import_in_thread(EVENTS)
     room, told = asyncio.Semaphore(_AHEAD), asyncio.Queue["Event | None"]()
     left = False
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from aiocheckpoint._concurrency.late_imports import imported
+from aiocheckpoint._concurrency.late_imports import import_in_thread
 from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
 from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.header import Header
@@ -88,7 +88,7 @@ class StateHandler(SnapshotPort):
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
         """Do as `read`, without blocking the event loop."""
         # Nothing else needs aiofiles, which takes 2 ms to import.
-        read = (await imported("aiofiles.os")).wrap(self.read)
+        read = (await import_in_thread("aiofiles.os")).wrap(self.read)
         state: dict[str, Any] = await read(run_id, executor=SNAPSHOTS)
         return state
 

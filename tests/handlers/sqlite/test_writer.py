@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._writer import Writer
 
 if TYPE_CHECKING:
