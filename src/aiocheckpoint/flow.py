@@ -262,14 +262,26 @@ class CheckpointFlow(ServedRuns):
         then the one cancellation goes on, and the next run resumes. A `StopIteration` comes out
         as the cause of a `RuntimeError`, since no coroutine can raise one (PEP 479).
         """
+        # First, since thousands of runs may wait here: the garbage collector visits no request.
+        backend = await AsyncBackend.make()
         request = self._request(state, load_policy, checkpoint, until, once=once, update=update)
-        return (await self._resume(request, run_id, wait)).state
+        return (await self._resume_through(backend, request, run_id, wait)).state
 
     async def _resume(
         self, request: Request, run_id: str | None, wait: float = 0.0, hook: Hook | None = None
     ) -> RunOutcome:
+        return await self._resume_through(await AsyncBackend.make(), request, run_id, wait, hook)
+
+    async def _resume_through(
+        self,
+        backend: AsyncBackend,
+        request: Request,
+        run_id: str | None,
+        wait: float,
+        hook: Hook | None = None,
+    ) -> RunOutcome:
         try:
-            return await self._run(await AsyncBackend.make(), request, run_id, wait, hook)
+            return await self._run(backend, request, run_id, wait, hook)
         except ExceptionEnvelope as carrier:
             error = carrier.error
         if not isinstance(error, StopIteration):

@@ -27,7 +27,7 @@ class Pool:
 
     def __init__(self, busy: int) -> None:
         """Hold up that many threads, all that there are then."""
-        SNAPSHOTS.forget()
+        SNAPSHOTS.start_anew()
         self._gate = threading.Event()
         entered = [threading.Event() for _ in range(busy)]
         self._jobs = [SNAPSHOTS.submit(self._wait, one) for one in entered]

@@ -14,7 +14,7 @@ from late_script import WAYS
 from locations import program
 
 from aiocheckpoint import CheckpointFlow, Failure, Header, Plan, Retry, RunResult, events
-from aiocheckpoint._concurrency.late_imports import imported
+from aiocheckpoint._concurrency.late_imports import import_in_thread
 from aiocheckpoint._engine.dispatch import EventName
 from aiocheckpoint._model.durations import Durations
 from aiocheckpoint._model.record import Record
@@ -126,9 +126,9 @@ async def test_stream_asks_for_the_events(tmp_path: Path, monkeypatch: pytest.Mo
 
     async def noting(name: str) -> object:
         asked.append(name)
-        return await imported(name)
+        return await import_in_thread(name)
 
-    monkeypatch.setattr(streams, "imported", noting)
+    monkeypatch.setattr(streams, "import_in_thread", noting)
     cp = CheckpointFlow(tmp_path / "checkpoint.pkl")
     cp.add_step(name="a")(lambda state: asked.append("step"))
     await cp.astream({})
@@ -141,9 +141,9 @@ async def test_later_imports_leave_the_loop_alone(
     """What is imported in the middle of a program's work is imported in another thread, once."""
     (tmp_path / "late_module.py").write_text("import threading\nhere = threading.get_ident()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    module = await imported("late_module")
+    module = await import_in_thread("late_module")
     assert module.here != threading.get_ident()
-    assert await imported("late_module") is module
+    assert await import_in_thread("late_module") is module
 
 
 def test_every_event_has_a_name_to_be_told_by() -> None:

@@ -13,7 +13,7 @@ from support import no_more_threads
 from tracing import Traced, needs_strace, trace
 
 from aiocheckpoint import LocalStateHandler, StorageError
-from aiocheckpoint._concurrency.pool import Pool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._snapshot import payload
 from aiocheckpoint._snapshot.payload import PayloadWriter
 
@@ -49,7 +49,7 @@ def test_digest_is_of_the_whole_payload(door: Door, lab: Lab) -> None:
 
 def test_without_a_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started, it is hashed where it is written."""
-    monkeypatch.setattr(payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
+    monkeypatch.setattr(payload, "_DIGESTS", DaemonThreads("aiocheckpoint-digest", 1))
     with no_more_threads():
         LocalStateHandler(lab.path, fsync=False).write(a_mixture())
     check_stored(lab.path, a_mixture())

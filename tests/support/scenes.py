@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from interrupts import PATIENCE, Gate
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, events
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, STEPS
+from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
+from aiocheckpoint._concurrency.threads import SNAPSHOTS
+from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Future
     from pathlib import Path
 
     from support import State
 
     from aiocheckpoint import Header
-    from aiocheckpoint._concurrency.pool import Pool
+    from aiocheckpoint._concurrency.work_items import Threads
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import Lock
 
@@ -65,7 +66,7 @@ class Scene:
         self.gate = Gate(blocks=place.blocks)
         self.armed = True
         self.ran: list[str] = []
-        self.jobs: list[Future[bool]] = []
+        self.items: list[WorkItem[bool]] = []
         self.handler: LocalStateHandler | OwnHandler = LocalStateHandler(path)
         if place.own:
             self.handler = AsyncOwn(self) if place.colour == "async" else SyncOwn(self)
@@ -104,19 +105,23 @@ class Scene:
         """Be held in a hook; or notice that what comes next is held in a full pool."""
         spot = f"{type(event).__name__} {getattr(event, 'step', '')}"
         if self.is_held(f"queue after {spot}"):
-            for pool in (STEPS, SNAPSHOTS):
-                self.fill(pool)
+            for threads in (DEFAULT_STEP_THREADS, SNAPSHOTS):
+                self.fill(threads)
             self.gate.next_step.set()
         await self.acome_by(spot)
 
-    def fill(self, pool: Pool) -> None:
-        """Fill a pool with work that ends when the gate is opened."""
+    def fill(self, threads: Threads) -> None:
+        """Give all of these threads work that ends when the gate is opened."""
+        loop = asyncio.get_running_loop()
         for _ in range(MORE_THAN_ANY_POOL):
-            self.jobs.append(pool.submit(self.gate.opened.wait, PATIENCE))
+            item = WorkItem(self.gate.opened.wait, (PATIENCE,), loop)
+            threads.put(item)
+            self.items.append(item)
 
     def clear(self) -> None:
-        """Wait until the pools are free."""
-        wait(self.jobs)
+        """Wait until the threads are free."""
+        for item in self.items:
+            item.block()
 
     def header(self) -> Header | None:
         """Read the header of what is stored."""

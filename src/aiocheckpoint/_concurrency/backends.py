@@ -104,11 +104,12 @@ class AsyncBackend:
         Args:
             step_threads: The threads for sync functions of the flow.
         """
-        if not anyio_warm_up.done:
-            await run_in_thread(SNAPSHOTS, anyio_warm_up.prepare)
         throttle = start_throttle(asyncio.get_running_loop())
         if (turn := throttle.ask()) is not None:
             await turn
+        if not anyio_warm_up.done:
+            with throttle:
+                await run_in_thread(SNAPSHOTS, anyio_warm_up.prepare)
         return cls(AsyncExecutor(step_threads))
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import anyio
 
-from aiocheckpoint._concurrency.thread_pool import ThreadPool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ __all__ = [
 _Result = TypeVar("_Result")
 
 
-SNAPSHOTS = ThreadPool("aiocheckpoint-snapshot", 4)
+SNAPSHOTS = DaemonThreads("aiocheckpoint-snapshot", 4)
 """Threads for snapshots alone, so that users' functions cannot fill them."""
 
 

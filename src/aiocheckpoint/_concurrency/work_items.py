@@ -20,8 +20,8 @@ _Result = TypeVar("_Result")
 class WorkItem(PendingResult[_Result]):
     """A call of a function in a thread.
 
-    A thread claims the item before the call. A caller that gives up claims it too, which drops the
-    call. So a queued item can never run after its caller has gone.
+    A thread claims the item before the call, and a caller that gives up claims it to drop the call.
+    The first claim counts, so a queued item never runs after its caller has gone.
 
     Args:
         function: The function.
@@ -32,7 +32,7 @@ class WorkItem(PendingResult[_Result]):
         abandoned: Whether a cancelled task no longer waits for the end of the function.
     """
 
-    __slots__ = ("_args", "_is_cancelled", "_over", "_thread", "_unclaimed", "abandoned")
+    __slots__ = ("_args", "_claim", "_is_cancelled", "_over", "_thread", "abandoned")
 
     def __init__(
         self,
@@ -44,17 +44,18 @@ class WorkItem(PendingResult[_Result]):
         self.abandoned: bool = False
         self._is_cancelled = False
         self._args = args
-        self._unclaimed = [True]
+        # setdefault() is atomic, so Ctrl-C never leaves a claim without its owner.
+        self._claim: dict[None, str] = {}
         self._thread = 0
         self._over = threading.Lock()
         self._over.acquire()
 
     def drop(self) -> bool:
         """Keep the function from being called. Give False if a thread has claimed it already."""
-        claimed = self._claim()
-        if claimed:
+        dropped = self._claim.setdefault(None, "caller") == "caller"
+        if dropped:
             self._args = ()  # The item itself may stay in a queue for long.
-        return claimed
+        return dropped
 
     def run(self) -> None:
         """Call the function, unless the item was dropped, and wake the caller."""
@@ -64,7 +65,7 @@ class WorkItem(PendingResult[_Result]):
 
     def carry_out(self) -> None:
         """Call the function, unless the item was dropped."""
-        if not self._claim():
+        if self._claim.setdefault(None, "thread") != "thread":
             return
         try:
             self._thread = threading.get_ident()
@@ -107,13 +108,6 @@ class WorkItem(PendingResult[_Result]):
         if self._is_cancelled:
             self.wake()
         self.ended = True
-
-    def _claim(self) -> bool:
-        """Claim the item, to call or to drop it. Only the first claim succeeds."""
-        try:
-            return self._unclaimed.pop()
-        except IndexError:
-            return False
 
 
 class Threads(Protocol):

@@ -7,7 +7,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._concurrency.thread_pool import ThreadPool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PIECE_BYTES = 1 << 18
 """In pieces of this size a large payload is written and read."""
 
 _VERY_LARGE_BYTES = 1 << 21
-_DIGESTS = ThreadPool("aiocheckpoint-digest", 1)
+_DIGESTS = DaemonThreads("aiocheckpoint-digest", 1)
 
 _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
 
@@ -108,8 +108,10 @@ class PayloadWriter:
             with contextlib.suppress(RuntimeError):  # No thread can be started.
                 _DIGESTS.put(hashing)
             self._target.write(view)
-            hashing.carry_out()  # Nothing, unless the thread is still at the bytes of another one.
-            hashing.block()
+            if hashing.drop():  # The thread was busy with other bytes.
+                self._hash.update(view)
+            else:
+                hashing.block()
         except BaseException:
             # The bytes belong to the user, who may change them now.
             if not hashing.drop():
