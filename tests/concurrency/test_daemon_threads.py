@@ -1,4 +1,4 @@
-"""Daemon threads: which thread is next, what was dropped, and how they end."""
+"""Daemon threads: their number, dropped items, and their end."""
 
 from __future__ import annotations
 

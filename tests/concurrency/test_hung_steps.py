@@ -25,7 +25,7 @@ SLOW = 1.0
 
 def run_script(way: str) -> tuple[list[str], float]:
     """Run the script. Give the lines that it prints, and the seconds that it takes to exit."""
-    command = [sys.executable, SCRIPT, way, str(SLOW if way == "waits" else 10 * PATIENCE)]
+    command = [sys.executable, str(SCRIPT), way, str(SLOW if way == "waits" else 10 * PATIENCE)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = list[str]()

@@ -39,7 +39,7 @@ class Pool:
         self._gate.wait(PATIENCE)
 
     def free(self) -> None:
-        """Let the work go on, and whatever is queued behind it be done."""
+        """Let the work end, and all that is queued behind it."""
         self._gate.set()
         for job in self._jobs:
             job.result()

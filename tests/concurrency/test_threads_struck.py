@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from striking import Strike
 
-from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS, StepThreads
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS, StepThreads
 from aiocheckpoint._concurrency.threads import run_in_thread, run_shielded_in_thread
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter
@@ -193,7 +193,7 @@ def test_hashing_in_the_writing_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_arguments_are_released() -> None:
-    """The arguments of a function are released before its caller goes on."""
+    """The arguments of a function are released before its caller is woken."""
     threads, content = DaemonThreads("struck", 1), bytearray(8)
     item = WorkItem(len, (memoryview(content),), None)
     threads.put(item)

@@ -14,9 +14,8 @@ from support import Door, State
 from tracing import needs_strace, trace
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint._concurrency.step_threads import StepThreads
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint._snapshot import codec
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES
 from aiocheckpoint._snapshot.payload import position_added
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from aiocheckpoint._concurrency.work_items import Threads, WorkItem
+    from aiocheckpoint._concurrency.work_items import WorkItem
 
 SCRIPT = program("counted_script.py")
 PLACES = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
@@ -84,23 +83,19 @@ class Counts:
         """Count from now on."""
         self.hops = 0
         self.dumps: list[str] = []
-        for threads in (DaemonThreads, StepThreads):
-            self._count_hops(patch, threads)
+        put = DaemonThreads.put
+
+        def counted_put(threads: DaemonThreads, item: WorkItem[Any]) -> None:
+            self.hops += 1
+            put(threads, item)
+
+        patch.setattr(DaemonThreads, "put", counted_put)
         for module, name in (
             (codec, "dump_small"),
             (codec, "dump"),
             (serializer, "_DillPickler"),
         ):
             self._count(patch, module, name)
-
-    def _count_hops(self, patch: pytest.MonkeyPatch, threads: type[Threads]) -> None:
-        put = threads.put
-
-        def counted_put(these: Any, item: WorkItem[Any]) -> None:  # noqa: ANN401
-            self.hops += 1
-            put(these, item)
-
-        patch.setattr(threads, "put", counted_put)
 
     def _count(self, patch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
         plain: Callable[..., Any] = getattr(module, name)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCRIPT = program("late_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"hashlib", *JSON}
+STANDARD = {"concurrent.futures.thread", "hashlib", "queue", *JSON}
 LATER = {
     "handlers.local._inspect",
     "_snapshot.pickling.opcodes",

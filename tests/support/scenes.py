@@ -66,7 +66,7 @@ class Scene:
         self.gate = Gate(blocks=place.blocks)
         self.armed = True
         self.ran: list[str] = []
-        self.items: list[WorkItem[bool]] = []
+        self.jobs: list[WorkItem[bool]] = []
         self.handler: LocalStateHandler | OwnHandler = LocalStateHandler(path)
         if place.own:
             self.handler = AsyncOwn(self) if place.colour == "async" else SyncOwn(self)
@@ -116,12 +116,12 @@ class Scene:
         for _ in range(MORE_THAN_ANY_POOL):
             item = WorkItem(self.gate.opened.wait, (PATIENCE,), loop)
             threads.put(item)
-            self.items.append(item)
+            self.jobs.append(item)
 
     def clear(self) -> None:
         """Wait until the threads are free."""
-        for item in self.items:
-            item.block()
+        for job in self.jobs:
+            job.block()
 
     def header(self) -> Header | None:
         """Read the header of what is stored."""

@@ -45,6 +45,7 @@ class DaemonThreads(Executor):
         abandoned: Whether `abandon` was called.
     """
 
+    # `_end_all` sets it for the class, so that threads made later take no calls either.
     _over = False
 
     def __init__(self, name: str, count: int) -> None:
@@ -168,7 +169,7 @@ def _fulfil(
 
 @atexit.register
 def _end_all() -> None:
-    DaemonThreads._over = True  # noqa: SLF001 - of all that are made later, too
+    DaemonThreads._over = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     for threads in list(_all):
         threads.shutdown()
 

@@ -12,7 +12,7 @@ __all__ = ["import_in_thread"]
 
 
 async def import_in_thread(name: str) -> Any:  # noqa: ANN401 - a module
-    """Give a module. If it is not imported yet, a thread imports it, and the loop goes on."""
+    """Give a module. If it is not imported yet, a thread imports it, while the loop runs."""
     if name not in sys.modules:
         await run_in_thread(SNAPSHOTS, importlib.import_module, name)
     return importlib.import_module(name)

@@ -55,9 +55,7 @@ class StartThrottle:
 
     def _has_room(self) -> bool:
         # A run that has just started has asked for nothing yet.
-        return (
-            self._started < _STARTS_PER_TURN and self._pending + self._started < _MOST_PENDING
-        )
+        return self._started < _STARTS_PER_TURN and self._pending + self._started < _MOST_PENDING
 
     def _schedule(self) -> None:
         if not self._scheduled:

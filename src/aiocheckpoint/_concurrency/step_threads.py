@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 
 if TYPE_CHECKING:
-    import asyncio
-
     from aiocheckpoint._concurrency.work_items import WorkItem
 
 __all__ = ["DEFAULT_STEP_THREADS", "StepThreads"]
@@ -42,17 +41,16 @@ class StepThreads:
         return f"{type(self).__name__}({self.count})"
 
     def put(self, item: WorkItem[Any], /) -> None:
-        """Let a thread of the item's loop run it, now or when one is free.
+        """Let a thread of the running loop run an item, now or when one is free.
 
         Raises:
             RuntimeError: No thread can be started, or the interpreter is at its end. The caller
                 drops the item.
         """
-        assert item.loop is not None
-        threads = self._by_loop.get(item.loop)
+        loop = asyncio.get_running_loop()
+        threads = self._by_loop.get(loop)
         if threads is None:
-            threads = DaemonThreads("aiocheckpoint-step", self.count)
-            self._by_loop[item.loop] = threads
+            threads = self._by_loop[loop] = DaemonThreads("aiocheckpoint-step", self.count)
         threads.abandoned = threads.abandoned or self.abandoned
         threads.put(item)
 

@@ -167,7 +167,7 @@ async def finish_before_cancelling(work: Coroutine[Any, Any, _Result]) -> _Resul
 
 
 async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
-    """Await a coroutine to its end, whatever cancellation comes.
+    """Await a coroutine to its end, through every cancellation.
 
     Returns:
         The first cancellation by `Task.cancel()` that came meanwhile, for the caller to raise.

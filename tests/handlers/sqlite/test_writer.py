@@ -94,7 +94,7 @@ def test_stopped_and_asked_again() -> None:
     writer.put(jobs[0])
     writer.stop(wait=False)
     writer.put(jobs[1])
-    jobs[1]._gate.acquire(timeout=A_WHILE)  # noqa: SLF001
+    jobs[1]._blocked.acquire(timeout=A_WHILE)  # noqa: SLF001
     assert clerk.done == []
     clerk.may.set()
     assert all(map(wait_for, jobs))
