@@ -270,8 +270,10 @@ class CheckpointFlow(StoredRuns, RunService):
         as the cause of a `RuntimeError`, since no coroutine can raise one (PEP 479).
         """
         core = self._core
+        # First, since thousands of runs may wait here, and the garbage collector visits requests.
+        backend = await core.async_backend()
         request = core.request(state, load_policy, checkpoint, until, once=once, update=update)
-        return (await core.run_async(request, run_id, wait)).state
+        return (await core.run_async(backend, request, run_id, wait)).state
 
     def plan(
         self,

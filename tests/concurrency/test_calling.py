@@ -66,7 +66,7 @@ class One:
     call: Call
 
     def __call__(self, state: State) -> object:
-        """Call what it holds."""
+        """Call the function."""
         return self.call(state)
 
 
@@ -77,7 +77,7 @@ class Two:
     call: Call
 
     def __call__(self, state: State, data: State) -> object:
-        """Call what it holds."""
+        """Call the function."""
         return self.call(state, data)
 
 
@@ -88,7 +88,7 @@ class AsyncOne:
     call: Call
 
     async def __call__(self, state: State) -> object:
-        """Await what it holds."""
+        """Await the coroutine."""
         return await self.call(state)
 
 
@@ -99,7 +99,7 @@ class AsyncTwo:
     call: Call
 
     async def __call__(self, state: State, data: State) -> object:
-        """Await what it holds."""
+        """Await the coroutine."""
         return await self.call(state, data)
 
 

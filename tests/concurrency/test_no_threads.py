@@ -27,7 +27,7 @@ class Pool:
 
     def __init__(self, active_run: int) -> None:
         """Hold up that many threads, all that there are then."""
-        SNAPSHOTS.forget()
+        SNAPSHOTS.start_anew()
         self._gate = threading.Event()
         entered = [threading.Event() for _ in range(active_run)]
         self._jobs = [SNAPSHOTS.submit(self._wait, one) for one in entered]
@@ -39,7 +39,7 @@ class Pool:
         self._gate.wait(PATIENCE)
 
     def free(self) -> None:
-        """Let the work go on, and whatever is queued behind it be done."""
+        """Let the work end, and all that is queued behind it."""
         self._gate.set()
         for job in self._jobs:
             job.result()

@@ -1,4 +1,4 @@
-"""Threads, loops and forks: nobody starves, and nothing is left."""
+"""Threads, loops and forks: no run starves, and nothing is left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SyncOwn:
         self.kept: State = {}
 
     def read(self) -> State:
-        """Give what is kept."""
+        """Give the kept state."""
         return self.kept
 
     def write(self, state: State) -> None:
@@ -50,7 +50,7 @@ class AsyncOwn(SyncOwn):
     """A user's own handler of async methods."""
 
     async def read(self) -> State:  # type: ignore[override]
-        """Give what is kept."""
+        """Give the kept state."""
         return self.kept
 
     async def write(self, state: State) -> None:  # type: ignore[override]
@@ -105,7 +105,7 @@ async def test_slow_steps_do_not_stop_others_snapshots(
 async def test_full_default_executor_stops_nothing(
     tmp_path: Path, release: threading.Event
 ) -> None:
-    """Sync steps and snapshots go on while the loop's own executor is full of other work."""
+    """Sync steps and snapshots work while the loop's own executor is full of other work."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(2, thread_name_prefix="test") as pool:
         loop.set_default_executor(pool)
@@ -202,7 +202,7 @@ def test_repeated_runs_leave_no_descriptor(runner: Runner, tmp_path: Path) -> No
 @posix_only
 @pytest.mark.parametrize("what", ["exit", "unwind", "run"])
 def test_fork_in_a_step(what: str, runner: Runner, tmp_path: Path) -> None:
-    """A child that ends, however it ends, takes nothing with it: the parent goes on."""
+    """However a forked child ends, the parent runs to its end."""
     path = tmp_path / "c.pkl"
     command = [sys.executable, str(FORKING), what, runner.name, str(path)]
     ended = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)

@@ -21,7 +21,7 @@ PATIENCE = 20.0
 
 
 class Places:
-    """Writes down the thread, the loop and the context of whatever calls it."""
+    """Notes the thread, the loop and the context of its callers."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -107,7 +107,7 @@ async def test_thread_false_keeps_sync_parts_on_the_loop(tmp_path: Path) -> None
 
 
 async def test_slow_sync_parts_do_not_stall_the_loop(tmp_path: Path) -> None:
-    """While each sync part blocks, the loop goes on: it is the loop that frees them."""
+    """While each sync part blocks, the loop runs, which alone can free them."""
     entered, free = threading.Semaphore(0), threading.Semaphore(0)
 
     def block(state: State) -> State:
@@ -166,7 +166,7 @@ async def test_arun_gives_sync_parts_the_callers_context(tmp_path: Path) -> None
 
 
 def test_every_door_gives_the_callers_context(any_runner: Runner, flows: FlowFactory) -> None:
-    """Sync and coroutine parts see the caller's context variables, whatever the runner."""
+    """Sync and coroutine parts see the caller's context variables in every way to run."""
     places = Places()
     cp = sync_flow(flows.path, places)
     cp.add_step(name="third", load=places.anote)(places.anote)

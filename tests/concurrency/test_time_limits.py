@@ -25,7 +25,7 @@ every_part = pytest.mark.parametrize("part", ["load", "step", "save"])
 
 @every_part
 def test_over_its_limit(part: str, simple_store: AnyStore, any_runner: Runner) -> None:
-    """An error names step, part and limit; what is stored is the state on entry."""
+    """An error names step, part and limit. The stored state is that on entry."""
     given = before()
     with pytest.raises(TimeoutError) as info:
         simple_store.go(any_runner, limited(simple_store, part, hang), given, "always")

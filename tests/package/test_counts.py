@@ -14,8 +14,8 @@ from support import Runner, State
 from tracing import needs_strace, trace
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint._concurrency.jobs import PendingResult
-from aiocheckpoint._concurrency.pool import Call, Pool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint._snapshot import codec
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES
 from aiocheckpoint._snapshot.header_json import encode_header
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
+
+    from aiocheckpoint._concurrency.work_items import WorkItem
 
 SCRIPT = program("step_count_script.py")
 PLACES = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
@@ -82,13 +84,13 @@ class Counts:
         """Start counting."""
         self.hops = 0
         self.dumps: list[str] = []
-        put = Pool.put
+        put = DaemonThreads.put
 
-        def counted_put(pool: Pool, call: Call[Any]) -> None:
+        def counted_put(threads: DaemonThreads, item: WorkItem[Any]) -> None:
             self.hops += 1
-            put(pool, call)
+            put(threads, item)
 
-        patch.setattr(Pool, "put", counted_put)
+        patch.setattr(DaemonThreads, "put", counted_put)
         for module, name in (
             (codec, "dump_small"),
             (codec, "dump"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -13,7 +12,6 @@ from late_imports_script import WAYS
 from locations import program
 
 from aiocheckpoint import events
-from aiocheckpoint._concurrency.late_imports import imported
 from aiocheckpoint._engine.dispatch import EventName
 
 if TYPE_CHECKING:
@@ -79,17 +77,6 @@ RUNS = [*(("run", way) for way in WAYS), *OTHER_RUNNERS]
 def test_nothing_is_imported_in_trouble(method: str, way: str, tmp_path: Path) -> None:
     """All modules that a run needs, for any end, are imported before its first step."""
     assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", method, way).split() == []
-
-
-async def test_later_imports_leave_the_loop_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A late import is done in another thread, once."""
-    (tmp_path / "late_module.py").write_text("import threading\nhere = threading.get_ident()\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    module = await imported("late_module")
-    assert module.here != threading.get_ident()
-    assert await imported("late_module") is module
 
 
 def test_every_event_has_a_name_to_be_told_by() -> None:

@@ -13,7 +13,7 @@ from support import no_more_threads
 from tracing import Traced, needs_strace, trace
 
 from aiocheckpoint import LocalStateHandler, StorageError
-from aiocheckpoint._concurrency.pool import Pool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._snapshot import payload
 from aiocheckpoint._snapshot.payload import PayloadWriter
 
@@ -49,7 +49,7 @@ def test_digest_is_of_the_whole_payload(runner: Runner, flows: FlowFactory) -> N
 
 def test_without_a_thread(flows: FlowFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no thread can be started, the object is hashed by the writer."""
-    monkeypatch.setattr(payload, "_DIGESTS", Pool("aiocheckpoint-digest", 1, per_loop=False))
+    monkeypatch.setattr(payload, "_DIGESTS", DaemonThreads("aiocheckpoint-digest", 1))
     with no_more_threads():
         LocalStateHandler(flows.path, fsync=False).write(a_mixture())
     check_stored(flows.path, a_mixture())

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._lease import Lease

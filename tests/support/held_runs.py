@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from interrupts import PATIENCE, Gate
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, events
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, STEPS
+from aiocheckpoint._concurrency.step_threads import StepThreads
+from aiocheckpoint._concurrency.threads import SNAPSHOTS
+from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Future
     from pathlib import Path
 
     from support import State
 
     from aiocheckpoint import Header
-    from aiocheckpoint._concurrency.pool import Pool
+    from aiocheckpoint._concurrency.work_items import Threads
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import Lock
 
@@ -65,7 +66,8 @@ class HeldRun:
         self.gate = Gate(blocks=place.blocks)
         self.armed = True
         self.ran: list[str] = []
-        self.jobs: list[Future[bool]] = []
+        self.items: list[WorkItem[bool]] = []
+        self.step_threads = StepThreads()
         self.handler: LocalStateHandler | OwnHandler = LocalStateHandler(path)
         if place.own:
             self.handler = AsyncOwn(self) if place.style == "async" else SyncOwn(self)
@@ -78,6 +80,7 @@ class HeldRun:
             style = "async" if name != "b" or self.place.own else self.place.style
             load, step, save = (self._part(part, name, style) for part in ("load", "step", "save"))
             cp.add_step(load, save, name=name)(step)
+        self.step_threads = cp._core.step_threads  # noqa: SLF001
         return cp
 
     def start(self) -> Any:  # noqa: ANN401 - a coroutine
@@ -101,22 +104,26 @@ class HeldRun:
             await self.gate.ahold()
 
     async def hook(self, event: events.Event) -> None:
-        """Hold the run in a hook, or fill the pools so that the next call waits in a queue."""
+        """Hold the run in a hook, or fill all threads so that the next call waits in a queue."""
         point = f"{type(event).__name__} {getattr(event, 'step', '')}"
         if self.is_held(f"queue after {point}"):
-            for pool in (STEPS, SNAPSHOTS):
-                self.fill(pool)
+            for threads in (self.step_threads, SNAPSHOTS):
+                self.fill(threads)
             self.gate.entered.set()
         await self.areach(point)
 
-    def fill(self, pool: Pool) -> None:
-        """Fill a pool with work that ends when the gate is opened."""
+    def fill(self, threads: Threads) -> None:
+        """Give all of these threads work that ends when the gate is opened."""
+        loop = asyncio.get_running_loop()
         for _ in range(MORE_THAN_ANY_POOL):
-            self.jobs.append(pool.submit(self.gate.opened.wait, PATIENCE))
+            item = WorkItem(self.gate.opened.wait, (PATIENCE,), loop)
+            threads.put(item)
+            self.items.append(item)
 
     def clear(self) -> None:
-        """Wait until the pools are free."""
-        wait(self.jobs)
+        """Wait until the threads are free."""
+        for item in self.items:
+            item.block()
 
     def header(self) -> Header | None:
         """Read the stored header."""

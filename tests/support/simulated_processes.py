@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
 
 LONG = 3600.0
 

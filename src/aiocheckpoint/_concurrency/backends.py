@@ -1,9 +1,9 @@
-"""How the library does its own blocking work under `arun` and under `run`.
+"""The library's own blocking work, under `arun` and under `run`.
 
-The engine is written once and does its blocking work through one of these. `AsyncBackend` serves
-`arun`: blocking work goes to threads. `SyncBackend` serves `run`: everything happens in the
-caller's thread before the call returns. The engine's coroutine then never suspends, and
-`run_to_completion` carries it through in one go.
+The engine is written once and does its blocking work through a backend. `AsyncBackend` serves
+`arun`. It hands blocking work to threads. `SyncBackend` serves `run`. It does all work in the
+caller's thread. The coroutine of the engine then never suspends, and `run_to_completion` runs it
+in one go.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
-from aiocheckpoint._concurrency.start_throttle import throttle_start
+from aiocheckpoint._concurrency.start_throttle import start_throttle
+from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
 from aiocheckpoint._concurrency.threads import (
-    READY,
     SNAPSHOTS,
+    anyio_warm_up,
     finish_result_before_cancelling,
     run_in_thread,
     run_shielded_in_thread,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from aiocheckpoint._concurrency.executors import FunctionExecutor
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint._concurrency.step_threads import StepThreads
 
 __all__ = ["AsyncBackend", "Backend", "SyncBackend", "run_blocking", "run_to_completion"]
 
@@ -35,11 +37,11 @@ _Result = TypeVar("_Result")
 
 
 class Backend(Protocol):
-    """Does the library's own blocking work, and knows who calls users' functions."""
+    """Does the library's own blocking work, and has the executor for users' functions."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that is not to be blocked; None where nothing else waits."""
+        """The loop that must not be blocked, or None if the caller's thread may be."""
         ...
 
     @property
@@ -56,15 +58,15 @@ class Backend(Protocol):
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
     ) -> asyncio.CancelledError | None:
-        """Call a function that must run and end; give back a cancellation that came meanwhile."""
+        """Call a function that must run to its end. Return a cancellation that came meanwhile."""
         ...
 
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        """Wait for a result that was asked for on behalf of `loop`, whatever happens meanwhile."""
+    async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
+        """Wait for a result that was requested for `loop`. A cancellation waits for it too."""
         ...
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
-        """Await a coroutine that must end; give back a cancellation that came meanwhile."""
+        """Await a coroutine to its end. Return a cancellation that came meanwhile."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -72,52 +74,63 @@ class Backend(Protocol):
         ...
 
     def cancellations(self) -> int:
-        """Count the cancellations of the run that were asked for so far."""
+        """Give the number of cancellations of the run so far."""
         ...
 
 
 class AsyncBackend:
-    """Works from within a running event loop, which it never blocks."""
+    """Works under a running event loop and never blocks it.
 
-    # Thousands of runs wait at once, and an object without attributes costs the garbage collector
-    # nothing.
-    __slots__ = ()
+    Args:
+        executor: Calls users' functions.
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop."""
-        return asyncio.get_running_loop()
+    Attributes:
+        executor: The same.
+        loop: The running loop.
+    """
 
-    @property
-    def executor(self) -> FunctionExecutor:
-        """Calls users' functions on the loop or in threads."""
-        return AsyncExecutor()
+    # Thousands of runs may be waiting, and the garbage collector visits every attribute dict.
+    __slots__ = ("_requests", "executor", "loop")
+
+    def __init__(self, executor: AsyncExecutor) -> None:
+        self.executor: AsyncExecutor = executor
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._requests = start_throttle(self.loop)
 
     @classmethod
-    async def make(cls) -> Self:
-        """Make it when the loop has time for it, and nothing is left to import."""
-        if not READY.done:
-            await run_in_thread(SNAPSHOTS, READY.prepare)
-        backend = cls()
-        await throttle_start(backend.loop)
-        return backend
+    async def make(cls, step_threads: StepThreads = DEFAULT_STEP_THREADS) -> Self:
+        """Make a backend when the loop has room for one more run.
+
+        Args:
+            step_threads: The threads for sync functions of the flow.
+        """
+        throttle = start_throttle(asyncio.get_running_loop())
+        if (turn := throttle.ask()) is not None:
+            await turn
+        if not anyio_warm_up.done:
+            with throttle:
+                await run_in_thread(SNAPSHOTS, anyio_warm_up.prepare)
+        return cls(AsyncExecutor(step_threads))
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        return await run_in_thread(SNAPSHOTS, function, *args)
+        with self._requests:
+            return await run_in_thread(SNAPSHOTS, function, *args)
 
     async def run_shielded(
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
     ) -> asyncio.CancelledError | None:
-        return await run_shielded_in_thread(SNAPSHOTS, function, *args)
+        with self._requests:
+            return await run_shielded_in_thread(SNAPSHOTS, function, *args)
 
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        try:
-            await job.future
-        except asyncio.CancelledError as caught:
-            await finish_result_before_cancelling(job, caught)
-        return job.outcome()
+    async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
+        with self._requests:
+            try:
+                await pending.future
+            except asyncio.CancelledError as caught:
+                await finish_result_before_cancelling(pending, caught)
+            return pending.outcome()
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         return await shield(work)
@@ -131,7 +144,7 @@ class AsyncBackend:
 
 
 class SyncBackend:
-    """Works in the caller's own thread; each call has ended when it returns."""
+    """Works in the caller's own thread. No call is suspended."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -148,37 +161,37 @@ class SyncBackend:
         function(*args)
         return None
 
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
-        return job.wait()
+    async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
+        return pending.wait()
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         await work
         return None
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - blocking is right here
+        time.sleep(seconds)  # noqa: ASYNC251 - there is no loop to block
 
     def cancellations(self) -> int:
-        return 0  # Ctrl-C comes as a KeyboardInterrupt.
+        return 0  # There is no task. Ctrl-C raises KeyboardInterrupt.
 
     def close(self) -> None:
-        """Close the loop that coroutines made necessary."""
+        """Close the private loop, if there is one."""
         self.executor.close()
 
 
 def run_to_completion(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
-    """Carry a coroutine through that never suspends, because it works through `SyncBackend`."""
+    """Run a coroutine that never suspends, because it works through a `SyncBackend`."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         result: _Result = end.value
         return result
     coroutine.close()
-    raise AssertionError("a coroutine suspended where nothing may")
+    raise AssertionError("a coroutine suspended under SyncBackend")
 
 
 def run_blocking(work: Callable[[SyncBackend], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Carry out work that goes through a `SyncBackend`, and close its loop."""
+    """Do work through a `SyncBackend`, and close its private loop."""
     backend = SyncBackend()
     try:
         return run_to_completion(work(backend))

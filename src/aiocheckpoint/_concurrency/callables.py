@@ -1,4 +1,4 @@
-"""A user's function, and how it is called."""
+"""Users' functions, and the way in which each is called."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["UserFunction", "is_async_callable", "unwrap_callable"]
 
 
 class UserFunction:
-    """A user's function and how to call it.
+    """A user's function and the way to call it.
 
     Args:
         function: The function.
         takes_data: Whether it is called with `(state, data)` rather than `(state)`.
-        on_loop: Whether it is called on the event loop: a coroutine function, or one that was
-            registered with `thread=False`.
-        stores: Whether it belongs to a state handler and must not wait for steps' threads.
-        limit: How long it may take, or None.
+        on_loop: Whether it is called on the event loop. True for coroutine functions and with
+            `thread=False`.
+        stores: Whether it belongs to a state handler and must not wait for step threads.
+        limit: Its time limit, or None.
     """
 
     __slots__ = ("function", "limit", "on_loop", "stores", "takes_data")

@@ -1,8 +1,8 @@
-"""How users' functions are called: steps, loaders, savers, hooks, a handler's `read` and `write`.
+"""Calls of users' functions: steps, loaders, savers, hooks, `read` and `write` of handlers.
 
-`AsyncExecutor` serves `arun`: coroutines are awaited on the running loop, sync functions run in
-threads. `SyncExecutor` serves `run`: sync functions run in the caller's thread, coroutines on one
-private event loop.
+`AsyncExecutor` serves `arun`. It awaits coroutines on the running loop and calls sync functions in
+threads. `SyncExecutor` serves `run`. It calls sync functions in the caller's thread and runs
+coroutines on one private event loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
 from aiocheckpoint._concurrency.threads import (
     SNAPSHOTS,
-    STEPS,
     finish_before_cancelling,
     run_in_thread,
 )
@@ -25,15 +24,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._concurrency.step_threads import StepThreads
 
 __all__ = ["AsyncExecutor", "ExceptionEnvelope", "FunctionExecutor", "SyncExecutor"]
 
 
-class ExceptionEnvelope(Exception):  # noqa: N818 - carries an exception, is none to be seen
+class ExceptionEnvelope(Exception):  # noqa: N818 - users never see it
     """Carries an exception of a user's function that has another meaning in a coroutine.
 
-    No coroutine can raise a StopIteration (PEP 479). A GeneratorExit in a coroutine says that the
-    coroutine itself is thrown away.
+    A coroutine cannot raise StopIteration (PEP 479). GeneratorExit in a coroutine means that the
+    coroutine itself is being closed.
     """
 
     def __init__(self, error: StopIteration | GeneratorExit) -> None:
@@ -45,30 +45,37 @@ class FunctionExecutor(Protocol):
     """Calls users' functions and awaits their results."""
 
     def call(self, function: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
-        """Call a user's function, sync or async, and await its result if it can be awaited."""
+        """Call a user's function, sync or async, and await its result if it is awaitable."""
         ...
 
     async def call_to_end(self, function: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        """Call a user's function that stores something, and keep cancellations out of it."""
+        """Call a user's function that stores something, and let no cancellation interrupt it."""
         ...
 
     def attempts(self, trials: Any) -> AsyncIterator[AbstractContextManager[None]]:  # noqa: ANN401
         """Give the attempts of a step, and wait between them.
 
         Args:
-            trials: Iterable both by `for` and by `async for`, as `stamina.retry_context` is.
+            trials: An iterable for both `for` and `async for`, such as `stamina.retry_context`.
         """
         ...
 
     async def finish(self, result: Any) -> Any:  # noqa: ANN401
-        """Await `result` if it can be awaited, else give it back."""
+        """Await `result` if it is awaitable, else return it."""
         ...
 
 
 class AsyncExecutor:
-    """Calls users' functions from within a running event loop, which they never block."""
+    """Calls users' functions under a running event loop and never blocks it.
 
-    __slots__ = ()
+    Args:
+        step_threads: The threads for sync functions of the flow.
+    """
+
+    __slots__ = ("_step_threads",)
+
+    def __init__(self, step_threads: StepThreads) -> None:
+        self._step_threads = step_threads
 
     def call(self, function: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if function.on_loop:
@@ -90,20 +97,20 @@ class AsyncExecutor:
         try:
             return await result
         except GeneratorExit as error:
-            # A GeneratorExit that close() throws into this coroutine has no frame below this one.
+            # The GeneratorExit of close() on this coroutine has no frame below this one.
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                 raise ExceptionEnvelope(error) from None
             raise
 
     async def _call_in_thread(self, function: UserFunction, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
-        pool = SNAPSHOTS if function.stores else STEPS
-        context = contextvars.copy_context()
-        result = await run_in_thread(pool, context.run, _call_enveloped, function.function, *args)
+        threads = SNAPSHOTS if function.stores else self._step_threads
+        call = contextvars.copy_context().run
+        result = await run_in_thread(threads, call, _call_enveloped, function.function, *args)
         return await self.finish(result)
 
 
 class SyncExecutor:
-    """Calls users' functions in the caller's thread; each call has ended when it returns."""
+    """Calls users' functions in the caller's thread. No call is suspended."""
 
     def __init__(self) -> None:
         self._private: PrivateLoop | None = None
@@ -128,13 +135,13 @@ class SyncExecutor:
         return _call_enveloped(self._private.run, result)
 
     def close(self) -> None:
-        """Close the loop that coroutines made necessary."""
+        """Close the private loop, if there is one."""
         if self._private is not None:
             self._private.close()
 
 
 class _BlockingAttempts:
-    """The attempts of a step, with waiting that blocks the thread."""
+    """The attempts of a step. Waiting between them blocks the thread."""
 
     def __init__(self, trials: Any) -> None:  # noqa: ANN401
         self._each: Iterator[AbstractContextManager[None]] = iter(trials)

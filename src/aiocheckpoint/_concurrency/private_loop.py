@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["PrivateLoop"]
 
@@ -18,10 +17,11 @@ _Result = TypeVar("_Result")
 
 
 class PrivateLoop:
-    """One loop for all coroutines of a run, made at the first of them.
+    """One loop for all coroutines of a run, made for the first of them.
 
-    It runs in the caller's thread. Where that thread is already inside a loop, as in a notebook,
-    asyncio allows no second one, and it runs in a thread of its own while the caller waits.
+    The loop runs in the caller's thread. If a loop is already running there, as in a notebook,
+    asyncio allows no second one. The private loop then has a thread of its own, and the caller
+    waits.
     """
 
     def __init__(self) -> None:
@@ -30,9 +30,6 @@ class PrivateLoop:
         self._thread: ThreadPoolExecutor | None = None
         self._task: asyncio.Task[Any] | None = None
         if _inside_loop():
-            # The same moment asks for a loop, which takes more memory and descriptors than this.
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiocheckpoint-loop")
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
@@ -41,17 +38,17 @@ class PrivateLoop:
         run = partial(self._runner.run, self._main(awaitable), context=context)
         if self._thread is None:
             return run()
-        job = self._thread.submit(run)
+        future = self._thread.submit(run)
         try:
-            return job.result()
+            return future.result()
         except BaseException:
-            if not job.done():  # Ctrl-C reached the waiting thread, not the coroutine.
+            if not future.done():  # Ctrl-C reached the waiting thread, not the coroutine.
                 self._runner.get_loop().call_soon_threadsafe(self._cancel)
-                wait([job])
+                wait([future])
             raise
 
     def close(self) -> None:
-        """Cancel what the coroutines left running, and close the loop."""
+        """Cancel the tasks that the coroutines left running, and close the loop."""
         if self._thread is None:
             self._runner.close()
             return

@@ -1,9 +1,11 @@
-"""Blocking functions in threads, waited for whatever happens to the waiting task.
+"""Waiting for blocking functions in threads, under every kind of cancellation.
 
-A cancelled wait must not leave its function running: a late write could overwrite a newer one.
-So a function still queued is dropped, and one under way is waited for before the cancellation
-goes on. The cancellations of `Task.cancel()` come once each and are caught one by one; those of an
-anyio scope come again and again while it lasts, and are held off by a shielded scope.
+A cancelled wait must not leave its function running, because a late write could overwrite a newer
+one. So a queued function is dropped. A running function is waited for, and only then is the
+cancellation raised.
+
+Each `Task.cancel()` raises one cancellation, which is caught and raised again at the end. An anyio
+scope raises its cancellation at every await, so a shielded scope holds it off.
 """
 
 from __future__ import annotations
@@ -17,17 +19,18 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import anyio
 
-from aiocheckpoint._concurrency.pool import Call, Pool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint._concurrency.work_items import Threads
 
 __all__ = [
-    "READY",
     "SNAPSHOTS",
-    "STEPS",
+    "anyio_warm_up",
     "finish_before_cancelling",
     "finish_result_before_cancelling",
     "run_in_thread",
@@ -38,27 +41,24 @@ __all__ = [
 _Result = TypeVar("_Result")
 
 
-SNAPSHOTS = Pool("aiocheckpoint-snapshot", 4, per_loop=False)
-"""For reading and writing snapshots alone, so that users' functions cannot fill it."""
-
-STEPS = Pool("aiocheckpoint-step", 40, per_loop=True)
-"""For users' sync functions; the size is that of anyio's default limit of worker threads."""
+SNAPSHOTS = DaemonThreads("aiocheckpoint-snapshot", 4)
+"""Threads for snapshots alone, so that users' functions cannot fill them."""
 
 
-class _Ready:
-    """Whether anyio has imported the half that it needs for asyncio.
+class _AnyioWarmUp:
+    """Imports the asyncio half of anyio before a run needs it.
 
-    It does so when it is first asked something, which takes 50 ms and might be in the middle of a
-    failure, with no memory or descriptors left.
+    anyio imports it at its first call. This takes 50 ms, and memory and descriptors that a failing
+    run may not have.
     """
 
     def __init__(self) -> None:
         self.done = False
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Let anyio import it, in a thread."""
-        with self._one_at_a_time:
+        """Let anyio import it. Called in a thread."""
+        with self._lock:
             if not self.done:
                 asyncio.run(self._ask())
                 self.done = True
@@ -67,85 +67,91 @@ class _Ready:
         anyio.current_effective_deadline()
 
 
-READY = _Ready()
+anyio_warm_up = _AnyioWarmUp()
 
 
-async def run_in_thread(pool: Pool, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-    """Call a function in a thread of `pool` and await its result.
+async def run_in_thread(
+    threads: Threads,
+    function: Callable[..., _Result],
+    *args: Any,  # noqa: ANN401
+) -> _Result:
+    """Call a function in one of `threads` and await its result.
 
     Raises:
-        asyncio.CancelledError: The task was cancelled. The function has not been called, or has
-            ended; what it raised is then the cause.
+        asyncio.CancelledError: The task was cancelled. The function was not called, or it has
+            ended and its exception is the cause.
+        RuntimeError: No thread can be started. The function was not called.
     """
-    call = Call(function, args, asyncio.get_running_loop())
+    item = WorkItem(function, args, asyncio.get_running_loop())
     try:
-        pool.put(call)
-        await call.future
+        threads.put(item)
+        await item.future
     except asyncio.CancelledError as caught:
-        if call.drop():
+        if item.drop():
             raise
-        cancellation = await _wait_shielded(call, caught) or caught
-        if call.error is None:
-            _put_away(call.result)
-        raise cancellation from call.error
+        cancellation = await _wait_shielded(item, caught) or caught
+        if item.error is None:
+            _close_coroutine(item.result)
+        raise cancellation from item.error
     except BaseException:
-        # No thread can be started, the coroutine is thrown away, or a signal's handler ends the
-        # loop: neither leaves anything to wait with.
-        if not call.drop():
-            call.block()
+        # No thread can be started, the coroutine is closed, or the handler of a signal ends the
+        # loop. In none of these cases can the coroutine await anything.
+        if not item.drop():
+            item.block()
         raise
-    return call.outcome()
+    return item.outcome()
 
 
-def _put_away(result: object) -> None:
-    """Close a coroutine that nobody will await any more."""
+def _close_coroutine(result: object) -> None:
+    """Close a coroutine that will not be awaited."""
     if inspect.iscoroutine(result):
         result.close()
 
 
 async def finish_result_before_cancelling(
-    job: PendingResult[Any], caught: asyncio.CancelledError
+    pending: PendingResult[Any], caught: asyncio.CancelledError
 ) -> NoReturn:
-    """Await the end of a job, and only then let the cancellation go on that was caught meanwhile.
+    """Await the end of pending work, and only then raise the cancellation caught meanwhile.
 
     Raises:
-        asyncio.CancelledError: What the job failed with is the cause.
+        asyncio.CancelledError: The exception of the work is the cause.
     """
-    cancellation = await _wait_shielded(job, caught) or caught
-    raise cancellation from job.error
+    cancellation = await _wait_shielded(pending, caught) or caught
+    raise cancellation from pending.error
 
 
 async def run_shielded_in_thread(
-    pool: Pool,
+    threads: Threads,
     function: Callable[..., object],
     *args: Any,  # noqa: ANN401
 ) -> asyncio.CancelledError | None:
-    """Call a function in a thread of `pool` for certain, and wait for its end.
+    """Call a function in one of `threads` for certain, and wait for its end.
 
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
     """
-    call = Call(function, args, asyncio.get_running_loop())
+    item = WorkItem(function, args, asyncio.get_running_loop())
     try:
-        pool.put(call)
-        cancellation = await _wait_shielded(call)
+        threads.put(item)
+        cancellation = await _wait_shielded(item)
     except BaseException as error:
-        if not call.drop():
-            call.block()
+        if not item.drop():
+            item.block()
             raise
         function(*args)
-        if isinstance(error, RuntimeError):  # no thread can be started
+        if isinstance(error, RuntimeError):  # No thread can be started.
             return None
         raise
-    call.outcome()
+    item.outcome()
     return cancellation
 
 
 async def finish_before_cancelling(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Await a coroutine to its end, and only then let a cancellation go on.
+    """Await a coroutine to its end, and only then raise a cancellation.
 
     Raises:
-        asyncio.CancelledError: The waiting task was cancelled; what `work` raised is the cause.
+        asyncio.CancelledError: The waiting task was cancelled. The exception of `work` is the
+            cause.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -155,16 +161,16 @@ async def finish_before_cancelling(work: Coroutine[Any, Any, _Result]) -> _Resul
         cancellation = again or caught
         raise cancellation from (None if task.cancelled() else task.exception())
     except GeneratorExit:
-        work.close()  # It may not have begun, and there is no loop to begin it.
+        work.close()  # It may not have started, and no loop will start it.
         raise
     return task.result()
 
 
 async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
-    """Await a coroutine to its end, out of reach of every cancellation.
+    """Await a coroutine to its end, through every cancellation.
 
     Returns:
-        The first cancellation that came from `Task.cancel()` meanwhile, for the caller to raise.
+        The first cancellation by `Task.cancel()` that came meanwhile, for the caller to raise.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -177,9 +183,9 @@ async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | 
 
 
 async def _wait_shielded(
-    job: PendingResult[Any], caught: asyncio.CancelledError | None = None
+    pending: PendingResult[Any], caught: asyncio.CancelledError | None = None
 ) -> asyncio.CancelledError | None:
-    return await _wait_out(job.again, lambda: job.ended, caught)
+    return await _wait_out(pending.again, lambda: pending.ended, caught)
 
 
 async def _wait_out(
@@ -187,19 +193,19 @@ async def _wait_out(
     done: Callable[[], bool],
     caught: asyncio.CancelledError | None = None,
 ) -> asyncio.CancelledError | None:
-    """Wait until `done`, and give back the first cancellation of `Task.cancel()` that came.
+    """Wait until `done`, and return the first cancellation by `Task.cancel()`.
 
-    Those of anyio scopes are not given back: they come again of themselves.
+    Cancellations of anyio scopes are not returned, because anyio raises them again.
 
     Args:
-        wait_once: Waits for it, and may be cancelled.
-        done: Whether it has come.
-        caught: A cancellation that came already.
+        wait_once: Awaits the end. It may be cancelled.
+        done: Whether the end has come.
+        caught: A cancellation that was caught before.
     """
     native = None if _scope_cancels() else caught
     scoped = caught if native is None else None
     while not done():
-        # Not before it is needed: a task abandoned inside a scope is never collected.
+        # No scope unless it is needed: a task abandoned inside a scope is never collected.
         shielded = scoped is not None
         try:
             with anyio.CancelScope(shield=True) if shielded else contextlib.nullcontext():
@@ -210,7 +216,7 @@ async def _wait_out(
             else:
                 scoped = cancellation
     if native is not None and scoped is not None:
-        # By its context anyio knows that its scope was cancelled as well.
+        # anyio recognises by this context that its scope was cancelled as well.
         native.__context__ = scoped
     return native
 

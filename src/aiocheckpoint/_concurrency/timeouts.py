@@ -1,4 +1,4 @@
-"""Time limits of what a user's coroutine may take."""
+"""Time limits of users' coroutines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Result = TypeVar("_Result")
 
 
 class StepTimeout:
-    """How long a part of a step may take.
+    """The time limit of a part of a step.
 
     Args:
-        seconds: So long.
+        seconds: The limit.
         step: Name of the step, for the error.
         part: "load", "step" or "save".
     """
@@ -36,8 +36,8 @@ async def run_with_timeout(limit: StepTimeout, work: Awaitable[_Result]) -> _Res
     """Await `work`, and cancel it when its time is over.
 
     Raises:
-        StepTimeoutError: It was; `work` has ended, be it as if nothing had cancelled it: it was
-            broken off in the middle all the same.
+        StepTimeoutError: The time was over, and `work` has ended. Raised even if `work` returned a
+            result after its cancellation, because it was interrupted in the middle.
     """
     scope = asyncio.timeout(limit.seconds)
     try:
@@ -45,7 +45,7 @@ async def run_with_timeout(limit: StepTimeout, work: Awaitable[_Result]) -> _Res
             result = await work
     except TimeoutError as error:
         if not scope.expired():
-            raise  # one of its own
+            raise  # Raised by `work` itself.
         raise StepTimeoutError(limit.step, limit.part, limit.seconds) from error
     if scope.expired():
         raise StepTimeoutError(limit.step, limit.part, limit.seconds)

@@ -75,8 +75,14 @@ class Drain:
             with suppress(RuntimeError):  # That loop was closed meanwhile.
                 loop.call_soon_threadsafe(idle.set)
 
-    async def drain(self, seconds: float | None) -> list[str | None]:
+    async def drain(
+        self, seconds: float | None, *, give_up: Callable[[], None]
+    ) -> list[str | None]:
         """Let no run begin, and wait until all have ended, or for at most `seconds`.
+
+        Args:
+            seconds: The most seconds to wait, or None.
+            give_up: Called when the wait is over, or cancelled, and runs are left.
 
         Returns:
             The ids of the runs that have not ended.
@@ -91,11 +97,15 @@ class Drain:
         for call in tuple(self._callbacks):
             with suppress(RuntimeError):  # That loop was closed meanwhile.
                 call()
-        if self._runs:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await idle.wait()
-        self._waiting = None
+        try:
+            if self._runs:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await idle.wait()
+        finally:
+            self._waiting = None
+            if self._runs:
+                give_up()
         return list(self._runs.values())
 
     def _check_first_call(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.backends import AsyncBackend, run_blocking
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
+from aiocheckpoint._concurrency.step_threads import StepThreads
 from aiocheckpoint._engine.locking import hold_lock
 from aiocheckpoint._engine.runner import Run, plan_run
 from aiocheckpoint._logging import log_skipped
@@ -43,6 +44,7 @@ class FlowCore:
 
     Attributes:
         registry: The steps registered so far.
+        step_threads: The threads of the flow's sync functions under `arun`.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class FlowCore:
         self.handler: Any = handler
         self.settings = settings
         self.registry = StepRegistry()
+        self.step_threads = StepThreads(settings.threads)
         self._make_run_store = run_store_maker(handler, state_path)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
@@ -110,7 +113,7 @@ class FlowCore:
 
     async def async_backend(self) -> AsyncBackend:
         """Make the backend of one call on the running loop."""
-        return await AsyncBackend.make()
+        return await AsyncBackend.make(self.step_threads)
 
     async def run(
         self,
@@ -148,16 +151,25 @@ class FlowCore:
         raise error
 
     async def run_async(
-        self, request: Request, run_id: str | None, wait: float = 0.0, hook: Hook | None = None
+        self,
+        backend: AsyncBackend,
+        request: Request,
+        run_id: str | None,
+        wait: float = 0.0,
+        hook: Hook | None = None,
     ) -> RunOutcome:
         """Run one request on the running loop."""
         try:
-            return await self.run(await self.async_backend(), request, run_id, wait, hook)
+            return await self.run(backend, request, run_id, wait, hook)
         except ExceptionEnvelope as envelope:
             error = envelope.error
         if not isinstance(error, StopIteration):
             raise error
         raise RuntimeError("a step raised StopIteration") from error
+
+    async def drain(self, seconds: float | None) -> list[str | None]:
+        """Drain the flow. A step that hangs in a thread keeps neither its run nor the process."""
+        return await self.settings.drain.drain(seconds, give_up=self.step_threads.abandon)
 
     async def plan(self, backend: Backend, request: Request, run_id: str | None) -> Plan:
         """Plan one request and run nothing."""

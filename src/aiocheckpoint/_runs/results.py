@@ -25,7 +25,7 @@ async def run_result(core: FlowCore, request: Request, run_id: str | None) -> Ru
         AlreadyFinishedError: The request was for an unfinished run, and this one is finished.
     """
     try:
-        outcome = await core.run_async(request, run_id)
+        outcome = await core.run_async(await core.async_backend(), request, run_id)
     except AlreadyFinishedError:
         raise
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - steps raise anything

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint._runs.mapping import Runs
-    from aiocheckpoint.events import Event
+    from aiocheckpoint.events import Event, Hook
 
 __all__ = ["RunService"]
 
@@ -99,8 +99,11 @@ class RunService:
         core = self._core
         request = core.request(state, load_policy, checkpoint, until, once=once, update=update)
         seconds, name = checked_wait(wait), check_run_id(run_id)
-        events = run_events(lambda hook: core.run_async(request, name, seconds, hook))
-        return Stream(events, of="events")
+
+        async def run(hook: Hook) -> None:
+            await core.run_async(await core.async_backend(), request, name, seconds, hook)
+
+        return Stream(run_events(run), of="events")
 
     def aresume_all(self, *, limit: int = 100) -> Stream[RunResult]:
         """Resume every unfinished run that no process owns, as a service does when it starts.
@@ -147,4 +150,4 @@ class RunService:
             DrainingError: It was called before, or by a step of the flow.
         """
         seconds = None if timeout is None else checked_timeout(timeout, least=0.0)
-        return await self._core.settings.drain.drain(seconds)
+        return await self._core.drain(seconds)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._concurrency.pool import Call, Pool
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -20,7 +22,7 @@ PIECE_BYTES = 1 << 18
 """The size of the pieces in which a large payload is written and read."""
 
 _VERY_LARGE_BYTES = 1 << 21
-_DIGESTS = Pool("aiocheckpoint-digest", 4, per_loop=False)
+_DIGESTS = DaemonThreads("aiocheckpoint-digest", 1)
 
 _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)
 
@@ -101,25 +103,18 @@ class PayloadWriter:
         self._flushed += view.nbytes
 
     def _pass_on_beside(self, view: memoryview) -> None:
-        hashing = Call(self._hash.update, (view,), None)
+        hashing = WorkItem(self._hash.update, (view,), None)
         try:
-            if _is_begun(hashing):
-                self._target.write(view)
-                hashing.block()
-            else:
+            with contextlib.suppress(RuntimeError):  # No thread can be started.
+                _DIGESTS.put(hashing)
+            self._target.write(view)
+            if hashing.drop():  # The thread was busy with other bytes.
                 self._hash.update(view)
-                self._target.write(view)
+            else:
+                hashing.block()
         except BaseException:
-            # The bytes are the user's, who may change them now.
+            # The bytes belong to the user, who may change them now.
             if not hashing.drop():
                 hashing.block()
             raise
         hashing.outcome()
-
-
-def _is_begun(hashing: Call[None]) -> bool:
-    try:
-        _DIGESTS.put(hashing)
-    except RuntimeError:  # no thread can be started
-        return not hashing.drop()
-    return True

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from aiocheckpoint._concurrency.backends import AsyncBackend, SyncBackend, run_to_completion
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
+from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
 from aiocheckpoint._engine.failures import add_note_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from aiocheckpoint._concurrency.callables import UserFunction
-    from aiocheckpoint._concurrency.executors import FunctionExecutor
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint._runs.core import FlowCore
@@ -165,10 +165,10 @@ class _BreakingBackend:
 
     breaker: _Breaker
 
-    async def wait_for(self, job: PendingResult[_Result]) -> _Result:
+    async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
         # The request was made before, so there is no boundary before it.
-        result: _Result = await super().wait_for(job)  # type: ignore[misc]
-        await self.breaker.reach(f"after {_words(job.work)}")
+        result: _Result = await super().wait_for(pending)  # type: ignore[misc]
+        await self.breaker.reach(f"after {_words(pending.work)}")
         return result
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
@@ -191,17 +191,14 @@ class _BreakingSyncBackend(_BreakingBackend, SyncBackend):
 
 class _BreakingAsyncExecutor(_BreakingExecutor, AsyncExecutor):
     def __init__(self, breaker: _Breaker) -> None:
+        super().__init__(DEFAULT_STEP_THREADS)
         self.breaker = breaker
 
 
 class _BreakingAsyncBackend(_BreakingBackend, AsyncBackend):
     def __init__(self, breaker: _Breaker) -> None:
+        super().__init__(_BreakingAsyncExecutor(breaker))
         self.breaker = breaker
-        self._executor = _BreakingAsyncExecutor(breaker)
-
-    @property
-    def executor(self) -> FunctionExecutor:
-        return self._executor
 
 
 def _words(function: object) -> str:

@@ -40,7 +40,7 @@ async def test_cancelled_run(place: str, way: str, tmp_path: Path) -> None:
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     before = asyncio.all_tasks()
     await WAYS[way](held_run.gate, held_run.start)
-    assert held_run.gate.passed.is_set() == (held_run.gate.blocks and not held_run.jobs)
+    assert held_run.gate.passed.is_set() == (held_run.gate.blocks and not held_run.items)
     assert asyncio.all_tasks() == before
     held_run.clear()
     check_left(held_run)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import LeaseLostError, RunInProgressError
-from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._requests import Claim, Execute
 from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._writer import Writer
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def test_stopped_and_asked_again() -> None:
     writer.put(jobs[0])
     writer.stop(wait=False)
     writer.put(jobs[1])
-    jobs[1]._gate.acquire(timeout=A_WHILE)  # noqa: SLF001
+    jobs[1]._blocked.acquire(timeout=A_WHILE)  # noqa: SLF001
     assert backend.done == []
     backend.may.set()
     assert all(map(wait_for, jobs))

@@ -11,7 +11,7 @@ from aiocheckpoint.handlers.sqlite._statements import MOST_ROWS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
 
 __all__ = ["Batch", "into_batches"]
 

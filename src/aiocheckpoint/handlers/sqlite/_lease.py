@@ -11,7 +11,7 @@ from aiocheckpoint.handlers.sqlite._writer import is_writer
 if TYPE_CHECKING:
     import asyncio
 
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import Snapshot
     from aiocheckpoint.handlers._retention import Keep

@@ -10,7 +10,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._concurrency.jobs import PendingResult
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect
 from aiocheckpoint.handlers.sqlite._errors import translate_error
 from aiocheckpoint.handlers.sqlite._requests import Execute

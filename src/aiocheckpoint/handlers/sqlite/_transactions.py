@@ -40,7 +40,7 @@ from aiocheckpoint.handlers.sqlite._statements import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from aiocheckpoint._concurrency.jobs import PendingResult
+    from aiocheckpoint._concurrency.pending_results import PendingResult
 
 __all__ = ["Transactions"]
 

@@ -8,7 +8,7 @@ import weakref
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiocheckpoint._concurrency.jobs import PendingResult, deliver
+from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,69 @@
+"""Threads for users' sync functions, which may take long or hang."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+
+if TYPE_CHECKING:
+    from aiocheckpoint._concurrency.work_items import WorkItem
+
+__all__ = ["DEFAULT_STEP_THREADS", "StepThreads"]
+
+
+class StepThreads:
+    """The threads in which `arun` calls the sync steps, loaders, savers and hooks of a flow.
+
+    Each event loop has threads of its own. So a sync step may run a loop and wait for sync steps
+    there, even if all other threads do the same.
+
+    The interpreter waits at exit for running and queued calls, unless `abandon` was called.
+
+    Args:
+        count: The most threads for one event loop.
+
+    Attributes:
+        count: The same.
+        abandoned: Whether `abandon` was called.
+    """
+
+    def __init__(self, count: int = 40) -> None:
+        self.count: int = count
+        self.abandoned: bool = False
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonThreads] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.count})"
+
+    def put(self, item: WorkItem[Any], /) -> None:
+        """Let a thread of the running loop run an item, now or when one is free.
+
+        Raises:
+            RuntimeError: No thread can be started, or the interpreter is at its end. The caller
+                drops the item.
+        """
+        loop = asyncio.get_running_loop()
+        threads = self._by_loop.get(loop)
+        if threads is None:
+            threads = self._by_loop[loop] = DaemonThreads("aiocheckpoint-step", self.count)
+        threads.abandoned = threads.abandoned or self.abandoned
+        threads.put(item)
+
+    def abandon(self) -> None:
+        """Wait for no call any more, neither at a cancellation nor at the end of the process.
+
+        A drained flow calls this when its time is over. A step that hangs then keeps neither its
+        cancelled run nor the process.
+        """
+        self.abandoned = True
+        for threads in list(self._by_loop.values()):
+            threads.abandon()
+
+
+DEFAULT_STEP_THREADS = StepThreads()
+"""The threads of flows that have none of their own. anyio has as many worker threads."""

@@ -1,0 +1,101 @@
+"""A sync step that hangs: exit waits for it, unless its threads were abandoned, as by a drain."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from locations import program
+
+from aiocheckpoint._concurrency.step_threads import StepThreads
+from aiocheckpoint._concurrency.threads import run_in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCRIPT = program("hung_script.py")
+PATIENCE = 20.0
+SLOW = 1.0
+
+
+def run_script(way: str) -> tuple[list[str], float]:
+    """Run the script. Give the lines that it prints, and the seconds that it takes to exit."""
+    command = [sys.executable, str(SCRIPT), way, str(SLOW if way == "waits" else 10 * PATIENCE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = list[str]()
+        begun = time.monotonic()
+        for line in process.stdout:
+            lines.append(line.strip())
+            if lines[-1] == "the program is over":
+                begun = time.monotonic()
+        try:
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+    return lines, time.monotonic() - begun
+
+
+def test_exit_waits_for_a_running_step() -> None:
+    """Without a drain the process ends when the step has."""
+    lines, seconds = run_script("waits")
+    assert lines == ["the step begins", "the program is over", "the step ends"]
+    assert seconds > SLOW / 2
+
+
+@pytest.mark.parametrize("way", ["cancelled", "left", "late"])
+def test_exit_after_abandoning(way: str) -> None:
+    """A step that hangs keeps neither its cancelled run nor the process, once it is abandoned."""
+    lines, seconds = run_script(way)
+    assert lines == ["the step begins", "the program is over"]
+    assert seconds < PATIENCE / 2
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Give an event that lets hung functions end, set at the latest when the test ends."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+@pytest.mark.parametrize("order", ["cancelled first", "abandoned first"])
+async def test_cancellation_of_an_abandoned_call(order: str, gate: threading.Event) -> None:
+    """A cancellation does not wait for an abandoned call, whichever comes first."""
+    steps, begun = StepThreads(1), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+
+    task = asyncio.create_task(run_in_thread(steps, hang))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    if order == "cancelled first":
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+        assert not task.done()
+        steps.abandon()
+    else:
+        steps.abandon()
+        await asyncio.wait([task], timeout=0.05)
+        assert not task.done()
+        task.cancel()
+    await asyncio.wait([task], timeout=PATIENCE)
+    assert task.cancelled()
+
+
+async def test_abandoned_call_that_ends(gate: threading.Event) -> None:
+    """A call that ends after all gives its result to a task that was not cancelled."""
+    steps = StepThreads(1)
+    task = asyncio.create_task(run_in_thread(steps, gate.wait, PATIENCE))
+    await asyncio.sleep(0.01)
+    steps.abandon()
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert await task
+    assert await run_in_thread(steps, int) == 0

@@ -1,0 +1,63 @@
+"""A program whose sync step is slow or hangs: `hung_script.py WAY SECONDS`.
+
+With "waits" the loop is left while the step runs, and nothing is abandoned. With "left" the same,
+but the step is abandoned. With "cancelled" the step is abandoned, and the end of the loop cancels
+the run. With "late" the run is cancelled first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+from aiocheckpoint import CheckpointFlow
+from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
+
+
+def say(line: str) -> None:
+    """Print a line at once, in one piece."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+async def main(way: str, seconds: float, directory: str) -> None:
+    """Begin a run, wait for its step, and leave it there."""
+    begun = threading.Event()
+    cp = CheckpointFlow(f"{directory}/c.pkl")
+
+    @cp.add_step()
+    def slow(state: dict[str, Any]) -> None:
+        say("the step begins")
+        begun.set()
+        time.sleep(seconds)
+        say("the step ends")
+
+    run = asyncio.create_task(cp.arun({}))
+    await asyncio.to_thread(begun.wait)
+    if way == "late":
+        run.cancel()
+        await asyncio.sleep(0.05)
+    if way != "waits":
+        DEFAULT_STEP_THREADS.abandon()
+
+
+def run(way: str, seconds: float, directory: str) -> None:
+    """Run the loop, and leave it without its own end where that would wait for the step."""
+    if way in ("waits", "left"):
+        asyncio.set_event_loop(loop := asyncio.new_event_loop())
+        loop.run_until_complete(main(way, seconds, directory))
+        KEPT.append(loop)
+    else:
+        asyncio.run(main(way, seconds, directory))
+
+
+KEPT: list[asyncio.AbstractEventLoop] = []
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        run(sys.argv[1], float(sys.argv[2]), place)
+        say("the program is over")
