@@ -76,7 +76,7 @@ def await_living(count: int, before: set[threading.Thread]) -> None:
 
 @dataclass
 class Round:
-    """New threads, a interrupt at the next point, and the runner of the loop that is interrupted."""
+    """New threads, an interrupt at the next point, and the runner of the interrupted loop."""
 
     threads: Threads
     interrupt: TracedInterrupt

@@ -1,7 +1,7 @@
 """A program whose sync step is slow or hangs: `hung_script.py WAY SECONDS`.
 
-With "waits" the loop is left while the step runs, and nothing is abandoned. With "left" the same,
-but the step is abandoned. With "cancelled" the step is abandoned, and the end of the loop cancels
+With "waits" the loop is left while the step runs, and the flow is not drained. With "left" the
+same, but the flow is drained. With "cancelled" the flow is drained, and the end of the loop cancels
 the run. With "late" the run is cancelled first.
 """
 
@@ -15,7 +15,6 @@ import time
 from typing import Any
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
 
 
 def say(line: str) -> None:
@@ -42,7 +41,7 @@ async def main(way: str, seconds: float, directory: str) -> None:
         run.cancel()
         await asyncio.sleep(0.05)
     if way != "waits":
-        DEFAULT_STEP_THREADS.abandon()
+        say(f"left: {await cp.adrain(timeout=0.05)}")
 
 
 def run(way: str, seconds: float, directory: str) -> None:
