@@ -12,6 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from aiocheckpoint._concurrency.async_reading import read_off_loop
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.start_throttle import start_throttle
 from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
@@ -50,7 +51,11 @@ class Backend(Protocol):
         ...
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        """Call a blocking function of the library."""
+        """Call a blocking function of the library. A cancellation waits for its end."""
+        ...
+
+    async def read(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        """Call a blocking function that only reads. A cancellation ends the wait at once."""
         ...
 
     async def run_shielded(
@@ -116,6 +121,9 @@ class AsyncBackend:
         with self._requests:
             return await run_in_thread(SNAPSHOTS, function, *args)
 
+    async def read(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return await read_off_loop(function, *args)
+
     async def run_shielded(
         self,
         function: Callable[..., object],
@@ -151,6 +159,9 @@ class SyncBackend:
         self.executor: SyncExecutor = SyncExecutor()
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        return function(*args)
+
+    async def read(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return function(*args)
 
     async def run_shielded(

@@ -63,7 +63,7 @@ async def _unfinished_headers(
     """
     backend = await core.async_backend()
     query = Query(_UNFINISHED, _PAGE, unowned=True)
-    while headers := await backend.run(handler.runs, query):
+    while headers := await backend.read(handler.runs, query):
         for header in headers:
             core.settings.drain.check()
             yield header

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.backends import run_blocking
 from aiocheckpoint._runs.listing import listing_query, pruning_query
-from aiocheckpoint._runs.stored_run import make_delete, make_patch, read_state, reset_run
+from aiocheckpoint._runs.stored_run import (
+    make_delete,
+    make_patch,
+    read_header,
+    read_state,
+    reset_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,7 +83,7 @@ class StoredRuns:
         """
         query = listing_query(status, limit, after)
         backend = await self._core.async_backend()
-        return await backend.run(self._core.snapshot_handler().runs, query)
+        return await backend.read(self._core.snapshot_handler().runs, query)
 
     def runs(
         self,
@@ -101,12 +107,11 @@ class StoredRuns:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        backend = await self._core.async_backend()
-        return await self._core.run_store(run_id, backend).read_header()
+        return await read_header(self._core, await self._core.async_backend(), run_id)
 
     def header(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run, as `aheader` does, in scripts and notebooks."""
-        return run_blocking(lambda backend: self._core.run_store(run_id, backend).read_header())
+        return run_blocking(lambda backend: read_header(self._core, backend, run_id))
 
     async def apatch(
         self,

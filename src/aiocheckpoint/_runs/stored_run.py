@@ -22,13 +22,21 @@ if TYPE_CHECKING:
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.handlers import StateHandler
 
-__all__ = ["make_delete", "make_patch", "read_state", "reset_run"]
+__all__ = ["make_delete", "make_patch", "read_header", "read_state", "reset_run"]
+
+
+async def read_header(core: FlowCore, backend: Backend, run_id: str | None) -> Header | None:
+    """Read the header of a run, or give None where nothing is stored."""
+    if moves_snapshots(core.handler):
+        header: Header | None = await backend.read(core.handler.header, check_run_id(run_id))
+        return header
+    return await core.run_store(run_id, backend).read_header()
 
 
 async def read_state(core: FlowCore, backend: Backend, run_id: str | None) -> dict[str, Any]:
     """Read the state of a run, or give an empty dict where nothing is stored."""
     if moves_snapshots(core.handler):
-        state: dict[str, Any] = await backend.run(core.handler.read, check_run_id(run_id))
+        state: dict[str, Any] = await backend.read(core.handler.read, check_run_id(run_id))
         return state
     run_store = core.run_store(run_id, backend)
     return {} if await run_store.read_header() is None else await run_store.state()
