@@ -21,7 +21,7 @@ __all__ = ["PIECE_BYTES", "PayloadWriter", "is_payload", "position_added"]
 PIECE_BYTES = 1 << 18
 """The size of the pieces in which a large payload is written and read."""
 
-_VERY_LARGE_BYTES = 1 << 21
+_VERY_LARGE_BYTES = 1 << 19
 _DIGESTS = DaemonThreads("aiocheckpoint-digest", 1)
 
 _ADDED = re.compile(rb"\(\x8c\x10checkpoint_indexJ....u\.\Z", re.DOTALL)

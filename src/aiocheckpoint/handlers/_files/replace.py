@@ -45,7 +45,7 @@ _MODE = 0o600
 _DIRECTORY_MODE = 0o700
 _RANDOM_BYTES = 8
 _NUMBERS = 1 << 8 * _RANDOM_BYTES
-_LARGE_BYTES = 1 << 23
+_LARGE_BYTES = 1 << 19
 
 
 class _Temporaries:
@@ -89,6 +89,7 @@ class FileTarget:
         self._temporary = temporary
         self._descriptor = descriptor
         self._fsync = fsync
+        self._flushed = 0
         self.length = 0
 
     def write(self, chunk: Buffer, /) -> None:
@@ -102,18 +103,21 @@ class FileTarget:
             size = memoryview(chunk).nbytes
             while done < size:
                 done += os.write(self._descriptor, memoryview(chunk).cast("B")[done:])
-            if self._fsync and size >= _LARGE_BYTES:
-                flush_data(self._descriptor)  # Runs beside the computation of the digest.
+            self.length += done
+            if self._fsync and size >= _LARGE_BYTES and self.length >= 2 * self._flushed:
+                # Beside the computation of the digest. Not after every one of many large pieces,
+                # since each flush waits for the disk.
+                flush_data(self._descriptor)
+                self._flushed = self.length
         except OSError as error:
             raise StorageError.of(self._path, "writing", error) from error
-        self.length += done
 
     def rewind(self) -> None:
         """Empty the file."""
         if self.length:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.ftruncate(self._descriptor, 0)
-            self.length = 0
+            self.length = self._flushed = 0
 
     def read_back(self) -> BinaryIO:
         """Open the written bytes for reading.
