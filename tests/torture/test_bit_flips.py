@@ -34,11 +34,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_large(flows: FlowFactory, mark: Path, options: dict[str, Any]) -> bytes:
+def make_large(flows: FlowFactory, canary_file: Path, options: dict[str, Any]) -> bytes:
     """Store a large state with a canary in it, and give the bytes of the file."""
     handler = LocalStateHandler(flows.path, fsync=False, **options)
     rows = [{"n": n, "text": str(n)} for n in range(ROWS)]
-    handler.write({"rows": rows, "canary": Canary(mark), "checkpoint_index": 1})
+    handler.write({"rows": rows, "canary": Canary(canary_file), "checkpoint_index": 1})
     return flows.path.read_bytes()
 
 
@@ -52,9 +52,9 @@ def kind_of_refusal(handler: LocalStateHandler) -> type[CheckpointError] | None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_random_flips(name: str, flows: FlowFactory, mark: Path) -> None:
+def test_random_flips(name: str, flows: FlowFactory, canary_file: Path) -> None:
     """A large snapshot with any bit flipped is refused, and its canary is silent."""
-    sound = make_large(flows, mark, OPTIONS[name])
+    sound = make_large(flows, canary_file, OPTIONS[name])
     handler = LocalStateHandler(flows.path, **OPTIONS[name])
     chosen = random.Random(1)  # noqa: S311 - no secrets
     survived = list[int]()
@@ -71,9 +71,9 @@ def test_random_flips(name: str, flows: FlowFactory, mark: Path) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_random_damage(name: str, flows: FlowFactory, mark: Path) -> None:
+def test_random_damage(name: str, flows: FlowFactory, canary_file: Path) -> None:
     """Snapshots with parts lost, zeroed, doubled or swapped are refused as well."""
-    sound = make_large(flows, mark, OPTIONS[name])
+    sound = make_large(flows, canary_file, OPTIONS[name])
     handler = LocalStateHandler(flows.path, **OPTIONS[name])
     chosen = random.Random(2)  # noqa: S311
     survived = list[bytes]()
