@@ -66,7 +66,7 @@ def test_random_flips(name: str, flows: FlowFactory, canary_file: Path) -> None:
                 survived.append(at)
             os.pwrite(file.fileno(), sound[at : at + 1], at)
     assert survived == []
-    assert not mark.exists()
+    assert not canary_file.exists()
     assert flows.path.read_bytes() == sound
 
 
@@ -83,7 +83,7 @@ def test_random_damage(name: str, flows: FlowFactory, canary_file: Path) -> None
         if data != sound and kind_of_refusal(handler) is None:
             survived.append(data)
     assert survived == []
-    assert not mark.exists()
+    assert not canary_file.exists()
 
 
 def damaged(sound: bytes, chosen: random.Random) -> bytes:
