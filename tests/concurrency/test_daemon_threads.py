@@ -155,7 +155,7 @@ async def test_dropped_item_is_never_run(threads: DaemonThreads) -> None:
     assert items["dropped"].drop()
     gate.set()
     wait(held)
-    items["kept"].block()
+    items["kept"].join()
     assert done == ["kept"]
     assert not items["kept"].drop()
 
@@ -206,7 +206,7 @@ def test_nothing_after_the_end(threads: DaemonThreads) -> None:
     start_all(threads)
     threads.shutdown()
     assert not living()
-    with pytest.raises(RuntimeError, match="at the end"):
+    with pytest.raises(RuntimeError, match="at interpreter shutdown"):
         threads.submit(int)
 
 

@@ -27,7 +27,7 @@ class Pool:
 
     def __init__(self, active_run: int) -> None:
         """Hold up that many threads, all that there are then."""
-        SNAPSHOTS.start_anew()
+        SNAPSHOTS.reset_after_fork()
         self._gate = threading.Event()
         entered = [threading.Event() for _ in range(active_run)]
         self._jobs = [SNAPSHOTS.submit(self._wait, one) for one in entered]

@@ -27,7 +27,7 @@ MANY = 300
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make small limits."""
     monkeypatch.setattr(module, "_STARTS_PER_TURN", 4)
-    monkeypatch.setattr(module, "_MOST_PENDING", 10)
+    monkeypatch.setattr(module, "_MOST_CALLS", 10)
 
 
 async def admitted(throttle: StartThrottle) -> None:

@@ -14,7 +14,7 @@ import pytest
 from traced_interrupts import TracedInterrupt
 
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
-from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS, StepThreads
+from aiocheckpoint._concurrency.step_threads import StepThreads
 from aiocheckpoint._concurrency.threads import run_in_thread, run_shielded_in_thread
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter
@@ -197,7 +197,7 @@ def test_arguments_are_released() -> None:
     threads, content = DaemonThreads("interrupted", 1), bytearray(8)
     item = WorkItem(len, (memoryview(content),), None)
     threads.put(item)
-    item.block()
+    item.join()
     content.append(0)
     threads.shutdown()
 
@@ -214,7 +214,7 @@ def test_coroutine_is_collected_where_its_function_runs() -> None:
 
     async def wait() -> None:
         me = asyncio.current_task()  # so that it is collected, and not let go
-        await run_in_thread(DEFAULT_STEP_THREADS, work)
+        await run_in_thread(StepThreads(), work)
         assert me is not None
 
     async def main() -> None:

@@ -145,7 +145,7 @@ def test_any_crash_point(policy: LoadPolicy, runner: Literal["run", "arun"]) -> 
     def make_flow(path: str) -> CheckpointFlow:
         return Keeper().add_to(CheckpointFlow(path, keep_data=True, fsync=False))
 
-    assert crash_everywhere(make_flow, begin(), load_policy=policy, door=runner) > 15
+    assert crash_everywhere(make_flow, begin(), load_policy=policy, method=runner) > 15
 
 
 def test_turned_on_between_two_runs(simple_store: AnyStore, runner: Runner) -> None:

@@ -215,7 +215,7 @@ async def test_hook_that_fails(flows: FlowFactory, caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.ERROR, "aiocheckpoint"):
         reported = await cp.astream({})
     assert kinds(reported)[-1] == "RunFinished"
-    assert len([one for one in caplog.records if "a hook failed" in one.message]) == len(reported)
+    assert len([one for one in caplog.records if "a hook raised" in one.message]) == len(reported)
 
 
 async def test_two_at_once(runs: Runs) -> None:

@@ -123,7 +123,7 @@ class HeldRun:
     def clear(self) -> None:
         """Wait until the threads are free."""
         for item in self.items:
-            item.block()
+            item.join()
 
     def header(self) -> Header | None:
         """Read the stored header."""

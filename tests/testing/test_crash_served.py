@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry
+from aiocheckpoint.handlers._run_store import SnapshotRunStore
+from aiocheckpoint.handlers.sqlite import _requests
+from aiocheckpoint.testing import _crashing as module
 from aiocheckpoint.testing import crash_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from support import State
 
@@ -61,7 +65,7 @@ def test_attempts(runner: Way) -> None:
     """A run interrupted between attempts, or in one of them, ends with its state changed once."""
     ends: list[State] = []
 
-    assert crash_everywhere(failing_once, {"n": 1}, door=runner, same=noting(ends)) > 30
+    assert crash_everywhere(failing_once, {"n": 1}, method=runner, same=noting(ends)) > 30
     assert ends == [{"n": 9, "saved": 1}] * len(ends)
 
 
@@ -75,7 +79,7 @@ def test_kept_data(runner: Way) -> None:
         cp.add_step(name="use")(lambda state, data: state.update(n=len(data["rows"])))
         return cp
 
-    assert crash_everywhere(make_flow, {}, door=runner) > 10
+    assert crash_everywhere(make_flow, {}, method=runner) > 10
 
 
 def pausing(path: str) -> CheckpointFlow:
@@ -106,7 +110,7 @@ def pausing(path: str) -> CheckpointFlow:
 def test_pause_without_an_update(runner: Way) -> None:
     """A run that pauses ends there: with the state on entry to the step, after each break."""
     ends: list[State] = []
-    boundaries = crash_everywhere(pausing, {"trail": []}, door=runner, same=noting(ends))
+    boundaries = crash_everywhere(pausing, {"trail": []}, method=runner, same=noting(ends))
     assert ends == [{"trail": ["order"]}] * 4 * boundaries
 
 
@@ -115,10 +119,10 @@ def test_pause_with_an_update(runner: Way) -> None:
     """With an update, runs are broken off behind their pauses too, and end as undisturbed."""
     ends: list[State] = []
     update = {"approved": True, "paid": "pay"}
-    short = crash_everywhere(pausing, {"trail": []}, door=runner)
+    short = crash_everywhere(pausing, {"trail": []}, method=runner)
     boundaries = crash_everywhere(
         *(pausing, {"trail": []}),
-        door=runner,
+        method=runner,
         same=noting(ends),
         update=update,
     )
@@ -160,3 +164,36 @@ def test_flow_that_loses_what_it_was_told() -> None:
 
     with pytest.raises(AssertionError, match=r"crash .*the values of 'n' differ"):
         crash_everywhere(make_flow, {}, update={"answer": "yes"})
+
+
+def test_step_named_as_blocking_work(tmp_path: Path) -> None:
+    """A user's function has its own name, even if work of the library is named the same."""
+
+    def make_flow(path: str) -> CheckpointFlow:
+        cp = CheckpointFlow(path, fsync=False)
+
+        @cp.add_step()
+        def acquire(state: State) -> None:
+            raise LookupError
+
+        return cp
+
+    seen: list[str] = []
+    breaker = module._Breaker(seen, None, "crash", "run")
+    trial = module._Trial(make_flow, None, "first only", "run", None)
+    with pytest.raises(LookupError):
+        trial.run(str(tmp_path), breaker)
+    assert "before acquire()" in seen
+    assert "before taking the lock" in seen
+
+
+def test_names_of_blocking_work() -> None:
+    """The functions and requests that have words for their boundaries exist."""
+    for name in module._BLOCKING_WORK:
+        assert hasattr(SnapshotRunStore, name) or hasattr(_requests, name), name
+
+
+def test_old_name_of_method() -> None:
+    """`door=` is `method=`, with a warning."""
+    with pytest.warns(DeprecationWarning, match="method="):
+        assert crash_everywhere(failing_once, {"n": 1}, door="arun", same=noting([])) > 30

@@ -67,7 +67,7 @@ def mixed_flow(path: str, effects: Counter[str]) -> CheckpointFlow:
 def test_sound_flow(runner: Way) -> None:
     """A flow that resumes well passes, and no effect is repeated more than once a break."""
     effects = Counter[str]()
-    boundaries = crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door=runner)
+    boundaries = crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, method=runner)
     assert boundaries > 10
     runs = 1 + 2 * boundaries
     assert runs <= effects["save"] <= 2 * runs
@@ -77,7 +77,7 @@ def test_sound_flow(runner: Way) -> None:
 async def test_inside_a_loop() -> None:
     """The check can be called while an event loop already runs."""
     effects = Counter[str]()
-    assert crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, door="arun") > 10
+    assert crash_everywhere(lambda path: mixed_flow(path, effects), {"n": 1}, method="arun") > 10
 
 
 @both_runners
@@ -96,8 +96,8 @@ def test_flow_that_keeps_its_state_elsewhere(runner: Way) -> None:
         return cp
 
     with pytest.raises(AssertionError, match=r"crash .*the values of 'count' differ"):
-        crash_everywhere(make_flow, {}, door=runner)
-    assert crash_everywhere(make_flow, {}, door=runner, same=lambda one, other: True) > 3
+        crash_everywhere(make_flow, {}, method=runner)
+    assert crash_everywhere(make_flow, {}, method=runner, same=lambda one, other: True) > 3
 
 
 @both_runners
@@ -111,7 +111,7 @@ def test_flow_that_misses_its_data(runner: Way) -> None:
         return cp
 
     with pytest.raises(KeyError) as info:
-        crash_everywhere(make_flow, {}, door=runner)
+        crash_everywhere(make_flow, {}, method=runner)
     assert any("crash_everywhere: after a crash" in note for note in info.value.__notes__)
 
 

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from aiocheckpoint._concurrency.async_reading import read_off_loop
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.start_throttle import start_throttle
-from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
 from aiocheckpoint._concurrency.threads import (
     SNAPSHOTS,
     anyio_warm_up,
-    finish_result_before_cancelling,
+    raise_cancellation_after,
     run_in_thread,
     run_shielded_in_thread,
     shield,
@@ -95,15 +94,15 @@ class AsyncBackend:
     """
 
     # Thousands of runs may be waiting, and the garbage collector visits every attribute dict.
-    __slots__ = ("_requests", "executor", "loop")
+    __slots__ = ("_throttle", "executor", "loop")
 
     def __init__(self, executor: AsyncExecutor) -> None:
         self.executor: AsyncExecutor = executor
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self._requests = start_throttle(self.loop)
+        self._throttle = start_throttle(self.loop)
 
     @classmethod
-    async def make(cls, step_threads: StepThreads = DEFAULT_STEP_THREADS) -> Self:
+    async def make(cls, step_threads: StepThreads) -> Self:
         """Make a backend when the loop has room for one more run.
 
         Args:
@@ -118,7 +117,7 @@ class AsyncBackend:
         return cls(AsyncExecutor(step_threads))
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        with self._requests:
+        with self._throttle:
             return await run_in_thread(SNAPSHOTS, function, *args)
 
     async def read(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
@@ -129,15 +128,15 @@ class AsyncBackend:
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
     ) -> asyncio.CancelledError | None:
-        with self._requests:
+        with self._throttle:
             return await run_shielded_in_thread(SNAPSHOTS, function, *args)
 
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
-        with self._requests:
+        with self._throttle:
             try:
                 await pending.future
             except asyncio.CancelledError as caught:
-                await finish_result_before_cancelling(pending, caught)
+                await raise_cancellation_after(pending, caught)
             return pending.outcome()
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:

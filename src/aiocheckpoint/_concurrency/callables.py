@@ -1,9 +1,10 @@
-"""Users' functions, and the way in which each is called."""
+"""Users' functions, and how to call each one."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,34 +15,25 @@ if TYPE_CHECKING:
 __all__ = ["UserFunction", "is_async_callable", "unwrap_callable"]
 
 
+@dataclass(slots=True)
 class UserFunction:
-    """A user's function and the way to call it.
+    """A user's function and how to call it.
 
     Args:
         function: The function.
         takes_data: Whether it is called with `(state, data)` rather than `(state)`.
         on_loop: Whether it is called on the event loop. True for coroutine functions and with
             `thread=False`.
-        stores: Whether it belongs to a state handler and must not wait for step threads.
-        limit: Its time limit, or None.
+        belongs_to_handler: Whether it belongs to a state handler and must not wait for step threads.
+        timeout: Its time limit, or None.
     """
 
-    __slots__ = ("function", "limit", "on_loop", "stores", "takes_data")
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        takes_data: bool,
-        on_loop: bool,
-        stores: bool = False,
-        limit: StepTimeout | None = None,
-    ) -> None:
-        self.function: Callable[..., Any] = function
-        self.takes_data: bool = takes_data
-        self.on_loop: bool = on_loop
-        self.stores: bool = stores
-        self.limit: StepTimeout | None = limit
+    function: Callable[..., Any]
+    _: KW_ONLY
+    takes_data: bool
+    on_loop: bool
+    belongs_to_handler: bool = False
+    timeout: StepTimeout | None = None
 
 
 def is_async_callable(function: object) -> bool:

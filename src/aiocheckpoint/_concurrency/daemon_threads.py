@@ -47,19 +47,19 @@ class DaemonThreads(Executor):
     """
 
     # `_end_all` sets it for the class, so that threads made later take no calls either.
-    _over = False
+    _shut_down = False
 
     def __init__(self, name: str, count: int) -> None:
         self._name = name
         self._count = count
         self.abandoned: bool = False
-        self.start_anew()
+        self.reset_after_fork()
         _all.add(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {self._count})"
 
-    def start_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Forget all threads and calls. A forked child has none of the threads."""
         # Reentrant, because a garbage collection in `put` may finalize an object that calls it.
         self._lock = threading.RLock()
@@ -74,8 +74,8 @@ class DaemonThreads(Executor):
             RuntimeError: No thread can be started, or the interpreter is at its end. The caller
                 drops the item.
         """
-        if self._over:  # At the end of the interpreter, a new thread would never run.
-            raise RuntimeError("no function is called in a thread any more at the end")
+        if self._shut_down:  # At the end of the interpreter, a new thread would never run.
+            raise RuntimeError("no thread can be started at interpreter shutdown")
         with self._lock:
             self._unfinished.add(item)
             self._queue.put(item)
@@ -106,14 +106,14 @@ class DaemonThreads(Executor):
         return future
 
     def abandon(self) -> None:
-        """Wait for no call any more, neither at a cancellation nor at exit."""
+        """Stop waiting for calls, at a cancellation and at exit."""
         self.abandoned = True
         for item in list(self._unfinished):
             item.abandon()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """End the threads when the queue is empty, as `Executor.shutdown` does."""
-        self._over = True
+        self._shut_down = True
         with self._lock:
             threads = list(self._threads)
             for _ in threads:
@@ -148,7 +148,7 @@ class DaemonThreads(Executor):
                 continue
             if item is None:
                 break
-            item.carry_out()
+            item.call()
             # Before the loop wakes, so that its next call finds this thread idle, with warm caches.
             unfinished.discard(item)
             item.deliver()
@@ -170,15 +170,15 @@ def _fulfil(
 
 @atexit.register
 def _end_all() -> None:
-    DaemonThreads._over = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    DaemonThreads._shut_down = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     for threads in list(_all):
         threads.shutdown()
 
 
-def _start_all_anew() -> None:
+def _reset_all_after_fork() -> None:
     for threads in list(_all):
-        threads.start_anew()
+        threads.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_all_anew)
+    os.register_at_fork(after_in_child=_reset_all_after_fork)

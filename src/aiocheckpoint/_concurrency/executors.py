@@ -1,8 +1,8 @@
 """Calls of users' functions: steps, loaders, savers, hooks, `read` and `write` of handlers.
 
 `AsyncExecutor` serves `arun`. It awaits coroutines on the running loop and calls sync functions in
-threads. `SyncExecutor` serves `run`. It calls sync functions in the caller's thread and runs
-coroutines on one private event loop.
+threads, except hooks, which it calls on the loop. `SyncExecutor` serves `run`. It calls sync
+functions in the caller's thread and runs coroutines on one private event loop.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class FunctionExecutor(Protocol):
         """
         ...
 
-    async def finish(self, result: Any) -> Any:  # noqa: ANN401
-        """Await `result` if it is awaitable, else return it."""
+    def call_hook(self, hook: Callable[[Any], object], event: object) -> Coroutine[Any, Any, Any]:
+        """Call a hook on the loop or in the caller's thread, and await it if it is awaitable."""
         ...
 
 
@@ -79,10 +79,10 @@ class AsyncExecutor:
 
     def call(self, function: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if function.on_loop:
-            work = self.finish(_call_enveloped(function.function, *args))
+            work = self.await_if_needed(_call_enveloped(function.function, *args))
         else:
             work = self._call_in_thread(function, args)
-        return work if function.limit is None else run_with_timeout(function.limit, work)
+        return work if function.timeout is None else run_with_timeout(function.timeout, work)
 
     async def call_to_end(self, function: UserFunction, *args: Any) -> None:  # noqa: ANN401
         await finish_before_cancelling(self.call(function, *args))
@@ -91,7 +91,11 @@ class AsyncExecutor:
         each: AsyncIterator[AbstractContextManager[None]] = aiter(trials)
         return each
 
-    async def finish(self, result: Any) -> Any:  # noqa: ANN401
+    async def call_hook(self, hook: Callable[[Any], object], event: object) -> None:
+        await self.await_if_needed(hook(event))
+
+    async def await_if_needed(self, result: Any) -> Any:  # noqa: ANN401
+        """Await `result` if it is awaitable, else return it."""
         if not inspect.isawaitable(result):
             return result
         try:
@@ -103,10 +107,10 @@ class AsyncExecutor:
             raise
 
     async def _call_in_thread(self, function: UserFunction, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
-        threads = SNAPSHOTS if function.stores else self._step_threads
+        threads = SNAPSHOTS if function.belongs_to_handler else self._step_threads
         call = contextvars.copy_context().run
         result = await run_in_thread(threads, call, _call_enveloped, function.function, *args)
-        return await self.finish(result)
+        return await self.await_if_needed(result)
 
 
 class SyncExecutor:
@@ -117,9 +121,9 @@ class SyncExecutor:
 
     async def call(self, function: UserFunction, *args: Any) -> Any:  # noqa: ANN401
         result = _call_enveloped(function.function, *args)
-        if function.limit is not None and inspect.isawaitable(result):
-            result = run_with_timeout(function.limit, result)
-        return None if result is None else await self.finish(result)
+        if function.timeout is not None and inspect.isawaitable(result):
+            result = run_with_timeout(function.timeout, result)
+        return None if result is None else await self.await_if_needed(result)
 
     async def call_to_end(self, function: UserFunction, *args: Any) -> None:  # noqa: ANN401
         await self.call(function, *args)
@@ -127,7 +131,11 @@ class SyncExecutor:
     def attempts(self, trials: Any) -> AsyncIterator[AbstractContextManager[None]]:  # noqa: ANN401
         return _BlockingAttempts(trials)
 
-    async def finish(self, result: Any) -> Any:  # noqa: ANN401
+    async def call_hook(self, hook: Callable[[Any], object], event: object) -> None:
+        await self.await_if_needed(hook(event))
+
+    async def await_if_needed(self, result: Any) -> Any:  # noqa: ANN401
+        """Run `result` on the private loop if it is awaitable, else return it."""
         if not inspect.isawaitable(result):
             return result
         if self._private is None:

@@ -30,7 +30,7 @@ class PendingResult(Generic[_Result]):
     Attributes:
         work: The work.
         loop: The loop.
-        future: The task awaits it. `again` replaces it.
+        future: The task awaits it. `wait_again` replaces it.
         ended: Whether the work has ended and the caller was woken.
         error: The exception that the work raised, or None.
         result: The result, valid once the work has ended without an exception.
@@ -55,7 +55,7 @@ class PendingResult(Generic[_Result]):
         """Whether a result or an exception was set."""
         return self.result is not None or self.error is not None
 
-    def again(self) -> asyncio.Future[None]:
+    def wait_again(self) -> asyncio.Future[None]:
         """Give a future to await after a cancelled wait. Called on the loop."""
         if self.future.done() and not self.ended and self.loop is not None:
             self.future = self.loop.create_future()

@@ -1,9 +1,9 @@
-"""Admission of new runs to an event loop, so that a crowd of them does not stall it.
+"""Limits how many runs start at once on an event loop, so that a crowd does not stall it.
 
 The longest stalls of a crowd are full garbage collections, which visit the objects of all runs. A
 run that has started has about 40 of them, a run that waits here has 11, and a bare task has 6. With
-10,000 runs on SQLite the longest stall of the loop was 172 ms before the limit of pending requests
-and 71 ms with it, against 34 ms for bare tasks (benchmarks/many_runs.py on two cores).
+10,000 runs on SQLite, the limit of blocking calls in progress cut the longest stall of the loop
+from 172 ms to 71 ms. Bare tasks take 34 ms (benchmarks/many_runs.py on two cores).
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ __all__ = ["StartThrottle", "start_throttle"]
 _STARTS_PER_TURN = 64
 """Without this limit, the turn in which 10,000 tasks take their first step is about 8 ms longer."""
 
-_MOST_PENDING = 512
-"""As many requests as the SQLite writer takes into one batch."""
+_MOST_CALLS = 512
+"""The number of requests that the SQLite writer takes into one batch."""
 
 
 class StartThrottle:
-    """Lets runs start while few requests of their loop are pending.
+    """Lets runs start while few blocking calls of their loop are in progress.
 
-    A request is blocking work of the library, such as a snapshot. It always ends by itself, so a
-    waiting run always starts. Steps are no requests, and any number of runs can wait in steps.
+    Only the library's own blocking calls count, such as the write of a snapshot. They always end
+    by themselves, so a waiting run always starts. Steps do not count, and any number of runs can
+    wait in steps.
 
-    A request is pending for the time of a `with` block.
+    A blocking call is in progress for the time of a `with` block.
     """
 
     def __init__(self) -> None:
-        self._pending = 0
+        self._calls = 0
         self._started = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._scheduled = False
 
     def __enter__(self) -> Self:
-        self._pending += 1
+        self._calls += 1
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pending -= 1
+        self._calls -= 1
         if self._waiting:
             with contextlib.suppress(RuntimeError):  # Its loop has gone.
                 self._schedule()
@@ -59,8 +60,8 @@ class StartThrottle:
         return future
 
     def _has_room(self) -> bool:
-        # A run that has just started has asked for nothing yet.
-        return self._started < _STARTS_PER_TURN and self._pending + self._started < _MOST_PENDING
+        # A run that has just started makes its first call only later.
+        return self._started < _STARTS_PER_TURN and self._calls + self._started < _MOST_CALLS
 
     def _schedule(self) -> None:
         if not self._scheduled:

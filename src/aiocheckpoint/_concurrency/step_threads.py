@@ -11,11 +11,11 @@ from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.work_items import WorkItem
 
-__all__ = ["DEFAULT_STEP_THREADS", "StepThreads"]
+__all__ = ["StepThreads"]
 
 
 class StepThreads:
-    """The threads in which `arun` calls the sync steps, loaders, savers and hooks of a flow.
+    """The threads in which `arun` calls the sync steps, loaders and savers of a flow.
 
     Each event loop has threads of its own. So a sync step may run a loop and wait for sync steps
     there, even if all other threads do the same.
@@ -55,15 +55,11 @@ class StepThreads:
         threads.put(item)
 
     def abandon(self) -> None:
-        """Wait for no call any more, neither at a cancellation nor at the end of the process.
+        """Stop waiting for calls, at a cancellation and at exit.
 
-        A drained flow calls this when its time is over. A step that hangs then keeps neither its
-        cancelled run nor the process.
+        A drained flow calls it when its time is over. A hung step then keeps neither its cancelled
+        run nor the process.
         """
         self.abandoned = True
         for threads in list(self._by_loop.values()):
             threads.abandon()
-
-
-DEFAULT_STEP_THREADS = StepThreads()
-"""The threads of flows that have none of their own. anyio has as many worker threads."""

@@ -32,7 +32,8 @@ __all__ = [
     "SNAPSHOTS",
     "anyio_warm_up",
     "finish_before_cancelling",
-    "finish_result_before_cancelling",
+    "prefer_cancellation",
+    "raise_cancellation_after",
     "run_in_thread",
     "run_shielded_in_thread",
     "shield",
@@ -97,7 +98,7 @@ async def run_in_thread(
         # No thread can be started, the coroutine is closed, or the handler of a signal ends the
         # loop. In none of these cases can the coroutine await anything.
         if not item.drop():
-            item.block()
+            item.join()
         raise
     return item.outcome()
 
@@ -108,7 +109,7 @@ def _close_coroutine(result: object) -> None:
         result.close()
 
 
-async def finish_result_before_cancelling(
+async def raise_cancellation_after(
     pending: PendingResult[Any], caught: asyncio.CancelledError
 ) -> NoReturn:
     """Await the end of pending work, and only then raise the cancellation caught meanwhile.
@@ -118,6 +119,15 @@ async def finish_result_before_cancelling(
     """
     cancellation = await _wait_shielded(pending, caught) or caught
     raise cancellation from pending.error
+
+
+def prefer_cancellation(cancellation: asyncio.CancelledError | None, error: BaseException) -> None:
+    """Raise a cancellation received while `error` was handled, instead of `error`.
+
+    asyncio does the same.
+    """
+    if cancellation is not None and isinstance(error, Exception):
+        raise cancellation from error
 
 
 async def run_shielded_in_thread(
@@ -136,7 +146,7 @@ async def run_shielded_in_thread(
         cancellation = await _wait_shielded(item)
     except BaseException as error:
         if not item.drop():
-            item.block()
+            item.join()
             raise
         function(*args)
         if isinstance(error, RuntimeError):  # No thread can be started.
@@ -185,7 +195,7 @@ async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | 
 async def _wait_shielded(
     pending: PendingResult[Any], caught: asyncio.CancelledError | None = None
 ) -> asyncio.CancelledError | None:
-    return await _wait_out(pending.again, lambda: pending.ended, caught)
+    return await _wait_out(pending.wait_again, lambda: pending.ended, caught)
 
 
 async def _wait_out(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from aiocheckpoint.errors import StepTimeoutError
@@ -15,6 +16,7 @@ __all__ = ["StepTimeout", "run_with_timeout"]
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True, slots=True)
 class StepTimeout:
     """The time limit of a part of a step.
 
@@ -24,12 +26,9 @@ class StepTimeout:
         part: "load", "step" or "save".
     """
 
-    __slots__ = ("part", "seconds", "step")
-
-    def __init__(self, seconds: float, step: str, part: str) -> None:
-        self.seconds: float = seconds
-        self.step: str = step
-        self.part: str = part
+    seconds: float
+    step: str
+    part: str
 
 
 async def run_with_timeout(limit: StepTimeout, work: Awaitable[_Result]) -> _Result:

@@ -1,4 +1,4 @@
-"""A function for a thread to call, and its end for a task to await."""
+"""A queued function call, and the future of its result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WorkItem(PendingResult[_Result]):
         abandoned: Whether a cancelled task no longer waits for the end of the function.
     """
 
-    __slots__ = ("_args", "_claim", "_is_cancelled", "_over", "_thread", "abandoned")
+    __slots__ = ("_args", "_claim", "_is_cancelled", "_running_lock", "_thread", "abandoned")
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class WorkItem(PendingResult[_Result]):
         # setdefault() is atomic, so Ctrl-C never leaves a claim without its owner.
         self._claim: dict[None, str] = {}
         self._thread = 0
-        self._over = threading.Lock()
-        self._over.acquire()
+        self._running_lock = threading.Lock()
+        self._running_lock.acquire()
 
     def drop(self) -> bool:
         """Keep the function from being called. Give False if a thread has claimed it already."""
@@ -57,13 +57,7 @@ class WorkItem(PendingResult[_Result]):
             self._args = ()  # The item itself may stay in a queue for long.
         return dropped
 
-    def run(self) -> None:
-        """Call the function, unless the item was dropped, and wake the caller."""
-        self.carry_out()
-        # The loop wakes at once and needs the GIL, so this thread has nothing left to do.
-        self.deliver()
-
-    def carry_out(self) -> None:
+    def call(self) -> None:
         """Call the function, unless the item was dropped."""
         if self._claim.setdefault(None, "thread") != "thread":
             return
@@ -74,37 +68,40 @@ class WorkItem(PendingResult[_Result]):
             self.error = error
         finally:
             self._args = ()  # The caller may change the arguments as soon as the call is over.
-            self._over.release()
+            self._running_lock.release()
             del self  # The traceback of the exception holds this frame.
 
     def deliver(self) -> None:
-        """Wake the caller, from the thread that called the function."""
+        """Wake the caller, from the thread that called the function.
+
+        The loop wakes at once and needs the GIL, so the thread should have nothing left to do.
+        """
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
                 self.loop.call_soon_threadsafe(self.wake)
 
-    def block(self) -> None:
+    def join(self) -> None:
         """Block this thread until a claimed call is over.
 
         A garbage collection inside the function may collect the coroutine that awaits it. The
         thread must not wait for itself then.
         """
         if self._thread != threading.get_ident() and not self.abandoned:
-            with self._over:
+            with self._running_lock:
                 pass
 
-    def again(self) -> asyncio.Future[None]:
+    def wait_again(self) -> asyncio.Future[None]:
         self._is_cancelled = True
-        return super().again()
+        return super().wait_again()
 
     def abandon(self) -> None:
         """Let the waiting task be cancelled without the end of the function."""
         self.abandoned = True
         if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
-                self.loop.call_soon_threadsafe(self._let_go)
+                self.loop.call_soon_threadsafe(self._finish_abandoned)
 
-    def _let_go(self) -> None:
+    def _finish_abandoned(self) -> None:
         if self._is_cancelled:
             self.wake()
         self.ended = True

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
+from aiocheckpoint._concurrency.threads import prefer_cancellation
 from aiocheckpoint._engine.context import DrainedError
 from aiocheckpoint._engine.failures import add_note_once
-from aiocheckpoint._engine.locking import prefer_cancellation
 from aiocheckpoint._engine.outcomes import record_failure
 from aiocheckpoint._model.current_step import CURRENT, CurrentStep
 from aiocheckpoint._model.pause import Pause

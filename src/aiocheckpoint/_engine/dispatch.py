@@ -66,8 +66,8 @@ class EventDispatcher:
         for hook in self._hooks:
             before = self._backend.cancellations()
             try:
-                await self._backend.executor.finish(hook(event))
+                await self._backend.executor.call_hook(hook, event)
             except (Exception, CancelledError, Pause) as error:
                 if isinstance(error, CancelledError) and self._backend.cancellations() > before:
                     raise  # The run was cancelled, not the hook by itself.
-                logger.exception("a hook failed on %s; the run goes on", kind)
+                logger.exception("a hook raised an exception on %s. The run continues.", kind)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from aiocheckpoint._concurrency.threads import prefer_cancellation
 from aiocheckpoint.errors import RunInProgressError
 
 if TYPE_CHECKING:
-    from asyncio import CancelledError
     from collections.abc import Awaitable, Callable
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["hold_lock", "prefer_cancellation"]
+__all__ = ["hold_lock"]
 
 _Result = TypeVar("_Result")
 _POLL_SECONDS = 0.05
@@ -52,12 +52,6 @@ async def hold_lock(
     if cancellation is not None:
         raise cancellation
     return result
-
-
-def prefer_cancellation(cancellation: CancelledError | None, error: BaseException) -> None:
-    """Raise a cancellation that came while `error` was handled, in its place, as asyncio does."""
-    if cancellation is not None and isinstance(error, Exception):
-        raise cancellation from error
 
 
 async def _acquire(

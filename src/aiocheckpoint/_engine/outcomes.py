@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
+from aiocheckpoint._concurrency.threads import prefer_cancellation
 from aiocheckpoint._engine.failures import add_note_once, safe_text
-from aiocheckpoint._engine.locking import prefer_cancellation
 from aiocheckpoint.errors import CheckpointError, DrainingError, LeaseLostError, StorageError
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ def _limited(step: Step, seconds: float) -> Step:
         _check_stoppable(part, name, step.name)
         limit = StepTimeout(seconds, step.name, name)
         limited[name] = UserFunction(
-            part.function, takes_data=part.takes_data, on_loop=part.on_loop, limit=limit
+            part.function, takes_data=part.takes_data, on_loop=part.on_loop, timeout=limit
         )
     load, save = limited.get("load"), limited.get("save")
     return Step(step.name, limited["step"], load, save, step.retry)

@@ -111,10 +111,10 @@ class PayloadWriter:
             if hashing.drop():  # The thread was busy with other bytes.
                 self._hash.update(view)
             else:
-                hashing.block()
+                hashing.join()
         except BaseException:
             # The bytes belong to the user, who may change them now.
             if not hashing.drop():
-                hashing.block()
+                hashing.join()
             raise
         hashing.outcome()

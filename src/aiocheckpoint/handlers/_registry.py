@@ -287,7 +287,9 @@ def moves_snapshots(handler: object) -> bool:
 
 
 def _user_function(method: Callable[..., Any]) -> UserFunction:
-    return UserFunction(method, takes_data=False, on_loop=is_async_callable(method), stores=True)
+    return UserFunction(
+        method, takes_data=False, on_loop=is_async_callable(method), belongs_to_handler=True
+    )
 
 
 def _describe(handler: object) -> str:

@@ -7,13 +7,13 @@ import copy
 import operator
 import os
 import tempfile
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aiocheckpoint._concurrency.backends import AsyncBackend, SyncBackend, run_to_completion
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
-from aiocheckpoint._concurrency.step_threads import DEFAULT_STEP_THREADS
 from aiocheckpoint._engine.failures import add_note_once
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint._concurrency.step_threads import StepThreads
     from aiocheckpoint._engine.runner import RunOutcome
     from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint._runs.core import FlowCore
@@ -33,7 +34,7 @@ _Way = Literal["crash", "cancel"]
 _Method = Literal["run", "arun"]
 _State = dict[str, Any]
 
-_WORDS = {
+_BLOCKING_WORK = {
     "acquire": "taking the lock",
     "Claim": "taking the lock",
     "Save": "storing a snapshot",
@@ -41,6 +42,7 @@ _WORDS = {
     "_load": "reading the state",
     "_replace": "storing a snapshot",
 }
+"""What the library's own blocking functions and requests do, by their names."""
 
 
 def crash_everywhere(
@@ -48,21 +50,21 @@ def crash_everywhere(
     state: _State | None = None,
     *,
     load_policy: LoadPolicy = "first only",
-    door: Literal["run", "arun"] = "run",
+    method: Literal["run", "arun"] = "run",
     same: Callable[[Any, Any], object] = operator.eq,
     update: _State | None = None,
+    door: Literal["run", "arun"] | None = None,
 ) -> int:
     """Interrupt a flow at every boundary, resume it, and check that the final state is the same.
 
-    The flow is run once undisturbed. Then, for every boundary of that run (before and after each
-    loader, step and saver, and before and after each snapshot), it is run again in a new place
-    and interrupted there: once as if the process were killed, so that nothing is recorded, and
-    once by a cancellation, a `KeyboardInterrupt` under "run". A new flow in the same place then
-    runs to its end, and its final state must be that of the undisturbed run.
+    The flow runs once undisturbed. It has a boundary before and after each loader, step, saver and
+    snapshot. For every boundary it runs twice more, each time at a new path, and is interrupted
+    there. The first interruption is like a killed process, so nothing is recorded. The second is
+    a cancellation, or a `KeyboardInterrupt` under "run". A new flow at the same path then runs to
+    its end, and its final state must be that of the undisturbed run.
 
     The interruption ends the run, not this process. Fakes of outside services therefore keep
-    their records, as real services would: count in them the work that was done twice. (The
-    library's own tests kill processes, at every system call.)
+    their records, as real services would. Count in them the work that was done twice.
 
     A step that pauses ends its run, and the states at the pause are compared. With an `update`,
     each run resumes with it instead, at most once for each step, and is interrupted behind the
@@ -74,11 +76,12 @@ def crash_everywhere(
             It is called anew for every run.
         state: The initial state. Each run is given a deep copy.
         load_policy: The loaders to call, as in `CheckpointFlow.run`.
-        door: The method that runs the flow: "run", or "arun" on an event loop.
+        method: The method that runs the flow: "run", or "arun" on an event loop.
         same: `same(expected, final)` compares two final states where `==` is of no use, as with
             times or arrays.
         update: The update for a paused run, as in `CheckpointFlow.run`, with the values for all
             its steps. Each run is given a deep copy.
+        door: The old name of `method`, until 0.8.
 
     Returns:
         The number of boundaries.
@@ -88,16 +91,21 @@ def crash_everywhere(
             boundary, and the keys that differ.
         BaseException: The exception of the flow, with a note that names the interruption.
     """
-    trial = _Trial(make_flow, state, load_policy, door, update)
+    if door is not None:
+        text = "crash_everywhere(door=) is now method=. The old name goes in 0.8."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        method = door
+    trial = _Trial(make_flow, state, load_policy, method, update)
     with tempfile.TemporaryDirectory(prefix="aiocheckpoint-") as directory:
         boundaries: list[str] = []
-        expected = trial.run(f"{directory}/undisturbed", _Breaker(boundaries, None, "crash", door))
+        undisturbed = _Breaker(boundaries, None, "crash", method)
+        expected = trial.run(f"{directory}/undisturbed", undisturbed)
         for way in ("crash", "cancel"):
             for number, boundary in enumerate(boundaries):
                 place = f"{directory}/{way}-{number}"
                 where = f"crash_everywhere: after a {way} {boundary}, number {number}"
                 try:
-                    final = trial.break_and_resume(place, _Breaker([], number, way, door))
+                    final = trial.break_and_resume(place, _Breaker([], number, way, method))
                 except BaseException as error:
                     add_note_once(error, where)
                     raise
@@ -157,7 +165,7 @@ class _BreakingExecutor:
 
     async def call(self, function: UserFunction, *args: Any) -> Any:  # noqa: ANN401
         call = partial(super().call, function, *args)  # type: ignore[misc]
-        return await self.breaker.around(_words(function.function), call)
+        return await self.breaker.around(f"{_name(function.function)}()", call)
 
 
 class _BreakingBackend:
@@ -168,12 +176,12 @@ class _BreakingBackend:
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
         # The request was made before, so there is no boundary before it.
         result: _Result = await super().wait_for(pending)  # type: ignore[misc]
-        await self.breaker.reach(f"after {_words(pending.work)}")
+        await self.breaker.reach(f"after {_blocking_work(pending.work)}")
         return result
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         call = partial(super().run, function, *args)  # type: ignore[misc]
-        return await self.breaker.around(_words(function), call)
+        return await self.breaker.around(_blocking_work(function), call)
 
 
 class _BreakingSyncExecutor(_BreakingExecutor, SyncExecutor):
@@ -190,20 +198,24 @@ class _BreakingSyncBackend(_BreakingBackend, SyncBackend):
 
 
 class _BreakingAsyncExecutor(_BreakingExecutor, AsyncExecutor):
-    def __init__(self, breaker: _Breaker) -> None:
-        super().__init__(DEFAULT_STEP_THREADS)
+    def __init__(self, breaker: _Breaker, step_threads: StepThreads) -> None:
+        super().__init__(step_threads)
         self.breaker = breaker
 
 
 class _BreakingAsyncBackend(_BreakingBackend, AsyncBackend):
-    def __init__(self, breaker: _Breaker) -> None:
-        super().__init__(_BreakingAsyncExecutor(breaker))
+    def __init__(self, breaker: _Breaker, step_threads: StepThreads) -> None:
+        super().__init__(_BreakingAsyncExecutor(breaker, step_threads))
         self.breaker = breaker
 
 
-def _words(function: object) -> str:
-    name = str(getattr(function, "__name__", type(function).__name__))
-    return _WORDS.get(name, f"{name}()")
+def _name(function: object) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _blocking_work(work: object) -> str:
+    name = _name(work)
+    return _BLOCKING_WORK.get(name, f"{name}()")
 
 
 class _Trial:
@@ -214,13 +226,13 @@ class _Trial:
         make_flow: Callable[[str], CheckpointFlow],
         state: _State | None,
         load_policy: LoadPolicy,
-        door: _Method,
+        method: _Method,
         update: _State | None,
     ) -> None:
         self._make_flow = make_flow
         self._state = state
         self._load_policy: LoadPolicy = load_policy
-        self._door: _Method = door
+        self._method: _Method = method
         self._update = update
 
     def run(self, directory: str, breaker: _Breaker) -> _State:
@@ -245,7 +257,7 @@ class _Trial:
         update: _State | None = None,
     ) -> RunOutcome:
         request = core.request(state, self._load_policy, update=update)
-        if self._door == "arun":
+        if self._method == "arun":
             return _on_a_loop(_run_on_loop(core, request, breaker))
         backend = _BreakingSyncBackend(breaker)
         try:
@@ -261,11 +273,11 @@ class _Trial:
             pass
         else:
             raise AssertionError("the run did not come that far: make_flow makes different flows")
-        return self.run(directory, _Breaker([], None, "crash", self._door))
+        return self.run(directory, _Breaker([], None, "crash", self._method))
 
 
 async def _run_on_loop(core: FlowCore, request: Request, breaker: _Breaker) -> RunOutcome:
-    backend = _BreakingAsyncBackend(breaker)
+    backend = _BreakingAsyncBackend(breaker, core.step_threads)
     return await core.run(backend, request, None)
 
 

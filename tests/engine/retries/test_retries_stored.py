@@ -178,4 +178,4 @@ def test_any_crash_point(runner: Literal["run", "arun"]) -> None:
         flaky.add(cp)
         return cp
 
-    assert crash_everywhere(make_flow, before(), load_policy="always", door=runner) > 20
+    assert crash_everywhere(make_flow, before(), load_policy="always", method=runner) > 20
