@@ -1,7 +1,4 @@
-"""Logs the events of runs on the logger `aiocheckpoint`, without their classes.
-
-The module of the classes takes 5 ms to import, and a run without hooks does not need it.
-"""
+"""Logs the events of runs on the logger `aiocheckpoint`."""
 
 from __future__ import annotations
 
@@ -9,12 +6,20 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+from aiocheckpoint.events import (
+    AttemptFailed,
+    RunFinished,
+    RunStarted,
+    SnapshotSkipped,
+    SnapshotWritten,
+    StepFailed,
+    StepFinished,
+)
 
+if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.errors import CheckpointError
+    from aiocheckpoint.events import Event
 
 __all__ = [
     "LARGE_BYTES",
@@ -27,8 +32,10 @@ __all__ = [
 ]
 
 LARGE_BYTES = 100_000_000
-"""The size from which on a snapshot should not be written after every step: a disk of 1 GB a second
-needs a tenth of a second for it."""
+"""A larger snapshot should not be written after every step.
+
+A disk of 1 GB a second needs a tenth of a second for it.
+"""
 
 logger = logging.getLogger("aiocheckpoint")
 
@@ -38,57 +45,53 @@ def is_logged() -> bool:
     return logger.isEnabledFor(logging.INFO)
 
 
-def log_event(kind: str, flow: str, run_id: str | None, facts: Mapping[str, Any]) -> None:
-    """Log an event: runs, steps and failures at INFO, surprises at WARNING, the rest at DEBUG.
+def log_event(event: Event) -> None:
+    """Log an event.
 
-    A failure is logged at INFO because the caller gets the exception itself.
-
-    Args:
-        kind: Name of its class in `aiocheckpoint.events`.
-        flow: Name of the flow.
-        run_id: The run's id, or None.
-        facts: The other attributes of the event.
+    Runs, steps and failures are logged at INFO, surprises at WARNING, and the rest at DEBUG. A
+    failure is logged at INFO because the caller gets the exception itself.
     """
-    who = flow if run_id is None else f"{flow}[{run_id!r}]"
-    match kind:
-        case "RunStarted":
-            plan = facts["plan"]
-            level = logging.WARNING if plan.ignores_given else logging.INFO
-            logger.log(level, "%s: run %d. %s", who, facts["number"], plan)
-        case "StepFinished":
-            _log_finished(who, facts)
-        case "SnapshotSkipped":
-            log_skipped(facts["error"])
-        case "StepFailed":
-            verb = "was cancelled" if facts["cancelled"] else "failed"
-            logger.info(
-                "%s: step %r %s in its part %r with %s.",
-                *(who, facts["step"], verb, facts["part"], type(facts["error"]).__name__),
-            )
-        case "AttemptFailed":
+    flow = event.flow if event.run_id is None else f"{event.flow}[{event.run_id!r}]"
+    match event:
+        case RunStarted():
+            level = logging.WARNING if event.plan.ignores_given else logging.INFO
+            logger.log(level, "%s: run %d. %s", flow, event.number, event.plan)
+        case StepFinished():
+            _log_finished(flow, event)
+        case SnapshotWritten():
+            logger.debug("%s: snapshot of %d bytes written.", flow, event.bytes)
+        case RunFinished():
+            logger.info("%s: run %d %s.", flow, event.number, event.status)
+        case SnapshotSkipped():
+            log_skipped(event.error)
+        case StepFailed():
+            _log_failed(flow, event)
+        case AttemptFailed():
             logger.info(
                 "%s: attempt %d at step %r failed in its part %r with %s.",
-                *(who, facts["attempt"], facts["step"], facts["part"]),
-                type(facts["error"]).__name__,
+                *(flow, event.attempt, event.step, event.part, type(event.error).__name__),
             )
-        case "SnapshotWritten":
-            logger.debug("%s: snapshot of %d bytes written.", who, facts["bytes"])
-        case "RunFinished":
-            logger.info("%s: run %d %s.", who, facts["number"], facts["status"])
         case _:
-            logger.debug("%s: %s.", who, kind)
+            logger.debug("%s: %s.", flow, type(event).__name__)
 
 
-def _log_finished(who: str, facts: Mapping[str, Any]) -> None:
-    if facts["result_ignored"]:
+def _log_finished(flow: str, event: StepFinished) -> None:
+    if event.result_ignored:
         logger.warning(
             "%s: the return value of step %r is not kept; change `state` in place.",
-            who,
-            facts["step"],
+            *(flow, event.step),
         )
     else:
-        seconds = sum(facts["seconds"].values())
-        logger.info("%s: step %r took %.3f s.", who, facts["step"], seconds)
+        seconds = sum(event.seconds.values())
+        logger.info("%s: step %r took %.3f s.", flow, event.step, seconds)
+
+
+def _log_failed(flow: str, event: StepFailed) -> None:
+    verb = "was cancelled" if event.cancelled else "failed"
+    logger.info(
+        "%s: step %r %s in its part %r with %s.",
+        *(flow, event.step, verb, event.part, type(event.error).__name__),
+    )
 
 
 def warn_large(header: Header, size: int, location: str) -> None:

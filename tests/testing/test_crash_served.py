@@ -9,8 +9,8 @@ import pytest
 from aiocheckpoint import CheckpointFlow, Pause, Retry
 from aiocheckpoint.handlers._run_store import SnapshotRunStore
 from aiocheckpoint.handlers.sqlite import _requests
-from aiocheckpoint.testing import _crashing as module
 from aiocheckpoint.testing import crash_everywhere
+from aiocheckpoint.testing._crashing import _BLOCKING_WORK, _Breaker, _Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,8 +179,8 @@ def test_step_named_as_blocking_work(tmp_path: Path) -> None:
         return cp
 
     seen: list[str] = []
-    breaker = module._Breaker(seen, None, "crash", "run")
-    trial = module._Trial(make_flow, None, "first only", "run", None)
+    breaker = _Breaker(seen, None, "crash", "run")
+    trial = _Trial(make_flow, None, "first only", "run", None)
     with pytest.raises(LookupError):
         trial.run(str(tmp_path), breaker)
     assert "before acquire()" in seen
@@ -189,7 +189,7 @@ def test_step_named_as_blocking_work(tmp_path: Path) -> None:
 
 def test_names_of_blocking_work() -> None:
     """The functions and requests that have words for their boundaries exist."""
-    for name in module._BLOCKING_WORK:
+    for name in _BLOCKING_WORK:
         assert hasattr(SnapshotRunStore, name) or hasattr(_requests, name), name
 
 

@@ -24,7 +24,8 @@ class UserFunction:
         takes_data: Whether it is called with `(state, data)` rather than `(state)`.
         on_loop: Whether it is called on the event loop. True for coroutine functions and with
             `thread=False`.
-        belongs_to_handler: Whether it belongs to a state handler and must not wait for step threads.
+        belongs_to_handler: Whether it is part of a state handler and must not wait for step
+            threads.
         timeout: Its time limit, or None.
     """
 

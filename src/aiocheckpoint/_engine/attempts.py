@@ -19,6 +19,7 @@ from aiocheckpoint.errors import (
     InvalidTypeError,
     LeaseLostError,
 )
+from aiocheckpoint.events import AttemptFailed, StepFinished, StepLoaded, StepStarted
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.context import RunContext, StepProgress
@@ -63,9 +64,7 @@ async def _record_attempt(context: RunContext, progress: StepProgress, error: Ex
     except LeaseLostError:
         owned = False
     facts = {"part": failure.part, "attempt": failure.attempt, "seconds": failure.seconds}
-    emission = context.dispatcher.emit(
-        "AttemptFailed", **progress.event_fields, **facts, error=error
-    )
+    emission = context.dispatcher.emit(AttemptFailed, **progress.event_fields, **facts, error=error)
     prefer_cancellation(await context.backend.shield(emission) or cancellation, error)
     return owned
 
@@ -108,7 +107,7 @@ async def attempt(
     if number > 1:
         header.record_attempt(step.name, number)
     if dispatcher.enabled:
-        await dispatcher.emit("StepStarted", **progress.event_fields, attempt=number)
+        await dispatcher.emit(StepStarted, **progress.event_fields, attempt=number)
     seconds: dict[str, float] = {}
     result: Any = None
     for name, part in step.parts if progress.loads else step.parts_but_load:
@@ -123,14 +122,14 @@ async def attempt(
         seconds[name] = time.perf_counter() - began
         if name == "load":
             context.data.update(_checked_loaded(given, step.name))
-            await dispatcher.emit("StepLoaded", **progress.event_fields, seconds=seconds["load"])
+            await dispatcher.emit(StepLoaded, **progress.event_fields, seconds=seconds["load"])
         elif name == "step":
             result = given
     header.record_duration(step.name, sum(seconds.values()))
     ignored = result is not None and result is not state and result is not context.data
     if dispatcher.enabled or ignored:
         facts = {"seconds": seconds, "result_ignored": ignored}
-        await dispatcher.emit("StepFinished", **progress.event_fields, **facts)
+        await dispatcher.emit(StepFinished, **progress.event_fields, **facts)
 
 
 def _check_pause(part: str, step: str, pause: Pause) -> None:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint import events
 from aiocheckpoint._logging import is_logged, log_event, logger
 from aiocheckpoint._model.pause import Pause
+from aiocheckpoint.events import RunStarted, SnapshotSkipped, StepFinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint._concurrency.backends import Backend
-    from aiocheckpoint.events import Hook
+    from aiocheckpoint.events import Event, Hook
 
-__all__ = ["EventDispatcher", "EventName"]
+__all__ = ["EventDispatcher"]
 
-EventName = Literal[
-    "AttemptFailed",
-    "RunFinished",
-    "RunStarted",
-    "SnapshotSkipped",
-    "SnapshotWritten",
-    "StepFailed",
-    "StepFinished",
-    "StepLoaded",
-    "StepPaused",
-    "StepStarted",
-]
-"""Name of the class of an event."""
+_WARNINGS: frozenset[type[Event]] = frozenset({RunStarted, SnapshotSkipped, StepFinished})
+"""Events that may be logged at WARNING."""
 
 
 class EventDispatcher:
@@ -56,13 +45,17 @@ class EventDispatcher:
         self._hooks = hooks
         self._backend = backend
 
-    async def emit(self, kind: EventName, **facts: Any) -> None:  # noqa: ANN401
-        """Log an event and call the hooks with it. A hook that raises is logged."""
-        facts["number"] = self.number
-        log_event(kind, self._flow, self._run_id, facts)
-        if not self._hooks:
+    async def emit(self, kind: type[Event], **facts: Any) -> None:  # noqa: ANN401
+        """Log an event and call the hooks with it. A hook that raises is logged.
+
+        Args:
+            kind: The class of the event.
+            facts: Its attributes, without those of `Event`.
+        """
+        if not (self._hooks or is_logged() or kind in _WARNINGS):
             return
-        event = getattr(events, kind)(flow=self._flow, run_id=self._run_id, **facts)
+        event = kind(flow=self._flow, run_id=self._run_id, number=self.number, **facts)
+        log_event(event)
         for hook in self._hooks:
             before = self._backend.cancellations()
             try:
@@ -70,4 +63,5 @@ class EventDispatcher:
             except (Exception, CancelledError, Pause) as error:
                 if isinstance(error, CancelledError) and self._backend.cancellations() > before:
                     raise  # The run was cancelled, not the hook by itself.
-                logger.exception("a hook raised an exception on %s. The run continues.", kind)
+                name = kind.__name__
+                logger.exception("a hook raised an exception on %s. The run continues.", name)

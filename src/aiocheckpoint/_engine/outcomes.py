@@ -13,6 +13,7 @@ from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._concurrency.threads import prefer_cancellation
 from aiocheckpoint._engine.failures import add_note_once, safe_text
 from aiocheckpoint.errors import CheckpointError, DrainingError, LeaseLostError, StorageError
+from aiocheckpoint.events import StepFailed, StepPaused
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
@@ -38,7 +39,7 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
     location = context.run_store.location
     add_note_once(error, failure.note(progress.index, progress.of, location, done=done))
     emission = context.dispatcher.emit(
-        "StepFailed",
+        StepFailed,
         **progress.event_fields,
         part=progress.part,
         error=error,
@@ -95,7 +96,7 @@ async def end_paused(
     except CheckpointError as error:
         await end_failed(context, progress, error)
         raise
-    emission = context.dispatcher.emit("StepPaused", **progress.event_fields, reason=reason.reason)
+    emission = context.dispatcher.emit(StepPaused, **progress.event_fields, reason=reason.reason)
     cancellation = await context.backend.shield(emission) or cancellation
     if cancellation is not None:
         raise cancellation

@@ -19,6 +19,7 @@ from aiocheckpoint._model.plan import Plan, make_plan
 from aiocheckpoint._snapshot.keys import DATA_KEY, has_reserved_keys, pop_reserved_keys
 from aiocheckpoint._snapshot.versions import stamped
 from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.events import RunFinished, RunStarted, SnapshotSkipped, SnapshotWritten
 
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
@@ -192,9 +193,9 @@ class Run:
             self._context.header = self._opening_header(plan, stored)
         dispatcher.number = self._context.header.number
         if run_store.skipped is not None:
-            await dispatcher.emit("SnapshotSkipped", error=run_store.skipped)
+            await dispatcher.emit(SnapshotSkipped, error=run_store.skipped)
         if dispatcher.enabled or plan.ignores_given:
-            await dispatcher.emit("RunStarted", plan=plan)
+            await dispatcher.emit(RunStarted, plan=plan)
         if first_write is not None:
             if dispatcher.enabled:
                 await self._emit_written(*first_write)
@@ -312,11 +313,11 @@ class Run:
 
     async def _emit_written(self, size: int, seconds: float) -> None:
         facts = {"position": self._context.header.position, "bytes": size, "seconds": seconds}
-        await self._context.dispatcher.emit("SnapshotWritten", **facts)
+        await self._context.dispatcher.emit(SnapshotWritten, **facts)
 
     async def _emit_finished(self, began: float) -> None:
         dispatcher, header = self._context.dispatcher, self._context.header
         if dispatcher.enabled:
             facts = {"status": header.status, "position": header.position}
             seconds = time.perf_counter() - began
-            await dispatcher.emit("RunFinished", **facts, seconds=seconds)
+            await dispatcher.emit(RunFinished, **facts, seconds=seconds)
