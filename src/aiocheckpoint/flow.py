@@ -14,7 +14,7 @@ from aiocheckpoint._runs.arguments import checked_hooks, checked_threads
 from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
 from aiocheckpoint._runs.service import RunService
-from aiocheckpoint._runs.stored import StoredRuns
+from aiocheckpoint._runs.stored_api import StoredRuns
 from aiocheckpoint.handlers._identifiers import checked_name
 from aiocheckpoint.handlers._registry import CONSTRUCTORS, HandlerOptions, make_handler
 
@@ -107,9 +107,7 @@ class CheckpointFlow(StoredRuns, RunService):
             threads=checked_threads(threads),
             drain=Drain(self.name),
         )
-        core = FlowCore(state_path, self.handler, settings)
-        StoredRuns.__init__(self, core)
-        RunService.__init__(self, core)
+        super().__init__(FlowCore(state_path, self.handler, settings))
 
     def __repr__(self) -> str:
         """The name, place and steps."""

@@ -111,8 +111,17 @@ class AsyncBackend:
         throttle = start_throttle(asyncio.get_running_loop())
         if (turn := throttle.ask()) is not None:
             await turn
+        return await cls.make_for_reading(step_threads)
+
+    @classmethod
+    async def make_for_reading(cls, step_threads: StepThreads) -> Self:
+        """Make a backend for a call that starts no run, at once.
+
+        Args:
+            step_threads: The threads for sync functions of the flow.
+        """
         if not anyio_warm_up.done:
-            with throttle:
+            with start_throttle(asyncio.get_running_loop()):
                 await run_in_thread(SNAPSHOTS, anyio_warm_up.prepare)
         return cls(AsyncExecutor(step_threads))
 

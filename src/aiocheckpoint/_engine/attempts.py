@@ -101,13 +101,14 @@ async def attempt(
         progress: The position in the step, updated on the way.
         state: The state.
     """
-    header, number, dispatcher = context.header, progress.attempt, context.dispatcher
+    header, dispatcher = context.header, context.dispatcher
+    attempt_number = progress.attempt
     progress.part = "load"
-    CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, number))
-    if number > 1:
-        header.record_attempt(step.name, number)
+    CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, attempt_number))
+    if attempt_number > 1:
+        header.record_attempt(step.name, attempt_number)
     if dispatcher.enabled:
-        await dispatcher.emit(StepStarted, **progress.event_fields, attempt=number)
+        await dispatcher.emit(StepStarted, **progress.event_fields, attempt=attempt_number)
     seconds: dict[str, float] = {}
     result: Any = None
     for name, part in step.parts if progress.loads else step.parts_but_load:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._engine.failures import StepFailure
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DrainedError", "FlowSettings", "RunContext", "StepProgress"]
 
 
+@dataclass(kw_only=True)
 class FlowSettings:
     """The settings that all runs of a flow share.
 
@@ -37,18 +38,16 @@ class FlowSettings:
             for, by whether a state is given and by load policy.
     """
 
-    def __init__(
-        self, *, flow: str, hooks: tuple[Hook, ...], keep_data: bool, threads: int, drain: Drain
-    ) -> None:
-        self.flow, self.hooks, self.keep_data = flow, hooks, keep_data
-        self.threads, self.drain = threads, drain
-        self.new_plans: dict[tuple[bool, str], tuple[Steps, Plan]] = {}
+    flow: str
+    hooks: tuple[Hook, ...]
+    keep_data: bool
+    threads: int
+    drain: Drain
+    new_plans: dict[tuple[bool, str], tuple[Steps, Plan]] = field(default_factory=dict)
 
     def with_hook(self, hook: Hook) -> FlowSettings:
         """The same settings with one hook more."""
-        settings = copy(self)
-        settings.hooks = (*self.hooks, hook)
-        return settings
+        return replace(self, hooks=(*self.hooks, hook))
 
 
 class RunContext:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,7 @@ __all__ = ["Run", "RunOutcome", "plan_run"]
 _Value = TypeVar("_Value")
 
 
+@dataclass(frozen=True, slots=True)
 class RunOutcome:
     """How a run ended, without an exception.
 
@@ -42,11 +43,8 @@ class RunOutcome:
         status: "finished", "stopped" or "paused".
     """
 
-    __slots__ = ("state", "status")
-
-    def __init__(self, state: dict[str, Any], status: Status) -> None:
-        self.state: dict[str, Any] = state
-        self.status: Status = status
+    state: dict[str, Any]
+    status: Status
 
 
 async def plan_run(
@@ -112,7 +110,7 @@ class Run:
         )
         self._request, self._steps, self._run_store = request, steps, run_store
         self._warned_of_size = False
-        self._attempt = 1
+        self._first_attempt_number = 1
         self._prepared: Plan | None = None
 
     def prepare(self) -> None:
@@ -226,7 +224,7 @@ class Run:
     def _opening_header(self, plan: Plan, stored: Header | None) -> Header:
         before, names = None if plan.fresh else stored, self._steps.names
         most = names.max_recorded
-        self._attempt = _attempts_before(names, plan.start, before) + 1
+        self._first_attempt_number = _attempts_before(names, plan.start, before) + 1
         facts = {
             **_NEW.__dict__,
             "flow": self._context.settings.flow,
@@ -246,9 +244,9 @@ class Run:
     async def _run_step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
         """Run one step and store its snapshot. False if it paused the run."""
         step, context = self._steps[index], self._context
-        number = self._attempt if index == plan.start else 1
+        attempt_number = self._first_attempt_number if index == plan.start else 1
         progress = StepProgress(
-            index, step.name, loads=plan.loads[index], of=len(self._steps), attempt=number
+            index, step.name, loads=plan.loads[index], of=len(self._steps), attempt=attempt_number
         )
         outer = CURRENT.get()
         try:

@@ -1,4 +1,4 @@
-"""Checks of the arguments of , made before any work begins."""
+"""Checks of the arguments of flows and runs, made before any work begins."""
 
 from __future__ import annotations
 

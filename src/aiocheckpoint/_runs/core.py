@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["FlowCore"]
+__all__ = ["FlowCore", "FlowMethods"]
 
 
 class FlowCore:
@@ -112,8 +112,12 @@ class FlowCore:
         return request
 
     async def async_backend(self) -> AsyncBackend:
-        """Make the backend of one call on the running loop."""
+        """Make the backend of one call on the running loop, in its turn among the runs."""
         return await AsyncBackend.make(self.step_threads)
+
+    async def reading_backend(self) -> AsyncBackend:
+        """Make the backend of one read on the running loop, without waiting for a turn."""
+        return await AsyncBackend.make_for_reading(self.step_threads)
 
     async def run(
         self,
@@ -172,9 +176,27 @@ class FlowCore:
         return await self.settings.drain.drain(seconds, give_up=self.step_threads.abandon)
 
     async def plan(self, backend: Backend, request: Request, run_id: str | None) -> Plan:
-        """Plan one request and run nothing."""
+        """Plan one request and run nothing.
+
+        `plan_run` reads through `Backend.run`, because a run calls it under its lock, and no read
+        of a run may continue after the run has ended. So a cancellation of `aplan` waits for the
+        read as well.
+        """
         run_store = self.run_store(run_id, backend)
         plan, _ = await plan_run(self.registry.complete(), request, run_store)
         if run_store.skipped is not None:
             log_skipped(run_store.skipped)
         return plan
+
+
+class FlowMethods:
+    """Base of the classes from which `CheckpointFlow` inherits its public methods.
+
+    The methods work on the core alone.
+
+    Args:
+        core: The core of the flow.
+    """
+
+    def __init__(self, core: FlowCore) -> None:
+        self._core = core

@@ -61,7 +61,7 @@ async def _unfinished_headers(
     Raises:
         DrainingError: The flow is being drained. Runs of earlier headers may have begun.
     """
-    backend = await core.async_backend()
+    backend = await core.reading_backend()
     query = Query(_UNFINISHED, _PAGE, unowned=True)
     while headers := await backend.read(handler.runs, query):
         for header in headers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._model.checks import checked_timeout, checked_wait
+from aiocheckpoint._runs.core import FlowMethods
 from aiocheckpoint._runs.mapping import map_runs
 from aiocheckpoint._runs.resuming import resume_runs
 from aiocheckpoint._runs.streams import Stream, run_events
@@ -13,25 +14,17 @@ from aiocheckpoint.handlers._identifiers import check_run_id
 if TYPE_CHECKING:
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult
-    from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint._runs.mapping import Runs
     from aiocheckpoint.events import Event, Hook
 
 __all__ = ["RunService"]
 
 
-class RunService:
+class RunService(FlowMethods):
     """Runs many runs of a flow at once, streams their events, resumes and drains them.
 
-    A complete class: all its methods work on the core alone. See `StoredRuns`, the other class
-    that `CheckpointFlow` inherits from.
-
-    Args:
-        core: The core of the flow.
+    `StoredRuns` is the other class that `CheckpointFlow` inherits from.
     """
-
-    def __init__(self, core: FlowCore) -> None:
-        self._core = core
 
     def amap(
         self,

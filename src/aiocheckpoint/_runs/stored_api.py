@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.backends import run_blocking
-from aiocheckpoint._runs.listing import listing_query, pruning_query
-from aiocheckpoint._runs.stored_run import (
+from aiocheckpoint._runs.core import FlowMethods
+from aiocheckpoint._runs.queries import listing_query, pruning_query
+from aiocheckpoint._runs.single_run import (
     make_delete,
     make_patch,
     read_header,
@@ -19,24 +20,17 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from aiocheckpoint._model.header import Header, Status
-    from aiocheckpoint._runs.core import FlowCore
 
 __all__ = ["StoredRuns"]
 
 
-class StoredRuns:
+class StoredRuns(FlowMethods):
     """Reads, lists, patches and deletes the stored runs of a flow.
 
-    A complete class: all its methods work on the core alone. `CheckpointFlow` inherits from it and
-    from `RunService`, because their signatures and docstrings in one class would fill a module of
-    600 lines. The work itself is done by the functions of this package.
-
-    Args:
-        core: The core of the flow.
+    `CheckpointFlow` inherits from it and from `RunService`, because their signatures and
+    docstrings in one class would fill a module of 600 lines. The functions of this package do the
+    work.
     """
-
-    def __init__(self, core: FlowCore) -> None:
-        self._core = core
 
     async def aread(self, run_id: str | None = None) -> dict[str, Any]:
         """Read the state of a run, even while it is running.
@@ -50,7 +44,7 @@ class StoredRuns:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        return await read_state(self._core, await self._core.async_backend(), run_id)
+        return await read_state(self._core, await self._core.reading_backend(), run_id)
 
     def read(self, run_id: str | None = None) -> dict[str, Any]:
         """Read the state of a run, as `aread` does, in scripts and notebooks."""
@@ -82,7 +76,7 @@ class StoredRuns:
             StorageError: The place cannot be read.
         """
         query = listing_query(status, limit, after)
-        backend = await self._core.async_backend()
+        backend = await self._core.reading_backend()
         return await backend.read(self._core.snapshot_handler().runs, query)
 
     def runs(
@@ -107,7 +101,7 @@ class StoredRuns:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        return await read_header(self._core, await self._core.async_backend(), run_id)
+        return await read_header(self._core, await self._core.reading_backend(), run_id)
 
     def header(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run, as `aheader` does, in scripts and notebooks."""
