@@ -47,7 +47,7 @@ class Event:
 
 
 Hook = Callable[[Event], object]
-"""Takes each event; may be a coroutine function."""
+"""A callable that takes each event. It may be a coroutine function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class SnapshotWritten(Event):
 
     Attributes:
         position: Index of the step at which a run would start from it.
-        bytes: Its size; 0 where the user's own handler does not know it.
+        bytes: Its size, or 0 if the user's own handler does not know it.
         seconds: How long writing it took.
     """
 
@@ -192,7 +192,7 @@ class RunFinished(Event):
     """A run ended without an exception.
 
     Attributes:
-        status: "finished"; "stopped" by `until=` or by draining; or "paused" by a step.
+        status: "finished", or "stopped" by `until=` or a drain, or "paused" by a step.
         position: Index of the step at which the next run starts.
         seconds: How long the run took.
     """

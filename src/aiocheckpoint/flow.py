@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack
 
 from aiocheckpoint._concurrency.backends import run_blocking
+from aiocheckpoint._engine.active_runs import ActiveRuns
 from aiocheckpoint._engine.context import FlowSettings
-from aiocheckpoint._engine.drain import Drain
 from aiocheckpoint._model.checks import checked_flag, checked_timeout
 from aiocheckpoint._model.retry import checked_retry
 from aiocheckpoint._model.steps import Load, Save, StepFunction, make_step
@@ -43,9 +43,9 @@ class CheckpointFlow(StoredRuns, RunService):
     step runs again. Steps run at least once, and exactly once as long as nothing breaks.
 
     Args:
-        state_path: The place of the checkpoint. For the handler "local" a file such as
-            "checkpoint.pkl", in a directory that is made if missing, or for many runs a directory
-            such as "runs/". For "sqlite" a file such as "runs.db", or "sqlite:///runs.db", whose
+        state_path: The path of the checkpoint. For the handler "local" a file such as
+            "checkpoint.pkl", or for many runs a directory such as "runs/". Missing directories
+            are made. For "sqlite" a file such as "runs.db", or "sqlite:///runs.db", whose
             scheme names the handler.
         handler: "local" or "sqlite", or a class that is called with `state_path`, or an object. A
             class or object of your own has `read()` and `write(state)`, each sync or async, of a
@@ -105,7 +105,7 @@ class CheckpointFlow(StoredRuns, RunService):
             hooks=checked_hooks(hooks),
             keep_data=checked_flag("keep_data", keep_data),
             threads=checked_threads(threads),
-            drain=Drain(self.name),
+            active_runs=ActiveRuns(self.name),
         )
         super().__init__(FlowCore(state_path, self.handler, settings))
 
@@ -126,9 +126,9 @@ class CheckpointFlow(StoredRuns, RunService):
     ) -> Callable[[_Function], _Function]:
         """Make a decorator that registers a function as the next step and returns it unchanged.
 
-        The step is called with `(state, data)`, or with `(state)` if it takes no more or if its
-        second parameter has a default and another name than `data`. It changes both dicts in
-        place. Its return value is not kept.
+        The step is called with `(state, data)`, or with `(state)` if it takes one argument. A
+        second parameter with a default counts only under the name `data`. The step changes both
+        dicts in place. Its return value is not kept.
 
         Args:
             load: `load(state)` returns a dict that is merged into `data` before the step.

@@ -77,7 +77,7 @@ async def _restart(
     data: dict[str, Any],
 ) -> None:
     """Restore both dicts as they were on entry to the step, for another attempt."""
-    if context.settings.drain.requested:
+    if context.settings.active_runs.drain_requested:
         raise DrainedError
     try:
         await context.restore(state, data)
@@ -111,21 +111,21 @@ async def attempt(
         await dispatcher.emit(StepStarted, **progress.event_fields, attempt=attempt_number)
     seconds: dict[str, float] = {}
     result: Any = None
-    for name, part in step.parts if progress.loads else step.parts_but_load:
+    for name, function in step.parts if progress.loads else step.parts_but_load:
         progress.part = name
         began = time.perf_counter()
-        args = (state, context.data) if part.takes_data else (state,)
+        args = (state, context.data) if function.takes_data else (state,)
         try:
-            given = await context.backend.executor.call(part, *args)
+            returned = await context.backend.executor.call(function, *args)
         except Pause as pause:
             _check_pause(name, step.name, pause)
             raise
         seconds[name] = time.perf_counter() - began
         if name == "load":
-            context.data.update(_checked_loaded(given, step.name))
+            context.data.update(_checked_loaded(returned, step.name))
             await dispatcher.emit(StepLoaded, **progress.event_fields, seconds=seconds["load"])
         elif name == "step":
-            result = given
+            result = returned
     header.record_duration(step.name, sum(seconds.values()))
     ignored = result is not None and result is not state and result is not context.data
     if dispatcher.enabled or ignored:

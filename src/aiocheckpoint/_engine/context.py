@@ -11,8 +11,8 @@ from aiocheckpoint._snapshot.keys import pop_reserved_keys
 
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._engine.active_runs import ActiveRuns
     from aiocheckpoint._engine.dispatch import EventDispatcher
-    from aiocheckpoint._engine.drain import Drain
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.steps import Steps
@@ -31,18 +31,18 @@ class FlowSettings:
         hooks: Callables that are called with the events.
         keep_data: Whether `data` is stored with the state.
         threads: How many sync functions of the flow run at once on one event loop.
-        drain: The running runs of the flow, and whether they are to stop.
+        active_runs: The active runs of the flow, and whether they are to stop.
 
     Attributes:
-        new_plans: The runner's cache of plans of new runs, each with the steps that it was made
-            for, by whether a state is given and by load policy.
+        new_plans: The runner's cache of plans of new runs, each with the steps of its flow. The
+            key is whether a state is given, and the load policy.
     """
 
     flow: str
     hooks: tuple[Hook, ...]
     keep_data: bool
     threads: int
-    drain: Drain
+    active_runs: ActiveRuns
     new_plans: dict[tuple[bool, str], tuple[Steps, Plan]] = field(default_factory=dict)
 
     def with_hook(self, hook: Hook) -> FlowSettings:

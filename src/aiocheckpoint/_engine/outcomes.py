@@ -1,4 +1,4 @@
-"""Endings before the last step: a failure, a pause, a drain. Each is recorded and emitted.
+"""Records and emits how a run ended before its last step: failed, paused or stopped.
 
 Only the stored header changes. The stored state remains that on entry to the current step.
 """
@@ -72,8 +72,8 @@ async def record_failure(context: RunContext, failure: StepFailure) -> Cancelled
         problem = f"{type(second).__name__}: {second}"
         add_note_once(
             failure.error,
-            "aiocheckpoint: the checkpoint does not tell of this, because writing that down "
-            f"failed as well: {problem}",
+            "aiocheckpoint: this failure is not recorded in the checkpoint, because writing it "
+            f"failed: {problem}",
         )
         if isinstance(second, LeaseLostError) and not failure.last:
             raise

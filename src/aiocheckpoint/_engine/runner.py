@@ -168,10 +168,10 @@ class Run:
 
     async def _run_steps(self, plan: Plan, state: dict[str, Any]) -> DrainingError | None:
         """Run the steps of the plan. Give the error for the caller if a drain stopped them."""
-        drain = self._context.settings.drain
+        active_runs = self._context.settings.active_runs
         try:
             for index in range(plan.start, plan.stop):
-                if drain.requested:
+                if active_runs.drain_requested:
                     return await end_stopped(self._context)
                 if not await self._run_step(index, plan, state):
                     return None
@@ -272,7 +272,7 @@ class Run:
 
     @property
     def _is_draining(self) -> bool:
-        return self._context.settings.drain.requested
+        return self._context.settings.active_runs.drain_requested
 
     def _status_at(self, position: int, plan: Plan) -> tuple[Status, int]:
         """The status and position to store once everything before `position` is done."""

@@ -138,13 +138,15 @@ class FlowCore:
             run_store=run_store,
             backend=backend,
         )
-        seconds, drain = checked_wait(wait), self.settings.drain
-        active = drain.enter(run_id)
+        seconds, active_runs = checked_wait(wait), self.settings.active_runs
+        token = active_runs.enter(run_id)
         try:
             run.prepare()
-            return await hold_lock(run_store, backend, run.execute, wait=seconds, check=drain.check)
+            return await hold_lock(
+                run_store, backend, run.execute, wait=seconds, check=active_runs.check
+            )
         finally:
-            drain.leave(active)
+            active_runs.leave(token)
 
     def run_blocking(self, request: Request, run_id: str | None, wait: float) -> RunOutcome:
         """Run one request in the caller's thread."""
@@ -173,7 +175,7 @@ class FlowCore:
 
     async def drain(self, seconds: float | None) -> list[str | None]:
         """Drain the flow. A step that hangs in a thread keeps neither its run nor the process."""
-        return await self.settings.drain.drain(seconds, give_up=self.step_threads.abandon)
+        return await self.settings.active_runs.drain(seconds, give_up=self.step_threads.abandon)
 
     async def plan(self, backend: Backend, request: Request, run_id: str | None) -> Plan:
         """Plan one request and run nothing.

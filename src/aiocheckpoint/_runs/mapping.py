@@ -13,7 +13,7 @@ from aiocheckpoint.errors import InvalidTypeError
 from aiocheckpoint.handlers._identifiers import check_run_id
 
 if TYPE_CHECKING:
-    from aiocheckpoint._engine.drain import Drain
+    from aiocheckpoint._engine.active_runs import ActiveRuns
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
@@ -41,27 +41,29 @@ def map_runs(
         run_id, state = pair
         return await run_result(core, core.request(state, load_policy, once=once), run_id)
 
-    drain = core.settings.drain
-    pairs = _checked_pairs(_checked_runs(runs), drain)
-    return Stream(bounded_results(pairs, run, at_once, drain), of="results")
+    active_runs = core.settings.active_runs
+    pairs = _checked_pairs(_checked_runs(runs), active_runs)
+    return Stream(bounded_results(pairs, run, at_once, active_runs), of="results")
 
 
-async def _checked_pairs(runs: Runs, drain: Drain) -> AsyncGenerator[tuple[str, State], None]:
+async def _checked_pairs(
+    runs: Runs, active_runs: ActiveRuns
+) -> AsyncGenerator[tuple[str, State], None]:
     """Give the pairs of run id and state one by one.
 
     Raises:
         DrainingError: The flow is being drained. Runs of earlier pairs may have begun.
         InvalidTypeError: An item is no such pair.
     """
-    drain.check()
+    active_runs.check()
     if isinstance(runs, AsyncIterable):
         async for pair in runs:
             yield _checked_pair(pair)
-            drain.check()
+            active_runs.check()
         return
     for pair in runs.items() if isinstance(runs, Mapping) else runs:
         yield _checked_pair(pair)
-        drain.check()
+        active_runs.check()
 
 
 def _checked_runs(runs: Any) -> Runs:  # noqa: ANN401 - any argument of a user

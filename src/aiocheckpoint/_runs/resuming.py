@@ -42,9 +42,9 @@ def resume_runs(core: FlowCore, limit: int) -> Stream[RunResult]:
             return None
         return None if _is_owned_elsewhere(result, handler) else result
 
-    drain = core.settings.drain
+    active_runs = core.settings.active_runs
     headers = _unfinished_headers(core, handler)
-    return Stream(bounded_results(headers, resume, at_once, drain), of="results")
+    return Stream(bounded_results(headers, resume, at_once, active_runs), of="results")
 
 
 def _is_owned_elsewhere(result: RunResult, handler: StateHandler) -> bool:
@@ -65,6 +65,6 @@ async def _unfinished_headers(
     query = Query(_UNFINISHED, _PAGE, unowned=True)
     while headers := await backend.read(handler.runs, query):
         for header in headers:
-            core.settings.drain.check()
+            core.settings.active_runs.check()
             yield header
         query = query._replace(after=headers[-1])

@@ -11,7 +11,7 @@ from aiocheckpoint.errors import StreamConsumedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiocheckpoint._engine.drain import Drain
+    from aiocheckpoint._engine.active_runs import ActiveRuns
     from aiocheckpoint.events import Event, Hook
 
 __all__ = ["Stream", "bounded_results", "run_events"]
@@ -143,7 +143,7 @@ async def bounded_results(
     source: AsyncGenerator[_Item, None],
     work: Callable[[_Item], Awaitable[_Result | None]],
     limit: int,
-    drain: Drain,
+    active_runs: ActiveRuns,
 ) -> AsyncGenerator[_Result, None]:
     """Do `work` for each item, `limit` of them at once, and give the results as they come.
 
@@ -158,7 +158,7 @@ async def bounded_results(
     filling = asyncio.ensure_future(window.fill(source))
     exhausted = False
     try:
-        with drain.on_drain(filling.cancel):
+        with active_runs.on_drain(filling.cancel):
             while not exhausted or window.tasks:
                 task = await window.ended.get()
                 if task is None:
@@ -175,5 +175,5 @@ async def bounded_results(
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
     if filling.cancelled():
-        drain.check()
+        active_runs.check()
     filling.result()

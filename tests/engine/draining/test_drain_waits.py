@@ -13,7 +13,7 @@ from run_factories import Runs, active_run
 from support import notes_of
 
 from aiocheckpoint import DrainingError, Retry, current_step, events
-from aiocheckpoint._engine.drain import Drain
+from aiocheckpoint._engine.active_runs import ActiveRuns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -261,19 +261,19 @@ async def test_nested_runs(database: Runs) -> None:
 
 def test_end_of_a_run_while_the_wait_is_given_up() -> None:
     """A run in another thread may end at the very moment that the timeout expires."""
-    drain, asked = Drain("flow"), list[str]()
+    active_runs, asked = ActiveRuns("flow"), list[str]()
 
     class Ended(dict[object, str | None]):
         def __len__(self) -> int:
-            vars(drain)["_waiting"] = None
+            vars(active_runs)["_waiting"] = None
             asked.append("how many are left")
             return 0
 
     async def end() -> None:
-        vars(drain)["_runs"] = Ended()
-        token = drain.enter("x")
-        vars(drain)["_waiting"] = asyncio.get_running_loop(), asyncio.Event()
-        drain.leave(token)
+        vars(active_runs)["_runs"] = Ended()
+        token = active_runs.enter("x")
+        vars(active_runs)["_waiting"] = asyncio.get_running_loop(), asyncio.Event()
+        active_runs.leave(token)
 
     asyncio.run(end())
     assert len(asked) == 1

@@ -83,7 +83,7 @@ def test_failed_attempt_cannot_be_recorded(
     assert flaky.attempts == [1, 2]
     assert full == []
     (failed,) = file_store.events_of(events.AttemptFailed)
-    assert "does not tell of this" in notes_of(failed.error)
+    assert "this failure is not recorded" in notes_of(failed.error)
     assert file_store.header().attempts == {"flaky": 2}
     assert len(set(kept_names(file_store.path))) == (0 if keep == 1 else 3)
 

@@ -1,4 +1,4 @@
-"""The running runs of a flow, and the request to stop them behind their steps."""
+"""The active runs of a flow, and the request to stop them behind their steps."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from aiocheckpoint.errors import DrainingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["Drain"]
+__all__ = ["ActiveRuns"]
 
 
-class Drain:
-    """Knows the running runs of one flow, on all loops and threads, and drains them.
+class ActiveRuns:
+    """Knows the active runs of one flow, on all loops and threads, and drains them.
 
     Args:
         flow: Name of the flow.
 
     Attributes:
-        requested: Whether running runs are to stop, and no new one may begin.
+        drain_requested: Whether running runs are to stop, and no new one may begin.
     """
 
     def __init__(self, flow: str) -> None:
-        self.requested = False
+        self.drain_requested = False
         self._flow = flow
         self._runs: dict[_ActiveRun, str | None] = {}
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -35,7 +35,7 @@ class Drain:
 
     def check(self) -> None:
         """Raise DrainingError if no run may begin."""
-        if self.requested:
+        if self.drain_requested:
             raise DrainingError(self._flow)
 
     @contextmanager
@@ -46,7 +46,7 @@ class Drain:
             DrainingError: A drain was requested before.
         """
         call = partial(asyncio.get_running_loop().call_soon_threadsafe, callback)
-        self._callbacks.add(call)  # Before reading `requested`, as in `enter`.
+        self._callbacks.add(call)  # Before reading `drain_requested`, as in `enter`.
         try:
             self.check()
             yield
@@ -60,8 +60,10 @@ class Drain:
             DrainingError: No run may begin.
         """
         token = _ActiveRun()
-        self._runs[token] = run_id  # Before reading `requested`: drain() sets it, then reads this.
-        if self.requested:
+        self._runs[token] = (
+            run_id  # Before reading `drain_requested`: drain() sets it, then reads this.
+        )
+        if self.drain_requested:
             self.leave(token)
             raise DrainingError(self._flow)
         return token
@@ -93,7 +95,7 @@ class Drain:
         self._check_first_call()
         idle = asyncio.Event()
         self._waiting = asyncio.get_running_loop(), idle
-        self.requested = True
+        self.drain_requested = True
         for call in tuple(self._callbacks):
             with suppress(RuntimeError):  # That loop was closed meanwhile.
                 call()
@@ -109,7 +111,7 @@ class Drain:
         return list(self._runs.values())
 
     def _check_first_call(self) -> None:
-        if self.requested:
+        if self.drain_requested:
             problem = "adrain() was called before. Wait for that call. It needs no second one"
             raise DrainingError(self._flow, problem=problem)
         inside = CURRENT.get()
@@ -129,7 +131,7 @@ class Drain:
 
 
 class _ActiveRun:
-    """The place of a running run.
+    """The event loop and task of an active run.
 
     Attributes:
         loop, task: Its event loop and task, or None.
