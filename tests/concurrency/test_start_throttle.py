@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -157,3 +158,18 @@ def test_every_loop_has_its_own() -> None:
     for thread in threads:
         thread.join()
     assert not together.broken
+
+
+async def test_reads_need_no_turn(tmp_path: Path) -> None:
+    """Reads begin at once, even while no run may start."""
+    cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", fsync=False)
+    cp.add_step(name="a")(lambda state: None)
+    await cp.arun({"n": 1}, run_id="x")
+    throttle = start_throttle(asyncio.get_running_loop())
+    with ExitStack() as calls:
+        for _ in range(10):
+            calls.enter_context(throttle)
+        async with asyncio.timeout(PATIENCE):
+            assert (await cp.aread("x"))["n"] == 1
+            assert await cp.aheader("x") is not None
+            assert len(await cp.aruns()) == 1
