@@ -49,7 +49,7 @@ class Latch:
         self.passed.set()
 
     async def ahold(self) -> None:
-        """Hold a task until it is cancelled or, at a latch that blocks, until the latch is opened."""
+        """Hold a task until the latch is opened, or until a cancellation if it does not block."""
         self.entered.set()
         if not self.blocks:
             await asyncio.get_running_loop().create_future()
