@@ -219,7 +219,7 @@ def test_results_that_nothing_is_said_of_come_last(tmp_path: Path) -> None:
     assert re.findall("^## (.*)$", made, re.MULTILINE) == ["Start-up", "another"]
 
 
-def test_a_section_tells_all_that_there_is_to_know(tmp_path: Path) -> None:
+def test_a_section_is_complete(tmp_path: Path) -> None:
     """Figures with quartiles, base, ratio, goal and verdict; the machine, command and notes."""
     pairs = [pair("ours", "floor", "at most 1.3"), pair("b", "c", "at least 2"), pair("d", "e")]
     result_file(tmp_path, "another", *pairs)

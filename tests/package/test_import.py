@@ -89,7 +89,7 @@ def test_nothing_is_imported_in_trouble(method: str, way: str, tmp_path: Path) -
     assert output_of(SCRIPT, tmp_path / "checkpoint.pkl", method, way).split() == []
 
 
-def test_every_event_has_a_name_to_be_told_by() -> None:
+def test_every_event_has_a_name() -> None:
     """The event names are the names of the events without subclasses."""
     kinds = {name for name in events.__all__ if name not in {"Event", "Hook", "StepEvent"}}
     assert set(get_args(EventName)) == kinds
