@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Figures: TypeAlias = "dict[str, tuple[str, Sequence[float]]]"
 
-DOORS = ("arun", "run")
+METHODS = ("arun", "run")
 TIME, MEMORY, STALL = Goal(1.3), Goal(5), Goal(50)
 PEAK = "workloads.peak"
 HERE = Path(__file__).parent
@@ -110,23 +110,23 @@ class Sized:
             f"worst stall, {self.name}": ("ms", self._ours.stalls[-rounds:]),
             f"worst stall, bare write of {self.name}": ("ms", self._bare.stalls[-rounds:]),
         }
-        for door in DOORS:
-            percents = [self._percent(door) for _ in range(min(rounds, 3))]
-            found[self._memory_name(door)] = ("%", percents)
+        for method in METHODS:
+            percents = [self._percent(method) for _ in range(min(rounds, 3))]
+            found[self._memory_name(method)] = ("%", percents)
         return found
 
     def goals(self) -> dict[str, Goal]:
         """Give the limits of the figures."""
         if not self._largest:
             return {}
-        return {self._memory_name(door): MEMORY for door in DOORS}
+        return {self._memory_name(method): MEMORY for method in METHODS}
 
-    def _memory_name(self, door: str) -> str:
-        return f"extra memory, {self.name}, {door}"
+    def _memory_name(self, method: str) -> str:
+        return f"extra memory, {self.name}, {method}"
 
-    def _percent(self, door: str) -> float:
+    def _percent(self, method: str) -> float:
         place = str(self._directory.resolve())
-        command = [sys.executable, "-m", PEAK, place, door, str(self._size)]
+        command = [sys.executable, "-m", PEAK, place, method, str(self._size)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE)
         return float(done.stdout) / self._size * 100
 

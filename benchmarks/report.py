@@ -2,8 +2,8 @@
 
     python benchmarks/report.py [--results DIR] [--docs DIR]
 
-Prose and plots are defined in `report.toml` beside this file. Results that it does not name come
-last.
+Prose, plots and the rows of the first table are defined in `report.toml` beside this file. Results
+that it does not name come last.
 The plots need matplotlib, `pip install -e '.[benchmarks]'`. Without it only the text is written.
 The page depends on no clock and no machine. The same results give the same page, and the same plots
 with the same release of matplotlib.
@@ -21,6 +21,7 @@ from measure.results import read_all
 from page.drawings import drawing_of
 from page.plots import CAN_DRAW, draw
 from page.sections import section
+from page.summary import measured, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +41,11 @@ PLOTS = "performance"
 def page(results: dict[str, Result]) -> str:
     """Give the text of the page."""
     prose = _prose()
-    parts = [f"# {prose['title']}", prose["text"].strip()]
-    for name, one in _sections(prose, results):
+    sections = dict(_sections(prose, results))
+    titles = {name: one["title"] for name, one in sections.items()}
+    parts = [f"# {prose['title']}", measured(results)]
+    parts += [*summary(prose["rows"], results, titles), prose["text"].strip()]
+    for name, one in sections.items():
         images = [
             f"![{plot['title']}]({PLOTS}/{plot['name']}.png)"
             for plot, _ in _drawn(one, results[name])

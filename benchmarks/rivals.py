@@ -101,8 +101,8 @@ class Comparison:
     def measure_ours(self) -> None:
         """Measure files and SQLite, by `arun` and by `run`."""
         pairs = list[Pair]()
-        for door in ("arun", "run"):
-            pair = Pair(self._ours(f"local file, {door}"), self._ours(f"SQLite, {door}"), "µs")
+        for method in ("arun", "run"):
+            pair = Pair(self._ours(f"local file, {method}"), self._ours(f"SQLite, {method}"), "µs")
             pairs.append(pair)
         measure(pairs, self._most, freeze=False)
         self._found.pairs += pairs

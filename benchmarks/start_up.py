@@ -4,9 +4,9 @@
 
 Every sample is a fresh interpreter. All of them find the bytecode of a warm-up in a directory of
 its own, even if the environment forbids Python to write any. Importing aiocheckpoint is compared
-with importing its three dependencies. The time of each alone is printed below. Resuming is compared
-with a bare `dill.load` of the same file. A run on SQLite is compared with the file of a run with
-the same state.
+with importing its three dependencies, and the goal is at most 1.6 times their time. The time of
+each alone is printed below. Resuming is compared with a bare `dill.load` of the same file. A run on
+SQLite is compared with the file of a run with the same state.
 
 In a running process, such as a service with many runs, the time to resume is measured from the
 call of `run` to the begin of the step. It is compared with reading and unpickling the same file.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEPENDENCIES = ("dill", "aiofiles", "anyio")
-IMPORT = Goal(1.3)
+IMPORT = Goal(1.6)
 RESUME = Path(__file__).parent / "workloads" / "resume.py"
 TIMED_IMPORT = """
 import time

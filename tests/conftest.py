@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from flaky_steps import PLACES, AnyStore
+from flaky_steps import STORES, AnyStore
 from run_factories import KINDS, Runs
 from support import FlowFactory, Runner
 
@@ -65,7 +65,7 @@ def durable_runs(
     yield from _made(tmp_path, request.param, caplog)
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=STORES)
 def any_store(
     request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> Iterator[AnyStore]:

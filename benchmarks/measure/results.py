@@ -76,6 +76,7 @@ class Result:
     Attributes:
         command: The command.
         day: The day when it was given.
+        version: The version of aiocheckpoint, or nothing if the file does not name it.
         machine: The host and the versions.
         workload: The work of a sample, in words.
         notes: Sentences that a reader of the figures needs.
@@ -85,6 +86,7 @@ class Result:
 
     command: str
     day: str
+    version: str
     machine: str
     workload: str
     notes: tuple[str, ...]
@@ -104,6 +106,7 @@ def _result(found: dict[str, Any]) -> Result:
     return Result(
         found["command"],
         found["when"].partition("T")[0],
+        found["machine"].get("aiocheckpoint", ""),
         "; ".join(f"{name} {value}" for name, value in found["machine"].items()),
         found["workload"],
         tuple(found["notes"]),

@@ -1,1 +1,1 @@
-"""The page of all figures: drawings, sections, plots, and the promises of the libraries."""
+"""The page of all figures: first table, sections, drawings, plots, promises of the libraries."""

@@ -81,14 +81,14 @@ OURS = {
         Fact("yes", "a temporary file is written and put in the old one's place"),
         COROUTINES,
         Fact("yes", "at the step that was broken off"),
-        "src/aiocheckpoint/handlers/_atomic.py; docs/reliability.md",
+        "src/aiocheckpoint/handlers/_files/replace.py; docs/reliability.md",
     ),
     "SQLite": Promise(
         Fact("yes", "journal_mode=wal, synchronous=FULL: each commit is synced"),
         TRANSACTION,
         COROUTINES,
         Fact("yes", "at the step that was broken off"),
-        "src/aiocheckpoint/handlers/_database.py; docs/reliability.md",
+        "src/aiocheckpoint/handlers/sqlite/_schema.py; docs/reliability.md",
     ),
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from page.tables import spread, table, verdict
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from measure.pairs import Goal
-    from measure.results import Quartiles, Result
+    from measure.results import Result
 
 __all__ = ["section"]
 
@@ -31,9 +32,9 @@ def section(title: str, text: str, result: Result, images: Iterable[str]) -> Ite
     yield f"```shell\n{result.command}\n```"
     yield f"{result.workload}. Measured on {result.day}: {result.machine}."
     if result.pairs:
-        yield _table(_COMPARED, _pairs(result))
+        yield table(_COMPARED, _pairs(result))
     if result.singles:
-        yield _table(_SINGLE, _singles(result))
+        yield table(_SINGLE, _singles(result))
     if result.notes:
         yield "\n".join(f"- {note}" for note in result.notes)
     yield from images
@@ -41,37 +42,12 @@ def section(title: str, text: str, result: Result, images: Iterable[str]) -> Ite
 
 def _pairs(result: Result) -> Iterator[Sequence[str]]:
     for pair in result.pairs:
-        figures = map(_spread, (pair.of_subject, pair.of_base, pair.ratio))
-        of_subject, of_base, ratio = figures
-        goal = _verdict(pair.goal, pair.ratio.median)
+        of_subject, of_base, ratio = map(spread, (pair.of_subject, pair.of_base, pair.ratio))
+        goal = verdict(pair.goal, pair.ratio.median)
         yield pair.subject, pair.unit, of_subject, pair.base, of_base, ratio, goal
 
 
 def _singles(result: Result) -> Iterator[Sequence[str]]:
     for single in result.singles:
-        goal = _verdict(single.goal, single.figures.median)
-        yield single.name, single.unit, _spread(single.figures), goal
-
-
-def _verdict(goal: Goal | None, figure: float) -> str:
-    if goal is None:
-        return ""
-    return f"{goal}: {'met' if goal.is_met_by(figure) else '**missed**'}"
-
-
-def _spread(figures: Quartiles) -> str:
-    return f"{_number(figures.median)} ({_number(figures.p25)} to {_number(figures.p75)})"
-
-
-def _number(value: float) -> str:
-    """Give four significant digits, and all digits before the point."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|")
+        goal = verdict(single.goal, single.figures.median)
+        yield single.name, single.unit, spread(single.figures), goal

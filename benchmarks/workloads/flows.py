@@ -14,7 +14,7 @@ from workloads.shapes import small_state
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-    from workloads.waiting import Gate, WaitingRun
+    from workloads.waiting import Latch, WaitingRun
 
 __all__ = [
     "bare_wait",
@@ -68,11 +68,11 @@ def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[Non
     return run
 
 
-def waiting_run(place: str | Path, steps: int, gate: Gate) -> WaitingRun:
-    """Give a function that does the run of an id. The second step waits at a gate."""
+def waiting_run(place: str | Path, steps: int, latch: Latch) -> WaitingRun:
+    """Give a function that does the run of an id. The second step waits at a latch."""
 
     async def wait(state: dict[str, Any]) -> None:
-        await gate.wait()
+        await latch.wait()
 
     flow = CheckpointFlow(place, name="orders that wait")
     for number in range(steps):
@@ -80,11 +80,11 @@ def waiting_run(place: str | Path, steps: int, gate: Gate) -> WaitingRun:
     return lambda run_id, state: flow.arun(state, run_id=run_id)
 
 
-def bare_wait(gate: Gate) -> WaitingRun:
-    """Give a function that waits at a gate without the library."""
+def bare_wait(latch: Latch) -> WaitingRun:
+    """Give a function that waits at a latch without the library."""
 
     async def wait(run_id: str, state: dict[str, Any]) -> None:
-        await gate.wait()
+        await latch.wait()
 
     return wait
 

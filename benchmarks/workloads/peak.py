@@ -1,6 +1,6 @@
 """The process that `large_state.py` starts for memory: does one durable step of a large array.
 
-Arguments: a directory, the door ("run" or "arun"), and the size of the array in bytes. It prints
+Arguments: a directory, the method ("run" or "arun"), and the size of the array in bytes. It prints
 the growth of its peak resident memory during the step, in bytes, beside the array. Each step has a
 process of its own, because memory freed by one step would serve the next.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from workloads.large import OneWrite, array
 
 
-def _do(door: str, work: OneWrite) -> None:
-    if door == "run":
+def _do(method: str, work: OneWrite) -> None:
+    if method == "run":
         work.by_run()
     else:
         asyncio.run(work.by_arun())
@@ -52,11 +52,11 @@ class Peak:
 def main() -> None:
     """Measure, and print it."""
     logging.getLogger("aiocheckpoint").setLevel(logging.ERROR)  # It warns of large states.
-    directory, door, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    _do(door, OneWrite(directory / "small.pkl", array(8)))  # imports, threads, buffers
+    directory, method, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    _do(method, OneWrite(directory / "small.pkl", array(8)))  # imports, threads, buffers
     work = OneWrite(directory / "large.pkl", array(size))
     peak = Peak()
-    _do(door, work)
+    _do(method, work)
     print(peak.grown())
 
 

@@ -70,8 +70,8 @@ class SequentialRuns:
 def our_runs(directory: Path, steps: int, runner: asyncio.Runner) -> dict[str, SequentialRuns]:
     """Give files and SQLite, by `arun` and by `run`, by their names."""
 
-    def files(door: str) -> Path:
-        return directory / f"{door}-{steps}" / "checkpoint.pkl"
+    def files(method: str) -> Path:
+        return directory / f"{method}-{steps}" / "checkpoint.pkl"
 
     return {
         "local file, arun": SequentialRuns(files("arun"), steps, runner),

@@ -50,7 +50,7 @@ class Timer:
 
 
 class Runs(Protocol):
-    """A door of a flow, and a step that suits it.
+    """A method that runs a flow, and a step that suits it.
 
     Attributes:
         clock: The clock of the steps' notes and of whole runs.

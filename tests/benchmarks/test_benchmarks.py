@@ -81,7 +81,7 @@ def test_benchmark_prints_and_writes_its_figures(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_benchmark_tells_machine_and_command(name: str) -> None:
+def test_benchmark_names_machine_and_command(name: str) -> None:
     """Figures come with their machine, and with the command that measures them again."""
     printed, written, _ = outcome(name)
 
@@ -133,7 +133,7 @@ def test_own_cpu_time_is_what_there_is_beside_the_floor() -> None:
         assert own["goal"] == goal
 
 
-def test_step_cost_tells_what_is_not_comparable_without_fsync() -> None:
+def test_step_cost_names_figures_not_comparable_without_fsync() -> None:
     """The note about ext4 accompanies the figures everywhere."""
     printed, written, _ = outcome("step_cost")
 
@@ -155,7 +155,7 @@ def test_gumly_is_measured_in_its_own_process(
     assert [p["goal"] for p in written["pairs"] if p["base"] == "gumly"] == ["at most 0.5", None]
 
 
-def test_many_runs_tell_rate_stalls_and_memory() -> None:
+def test_many_runs_give_rate_stalls_and_memory() -> None:
     """Figures with a goal show it, and figures of the loop without the library are beside them."""
     printed, written, _ = outcome("many_runs")
 

@@ -102,7 +102,7 @@ def test_each_library_has_its_promises_and_their_source(tmp_path: Path) -> None:
         assert any(version in str(reported["source"]) for version in versions)
 
 
-def test_promises_stand_with_the_figures(tmp_path: Path) -> None:
+def test_promises_beside_the_figures(tmp_path: Path) -> None:
     """The promises of our handlers and of the requested libraries are printed and written."""
     cache = tmp_path / "cache"
     cache.write_text("no directory", "utf-8")

@@ -20,7 +20,7 @@ COLOUR = contextvars.ContextVar("COLOUR", default="none")
 PATIENCE = 20.0
 
 
-class Places:
+class CallerLog:
     """Notes the thread, the loop and the context of its callers."""
 
     def __init__(self) -> None:
@@ -50,42 +50,42 @@ def loop_here() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def sync_flow(path: Path, places: Places, *, thread: bool = True) -> CheckpointFlow:
+def sync_flow(path: Path, callers: CallerLog, *, thread: bool = True) -> CheckpointFlow:
     """Make a flow of two sync steps, the first with loader and saver."""
     cp = CheckpointFlow(path)
-    cp.add_step(load=places.note, save=places.note, name="first", thread=thread)(places.note)
-    cp.add_step(name="second", thread=thread)(places.note)
+    cp.add_step(load=callers.note, save=callers.note, name="first", thread=thread)(callers.note)
+    cp.add_step(name="second", thread=thread)(callers.note)
     return cp
 
 
-def async_flow(path: Path, places: Places) -> CheckpointFlow:
+def async_flow(path: Path, callers: CallerLog) -> CheckpointFlow:
     """Make a flow of two coroutine steps, the first with async loader and saver."""
     cp = CheckpointFlow(path)
-    cp.add_step(load=places.anote, save=places.anote, name="first")(places.anote)
-    cp.add_step(name="second")(places.anote)
+    cp.add_step(load=callers.anote, save=callers.anote, name="first")(callers.anote)
+    cp.add_step(name="second")(callers.anote)
     return cp
 
 
 async def test_arun_calls_sync_parts_in_a_worker_thread(tmp_path: Path) -> None:
     """Under `arun` no sync part runs in the thread of the loop."""
-    places = Places()
-    await sync_flow(tmp_path / "c.pkl", places).arun()
-    assert len(places.threads) == 4
-    assert threading.current_thread() not in places.threads
-    assert set(places.loops) == {None}
+    callers = CallerLog()
+    await sync_flow(tmp_path / "c.pkl", callers).arun()
+    assert len(callers.threads) == 4
+    assert threading.current_thread() not in callers.threads
+    assert set(callers.loops) == {None}
 
 
 async def test_arun_awaits_coroutines_on_its_loop(tmp_path: Path) -> None:
     """Under `arun` every coroutine runs on the caller's loop."""
-    places = Places()
-    await async_flow(tmp_path / "c.pkl", places).arun()
-    assert places.threads == [threading.current_thread()] * 4
-    assert places.loops == [asyncio.get_running_loop()] * 4
+    callers = CallerLog()
+    await async_flow(tmp_path / "c.pkl", callers).arun()
+    assert callers.threads == [threading.current_thread()] * 4
+    assert callers.loops == [asyncio.get_running_loop()] * 4
 
 
 async def test_arun_awaits_what_a_function_returns_on_its_loop(tmp_path: Path) -> None:
     """A plain function is called in a thread; the awaitable it returns is awaited on the loop."""
-    called, awaited = Places(), Places()
+    called, awaited = CallerLog(), CallerLog()
     cp = CheckpointFlow(tmp_path / "c.pkl")
 
     @cp.add_step()
@@ -100,10 +100,10 @@ async def test_arun_awaits_what_a_function_returns_on_its_loop(tmp_path: Path) -
 
 async def test_thread_false_keeps_sync_parts_on_the_loop(tmp_path: Path) -> None:
     """A step with `thread=False` runs, with loader and saver, in the thread of the loop."""
-    places = Places()
-    await sync_flow(tmp_path / "c.pkl", places, thread=False).arun()
-    assert places.threads == [threading.current_thread()] * 4
-    assert places.loops == [asyncio.get_running_loop()] * 4
+    callers = CallerLog()
+    await sync_flow(tmp_path / "c.pkl", callers, thread=False).arun()
+    assert callers.threads == [threading.current_thread()] * 4
+    assert callers.loops == [asyncio.get_running_loop()] * 4
 
 
 async def test_slow_sync_parts_do_not_stall_the_loop(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ async def test_full_default_executor_does_not_hinder_snapshots(tmp_path: Path) -
     with ThreadPoolExecutor(1, thread_name_prefix="test") as pool:
         asyncio.get_running_loop().set_default_executor(pool)
         active_run = asyncio.get_running_loop().run_in_executor(None, release.wait, PATIENCE)
-        places = Places()
-        await async_flow(tmp_path / "c.pkl", places).arun()
+        callers = CallerLog()
+        await async_flow(tmp_path / "c.pkl", callers).arun()
         assert not active_run.done()
         release.set()
         assert await active_run
@@ -156,39 +156,39 @@ async def test_full_default_executor_does_not_hinder_snapshots(tmp_path: Path) -
 
 async def test_arun_gives_sync_parts_the_callers_context(tmp_path: Path) -> None:
     """Context variables of the caller are seen in the worker threads; changes stay there."""
-    places = Places()
-    cp = sync_flow(tmp_path / "c.pkl", places)
+    callers = CallerLog()
+    cp = sync_flow(tmp_path / "c.pkl", callers)
     cp.add_step(name="change")(lambda state: state.update(was=COLOUR.set("black").var.name))
     COLOUR.set("blue")
     await cp.arun()
-    assert places.colours == ["blue"] * 4
+    assert callers.colours == ["blue"] * 4
     assert COLOUR.get() == "blue"
 
 
-def test_every_door_gives_the_callers_context(any_runner: Runner, flows: FlowFactory) -> None:
+def test_every_method_gives_the_callers_context(any_runner: Runner, flows: FlowFactory) -> None:
     """Sync and coroutine parts see the caller's context variables in every way to run."""
-    places = Places()
-    cp = sync_flow(flows.path, places)
-    cp.add_step(name="third", load=places.anote)(places.anote)
+    callers = CallerLog()
+    cp = sync_flow(flows.path, callers)
+    cp.add_step(name="third", load=callers.anote)(callers.anote)
     token = COLOUR.set("green")
     try:
         any_runner(cp, None, "always")
     finally:
         COLOUR.reset(token)
-    assert places.colours == ["green"] * 6
+    assert callers.colours == ["green"] * 6
 
 
 def test_run_calls_sync_parts_in_the_callers_thread(tmp_path: Path) -> None:
     """Under `run` every sync part runs in the thread that called it, without a loop."""
-    places = Places()
-    sync_flow(tmp_path / "c.pkl", places).run()
-    assert places.threads == [threading.current_thread()] * 4
-    assert places.loops == [None] * 4
+    callers = CallerLog()
+    sync_flow(tmp_path / "c.pkl", callers).run()
+    assert callers.threads == [threading.current_thread()] * 4
+    assert callers.loops == [None] * 4
 
 
 def test_run_keeps_sync_parts_there_between_coroutines(tmp_path: Path) -> None:
     """Coroutine steps before and after do not move a sync step to another thread."""
-    sync, coroutine = Places(), Places()
+    sync, coroutine = CallerLog(), CallerLog()
     cp = CheckpointFlow(tmp_path / "c.pkl")
     cp.add_step(name="first", load=sync.note)(coroutine.anote)
     cp.add_step(name="second", load=coroutine.anote)(sync.note)
@@ -200,30 +200,30 @@ def test_run_keeps_sync_parts_there_between_coroutines(tmp_path: Path) -> None:
 
 def test_run_works_in_any_thread(tmp_path: Path) -> None:
     """Called from a thread that is not the main one, `run` stays in it."""
-    places = Places()
-    cp = sync_flow(tmp_path / "c.pkl", places)
-    cp.add_step(name="third")(places.anote)
+    callers = CallerLog()
+    cp = sync_flow(tmp_path / "c.pkl", callers)
+    cp.add_step(name="third")(callers.anote)
     thread = threading.Thread(target=cp.run, name="mine")
     thread.start()
     thread.join()
-    assert places.threads[:4] == [thread] * 4
-    assert len(places.threads) == 5
+    assert callers.threads[:4] == [thread] * 4
+    assert len(callers.threads) == 5
 
 
 async def test_run_inside_a_loop_keeps_sync_parts_in_this_thread(tmp_path: Path) -> None:
     """In a notebook's running loop, `run` calls sync parts in the calling thread too."""
-    places = Places()
-    sync_flow(tmp_path / "c.pkl", places).run()
-    assert places.threads == [threading.current_thread()] * 4
+    callers = CallerLog()
+    sync_flow(tmp_path / "c.pkl", callers).run()
+    assert callers.threads == [threading.current_thread()] * 4
 
 
 async def test_run_inside_a_loop_runs_coroutines_to_their_end(tmp_path: Path) -> None:
     """In a notebook's running loop, `run` runs coroutines on one loop, which is another."""
-    places = Places()
-    async_flow(tmp_path / "c.pkl", places).run()
-    assert len(places.loops) == 4
-    assert len(set(places.loops)) == 1
-    assert asyncio.get_running_loop() not in places.loops
+    callers = CallerLog()
+    async_flow(tmp_path / "c.pkl", callers).run()
+    assert len(callers.loops) == 4
+    assert len(set(callers.loops)) == 1
+    assert asyncio.get_running_loop() not in callers.loops
 
 
 def test_one_loop_serves_all_coroutines_of_a_run(any_runner: Runner, flows: FlowFactory) -> None:
@@ -285,10 +285,10 @@ def test_sync_step_may_run_another_flow(
 
 def test_several_loops_one_after_another_use_one_flow(flows: FlowFactory) -> None:
     """A flow is bound to no loop: `asyncio.run` and `run` take turns on it."""
-    places = Places()
-    cp = async_flow(flows.path, places)
+    callers = CallerLog()
+    cp = async_flow(flows.path, callers)
     asyncio.run(cp.arun())
     cp.run()
     asyncio.run(cp.arun())
-    assert len(places.loops) == 12
-    assert len(set(places.loops)) == 3
+    assert len(callers.loops) == 12
+    assert len(set(callers.loops)) == 3

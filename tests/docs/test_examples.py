@@ -180,7 +180,7 @@ def test_survey_lists_what_does_not_parse(undisturbed: Survey, library: Library)
     assert all(re.match(r"does not (parse|decode): \S", why) for why in refused.values())
 
 
-def test_survey_tells_bytes_from_grammar(undisturbed: Survey, library: Library) -> None:
+def test_survey_distinguishes_bytes_from_grammar(undisturbed: Survey, library: Library) -> None:
     """A file is reported as undecodable if Python's own reader of source files cannot read it."""
     root = sysconfig.get_path("stdlib")
     for name, why in undisturbed.report["refused"].items():
@@ -266,7 +266,7 @@ def test_survey_says_when_nothing_broke(tmp_path: Path, library: Library) -> Non
         assert done.stderr == ""
 
 
-def test_survey_goes_on_after_parsing(tmp_path: Path, undisturbed: Survey) -> None:
+def test_survey_continues_after_parsing(tmp_path: Path, undisturbed: Survey) -> None:
     """Set back to the step after the parsing, the survey loads the facts and reports the same."""
     folder = shutil.copytree(undisturbed.folder, tmp_path / "out")
     for name in ("report.json", "report.txt", "sources.zip"):

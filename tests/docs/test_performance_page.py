@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
 PAGE = DOCS / "performance.md"
 PLOTS = sorted((DOCS / "performance").glob("*.png"))
+PROSE = tomllib.loads((ROOT / "benchmarks" / "report.toml").read_text("utf-8"))
 SPREAD = {"median": 2.0, "p25": 1.5, "p75": 2.5}
 
 
@@ -71,6 +73,83 @@ def test_the_page_is_what_the_results_give() -> None:
     made = import_module("report").page(read_results())
 
     assert PAGE.read_text("utf-8") == made, "run python benchmarks/report.py"
+
+
+def first_table() -> list[list[str]]:
+    """Give the rows of the first table of the page, without its head."""
+    table = PAGE.read_text("utf-8").split("\n\n")[2]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def ratios_and_singles(name: str) -> dict[tuple[str, ...], tuple[float, str, str | None]]:
+    """Give median, unit and goal of each figure of a result file, by its names."""
+    found = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    pairs = {
+        (one["subject"], one["base"]): (one["ratio_spread"]["median"], "times", one["goal"])
+        for one in found["pairs"]
+    }
+    return pairs | {
+        (key,): (one["spread"]["median"], one["unit"].replace("1/s", "a second"), one.get("goal"))
+        for key, one in found["extra"].items()
+    }
+
+
+def test_each_row_of_the_first_table_is_a_figure_of_the_results() -> None:
+    """Each row that `report.toml` chooses is there, with the value and the goal of its file."""
+    rows = first_table()
+
+    assert [row[0] for row in rows] == [one["figure"] for one in PROSE["rows"]]
+    for (_, value, goal, *_), one in zip(rows, PROSE["rows"], strict=True):
+        median, unit, limit = ratios_and_singles(one["results"])[tuple(one["of"])]
+        shown, _, shown_unit = value.partition(" ")
+        assert float(shown.replace(",", "")) == pytest.approx(median, rel=1e-3)
+        assert (shown_unit, goal) == (unit, limit or "none")
+
+
+def test_each_row_of_the_first_table_leads_to_its_section() -> None:
+    """The link of a row is the anchor of the section with its figure."""
+    titles = {one["results"]: one["title"] for one in PROSE["sections"]}
+    page = PAGE.read_text("utf-8")
+
+    for row, one in zip(first_table(), PROSE["rows"], strict=True):
+        title = titles[one["results"]]
+        anchor = title.lower().replace(",", "").replace(" ", "-")
+        assert row[-1] == f"[{title}](#{anchor})"
+        assert f"\n## {title}\n" in page
+
+
+def test_the_beginning_of_the_page_has_each_missed_goal() -> None:
+    """A missed goal is in the first table or in the list behind it, and the number is right."""
+    missed = re.findall(r": \*\*missed\*\* \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    beginning = PAGE.read_text("utf-8").partition("\n## ")[0]
+    in_table = [row for row in first_table() if row[3] == "**missed**"]
+    listed = re.findall(r"^- .*, goal at (?:least|most) ", beginning, re.MULTILINE)
+
+    assert len(missed) == len(in_table) + len(listed)
+    assert f"Missed goals on this page: {len(missed)} of " in beginning
+
+
+def test_the_page_begins_with_version_and_day() -> None:
+    """The measured version and the day of each result file are in the first sentence."""
+    sentence = PAGE.read_text("utf-8").split("\n\n")[1]
+
+    for path in RESULTS.glob("*.json"):
+        found = json.loads(path.read_text("utf-8"))
+        assert f"aiocheckpoint {found['machine']['aiocheckpoint']}" in sentence
+        assert found["when"].partition("T")[0] in sentence
+
+
+def test_a_first_table_has_only_figures_with_results(tmp_path: Path) -> None:
+    """A row without its result is left out, and each outcome is that of the result."""
+    subject, base = "import aiocheckpoint", "import dill, aiofiles, anyio"
+    result_file(tmp_path, "start_up", pair(subject, base, "at most 1.3"))
+
+    made = import_module("report").page(read_results(tmp_path))
+
+    row = "| 2 times | at most 1.3 | **missed** | [Start-up](#start-up) |"
+    assert made.count(row) == 1
+    assert made.count("(#start-up) |") == 1
+    assert "Missed goals on this page: 1 of 2." in made
 
 
 def test_the_plots_are_what_the_results_give() -> None:
@@ -140,7 +219,7 @@ def test_results_that_nothing_is_said_of_come_last(tmp_path: Path) -> None:
     assert re.findall("^## (.*)$", made, re.MULTILINE) == ["Start-up", "another"]
 
 
-def test_a_section_tells_all_that_there_is_to_know(tmp_path: Path) -> None:
+def test_a_section_is_complete(tmp_path: Path) -> None:
     """Figures with quartiles, base, ratio, goal and verdict; the machine, command and notes."""
     pairs = [pair("ours", "floor", "at most 1.3"), pair("b", "c", "at least 2"), pair("d", "e")]
     result_file(tmp_path, "another", *pairs)

@@ -52,8 +52,8 @@ async def closed_when(
 
 
 def open_soon(held_run: HeldRun) -> None:
-    """Open the gate from another thread, after a short time."""
-    threading.Timer(0.05, held_run.gate.opened.set).start()
+    """Open the latch from another thread, after a short time."""
+    threading.Timer(0.05, held_run.latch.opened.set).start()
 
 
 @every_kind
@@ -75,13 +75,13 @@ async def test_closed_while_a_thread_works(place: str, tmp_path: Path) -> None:
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
 
     def is_time(_: int) -> bool:
-        held = held_run.gate.entered.is_set()
+        held = held_run.latch.entered.is_set()
         if held:
             open_soon(held_run)
         return held
 
     assert await closed_when(is_time, held_run.start())
-    assert held_run.gate.passed.is_set()
+    assert held_run.latch.passed.is_set()
     await check_scene_resumes(held_run)
 
 
@@ -91,8 +91,8 @@ def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancell
     """A loop closed during a run leaves nothing locked after the thread has ended."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     loop = asyncio.new_event_loop()
-    task = loop.create_task(held_run.gate.watch(held_run.start))
-    loop.run_until_complete(held_run.gate.reached())
+    task = loop.create_task(held_run.latch.watch(held_run.start))
+    loop.run_until_complete(held_run.latch.reached())
     if cancelled:
         task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
@@ -101,7 +101,7 @@ def test_loop_closed_while_a_thread_works(place: str, tmp_path: Path, *, cancell
     dropped = weakref.ref(task)
     del task
     collect(dropped)
-    assert held_run.gate.passed.is_set()
+    assert held_run.latch.passed.is_set()
     asyncio.run(check_scene_resumes(held_run))
 
 

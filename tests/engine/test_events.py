@@ -171,7 +171,7 @@ async def test_cancelled_run(flows: FlowFactory) -> None:
     assert failed.error is info.value
 
 
-def test_refused_run_tells_nothing(any_runner: Runner, flows: FlowFactory) -> None:
+def test_refused_run_emits_nothing(any_runner: Runner, flows: FlowFactory) -> None:
     """A run refused before it has a plan emits no events."""
     with pytest.raises(ValueError, match="99"):
         any_runner(flows.flow(), checkpoint=99)
@@ -189,7 +189,7 @@ def test_plan_event_is_the_plan(any_runner: Runner, flows: FlowFactory) -> None:
     assert first.plan == plan
 
 
-def test_run_id_and_number_are_told(any_runner: Runner, flows: FlowFactory) -> None:
+def test_events_have_run_id_and_number(any_runner: Runner, flows: FlowFactory) -> None:
     """Every event names its run. Runs of one path are numbered each time they begin anew."""
     cp = flows.flow("a", "b", name="orders")
     any_runner(cp, run_id="x")
@@ -223,7 +223,7 @@ def test_sizes_are_those_of_the_files(any_runner: Runner, flows: FlowFactory) ->
     assert sizes[1][0] > 100_000
 
 
-def test_first_snapshot_in_a_database_is_told(
+def test_first_snapshot_in_a_database_has_an_event(
     any_runner: Runner, flows: FlowFactory, tmp_path: Path
 ) -> None:
     """The snapshot that is stored with the lease of a new run has an event like any other."""

@@ -50,7 +50,7 @@ sync_and_async = pytest.mark.parametrize("asynchronous", [False, True], ids=["sy
 DEEP = {"deep": {"list": [1, {"x": [2]}], "set": {3}}, "gone": 1}
 
 
-def break_in_place(flows: FlowFactory, part: str, error: BaseException) -> CheckpointFlow:
+def break_part(flows: FlowFactory, part: str, error: BaseException) -> CheckpointFlow:
     """Make a flow whose step b changes the state deep inside, then raises."""
 
     def ruin(state: State, data: State | None = None) -> None:
@@ -110,14 +110,14 @@ def test_stored_state_stays_as_on_entry(
     flows.asynchronous = asynchronous
     given: State = {"deep": {"list": [1, {"x": [2]}], "set": {3}}, "gone": 1}
     error = ERRORS[kind]()
-    fail(runner, break_in_place(flows, part, error), error, given)
+    fail(runner, break_part(flows, part, error), error, given)
     expected = {**DEEP, "loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
     assert flows.stored() == expected
 
 
 @every_error
 @every_part
-def test_header_tells_the_failure_as_text(
+def test_header_holds_the_failure_as_text(
     kind: str, part: str, runner: Runner, flows: FlowFactory
 ) -> None:
     """The header holds step, part, type, message, traceback, time and duration, as text."""

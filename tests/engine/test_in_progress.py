@@ -107,7 +107,7 @@ def test_second_run_in_another_process_is_refused(
     assert flows.log == []
 
 
-def test_killed_owner_leaves_the_place_free(
+def test_killed_owner_leaves_the_path_free(
     foreign: subprocess.Popen[str], runner: Runner, flows: FlowFactory
 ) -> None:
     """If the owner is killed, the next run takes over at once and resumes."""
@@ -140,16 +140,12 @@ def test_other_runs_are_not_concerned(held: Held, runner: Runner, flows: FlowFac
     assert flows.ran() == ["a"]
 
 
-def test_plan_can_be_asked_while_a_run_goes_on(
-    held: Held, runner: Runner, flows: FlowFactory
-) -> None:
+def test_plan_during_a_run(held: Held, runner: Runner, flows: FlowFactory) -> None:
     """`plan` needs no lock."""
     assert runner.plan(flows.flow("a")).start == 0
 
 
-def test_reset_while_a_run_goes_on_is_refused(
-    held: Held, runner: Runner, flows: FlowFactory
-) -> None:
+def test_reset_during_a_run_is_refused(held: Held, runner: Runner, flows: FlowFactory) -> None:
     """`reset` does not delete the snapshot of a run in progress."""
     with pytest.raises(RunInProgressError):
         runner.reset(flows.flow("a"))

@@ -152,7 +152,7 @@ def return_list(state: State) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("step", [break_state, break_step, return_secret, return_list])
-def test_no_value_is_told(
+def test_no_value_in_messages(
     step: Any,  # noqa: ANN401
     any_runner: Runner,
     flows: FlowFactory,
@@ -174,7 +174,7 @@ def test_no_value_is_told(
     assert CANARY not in all_text(error, caplog)
 
 
-def test_no_value_is_told_of_a_state_given_unstorable(
+def test_no_value_of_an_unstorable_state_in_messages(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error about an unserializable state names paths and types only."""
@@ -188,7 +188,7 @@ def test_no_value_is_told_of_a_state_given_unstorable(
     assert CANARY not in said
 
 
-def test_no_value_is_told_of_a_damaged_or_foreign_file(
+def test_no_value_of_a_damaged_or_foreign_file_in_messages(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error about a truncated, altered or foreign file does not quote its content."""
@@ -204,7 +204,7 @@ def test_no_value_is_told_of_a_damaged_or_foreign_file(
     flows.path.unlink()
 
 
-def test_no_value_is_told_of_wrong_arguments(
+def test_no_value_of_wrong_arguments_in_messages(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The error about a state of another type names the type only."""
@@ -214,7 +214,7 @@ def test_no_value_is_told_of_wrong_arguments(
         assert CANARY not in all_text(info.value, caplog)
 
 
-def test_no_value_is_told_of_a_busy_place(
+def test_no_value_in_messages_about_a_busy_path(
     flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither the lock file nor the error about it holds a value."""

@@ -112,7 +112,7 @@ def test_second_error_while_recording_is_only_a_note(
 
 
 @pytest.mark.leaves_files
-def test_run_goes_on_from_what_a_second_error_left(runner: Runner, flows: FlowFactory) -> None:
+def test_run_resumes_after_a_second_error(runner: Runner, flows: FlowFactory) -> None:
     """Once the directory is back, the run resumes from the snapshot before the failure."""
     flows = FlowFactory(flows.path.parent / "place" / "checkpoint.pkl")
     cp = flows.flow("a")

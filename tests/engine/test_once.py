@@ -58,7 +58,7 @@ def test_states_are_copies(runs: Runs, runner: Runner) -> None:
     assert runner(runs.flow(), given, run_id="x", once=True) == DONE
 
 
-def test_unfinished_run_goes_on(runs: Runs, runner: Runner) -> None:
+def test_unfinished_run_resumes(runs: Runs, runner: Runner) -> None:
     """A failed run is resumed by the next request, which finishes it."""
     runs.faults["step b"] = OSError("not yet")
     with pytest.raises(OSError, match="not yet"):
@@ -71,7 +71,7 @@ def test_unfinished_run_goes_on(runs: Runs, runner: Runner) -> None:
     assert runs.ran() == ["b", "c"]
 
 
-def test_stopped_run_goes_on(runs: Runs, runner: Runner) -> None:
+def test_stopped_run_resumes(runs: Runs, runner: Runner) -> None:
     """A run stopped by `until=` is not finished."""
     runner(runs.flow(), {"n": 1}, run_id="x", until="a", once=True)
     assert runner(runs.flow(), run_id="x", once=True) == {**DONE, "loads": ["a", "b"]}

@@ -63,7 +63,7 @@ def test_each_step_begins_with_the_one_before_stored(runner: Runner, flows: Flow
     assert seen == [*first, ("load", 1, after), ("step", 1, after), ("save", 1, after)]
 
 
-def test_events_tell_the_course_of_a_run(runner: Runner, flows: FlowFactory) -> None:
+def test_events_of_a_run(runner: Runner, flows: FlowFactory) -> None:
     """Hooks get one event for the start, each part and the end, in order."""
     runner(flows.flow("a", "b"))
     assert [type(event).__name__ for event in flows.events] == [
@@ -80,7 +80,7 @@ def test_events_tell_the_course_of_a_run(runner: Runner, flows: FlowFactory) -> 
     assert set(finished[0].seconds) == {"load", "step", "save"}
 
 
-def test_events_tell_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
+def test_events_of_a_failure(runner: Runner, flows: FlowFactory) -> None:
     """Hooks get the step and the part that failed, with the very exception."""
     error = OSError("broken")
     flows.faults["save b"] = error

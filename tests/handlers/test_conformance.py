@@ -65,7 +65,7 @@ def test_sqlite_of_several_processes(check: Check, tmp_path: Path) -> None:
             shut_down(handler)
 
 
-def test_one_place_serves_all_checks(tmp_path: Path) -> None:
+def test_one_database_serves_all_checks(tmp_path: Path) -> None:
     """Each check leaves the database as it found it, ready for the next check."""
     check_handler(lambda: SqliteStateHandler(tmp_path / "runs.db", fsync=False))
     assert SqliteStateHandler(tmp_path / "runs.db", fsync=False).runs(Query()) == []

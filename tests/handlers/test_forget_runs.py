@@ -119,7 +119,7 @@ def test_statuses_are_pruned(runs: Runs, runner: Runner) -> None:
     assert listed(runner, cp) == []
 
 
-def test_runs_under_way_are_not_pruned(runs: Runs, runner: Runner) -> None:
+def test_running_runs_are_not_pruned(runs: Runs, runner: Runner) -> None:
     """A running run is never pruned, for any arguments."""
     cp = leave_old_ones(runs)
     with active_run(runs.empty_flow(), "busy", {}):

@@ -108,7 +108,7 @@ def test_first_step_of_a_finished_run(part: str, runner: Runner, flows: FlowFact
     assert flow_run(flows, runner, keep=KEEP) == undisturbed()
 
 
-def test_another_step_at_the_same_place(runner: Runner, flows: FlowFactory) -> None:
+def test_another_step_at_the_same_position(runner: Runner, flows: FlowFactory) -> None:
     """Going back from another step of the same index restores the state before this step."""
     stop_after(flows, "b", keep=KEEP)
     other = flows.flow("a", "b", "x", "d", fsync=False, keep=KEEP)
@@ -238,7 +238,7 @@ def test_runs_go_back_apart(runner: Runner, flows: FlowFactory) -> None:
         assert state == {**undisturbed(), "id": run_id}
 
 
-def test_going_back_is_told_in_the_history(runner: Runner, flows: FlowFactory) -> None:
+def test_going_back_appears_in_the_history(runner: Runner, flows: FlowFactory) -> None:
     """Going back adds one snapshot on entry, and each step one more. Nothing is deleted."""
     flow_run(flows, runner, keep=KEEP)
     go_back(flows, runner, "c")

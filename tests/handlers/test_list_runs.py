@@ -54,7 +54,7 @@ def test_statuses(runs: Runs, runner: Runner) -> None:
         assert listed(runner, cp, several) == ["failed", "stopped"]
 
 
-def test_what_a_header_tells(runs: Runs, runner: Runner) -> None:
+def test_fields_of_a_header(runs: Runs, runner: Runner) -> None:
     """A list shows the position of each run, and its failure."""
     cp = leave_one_of_each(runs)
     (header,) = runner.do(cp, "runs", "failed")
@@ -121,7 +121,7 @@ def write_with(cp: CheckpointFlow, run_id: str | None, header: Header) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
-def test_owner_is_named_while_under_way(kind: str, tmp_path: Path, runner: Runner) -> None:
+def test_owner_is_named_during_a_run(kind: str, tmp_path: Path, runner: Runner) -> None:
     """A list names the process of a running run, and no owner after its end."""
     flows = Runs.at(tmp_path, kind)
     cp = flows.flow()

@@ -169,7 +169,7 @@ def test_given_name_may_not_be_taken_either(flows: FlowFactory) -> None:
         cp.add_step()(good)
 
 
-def test_replace_puts_the_new_step_in_the_old_place(runner: Runner, flows: FlowFactory) -> None:
+def test_replace_keeps_the_position(runner: Runner, flows: FlowFactory) -> None:
     """A cell run again with `replace=True` changes the step, and keeps the order."""
     cp = flows.flow()
     seen: list[str] = []

@@ -21,7 +21,7 @@ RUNNER = Runner("arun")
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_goes_on_with_other_later_steps(position: int, runner: Runner, durable_runs: Runs) -> None:
+def test_resumes_with_other_later_steps(position: int, runner: Runner, durable_runs: Runs) -> None:
     """With unchanged steps before the position, the rest may change."""
     header = stop_at(durable_runs, runner, position)
     assert (header.position, header.next_step) == (position, NAMES[position])

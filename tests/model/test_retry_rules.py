@@ -95,7 +95,7 @@ def test_pause_of_a_loader_is_not_tried_again(file_store: AnyStore, runner: Runn
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), timedelta(-1)], ids=repr)
-def test_hook_that_tells_no_time(seconds: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
+def test_hook_that_gives_no_time(seconds: Any, file_store: AnyStore, runner: Runner) -> None:  # noqa: ANN401
     """An invalid delay from `on=` is an error of ours, with the step's error as its context."""
     flaky = Flaky()
     with pytest.raises(InvalidValueError, match="return value of on=") as info:

@@ -125,7 +125,7 @@ def test_log_warns_of_an_ignored_dict(
 
 
 @every_row
-def test_plan_tells_what_then_happens(row: Row, runner: Runner, flows: FlowFactory) -> None:
+def test_plan_matches_the_run(row: Row, runner: Runner, flows: FlowFactory) -> None:
     """The run carries out the plan that `plan` gave before."""
     make_stored(flows, row.stored, {"who": "stored"})
     plan = runner.plan(flows.flow(), given_for(row), checkpoint=row.checkpoint)

@@ -22,7 +22,7 @@ def test_until_stops_after_the_step(until: int | str, runner: Runner, flows: Flo
 
 
 @pytest.mark.parametrize("until", [0, "a", 1, "b"])
-def test_next_run_goes_on_from_there(until: int | str, runner: Runner, flows: FlowFactory) -> None:
+def test_next_run_resumes_from_there(until: int | str, runner: Runner, flows: FlowFactory) -> None:
     """The run after a stop does the rest, with the stored state."""
     runner(flows.flow(), {"who": "given"}, until=until)
     result = runner(flows.flow(), {"who": "ignored"})

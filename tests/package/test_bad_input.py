@@ -157,7 +157,7 @@ def test_path_that_is_a_directory(runner: Runner, flows: FlowFactory) -> None:
     assert [header.run_id for header in flows.flow().runs()] == [None]
 
 
-def test_directory_that_takes_the_files_place(runner: Runner, flows: FlowFactory) -> None:
+def test_directory_at_the_files_path(runner: Runner, flows: FlowFactory) -> None:
     """A directory in place of the flow's file is an error before any step runs, and stays."""
     cp = flows.flow()
     flows.path.mkdir()
@@ -182,7 +182,7 @@ def test_path_below_a_file(runner: Runner, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_place_where_nobody_can_write(runner: Runner) -> None:
+def test_unwritable_directory(runner: Runner) -> None:
     """An unwritable directory, even for root, is an error before the first step runs."""
     flows = FlowFactory(Path("/proc/self/checkpoint.pkl"))
     with pytest.raises(StorageError, match="/proc/self") as info:
@@ -191,7 +191,7 @@ def test_place_where_nobody_can_write(runner: Runner) -> None:
     assert flows.log == []
 
 
-def test_place_turned_read_only(runner: Runner, flows: FlowFactory) -> None:
+def test_directory_turned_read_only(runner: Runner, flows: FlowFactory) -> None:
     """A stored run in a directory turned read-only is refused before its next step."""
     make_stored(flows, "failed at 1")
     flows.path.parent.chmod(0o500)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.work_items import WorkItem
 
 SCRIPT = program("step_count_script.py")
-PLACES = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
+LOCATIONS = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
 MORE = ("newfstatat", "flock", "fcntl", "lseek", "read", "pread64", "pwrite64", "ftruncate")
 FEW, MANY = 3, 13
 
@@ -53,7 +53,7 @@ def counted(tmp_path: Path, kind: str, runner: str, steps: int, *options: str) -
     """Count the system calls of one run on its directory, by name."""
     place = tmp_path / f"{kind}-{steps}"
     place.mkdir()
-    words = [SCRIPT, PLACES[kind].format(place), runner, steps, *options]
+    words = [SCRIPT, LOCATIONS[kind].format(place), runner, steps, *options]
     traced = trace(words, tmp_path / "strace.log", more=MORE)
     assert traced.status == 0, traced.stderr
     return Counter(call.name for call in traced.on(place))
@@ -62,7 +62,7 @@ def counted(tmp_path: Path, kind: str, runner: str, steps: int, *options: str) -
 @needs_strace
 @pytest.mark.strace
 @pytest.mark.parametrize("fsync", ["fsync", "no-fsync"])
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", LOCATIONS)
 @pytest.mark.parametrize("runner", ["run", "arun"])
 def test_system_calls_of_a_step(runner: str, kind: str, fsync: str, tmp_path: Path) -> None:
     """Ten more steps make ten times these calls more, and no others."""
@@ -147,16 +147,16 @@ def test_hops(runner: str, place: str, kind: str, counts: Counts, tmp_path: Path
     """A run makes this number of thread hops, and each of its steps this number more."""
     asyncio.run(make_flow(f"{tmp_path}/first/", 1).arun({"n": 0}, run_id="x"))  # anyio is imported
     counts.hops = 0
-    cp = make_flow(PLACES[place].format(tmp_path), MANY, kind)
+    cp = make_flow(LOCATIONS[place].format(tmp_path), MANY, kind)
     Runner(runner)(cp, {"n": 0}, run_id="x")
     once, each = HOPS[runner, place, kind]
     assert counts.hops == once + each * MANY
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", LOCATIONS)
 def test_pickles(place: str, runner: Runner, counts: Counts, tmp_path: Path) -> None:
     """The C pickler pickles each snapshot once: one for each step, and the start."""
-    runner(make_flow(PLACES[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
+    runner(make_flow(LOCATIONS[place].format(tmp_path), MANY), {"n": 0}, run_id="x")
     assert counts.dumps == ["dump_small"] * (MANY + 1)
 
 

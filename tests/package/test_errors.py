@@ -239,7 +239,7 @@ def test_error_can_be_raised_again(example: str) -> None:
 
 
 @pytest.mark.parametrize("example", REMEDIES)
-def test_words_tell_what_and_what_to_do(example: str) -> None:
+def test_messages_name_the_fault_and_the_remedy(example: str) -> None:
     """The text names the thing and the remedy."""
     text = str(EXAMPLES[example][0])
     assert [words for words in REMEDIES[example] if words not in text] == []
@@ -305,7 +305,7 @@ except Exception as error:
     assert "1 of 1" in error.__notes__[0]
 
 
-def test_traceback_of_a_program_tells_all(tmp_path: Path) -> None:
+def test_traceback_of_a_program_is_complete(tmp_path: Path) -> None:
     """The traceback of a program shows the name, the text and the note."""
     program = """
 import sys

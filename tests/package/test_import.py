@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 SCRIPT = program("late_imports_script.py")
 
 JSON = {"json", "json.decoder", "json.encoder", "json.scanner"}
-STANDARD = {"aiofiles.os", "aiofiles.ospath", "datetime", "hashlib", "hmac", "pickletools", *JSON}
+STANDARD = {
+    "aiofiles.os",
+    "aiofiles.ospath",
+    "concurrent.futures.thread",
+    "datetime",
+    "hashlib",
+    "hmac",
+    "pickletools",
+    "queue",
+    *JSON,
+}
 LATE = {"aiocheckpoint.handlers.sqlite", "sqlite3", "stamina", "tenacity"}
 """What takes 5 ms or more, and most programs never need."""
 

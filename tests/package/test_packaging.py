@@ -70,10 +70,13 @@ def installed_closure() -> dict[str, metadata.Distribution]:
 
 
 def newest_release() -> str:
-    """Return the version of the topmost entry of the changelog, past an unreleased one."""
+    """Return the version of the topmost entry of the changelog, with ".dev0" if unreleased."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    found = re.search(r"^## \[?(\d+\.\d+\.\d+)\]? - \d{4}-\d{2}-\d{2}$", text, re.MULTILINE)
+    found = re.search(r"^## \[?(\d+\.\d+\.\d+)\]? - (.+)$", text, re.MULTILINE)
     assert found is not None, "no release in the changelog"
+    if found[2] == "unreleased":
+        return f"{found[1]}.dev0"
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", found[2])
     return found[1]
 
 

@@ -194,7 +194,7 @@ def test_twins_take_the_same(sync: str, twin: str) -> None:
     assert not inspect.iscoroutinefunction(plain)
 
 
-def test_every_door_has_its_twin() -> None:
+def test_every_method_has_its_twin() -> None:
     """The methods of the flow and of the handlers come in pairs."""
     stored = ["runs", "read", "patch", "reset", "delete", "prune"]
     runners = {

@@ -56,8 +56,8 @@ class Case:
     handling: str = "nobody"
 
 
-class Gate:
-    """A gate at which a child reports its arrival, and waits until it is opened."""
+class Latch:
+    """A latch at which a child reports its arrival, and waits until it is opened."""
 
     def __init__(self) -> None:
         """Make the pipes."""
@@ -85,13 +85,13 @@ class Gate:
 class Held:
     """A value that is held while it is pickled."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, latch: Latch) -> None:
         """Be held there."""
-        self._gate = gate
+        self._latch = latch
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         """Be a string when it is loaded."""
-        self._gate.hold()
+        self._latch.hold()
         return str, ("held",)
 
 
@@ -113,7 +113,7 @@ def hoard(pieces: list[bytes]) -> None:
         pieces.append(bytes(PIECE_BYTES))
 
 
-def do(case: Case, gate: Gate, state: State) -> State:
+def do(case: Case, latch: Latch, state: State) -> State:
     """Do the operation."""
     state["half"] = True
     if case.operation == "_exit":
@@ -121,15 +121,15 @@ def do(case: Case, gate: Gate, state: State) -> State:
     if case.operation == "exit":
         sys.exit(3)
     if case.part == "snapshot":
-        state["value"] = Hoarded() if case.operation == "hoard" else Held(gate)
+        state["value"] = Hoarded() if case.operation == "hoard" else Held(latch)
     elif case.operation == "hoard":
         hoard(state.setdefault("pieces", []))
     else:
-        gate.hold()
+        latch.hold()
     return {}
 
 
-def make_flow(case: Case, gate: Gate, path: Path) -> CheckpointFlow:
+def make_flow(case: Case, latch: Latch, path: Path) -> CheckpointFlow:
     """Make a flow of three steps, the second of which does the operation."""
 
     def mark(state: State, name: str) -> None:
@@ -138,11 +138,11 @@ def make_flow(case: Case, gate: Gate, path: Path) -> CheckpointFlow:
     def part(name: str) -> Callable[[State], Any]:
         if name != case.part:
             return lambda state: {}
-        return adeed if case.operation == "ahold" else lambda state: do(case, gate, state)
+        return adeed if case.operation == "ahold" else lambda state: do(case, latch, state)
 
     async def adeed(state: State) -> State:
         state["half"] = True
-        gate.enter()
+        latch.enter()
         await asyncio.sleep(PATIENCE)
         return {}
 
@@ -183,29 +183,29 @@ def live(case: Case, cp: CheckpointFlow) -> None:
         sys.exit(6)
 
 
-def interrupt(case: Case, gate: Gate, child: int) -> bool:
+def interrupt(case: Case, latch: Latch, child: int) -> bool:
     """Send the signals, release the child, and return whether it had waited for the release."""
-    if not gate.reached():
+    if not latch.reached():
         return False
     for name in case.signals:
         os.kill(child, getattr(signal, name))
         time.sleep(PAUSE)
     time.sleep(PAUSE)
     waited = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    gate.open()
+    latch.open()
     return waited
 
 
 def conduct(case: Case, place: Path) -> dict[str, Any]:
     """Let a child live to its end, and return how it ended."""
     place.mkdir()
-    gate, said = Gate(), place.with_suffix(".said")
+    latch, said = Latch(), place.with_suffix(".said")
     child = os.fork()
     if child == 0:
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT, 0o600), 2)
-        live(case, make_flow(case, gate, place / "c.pkl"))
+        live(case, make_flow(case, latch, place / "c.pkl"))
         sys.exit(0)
-    waited = interrupt(case, gate, child)
+    waited = interrupt(case, latch, child)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return {"code": code, "waited": waited, "said": said.read_text("utf-8")}

@@ -61,10 +61,10 @@ async def live(cp: CheckpointFlow) -> None:
     states: dict[str, dict[str, Any]] = {run_id: {"trail": []} for run_id in IDS}
     while results := [one async for one in cp.amap(states, once=True) if one.status != "finished"]:
         for result in results:
-            await tell_one(cp, result)
+            await report_one(cp, result)
 
 
-async def tell_one(cp: CheckpointFlow, result: RunResult) -> None:
+async def report_one(cp: CheckpointFlow, result: RunResult) -> None:
     """Resume a paused run with its update."""
     header = await cp.aheader(result.run_id)
     if header is not None and header.status == "paused":

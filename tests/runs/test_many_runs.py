@@ -24,10 +24,10 @@ ODD_IDS = [
     *("é", "e\u0301", "ß", "ss", "\ud800", "\udfff", "\ufeff", "1", "01", "1.0"),
     *("x" * 999, "x" * 1_000, LONG, unicodedata.normalize("NFD", "é" * 500)),
 ]
-PLACES = ("sqlite", "directory", "pattern", "memory")
+LOCATIONS = ("sqlite", "directory", "pattern", "memory")
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=LOCATIONS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
     """Return every kind of storage in turn, and files beside a file too."""
     return Runs.at(tmp_path, request.param)
@@ -146,7 +146,7 @@ def make_flows(place: Runs) -> dict[str, CheckpointFlow]:
     return {name: flows.flow() for name, flows in pairs}
 
 
-def test_flows_share_a_place(durable_runs: Runs, runner: Runner) -> None:
+def test_flows_share_a_location(durable_runs: Runs, runner: Runner) -> None:
     """Flows of several names in one database, or one directory, have their own runs."""
     flows = make_flows(durable_runs)
     for name, cp in flows.items():

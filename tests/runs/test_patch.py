@@ -143,7 +143,7 @@ def test_what_cannot_be_meant(
     refused(database, runner, kind, match, *args)
 
 
-def test_run_under_way_is_not_patched(runs: Runs, runner: Runner) -> None:
+def test_running_run_is_not_patched(runs: Runs, runner: Runner) -> None:
     """A patch of a running run is refused and has no effect on it."""
     with active_run(runs.empty_flow(), "x", {"n": 1}):
         with pytest.raises(RunInProgressError):

@@ -48,7 +48,7 @@ def flow_of(*names: str, **options: Any) -> CheckpointFlow:  # noqa: ANN401
     return cp
 
 
-def test_name_place_handler_and_steps() -> None:
+def test_name_location_handler_and_steps() -> None:
     """A flow shows its name, its path as given, its handler, and its steps in order."""
     shown = repr(flow_of("fetch", "charge"))
     assert shown == (
@@ -68,7 +68,7 @@ def test_subclass_and_path_object(tmp_path: Path) -> None:
     assert shown == f"Orders('runs', {str(tmp_path / 'runs.db')!r}, SqliteStateHandler, steps=[])"
 
 
-def test_place_of_a_handler_object() -> None:
+def test_location_of_a_handler_object() -> None:
     """The path of a handler object is shown, not the path that the flow was given."""
     handler = LocalStateHandler("elsewhere/", flow="orders")
     assert "'elsewhere/', LocalStateHandler" in repr(CheckpointFlow("orders.pkl", handler))

@@ -177,7 +177,7 @@ async def test_never_more_at_once(runs: Runs) -> None:
     assert (len(seen), max(seen)) == (12, 3)
 
 
-def test_those_under_way_are_left_alone(runs: Runs) -> None:
+def test_running_runs_are_skipped(runs: Runs) -> None:
     """A running run gives no result, and is left alone."""
     cp = runs.flow()
     cp.run({}, run_id="free", until="a")
@@ -188,7 +188,7 @@ def test_those_under_way_are_left_alone(runs: Runs) -> None:
 
 
 @pytest.mark.leaves_files
-def test_those_of_another_process_are_left_alone(durable_runs: Runs) -> None:
+def test_runs_of_another_process_are_skipped(durable_runs: Runs) -> None:
     """A run of another process is resumed after that process was killed, and not before."""
     words = command("start", durable_runs, "x")
     cp = resume_script.make_flow(str(durable_runs.path), durable_runs.options["handler"])

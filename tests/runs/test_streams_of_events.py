@@ -129,7 +129,7 @@ async def test_run_that_cancels_itself(how: str, runs: Runs) -> None:
     assert cp.handler.header("x").status == "cancelled"
 
 
-async def test_run_that_is_under_way(runs: Runs) -> None:
+async def test_running_run_streamed(runs: Runs) -> None:
     """A stream of a run with another owner yields nothing, and raises the error that names it."""
     with active_run(runs.empty_flow(), "x"):
         assert await taken(runs.flow().astream(run_id="x"), RunInProgressError) == []

@@ -40,7 +40,7 @@ async def test_awaited_twice(flows: FlowFactory) -> None:
             pytest.fail("there is nothing to give")
 
 
-async def test_second_loop_while_the_first_goes_on(runs: Runs) -> None:
+async def test_second_loop_during_the_first(runs: Runs) -> None:
     """The second task that loops over one stream is refused. The first one gets every item."""
     blocking_flow = BlockingFlow()
     stream = blocking_flow.flow(runs).astream({}, run_id="x")

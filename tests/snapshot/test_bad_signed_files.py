@@ -59,7 +59,7 @@ def test_every_single_bit_of_a_signed_file(
     assert not canary_file.exists()
 
 
-PLACES: dict[str, tuple[Callable[[int, int], int], str]] = {
+OFFSETS: dict[str, tuple[Callable[[int, int], int], str]] = {
     "payload": (lambda payload, size: 5, "payload (bytes 0 to {payload})"),
     "header": (lambda payload, size: payload + 5, "header (bytes {payload} to {end})"),
     "digest": (lambda payload, size: size - 130, "trailer does not match the seal"),
@@ -73,12 +73,12 @@ PLACES: dict[str, tuple[Callable[[int, int], int], str]] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", OFFSETS)
 def test_the_part_that_is_wrong_is_named(
     place: str, signed: bytes, flows: FlowFactory, runner: Runner
 ) -> None:
     """The error names the damaged bytes, or the part of the trailer."""
-    where, words = PLACES[place]
+    where, words = OFFSETS[place]
     length, size = len(Pieces.of(signed).payload), len(signed)
     at = where(length, size)
     flows.path.write_bytes(signed[:at] + bytes([signed[at] ^ 4]) + signed[at + 1 :])

@@ -120,7 +120,7 @@ def noted(version: str, what: str) -> list[dict[str, Any]]:
 GOLDEN = [Golden(version, facts) for version in versions() for facts in noted(version, "runs")]
 FILES = [one for one in GOLDEN if one["handler"] == "local"]
 KEPT = [one for one in GOLDEN if one.facts.get("kept")]
-PLACES = {
+BY_LOCATION = {
     (one.version, one["path"]): [
         other
         for other in GOLDEN
@@ -256,7 +256,7 @@ def test_kept_snapshots_are_gone_back_to(golden: Golden, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("golden", as_params(one for one in KEPT if one in FILES))
-def test_a_kept_snapshot_takes_the_place_of_a_damaged_one(golden: Golden, folder: Path) -> None:
+def test_a_kept_snapshot_replaces_a_damaged_one(golden: Golden, folder: Path) -> None:
     """If the newest snapshot is damaged, the run resumes one step earlier."""
     work = GoldenFlows.of(golden, folder)
     newest = Path(golden.place(folder)).read_bytes()
@@ -267,15 +267,15 @@ def test_a_kept_snapshot_takes_the_place_of_a_damaged_one(golden: Golden, folder
     assert work.ran == [golden["kept"][-1], *golden["ran"]]
 
 
-def goldens_by_place() -> list[Any]:
+def goldens_by_location() -> list[Any]:
     """Make parameters of the folders with several runs of one flow."""
     return [
         pytest.param(several, id=f"{version}-{path}")
-        for (version, path), several in reversed(PLACES.items())
+        for (version, path), several in reversed(BY_LOCATION.items())
     ]
 
 
-@pytest.mark.parametrize("goldens", goldens_by_place())
+@pytest.mark.parametrize("goldens", goldens_by_location())
 def test_runs_are_listed(goldens: list[Golden], tmp_path: Path) -> None:
     """All runs of a flow are listed, the newest first if the version stored when each began."""
     cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
@@ -291,7 +291,7 @@ def test_runs_are_listed(goldens: list[Golden], tmp_path: Path) -> None:
         assert {header.run_id for header in cp.runs(status)} == wanted  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("goldens", goldens_by_place())
+@pytest.mark.parametrize("goldens", goldens_by_location())
 async def test_all_unfinished_runs_are_resumed(goldens: list[Golden], tmp_path: Path) -> None:
     """Each run that is neither finished nor paused is resumed once, and finishes."""
     cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp
@@ -304,7 +304,7 @@ async def test_all_unfinished_runs_are_resumed(goldens: list[Golden], tmp_path: 
         assert result.state == ast.literal_eval(one["final"])
 
 
-@pytest.mark.parametrize("goldens", goldens_by_place())
+@pytest.mark.parametrize("goldens", goldens_by_location())
 def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
     """A patched unfinished run resumes at the given step, with the patched state."""
     work = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path))
@@ -320,7 +320,7 @@ def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
         assert work.ran == ["report"]
 
 
-@pytest.mark.parametrize("goldens", goldens_by_place())
+@pytest.mark.parametrize("goldens", goldens_by_location())
 def test_runs_are_pruned(goldens: list[Golden], tmp_path: Path) -> None:
     """`prune` deletes finished runs by default, others on request, and no more."""
     cp = GoldenFlows.of(goldens[0], copied(goldens[0], tmp_path)).cp

@@ -74,7 +74,7 @@ def test_signatures_hold_for_what_they_were_made(kind: str, version: str, tmp_pa
     """With another secret, for another flow, or with any alteration they are not trusted."""
     path = golden(kind, version)
     copy = tmp_path / "golden"
-    copy.write_bytes(Pieces.of(path.read_bytes()).telling(position=0).joined())
+    copy.write_bytes(Pieces.of(path.read_bytes()).with_fields(position=0).joined())
     for handler in (trusting(path, OTHER), trusting(path, flow="other"), trusting(copy)):
         with pytest.raises(UntrustedSnapshotError):
             handler.read()

@@ -98,7 +98,7 @@ def test_next_snapshot(header: Header, status: Status, position: int, at: float)
 
 @a_few
 @given(HEADERS, st.sets(st.sampled_from([*LATER])))
-def test_what_older_headers_left_out(header: Header, left_out: set[str]) -> None:
+def test_fields_missing_in_older_headers(header: Header, left_out: set[str]) -> None:
     """A key that an older version did not write has a neutral value."""
     facts = json.loads(encode_header(header))
     for name in left_out:
@@ -109,7 +109,7 @@ def test_what_older_headers_left_out(header: Header, left_out: set[str]) -> None
 
 @a_few
 @given(HEADERS, st.dictionaries(TEXTS, TEXTS, max_size=3))
-def test_what_later_headers_tell(header: Header, more: dict[str, str]) -> None:
+def test_fields_added_by_later_headers(header: Header, more: dict[str, str]) -> None:
     """A key that a later version added is skipped."""
     facts = json.loads(encode_header(header))
     assume(not more.keys() & facts.keys())
@@ -168,7 +168,7 @@ def test_header_of_0_3_0() -> None:
     assert {name: getattr(header, name) for name in LATER} == {**LATER, "started_at": 1795600000.5}
 
 
-def test_run_of_0_3_0_goes_on(runner: Runner, flows: FlowFactory) -> None:
+def test_run_of_0_3_0_resumes(runner: Runner, flows: FlowFactory) -> None:
     """A run that failed under version 0.3.0 resumes, and counts its attempts on from there."""
     seen: list[int] = []
 

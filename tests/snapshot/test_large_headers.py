@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MIDDLE = COUNT // 2
 MANY = tuple(f"step-{index:04}" for index in range(5000))
-TOLD = 20
+MOST_DURATIONS = 20
 SPECIAL = ('"', '""', 'a"', "\\", "é", "\U0001f600", "\ud800")
 NAMED = (*NAMES[:MIDDLE], *SPECIAL, *NAMES[MIDDLE:])
 
@@ -62,22 +62,22 @@ def test_size_of_a_header(runner: Runner, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("position", [50, 150])
-def test_what_is_told_of_the_newest(position: int, runner: Runner, runs: Runs) -> None:
+def test_durations_of_the_newest(position: int, runner: Runner, runs: Runs) -> None:
     """A large flow's header has the seconds of the newest steps, by any way to its position."""
     cp = flow(runs, MANY[:200])
     runner(cp, {}, run_id="x", until=position - 1)
-    assert tuple(stored(runs).durations) == MANY[position - TOLD : position]
+    assert tuple(stored(runs).durations) == MANY[position - MOST_DURATIONS : position]
     runner(cp, {}, run_id="x", checkpoint=position - 5, until=position + 4)
-    assert tuple(stored(runs).durations) == MANY[position + 5 - TOLD : position + 5]
+    assert tuple(stored(runs).durations) == MANY[position + 5 - MOST_DURATIONS : position + 5]
     runner(cp, {}, run_id="x", checkpoint=8, until=9)
-    expected = (*MANY[position + 7 - TOLD : position + 5], *MANY[8:10])
+    expected = (*MANY[position + 7 - MOST_DURATIONS : position + 5], *MANY[8:10])
     assert tuple(stored(runs).durations) == expected
 
 
 def test_seconds_of_a_step_that_ran_again() -> None:
     """A step that ran again is the newest, and is in the header once."""
     excerpt = StepNames(NAMES).excerpt(0, finished=False)
-    older = {f"{number}": 0.5 for number in range(TOLD - 3)}
+    older = {f"{number}": 0.5 for number in range(MOST_DURATIONS - 3)}
     durations = {**older, "a": 1.0, "b": 2.0}
     header = Header(flow="f", position=0, excerpt=excerpt, durations=durations)
     encoder = HeaderEncoder()
@@ -92,7 +92,7 @@ def test_seconds_of_a_step_that_ran_again() -> None:
 
 def test_attempts_of_the_newest() -> None:
     """The header also has the newest attempts. For a small flow it has those of all steps."""
-    for names, reported in ((NAMES, TOLD), (NAMES[:MOST_NAMES], MOST_NAMES)):
+    for names, reported in ((NAMES, MOST_DURATIONS), (NAMES[:MOST_NAMES], MOST_NAMES)):
         excerpt = StepNames(names).excerpt(0, finished=False)
         header = Header(flow="f", position=0, excerpt=excerpt)
         for name in names:
@@ -205,20 +205,20 @@ class Old:
         self._runs = runs
         stop_at(runs, runner, position)
         durations = dict.fromkeys(NAMES[:position], 0.25)
-        self._tell(steps=NAMES, durations=durations, library="0.4.0")
+        self._rewrite_header(steps=NAMES, durations=durations, library="0.4.0")
         header = stored(runs)
         assert (header.steps, header.excerpt) == (NAMES, None)
         assert header.durations == durations
 
-    def _tell(self, **facts: object) -> None:
+    def _rewrite_header(self, **facts: object) -> None:
         if self._runs.kind == "sqlite":
             query = "SELECT payload, footer FROM runs WHERE run_id = 'x'"
             ((payload, footer),) = sql(self._runs.path, query)
-            _, footer = split(Pieces.of(payload + footer).telling(**facts).joined())
+            _, footer = split(Pieces.of(payload + footer).with_fields(**facts).joined())
             sql(self._runs.path, "UPDATE runs SET footer = ? WHERE run_id = 'x'", footer)
         else:
             path = self._path
-            path.write_bytes(Pieces.of(path.read_bytes()).telling(**facts).joined())
+            path.write_bytes(Pieces.of(path.read_bytes()).with_fields(**facts).joined())
 
     @property
     def _path(self) -> Path:
@@ -239,11 +239,11 @@ def test_old_header_of_a_large_flow(position: int, runner: Runner, durable_runs:
     if position < COUNT - 1:
         assert header.steps is None
         assert header.next_step == NAMES[position + 1]
-    assert len(header.durations) <= TOLD
+    assert len(header.durations) <= MOST_DURATIONS
     assert header.durations[NAMES[position - 1]] == 0.25
 
 
-def test_old_header_that_is_told_of_a_failure(runner: Runner, durable_runs: Runs) -> None:
+def test_old_header_that_records_a_failure(runner: Runner, durable_runs: Runs) -> None:
     """A failure in the next step of an old run is recorded with an excerpt."""
     Old(durable_runs, runner, MIDDLE)
     cp = flow(durable_runs, NAMES[:MIDDLE])

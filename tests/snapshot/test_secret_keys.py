@@ -91,7 +91,7 @@ def test_secrets_alike_are_different(other: bytes, flows: FlowFactory) -> None:
     assert not is_trusted(flows, SECRET)
 
 
-def test_ids_tell_secrets_apart(flows: FlowFactory) -> None:
+def test_ids_distinguish_secrets(flows: FlowFactory) -> None:
     """Ids are 16 hexadecimal digits, one for each secret, and the same in any flow."""
     ids = LocalStateHandler(flows.path, secret=[SECRET, OTHER]).key_ids
     assert len(set(ids)) == 2
@@ -166,7 +166,7 @@ def test_a_secret_is_never_shown(secret: Any, flows: FlowFactory) -> None:  # no
     assert repr(cp.handler.codec.signer).endswith(f"{', '.join(cp.handler.key_ids)}>")
 
 
-def test_a_secret_is_never_told(
+def test_a_secret_appears_nowhere(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Neither logs nor errors nor files hold a secret, whatever fails."""

@@ -117,7 +117,7 @@ QUOTING = [UnsetAttribute, UnsetImport]
 
 
 @pytest.mark.parametrize("kind", QUOTING)
-def test_no_value_is_told_when_saved(
+def test_no_value_in_messages_when_saved(
     kind: Callable[[], object], runner: Runner, flows: FlowFactory
 ) -> None:
     """The text of a user's exception, which may hold values, is not passed on when saving."""
@@ -127,7 +127,7 @@ def test_no_value_is_told_when_saved(
 
 
 @pytest.mark.parametrize("kind", QUOTING)
-def test_no_value_is_told_when_loaded(
+def test_no_value_in_messages_when_loaded(
     kind: Callable[[], object], runner: Runner, flows: FlowFactory
 ) -> None:
     """The text of a user's exception is not passed on when resuming either."""

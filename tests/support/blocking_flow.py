@@ -11,7 +11,7 @@ from aiocheckpoint import current_step
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
-    from interrupts import Gate
+    from interrupts import Latch
     from run_factories import Runs
     from support import State
 
@@ -27,14 +27,14 @@ class BlockingFlow:
 
     Attributes:
         free: Releases the runs.
-        gate: If given, the runs wait at it instead, each in a thread.
+        latch: If given, the runs wait at it instead, each in a thread.
         effects: The steps that ended, with their runs, in order.
         inside: The runs that wait.
         most: The most runs that ever waited at once.
     """
 
     free: asyncio.Event = field(default_factory=asyncio.Event)
-    gate: Gate | None = None
+    latch: Latch | None = None
     effects: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
     inside: set[str | None] = field(default_factory=set[str | None])
     most: int = 0
@@ -44,7 +44,7 @@ class BlockingFlow:
         """Make the flow in a place."""
         cp = runs.empty_flow(**options)
         cp.add_step(name="a")(self._pass)
-        cp.add_step(name="b")(self.hold if self.gate is None else self._hold_in_thread)
+        cp.add_step(name="b")(self.hold if self.latch is None else self._hold_in_thread)
         cp.add_step(name="c")(self._pass)
         return cp
 
@@ -78,8 +78,8 @@ class BlockingFlow:
         self._note(state)
 
     def _hold_in_thread(self, state: State) -> None:
-        assert self.gate is not None
-        self.gate.hold()
+        assert self.latch is not None
+        self.latch.hold()
         self._note(state)
 
     def _note(self, state: State) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint import CurrentStep, Header
 
-PLACES = ("file", "directory", "sqlite", "memory", "own")
+STORES = ("file", "directory", "sqlite", "memory", "own")
 AT_ONCE: dict[str, Any] = {"wait_initial": 0.0, "wait_jitter": 0.0}
 THRICE = Retry(attempts=3, **AT_ONCE)
 A_LONG_TIME = 600.0

@@ -60,7 +60,7 @@ class Pieces:
         header = data[length:-_TRAILER_BYTES]
         return cls(data[:length], header, signature, key, version, flags)
 
-    def telling(self, **facts: object) -> Pieces:
+    def with_fields(self, **facts: object) -> Pieces:
         """The same payload under a header with other fields."""
         return replace(self, header=json.dumps({**json.loads(self.header), **facts}).encode())
 

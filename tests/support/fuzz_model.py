@@ -148,14 +148,14 @@ class Run:
         index = len(setup.specs) if header.finished else header.position
         assert max(self.at, self.first) <= index <= max(self.at + 1, self.first)
         assert stored.pop("checkpoint_index") == header.position == index % len(setup.specs)
-        self._check_told(setup, stored, index)
+        self._check_stored(setup, stored, index)
         if old is None or header.sequence != old.sequence:
             self._check_status(setup, header)
         else:
             assert header == old
         self.header = header
 
-    def _check_told(self, setup: FlowSetup, stored: State, index: int) -> None:
+    def _check_stored(self, setup: FlowSetup, stored: State, index: int) -> None:
         """Check that the state is the one on entry to the step, and contains the updates."""
         stored.pop(DATA_KEY, None)
         if stored != self.state_at(setup, index, self.telling):

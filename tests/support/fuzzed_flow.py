@@ -150,7 +150,7 @@ class Process:
         self.handler = self.setup.handler()
         self._loop = asyncio.get_running_loop()
         self._drain = asyncio.Event()
-        self._draining = self._loop.create_task(self._drain_when_told())
+        self._draining = self._loop.create_task(self._drain_when_asked())
         hooks = [self._hook] if self.setup.received else []
         options: dict[str, Any] = {"hooks": hooks, "keep_data": self.setup.keep_data}
         self.flow = CheckpointFlow(self.setup.path, self.handler, name="mixed", **options)
@@ -179,7 +179,7 @@ class Process:
         act = self._drain.set if how == "drain" else self.task.cancel
         self._loop.call_soon_threadsafe(act)
 
-    async def _drain_when_told(self) -> None:
+    async def _drain_when_asked(self) -> None:
         await self._drain.wait()
         assert await self.flow.adrain() == []
 

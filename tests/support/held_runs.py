@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from interrupts import PATIENCE, Gate
+from interrupts import PATIENCE, Latch
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, events
 from aiocheckpoint._concurrency.step_threads import StepThreads
@@ -63,7 +63,7 @@ class HeldRun:
         """Make the run; no snapshot is stored yet."""
         self.path = path
         self.place = place
-        self.gate = Gate(blocks=place.blocks)
+        self.latch = Latch(blocks=place.blocks)
         self.armed = True
         self.ran: list[str] = []
         self.items: list[WorkItem[bool]] = []
@@ -74,7 +74,7 @@ class HeldRun:
 
     def flow(self) -> CheckpointFlow:
         """Make the flow anew, as the next process would."""
-        handler = self.handler if self.place.own else GatedHandler(self)
+        handler = self.handler if self.place.own else HoldingHandler(self)
         cp = CheckpointFlow(self.path, handler=handler, hooks=[self.hook])
         for name in NAMES:
             style = "async" if name != "b" or self.place.own else self.place.style
@@ -96,12 +96,12 @@ class HeldRun:
     def reach(self, point: str) -> None:
         """Come by a spot in a thread."""
         if self.is_held(point):
-            self.gate.hold()
+            self.latch.hold()
 
     async def areach(self, point: str) -> None:
         """Come by a spot on the loop."""
         if self.is_held(point):
-            await self.gate.ahold()
+            await self.latch.ahold()
 
     async def hook(self, event: events.Event) -> None:
         """Hold the run in a hook, or fill all threads so that the next call waits in a queue."""
@@ -109,14 +109,14 @@ class HeldRun:
         if self.is_held(f"queue after {point}"):
             for threads in (self.step_threads, SNAPSHOTS):
                 self.fill(threads)
-            self.gate.entered.set()
+            self.latch.entered.set()
         await self.areach(point)
 
     def fill(self, threads: Threads) -> None:
-        """Give all of these threads work that ends when the gate is opened."""
+        """Give all of these threads work that ends when the latch is opened."""
         loop = asyncio.get_running_loop()
         for _ in range(MORE_THAN_ANY_POOL):
-            item = WorkItem(self.gate.opened.wait, (PATIENCE,), loop)
+            item = WorkItem(self.latch.opened.wait, (PATIENCE,), loop)
             threads.put(item)
             self.items.append(item)
 
@@ -155,7 +155,7 @@ class HeldRun:
         return {"sync": sync, "async": coroutine, "returning": returning}[style]
 
 
-class GatedHandler(LocalStateHandler):
+class HoldingHandler(LocalStateHandler):
     """A real local handler that reaches the run's points."""
 
     def __init__(self, held_run: HeldRun) -> None:
@@ -189,10 +189,10 @@ class GatedHandler(LocalStateHandler):
 
     def lock(self, run_id: str | None = None) -> Lock:  # type: ignore[override]
         """Give a lock that is slow to take or to release."""
-        return _GatedLock(super().lock(run_id), self._held_run)
+        return _HoldingLock(super().lock(run_id), self._held_run)
 
 
-class _GatedLock:
+class _HoldingLock:
     def __init__(self, lock: Lock, held_run: HeldRun) -> None:
         self._lock = lock
         self._held_run = held_run

@@ -1,4 +1,4 @@
-"""The ways to cancel a run, each with a check of its outcome, and the gate that holds the run."""
+"""The ways to cancel a run, each with a check of its outcome, and the latch that holds the run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 Start: TypeAlias = "Callable[[], Coroutine[Any, Any, object]]"
-Way: TypeAlias = "Callable[[Gate, Start], Awaitable[None]]"
+Way: TypeAlias = "Callable[[Latch, Start], Awaitable[None]]"
 
 PATIENCE = 30.0
 
 
-class Gate:
-    """A point at which a run waits until the gate is opened or the run is cancelled.
+class Latch:
+    """A point at which a run waits until the latch is opened or the run is cancelled.
 
     Attributes:
-        blocks: Whether a cancellation has to wait there until the gate is opened.
+        blocks: Whether a cancellation has to wait there until the latch is opened.
         entered: Set when the run is there.
         opened: Set to release the run.
-        passed: Set when the run continued because the gate was opened.
+        passed: Set when the run continued because the latch was opened.
         over: Whether the run has ended.
     """
 
@@ -43,25 +43,25 @@ class Gate:
         self.interrupting: asyncio.Task[None] | None = None
 
     def hold(self) -> None:
-        """Hold a thread until the gate is opened."""
+        """Hold a thread until the latch is opened."""
         self.entered.set()
-        assert self.opened.wait(PATIENCE), "nobody opened the gate"
+        assert self.opened.wait(PATIENCE), "nobody opened the latch"
         self.passed.set()
 
     async def ahold(self) -> None:
-        """Hold a task until it is cancelled or, at a gate that blocks, until the gate is opened."""
+        """Hold a task until the latch is opened, or until a cancellation if it does not block."""
         self.entered.set()
         if not self.blocks:
             await asyncio.get_running_loop().create_future()
-        assert await asyncio.to_thread(self.opened.wait, PATIENCE), "nobody opened the gate"
+        assert await asyncio.to_thread(self.opened.wait, PATIENCE), "nobody opened the latch"
         self.passed.set()
 
     async def reached(self) -> None:
         """Wait until the run is there."""
         deadline = time.monotonic() + PATIENCE
         while not self.entered.is_set():
-            assert time.monotonic() < deadline, "the run never came to the gate"
-            assert not self.over, "the run ended before it came to the gate"
+            assert time.monotonic() < deadline, "the run never came to the latch"
+            assert not self.over, "the run ended before it came to the latch"
             await asyncio.sleep(0.001)
 
     async def watch(self, start: Start) -> object:
@@ -81,7 +81,7 @@ class Gate:
         await self.interrupting
 
     async def interrupt(self, *actions: Callable[[], object]) -> None:
-        """Cancel the run at the gate, check that it waits there if it must, and open the gate."""
+        """Cancel the run at the latch, check that it waits there if it must, and open the latch."""
         try:
             await self.reached()
             for action in actions:
@@ -119,9 +119,9 @@ async def check_nothing_comes_after() -> None:
 def task_cancel(times: int) -> Way:
     """Cancel the task, again and again."""
 
-    async def way(gate: Gate, start: Start) -> None:
-        task = asyncio.create_task(gate.watch(start))
-        await gate.interrupt(*[task.cancel] * times)
+    async def way(latch: Latch, start: Start) -> None:
+        task = asyncio.create_task(latch.watch(start))
+        await latch.interrupt(*[task.cancel] * times)
         with pytest.raises(asyncio.CancelledError):
             await task
         assert task.cancelled()
@@ -130,25 +130,25 @@ def task_cancel(times: int) -> Way:
     return way
 
 
-async def task_cancel_caught(gate: Gate, start: Start) -> None:
+async def task_cancel_caught(latch: Latch, start: Start) -> None:
     """Cancel the task, which catches the error and continues."""
 
     async def go_on() -> str:
         with pytest.raises(asyncio.CancelledError, match="enough"):
-            await gate.watch(start)
+            await latch.watch(start)
         assert this_task().uncancel() == 0
         await check_nothing_comes_after()
         return "went on"
 
     task = asyncio.create_task(go_on())
-    await gate.interrupt(lambda: task.cancel("enough"))
+    await latch.interrupt(lambda: task.cancel("enough"))
     assert await task == "went on"
 
 
 def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     """Let one or both of two nested `asyncio.timeout` expire."""
 
-    async def way(gate: Gate, start: Start) -> None:
+    async def way(latch: Latch, start: Start) -> None:
         def action() -> None:
             for deadline, expires in ((first, outer), (second, inner)):
                 if expires:
@@ -157,17 +157,17 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
         came: list[str] = []
         with pytest.raises(TimeoutError):  # noqa: PT012
             async with asyncio.timeout(None) as first:
-                gate.interrupt_soon(action)
+                latch.interrupt_soon(action)
                 try:
                     async with asyncio.timeout(None) as second:
-                        await gate.watch(start)
+                        await latch.watch(start)
                 except asyncio.CancelledError:
                     came.append("CancelledError")
                     raise
                 except TimeoutError:
                     came.append("TimeoutError")
                     raise
-        await gate.interrupted()
+        await latch.interrupted()
         assert came == ["CancelledError" if outer else "TimeoutError"]
         assert (first.expired(), second.expired()) == (outer, inner)
         await check_nothing_comes_after()
@@ -175,68 +175,68 @@ def timeouts(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     return way
 
 
-async def wait_for(gate: Gate, start: Start) -> None:
+async def wait_for(latch: Latch, start: Start) -> None:
     """Let `asyncio.wait_for` time out."""
 
     async def expired() -> None:
         while not task.cancelling():  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0.001)
 
-    task = asyncio.create_task(gate.watch(start))
-    await gate.reached()
-    gate.interrupt_soon(expired)
+    task = asyncio.create_task(latch.watch(start))
+    await latch.reached()
+    latch.interrupt_soon(expired)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task, 0.001)
-    await gate.interrupted()
+    await latch.interrupted()
     assert task.cancelled()
     await check_nothing_comes_after()
 
 
-async def failing_sibling(gate: Gate, start: Start) -> None:
+async def failing_sibling(latch: Latch, start: Start) -> None:
     """Let another task of an `asyncio.TaskGroup` fail."""
 
     async def sibling() -> None:
-        await gate.reached()
+        await latch.reached()
         failed.set()
         raise ValueError("sibling")
 
     failed = asyncio.Event()
     with pytest.raises(ExceptionGroup) as info:  # noqa: PT012
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(gate.watch(start))
+            task = group.create_task(latch.watch(start))
             failing = group.create_task(sibling())
-            gate.interrupt_soon(failed.wait)
+            latch.interrupt_soon(failed.wait)
     assert info.value.exceptions == (failing.exception(),)
     assert task.cancelled()
-    await gate.interrupted()
+    await latch.interrupted()
     await turns(5)  # Python 3.11 itself leaves the count of this task's cancellations raised
 
 
-async def move_on_after(gate: Gate, start: Start) -> None:
+async def move_on_after(latch: Latch, start: Start) -> None:
     """Let `anyio.move_on_after` move on."""
     with anyio.move_on_after(math.inf) as scope:
-        gate.interrupt_soon(lambda: setattr(scope, "deadline", 0.0))
-        await gate.watch(start)
+        latch.interrupt_soon(lambda: setattr(scope, "deadline", 0.0))
+        await latch.watch(start)
         await anyio.lowlevel.checkpoint()
     assert scope.cancelled_caught
-    await gate.interrupted()
+    await latch.interrupted()
     await check_nothing_comes_after()
 
 
-async def fail_after(gate: Gate, start: Start) -> None:
+async def fail_after(latch: Latch, start: Start) -> None:
     """Let `anyio.fail_after` fail."""
     with pytest.raises(TimeoutError), anyio.fail_after(math.inf) as scope:  # noqa: PT012
-        gate.interrupt_soon(lambda: setattr(scope, "deadline", 0.0))
-        await gate.watch(start)
+        latch.interrupt_soon(lambda: setattr(scope, "deadline", 0.0))
+        await latch.watch(start)
         await anyio.lowlevel.checkpoint()
-    await gate.interrupted()
+    await latch.interrupted()
     await check_nothing_comes_after()
 
 
 def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     """Cancel one or both of two nested `anyio.CancelScope`."""
 
-    async def way(gate: Gate, start: Start) -> None:
+    async def way(latch: Latch, start: Start) -> None:
         def action() -> None:
             for scope, cancels in ((second, inner), (first, outer)):
                 if cancels:
@@ -244,11 +244,11 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
 
         with anyio.CancelScope() as first:
             with anyio.CancelScope() as second:
-                gate.interrupt_soon(action)
-                await gate.watch(start)
+                latch.interrupt_soon(action)
+                await latch.watch(start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
-        await gate.interrupted()
+        await latch.interrupted()
         assert first.cancelled_caught == outer
         assert second.cancelled_caught or not inner or outer
         await check_nothing_comes_after()
@@ -256,32 +256,32 @@ def scope_cancel(inner: bool, outer: bool) -> Way:  # noqa: FBT001
     return way
 
 
-async def anyio_group_cancel(gate: Gate, start: Start) -> None:
+async def anyio_group_cancel(latch: Latch, start: Start) -> None:
     """Cancel the scope of the anyio task group that runs the run."""
     async with anyio.create_task_group() as group:
-        group.start_soon(gate.watch, start)
-        gate.interrupt_soon(group.cancel_scope.cancel)
-    await gate.interrupted()
-    assert gate.over
+        group.start_soon(latch.watch, start)
+        latch.interrupt_soon(group.cancel_scope.cancel)
+    await latch.interrupted()
+    assert latch.over
     await check_nothing_comes_after()
 
 
-async def anyio_failing_sibling(gate: Gate, start: Start) -> None:
+async def anyio_failing_sibling(latch: Latch, start: Start) -> None:
     """Let another task of an anyio task group fail."""
 
     async def sibling() -> None:
-        await gate.reached()
+        await latch.reached()
         failed.set()
         raise ValueError("sibling")
 
     failed = asyncio.Event()
     with pytest.raises(ExceptionGroup) as info:  # noqa: PT012
         async with anyio.create_task_group() as group:
-            group.start_soon(gate.watch, start)
+            group.start_soon(latch.watch, start)
             group.start_soon(sibling)
-            gate.interrupt_soon(failed.wait)
+            latch.interrupt_soon(failed.wait)
     assert [str(error) for error in info.value.exceptions] == ["sibling"]
-    await gate.interrupted()
+    await latch.interrupted()
     await check_nothing_comes_after()
 
 

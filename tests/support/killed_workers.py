@@ -16,7 +16,7 @@ from aiocheckpoint import CheckpointFlow
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLACES = {"sqlite": "sqlite:///{}/runs.db", "local": "{}/runs/"}
+LOCATIONS = {"sqlite": "sqlite:///{}/runs.db", "local": "{}/runs/"}
 
 
 @dataclass
@@ -106,7 +106,7 @@ def run_killed_workers(path: Path, kind: str, durable: str, *numbers: int) -> No
         numbers: The numbers of runs, processes and rounds.
     """
     seed = random.SystemRandom().randrange(1 << 32)
-    place = PLACES[kind].format(path)
+    place = LOCATIONS[kind].format(path)
     script = [killed_workers_script.__file__, place, path / "log", durable, *numbers, seed]
     command = [sys.executable, *map(str, script)]
     try:

@@ -344,7 +344,7 @@ class RunsMachine(RuleBasedStateMachine):
         assert sorted(map(id, holders)) == sorted(map(id, wanted))
 
     @invariant()
-    def list_tells_the_truth(self) -> None:
+    def list_is_true(self) -> None:
         """Each process lists each run with its true status, the newest first."""
         wanted = [
             (run_id, run.status, run.position, run.number, run.owner is not None)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.runner import RunOutcome
 
     Action = Callable[[Any], object]
-    Interrupt = Callable[["Served", int], Awaitable[int]]
+    Interrupt = Callable[["ServiceFlow", int], Awaitable[int]]
 
 RUN = "order"
 AT_ONCE = Retry(attempts=3, wait_initial=0, wait_max=0, wait_jitter=0)
@@ -85,7 +85,7 @@ class Points:
 class WatchedCore(FlowCore):
     """The core of a flow whose runs are interrupted, also in tasks of their own."""
 
-    served: Served
+    served: ServiceFlow
 
     async def run_async(self, *args: Any, **kwargs: Any) -> RunOutcome:  # noqa: ANN401
         """Run one request, and interrupt it where it runs in a task of its own."""
@@ -97,7 +97,7 @@ class WatchedCore(FlowCore):
 
 
 @dataclass
-class Served:
+class ServiceFlow:
     """A flow of three steps: each fails once, the second pauses for an update, all have limits.
 
     Attributes:
@@ -219,7 +219,7 @@ def interrupt_everywhere(
 ) -> None:
     """Interrupt a run at each point in turn, until none is left, and check the rest."""
     for number in itertools.count(1, stride):
-        served = Served(place / str(number), method)
+        served = ServiceFlow(place / str(number), method)
         with at_point(number), LOOPS[loop]() as runner:
             if not runner.run(_checked(served, interrupt, number)):
                 break
@@ -228,7 +228,7 @@ def interrupt_everywhere(
     assert number > FEWEST_POINTS
 
 
-async def _checked(served: Served, interrupt: Interrupt, number: int) -> int:
+async def _checked(served: ServiceFlow, interrupt: Interrupt, number: int) -> int:
     """Interrupt, and see that no task outlives it."""
     before = asyncio.all_tasks()
     interrupted = await interrupt(served, number)

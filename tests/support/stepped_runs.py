@@ -68,7 +68,7 @@ class SteppedRun:
         """Wait until it is at the next gate, or has ended."""
         self.at = await self._arrivals.get()
 
-    async def wait_at_gate(self, name: str) -> str:
+    async def wait_for_order(self, name: str) -> str:
         """Wait in a step for the order."""
         self._arrivals.put_nowait(name)
         return await self.orders.get()
@@ -116,7 +116,7 @@ class Process:
 
     async def _step(self, state: State) -> None:
         stepped_run, step = STEPPED_RUN.get(), current_step()
-        order = "on" if stepped_run is None else await stepped_run.wait_at_gate(step.step)
+        order = "on" if stepped_run is None else await stepped_run.wait_for_order(step.step)
         self._executed(stepped_run, step)
         state["trail"] = [*state.get("trail", ()), step.step]
         if order == "fail":

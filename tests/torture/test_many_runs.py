@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from killed_workers import PLACES
+from killed_workers import LOCATIONS
 from many_at_once import do_many
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1200)]
 
 
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", LOCATIONS)
 async def test_ten_thousand_runs_in_one_process(kind: str, tmp_path: Path) -> None:
     """All of them are executed side by side, and each has its own snapshot."""
-    await do_many(PLACES[kind].format(tmp_path), 10_000)
+    await do_many(LOCATIONS[kind].format(tmp_path), 10_000)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from held_runs import HOLD_POINTS, NAMES, HeldRun, state_after
-from interrupts import Gate, this_task, turns
+from interrupts import Latch, this_task, turns
 from support import notes_of
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
@@ -32,7 +32,7 @@ def held_run_at(place: str, tmp_path: Path) -> HeldRun:
 
 
 @pytest.mark.parametrize("place", ["step-sync", "snapshot-begun", "own-async-write"])
-async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path: Path) -> None:
+async def test_path_stays_locked_until_the_work_has_ended(place: str, tmp_path: Path) -> None:
     """While a cancelled run waits for its work, no other run of the same path may begin."""
     held_run = held_run_at(place, tmp_path)
     other = held_run.flow() if held_run.place.own else CheckpointFlow(held_run.path)
@@ -40,12 +40,12 @@ async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path:
         other.add_step(name="a")(lambda state: None)
     flow = other if held_run.place.own else held_run.flow()
     task = asyncio.create_task(flow.arun(state_after(0), "always"))
-    await held_run.gate.reached()
+    await held_run.latch.reached()
     task.cancel()
     await turns(5)
     with pytest.raises(RunInProgressError):
         await other.arun()
-    held_run.gate.opened.set()
+    held_run.latch.opened.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await held_run.start() == state_after(3)
@@ -59,11 +59,11 @@ async def test_place_stays_locked_until_the_work_has_ended(place: str, tmp_path:
         ("snapshot-queued", "before 'b'"),
     ],
 )
-async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path: Path) -> None:
+async def test_note_names_the_point_of_cancellation(place: str, when: str, tmp_path: Path) -> None:
     """The raised cancellation has one note, which says where the run was cancelled."""
     held_run = held_run_at(place, tmp_path)
-    task = asyncio.create_task(held_run.gate.watch(held_run.start))
-    await held_run.gate.interrupt(lambda: task.cancel("by hand"))
+    task = asyncio.create_task(held_run.latch.watch(held_run.start))
+    await held_run.latch.interrupt(lambda: task.cancel("by hand"))
     with pytest.raises(asyncio.CancelledError, match="by hand") as info:
         await task
     assert len(info.value.__notes__) == 1
@@ -73,7 +73,7 @@ async def test_note_tells_where_it_was_cancelled(place: str, when: str, tmp_path
 
 
 @pytest.mark.parametrize("scoped", [False, True], ids=["task", "scope"])
-async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool) -> None:
+async def test_hooks_get_the_events_of_a_cancellation(tmp_path: Path, *, scoped: bool) -> None:
     """Sync and async hooks get every event, even if an anyio scope cancels each await."""
     reported: list[object] = []
 
@@ -105,17 +105,17 @@ async def test_hooks_are_told_of_a_cancellation(tmp_path: Path, *, scoped: bool)
 
 async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Path) -> None:
     """An exception that a sync step raises after the cancellation becomes its cause."""
-    gate = Gate(blocks=True)
+    latch = Latch(blocks=True)
     cp = CheckpointFlow(tmp_path / "c.pkl")
     error = ValueError("too late")
 
     @cp.add_step()
     def fail(state: State) -> None:
-        gate.hold()
+        latch.hold()
         raise error
 
-    task = asyncio.create_task(gate.watch(cp.arun))
-    await gate.interrupt(task.cancel)
+    task = asyncio.create_task(latch.watch(cp.arun))
+    await latch.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError) as info:
         await task
     assert info.value.__cause__ is error
@@ -128,7 +128,7 @@ async def test_step_that_fails_after_the_cancellation_is_its_cause(tmp_path: Pat
 
 async def test_awaitable_made_after_the_cancellation_is_put_away(tmp_path: Path) -> None:
     """A coroutine that a plain function returns too late is closed, without a warning."""
-    gate = Gate(blocks=True)
+    latch = Latch(blocks=True)
     cp = CheckpointFlow(tmp_path / "c.pkl")
 
     async def never() -> None:
@@ -136,28 +136,28 @@ async def test_awaitable_made_after_the_cancellation_is_put_away(tmp_path: Path)
 
     @cp.add_step()
     def give(state: State) -> Coroutine[None, None, None]:
-        gate.hold()
+        latch.hold()
         return never()
 
-    task = asyncio.create_task(gate.watch(cp.arun))
-    await gate.interrupt(task.cancel)
+    task = asyncio.create_task(latch.watch(cp.arun))
+    await latch.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
 async def test_cancelled_while_waiting_for_another_run(flows: FlowFactory) -> None:
     """A run that waits for the lock can be cancelled. The owner of the lock is not disturbed."""
-    gate = Gate(blocks=True)
+    latch = Latch(blocks=True)
     cp = flows.flow("a")
-    cp.add_step(name="slow")(lambda state: gate.hold())
-    first = asyncio.create_task(gate.watch(lambda: cp.arun({"who": "first"})))
-    await gate.reached()
+    cp.add_step(name="slow")(lambda state: latch.hold())
+    first = asyncio.create_task(latch.watch(lambda: cp.arun({"who": "first"})))
+    await latch.reached()
     second = asyncio.create_task(cp.arun({"who": "second"}, wait=math.inf))
     await asyncio.sleep(0.1)
     second.cancel()
     await asyncio.wait([second])
     assert second.cancelled()
-    gate.opened.set()
+    latch.opened.set()
     result = await first
     assert isinstance(result, dict)
     assert result["who"] == "first"
@@ -177,11 +177,11 @@ async def test_other_writes_end_before_their_cancellation(name: str, tmp_path: P
     async def start() -> None:
         await calls[name]()
 
-    task = asyncio.create_task(held_run.gate.watch(start))
-    await held_run.gate.interrupt(task.cancel)
+    task = asyncio.create_task(held_run.latch.watch(start))
+    await held_run.latch.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert held_run.gate.passed.is_set()
+    assert held_run.latch.passed.is_set()
     assert await held_run.start() == state_after(3)
 
 
@@ -189,7 +189,7 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
     """A user's own async `write` is not cancelled, and runs in the caller's context."""
     colour = contextvars.ContextVar("colour", default="none")
     colour.set("red")
-    gate = Gate(blocks=True)
+    latch = Latch(blocks=True)
     seen: list[str] = []
 
     class Own:
@@ -198,16 +198,16 @@ async def test_own_async_write_sees_no_cancellation(tmp_path: Path) -> None:
 
         async def write(self, state: State) -> None:
             if state["checkpoint_index"]:
-                await gate.ahold()
+                await latch.ahold()
             seen.append(colour.get())
 
     cp = CheckpointFlow(tmp_path / "c.pkl", handler=Own())
     cp.add_step(name="a")(lambda state: None)
     cp.add_step(name="b")(lambda state: None)
     with anyio.CancelScope() as scope:
-        gate.interrupt_soon(scope.cancel)
-        await gate.watch(cp.arun)
-    await gate.interrupted()
+        latch.interrupt_soon(scope.cancel)
+        await latch.watch(cp.arun)
+    await latch.interrupted()
     assert scope.cancelled_caught
     assert seen == ["red", "red"]
 
@@ -221,11 +221,11 @@ def test_ctrl_c_in_arun(place: str, tmp_path: Path) -> None:
         def action() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
-        held_run.gate.interrupt_soon(action)
+        held_run.latch.interrupt_soon(action)
         try:
-            await held_run.gate.watch(held_run.start)
+            await held_run.latch.watch(held_run.start)
         finally:
-            await held_run.gate.interrupted()
+            await held_run.latch.interrupted()
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())

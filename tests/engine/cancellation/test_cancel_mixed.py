@@ -38,7 +38,7 @@ async def test_scope_does_not_swallow_a_cancelled_task(
     async def scoped() -> None:
         with anyio.CancelScope() as scope:
             scopes.append(scope)
-            await held_run.gate.watch(held_run.start)
+            await held_run.latch.watch(held_run.start)
         await anyio.lowlevel.checkpoint()
 
     def cancel_scope() -> None:
@@ -46,7 +46,7 @@ async def test_scope_does_not_swallow_a_cancelled_task(
 
     task = asyncio.create_task(scoped())
     actions: list[Callable[[], object]] = [cancel_scope, task.cancel]
-    await held_run.gate.interrupt(*(actions[::-1] if native_first else actions))
+    await held_run.latch.interrupt(*(actions[::-1] if native_first else actions))
     await asyncio.wait([task])
     assert task.cancelled()
 
@@ -64,13 +64,13 @@ async def test_timeout_inside_a_cancelled_scope(
             async with asyncio.timeout(None) as timeout:
                 actions = [scope.cancel, lambda: timeout.reschedule(0.0)]
                 actions = actions[::-1] if native_first else actions
-                held_run.gate.interrupt_soon(*actions)
-                await held_run.gate.watch(held_run.start)
+                held_run.latch.interrupt_soon(*actions)
+                await held_run.latch.watch(held_run.start)
                 await anyio.lowlevel.checkpoint()
         except TimeoutError:
             assert timeout.expired()
         await anyio.lowlevel.checkpoint()
-    await held_run.gate.interrupted()
+    await held_run.latch.interrupted()
     assert scope.cancelled_caught
     await check_nothing_comes_after()
 
@@ -88,11 +88,11 @@ async def test_timeout_around_a_cancelled_scope(
             with anyio.CancelScope() as scope:
                 actions = [scope.cancel, lambda: timeout.reschedule(0.0)]
                 actions = actions[::-1] if native_first else actions
-                held_run.gate.interrupt_soon(*actions)
-                await held_run.gate.watch(held_run.start)
+                held_run.latch.interrupt_soon(*actions)
+                await held_run.latch.watch(held_run.start)
                 await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
-    await held_run.gate.interrupted()
+    await held_run.latch.interrupted()
     await check_nothing_comes_after()
 
 
@@ -128,13 +128,13 @@ def test_waiting_for_a_thread_keeps_the_loop_idle(
 
             def cancel(_: object) -> None:
                 loop.calls = 0
-                loop.call_later(0.3, held_run.gate.opened.set)
+                loop.call_later(0.3, held_run.latch.opened.set)
                 if level:
                     scope.cancel()
                 else:
                     task.cancel()
 
-            asyncio.create_task(held_run.gate.reached()).add_done_callback(cancel)
+            asyncio.create_task(held_run.latch.reached()).add_done_callback(cancel)
             try:
                 await held_run.start()
             except asyncio.CancelledError:

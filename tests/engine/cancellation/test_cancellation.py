@@ -39,8 +39,8 @@ async def test_cancelled_run(place: str, way: str, tmp_path: Path) -> None:
     """One cancellation is raised after all work has ended, and the next run resumes."""
     held_run = HeldRun(tmp_path / "checkpoint.pkl", HOLD_POINTS[place])
     before = asyncio.all_tasks()
-    await WAYS[way](held_run.gate, held_run.start)
-    assert held_run.gate.passed.is_set() == (held_run.gate.blocks and not held_run.items)
+    await WAYS[way](held_run.latch, held_run.start)
+    assert held_run.latch.passed.is_set() == (held_run.latch.blocks and not held_run.items)
     assert asyncio.all_tasks() == before
     held_run.clear()
     check_left(held_run)

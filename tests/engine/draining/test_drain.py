@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import drain_script
 import pytest
 from blocking_flow import LAST, BlockingFlow, collect, pairs_of, statuses
-from interrupts import Gate, turns
+from interrupts import Latch, turns
 from run_factories import resumed
 from support import notes_of
 
@@ -37,8 +37,8 @@ async def drained(cp: CheckpointFlow, blocking_flow: BlockingFlow) -> list[str |
     await turns(3)
     assert not drain.done()
     blocking_flow.free.set()
-    if blocking_flow.gate is not None:
-        blocking_flow.gate.opened.set()
+    if blocking_flow.latch is not None:
+        blocking_flow.latch.opened.set()
     return await drain
 
 
@@ -69,11 +69,11 @@ async def test_coroutines(runs: Runs) -> None:
 
 async def test_sync_step(runs: Runs) -> None:
     """`adrain` also waits for a run in a thread."""
-    gate = Gate(blocks=True)
-    blocking_flow = BlockingFlow(gate=gate)
+    latch = Latch(blocks=True)
+    blocking_flow = BlockingFlow(latch=latch)
     cp = blocking_flow.flow(runs)
     task = asyncio.create_task(cp.arun({}, run_id="x"))
-    await gate.reached()
+    await latch.reached()
     assert await drained(cp, blocking_flow) == []
     came = await asyncio.gather(task, return_exceptions=True)
     await check_stopped(cp, "x", came[0])
@@ -118,7 +118,7 @@ async def test_no_run_begins(runs: Runs) -> None:
     assert (statuses(cp, ["left", "x"]), runs.log) == (before, [])
 
 
-async def test_what_starts_no_run_goes_on(runs: Runs) -> None:
+async def test_calls_that_start_no_run_still_work(runs: Runs) -> None:
     """A drained flow can still plan, read, patch and delete its runs."""
     cp = runs.flow()
     await cp.arun({}, run_id="x", until="a")
@@ -247,7 +247,7 @@ def test_between_processes(database: Runs) -> None:
 
 def test_threads(runs: Runs) -> None:
     """`adrain` also waits for runs under `run` in threads, and on the loops of other threads."""
-    first, second = Gate(blocks=True), Gate(blocks=True)
+    first, second = Latch(blocks=True), Latch(blocks=True)
     cp, ended = runs.empty_flow(), dict[str, object]()
 
     def wait(state: State) -> None:
@@ -265,8 +265,8 @@ def test_threads(runs: Runs) -> None:
         task = asyncio.create_task(cp.adrain())
         await turns(3)
         assert not task.done()
-        for gate in (first, second):
-            gate.opened.set()
+        for latch in (first, second):
+            latch.opened.set()
         return await task
 
     cp.add_step(name="wait")(wait)

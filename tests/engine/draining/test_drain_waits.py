@@ -33,7 +33,7 @@ async def stopped(task: asyncio.Task[State]) -> DrainingError:
     return info.value
 
 
-async def test_nothing_under_way(database: Runs) -> None:
+async def test_no_running_run(database: Runs) -> None:
     """If no run is stored, or all have ended, `adrain` waits for nothing."""
     cp = database.flow()
     await cp.arun({}, run_id="x")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approval_flows import REASON, UPDATE, approvable, approved, entry, unapproved
-from interrupts import Gate
+from interrupts import Latch
 from support import Runner, State, add_with
 
 from aiocheckpoint import (
@@ -92,22 +92,22 @@ def test_deleted_meanwhile(file_store: AnyStore, runner: Runner) -> None:
 class Held(LocalStateHandler):
     """A handler that blocks while it stores that a run is paused."""
 
-    gate: Gate
+    latch: Latch
 
     def replace(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Block if only the header is replaced."""
         if len(args) > 2 and args[2] is not None:
-            self.gate.hold()
+            self.latch.hold()
         return super().replace(*args, **kwargs)
 
 
 async def test_cancelled_in_the_middle(file_store: AnyStore) -> None:
     """A cancellation waits until the pause is stored. Then it is raised, and the run is paused."""
     handler = Held(file_store.path, fsync=False)
-    handler.gate = gate = Gate(blocks=True)
+    handler.latch = latch = Latch(blocks=True)
     cp = approvable(file_store, handler=handler)
-    task = asyncio.create_task(gate.watch(lambda: cp.arun(unapproved(), "always")))
-    await gate.interrupt(task.cancel)
+    task = asyncio.create_task(latch.watch(lambda: cp.arun(unapproved(), "always")))
+    await latch.interrupt(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (file_store.header().status, file_store.header().pause) == ("paused", REASON)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from approval_flows import UPDATE, approvable, approved, entry, paused, unapproved
 from flaky_steps import AnyStore
-from interrupts import Gate
-from killed_workers import PLACES
+from interrupts import Latch
+from killed_workers import LOCATIONS
 from support import Runner, State
 
 from aiocheckpoint import (
@@ -66,10 +66,10 @@ cp.run(run_id="x", update={"approved": True})
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 @pytest.mark.leaves_files
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", LOCATIONS)
 def test_update_outlives_a_kill(kind: str, tmp_path: Path) -> None:
     """A run killed in the step that paused it holds the update, and can be resumed."""
-    place = PLACES[kind].format(tmp_path)
+    place = LOCATIONS[kind].format(tmp_path)
     command = [sys.executable, "-c", PROGRAM, place]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "paused\n")
@@ -200,18 +200,18 @@ def test_users_own_handler(tmp_path: Path, runner: Runner) -> None:
     assert file_store.stored() == {**entry("b"), "checkpoint_index": 1}
 
 
-async def test_run_under_way(file_store: AnyStore) -> None:
+async def test_running_run(file_store: AnyStore) -> None:
     """While the step of a paused run executes again, `update=` is refused."""
     await asyncio.to_thread(paused, file_store)
-    gate = Gate(blocks=False)
+    latch = Latch(blocks=False)
 
     async def hold(state: State, data: State) -> None:
-        gate.entered.set()
-        assert await asyncio.to_thread(gate.opened.wait, 30)
+        latch.entered.set()
+        assert await asyncio.to_thread(latch.opened.wait, 30)
 
     task = asyncio.create_task(approvable(file_store, step=hold).arun(None, "always"))
-    await gate.reached()
+    await latch.reached()
     with pytest.raises(RunInProgressError):
         await approvable(file_store).arun(update=UPDATE)
-    gate.opened.set()
+    latch.opened.set()
     await task

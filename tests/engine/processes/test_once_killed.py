@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from killed_workers import PLACES
+from killed_workers import LOCATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +42,10 @@ def request(place: str, end: str) -> list[Any]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", LOCATIONS)
 def test_request_killed_in_the_first_step(kind: str, tmp_path: Path) -> None:
     """The repeated request is the same run with the same idempotency key, and finishes once."""
-    place = PLACES[kind].format(tmp_path)
+    place = LOCATIONS[kind].format(tmp_path)
     first = request(place, "kill")
     assert first[0] == 1
     assert request(place, "kill") == first

@@ -86,7 +86,7 @@ def test_attempts_are_events(simple_store: AnyStore, runner: Runner) -> None:
         assert (type(event.error), event.index, event.of) == (ConnectionError, 1, 3)
 
 
-def test_attempts_stand_in_the_header(simple_store: AnyStore, runner: Runner) -> None:
+def test_header_holds_the_attempts(simple_store: AnyStore, runner: Runner) -> None:
     """The header of the finished run holds the number of attempts at a step, and no failure."""
     cp = around(simple_store, Flaky())
     simple_store.go(runner, cp, before(), "always")
@@ -118,7 +118,7 @@ def test_last_error_comes_out(simple_store: AnyStore, runner: Runner) -> None:
         assert simple_store.header().status == "failed"
 
 
-def test_current_step_tells_the_attempt(simple_store: AnyStore, runner: Runner) -> None:
+def test_current_step_has_the_attempt(simple_store: AnyStore, runner: Runner) -> None:
     """The attempt number increases, and the idempotency key stays the same."""
     flaky = Flaky()
     simple_store.go(runner, around(simple_store, flaky), before(), "always")

@@ -132,7 +132,7 @@ def test_state_that_cannot_be_stored_is_not_tried_again(
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_sequence_goes_on(options: dict[str, Any], file_store: AnyStore, runner: Runner) -> None:
+def test_sequence_continues(options: dict[str, Any], file_store: AnyStore, runner: Runner) -> None:
     """Snapshots after a retried step have consecutive numbers, however they are kept."""
     read = {name: value for name, value in options.items() if name != "keep"}
     assert runner(retried(file_store, Flaky(), **options), before(), "always") == after()

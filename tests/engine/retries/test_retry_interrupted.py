@@ -17,7 +17,7 @@ import stamina.instrumentation
 from flaky_steps import A_LONG_TIME, THRICE, AnyStore, Flaky, after, before
 from interrupts import PATIENCE
 from kill_checks import kill_trials, needs_fork
-from killed_workers import PLACES
+from killed_workers import LOCATIONS
 from support import Runner, notes_of
 
 from aiocheckpoint import CheckpointFlow, Retry, events
@@ -187,10 +187,10 @@ cp.run({"deep": [{"list": []}], "gone": 1}, run_id="x")
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 @pytest.mark.leaves_files
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", LOCATIONS)
 def test_killed_between_two_attempts(kind: str, tmp_path: Path) -> None:
     """During the wait others see the failure. A run killed in it resumes with the next attempt."""
-    place = PLACES[kind].format(tmp_path)
+    place = LOCATIONS[kind].format(tmp_path)
     command = [sys.executable, "-c", PROGRAM, place]
     cp, flaky = CheckpointFlow(place, name="flow"), Flaky(failures=1)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

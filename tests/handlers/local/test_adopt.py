@@ -94,7 +94,7 @@ def test_what_is_adopted_is_trusted(
     assert (tmp_path / "mark").exists()
 
 
-def test_the_header_told_is_the_one_stored(flows: FlowFactory) -> None:
+def test_the_header_returned_is_the_one_stored(flows: FlowFactory) -> None:
     """The returned header names the secret that the snapshot is signed with now."""
     flows.flow("a", **FAST).run({"n": 1})
     reported = adopt(flows.path, secret=SECRET)
@@ -192,7 +192,7 @@ def of_later_format(path: Path) -> None:
 
 def of_another_run(path: Path) -> None:
     """Mark a file as one of another run."""
-    path.write_bytes(Pieces.of(path.read_bytes()).telling(run_id="other").joined())
+    path.write_bytes(Pieces.of(path.read_bytes()).with_fields(run_id="other").joined())
 
 
 def replaced_by(make: Callable[[Path], object]) -> Callable[[Path], object]:
@@ -234,7 +234,7 @@ def test_what_cannot_be_adopted(name: str, flows: FlowFactory) -> None:
     assert flows.files() == before
 
 
-def test_a_place_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_path(tmp_path: Path) -> None:
     """`adopt` makes no directory when nothing is stored."""
     with pytest.raises(StorageError, match="locate"):
         adopt(tmp_path / "deep" / "er" / "checkpoint.pkl", secret=SECRET)
@@ -242,7 +242,7 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def run_under_way(flows: FlowFactory) -> Generator[None, None, None]:
+def running_run(flows: FlowFactory) -> Generator[None, None, None]:
     """Hold a run in the middle of its second step."""
     reached, go_on = threading.Event(), threading.Event()
     cp = flows.flow("a", **FAST)
@@ -262,9 +262,9 @@ def run_under_way(flows: FlowFactory) -> Generator[None, None, None]:
         thread.join()
 
 
-def test_a_run_under_way(flows: FlowFactory) -> None:
+def test_a_running_run(flows: FlowFactory) -> None:
     """A snapshot cannot be adopted while its run is running. It can be afterwards."""
-    with run_under_way(flows):
+    with running_run(flows):
         before = flows.path.read_bytes()
         with pytest.raises(RunInProgressError, match=str(os.getpid())):
             adopt(flows.path, secret=SECRET)

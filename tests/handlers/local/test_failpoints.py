@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCRIPT = Path(failpoint_script.__file__)
 WAYS: list[tuple[bool, Any]] = [(True, 1), (False, 1), (True, 3), (False, "all")]
 NUMBERS = (1, 3)
-IN_PLACE = ("renamed", "durable")
+RENAMED = ("renamed", "durable")
 
 
 def points(fsync: bool, keep: object) -> tuple[str, ...]:  # noqa: FBT001
@@ -111,7 +111,7 @@ def check_stored(scenario: Scenario, place: Path) -> int | None:
     new = scenario.number - 1
     old = new - 1 if new else None
     done = position_at(place)
-    assert done == (new if scenario.point in IN_PLACE else old)
+    assert done == (new if scenario.point in RENAMED else old)
     return done
 
 
@@ -189,7 +189,7 @@ def test_kill(scenario: Scenario, killed: dict[Scenario, Path]) -> None:
     place = killed[scenario]
     temporaries = [path for path in place.iterdir() if path.name.endswith(".tmp")]
     assert len(temporaries) <= 1
-    assert (temporaries == []) <= (scenario.point in IN_PLACE)
+    assert (temporaries == []) <= (scenario.point in RENAMED)
     check_resumes(scenario, place, check_stored(scenario, place))
 
 
@@ -205,7 +205,7 @@ def headers_at(scenario: Scenario, place: Path) -> list[Header]:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_snapshot_in_its_place_is_kept(number: int, tmp_path: Path) -> None:
+def test_renamed_snapshot_is_kept(number: int, tmp_path: Path) -> None:
     """A snapshot that was renamed into place is kept, even if an exception follows."""
     scenario = Scenario("renamed", number, fsync=False, keep="all")
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FAST: dict[str, Any] = {"fsync": False}
 
 
-def test_of_a_run_under_way_to_its_end(runner: Runner, flows: FlowFactory) -> None:
+def test_from_a_running_run_to_its_end(runner: Runner, flows: FlowFactory) -> None:
     """Status, position, steps and durations are those of the last snapshot."""
     cp = flows.flow("a", "b", "c", **FAST)
     runner(cp, {"n": 1}, until="b")
@@ -84,10 +84,10 @@ def test_of_a_signed_run(flows: FlowFactory) -> None:
     assert (header.signed_by,) == cp.handler.key_ids
 
 
-def test_a_claimed_key_is_only_told(flows: FlowFactory) -> None:
+def test_a_claimed_key_is_only_shown(flows: FlowFactory) -> None:
     """Without a secret the signature is not verified, and the key id is returned as written."""
     flows.flow("a", secret=SECRET, **FAST).run({"n": 1})
-    pieces = Pieces.of(flows.path.read_bytes()).telling(flow="forged")
+    pieces = Pieces.of(flows.path.read_bytes()).with_fields(flow="forged")
     flows.path.write_bytes(pieces.joined())
     header = inspect(flows.path)
     assert (header.flow, header.signed_by) == ("forged", pieces.key.hex())

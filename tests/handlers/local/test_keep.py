@@ -90,7 +90,7 @@ def test_patches_by_hand_are_kept_too(runner: Runner, flows: FlowFactory) -> Non
 
 
 @pytest.mark.parametrize("keep", [3, "all"])
-def test_record_of_a_failure_takes_the_place(
+def test_record_of_a_failure_replaces_the_one_before(
     keep: int | str, runner: Runner, flows: FlowFactory
 ) -> None:
     """The record of a failing step replaces the one before, and displaces no other state."""
@@ -104,7 +104,7 @@ def test_record_of_a_failure_takes_the_place(
     assert [state.get("trail", []) for state in kept_states(flows.path)] == [[], ["a"], ["a", "b"]]
 
 
-def test_cancellation_takes_the_place_as_well(runner: Runner, flows: FlowFactory) -> None:
+def test_record_of_a_cancellation_replaces_the_snapshot(runner: Runner, flows: FlowFactory) -> None:
     """The record of a cancellation replaces the snapshot of the cancelled step."""
     flows.faults["save b"] = KeyboardInterrupt()
     fail(runner, flows.flow(*STEPS, fsync=False, keep=2), flows.faults["save b"])
@@ -218,7 +218,7 @@ def test_reset_deletes_all(keep: int | str, runner: Runner, flows: FlowFactory) 
     assert list(flows.path.parent.iterdir()) == []
 
 
-def test_reset_deletes_all_of_a_damaged_place(runner: Runner, flows: FlowFactory) -> None:
+def test_reset_deletes_all_damaged_snapshots(runner: Runner, flows: FlowFactory) -> None:
     """A reset works even if every snapshot is damaged, as the error says."""
     flow_run(flows, runner, keep=3)
     for path in (flows.path, *kept_files(flows.path)):
@@ -257,7 +257,7 @@ def test_what_cannot_be_meant(keep: Any, error: type[Exception], flows: FlowFact
         LocalStateHandler(flows.path, keep=keep)
 
 
-def test_state_in_two_places_is_the_same(runner: Runner, flows: FlowFactory) -> None:
+def test_keep_changes_nothing_of_the_run(runner: Runner, flows: FlowFactory) -> None:
     """`keep` changes nothing of the run itself: its calls, its result, its last snapshot."""
     one: State = flow_run(flows, runner, keep=1)
     log, stored = [*flows.log], flows.stored()

@@ -44,7 +44,7 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def check_told(
+def check_warned(
     flows: FlowFactory, caplog: pytest.LogCaptureFixture, kind: type[CheckpointError]
 ) -> None:
     """Check that a run warned of the snapshot it skipped, once, before it started."""
@@ -61,7 +61,7 @@ def check_told(
 @pytest.mark.parametrize(
     ("damage", "keep"), [*((damage, 2) for damage in DAMAGES), ("cut", 3), ("cut", "all")]
 )
-def test_run_goes_on_from_the_newest_sound(
+def test_run_resumes_from_the_newest_sound(
     damage: str, keep: Keep, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The step of the damaged snapshot runs again, and the result is that of an undisturbed run."""
@@ -69,7 +69,7 @@ def test_run_goes_on_from_the_newest_sound(
     DAMAGES[damage](flows.path)
     assert flow_run(flows, runner, keep=keep) == undisturbed()
     assert flows.ran() == ["c", "d"]
-    check_told(flows, caplog, CorruptSnapshotError)
+    check_warned(flows, caplog, CorruptSnapshotError)
     assert flows.stored() == {**undisturbed(), "checkpoint_index": 0}
 
 
@@ -82,7 +82,7 @@ def test_forged_newest_is_passed_over(
     FORGERIES[forgery](flows.path)
     assert flow_run(flows, runner, keep=3, secret=SECRET) == undisturbed()
     assert flows.ran() == ["c", "d"]
-    check_told(flows, caplog, UntrustedSnapshotError)
+    check_warned(flows, caplog, UntrustedSnapshotError)
 
 
 def test_forged_older_one_is_passed_over_too(runner: Runner, flows: FlowFactory) -> None:
@@ -108,7 +108,7 @@ def test_secret_lost_and_found_again(runner: Runner, flows: FlowFactory) -> None
     assert flows.ran() == ["d"]
 
 
-def test_plan_passes_over_and_tells(
+def test_plan_skips_and_warns(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A plan starts at the run's snapshot, gives the same warning, and changes nothing."""
@@ -121,7 +121,7 @@ def test_plan_passes_over_and_tells(
     assert flows.files() == before
 
 
-def test_read_passes_over_and_tells(
+def test_read_skips_and_warns(
     runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The handler's read returns the newest sound state with its position, and warns."""
@@ -154,7 +154,7 @@ def test_several_in_a_row(
         overwrite(path)
     assert flow_run(flows, runner, keep=4) == undisturbed()
     assert flows.ran() == list(STEPS[3 - corrupted :])
-    check_told(flows, caplog, CorruptSnapshotError)
+    check_warned(flows, caplog, CorruptSnapshotError)
 
 
 def test_only_an_older_one_is_damaged(
@@ -209,7 +209,7 @@ def read_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:
     runner.read(LocalStateHandler(flows.path, keep=keep))
 
 
-def test_another_file_in_its_place_loses_nothing(runner: Runner, flows: FlowFactory) -> None:
+def test_another_file_at_its_path_loses_nothing(runner: Runner, flows: FlowFactory) -> None:
     """A file that was replaced, and not overwritten, keeps its state under its second name."""
     stop_after(flows, "c", keep=3)
     flows.path.unlink()
@@ -272,7 +272,7 @@ def test_no_way_back_behind_a_fresh_start(
 
 
 @pytest.mark.parametrize("keep", [3, "all"])
-def test_damaged_while_the_run_goes_on(keep: Keep, runner: Runner, flows: FlowFactory) -> None:
+def test_damaged_during_the_run(keep: Keep, runner: Runner, flows: FlowFactory) -> None:
     """A failure after the file was damaged is recorded after the newest sound snapshot."""
     cp = flows.flow("a", "b", fsync=False, keep=keep)
 

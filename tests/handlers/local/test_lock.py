@@ -60,7 +60,7 @@ def test_owner_in_another_process_is_named(runner: Runner, tmp_path: Path) -> No
         assert runner(flow(path)) == {"pid": other.process.pid}
 
 
-def test_killed_owner_frees_the_place_at_once(runner: Runner, tmp_path: Path) -> None:
+def test_killed_owner_frees_the_path_at_once(runner: Runner, tmp_path: Path) -> None:
     """When the owner is killed, the next run starts without waiting, and resumes."""
     path = tmp_path / "c.pkl"
     with lock_process(path, "hold", "held") as other:
@@ -135,7 +135,7 @@ async def test_run_ids_do_not_exclude_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["relative", "dotted", "linked-directory", "linked-file"])
 @posix_only
-def test_place_by_another_name_is_the_same_place(way: str, runner: Runner, tmp_path: Path) -> None:
+def test_path_by_another_name_is_the_same_path(way: str, runner: Runner, tmp_path: Path) -> None:
     """All spellings of a path share one lock."""
     path = tmp_path / "place" / "c.pkl"
     flow(path).run()

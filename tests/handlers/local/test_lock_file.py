@@ -36,7 +36,7 @@ def lock_file(tmp_path: Path) -> Path:
 
 @posix_only
 @pytest.mark.parametrize("kind", ["to-a-file", "to-nothing", "to-itself"])
-def test_link_in_place_of_the_lock_is_refused(kind: str, runner: Runner, tmp_path: Path) -> None:
+def test_link_instead_of_the_lock_is_refused(kind: str, runner: Runner, tmp_path: Path) -> None:
     """A symbolic link is never followed: its target is neither written, made nor deleted."""
     lock = lock_file(tmp_path)
     target = lock if kind == "to-itself" else tmp_path / "target"
@@ -56,7 +56,7 @@ def test_link_in_place_of_the_lock_is_refused(kind: str, runner: Runner, tmp_pat
     lock.unlink()
 
 
-def test_foreign_file_in_place_of_the_lock_is_refused(runner: Runner, tmp_path: Path) -> None:
+def test_foreign_file_instead_of_the_lock_is_refused(runner: Runner, tmp_path: Path) -> None:
     """A foreign file with the lock's name is neither emptied nor deleted."""
     lock = lock_file(tmp_path)
     lock.write_text("precious", encoding="ascii")

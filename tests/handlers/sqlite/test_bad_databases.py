@@ -270,7 +270,7 @@ def test_ids_that_are_none(
     assert (database.log, [one.run_id for one in cp.runs()]) == ([], ["x"])
 
 
-def test_error_of_a_run_under_way(database: Runs) -> None:
+def test_error_during_a_run(database: Runs) -> None:
     """The error names the process that owns the run, and survives a pickle."""
     with active_run(database.empty_flow(), "x"), pytest.raises(RunInProgressError) as info:
         database.flow().run(run_id="x")

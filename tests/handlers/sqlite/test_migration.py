@@ -95,7 +95,7 @@ def test_a_new_database_takes_all_steps(tmp_path: Path, monkeypatch: pytest.Monk
     assert (number, columns[-1]) == (later, "colour")
 
 
-def test_who_has_it_open_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_handler_still_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has the database open can still write after another one migrated it."""
     earlier = handler_apart(path, keep=3)
     with earlier.locked("run 1"):

@@ -81,7 +81,7 @@ def test_every_bit_of_a_signed_row(database: Runs) -> None:
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("keep", [3, "all"])
-def test_kept_one_stands_in(
+def test_kept_one_replaces_it(
     keep: int | str, column: str, database: Runs, runner: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With `keep=` the newest sound snapshot is used, with a warning and an event."""

@@ -59,7 +59,7 @@ def check_fails(
     assert info.value.path == str(path)
 
 
-def check_goes_on(path: Path, runner: Runner) -> None:
+def check_resumes(path: Path, runner: Runner) -> None:
     """Check that no acknowledged step was lost, and that the run resumes."""
     ran: list[str] = []
     cp = make_flow(path, ran, lambda: None)
@@ -91,7 +91,7 @@ def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
 
     check_fails(path, runner, fill, errno.ENOSPC)
     filling.unlink()
-    check_goes_on(path, runner)
+    check_resumes(path, runner)
     await_closed(path)
 
 
@@ -110,7 +110,7 @@ def test_read_only_disk(runner: Runner, mount: Callable[..., Path], tmp_path: Pa
     assert ran == []
     assert info.value.errno in {errno.EROFS, None}  # SQLite does not always report it
     gc.collect()
-    check_goes_on(real / "runs.db", runner)
+    check_resumes(real / "runs.db", runner)
 
 
 def test_limit_of_a_files_size(runner: Runner, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_limit_of_a_files_size(runner: Runner, tmp_path: Path) -> None:
     with limit("RLIMIT_FSIZE") as lower, pytest.raises(StorageError) as info:
         runner(make_flow(path, [], lambda: lower(200_000)), {}, run_id="x")
     assert info.value.path == str(path)
-    check_goes_on(path, runner)
+    check_resumes(path, runner)
 
 
 def test_out_of_descriptors_at_opening(runner: Runner, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_state_on_entry(step: str, database: Runs, runner: Runner) -> None:
     assert cp.handler.header("x").number == 1
 
 
-def test_failures_use_up_no_room(database: Runs, runner: Runner) -> None:
+def test_failures_take_no_space(database: Runs, runner: Runner) -> None:
     """The record of a failing step replaces the one before, and displaces no other state."""
     cp = database.flow(*STEPS, keep=3)
     database.faults["step c"] = ValueError("not yet")

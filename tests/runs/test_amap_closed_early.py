@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blocking_flow import LAST, BlockingFlow, alone, collect, statuses
-from interrupts import WAYS, Gate, this_task
+from interrupts import WAYS, Latch, this_task
 from run_factories import resumed
 
 from aiocheckpoint import RunResult, current_step
@@ -146,17 +146,17 @@ async def test_waits_for_threads(
     way: str, loop: Callable[[CheckpointFlow], Awaitable[object]], database: Runs
 ) -> None:
     """A cancelled loop waits for the running sync step, and stores the run."""
-    blocking_flow = BlockingFlow(gate=Gate(blocks=True))
-    cp, gate = blocking_flow.flow(database), blocking_flow.gate
-    assert gate is not None
+    blocking_flow = BlockingFlow(latch=Latch(blocks=True))
+    cp, latch = blocking_flow.flow(database), blocking_flow.latch
+    assert latch is not None
     if loop is resume_all:
         await cp.arun({}, run_id="x", until="a")
 
     async def start() -> object:
         return await loop(cp)
 
-    await WAYS[way](gate, start)
-    assert gate.passed.is_set()
+    await WAYS[way](latch, start)
+    assert latch.passed.is_set()
     assert statuses(cp, "x") == ["cancelled"]
     assert (await cp.arun(run_id="x")) == LAST
 

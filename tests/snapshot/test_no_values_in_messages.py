@@ -87,7 +87,7 @@ def corrupted(name: str, sound: bytes) -> bytes:
         "cut": lambda: sound[:-1],
         "altered": lambda: sound.replace(b"canary", b"cAnary"),
         "unsigned": lambda: pieces.unsigned().joined(),
-        "forged": lambda: pieces.telling(position=1).joined(),
+        "forged": lambda: pieces.with_fields(position=1).joined(),
         "bare": lambda: pieces.payload,
         "no dict": lambda: pickle.dumps([CANARY] * 3),
     }

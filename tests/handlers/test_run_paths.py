@@ -199,7 +199,7 @@ def test_url_that_names_no_file(url: str) -> None:
     assert repr(url) in str(info.value)
 
 
-def test_whole_flow_in_each_place(runs: Runs, runner: Runner) -> None:
+def test_whole_flow_in_each_location(runs: Runs, runner: Runner) -> None:
     """The same flow ends with the same state in every kind of storage."""
     assert runner(runs.flow(), {}, "always", run_id="x") == {
         "loads": list(NAMES),

@@ -15,7 +15,7 @@ from suspension_points import LOOPS, MOMENTS, warm_uvloop
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service_flow import Interrupt, Served
+    from service_flow import Interrupt, ServiceFlow
 
 LONG = [pytest.mark.torture, pytest.mark.timeout(1200)]
 STRIDES = [9, pytest.param(1, marks=LONG)]
@@ -31,7 +31,7 @@ def _warm() -> None:
 def cancelled(moment: str, times: int = 1) -> Interrupt:
     """Cancel the task, a number of times in a row."""
 
-    async def interrupt(served: Served, number: int) -> int:
+    async def interrupt(served: ServiceFlow, number: int) -> int:
         async def body() -> None:
             cancel = this_task().cancel
             points = range(number, number + times)
@@ -45,7 +45,7 @@ def cancelled(moment: str, times: int = 1) -> Interrupt:
     return interrupt
 
 
-async def scoped(served: Served, number: int) -> int:
+async def scoped(served: ServiceFlow, number: int) -> int:
     """Cancel an anyio scope."""
     with anyio.CancelScope() as scope:
         await served.interrupted_at([number], lambda _: scope.cancel())
@@ -55,7 +55,7 @@ async def scoped(served: Served, number: int) -> int:
     return served.points.interrupted
 
 
-async def timed_out(served: Served, number: int) -> int:
+async def timed_out(served: ServiceFlow, number: int) -> int:
     """Let `asyncio.timeout` expire."""
     caught = False
     try:
@@ -68,7 +68,7 @@ async def timed_out(served: Served, number: int) -> int:
     return served.points.interrupted
 
 
-async def with_failing_sibling(served: Served, number: int) -> int:
+async def with_failing_sibling(served: ServiceFlow, number: int) -> int:
     """Let another task of an `asyncio.TaskGroup` fail."""
     failing = asyncio.Event()
 

@@ -87,7 +87,7 @@ def test_end_of_a_process(method: str, end: str, tmp_path: Path) -> None:
 
 
 @posix_only
-def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_are_cleared_by_the_next(tmp_path: Path) -> None:
     """The next process deletes the files and rows that a killed process left."""
     path = tmp_path / "runs.db"
     for count in (1, 2, 3):

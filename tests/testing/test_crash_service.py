@@ -145,7 +145,7 @@ def test_pause_that_no_update_ends() -> None:
     assert crash_everywhere(make_flow, {}, update={"told": 1}) > 3
 
 
-def test_flow_that_loses_what_it_was_told() -> None:
+def test_flow_that_loses_its_update() -> None:
     """A flow that keeps the answer to a pause outside of its state fails the check."""
 
     def make_flow(path: str) -> CheckpointFlow:

@@ -20,7 +20,7 @@ CANARY = "canary-4f1d"
 AT_ONCE = Retry(attempts=2, wait_initial=0, wait_max=0, wait_jitter=0)
 
 
-class TellingError(ConnectionError):
+class RevealingError(ConnectionError):
     """An exception that quotes a value of the state."""
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ def waiting(flows: FlowFactory) -> CheckpointFlow:
     def wait(state: State) -> None:
         if failing:
             failing.clear()
-            raise TellingError
+            raise RevealingError
         if "told" not in state:
             raise Pause(f"waits for {CANARY}")
 
@@ -66,7 +66,7 @@ def test_reasons_and_updates(
     any_runner(cp, update={"told": CANARY})
     text = said(caplog)
     assert CANARY not in text
-    for words in ("attempt 1", "TellingError", "StepPaused", "paused", "finished"):
+    for words in ("attempt 1", "RevealingError", "StepPaused", "paused", "finished"):
         assert words in text
 
 
@@ -99,9 +99,9 @@ def test_failed_attempts(
 
     @cp.add_step(retry=AT_ONCE)
     def fail(state: State) -> None:
-        raise TellingError
+        raise RevealingError
 
-    with pytest.raises(TellingError) as info:
+    with pytest.raises(RevealingError) as info:
         any_runner(cp, {"secret": CANARY})
     text = said(caplog, info.value)
     assert "attempt 1" in text

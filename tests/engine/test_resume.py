@@ -108,7 +108,7 @@ async def test_a_run_that_waits_is_still_waiting_behind_a_drain(flows: FlowFacto
     assert await flow().arun(update={"told": True}) == {"told": True}
 
 
-async def test_a_run_that_goes_on_waits_no_longer(runs: Runs) -> None:
+async def test_a_resumed_run_waits_no_longer(runs: Runs) -> None:
     """While the step of a paused run executes again, the run is "running". A kill resumes it."""
     cp, seen = runs.empty_flow(), list[str]()
 

@@ -42,7 +42,7 @@ def check_step_fails(
     return info.value
 
 
-def check_goes_on(flows: FlowFactory, runner: Runner) -> None:
+def check_resumes(flows: FlowFactory, runner: Runner) -> None:
     """Check that the state before the second step is stored, and that the run resumes from it."""
     assert flows.stored() == {"loads": ["a"], "trail": ["a"], "checkpoint_index": 1}
     assert sorted(path.name for path in flows.path.parent.iterdir()) == ["checkpoint.pkl"]
@@ -56,7 +56,7 @@ def test_limit_of_a_files_size(size: int, runner: Runner, flows: FlowFactory) ->
     """A short write at the file size limit is an error, and never half a snapshot."""
     with limit("RLIMIT_FSIZE") as lower:
         check_step_fails(flows, runner, lambda: lower(size), errno.EFBIG)
-    check_goes_on(flows, runner)
+    check_resumes(flows, runner)
 
 
 def test_out_of_descriptors(runner: Runner, flows: FlowFactory) -> None:
@@ -73,7 +73,7 @@ def test_out_of_descriptors(runner: Runner, flows: FlowFactory) -> None:
         check_step_fails(flows, runner, take_all, errno.EMFILE)
     for descriptor in taken:
         os.close(descriptor)
-    check_goes_on(flows, runner)
+    check_resumes(flows, runner)
 
 
 @pytest.mark.root
@@ -81,7 +81,7 @@ def test_full_disk(runner: Runner, mount: Callable[..., Path]) -> None:
     """A full disk keeps the old snapshot. The run resumes when the disk has space."""
     flows = FlowFactory(mount("-t", "tmpfs", "-o", "size=128k", "none") / "checkpoint.pkl")
     check_step_fails(flows, runner, lambda: None, errno.ENOSPC)
-    check_goes_on(flows, runner)
+    check_resumes(flows, runner)
 
 
 @pytest.mark.root
@@ -165,7 +165,7 @@ def test_out_of_inodes(runner: Runner, mount: Callable[..., Path]) -> None:
     check_step_fails(flows, runner, fill, errno.ENOSPC)
     for path in others:
         path.unlink(missing_ok=True)
-    check_goes_on(flows, runner)
+    check_resumes(flows, runner)
 
 
 # --- the directory changes during a run

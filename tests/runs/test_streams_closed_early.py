@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from blocking_flow import LAST, BlockingFlow, alone
-from interrupts import WAYS, Gate, this_task
+from interrupts import WAYS, Latch, this_task
 from support import NAMES
 
 from aiocheckpoint import CheckpointFlow
@@ -75,7 +75,7 @@ async def by_break(cp: CheckpointFlow, holding_hook: HoldingHook) -> None:
 
 @pytest.mark.parametrize(("leave", "asynchronous"), [(in_a_block, True), (by_break, False)])
 @pytest.mark.parametrize("number", range(1, EVENTS + 1))
-async def test_left_at_every_event(
+async def test_closed_at_every_event(
     number: int,
     leave: Callable[[CheckpointFlow, HoldingHook], Awaitable[None]],
     asynchronous: bool,  # noqa: FBT001
@@ -118,16 +118,16 @@ async def loop_over(cp: CheckpointFlow, **options: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("way", WAYS)
 async def test_waits_for_threads(way: str, database: Runs) -> None:
     """A cancelled loop waits for the running sync step, and stores the run."""
-    blocking_flow = BlockingFlow(gate=Gate(blocks=True))
-    cp, gate = blocking_flow.flow(database), blocking_flow.gate
-    assert gate is not None
-    await WAYS[way](gate, lambda: loop_over(cp))
-    assert gate.passed.is_set()
+    blocking_flow = BlockingFlow(latch=Latch(blocks=True))
+    cp, latch = blocking_flow.flow(database), blocking_flow.latch
+    assert latch is not None
+    await WAYS[way](latch, lambda: loop_over(cp))
+    assert latch.passed.is_set()
     assert cp.handler.header("x").status == "cancelled"
     assert await cp.arun(run_id="x") == LAST
 
 
-async def test_left_while_the_run_waits_for_the_loop(runs: Runs) -> None:
+async def test_closed_while_the_run_waits_for_the_loop(runs: Runs) -> None:
     """A run that is as far ahead of the loop as permitted is cancelled there."""
     far, reported = asyncio.Event(), list[Event]()
 
@@ -210,7 +210,7 @@ async def test_step_that_holds_off_the_cancellation(runs: Runs) -> None:
     assert (await cp.aread("x"))["n"] == 10
 
 
-async def test_run_that_breaks_when_it_is_left(runs: Runs) -> None:
+async def test_run_that_breaks_when_it_is_closed(runs: Runs) -> None:
     """An error that a step raises instead of the cancellation is stored, and not raised again."""
     cp, entered = runs.empty_flow(), asyncio.Event()
 

@@ -54,7 +54,7 @@ def draining(runs: Runs, names: Sequence[str], **options: Any) -> CheckpointFlow
     return cp
 
 
-def check_goes_on(runs: Runs, runner: Runner, names: Sequence[str], checkpoint: int) -> None:
+def check_resumes(runs: Runs, runner: Runner, names: Sequence[str], checkpoint: int) -> None:
     """Check that the run resumes where `checkpoint=` moved it, and by the new names only."""
     assert (stored(runs).position, stored(runs).next_step) == (checkpoint, names[checkpoint])
     assert runs.empty_flow().read("x") == {"n": 1, "checkpoint_index": checkpoint}
@@ -76,7 +76,7 @@ def test_drained(
     with pytest.raises(DrainingError):
         runner(draining(durable_runs, changed), run_id="x", checkpoint=checkpoint)
     assert (stored(durable_runs).status, durable_runs.log) == ("stopped", [])
-    check_goes_on(durable_runs, runner, changed, checkpoint)
+    check_resumes(durable_runs, runner, changed, checkpoint)
 
 
 @sizes
@@ -104,7 +104,7 @@ def test_broken_in_the_first_loader(
     failure = stored(durable_runs).failure
     assert failure is not None
     assert (failure.step, failure.part) == (changed[checkpoint], "load")
-    check_goes_on(durable_runs, runner, changed, checkpoint)
+    check_resumes(durable_runs, runner, changed, checkpoint)
 
 
 @sizes
