@@ -182,14 +182,14 @@ class WritesInPlace(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Delete first."""
         self.remove(run_id, lock=lock)
-        return super().replace(run_id, emit, amends, lock=lock)
+        return super().replace(run_id, write_to, amends, lock=lock)
 
 
 class Faulty:
@@ -222,7 +222,7 @@ class NoRewind(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -230,7 +230,7 @@ class NoRewind(LocalStateHandler):
         """Write through a faulty target."""
 
         def faulty(target: SnapshotTarget) -> Header:
-            return emit(Faulty(target, self.fault))
+            return write_to(Faulty(target, self.fault))
 
         return super().replace(run_id, faulty, amends, lock=lock)
 

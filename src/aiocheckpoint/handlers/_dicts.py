@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._run_store import FirstWrite
 
-__all__ = ["DictBackend", "DictRunStore"]
+__all__ = ["DictRunStore", "UserHandler"]
 
 
-class DictBackend:
+class UserHandler:
     """A user's own handler: an object with `read()` and `write(state)` of dicts, for one run.
 
     Attributes:
@@ -51,7 +51,7 @@ class DictRunStore:
     changes. A dict has no room for a header: only the position is stored.
     """
 
-    def __init__(self, dicts: DictBackend, run_id: str | None, backend: Backend) -> None:
+    def __init__(self, dicts: UserHandler, run_id: str | None, backend: Backend) -> None:
         if run_id is not None:
             raise InvalidValueError(
                 f"{dicts.location} keeps one state and cannot tell run_id={run_id!r} from another; "

@@ -9,9 +9,9 @@ from pathlib import PurePath
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
-    "check_path",
-    "check_run_id",
     "checked_name",
+    "checked_path",
+    "checked_run_id",
     "flow_name",
     "url_scheme",
     "without_secrets",
@@ -23,7 +23,7 @@ _FILES = {None, "sqlite"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
-def check_path(path: object) -> str:
+def checked_path(path: object) -> str:
     """Return the text of a path, a string or Path that is not empty.
 
     Raises:
@@ -60,7 +60,7 @@ def checked_name(path: object, name: object) -> str:
         InvalidTypeError: `name` is no text or empty, or `path` is no path.
     """
     if name is None:
-        return flow_name(check_path(path))
+        return flow_name(checked_path(path))
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
     return name
@@ -78,7 +78,7 @@ def flow_name(path: str) -> str:
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 
-def check_run_id(run_id: object) -> str | None:
+def checked_run_id(run_id: object) -> str | None:
     """Return `run_id` if it is None or a string that is not empty.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.header_json import as_json_round_trip
-from aiocheckpoint._snapshot.pickling.allowlist import check_allow
+from aiocheckpoint._snapshot.pickling.allowlist import checked_allow
 from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.signing import Secret
-    from aiocheckpoint._snapshot.stored import StoredSnapshot
+    from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
 
@@ -106,23 +106,23 @@ class SnapshotPort(ABC):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace the snapshot of a run by the bytes that `emit` writes, whole or not at all.
+        """Replace the snapshot of a run by the bytes that `write_to` writes, whole or not at all.
 
         Args:
             run_id: The run, or None.
-            emit: Called once with the target of the bytes; returns the header written.
+            write_to: Called once with the target of the bytes; returns the header written.
             amends: Header of the present snapshot, where the new one holds the same state. Keeping
                 both would be keeping one twice.
             lock: The lock of this run, held by the caller. Without it, the call takes the lock
                 and releases it.
 
         Returns:
-            The header that `emit` returned, and the number of bytes written.
+            The header that `write_to` returned, and the number of bytes written.
 
         Raises:
             StorageError: The store cannot be written and is unchanged.
@@ -256,7 +256,7 @@ class SnapshotPort(ABC):
     ) -> StoredSnapshot | None:
         found = self._found(run_id, kept, stack)
         if found is not None:
-            found.check()
+            found.checked_payload()
         return found
 
     def _found(
@@ -305,6 +305,6 @@ def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
             raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
     return Codec(
         make_signer(options["secret"], flow) if "secret" in options else None,
-        check_allow(options["allow"]) if "allow" in options else None,
+        checked_allow(options["allow"]) if "allow" in options else None,
         verify=checked_flag("verify", options.get("verify", False)),
     )

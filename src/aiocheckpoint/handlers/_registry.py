@@ -20,7 +20,7 @@ from aiocheckpoint.errors import (
     UnknownHandlerError,
 )
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._dicts import DictBackend, DictRunStore
+from aiocheckpoint.handlers._dicts import DictRunStore, UserHandler
 from aiocheckpoint.handlers._identifiers import checked_name, url_scheme
 from aiocheckpoint.handlers._port import SnapshotOptions, SnapshotPort
 
@@ -270,7 +270,7 @@ def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Back
     if moves_snapshots(handler):
         return cast("StateHandler", handler).run_store
     location = f"{type(handler).__qualname__}({os.fspath(state_path)!r})"
-    dicts = DictBackend(location, _user_function(handler.read), _user_function(handler.write))
+    dicts = UserHandler(location, _user_function(handler.read), _user_function(handler.write))
     return partial(DictRunStore, dicts)
 
 

@@ -9,14 +9,14 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
 
-__all__ = ["Keep", "check_keep", "to_prune"]
+__all__ = ["Keep", "checked_keep", "to_prune"]
 
 
 Keep = int | Literal["all"]
 """How many snapshots of a run are kept, the newest included; or all of its last run."""
 
 
-def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - any value of a user's
+def checked_keep(keep: Any) -> Keep:  # noqa: ANN401 - any value of a user's
     """Return `keep` if it is a number from 1, or "all".
 
     Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._port import SnapshotPort
@@ -137,17 +137,17 @@ class SnapshotRunStore:
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         made = self.encode_small(header, state)
         if made is None:
-            emit = partial(self._handler.codec.write, header, state, step, encode=self._encode)
+            write_to = partial(self._handler.codec.write, header, state, step, encode=self._encode)
         else:
-            emit = partial(_emit, made)
-        return await self._backend.run(self._replace, emit)
+            write_to = partial(_write_encoded, made)
+        return await self._backend.run(self._replace, write_to)
 
-    def encode_small(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
+    def encode_small(self, header: Header, state: dict[str, Any]) -> EncodedSnapshot | None:
         """Encode a small state; for any other, give None, and try no more in this run."""
         if not self._is_small:
             return None
         try:
-            return self._handler.codec.write_small(header, state, self._encode)
+            return self._handler.codec.encode_small(header, state, self._encode)
         except NotSmallError:
             self._is_small = False
             return None
@@ -202,15 +202,15 @@ class SnapshotRunStore:
             return found.state()
 
     def _replace(
-        self, emit: Callable[[SnapshotTarget], Header], amends: Header | None = None
+        self, write_to: Callable[[SnapshotTarget], Header], amends: Header | None = None
     ) -> int:
         # Set in the thread: a cancelled wait must not lose the header of a written snapshot.
         replace = self._handler.replace
-        self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
+        self.header, length = replace(self._run_id, write_to, amends, lock=self._lock)
         return length
 
 
-def _emit(made: Snapshot, target: SnapshotTarget) -> Header:
+def _write_encoded(made: EncodedSnapshot, target: SnapshotTarget) -> Header:
     header, payload, footer = made
     target.write(payload + footer)
     return header

@@ -234,13 +234,13 @@ def _paged(make: Make, meddle: Callable[[list[Header]], None]) -> list[Header]:
 def _put(handler: StateHandler, run_id: str, header: Header | None, content: bytes) -> None:
     """Store bytes that are no sound snapshot of a run."""
 
-    def emit(target: SnapshotTarget) -> Header:
+    def write_to(target: SnapshotTarget) -> Header:
         must(header is not None, "a stored snapshot has a header")
         target.write(content)
         return header  # type: ignore[return-value] # pyright: ignore[reportReturnType]
 
     with handler.locked(run_id) as lock:
-        handler.replace(run_id, emit, lock=lock)
+        handler.replace(run_id, write_to, lock=lock)
 
 
 RUN_CHECKS: tuple[Check, ...] = (

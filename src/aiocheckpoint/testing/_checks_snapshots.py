@@ -65,13 +65,13 @@ def check_whole_or_not_at_all(make: Make) -> None:
         handler.write({"n": 1}, "whole")
         before = bytes_of(handler, "whole")
         for error in (ValueError("in the middle"), KeyboardInterrupt(), SystemExit(1)):
-            emit = partial(_write_and_raise, error)
+            write_to = partial(_write_and_raise, error)
             raised: BaseException | None = None
             try:
-                handler.replace("whole", emit)
+                handler.replace("whole", write_to)
             except BaseException as caught:  # noqa: BLE001 - looked at
                 raised = caught
-            must(raised is error, "replace() raises the exception of emit unchanged")
+            must(raised is error, "replace() raises the exception of write_to unchanged")
             must(bytes_of(make(), "whole") == before, "the old snapshot stays as it was")
 
 
@@ -94,14 +94,14 @@ def check_read_back(make: Make) -> None:
     with fresh(make, "back") as handler:
         seen: list[bytes] = []
 
-        def emit(target: SnapshotTarget) -> Header:
+        def write_to(target: SnapshotTarget) -> Header:
             target.write(b"abc")
             with target.read_back() as file:
                 seen.append(file.read())
             raise LookupError
 
         with contextlib.suppress(LookupError):
-            handler.replace("back", emit)
+            handler.replace("back", write_to)
         must(seen == [b"abc"], "read_back() gives the bytes written")
 
 

@@ -22,7 +22,7 @@ __all__ = [
     "AllowlistPickler",
     "RefusedGlobalError",
     "UnserializableError",
-    "check_allow",
+    "checked_allow",
     "load_restricted",
 ]
 
@@ -114,7 +114,7 @@ def _names_extension(file: BinaryIO) -> bool:
         raise pickle.UnpicklingError(f"it breaks off at byte {error.at}") from error
 
 
-def check_allow(allow: object) -> Allow:
+def checked_allow(allow: object) -> Allow:
     """Give the set of globals that `allow=` lists.
 
     Raises:

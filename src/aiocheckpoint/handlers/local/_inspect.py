@@ -13,7 +13,7 @@ from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
 from aiocheckpoint.handlers._files.reading import open_regular
-from aiocheckpoint.handlers._identifiers import check_path
+from aiocheckpoint.handlers._identifiers import checked_path
 from aiocheckpoint.handlers.local._handler import LocalStateHandler
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
         IncompatibleSnapshotError: Its format is of a later version.
         InvalidTypeError: `path` is no path.
     """
-    location = os.path.abspath(os.path.expanduser(check_path(path)))
+    location = os.path.abspath(os.path.expanduser(checked_path(path)))
     file = open_regular(location)
     if file is None:
         raise _nothing_at(location)
@@ -52,7 +52,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
         stored = Codec().open(file, location)
         if stored is None:
             raise CorruptSnapshotError(location, "it is empty, so nothing is stored in it")
-        stored.check()
+        stored.checked_payload()
         return replace(stored.header, sizes=stored.sizes())
 
 
@@ -91,7 +91,7 @@ def adopt(
     with signing.locked(run_id) as lock, LocalStateHandler(path, flow=flow).stored(run_id) as found:
         if found is None:
             raise _nothing_at(signing.locate(run_id))
-        found.check()
+        found.checked_payload()
         header = replace(
             found.header,
             flow=signing.flow,
@@ -100,8 +100,8 @@ def adopt(
             library=__version__,
             signed_by=None,
         )
-        emit = partial(signing.codec.copy, header, found)
-        written, _ = signing.replace(run_id, emit, lock=lock)
+        write_to = partial(signing.codec.copy, header, found)
+        written, _ = signing.replace(run_id, write_to, lock=lock)
         return replace(written, signed_by=signing.key_ids[0])
 
 

@@ -19,14 +19,14 @@ from aiocheckpoint.errors import (
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
-from aiocheckpoint.handlers._retention import Keep, check_keep
+from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
+from aiocheckpoint.handlers._retention import Keep, checked_keep
+from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._history import retained
 from aiocheckpoint.handlers.sqlite._lease import Lease
 from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
-from aiocheckpoint.handlers.sqlite._store import open_store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -96,24 +96,24 @@ class SqliteStateHandler(StateHandler):
         flow: str | None = None,
         **options: Unpack[SnapshotOptions],
     ) -> None:
-        text = _file_of(check_path(path))
+        text = _file_of(checked_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
         self.path = path
         self.fsync: bool = fsync
-        self.keep: Keep = check_keep(keep)
+        self.keep: Keep = checked_keep(keep)
         self.lease: float = _checked_lease(lease)
         self._path = os.path.realpath(os.path.expanduser(text))
         self._flow_key = sql_text(self.flow)
-        self._store = open_store(self._path, durable=fsync, lease=self.lease)
+        self._database = open_database(self._path, durable=fsync, lease=self.lease)
 
     def locate(self, run_id: str | None = None) -> str:
         """The file, the flow and the run, for messages."""
-        run = "" if check_run_id(run_id) is None else f", run {run_id!r}"
+        run = "" if checked_run_id(run_id) is None else f", run {run_id!r}"
         return f"{self._path} (flow {self.flow!r}{run})"
 
     def lock(self, run_id: str | None = None) -> Lease:
         """The lease of a run, not yet taken."""
-        return Lease(self._store, self._key(run_id), self.locate(run_id), self.keep)
+        return Lease(self._database, self._key(run_id), self.locate(run_id), self.keep)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""
@@ -134,18 +134,18 @@ class SqliteStateHandler(StateHandler):
         """List the retained snapshots of a run: number and sequence of each, newest first."""
         if self.keep == 1 or not os.path.exists(self._path):
             return []
-        with self._store.reading() as connection:
+        with self._database.reading() as connection:
             return retained(connection, self._key(run_id))
 
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by the bytes that `emit` writes.
+        """Replace a run's snapshot by the bytes that `write_to` writes.
 
         Raises:
             StorageError: It cannot be written and is as it was.
@@ -154,7 +154,7 @@ class SqliteStateHandler(StateHandler):
         """
         with self.hold_or_check(run_id, lock) as held:
             lease, memory = self._lease_of(run_id, held), MemoryTarget()
-            header = emit(memory)
+            header = write_to(memory)
             payload, footer = split_snapshot(memory, lease.record.location)
             lease.save(header, payload, footer, None, amends).wait()
             return header, len(payload) + len(footer)
@@ -174,7 +174,7 @@ class SqliteStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         with self.hold_or_check(run_id, lock) as held:
-            self._store.call(partial(_delete, self._lease_of(run_id, held).record))
+            self._database.call(partial(_delete, self._lease_of(run_id, held).record))
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of this flow's runs, the latest begun first.
@@ -187,10 +187,10 @@ class SqliteStateHandler(StateHandler):
         if not os.path.exists(self._path):
             return []
         if query.unowned:
-            self._store.expire_dead()
+            self._database.expire_dead()
         headers: list[Header] = []
         while True:
-            with self._store.reading() as connection:
+            with self._database.reading() as connection:
                 rows = listed(connection, self._key(None)[0], query)
             found = [header for row in rows if (header := self._header_of(row)) is not None]
             headers += found
@@ -217,8 +217,8 @@ class SqliteStateHandler(StateHandler):
         """
         count = 0
         if os.path.exists(self._path):
-            self._store.expire_dead()
-            while more := self._store.call(partial(delete_pruned, self._key(None)[0], query)):
+            self._database.expire_dead()
+            while more := self._database.call(partial(delete_pruned, self._key(None)[0], query)):
                 count += more
         return count
 
@@ -227,15 +227,15 @@ class SqliteStateHandler(StateHandler):
 
         The end of the process does the same. All handlers of one file share its connection.
         """
-        self._store.close()
+        self._database.close()
 
     def _key(self, run_id: str | None) -> tuple[str | bytes, str | bytes]:
-        return self._flow_key, sql_text(check_run_id(run_id) or "")
+        return self._flow_key, sql_text(checked_run_id(run_id) or "")
 
     def _find(self, statement: str, run_id: str | None, *more: Any) -> Any:  # noqa: ANN401
         if not os.path.exists(self._path):
             return None
-        with self._store.reading() as connection:
+        with self._database.reading() as connection:
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint.handlers.sqlite._statements import GIVEN_FOOTER, LONG_FOOTER, NO_FOOTER
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint.handlers._retention import Keep
 
 __all__ = ["Claim", "Execute", "LeaseRecord", "Release", "Save", "sql_text"]
@@ -31,7 +33,7 @@ class LeaseRecord:
         location: The run, for messages.
         keep: How many snapshots of the run are kept.
         row: Id of the run's row.
-        token: The row's token while the lease is valid; 0 while the lease is not held.
+        token: The row's token while the lease is valid. 0 while the lease is not held.
         footer: Footer of the snapshot that the claim found: empty for none, None for a footer
             that has to be read from the row.
         payload_length: Length of the payload of that snapshot.
@@ -67,19 +69,19 @@ class LeaseRecord:
         self.released: bool = False
 
     def set_claimed(self, row: int, token: int, payload_length: int, footer: str) -> None:
-        """Note a committed claim; the last two values come from `SELECT_CLAIMED`."""
+        """Note a committed claim. The last two values come from `SELECT_CLAIMED`."""
         self.row, self.token = row, token
         self.payload_length = payload_length
-        self.inserted = footer == "="
+        self.inserted = footer == GIVEN_FOOTER
         self.running = 1 if self.inserted else None
-        if footer in {"-", "="}:
+        if footer in {NO_FOOTER, GIVEN_FOOTER}:
             self.footer = b""
         else:
             # An empty footer means a damaged row, which reading the row reports.
-            self.footer = None if footer in {"+", ""} else bytes.fromhex(footer)
+            self.footer = None if footer in {LONG_FOOTER, ""} else bytes.fromhex(footer)
 
     def set_saved(self, header: Header) -> None:
-        """Note a committed snapshot; a status other than "running" has released the lease."""
+        """Note a committed snapshot. A status other than "running" has released the lease."""
         self.running = header.number if header.status == "running" else None
         if self.running is None:
             self.token = 0
@@ -89,12 +91,12 @@ class Claim(NamedTuple):
     """Take a lease, and store the first snapshot of a new run."""
 
     lease: LeaseRecord
-    start: Snapshot | None = None
+    start: EncodedSnapshot | None = None
 
     @property
     def footer(self) -> bytes | None:
         """Footer of the first snapshot."""
-        return None if self.start is None else self.start[2]
+        return None if self.start is None else self.start.footer
 
     def row(self, owner: str, token: int, now: float) -> tuple[Any, ...]:
         """The values of a `CLAIM`."""
@@ -134,17 +136,17 @@ class Save(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """The run concerned; None for a large snapshot, as SQLite copies all in a statement."""
+        """The run concerned. None for a large snapshot, as SQLite copies all in a statement."""
         return None if len(self.payload) > _LARGE_BYTES else self.lease.key
 
     @property
     def keeps_running(self) -> bool:
-        """Whether the run was running and stays so; then only the snapshot's columns change."""
+        """Whether the run was running and stays so. Only the snapshot's columns change then."""
         return self.header.status == "running" and self.lease.running == self.header.number
 
     @property
     def ends_run(self) -> bool:
-        """Whether the snapshot ends the run; the same statement then releases the lease."""
+        """Whether the snapshot ends the run. The same statement then releases the lease."""
         return self.header.status != "running"
 
     def step_values(self) -> tuple[Any, ...]:
@@ -176,7 +178,7 @@ class Save(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Release a lease under which nothing more is stored; repeated until it succeeds."""
+    """Release a lease under which nothing more is stored. Repeated until it succeeds."""
 
     row: int
     token: int

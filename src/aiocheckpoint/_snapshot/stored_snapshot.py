@@ -66,7 +66,7 @@ class StoredSnapshot:
         self.guarded: bool = guarded
         self.skipped: CheckpointError | None = None
 
-    def check(self) -> BinaryIO:
+    def checked_payload(self) -> BinaryIO:
         """Compare the payload with its digest.
 
         Returns:
@@ -97,7 +97,7 @@ class StoredSnapshot:
             UntrustedSnapshotError: It names a global that is not on the allowlist.
         """
         self._check_python()
-        payload = self.check()
+        payload = self.checked_payload()
         try:
             state = load(payload, self.allow)
         except (CheckpointError, MemoryError):
