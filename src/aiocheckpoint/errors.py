@@ -241,7 +241,9 @@ class RunInProgressError(CheckpointError):
         host: str | None = None,
         since: str | None = None,
     ) -> None:
-        owner = "an unknown process" if pid is None else f"process {pid} on {host} since {since}"
+        owner = "an unknown process"
+        if pid is not None:
+            owner = f"process {pid} on {host}" + ("" if since is None else f" since {since}")
         super().__init__(
             f"{path} is in use by {owner}. Wait for it with wait=<seconds>, or use another path "
             "or run_id; when that process ends or is killed, the checkpoint is free at once."

@@ -12,7 +12,7 @@ from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint._model.steps import Step, Steps
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
-__all__ = ["Plan", "check_policy", "make_plan"]
+__all__ = ["Plan", "check_policy", "find_step", "make_plan"]
 
 
 Source = Literal["given", "stored", "kept", "empty"]

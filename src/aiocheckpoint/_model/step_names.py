@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BESIDE",
     "MOST_NAMES",
     "NO_STEP_NAMES",
     "ListedStepNames",

@@ -13,14 +13,17 @@ __all__ = [
     "checked_path",
     "checked_run_id",
     "flow_name",
+    "redact_url",
     "url_scheme",
-    "without_secrets",
 ]
 
 
 _LONGEST_ID = 1000
 _FILES = {None, "sqlite"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PORT = re.compile(r"[^/:@]*:\d+(?:/|$)")
+_CREDENTIALS = re.compile(r"\A(?:[^/]*:.*|[^/]*)@")
+_ASSIGNMENT = re.compile(r"(?i)(password|passwd|secret|token)=[^\s&;]+")
 
 
 def checked_path(path: object) -> str:
@@ -46,11 +49,25 @@ def url_scheme(path: object) -> str | None:
     return None if found is None else found[1]
 
 
-def without_secrets(path: str) -> str:
-    """A path or URL to show: without the user, password, query and fragment of a server's URL."""
-    if url_scheme(path) in _FILES:
-        return path
-    return re.sub(r"://[^/]*@", "://", re.split(r"[?#]", path)[0])
+def redact_url(text: str) -> str:
+    """A path or URL to show, with "***" for what may be a secret.
+
+    These are the user, password, query and fragment of a server's URL. A password may hold any
+    character, so that more is masked where the parts are not clear. Paths and the URLs of files are
+    shown as they are, except for assignments such as `password=...`.
+    """
+    scheme = url_scheme(text)
+    if scheme is None:
+        return _ASSIGNMENT.sub(r"\1=***", text)
+    if scheme in _FILES:
+        return text
+    place = text[len(scheme) + len("://") :]
+    head = re.split(r"[?#]", place, maxsplit=1)[0]
+    mark, tail = place[len(head) : len(head) + 1], place[len(head) + 1 :]
+    if "@" in tail and "@" not in head and ":" in head and not _PORT.match(head):
+        return f"{scheme}://***"  # The mark is a part of the password.
+    head = _CREDENTIALS.sub("***@", head)
+    return f"{scheme}://{head}{mark}{'***' if mark else ''}"
 
 
 def checked_name(path: object, name: object) -> str:
@@ -73,8 +90,8 @@ def flow_name(path: str) -> str:
     """
     scheme = url_scheme(path)
     if scheme not in _FILES:
-        _, _, path = without_secrets(path)[len(f"{scheme}://") :].partition("/")
-        return PurePath(path).stem or "flow"
+        place = re.split(r"[?#]", redact_url(path)[len(f"{scheme}://") :])[0]
+        return PurePath(place.partition("/")[2]).stem or "flow"
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 

@@ -20,7 +20,7 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
 
-__all__ = ["Lock", "SnapshotOptions", "SnapshotPort"]
+__all__ = ["Lock", "SnapshotOptions", "SnapshotPort", "refuse_unknown"]
 
 
 class SnapshotOptions(TypedDict, total=False):
@@ -38,9 +38,9 @@ class SnapshotOptions(TypedDict, total=False):
 
     Attributes:
         secret: Signs each snapshot for its flow and run. Only signed snapshots are loaded. At
-            least 32 bytes, as `bytes` or text; in a list, the first signs and all verify.
-        allow: The globals that snapshots may name, each as "package.module:Name"; an empty tuple
-            for plain data alone. Others are refused when saved and when loaded.
+            least 32 bytes, as `bytes` or text. Of a list, the first signs and all verify.
+        allow: The globals that snapshots may name, each as "package.module:Name". An empty tuple
+            is for plain data alone. Others are refused when saved and when loaded.
         verify: Whether each snapshot is loaded back before it counts (default False).
     """
 
@@ -65,12 +65,13 @@ class Lock(Protocol):
         """Take the lock now, or raise RunInProgressError."""
 
     def release(self) -> None:
-        """Release the lock; without effect where it is not held."""
+        """Release the lock, without effect where it is not held."""
 
 
 class SnapshotPort(ABC):
-    """The interface of a store; documented as part of `StateHandler`."""
+    """The interface of a store. Users read of it in `StateHandler`."""
 
+    # Defaults for a subclass whose own __init__ does not call this one.
     flow: str = ""
     key_ids: tuple[str, ...] = ()
     codec: Codec = Codec()
@@ -115,9 +116,9 @@ class SnapshotPort(ABC):
 
         Args:
             run_id: The run, or None.
-            write_to: Called once with the target of the bytes; returns the header written.
-            amends: Header of the present snapshot, where the new one holds the same state. Keeping
-                both would be keeping one twice.
+            write_to: Called once with the target of the bytes. Returns the header written.
+            amends: Header of the present snapshot if the new one holds the same state. The new one
+                then replaces it in the history.
             lock: The lock of this run, held by the caller. Without it, the call takes the lock
                 and releases it.
 
@@ -126,7 +127,7 @@ class SnapshotPort(ABC):
 
         Raises:
             StorageError: The store cannot be written and is unchanged.
-            LeaseLostError: `lock` is not held, or was lost; the store is unchanged.
+            LeaseLostError: `lock` is not held, or was lost. The store is unchanged.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
 
@@ -140,7 +141,7 @@ class SnapshotPort(ABC):
 
         Raises:
             StorageError: They cannot be deleted.
-            LeaseLostError: `lock` is not held, or was lost; nothing was deleted.
+            LeaseLostError: `lock` is not held, or was lost. Nothing was deleted.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
 
@@ -297,12 +298,18 @@ class SnapshotPort(ABC):
             return None if found is None else found.header
 
 
-def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
-    known = SnapshotOptions.__annotations__
+def refuse_unknown(options: Iterable[str], accepted: Iterable[str], handler: str) -> None:
+    """Raise InvalidValueError for the first option that a handler does not take."""
+    names = list(accepted)
     for option in options:
-        if option not in known:  # At run time **options takes any name.
-            listed = ", ".join(f"{name}=" for name in known)
-            raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
+        if option not in names:
+            listed = ", ".join(f"{name}=" for name in names) or "none"
+            raise InvalidValueError(f"{option}= is no option of {handler}, which takes {listed}.")
+
+
+def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
+    # Also checked here: a class made directly takes any name in **options.
+    refuse_unknown(options, SnapshotOptions.__annotations__, "this handler")
     return Codec(
         make_signer(options["secret"], flow) if "secret" in options else None,
         checked_allow(options["allow"]) if "allow" in options else None,

@@ -125,6 +125,8 @@ class SnapshotRunStore:
     def release_nowait(self) -> None:
         self._lock.release()
 
+    # Reads go through `run`, not `read`: they run under the run's lock, and nothing of a run may
+    # continue after its end.
     async def read_header(self) -> Header | None:
         return await self._backend.run(self._find)
 
@@ -135,15 +137,15 @@ class SnapshotRunStore:
         return await self._backend.run(self._load, of)
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        made = self.encode_small(header, state)
-        if made is None:
+        snapshot = self.encode_small(header, state)
+        if snapshot is None:
             write_to = partial(self._handler.codec.write, header, state, step, encode=self._encode)
         else:
-            write_to = partial(_write_encoded, made)
+            write_to = partial(_write_encoded, snapshot)
         return await self._backend.run(self._replace, write_to)
 
     def encode_small(self, header: Header, state: dict[str, Any]) -> EncodedSnapshot | None:
-        """Encode a small state; for any other, give None, and try no more in this run."""
+        """Encode a small state. For any other, give None, and try no more in this run."""
         if not self._is_small:
             return None
         try:
@@ -196,8 +198,8 @@ class SnapshotRunStore:
             if found is None or planned is None or _marks(found.header) != _marks(planned):
                 raise StorageError(
                     self.location,
-                    f"{self.location} was changed by somebody else since the run looked at it, so "
-                    "nothing was run. Run again, and let nobody write or delete it meanwhile.",
+                    f"another program changed {self.location} after this run had read it, so no "
+                    "step was run. Run again, and do not write or delete it meanwhile.",
                 )
             return found.state()
 
@@ -210,10 +212,9 @@ class SnapshotRunStore:
         return length
 
 
-def _write_encoded(made: EncodedSnapshot, target: SnapshotTarget) -> Header:
-    header, payload, footer = made
-    target.write(payload + footer)
-    return header
+def _write_encoded(snapshot: EncodedSnapshot, target: SnapshotTarget) -> Header:
+    target.write(snapshot.payload + snapshot.footer)
+    return snapshot.header
 
 
 def _marks(header: Header) -> tuple[object, ...]:

@@ -44,6 +44,8 @@ class MemoryStateHandler(StateHandler):
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
     """
 
+    _shown_options = (("keep", 1),)
+
     def __init__(
         self,
         state_path: str | os.PathLike[str] = "memory",

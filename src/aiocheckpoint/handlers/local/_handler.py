@@ -68,6 +68,8 @@ class LocalStateHandler(StateHandler):
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
     """
 
+    _shown_options = (("fsync", True), ("keep", 1))
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -222,6 +224,9 @@ class _RunLock(FileLock):
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._target = path
         self._one_of_many = one_of_many
+
+    def __repr__(self) -> str:
+        return f"<_RunLock of {self._target!r}, {'held' if self.held else 'not held'}>"
 
     def acquire(self) -> None:
         make_directory(self._target)

@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
+from aiocheckpoint._model.checks import checked_number
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import (
     CheckpointError,
-    InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
 )
@@ -85,6 +85,8 @@ class SqliteStateHandler(StateHandler):
     Raises:
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
     """
+
+    _shown_options = (("fsync", True), ("keep", 1), ("lease", 30.0))
 
     def __init__(
         self,
@@ -275,9 +277,8 @@ def _file_of(text: str) -> str:
     )
 
 
-def _checked_lease(lease: Any) -> float:  # noqa: ANN401 - any value of a user
-    if isinstance(lease, bool) or not isinstance(lease, (int, float)):
-        raise InvalidTypeError(f"lease= is a number of seconds, not a {type(lease).__name__}.")
-    if not _SHORTEST_LEASE <= lease < float("inf"):
+def _checked_lease(lease: object) -> float:
+    seconds = checked_number("lease=", lease, "a number of seconds")
+    if not _SHORTEST_LEASE <= seconds < float("inf"):
         raise InvalidValueError(f"lease={lease!r}: it is a number of seconds, at least 0.1.")
-    return float(lease)
+    return float(seconds)

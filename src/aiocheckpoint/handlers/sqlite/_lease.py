@@ -42,6 +42,9 @@ class Lease:
         self._owner_id = ""
         self.record: LeaseRecord = LeaseRecord(key, location, keep)
 
+    def __repr__(self) -> str:
+        return f"<Lease of {self.record.location}, {'held' if self.held else 'not held'}>"
+
     @property
     def held(self) -> bool:
         """Whether the lease was taken and not released; a forked child holds none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.handlers.sqlite._statements import GIVEN_FOOTER, LONG_FOOTER, NO_FOOTER
@@ -20,16 +21,12 @@ _NO_SNAPSHOT = (None,) * 9
 _LARGE_BYTES = 1 << 18
 
 
+@dataclass(eq=False, slots=True)
 class LeaseRecord:
     """The facts of a lease that requests carry and the writer thread updates.
 
-    Args:
-        key: Flow and run id as the table has them.
-        location: The run, for messages.
-        keep: How many snapshots of the run are kept.
-
     Attributes:
-        key: Flow and run id.
+        key: Flow and run id as the table has them.
         location: The run, for messages.
         keep: How many snapshots of the run are kept.
         row: Id of the run's row.
@@ -43,30 +40,16 @@ class LeaseRecord:
             writer thread then releases it right after the claim.
     """
 
-    __slots__ = (
-        "footer",
-        "inserted",
-        "keep",
-        "key",
-        "location",
-        "payload_length",
-        "released",
-        "row",
-        "running",
-        "token",
-    )
-
-    def __init__(self, key: tuple[str | bytes, str | bytes], location: str, keep: Keep) -> None:
-        self.key: tuple[str | bytes, str | bytes] = key
-        self.location: str = location
-        self.keep: Keep = keep
-        self.row: int = 0
-        self.token: int = 0
-        self.payload_length: int = 0
-        self.footer: bytes | None = b""
-        self.inserted: bool = False
-        self.running: int | None = None
-        self.released: bool = False
+    key: tuple[str | bytes, str | bytes]
+    location: str
+    keep: Keep
+    row: int = 0
+    token: int = 0
+    footer: bytes | None = b""
+    payload_length: int = 0
+    inserted: bool = False
+    running: int | None = None
+    released: bool = False
 
     def set_claimed(self, row: int, token: int, payload_length: int, footer: str) -> None:
         """Note a committed claim. The last two values come from `SELECT_CLAIMED`."""
