@@ -1,4 +1,4 @@
-"""The step that is being executed, for the step itself to ask."""
+"""`current_step()`: the step that runs in this context."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class CurrentStep(NamedTuple):
         64 hexadecimal digits: the SHA-256 of flow, run id, run number and step. A deleted run that
         is started again has the same keys.
         """
-        facts = json.dumps([self.flow, self.run_id, self.number, self.step])
-        return hashlib.sha256(facts.encode()).hexdigest()
+        identity = json.dumps([self.flow, self.run_id, self.number, self.step])
+        return hashlib.sha256(identity.encode()).hexdigest()
 
 
 CURRENT: ContextVar[CurrentStep | None] = ContextVar("aiocheckpoint_step", default=None)

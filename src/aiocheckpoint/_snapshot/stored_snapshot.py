@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
+from aiocheckpoint._snapshot.pickling.allowlist import RefusedGlobalError
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, summarize
-from aiocheckpoint._snapshot.pickling.serializer import RefusedGlobalError, load
+from aiocheckpoint._snapshot.pickling.serializer import load
 from aiocheckpoint._snapshot.versions import PYTHON_VERSION
 from aiocheckpoint.errors import (
     CheckpointError,

@@ -71,13 +71,13 @@ class StateHandler(SnapshotPort):
             UntrustedSnapshotError: As in `stored`, or the state names a global missing in `allow=`.
             IncompatibleSnapshotError: The state cannot be loaded by this program.
         """
-        with self.stored(run_id) as found:
-            if found is None:
+        with self.stored(run_id) as stored:
+            if stored is None:
                 return {}
-            if found.skipped is not None:
-                log_skipped(found.skipped)
-            state = found.state()
-            state[POSITION_KEY] = found.header.position
+            if stored.skipped is not None:
+                log_skipped(stored.skipped)
+            state = stored.state()
+            state[POSITION_KEY] = stored.header.position
             return state
 
     def write(self, state: dict[str, Any], run_id: str | None = None) -> None:

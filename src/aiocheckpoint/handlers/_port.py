@@ -234,7 +234,7 @@ class SnapshotPort(ABC):
             yield (
                 self._newest_sound(run_id, older, stack)
                 if older
-                else self._found(run_id, None, stack)
+                else self._opened(run_id, None, stack)
             )
 
     def _newest_sound(
@@ -246,21 +246,21 @@ class SnapshotPort(ABC):
             newest = error
         for kept in older:
             with suppress(CorruptSnapshotError, UntrustedSnapshotError):
-                found = self._checked(run_id, kept, stack)
-                if found is not None:
-                    found.skipped = newest
-                    return found
+                snapshot = self._checked(run_id, kept, stack)
+                if snapshot is not None:
+                    snapshot.skipped = newest
+                    return snapshot
         raise newest
 
     def _checked(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
     ) -> StoredSnapshot | None:
-        found = self._found(run_id, kept, stack)
-        if found is not None:
-            found.checked_payload()
-        return found
+        snapshot = self._opened(run_id, kept, stack)
+        if snapshot is not None:
+            snapshot.checked_payload()
+        return snapshot
 
-    def _found(
+    def _opened(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
     ) -> StoredSnapshot | None:
         file = self.open(run_id, kept)
@@ -270,11 +270,11 @@ class SnapshotPort(ABC):
         location = self.locate(run_id)
         if kept is not None:
             location = f"{location} (kept, number {kept[0]}, sequence {kept[1]})"
-        found = self.codec.open(file, location)
+        snapshot = self.codec.open(file, location)
         # A bare pickle has no run id.
-        if found is not None and found.header.library:
-            self.check_run(found.header, run_id, location)
-        return found
+        if snapshot is not None and snapshot.header.library:
+            self.check_run(snapshot.header, run_id, location)
+        return snapshot
 
     def check_run(self, header: Header, run_id: str | None, location: str) -> None:
         """Check that a header found under a run id belongs to that run.
@@ -294,8 +294,8 @@ class SnapshotPort(ABC):
             StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
                 As in `stored`.
         """
-        with self.stored(run_id) as found:
-            return None if found is None else found.header
+        with self.stored(run_id) as snapshot:
+            return None if snapshot is None else snapshot.header
 
 
 def refuse_unknown(options: Iterable[str], accepted: Iterable[str], handler: str) -> None:

@@ -155,14 +155,14 @@ class SnapshotRunStore:
             return None
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
-        with self._handler.stored(self._run_id) as found:
-            if found is None:
+        with self._handler.stored(self._run_id) as stored:
+            if stored is None:
                 return
             # The store is read again: Ctrl-C may have come between a write and `self.header`.
-            self.header, changed = found.header, change(found.header)
-            if changed is not found.header:
+            self.header, changed = stored.header, change(stored.header)
+            if changed is not stored.header:
                 try:
-                    self._replace(partial(self._handler.codec.copy, changed, found), found.header)
+                    self._replace(partial(self._handler.codec.copy, changed, stored), stored.header)
                 except NotDurableError:
                     self.header = changed  # The snapshot is in place.
                     raise
@@ -174,9 +174,9 @@ class SnapshotRunStore:
         self._handler.remove(self._run_id, lock=self._lock)
 
     def _find(self) -> Header | None:
-        with self._handler.stored(self._run_id) as found:
-            if found is not None:
-                self.header, self.skipped = found.header, found.skipped
+        with self._handler.stored(self._run_id) as stored:
+            if stored is not None:
+                self.header, self.skipped = stored.header, stored.skipped
         return self.header
 
     def _read_history(self) -> list[Header]:
@@ -185,23 +185,23 @@ class SnapshotRunStore:
             if self.header is not None and number == self.header.number:
                 with (
                     suppress(CorruptSnapshotError, UntrustedSnapshotError),
-                    self._handler.stored(self._run_id, (number, sequence)) as found,
+                    self._handler.stored(self._run_id, (number, sequence)) as stored,
                 ):
-                    headers += [] if found is None else [found.header]
+                    headers += [] if stored is None else [stored.header]
         return headers
 
     def _load(self, of: Header | None) -> dict[str, Any]:
         kept = None if of is None else (of.number, of.sequence)
         planned = self.header if of is None else of
-        with self._handler.stored(self._run_id, kept) as found:
+        with self._handler.stored(self._run_id, kept) as stored:
             # The plan is valid only for the snapshot that it was made from.
-            if found is None or planned is None or _marks(found.header) != _marks(planned):
+            if stored is None or planned is None or _marks(stored.header) != _marks(planned):
                 raise StorageError(
                     self.location,
                     f"another program changed {self.location} after this run had read it, so no "
                     "step was run. Run again, and do not write or delete it meanwhile.",
                 )
-            return found.state()
+            return stored.state()
 
     def _replace(
         self, write_to: Callable[[SnapshotTarget], Header], amends: Header | None = None

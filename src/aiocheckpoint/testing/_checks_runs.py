@@ -90,7 +90,7 @@ def check_list_by_status(make: Make) -> None:
         for number, run_id in enumerate(run_ids):
             store(handler, run_id, statuses[number % kinds], started_at=_LONG_AGO + number)
         several: tuple[set[Status], ...] = ({"running", "finished"}, {*statuses})
-        single: list[set[Status]] = [{one} for one in statuses]
+        single: list[set[Status]] = [{status} for status in statuses]
         for wanted in (*single, *several):
             expected = [one for one in run_ids[::-1] if statuses[int(one) % kinds] in wanted]
             query = Query(frozenset(wanted))
@@ -210,7 +210,7 @@ def check_prune(make: Make) -> None:
 
 
 def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
-    """Give a handler with nothing stored of any run, and of some not afterwards."""
+    """Yield a handler on an empty store. The named runs are deleted afterwards."""
     return fresh(make, *{*_ids(make().runs(Query())), *run_ids})
 
 

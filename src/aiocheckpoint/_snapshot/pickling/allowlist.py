@@ -33,7 +33,7 @@ _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 _FORM = '"package.module:Name", as in allow=("datetime:datetime",)'
 
 _SINGLETONS = (type(None), type(...), type(NotImplemented))
-"""Classes that are pickled as what `type` gives for their one instance."""
+"""Types of singletons. Pickle writes them as `type(singleton)`."""
 _NUMBERED: dict[tuple[str, str], int] = vars(copyreg)["_extension_registry"]
 """Globals that `copyreg.add_extension` gave numbers, for all of the process."""
 

@@ -21,7 +21,6 @@ import dill as untyped_dill  # type: ignore[import-untyped]
 
 from aiocheckpoint._snapshot.pickling.allowlist import (
     AllowlistPickler,
-    RefusedGlobalError,
     UnserializableError,
     load_restricted,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "NESTED",
     "PROTOCOL",
     "NotSmallError",
-    "RefusedGlobalError",
     "UnserializableError",
     "dump",
     "dump_small",

@@ -88,19 +88,22 @@ def adopt(
     signing = LocalStateHandler(path, flow=flow, secret=secret)
     if not os.path.exists(signing.locate(run_id)):
         raise _nothing_at(signing.locate(run_id))
-    with signing.locked(run_id) as lock, LocalStateHandler(path, flow=flow).stored(run_id) as found:
-        if found is None:
+    with (
+        signing.locked(run_id) as lock,
+        LocalStateHandler(path, flow=flow).stored(run_id) as snapshot,
+    ):
+        if snapshot is None:
             raise _nothing_at(signing.locate(run_id))
-        found.checked_payload()
+        snapshot.checked_payload()
         header = replace(
-            found.header,
+            snapshot.header,
             flow=signing.flow,
             run_id=run_id,
-            sequence=found.header.sequence + 1,
+            sequence=snapshot.header.sequence + 1,
             library=__version__,
             signed_by=None,
         )
-        write_to = partial(signing.codec.copy, header, found)
+        write_to = partial(signing.codec.copy, header, snapshot)
         written, _ = signing.replace(run_id, write_to, lock=lock)
         return replace(written, signed_by=signing.key_ids[0])
 
