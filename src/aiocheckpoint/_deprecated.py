@@ -121,7 +121,7 @@ _OLD_METHODS: dict[str, Callable[[Any], Any]] = {
 
 
 class _Durations(dict[str, float]):
-    """Takes the place of a class of 0.5.0 while a pickle is loaded."""
+    """Stands in for a class of 0.5.0 while a pickle is loaded."""
 
     def __setstate__(self, state: object) -> None:
         """Skip the cached text."""

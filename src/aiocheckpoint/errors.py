@@ -159,7 +159,7 @@ class DrainingError(CheckpointError):
 
     Attributes:
         flow: Name of the flow.
-        path: Where the checkpoint of the stopped run is; None where no run was stopped.
+        path: Where the checkpoint of the stopped run is. None where no run was stopped.
     """
 
     def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
@@ -190,11 +190,11 @@ class FlowChangedError(CheckpointError):
 
     Attributes:
         path: Where the checkpoint is.
-        stored_steps: The step names in the checkpoint; empty where it does not have all of them.
+        stored_steps: The step names in the checkpoint. Empty where it does not have all of them.
         current_steps: The step names of the flow now.
         position: Index of the step at which the checkpoint would resume.
         excerpt: The `StepNamesExcerpt` of a checkpoint with more than 100 steps, else None.
-        difference: Index of the first step before the position that has another name now; None
+        difference: Index of the first step before the position that has another name now. None
             where the checkpoint lacks the name of that step.
     """
 
@@ -336,7 +336,7 @@ class UntrustedSnapshotError(CheckpointError):
     """The origin of the stored snapshot is not trusted. Nothing of it was executed.
 
     Under `secret=` it is raised for a snapshot that is not signed, signed with another secret, or
-    signed for another flow or run; under `allow=` for a snapshot with a global that is not listed.
+    signed for another flow or run. Under `allow=` for a snapshot with a global that is not listed.
 
     Attributes:
         path: Where it is.

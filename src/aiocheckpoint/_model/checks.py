@@ -46,7 +46,7 @@ def checked_count(
 
 
 def checked_number(what: str, number: object, meaning: str) -> float:
-    """Give `number` back if it is a number; its range is the caller's to check.
+    """Give `number` back if it is a number. Its range is the caller's to check.
 
     Raises:
         InvalidTypeError: It is no number.
@@ -74,7 +74,7 @@ def checked_timeout(timeout: object, *, least: float | None = None) -> float:
 
     Args:
         timeout: The argument of a user.
-        least: The smallest number allowed; by default it must be more than 0.
+        least: The smallest number allowed. By default it must be more than 0.
 
     Raises:
         InvalidTypeError: It is no number.

@@ -134,7 +134,7 @@ class Header:
 
     @property
     def next_step(self) -> str | None:
-        """Name of the step at the position; None for a finished run, or where it is unknown."""
+        """Name of the step at the position. None for a finished run, or where it is unknown."""
         return None if self.finished else self.step_names.at(self.position)
 
     def is_at(self, names: StepNames, index: int) -> bool:

@@ -35,7 +35,7 @@ class Plan:
         stop: Index after the last step that runs.
         loads: For each step of the flow, whether its loader runs.
         source: Origin of the state: the caller ("given"), the checkpoint ("stored"), an older
-            snapshot that was taken on entry to the first step ("kept"), or a new dict ("empty").
+            snapshot from the entry to the first step ("kept"), or a new dict ("empty").
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
         relocates: Whether the rest of a run starts elsewhere than at the stored position, starts

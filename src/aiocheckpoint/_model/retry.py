@@ -36,13 +36,13 @@ class Retry:
     the first attempt did. Global settings of `stamina`, such as `stamina.set_testing`, apply.
 
     The pause after attempt number n takes `wait_initial * wait_exp_base ** (n - 1)` seconds, plus a
-    random time of up to `wait_jitter`, and no longer than `wait_max` in all. Names and defaults are
-    the ones of `stamina.retry`.
+    random time of up to `wait_jitter`. It takes no longer than `wait_max` in all. Names and
+    defaults are the ones of `stamina.retry`.
 
     Attributes:
-        on: The exceptions that are retried, see `RetryOn`; by default every `Exception`.
+        on: The exceptions that are retried, see `RetryOn`. By default every `Exception`.
             Cancellations, `Pause` and errors in the definition of the flow are never retried.
-        attempts: The most attempts, the first included; None for any number.
+        attempts: The most attempts, the first included. None for any number.
         timeout: Seconds from the start of the first attempt. A later failure is not retried. None
             for no such limit. The argument `timeout=` of the step limits one attempt.
         wait_initial: The first pause, in seconds or as a timedelta.

@@ -24,7 +24,7 @@ Load = Callable[[State], "State | Awaitable[State]"]
 Save = Callable[[State, State], object] | Callable[[State], object]
 """A saver: `save(state, data)`, or `save(state)`, sync or async."""
 StepFunction = Callable[[State, State], object] | Callable[[State], object]
-"""A step: `step(state, data)`, or `step(state)`, sync or async; its return value is not kept."""
+"""A step: `step(state, data)`, or `step(state)`, sync or async. Its return value is not kept."""
 
 PartName = Literal["load", "step", "save"]
 

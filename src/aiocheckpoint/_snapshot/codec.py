@@ -61,8 +61,8 @@ class Codec:
     """Writes and reads the snapshots of a flow.
 
     Args:
-        signer: Signs and verifies snapshots; None for no signatures.
-        allow: The allowlist of globals in a payload; None for all.
+        signer: Signs and verifies snapshots. None for no signatures.
+        allow: The allowlist of globals in a payload. None for all.
         verify: Whether each snapshot is loaded back before it counts.
     """
 
@@ -95,7 +95,7 @@ class Codec:
             state: The state.
             step: Name of the last finished step, or None before the first.
             target: Takes the bytes.
-            encode: Encodes the header; a run has a `HeaderEncoder` of its own for it.
+            encode: Encodes the header. A run has a `HeaderEncoder` of its own for it.
 
         Returns:
             The header as written: with `code` and the versions of this program.

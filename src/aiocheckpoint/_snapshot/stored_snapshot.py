@@ -35,7 +35,7 @@ class StoredSnapshot:
 
     Args:
         header: The header.
-        file: The open snapshot; the caller closes it.
+        file: The open snapshot. The caller closes it.
         location: Where it is, for messages.
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload, from the footer.

@@ -28,8 +28,8 @@ __all__ = ["StateHandler"]
 class StateHandler(SnapshotPort):
     """A store of snapshots by run id.
 
-    Subclasses move bytes: they open the snapshot of a run, replace it whole, delete it, lock it
-    and list the runs, each as a blocking method. The meaning of the bytes is the same for every
+    Subclasses move bytes. They open the snapshot of a run, replace it whole, delete it, lock it and
+    list the runs, each by a blocking method. The meaning of the bytes is the same for every
     store. `aiocheckpoint.testing.check_handler` tests a subclass.
 
     Args:
@@ -94,7 +94,7 @@ class StateHandler(SnapshotPort):
             UnserializableStateError: The state cannot be stored.
             StorageError: The store cannot be read or written.
             CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError: The stored
-                snapshot is not sound, see `stored`; it is not overwritten.
+                snapshot is not sound, see `stored`. It is not overwritten.
         """
         if not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(f"a state is a dict, not a {type(state).__name__}.")
@@ -110,7 +110,7 @@ class StateHandler(SnapshotPort):
         return await read_off_loop(self.read, run_id)
 
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
-        """Do as `write`, without blocking the event loop; a running write is waited for."""
+        """Do as `write`, without blocking the event loop. A running write is waited for."""
         # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
         await run_in_thread(SNAPSHOTS, self.write, state, run_id)
 

@@ -44,7 +44,7 @@ def checked_path(path: object) -> str:
 
 
 def url_scheme(path: object) -> str | None:
-    """The scheme of a URL; None for any other text, or for a path that is no text."""
+    """The scheme of a URL. None for any other text, or for a path that is no text."""
     found = _SCHEME.match(path) if isinstance(path, str) else None
     return None if found is None else found[1]
 
@@ -61,9 +61,9 @@ def redact_url(text: str) -> str:
         return _ASSIGNMENT.sub(r"\1=***", text)
     if scheme in _FILES:
         return text
-    place = text[len(scheme) + len("://") :]
-    head = re.split(r"[?#]", place, maxsplit=1)[0]
-    mark, tail = place[len(head) : len(head) + 1], place[len(head) + 1 :]
+    rest = text[len(scheme) + len("://") :]
+    head = re.split(r"[?#]", rest, maxsplit=1)[0]
+    mark, tail = rest[len(head) : len(head) + 1], rest[len(head) + 1 :]
     if "@" in tail and "@" not in head and ":" in head and not _PORT.match(head):
         return f"{scheme}://***"  # The mark is a part of the password.
     head = _CREDENTIALS.sub("***@", head)
@@ -90,8 +90,8 @@ def flow_name(path: str) -> str:
     """
     scheme = url_scheme(path)
     if scheme not in _FILES:
-        place = re.split(r"[?#]", redact_url(path)[len(f"{scheme}://") :])[0]
-        return PurePath(place.partition("/")[2]).stem or "flow"
+        head = re.split(r"[?#]", redact_url(path)[len(f"{scheme}://") :])[0]
+        return PurePath(head.partition("/")[2]).stem or "flow"
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 

@@ -46,7 +46,7 @@ class RunStore(Protocol):
 
     Attributes:
         location: The store and the run, for messages.
-        header: Header of the newest snapshot read or written; None where there is none.
+        header: Header of the newest snapshot read or written. None where there is none.
         skipped: Error of the newest snapshot, where an older one is used instead.
         first_write: Set when taking the lock stored the prepared first snapshot.
     """

@@ -162,7 +162,7 @@ def check_pages(make: Make) -> None:
 
         seen = _ids(_paged(make, meddle))
         # The run behind each page was deleted before the next page.
-        expected = [one for place, one in enumerate(whole) if place % (_PAGE + 1) < _PAGE]
+        expected = [one for index, one in enumerate(whole) if index % (_PAGE + 1) < _PAGE]
         must(seen == expected, "pages have no double and no gap where others are deleted")
 
 

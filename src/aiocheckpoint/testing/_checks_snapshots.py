@@ -49,8 +49,8 @@ def check_runs_apart(make: Make) -> None:
         for run_id in ODD_IDS:
             stack.enter_context(fresh(make, run_id))
         everyone: tuple[str | None, ...] = (None, *ODD_IDS)
-        places = {handler.locate(one) for one in everyone}
-        must(len(places) == len(everyone), "locate() names each run's place")
+        locations = {handler.locate(run_id) for run_id in everyone}
+        must(len(locations) == len(everyone), "locate() names each run's location")
         for one in everyone:
             handler.write({"id": one}, one)
         for one in everyone:

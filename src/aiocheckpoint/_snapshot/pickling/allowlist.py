@@ -1,7 +1,7 @@
 """Pickling under the allowlist `allow=` of globals that a stream may name.
 
 The writer refuses the same globals as the reader, so that a run fails at once instead of at its
-resume. dill is not used: its streams name functions of dill, and these can run any code.
+resume. dill is not used. Its streams name functions of dill, and these can run any code.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def _argument(op: pickletools.OpcodeInfo, file: BinaryIO, size: int) -> Any:  # 
 
 
 def _line(file: BinaryIO) -> bytes | None:
-    """Read a line; give None for a long one."""
+    """Read a line. Give None for a long one."""
     line = piece = file.readline(_LINE_PIECE)
     length = len(piece)
     while not piece.endswith(b"\n"):

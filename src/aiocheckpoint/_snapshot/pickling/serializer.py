@@ -2,9 +2,9 @@
 
 A dump is tried with the C pickler first. It calls `reducer_override` for every class, function and
 instance that is not of a plain built-in type. That gives up at the first object which dill would
-write in another way: functions and classes that cannot be imported by name or live in `__main__`,
-and instances of types registered with dill. Then dill writes the whole object, so that shared
-references stay shared.
+write in another way. These are functions and classes that cannot be imported by name or are in
+`__main__`, and instances of types registered with dill. Then dill writes the whole object, so that
+shared references stay shared.
 
 This is the only module that imports dill.
 """
@@ -89,7 +89,7 @@ def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
     Args:
         obj: Any object that dill can write.
         target: Takes the stream, in pieces as they are made.
-        allow: The globals that it may name, and no code then; by default all.
+        allow: The globals that it may name, and no code then. By default all.
 
     Returns:
         Whether the stream holds code: functions or classes by value, which only the same minor

@@ -18,7 +18,7 @@ _actions: dict[str, Callable[[], object]] = {}
 
 
 def reach(name: str) -> None:
-    """Reach a point; nothing happens unless a test armed it."""
+    """Reach a point. Nothing happens unless a test armed it."""
     if _actions and name in _actions:
         _actions[name]()
 

@@ -3,7 +3,7 @@
 The rules: write a temporary file in the same directory, flush it to the disk, rename it over the
 target, flush the directory. Killed at any instant, the process leaves the old file or the new one.
 Without the first flush a power cut after the rename can leave an empty file in place of the good
-one; without the second, the old one can come back: see fsync(2), rename(2).
+one. Without the second, the old one can come back: see fsync(2), rename(2).
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def replace_file(
     The new file has mode 0600.
 
     Args:
-        destination: The file; its directory exists.
+        destination: The file. Its directory exists.
         write_to: Called once with the temporary file, open for writing.
         fsync: Whether to wait until the disk has the file. Without, a power cut may undo the
             replacement or leave an empty file. A killed process still leaves the old file or the
@@ -285,7 +285,7 @@ def make_directory(path: str) -> None:
 
 
 def clear_leftovers(path: str) -> None:
-    """Delete the temporary files of killed writers of `path`; call it under the lock of `path`."""
+    """Delete the temporary files of killed writers of `path`. Call it under the lock of `path`."""
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
     pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")

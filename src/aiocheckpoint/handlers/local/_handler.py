@@ -40,7 +40,7 @@ class LocalStateHandler(StateHandler):
     """Keeps each run's snapshot in a file of its own, replaced atomically and durably.
 
     Args:
-        path: The file, such as "checkpoint.pkl"; `~` is the user's home. Missing directories are
+        path: The file, such as "checkpoint.pkl". `~` is the user's home. Missing directories are
             made by the first run. The file of a run with an id is beside it: `order-42` is in
             "checkpoint.order-42.pkl". Or a directory for all runs, an existing one or a path
             with a slash at its end, such as "runs/": `order-42` is in "runs/order-42.pkl".
@@ -145,7 +145,7 @@ class LocalStateHandler(StateHandler):
         return replace_file(destination, write_to, fsync=self.fsync, around=around)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Delete a run's file and its retained snapshots, if there are any; a link stays.
+        """Delete a run's file and its retained snapshots, if there are any. A link stays.
 
         Raises:
             StorageError: They cannot be deleted.

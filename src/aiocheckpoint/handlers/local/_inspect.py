@@ -33,7 +33,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
     position and the sizes.
 
     Args:
-        path: The file; for a run with an id, `cp.handler.locate(run_id)`.
+        path: The file. For a run with an id, `cp.handler.locate(run_id)`.
 
     Returns:
         The header, with `sizes`: bytes by key of the state.

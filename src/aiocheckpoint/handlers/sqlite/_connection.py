@@ -54,7 +54,7 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
 
 
 def _create(path: str) -> None:
-    """Make an empty file readable by its user alone; SQLite copies the mode to its other files."""
+    """Make an empty file readable by its user alone. SQLite copies the mode to its other files."""
     if os.path.exists(path):
         return
     make_directory(path)
@@ -77,7 +77,7 @@ _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
 
 
 def file_identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of the file at a path; None where there is none.
+    """Device and inode of the file at a path. None where there is none.
 
     Raises:
         StorageError: The system refuses the look.

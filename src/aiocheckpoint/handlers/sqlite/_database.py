@@ -75,7 +75,7 @@ class Database:
 
     @property
     def owner_id(self) -> str:
-        """Id of this process among the owners; a forked child has another."""
+        """Id of this process among the owners. A forked child has another."""
         return self._transactions.owners.id
 
     def ask(

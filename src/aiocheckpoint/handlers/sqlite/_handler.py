@@ -65,7 +65,7 @@ class SqliteStateHandler(StateHandler):
             "sqlite:////var/runs.db" for an absolute one. `~` is the user's home. Missing
             directories are made by the first run.
         fsync: Whether each write waits until the disk has it. With False, a power cut may lose
-            the last transactions; the file stays whole.
+            the last transactions. The file stays whole.
         keep: How many snapshots of each run are kept, the newest included. "all" keeps every
             snapshot of the last run. See `LocalStateHandler`.
         lease: Seconds without a heartbeat after which a suspended owner, or one on another
@@ -225,7 +225,7 @@ class SqliteStateHandler(StateHandler):
         return count
 
     def close(self) -> None:
-        """Release the leases of all runs in progress, and close the file; the next use opens it.
+        """Release the leases of all runs in progress, and close the file. The next use opens it.
 
         The end of the process does the same. All handlers of one file share its connection.
         """
@@ -254,7 +254,7 @@ _RETAINED = (
 
 
 def _delete(lease: LeaseRecord, connection: sqlite3.Connection) -> None:
-    """Empty the row of a run; releasing the lease then deletes it."""
+    """Empty the row of a run. Releasing the lease then deletes it."""
     done = connection.execute(
         "UPDATE runs SET status = NULL, footer = NULL, payload = NULL, started_at = NULL "
         "WHERE id = ? AND token = ?",

@@ -47,14 +47,14 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease was taken and not released; a forked child holds none."""
+        """Whether the lease was taken and not released. A forked child holds none."""
         return self.record.token != 0 and self._owner_id == self._database.owner_id
 
     def acquire(self) -> None:
         """Take the lease now.
 
         Raises:
-            RunInProgressError: Another owner has it; the error names that owner.
+            RunInProgressError: Another owner has it. The error names that owner.
             StorageError: The database cannot be written.
         """
         if not self.held:
@@ -63,7 +63,7 @@ class Lease:
     def claim(
         self, loop: asyncio.AbstractEventLoop | None, start: EncodedSnapshot | None = None
     ) -> PendingResult[None]:
-        """Ask for the lease; the result is for `loop`, or for this thread.
+        """Ask for the lease. The result is for `loop`, or for this thread.
 
         Args:
             loop: The loop, or None.
@@ -82,7 +82,7 @@ class Lease:
         loop: asyncio.AbstractEventLoop | None,
         amends: Header | None = None,
     ) -> PendingResult[None]:
-        """Ask for a snapshot to be stored; a snapshot that ends the run releases the lease.
+        """Ask for a snapshot to be stored. A snapshot that ends the run releases the lease.
 
         Raises:
             LeaseLostError: The lease is not held.
@@ -92,7 +92,7 @@ class Lease:
         return self._database.ask(Save(self.record, header, payload, footer, amends), loop)
 
     def release(self) -> None:
-        """Release the lease, also while its claim is queued; else without effect.
+        """Release the lease, also while its claim is queued. Otherwise without effect.
 
         Where the database cannot be written, the writer thread repeats the release later.
         """

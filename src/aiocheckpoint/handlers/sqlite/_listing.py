@@ -1,4 +1,4 @@
-"""Lists of runs, and pruning, by the columns of a database; no state is read."""
+"""Lists of runs, and pruning, by the columns of a database. No state is read."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class SqliteRunStore(SnapshotRunStore):
     """The snapshots of one run, owned by a lease.
 
     Args:
-        handler: The handler of the database; its locks are leases.
+        handler: The handler of the database. Its locks are leases.
         run_id: The run, or None.
         backend: Waits for the writer thread.
     """

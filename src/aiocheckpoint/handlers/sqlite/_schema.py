@@ -33,7 +33,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires REAL NOT NULL,
             lease REAL NOT NULL
         )""",
-        # A run id is text, or bytes where it is no valid UTF-8; '' for the run without one.
+        # A run id is text, or bytes where it is no valid UTF-8. '' for the run without one.
         """CREATE TABLE runs (
             id INTEGER PRIMARY KEY,
             flow TEXT NOT NULL,

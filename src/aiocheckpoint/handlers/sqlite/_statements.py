@@ -100,8 +100,8 @@ SELECT_CLAIMED = MultiRowStatement(
 )
 """Look up runs by flow, run id, a number of the caller's, and a footer. Gives in one row, for each:
 that number, token, id, owner, time of the claim, length of the payload, and a word for the stored
-footer: one of the three above, else the footer in hex. All rows come in one text, because each row
-of a result is a step of its own."""
+footer. The word is one of the three above, else the footer in hex. All rows come in one text,
+because each row of a result is a step of its own."""
 
 SELECT_STORED = MultiRowStatement(
     "SELECT group_concat(column3) FROM (VALUES {}) JOIN runs ON id = column1 AND footer = column2",

@@ -263,7 +263,7 @@ class Transactions:
         return [pending.request.row(owner_id, next(tokens), now) for pending in group]
 
     def _insert_new(self, connection: sqlite3.Connection, group: list[PendingResult[Any]]) -> bool:
-        """Claim runs and set the results, if none of them has a row; else do nothing."""
+        """Claim runs and set the results, if none of them has a row, else do nothing."""
         rows = self._rows(group)
         try:
             (cursor,) = INSERT_NEW.execute(connection, rows)
@@ -335,8 +335,8 @@ def _claimed(
 ) -> Iterator[_Claimed]:
     """Look up the rows of the runs that requests claim.
 
-    A row arrives as one text of words: each step of a statement gives up the interpreter's lock, so
-    that many rows would cost many waits, see `_statements`.
+    All rows arrive in one text of words. Each row of a result would be a step, at which the
+    interpreter's lock is given up, see `_statements`.
     """
     rows = [
         (*pending.request.key, number, pending.request.footer)

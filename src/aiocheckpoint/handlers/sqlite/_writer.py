@@ -24,7 +24,7 @@ _stopped: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Processor(Protocol):
-    """The work of a writer thread; called by that thread alone."""
+    """The work of a writer thread. Called by that thread alone."""
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> None:
         """Carry out requests, and set the result or the error of each."""
@@ -65,7 +65,7 @@ class Writer:
         """Queue a request.
 
         Raises:
-            RuntimeError: No thread can be started; the request will not be done.
+            RuntimeError: No thread can be started. The request will not be done.
         """
         with self._lock:
             if self._thread is None:
