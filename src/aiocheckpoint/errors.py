@@ -355,7 +355,7 @@ class UntrustedSnapshotError(CheckpointError):
 
 
 class StorageError(CheckpointError, OSError):
-    """The place of the checkpoint cannot be read or written. The stored snapshot is unchanged.
+    """The location of the checkpoint cannot be read or written. The stored snapshot is unchanged.
 
     Attributes:
         path: The path concerned.
@@ -372,7 +372,7 @@ class StorageError(CheckpointError, OSError):
         """Translate a system error met while `doing` something (a gerund) at `path`."""
         return cls(
             path,
-            f"{doing} {path} failed: {error.strerror or error}. Make the place usable (does it "
+            f"{doing} {path} failed: {error.strerror or error}. Make the path usable (does it "
             "exist, is it writable, is there space?) and run again.",
             errno=error.errno,
         )

@@ -46,7 +46,7 @@ CURRENT: ContextVar[CurrentStep | None] = ContextVar("aiocheckpoint_step", defau
 
 
 def current_step() -> CurrentStep:
-    """Give the step that is being executed, in a step, its loader or its saver.
+    """Give the step that runs, to the step itself, its loader or its saver.
 
     Works in coroutines and in the threads of sync functions. It works in a thread of the user only
     with the context of the step, which `asyncio.to_thread` passes on.
@@ -54,7 +54,7 @@ def current_step() -> CurrentStep:
     Raises:
         OutsideStepError: No step is being executed here.
     """
-    found = CURRENT.get()
-    if found is None:
+    step = CURRENT.get()
+    if step is None:
         raise OutsideStepError
-    return found
+    return step

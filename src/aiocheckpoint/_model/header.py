@@ -55,8 +55,8 @@ class Header:
     Attributes:
         flow: Name of the flow.
         run_id: The run's id, or None for the only run of a flow.
-        number: Counts the runs that began anew in this place, from 1. 0 where unknown.
-        sequence: Counts the snapshots written in this place, from 1. 0 where unknown.
+        number: Counts the runs that began anew under this id, from 1. 0 where unknown.
+        sequence: Counts the snapshots written of this run id, from 1. 0 where unknown.
         steps: Names of the flow's steps. None for a file of gumly, for a handler of dicts, and for
             flows of more than 100 steps.
         excerpt: The record of the step names of a flow of more than 100 steps, else None.

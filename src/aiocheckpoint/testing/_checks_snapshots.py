@@ -49,12 +49,12 @@ def check_runs_apart(make: Make) -> None:
         for run_id in ODD_IDS:
             stack.enter_context(fresh(make, run_id))
         everyone: tuple[str | None, ...] = (None, *ODD_IDS)
-        locations = {handler.locate(run_id) for run_id in everyone}
+        locations = set(map(handler.locate, everyone))
         must(len(locations) == len(everyone), "locate() names each run's location")
-        for one in everyone:
-            handler.write({"id": one}, one)
-        for one in everyone:
-            must(handler.read(one)["id"] == one, f"run {one!r} has its own state")
+        for run_id in everyone:
+            handler.write({"id": run_id}, run_id)
+        for run_id in everyone:
+            must(handler.read(run_id)["id"] == run_id, f"run {run_id!r} has its own state")
         handler.remove("a")
         must(handler.read("A"), "deleting one run leaves the others")
 

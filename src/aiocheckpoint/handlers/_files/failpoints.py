@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["FAILPOINTS", "armed", "reach"]
 
 FAILPOINTS = ("created", "written", "flushed", "closed", "kept", "renamed", "durable")
-"""In the order in which a snapshot reaches them; "flushed" and "durable" only with `fsync`, "kept"
+"""In the order in which a snapshot reaches them. "flushed" and "durable" only with `fsync`, "kept"
 only with `keep`."""
 
 _actions: dict[str, Callable[[], object]] = {}

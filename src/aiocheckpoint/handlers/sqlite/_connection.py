@@ -66,7 +66,7 @@ def _create(path: str) -> None:
 
 
 def abandon_connection(connection: sqlite3.Connection | None) -> None:
-    """Keep a connection inherited through a fork referenced for ever, neither used nor closed.
+    """Keep a reference to a connection inherited through a fork, neither used nor closed.
 
     SQLite allows neither (https://www.sqlite.org/howtocorrupt.html, section 2.6).
     """
@@ -83,9 +83,9 @@ def file_identity(path: str) -> tuple[int, int] | None:
         StorageError: The system refuses the look.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError.of(path, "looking at", error) from error
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
