@@ -234,7 +234,7 @@ class SnapshotPort(ABC):
             yield (
                 self._newest_sound(run_id, older, stack)
                 if older
-                else self._opened(run_id, None, stack)
+                else self._open_stored(run_id, None, stack)
             )
 
     def _newest_sound(
@@ -255,12 +255,12 @@ class SnapshotPort(ABC):
     def _checked(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
     ) -> StoredSnapshot | None:
-        snapshot = self._opened(run_id, kept, stack)
+        snapshot = self._open_stored(run_id, kept, stack)
         if snapshot is not None:
             snapshot.checked_payload()
         return snapshot
 
-    def _opened(
+    def _open_stored(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
     ) -> StoredSnapshot | None:
         file = self.open(run_id, kept)

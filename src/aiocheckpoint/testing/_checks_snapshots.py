@@ -46,8 +46,8 @@ def check_runs_apart(make: Make) -> None:
     """Each run has a location of its own, even with an odd id."""
     with contextlib.ExitStack() as stack:
         handler = stack.enter_context(fresh(make, None))
-        for run_id in ODD_IDS:
-            stack.enter_context(fresh(make, run_id))
+        for odd_id in ODD_IDS:
+            stack.enter_context(fresh(make, odd_id))
         everyone: tuple[str | None, ...] = (None, *ODD_IDS)
         locations = set(map(handler.locate, everyone))
         must(len(locations) == len(everyone), "locate() names each run's location")
