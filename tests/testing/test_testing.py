@@ -318,7 +318,7 @@ class Misordered(LocalStateHandler):
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
-        (ForgetsIds, "names each run's place"),
+        (ForgetsIds, "names each run's location"),
         (WritesInPlace, "the old snapshot stays as it was"),
         (Unlocked, "gets no second one"),
         (KeepsAll, "deletes the snapshot for all"),
