@@ -3,8 +3,8 @@
 >>> from aiocheckpoint import CheckpointFlow
 >>> cp = CheckpointFlow("checkpoint.pkl")
 
-Register functions with `cp.add_step()`, run them with `cp.run(state)` or `await cp.arun(state)`;
-when one breaks, mend it and run again.
+Register functions with `cp.add_step()`, run them with `cp.run(state)` or `await cp.arun(state)`.
+When one breaks, mend it and run again.
 """
 
 from aiocheckpoint import _deprecated, _public, events

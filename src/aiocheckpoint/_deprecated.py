@@ -46,6 +46,9 @@ _OLD_ATTRIBUTES: dict[type, dict[str, str]] = {
     StepNamesExcerpt: {"are": "matches", "begin_as": "matches_prefix", "name": "at"},
 }
 
+_OLD_HANDLER_METHODS = {"slot": "run_store", "under": "hold_or_check"}
+"""Old methods of `StateHandler`, which this module must not import: `handlers` imports it."""
+
 _OLD_MODULES = {
     "_current": ("CurrentStep",),
     "_durations": ("Durations",),
@@ -60,7 +63,7 @@ _OLD_MODULES = {
 
 
 def renamed(module: str, name: str) -> Any:  # noqa: ANN401 - a class
-    """Give what a module had under an old name.
+    """Give the attribute of a module that an old name stands for.
 
     Raises:
         AttributeError: It had no such name.
@@ -74,7 +77,8 @@ def renamed(module: str, name: str) -> Any:  # noqa: ANN401 - a class
 
 def keep_old_names() -> None:
     """Put the old methods on the classes, and the old modules where pickles look for them."""
-    for kind, names in _OLD_ATTRIBUTES.items():
+    handler: type = importlib.import_module("aiocheckpoint.handlers").StateHandler
+    for kind, names in (_OLD_ATTRIBUTES | {handler: _OLD_HANDLER_METHODS}).items():
         for old, new in names.items():
             text = f"{kind.__name__}.{old} is now {kind.__name__}.{new}"
             setattr(kind, old, _Alias(text, attrgetter(new)))
@@ -117,7 +121,7 @@ _OLD_METHODS: dict[str, Callable[[Any], Any]] = {
 
 
 class _Durations(dict[str, float]):
-    """Takes the place of a class of 0.5.0 while a pickle is loaded."""
+    """Stands in for a class of 0.5.0 while a pickle is loaded."""
 
     def __setstate__(self, state: object) -> None:
         """Skip the cached text."""
@@ -128,9 +132,9 @@ class _Durations(dict[str, float]):
 
 
 def _set_header_state(header: Header, state: dict[str, Any]) -> None:
-    facts = {**state, "durations": dict(state["durations"])}
-    facts.pop("fixed", None)  # cached text of 0.5.0
-    header.__dict__.update(facts)
+    attributes = {**state, "durations": dict(state["durations"])}
+    attributes.pop("fixed", None)  # cached text of 0.5.0
+    header.__dict__.update(attributes)
 
 
 class _OldModule(ModuleType):

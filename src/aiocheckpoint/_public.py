@@ -1,4 +1,4 @@
-"""The module that a public class or function says it is from: the one that users import."""
+"""Sets `__module__` of public names to the module that users import."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["publish"]
 
 
 def publish(module: str, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Let classes and functions name the public module as theirs.
+    """Set the public module as that of classes and functions.
 
     Their `repr`, and the pickles of records, then name no private module, so that these can move.
 
     Args:
         module: The public module.
         namespace: Its names, or the ones of a private module that defines them.
-        names: The names in it that are public; all but classes and functions are skipped.
+        names: The public names in it. All but classes and functions are skipped.
     """
     for name in names:
-        thing = namespace.get(name)
-        if isinstance(thing, (type, FunctionType)):
-            thing.__module__ = module
+        value = namespace.get(name)
+        if isinstance(value, (type, FunctionType)):
+            value.__module__ = module

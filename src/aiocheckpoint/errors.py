@@ -159,7 +159,7 @@ class DrainingError(CheckpointError):
 
     Attributes:
         flow: Name of the flow.
-        path: Where the checkpoint of the stopped run is; None where no run was stopped.
+        path: Where the checkpoint of the stopped run is. None where no run was stopped.
     """
 
     def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
@@ -190,11 +190,11 @@ class FlowChangedError(CheckpointError):
 
     Attributes:
         path: Where the checkpoint is.
-        stored_steps: The step names in the checkpoint; empty where it does not have all of them.
+        stored_steps: The step names in the checkpoint. Empty where it does not have all of them.
         current_steps: The step names of the flow now.
         position: Index of the step at which the checkpoint would resume.
         excerpt: The `StepNamesExcerpt` of a checkpoint with more than 100 steps, else None.
-        difference: Index of the first step before the position that has another name now; None
+        difference: Index of the first step before the position that has another name now. None
             where the checkpoint lacks the name of that step.
     """
 
@@ -241,7 +241,9 @@ class RunInProgressError(CheckpointError):
         host: str | None = None,
         since: str | None = None,
     ) -> None:
-        owner = "an unknown process" if pid is None else f"process {pid} on {host} since {since}"
+        owner = "an unknown process"
+        if pid is not None:
+            owner = f"process {pid} on {host}" + ("" if since is None else f" since {since}")
         super().__init__(
             f"{path} is in use by {owner}. Wait for it with wait=<seconds>, or use another path "
             "or run_id; when that process ends or is killed, the checkpoint is free at once."
@@ -334,7 +336,7 @@ class UntrustedSnapshotError(CheckpointError):
     """The origin of the stored snapshot is not trusted. Nothing of it was executed.
 
     Under `secret=` it is raised for a snapshot that is not signed, signed with another secret, or
-    signed for another flow or run; under `allow=` for a snapshot with a global that is not listed.
+    signed for another flow or run. Under `allow=` for a snapshot with a global that is not listed.
 
     Attributes:
         path: Where it is.
@@ -353,7 +355,7 @@ class UntrustedSnapshotError(CheckpointError):
 
 
 class StorageError(CheckpointError, OSError):
-    """The place of the checkpoint cannot be read or written. The stored snapshot is unchanged.
+    """The location of the checkpoint cannot be read or written. The stored snapshot is unchanged.
 
     Attributes:
         path: The path concerned.
@@ -370,7 +372,7 @@ class StorageError(CheckpointError, OSError):
         """Translate a system error met while `doing` something (a gerund) at `path`."""
         return cls(
             path,
-            f"{doing} {path} failed: {error.strerror or error}. Make the place usable (does it "
+            f"{doing} {path} failed: {error.strerror or error}. Make the path usable (does it "
             "exist, is it writable, is there space?) and run again.",
             errno=error.errno,
         )

@@ -103,19 +103,19 @@ def test_the_large_value_is_written_once(
     large = import_module("workloads.large")
     codec = import_module("aiocheckpoint._snapshot.codec").Codec
     written: list[dict[str, Any]] = []
-    write, write_small = codec.write, codec.write_small
+    write, encode_small = codec.write, codec.encode_small
 
     def noting(self: Any, header: Any, state: Any, *more: Any, **options: Any) -> Any:  # noqa: ANN401
         written.append(dict(state))
         return write(self, header, state, *more, **options)
 
     def noting_small(self: Any, header: Any, state: dict[str, Any], *more: Any) -> Any:  # noqa: ANN401
-        done = write_small(self, header, state, *more)
+        done = encode_small(self, header, state, *more)
         written.append(dict(state))
         return done
 
     monkeypatch.setattr(codec, "write", noting)
-    monkeypatch.setattr(codec, "write_small", noting_small)
+    monkeypatch.setattr(codec, "encode_small", noting_small)
     sample = getattr(large.OneWrite(tmp_path / "c.pkl", bytes(MIB)), method)
 
     milliseconds = sample() if method == "by_run" else asyncio.run(sample())

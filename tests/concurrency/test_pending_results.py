@@ -23,7 +23,7 @@ async def wait_all(
     await asyncio.to_thread(gathered.wait)
     for pending in results:
         await pending.future
-    return {pending.work: pending.outcome() for pending in results}
+    return {pending.request: pending.outcome() for pending in results}
 
 
 def wait_on(
@@ -39,7 +39,7 @@ def wait_on(
 def wait_here(results: list[PendingResult[int]], gathered: threading.Barrier) -> dict[int, int]:
     """Block this thread for one result after the other."""
     gathered.wait()
-    return {pending.work: pending.wait() for pending in results}
+    return {pending.request: pending.wait() for pending in results}
 
 
 @QUIET
@@ -51,7 +51,7 @@ def test_every_caller_is_woken(waiting: list[str]) -> None:
         PendingResult(number, loops.get(name)) for number, name in enumerate(waiting)
     ]
     for one in pending:
-        one.result = -one.work
+        one.result = -one.request
     blocked = [one for one in pending if one.loop is None]
     gathered = threading.Barrier(2 + BLOCKED + 1)
     with ThreadPoolExecutor(2 + BLOCKED) as pool:

@@ -19,7 +19,7 @@ from aiocheckpoint import (
     UnknownHandlerError,
     open_handler,
 )
-from aiocheckpoint.handlers._identifiers import flow_name
+from aiocheckpoint.handlers._identifiers import flow_name, redact_url
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.testing import MemoryStateHandler
 
@@ -283,13 +283,44 @@ def test_repr() -> None:
     shown = {
         "x.pkl": "LocalStateHandler('x.pkl', flow='x')",
         "sqlite:///a@b.db": "SqliteStateHandler('sqlite:///a@b.db', flow='a@b')",
-        "cloud://user:canary@host/x?key=canary": "Cloud('cloud://host/x', flow='x')",
+        "cloud://user:canary@host/x?key=canary": "Cloud('cloud://***@host/x?***', flow='x')",
+        "cloud://user:can/ary@host/x#canary": "Cloud('cloud://***@host/x#***', flow='x')",
     }
     for path, text in shown.items():
         handler = open_handler(path, secret="canary" * 6)
         assert repr(handler) == text
     assert repr(LocalStateHandler(Path("x.pkl"))) == "LocalStateHandler('x.pkl', flow='x')"
     assert repr(MemoryStateHandler(flow="f")) == "MemoryStateHandler('memory', flow='f')"
+
+
+def test_repr_shows_what_differs() -> None:
+    """Options that have other values than by default are shown, and locks name their run."""
+    handler = open_handler("x.pkl", fsync=False, keep="all", secret="canary" * 6)
+    assert repr(handler) == "LocalStateHandler('x.pkl', flow='x', fsync=False, keep='all')"
+    database = open_handler("sqlite:///x.db", lease=5, keep=1)
+    assert repr(database) == "SqliteStateHandler('sqlite:///x.db', flow='x', lease=5.0)"
+    assert repr(database.lock("a")) == f"<Lease of {database.locate('a')}, not held>"
+    assert repr(handler.lock("a")) == f"<_RunLock of {handler.locate('a')!r}, not held>"
+    assert "canary" not in repr(handler.codec)
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("postgres://u:p/w@host/db", "postgres://***@host/db"),
+        ("postgres://u:p@s/w@host/db", "postgres://***@host/db"),
+        ("postgres://u:p?w@host/db", "postgres://***"),
+        ("postgres://u:1/w@host/db", "postgres://***@host/db"),
+        ("postgres://host:5432/db?c@d", "postgres://host:5432/db?***"),
+        ("s3://bucket/a@b#secret", "s3://bucket/a@b#***"),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+        ("dir/a:b@c.pkl?x", "dir/a:b@c.pkl?x"),
+        ("host=h password=secret", "host=h password=***"),
+    ],
+)
+def test_redacted(path: str, shown: str) -> None:
+    """Credentials, queries and fragments of servers are masked, and files are shown whole."""
+    assert redact_url(path) == shown
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_statements_of_new_runs(tmp_path: Path) -> None:
     for expected in (["INSERT"], ["INSERT", "BEGIN", "INSERT", "SELECT", "COMMIT"]):
         statements.clear()
         leases = [
-            job.work.lease for job in harness.apply([harness.job("begin", x, 1) for x in "xy"])
+            job.request.lease for job in harness.apply([harness.job("begin", x, 1) for x in "xy"])
         ]
         assert [words.split()[0] for words in statements] == expected
         stored = "SELECT id, token FROM runs WHERE run_id IN ('x', 'y') ORDER BY run_id"

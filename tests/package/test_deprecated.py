@@ -13,7 +13,9 @@ import pytest
 
 import aiocheckpoint
 from aiocheckpoint import Header, Plan, StepNamesExcerpt, handlers
+from aiocheckpoint._concurrency.backends import SyncBackend
 from aiocheckpoint._model.step_names import StepNames
+from aiocheckpoint.testing import MemoryStateHandler
 
 NAMES = tuple(f"step-{number}" for number in range(150))
 LARGE = StepNames(NAMES)
@@ -86,6 +88,15 @@ def test_old_names_of_other_records() -> None:
     assert old(EXCERPT, "name")(75) == NAMES[75]
     assert old(EXCERPT, "are")(LARGE)
     assert old(EXCERPT, "begin_as")(LARGE, 10)
+
+
+def test_old_methods_of_handlers() -> None:
+    """A handler makes run stores and holds locks by its old methods."""
+    handler = MemoryStateHandler()
+    run_store = old(handler, "slot")("a", SyncBackend())
+    assert run_store.location == handler.locate("a")
+    with old(handler, "under")("a", None) as lock:
+        assert lock.held
 
 
 @pytest.mark.parametrize("name", MODULES)

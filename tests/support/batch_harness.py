@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
+from aiocheckpoint._snapshot.codec import EncodedSnapshot
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._lease import Lease
@@ -46,7 +47,7 @@ class BatchHarness:
 
     def lease(self, run_id: str) -> Lease:
         """Make a lease of a run. It is claimed only through the jobs of this harness."""
-        return Lease(self.handler._store, ("f", run_id), run_id, self._keep)  # noqa: SLF001
+        return Lease(self.handler._database, ("f", run_id), run_id, self._keep)  # noqa: SLF001
 
     def apply(self, jobs: Sequence[PendingResult[Any]]) -> list[PendingResult[Any]]:
         """Do jobs together."""
@@ -61,7 +62,11 @@ class BatchHarness:
         if operation == "begin":
             start = self.save(lease, run_id, "running", number)
             return PendingResult(
-                Claim(self.lease(run_id).record, (start.header, start.payload, start.footer)), None
+                Claim(
+                    self.lease(run_id).record,
+                    EncodedSnapshot(start.header, start.payload, start.footer),
+                ),
+                None,
             )
         if operation == "give back":
             return PendingResult(Release(lease.record.row, lease.record.token), None)

@@ -63,13 +63,13 @@ class Replaces(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Replace under another lock."""
-        return super().replace(run_id, emit, amends, lock=self.trusted(run_id, lock))
+        return super().replace(run_id, write_to, amends, lock=self.trusted(run_id, lock))
 
 
 class Unfenced(Replaces):
@@ -106,13 +106,13 @@ class RaisesTooLate(Replaces):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Replace, and check the lock afterwards."""
-        done = super().replace(run_id, emit, amends, lock=FakeLock())
+        done = super().replace(run_id, write_to, amends, lock=FakeLock())
         if lock is not None and not lock.held:
             raise LeaseLostError(self.locate(run_id))
         return done
@@ -124,13 +124,13 @@ class ReleasesEarly(Replaces):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Replace, and release the lock."""
-        done = super().replace(run_id, emit, amends, lock=lock)
+        done = super().replace(run_id, write_to, amends, lock=lock)
         if lock is not None:
             lock.release()
         return done

@@ -142,7 +142,7 @@ class RunHistory:
                 pass
         scraps = [path.name for path in self.path.rglob("*") if path.suffix in {".tmp", ".lock"}]
         assert killed or self.kind == "sqlite" or scraps == []
-        close = getattr(handler, "_store", None)
+        close = getattr(handler, "_database", None)
         if close is not None:
             close.close()
 

@@ -174,7 +174,7 @@ class HoldingHandler(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -183,7 +183,7 @@ class HoldingHandler(LocalStateHandler):
         self._written += 1
         number = self._written
         self._held_run.reach(f"before snapshot {number}")
-        result = super().replace(run_id, emit, amends, lock=lock)
+        result = super().replace(run_id, write_to, amends, lock=lock)
         self._held_run.reach(f"after snapshot {number}")
         return result
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
-from aiocheckpoint.handlers.sqlite._store import Store
+from aiocheckpoint.handlers.sqlite._database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -37,7 +37,7 @@ def handler_apart(
 ) -> SqliteStateHandler:
     """Make a handler as another process would have it."""
     handler = kind(path, **options)
-    handler._store = Store(
+    handler._database = Database(
         os.path.realpath(path), durable=handler.fsync, lease=options.get("lease", LONG)
     )
     return handler
@@ -45,22 +45,22 @@ def handler_apart(
 
 def shut_down(handler: SqliteStateHandler) -> None:
     """End a process as an idle one ends."""
-    handler._store.close()
+    handler._database.close()
 
 
 def owner_of(handler: SqliteStateHandler) -> str:
     """The id of a process among the owners."""
-    return handler._store.owner_id
+    return handler._database.owner_id
 
 
 def disconnect(handler: SqliteStateHandler) -> None:
     """Make a process's store refuse all requests from now on."""
 
-    def refuse(jobs: Sequence[PendingResult[Any]]) -> None:
-        for job in jobs:
-            job.error = KilledError()
+    def refuse(group: Sequence[PendingResult[Any]]) -> None:
+        for pending in group:
+            pending.error = KilledError()
 
-    worker = handler._store._transactions
+    worker = handler._database._transactions
     worker.apply = refuse  # type: ignore[method-assign]
 
 
@@ -70,7 +70,7 @@ def kill(handler: SqliteStateHandler) -> None:
     Its leases count as not held any more, as their holder is dead.
     """
     disconnect(handler)
-    store = handler._store
+    store = handler._database
     worker = store._transactions
     connection, worker._connection = worker._connection, None  # nothing to tidy up with
     store.close()
@@ -82,7 +82,7 @@ def kill(handler: SqliteStateHandler) -> None:
 
 def suspend(handler: SqliteStateHandler) -> None:
     """Make a process seem to have slept for longer than its lease."""
-    owners = handler._store._transactions.owners
+    owners = handler._database._transactions.owners
     with looking(handler._path) as connection:
         expired = (time.monotonic() - 1, owners.id)
         connection.execute("UPDATE owners SET expires = ? WHERE id = ?", expired)

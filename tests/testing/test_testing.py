@@ -182,14 +182,14 @@ class WritesInPlace(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
         """Delete first."""
         self.remove(run_id, lock=lock)
-        return super().replace(run_id, emit, amends, lock=lock)
+        return super().replace(run_id, write_to, amends, lock=lock)
 
 
 class Faulty:
@@ -222,7 +222,7 @@ class NoRewind(LocalStateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
@@ -230,7 +230,7 @@ class NoRewind(LocalStateHandler):
         """Write through a faulty target."""
 
         def faulty(target: SnapshotTarget) -> Header:
-            return emit(Faulty(target, self.fault))
+            return write_to(Faulty(target, self.fault))
 
         return super().replace(run_id, faulty, amends, lock=lock)
 
@@ -318,7 +318,7 @@ class Misordered(LocalStateHandler):
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
-        (ForgetsIds, "names each run's place"),
+        (ForgetsIds, "names each run's location"),
         (WritesInPlace, "the old snapshot stays as it was"),
         (Unlocked, "gets no second one"),
         (KeepsAll, "deletes the snapshot for all"),

@@ -23,12 +23,12 @@ class PendingResult(Generic[_Result]):
     """A result that one caller waits for.
 
     Args:
-        work: The work that another thread does for it.
+        request: What another thread carries out: a request, or a function to call.
         loop: The running loop, whose task awaits the result. None for a caller that blocks its
             thread in `wait`.
 
     Attributes:
-        work: The work.
+        request: The request or function.
         loop: The loop.
         future: The task awaits it. `wait_again` replaces it.
         ended: Whether the work has ended and the caller was woken.
@@ -36,10 +36,10 @@ class PendingResult(Generic[_Result]):
         result: The result, valid once the work has ended without an exception.
     """
 
-    __slots__ = ("_blocked", "ended", "error", "future", "loop", "result", "work")
+    __slots__ = ("_blocked", "ended", "error", "future", "loop", "request", "result")
 
-    def __init__(self, work: Any, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: ANN401
-        self.work: Any = work
+    def __init__(self, request: Any, loop: asyncio.AbstractEventLoop | None) -> None:  # noqa: ANN401
+        self.request: Any = request
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.ended: bool = False
         self.error: BaseException | None = None

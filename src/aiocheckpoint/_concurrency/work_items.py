@@ -63,7 +63,7 @@ class WorkItem(PendingResult[_Result]):
             return
         try:
             self._thread = threading.get_ident()
-            self.result = self.work(*self._args)
+            self.result = self.request(*self._args)
         except BaseException as error:  # noqa: BLE001 - raised again where the item is awaited
             self.error = error
         finally:

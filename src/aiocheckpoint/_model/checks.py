@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["checked_flag", "checked_limit", "checked_timeout", "checked_wait"]
+__all__ = [
+    "checked_count",
+    "checked_flag",
+    "checked_limit",
+    "checked_number",
+    "checked_timeout",
+    "checked_wait",
+]
 
 
 def checked_flag(name: str, flag: object) -> bool:
@@ -17,22 +23,50 @@ def checked_flag(name: str, flag: object) -> bool:
     return flag
 
 
-def checked_limit(limit: Any) -> int:  # noqa: ANN401 - any object of a user
+def checked_count(
+    what: str, count: object, meaning: str, *, too_small: str = "it is {meaning}, at least 1"
+) -> int:
+    """Give `count` back if it is a number from 1 on.
+
+    Args:
+        what: Name of the argument with its "=".
+        count: The argument of a user.
+        meaning: The meaning of the number, such as "a number of runs".
+        too_small: The message for a smaller number.
+
+    Raises:
+        InvalidTypeError: It is no whole number.
+        InvalidValueError: It is too small.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InvalidTypeError(f"{what} is {meaning}, not a {type(count).__name__}.")
+    if count < 1:
+        raise InvalidValueError(f"{what}{count!r}: {too_small.format(meaning=meaning)}.")
+    return count
+
+
+def checked_number(what: str, number: object, meaning: str) -> float:
+    """Give `number` back if it is a number. Its range is the caller's to check.
+
+    Raises:
+        InvalidTypeError: It is no number.
+    """
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise InvalidTypeError(f"{what} is {meaning}, not a {type(number).__name__}.")
+    return number
+
+
+def checked_limit(limit: object) -> int:
     """Give `limit` back if it is a number of runs from 1 on."""
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        raise InvalidTypeError(f"limit= is a number of runs, not a {type(limit).__name__}.")
-    if limit < 1:
-        raise InvalidValueError(f"limit={limit!r}: it is a number of runs, at least 1.")
-    return limit
+    return checked_count("limit=", limit, "a number of runs")
 
 
 def checked_wait(wait: object) -> float:
     """Give `wait` back if it is a number of seconds from 0 on."""
-    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
-        raise InvalidTypeError(f"wait is a number of seconds, not a {type(wait).__name__}.")
-    if not wait >= 0:
+    seconds = checked_number("wait", wait, "a number of seconds")
+    if not seconds >= 0:
         raise InvalidValueError(f"wait={wait!r}: seconds to wait cannot be negative.")
-    return float(wait)
+    return float(seconds)
 
 
 def checked_timeout(timeout: object, *, least: float | None = None) -> float:
@@ -40,19 +74,16 @@ def checked_timeout(timeout: object, *, least: float | None = None) -> float:
 
     Args:
         timeout: The argument of a user.
-        least: The smallest number allowed; by default it must be more than 0.
+        least: The smallest number allowed. By default it must be more than 0.
 
     Raises:
         InvalidTypeError: It is no number.
         InvalidValueError: It is too small, or not finite.
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise InvalidTypeError(
-            f"timeout= is a number of seconds or None, not a {type(timeout).__name__}."
-        )
-    enough = timeout > 0 if least is None else timeout >= least
-    if not enough or timeout > sys.float_info.max:
+    seconds = checked_number("timeout=", timeout, "a number of seconds or None")
+    enough = seconds > 0 if least is None else seconds >= least
+    if not enough or seconds > sys.float_info.max:
         raise InvalidValueError(
-            f"timeout={timeout!r}: a time limit is a positive number of seconds; None sets none."
+            f"timeout={timeout!r}: it is a positive number of seconds, or None."
         )
-    return float(timeout)
+    return float(seconds)

@@ -1,4 +1,4 @@
-"""The step that is being executed, for the step itself to ask."""
+"""`current_step()`: the step that runs in this context."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class CurrentStep(NamedTuple):
         64 hexadecimal digits: the SHA-256 of flow, run id, run number and step. A deleted run that
         is started again has the same keys.
         """
-        facts = json.dumps([self.flow, self.run_id, self.number, self.step])
-        return hashlib.sha256(facts.encode()).hexdigest()
+        identity = json.dumps([self.flow, self.run_id, self.number, self.step])
+        return hashlib.sha256(identity.encode()).hexdigest()
 
 
 CURRENT: ContextVar[CurrentStep | None] = ContextVar("aiocheckpoint_step", default=None)
@@ -46,7 +46,7 @@ CURRENT: ContextVar[CurrentStep | None] = ContextVar("aiocheckpoint_step", defau
 
 
 def current_step() -> CurrentStep:
-    """Give the step that is being executed, in a step, its loader or its saver.
+    """Give the step that runs, to the step itself, its loader or its saver.
 
     Works in coroutines and in the threads of sync functions. It works in a thread of the user only
     with the context of the step, which `asyncio.to_thread` passes on.
@@ -54,7 +54,7 @@ def current_step() -> CurrentStep:
     Raises:
         OutsideStepError: No step is being executed here.
     """
-    found = CURRENT.get()
-    if found is None:
+    step = CURRENT.get()
+    if step is None:
         raise OutsideStepError
-    return found
+    return step

@@ -1,4 +1,4 @@
-"""What can be read of a snapshot without unpickling it: run, time, progress, failure."""
+"""The header of a snapshot, readable without unpickling: run, time, progress, failure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from aiocheckpoint._model.step_names import (
 __all__ = ["Failure", "Header", "Status"]
 
 Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
-"""The state of a run: "running" also where its process was killed; "stopped" by `until=`, by
-draining or by hand; "paused" by a step."""
+"""The state of a run. "running" also where its process was killed. "stopped" by `until=`, by
+draining or by hand. "paused" by a step."""
 
 _Value = TypeVar("_Value")
 
@@ -55,8 +55,8 @@ class Header:
     Attributes:
         flow: Name of the flow.
         run_id: The run's id, or None for the only run of a flow.
-        number: Counts the runs that began anew in this place, from 1; 0 where unknown.
-        sequence: Counts the snapshots written in this place, from 1; 0 where unknown.
+        number: Counts the runs that began anew under this id, from 1. 0 where unknown.
+        sequence: Counts the snapshots written of this run id, from 1. 0 where unknown.
         steps: Names of the flow's steps. None for a file of gumly, for a handler of dicts, and for
             flows of more than 100 steps.
         excerpt: The record of the step names of a flow of more than 100 steps, else None.
@@ -65,21 +65,21 @@ class Header:
         failure: What ended the run, or None. For a running run, the failure of the attempt before.
         pause: The reason that a step gave for pausing the run, or None.
         attempts: Number of attempts by step name, for steps of this run with more than one
-            attempt; of a flow of more than 100 steps, the newest 20 entries.
+            attempt. For a flow of more than 100 steps, the newest 20 entries.
         durations: Seconds by step name, for the finished steps of this run: loader, step and saver
-            together; of a flow of more than 100 steps, the newest 20 entries.
+            together. For a flow of more than 100 steps, the newest 20 entries.
         holds_data: Whether the payload holds `data` beside the state, as `keep_data=True` has it.
         code: Whether the payload holds functions or classes by value.
         python: Version of the Python that wrote the payload, "" where unknown.
         dill: Version of dill that wrote it, "" where unknown.
         library: Version of aiocheckpoint that wrote it, "" where unknown.
         written_at: Seconds since the epoch.
-        started_at: When the run began at its first step, in seconds since the epoch; 0.0 where
+        started_at: When the run began at its first step, in seconds since the epoch. 0.0 where
             unknown.
         signed_by: Id of the secret that the snapshot is signed with, 16 hexadecimal digits, or
             None. The id is stored beside the header. Only a reader with a secret verifies it.
         sizes: Bytes of the state's stored values by key. A value that several keys share counts for
-            the first key. Only `aiocheckpoint.inspect` sets it; None elsewhere.
+            the first key. Only `aiocheckpoint.inspect` sets it. None elsewhere.
         owner: The process that runs the run, such as "process 12 on web-1", or None. Only the lists
             of a handler with leases set it. The process may have died since.
     """
@@ -108,10 +108,10 @@ class Header:
     owner: str | None = None
 
     @classmethod
-    def from_trusted(cls, facts: dict[str, Any]) -> Self:
+    def from_trusted(cls, attributes: dict[str, Any]) -> Self:
         """A header with all attributes given and none checked, in a third of the usual time."""
         header = object.__new__(cls)
-        object.__setattr__(header, "__dict__", facts)
+        object.__setattr__(header, "__dict__", attributes)
         return header
 
     @classmethod
@@ -127,14 +127,14 @@ class Header:
 
     @property
     def step_names(self) -> RecordedStepNames:
-        """The record of the step names, in whichever form the header has it."""
+        """The record of the step names, in the form that the header has."""
         if self.excerpt is not None:
             return self.excerpt
         return NO_STEP_NAMES if self.steps is None else ListedStepNames(self.steps)
 
     @property
     def next_step(self) -> str | None:
-        """Name of the step at the position; None for a finished run, or where it is unknown."""
+        """Name of the step at the position. None for a finished run, or where it is unknown."""
         return None if self.finished else self.step_names.at(self.position)
 
     def is_at(self, names: StepNames, index: int) -> bool:
@@ -167,9 +167,13 @@ class Header:
         self, status: Status, position: int, written_at: float, excerpt: StepNamesExcerpt | None
     ) -> Self:
         """The header of the next snapshot. Every step makes one, hence the short cut."""
-        facts = self.__dict__.copy()
-        facts["status"], facts["position"], facts["excerpt"] = status, position, excerpt
-        facts["sequence"], facts["written_at"] = self.sequence + 1, written_at
+        attributes = self.__dict__.copy()
+        attributes["status"], attributes["position"], attributes["excerpt"] = (
+            status,
+            position,
+            excerpt,
+        )
+        attributes["sequence"], attributes["written_at"] = self.sequence + 1, written_at
         if self.failure is not None or self.pause is not None:
-            facts["failure"] = facts["pause"] = None
-        return self.from_trusted(facts)
+            attributes["failure"] = attributes["pause"] = None
+        return self.from_trusted(attributes)

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from aiocheckpoint._model.changed_steps import flow_changed
 from aiocheckpoint._model.header import Header
@@ -12,7 +12,7 @@ from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint._model.steps import Step, Steps
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
-__all__ = ["Plan", "check_policy", "make_plan"]
+__all__ = ["Plan", "check_policy", "find_step", "make_plan"]
 
 
 Source = Literal["given", "stored", "kept", "empty"]
@@ -27,15 +27,15 @@ _WORDS: dict[Source, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The plan of a run; `str()` gives it in words.
+    """The plan of a run. `str()` gives it in words.
 
     Attributes:
         steps: Names of all steps of the flow.
-        start: Index of the first step that runs; the number of steps where none is left.
+        start: Index of the first step that runs. The number of steps where none is left.
         stop: Index after the last step that runs.
         loads: For each step of the flow, whether its loader runs.
         source: Origin of the state: the caller ("given"), the checkpoint ("stored"), an older
-            snapshot that was taken on entry to the first step ("kept"), or a new dict ("empty").
+            snapshot from the entry to the first step ("kept"), or a new dict ("empty").
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
         relocates: Whether the rest of a run starts elsewhere than at the stored position, starts
@@ -107,43 +107,66 @@ def make_plan(
     Raises:
         FlowDefinitionError: There are no steps.
         InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
-            wrong type, or names no step; or `update` is given for a run that is not paused.
+            wrong type, or names no step. Or `update` is given for a run that is not paused.
         FlowChangedError: The steps before the position are not the ones that ran. Under `once`, the
             steps are not the ones that finished.
         AlreadyFinishedError: No unfinished run is stored, and only the rest of one was wanted.
     """
-    names = steps.names.all
-    _check_there_is_work(names, header, request)
+    names = steps.names
+    _check_there_is_work(names.all, header, request)
     if request.once and header is not None and header.finished and header.number:
-        return _done(steps.names, header, location)
+        return _done(names, header, location)
     if request.update is not None:
         _check_paused(header, location)
-    start, source, fresh, reason = _start(names, header, request)
-    kept = None
-    if request.checkpoint is None:
-        _check_names(steps.names, header if start else None, location)
-    elif source == "stored":
-        kept = _entry(steps.names, start, header, history)
-    if kept is not None:
-        source, fresh = "kept", False
-    differs = header is not None and _differs(header, start, steps.names, request)
-    relocates = kept is not None or (not fresh and differs)
-    stop = _stop(names, start, request.until)
-    holder = None if fresh else kept or header
-    restores = request.keep_data and holder is not None and holder.holds_data
+    start = _checked_start(names, header, request, location, history)
+    span = start.first, _stop(names.all, start.first, request.until)
+    restores = request.keep_data and start.holds_data(header)
     return Plan(
-        steps=names,
-        start=start,
-        stop=stop,
-        loads=_loads(steps, None if restores else start, (start, stop), request.load_policy),
-        source=source,
-        kept=kept,
-        fresh=fresh,
-        relocates=relocates,
+        steps=names.all,
+        start=span[0],
+        stop=span[1],
+        loads=_loads(steps, None if restores else start.first, span, request.load_policy),
+        source=start.source,
+        kept=start.kept,
+        fresh=start.fresh,
+        relocates=_relocates(start, names, header, request),
         restores_data=restores,
-        ignores_given=request.state is not None and source != "given",
-        reason=reason,
+        ignores_given=request.state is not None and start.source != "given",
+        reason=start.reason,
     )
+
+
+class _Start(NamedTuple):
+    """The start of a run: index of the first step, and attributes as in `Plan`."""
+
+    first: int
+    source: Source
+    fresh: bool
+    reason: str
+    kept: Header | None = None
+
+    def holds_data(self, header: Header | None) -> bool:
+        """Whether the snapshot that the run starts from, if any, holds `data`."""
+        holder = None if self.fresh else self.kept or header
+        return holder is not None and holder.holds_data
+
+
+def _checked_start(
+    names: StepNames,
+    header: Header | None,
+    request: Request,
+    location: str,
+    history: Sequence[Header],
+) -> _Start:
+    """Find the start, look for an older snapshot on entry to it, and compare the names."""
+    start = _start(names.all, header, request)
+    if request.checkpoint is None:
+        _check_names(names, header if start.first else None, location)
+    elif start.source == "stored":
+        kept = _entry(names, start.first, header, history)
+        if kept is not None:
+            return start._replace(source="kept", fresh=False, kept=kept)
+    return start
 
 
 def _check_there_is_work(names: tuple[str, ...], header: Header | None, request: Request) -> None:
@@ -183,10 +206,8 @@ def _check_paused(header: Header | None, location: str) -> None:
         )
 
 
-def _start(
-    names: tuple[str, ...], header: Header | None, request: Request
-) -> tuple[int, Source, bool, str]:
-    """Find the first step, the state's source, whether the run is new, and the reason."""
+def _start(names: tuple[str, ...], header: Header | None, request: Request) -> _Start:
+    """Find the start, apart from older snapshots."""
     unfinished = header is not None and not header.finished
     start = header.position if header is not None and unfinished else 0
     reason = _reason(header)
@@ -196,12 +217,13 @@ def _start(
     else:
         chosen = start
     # A repeated request means the same run, even if that was killed in its first step.
-    again = header is not None and request.once and header.number > 0
-    if header is not None and unfinished and (header.position or request.state is None or again):
-        return chosen, "stored", False, reason
+    same_run = header is not None and request.once and header.number > 0
+    if header is not None and unfinished and (header.position or request.state is None or same_run):
+        return _Start(chosen, "stored", fresh=False, reason=reason)
     if request.state is not None:
-        return chosen, "given", True, reason
-    return chosen, "empty" if header is None else "stored", True, reason
+        return _Start(chosen, "given", fresh=True, reason=reason)
+    source: Source = "empty" if header is None else "stored"
+    return _Start(chosen, source, fresh=True, reason=reason)
 
 
 def _entry(
@@ -319,6 +341,12 @@ def _kind(kind: type, content: list[object] | None) -> str:
 def _check_names(names: StepNames, header: Header | None, location: str) -> None:
     if header is not None and not header.matches_prefix(names, header.position):
         raise flow_changed(location, header, names.all, header.position)
+
+
+def _relocates(start: _Start, names: StepNames, header: Header | None, request: Request) -> bool:
+    if start.kept is not None:
+        return True
+    return not start.fresh and header is not None and _differs(header, start.first, names, request)
 
 
 def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = ["AlreadyFinishedError", "LoadPolicy", "Request"]
@@ -11,31 +12,24 @@ LoadPolicy = Literal["first only", "always"] | list[bool]
 """Which loaders run: the one of the first executed step, all, or one bool for each step."""
 
 
+@dataclass(eq=False, kw_only=True)
 class Request:
     """The arguments of a run.
 
-    Args:
+    Attributes:
         state, load_policy, checkpoint, until, once, update: The arguments of `run`.
         unfinished_only: Whether only an unfinished run is resumed, and no new one begun.
         keep_data: Whether the flow has `data` in its snapshots.
     """
 
-    def __init__(
-        self,
-        *,
-        state: dict[str, Any] | None = None,
-        load_policy: LoadPolicy = "first only",
-        checkpoint: int | str | None = None,
-        until: int | str | None = None,
-        once: bool = False,
-        update: dict[str, Any] | None = None,
-        unfinished_only: bool = False,
-        keep_data: bool = False,
-    ) -> None:
-        self.load_policy: LoadPolicy = load_policy
-        self.state, self.checkpoint, self.until = state, checkpoint, until
-        self.once, self.update = once, update
-        self.unfinished_only, self.keep_data = unfinished_only, keep_data
+    state: dict[str, Any] | None = None
+    load_policy: LoadPolicy = "first only"
+    checkpoint: int | str | None = None
+    until: int | str | None = None
+    once: bool = False
+    update: dict[str, Any] | None = None
+    unfinished_only: bool = False
+    keep_data: bool = False
 
 
 class AlreadyFinishedError(Exception):

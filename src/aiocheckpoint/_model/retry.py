@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
+from aiocheckpoint._model.checks import checked_count, checked_number
 from aiocheckpoint.errors import (
     FlowDefinitionError,
     InvalidTypeError,
@@ -29,21 +30,21 @@ _WAITS = ("wait_initial", "wait_max", "wait_jitter")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """The retry policy of a step; the package `stamina` does the waiting.
+    """The retry policy of a step. The package `stamina` does the waiting.
 
     Each attempt begins with the state and the `data` on entry to the step, and calls the loader if
     the first attempt did. Global settings of `stamina`, such as `stamina.set_testing`, apply.
 
     The pause after attempt number n takes `wait_initial * wait_exp_base ** (n - 1)` seconds, plus a
-    random time of up to `wait_jitter`, and no longer than `wait_max` in all. Names and defaults are
-    the ones of `stamina.retry`.
+    random time of up to `wait_jitter`. It takes no longer than `wait_max` in all. Names and
+    defaults are the ones of `stamina.retry`.
 
     Attributes:
-        on: The exceptions that are retried, see `RetryOn`; by default every `Exception`.
+        on: The exceptions that are retried, see `RetryOn`. By default every `Exception`.
             Cancellations, `Pause` and errors in the definition of the flow are never retried.
-        attempts: The most attempts, the first included; None for any number.
-        timeout: Seconds since the begin of the first attempt, after which a failure is not retried;
-            None for no such limit. The argument `timeout=` of the step limits one attempt.
+        attempts: The most attempts, the first included. None for any number.
+        timeout: Seconds from the start of the first attempt. A later failure is not retried. None
+            for no such limit. The argument `timeout=` of the step limits one attempt.
         wait_initial: The first pause, in seconds or as a timedelta.
         wait_max: The longest pause.
         wait_jitter: The longest random time that is added to a pause.
@@ -159,13 +160,8 @@ def _check_on(on: object) -> None:
 
 
 def _check_attempts(attempts: object) -> None:
-    if isinstance(attempts, bool) or not isinstance(attempts, int):
-        kind = type(attempts).__name__
-        raise InvalidTypeError(f"attempts= is a number of attempts or None, not a {kind}.")
-    if attempts < 1:
-        raise InvalidValueError(
-            f"attempts={attempts!r}: the first attempt counts, so there is at least 1."
-        )
+    first_counts = "the first attempt counts, so there is at least 1"
+    checked_count("attempts=", attempts, "a number of attempts or None", too_small=first_counts)
 
 
 def _check_timeout(timeout: float | timedelta) -> None:
@@ -183,8 +179,6 @@ def _check_seconds(what: str, seconds: object) -> None:
     _check_number(what, seconds, "a number of seconds or a timedelta")
 
 
-def _check_number(what: str, number: object, meant: str) -> None:
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise InvalidTypeError(f"{what} is {meant}, not a {type(number).__name__}.")
-    if not 0 <= number <= sys.float_info.max:
-        raise InvalidValueError(f"{what}{number!r}: it is {meant}, from 0 on.")
+def _check_number(what: str, number: object, meaning: str) -> None:
+    if not 0 <= checked_number(what, number, meaning) <= sys.float_info.max:
+        raise InvalidValueError(f"{what}{number!r}: it is {meaning}, from 0 on.")

@@ -14,10 +14,10 @@ class RunResult:
 
     Attributes:
         run_id: The run, or None for the run without an id.
-        state: Its final state; None where there is an error.
-        error: The exception that ended it, with the note that says how to resume; or None.
-        status: "finished"; "stopped" or "paused" where the run can be resumed; None where there is
-            an error.
+        state: Its final state. None where there is an error.
+        error: The exception that ended it, with a note on how to resume, or None.
+        status: "finished", or "stopped" or "paused" where the run can be resumed. None where there
+            is an error.
     """
 
     run_id: str | None

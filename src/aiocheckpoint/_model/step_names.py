@@ -4,6 +4,8 @@ A header is written after every step, so it must not grow with the number of ste
 large flow has the names next to the position, and digests of all names.
 """
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "BESIDE",
     "MOST_NAMES",
     "NO_STEP_NAMES",
     "ListedStepNames",
@@ -51,8 +54,8 @@ class StepNames:
         self.listed: tuple[str, ...] | None = None if is_large else names
         self.max_recorded: int = _MOST_OF_LARGE if is_large else MOST_NAMES
 
-    def excerpt(self, position: int, *, finished: bool) -> "StepNamesExcerpt | None":
-        """The excerpt that a header has at a position; None where it lists all names."""
+    def excerpt(self, position: int, *, finished: bool) -> StepNamesExcerpt | None:
+        """The excerpt that a header has at a position. None where it lists all names."""
         if self.listed is not None:
             return None
         count = len(self.all)
@@ -86,7 +89,7 @@ class StepNames:
 
 
 class RecordedStepNames(Protocol):
-    """What a header knows of the step names of its flow."""
+    """The step names of a flow, as far as a header has them."""
 
     @property
     def count(self) -> int:
@@ -161,7 +164,7 @@ class _UnknownStepNames(ListedStepNames):
     __slots__ = ()
 
     def matches(self, steps: StepNames) -> bool:  # noqa: ARG002 - as its base
-        """Nothing contradicts any names."""
+        """Return True: no names are recorded."""
         return True
 
     def matches_prefix(self, steps: StepNames, first: int) -> bool:
@@ -184,7 +187,7 @@ class StepNamesExcerpt:
         count: How many steps the flow has.
         begin: Index of the first of `names`.
         names: Names of successive steps, among them the last finished one and the next one.
-        done: How many steps had finished; all, where the run was finished.
+        done: How many steps had finished. All, where the run was finished.
         before: Digest of the names of the finished steps.
         whole: Digest of the names of all steps.
     """
@@ -203,8 +206,8 @@ class StepNamesExcerpt:
 
     def at(self, index: int) -> str | None:
         """Name of a step, None where it is not among `names`."""
-        place = index - self.begin
-        return self.names[place] if 0 <= place < len(self.names) else None
+        offset = index - self.begin
+        return self.names[offset] if 0 <= offset < len(self.names) else None
 
     def is_at(self, position: int, steps: StepNames, index: int) -> bool:
         """Whether the step at a recorded position is the one at an index of a flow."""
@@ -245,5 +248,5 @@ class StepNamesExcerpt:
         return self.names[begin - self.begin : end - self.begin]
 
 
-def _digested(names: "Iterable[str]") -> bytes:
+def _digested(names: Iterable[str]) -> bytes:
     return hashlib.sha256("".join(map(quoted, names)).encode()).digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
@@ -23,7 +24,7 @@ Load = Callable[[State], "State | Awaitable[State]"]
 Save = Callable[[State, State], object] | Callable[[State], object]
 """A saver: `save(state, data)`, or `save(state)`, sync or async."""
 StepFunction = Callable[[State, State], object] | Callable[[State], object]
-"""A step: `step(state, data)`, or `step(state)`, sync or async; its return value is not kept."""
+"""A step: `step(state, data)`, or `step(state)`, sync or async. Its return value is not kept."""
 
 PartName = Literal["load", "step", "save"]
 
@@ -33,38 +34,33 @@ _ARGUMENTS: dict[PartName, tuple[int, ...]] = {"load": (1,), "step": (2, 1), "sa
 _FORMS = {"load": "(state)", "step": "(state, data) or (state)", "save": "(state, data) or (state)"}
 
 
+@dataclass(eq=False, slots=True)
 class Step:
-    """One step of a flow with its loader and saver; immutable by convention.
+    """One step of a flow with its loader and saver, immutable by convention.
 
-    Args:
+    Attributes:
         name: Its name.
         run: The step itself.
         load: Its loader, or None.
         save: Its saver, or None.
         retry: Its retry policy, or None.
-
-    Attributes:
         parts: The functions to call, in order, with the names of the parts.
         parts_but_load: The same without the loader.
     """
 
-    __slots__ = ("load", "name", "parts", "parts_but_load", "retry", "run", "save")
+    name: str
+    run: UserFunction
+    load: UserFunction | None
+    save: UserFunction | None
+    retry: Retry | None
+    parts: tuple[tuple[PartName, UserFunction], ...] = field(init=False)
+    parts_but_load: tuple[tuple[PartName, UserFunction], ...] = field(init=False)
 
-    def __init__(
-        self,
-        name: str,
-        run: UserFunction,
-        load: UserFunction | None,
-        save: UserFunction | None,
-        retry: Retry | None,
-    ) -> None:
-        self.name, self.run, self.load, self.save = name, run, load, save
-        self.retry = retry
+    def __post_init__(self) -> None:
         named: tuple[tuple[PartName, UserFunction | None], ...]
-        named = (("load", load), ("step", run), ("save", save))
-        self.parts: tuple[tuple[PartName, UserFunction], ...]
-        self.parts = tuple((which, part) for which, part in named if part is not None)
-        self.parts_but_load = tuple(one for one in self.parts if one[0] != "load")
+        named = (("load", self.load), ("step", self.run), ("save", self.save))
+        self.parts = tuple((name, part) for name, part in named if part is not None)
+        self.parts_but_load = tuple(part for part in self.parts if part[0] != "load")
 
 
 class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
@@ -94,14 +90,14 @@ def make_step(
             is no name.
     """
     run = _make_part("step", function, thread=thread)
-    made = Step(
+    step = Step(
         name=_name_of(function) if name is None else _checked_name(name),
         run=run,
         load=None if load is None else _make_part("load", load, thread=thread),
         save=None if save is None else _make_part("save", save, thread=thread),
         retry=retry,
     )
-    return made if timeout is None else _limited(made, timeout)
+    return step if timeout is None else _limited(step, timeout)
 
 
 def _limited(step: Step, seconds: float) -> Step:

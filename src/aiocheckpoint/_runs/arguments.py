@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from aiocheckpoint._model.checks import checked_count
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._registry import moves_snapshots
 
@@ -77,8 +78,4 @@ def checked_hooks(hooks: object) -> tuple[Hook, ...]:
 
 def checked_threads(threads: object) -> int:
     """Give `threads` back if it is a number of threads from 1 on."""
-    if isinstance(threads, bool) or not isinstance(threads, int):
-        raise InvalidTypeError(f"threads= is a number of threads, not a {type(threads).__name__}.")
-    if threads < 1:
-        raise InvalidValueError(f"threads={threads!r}: it is a number of threads, at least 1.")
-    return threads
+    return checked_count("threads=", threads, "a number of threads")

@@ -15,7 +15,7 @@ from aiocheckpoint._model.request import LoadPolicy, Request
 from aiocheckpoint._runs.arguments import check_request
 from aiocheckpoint._runs.step_registry import StepRegistry
 from aiocheckpoint.errors import InvalidValueError
-from aiocheckpoint.handlers._identifiers import check_run_id
+from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._registry import moves_snapshots, run_store_maker
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class FlowCore:
         Raises:
             InvalidTypeError, InvalidValueError: `run_id` is no id.
         """
-        return self._make_run_store(check_run_id(run_id), backend)
+        return self._make_run_store(checked_run_id(run_id), backend)
 
     def snapshot_handler(self) -> StateHandler:
         """Give the handler if it stores snapshots of many runs.

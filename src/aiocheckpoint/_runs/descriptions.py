@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.handlers import StateHandler
+from aiocheckpoint.handlers._identifiers import redact_url
 
 if TYPE_CHECKING:
     from aiocheckpoint._runs.core import FlowCore
@@ -14,26 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["describe_flow"]
 
 _MOST_STEPS = 8
-_CREDENTIALS = re.compile(r"://(?:[^/]*|.*:.*)@")
-_QUERY = re.compile(r"(://[^?#]*)[?#].*")
-_ASSIGNMENT = re.compile(r"(?i)(password|passwd|secret|token)=[^\s&;]+")
 
 
 def describe_flow(core: FlowCore, kind: str) -> str:
-    """Describe a flow by its name, place, handler and steps."""
+    """Describe a flow by its name, path, handler and steps."""
     names = [repr(step.name) for step in core.registry.steps]
     if len(names) > _MOST_STEPS:
         names[_MOST_STEPS - 2 : -1] = [f"... {len(names) - _MOST_STEPS + 1} more ..."]
     handler = type(core.handler).__qualname__
-    return (
-        f"{kind}({core.settings.flow!r}, {_place(core)!r}, {handler}, steps=[{', '.join(names)}])"
-    )
+    steps = ", ".join(names)
+    return f"{kind}({core.settings.flow!r}, {_location(core)!r}, {handler}, steps=[{steps}])"
 
 
-def _place(core: FlowCore) -> str:
+def _location(core: FlowCore) -> str:
     """The path that the user gave, or that of the handler object, without credentials."""
     path = getattr(core.handler, "path", None) if isinstance(core.handler, StateHandler) else None
     if not isinstance(path, (str, os.PathLike)):
         path = core.state_path
-    text = _CREDENTIALS.sub("://***@", os.fsdecode(path))
-    return _ASSIGNMENT.sub(r"\1=***", _QUERY.sub(r"\1?***", text))
+    return redact_url(os.fsdecode(path))

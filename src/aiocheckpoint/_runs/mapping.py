@@ -10,7 +10,7 @@ from aiocheckpoint._model.plan import check_policy
 from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
 from aiocheckpoint.errors import InvalidTypeError
-from aiocheckpoint.handlers._identifiers import check_run_id
+from aiocheckpoint.handlers._identifiers import checked_run_id
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.active_runs import ActiveRuns
@@ -76,7 +76,7 @@ def _checked_runs(runs: Any) -> Runs:  # noqa: ANN401 - any argument of a user
     if isinstance(runs, Mapping):
         for run_id, state in cast("Mapping[object, object]", runs).items():
             _checked_pair((run_id, state))
-            check_run_id(cast("str", run_id))
+            checked_run_id(cast("str", run_id))
     elif isinstance(runs, (str, bytes)) or not isinstance(runs, (Iterable, AsyncIterable)):
         raise InvalidTypeError(
             "amap() takes a dict of states by run id, or an iterable, sync or async, of pairs "

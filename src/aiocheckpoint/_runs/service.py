@@ -9,7 +9,7 @@ from aiocheckpoint._runs.core import FlowMethods
 from aiocheckpoint._runs.mapping import map_runs
 from aiocheckpoint._runs.resuming import resume_runs
 from aiocheckpoint._runs.streams import Stream, run_events
-from aiocheckpoint.handlers._identifiers import check_run_id
+from aiocheckpoint.handlers._identifiers import checked_run_id
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.request import LoadPolicy
@@ -91,7 +91,7 @@ class RunService(FlowMethods):
         """
         core = self._core
         request = core.request(state, load_policy, checkpoint, until, once=once, update=update)
-        seconds, name = checked_wait(wait), check_run_id(run_id)
+        seconds, name = checked_wait(wait), checked_run_id(run_id)
 
         async def run(hook: Hook) -> None:
             await core.run_async(await core.async_backend(), request, name, seconds, hook)

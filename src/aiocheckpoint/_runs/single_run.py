@@ -10,7 +10,7 @@ from aiocheckpoint._engine.locking import hold_lock
 from aiocheckpoint._model.plan import find_step
 from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._identifiers import check_run_id
+from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["make_delete", "make_patch", "read_header", "read_state", "reset_run"
 async def read_header(core: FlowCore, backend: Backend, run_id: str | None) -> Header | None:
     """Read the header of a run, or give None where nothing is stored."""
     if moves_snapshots(core.handler):
-        header: Header | None = await backend.read(core.handler.header, check_run_id(run_id))
+        header: Header | None = await backend.read(core.handler.header, checked_run_id(run_id))
         return header
     return await core.run_store(run_id, backend).read_header()
 
@@ -36,7 +36,7 @@ async def read_header(core: FlowCore, backend: Backend, run_id: str | None) -> H
 async def read_state(core: FlowCore, backend: Backend, run_id: str | None) -> dict[str, Any]:
     """Read the state of a run, or give an empty dict where nothing is stored."""
     if moves_snapshots(core.handler):
-        state: dict[str, Any] = await backend.read(core.handler.read, check_run_id(run_id))
+        state: dict[str, Any] = await backend.read(core.handler.read, checked_run_id(run_id))
         return state
     run_store = core.run_store(run_id, backend)
     return {} if await run_store.read_header() is None else await run_store.state()
@@ -57,7 +57,7 @@ def make_patch(
     names = core.registry.steps.names
     position = None if checkpoint is None else _position(names.all, checkpoint)
     handler = core.snapshot_handler()
-    return partial(_patch, handler, check_run_id(run_id), values, names, position)
+    return partial(_patch, handler, checked_run_id(run_id), values, names, position)
 
 
 def make_delete(core: FlowCore, run_id: str) -> Callable[[], bool]:
@@ -70,7 +70,7 @@ def make_delete(core: FlowCore, run_id: str) -> Callable[[], bool]:
         raise InvalidTypeError(
             "a run is deleted by its run_id. reset() deletes the one without an id."
         )
-    return partial(_delete, core.snapshot_handler(), check_run_id(run_id))
+    return partial(_delete, core.snapshot_handler(), checked_run_id(run_id))
 
 
 async def reset_run(core: FlowCore, backend: Backend, run_id: str | None) -> None:

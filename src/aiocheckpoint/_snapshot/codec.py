@@ -12,16 +12,16 @@ import hashlib
 import os
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias, cast
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.footer import TRAILER_BYTES, Footer, pack_footer, read_footer
 from aiocheckpoint._snapshot.header_json import decode_header, encode_header
-from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, is_position
+from aiocheckpoint._snapshot.keys import POSITION_KEY, is_position
 from aiocheckpoint._snapshot.payload import PIECE_BYTES, PayloadWriter, is_payload, position_added
 from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable
 from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, dump_small
-from aiocheckpoint._snapshot.stored import StoredSnapshot, digest_of, scan_pickle
+from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot, digest_of, scan_pickle
 from aiocheckpoint._snapshot.versions import stamped
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -38,20 +38,31 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.target import SnapshotTarget
 
 
-__all__ = ["DATA_KEY", "POSITION_KEY", "Codec", "Snapshot"]
-
-Snapshot = tuple[Header, bytes, bytes]
-"""Header, payload and footer."""
+__all__ = ["Codec", "EncodedSnapshot"]
 
 Encode: TypeAlias = "Callable[[Header], bytes]"
+
+
+class EncodedSnapshot(NamedTuple):
+    """A snapshot in memory.
+
+    Attributes:
+        header: The header as written.
+        payload: The payload, with the position in it.
+        footer: The footer, which holds the encoded header.
+    """
+
+    header: Header
+    payload: bytes
+    footer: bytes
 
 
 class Codec:
     """Writes and reads the snapshots of a flow.
 
     Args:
-        signer: Signs and verifies snapshots; None for no signatures.
-        allow: The allowlist of globals in a payload; None for all.
+        signer: Signs and verifies snapshots. None for no signatures.
+        allow: The allowlist of globals in a payload. None for all.
         verify: Whether each snapshot is loaded back before it counts.
     """
 
@@ -63,6 +74,11 @@ class Codec:
         self.signer: Signer | None = signer
         self.allow: Allow | None = allow
         self.verify: bool = verify
+
+    def __repr__(self) -> str:
+        """The signer, the number of allowed globals and `verify`, never a key."""
+        allowed = "any global" if self.allow is None else f"{len(self.allow)} globals"
+        return f"<Codec signer={self.signer!r}, {allowed}, verify={self.verify}>"
 
     def write(
         self,
@@ -79,7 +95,7 @@ class Codec:
             state: The state.
             step: Name of the last finished step, or None before the first.
             target: Takes the bytes.
-            encode: Encodes the header; a run has a `HeaderEncoder` of its own for it.
+            encode: Encodes the header. A run has a `HeaderEncoder` of its own for it.
 
         Returns:
             The header as written: with `code` and the versions of this program.
@@ -102,13 +118,10 @@ class Codec:
             self._read_back(state, step, target)
         return header
 
-    def write_small(
+    def encode_small(
         self, header: Header, state: dict[str, Any], encode: Encode = encode_header
-    ) -> Snapshot:
+    ) -> EncodedSnapshot:
         """Make the snapshot of a small state of plain values, without stalling an event loop.
-
-        Returns:
-            The header as written, the payload and the footer.
 
         Raises:
             NotSmallError: The state is large, or not made of plain values.
@@ -117,7 +130,7 @@ class Codec:
         header = stamped(header)
         digest = hashlib.sha256(payload).digest()
         footer = pack_footer(encode(header), len(payload), digest, self.signer)
-        return header, payload, footer
+        return EncodedSnapshot(header, payload, footer)
 
     def copy(self, header: Header, stored: StoredSnapshot, target: SnapshotTarget) -> Header:
         """Write the payload of `stored`, with the same bytes and digest, under another header."""
@@ -209,7 +222,7 @@ def _header_of_bare(file: BinaryIO, size: int, location: str) -> Header:
     file.seek(max(0, size - TRAILER_BYTES))
     if is_payload(file.read()):
         raise CorruptSnapshotError(location, "it is cut off: the footer is missing")
-    position = 0 if seen.value is None else seen.value
+    position = 0 if seen.position is None else seen.position
     if not is_position(position):
         reason = f"the {POSITION_KEY} in it is no index of a step"
         raise CorruptSnapshotError(location, reason)

@@ -100,10 +100,10 @@ def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None)
     """Read and check the footer of a file.
 
     Args:
-        file: The file, or its last part with the whole footer; seekable.
+        file: The file, or its last part with the whole footer. Seekable.
         size: Size of the whole file in bytes.
         location: Where it is, for messages.
-        signer: Verifies the signature; None where no signature is required.
+        signer: Verifies the signature. None where no signature is required.
 
     Returns:
         The footer, or None where the file has no magic at its end.

@@ -36,22 +36,22 @@ class HeaderEncoder:
 
         The value of `steps` is a list of names, null, or the excerpt as an object.
         """
-        rare = _NOTHING_RARE
+        optional = _NO_OPTIONAL
         if header.failure is not None or header.pause is not None or header.attempts:
-            rare = _encode_rare(header)
+            optional = _encode_optional(header)
         if header.excerpt is not None:
-            rare = f'"steps":{_encode_excerpt(header.excerpt)},{rare}'
+            optional = f'"steps":{_encode_excerpt(header.excerpt)},{optional}'
         return (
             f'{self._encode_fixed(header)},"sequence":{header.sequence},'
             f'"position":{header.position},'
             f'"status":"{header.status}","code":{"true" if header.code else "false"},'
             f'"holds_data":{"true" if header.holds_data else "false"},'
-            f'"written_at":{header.written_at!r},{rare},'
+            f'"written_at":{header.written_at!r},{optional},'
             f'"durations":{{{self._encode_durations(header.durations)}}}}}'
         ).encode()
 
     def _encode_fixed(self, header: Header) -> str:
-        """The part that stays the same for a whole run."""
+        """Encode the part that stays the same for a whole run."""
         steps = "excerpt" if header.excerpt is not None else header.steps
         common = steps, header.python, header.dill, header.library
         key = *common, header.flow, header.run_id, header.number, header.started_at
@@ -65,7 +65,7 @@ class HeaderEncoder:
         return self._fixed[1]
 
     def _encode_durations(self, durations: dict[str, float]) -> str:
-        """The entries; of the ones encoded before, only a new one is formatted."""
+        """Encode the durations. Only entries added since the last call are formatted."""
         names, seconds = list(durations), list(durations.values())
         known_names, known_seconds, text = self._durations
         count = len(known_names)
@@ -95,16 +95,18 @@ def decode_header(encoded: bytes) -> Header:
         OverflowError: A number of seconds is larger than any float.
         RecursionError: The JSON is nested too deeply for a header.
     """
-    facts = _completed(_DECODER.decode(encoded.decode()), _TYPES, _LATER)
-    known = {name: facts[name] for name in _TYPES}
+    values = _completed(_DECODER.decode(encoded.decode()), _TYPES, _OLD_HEADER_DEFAULTS)
+    known = {name: values[name] for name in _TYPES}
     known |= _decoded_steps(known["steps"])
     failure = known["failure"]
     if failure is not None:
-        failure = _completed(failure, _FAILURE_TYPES, _LATER)
+        failure = _completed(failure, _FAILURE_TYPES, _OLD_HEADER_DEFAULTS)
         known["failure"] = Failure(**{name: failure[name] for name in _FAILURE_TYPES})
     _check_all(known["durations"].values(), _NUMBER)
     _check_all(known["attempts"].values(), int)
-    known["durations"] = {name: round(float(one), 6) for name, one in known["durations"].items()}
+    known["durations"] = {
+        name: round(float(value), 6) for name, value in known["durations"].items()
+    }
     if known["position"] < 0 or known["status"] not in get_args(Status):
         raise ValueError(known["position"], known["status"])
     return Header(**known)
@@ -122,11 +124,11 @@ def _encode_duration(name: str, seconds: float) -> str:
     return f"{quoted(name)}:{seconds:.6f}"
 
 
-def _encode_rare(header: Header) -> str:
+def _encode_optional(header: Header) -> str:
     """The keys that have no value in most headers."""
     failure = None if header.failure is None else asdict(header.failure)
-    facts = {"failure": failure, "pause": header.pause, "attempts": header.attempts}
-    return _ENCODER.encode(facts)[1:-1]
+    values = {"failure": failure, "pause": header.pause, "attempts": header.attempts}
+    return _ENCODER.encode(values)[1:-1]
 
 
 _Types = type | tuple[type, ...]
@@ -161,27 +163,29 @@ _EXCERPT_TYPES: dict[str, _Types] = {
     "names": list,
     **dict.fromkeys(("before", "whole"), str),
 }
-_LATER: dict[str, Any] = {
+_OLD_HEADER_DEFAULTS: dict[str, Any] = {
     "started_at": 0.0,
     "attempt": 1,
     "pause": None,
     "attempts": {},
     "holds_data": False,
 }
-"""The values of keys that the first headers lacked."""
+"""Defaults of keys that early headers lack."""
 
 
-def _completed(facts: object, types: Mapping[str, _Types], later: dict[str, Any]) -> dict[str, Any]:
-    """Raise ValueError unless `facts` has a value of the right type under each name."""
-    if not isinstance(facts, dict):
+def _completed(
+    values: object, types: Mapping[str, _Types], defaults: dict[str, Any]
+) -> dict[str, Any]:
+    """Raise ValueError unless `values` has a value of the right type under each name."""
+    if not isinstance(values, dict):
         raise ValueError("no object")  # noqa: TRY004 - the file is wrong, not the program
-    facts = {**later, **facts}
+    values = {**defaults, **values}
     for name, kind in types.items():
-        if name not in facts or not isinstance(facts[name], kind):
+        if name not in values or not isinstance(values[name], kind):
             raise ValueError(name)
-        if kind is int and isinstance(facts[name], bool):  # bool is a subclass of int
+        if kind is int and isinstance(values[name], bool):  # bool is a subclass of int
             raise ValueError(name)
-    return facts
+    return values
 
 
 def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
@@ -191,12 +195,12 @@ def _decoded_steps(steps: list[str] | dict[str, Any] | None) -> dict[str, Any]:
     if isinstance(steps, list):
         _check_all(steps, str)
         return {"steps": tuple(steps)}
-    facts = _completed(steps, _EXCERPT_TYPES, {})
-    _check_all(facts["names"], str)
-    if not 0 <= facts["begin"] <= facts["done"] <= facts["count"]:
+    values = _completed(steps, _EXCERPT_TYPES, {})
+    _check_all(values["names"], str)
+    if not 0 <= values["begin"] <= values["done"] <= values["count"]:
         raise ValueError("steps")
-    known = {name: facts[name] for name in _EXCERPT_TYPES}
-    known["names"] = tuple(facts["names"])
+    known = {name: values[name] for name in _EXCERPT_TYPES}
+    known["names"] = tuple(values["names"])
     return {"steps": None, "excerpt": StepNamesExcerpt(**known)}
 
 
@@ -215,7 +219,7 @@ def _check_all(values: Iterable[object], kind: _Types) -> None:
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
-_NOTHING_RARE = '"failure":null,"pause":null,"attempts":{}'
+_NO_OPTIONAL = '"failure":null,"pause":null,"attempts":{}'
 
 
 @lru_cache
@@ -223,10 +227,10 @@ def _encode_common(
     steps: tuple[str, ...] | Literal["excerpt"] | None, python: str, dill: str, library: str
 ) -> str:
     """The text that the headers of all runs of a flow have in common."""
-    facts = {"steps": steps, "python": python, "dill": dill, "library": library}
+    values = {"steps": steps, "python": python, "dill": dill, "library": library}
     if steps == "excerpt":  # it changes at every step, and so is encoded apart
-        del facts["steps"]
-    return _ENCODER.encode(facts)[1:-1]
+        del values["steps"]
+    return _ENCODER.encode(values)[1:-1]
 
 
 def _encode_excerpt(excerpt: StepNamesExcerpt) -> str:

@@ -42,7 +42,7 @@ def pop_reserved_keys(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def position_of(state: dict[str, Any]) -> int:
-    """Read the position from a handler's dict; it is 0 where the key is missing.
+    """Read the position from a handler's dict. It is 0 where the key is missing.
 
     Raises:
         InvalidTypeError: It is no index.

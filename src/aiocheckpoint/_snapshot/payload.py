@@ -51,16 +51,16 @@ class PayloadWriter:
 
     def __init__(self, target: PickleSink) -> None:
         self._target = target
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
         self._flushed = 0
 
     def rewind(self) -> None:
         """Forget all that was written, here and in the target."""
-        self._begin()
+        self._reset()
         self._target.rewind()
 
     def write(self, chunk: Buffer, /) -> None:

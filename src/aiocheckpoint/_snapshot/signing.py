@@ -1,7 +1,7 @@
 """Signs snapshots, so that only holders of the secret can make one that is loaded.
 
 A signature is an HMAC-SHA256 (RFC 2104). Its key is derived from the secret and the name of the
-flow by HKDF (RFC 5869), so that a signature for one flow is invalid for another. Run id, sequence
+flow by HKDF (RFC 5869). A signature for one flow is invalid for another. Run id, sequence
 and format version are part of the signed bytes.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Secret", "Signer", "make_signer"]
 
 Secret = bytes | str
-"""At least 32 random bytes; of text, the UTF-8 form counts."""
+"""At least 32 random bytes. Of text, the UTF-8 form counts."""
 
 _SHORTEST = 32
 _ADVICE = 'python -c "import secrets; print(secrets.token_hex(32))" makes a good one'

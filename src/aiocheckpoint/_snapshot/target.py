@@ -25,7 +25,7 @@ class SnapshotTarget(PickleSink, Protocol):
     """Takes the bytes of a snapshot."""
 
     def read_back(self) -> BinaryIO:
-        """Open the bytes so far for reading; the caller closes it."""
+        """Open the bytes so far for reading. The caller closes it."""
         ...
 
 

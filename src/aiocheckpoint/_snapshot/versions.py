@@ -18,7 +18,7 @@ _VERSIONS = {"python": PYTHON_VERSION, "dill": DILL_VERSION, "library": __versio
 
 
 def stamped(header: Header, *, code: bool = False) -> Header:
-    """The header with the versions of this program; itself where it has them already.
+    """The header with the versions of this program. Itself where it has them already.
 
     Args:
         header: The header of a state that is pickled now.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,12 @@ from aiocheckpoint._logging import log_skipped
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint.errors import InvalidTypeError
-from aiocheckpoint.handlers._identifiers import without_secrets
+from aiocheckpoint.handlers._identifiers import redact_url
 from aiocheckpoint.handlers._port import SnapshotPort
 from aiocheckpoint.handlers._run_store import SnapshotRunStore
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from aiocheckpoint._concurrency.backends import Backend
-    from aiocheckpoint.handlers._port import Lock
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["StateHandler"]
@@ -32,8 +28,8 @@ __all__ = ["StateHandler"]
 class StateHandler(SnapshotPort):
     """A store of snapshots by run id.
 
-    Subclasses move bytes: they open the snapshot of a run, replace it whole, delete it, lock it
-    and list the runs, each as a blocking method. The meaning of the bytes is the same for every
+    Subclasses move bytes. They open the snapshot of a run, replace it whole, delete it, lock it and
+    list the runs, each by a blocking method. The meaning of the bytes is the same for every
     store. `aiocheckpoint.testing.check_handler` tests a subclass.
 
     Args:
@@ -50,10 +46,17 @@ class StateHandler(SnapshotPort):
     """
 
     path: str | os.PathLike[str] | None = None
+    _shown_options: tuple[tuple[str, object], ...] = ()
+    """Names and defaults of the options that `repr()` shows where they differ. No secrets."""
 
     def __repr__(self) -> str:
-        path = "" if self.path is None else f"{without_secrets(os.fspath(self.path))!r}, "
-        return f"{type(self).__name__}({path}flow={self.flow!r})"
+        path = "" if self.path is None else f"{redact_url(os.fspath(self.path))!r}, "
+        options = "".join(
+            f", {name}={value!r}"
+            for name, default in self._shown_options
+            if (value := getattr(self, name, default)) != default
+        )
+        return f"{type(self).__name__}({path}flow={self.flow!r}{options})"
 
     def read(self, run_id: str | None = None) -> dict[str, Any]:
         """Read the state of a run, for instance to edit it and write it back.
@@ -68,13 +71,13 @@ class StateHandler(SnapshotPort):
             UntrustedSnapshotError: As in `stored`, or the state names a global missing in `allow=`.
             IncompatibleSnapshotError: The state cannot be loaded by this program.
         """
-        with self.stored(run_id) as found:
-            if found is None:
+        with self.stored(run_id) as stored:
+            if stored is None:
                 return {}
-            if found.skipped is not None:
-                log_skipped(found.skipped)
-            state = found.state()
-            state[POSITION_KEY] = found.header.position
+            if stored.skipped is not None:
+                log_skipped(stored.skipped)
+            state = stored.state()
+            state[POSITION_KEY] = stored.header.position
             return state
 
     def write(self, state: dict[str, Any], run_id: str | None = None) -> None:
@@ -91,7 +94,7 @@ class StateHandler(SnapshotPort):
             UnserializableStateError: The state cannot be stored.
             StorageError: The store cannot be read or written.
             CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError: The stored
-                snapshot is not sound, see `stored`; it is not overwritten.
+                snapshot is not sound, see `stored`. It is not overwritten.
         """
         if not isinstance(state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidTypeError(f"a state is a dict, not a {type(state).__name__}.")
@@ -107,20 +110,13 @@ class StateHandler(SnapshotPort):
         return await read_off_loop(self.read, run_id)
 
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
-        """Do as `write`, without blocking the event loop; a running write is waited for."""
+        """Do as `write`, without blocking the event loop. A running write is waited for."""
         # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
         await run_in_thread(SNAPSHOTS, self.write, state, run_id)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""
         return SnapshotRunStore(self, run_id, backend)
-
-    def under(self, run_id: str | None, lock: Lock | None) -> AbstractContextManager[Lock]:
-        """Do as `hold_or_check`; deprecated."""
-        warnings.warn(
-            "StateHandler.under() is called hold_or_check() now", DeprecationWarning, stacklevel=2
-        )
-        return self.hold_or_check(run_id, lock)
 
     def patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
         """Make the header of a state stored by hand: the same run, without its failure.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._model.header import Header
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._run_store import FirstWrite
 
-__all__ = ["DictBackend", "DictRunStore"]
+__all__ = ["DictRunStore", "UserHandler"]
 
 
-class DictBackend:
+@dataclass(eq=False)
+class UserHandler:
     """A user's own handler: an object with `read()` and `write(state)` of dicts, for one run.
 
     Attributes:
@@ -37,11 +38,10 @@ class DictBackend:
         busy: Held while a run on this handler is in progress in this process.
     """
 
-    def __init__(self, location: str, read: UserFunction, write: UserFunction) -> None:
-        self.location = location
-        self.read = read
-        self.write = write
-        self.busy = threading.Lock()
+    location: str
+    read: UserFunction
+    write: UserFunction
+    busy: threading.Lock = field(default_factory=threading.Lock)
 
 
 class DictRunStore:
@@ -51,17 +51,17 @@ class DictRunStore:
     changes. A dict has no room for a header: only the position is stored.
     """
 
-    def __init__(self, dicts: DictBackend, run_id: str | None, backend: Backend) -> None:
+    def __init__(self, handler: UserHandler, run_id: str | None, backend: Backend) -> None:
         if run_id is not None:
             raise InvalidValueError(
-                f"{dicts.location} keeps one state and cannot tell run_id={run_id!r} from another; "
-                "use the handler 'local' for flows of many runs."
+                f"{handler.location} stores one state, so run_id={run_id!r} cannot be used. Use "
+                "the handler 'local' for flows of many runs."
             )
-        self.location = dicts.location
+        self.location = handler.location
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
         self.first_write: FirstWrite | None = None
-        self._dicts = dicts
+        self._handler = handler
         self._backend = backend
         self._stored = MemoryTarget()
         self._held = False
@@ -72,7 +72,7 @@ class DictRunStore:
         """Do nothing: the lock is in this process alone."""
 
     async def acquire(self) -> None:
-        if not self._dicts.busy.acquire(blocking=False):
+        if not self._handler.busy.acquire(blocking=False):
             raise RunInProgressError(self.location, pid=os.getpid(), host=socket.gethostname())
         self._held = True
 
@@ -82,11 +82,11 @@ class DictRunStore:
 
     def release_nowait(self) -> None:
         if self._held:
-            self._dicts.busy.release()
+            self._handler.busy.release()
             self._held = False
 
     async def read_header(self) -> Header | None:
-        found = await self._backend.executor.call(self._dicts.read)
+        found = await self._backend.executor.call(self._handler.read)
         if found is not None and not isinstance(found, dict):
             kind = type(found).__name__
             raise InvalidTypeError(f"read() of {self.location} must return a dict, not a {kind}.")
@@ -106,7 +106,7 @@ class DictRunStore:
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         written, copy = await self._backend.run(_copied, header, state, step)
-        await self._backend.executor.call_to_end(self._dicts.write, copy)
+        await self._backend.executor.call_to_end(self._handler.write, copy)
         self.header, self._stored = header, written
         return 0
 
@@ -116,7 +116,7 @@ class DictRunStore:
             self.header = change(self.header)
 
     async def remove(self) -> None:
-        await self._backend.executor.call_to_end(self._dicts.write, {})
+        await self._backend.executor.call_to_end(self._handler.write, {})
 
 
 def _copied(

@@ -9,21 +9,24 @@ from pathlib import PurePath
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
-    "check_path",
-    "check_run_id",
     "checked_name",
+    "checked_path",
+    "checked_run_id",
     "flow_name",
+    "redact_url",
     "url_scheme",
-    "without_secrets",
 ]
 
 
 _LONGEST_ID = 1000
 _FILES = {None, "sqlite"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PORT = re.compile(r"[^/:@]*:\d+(?:/|$)")
+_CREDENTIALS = re.compile(r"\A(?:[^/]*:.*|[^/]*)@")
+_ASSIGNMENT = re.compile(r"(?i)(password|passwd|secret|token)=[^\s&;]+")
 
 
-def check_path(path: object) -> str:
+def checked_path(path: object) -> str:
     """Return the text of a path, a string or Path that is not empty.
 
     Raises:
@@ -41,16 +44,30 @@ def check_path(path: object) -> str:
 
 
 def url_scheme(path: object) -> str | None:
-    """The scheme of a URL; None for any other text, or for a path that is no text."""
+    """The scheme of a URL. None for any other text, or for a path that is no text."""
     found = _SCHEME.match(path) if isinstance(path, str) else None
     return None if found is None else found[1]
 
 
-def without_secrets(path: str) -> str:
-    """A path or URL to show: without the user, password, query and fragment of a server's URL."""
-    if url_scheme(path) in _FILES:
-        return path
-    return re.sub(r"://[^/]*@", "://", re.split(r"[?#]", path)[0])
+def redact_url(text: str) -> str:
+    """A path or URL to show, with "***" for what may be a secret.
+
+    These are the user, password, query and fragment of a server's URL. A password may hold any
+    character, so that more is masked where the parts are not clear. Paths and the URLs of files are
+    shown as they are, except for assignments such as `password=...`.
+    """
+    scheme = url_scheme(text)
+    if scheme is None:
+        return _ASSIGNMENT.sub(r"\1=***", text)
+    if scheme in _FILES:
+        return text
+    rest = text[len(scheme) + len("://") :]
+    head = re.split(r"[?#]", rest, maxsplit=1)[0]
+    mark, tail = rest[len(head) : len(head) + 1], rest[len(head) + 1 :]
+    if "@" in tail and "@" not in head and ":" in head and not _PORT.match(head):
+        return f"{scheme}://***"  # The mark is a part of the password.
+    head = _CREDENTIALS.sub("***@", head)
+    return f"{scheme}://{head}{mark}{'***' if mark else ''}"
 
 
 def checked_name(path: object, name: object) -> str:
@@ -60,7 +77,7 @@ def checked_name(path: object, name: object) -> str:
         InvalidTypeError: `name` is no text or empty, or `path` is no path.
     """
     if name is None:
-        return flow_name(check_path(path))
+        return flow_name(checked_path(path))
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
     return name
@@ -73,12 +90,12 @@ def flow_name(path: str) -> str:
     """
     scheme = url_scheme(path)
     if scheme not in _FILES:
-        _, _, path = without_secrets(path)[len(f"{scheme}://") :].partition("/")
-        return PurePath(path).stem or "flow"
+        head = re.split(r"[?#]", redact_url(path)[len(f"{scheme}://") :])[0]
+        return PurePath(head.partition("/")[2]).stem or "flow"
     return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
 
 
-def check_run_id(run_id: object) -> str | None:
+def checked_run_id(run_id: object) -> str | None:
     """Return `run_id` if it is None or a string that is not empty.
 
     Raises:

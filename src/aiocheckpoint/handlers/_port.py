@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.header_json import as_json_round_trip
-from aiocheckpoint._snapshot.pickling.allowlist import check_allow
+from aiocheckpoint._snapshot.pickling.allowlist import checked_allow
 from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -20,17 +20,17 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.signing import Secret
-    from aiocheckpoint._snapshot.stored import StoredSnapshot
+    from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
 
-__all__ = ["Lock", "SnapshotOptions", "SnapshotPort"]
+__all__ = ["Lock", "SnapshotOptions", "SnapshotPort", "refuse_unknown"]
 
 
 class SnapshotOptions(TypedDict, total=False):
@@ -38,9 +38,9 @@ class SnapshotOptions(TypedDict, total=False):
 
     Attributes:
         secret: Signs each snapshot for its flow and run. Only signed snapshots are loaded. At
-            least 32 bytes, as `bytes` or text; in a list, the first signs and all verify.
-        allow: The globals that snapshots may name, each as "package.module:Name"; an empty tuple
-            for plain data alone. Others are refused when saved and when loaded.
+            least 32 bytes, as `bytes` or text. Of a list, the first signs and all verify.
+        allow: The globals that snapshots may name, each as "package.module:Name". An empty tuple
+            is for plain data alone. Others are refused when saved and when loaded.
         verify: Whether each snapshot is loaded back before it counts (default False).
     """
 
@@ -65,12 +65,13 @@ class Lock(Protocol):
         """Take the lock now, or raise RunInProgressError."""
 
     def release(self) -> None:
-        """Release the lock; without effect where it is not held."""
+        """Release the lock, without effect where it is not held."""
 
 
 class SnapshotPort(ABC):
-    """The interface of a store; documented as part of `StateHandler`."""
+    """The interface of a store. Users read of it in `StateHandler`."""
 
+    # Defaults for a subclass whose own __init__ does not call this one.
     flow: str = ""
     key_ids: tuple[str, ...] = ()
     codec: Codec = Codec()
@@ -106,27 +107,27 @@ class SnapshotPort(ABC):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace the snapshot of a run by the bytes that `emit` writes, whole or not at all.
+        """Replace the snapshot of a run by the bytes that `write_to` writes, whole or not at all.
 
         Args:
             run_id: The run, or None.
-            emit: Called once with the target of the bytes; returns the header written.
-            amends: Header of the present snapshot, where the new one holds the same state. Keeping
-                both would be keeping one twice.
+            write_to: Called once with the target of the bytes. Returns the header written.
+            amends: Header of the present snapshot if the new one holds the same state. The new one
+                then replaces it in the history.
             lock: The lock of this run, held by the caller. Without it, the call takes the lock
                 and releases it.
 
         Returns:
-            The header that `emit` returned, and the number of bytes written.
+            The header that `write_to` returned, and the number of bytes written.
 
         Raises:
             StorageError: The store cannot be written and is unchanged.
-            LeaseLostError: `lock` is not held, or was lost; the store is unchanged.
+            LeaseLostError: `lock` is not held, or was lost. The store is unchanged.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
 
@@ -140,7 +141,7 @@ class SnapshotPort(ABC):
 
         Raises:
             StorageError: They cannot be deleted.
-            LeaseLostError: `lock` is not held, or was lost; nothing was deleted.
+            LeaseLostError: `lock` is not held, or was lost. Nothing was deleted.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
 
@@ -233,7 +234,7 @@ class SnapshotPort(ABC):
             yield (
                 self._newest_sound(run_id, older, stack)
                 if older
-                else self._found(run_id, None, stack)
+                else self._open_stored(run_id, None, stack)
             )
 
     def _newest_sound(
@@ -245,21 +246,21 @@ class SnapshotPort(ABC):
             newest = error
         for kept in older:
             with suppress(CorruptSnapshotError, UntrustedSnapshotError):
-                found = self._checked(run_id, kept, stack)
-                if found is not None:
-                    found.skipped = newest
-                    return found
+                snapshot = self._checked(run_id, kept, stack)
+                if snapshot is not None:
+                    snapshot.skipped = newest
+                    return snapshot
         raise newest
 
     def _checked(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
     ) -> StoredSnapshot | None:
-        found = self._found(run_id, kept, stack)
-        if found is not None:
-            found.check()
-        return found
+        snapshot = self._open_stored(run_id, kept, stack)
+        if snapshot is not None:
+            snapshot.checked_payload()
+        return snapshot
 
-    def _found(
+    def _open_stored(
         self, run_id: str | None, kept: tuple[int, int] | None, stack: ExitStack
     ) -> StoredSnapshot | None:
         file = self.open(run_id, kept)
@@ -269,11 +270,11 @@ class SnapshotPort(ABC):
         location = self.locate(run_id)
         if kept is not None:
             location = f"{location} (kept, number {kept[0]}, sequence {kept[1]})"
-        found = self.codec.open(file, location)
+        snapshot = self.codec.open(file, location)
         # A bare pickle has no run id.
-        if found is not None and found.header.library:
-            self.check_run(found.header, run_id, location)
-        return found
+        if snapshot is not None and snapshot.header.library:
+            self.check_run(snapshot.header, run_id, location)
+        return snapshot
 
     def check_run(self, header: Header, run_id: str | None, location: str) -> None:
         """Check that a header found under a run id belongs to that run.
@@ -293,18 +294,24 @@ class SnapshotPort(ABC):
             StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
                 As in `stored`.
         """
-        with self.stored(run_id) as found:
-            return None if found is None else found.header
+        with self.stored(run_id) as snapshot:
+            return None if snapshot is None else snapshot.header
+
+
+def refuse_unknown(options: Iterable[str], accepted: Iterable[str], handler: str) -> None:
+    """Raise InvalidValueError for the first option that a handler does not take."""
+    names = list(accepted)
+    for option in options:
+        if option not in names:
+            listed = ", ".join(f"{name}=" for name in names) or "none"
+            raise InvalidValueError(f"{option}= is no option of {handler}, which takes {listed}.")
 
 
 def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
-    known = SnapshotOptions.__annotations__
-    for option in options:
-        if option not in known:  # At run time **options takes any name.
-            listed = ", ".join(f"{name}=" for name in known)
-            raise InvalidValueError(f"{option}= is no option of this handler; it takes {listed}.")
+    # Also checked here: a class made directly takes any name in **options.
+    refuse_unknown(options, SnapshotOptions.__annotations__, "this handler")
     return Codec(
         make_signer(options["secret"], flow) if "secret" in options else None,
-        check_allow(options["allow"]) if "allow" in options else None,
+        checked_allow(options["allow"]) if "allow" in options else None,
         verify=checked_flag("verify", options.get("verify", False)),
     )

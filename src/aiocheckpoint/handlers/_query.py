@@ -12,9 +12,9 @@ class Query(NamedTuple):
     """A query for runs, ordered by the time they began, newest first.
 
     Attributes:
-        statuses: Only runs with one of these statuses; None for all.
-        limit: The most headers in the list; None for all.
-        after: The last header of the page before; None for the first page.
+        statuses: Only runs with one of these statuses. None for all.
+        limit: The most headers in the list. None for all.
+        after: The last header of the page before. None for the first page.
         unowned: Leave out runs that a live process owns, where the handler knows owners. Runs
             whose owner has died are listed.
         written_before: Seconds since the epoch. Only runs whose newest snapshot is older.
@@ -47,5 +47,5 @@ def order_key(header: Header) -> tuple[float, bytes]:
 
 
 def id_key(run_id: str | None) -> bytes:
-    """A run id as bytes in UTF-8; empty for None, as no id is empty."""
+    """A run id as bytes in UTF-8. Empty for None, as no id is empty."""
     return b"" if run_id is None else run_id.encode("utf-8", "surrogatepass")

@@ -9,14 +9,14 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
 
-__all__ = ["Keep", "check_keep", "to_prune"]
+__all__ = ["Keep", "checked_keep", "to_prune"]
 
 
 Keep = int | Literal["all"]
-"""How many snapshots of a run are kept, the newest included; or all of its last run."""
+"""How many snapshots of a run are kept, the newest included. Or all of its last run."""
 
 
-def check_keep(keep: Any) -> Keep:  # noqa: ANN401 - any value of a user's
+def checked_keep(keep: Any) -> Keep:  # noqa: ANN401 - any value of a user's
     """Return `keep` if it is a number from 1, or "all".
 
     Raises:
@@ -45,9 +45,9 @@ def to_prune(retained: list[tuple[int, int]], header: Header, keep: Keep) -> lis
     """
     newest = (header.number, header.sequence)
     # A killed writer, or a file deleted by hand, leaves others that are not older.
-    past = [one for one in retained if one == newest or one[1] < header.sequence]
+    past = [entry for entry in retained if entry == newest or entry[1] < header.sequence]
     if isinstance(keep, int):
         wanted = past[:keep]
     else:
-        wanted = [one for one in past if one[0] == header.number]
-    return [one for one in retained if one not in wanted]
+        wanted = [entry for entry in past if entry[0] == header.number]
+    return [entry for entry in retained if entry not in wanted]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._port import SnapshotPort
@@ -46,7 +46,7 @@ class RunStore(Protocol):
 
     Attributes:
         location: The store and the run, for messages.
-        header: Header of the newest snapshot read or written; None where there is none.
+        header: Header of the newest snapshot read or written. None where there is none.
         skipped: Error of the newest snapshot, where an older one is used instead.
         first_write: Set when taking the lock stored the prepared first snapshot.
     """
@@ -125,6 +125,8 @@ class SnapshotRunStore:
     def release_nowait(self) -> None:
         self._lock.release()
 
+    # Reads go through `run`, not `read`: they run under the run's lock, and nothing of a run may
+    # continue after its end.
     async def read_header(self) -> Header | None:
         return await self._backend.run(self._find)
 
@@ -135,32 +137,32 @@ class SnapshotRunStore:
         return await self._backend.run(self._load, of)
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        made = self.encode_small(header, state)
-        if made is None:
-            emit = partial(self._handler.codec.write, header, state, step, encode=self._encode)
+        snapshot = self.encode_small(header, state)
+        if snapshot is None:
+            write_to = partial(self._handler.codec.write, header, state, step, encode=self._encode)
         else:
-            emit = partial(_emit, made)
-        return await self._backend.run(self._replace, emit)
+            write_to = partial(_write_encoded, snapshot)
+        return await self._backend.run(self._replace, write_to)
 
-    def encode_small(self, header: Header, state: dict[str, Any]) -> Snapshot | None:
-        """Encode a small state; for any other, give None, and try no more in this run."""
+    def encode_small(self, header: Header, state: dict[str, Any]) -> EncodedSnapshot | None:
+        """Encode a small state. For any other, give None, and try no more in this run."""
         if not self._is_small:
             return None
         try:
-            return self._handler.codec.write_small(header, state, self._encode)
+            return self._handler.codec.encode_small(header, state, self._encode)
         except NotSmallError:
             self._is_small = False
             return None
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
-        with self._handler.stored(self._run_id) as found:
-            if found is None:
+        with self._handler.stored(self._run_id) as stored:
+            if stored is None:
                 return
             # The store is read again: Ctrl-C may have come between a write and `self.header`.
-            self.header, changed = found.header, change(found.header)
-            if changed is not found.header:
+            self.header, changed = stored.header, change(stored.header)
+            if changed is not stored.header:
                 try:
-                    self._replace(partial(self._handler.codec.copy, changed, found), found.header)
+                    self._replace(partial(self._handler.codec.copy, changed, stored), stored.header)
                 except NotDurableError:
                     self.header = changed  # The snapshot is in place.
                     raise
@@ -172,9 +174,9 @@ class SnapshotRunStore:
         self._handler.remove(self._run_id, lock=self._lock)
 
     def _find(self) -> Header | None:
-        with self._handler.stored(self._run_id) as found:
-            if found is not None:
-                self.header, self.skipped = found.header, found.skipped
+        with self._handler.stored(self._run_id) as stored:
+            if stored is not None:
+                self.header, self.skipped = stored.header, stored.skipped
         return self.header
 
     def _read_history(self) -> list[Header]:
@@ -183,37 +185,36 @@ class SnapshotRunStore:
             if self.header is not None and number == self.header.number:
                 with (
                     suppress(CorruptSnapshotError, UntrustedSnapshotError),
-                    self._handler.stored(self._run_id, (number, sequence)) as found,
+                    self._handler.stored(self._run_id, (number, sequence)) as stored,
                 ):
-                    headers += [] if found is None else [found.header]
+                    headers += [] if stored is None else [stored.header]
         return headers
 
     def _load(self, of: Header | None) -> dict[str, Any]:
         kept = None if of is None else (of.number, of.sequence)
         planned = self.header if of is None else of
-        with self._handler.stored(self._run_id, kept) as found:
+        with self._handler.stored(self._run_id, kept) as stored:
             # The plan is valid only for the snapshot that it was made from.
-            if found is None or planned is None or _marks(found.header) != _marks(planned):
+            if stored is None or planned is None or _marks(stored.header) != _marks(planned):
                 raise StorageError(
                     self.location,
-                    f"{self.location} was changed by somebody else since the run looked at it, so "
-                    "nothing was run. Run again, and let nobody write or delete it meanwhile.",
+                    f"another program changed {self.location} after this run had read it, so no "
+                    "step was run. Run again, and do not write or delete it meanwhile.",
                 )
-            return found.state()
+            return stored.state()
 
     def _replace(
-        self, emit: Callable[[SnapshotTarget], Header], amends: Header | None = None
+        self, write_to: Callable[[SnapshotTarget], Header], amends: Header | None = None
     ) -> int:
         # Set in the thread: a cancelled wait must not lose the header of a written snapshot.
         replace = self._handler.replace
-        self.header, length = replace(self._run_id, emit, amends, lock=self._lock)
+        self.header, length = replace(self._run_id, write_to, amends, lock=self._lock)
         return length
 
 
-def _emit(made: Snapshot, target: SnapshotTarget) -> Header:
-    header, payload, footer = made
-    target.write(payload + footer)
-    return header
+def _write_encoded(snapshot: EncodedSnapshot, target: SnapshotTarget) -> Header:
+    target.write(snapshot.payload + snapshot.footer)
+    return snapshot.header
 
 
 def _marks(header: Header) -> tuple[object, ...]:

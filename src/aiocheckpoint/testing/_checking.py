@@ -94,8 +94,8 @@ def store_under(
     """Do as `store`, under a lock that is held, or without one."""
     header = handler.patched(handler.header(run_id), run_id, 0 if status == "finished" else 1)
     header = replace(header, status=status, **facts)
-    emit = partial(handler.codec.write, header, {"n": header.sequence}, None)
-    return handler.replace(run_id, emit, lock=lock)[0]
+    write_to = partial(handler.codec.write, header, {"n": header.sequence}, None)
+    return handler.replace(run_id, write_to, lock=lock)[0]
 
 
 def is_stored(handler: StateHandler, header: Header) -> bool:

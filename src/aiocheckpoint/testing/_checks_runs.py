@@ -90,7 +90,7 @@ def check_list_by_status(make: Make) -> None:
         for number, run_id in enumerate(run_ids):
             store(handler, run_id, statuses[number % kinds], started_at=_LONG_AGO + number)
         several: tuple[set[Status], ...] = ({"running", "finished"}, {*statuses})
-        single: list[set[Status]] = [{one} for one in statuses]
+        single: list[set[Status]] = [{status} for status in statuses]
         for wanted in (*single, *several):
             expected = [one for one in run_ids[::-1] if statuses[int(one) % kinds] in wanted]
             query = Query(frozenset(wanted))
@@ -162,7 +162,7 @@ def check_pages(make: Make) -> None:
 
         seen = _ids(_paged(make, meddle))
         # The run behind each page was deleted before the next page.
-        expected = [one for place, one in enumerate(whole) if place % (_PAGE + 1) < _PAGE]
+        expected = [one for index, one in enumerate(whole) if index % (_PAGE + 1) < _PAGE]
         must(seen == expected, "pages have no double and no gap where others are deleted")
 
 
@@ -210,7 +210,7 @@ def check_prune(make: Make) -> None:
 
 
 def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
-    """Give a handler with nothing stored of any run, and of some not afterwards."""
+    """Yield a handler on an empty store. The named runs are deleted afterwards."""
     return fresh(make, *{*_ids(make().runs(Query())), *run_ids})
 
 
@@ -234,13 +234,13 @@ def _paged(make: Make, meddle: Callable[[list[Header]], None]) -> list[Header]:
 def _put(handler: StateHandler, run_id: str, header: Header | None, content: bytes) -> None:
     """Store bytes that are no sound snapshot of a run."""
 
-    def emit(target: SnapshotTarget) -> Header:
+    def write_to(target: SnapshotTarget) -> Header:
         must(header is not None, "a stored snapshot has a header")
         target.write(content)
         return header  # type: ignore[return-value] # pyright: ignore[reportReturnType]
 
     with handler.locked(run_id) as lock:
-        handler.replace(run_id, emit, lock=lock)
+        handler.replace(run_id, write_to, lock=lock)
 
 
 RUN_CHECKS: tuple[Check, ...] = (

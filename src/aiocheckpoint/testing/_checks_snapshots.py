@@ -46,15 +46,15 @@ def check_runs_apart(make: Make) -> None:
     """Each run has a location of its own, even with an odd id."""
     with contextlib.ExitStack() as stack:
         handler = stack.enter_context(fresh(make, None))
-        for run_id in ODD_IDS:
-            stack.enter_context(fresh(make, run_id))
+        for odd_id in ODD_IDS:
+            stack.enter_context(fresh(make, odd_id))
         everyone: tuple[str | None, ...] = (None, *ODD_IDS)
-        places = {handler.locate(one) for one in everyone}
-        must(len(places) == len(everyone), "locate() names each run's place")
-        for one in everyone:
-            handler.write({"id": one}, one)
-        for one in everyone:
-            must(handler.read(one)["id"] == one, f"run {one!r} has its own state")
+        locations = set(map(handler.locate, everyone))
+        must(len(locations) == len(everyone), "locate() names each run's location")
+        for run_id in everyone:
+            handler.write({"id": run_id}, run_id)
+        for run_id in everyone:
+            must(handler.read(run_id)["id"] == run_id, f"run {run_id!r} has its own state")
         handler.remove("a")
         must(handler.read("A"), "deleting one run leaves the others")
 
@@ -65,13 +65,13 @@ def check_whole_or_not_at_all(make: Make) -> None:
         handler.write({"n": 1}, "whole")
         before = bytes_of(handler, "whole")
         for error in (ValueError("in the middle"), KeyboardInterrupt(), SystemExit(1)):
-            emit = partial(_write_and_raise, error)
+            write_to = partial(_write_and_raise, error)
             raised: BaseException | None = None
             try:
-                handler.replace("whole", emit)
+                handler.replace("whole", write_to)
             except BaseException as caught:  # noqa: BLE001 - looked at
                 raised = caught
-            must(raised is error, "replace() raises the exception of emit unchanged")
+            must(raised is error, "replace() raises the exception of write_to unchanged")
             must(bytes_of(make(), "whole") == before, "the old snapshot stays as it was")
 
 
@@ -94,14 +94,14 @@ def check_read_back(make: Make) -> None:
     with fresh(make, "back") as handler:
         seen: list[bytes] = []
 
-        def emit(target: SnapshotTarget) -> Header:
+        def write_to(target: SnapshotTarget) -> Header:
             target.write(b"abc")
             with target.read_back() as file:
                 seen.append(file.read())
             raise LookupError
 
         with contextlib.suppress(LookupError):
-            handler.replace("back", emit)
+            handler.replace("back", write_to)
         must(seen == [b"abc"], "read_back() gives the bytes written")
 
 

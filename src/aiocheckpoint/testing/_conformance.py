@@ -26,7 +26,7 @@ def check_handler(make: Callable[[], StateHandler]) -> None:
             the store are lost.
 
     Raises:
-        AssertionError: A check failed; the message is the rule.
+        AssertionError: A check failed. The message is the rule.
     """
     for check in HANDLER_CHECKS:
         check(make)

@@ -176,7 +176,7 @@ class _BreakingBackend:
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
         # The request was made before, so there is no boundary before it.
         result: _Result = await super().wait_for(pending)  # type: ignore[misc]
-        await self.breaker.reach(f"after {_blocking_work(pending.work)}")
+        await self.breaker.reach(f"after {_blocking_work(pending.request)}")
         return result
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401

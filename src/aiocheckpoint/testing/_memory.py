@@ -14,9 +14,9 @@ from aiocheckpoint._logging import log_left_out
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import CheckpointError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
-from aiocheckpoint.handlers._identifiers import check_run_id
+from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._query import select
-from aiocheckpoint.handlers._retention import Keep, check_keep, to_prune
+from aiocheckpoint.handlers._retention import Keep, checked_keep, to_prune
 
 if TYPE_CHECKING:
     import io
@@ -44,6 +44,8 @@ class MemoryStateHandler(StateHandler):
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
     """
 
+    _shown_options = (("keep", 1),)
+
     def __init__(
         self,
         state_path: str | os.PathLike[str] = "memory",
@@ -53,7 +55,7 @@ class MemoryStateHandler(StateHandler):
         **options: Unpack[SnapshotOptions],
     ) -> None:
         super().__init__(flow, **options)
-        self.keep: Keep = check_keep(keep)
+        self.keep: Keep = checked_keep(keep)
         self.path = state_path
         self._name = os.fspath(state_path)
         self._newest: dict[str | None, bytes] = {}
@@ -63,7 +65,7 @@ class MemoryStateHandler(StateHandler):
 
     def locate(self, run_id: str | None = None) -> str:
         """The name of the store, and the run."""
-        run_id = check_run_id(run_id)
+        run_id = checked_run_id(run_id)
         return f"<{self._name}>" if run_id is None else f"<{self._name}, run {run_id!r}>"
 
     def lock(self, run_id: str | None = None) -> _MemoryLock:
@@ -75,7 +77,7 @@ class MemoryStateHandler(StateHandler):
     ) -> io.BytesIO | None:
         """Open a run's newest snapshot, or a retained one."""
         if kept is None:
-            content = self._newest.get(check_run_id(run_id))
+            content = self._newest.get(checked_run_id(run_id))
         else:
             content = self._kept[run_id].get(kept)
         return None if content is None else MemoryTarget(content)
@@ -87,12 +89,12 @@ class MemoryStateHandler(StateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by the bytes that `emit` writes.
+        """Replace a run's snapshot by the bytes that `write_to` writes.
 
         Raises:
             LeaseLostError: `lock` is not held.
@@ -100,11 +102,11 @@ class MemoryStateHandler(StateHandler):
         """
         with self.hold_or_check(run_id, lock):
             memory = MemoryTarget()
-            header = emit(memory)
+            header = write_to(memory)
             content = memory.getvalue()
             if self.keep != 1:
                 self._keep(run_id, header, content, amends)
-            self._newest[check_run_id(run_id)] = content
+            self._newest[checked_run_id(run_id)] = content
             return header, len(content)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
@@ -115,7 +117,7 @@ class MemoryStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         with self.hold_or_check(run_id, lock):
-            self._newest.pop(check_run_id(run_id), None)
+            self._newest.pop(checked_run_id(run_id), None)
             self._kept.pop(run_id, None)
 
     def runs(self, query: Query) -> list[Header]:

@@ -67,7 +67,7 @@ def test_changed_before_it_is_loaded(name: str, runner: Runner, flows: FlowFacto
     cp = CheckpointFlow(flows.path, handler)
     for step in ("a", "b", "c"):
         flows.add(cp, step)
-    with pytest.raises(StorageError, match="changed by somebody else"):
+    with pytest.raises(StorageError, match="another program changed"):
         runner(cp)
     assert flows.ran() == []
 

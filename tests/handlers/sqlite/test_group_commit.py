@@ -48,12 +48,12 @@ def carry_out(
                 harness.apply(some)
             for number in range(start, stop):
                 if not together and isinstance(jobs[number].error, RunInProgressError):
-                    (jobs[number],) = harness.apply([PendingResult(jobs[number].work, None)])
-        leases = [job.work.lease for job in jobs if isinstance(job.work, Claim)]
+                    (jobs[number],) = harness.apply([PendingResult(jobs[number].request, None)])
+        leases = [job.request.lease for job in jobs if isinstance(job.request, Claim)]
         leases += [lease.record for lease in harness.leases.values()]
         own = [(lease.token != 0, lease.running) for lease in leases]
         reported = [type(job.error) if job.error is not None else None for job in jobs]
-        seen = [job.result for job in jobs if isinstance(job.work, Execute)]
+        seen = [job.result for job in jobs if isinstance(job.request, Execute)]
         rows = harness.rows()
         harness.close()
     return [reported, seen, own, rows]
@@ -147,7 +147,7 @@ def test_claim_of_a_run_that_is_just_given_back() -> None:
         harness = BatchHarness(place)
         claim, _ = harness.apply([harness.job("claim", "v", 0), harness.job("give back", "v", 0)])
         assert claim.error is None
-        assert claim.work.lease.token != 0
+        assert claim.request.lease.token != 0
         harness.close()
 
 

@@ -126,7 +126,7 @@ def test_lease_of_another_run(tmp_path: Path) -> None:
     handler.write({"n": 1}, "one")
     handler.write({"n": 2}, "two")
     with closing(handler), handler.locked("one") as lock:
-        for change in (handler.remove, partial(handler.replace, emit=never)):
+        for change in (handler.remove, partial(handler.replace, write_to=never)):
             with pytest.raises(LeaseLostError, match="'two'"):
                 change("two", lock=lock)
         assert [handler.read(run_id)["n"] for run_id in ("one", "two")] == [1, 2]

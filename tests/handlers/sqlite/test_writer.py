@@ -24,10 +24,10 @@ class RecordingBackend:
         self.done = list[object]()
         self.may = threading.Event()
 
-    def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
+    def apply(self, group: Sequence[PendingResult[Any]]) -> None:
         """Do each job once it is permitted."""
         self.may.wait(PATIENCE)
-        self.done += [job.work for job in jobs]
+        self.done += [job.request for job in group]
 
     def idle_timeout(self) -> float | None:
         """Need no call in between."""
@@ -52,13 +52,13 @@ class Overtaken:
         self._writer = writer
         self._queue = queue
 
-    def put(self, job: PendingResult[Any] | None) -> None:
+    def put(self, pending: PendingResult[Any] | None) -> None:
         """Stop the writer in another thread, if possible, before the job is queued."""
-        if job is not None:
+        if pending is not None:
             stopper = threading.Thread(target=lambda: self._writer.stop(wait=True))
             stopper.start()
             stopper.join(A_WHILE)
-        self._queue.put(job)
+        self._queue.put(pending)
 
 
 def wait_for(job: PendingResult[Any]) -> bool:

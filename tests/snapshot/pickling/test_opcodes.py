@@ -56,7 +56,7 @@ def test_position_and_keys(name: str, protocol: int, position: int | None) -> No
         patched = sample_objects.OwnOrdered(patched)
     for data in (pickle.dumps(patched, protocol), dill.dumps(patched, protocol)):
         seen = summary_of(data + b"other bytes")
-        assert (seen.end, seen.is_dict, seen.value) == (len(data), True, position)
+        assert (seen.end, seen.is_dict, seen.position) == (len(data), True, position)
         assert set(seen.sizes) == {*map(str, patched)} - {"checkpoint_index"}
         assert all(size > 0 for size in seen.sizes.values())
         assert sum(seen.sizes.values()) <= len(data)
@@ -105,13 +105,13 @@ def test_keys_of_other_types(protocol: int) -> None:
 def test_the_last_position_counts() -> None:
     """If a stream sets the position twice, the last one counts, as in unpickling."""
     data = b"\x80\x04}\x94(\x8c\x10checkpoint_index\x94K\1\x8c\1aK\2h\1K\7u."
-    assert summary_of(data).value == pickle.loads(data)["checkpoint_index"] == 7
+    assert summary_of(data).position == pickle.loads(data)["checkpoint_index"] == 7
 
 
 @pytest.mark.parametrize("value", ["1", 1.5, None, True, [1], -1], ids=repr)
 def test_what_is_no_position(value: object) -> None:
     """A position that is no index is neither taken for one nor for none."""
-    seen = summary_of(pickle.dumps({"checkpoint_index": value}, 4)).value
+    seen = summary_of(pickle.dumps({"checkpoint_index": value}, 4)).position
     assert seen is not None
     assert seen == -1 or type(seen) is not int or value is True
 
@@ -122,7 +122,7 @@ def test_any_state(state: dict[Any, Any], protocol: int) -> None:
     """The stream of any state is scanned to its end, and every text key is found."""
     data = dill.dumps(state, protocol)
     seen = summary_of(data)
-    assert (seen.end, seen.is_dict, seen.value) == (len(data), True, None)
+    assert (seen.end, seen.is_dict, seen.position) == (len(data), True, None)
     assert {key for key in state if isinstance(key, str)} <= set(seen.sizes)
     assert sum(seen.sizes.values()) <= len(data)
 

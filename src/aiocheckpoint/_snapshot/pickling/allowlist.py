@@ -1,7 +1,7 @@
 """Pickling under the allowlist `allow=` of globals that a stream may name.
 
 The writer refuses the same globals as the reader, so that a run fails at once instead of at its
-resume. dill is not used: its streams name functions of dill, and these can run any code.
+resume. dill is not used. Its streams name functions of dill, and these can run any code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
     "AllowlistPickler",
     "RefusedGlobalError",
     "UnserializableError",
-    "check_allow",
+    "checked_allow",
     "load_restricted",
 ]
 
@@ -33,7 +33,7 @@ _NAME = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 _FORM = '"package.module:Name", as in allow=("datetime:datetime",)'
 
 _SINGLETONS = (type(None), type(...), type(NotImplemented))
-"""Classes that are pickled as what `type` gives for their one instance."""
+"""Types of singletons. Pickle writes them as `type(singleton)`."""
 _NUMBERED: dict[tuple[str, str], int] = vars(copyreg)["_extension_registry"]
 """Globals that `copyreg.add_extension` gave numbers, for all of the process."""
 
@@ -114,7 +114,7 @@ def _names_extension(file: BinaryIO) -> bool:
         raise pickle.UnpicklingError(f"it breaks off at byte {error.at}") from error
 
 
-def check_allow(allow: object) -> Allow:
+def checked_allow(allow: object) -> Allow:
     """Give the set of globals that `allow=` lists.
 
     Raises:

@@ -45,7 +45,7 @@ def find_unserializable(
 
     Args:
         state: Where to look.
-        allow: The globals that a dump may name; by default all.
+        allow: The globals that a dump may name. By default all.
         load_back: Whether to find values that cannot be loaded again as well.
 
     Returns:

@@ -50,7 +50,7 @@ class PickleSummary(NamedTuple):
     Attributes:
         end: Length of the stream in bytes, its STOP opcode included.
         is_dict: Whether it is a dict, or at least an object that items are set in.
-        value: The value of the wanted key: an int, None where the key is missing, or some other
+        position: The value of the wanted key: an int, None where the key is missing, or some other
             object where the value is no int.
         sizes: Bytes taken by each other top-level item, by its key. A value that several items
             share counts for the first.
@@ -58,7 +58,7 @@ class PickleSummary(NamedTuple):
 
     end: int
     is_dict: bool
-    value: object
+    position: object
     sizes: dict[str, int]
 
 
@@ -81,7 +81,7 @@ def summarize(file: BinaryIO, size: int, key: str) -> PickleSummary:
             machine.step(op, argument, at)
         except (IndexError, TypeError, ValueError) as error:
             raise MalformedError(at) from error
-    return PickleSummary(end + 1, machine.is_dict, machine.value, machine.sizes)
+    return PickleSummary(end + 1, machine.is_dict, machine.position, machine.sizes)
 
 
 def names_extension(file: BinaryIO, size: int) -> bool:
@@ -139,7 +139,7 @@ def _argument(op: pickletools.OpcodeInfo, file: BinaryIO, size: int) -> Any:  # 
 
 
 def _line(file: BinaryIO) -> bytes | None:
-    """Read a line; give None for a long one."""
+    """Read a line. Give None for a long one."""
     line = piece = file.readline(_LINE_PIECE)
     length = len(piece)
     while not piece.endswith(b"\n"):
@@ -155,7 +155,7 @@ class _Machine:
 
     def __init__(self, key: str) -> None:
         self.is_dict = False
-        self.value: object = None
+        self.position: object = None
         self.sizes: dict[str, int] = {}
         self._stack: list[tuple[object, int]] = []
         self._memo: dict[int, object] = {}
@@ -209,7 +209,7 @@ class _Machine:
             pairs[::2], pairs[1::2], starts, strict=True
         ):
             if key == self._key:
-                self.value = value
+                self.position = value
             else:
                 shown = str(key) if isinstance(key, (str, int)) else "<other>"
                 self.sizes[shown] = self.sizes.get(shown, 0) + following - start

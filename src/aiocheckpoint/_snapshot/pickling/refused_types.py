@@ -1,8 +1,8 @@
-"""Types that dill would write, and that would not load as the same object.
+"""Types that dill pickles, but that do not survive loading.
 
 A file handle loads by opening, and so perhaps truncating, the file again. A held lock loads as
-held, without an owner to release it. Objects of an event loop load without the loop. (The first
-two were seen with dill 0.4.1 on Linux.)
+held, without an owner to release it. Objects of an event loop load without the loop. The first
+two were seen with dill 0.4.1 on Linux.
 """
 
 from __future__ import annotations

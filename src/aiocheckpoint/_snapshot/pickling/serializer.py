@@ -2,9 +2,9 @@
 
 A dump is tried with the C pickler first. It calls `reducer_override` for every class, function and
 instance that is not of a plain built-in type. That gives up at the first object which dill would
-write in another way: functions and classes that cannot be imported by name or live in `__main__`,
-and instances of types registered with dill. Then dill writes the whole object, so that shared
-references stay shared.
+write in another way. These are functions and classes that cannot be imported by name or are in
+`__main__`, and instances of types registered with dill. Then dill writes the whole object, so that
+shared references stay shared.
 
 This is the only module that imports dill.
 """
@@ -21,7 +21,6 @@ import dill as untyped_dill  # type: ignore[import-untyped]
 
 from aiocheckpoint._snapshot.pickling.allowlist import (
     AllowlistPickler,
-    RefusedGlobalError,
     UnserializableError,
     load_restricted,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "NESTED",
     "PROTOCOL",
     "NotSmallError",
-    "RefusedGlobalError",
     "UnserializableError",
     "dump",
     "dump_small",
@@ -91,7 +89,7 @@ def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
     Args:
         obj: Any object that dill can write.
         target: Takes the stream, in pieces as they are made.
-        allow: The globals that it may name, and no code then; by default all.
+        allow: The globals that it may name, and no code then. By default all.
 
     Returns:
         Whether the stream holds code: functions or classes by value, which only the same minor

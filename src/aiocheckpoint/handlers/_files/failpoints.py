@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["FAILPOINTS", "armed", "reach"]
 
 FAILPOINTS = ("created", "written", "flushed", "closed", "kept", "renamed", "durable")
-"""In the order in which a snapshot reaches them; "flushed" and "durable" only with `fsync`, "kept"
+"""In the order in which a snapshot reaches them. "flushed" and "durable" only with `fsync`, "kept"
 only with `keep`."""
 
 _actions: dict[str, Callable[[], object]] = {}
 
 
 def reach(name: str) -> None:
-    """Reach a point; nothing happens unless a test armed it."""
+    """Reach a point. Nothing happens unless a test armed it."""
     if _actions and name in _actions:
         _actions[name]()
 

@@ -33,7 +33,7 @@ def flush_drive(
         flush: `os.fsync`.
 
     Raises:
-        OSError: The flush failed; a second try on the same file could succeed wrongly.
+        OSError: The flush failed. A second try on the same file could succeed wrongly.
     """
     try:
         control(descriptor, command)
@@ -70,7 +70,7 @@ else:
 
 
 def flush_directory(directory: str) -> None:
-    """Make the entries of a directory durable; Windows has no such call."""
+    """Make the entries of a directory durable. Windows has no such call."""
     if os.name == "nt":
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

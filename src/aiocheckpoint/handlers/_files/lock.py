@@ -30,7 +30,7 @@ class FileLock:
     """An exclusive lock between processes, and between flows in one process.
 
     Args:
-        path: The lock file; its directory exists when the lock is taken.
+        path: The lock file. Its directory exists when the lock is taken.
         location: The name of the locked object in messages.
 
     Attributes:
@@ -46,14 +46,14 @@ class FileLock:
 
     @property
     def held(self) -> bool:
-        """Whether the lock was taken and not released; a forked child holds none."""
+        """Whether the lock was taken and not released. A forked child holds none."""
         return self._descriptor is not None
 
     def acquire(self) -> None:
         """Take the lock now.
 
         Raises:
-            RunInProgressError: Another owner has it; the error names that owner.
+            RunInProgressError: Another owner has it. The error names that owner.
             StorageError: The lock file cannot be made.
         """
         try:
@@ -66,7 +66,7 @@ class FileLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Release the lock and delete its file; without effect where it is not held.
+        """Release the lock and delete its file, without effect where it is not held.
 
         A call after an interrupted one completes the release.
         """

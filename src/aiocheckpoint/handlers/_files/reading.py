@@ -1,4 +1,4 @@
-"""Opening a regular file for reading; directories, FIFOs and devices are refused."""
+"""Opening a regular file for reading. Directories, FIFOs and devices are refused."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ if sys.platform == "win32":
 else:
 
     def rename(source: str, target: str, *, durable: bool) -> None:  # noqa: ARG001
-        """Rename a file over another; flushing the directory makes it durable."""
+        """Rename a file over another. Flushing the directory makes it durable."""
         os.replace(source, target)
 
 

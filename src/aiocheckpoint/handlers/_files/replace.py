@@ -3,7 +3,7 @@
 The rules: write a temporary file in the same directory, flush it to the disk, rename it over the
 target, flush the directory. Killed at any instant, the process leaves the old file or the new one.
 Without the first flush a power cut after the rename can leave an empty file in place of the good
-one; without the second, the old one can come back: see fsync(2), rename(2).
+one. Without the second, the old one can come back: see fsync(2), rename(2).
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class _Temporaries:
     """
 
     def __init__(self) -> None:
-        self._begin()
+        self._reset()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
+            os.register_at_fork(after_in_child=self._reset)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._numbers = itertools.count(int.from_bytes(os.urandom(_RANDOM_BYTES)))
 
     def beside(self, directory: str, name: str) -> str:
@@ -168,26 +168,26 @@ def find_destination(path: str) -> Destination:
 
 def replace_file(
     destination: Destination,
-    emit: Callable[[FileTarget], _Result],
+    write_to: Callable[[FileTarget], _Result],
     *,
     fsync: bool = True,
     around: Callable[[str, _Result], AbstractContextManager[object]] | None = None,
 ) -> tuple[_Result, int]:
-    """Replace a file by the bytes that `emit` writes, whole or not at all.
+    """Replace a file by the bytes that `write_to` writes, whole or not at all.
 
     The new file has mode 0600.
 
     Args:
-        destination: The file; its directory exists.
-        emit: Called once with the temporary file, open for writing.
+        destination: The file. Its directory exists.
+        write_to: Called once with the temporary file, open for writing.
         fsync: Whether to wait until the disk has the file. Without, a power cut may undo the
             replacement or leave an empty file. A killed process still leaves the old file or the
             new one.
-        around: Called with the path of the complete temporary file and the result of `emit`.
+        around: Called with the path of the complete temporary file and the result of `write_to`.
             Gives a context manager, in which the file is renamed and its directory flushed.
 
     Returns:
-        The result of `emit`, and the number of bytes written.
+        The result of `write_to`, and the number of bytes written.
 
     Raises:
         StorageError: Nothing was replaced, or, for its kind `NotDurableError`, the new file is in
@@ -197,7 +197,7 @@ def replace_file(
     directory, _, name = target.rpartition(os.sep)
     temporary = _temporaries.beside(directory, name)
     try:
-        result, length = _fill(path, temporary, emit, fsync=fsync)
+        result, length = _fill(path, temporary, write_to, fsync=fsync)
         if around is None:
             _place(destination, temporary, fsync=fsync)
         else:
@@ -213,13 +213,13 @@ def replace_file(
 
 
 def _fill(
-    path: str, temporary: str, emit: Callable[[FileTarget], _Result], *, fsync: bool
+    path: str, temporary: str, write_to: Callable[[FileTarget], _Result], *, fsync: bool
 ) -> tuple[_Result, int]:
     descriptor = os.open(temporary, _CREATE, _MODE)
     try:
         reach("created")
         target = FileTarget(path, temporary, descriptor, fsync=fsync)
-        result = emit(target)
+        result = write_to(target)
         reach("written")
         if fsync:
             flush_file(descriptor)
@@ -285,7 +285,7 @@ def make_directory(path: str) -> None:
 
 
 def clear_leftovers(path: str) -> None:
-    """Delete the temporary files of killed writers of `path`; call it under the lock of `path`."""
+    """Delete the temporary files of killed writers of `path`. Call it under the lock of `path`."""
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
     pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")

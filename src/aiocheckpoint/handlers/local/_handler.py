@@ -19,9 +19,9 @@ from aiocheckpoint.handlers._files.replace import (
     make_directory,
     replace_file,
 )
-from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
+from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
 from aiocheckpoint.handlers._query import select
-from aiocheckpoint.handlers._retention import Keep, check_keep
+from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
 from aiocheckpoint.handlers.local._paths import RunPaths
 
@@ -40,7 +40,7 @@ class LocalStateHandler(StateHandler):
     """Keeps each run's snapshot in a file of its own, replaced atomically and durably.
 
     Args:
-        path: The file, such as "checkpoint.pkl"; `~` is the user's home. Missing directories are
+        path: The file, such as "checkpoint.pkl". `~` is the user's home. Missing directories are
             made by the first run. The file of a run with an id is beside it: `order-42` is in
             "checkpoint.order-42.pkl". Or a directory for all runs, an existing one or a path
             with a slash at its end, such as "runs/": `order-42` is in "runs/order-42.pkl".
@@ -68,6 +68,8 @@ class LocalStateHandler(StateHandler):
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
     """
 
+    _shown_options = (("fsync", True), ("keep", 1))
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -77,11 +79,11 @@ class LocalStateHandler(StateHandler):
         flow: str | None = None,
         **options: Unpack[SnapshotOptions],
     ) -> None:
-        text = check_path(path)
+        text = checked_path(path)
         super().__init__(flow_name(text) if flow is None else flow, **options)
         self.path = path
         self.fsync = fsync
-        self.keep: Keep = check_keep(keep)
+        self.keep: Keep = checked_keep(keep)
         # The working directory may change between two snapshots of one run.
         full = os.path.abspath(os.path.expanduser(text))
         slashes = tuple(filter(None, (os.sep, os.altsep)))
@@ -89,7 +91,7 @@ class LocalStateHandler(StateHandler):
 
     def locate(self, run_id: str | None = None) -> str:
         """The absolute path of a run's file."""
-        return self._paths.path(check_run_id(run_id))
+        return self._paths.path(checked_run_id(run_id))
 
     def lock(self, run_id: str | None = None) -> FileLock:
         """The lock of a run: the kernel's, on a hidden file beside it."""
@@ -113,12 +115,12 @@ class LocalStateHandler(StateHandler):
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's file by the bytes that `emit` writes, and keep older ones as `keep` says.
+        """Replace a run's file by the bytes that `write_to` writes, and keep as many as `keep`.
 
         Raises:
             StorageError: The file cannot be written and is unchanged. A `NotDurableError`: the
@@ -128,7 +130,7 @@ class LocalStateHandler(StateHandler):
         """
         if lock is None:
             with self.locked(run_id) as own:
-                return self.replace(run_id, emit, amends, lock=own)
+                return self.replace(run_id, write_to, amends, lock=own)
         path = self.locate(run_id)
         if not lock.held:
             raise LeaseLostError(path)
@@ -140,10 +142,10 @@ class LocalStateHandler(StateHandler):
                 _delete_retained(retained, path)
             if self.keep != 1:
                 around = partial(retained.retaining, amends=amends)
-        return replace_file(destination, emit, fsync=self.fsync, around=around)
+        return replace_file(destination, write_to, fsync=self.fsync, around=around)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Delete a run's file and its retained snapshots, if there are any; a link stays.
+        """Delete a run's file and its retained snapshots, if there are any. A link stays.
 
         Raises:
             StorageError: They cannot be deleted.
@@ -222,6 +224,9 @@ class _RunLock(FileLock):
         super().__init__(os.path.join(directory, f".{name}.lock"), path)
         self._target = path
         self._one_of_many = one_of_many
+
+    def __repr__(self) -> str:
+        return f"<_RunLock of {self._target!r}, {'held' if self.held else 'not held'}>"
 
     def acquire(self) -> None:
         make_directory(self._target)

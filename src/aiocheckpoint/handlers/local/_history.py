@@ -43,13 +43,13 @@ class RetainedSnapshots:
 
     def entries(self) -> list[tuple[int, int]]:
         """Number of the run and sequence of each snapshot, newest first."""
-        found: list[tuple[int, int]] = []
+        entries: list[tuple[int, int]] = []
         with suppress(FileNotFoundError, NotADirectoryError):
             for name in os.listdir(self.directory):
                 number, _, sequence = name.partition("-")
                 if number.isdecimal() and sequence.isdecimal():
-                    found.append((int(number), int(sequence)))
-        return sorted(found, key=lambda one: one[1], reverse=True)
+                    entries.append((int(number), int(sequence)))
+        return sorted(entries, key=lambda entry: entry[1], reverse=True)
 
     def path(self, number: int, sequence: int) -> str:
         """The path of a retained snapshot."""
@@ -66,7 +66,7 @@ class RetainedSnapshots:
         Args:
             temporary: The complete file of the snapshot.
             header: The header of the snapshot.
-            amends: Header of the snapshot that this one amends, and whose place it takes.
+            amends: Header of the snapshot that this one amends and replaces.
 
         Raises:
             StorageError: The file system cannot link files.
@@ -90,8 +90,8 @@ class RetainedSnapshots:
         amended = [] if amends is None else [(amends.number, amends.sequence)]
         surplus = amended
         if isinstance(self._keep, int) or not header.durations:
-            # With "all" a run may have many, so they are listed at its first snapshot alone.
-            retained = [one for one in self.entries() if one not in amended]
+            # Under keep="all" listing is slow, so it is done once a run.
+            retained = [entry for entry in self.entries() if entry not in amended]
             surplus = amended + to_prune(retained, header, self._keep)
         for number, sequence in surplus:
             with suppress(OSError):
@@ -120,7 +120,7 @@ def _no_link(target: str, error: OSError) -> StorageError:
     if error.errno in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV}:
         return StorageError(
             target,
-            f"the file system of {target} cannot link files, as keep= needs it. Use another place, "
+            f"the file system of {target} cannot link files, as keep= needs it. Use another path, "
             "or leave keep= out.",
             errno=error.errno,
         )

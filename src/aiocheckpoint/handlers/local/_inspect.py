@@ -13,7 +13,7 @@ from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
 from aiocheckpoint.handlers._files.reading import open_regular
-from aiocheckpoint.handlers._identifiers import check_path
+from aiocheckpoint.handlers._identifiers import checked_path
 from aiocheckpoint.handlers.local._handler import LocalStateHandler
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
     position and the sizes.
 
     Args:
-        path: The file; for a run with an id, `cp.handler.locate(run_id)`.
+        path: The file. For a run with an id, `cp.handler.locate(run_id)`.
 
     Returns:
         The header, with `sizes`: bytes by key of the state.
@@ -44,7 +44,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
         IncompatibleSnapshotError: Its format is of a later version.
         InvalidTypeError: `path` is no path.
     """
-    location = os.path.abspath(os.path.expanduser(check_path(path)))
+    location = os.path.abspath(os.path.expanduser(checked_path(path)))
     file = open_regular(location)
     if file is None:
         raise _nothing_at(location)
@@ -52,7 +52,7 @@ def inspect(path: str | os.PathLike[str]) -> Header:
         stored = Codec().open(file, location)
         if stored is None:
             raise CorruptSnapshotError(location, "it is empty, so nothing is stored in it")
-        stored.check()
+        stored.checked_payload()
         return replace(stored.header, sizes=stored.sizes())
 
 
@@ -88,20 +88,23 @@ def adopt(
     signing = LocalStateHandler(path, flow=flow, secret=secret)
     if not os.path.exists(signing.locate(run_id)):
         raise _nothing_at(signing.locate(run_id))
-    with signing.locked(run_id) as lock, LocalStateHandler(path, flow=flow).stored(run_id) as found:
-        if found is None:
+    with (
+        signing.locked(run_id) as lock,
+        LocalStateHandler(path, flow=flow).stored(run_id) as snapshot,
+    ):
+        if snapshot is None:
             raise _nothing_at(signing.locate(run_id))
-        found.check()
+        snapshot.checked_payload()
         header = replace(
-            found.header,
+            snapshot.header,
             flow=signing.flow,
             run_id=run_id,
-            sequence=found.header.sequence + 1,
+            sequence=snapshot.header.sequence + 1,
             library=__version__,
             signed_by=None,
         )
-        emit = partial(signing.codec.copy, header, found)
-        written, _ = signing.replace(run_id, emit, lock=lock)
+        write_to = partial(signing.codec.copy, header, snapshot)
+        written, _ = signing.replace(run_id, write_to, lock=lock)
         return replace(written, signed_by=signing.key_ids[0])
 
 

@@ -18,33 +18,34 @@ __all__ = ["Batch", "into_batches"]
 
 @dataclass(slots=True)
 class Batch:
-    """Jobs in any order: each concerns another run, or there is only one job.
+    """Requests in any order: each concerns another run, or there is only one request.
 
     Attributes:
-        claims: Jobs that claim runs.
-        steps: Jobs that store a snapshot of a run that was running and stays so.
-        edges: Jobs that store a snapshot with another status, at the begin or end of a run.
-        retaining: The members of `steps` and `edges` whose runs keep older snapshots.
-        other: A job of another kind, alone in its batch.
+        claims: Requests that claim runs.
+        steps: Requests that store a snapshot of a run that was running and stays so.
+        status_changes: Requests that store a snapshot with another status, at the begin or end of a
+            run.
+        retaining: The members of `steps` and `status_changes` whose runs keep older snapshots.
+        other: A request of another kind, alone in its batch.
     """
 
     claims: list[PendingResult[Any]] = field(default_factory=list)
     steps: list[PendingResult[Any]] = field(default_factory=list)
-    edges: list[PendingResult[Any]] = field(default_factory=list)
+    status_changes: list[PendingResult[Any]] = field(default_factory=list)
     retaining: list[PendingResult[Any]] = field(default_factory=list)
     other: PendingResult[Any] | None = None
 
-    def add(self, job: PendingResult[Any]) -> None:
-        """Add a job whose run no other member concerns."""
-        work = job.work
-        if isinstance(work, Save):
-            (self.steps if work.keeps_running else self.edges).append(job)
-            if work.lease.keep != 1:
-                self.retaining.append(job)
-        elif isinstance(work, Claim):
-            self.claims.append(job)
+    def add(self, pending: PendingResult[Any]) -> None:
+        """Add a request whose run no other member concerns."""
+        request = pending.request
+        if isinstance(request, Save):
+            (self.steps if request.keeps_running else self.status_changes).append(pending)
+            if request.lease.keep != 1:
+                self.retaining.append(pending)
+        elif isinstance(request, Claim):
+            self.claims.append(pending)
         else:
-            self.other = job
+            self.other = pending
 
     @property
     def is_one_statement(self) -> bool:
@@ -54,27 +55,29 @@ class Batch:
         """
         if self.other is not None or self.retaining or self.claims:
             return False
-        lengths = [len(jobs) for jobs in (self.steps, self.edges) if jobs]
+        lengths = [len(group) for group in (self.steps, self.status_changes) if group]
         return len(lengths) == 1 and lengths[0] <= MOST_ROWS
 
     @property
     def is_new(self) -> bool:
         """Whether the batch only claims runs, each with a first snapshot to store."""
-        if self.other is not None or self.retaining or self.steps or self.edges:
+        if self.other is not None or self.retaining or self.steps or self.status_changes:
             return False
-        return len(self.claims) <= MOST_ROWS and all(job.work.start for job in self.claims)
+        return len(self.claims) <= MOST_ROWS and all(
+            pending.request.start for pending in self.claims
+        )
 
 
-def into_batches(jobs: Sequence[PendingResult[Any]]) -> Iterator[Batch]:
-    """Cut jobs, in their order, into batches whose members may be done in any order."""
+def into_batches(group: Sequence[PendingResult[Any]]) -> Iterator[Batch]:
+    """Cut requests, in their order, into batches whose members may be done in any order."""
     batch = Batch()
     keys: set[object] = set()
-    for job in jobs:
-        key = job.work.key
+    for pending in group:
+        key = pending.request.key
         if keys and (key is None or key in keys or None in keys):
             yield batch
             batch, keys = Batch(), set()
-        batch.add(job)
+        batch.add(pending)
         keys.add(key)
     if keys:
         yield batch

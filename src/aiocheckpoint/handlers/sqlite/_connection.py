@@ -54,7 +54,7 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
 
 
 def _create(path: str) -> None:
-    """Make an empty file readable by its user alone; SQLite copies the mode to its other files."""
+    """Make an empty file readable by its user alone. SQLite copies the mode to its other files."""
     if os.path.exists(path):
         return
     make_directory(path)
@@ -66,7 +66,7 @@ def _create(path: str) -> None:
 
 
 def abandon_connection(connection: sqlite3.Connection | None) -> None:
-    """Keep a connection inherited through a fork referenced for ever, neither used nor closed.
+    """Keep a reference to a connection inherited through a fork, neither used nor closed.
 
     SQLite allows neither (https://www.sqlite.org/howtocorrupt.html, section 2.6).
     """
@@ -77,15 +77,15 @@ _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
 
 
 def file_identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of the file at a path; None where there is none.
+    """Device and inode of the file at a path. None where there is none.
 
     Raises:
         StorageError: The system refuses the look.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError.of(path, "looking at", error) from error
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -67,7 +67,7 @@ def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointEr
             f"{doing} {path} failed: it is no SQLite database, or a damaged one ({error}). Choose "
             "another path, or restore the file from a copy.",
         )
-    advice = "Make the place usable (does it exist, is it writable, is there space?) and run again."
+    advice = "Make the path usable (does it exist, is it writable, is there space?) and run again."
     if _is_busy(error):
         advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
     number = _ERRNOS.get(code)

@@ -11,22 +11,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
 from aiocheckpoint._logging import log_left_out
+from aiocheckpoint._model.checks import checked_number
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import (
     CheckpointError,
-    InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._identifiers import check_path, check_run_id, flow_name
-from aiocheckpoint.handlers._retention import Keep, check_keep
+from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
+from aiocheckpoint.handlers._retention import Keep, checked_keep
+from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._history import retained
 from aiocheckpoint.handlers.sqlite._lease import Lease
 from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
-from aiocheckpoint.handlers.sqlite._store import open_store
 
 if TYPE_CHECKING:
     import sqlite3
@@ -65,7 +65,7 @@ class SqliteStateHandler(StateHandler):
             "sqlite:////var/runs.db" for an absolute one. `~` is the user's home. Missing
             directories are made by the first run.
         fsync: Whether each write waits until the disk has it. With False, a power cut may lose
-            the last transactions; the file stays whole.
+            the last transactions. The file stays whole.
         keep: How many snapshots of each run are kept, the newest included. "all" keeps every
             snapshot of the last run. See `LocalStateHandler`.
         lease: Seconds without a heartbeat after which a suspended owner, or one on another
@@ -86,6 +86,8 @@ class SqliteStateHandler(StateHandler):
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
     """
 
+    _shown_options = (("fsync", True), ("keep", 1), ("lease", 30.0))
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -96,24 +98,24 @@ class SqliteStateHandler(StateHandler):
         flow: str | None = None,
         **options: Unpack[SnapshotOptions],
     ) -> None:
-        text = _file_of(check_path(path))
+        text = _file_of(checked_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
         self.path = path
         self.fsync: bool = fsync
-        self.keep: Keep = check_keep(keep)
+        self.keep: Keep = checked_keep(keep)
         self.lease: float = _checked_lease(lease)
         self._path = os.path.realpath(os.path.expanduser(text))
         self._flow_key = sql_text(self.flow)
-        self._store = open_store(self._path, durable=fsync, lease=self.lease)
+        self._database = open_database(self._path, durable=fsync, lease=self.lease)
 
     def locate(self, run_id: str | None = None) -> str:
         """The file, the flow and the run, for messages."""
-        run = "" if check_run_id(run_id) is None else f", run {run_id!r}"
+        run = "" if checked_run_id(run_id) is None else f", run {run_id!r}"
         return f"{self._path} (flow {self.flow!r}{run})"
 
     def lock(self, run_id: str | None = None) -> Lease:
         """The lease of a run, not yet taken."""
-        return Lease(self._store, self._key(run_id), self.locate(run_id), self.keep)
+        return Lease(self._database, self._key(run_id), self.locate(run_id), self.keep)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""
@@ -134,18 +136,18 @@ class SqliteStateHandler(StateHandler):
         """List the retained snapshots of a run: number and sequence of each, newest first."""
         if self.keep == 1 or not os.path.exists(self._path):
             return []
-        with self._store.reading() as connection:
+        with self._database.reading() as connection:
             return retained(connection, self._key(run_id))
 
     def replace(
         self,
         run_id: str | None,
-        emit: Callable[[SnapshotTarget], Header],
+        write_to: Callable[[SnapshotTarget], Header],
         amends: Header | None = None,
         *,
         lock: Lock | None = None,
     ) -> tuple[Header, int]:
-        """Replace a run's snapshot by the bytes that `emit` writes.
+        """Replace a run's snapshot by the bytes that `write_to` writes.
 
         Raises:
             StorageError: It cannot be written and is as it was.
@@ -154,7 +156,7 @@ class SqliteStateHandler(StateHandler):
         """
         with self.hold_or_check(run_id, lock) as held:
             lease, memory = self._lease_of(run_id, held), MemoryTarget()
-            header = emit(memory)
+            header = write_to(memory)
             payload, footer = split_snapshot(memory, lease.record.location)
             lease.save(header, payload, footer, None, amends).wait()
             return header, len(payload) + len(footer)
@@ -174,7 +176,7 @@ class SqliteStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         with self.hold_or_check(run_id, lock) as held:
-            self._store.call(partial(_delete, self._lease_of(run_id, held).record))
+            self._database.call(partial(_delete, self._lease_of(run_id, held).record))
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of this flow's runs, the latest begun first.
@@ -187,10 +189,10 @@ class SqliteStateHandler(StateHandler):
         if not os.path.exists(self._path):
             return []
         if query.unowned:
-            self._store.expire_dead()
+            self._database.expire_dead()
         headers: list[Header] = []
         while True:
-            with self._store.reading() as connection:
+            with self._database.reading() as connection:
                 rows = listed(connection, self._key(None)[0], query)
             found = [header for row in rows if (header := self._header_of(row)) is not None]
             headers += found
@@ -217,25 +219,25 @@ class SqliteStateHandler(StateHandler):
         """
         count = 0
         if os.path.exists(self._path):
-            self._store.expire_dead()
-            while more := self._store.call(partial(delete_pruned, self._key(None)[0], query)):
+            self._database.expire_dead()
+            while more := self._database.call(partial(delete_pruned, self._key(None)[0], query)):
                 count += more
         return count
 
     def close(self) -> None:
-        """Release the leases of all runs in progress, and close the file; the next use opens it.
+        """Release the leases of all runs in progress, and close the file. The next use opens it.
 
         The end of the process does the same. All handlers of one file share its connection.
         """
-        self._store.close()
+        self._database.close()
 
     def _key(self, run_id: str | None) -> tuple[str | bytes, str | bytes]:
-        return self._flow_key, sql_text(check_run_id(run_id) or "")
+        return self._flow_key, sql_text(checked_run_id(run_id) or "")
 
     def _find(self, statement: str, run_id: str | None, *more: Any) -> Any:  # noqa: ANN401
         if not os.path.exists(self._path):
             return None
-        with self._store.reading() as connection:
+        with self._database.reading() as connection:
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 
@@ -252,7 +254,7 @@ _RETAINED = (
 
 
 def _delete(lease: LeaseRecord, connection: sqlite3.Connection) -> None:
-    """Empty the row of a run; releasing the lease then deletes it."""
+    """Empty the row of a run. Releasing the lease then deletes it."""
     done = connection.execute(
         "UPDATE runs SET status = NULL, footer = NULL, payload = NULL, started_at = NULL "
         "WHERE id = ? AND token = ?",
@@ -275,9 +277,8 @@ def _file_of(text: str) -> str:
     )
 
 
-def _checked_lease(lease: Any) -> float:  # noqa: ANN401 - any value of a user
-    if isinstance(lease, bool) or not isinstance(lease, (int, float)):
-        raise InvalidTypeError(f"lease= is a number of seconds, not a {type(lease).__name__}.")
-    if not _SHORTEST_LEASE <= lease < float("inf"):
+def _checked_lease(lease: object) -> float:
+    seconds = checked_number("lease=", lease, "a number of seconds")
+    if not _SHORTEST_LEASE <= seconds < float("inf"):
         raise InvalidValueError(f"lease={lease!r}: it is a number of seconds, at least 0.1.")
-    return float(lease)
+    return float(seconds)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint.handlers._retention import Keep
-    from aiocheckpoint.handlers.sqlite._store import Store
+    from aiocheckpoint.handlers.sqlite._database import Database
 
 __all__ = ["Lease"]
 
@@ -24,7 +24,7 @@ class Lease:
     """The lease of a run, valid while the run's row holds its token.
 
     Args:
-        store: The database.
+        database: The database.
         key: Flow and run id as the table has them.
         location: The run, for messages.
         keep: How many snapshots of the run are kept.
@@ -33,43 +33,46 @@ class Lease:
         record: The facts of the lease, which the writer thread updates.
     """
 
-    __slots__ = ("_owner_id", "_store", "record")
+    __slots__ = ("_database", "_owner_id", "record")
 
     def __init__(
-        self, store: Store, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
+        self, database: Database, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
     ) -> None:
-        self._store = store
+        self._database = database
         self._owner_id = ""
         self.record: LeaseRecord = LeaseRecord(key, location, keep)
 
+    def __repr__(self) -> str:
+        return f"<Lease of {self.record.location}, {'held' if self.held else 'not held'}>"
+
     @property
     def held(self) -> bool:
-        """Whether the lease was taken and not released; a forked child holds none."""
-        return self.record.token != 0 and self._owner_id == self._store.owner_id
+        """Whether the lease was taken and not released. A forked child holds none."""
+        return self.record.token != 0 and self._owner_id == self._database.owner_id
 
     def acquire(self) -> None:
         """Take the lease now.
 
         Raises:
-            RunInProgressError: Another owner has it; the error names that owner.
+            RunInProgressError: Another owner has it. The error names that owner.
             StorageError: The database cannot be written.
         """
         if not self.held:
             self.claim(None).wait()
 
     def claim(
-        self, loop: asyncio.AbstractEventLoop | None, start: Snapshot | None = None
+        self, loop: asyncio.AbstractEventLoop | None, start: EncodedSnapshot | None = None
     ) -> PendingResult[None]:
-        """Ask for the lease; the result is for `loop`, or for this thread.
+        """Ask for the lease. The result is for `loop`, or for this thread.
 
         Args:
             loop: The loop, or None.
             start: First snapshot, stored in the same statement where no such run exists yet.
         """
-        self._owner_id = self._store.owner_id
+        self._owner_id = self._database.owner_id
         self.record.token = 0
         self.record.released = False
-        return self._store.ask(Claim(self.record, start), loop)
+        return self._database.ask(Claim(self.record, start), loop)
 
     def save(
         self,
@@ -79,17 +82,17 @@ class Lease:
         loop: asyncio.AbstractEventLoop | None,
         amends: Header | None = None,
     ) -> PendingResult[None]:
-        """Ask for a snapshot to be stored; a snapshot that ends the run releases the lease.
+        """Ask for a snapshot to be stored. A snapshot that ends the run releases the lease.
 
         Raises:
             LeaseLostError: The lease is not held.
         """
         if not self.held:
             raise LeaseLostError(self.record.location)
-        return self._store.ask(Save(self.record, header, payload, footer, amends), loop)
+        return self._database.ask(Save(self.record, header, payload, footer, amends), loop)
 
     def release(self) -> None:
-        """Release the lease, also while its claim is queued; else without effect.
+        """Release the lease, also while its claim is queued. Otherwise without effect.
 
         Where the database cannot be written, the writer thread repeats the release later.
         """
@@ -100,6 +103,6 @@ class Lease:
             return
         row, token = record.row, record.token
         record.token = 0
-        job = self._store.ask(Release(row, token), None)
+        pending = self._database.ask(Release(row, token), None)
         if not is_writer():  # A garbage collection may call this in the writer thread.
-            job.wait()
+            pending.wait()

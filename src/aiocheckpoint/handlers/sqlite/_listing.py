@@ -1,4 +1,4 @@
-"""Lists of runs, and pruning, by the columns of a database; no state is read."""
+"""Lists of runs, and pruning, by the columns of a database. No state is read."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> l
 def delete_pruned(flow: str | bytes, query: Query, connection: sqlite3.Connection) -> int:
     """Delete up to 500 runs that a query asks for, and give their number, 0 if none is left."""
     where, values = _condition(flow, query._replace(unowned=True))
-    found = connection.execute(
+    ids = connection.execute(
         f"SELECT id FROM runs WHERE {where} LIMIT ?",  # noqa: S608 - values are bound
         (*values, _AT_ONCE),
     ).fetchall()
-    connection.executemany("DELETE FROM kept WHERE run = ?", found)
-    connection.executemany("DELETE FROM runs WHERE id = ?", found)
-    return len(found)
+    connection.executemany("DELETE FROM kept WHERE run = ?", ids)
+    connection.executemany("DELETE FROM runs WHERE id = ?", ids)
+    return len(ids)
 
 
 def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
@@ -90,9 +90,9 @@ def _condition(flow: str | bytes, query: Query) -> tuple[str, list[Any]]:
         more.append(("owner IS NULL", ()))
     if query.written_before is not None:
         more.append(("written_at < ?", (query.written_before,)))
-    for condition, given in more:
+    for condition, bound in more:
         conditions.append(condition)
-        values += given
+        values += bound
     return " AND ".join(conditions), values
 
 

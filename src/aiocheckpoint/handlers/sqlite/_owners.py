@@ -1,4 +1,4 @@
-"""Owners of runs in a database: processes that prove by lock files and heartbeats that they live.
+"""Owners: processes that use a database. A lock file and a heartbeat show that one is alive.
 
 A process that uses a database holds a lock file beside it, which the kernel frees the moment the
 process dies. One heartbeat renews the lease of all its runs. Other processes of this machine ask
@@ -33,7 +33,7 @@ _PAUSE_SECONDS = 0.01
 
 
 class Owner(NamedTuple):
-    """A row of the table of owners; `beat` counts its heartbeats."""
+    """A row of the table of owners. `beat` counts its heartbeats."""
 
     id: str
     host: str
@@ -113,7 +113,7 @@ class Owners:
             release_runs_of(connection, self.id)
 
     def release(self) -> None:
-        """Release the lock file; the next heartbeat takes it again."""
+        """Release the lock file. The next heartbeat takes it again."""
         self._lock.release()
         self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
 
@@ -166,7 +166,7 @@ class Owners:
         return self._heartbeats_stopped(owner)
 
     def _is_free(self, path: str) -> bool:
-        """Whether no process holds a lock file; a free one is deleted."""
+        """Whether no process holds a lock file. A free one is deleted."""
         if not os.path.exists(path):
             return True
         lock = FileLock(path, self._path)
@@ -190,7 +190,7 @@ class Owners:
 
 
 def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
-    """Free all runs of an owner, which makes every lease it still holds worthless."""
+    """Release all runs of an owner. Its leases become invalid."""
     for statement in (
         "DELETE FROM runs WHERE owner = ? AND status IS NULL",
         "UPDATE runs SET owner = NULL, token = 0 WHERE owner = ?",
@@ -200,7 +200,7 @@ def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
 
 
 def _boot_id() -> str:
-    """The kernel's id of this start of the machine; empty where the system has none."""
+    """The kernel's id of this start of the machine. Empty where the system has none."""
     with suppress(OSError), open(_BOOT_ID, encoding="ascii") as file:
         return file.read().strip()
     return ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiocheckpoint.handlers.sqlite._statements import GIVEN_FOOTER, LONG_FOOTER, NO_FOOTER
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.codec import Snapshot
+    from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint.handlers._retention import Keep
 
 __all__ = ["Claim", "Execute", "LeaseRecord", "Release", "Save", "sql_text"]
@@ -18,20 +21,16 @@ _NO_SNAPSHOT = (None,) * 9
 _LARGE_BYTES = 1 << 18
 
 
+@dataclass(eq=False, slots=True)
 class LeaseRecord:
     """The facts of a lease that requests carry and the writer thread updates.
 
-    Args:
+    Attributes:
         key: Flow and run id as the table has them.
         location: The run, for messages.
         keep: How many snapshots of the run are kept.
-
-    Attributes:
-        key: Flow and run id.
-        location: The run, for messages.
-        keep: How many snapshots of the run are kept.
         row: Id of the run's row.
-        token: The row's token while the lease is valid; 0 while the lease is not held.
+        token: The row's token while the lease is valid. 0 while the lease is not held.
         footer: Footer of the snapshot that the claim found: empty for none, None for a footer
             that has to be read from the row.
         payload_length: Length of the payload of that snapshot.
@@ -41,45 +40,31 @@ class LeaseRecord:
             writer thread then releases it right after the claim.
     """
 
-    __slots__ = (
-        "footer",
-        "inserted",
-        "keep",
-        "key",
-        "location",
-        "payload_length",
-        "released",
-        "row",
-        "running",
-        "token",
-    )
-
-    def __init__(self, key: tuple[str | bytes, str | bytes], location: str, keep: Keep) -> None:
-        self.key: tuple[str | bytes, str | bytes] = key
-        self.location: str = location
-        self.keep: Keep = keep
-        self.row: int = 0
-        self.token: int = 0
-        self.payload_length: int = 0
-        self.footer: bytes | None = b""
-        self.inserted: bool = False
-        self.running: int | None = None
-        self.released: bool = False
+    key: tuple[str | bytes, str | bytes]
+    location: str
+    keep: Keep
+    row: int = 0
+    token: int = 0
+    footer: bytes | None = b""
+    payload_length: int = 0
+    inserted: bool = False
+    running: int | None = None
+    released: bool = False
 
     def set_claimed(self, row: int, token: int, payload_length: int, footer: str) -> None:
-        """Note a committed claim; the last two values come from `SELECT_CLAIMED`."""
+        """Note a committed claim. The last two values come from `SELECT_CLAIMED`."""
         self.row, self.token = row, token
         self.payload_length = payload_length
-        self.inserted = footer == "="
+        self.inserted = footer == GIVEN_FOOTER
         self.running = 1 if self.inserted else None
-        if footer in {"-", "="}:
+        if footer in {NO_FOOTER, GIVEN_FOOTER}:
             self.footer = b""
         else:
             # An empty footer means a damaged row, which reading the row reports.
-            self.footer = None if footer in {"+", ""} else bytes.fromhex(footer)
+            self.footer = None if footer in {LONG_FOOTER, ""} else bytes.fromhex(footer)
 
     def set_saved(self, header: Header) -> None:
-        """Note a committed snapshot; a status other than "running" has released the lease."""
+        """Note a committed snapshot. A status other than "running" has released the lease."""
         self.running = header.number if header.status == "running" else None
         if self.running is None:
             self.token = 0
@@ -89,12 +74,12 @@ class Claim(NamedTuple):
     """Take a lease, and store the first snapshot of a new run."""
 
     lease: LeaseRecord
-    start: Snapshot | None = None
+    start: EncodedSnapshot | None = None
 
     @property
     def footer(self) -> bytes | None:
         """Footer of the first snapshot."""
-        return None if self.start is None else self.start[2]
+        return None if self.start is None else self.start.footer
 
     def row(self, owner: str, token: int, now: float) -> tuple[Any, ...]:
         """The values of a `CLAIM`."""
@@ -134,17 +119,17 @@ class Save(NamedTuple):
 
     @property
     def key(self) -> tuple[Any, Any] | None:
-        """The run concerned; None for a large snapshot, as SQLite copies all in a statement."""
+        """The run concerned. None for a large snapshot, as SQLite copies all in a statement."""
         return None if len(self.payload) > _LARGE_BYTES else self.lease.key
 
     @property
     def keeps_running(self) -> bool:
-        """Whether the run was running and stays so; then only the snapshot's columns change."""
+        """Whether the run was running and stays so. Only the snapshot's columns change then."""
         return self.header.status == "running" and self.lease.running == self.header.number
 
     @property
     def ends_run(self) -> bool:
-        """Whether the snapshot ends the run; the same statement then releases the lease."""
+        """Whether the snapshot ends the run. The same statement then releases the lease."""
         return self.header.status != "running"
 
     def step_values(self) -> tuple[Any, ...]:
@@ -176,7 +161,7 @@ class Save(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Release a lease under which nothing more is stored; repeated until it succeeds."""
+    """Release a lease under which nothing more is stored. Repeated until it succeeds."""
 
     row: int
     token: int

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from aiocheckpoint._snapshot.codec import EncodedSnapshot
 from aiocheckpoint._snapshot.footer import split
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import StorageError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.codec import Snapshot
     from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers.sqlite._lease import Lease
 
@@ -31,7 +31,7 @@ class SqliteRunStore(SnapshotRunStore):
     """The snapshots of one run, owned by a lease.
 
     Args:
-        handler: The handler of the database; its locks are leases.
+        handler: The handler of the database. Its locks are leases.
         run_id: The run, or None.
         backend: Waits for the writer thread.
     """
@@ -42,7 +42,7 @@ class SqliteRunStore(SnapshotRunStore):
     def __init__(self, handler: SnapshotPort, run_id: str | None, backend: Backend) -> None:
         super().__init__(handler, run_id, backend)
         self._lease = cast("Lease", self._lock)
-        self._start: Snapshot | None = None
+        self._start: EncodedSnapshot | None = None
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
@@ -88,18 +88,20 @@ class SqliteRunStore(SnapshotRunStore):
         if snapshot is None:
             snapshot = await self._backend.run(self._encode_snapshot, header, state, step)
         written, payload, footer = snapshot
-        job = self._lease.save(written, payload, footer, self._backend.loop)
+        pending = self._lease.save(written, payload, footer, self._backend.loop)
         try:
-            await self._backend.wait_for(job)
+            await self._backend.wait_for(pending)
         finally:
-            if job.ended and job.error is None:
+            if pending.ended and pending.error is None:
                 self.header = written
         return len(payload) + len(footer)
 
-    def _encode_snapshot(self, header: Header, state: dict[str, Any], step: str | None) -> Snapshot:
+    def _encode_snapshot(
+        self, header: Header, state: dict[str, Any], step: str | None
+    ) -> EncodedSnapshot:
         memory = MemoryTarget()
         written = self._handler.codec.write(header, state, step, memory, self._encode)
-        return written, *split_snapshot(memory, self.location)
+        return EncodedSnapshot(written, *split_snapshot(memory, self.location))
 
 
 def split_snapshot(snapshot: MemoryTarget, location: str) -> tuple[bytes, bytes]:

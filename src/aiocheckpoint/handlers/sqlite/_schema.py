@@ -2,8 +2,8 @@
 
 Every value of a snapshot is bytes that mean the same as in a file. The columns beside them copy
 values of the header, for lists and for finding runs. The file is in WAL mode, in which readers and
-the writer do not wait for each other, and each commit is flushed to the disk under
-synchronous=FULL (https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html).
+the writer do not wait for each other. Each commit is flushed to the disk under synchronous=FULL
+(https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires REAL NOT NULL,
             lease REAL NOT NULL
         )""",
-        # A run id is text, or bytes where it is no valid UTF-8; '' for the run without one.
+        # A run id is text, or bytes where it is no valid UTF-8. '' for the run without one.
         """CREATE TABLE runs (
             id INTEGER PRIMARY KEY,
             flow TEXT NOT NULL,
@@ -66,7 +66,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
     ),
 )
-"""The statements from each version of the schema to the next; the first make the tables."""
+"""The statements from each version of the schema to the next. The first make the tables."""
 
 
 def set_up(connection: sqlite3.Connection, path: str, *, durable: bool) -> None:

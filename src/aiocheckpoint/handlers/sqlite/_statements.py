@@ -1,7 +1,7 @@
 """Statements for many runs at once.
 
 Each takes many rows in one `VALUES`. Python's sqlite3 gives up the interpreter's lock at every
-step of a statement, and beside a busy event loop, getting the lock back takes up to 5 ms each time
+step of a statement. Beside a busy event loop, getting the lock back takes up to 5 ms each time
 (`sys.getswitchinterval`). Missing rows are filled up with NULLs, which match nothing. A few sizes
 of each statement therefore serve for all, and stay prepared.
 """
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLAIM",
+    "GIVEN_FOOTER",
     "INSERT_NEW",
+    "LONG_FOOTER",
     "MOST_ROWS",
+    "NO_FOOTER",
     "SAVE_STATUS",
     "SAVE_STEP",
     "SELECT_CLAIMED",
@@ -27,6 +30,9 @@ __all__ = [
 ]
 
 MOST_ROWS = 512
+
+NO_FOOTER, GIVEN_FOOTER, LONG_FOOTER = "-", "=", "+"
+"""Words of `SELECT_CLAIMED` for a stored footer: none, the one given, a long one."""
 
 
 class MultiRowStatement:
@@ -84,17 +90,18 @@ CLAIM = MultiRowStatement(
 or NULLs. The snapshot is stored where the run has no row yet."""
 
 SELECT_CLAIMED = MultiRowStatement(
-    "SELECT group_concat(column3 || ' ' || token || ' ' || id || ' ' || "
+    "SELECT group_concat("  # noqa: S608 - constants alone
+    "column3 || ' ' || token || ' ' || id || ' ' || "
     "coalesce(owner, '') || ' ' || claimed_at || ' ' || coalesce(length(payload), 0) || ' ' || "
-    "CASE WHEN footer IS NULL THEN '-' WHEN footer = column4 THEN '=' "
-    "WHEN length(footer) > 4096 THEN '+' ELSE hex(footer) END) "
+    f"CASE WHEN footer IS NULL THEN '{NO_FOOTER}' WHEN footer = column4 THEN '{GIVEN_FOOTER}' "
+    f"WHEN length(footer) > 4096 THEN '{LONG_FOOTER}' ELSE hex(footer) END) "
     "FROM (VALUES {}) JOIN runs ON flow = column1 AND run_id = column2",
     4,
 )
 """Look up runs by flow, run id, a number of the caller's, and a footer. Gives in one row, for each:
 that number, token, id, owner, time of the claim, length of the payload, and a word for the stored
-footer. The word is "-" for no snapshot, "=" for the footer given, "+" for a long one, else the
-footer in hex."""
+footer. The word is one of the three above, else the footer in hex. All rows come in one text,
+because each row of a result is a step of its own."""
 
 SELECT_STORED = MultiRowStatement(
     "SELECT group_concat(column3) FROM (VALUES {}) JOIN runs ON id = column1 AND footer = column2",

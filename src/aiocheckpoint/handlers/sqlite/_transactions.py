@@ -30,6 +30,7 @@ from aiocheckpoint.handlers.sqlite._owners import Owner, Owners
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 from aiocheckpoint.handlers.sqlite._statements import (
     CLAIM,
+    GIVEN_FOOTER,
     INSERT_NEW,
     SAVE_STATUS,
     SAVE_STEP,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transactions"]
 
-_MANY_JOBS = 64
+_MANY_REQUESTS = 64
 _SECONDS_BETWEEN_CHECKS = 0.1
 _LAST_IN_ORDER = 1 << 40
 """More rows than any database has. A higher id means that the id 2^63 - 1 is in use, after which
@@ -69,9 +70,9 @@ class Transactions:
         self._durable = durable
         self._shortest_pause = lease / 20
         self.owners = Owners(path, lease)
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._checked_at = -math.inf
@@ -80,13 +81,19 @@ class Transactions:
         self._pending_releases: list[Release] = []
         self._released_early: list[Release] = []
 
-    def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
-        """Carry out jobs, and set the result or the error of each."""
-        batches = list(into_batches(jobs))
-        self._attempt(jobs, partial(self._write, batches=batches))
-        refused = [job for job in jobs if isinstance(job.work, Claim) and not job.answered]
+    def apply(self, group: Sequence[PendingResult[Any]]) -> None:
+        """Carry out requests, and set the result or the error of each."""
+        batches = list(into_batches(group))
+        self._call_or_fail(group, partial(self._write, batches=batches))
+        refused = [
+            pending
+            for pending in group
+            if isinstance(pending.request, Claim)
+            and pending.result is None
+            and pending.error is None
+        ]
         if refused:
-            self._attempt(refused, partial(self._claim_from_dead_owners, jobs=refused))
+            self._call_or_fail(refused, partial(self._claim_from_dead_owners, group=refused))
         if self._released_early:
             self._pending_releases += self._released_early
             self._released_early.clear()
@@ -119,55 +126,55 @@ class Transactions:
         """Start over in a forked child, as another owner."""
         abandon_connection(self._connection)
         self.owners.reset_after_fork()
-        self._begin()
+        self._reset()
 
-    def _attempt(
-        self, jobs: Sequence[PendingResult[Any]], work: Callable[[sqlite3.Connection], None]
+    def _call_or_fail(
+        self, group: Sequence[PendingResult[Any]], work: Callable[[sqlite3.Connection], None]
     ) -> None:
-        """Call `work` on the connection, and set the error of each job where it fails."""
+        """Call `work` on the connection, and set the error of each request where it fails."""
         try:
-            work(self._open(len(jobs)))
+            work(self._open(len(group)))
         except sqlite3.Error as error:
-            self._fail(jobs, translate_error(error, self._path, "writing"))
-        # A caller waits for every job, so that any error must end all of them.
+            self._fail(group, translate_error(error, self._path, "writing"))
+        # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
-            self._fail(jobs, error)
+            self._fail(group, error)
 
-    def _fail(self, jobs: Sequence[PendingResult[Any]], error: BaseException) -> None:
-        if not jobs:
+    def _fail(self, group: Sequence[PendingResult[Any]], error: BaseException) -> None:
+        if not group:
             logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
-        for job in jobs:
-            if isinstance(job.work, Release):
-                self._pending_releases.append(job.work)
+        for pending in group:
+            if isinstance(pending.request, Release):
+                self._pending_releases.append(pending.request)
             else:
                 # A copy for each caller, because tracebacks and notes are added to it.
-                job.error = copy.copy(error) if isinstance(error, CheckpointError) else error
+                pending.error = copy.copy(error) if isinstance(error, CheckpointError) else error
 
-    def _open(self, jobs: int) -> sqlite3.Connection:
+    def _open(self, count: int) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._path, durable=self._durable)
             self._file = file_identity(self._path)
-        elif self._is_check_due(jobs) and file_identity(self._path) != self._file:
+        elif self._is_check_due(count) and file_identity(self._path) != self._file:
             # SQLite would keep writing to a file that no other process can open.
             self._connection.close()
             self._connection = None
             raise StorageError(
                 self._path,
-                f"{self._path} was deleted, moved or replaced while it was in use, so nothing "
-                "more is written for the runs under way. Put it back, or run again to begin in "
-                "the file that is there now.",
+                f"{self._path} was deleted, moved or replaced while it was in use. Runs in "
+                "progress can store nothing more. Put it back, or run again to start in the new "
+                "file.",
             )
         return self._connection
 
-    def _is_check_due(self, jobs: int) -> bool:
-        """Whether to check that the file is still at its path, before so many jobs.
+    def _is_check_due(self, count: int) -> bool:
+        """Whether to check that the file is still at its path, before so many requests.
 
-        With many jobs the loop is busy, and after a system call this thread waits up to 5 ms for
-        the interpreter's lock. Deleting the file loses its snapshots in any case. Checking only
+        With many requests the loop is busy, and after a system call this thread waits up to 5 ms
+        for the interpreter's lock. Deleting the file loses its snapshots in any case. Checking only
         every 0.1 s can lose the snapshots of 0.1 s more.
         """
         now = time.monotonic()
-        if jobs >= _MANY_JOBS and now < self._checked_at + _SECONDS_BETWEEN_CHECKS:
+        if count >= _MANY_REQUESTS and now < self._checked_at + _SECONDS_BETWEEN_CHECKS:
             return False
         self._checked_at = now
         return True
@@ -214,116 +221,127 @@ class Transactions:
             self._do_other(connection, batch.other)
         if batch.claims:
             self._claim(connection, batch.claims)
-        if batch.steps or batch.edges:
+        if batch.steps or batch.status_changes:
             self._save(connection, batch)
 
-    def _do_other(self, connection: sqlite3.Connection, job: PendingResult[Any]) -> None:
-        if isinstance(job.work, Release):
-            self._release(connection, job.work)
+    def _do_other(self, connection: sqlite3.Connection, pending: PendingResult[Any]) -> None:
+        if isinstance(pending.request, Release):
+            self._release(connection, pending.request)
             return
         connection.execute("SAVEPOINT one")
         try:
-            job.result = job.work.function(connection)
+            pending.result = pending.request.function(connection)
         except CheckpointError as error:
-            job.error = error
+            pending.error = error
             connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
 
-    def _release(self, connection: sqlite3.Connection, work: Release) -> None:
-        self._held.discard(work.token)
-        connection.execute("DELETE FROM runs WHERE id = ? AND token = ? AND status IS NULL", work)
+    def _release(self, connection: sqlite3.Connection, release: Release) -> None:
+        self._held.discard(release.token)
         connection.execute(
-            "UPDATE runs SET owner = NULL, token = 0 WHERE id = ? AND token = ?", work
+            "DELETE FROM runs WHERE id = ? AND token = ? AND status IS NULL", release
+        )
+        connection.execute(
+            "UPDATE runs SET owner = NULL, token = 0 WHERE id = ? AND token = ?", release
         )
 
     def _save(self, connection: sqlite3.Connection, batch: Batch) -> None:
-        retain_current(connection, [job.work for job in batch.retaining])
-        steps = [job.work.step_values() for job in batch.steps]
-        edges = [job.work.status_values(self.owners.id) for job in batch.edges]
+        retain_current(connection, [pending.request for pending in batch.retaining])
+        steps = [pending.request.step_values() for pending in batch.steps]
+        changes = [
+            pending.request.status_values(self.owners.id) for pending in batch.status_changes
+        ]
         done = sum(cursor.rowcount for cursor in SAVE_STEP.execute(connection, steps))
-        done += sum(cursor.rowcount for cursor in SAVE_STATUS.execute(connection, edges))
-        if done != len(steps) + len(edges):
-            _fail_lost_leases(connection, [*batch.steps, *batch.edges])
+        done += sum(cursor.rowcount for cursor in SAVE_STATUS.execute(connection, changes))
+        if done != len(steps) + len(changes):
+            _fail_lost_leases(connection, [*batch.steps, *batch.status_changes])
         # Only the owner of a run may delete its older snapshots.
-        prune(connection, [job.work for job in batch.retaining if job.error is None])
+        prune(connection, [pending.request for pending in batch.retaining if pending.error is None])
 
-    def _rows(self, jobs: list[PendingResult[Any]]) -> list[tuple[Any, ...]]:
+    def _rows(self, group: list[PendingResult[Any]]) -> list[tuple[Any, ...]]:
         now, owner_id, tokens = time.time(), self.owners.id, self._tokens
-        return [job.work.row(owner_id, next(tokens), now) for job in jobs]
+        return [pending.request.row(owner_id, next(tokens), now) for pending in group]
 
-    def _insert_new(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> bool:
-        """Claim runs and set the results, if none of them has a row; else do nothing."""
-        rows = self._rows(jobs)
+    def _insert_new(self, connection: sqlite3.Connection, group: list[PendingResult[Any]]) -> bool:
+        """Claim runs and set the results, if none of them has a row, else do nothing."""
+        rows = self._rows(group)
         try:
             (cursor,) = INSERT_NEW.execute(connection, rows)
         except sqlite3.IntegrityError:
             return False
         last = cast("int", cursor.lastrowid)
         if last > _LAST_IN_ORDER:
-            self._set_claimed(connection, jobs, rows)
+            self._set_claimed(connection, group, rows)
             return True
-        first = last - len(jobs) + 1
-        for row, (job, values) in enumerate(zip(jobs, rows, strict=True), first):
-            job.result = row, values[3], len(job.work.start[1]), "="
+        first = last - len(group) + 1
+        for row, (pending, values) in enumerate(zip(group, rows, strict=True), first):
+            pending.result = row, values[3], len(pending.request.start.payload), GIVEN_FOOTER
         return True
 
-    def _claim(self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]) -> None:
-        """Claim the free runs, and set the results of their jobs."""
-        rows = self._rows(jobs)
+    def _claim(self, connection: sqlite3.Connection, group: list[PendingResult[Any]]) -> None:
+        """Claim the free runs, and set the results of their requests."""
+        rows = self._rows(group)
         for _ in CLAIM.execute(connection, rows):
             pass
-        self._set_claimed(connection, jobs, rows)
+        self._set_claimed(connection, group, rows)
 
     def _set_claimed(
         self,
         connection: sqlite3.Connection,
-        jobs: list[PendingResult[Any]],
+        group: list[PendingResult[Any]],
         rows: list[tuple[Any, ...]],
     ) -> None:
-        for number, token, row, _, _, length, footer in _claimed(connection, jobs):
+        for number, token, row, _, _, length, footer in _claimed(connection, group):
             if token == rows[number][3]:
-                jobs[number].result = row, token, length, footer
+                group[number].result = row, token, length, footer
 
     def _claim_from_dead_owners(
-        self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]
+        self, connection: sqlite3.Connection, group: list[PendingResult[Any]]
     ) -> None:
         """Claim the runs of dead owners, and name the living owner of each other run."""
-        self._in_transaction(connection, partial(self._expire_and_claim, jobs=jobs))
-        self._update_leases(Batch(claims=jobs))
+        self._in_transaction(connection, partial(self._expire_and_claim, group=group))
+        self._update_leases(Batch(claims=group))
 
     def _expire_and_claim(
-        self, connection: sqlite3.Connection, jobs: list[PendingResult[Any]]
+        self, connection: sqlite3.Connection, group: list[PendingResult[Any]]
     ) -> None:
         found: dict[str, Owner | None] = {}
-        for owner_id in {owner for *_, owner, _, _, _ in _claimed(connection, jobs) if owner}:
+        for owner_id in {owner for *_, owner, _, _, _ in _claimed(connection, group) if owner}:
             found[owner_id] = self.owners.expire_if_dead(connection, owner_id)
-        self._claim(connection, jobs)
-        for number, _, _, owner_id, since, _, _ in _claimed(connection, jobs):
-            job = jobs[number]
-            if job.result is None:
-                job.error = _in_progress(job.work, found.get(owner_id), since)
+        self._claim(connection, group)
+        for number, _, _, owner_id, since, _, _ in _claimed(connection, group):
+            pending = group[number]
+            if pending.result is None:
+                pending.error = _in_progress(pending.request, found.get(owner_id), since)
 
     def _update_leases(self, batch: Batch) -> None:
         """Update the leases after a commit."""
-        for job in batch.claims:
-            if job.result is not None:
-                lease, (row, token, *_) = job.work.lease, job.result
-                lease.set_claimed(*job.result)
+        for pending in batch.claims:
+            if pending.result is not None:
+                lease, (row, token, *_) = pending.request.lease, pending.result
+                lease.set_claimed(*pending.result)
                 self._held.add(token)
                 if lease.released:
                     self._released_early.append(Release(row, token))
-        for job in batch.edges:  # A step changes nothing of its lease.
-            if job.error is None:
-                if job.work.ends_run:
-                    self._held.discard(job.work.lease.token)
-                job.work.lease.set_saved(job.work.header)
+        for pending in batch.status_changes:  # A step changes nothing of its lease.
+            if pending.error is None:
+                if pending.request.ends_run:
+                    self._held.discard(pending.request.lease.token)
+                pending.request.lease.set_saved(pending.request.header)
 
 
 def _claimed(
-    connection: sqlite3.Connection, jobs: Sequence[PendingResult[Any]]
+    connection: sqlite3.Connection, group: Sequence[PendingResult[Any]]
 ) -> Iterator[_Claimed]:
-    """Look up the rows of the runs that jobs claim."""
-    rows = [(*job.work.key, number, job.work.footer) for number, job in enumerate(jobs)]
+    """Look up the rows of the runs that requests claim.
+
+    All rows arrive in one text of words. Each row of a result would be a step, at which the
+    interpreter's lock is given up, see `_statements`.
+    """
+    rows = [
+        (*pending.request.key, number, pending.request.footer)
+        for number, pending in enumerate(group)
+    ]
     for cursor in SELECT_CLAIMED.execute(connection, rows):
         # The row of a refused run may have been deleted since.
         for line in filter(None, (cursor.fetchone()[0] or "").split(",")):
@@ -331,15 +349,18 @@ def _claimed(
             yield int(number), int(token), int(row), owner, float(since), int(length), footer
 
 
-def _fail_lost_leases(connection: sqlite3.Connection, jobs: Sequence[PendingResult[Any]]) -> None:
-    """Set `LeaseLostError` for the jobs whose snapshot was not stored."""
+def _fail_lost_leases(connection: sqlite3.Connection, group: Sequence[PendingResult[Any]]) -> None:
+    """Set `LeaseLostError` for the requests whose snapshot was not stored."""
     stored: set[int] = set()
-    rows = [(job.work.lease.row, job.work.footer, number) for number, job in enumerate(jobs)]
+    rows = [
+        (pending.request.lease.row, pending.request.footer, number)
+        for number, pending in enumerate(group)
+    ]
     for cursor in SELECT_STORED.execute(connection, rows):
         stored.update(map(int, filter(None, (cursor.fetchone()[0] or "").split(","))))
-    for number, job in enumerate(jobs):
+    for number, pending in enumerate(group):
         if number not in stored:
-            job.error = LeaseLostError(job.work.lease.location)
+            pending.error = LeaseLostError(pending.request.lease.location)
 
 
 def _in_progress(claim: Claim, owner: Owner | None, since: float) -> RunInProgressError:

@@ -17,63 +17,63 @@ __all__ = ["Processor", "Writer", "is_writer", "join_stopped"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
-_MOST_JOBS = 512
-"""The most jobs in one call of `Processor.apply`, so that their callers wake during the next."""
+_MOST_REQUESTS = 512
+"""The most requests in one `Processor.apply`, so that their callers wake during the next."""
 
 _stopped: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 class Processor(Protocol):
-    """The work of a writer thread; called by that thread alone."""
+    """The work of a writer thread. Called by that thread alone."""
 
-    def apply(self, jobs: Sequence[PendingResult[Any]]) -> None:
-        """Carry out jobs, and set the result or the error of each."""
+    def apply(self, group: Sequence[PendingResult[Any]]) -> None:
+        """Carry out requests, and set the result or the error of each."""
 
     def idle_timeout(self) -> float | None:
-        """Seconds without a job after which `on_idle` is called, None for never."""
+        """Seconds without a request after which `on_idle` is called, None for never."""
 
     def on_idle(self) -> None:
-        """Do the work that is due without a job."""
+        """Do the work that is due without a request."""
 
     def close(self) -> None:
-        """Release everything: no more jobs will come."""
+        """Release everything: no more requests will come."""
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child, which has no writer thread."""
 
 
 class Writer:
-    """The thread, started by the first job, and anew in a forked child.
+    """The thread, started by the first request, and anew in a forked child.
 
     Args:
-        processor: Carries out the jobs.
+        processor: Carries out the requests.
     """
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
-        self._begin()
+        self._reset()
         _all.add(self)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._queue: SimpleQueue[PendingResult[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._before: threading.Thread | None = None
         # Reentrant, because a garbage collection under the lock may release a lease.
         self._lock = threading.RLock()
 
-    def put(self, job: PendingResult[Any]) -> None:
-        """Queue a job.
+    def put(self, pending: PendingResult[Any]) -> None:
+        """Queue a request.
 
         Raises:
-            RuntimeError: No thread can be started; the job will not be done.
+            RuntimeError: No thread can be started. The request will not be done.
         """
         with self._lock:
             if self._thread is None:
                 self._start()
-            self._queue.put(job)
+            self._queue.put(pending)
 
     def stop(self, *, wait: bool) -> None:
-        """Let the thread close and end, after the jobs queued so far."""
+        """Let the thread close and end, after the requests queued so far."""
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is None:
@@ -86,7 +86,7 @@ class Writer:
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child."""
-        self._begin()
+        self._reset()
         self._processor.reset_after_fork()
 
     def _start(self) -> None:
@@ -113,20 +113,20 @@ def _work(
         del before
     while True:
         try:
-            jobs = [queue.get(timeout=processor.idle_timeout())]
+            group = [queue.get(timeout=processor.idle_timeout())]
         except Empty:
             processor.on_idle()
             continue
-        while len(jobs) < _MOST_JOBS and not queue.empty():
-            jobs.append(queue.get())
-        wanted = [job for job in jobs if job is not None]
+        while len(group) < _MOST_REQUESTS and not queue.empty():
+            group.append(queue.get())
+        wanted = [pending for pending in group if pending is not None]
         if wanted:
             processor.apply(wanted)
             deliver(wanted)
-        if len(wanted) < len(jobs):
+        if len(wanted) < len(group):
             processor.close()
             return
-        del jobs, wanted
+        del group, wanted
 
 
 def join_stopped() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Database", "open_database"]
 
 
 class _Reader:
@@ -30,9 +30,9 @@ class _Reader:
     def __init__(self, path: str, *, durable: bool) -> None:
         self._path = path
         self._durable = durable
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -42,7 +42,7 @@ class _Reader:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
             abandon_connection(self._connection)
-            self._begin()
+            self._reset()
         with self._lock:
             if self._connection is None:
                 self._connection = connect(self._path, durable=self._durable)
@@ -56,7 +56,7 @@ class _Reader:
                 connection.close()
 
 
-class Store:
+class Database:
     """A database file.
 
     Args:
@@ -70,23 +70,27 @@ class Store:
         self._transactions = Transactions(path, durable=durable, lease=lease)
         self._writer = Writer(self._transactions)
         self._reader = _Reader(path, durable=durable)
-        # At the end of the process `_close_all` closes the store, and waits for its thread.
+        # At the end of the process `_close_all` closes the database, and waits for its thread.
         weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
 
     @property
     def owner_id(self) -> str:
-        """Id of this process among the owners; a forked child has another."""
+        """Id of this process among the owners. A forked child has another."""
         return self._transactions.owners.id
 
-    def ask(self, work: Any, loop: asyncio.AbstractEventLoop | None) -> PendingResult[Any]:  # noqa: ANN401
+    def ask(
+        self,
+        request: Any,  # noqa: ANN401 - of any kind in `_requests`
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> PendingResult[Any]:
         """Queue a request for the writer thread, which commits all queued requests together.
 
         Raises:
             RuntimeError: No thread can be started.
         """
-        job: PendingResult[Any] = PendingResult(work, loop)
-        self._writer.put(job)
-        return job
+        pending: PendingResult[Any] = PendingResult(request, loop)
+        self._writer.put(pending)
+        return pending
 
     def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401
         """Call a function in a transaction, and wait for its result."""
@@ -119,16 +123,18 @@ class Store:
         _close(self._reader, self._writer, wait=True)
 
 
-def open_store(path: str, *, durable: bool, lease: float) -> Store:
-    """Give the store of a file, one for all handlers with the same path and options."""
+def open_database(path: str, *, durable: bool, lease: float) -> Database:
+    """Give the database of a file, one for all handlers with the same path and options."""
     key = path, durable, lease
-    store = _stores.get(key)
-    if store is None:
-        store = _stores[key] = Store(path, durable=durable, lease=lease)
-    return store
+    database = _databases.get(key)
+    if database is None:
+        database = _databases[key] = Database(path, durable=durable, lease=lease)
+    return database
 
 
-_stores: weakref.WeakValueDictionary[tuple[str, bool, float], Store] = weakref.WeakValueDictionary()
+_databases: weakref.WeakValueDictionary[tuple[str, bool, float], Database] = (
+    weakref.WeakValueDictionary()
+)
 
 
 def _close(reader: _Reader, writer: Writer, *, wait: bool) -> None:
@@ -138,6 +144,6 @@ def _close(reader: _Reader, writer: Writer, *, wait: bool) -> None:
 
 @atexit.register
 def _close_all() -> None:
-    for store in list(_stores.values()):
-        store.close()
+    for database in list(_databases.values()):
+        database.close()
     join_stopped()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
+from aiocheckpoint._snapshot.pickling.allowlist import RefusedGlobalError
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, summarize
-from aiocheckpoint._snapshot.pickling.serializer import RefusedGlobalError, load
+from aiocheckpoint._snapshot.pickling.serializer import load
 from aiocheckpoint._snapshot.versions import PYTHON_VERSION
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -34,7 +35,7 @@ class StoredSnapshot:
 
     Args:
         header: The header.
-        file: The open snapshot; the caller closes it.
+        file: The open snapshot. The caller closes it.
         location: Where it is, for messages.
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload, from the footer.
@@ -66,7 +67,7 @@ class StoredSnapshot:
         self.guarded: bool = guarded
         self.skipped: CheckpointError | None = None
 
-    def check(self) -> BinaryIO:
+    def checked_payload(self) -> BinaryIO:
         """Compare the payload with its digest.
 
         Returns:
@@ -97,7 +98,7 @@ class StoredSnapshot:
             UntrustedSnapshotError: It names a global that is not on the allowlist.
         """
         self._check_python()
-        payload = self.check()
+        payload = self.checked_payload()
         try:
             state = load(payload, self.allow)
         except (CheckpointError, MemoryError):
