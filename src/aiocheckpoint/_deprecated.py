@@ -105,8 +105,15 @@ class _Alias:
         self._text, self._give = text, give
 
     def __get__(self, instance: object, owner: type) -> Any:  # noqa: ANN401 - any attribute
+        if instance is not None:
+            _warn(self._text, stacklevel=3)
+            return self._give(instance)
+        # Tools that list the attributes of a class look them up, and mean no use of them.
+        return partial(self._call, owner)
+
+    def _call(self, owner: type, /, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - any method
         _warn(self._text, stacklevel=3)
-        return self._give(owner if instance is None else instance)
+        return self._give(owner)(*args, **options)
 
 
 def _with_versions(header: Header, **changes: Any) -> Header:  # noqa: ANN401 - any field

@@ -93,7 +93,8 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
         super().__init__(
             f"there is no state handler {handler!r}. The handlers known by name are "
             f"{', '.join(map(repr, known))} (also as the scheme of a path, as in "
-            "'sqlite:///runs.db'); or pass a class with read() and write(state)."
+            "'sqlite:///runs.db'). Install the package that provides it by the entry point group "
+            "'aiocheckpoint.handlers', or pass a class with read() and write(state)."
         )
         self.handler = handler
         self.known: tuple[str, ...] = tuple(known)

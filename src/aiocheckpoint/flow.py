@@ -111,6 +111,8 @@ class CheckpointFlow(StoredRuns, RunService):
 
     def __repr__(self) -> str:
         """The name, place and steps."""
+        if "_core" not in self.__dict__:  # A subclass may print itself before `super().__init__`.
+            return object.__repr__(self)
         return describe_flow(self._core, type(self).__name__)
 
     def add_step(

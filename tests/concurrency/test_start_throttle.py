@@ -14,12 +14,14 @@ import pytest
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint._concurrency import start_throttle as module
 from aiocheckpoint._concurrency.start_throttle import StartThrottle, start_throttle
+from aiocheckpoint._concurrency.step_threads import StepThreads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support import State
 
+FLOW = StepThreads()
 PATIENCE = 20.0
 MANY = 300
 
@@ -122,7 +124,7 @@ def test_a_loop_left_with_waiting_runs_is_collected() -> None:
     """A closed loop on which runs wait for their start is garbage, with its throttle."""
 
     async def leave() -> None:
-        throttle = start_throttle(asyncio.get_running_loop())
+        throttle = start_throttle(FLOW, asyncio.get_running_loop())
         for _ in range(10):
             throttle.__enter__()
         tasks.extend(asyncio.ensure_future(admitted(throttle)) for _ in range(3))
@@ -146,7 +148,7 @@ def test_every_loop_has_its_own() -> None:
     together = threading.Barrier(2, timeout=PATIENCE)
 
     async def fill() -> None:
-        throttle = start_throttle(asyncio.get_running_loop())
+        throttle = start_throttle(FLOW, asyncio.get_running_loop())
         for _ in range(9):
             throttle.__enter__()
         await asyncio.to_thread(together.wait)
@@ -165,7 +167,7 @@ async def test_reads_need_no_turn(tmp_path: Path) -> None:
     cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", fsync=False)
     cp.add_step(name="a")(lambda state: None)
     await cp.arun({"n": 1}, run_id="x")
-    throttle = start_throttle(asyncio.get_running_loop())
+    throttle = start_throttle(cp._core.step_threads, asyncio.get_running_loop())  # noqa: SLF001
     with ExitStack() as calls:
         for _ in range(10):
             calls.enter_context(throttle)
@@ -173,3 +175,15 @@ async def test_reads_need_no_turn(tmp_path: Path) -> None:
             assert (await cp.aread("x"))["n"] == 1
             assert await cp.aheader("x") is not None
             assert len(await cp.aruns()) == 1
+
+
+async def test_flows_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """A flow whose blocking calls are stuck holds up no run of another flow."""
+    stuck, other = (CheckpointFlow(tmp_path / name, fsync=False) for name in ("a.pkl", "b.pkl"))
+    other.add_step(name="a")(lambda state: state.update(n=1))
+    throttle = start_throttle(stuck._core.step_threads, asyncio.get_running_loop())  # noqa: SLF001
+    with ExitStack() as calls:
+        for _ in range(1000):
+            calls.enter_context(throttle)
+        async with asyncio.timeout(PATIENCE):
+            assert await other.arun({}) == {"n": 1}

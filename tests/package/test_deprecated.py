@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import pickle
 import subprocess
 import sys
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -49,6 +51,13 @@ def old(owner: Any, name: str) -> Any:  # noqa: ANN401 - any attribute
         return getattr(owner, name)
 
 
+def call_old(owner: type, name: str, *args: Any) -> Any:  # noqa: ANN401 - any result
+    """Call an old class method, which warns. Looking it up does not."""
+    method = getattr(owner, name)
+    with pytest.warns(DeprecationWarning, match=rf"{name} is (now|private)"):
+        return method(*args)
+
+
 def test_old_names_of_classes() -> None:
     """An old name of a class is the class itself."""
     assert old(aiocheckpoint, "Excerpt") is StepNamesExcerpt
@@ -63,8 +72,9 @@ def test_old_methods_of_headers() -> None:
     assert old(HEADER, "enters")(LARGE, 75)
     assert old(HEADER, "is_of")(LARGE)
     assert old(HEADER, "begins_as")(LARGE, 75)
-    assert old(Header, "made_of")(dict(HEADER.__dict__)) == HEADER
-    assert old(Header, "of_unnamed")("f", None, 1) == Header.without_names("f", None, 1)
+    assert call_old(Header, "made_of", dict(HEADER.__dict__)) == HEADER
+    unnamed = call_old(Header, "of_unnamed", "f", None, 1)
+    assert unnamed == Header.without_names("f", None, 1)
     header = Header(flow="f", position=0)
     old(header, "tell_attempts")("a", 2)
     assert header.attempts == {"a": 2}
@@ -76,7 +86,7 @@ def test_old_encoder_of_headers() -> None:
     """Headers are encoded, decoded and stamped with versions by their old methods."""
     encoded = old(HEADER, "encode")()
     assert json.loads(encoded)["durations"] == {"a": 0.5}
-    assert old(Header, "decode")(encoded) == HEADER
+    assert call_old(Header, "decode", encoded) == HEADER
     stamped = old(HEADER, "by_this_program")(position=1)
     assert (stamped.library, stamped.position) == (aiocheckpoint.__version__, 1)
 
@@ -97,6 +107,13 @@ def test_old_methods_of_handlers() -> None:
     assert run_store.location == handler.locate("a")
     with old(handler, "under")("a", None) as lock:
         assert lock.held
+
+
+@pytest.mark.parametrize("kind", [Header, Plan, StepNamesExcerpt, handlers.StateHandler])
+def test_listing_a_class_warns_of_nothing(kind: type) -> None:
+    """Tools that look up all attributes of a class, such as mocks, use no old name."""
+    assert inspect.getmembers(kind)
+    assert create_autospec(kind)
 
 
 @pytest.mark.parametrize("name", MODULES)

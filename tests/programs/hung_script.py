@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from aiocheckpoint import CheckpointFlow
+from aiocheckpoint import CheckpointFlow, RunInProgressError
 
 
 def say(line: str) -> None:
@@ -42,6 +42,14 @@ async def main(way: str, seconds: float, directory: str) -> None:
         await asyncio.sleep(0.05)
     if way != "waits":
         say(f"left: {await cp.adrain(timeout=0.05)}")
+    if way == "late":
+        await asyncio.wait([run])
+        other = CheckpointFlow(f"{directory}/c.pkl")
+        other.add_step(name="slow")(lambda state: None)
+        try:
+            await other.arun({})
+        except RunInProgressError:
+            say("the run is owned")
 
 
 def run(way: str, seconds: float, directory: str) -> None:

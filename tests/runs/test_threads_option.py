@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +14,7 @@ from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError
 if TYPE_CHECKING:
     from pathlib import Path
 
+LOOPS = 30
 BAD: list[tuple[Any, type[Exception]]] = [
     *((threads, InvalidTypeError) for threads in (None, "4", 4.0, True)),
     *((threads, InvalidValueError) for threads in (0, -1)),
@@ -30,3 +34,14 @@ def test_settings(options: dict[str, Any], count: int, tmp_path: Path) -> None:
     cp = CheckpointFlow(tmp_path / "checkpoint.pkl", **options)
     settings = cp._core.settings  # noqa: SLF001
     assert (settings.threads, settings.with_hook(print).threads) == (count, count)
+
+
+def test_threads_end_with_their_loop(tmp_path: Path) -> None:
+    """Many short loops, as in a script that calls `asyncio.run`, leave no threads behind."""
+    cp = CheckpointFlow(tmp_path / "c.pkl", fsync=False)
+    cp.add_step(name="a")(lambda state: state.update(n=1))
+    for _ in range(LOOPS):
+        asyncio.run(cp.arun({}))
+    gc.collect()
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("aiocheckpoint-step") < LOOPS / 2

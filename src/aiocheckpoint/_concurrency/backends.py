@@ -99,7 +99,7 @@ class AsyncBackend:
     def __init__(self, executor: AsyncExecutor) -> None:
         self.executor: AsyncExecutor = executor
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self._throttle = start_throttle(self.loop)
+        self._throttle = start_throttle(executor.step_threads, self.loop)
 
     @classmethod
     async def make(cls, step_threads: StepThreads) -> Self:
@@ -108,7 +108,7 @@ class AsyncBackend:
         Args:
             step_threads: The threads for sync functions of the flow.
         """
-        throttle = start_throttle(asyncio.get_running_loop())
+        throttle = start_throttle(step_threads, asyncio.get_running_loop())
         if (turn := throttle.ask()) is not None:
             await turn
         return await cls.make_for_reading(step_threads)
@@ -121,7 +121,7 @@ class AsyncBackend:
             step_threads: The threads for sync functions of the flow.
         """
         if not anyio_warm_up.done:
-            with start_throttle(asyncio.get_running_loop()):
+            with start_throttle(step_threads, asyncio.get_running_loop()):
                 await run_in_thread(SNAPSHOTS, anyio_warm_up.prepare)
         return cls(AsyncExecutor(step_threads))
 

@@ -70,12 +70,15 @@ class AsyncExecutor:
 
     Args:
         step_threads: The threads for sync functions of the flow.
+
+    Attributes:
+        step_threads: The same.
     """
 
-    __slots__ = ("_step_threads",)
+    __slots__ = ("step_threads",)
 
     def __init__(self, step_threads: StepThreads) -> None:
-        self._step_threads = step_threads
+        self.step_threads: StepThreads = step_threads
 
     def call(self, function: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if function.on_loop:
@@ -107,7 +110,7 @@ class AsyncExecutor:
             raise
 
     async def _call_in_thread(self, function: UserFunction, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
-        threads = SNAPSHOTS if function.belongs_to_handler else self._step_threads
+        threads = SNAPSHOTS if function.belongs_to_handler else self.step_threads
         call = contextvars.copy_context().run
         result = await run_in_thread(threads, call, _call_enveloped, function.function, *args)
         return await self.await_if_needed(result)

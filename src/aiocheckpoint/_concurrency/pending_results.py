@@ -50,11 +50,6 @@ class PendingResult(Generic[_Result]):
         else:
             self.future: asyncio.Future[None] = loop.create_future()
 
-    @property
-    def answered(self) -> bool:
-        """Whether a result or an exception was set."""
-        return self.result is not None or self.error is not None
-
     def wait_again(self) -> asyncio.Future[None]:
         """Give a future to await after a cancelled wait. Called on the loop."""
         if self.future.done() and not self.ended and self.loop is not None:

@@ -1,4 +1,4 @@
-"""Limits how many runs start at once on an event loop, so that a crowd does not stall it.
+"""Limits how many runs of a flow start at once on an event loop, so that a crowd does not stall it.
 
 The longest stalls of a crowd are full garbage collections, which visit the objects of all runs. A
 run that has started has about 40 of them, a run that waits here has 11, and a bare task has 6. With
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from typing import Self
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 __all__ = ["StartThrottle", "start_throttle"]
 
@@ -24,7 +24,7 @@ _MOST_CALLS = 512
 
 
 class StartThrottle:
-    """Lets runs start while few blocking calls of their loop are in progress.
+    """Lets runs start while few blocking calls of their flow are in progress on their loop.
 
     Only the library's own blocking calls count, such as the write of a snapshot. They always end
     by themselves, so a waiting run always starts. Steps do not count, and any number of runs can
@@ -80,14 +80,22 @@ class StartThrottle:
             self._schedule()
 
 
-# The runs of a loop hold its throttle, so nothing here keeps a loop that was left with waiting
-# runs.
-_throttles: WeakValueDictionary[asyncio.AbstractEventLoop, StartThrottle] = WeakValueDictionary()
+# Runs hold their throttle, so nothing here keeps a loop that was left with waiting runs.
+_ByLoop = WeakValueDictionary[asyncio.AbstractEventLoop, StartThrottle]
+_throttles: WeakKeyDictionary[object, _ByLoop] = WeakKeyDictionary()
 
 
-def start_throttle(loop: asyncio.AbstractEventLoop) -> StartThrottle:
-    """Give the throttle of a loop."""
-    throttle = _throttles.get(loop)
+def start_throttle(flow: object, loop: asyncio.AbstractEventLoop) -> StartThrottle:
+    """Give the throttle of a flow on a loop.
+
+    Flows have throttles of their own, so that a slow store holds up no run of another store.
+
+    Args:
+        flow: An object that each flow has of its own, such as its step threads.
+        loop: The loop.
+    """
+    by_loop = _throttles.setdefault(flow, WeakValueDictionary())
+    throttle = by_loop.get(loop)
     if throttle is None:
-        throttle = _throttles[loop] = StartThrottle()
+        throttle = by_loop[loop] = StartThrottle()
     return throttle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ class StepThreads:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonThreads] = (
             weakref.WeakKeyDictionary()
         )
+        # Reentrant, because a garbage collection inside may finalize a loop.
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count})"
@@ -48,10 +51,7 @@ class StepThreads:
                 drops the item.
         """
         loop = asyncio.get_running_loop()
-        threads = self._by_loop.get(loop)
-        if threads is None:
-            threads = self._by_loop[loop] = DaemonThreads("aiocheckpoint-step", self.count)
-        threads.abandoned = threads.abandoned or self.abandoned
+        threads = self._by_loop.get(loop) or self._add(loop)
         threads.put(item)
 
     def abandon(self) -> None:
@@ -60,6 +60,22 @@ class StepThreads:
         A drained flow calls it when its time is over. A hung step then keeps neither its cancelled
         run nor the process.
         """
-        self.abandoned = True
-        for threads in list(self._by_loop.values()):
-            threads.abandon()
+        with self._lock:
+            self.abandoned = True
+            for threads in list(self._by_loop.values()):
+                threads.abandon()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle the count alone: a copied flow has threads of its own."""
+        return type(self), (self.count,)
+
+    def _add(self, loop: asyncio.AbstractEventLoop) -> DaemonThreads:
+        with self._lock:
+            threads = self._by_loop.get(loop)
+            if threads is None:
+                threads = DaemonThreads("aiocheckpoint-step", self.count)
+                threads.abandoned = self.abandoned
+                # The threads end with their loop. `_end_all` ends them at exit.
+                weakref.finalize(loop, threads.shutdown, wait=False).atexit = False
+                self._by_loop[loop] = threads
+            return threads

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SNAPSHOTS",
+    "AbandonedCallError",
     "anyio_warm_up",
     "finish_before_cancelling",
     "prefer_cancellation",
@@ -71,6 +72,10 @@ class _AnyioWarmUp:
 anyio_warm_up = _AnyioWarmUp()
 
 
+class AbandonedCallError(asyncio.CancelledError):
+    """A cancellation that does not wait for an abandoned function, which is still running."""
+
+
 async def run_in_thread(
     threads: Threads,
     function: Callable[..., _Result],
@@ -81,6 +86,7 @@ async def run_in_thread(
     Raises:
         asyncio.CancelledError: The task was cancelled. The function was not called, or it has
             ended and its exception is the cause.
+        AbandonedCallError: The task was cancelled, and the function runs on in its thread.
         RuntimeError: No thread can be started. The function was not called.
     """
     item = WorkItem(function, args, asyncio.get_running_loop())
@@ -91,6 +97,8 @@ async def run_in_thread(
         if item.drop():
             raise
         cancellation = await _wait_shielded(item, caught) or caught
+        if item.abandoned and item.is_running:
+            raise AbandonedCallError(*cancellation.args) from None
         if item.error is None:
             _close_coroutine(item.result)
         raise cancellation from item.error

@@ -50,6 +50,11 @@ class WorkItem(PendingResult[_Result]):
         self._running_lock = threading.Lock()
         self._running_lock.acquire()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread has begun the call and not ended it."""
+        return self._claim.get(None) == "thread" and self._running_lock.locked()
+
     def drop(self) -> bool:
         """Keep the function from being called. Give False if a thread has claimed it already."""
         dropped = self._claim.setdefault(None, "caller") == "caller"

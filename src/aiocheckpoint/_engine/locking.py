@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from aiocheckpoint._concurrency.threads import prefer_cancellation
+from aiocheckpoint._concurrency.threads import AbandonedCallError, prefer_cancellation
 from aiocheckpoint.errors import RunInProgressError
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ async def hold_lock(
     except GeneratorExit:
         # The coroutine is being closed and may not await any more.
         run_store.release_nowait()
+        raise
+    except AbandonedCallError:
+        # The step is still running. The end of the process releases the lock, and until then no
+        # other owner can begin the same step.
         raise
     except BaseException as error:
         # Also where Ctrl-C under `run` struck in the middle of the release above.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from aiocheckpoint._concurrency.backends import AsyncBackend, run_blocking
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
@@ -59,6 +60,13 @@ class FlowCore:
         self.registry = StepRegistry()
         self.step_threads = StepThreads(settings.threads)
         self._make_run_store = run_store_maker(handler, state_path)
+
+    def __copy__(self) -> Self:
+        """Copy with steps of its own, so that steps added to the copy are not the original's."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied.registry = self.registry.copy()
+        return copied
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the store of one run.
@@ -174,7 +182,7 @@ class FlowCore:
         raise RuntimeError("a step raised StopIteration") from error
 
     async def drain(self, seconds: float | None) -> list[str | None]:
-        """Drain the flow. A step that hangs in a thread keeps neither its run nor the process."""
+        """Drain the flow. A sync step that hangs keeps neither its task nor the process."""
         return await self.settings.active_runs.drain(seconds, give_up=self.step_threads.abandon)
 
     async def plan(self, backend: Backend, request: Request, run_id: str | None) -> Plan:
@@ -202,3 +210,10 @@ class FlowMethods:
 
     def __init__(self, core: FlowCore) -> None:
         self._core = core
+
+    def __copy__(self) -> Self:
+        """Make a flow of the same place, to which steps can be added apart."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._core = copy(self._core)
+        return copied

@@ -25,6 +25,13 @@ class StepRegistry:
         self._indexes: dict[str, int] = {}
         self._open_decorators: list[Load] = []
 
+    def copy(self) -> StepRegistry:
+        """Make another registry with the same steps."""
+        copied = StepRegistry()
+        copied.steps, copied._indexes = self.steps, dict(self._indexes)
+        copied._open_decorators = list(self._open_decorators)
+        return copied
+
     def open_decorator(self, load: Load) -> None:
         """Note that `add_step(load)` made a decorator, which has no function yet."""
         self._open_decorators.append(load)

@@ -21,7 +21,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._dicts import DictRunStore, UserHandler
-from aiocheckpoint.handlers._identifiers import checked_name, url_scheme
+from aiocheckpoint.handlers._identifiers import checked_name, redact_url, url_scheme
 from aiocheckpoint.handlers._port import SnapshotOptions, SnapshotPort, refuse_unknown
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _load(entry: EntryPoint) -> type:
     what = f"the state handler {entry.name!r}{source} ({entry.value})"
     try:
         found = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidValueError(
             f"{what} cannot be imported: {type(error).__name__}: {error}. Install the modules that "
             "it needs, or another version of the distribution."
@@ -266,7 +266,7 @@ def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Back
     """Give the function that makes the run store of a run from its id."""
     if moves_snapshots(handler):
         return cast("StateHandler", handler).run_store
-    location = f"{type(handler).__qualname__}({os.fspath(state_path)!r})"
+    location = f"{type(handler).__qualname__}({redact_url(os.fsdecode(state_path))!r})"
     user_handler = UserHandler(
         location, _user_function(handler.read), _user_function(handler.write)
     )

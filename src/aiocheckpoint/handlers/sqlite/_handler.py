@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStateHandler"]
 
 _SCHEME = "sqlite:///"
+_CREDENTIALS = "//[^/]*@"
 _SHORTEST_LEASE = 0.1
 
 
@@ -271,8 +273,9 @@ def _file_of(text: str) -> str:
         return text
     if text.startswith(_SCHEME) and len(text) > len(_SCHEME):
         return text[len(_SCHEME) :]
+    shown = re.sub(_CREDENTIALS, "//***@", text)
     raise InvalidValueError(
-        f"{text!r} names no file. Write sqlite:///runs.db for a path from the working directory, "
+        f"{shown!r} names no file. Write sqlite:///runs.db for a path from the working directory, "
         "or sqlite:////var/lib/runs.db for one from the root."
     )
 
