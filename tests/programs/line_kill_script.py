@@ -33,6 +33,13 @@ DEATHS = 3
 LIBRARY = str(Path(aiocheckpoint.__file__).parent)
 
 
+END = threading.Lock()
+"""Held by the first that ends a life: the kill on a line, or the end of the run.
+
+A thread of the library may still execute lines while the run ends.
+"""
+
+
 def make_flow(path: Path, report: Callable[..., object]) -> CheckpointFlow:
     """Make a flow that reports its start, its calls of steps and its acknowledged snapshots."""
     called: list[str] = []
@@ -73,6 +80,7 @@ def live(path: Path, method: str, number: int, report: Callable[..., object]) ->
     """Run the flow, and die on the n-th line if the run has so many."""
 
     def die(line: str) -> None:
+        END.acquire()
         report(died=line)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -92,6 +100,7 @@ def fork_life(path: Path, method: str, number: int) -> dict[str, Any]:
         live(
             path, method, number, lambda **fact: os.write(writer, json.dumps(fact).encode() + b"\n")
         )
+        END.acquire()
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader, encoding="utf-8") as reported:
