@@ -68,9 +68,9 @@ class WorkItem(PendingResult[_Result]):
             return
         try:
             self._thread = threading.get_ident()
-            self.result = self.request(*self._args)
+            self.result: _Result = self.request(*self._args)
         except BaseException as error:  # noqa: BLE001 - raised again where the item is awaited
-            self.error = error
+            self.error: BaseException | None = error
         finally:
             self._args = ()  # The caller may change the arguments as soon as the call is over.
             self._running_lock.release()

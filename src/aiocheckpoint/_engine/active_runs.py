@@ -27,7 +27,7 @@ class ActiveRuns:
     """
 
     def __init__(self, flow: str) -> None:
-        self.drain_requested = False
+        self.drain_requested: bool = False
         self._flow = flow
         self._runs: dict[_ActiveRun, str | None] = {}
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None

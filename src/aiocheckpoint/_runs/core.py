@@ -56,9 +56,9 @@ class FlowCore:
     ) -> None:
         self.state_path = state_path
         self.handler: Any = handler
-        self.settings = settings
-        self.registry = StepRegistry()
-        self.step_threads = StepThreads(settings.threads)
+        self.settings: FlowSettings = settings
+        self.registry: StepRegistry = StepRegistry()
+        self.step_threads: StepThreads = StepThreads(settings.threads)
         self._make_run_store = run_store_maker(handler, state_path)
 
     def __copy__(self) -> Self:

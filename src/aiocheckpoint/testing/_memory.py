@@ -56,7 +56,7 @@ class MemoryStateHandler(StateHandler):
     ) -> None:
         super().__init__(flow, **options)
         self.keep: Keep = checked_keep(keep)
-        self.path = state_path
+        self.path: str | os.PathLike[str] | None = state_path
         self._name = os.fspath(state_path)
         self._newest: dict[str | None, bytes] = {}
         self._kept: defaultdict[str | None, dict[_Name, bytes]] = defaultdict(dict)

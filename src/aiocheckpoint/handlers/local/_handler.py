@@ -81,7 +81,7 @@ class LocalStateHandler(StateHandler):
     ) -> None:
         text = checked_path(path)
         super().__init__(flow_name(text) if flow is None else flow, **options)
-        self.path = path
+        self.path: str | os.PathLike[str] | None = path
         self.fsync = fsync
         self.keep: Keep = checked_keep(keep)
         # The working directory may change between two snapshots of one run.

@@ -102,7 +102,7 @@ class SqliteStateHandler(StateHandler):
     ) -> None:
         text = _file_of(checked_path(path))
         super().__init__(flow_name(text) if flow is None else flow, **options)
-        self.path = path
+        self.path: str | os.PathLike[str] | None = path
         self.fsync: bool = fsync
         self.keep: Keep = checked_keep(keep)
         self.lease: float = _checked_lease(lease)
