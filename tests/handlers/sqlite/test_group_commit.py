@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -12,13 +13,12 @@ from batch_harness import IDS, BatchHarness, steal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint import LeaseLostError, RunInProgressError
+from aiocheckpoint import LeaseLostError, RunInProgressError, StorageError
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._requests import Claim, Execute
 from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
 QUIET = settings(deadline=None, max_examples=40)
@@ -166,3 +166,23 @@ def test_lost_lease_deletes_nothing_that_is_kept() -> None:
         assert isinstance(job.error, LeaseLostError)
         assert harness.rows() == before
         harness.close()
+
+
+def test_each_caller_has_an_error_of_its_own() -> None:
+    """When a transaction fails, a note on the error of one caller is not on that of another."""
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with tempfile.TemporaryDirectory() as place:
+        harness = BatchHarness(place)
+        broken = PendingResult[Any](Execute(fail), None)
+        one, two, _ = harness.apply(
+            [harness.job("running", "v", 1), harness.job("running", "w", 1), broken]
+        )
+        harness.close()
+    assert isinstance(one.error, StorageError)
+    assert isinstance(two.error, StorageError)
+    one.error.add_note("of one")
+    assert str(one.error) == str(two.error)
+    assert not hasattr(two.error, "__notes__")
