@@ -74,6 +74,26 @@ async def test_cancellation_of_an_abandoned_call(order: str, gate: threading.Eve
     assert task.cancelled()
 
 
+@pytest.mark.parametrize("has_threads", [True, False], ids=["old loop", "new loop"])
+async def test_call_behind_abandon(has_threads: bool, gate: threading.Event) -> None:  # noqa: FBT001
+    """A cancellation waits for no call that begins after `abandon`, on any loop."""
+    steps, begun = StepThreads(1), threading.Event()
+    if has_threads:
+        await run_in_thread(steps, int)
+    steps.abandon()
+
+    def hang() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+
+    task = asyncio.create_task(run_in_thread(steps, hang))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    task.cancel()
+    await asyncio.wait([task], timeout=PATIENCE / 4)
+    assert task.cancelled()
+    assert not gate.is_set()
+
+
 async def test_abandoned_call_that_ends(gate: threading.Event) -> None:
     """A call that ends after all gives its result to a task that was not cancelled."""
     steps = StepThreads(1)

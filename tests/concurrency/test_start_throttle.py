@@ -81,6 +81,21 @@ async def test_pending_requests_delay_starts() -> None:
     assert most == 10
 
 
+async def test_newcomer_waits_behind_the_others() -> None:
+    """A run that asks when there is room again starts after the runs that wait."""
+    throttle = StartThrottle()
+    with ExitStack() as calls:
+        for _ in range(10):
+            calls.enter_context(throttle)
+        first = throttle.ask()
+    second = throttle.ask()
+    assert first is not None
+    assert second is not None
+    async with asyncio.timeout(PATIENCE):
+        await second
+    assert first.done()
+
+
 async def test_cancelled_starts() -> None:
     """Runs that are cancelled while they wait do not take the turns of others."""
     throttle, started = StartThrottle(), list[int]()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from aiocheckpoint import CheckpointFlow, Failure, Header, StepNamesExcerpt, current_step
 from aiocheckpoint._model.header import Status
 from aiocheckpoint._snapshot.header_json import (
+    HeaderEncoder,
     as_json_round_trip,
     decode_header,
     encode_header,
@@ -85,6 +86,24 @@ def test_any_header_is_read_as_written(header: Header) -> None:
     assert encode_header(again) == encoded
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"flow": "g"}, {"run_id": "x"}, {"number": 2}, {"steps": ("b",)}, {"python": "3"}),
+        *({"dill": "1"}, {"library": "1"}, {"started_at": 2.5}),
+        *({"durations": {"a": 2.0, "b": 1.0}}, {"durations": {"b": 2.0, "c": 1.0}}),
+    ],
+    ids="-".join,
+)
+def test_change_between_two_headers(change: dict[str, Any]) -> None:
+    """An encoder gives every header its own values, though it reuses text of the one before."""
+    header = Header(flow="f", position=0, started_at=1.5, durations={"a": 1.0, "b": 1.0})
+    changed = replace(header, **change)
+    encoder = HeaderEncoder()
+    assert encoder.encode(header) == encode_header(header)
+    assert encoder.encode(changed) == encode_header(changed)
+
+
 @a_few
 @given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
 def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
@@ -138,6 +157,21 @@ def test_what_is_no_header(name: str, value: object) -> None:
     assert decode_header(json.dumps(facts).encode()) == header
     with pytest.raises(ValueError, match=rf"{name}|int|waiting"):
         decode_header(json.dumps({**facts, name: value}).encode())
+
+
+def test_negative_position() -> None:
+    """A position before the first step is refused."""
+    encoded = encode_header(Header(flow="f", position=-1))
+    with pytest.raises(ValueError, match="-1"):
+        decode_header(encoded)
+
+
+def test_durations_are_read_to_the_microsecond() -> None:
+    """Further digits of a duration are rounded away, as for a recorded one."""
+    facts = json.loads(encode_header(Header(flow="f", position=0)))
+    facts["durations"] = {"a": 0.1234567, "b": 2}
+    header = decode_header(json.dumps(facts).encode())
+    assert header.durations == {"a": 0.123457, "b": 2.0}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.events import Event
 
 SOON = 0.01
+PATIENCE = 20.0
 
 
 async def stopped(task: asyncio.Task[State]) -> DrainingError:
@@ -277,3 +279,23 @@ def test_end_of_a_run_while_the_wait_is_given_up() -> None:
 
     asyncio.run(end())
     assert len(asked) == 1
+
+
+class DrainedMeanwhile(ActiveRuns):
+    """Active runs that another thread drains just after the check for a drain."""
+
+    def check(self) -> None:
+        """Check, and then drain."""
+        super().check()
+        drained = self.drain(None, give_up=lambda: None)
+        thread = threading.Thread(target=asyncio.run, args=(drained,))
+        thread.start()
+        thread.join()
+
+
+async def test_drain_as_a_block_begins() -> None:
+    """A drain that another thread requests as a block begins calls its callback."""
+    called = asyncio.Event()
+    with DrainedMeanwhile("flow").on_drain(called.set):
+        async with asyncio.timeout(PATIENCE):
+            await called.wait()

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from forged_snapshots import SECRET, Canary
+from forged_snapshots import SECRET, Canary, Pieces
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, StorageError
 
@@ -50,11 +50,18 @@ def older_one(flows: FlowFactory) -> None:
     flows.path.write_bytes(content)
 
 
+def rewritten(flows: FlowFactory) -> None:
+    """Replace the newest snapshot by one that differs only in its time."""
+    pieces = Pieces.of(flows.path.read_bytes())
+    flows.path.write_bytes(pieces.with_fields(written_at=1.5).joined())
+
+
 TAMPERING: dict[str, Callable[[FlowFactory], object]] = {
     "deleted": lambda flows: flows.path.unlink(),
     "emptied": lambda flows: os.truncate(flows.path, 0),
     "damaged": lambda flows: os.truncate(flows.path, 30),
     "an older one": older_one,
+    "one of another time": rewritten,
 }
 
 

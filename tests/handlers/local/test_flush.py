@@ -1,15 +1,28 @@
-"""Flushing on macOS and renaming on Windows, with the systems' calls injected."""
+"""Flushing and renaming, on macOS and Windows with the systems' calls injected."""
 
 from __future__ import annotations
 
 import errno
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from aiocheckpoint import LocalStateHandler, NotDurableError
+from aiocheckpoint._concurrency.backends import SyncBackend
+from aiocheckpoint.handlers._files import replace as module
 from aiocheckpoint.handlers._files.fsync import flush_drive
 from aiocheckpoint.handlers._files.rename import rename_patiently
+from aiocheckpoint.handlers._run_store import SnapshotRunStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiocheckpoint import Header
 
 COMMAND = 51
+LARGE = bytes(1 << 19)
 
 
 class Drive:
@@ -107,3 +120,54 @@ def test_other_errors_come_out_at_once(error: OSError) -> None:
     with pytest.raises(OSError, match="in use"):
         rename_patiently(move, move.pauses.append)
     assert (move.tries, move.pauses) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("chunks", "fsync", "flushes"),
+    [
+        ([LARGE], True, [1]),
+        ([LARGE] * 9, True, [1, 2, 4, 8]),
+        ([LARGE[1:]] * 9, True, []),
+        ([LARGE] * 9, False, []),
+    ],
+    ids=["one", "many", "small", "without fsync"],
+)
+def test_early_flushes(
+    chunks: list[bytes],
+    fsync: bool,  # noqa: FBT001
+    flushes: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Chunks of 0.5 MB are flushed while the file is written, each time its length doubles."""
+    seen = list[int]()
+    monkeypatch.setattr(
+        module, "flush_data", lambda descriptor: seen.append(os.fstat(descriptor).st_size)
+    )
+    with (tmp_path / "file").open("wb") as file:
+        target = module.FileTarget("file", "file", file.fileno(), fsync=fsync)
+        for chunk in chunks:
+            target.write(chunk)
+    assert seen == [count * len(LARGE) for count in flushes]
+
+
+def test_header_that_may_not_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed flush of the directory, the run store has the header in the file."""
+    handler = LocalStateHandler(tmp_path / "c.pkl", flow="f")
+    handler.write({"n": 1})
+
+    def fail(directory: str) -> None:
+        raise OSError(errno.EIO, "broken", directory)
+
+    def cancelled(header: Header) -> Header:
+        return replace(header, status="cancelled")
+
+    store = SnapshotRunStore(handler, None, SyncBackend())
+    with handler.locked() as lock:
+        monkeypatch.setattr(store, "_lock", lock)
+        monkeypatch.setattr(module, "flush_directory", fail)
+        with pytest.raises(NotDurableError):
+            store.update_header(cancelled)
+    assert handler.header() == store.header
+    assert store.header is not None
+    assert store.header.status == "cancelled"

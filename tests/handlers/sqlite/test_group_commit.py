@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -12,13 +13,13 @@ from batch_harness import IDS, BatchHarness, steal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint import LeaseLostError, RunInProgressError
+from aiocheckpoint import LeaseLostError, RunInProgressError, StorageError
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._requests import Claim, Execute
 from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
+from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
 QUIET = settings(deadline=None, max_examples=40)
@@ -166,3 +167,41 @@ def test_lost_lease_deletes_nothing_that_is_kept() -> None:
         assert isinstance(job.error, LeaseLostError)
         assert harness.rows() == before
         harness.close()
+
+
+def fail(_: sqlite3.Connection) -> None:
+    """Fail a whole transaction."""
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+def count_owners(connection: sqlite3.Connection) -> int:
+    """Count the rows of owners."""
+    return int(connection.execute("SELECT count(*) FROM owners").fetchone()[0])
+
+
+def test_heartbeat_that_is_rolled_back() -> None:
+    """The transaction after a failed one repeats its heartbeat, so the owner has a row."""
+    with tempfile.TemporaryDirectory() as place:
+        transactions = Transactions(f"{place}/runs.db", durable=False, lease=3600.0)
+        broken, counted = (PendingResult[Any](Execute(do), None) for do in (fail, count_owners))
+        transactions.apply([broken])
+        transactions.apply([counted])
+        transactions.close()
+    assert isinstance(broken.error, StorageError)
+    assert counted.result == 1
+
+
+def test_each_caller_has_an_error_of_its_own() -> None:
+    """When a transaction fails, a note on the error of one caller is not on that of another."""
+    with tempfile.TemporaryDirectory() as place:
+        harness = BatchHarness(place)
+        broken = PendingResult[Any](Execute(fail), None)
+        one, two, _ = harness.apply(
+            [harness.job("running", "v", 1), harness.job("running", "w", 1), broken]
+        )
+        harness.close()
+    assert isinstance(one.error, StorageError)
+    assert isinstance(two.error, StorageError)
+    one.error.add_note("of one")
+    assert str(one.error) == str(two.error)
+    assert not hasattr(two.error, "__notes__")

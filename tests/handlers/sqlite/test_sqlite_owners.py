@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from lease_owners import KEPT, PATIENCE, TAKEN, owner, rows, successor
 
 from aiocheckpoint import RunInProgressError
+from aiocheckpoint.handlers.sqlite._owners import Owners
+from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +114,33 @@ def test_owner_on_another_machine(tmp_path: Path) -> None:
         assert info.value.host == "far-away"
         assert successor(path).run(run_id="x", wait=PATIENCE) == TAKEN
         assert time.monotonic() - watched_from > 1.0
+
+
+def test_heartbeats_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner on another machine lives until its heartbeats stop for the length of its lease."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    owners = Owners("runs.db", 60.0)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute(
+            "INSERT INTO owners VALUES ('other', 'far-away', 'another', 1, '', 1, 0.0, 10.0)"
+        )
+        for now in (0.0, 9.0, 18.0, 27.0):  # noqa: B007 - read by `monotonic`
+            connection.execute("UPDATE owners SET beat = beat + 1")
+            assert owners.expire_if_dead(connection, "other") is not None
+        now = 36.0
+        assert owners.expire_if_dead(connection, "other") is not None
+        now = 38.0
+        assert owners.expire_if_dead(connection, "other") is None
+        assert connection.execute("SELECT * FROM owners").fetchall() == []
+
+
+def test_lock_file_without_an_owner(tmp_path: Path) -> None:
+    """The first heartbeat of an owner deletes lock files that no row names and no process holds."""
+    path = tmp_path / "runs.db"
+    leftover = tmp_path / "runs.db-owner-0123456789abcdef"
+    leftover.touch()
+    successor(path).handler.write({"n": 1}, "x")
+    assert not leftover.exists()
