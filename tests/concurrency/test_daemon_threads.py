@@ -65,9 +65,11 @@ import asyncio, sys, threading, time
 from aiocheckpoint import CheckpointFlow
 
 cp = CheckpointFlow(sys.argv[1])
+begun = threading.Event()
 
 @cp.add_step()
 def sync(state):
+    begun.set()
     threading.main_thread().join()
     state["sync"] = True
 
@@ -76,6 +78,7 @@ async def coroutine(state):
     state["coroutine"] = True
 
 threading.Thread(target=lambda: print(asyncio.run(cp.arun({})), flush=True)).start()
+begun.wait()  # Python 3.12 starts no thread any more when the main thread has ended.
 """
 
 
