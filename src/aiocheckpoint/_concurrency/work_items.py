@@ -82,8 +82,10 @@ class WorkItem(PendingResult[_Result]):
         The loop wakes at once and needs the GIL, so the thread should have nothing left to do.
         """
         if self.loop is not None:
-            with contextlib.suppress(RuntimeError):  # The loop may be closed by now.
+            try:  # noqa: SIM105 - suppress() takes 0.5 µs of each hop to a thread
                 self.loop.call_soon_threadsafe(self.wake)
+            except RuntimeError:
+                pass  # The loop may be closed by now.
 
     def join(self) -> None:
         """Block this thread until a claimed call is over.

@@ -52,31 +52,44 @@ class HeaderEncoder:
 
     def _encode_fixed(self, header: Header) -> str:
         """Encode the part that stays the same for a whole run."""
-        steps = "excerpt" if header.excerpt is not None else header.steps
-        common = steps, header.python, header.dill, header.library
-        key = *common, header.flow, header.run_id, header.number, header.started_at
-        if key != self._fixed[0]:
+        key = (
+            "excerpt" if header.excerpt is not None else header.steps,
+            header.python,
+            header.dill,
+            header.library,
+            header.flow,
+            header.run_id,
+            header.number,
+            header.started_at,
+        )
+        known, text = self._fixed
+        if key != known:
             run_id = "null" if header.run_id is None else quoted(header.run_id)
             text = (
                 f'{{"flow":{quoted(header.flow)},"run_id":{run_id},"number":{header.number},'
-                f'{_encode_common(*common)},"started_at":{header.started_at!r}'
+                f'{_encode_common(*key[:4])},"started_at":{header.started_at!r}'
             )
             self._fixed = key, text
-        return self._fixed[1]
+        return text
 
     def _encode_durations(self, durations: dict[str, float]) -> str:
         """Encode the durations. Only entries added since the last call are formatted."""
         names, seconds = list(durations), list(durations.values())
         known_names, known_seconds, text = self._durations
-        count = len(known_names)
-        if names[:count] != known_names or seconds[:count] != known_seconds:
-            if names[:-1] == known_names[1:] and seconds[:-1] == known_seconds[1:]:
-                count -= 1  # the oldest entry gave way to a new one
-                text = text[len(_encode_duration(known_names[0], known_seconds[0])) + 1 :]
-            else:
-                count, text = 0, ""
-        new = map(_encode_duration, names[count:], seconds[count:])
-        text = ",".join([text, *new] if text else new)
+        older_names, older_seconds = names[:-1], seconds[:-1]
+        if text and older_names == known_names and older_seconds == known_seconds:
+            text += f",{quoted(names[-1])}:{seconds[-1]:.6f}"  # as after every step
+        elif names == known_names and seconds == known_seconds:
+            return text
+        elif len(names) > 1 and (older_names, older_seconds) == (
+            known_names[1:],
+            known_seconds[1:],
+        ):
+            # The oldest entry gave way to a new one.
+            oldest = _encode_duration(known_names[0], known_seconds[0])
+            text = f"{text[len(oldest) + 1 :]},{_encode_duration(names[-1], seconds[-1])}"
+        else:
+            text = ",".join(map(_encode_duration, names, seconds))
         # Assigned at once, so that Ctrl-C cannot leave a half-made record.
         self._durations = names, seconds, text
         return text

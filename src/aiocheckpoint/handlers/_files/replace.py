@@ -104,7 +104,7 @@ class FileTarget:
             while done < size:
                 done += os.write(self._descriptor, memoryview(chunk).cast("B")[done:])
             self.length += done
-            if self._fsync and size >= _LARGE_BYTES and self.length >= 2 * self._flushed:
+            if size >= _LARGE_BYTES and self._fsync and self.length >= 2 * self._flushed:
                 # Beside the computation of the digest. Not after every one of many large pieces,
                 # since each flush waits for the disk.
                 flush_data(self._descriptor)
