@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiocheckpoint._concurrency import daemon_threads
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.step_threads import StepThreads
 from aiocheckpoint._concurrency.threads import run_in_thread
@@ -128,9 +127,9 @@ def test_as_many_as_are_needed(threads: DaemonThreads) -> None:
     assert len(seen) == COUNT
 
 
-def test_idle_threads_end(threads: DaemonThreads, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_threads_end() -> None:
     """Threads without work end after a while, and are started again for the next call."""
-    monkeypatch.setattr(daemon_threads, "_IDLE_SECONDS", 0.001)
+    threads = DaemonThreads(NAME, COUNT, idle_seconds=0.001)
     for _ in range(3):
         start_all(threads)
         deadline = time.monotonic() + PATIENCE
@@ -139,13 +138,12 @@ def test_idle_threads_end(threads: DaemonThreads, monkeypatch: pytest.MonkeyPatc
             time.sleep(0.001)
 
 
-def test_no_call_is_lost_when_threads_end(
-    threads: DaemonThreads, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_call_is_lost_when_threads_end() -> None:
     """Every call is made, also one that comes at the very moment when a thread ends."""
-    monkeypatch.setattr(daemon_threads, "_IDLE_SECONDS", 0.0)
+    threads = DaemonThreads(NAME, COUNT, idle_seconds=0.0)
     for number in range(2000):
         assert threads.submit(int, number).result(PATIENCE) == number
+    threads.shutdown()
 
 
 async def test_dropped_item_is_never_run(threads: DaemonThreads) -> None:

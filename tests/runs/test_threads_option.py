@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocheckpoint import CheckpointFlow, InvalidTypeError, InvalidValueError
+from aiocheckpoint._concurrency import step_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPS = 30
+PATIENCE = 20.0
 BAD: list[tuple[Any, type[Exception]]] = [
     *((threads, InvalidTypeError) for threads in (None, "4", 4.0, True)),
     *((threads, InvalidValueError) for threads in (0, -1)),
@@ -36,6 +39,11 @@ def test_settings(options: dict[str, Any], count: int, tmp_path: Path) -> None:
     assert (settings.threads, settings.with_hook(print).threads) == (count, count)
 
 
+def count_step_threads() -> int:
+    """Count the threads for steps of all flows."""
+    return [thread.name for thread in threading.enumerate()].count("aiocheckpoint-step")
+
+
 def test_threads_end_with_their_loop(tmp_path: Path) -> None:
     """Many short loops, as in a script that calls `asyncio.run`, leave no threads behind."""
     cp = CheckpointFlow(tmp_path / "c.pkl", fsync=False)
@@ -43,5 +51,25 @@ def test_threads_end_with_their_loop(tmp_path: Path) -> None:
     for _ in range(LOOPS):
         asyncio.run(cp.arun({}))
     gc.collect()
-    names = [thread.name for thread in threading.enumerate()]
-    assert names.count("aiocheckpoint-step") < LOOPS / 2
+    deadline = time.monotonic() + PATIENCE
+    while count_step_threads() > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+async def test_threads_end_with_their_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that makes a flow for each request keeps no threads of flows that are gone."""
+    monkeypatch.setattr(step_threads, "_IDLE_SECONDS", 0.05)
+
+    async def run_one(number: int) -> None:
+        cp = CheckpointFlow(tmp_path / f"{number}.pkl", fsync=False)
+        cp.add_step(name="a")(lambda state: state.update(n=1))
+        await cp.arun({})
+
+    for number in range(LOOPS):
+        await run_one(number)
+    gc.collect()
+    deadline = time.monotonic() + PATIENCE
+    while count_step_threads() > 0:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["DaemonThreads"]
 
 _Result = TypeVar("_Result")
-_IDLE_SECONDS = 5.0
-"""Seconds after which an idle thread ends."""
-
 _all: weakref.WeakSet[DaemonThreads] = weakref.WeakSet()
 
 
@@ -41,6 +38,8 @@ class DaemonThreads(Executor):
     Args:
         name: Name of the threads.
         count: The most threads.
+        idle_seconds: Seconds after which an idle thread ends. By default it stays, and a hop to it
+            takes 3 µs less.
 
     Attributes:
         abandoned: Whether `abandon` was called.
@@ -49,9 +48,10 @@ class DaemonThreads(Executor):
     # `_end_all` sets it for the class, so that threads made later take no calls either.
     _shut_down = False
 
-    def __init__(self, name: str, count: int) -> None:
+    def __init__(self, name: str, count: int, *, idle_seconds: float | None = None) -> None:
         self._name = name
         self._count = count
+        self._idle_seconds = idle_seconds
         self.abandoned: bool = False
         self.reset_after_fork()
         _all.add(self)
@@ -139,7 +139,7 @@ class DaemonThreads(Executor):
         threads.add(thread)  # Ctrl-C may have struck in `_start` after the start.
         while queue is self._queue:  # It is another one in a forked child.
             try:
-                item = queue.get(timeout=_IDLE_SECONDS)
+                item = queue.get(timeout=self._idle_seconds)
             except Empty:
                 with self._lock:
                     if queue.empty():

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StepThreads"]
 
+_IDLE_SECONDS = 5.0
+"""Threads of flows that are gone end after this time, also while their loop runs on."""
+
 
 class StepThreads:
     """The threads in which `arun` calls the sync steps, loaders and savers of a flow.
@@ -73,7 +76,9 @@ class StepThreads:
         with self._lock:
             threads = self._by_loop.get(loop)
             if threads is None:
-                threads = DaemonThreads("aiocheckpoint-step", self.count)
+                threads = DaemonThreads(
+                    "aiocheckpoint-step", self.count, idle_seconds=_IDLE_SECONDS
+                )
                 threads.abandoned = self.abandoned
                 # The threads end with their loop. `_end_all` ends them at exit.
                 weakref.finalize(loop, threads.shutdown, wait=False).atexit = False
