@@ -100,7 +100,7 @@ def tell_story() -> None:
     show(cp.handler.read())
     show(cp.plan())
 
-    print("\n3. The step is mended, and the flow goes on there: nothing is collected twice.")
+    print("\n3. The step is mended, and the flow resumes there: nothing is collected twice.")
     cp.add_step(load=load_readings, save=save_means, name="average", replace=True)(mended_average)
     show(cp.run())
 

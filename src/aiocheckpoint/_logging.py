@@ -79,7 +79,8 @@ def _log_finished(flow: str, event: StepFinished) -> None:
     if event.result_ignored:
         logger.warning(
             "%s: the return value of step %r is not kept; change `state` in place.",
-            *(flow, event.step),
+            flow,
+            event.step,
         )
     else:
         seconds = sum(event.seconds.values())

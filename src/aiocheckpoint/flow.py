@@ -169,7 +169,7 @@ class CheckpointFlow(StoredRuns, RunService):
 
         def register(function: _Function) -> _Function:
             step = make_step(
-                *(function, load, save), name=name, thread=thread, retry=policy, timeout=seconds
+                function, load, save, name=name, thread=thread, retry=policy, timeout=seconds
             )
             registry.close_decorator(load)
             registry.put(step, replace=replace)

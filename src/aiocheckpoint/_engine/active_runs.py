@@ -60,9 +60,8 @@ class ActiveRuns:
             DrainingError: No run may begin.
         """
         token = _ActiveRun()
-        self._runs[token] = (
-            run_id  # Before reading `drain_requested`: drain() sets it, then reads this.
-        )
+        # Before reading `drain_requested`: drain() sets it, then reads this.
+        self._runs[token] = run_id
         if self.drain_requested:
             self.leave(token)
             raise DrainingError(self._flow)

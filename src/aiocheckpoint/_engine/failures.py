@@ -60,9 +60,9 @@ class StepFailure:
         verb = "was cancelled" if self.cancelled else "broke"
         mend = "Run again" if self.cancelled else "Mend it and run again"
         if done:
-            after = f"after {self.step!r}. Run again: it goes on behind that"
+            after = f"after {self.step!r}. Run again: it resumes behind that step"
         else:
-            after = f"as it was before {self.step!r}. {mend}: it goes on there"
+            after = f"as it was before {self.step!r}. {mend}: it resumes there"
         return (
             f"aiocheckpoint: step {index + 1} of {of}, {self.step!r}, {verb} in its part "
             f"{self.part!r}. The checkpoint in {location} holds the state {after}; checkpoint=0 "

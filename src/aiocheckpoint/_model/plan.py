@@ -82,7 +82,7 @@ class Plan:
         if self.restores_data:
             lines.append("Has the data that the checkpoint holds.")
         if self.stop < len(self.steps):
-            lines.append(f"Stops after {names[-1]!r}; the next run goes on from there.")
+            lines.append(f"Stops after {names[-1]!r}; the next run resumes there.")
         if self.ignores_given:
             lines.append("Ignores the given state: the unfinished run has its own.")
         return "\n".join(lines)

@@ -51,9 +51,7 @@ def make_patch(
         InvalidTypeError, InvalidValueError: An argument is invalid.
     """
     if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidTypeError(
-            f"what a state is patched with is a dict, not a {type(values).__name__}."
-        )
+        raise InvalidTypeError(f"values= of patch() is a dict, not a {type(values).__name__}.")
     names = core.registry.steps.names
     position = None if checkpoint is None else _position(names.all, checkpoint)
     handler = core.snapshot_handler()
@@ -90,7 +88,7 @@ def _patch(
         if found is None:
             raise InvalidValueError(
                 f"nothing is stored in {handler.locate(run_id)}, so there is nothing to patch. "
-                "runs() lists what there is."
+                "runs() lists the stored runs."
             )
         state = {**found.state(), **values}
         state.pop(POSITION_KEY, None)  # a bare pickle may lack it
