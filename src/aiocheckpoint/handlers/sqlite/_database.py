@@ -11,21 +11,29 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect
+from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers.sqlite import _closing as closing
+from aiocheckpoint.handlers.sqlite._connection import connect
 from aiocheckpoint.handlers.sqlite._errors import translate_error
-from aiocheckpoint.handlers.sqlite._requests import Execute
+from aiocheckpoint.handlers.sqlite._files import DatabaseFiles
+from aiocheckpoint.handlers.sqlite._requests import Execute, Release
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
-from aiocheckpoint.handlers.sqlite._writer import Writer, join_stopped
+from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stopped
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator
 
+    from aiocheckpoint.handlers.sqlite._closing import OpenConnection
+
 __all__ = ["Database", "open_database"]
 
 
 class _Reader:
-    """A connection for reading, used by one thread at a time, and made anew in a forked child."""
+    """A connection for reading, used by one thread at a time, and made anew in a forked child.
+
+    A signal handler or a finalizer may read in the midst of a reading of its own thread.
+    """
 
     def __init__(self, path: str, *, durable: bool) -> None:
         self._path = path
@@ -34,26 +42,48 @@ class _Reader:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._closing = False
+        self._opened: OpenConnection | None = None
+        self._files: DatabaseFiles | None = None
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            abandon_connection(self._connection)
+            closing.abandon(self._opened)
             self._reset()
         with self._lock:
-            if self._connection is None:
-                self._connection = connect(self._path, durable=self._durable)
-            yield self._connection
+            self._depth += 1
+            try:
+                yield self._connection()
+            finally:
+                self._depth -= 1
+                if self._closing:
+                    self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, now or at the end of the reading in which this is called."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None and self._pid == os.getpid():
-                connection.close()
+            self._closing = self._depth > 0
+            if not self._closing:
+                opened, self._opened = self._opened, None
+                if opened is not None and self._pid == os.getpid():
+                    closing.close(opened)
+
+    def _connection(self) -> sqlite3.Connection:
+        """The connection to the files that are at the path now."""
+        if self._opened is not None and self._files is not None and self._depth == 1:
+            try:
+                self._files.check()
+            except StorageError:
+                opened, self._opened = self._opened, None
+                closing.abandon(opened)
+        if self._opened is None:
+            self._opened = connect(self._path, durable=self._durable)
+            self._files = DatabaseFiles(self._path, self._opened.identity)
+        return self._opened.connection
 
 
 class Database:
@@ -75,8 +105,8 @@ class Database:
 
     @property
     def owner_id(self) -> str:
-        """Id of this process among the owners. A forked child has another."""
-        return self._transactions.owners.id
+        """Id of this process among the owners. Another one for each opening, and in a child."""
+        return self._transactions.owner_id
 
     def ask(
         self,
@@ -86,8 +116,16 @@ class Database:
         """Queue a request for the writer thread, which commits all queued requests together.
 
         Raises:
+            StorageError: A finalizer calls this in a writer thread, which cannot wait for itself.
             RuntimeError: No thread can be started.
         """
+        if is_writer() and not isinstance(request, Release):
+            raise StorageError(
+                self._path,
+                f"{self._path} was used by a finalizer that the garbage collector called in the "
+                "thread that writes it. That thread cannot wait for itself. Let the finalizer "
+                "hand the work to another thread.",
+            )
         pending: PendingResult[Any] = PendingResult(request, loop)
         self._writer.put(pending)
         return pending
@@ -116,7 +154,7 @@ class Database:
         Raises:
             StorageError: The database cannot be written.
         """
-        self.call(self._transactions.owners.expire_dead)
+        self.call(self._transactions.expire_dead)
 
     def close(self) -> None:
         """Release all leases and close the database."""
