@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flaky_steps import STORES, AnyStore
+from kept_open import close_kept_open
 from run_factories import KINDS, Runs
 from support import FlowFactory, Runner
 
@@ -117,6 +118,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     descriptors, threads = _descriptors(), set(threading.enumerate())
     yield
     assert not _remaining(lambda: _strange_threads(threads)), "threads left behind"
+    close_kept_open()
     assert not _remaining(lambda: _descriptors() - descriptors), "descriptors left behind"
     if place is not None and request.node.get_closest_marker("leaves_files") is None:
         assert _scraps(place) == [], "temporary or lock files left behind"

@@ -7,14 +7,15 @@ import sqlite3
 import threading
 
 from aiocheckpoint.errors import StorageError
-from aiocheckpoint.handlers._files.databases import file_identity, protect
+from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._files.fsync import flush_directory
 from aiocheckpoint.handlers._files.replace import make_directory
-from aiocheckpoint.handlers.sqlite._closing import OpenConnection, abandon
+from aiocheckpoint.handlers.sqlite._closing import abandon, close_untouched, has_living_owner
 from aiocheckpoint.handlers.sqlite._errors import PATIENCE_SECONDS, translate_error
+from aiocheckpoint.handlers.sqlite._files import DatabaseFiles, refuse_stale
 from aiocheckpoint.handlers.sqlite._schema import set_up
 
-__all__ = ["connect"]
+__all__ = ["OpenDatabase"]
 
 _OLDEST_SQLITE = (3, 33, 0)  # the first with UPDATE FROM
 _MODE = 0o600
@@ -22,20 +23,62 @@ _creating = threading.RLock()
 """Held while a file is made: closing it would drop the locks of another thread's connection."""
 
 
-def connect(path: str, *, durable: bool) -> OpenConnection:
-    """Open the file at `path`, made if it is missing, with the tables that this version knows.
+class OpenDatabase:
+    """A connection to a database, and the files that it has open.
 
     Args:
         path: The absolute path.
         durable: Whether each commit waits for the disk.
 
-    Returns:
-        A connection in autocommit mode, usable by any thread, one at a time.
+    Attributes:
+        connection: The connection, in autocommit mode. Any thread may use it, one at a time.
+        files: The files.
 
     Raises:
         StorageError: The file cannot be made or opened, is no database, or another program's.
         IncompatibleSnapshotError: Its tables are of a later version of this library.
     """
+
+    def __init__(self, path: str, *, durable: bool) -> None:
+        _check_version(path)
+        _create(path)
+        refuse_stale(path)
+        self._path = path
+        identity = file_identity(path) or (0, 0)
+        try:
+            self.connection: sqlite3.Connection = _connect(path, durable=durable)
+        except sqlite3.Error as error:
+            raise translate_error(error, path, "opening") from error
+        self.files: DatabaseFiles = DatabaseFiles(path, identity)
+        self.files.register()
+        try:
+            self.files.check()
+        except StorageError:
+            self.leave()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, and leave the "-wal" as it is where an owner uses the database.
+
+        This process's own lock file has to be released before.
+        """
+        if has_living_owner(self._path):
+            self.leave()
+        else:
+            self.connection.close()
+            self.files.unregister()
+
+    def leave(self) -> None:
+        """Close the connection without touching a file."""
+        close_untouched(self.connection, self._path, self.files.identity)
+        self.files.unregister()
+
+    def abandon(self) -> None:
+        """Never use or close the connection: it belongs to the parent of a forked child."""
+        abandon(self.connection)
+
+
+def _check_version(path: str) -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         version = sqlite3.sqlite_version
         raise StorageError(
@@ -43,15 +86,9 @@ def connect(path: str, *, durable: bool) -> OpenConnection:
             f"SQLite {version} of this Python is too old: 3.33 or newer is needed to keep runs "
             f"in {path}. Use another Python, or the handler 'local'.",
         )
-    _create(path)
-    try:
-        return _opened(path, durable=durable)
-    except sqlite3.Error as error:
-        raise translate_error(error, path, "opening") from error
 
 
-def _opened(path: str, *, durable: bool) -> OpenConnection:
-    identity = file_identity(path)
+def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -60,11 +97,7 @@ def _opened(path: str, *, durable: bool) -> OpenConnection:
     except BaseException:
         connection.close()
         raise
-    if identity is None or identity != file_identity(path):
-        abandon(OpenConnection(path, connection, (0, 0)))
-        raise StorageError(path, f"{path} was deleted or replaced while it was opened. Run again.")
-    protect(identity)
-    return OpenConnection(path, connection, identity)
+    return connection
 
 
 def _create(path: str) -> None:

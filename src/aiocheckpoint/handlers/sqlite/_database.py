@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
-from aiocheckpoint.handlers.sqlite import _closing as closing
-from aiocheckpoint.handlers.sqlite._connection import connect
+from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import translate_error
-from aiocheckpoint.handlers.sqlite._files import DatabaseFiles
+from aiocheckpoint.handlers.sqlite._files import refuse_stale
 from aiocheckpoint.handlers.sqlite._requests import Execute, Release
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stopped
@@ -23,8 +22,6 @@ from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stoppe
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator
-
-    from aiocheckpoint.handlers.sqlite._closing import OpenConnection
 
 __all__ = ["Database", "open_database"]
 
@@ -45,14 +42,14 @@ class _Reader:
         self._lock = threading.RLock()
         self._depth = 0
         self._closing = False
-        self._opened: OpenConnection | None = None
-        self._files: DatabaseFiles | None = None
+        self._opened: OpenDatabase | None = None
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            closing.abandon(self._opened)
+            if self._opened is not None:
+                self._opened.abandon()
             self._reset()
         with self._lock:
             self._depth += 1
@@ -70,19 +67,27 @@ class _Reader:
             if not self._closing:
                 opened, self._opened = self._opened, None
                 if opened is not None and self._pid == os.getpid():
-                    closing.close(opened)
+                    opened.close()
+
+    def leave_if_gone(self) -> bool:
+        """Close the connection if its files are gone and no thread is reading.
+
+        Returns:
+            Whether there is no connection now.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                opened = self._opened
+                if opened is not None and self._depth == 0 and opened.files.are_gone():
+                    self._opened = None
+                    opened.leave()
+            finally:
+                self._lock.release()
+        return self._opened is None
 
     def _connection(self) -> sqlite3.Connection:
-        """The connection to the files that are at the path now."""
-        if self._opened is not None and self._files is not None and self._depth == 1:
-            try:
-                self._files.check()
-            except StorageError:
-                opened, self._opened = self._opened, None
-                closing.abandon(opened)
         if self._opened is None:
-            self._opened = connect(self._path, durable=self._durable)
-            self._files = DatabaseFiles(self._path, self._opened.identity)
+            self._opened = OpenDatabase(self._path, durable=self._durable)
         return self._opened.connection
 
 
@@ -97,9 +102,11 @@ class Database:
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
-        self._transactions = Transactions(path, durable=durable, lease=lease)
-        self._writer = Writer(self._transactions)
         self._reader = _Reader(path, durable=durable)
+        self._transactions = Transactions(
+            path, durable=durable, lease=lease, before_opening=self._reader.leave_if_gone
+        )
+        self._writer = Writer(self._transactions)
         # At the end of the process `_close_all` closes the database, and waits for its thread.
         weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
 
@@ -142,11 +149,21 @@ class Database:
             StorageError: The database cannot be read.
             IncompatibleSnapshotError: Its tables are of a later version.
         """
+        if self._reader.leave_if_gone():
+            self._let_writer_look()
         try:
             with self._reader.reading() as connection:
                 yield connection
         except sqlite3.Error as error:
             raise translate_error(error, self._path, "reading") from error
+
+    def _let_writer_look(self) -> None:
+        """Let the writer thread leave the files that it has open, if they are gone."""
+        try:
+            refuse_stale(self._path)
+        except StorageError:
+            with contextlib.suppress(StorageError):
+                self.call(_do_nothing)
 
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.
@@ -159,6 +176,10 @@ class Database:
     def close(self) -> None:
         """Release all leases and close the database."""
         _close(self._reader, self._writer, wait=True)
+
+
+def _do_nothing(_: sqlite3.Connection) -> None:
+    pass
 
 
 def open_database(path: str, *, durable: bool, lease: float) -> Database:

@@ -10,10 +10,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.handlers.sqlite._closing import abandon, close
-from aiocheckpoint.handlers.sqlite._connection import connect
+from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import retry_while_busy
-from aiocheckpoint.handlers.sqlite._files import DatabaseFiles
 from aiocheckpoint.handlers.sqlite._owners import Owners
 
 if TYPE_CHECKING:
@@ -48,9 +46,8 @@ class Session:
     """
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
-        self._opened = connect(path, durable=durable)
+        self._opened = OpenDatabase(path, durable=durable)
         self.connection: sqlite3.Connection = self._opened.connection
-        self._files = DatabaseFiles(path, self._opened.identity)
         self._is_checking = True
         self._next_check = -math.inf
         self.owners = Owners(path, lease)
@@ -106,7 +103,7 @@ class Session:
         self._is_checking = count < _MANY_REQUESTS or now >= self._next_check
         if self._is_checking:
             self._next_check = now + _SECONDS_BETWEEN_CHECKS
-            self._files.check_wal(self.connection)
+            self._opened.files.check_wal(self.connection)
 
     def check_after(self) -> None:
         """Check after a commit, before it is acknowledged, that its files are still at the path.
@@ -115,15 +112,15 @@ class Session:
             StorageError: A file was deleted, moved or replaced. The commit may be lost.
         """
         if self._is_checking:
-            self._files.check()
+            self._opened.files.check()
 
     def abandon(self) -> None:
         """Leave the file open, unused: it belongs to the parent of a forked child."""
-        abandon(self._opened)
+        self._opened.abandon()
 
     def leave(self) -> None:
         """Leave the file open, because its path belongs to another file. Release its leases."""
-        self.abandon()
+        self._opened.leave()
         self.owners.release()
 
     def close(self) -> None:
@@ -135,4 +132,4 @@ class Session:
             self.connection.execute("COMMIT")
         # First the lock: of two that close at once, the later one finds no owner.
         self.owners.release()
-        close(self._opened)
+        self._opened.close()

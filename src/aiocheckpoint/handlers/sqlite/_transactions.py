@@ -41,15 +41,19 @@ class Transactions:
         path: Absolute path of the database.
         durable: Whether each commit waits for the disk.
         lease: Length of a lease in seconds.
+        before_opening: Called before the database is opened.
 
     Attributes:
         owner_id: Id of this process among the owners. Empty while the database is not open.
     """
 
-    def __init__(self, path: str, *, durable: bool, lease: float) -> None:
+    def __init__(
+        self, path: str, *, durable: bool, lease: float, before_opening: Callable[[], object]
+    ) -> None:
         self._path = path
         self._durable = durable
         self._lease = lease
+        self._before_opening = before_opening
         self._session: Session | None = None
         self.owner_id: str = ""
 
@@ -158,6 +162,7 @@ class Transactions:
 
     def _open(self) -> Session:
         if self._session is None:
+            self._before_opening()
             self._session = Session(self._path, durable=self._durable, lease=self._lease)
             self.owner_id = self._session.owners.id
         return self._session
