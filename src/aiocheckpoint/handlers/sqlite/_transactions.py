@@ -86,11 +86,12 @@ class Transactions:
         self._call_or_fail([], self._write)
 
     def fail(self, group: Sequence[PendingResult[Any]], error: BaseException) -> None:
-        """Set the error of requests that the thread could not carry out.
-
-        A claim among them may have been committed, so it is released later.
-        """
+        """Set the error of requests that the thread could not carry out."""
+        self._release_claims(group)
         self._fail(group, self._translated(error, "working on"))
+
+    def _release_claims(self, group: Sequence[PendingResult[Any]]) -> None:
+        """Release claims that failed. They may have been committed before."""
         if self._session is not None:
             self._session.pending_releases += [
                 Release.of(pending.request.lease, pending.request.lease.asked)
@@ -127,6 +128,7 @@ class Transactions:
             work(session, group)
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
+            self._release_claims(group)
             if len(group) > 1 and isinstance(error, (*_OF_ONE_REQUEST, *_OF_ONE_STATEMENT)):
                 for pending in group:
                     pending.result = pending.error = None
