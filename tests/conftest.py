@@ -118,8 +118,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     descriptors, threads = _descriptors(), set(threading.enumerate())
     yield
     assert not _remaining(lambda: _strange_threads(threads)), "threads left behind"
-    close_kept_open()
-    assert not _remaining(lambda: _descriptors() - descriptors), "descriptors left behind"
+    assert not _remaining(lambda: _left_open(descriptors)), "descriptors left behind"
     if place is not None and request.node.get_closest_marker("leaves_files") is None:
         assert _scraps(place) == [], "temporary or lock files left behind"
 
@@ -138,6 +137,11 @@ def _remaining(find: Callable[[], set[str]]) -> set[str]:
 def _strange_threads(before: set[threading.Thread]) -> set[str]:
     new = set(threading.enumerate()) - before
     return {thread.name for thread in new if not thread.name.startswith("aiocheckpoint")}
+
+
+def _left_open(before: set[str]) -> set[str]:
+    close_kept_open()
+    return _descriptors() - before
 
 
 def _descriptors() -> set[str]:

@@ -62,7 +62,7 @@ class OpenDatabase:
 
         This process's own lock file has to be released before.
         """
-        if has_living_owner(self._path):
+        if not self.files.is_shared and has_living_owner(self._path):
             self.leave()
         else:
             self.connection.close()

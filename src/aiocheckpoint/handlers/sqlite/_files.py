@@ -49,6 +49,11 @@ class DatabaseFiles:
         _open[self.identity].remove(self)
         unprotect(self.identity)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether another connection of this process has the same files open."""
+        return len(_open[self.identity]) > 1
+
     def are_gone(self) -> bool:
         """Whether `check` fails."""
         try:

@@ -125,6 +125,9 @@ class Session:
 
     def close(self) -> None:
         """Release all leases and close the database."""
+        if self._opened.files.are_gone():
+            self.leave()
+            return
         with contextlib.suppress(sqlite3.Error):
             self.roll_back()
             self.connection.execute("BEGIN IMMEDIATE")
