@@ -6,7 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from batch_harness import BatchHarness
@@ -39,7 +39,7 @@ class FailingCommits:
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
 
-    def execute(self, statement: str, *values: object) -> object:
+    def execute(self, statement: str, *values: Any) -> object:  # noqa: ANN401
         """Execute a statement, unless it is a commit that has to fail."""
         if self.failures and statement == "COMMIT":
             self.failures -= 1

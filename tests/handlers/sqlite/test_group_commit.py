@@ -182,7 +182,9 @@ def count_owners(connection: sqlite3.Connection) -> int:
 def test_heartbeat_that_is_rolled_back() -> None:
     """The transaction after a failed one repeats its heartbeat, so the owner has a row."""
     with tempfile.TemporaryDirectory() as place:
-        transactions = Transactions(f"{place}/runs.db", durable=False, lease=3600.0)
+        transactions = Transactions(
+            f"{place}/runs.db", durable=False, lease=3600.0, before_opening=str
+        )
         broken, counted = (PendingResult[Any](Execute(do), None) for do in (fail, count_owners))
         transactions.apply([broken])
         transactions.apply([counted])

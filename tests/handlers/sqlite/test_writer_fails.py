@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import CheckpointFlow, StorageError
+from aiocheckpoint._concurrency.pending_results import deliver
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _transactions, _writer
+from aiocheckpoint.handlers.sqlite._batches import into_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,13 +42,13 @@ def fail_in(place: str, monkeypatch: pytest.MonkeyPatch, handler: SqliteStateHan
     """Let memory run out once at a place of the writer thread."""
     transactions = handler._database._transactions  # noqa: SLF001
     if place == "sorting":
-        monkeypatch.setattr(_transactions, "into_batches", Once(_transactions.into_batches, 2))
+        monkeypatch.setattr(_transactions, "into_batches", Once(into_batches, 2))
     elif place == "updating leases":
         monkeypatch.setattr(_transactions, "_update_leases", Once(_transactions._update_leases))  # noqa: SLF001
     elif place == "delivering":
-        monkeypatch.setattr(_writer, "deliver", Once(_writer.deliver, 2))
+        monkeypatch.setattr(_writer, "deliver", Once(deliver, 2))
     elif place == "translating":
-        monkeypatch.setattr(_transactions, "into_batches", Once(_transactions.into_batches, 2))
+        monkeypatch.setattr(_transactions, "into_batches", Once(into_batches, 2))
         monkeypatch.setattr(transactions, "_translated", Once(transactions._translated, 2))  # noqa: SLF001
     else:
         monkeypatch.setattr(transactions, place, Once(getattr(transactions, place)))
@@ -104,7 +106,7 @@ def test_many_callers(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     async def main() -> list[Any]:
         runs = (cp.arun({}, run_id=f"task {number}") for number in range(20))
-        return await asyncio.gather(*runs, return_exceptions=True)
+        return list(await asyncio.gather(*runs, return_exceptions=True))
 
     with closing(cp.handler):
         cp.run({}, run_id="before")
