@@ -65,8 +65,9 @@ class OpenDatabase:
         if not self.files.is_shared and has_living_owner(self._path):
             self.leave()
         else:
-            self.connection.close()
+            # First, as closing may delete the files, which `refuse_stale` would take for a fault.
             self.files.unregister()
+            self.connection.close()
 
     def leave(self) -> None:
         """Close the connection without touching a file."""
