@@ -113,7 +113,7 @@ def refuse_stale(path: str) -> None:
         StorageError: A connection is still to be closed. The next use of it closes it.
     """
     identity = _identity(_look(path))
-    for files in _open.get(identity, ()) if identity is not None else ():
+    for files in tuple(_open.get(identity, ())) if identity is not None else ():
         files.check()
 
 
