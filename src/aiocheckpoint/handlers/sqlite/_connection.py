@@ -9,6 +9,7 @@ from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.fsync import flush_directory
 from aiocheckpoint.handlers._files.replace import make_directory
 from aiocheckpoint.handlers.sqlite._errors import PATIENCE_SECONDS, translate_error
+from aiocheckpoint.handlers.sqlite._file_checks import check_links, check_writable, mend_modes
 from aiocheckpoint.handlers.sqlite._schema import set_up
 
 __all__ = ["abandon_connection", "connect", "file_identity"]
@@ -17,12 +18,13 @@ _OLDEST_SQLITE = (3, 33, 0)  # the first with UPDATE FROM
 _MODE = 0o600
 
 
-def connect(path: str, *, durable: bool) -> sqlite3.Connection:
+def connect(path: str, *, durable: bool, writable: bool = False) -> sqlite3.Connection:
     """Open the file at `path`, made if it is missing, with the tables that this version knows.
 
     Args:
         path: The absolute path.
         durable: Whether each commit waits for the disk.
+        writable: Whether to refuse a file that this user may only read.
 
     Returns:
         A connection in autocommit mode, usable by any thread, one at a time.
@@ -39,6 +41,10 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
             f"in {path}. Use another Python, or the handler 'local'.",
         )
     _create(path)
+    check_links(path)
+    if writable:
+        check_writable(path)
+    mend_modes(path)
     try:
         connection = sqlite3.connect(
             path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
@@ -50,6 +56,8 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
             raise
     except sqlite3.Error as error:
         raise translate_error(error, path, "opening") from error
+    finally:
+        mend_modes(path)  # SQLite may have made the files beside it just now.
     return connection
 
 

@@ -24,7 +24,11 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers.sqlite._batches import Batch, into_batches
 from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect, file_identity
-from aiocheckpoint.handlers.sqlite._errors import retry_while_busy, translate_error
+from aiocheckpoint.handlers.sqlite._errors import (
+    is_read_only,
+    retry_while_busy,
+    translate_error,
+)
 from aiocheckpoint.handlers.sqlite._history import prune, retain_current
 from aiocheckpoint.handlers.sqlite._owners import Owner, Owners
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
@@ -136,6 +140,10 @@ class Transactions:
             work(self._open(len(group)))
         except sqlite3.Error as error:
             self._fail(group, translate_error(error, self._path, "writing"))
+            if is_read_only(error) and self._connection is not None:
+                # It would stay read-only when the file, or one beside it, is made writable.
+                self._connection.close()
+                self._connection = None
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
             self._fail(group, error)
@@ -152,7 +160,7 @@ class Transactions:
 
     def _open(self, count: int) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = connect(self._path, durable=self._durable)
+            self._connection = connect(self._path, durable=self._durable, writable=True)
             self._file = file_identity(self._path)
         elif self._is_check_due(count) and file_identity(self._path) != self._file:
             # SQLite would keep writing to a file that no other process can open.
