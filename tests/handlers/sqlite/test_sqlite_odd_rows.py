@@ -1,0 +1,90 @@
+"""Odd values in any column, and odd tables: documented errors alone, and other runs stay usable."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from row_fuzz import (
+    COLUMNS,
+    NEIGHBOURS,
+    ODD,
+    SCHEMAS,
+    VALUES,
+    Calls,
+    change_schema,
+    change_value,
+    make_database,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+pytestmark = pytest.mark.leaves_files
+ALL = [pytest.mark.torture, pytest.mark.timeout(3600)]
+_Case = TypeVar("_Case")
+CASES = [(table, column, value) for table, column in COLUMNS for value in VALUES]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a database, to be copied."""
+    path = tmp_path_factory.mktemp("sound") / "runs.db"
+    make_database(path)
+    return path
+
+
+def sampled(cases: Iterable[_Case], share: int) -> list[_Case]:
+    """Choose one of so many cases, the same in each run."""
+    found = list(cases)
+    return random.Random(0).sample(found, len(found) // share)  # noqa: S311
+
+
+@pytest.mark.parametrize("share", [12, pytest.param(1, marks=ALL)])
+def test_odd_values(share: int, sound: Path, tmp_path: Path) -> None:
+    """One odd value makes documented errors alone, and only for its own run."""
+    faults = list[str]()
+    for table, column, value in sampled(CASES, share):
+        path = tmp_path / "runs.db"
+        shutil.copyfile(sound, path)
+        change_value(path, table, column, value)
+        calls = Calls(path)
+        try:
+            calls.check_good_ones()
+        except BaseException as error:  # noqa: BLE001 - all are collected
+            calls.faults.append(f"the others: {error!r}")
+        calls.check(ODD)
+        calls.close()
+        faults += [f"{table}.{column} = {str(value)[:40]!r}: {fault}" for fault in calls.faults]
+    assert faults == []
+
+
+@pytest.mark.parametrize("share", [8, pytest.param(1, marks=ALL)])
+def test_odd_tables(share: int, sound: Path, tmp_path: Path) -> None:
+    """Tables, views and triggers of others make documented errors alone."""
+    faults = list[str]()
+    for name in sampled(SCHEMAS, share):
+        path = tmp_path / "runs.db"
+        shutil.copyfile(sound, path)
+        change_schema(path, SCHEMAS[name])
+        calls = Calls(path)
+        calls.check(ODD)
+        calls.close()
+        faults += [f"{name}: {fault}" for fault in calls.faults]
+    assert faults == []
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_tables_of_a_later_release(name: str, sound: Path, tmp_path: Path) -> None:
+    """With further columns, and without indexes, every call works."""
+    path = tmp_path / "runs.db"
+    shutil.copyfile(sound, path)
+    change_schema(path, NEIGHBOURS[name])
+    calls = Calls(path)
+    calls.check_good_ones()
+    calls.check("new")
+    assert (calls.faults, calls.failed) == ([], set())
+    calls.close()
