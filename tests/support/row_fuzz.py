@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -132,8 +132,11 @@ def change_value(path: Path, table: str, column: str, value: object) -> None:
     word = value.text if isinstance(value, Literal) else "?"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '')")
-    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'"
+        )
+    # SQLite itself refuses ids of rows that are no integers.
+    with closing(sqlite3.connect(path)) as connection, connection, suppress(sqlite3.IntegrityError):
         connection.execute(
             f"UPDATE OR IGNORE {table} SET {column} = {word} WHERE {_ROWS[table]}",
             () if isinstance(value, Literal) else (value,),

@@ -193,19 +193,20 @@ class SqliteStateHandler(StateHandler):
         if query.unowned:
             self._database.expire_dead()
         headers: list[Header] = []
+        last: Row | None = None
         while True:
             with self._database.reading() as connection:
-                rows = listed(connection, self._key(None)[0], query)
+                rows = listed(connection, self._key(None)[0], query, last)
             found = [header for row in rows if (header := self._header_of(row)) is not None]
             headers += found
             if query.limit is None or len(found) == len(rows):
                 return headers
             # Runs left out are made up for, so that an empty page is always the last.
-            query = query._replace(limit=query.limit - len(found), after=rows[-1].page_end)
+            query, last = query._replace(limit=query.limit - len(found)), rows[-1]
 
     def _header_of(self, row: Row) -> Header | None:
-        location = self.locate(row.run_id)
         try:
+            location = self.locate(row.run_id)
             header = self.codec.peek(row.footer, row.payload_length, location)
             self.check_run(header, row.run_id, location)
         except CheckpointError as error:
@@ -243,13 +244,14 @@ class SqliteStateHandler(StateHandler):
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 
-# The CASTs turn a value of another type, stored by another program, into ordinary damage.
+# A value of another type, stored by another program, becomes ordinary damage. Without a payload
+# and a footer that byte stays, as nothing at all would mean a run without a snapshot.
 _NEWEST = (
-    "SELECT CAST(payload AS BLOB), CAST(footer AS BLOB) FROM runs "
+    "SELECT coalesce(CAST(payload AS BLOB), x''), coalesce(CAST(footer AS BLOB), x'00') FROM runs "
     "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
 )
 _RETAINED = (
-    "SELECT CAST(kept.payload AS BLOB), CAST(kept.footer AS BLOB) "
+    "SELECT coalesce(CAST(kept.payload AS BLOB), x''), coalesce(CAST(kept.footer AS BLOB), x'00') "
     "FROM kept JOIN runs ON runs.id = kept.run "
     "WHERE flow = ? AND run_id = ? AND kept.number = ? AND kept.sequence = ?"
 )

@@ -25,6 +25,7 @@ from aiocheckpoint.handlers.sqlite._liveness import (
     Owner,
     is_lock_held,
 )
+from aiocheckpoint.handlers.sqlite._statements import OWNER_ID_DIGITS, no_owner_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,12 +34,7 @@ __all__ = ["Owner", "Owners", "release_runs_of"]
 
 _TRIES = 100
 _PAUSE_SECONDS = 0.01
-_ID_BYTES = 8
-_ID = re.compile(f"[0-9a-f]{{{2 * _ID_BYTES}}}")
-_NO_ID = (
-    "(typeof({0}) <> 'text' OR length(CAST({0} AS BLOB)) <> "
-    f"{2 * _ID_BYTES} OR {{0}} GLOB '*[^0-9a-f]*')"
-)
+_ID = re.compile(f"[0-9a-f]{{{OWNER_ID_DIGITS}}}")
 # The CASTs take values of other types, and text that is no UTF-8, which others have stored.
 _FIND = (
     "SELECT id, CAST(host AS BLOB), CAST(boot AS BLOB), CAST(pid AS INTEGER), "
@@ -70,7 +66,7 @@ class Owners:
 
     def reset_after_fork(self) -> None:
         """Become another owner."""
-        self.id = secrets.token_hex(_ID_BYTES)
+        self.id = secrets.token_hex(OWNER_ID_DIGITS // 2)
         self._lock = FileLock(self._lock_path(self.id), self._path)
         self._beats = itertools.count(1)
         self._last_heartbeat = -float("inf")
@@ -197,7 +193,7 @@ def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
 
 def _release_strange(connection: sqlite3.Connection) -> None:
     """Release the runs of owners whose id is none: it would be part of a path."""
-    owner, owner_id = f"owner IS NOT NULL AND {_NO_ID.format('owner')}", _NO_ID.format("id")
+    owner, owner_id = f"owner IS NOT NULL AND {no_owner_id('owner')}", no_owner_id("id")
     for statement in (
         f"DELETE FROM runs WHERE {owner} AND status IS NULL",  # noqa: S608 - constants
         f"UPDATE runs SET owner = NULL, token = 0 WHERE {owner}",  # noqa: S608
