@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from row_fuzz import (
     COLUMNS,
+    DONE,
+    GOOD,
     NEIGHBOURS,
     ODD,
     SCHEMAS,
@@ -17,7 +19,11 @@ from row_fuzz import (
     change_schema,
     change_value,
     make_database,
+    make_flow,
 )
+from run_factories import sql
+
+from aiocheckpoint import CheckpointFlow, CorruptSnapshotError, RunInProgressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +49,7 @@ def sampled(cases: Iterable[_Case], share: int) -> list[_Case]:
     return random.Random(0).sample(found, len(found) // share)  # noqa: S311
 
 
-@pytest.mark.parametrize("share", [12, pytest.param(1, marks=ALL)])
+@pytest.mark.parametrize("share", [30, pytest.param(1, marks=ALL)])
 def test_odd_values(share: int, sound: Path, tmp_path: Path) -> None:
     """One odd value makes documented errors alone, and only for its own run."""
     faults = list[str]()
@@ -88,3 +94,44 @@ def test_tables_of_a_later_release(name: str, sound: Path, tmp_path: Path) -> No
     calls.check("new")
     assert (calls.faults, calls.failed) == ([], set())
     calls.close()
+
+
+@pytest.mark.parametrize("columns", ["footer = NULL", "footer = NULL, payload = NULL"])
+def test_missing_snapshot_is_damage(columns: str, sound: Path, tmp_path: Path) -> None:
+    """A stored run whose snapshot is gone is refused, and not begun anew."""
+    path = tmp_path / "runs.db"
+    shutil.copyfile(sound, path)
+    sql(path, f"UPDATE runs SET {columns}")  # noqa: S608
+    cp = CheckpointFlow(path, "sqlite", fsync=False, name="f")
+    cp.add_step(name="a")(lambda state: None)
+    for call in (lambda: cp.run({}, run_id=GOOD), lambda: cp.read(GOOD), lambda: cp.header(GOOD)):
+        with pytest.raises(CorruptSnapshotError):
+            call()
+    assert cp.runs() == []
+    cp.reset(run_id=GOOD)
+    assert cp.run({"n": 1}, run_id=GOOD) == {"n": 1}
+
+
+def test_no_calendar_has_the_time_of_the_claim(sound: Path, tmp_path: Path) -> None:
+    """A run in progress names its owner, whatever another program stored beside it."""
+    path = tmp_path / "runs.db"
+    shutil.copyfile(sound, path)
+    for odd in (1e308, float("inf"), "long ago", b"\xff"):
+        sql(path, "UPDATE runs SET claimed_at = ?", odd)
+        with pytest.raises(RunInProgressError) as info:
+            make_flow(path).run(run_id=ODD)
+        assert (info.value.pid, info.value.host) == (7, "far-away")
+
+
+def test_pages_have_an_end(sound: Path, tmp_path: Path) -> None:
+    """A time that was changed in the row alone gives each run once, a page at a time."""
+    path = tmp_path / "runs.db"
+    shutil.copyfile(sound, path)
+    for odd in (-1.0, 1e308, float("inf"), float("-inf")):
+        sql(path, "UPDATE runs SET started_at = ? WHERE run_id = ?", odd, ODD)
+        cp, found, last = make_flow(path), list[str | None](), None
+        while page := cp.runs(limit=1, after=last):
+            last = page[-1]
+            found.append(last.run_id)
+            assert len(found) <= 3
+        assert sorted(map(str, found)) == sorted([ODD, GOOD, DONE])

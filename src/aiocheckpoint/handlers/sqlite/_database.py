@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect
-from aiocheckpoint.handlers.sqlite._errors import translate_error
+from aiocheckpoint.handlers.sqlite._errors import no_thread, translate_error
 from aiocheckpoint.handlers.sqlite._requests import Execute
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 from aiocheckpoint.handlers.sqlite._writer import Writer, join_stopped
@@ -86,10 +86,13 @@ class Database:
         """Queue a request for the writer thread, which commits all queued requests together.
 
         Raises:
-            RuntimeError: No thread can be started.
+            StorageError: No thread can be started. The request will not be done.
         """
         pending: PendingResult[Any] = PendingResult(request, loop)
-        self._writer.put(pending)
+        try:
+            self._writer.put(pending)
+        except RuntimeError as error:
+            raise no_thread(self._path, error) from error
         return pending
 
     def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401
