@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint import CheckpointError, CheckpointFlow, CorruptSnapshotError
@@ -174,7 +175,7 @@ class Calls:
         cp = self.cp
         self._do("runs", cp.runs)
         for status in ("finished", "stopped", "running", "failed"):
-            self._do(f"runs {status}", lambda status=status: cp.runs(status=status))
+            self._do(f"runs {status}", partial(cp.runs, status=status))
         self._do("pages", self._pages)
         self._do("header", lambda: cp.header(run_id))
         self._do("read", lambda: cp.read(run_id))

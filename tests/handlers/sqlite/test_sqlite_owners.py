@@ -170,7 +170,7 @@ def test_owner_that_wakes_after_its_row_was_deleted(owners_table: sqlite3.Connec
     """Its next beat is a new one, so that a watcher of the old ones begins anew."""
     owners = Owners("runs.db", 60.0)
     owners._lock.acquire()  # noqa: SLF001 - as in a first heartbeat
-    beats = []
+    beats = list[tuple[int]]()
     for _ in range(3):
         owners.heartbeat(owners_table)
         beats += owners_table.execute("SELECT beat FROM owners WHERE id = ?", (owners.id,))

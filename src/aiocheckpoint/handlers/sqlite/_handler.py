@@ -55,8 +55,10 @@ class SqliteStateHandler(StateHandler):
     Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
     transaction and its fsync. Any number of processes of one machine may use the file. Each run
     has one owner among them, which holds a lease. The lease ends at once where the owner's process
-    dies on this machine. A suspended owner, or one on another machine, loses its leases when its
-    heartbeats have stopped for their length. If that owner wakes up, it can write nothing.
+    dies on this machine. An owner that a signal has stopped for the length of its lease loses its
+    runs, and so does one on another machine without a heartbeat for that time. If that owner wakes
+    up, it can write nothing. Any other living owner keeps its runs. A process that asks for them
+    watches on its own clock: it needs two looks, or five at an owner on another machine.
 
     The file is in SQLite's WAL mode, which network file systems do not support
     (https://www.sqlite.org/wal.html). While it is open, its "-wal" and "-shm" files are beside
@@ -70,8 +72,8 @@ class SqliteStateHandler(StateHandler):
             the last transactions. The file stays whole.
         keep: How many snapshots of each run are kept, the newest included. "all" keeps every
             snapshot of the last run. See `LocalStateHandler`.
-        lease: Seconds without a heartbeat after which a suspended owner, or one on another
-            machine, loses its runs.
+        lease: Seconds after which an owner loses its runs that was stopped by a signal, or that
+            sends no heartbeat from another machine.
         flow: Name of the flow, by default the file name without its ending. Flows of several
             names may share a file.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
