@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -135,3 +136,15 @@ def test_pages_have_an_end(sound: Path, tmp_path: Path) -> None:
             found.append(last.run_id)
             assert len(found) <= 3
         assert sorted(map(str, found)) == sorted([ODD, GOOD, DONE])
+
+
+def test_rows_that_cannot_be_deleted(sound: Path, tmp_path: Path) -> None:
+    """Pruning ends where a trigger of another program keeps the rows, and counts none of them."""
+    path = tmp_path / "runs.db"
+    shutil.copyfile(sound, path)
+    sql(path, "CREATE TRIGGER t BEFORE DELETE ON runs BEGIN SELECT RAISE(IGNORE); END")
+    cp = make_flow(path)
+    assert cp.prune(timedelta(0), status={"finished", "stopped"}) == 0
+    assert len(cp.runs()) == 3
+    sql(path, "DROP TRIGGER t")
+    assert cp.prune(timedelta(0), status={"finished", "stopped"}) == 2
