@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flaky_steps import STORES, AnyStore
 from kept_open import close_kept_open
+from ordinary_user import MARK, may_write_everywhere
 from run_factories import KINDS, Runs
 from support import FlowFactory, Runner
 
@@ -24,6 +25,12 @@ PATIENCE = 5.0
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker that switches off the check for left files."""
     config.addinivalue_line("markers", "leaves_files: a writer is killed or its directory moved")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what root cannot test. `test_ordinary_user.py` runs it then."""
+    if item.get_closest_marker(MARK) is not None and may_write_everywhere():
+        pytest.skip("run as an ordinary user by test_ordinary_user.py")
 
 
 def pytest_collection_finish() -> None:

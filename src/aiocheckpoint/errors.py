@@ -258,8 +258,8 @@ class RunInProgressError(CheckpointError):
 class LeaseLostError(CheckpointError):
     """This process lost its lease on a run, and so wrote nothing.
 
-    A run has one owner. An owner that does not renew its lease in time, because its process was
-    suspended or its database out of reach, counts as dead. Another process may then resume the run.
+    A run has one owner. An owner whose process was stopped for its whole lease, or whose heartbeats
+    from another machine did not come, counts as dead. Another process may then resume the run.
 
     Attributes:
         path: Where the checkpoint is.

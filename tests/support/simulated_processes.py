@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import time
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
@@ -83,13 +82,11 @@ def _lose(session: Session) -> None:
 
 
 def suspend(handler: SqliteStateHandler) -> None:
-    """Make a process seem to have slept for longer than its lease."""
+    """Make a process count as gone, as one that was stopped for its lease, until it wakes."""
     session = handler._database._transactions._session
     assert session is not None
     owners = session.owners
-    with looking(handler._path) as connection:
-        expired = (time.monotonic() - 1, owners.id)
-        connection.execute("UPDATE owners SET expires = ? WHERE id = ?", expired)
+    owners._lock.forget()
     # It finds out when it wakes.
     owners._last_heartbeat = owners._uncommitted_heartbeat = -float("inf")
 

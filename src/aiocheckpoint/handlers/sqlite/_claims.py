@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sqlite3
@@ -110,5 +111,7 @@ def _in_progress(claim: Claim, owner: Owner | None, since: float) -> RunInProgre
         pid, host = os.getpid(), socket.gethostname()
     else:
         pid, host = owner.pid, owner.host
-    taken = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
+    taken = None
+    with contextlib.suppress(ValueError, OverflowError, OSError):  # a time that no calendar has
+        taken = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
     return RunInProgressError(claim.lease.location, pid=pid, host=host, since=taken)

@@ -15,26 +15,23 @@ import struct
 import sys
 from contextlib import suppress
 
-from aiocheckpoint.errors import RunInProgressError, StorageError
 from aiocheckpoint.handlers._files.databases import file_identity
-from aiocheckpoint.handlers._files.lock import FileLock
+from aiocheckpoint.handlers.sqlite._liveness import is_lock_held, owner_lock_path
 
-__all__ = ["abandon", "close_untouched", "has_living_owner", "owner_lock_path"]
+__all__ = ["abandon", "close_untouched", "has_living_owner"]
 
 _LOCK_START, _LOCK_BYTES = 0x40000002, 510
 """Bytes that SQLite locks to read (https://www.sqlite.org/src/file/src/os.h, SHARED_FIRST)."""
-
-
-def owner_lock_path(path: str, owner_id: str) -> str:
-    """The lock file of an owner, beside the database."""
-    return f"{path}-owner-{owner_id}"
 
 
 def has_living_owner(path: str) -> bool:
     """Whether a process holds the lock file of an owner. Files of dead owners are deleted."""
     directory, start = os.path.split(owner_lock_path(path, ""))
     with suppress(OSError), os.scandir(directory) as entries:
-        return any(entry.name.startswith(start) and _is_held(entry.path, path) for entry in entries)
+        return any(
+            entry.name.startswith(start) and is_lock_held(entry.path, path) is not False
+            for entry in entries
+        )
     return False
 
 
@@ -108,13 +105,3 @@ if sys.platform == "linux":
     def _set_lock(descriptor: int, kind: int) -> None:
         lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, _LOCK_START, _LOCK_BYTES, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
-
-
-def _is_held(lock_path: str, path: str) -> bool:
-    lock = FileLock(lock_path, path)
-    try:
-        lock.acquire()
-    except (RunInProgressError, StorageError):
-        return True
-    lock.release()
-    return False

@@ -12,6 +12,7 @@ from aiocheckpoint.handlers._files.fsync import flush_directory
 from aiocheckpoint.handlers._files.replace import make_directory
 from aiocheckpoint.handlers.sqlite._closing import abandon, close_untouched, has_living_owner
 from aiocheckpoint.handlers.sqlite._errors import PATIENCE_SECONDS, translate_error
+from aiocheckpoint.handlers.sqlite._file_checks import check_links, check_writable, mend_modes
 from aiocheckpoint.handlers.sqlite._files import DatabaseFiles, refuse_stale
 from aiocheckpoint.handlers.sqlite._schema import set_up
 
@@ -29,6 +30,7 @@ class OpenDatabase:
     Args:
         path: The absolute path.
         durable: Whether each commit waits for the disk.
+        writable: Whether to refuse a file that this user may only read.
 
     Attributes:
         connection: The connection, in autocommit mode. Any thread may use it, one at a time.
@@ -39,9 +41,12 @@ class OpenDatabase:
         IncompatibleSnapshotError: Its tables are of a later version of this library.
     """
 
-    def __init__(self, path: str, *, durable: bool) -> None:
+    def __init__(self, path: str, *, durable: bool, writable: bool = False) -> None:
         _check_version(path)
         _create(path)
+        check_links(path)
+        if writable:
+            check_writable(path)
         refuse_stale(path)
         self._path = path
         identity = file_identity(path) or (0, 0)
@@ -90,14 +95,18 @@ def _check_version(path: str) -> None:
 
 
 def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    mend_modes(path)
     try:
-        set_up(connection, path, durable=durable)
-    except BaseException:
-        connection.close()
-        raise
+        connection = sqlite3.connect(
+            path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            set_up(connection, path, durable=durable)
+        except BaseException:
+            connection.close()
+            raise
+    finally:
+        mend_modes(path)  # SQLite may have made the files beside it just now.
     return connection
 
 

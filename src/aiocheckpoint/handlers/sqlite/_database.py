@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
-from aiocheckpoint.handlers.sqlite._errors import translate_error
+from aiocheckpoint.handlers.sqlite._errors import no_thread, translate_error
 from aiocheckpoint.handlers.sqlite._files import refuse_stale
 from aiocheckpoint.handlers.sqlite._requests import Execute, Release
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
@@ -124,7 +124,7 @@ class Database:
 
         Raises:
             StorageError: A finalizer calls this in a writer thread, which cannot wait for itself.
-            RuntimeError: No thread can be started.
+                Or no thread can be started. The request will not be done.
         """
         if is_writer() and not isinstance(request, Release):
             raise StorageError(
@@ -134,7 +134,10 @@ class Database:
                 "hand the work to another thread.",
             )
         pending: PendingResult[Any] = PendingResult(request, loop)
-        self._writer.put(pending)
+        try:
+            self._writer.put(pending)
+        except RuntimeError as error:
+            raise no_thread(self._path, error) from error
         return pending
 
     def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401

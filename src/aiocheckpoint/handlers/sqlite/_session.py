@@ -46,7 +46,7 @@ class Session:
     """
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
-        self._opened = OpenDatabase(path, durable=durable)
+        self._opened = OpenDatabase(path, durable=durable, writable=True)
         self.connection: sqlite3.Connection = self._opened.connection
         self._is_checking = True
         self._next_check = -math.inf

@@ -11,7 +11,7 @@ from aiocheckpoint._logging import logger
 from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers.sqlite._batches import Batch, into_batches
 from aiocheckpoint.handlers.sqlite._claims import claim, claim_from_dead_owners, insert_new
-from aiocheckpoint.handlers.sqlite._errors import translate_error
+from aiocheckpoint.handlers.sqlite._errors import is_read_only, translate_error
 from aiocheckpoint.handlers.sqlite._history import prune, retain_current
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 from aiocheckpoint.handlers.sqlite._session import Session
@@ -135,6 +135,9 @@ class Transactions:
                     self._call_or_fail([pending], work)
             else:
                 self._fail(group, self._translated(error, "writing"))
+            if isinstance(error, sqlite3.Error) and is_read_only(error):
+                # It would stay read-only when the file, or one beside it, is made writable.
+                self._take_session(Session.close)
 
     def _translated(self, error: BaseException, doing: str) -> CheckpointError:
         if isinstance(error, CheckpointError):
