@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 import inspect
 import math
-import threading
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import anyio
 
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint.errors import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -56,14 +56,16 @@ class _AnyioWarmUp:
 
     def __init__(self) -> None:
         self.done = False
-        self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Let anyio import it. Called in a thread."""
-        with self._lock:
-            if not self.done:
-                asyncio.run(self._ask())
-                self.done = True
+        """Let anyio import it. Called in a thread.
+
+        Without a lock, because a finalizer in this thread may call it in the midst of it. Python
+        imports a module once, however many threads ask for it.
+        """
+        if not self.done:
+            asyncio.run(self._ask())
+            self.done = True
 
     async def _ask(self) -> None:
         anyio.current_effective_deadline()
@@ -87,7 +89,8 @@ async def run_in_thread(
         asyncio.CancelledError: The task was cancelled. The function was not called, or it has
             ended and its exception is the cause.
         AbandonedCallError: The task was cancelled, and the function runs on in its thread.
-        RuntimeError: No thread can be started. The function was not called.
+        NoThreadError: No thread can be started, and the function was not called. Or its thread
+            ended by an error of its own, which is the cause.
     """
     item = WorkItem(function, args, asyncio.get_running_loop())
     try:
@@ -157,10 +160,13 @@ async def run_shielded_in_thread(
             item.join()
             raise
         function(*args)
-        if isinstance(error, RuntimeError):  # No thread can be started.
+        if isinstance(error, NoThreadError):
             return None
         raise
-    item.outcome()
+    if item.drop():  # Its thread ended before it began the call.
+        function(*args)
+    else:
+        item.outcome()
     return cancellation
 
 
