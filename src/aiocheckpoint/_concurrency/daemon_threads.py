@@ -147,7 +147,7 @@ class DaemonThreads(Executor):
         except (RuntimeError, MemoryError) as error:
             reason = "no thread can be started"
             if not self._living:
-                self._fail(None, reason, error)
+                self._fail([*self._unfinished], reason, error)
             raise NoThreadError(reason) from error
 
     def _add_worker(self) -> None:
@@ -205,17 +205,21 @@ class DaemonThreads(Executor):
         """Fail all who wait if a thread has ended by an exception. Called in that thread."""
         if worker.orderly:
             return
+        failing: list[WorkItem[Any] | None] = []
         for _ in range(_TRIES):  # Memory may be wanting for a moment alone.
             with suppress(Exception):
-                self._fail(worker.item, "the thread of this call has ended", worker.error)
+                # From here on a call starts another thread. So none is put behind the last look.
+                self._living.pop(worker.life, None)
+                failing = failing or [worker.item, *self._unfinished]
+                self._fail(failing, "the thread of this call has ended", worker.error)
                 worker.item = worker.error = None  # The traceback holds the frames of the thread.
                 return
             time.sleep(_PAUSE_SECONDS)
 
     def _fail(
-        self, broken_off: WorkItem[Any] | None, reason: str, cause: BaseException | None
+        self, items: list[WorkItem[Any] | None], reason: str, cause: BaseException | None
     ) -> None:
-        for item in {broken_off, *self._unfinished}:
+        for item in items:
             error = NoThreadError(reason)
             error.__cause__ = cause
             if item is not None and item.fail(error):

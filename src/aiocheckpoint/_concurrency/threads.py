@@ -148,6 +148,8 @@ async def run_shielded_in_thread(
 ) -> asyncio.CancelledError | None:
     """Call a function in one of `threads` for certain, and wait for its end.
 
+    If its thread ends in the midst of the call, it is called again in this thread.
+
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
     """
@@ -163,7 +165,7 @@ async def run_shielded_in_thread(
         if isinstance(error, NoThreadError):
             return None
         raise
-    if item.drop():  # Its thread ended before it began the call.
+    if item.drop() or isinstance(item.error, NoThreadError):  # Its thread has ended.
         function(*args)
     else:
         item.outcome()

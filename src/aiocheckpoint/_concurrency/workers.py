@@ -76,9 +76,10 @@ class Worker(threading.Thread):
         bootstrap = partial(_enter, queue, self._bootstrap)  # type: ignore[has-type]
         self._bootstrap = bootstrap
         self._started = _Start(self)
-        self.life: Life = weakref.ref(bootstrap, living.pop)
-        self._watch: Life | None = weakref.ref(bootstrap, cast("Any", self._begun.__exit__))
+        # The callbacks are called in the reverse order.
         self._end: Life = weakref.ref(bootstrap, self._notice_end)
+        self._watch: Life | None = weakref.ref(bootstrap, cast("Any", self._begun.__exit__))
+        self.life: Life = weakref.ref(bootstrap, living.pop)
 
     def start(self) -> None:
         """Start the thread, and wait until it has begun.
