@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from hashlib import sha256
+from pathlib import Path
 
 from aiocheckpoint import NoThreadError
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
@@ -72,8 +73,7 @@ def lift() -> None:
 
 def size() -> int:
     """The address space of this process."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[0]) * PAGE
+    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * PAGE
 
 
 def child(pages: int) -> str:
@@ -95,4 +95,4 @@ def child(pages: int) -> str:
 
 if __name__ == "__main__":
     threading.stack_size(STACK)
-    print(*(child(pages) for pages in range(-1, 16)), sep="\n")
+    sys.stdout.write("\n".join(child(pages) for pages in range(-1, 16)))

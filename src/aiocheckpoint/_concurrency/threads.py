@@ -58,14 +58,20 @@ class _AnyioWarmUp:
         self.done = False
 
     def prepare(self) -> None:
-        """Let anyio import it. Called in a thread.
+        """Let anyio import it. Called in a thread, or in a task of a loop in such a thread.
 
         Without a lock, because a finalizer in this thread may call it in the midst of it. Python
         imports a module once, however many threads ask for it.
         """
-        if not self.done:
+        if self.done:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
             asyncio.run(self._ask())
-            self.done = True
+        else:
+            anyio.current_effective_deadline()
+        self.done = True
 
     async def _ask(self) -> None:
         anyio.current_effective_deadline()

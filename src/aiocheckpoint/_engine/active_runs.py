@@ -36,7 +36,7 @@ class ActiveRuns:
     def __init__(self, flow: str) -> None:
         self.drain_requested: bool = False
         self._flow = flow
-        self._runs: dict[_ActiveRun, str | None] = {}
+        self._runs: dict[_ActiveRun, None] = {}
         self._waiting: weakref.ref[_Idle] | None = None
         self._callbacks: set[weakref.ref[Callable[[], object]]] = set()
 
@@ -67,9 +67,9 @@ class ActiveRuns:
         Raises:
             DrainingError: No run may begin.
         """
-        token = _ActiveRun()
+        token = _ActiveRun(run_id)
         # Before reading `drain_requested`: drain() sets it, then reads this.
-        self._runs[token] = run_id
+        self._runs[token] = None
         if self.drain_requested:
             self.leave(token)
             raise DrainingError(self._flow)
@@ -118,7 +118,8 @@ class ActiveRuns:
 
     def _living(self) -> list[str | None]:
         """The ids of the runs that can still end by themselves: their loop is not closed."""
-        return [run_id for token, run_id in list(self._runs.items()) if not token.is_abandoned]
+        # Not `items()`: the garbage collector may come between, and end a run.
+        return [run.run_id for run in list(self._runs) if not run.is_abandoned]
 
     def _check_first_call(self) -> None:
         if self.drain_requested:
@@ -135,7 +136,7 @@ class ActiveRuns:
         A signal handler called in the middle of a step has the context of that step, and so has
         each task that it starts.
         """
-        here = _ActiveRun()
+        here = _ActiveRun(None)
         runs = [run for run in list(self._runs) if run.loop() is here.loop()]
         return bool(runs) and all(run.task() is not here.task() for run in runs)
 
@@ -143,14 +144,19 @@ class ActiveRuns:
 class _ActiveRun:
     """The event loop and task of an active run.
 
+    Args:
+        run_id: Its id.
+
     Attributes:
+        run_id: The same.
         loop, task: Give its event loop and task, or None where it has none or they are gone.
         is_async: Whether it runs on a loop.
     """
 
-    __slots__ = ("is_async", "loop", "task")
+    __slots__ = ("is_async", "loop", "run_id", "task")
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str | None) -> None:
+        self.run_id = run_id
         self.loop: Callable[[], asyncio.AbstractEventLoop | None] = _nothing
         self.task: Callable[[], asyncio.Task[object] | None] = _nothing
         self.is_async = False

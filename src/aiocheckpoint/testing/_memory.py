@@ -123,7 +123,10 @@ class MemoryStateHandler(StateHandler):
         return select(list(self._headers()), query)
 
     def _headers(self) -> Iterator[Header]:
-        for run_id, content in list(self._newest.items()):
+        for run_id in list(self._newest):  # Not `items()`: the garbage collector may come between.
+            content = self._newest.get(run_id)
+            if content is None:
+                continue
             location = self.locate(run_id)
             try:
                 found = self.codec.open(MemoryTarget(content), location)

@@ -266,7 +266,7 @@ def test_end_of_a_run_while_the_wait_is_given_up() -> None:
     """A run in another thread may end at the very moment that the timeout expires."""
     active_runs, asked = ActiveRuns("flow"), list[str]()
 
-    class Ended(dict[object, str | None]):
+    class Ended(dict[object, None]):
         def __len__(self) -> int:
             vars(active_runs)["_waiting"] = None
             asked.append("how many are left")
