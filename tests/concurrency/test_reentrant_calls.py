@@ -113,15 +113,15 @@ def test_signal_in_the_lock_of_a_store_in_memory() -> None:
     class Owners(dict[Any, Any]):
         def setdefault(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401
             owners.setdefault = super().setdefault  # type: ignore[method-assign]
-            signal.raise_signal(signal.SIGALRM)
+            signal.raise_signal(signal.SIGUSR1)
             return super().setdefault(key, default)
 
     owners = Owners()
     vars(handler)["_owners"] = owners
-    before = signal.signal(signal.SIGALRM, lambda *_: states.append(cp.run({}, run_id="inner")))
+    before = signal.signal(signal.SIGUSR1, lambda *_: states.append(cp.run({}, run_id="inner")))
     try:
         cp.run({}, run_id="outer")
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
     assert states == [{}]
     assert {run.run_id for run in cp.runs()} == {"inner", "outer"}
