@@ -51,16 +51,21 @@ from aiocheckpoint import (
 )
 
 State = dict[str, Any]  # the known facts of one order, stored after every step
+Source = Stream[events.Event] | AsyncGenerator[events.Event, None]
 NEEDS_APPROVAL = 500_000  # an order of more cents waits for an approval
 PATIENCE = 30.0  # seconds that a request waits for another of the same order
 AT_ONCE = 50  # orders that are resumed side by side
 DRAIN_SECONDS, CLOSE_SECONDS = 20.0, 5  # together less than the 30 that most supervisors grant
 ID = "^[a-z0-9-]{1,64}$"
 OrderId = Annotated[str, fastapi.Path(pattern=ID)]
+Name = Annotated[str, Body(embed=True, min_length=1, max_length=100)]
 
 
 class Order(BaseModel):
-    """An order. Its id is the client's, so that a request can be repeated."""
+    """An order. Its id is the client's, so that a request can be repeated.
+
+    The state of its run begins with these facts, and no step changes them.
+    """
 
     id: str = Field(pattern=ID)
     item: str = Field(pattern=f"^({'|'.join(PRICES)})$")
@@ -141,17 +146,19 @@ class OrderService:
         """Do an order once, however often it is requested, and answer when it is done.
 
         A client that accepts text/event-stream follows the run. If it leaves, the run stops until
-        the order is placed again. If any other client leaves, the order continues.
+        the order is placed again. If any other client leaves, the order continues. The id of
+        another order is refused.
         """
         state = order.model_dump()
+        check_same(order, await self.cp.aread(order.id) or state)
         if "text/event-stream" in request.headers.get("accept", ""):
             run = self.cp.astream(state, run_id=order.id, once=True, wait=PATIENCE)
-            return self._stream(order.id, run)
+            return self._stream(order.id, run, order)
         return await self._answer(
-            order.id, self.cp.arun(state, run_id=order.id, once=True, wait=PATIENCE)
+            order.id, self.cp.arun(state, run_id=order.id, once=True, wait=PATIENCE), order
         )
 
-    async def approve(self, order_id: OrderId, by: Annotated[str, Body(embed=True)]) -> Response:
+    async def approve(self, order_id: OrderId, by: Name) -> Response:
         """Approve an order that waits for it, and resume its run."""
         await self._show(order_id)
         run = self.cp.arun(run_id=order_id, update={"approved_by": by}, wait=PATIENCE)
@@ -182,8 +189,13 @@ class OrderService:
             async for result in self.cp.aresume_all(limit=AT_ONCE):
                 print(f"resumed {result.run_id}: {result.status or repr(result.error)}")
 
-    async def _answer(self, order_id: str, run: Coroutine[Any, Any, State]) -> Response:
-        """Wait for a run in its own task, which outlives the client, and answer with its end."""
+    async def _answer(
+        self, order_id: str, run: Coroutine[Any, Any, State], order: Order | None = None
+    ) -> Response:
+        """Wait for a run in its own task, which outlives the client, and answer with its end.
+
+        The order of the client is checked again: another one of this id may have begun meanwhile.
+        """
         task = asyncio.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -199,6 +211,7 @@ class OrderService:
         except (OutOfStockError, InvalidValueError) as error:
             raise HTTPException(409, type(error).__name__) from error
         found = await self._show(order_id)
+        check_same(order, found["order"])
         return JSONResponse(found, 200 if found["status"] == "finished" else 202)
 
     async def _show(self, order_id: str) -> dict[str, Any]:
@@ -210,23 +223,29 @@ class OrderService:
         stands = {"status": header.status, "step": header.next_step, "waits_for": header.pause}
         return {**stands, "attempts": header.attempts, "order": order}
 
-    def _stream(
-        self, order_id: str, source: Stream[events.Event] | AsyncGenerator[events.Event, None]
-    ) -> Response:
-        lines = self._lines(order_id, source)
+    def _stream(self, order_id: str, source: Source, order: Order | None = None) -> Response:
+        lines = self._lines(order_id, source, order)
         close = BackgroundTask(lines.aclose)  # for a client that leaves during a line
         return StreamingResponse(lines, media_type="text/event-stream", background=close)
 
     async def _lines(
-        self, order_id: str, source: Stream[events.Event] | AsyncGenerator[events.Event, None]
+        self, order_id: str, source: Source, order: Order | None
     ) -> AsyncGenerator[str, None]:
         try:
             async with aclosing(source):
                 async for event in source:
                     yield as_line(type(event).__name__, public(event))
+            check_same(order, await self.cp.aread(order_id))
         except Exception as error:  # noqa: BLE001 - the answer has already begun
             yield as_line("Error", {"type": type(error).__name__})
         yield as_line("Order", await self._show(order_id))
+
+
+def check_same(order: Order | None, stored: State) -> None:
+    """Refuse the order of a client if another one is stored under its id."""
+    facts = {} if order is None else order.model_dump()
+    if any(stored.get(name) != fact for name, fact in facts.items()):
+        raise HTTPException(409, "another order has this id")
 
 
 def public(event: events.Event) -> dict[str, Any]:

@@ -34,7 +34,7 @@ BEFORE = {"WorkItem.__init__", "PendingResult.__init__", "run_shielded_in_thread
 """Functions in which no thread was asked yet, or may not have been."""
 
 FILES = {
-    "pool": ["/daemon_threads.py", "/work_items.py", "/threads.py"],
+    "pool": ["/daemon_threads.py", "/workers.py", "/work_items.py", "/threads.py"],
     "steps": ["/step_threads.py", "/daemon_threads.py", "/threads.py"],
 }
 CASES = [(kind, file) for kind, files in FILES.items() for file in files]

@@ -8,7 +8,15 @@ import shlex
 from typing import TYPE_CHECKING
 
 import pytest
-from order_clients import check_books, check_drained, make_order, make_orders, serve_all, until
+from order_clients import (
+    STREAM,
+    check_books,
+    check_drained,
+    make_order,
+    make_orders,
+    serve_all,
+    until,
+)
 from order_processes import COMMANDS, Shop, open_shop
 
 if TYPE_CHECKING:
@@ -125,6 +133,51 @@ async def test_out_of_stock(shop: Shop) -> None:
         again = await client.post("/orders", json=make_order("scarce"))
     assert (again.status_code, again.json()["status"]) == (200, "finished")
     assert shop.rows("stock.db", query) == [(998,)]
+
+
+async def test_id_of_another_order(shop: Shop) -> None:
+    """An id that comes again with other content is refused, whatever became of the first one."""
+    first, other = make_order("same-id"), make_order("same-id", 3)
+    async with shop.client() as client:
+        with shop.payments.suspended():
+            placing = asyncio.create_task(client.post("/orders", json=first))
+            await until(client, "same-id", step="charge")
+            early = await client.post("/orders", json=other)
+        placed = await placing
+        late = await client.post("/orders", json={**first, "item": "lamp"})
+        async with client.stream("POST", "/orders", json=other, headers=STREAM) as followed:
+            pass
+        again = await client.post("/orders", json=first)
+    assert (early.status_code, late.status_code, followed.status_code) == (409, 409, 409)
+    assert (placed.status_code, again.status_code) == (200, 200)
+    assert again.json() == placed.json()
+    assert len(shop.asked("same-id")) == 1
+
+
+async def test_two_orders_of_one_id_at_once(shop: Shop) -> None:
+    """Of requests that come together, all with the content that was taken succeed, no others."""
+    orders = [make_order("at-once", 1 + number % 2) for number in range(8)]
+    async with shop.client() as client:
+        asking = (client.post("/orders", json=order) for order in orders)
+        answers = await asyncio.gather(*asking)
+        stored = (await client.get("/orders/at-once")).json()["order"]
+    for order, answer in zip(orders, answers, strict=True):
+        assert answer.status_code == (200 if order.items() <= stored.items() else 409)
+    assert {answer.status_code for answer in answers} == {200, 409}
+    assert len(shop.asked("at-once")) == 1
+
+
+async def test_names_that_are_too_long(shop: Shop) -> None:
+    """The name of whoever approves an order has a limit, and none is none."""
+    async with shop.client() as client:
+        placed = await client.post("/orders", json=make_order("approved", 500))
+        names = ("", "x" * 101, 7)
+        answers = [await client.post("/orders/approved/approve", json={"by": by}) for by in names]
+        waiting = await client.get("/orders/approved")
+        approved = await client.post("/orders/approved/approve", json={"by": "x" * 100})
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert waiting.json() == placed.json()
+    assert (approved.status_code, approved.json()["status"]) == (200, "finished")
 
 
 async def test_what_there_is_not(shop: Shop) -> None:

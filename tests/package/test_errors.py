@@ -26,6 +26,7 @@ from aiocheckpoint import (
     LeaseLostError,
     MissingExtraError,
     NotDurableError,
+    NoThreadError,
     OutsideStepError,
     RunInProgressError,
     StepTimeoutError,
@@ -76,6 +77,7 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         DrainingError("orders", problem="wait for the first call"),
         {"flow": "orders", "path": None},
     ),
+    "no-thread": (NoThreadError("none can be started"), {"reason": "none can be started"}),
     "consumed": (StreamConsumedError(), {}),
     "lease": (LeaseLostError(PATH), {"path": PATH}),
     "changed": (
@@ -134,6 +136,7 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     OutsideStepError: (CheckpointError, LookupError),
     StepTimeoutError: (CheckpointError, TimeoutError),
     DrainingError: (CheckpointError,),
+    NoThreadError: (CheckpointError, RuntimeError),
     StreamConsumedError: (CheckpointError, RuntimeError),
     LeaseLostError: (CheckpointError,),
     FlowChangedError: (CheckpointError,),

@@ -1,10 +1,14 @@
 """Daemon threads for blocking functions, waited for at exit unless they were abandoned.
 
-`concurrent.futures.ThreadPoolExecutor` breaks three promises. The interpreter joins its threads at
+`concurrent.futures.ThreadPoolExecutor` breaks four promises. The interpreter joins its threads at
 exit, so a hung step would keep a drained process. It takes no work after the end of the main
 thread, though event loops in other threads may still store snapshots. Ctrl-C in its semaphore,
-which is written in Python, leaves a thread blocked for ever, and the process cannot end. With
-`SimpleQueue`, which is written in C, Ctrl-C comes before or after a `put`, never inside.
+which is written in Python, leaves a thread blocked for ever, and the process cannot end. A thread
+that ends early leaves its callers waiting.
+
+Nothing here holds a lock. A signal handler or a finalizer may interrupt any line and call for
+another thread, which would wait for that lock. `SimpleQueue` is written in C, so Ctrl-C comes
+before or after a `put`, never inside.
 
 A single caller keeps one warm thread busy, and an executor takes turns among four. A durable step
 of `arun` takes 1.10 times the floor of benchmarks/step_cost.py with these threads and 1.16 times
@@ -15,25 +19,36 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
+import time
 import weakref
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint._concurrency.work_items import SubmittedItem
+from aiocheckpoint._concurrency.workers import Worker, here
+from aiocheckpoint.errors import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiocheckpoint._concurrency.work_items import WorkItem
+    from aiocheckpoint._concurrency.workers import Life
+
 __all__ = ["DaemonThreads"]
 
 _Result = TypeVar("_Result")
-_all: weakref.WeakSet[DaemonThreads] = weakref.WeakSet()
+_TRIES = 100
+_PAUSE_SECONDS = 0.01
+_all: set[weakref.ref[DaemonThreads]] = set()
 
 
 class DaemonThreads(Executor):
     """Threads that take calls from one queue, started as they are needed.
+
+    Where a thread ends by an exception of its own, its call and all waiting calls fail. The next
+    call starts another thread.
 
     Args:
         name: Name of the threads.
@@ -54,35 +69,41 @@ class DaemonThreads(Executor):
         self._idle_seconds = idle_seconds
         self.abandoned: bool = False
         self.reset_after_fork()
-        _all.add(self)
+        _all.add(weakref.ref(self, _all.discard))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {self._count})"
 
     def reset_after_fork(self) -> None:
         """Forget all threads and calls. A forked child has none of the threads."""
-        # Reentrant, because a garbage collection in `put` may finalize an object that calls it.
-        self._lock = threading.RLock()
         self._queue: SimpleQueue[WorkItem[Any] | None] = SimpleQueue()
         self._unfinished: set[WorkItem[Any]] = set()
-        self._threads: set[threading.Thread] = set()
+        self._living: dict[Life, Worker] = {}
 
     def put(self, item: WorkItem[Any], /) -> None:
         """Let a thread run an item, now or when one is free.
 
+        In one of these threads the item runs at once. A garbage collection there may call a
+        finalizer that waits for the item, and all other threads may do the same.
+
         Raises:
-            RuntimeError: No thread can be started, or the interpreter is at its end. The caller
+            NoThreadError: No thread can be started, or the interpreter is at its end. The caller
                 drops the item.
         """
-        if self._shut_down:  # At the end of the interpreter, a new thread would never run.
-            raise RuntimeError("no thread can be started at interpreter shutdown")
-        with self._lock:
-            self._unfinished.add(item)
-            self._queue.put(item)
-            if self.abandoned:
-                item.abandon()
-            if len(self._threads) < min(len(self._unfinished), self._count):
-                self._start()
+        queue, unfinished = self._queue, self._unfinished
+        if here.queue is queue:
+            item.call()
+            item.deliver()
+            return
+        unfinished.add(item)
+        queue.put(item)
+        if self._shut_down and item.drop():
+            unfinished.discard(item)
+            raise NoThreadError("no thread can be started at interpreter shutdown")
+        if self.abandoned:
+            item.abandon()
+        if len(self._living) < min(len(unfinished), self._count):
+            self._start()
 
     def submit(
         self,
@@ -94,16 +115,15 @@ class DaemonThreads(Executor):
         """Let a thread call a function, as `concurrent.futures.Executor.submit` does.
 
         Raises:
-            RuntimeError: As in `put`. The function will not be called.
+            NoThreadError: As in `put`. The function will not be called.
         """
-        future: Future[_Result] = Future()
-        item = WorkItem(_fulfil, (future, function, args, kwargs), None)
+        item = SubmittedItem(function, args, kwargs)
         try:
             self.put(item)
         except BaseException:
             item.drop()
             raise
-        return future
+        return item.submitted
 
     def abandon(self) -> None:
         """Stop waiting for calls, at a cancellation and at exit."""
@@ -114,70 +134,110 @@ class DaemonThreads(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """End the threads when the queue is empty, as `Executor.shutdown` does."""
         self._shut_down = True
-        with self._lock:
-            threads = list(self._threads)
-            for _ in threads:
-                self._queue.put(None)
-        for thread in threads:
-            if wait and not self.abandoned:
-                thread.join()
+        self._queue.put(None)
+        if not wait or here.queue is self._queue:
+            return
+        for worker in list(self._living.values()):
+            if not self.abandoned:
+                worker.join()
 
     def _start(self) -> None:
-        args = (self._queue, self._unfinished, self._threads)
-        # A daemon, so that the interpreter does not join it. `_end_all` does.
-        thread = threading.Thread(target=self._work, args=args, name=self._name, daemon=True)
-        thread.start()
-        self._threads.add(thread)
+        try:
+            self._add_worker()
+        except (RuntimeError, MemoryError) as error:
+            reason = "no thread can be started"
+            if not self._living:
+                self._fail([*self._unfinished], reason, error)
+            raise NoThreadError(reason) from error
 
-    def _work(
-        self,
-        queue: SimpleQueue[WorkItem[Any] | None],
-        unfinished: set[WorkItem[Any]],
-        threads: set[threading.Thread],
-    ) -> None:
-        thread = threading.current_thread()
-        threads.add(thread)  # Ctrl-C may have struck in `_start` after the start.
-        while queue is self._queue:  # It is another one in a forked child.
-            try:
-                item = queue.get(timeout=self._idle_seconds)
-            except Empty:
-                with self._lock:
-                    if queue.empty():
-                        threads.discard(thread)
+    def _add_worker(self) -> None:
+        living = self._living
+        worker = Worker(self._name, self._queue, self._work, living, self._end)
+        try:
+            # Of threads that are added at the same time, the first ones are within the count.
+            living[worker.life] = worker
+            if list(living).index(worker.life) < self._count:
+                worker.start()
+        finally:
+            worker.let_go()
+
+    def _work(self, worker: Worker) -> None:
+        queue, unfinished = self._queue, self._unfinished
+        item: WorkItem[Any] | None = None
+        try:
+            while queue is self._queue:  # It is another one in a forked child.
+                try:
+                    item = queue.get(timeout=self._idle_seconds)
+                except Empty:
+                    if self._may_end(worker):
                         return
-                continue
-            if item is None:
-                break
-            item.call()
-            # Before the loop wakes, so that its next call finds this thread idle, with warm caches.
-            unfinished.discard(item)
-            item.deliver()
-            del item
-        threads.discard(thread)
+                    continue
+                if item is None:
+                    queue.put(None)  # for the next thread
+                    return
+                item.call()
+                # Before the loop wakes, so that its next call finds this thread idle, with warm
+                # caches.
+                unfinished.discard(item)
+                item.deliver()
+                item = None
+        except BaseException:
+            worker.item = item
+            raise
 
+    def _may_end(self, worker: Worker) -> bool:
+        """Whether an idle thread is needed no more.
 
-def _fulfil(
-    future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(function(*args, **kwargs))
-    except BaseException as error:  # noqa: BLE001 - raised again where the future is awaited
-        future.set_exception(error)
-        del future  # It holds the exception, whose traceback holds this frame.
+        The thread steps back before it looks into the queue, and `put` fills the queue before it
+        counts the threads. So one of both sees the other.
+        """
+        living, life = self._living, worker.life
+        living.pop(life, None)
+        if not self._queue.empty():
+            living[life] = worker
+            if list(living).index(life) < self._count:
+                return False
+            living.pop(life, None)
+        worker.retire()
+        return True
+
+    def _end(self, worker: Worker) -> None:
+        """Fail all who wait if a thread has ended by an exception. Called in that thread."""
+        if worker.orderly:
+            return
+        failing: list[WorkItem[Any] | None] = []
+        for _ in range(_TRIES):  # Memory may be wanting for a moment alone.
+            with suppress(Exception):
+                # From here on a call starts another thread. So none is put behind the last look.
+                self._living.pop(worker.life, None)
+                failing = failing or [worker.item, *self._unfinished]
+                self._fail(failing, "the thread of this call has ended", worker.error)
+                worker.item = worker.error = None  # The traceback holds the frames of the thread.
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def _fail(
+        self, items: list[WorkItem[Any] | None], reason: str, cause: BaseException | None
+    ) -> None:
+        for item in items:
+            error = NoThreadError(reason)
+            error.__cause__ = cause
+            if item is not None and item.fail(error):
+                self._unfinished.discard(item)
 
 
 @atexit.register
 def _end_all() -> None:
     DaemonThreads._shut_down = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    for threads in list(_all):
-        threads.shutdown()
+    for reference in list(_all):
+        if (threads := reference()) is not None:
+            threads.shutdown()
 
 
 def _reset_all_after_fork() -> None:
-    for threads in list(_all):
-        threads.reset_after_fork()
+    for reference in list(_all):
+        if (threads := reference()) is not None:
+            threads.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

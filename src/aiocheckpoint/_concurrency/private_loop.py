@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint.errors import NoThreadError
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["PrivateLoop"]
 
@@ -21,39 +24,44 @@ class PrivateLoop:
 
     The loop runs in the caller's thread. If a loop is already running there, as in a notebook,
     asyncio allows no second one. The private loop then has a thread of its own, and the caller
-    waits.
+    waits. This is no `ThreadPoolExecutor`: a signal handler that calls `run` may have come in the
+    midst of the locks that all executors share.
     """
 
     def __init__(self) -> None:
         # With a factory the runner leaves the thread's current event loop alone.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: DaemonThreads | None = None
         self._task: asyncio.Task[Any] | None = None
         if _inside_loop():
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="aiocheckpoint-loop")
+            self._thread = DaemonThreads("aiocheckpoint-loop", 1)
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
-        """Run `awaitable` to its end and return its result, in a copy of the caller's context."""
+        """Run `awaitable` to its end and return its result, in a copy of the caller's context.
+
+        Raises:
+            NoThreadError: The loop needs a thread, and none can be started.
+        """
         context = contextvars.copy_context()
         run = partial(self._runner.run, self._main(awaitable), context=context)
         if self._thread is None:
             return run()
-        future = self._thread.submit(run)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():  # Ctrl-C reached the waiting thread, not the coroutine.
-                self._runner.get_loop().call_soon_threadsafe(self._cancel)
-                wait([future])
-            raise
+        return _call(self._thread, run, on_interrupt=self._interrupt)
 
     def close(self) -> None:
         """Cancel the tasks that the coroutines left running, and close the loop."""
         if self._thread is None:
             self._runner.close()
             return
-        with self._thread:
-            self._thread.submit(self._runner.close).result()
+        try:
+            _call(self._thread, self._runner.close)
+        except NoThreadError:
+            self._runner.close()  # It has run nothing.
+        finally:
+            self._thread.shutdown()
+
+    def _interrupt(self) -> None:
+        self._runner.get_loop().call_soon_threadsafe(self._cancel)
 
     async def _main(self, awaitable: Awaitable[_Result]) -> _Result:
         self._task = asyncio.current_task()
@@ -62,6 +70,25 @@ class PrivateLoop:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+def _call(
+    thread: DaemonThreads,
+    function: Callable[[], _Result],
+    on_interrupt: Callable[[], object] = lambda: None,
+) -> _Result:
+    """Call a function in a thread and wait for it, through Ctrl-C as well."""
+    item = WorkItem(function, (), None)
+    try:
+        thread.put(item)
+        item.join()
+    except BaseException:
+        if not item.drop():
+            if item.is_running:
+                on_interrupt()
+            item.join()
+        raise
+    return item.outcome()
 
 
 def _inside_loop() -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from typing import Self
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, ref
 
 __all__ = ["StartThrottle", "start_throttle"]
 
@@ -80,8 +80,9 @@ class StartThrottle:
             self._schedule()
 
 
-# Runs hold their throttle, so nothing here keeps a loop that was left with waiting runs.
-_ByLoop = WeakValueDictionary[asyncio.AbstractEventLoop, StartThrottle]
+# Runs hold their throttle, so nothing here keeps a loop that was left with waiting runs. A throttle
+# holds its loop by way of the futures of waiting runs, so it is held weakly here.
+_ByLoop = WeakKeyDictionary[asyncio.AbstractEventLoop, "ref[StartThrottle]"]
 _throttles: WeakKeyDictionary[object, _ByLoop] = WeakKeyDictionary()
 
 
@@ -94,8 +95,10 @@ def start_throttle(flow: object, loop: asyncio.AbstractEventLoop) -> StartThrott
         flow: An object that each flow has of its own, such as its step threads.
         loop: The loop.
     """
-    by_loop = _throttles.setdefault(flow, WeakValueDictionary())
-    throttle = by_loop.get(loop)
+    by_loop = _throttles.setdefault(flow, WeakKeyDictionary())
+    reference = by_loop.get(loop)
+    throttle = None if reference is None else reference()
     if throttle is None:
-        throttle = by_loop[loop] = StartThrottle()
+        throttle = StartThrottle()
+        by_loop[loop] = ref(throttle)
     return throttle

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,6 @@ class StepThreads:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonThreads] = (
             weakref.WeakKeyDictionary()
         )
-        # Reentrant, because a garbage collection inside may finalize a loop.
-        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count})"
@@ -50,7 +47,7 @@ class StepThreads:
         """Let a thread of the running loop run an item, now or when one is free.
 
         Raises:
-            RuntimeError: No thread can be started, or the interpreter is at its end. The caller
+            NoThreadError: No thread can be started, or the interpreter is at its end. The caller
                 drops the item.
         """
         loop = asyncio.get_running_loop()
@@ -63,9 +60,10 @@ class StepThreads:
         A drained flow calls it when its time is over. A hung step then keeps neither its cancelled
         run nor the process.
         """
-        with self._lock:
-            self.abandoned = True
-            for threads in list(self._by_loop.values()):
+        self.abandoned = True
+        for reference in self._by_loop.keyrefs():
+            loop = reference()
+            if loop is not None and (threads := self._by_loop.get(loop)) is not None:
                 threads.abandon()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -73,14 +71,12 @@ class StepThreads:
         return type(self), (self.count,)
 
     def _add(self, loop: asyncio.AbstractEventLoop) -> DaemonThreads:
-        with self._lock:
-            threads = self._by_loop.get(loop)
-            if threads is None:
-                threads = DaemonThreads(
-                    "aiocheckpoint-step", self.count, idle_seconds=_IDLE_SECONDS
-                )
-                threads.abandoned = self.abandoned
-                # The threads end with their loop. `_end_all` ends them at exit.
-                weakref.finalize(loop, threads.shutdown, wait=False).atexit = False
-                self._by_loop[loop] = threads
-            return threads
+        made = DaemonThreads("aiocheckpoint-step", self.count, idle_seconds=_IDLE_SECONDS)
+        # Not under a lock: a finalizer in the midst of it may ask for the threads of this loop.
+        threads = self._by_loop.setdefault(loop, made)
+        if threads is made:
+            # The threads end with their loop. `_end_all` ends them at exit.
+            weakref.finalize(loop, threads.shutdown, wait=False).atexit = False
+        # After they are listed: `abandon` sets its flag, then reads the list.
+        threads.abandoned = threads.abandoned or self.abandoned
+        return threads

@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 import inspect
 import math
-import threading
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import anyio
 
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint.errors import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -56,14 +56,22 @@ class _AnyioWarmUp:
 
     def __init__(self) -> None:
         self.done = False
-        self._lock = threading.Lock()
 
     def prepare(self) -> None:
-        """Let anyio import it. Called in a thread."""
-        with self._lock:
-            if not self.done:
-                asyncio.run(self._ask())
-                self.done = True
+        """Let anyio import it. Called in a thread, or in a task of a loop in such a thread.
+
+        Without a lock, because a finalizer in this thread may call it in the midst of it. Python
+        imports a module once, however many threads ask for it.
+        """
+        if self.done:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._ask())
+        else:
+            anyio.current_effective_deadline()
+        self.done = True
 
     async def _ask(self) -> None:
         anyio.current_effective_deadline()
@@ -87,7 +95,8 @@ async def run_in_thread(
         asyncio.CancelledError: The task was cancelled. The function was not called, or it has
             ended and its exception is the cause.
         AbandonedCallError: The task was cancelled, and the function runs on in its thread.
-        RuntimeError: No thread can be started. The function was not called.
+        NoThreadError: No thread can be started, and the function was not called. Or its thread
+            ended by an error of its own, which is the cause.
     """
     item = WorkItem(function, args, asyncio.get_running_loop())
     try:
@@ -145,6 +154,8 @@ async def run_shielded_in_thread(
 ) -> asyncio.CancelledError | None:
     """Call a function in one of `threads` for certain, and wait for its end.
 
+    If its thread ends in the midst of the call, it is called again in this thread.
+
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
     """
@@ -157,10 +168,13 @@ async def run_shielded_in_thread(
             item.join()
             raise
         function(*args)
-        if isinstance(error, RuntimeError):  # No thread can be started.
+        if isinstance(error, NoThreadError):
             return None
         raise
-    item.outcome()
+    if item.drop() or isinstance(item.error, NoThreadError):  # Its thread has ended.
+        function(*args)
+    else:
+        item.outcome()
     return cancellation
 
 

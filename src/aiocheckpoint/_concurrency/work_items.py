@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from concurrent.futures import Future
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
@@ -12,9 +14,11 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["Threads", "WorkItem"]
+__all__ = ["SubmittedItem", "Threads", "WorkItem"]
 
 _Result = TypeVar("_Result")
+_CALLER = 0
+"""The claim of a caller. That of a thread is its ident, which is never 0."""
 
 
 class WorkItem(PendingResult[_Result]):
@@ -22,6 +26,9 @@ class WorkItem(PendingResult[_Result]):
 
     A thread claims the item before the call, and a caller that gives up claims it to drop the call.
     The first claim counts, so a queued item never runs after its caller has gone.
+
+    The lock of a running call is no danger to signal handlers and finalizers: `join` waits for it
+    only in another thread than the one that runs the call.
 
     Args:
         function: The function.
@@ -32,7 +39,7 @@ class WorkItem(PendingResult[_Result]):
         abandoned: Whether a cancelled task no longer waits for the end of the function.
     """
 
-    __slots__ = ("_args", "_claim", "_is_cancelled", "_running_lock", "_thread", "abandoned")
+    __slots__ = ("_args", "_claim", "_is_cancelled", "_running_lock", "abandoned")
 
     def __init__(
         self,
@@ -45,29 +52,28 @@ class WorkItem(PendingResult[_Result]):
         self._is_cancelled = False
         self._args = args
         # setdefault() is atomic, so Ctrl-C never leaves a claim without its owner.
-        self._claim: dict[None, str] = {}
-        self._thread = 0
+        self._claim: dict[None, int] = {}
         self._running_lock = threading.Lock()
         self._running_lock.acquire()
 
     @property
     def is_running(self) -> bool:
         """Whether a thread has begun the call and not ended it."""
-        return self._claim.get(None) == "thread" and self._running_lock.locked()
+        return bool(self._claim.get(None)) and self._running_lock.locked()
 
     def drop(self) -> bool:
         """Keep the function from being called. Give False if a thread has claimed it already."""
-        dropped = self._claim.setdefault(None, "caller") == "caller"
+        dropped = self._claim.setdefault(None, _CALLER) == _CALLER
         if dropped:
             self._args = ()  # The item itself may stay in a queue for long.
         return dropped
 
     def call(self) -> None:
         """Call the function, unless the item was dropped."""
-        if self._claim.setdefault(None, "thread") != "thread":
+        ident = get_ident()
+        if self._claim.setdefault(None, ident) != ident:
             return
         try:
-            self._thread = threading.get_ident()
             self.result: _Result = self.request(*self._args)
         except BaseException as error:  # noqa: BLE001 - raised again where the item is awaited
             self.error: BaseException | None = error
@@ -75,6 +81,23 @@ class WorkItem(PendingResult[_Result]):
             self._args = ()  # The caller may change the arguments as soon as the call is over.
             self._running_lock.release()
             del self  # The traceback of the exception holds this frame.
+
+    def fail(self, error: BaseException) -> bool:
+        """End the item in place of a thread that ends. `drop` tells whether it was never called.
+
+        May be called again after an exception.
+
+        Returns:
+            Whether the item is over. False if another thread runs it.
+        """
+        if self._claim.setdefault(None, _CALLER) not in {_CALLER, get_ident()}:
+            return False
+        if self._running_lock.locked():
+            self.error = error
+            self._args = ()
+            self._running_lock.release()
+        self.deliver()
+        return True
 
     def deliver(self) -> None:
         """Wake the caller, from the thread that called the function.
@@ -93,7 +116,7 @@ class WorkItem(PendingResult[_Result]):
         A garbage collection inside the function may collect the coroutine that awaits it. The
         thread must not wait for itself then.
         """
-        if self._thread != threading.get_ident() and not self.abandoned:
+        if self._claim.get(None) != get_ident() and not self.abandoned:
             with self._running_lock:
                 pass
 
@@ -114,6 +137,44 @@ class WorkItem(PendingResult[_Result]):
         self.ended = True
 
 
+class SubmittedItem(WorkItem[None]):
+    """A call whose result goes into a future of `concurrent.futures`.
+
+    Args:
+        function: The function.
+        args: Its arguments.
+        kwargs: Its keyword arguments.
+
+    Attributes:
+        submitted: The future.
+    """
+
+    __slots__ = ("submitted",)
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        super().__init__(_fulfil, (self, function, args, kwargs), None)
+        self.submitted: Future[Any] = Future()
+
+    def deliver(self) -> None:
+        if self.error is not None and not self.submitted.done():
+            self.submitted.set_exception(self.error)
+
+
+def _fulfil(
+    item: SubmittedItem,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    try:
+        if item.submitted.set_running_or_notify_cancel():
+            item.submitted.set_result(function(*args, **kwargs))
+    finally:
+        del item  # It holds the exception, whose traceback holds this frame.
+
+
 class Threads(Protocol):
     """Threads that take work items."""
 
@@ -121,6 +182,6 @@ class Threads(Protocol):
         """Let a thread run an item.
 
         Raises:
-            RuntimeError: No thread can be started. The caller drops the item.
+            NoThreadError: No thread can be started. The caller drops the item.
         """
         ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint.errors import NoThreadError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -105,16 +106,17 @@ class PayloadWriter:
     def _pass_on_beside(self, view: memoryview) -> None:
         hashing = WorkItem(self._hash.update, (view,), None)
         try:
-            with contextlib.suppress(RuntimeError):  # No thread can be started.
+            with contextlib.suppress(NoThreadError):
                 _DIGESTS.put(hashing)
             self._target.write(view)
-            if hashing.drop():  # The thread was busy with other bytes.
-                self._hash.update(view)
-            else:
+            if not hashing.drop():
                 hashing.join()
         except BaseException:
             # The bytes belong to the user, who may change them now.
             if not hashing.drop():
                 hashing.join()
             raise
-        hashing.outcome()
+        if hashing.drop():  # The thread was busy with other bytes, or has ended.
+            self._hash.update(view)
+        else:
+            hashing.outcome()

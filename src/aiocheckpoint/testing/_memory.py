@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -61,7 +60,6 @@ class MemoryStateHandler(StateHandler):
         self._newest: dict[str | None, bytes] = {}
         self._kept: defaultdict[str | None, dict[_Name, bytes]] = defaultdict(dict)
         self._owners: dict[str | None, _MemoryLock] = {}
-        self._guard = threading.Lock()
 
     def locate(self, run_id: str | None = None) -> str:
         """The name of the store, and the run."""
@@ -70,7 +68,7 @@ class MemoryStateHandler(StateHandler):
 
     def lock(self, run_id: str | None = None) -> _MemoryLock:
         """The lock of a run, between the threads and flows of this process."""
-        return _MemoryLock(self.locate(run_id), run_id, self._owners, self._guard)
+        return _MemoryLock(self.locate(run_id), run_id, self._owners)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -125,7 +123,10 @@ class MemoryStateHandler(StateHandler):
         return select(list(self._headers()), query)
 
     def _headers(self) -> Iterator[Header]:
-        for run_id, content in list(self._newest.items()):
+        for run_id in list(self._newest):  # Not `items()`: the garbage collector may come between.
+            content = self._newest.get(run_id)
+            if content is None:
+                continue
             location = self.locate(run_id)
             try:
                 found = self.codec.open(MemoryTarget(content), location)
@@ -155,12 +156,10 @@ class _MemoryLock:
         location: str,
         run_id: str | None,
         owners: dict[str | None, _MemoryLock],
-        guard: threading.Lock,
     ) -> None:
         self._location = location
         self._run_id = run_id
         self._owners = owners
-        self._guard = guard
         self._since: str | None = None
 
     @property
@@ -168,14 +167,13 @@ class _MemoryLock:
         return self._owners.get(self._run_id) is self
 
     def acquire(self) -> None:
-        with self._guard:
-            owner = self._owners.setdefault(self._run_id, self)
+        # setdefault() is atomic. A lock around it would stop a signal handler that comes inside.
+        owner = self._owners.setdefault(self._run_id, self)
         if owner is not self:
             host = socket.gethostname()
             raise RunInProgressError(self._location, pid=os.getpid(), host=host, since=owner._since)  # noqa: SLF001
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
 
     def release(self) -> None:
-        with self._guard:
-            if self._owners.get(self._run_id) is self:
-                del self._owners[self._run_id]
+        if self.held:  # Nobody but this lock itself ends that.
+            self._owners.pop(self._run_id, None)

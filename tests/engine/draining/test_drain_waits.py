@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from run_factories import Runs, active_run
 from support import notes_of
 
 from aiocheckpoint import DrainingError, Retry, current_step, events
-from aiocheckpoint._engine.active_runs import ActiveRuns
+from aiocheckpoint._engine.active_runs import ActiveRuns, _Idle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,7 +266,7 @@ def test_end_of_a_run_while_the_wait_is_given_up() -> None:
     """A run in another thread may end at the very moment that the timeout expires."""
     active_runs, asked = ActiveRuns("flow"), list[str]()
 
-    class Ended(dict[object, str | None]):
+    class Ended(dict[object, None]):
         def __len__(self) -> int:
             vars(active_runs)["_waiting"] = None
             asked.append("how many are left")
@@ -274,7 +275,8 @@ def test_end_of_a_run_while_the_wait_is_given_up() -> None:
     async def end() -> None:
         vars(active_runs)["_runs"] = Ended()
         token = active_runs.enter("x")
-        vars(active_runs)["_waiting"] = asyncio.get_running_loop(), asyncio.Event()
+        idle = _Idle()
+        vars(active_runs)["_waiting"] = weakref.ref(idle)
         active_runs.leave(token)
 
     asyncio.run(end())
