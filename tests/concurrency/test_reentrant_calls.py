@@ -35,8 +35,7 @@ STORES = [
     "file",
     "directory",
     "memory",
-    # Its writer thread hangs today. Without the mark as soon as it does not.
-    pytest.param("sqlite", marks=pytest.mark.skip(reason="its writer is not re-entrant yet")),
+    "sqlite",
 ]
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")

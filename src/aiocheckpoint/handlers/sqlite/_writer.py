@@ -7,13 +7,17 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
+from aiocheckpoint._concurrency.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aiocheckpoint._concurrency.workers import Life
 
 __all__ = ["Processor", "Writer", "is_writer", "join_stopped"]
 
@@ -121,17 +125,18 @@ class _Channel:
         ended: Whether the thread has failed, and takes no more requests.
     """
 
-    def __init__(self, lock: threading.RLock, before: threading.Thread | None) -> None:
+    def __init__(self, lock: threading.RLock, before: Worker | None) -> None:
         self.queue: SimpleQueue[PendingResult[Any] | None] = SimpleQueue()
         self.ended: bool = False
         self._lock = lock
         self._before = before
-        self._started: threading.Thread | None = None
+        self._started: Worker | None = None
+        self._living: dict[Life, Worker] = {}
         # setdefault() is atomic. A signal in `start` may start a second thread.
-        self._claim: dict[None, threading.Thread] = {}
+        self._claim: dict[None, Worker] = {}
         self._group: list[PendingResult[Any] | None] = []
 
-    def served_by(self) -> threading.Thread | None:
+    def served_by(self) -> Worker | None:
         """The thread that serves the queue, or that will, or None."""
         return self._claim.get(None, self._started)
 
@@ -142,13 +147,22 @@ class _Channel:
             RuntimeError: No thread can be started.
         """
         # A daemon thread does not hold up the interpreter's end. A caller that waits does.
-        thread = threading.Thread(target=self._work, args=(processor,), name=_NAME, daemon=True)
-        thread.start()
-        self._started = thread
+        worker = Worker(
+            _NAME,
+            self.queue,
+            partial(self._work, processor),
+            self._living,
+            partial(self._on_end, processor),
+        )
+        try:
+            self._living[worker.life] = worker
+            worker.start()
+        finally:
+            worker.let_go()
+        self._started = worker
 
-    def _work(self, processor: Processor) -> None:
-        thread = threading.current_thread()
-        if self._claim.setdefault(None, thread) is not thread:
+    def _work(self, processor: Processor, worker: Worker) -> None:
+        if self._claim.setdefault(None, worker) is not worker:
             return
         try:
             before, self._before = self._before, None
@@ -159,6 +173,11 @@ class _Channel:
                 pass
         except BaseException as error:  # noqa: BLE001 - no caller may wait for a dead thread
             self._end(processor, error)
+
+    def _on_end(self, processor: Processor, worker: Worker) -> None:
+        """Fail the requests of a thread that memory did not even suffice to end in order."""
+        if not worker.orderly and not self.ended:
+            self._end(processor, worker.error or MemoryError())
 
     def _serve(self, processor: Processor) -> bool:
         """Carry out the requests queued so far. Give False at the end."""
