@@ -58,8 +58,6 @@ def calls_of(path: Path) -> dict[str, Callable[[], Any]]:
         "reset": lambda: cp().reset(run_id="x"),
         "delete": lambda: cp().delete("x"),
         "prune": lambda: cp().prune(timedelta(0)),
-        "aread": lambda: asyncio.run(cp().aread("x")),
-        "aruns": lambda: asyncio.run(cp().aruns()),
         "close": cp().handler.close,
     }
 

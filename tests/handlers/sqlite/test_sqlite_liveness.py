@@ -69,7 +69,7 @@ def test_database_held_by_a_third_program(tmp_path: Path) -> None:
 
 
 def test_waiting_behind_a_third_program(tmp_path: Path) -> None:
-    """A caller with wait= that was kept waiting as well does not take the run."""
+    """Askers that were kept waiting as well do not take the run, with wait= neither."""
     path = tmp_path / "runs.db"
     holder = (
         "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); "
@@ -80,9 +80,9 @@ def test_waiting_behind_a_third_program(tmp_path: Path) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as third:
             assert third.stdout is not None
             assert third.stdout.readline() == "\n"
-            asker = [sys.executable, str(program("asker_script.py")), str(path)]
+            asker = [sys.executable, str(program("asker_script.py")), str(path), "x", str(LEASE)]
             done = subprocess.run(asker, capture_output=True, text=True, check=True)
-            assert done.stdout == ""
+            assert done.stdout == "x RunInProgressError\n"
         assert other.end() == "done"
 
 

@@ -6,17 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from run_factories import Runs, sql
+from support import Runner
 
 from aiocheckpoint import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from support import Runner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX")
 SIDE_FILES = ("-wal", "-shm")
@@ -29,6 +29,12 @@ if sys.argv[2] == "killed":
     import os, signal
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@pytest.fixture
+def runner() -> Runner:
+    """Give one runner, as both open a database in the same way."""
+    return Runner("arun")
 
 
 def stored(database: Runs, runner: Runner) -> None:
@@ -99,16 +105,21 @@ def test_files_of_an_earlier_release(database: Runs, runner: Runner) -> None:
 
 
 @pytest.mark.ordinary
-def test_modes_follow_the_database(database: Runs, runner: Runner) -> None:
-    """A database that its group may write to keeps files that the group may write to."""
+@pytest.mark.leaves_files
+def test_other_permissions_stay(database: Runs, runner: Runner) -> None:
+    """The permissions of the group are left as they are, and so is a file that a link names."""
     stored(database, runner)
     database.path.chmod(0o440)
-    assert len(database.flow().runs()) == 1
-    database.path.chmod(0o660)
-    database.forget()
     cp = database.flow()
-    runner(cp, run_id="x", until="b")
-    assert side_modes(database.path) == {0o660}
+    assert len(cp.runs()) == 1
+    assert side_modes(database.path) == {0o640}
+    notes = database.path.with_name("notes")
+    notes.touch(0o400)
+    linked = Runs(database.path.with_name("linked.db"))
+    linked.path.with_name("linked.db-shm").symlink_to(notes)
+    with suppress(StorageError):
+        runner(linked.flow(), {"n": 1}, run_id="x")
+    assert notes.stat().st_mode & 0o777 == 0o400
 
 
 @pytest.mark.ordinary

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 from locations import program
 
-READS = {"plan", "runs", "header", "read", "aread", "aruns", "close"}
+READS = {"plan", "runs", "header", "read", "close"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit counts threads on Linux")

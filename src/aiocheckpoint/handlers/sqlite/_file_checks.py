@@ -18,7 +18,6 @@ from aiocheckpoint.errors import StorageError
 __all__ = ["SIDE_FILES", "check_links", "check_writable", "mend_modes", "unwritable_file"]
 
 SIDE_FILES = ("-wal", "-shm")
-_PERMISSIONS = 0o777
 _FOR_ITS_USER = 0o600
 _BY_EFFECTIVE_USER = os.access in os.supports_effective_ids
 
@@ -72,21 +71,15 @@ def check_writable(path: str) -> None:
 
 
 def mend_modes(path: str) -> None:
-    """Give the files beside a database the permissions of the database, and its user's to write.
+    """Let the user of the files beside a database read and write them.
 
-    Nothing is taken away. Only their owner and root may do it, and for others it does nothing.
+    Other permissions are not touched: by a path, they could be those of another file by now.
     """
-    with suppress(OSError):
-        wanted = os.stat(path).st_mode & _PERMISSIONS | _FOR_ITS_USER
-        for end in SIDE_FILES:
-            _add_permissions(path + end, wanted)
-
-
-def _add_permissions(path: str, wanted: int) -> None:
-    with suppress(OSError):
-        mode = os.lstat(path).st_mode
-        if stat.S_ISREG(mode) and mode & wanted != wanted:
-            os.chmod(path, mode & _PERMISSIONS | wanted)
+    for end in SIDE_FILES:
+        with suppress(OSError):
+            mode = os.lstat(path + end).st_mode
+            if stat.S_ISREG(mode) and mode & _FOR_ITS_USER != _FOR_ITS_USER:
+                os.chmod(path + end, stat.S_IMODE(mode) | _FOR_ITS_USER)
 
 
 def unwritable_file(path: str) -> str | None:
