@@ -1,0 +1,186 @@
+"""Mutants of one module: small changes to its code, each tried against the tests that concern it.
+
+The changes are made by cosmic-ray, in a copy of the tree. It edits the file itself, so that forked
+children and processes of tests run the mutant too, and constants and properties are changed as
+well. mutmut, kept as well, switches inside functions without decorators, in forked children of one
+pytest, where the library's threads are missing.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from locations import ROOT
+
+LIBRARY = "src/aiocheckpoint"
+SECONDS = 240
+_SAME_BY_NATURE = re.compile(r"core/ReplaceComparisonOperator_(Is_Eq|IsNot_NotEq|Eq_Is|NotEq_IsNot)")
+"""These differ for unusual objects alone, and here None, constants and numbers are compared."""
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "_model/plan.py": (
+        *("model/test_starts.py", "model/test_until_and_loading.py", "model/test_changed_steps.py"),
+        *("engine/test_once.py", "engine/pauses/test_pause_update.py", "engine/test_keep_data.py"),
+        *("handlers/local/test_keep.py", "model/test_definition.py", "engine/test_in_progress.py"),
+    ),
+    "_model/header.py": (
+        *("model/test_records.py", "model/test_large_flows.py", "model/test_current_step.py"),
+        *("snapshot/test_headers.py", "snapshot/test_snapshot.py", "snapshot/test_large_headers.py"),
+        *("handlers/test_handlers.py", "handlers/local/test_adopt.py"),
+    ),
+    "_snapshot/codec.py": (
+        *("snapshot/test_snapshot.py", "snapshot/test_bad_files.py", "snapshot/test_secret.py"),
+        *("snapshot/test_verify.py", "snapshot/test_allow.py", "snapshot/test_headers.py"),
+        *("snapshot/test_bad_signed_files.py", "handlers/local/test_adopt.py"),
+        *("snapshot/test_large_state.py", "handlers/sqlite/test_sqlite_damage.py"),
+    ),
+    "handlers/_files/replace.py": (
+        *("handlers/local/test_atomic.py", "handlers/local/test_flush.py"),
+        *("handlers/local/test_failpoints.py", "handlers/local/test_bad_paths.py"),
+        *("handlers/local/test_late_writes.py", "snapshot/test_very_large.py"),
+        *("handlers/local/test_changed_during_load.py", "handlers/local/test_broken_paths.py"),
+    ),
+    "handlers/_files/lock.py": (
+        *("handlers/local/test_lock_file.py", "handlers/local/test_lock.py"),
+        *("concurrency/test_threads_and_forks.py", "handlers/sqlite/test_sqlite_owners.py"),
+    ),
+    "handlers/sqlite/_lease.py": (
+        *("handlers/sqlite/test_sqlite_states.py", "handlers/sqlite/test_sqlite_shared.py"),
+        *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/sqlite/test_sqlite_faults.py"),
+        *("concurrency/test_threads_and_forks.py", "handlers/sqlite/test_sqlite_owners.py"),
+    ),
+    "handlers/sqlite/_transactions.py": (
+        *("handlers/sqlite/test_sqlite_states.py", "handlers/sqlite/test_sqlite_shared.py"),
+        *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_faults.py"),
+        *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/sqlite/test_kept_rows.py"),
+        *("handlers/test_keep_all.py", "handlers/sqlite/test_writer.py"),
+        *("handlers/sqlite/test_sqlite_owners.py", "handlers/sqlite/test_sqlite_process_ends.py"),
+    ),
+}
+"""The tests that concern each module which decides, fast and telling ones first."""
+
+
+@dataclass
+class Figures:
+    """The outcome for one module.
+
+    Attributes:
+        module: Path of the module, below the library.
+        made: Number of mutants there are.
+        tried: Number of mutants that were tried.
+        survivors: The change of each mutant that the tests did not notice, as a diff.
+    """
+
+    module: str
+    made: int
+    tried: int
+    survivors: list[str] = field(default_factory=list[str])
+
+    @property
+    def share_killed(self) -> float:
+        """Share of the tried mutants that a test noticed."""
+        return 1 - len(self.survivors) / self.tried
+
+    def __str__(self) -> str:
+        """The figures in one line, and then each survivor."""
+        killed = self.tried - len(self.survivors)
+        first = (
+            f"{self.module}: {killed} of {self.tried} mutants killed ({self.share_killed:.1%}), "
+            f"out of {self.made}"
+        )
+        return "\n\n".join([first, *self.survivors])
+
+
+def try_mutants(module: str, copy: Path, most: int, seed: int) -> Figures:
+    """Try mutants of a module, in a copy of the tree, which is the working directory.
+
+    Args:
+        module: A key of `TESTS`.
+        copy: The directory for the copy, empty.
+        most: How many mutants are tried. They are drawn at random if there are more.
+        seed: Seed of that draw.
+    """
+    _copy_tree(copy)
+    path = copy / LIBRARY / module
+    mutants = _mutants(path, copy.parent / f"{copy.name}.session")
+    drawn = random.Random(seed).sample(mutants, min(most, len(mutants)))  # noqa: S311 - a sample
+    command = _command(copy, TESTS[module])
+    _check_that_tests_pass(command, path)
+    figures = Figures(module, len(mutants), len(drawn))
+    mutating: Any = import_module("cosmic_ray.mutating")
+    for mutant in drawn:
+        result = mutating.mutate_and_test(mutant.mutations, shlex.join(command), SECONDS)
+        assert result.worker_outcome == "normal", result.output
+        if not result.is_killed:
+            figures.survivors.append(f"{mutant.mutations[0].operator_name}\n{result.diff}")
+    return figures
+
+
+def _copy_tree(copy: Path) -> None:
+    for name in ("src", "tests", "docs", "examples", "benchmarks"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "SECURITY.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, copy / name)
+
+
+def _command(copy: Path, tests: tuple[str, ...]) -> list[str]:
+    paths = [str(copy / "tests" / test) for test in tests]
+    setting = ["env", f"PYTHONPATH={copy / 'src'}", "nice", sys.executable, "-m", "pytest"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--timeout=60"]
+    return [*setting, "-c", str(copy / "pyproject.toml"), *options, *paths]
+
+
+def _mutants(path: Path, session: Path) -> list[Any]:
+    """All mutants of a file, except for those that are the same program by their nature."""
+    work_db: Any = import_module("cosmic_ray.work_db")
+    init: Any = import_module("cosmic_ray.commands.init")
+    with work_db.use_db(str(session), work_db.WorkDB.Mode.create) as database:
+        init.init([path], database, {})
+        found = list(database.work_items)
+    annotations = _annotations(path)
+    differing = [
+        one
+        for one in found
+        if not _SAME_BY_NATURE.fullmatch(one.mutations[0].operator_name)
+        and not any(start <= one.mutations[0].start_pos < end for start, end in annotations)
+    ]
+    return sorted(differing, key=lambda one: _order(one.mutations[0]))
+
+
+def _order(mutation: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of cosmic-ray, not always installed
+    return mutation.start_pos, mutation.operator_name, mutation.occurrence
+
+
+def _annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The places of all annotations: changed, they change no behaviour."""
+    found: list[ast.expr | None] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.arg, ast.AnnAssign)):
+            found.append(node.annotation)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found.append(node.returns)
+    return [
+        ((one.lineno, one.col_offset), (one.end_lineno or 0, one.end_col_offset or 0))
+        for one in found
+        if one is not None
+    ]
+
+
+def _check_that_tests_pass(command: list[str], path: Path) -> None:
+    """Run the tests without a change. This compiles everything except for the module."""
+    environment = {key: value for key, value in os.environ.items() if "BYTECODE" not in key}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+        compiled.unlink()
