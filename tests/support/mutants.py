@@ -35,9 +35,8 @@ _TESTED = "not arun and not notebook"
 
 TESTS: dict[str, tuple[str, ...]] = {
     "_model/plan.py": (
-        *("model/test_starts.py", "model/test_until_and_loading.py", "model/test_changed_steps.py"),
-        *("engine/test_once.py", "engine/pauses/test_pause_update.py", "engine/test_keep_data.py"),
-        "handlers/local/test_keep.py",
+        *("model/test_plan_decisions.py", "model/test_starts.py", "model/test_changed_steps.py"),
+        "engine/test_once.py",
     ),
     "_model/header.py": (
         *("model/test_records.py", "model/test_large_flows.py", "model/test_current_step.py"),
