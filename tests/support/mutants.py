@@ -39,9 +39,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "engine/test_once.py",
     ),
     "_model/header.py": (
-        *("model/test_records.py", "model/test_large_flows.py", "model/test_current_step.py"),
-        *("snapshot/test_headers.py", "snapshot/test_snapshot.py", "snapshot/test_large_headers.py"),
-        *("handlers/test_handlers.py", "handlers/local/test_adopt.py"),
+        *("model/test_header_facts.py", "snapshot/test_headers.py", "model/test_records.py"),
+        *("snapshot/test_large_headers.py", "model/test_large_flows.py"),
     ),
     "_snapshot/codec.py": (
         *("snapshot/test_snapshot.py", "snapshot/test_bad_files.py", "snapshot/test_secret.py"),
