@@ -105,6 +105,7 @@ def test_newest_older_snapshot_on_entry() -> None:
     assert plan(header(3), history, checkpoint="d").source == "stored"
     assert plan(header(3), history, checkpoint="a").source == "stored"
     assert plan(header(3), history).kept is None
+    assert plan(header(1, sequence=5), history, checkpoint="b").source == "stored"
     after = plan(header(0, "finished"), history, checkpoint="b")
     assert (after.source, after.fresh, after.kept) == ("kept", REST, history[1])
     assert plan(header(0), history, checkpoint="b", state=GIVEN).source == "given"
@@ -123,6 +124,7 @@ def test_loaders(policy: Any) -> None:  # noqa: ANN401
     assert plan(header(3), load_policy=policy).loads == (False,) * 4
     assert plan(header(1), load_policy=[True] * 4).loads == (False, True, True, False)
     assert plan(None, load_policy="always", until="b").loads == (True, True, False, False)
+    assert plan(None, load_policy="always", until="a").loads == (True, False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +196,7 @@ def test_words() -> None:
     assert str(kept).startswith(
         "Starts at step 1 of 4, 'a', with the state as it was on entry to it: checkpoint=0 says so."
     )
+    assert "Stops after 'c'; " in str(plan(None, until="c"))
     assert str(plan(header(4))) == "Runs nothing, with the stored state: no step is left."
     assert (plan(header(4)).first, plan(header(3)).first) == (None, "d")
 

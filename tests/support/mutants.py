@@ -49,14 +49,12 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("snapshot/test_large_state.py", "handlers/sqlite/test_sqlite_damage.py"),
     ),
     "handlers/_files/replace.py": (
-        *("handlers/local/test_atomic.py", "handlers/local/test_flush.py"),
-        *("handlers/local/test_failpoints.py", "handlers/local/test_bad_paths.py"),
-        *("handlers/local/test_late_writes.py", "snapshot/test_very_large.py"),
-        *("handlers/local/test_changed_during_load.py", "handlers/local/test_broken_paths.py"),
+        *("handlers/local/test_temporary_names.py", "handlers/local/test_flush.py"),
+        *("handlers/local/test_bad_paths.py", "handlers/local/test_atomic.py"),
+        *("handlers/local/test_failpoints.py", "snapshot/test_very_large.py"),
     ),
     "handlers/_files/lock.py": (
         *("handlers/local/test_lock_file.py", "handlers/local/test_lock.py"),
-        *("concurrency/test_threads_and_forks.py", "handlers/sqlite/test_sqlite_owners.py"),
     ),
     "handlers/sqlite/_lease.py": (
         *("handlers/sqlite/test_sqlite_states.py", "handlers/sqlite/test_sqlite_shared.py"),
