@@ -37,9 +37,7 @@ def header(position: int, status: Any = "stopped", **fields: Any) -> Header:  # 
 
 def failure(step: str, part: str = "step") -> Failure:
     """Make the record of a failure."""
-    return Failure(
-        step=step, part=part, type="E", message="m", traceback="t", at=1.0, seconds=1.0
-    )
+    return Failure(step=step, part=part, type="E", message="m", traceback="t", at=1.0, seconds=1.0)
 
 
 def plan(stored: Header | None, history: tuple[Header, ...] = (), **request: Any) -> Plan:  # noqa: ANN401
@@ -202,10 +200,11 @@ def test_words() -> None:
 
 
 def test_done_once() -> None:
-    """Under `once`, a finished run runs nothing, while its steps are the same and it has a number."""
+    """Under `once`, a finished run with a number and the same steps runs nothing."""
     done = plan(header(0, "finished"), once=True, state=GIVEN)
     assert (done.start, done.stop, done.loads, done.done) == (0, 0, (False,) * 4, True)
     assert decision(done) == (0, "stored", REST, LEFT, HEEDED)
+    assert (done.kept, done.restores_data, plan(None).done) == (None, False, False)
     assert str(done) == (
         "Runs nothing, and gives the stored state: the run finished, and once=True says so."
     )

@@ -235,7 +235,7 @@ def test_public_things_name_a_public_module(module: str, name: str) -> None:
 def fields_of(module: str, name: str) -> set[str]:
     """The fields of a public record, none for any other class or function."""
     thing: Any = getattr(importlib.import_module(module), name)
-    return {*(getattr(thing, "__dataclass_fields__", None) or getattr(thing, "_fields", ()))}
+    return {*getattr(thing, "__dataclass_fields__", ()), *getattr(thing, "_fields", ())}
 
 
 @pytest.mark.parametrize(("module", "name"), [one for one in NAMED if fields_of(*one)])

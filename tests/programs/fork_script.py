@@ -51,8 +51,7 @@ def fork(cp: CheckpointFlow) -> None:
                 connection.set_trace_callback(used.append)
             code = be_child(cp)
             check_inherited(inherited)
-        except BaseException as error:
-            code = 4
+        except (AssertionError, sqlite3.ProgrammingError) as error:
             sys.stderr.write(f"{error!r}\n")
         finally:
             sys.stderr.flush()

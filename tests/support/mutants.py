@@ -19,15 +19,19 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from locations import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIBRARY = "src/aiocheckpoint"
 SECONDS = 240
 _logger = logging.getLogger("mutants")
-_SAME_BY_NATURE = re.compile(r"core/ReplaceComparisonOperator_(Is_Eq|IsNot_NotEq|Eq_Is|NotEq_IsNot)")
+_SAME_BY_NATURE = re.compile(
+    r"core/ReplaceComparisonOperator_(Is_Eq|IsNot_NotEq|Eq_Is|NotEq_IsNot)"
+)
 """These differ for unusual objects alone, and here None, constants and numbers are compared."""
 
 _TESTED = "not arun and not notebook"
@@ -57,15 +61,15 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("handlers/local/test_lock_file.py", "handlers/local/test_lock.py"),
     ),
     "handlers/sqlite/_lease.py": (
-        *("handlers/sqlite/test_sqlite_states.py", "handlers/sqlite/test_sqlite_shared.py"),
-        *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/sqlite/test_sqlite_faults.py"),
-        *("concurrency/test_threads_and_forks.py", "handlers/sqlite/test_sqlite_owners.py"),
+        *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_shared.py"),
+        "handlers/sqlite/test_sqlite_abandoned_claims.py",
+        "handlers/sqlite/test_sqlite_states.py",
+        *("handlers/sqlite/test_sqlite_faults.py", "handlers/sqlite/test_sqlite_owners.py"),
     ),
     "handlers/sqlite/_transactions.py": (
-        *("handlers/sqlite/test_sqlite_states.py", "handlers/sqlite/test_sqlite_shared.py"),
-        *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_faults.py"),
-        *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/sqlite/test_kept_rows.py"),
-        *("handlers/test_keep_all.py", "handlers/sqlite/test_writer.py"),
+        *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_shared.py"),
+        *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/test_keep_all.py"),
+        *("handlers/sqlite/test_sqlite_faults.py", "package/test_counts.py"),
         *("handlers/sqlite/test_sqlite_owners.py", "handlers/sqlite/test_sqlite_process_ends.py"),
     ),
 }

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from batch_harness import IDS, BatchHarness, steal
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,8 @@ from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pytest
 
 QUIET = settings(deadline=None, max_examples=40)
 OPERATIONS = ("claim", "begin", "running", "finished", "give back", "steal", "count")
@@ -206,7 +207,7 @@ def test_renewal_that_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as place:
         transactions = Transactions(f"{place}/runs.db", durable=False, lease=30.0)
-        for now, do in (
+        for now, do in (  # noqa: B007 - read by `monotonic`
             (1_000.0, read_owner),
             (1_009.0, read_owner),
             (1_011.0, fail),

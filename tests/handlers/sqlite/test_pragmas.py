@@ -31,7 +31,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     real = sqlite3.connect
 
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:  # noqa: ANN401
-        connection, executed = real(*args, **kwargs), list[str]()
+        connection: sqlite3.Connection = real(*args, **kwargs)
+        executed: list[str] = []
         connection.set_trace_callback(executed.append)
         made.append((connection, executed))
         return connection
