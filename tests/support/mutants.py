@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from locations import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LIBRARY = "src/aiocheckpoint"
@@ -154,12 +155,13 @@ def _mutants(path: Path, session: Path) -> list[Any]:
     with work_db.use_db(str(session), work_db.WorkDB.Mode.create) as database:
         init.init([path], database, {})
         found = list(database.work_items)
-    annotations = _annotations(path)
+    tree = ast.parse(path.read_text())
+    idle = [_span(node) for node in (*_annotations(tree), *_other_systems(tree))]
     differing = [
         one
         for one in found
         if not _SAME_BY_NATURE.fullmatch(one.mutations[0].operator_name)
-        and not any(start <= one.mutations[0].start_pos < end for start, end in annotations)
+        and not any(start <= one.mutations[0].start_pos < end for start, end in idle)
     ]
     return sorted(differing, key=lambda one: _order(one.mutations[0]))
 
@@ -168,19 +170,29 @@ def _order(mutation: Any) -> tuple[Any, ...]:  # noqa: ANN401 - of cosmic-ray, n
     return mutation.start_pos, mutation.operator_name, mutation.occurrence
 
 
-def _annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The places of all annotations: changed, they change no behaviour."""
-    found: list[ast.expr | None] = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, (ast.arg, ast.AnnAssign)):
-            found.append(node.annotation)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            found.append(node.returns)
-    return [
-        ((one.lineno, one.col_offset), (one.end_lineno or 0, one.end_col_offset or 0))
-        for one in found
-        if one is not None
-    ]
+def _span(node: ast.expr | ast.stmt) -> tuple[tuple[int, int], tuple[int, int]]:
+    end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+    return (node.lineno, node.col_offset), end
+
+
+def _annotations(tree: ast.AST) -> Iterator[ast.expr]:
+    """All annotations: changed, they change no behaviour."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.arg, ast.AnnAssign)) and node.annotation is not None:
+            yield node.annotation
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.returns is not None:
+            yield node.returns
+
+
+def _other_systems(tree: ast.AST) -> Iterator[ast.expr | ast.stmt]:
+    """Questions about the system, and the code for Windows alone, which no test here runs."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and ast.unparse(node.left) == "sys.platform":
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "sys.platform == 'win32'":
+            yield from node.body
+        elif isinstance(node, ast.Call) and ast.unparse(node).startswith("getattr(os, 'O_"):
+            yield node
 
 
 def _check_that_tests_pass(command: list[str], path: Path) -> None:
