@@ -51,10 +51,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("snapshot/test_large_headers.py", "model/test_large_flows.py"),
     ),
     "_snapshot/codec.py": (
-        *("snapshot/test_snapshot.py", "snapshot/test_bad_files.py", "snapshot/test_secret.py"),
-        *("snapshot/test_verify.py", "snapshot/test_allow.py", "snapshot/test_headers.py"),
-        *("snapshot/test_bad_signed_files.py", "handlers/local/test_adopt.py"),
-        *("snapshot/test_large_state.py", "handlers/sqlite/test_sqlite_damage.py"),
+        *("snapshot/test_codec.py", "snapshot/test_verify.py", "snapshot/test_secret.py"),
+        "snapshot/test_bad_signed_files.py",
     ),
     "handlers/_files/replace.py": (
         *("handlers/local/test_temporary_names.py", "handlers/local/test_flush.py"),
