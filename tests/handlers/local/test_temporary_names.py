@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aiocheckpoint.handlers._files import replace as module
 from aiocheckpoint.handlers._files.replace import find_destination, replace_file
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ def test_names_follow_each_other(tmp_path: Path) -> None:
     names = [temporary(tmp_path) for _ in range(10)]
     assert len(set(names)) == 10
     assert len({len(name) for name in names}) == 1
+
+
+def test_numbers_begin_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the largest number comes 0, in a name of the same length."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "urandom", lambda size: b"\xff" * size)
+        patch.setattr(module, "_temporaries", module._Temporaries())  # noqa: SLF001
+        names = [temporary(tmp_path) for _ in range(2)]
+    assert names == [f".c.pkl.{digit * 16}.tmp" for digit in "f0"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
