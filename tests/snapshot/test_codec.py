@@ -87,7 +87,8 @@ def test_copied_under_another_header(size: int) -> None:
     copied = opened(codec, target.getvalue())
     assert Pieces.of(target.getvalue()).payload == Pieces.of(data).payload
     assert copied.state() == {"v": b"x" * size, "checkpoint_index": 2}
-    assert copied.header == replace(failed, signed_by=codec.signer and codec.signer.ids[0])
+    assert codec.signer is not None
+    assert copied.header == replace(failed, signed_by=codec.signer.ids[0])
 
 
 def test_footer_apart_from_its_payload() -> None:

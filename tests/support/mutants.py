@@ -193,12 +193,14 @@ def _annotations(tree: ast.AST) -> Iterator[ast.expr]:
 
 
 def _other_systems(tree: ast.AST) -> Iterator[ast.expr | ast.stmt]:
-    """Questions about the system, and the code for Windows alone, which no test here runs."""
+    """Questions about system and type checker, and the code for Windows: no test here runs it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and ast.unparse(node.left) == "sys.platform":
             yield node
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "sys.platform == 'win32'":
             yield from node.body
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield node.test
         elif isinstance(node, ast.Call) and ast.unparse(node).startswith("getattr(os, 'O_"):
             yield node
 
