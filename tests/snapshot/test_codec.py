@@ -137,6 +137,25 @@ def test_bare_pickle(position: int | None, status: str, expected: int) -> None:
         signing().open(io.BytesIO(data), PLACE)
 
 
+class Counting(io.BytesIO):
+    """A file that counts the most bytes that one call read."""
+
+    most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and count."""
+        content = super().read(size)
+        self.most = max(self.most, len(content))
+        return content
+
+
+def test_large_bare_pickle_is_read_in_pieces() -> None:
+    """The file of a large bare pickle is never read into memory as a whole."""
+    file = Counting(pickle.dumps({f"{number}": bytes(1_000) for number in range(5_000)}))
+    assert Codec().open(file, PLACE) is not None
+    assert file.most <= PIECE_BYTES
+
+
 BARE = {
     "other bytes": (pickle.dumps(STATE) + b"x", "other bytes follow its pickle, from byte"),
     "a list": (pickle.dumps([STATE]), "something else than a state's dict"),
