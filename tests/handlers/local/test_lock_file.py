@@ -148,3 +148,21 @@ def test_owner_killed_as_it_inherits(tmp_path: Path) -> None:
     lock.acquire()
     lock.release()
     assert lock.inherited
+
+
+@posix_only
+@pytest.mark.parametrize("end", ["forget", "release"])
+def test_number_that_belongs_to_another_file(end: str, tmp_path: Path) -> None:
+    """An end of the lock that was interrupted behind its close closes no other file later."""
+    lock = FileLock(str(tmp_path / "lock"), "x")
+    lock.acquire()
+    number = lock._descriptor  # noqa: SLF001 - as it is after such an interruption
+    assert number is not None
+    os.close(number)
+    with (tmp_path / "other").open("wb") as other:
+        assert other.fileno() == number
+        getattr(lock, end)()
+        other.write(b"open")
+    assert (tmp_path / "other").read_bytes() == b"open"
+    assert not lock.held
+    (tmp_path / "lock").unlink()
