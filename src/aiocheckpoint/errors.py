@@ -259,18 +259,21 @@ class LeaseLostError(CheckpointError):
     """This process lost its lease on a run, and so wrote nothing.
 
     A run has one owner. An owner that does not renew its lease in time, because its process was
-    suspended or its database out of reach, counts as dead. Another process may then resume the run.
+    suspended or its database out of reach, counts as dead. The owner of a file loses its lease
+    when another program deletes its lock file or moves the directory. Another process may then
+    resume the run.
 
     Attributes:
         path: Where the checkpoint is.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, problem: str | None = None) -> None:
+        if problem is None:
+            problem = "its lease ran out (was the process suspended?) or was given back"
         super().__init__(
-            f"{path} is no longer this run's to write: its lease ran out (was the process "
-            "suspended?) or was given back, and another process may have resumed the run. "
-            "This run stops here and has written nothing. Run again to resume from the stored "
-            "state."
+            f"{path} is no longer this run's to write: {problem}, and another process may have "
+            "resumed the run. This run stops here and has written nothing. Run again to resume "
+            "from the stored state."
         )
         self.path = path
 

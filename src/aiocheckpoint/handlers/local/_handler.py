@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from aiocheckpoint._logging import log_left_out
 from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._files.leftovers import clear_leftovers, clear_unowned, lock_path
 from aiocheckpoint.handlers._files.lock import FileLock
 from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._files.replace import (
-    clear_leftovers,
     find_destination,
     make_directory,
     replace_file,
@@ -125,7 +125,7 @@ class LocalStateHandler(StateHandler):
         Raises:
             StorageError: The file cannot be written and is unchanged. A `NotDurableError`: the
                 file was written but may not outlive a power cut.
-            LeaseLostError: `lock` is not held.
+            LeaseLostError: `lock` is not held, or its file was deleted. The file is unchanged.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         if lock is None:
@@ -138,23 +138,24 @@ class LocalStateHandler(StateHandler):
         around = None
         if self.keep != 1 or not destination.exists:
             retained = RetainedSnapshots(destination.target, self.keep)
-            if not destination.exists:
-                _delete_retained(retained, path)
-            if self.keep != 1:
-                around = partial(retained.retaining, amends=amends)
-        return replace_file(destination, write_to, fsync=self.fsync, around=around)
+            manage = retained.retaining if destination.exists else retained.beginning
+            around = partial(manage, amends=amends)
+        check = lock.check if isinstance(lock, FileLock) else None
+        return replace_file(destination, write_to, fsync=self.fsync, check=check, around=around)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's file and its retained snapshots, if there are any. A link stays.
 
         Raises:
             StorageError: They cannot be deleted.
-            LeaseLostError: `lock` is not held.
+            LeaseLostError: `lock` is not held, or its file was deleted. Nothing was deleted.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         path = self.locate(run_id)
-        with self.hold_or_check(run_id, lock):
+        with self.hold_or_check(run_id, lock) as held:
             try:
+                if isinstance(held, FileLock):
+                    held.check()
                 self._retained(path).clear()
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.realpath(path))
@@ -164,20 +165,23 @@ class LocalStateHandler(StateHandler):
     def runs(self, query: Query) -> list[Header]:
         """List the headers of the runs in this directory, the latest begun first.
 
-        The end of each file is read. `Header.owner` stays None: files do not name owners.
+        The end of each file is read. `Header.owner` stays None: files do not name owners. Lock
+        files and temporary files of killed owners are deleted.
 
         Raises:
             StorageError: The directory cannot be read.
         """
-        return select(self._headers(), query)
+        return select(self._headers(clears=query.after is None), query)
 
-    def _headers(self) -> Iterator[Header]:
+    def _headers(self, *, clears: bool) -> Iterator[Header]:
         try:
-            paths = self._paths.found()
+            paths, leftovers = self._paths.found()
         except FileNotFoundError:
             return
         except OSError as error:
             raise StorageError.of(self.locate(), "listing the directory of", error) from error
+        if leftovers and clears:
+            clear_unowned(self._paths.directory, leftovers)
         for path in paths:
             header = self._header_at(path)
             if header is not None:
@@ -204,14 +208,6 @@ class LocalStateHandler(StateHandler):
         return RetainedSnapshots(os.path.realpath(path), self.keep)
 
 
-def _delete_retained(retained: RetainedSnapshots, path: str) -> None:
-    """Delete the older snapshots of a file that was deleted or emptied."""
-    try:
-        retained.clear()
-    except OSError as error:
-        raise StorageError.of(path, "writing", error) from error
-
-
 class _RunLock(FileLock):
     """The lock of a run's file, which deletes temporary files when it is taken.
 
@@ -220,8 +216,7 @@ class _RunLock(FileLock):
 
     def __init__(self, path: str, *, one_of_many: bool) -> None:
         # Two symbolic links to one file share its lock.
-        directory, name = os.path.split(os.path.realpath(path))
-        super().__init__(os.path.join(directory, f".{name}.lock"), path)
+        super().__init__(lock_path(os.path.realpath(path)), path)
         self._target = path
         self._one_of_many = one_of_many
 
