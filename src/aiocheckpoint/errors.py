@@ -156,7 +156,8 @@ class StepTimeoutError(CheckpointError, TimeoutError):
 class DrainingError(CheckpointError):
     """The flow is being drained: a run was stopped after a step, or not started at all.
 
-    No work is lost: the run is stored as "stopped", and the next process resumes it.
+    No work is lost: the run is stored as "stopped", and the next process resumes it. The message
+    says so where the stored run was deleted meanwhile.
 
     Attributes:
         flow: Name of the flow.
@@ -164,13 +165,13 @@ class DrainingError(CheckpointError):
     """
 
     def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
-        if path is not None:
-            problem = (
-                f"the run was stopped on its way, and {path} holds its state. The next process "
-                "resumes it, by aresume_all() or by running it again"
-            )
-        elif not problem:
+        if not problem:
             problem = "no run starts any more. Start this one in the next process"
+            if path is not None:
+                problem = (
+                    f"the run was stopped on its way, and {path} holds its state. The next process "
+                    "resumes it, by aresume_all() or by running it again"
+                )
         super().__init__(f"the flow {flow!r} is being drained: {problem}.")
         self.flow = flow
         self.path = path

@@ -123,10 +123,10 @@ class FileLock:
         if self._descriptor is None:
             return
         try:
-            if sys.platform != "win32" and self._is_at_path():
-                os.unlink(self.file)
-        except OSError:
-            pass  # A lock file left behind blocks no other process.
+            self._delete_file()
+        except BaseException:  # Ctrl-C struck in the middle.
+            self._delete_file()
+            raise
         finally:
             self.forget()
         if sys.platform == "win32":
@@ -201,6 +201,12 @@ class FileLock:
                 if forks == _forks:
                     return descriptor
                 self.forget()  # A signal handler forked, perhaps before the file was noted.
+
+    def _delete_file(self) -> None:
+        # A lock file left behind blocks no other process.
+        with contextlib.suppress(OSError):
+            if sys.platform != "win32" and self._is_at_path():
+                os.unlink(self.file)
 
     def _refresh(self) -> None:
         self._refresh_at = time.monotonic() + _REFRESH_SECONDS

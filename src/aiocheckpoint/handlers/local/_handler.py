@@ -19,7 +19,12 @@ from aiocheckpoint.handlers._files.replace import (
     make_directory,
     replace_file,
 )
-from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
+from aiocheckpoint.handlers._identifiers import (
+    absolute_path,
+    checked_path,
+    checked_run_id,
+    flow_name,
+)
 from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
@@ -66,6 +71,7 @@ class LocalStateHandler(StateHandler):
 
     Raises:
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
+        StorageError: `path` is relative, and the working directory was deleted.
     """
 
     _shown_options = (("fsync", True), ("keep", 1))
@@ -85,7 +91,7 @@ class LocalStateHandler(StateHandler):
         self.fsync = fsync
         self.keep: Keep = checked_keep(keep)
         # The working directory may change between two snapshots of one run.
-        full = os.path.abspath(os.path.expanduser(text))
+        full = absolute_path(text)
         slashes = tuple(filter(None, (os.sep, os.altsep)))
         self._paths = RunPaths(full, directory=text.endswith(slashes) or os.path.isdir(full))
 
