@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PATIENCE = 60.0
-TAKEN = "handle = self._ready.popleft()"
 
 pytestmark = [
     pytest.mark.timeout(30),
@@ -45,7 +45,7 @@ class Strikes:
         if frame.f_code.co_name != "_run_once":
             return None
         handle = frame.f_locals.get("handle")
-        if event == "line" and not self.struck and _is_step(handle) and not handle._cancelled:
+        if event == "line" and not self.struck and _is_step(handle):
             if self._left == 0:
                 self.struck = True
                 raise KeyboardInterrupt
@@ -54,7 +54,9 @@ class Strikes:
 
 
 def _is_step(handle: Any) -> bool:  # noqa: ANN401
-    return isinstance(getattr(getattr(handle, "_callback", None), "__self__", None), asyncio.Task)
+    if handle is None or handle.cancelled():
+        return False
+    return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # noqa: SLF001
 
 
 @pytest.mark.parametrize("skipped", range(3))
@@ -82,9 +84,10 @@ def test_second_ctrl_c_inside_the_loop(skipped: int, tmp_path: Path) -> None:
     def press() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         sys.settrace(strikes)
-        frame = sys._getframe(1)
-        while frame.f_code.co_name != "_run_once":
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_code.co_name != "_run_once":
             frame = frame.f_back
+        assert frame is not None
         frame.f_trace = strikes
 
     before = sys.gettrace()

@@ -137,6 +137,7 @@ async def end_stopped(context: RunContext) -> DrainingError:
 
     A paused run that has not reached its step again remains paused.
     """
+
     def stopped(stored: Header) -> Header:
         return stored if stored.status == "paused" else _next_header(stored, {"status": "stopped"})
 

@@ -40,4 +40,3 @@ def test_second_ctrl_c_while_the_lock_is_released(file: str, flows: FlowFactory)
         assert [path.name for path in flows.path.parent.iterdir()] == [flows.path.name], places
         cp.reset()
     assert len(places) > FEWEST[file]
-    print(places)

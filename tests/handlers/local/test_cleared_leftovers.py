@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from aiocheckpoint import CheckpointFlow, LocalStateHandler
 from aiocheckpoint.handlers._files import leftovers
 from aiocheckpoint.handlers._files import lock as lock_module
 from aiocheckpoint.handlers._files.lock import FileLock
+from aiocheckpoint.handlers._files.lock_owner import refuse_foreign
 from aiocheckpoint.handlers.local import _handler
 
 if TYPE_CHECKING:
@@ -153,15 +153,12 @@ def test_no_right_to_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert names(tmp_path) == ["x.pkl"]
 
 
-def test_run_that_starts_inside_a_listing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_that_starts_inside_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run waits for a listing that is just deleting its lock file, and so does another one."""
     path, inside, goes_on = tmp_path / ".x.pkl.lock", threading.Event(), threading.Event()
-    refuse = lock_module.refuse_foreign
 
     def pause(descriptor: int, file: str) -> None:
-        refuse(descriptor, file)
+        refuse_foreign(descriptor, file)
         if threading.current_thread() is first and not inside.is_set():
             inside.set()
             assert goes_on.wait(PATIENCE)
@@ -214,4 +211,4 @@ def test_listings_beside_starting_runs(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     leftovers.clear_unowned(str(tmp_path), {"x.pkl": [".x.pkl.lock"]})
-    assert not os.path.exists(path)
+    assert names(tmp_path) == ["x.pkl"]

@@ -40,12 +40,19 @@ def make_device(path: Path) -> None:
         pytest.skip("needs the right to make devices")
 
 
+def make_link(path: Path) -> None:
+    """Link to a FIFO."""
+    target = path.with_suffix(".fifo")
+    os.mkfifo(target)
+    path.symlink_to(target)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "FIFO": os.mkfifo,
     "directory": lambda path: path.mkdir(),
     "socket": make_socket,
     "device": make_device,
-    "link to a FIFO": lambda path: (os.mkfifo(f"{path}.to"), path.symlink_to(f"{path}.to"))[1],
+    "link to a FIFO": make_link,
 }
 
 

@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["FileLock"]
 
 # Without O_NONBLOCK, a FIFO in place of the file waits for its other end.
-_OPEN = os.O_RDWR
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"):
-    _OPEN |= getattr(os, _name, 0)
+_OPEN = (
+    os.O_RDWR
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 _MODE = 0o600
 _REFRESH_SECONDS = 3600.0
 _TRIES = 1000
