@@ -222,10 +222,11 @@ class FileLock:
         return self._identity is not None and stat.S_ISREG(self._identity.st_mode)
 
     def _is_at_path(self) -> bool:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             found = os.lstat(self.file)
-            return self._identity is not None and os.path.samestat(found, self._identity)
-        return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return self._identity is not None and os.path.samestat(found, self._identity)
 
     def _is_open(self, descriptor: int) -> bool:
         with contextlib.suppress(OSError):
