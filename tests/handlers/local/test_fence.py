@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiocheckpoint import CheckpointFlow, LeaseLostError, LocalStateHandler
+from aiocheckpoint import CheckpointFlow, LeaseLostError, LocalStateHandler, Pause
 from aiocheckpoint.handlers._files import lock as lock_module
 
 if TYPE_CHECKING:
@@ -106,6 +106,20 @@ def test_retry_of_an_owner_without_its_lock_file(runner: Runner, flows: FlowFact
         runner(cp, {})
     assert "LeaseLostError" in "\n".join(info.value.__notes__)
     assert tried == [1]
+
+
+def test_pause_of_an_owner_without_its_lock_file(runner: Runner, flows: FlowFactory) -> None:
+    """It is not paused, and is told why."""
+
+    def lose(state: State) -> None:
+        delete(flows.path.parent)
+        raise Pause("for approval")
+
+    cp = flows.flow("a")
+    cp.add_step(name="b")(lose)
+    with pytest.raises(LeaseLostError, match=LOST):
+        runner(cp, {})
+    assert flows.header().status == "running"
 
 
 async def test_cancelled_owner_without_its_lock_file(flows: FlowFactory) -> None:
