@@ -111,7 +111,7 @@ def test_signal_in_the_lock_of_a_store_in_memory() -> None:
 
     class Owners(dict[Any, Any]):
         def setdefault(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401
-            owners.setdefault = super().setdefault  # type: ignore[method-assign]
+            owners.setdefault = super().setdefault  # type: ignore[method-assign, assignment]
             signal.raise_signal(signal.SIGUSR1)
             return super().setdefault(key, default)
 

@@ -92,18 +92,19 @@ def test_lock_file_is_private(tmp_path: Path) -> None:
 
 @posix_only
 def test_lock_file_removed_by_hand(flows: FlowFactory) -> None:
-    """A run whose lock file was deleted ends well, and leaves the next owner's lock alone."""
+    """A run whose lock file was deleted writes nothing, and leaves the next owner's lock alone."""
     place = flows.path.parent
     with lock_process(flows.path, "hold", "held") as first:
         next(iter(place.glob("*.lock"))).unlink()
         with lock_process(flows.path, "hold", "held") as second:
             first.send("end")
-            assert first.answer() == "ended"
+            assert first.answer() == "lost"
             with pytest.raises(RunInProgressError) as info:
                 flows.flow().run()
             assert info.value.pid == second.process.pid
             second.send("end")
             assert second.answer() == "ended"
+        assert flows.stored()["pid"] == second.process.pid
 
 
 @posix_only

@@ -208,7 +208,9 @@ def test_renewal_that_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now)
     seen: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as place:
-        transactions = Transactions(f"{place}/runs.db", durable=False, lease=30.0)
+        transactions = Transactions(
+            f"{place}/runs.db", durable=False, lease=30.0, before_opening=str
+        )
         for now, do in (  # noqa: B007 - read by `monotonic`
             (1_000.0, read_owner),
             (1_009.0, read_owner),

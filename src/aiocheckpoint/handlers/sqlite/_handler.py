@@ -20,7 +20,12 @@ from aiocheckpoint.errors import (
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
+from aiocheckpoint.handlers._identifiers import (
+    absolute_path,
+    checked_path,
+    checked_run_id,
+    flow_name,
+)
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._history import retained
@@ -88,6 +93,7 @@ class SqliteStateHandler(StateHandler):
 
     Raises:
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
+        StorageError: `path` is relative, and the working directory was deleted.
     """
 
     _shown_options = (("fsync", True), ("keep", 1), ("lease", 30.0))
@@ -108,7 +114,7 @@ class SqliteStateHandler(StateHandler):
         self.fsync: bool = fsync
         self.keep: Keep = checked_keep(keep)
         self.lease: float = _checked_lease(lease)
-        self._path = os.path.realpath(os.path.expanduser(text))
+        self._path = os.path.realpath(absolute_path(text))
         self._flow_key = sql_text(self.flow)
         self._database = open_database(self._path, durable=fsync, lease=self.lease)
 
