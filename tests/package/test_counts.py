@@ -224,9 +224,9 @@ def test_looks_for_the_file(
         session._next_check -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
         jobs = harness.apply([harness.job("running", run_id, number) for run_id in harness.leases])
         assert [job.error for job in jobs] == [None] * runs
+    path, found = harness.path, seen[:]
     harness.close()
-    path = harness.path
-    assert seen == [f"{path}-wal", path, f"{path}-wal", f"{path}-shm"] * looks
+    assert found == [f"{path}-wal", path, f"{path}-wal", f"{path}-shm"] * looks
 
 
 def test_statements_of_new_runs(tmp_path: Path) -> None:

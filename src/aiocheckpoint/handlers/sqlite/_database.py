@@ -42,14 +42,15 @@ class _Reader:
         self._lock = threading.RLock()
         self._depth = 0
         self._closing = False
-        self._opened: OpenDatabase | None = None
+        # A dict, as its methods are atomic: a signal may interrupt any line.
+        self._opened: dict[None, OpenDatabase] = {}
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            if self._opened is not None:
-                self._opened.abandon()
+            for opened in self._opened.values():
+                opened.abandon()
             self._reset()
         with self._lock:
             self._depth += 1
@@ -64,9 +65,9 @@ class _Reader:
         """Close the connection, now or at the end of the reading in which this is called."""
         with self._lock:
             self._closing = self._depth > 0
-            if not self._closing:
-                opened, self._opened = self._opened, None
-                if opened is not None and self._pid == os.getpid():
+            if not self._closing and self._pid == os.getpid():
+                opened = self._opened.pop(None, None)
+                if opened is not None:
                     opened.close()
 
     def leave_if_gone(self) -> bool:
@@ -77,18 +78,23 @@ class _Reader:
         """
         if self._lock.acquire(blocking=False):
             try:
-                opened = self._opened
+                opened = self._opened.get(None)
                 if opened is not None and self._depth == 0 and opened.files.are_gone():
-                    self._opened = None
-                    opened.leave()
+                    opened = self._opened.pop(None, None)
+                    if opened is not None:
+                        opened.leave()
             finally:
                 self._lock.release()
-        return self._opened is None
+        return not self._opened
 
     def _connection(self) -> sqlite3.Connection:
-        if self._opened is None:
-            self._opened = OpenDatabase(self._path, durable=self._durable)
-        return self._opened.connection
+        opened = self._opened.get(None)
+        if opened is None:
+            new = OpenDatabase(self._path, durable=self._durable)
+            opened = self._opened.setdefault(None, new)
+            if opened is not new:
+                new.close()
+        return opened.connection
 
 
 class Database:

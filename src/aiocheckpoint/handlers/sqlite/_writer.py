@@ -27,7 +27,7 @@ _MOST_REQUESTS = 512
 """The most requests in one `Processor.apply`, so that their callers wake during the next."""
 _PAUSE_SECONDS = 0.01
 
-_stopped: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_stopped: weakref.WeakSet[_Channel] = weakref.WeakSet()
 
 
 class Processor(Protocol):
@@ -77,7 +77,7 @@ class Writer:
         """
         with self._lock:
             self._replace_ended()
-            if self._channel.served_by() is None:
+            if not self._channel.is_served:
                 self._channel.start(self._processor)
             self._channel.queue.put(pending)
 
@@ -88,20 +88,19 @@ class Writer:
                 with suppress(RuntimeError):  # At the end of the interpreter.
                     self._channel.start(self._processor)
             channel = self._channel
-            thread = channel.served_by()
-            if thread is None:
+            if not channel.is_served:
                 return
-            _stopped.add(thread)
+            _stopped.add(channel)
             channel.queue.put(None)
-            self._channel = _Channel(self._lock, thread)
-        if wait and thread is not threading.current_thread():
-            thread.join()
+            self._channel = _Channel(self._lock, channel)
+        if wait:
+            channel.join()
 
     def _replace_ended(self) -> bool:
         """Make a new channel if the thread of this one has failed. Return whether it has."""
         ended = self._channel.ended
         if ended:
-            self._channel = _Channel(self._lock, self._channel.served_by())
+            self._channel = _Channel(self._lock, self._channel)
         return ended
 
     def reset_after_fork(self) -> None:
@@ -118,27 +117,44 @@ class _Channel:
 
     Args:
         lock: The lock of the writer.
-        before: The thread before, whose end the new one awaits, as both use one processor.
+        before: The channel before. The new thread awaits the end of the one before, as both use one
+            processor.
 
     Attributes:
         queue: The requests. None ends the thread.
         ended: Whether the thread has failed, and takes no more requests.
     """
 
-    def __init__(self, lock: threading.RLock, before: Worker | None) -> None:
+    def __init__(self, lock: threading.RLock, before: _Channel | None) -> None:
         self.queue: SimpleQueue[PendingResult[Any] | None] = SimpleQueue()
         self.ended: bool = False
         self._lock = lock
         self._before = before
         self._started: Worker | None = None
         self._living: dict[Life, Worker] = {}
+        self._is_over = False
+        self._waiting: list[SimpleQueue[None]] = []
         # setdefault() is atomic. A signal in `start` may start a second thread.
         self._claim: dict[None, Worker] = {}
         self._group: list[PendingResult[Any] | None] = []
 
-    def served_by(self) -> Worker | None:
-        """The thread that serves the queue, or that will, or None."""
-        return self._claim.get(None, self._started)
+    @property
+    def is_served(self) -> bool:
+        """Whether a thread serves the queue, or will."""
+        return bool(self._claim) or self._started is not None
+
+    def join(self) -> None:
+        """Wait for the end of the thread, unless this is it.
+
+        Each caller waits for a token of its own. A signal handler in the midst of `Thread.join`
+        has the lock of the thread, and others would wait for it as long as the handler.
+        """
+        if self._claim.get(None) is threading.current_thread():
+            return
+        token: SimpleQueue[None] = SimpleQueue()
+        self._waiting.append(token)  # Before reading `_is_over`, as the thread does the reverse.
+        if not self._is_over:
+            token.get()
 
     def start(self, processor: Processor) -> None:
         """Start a thread.
@@ -168,16 +184,23 @@ class _Channel:
             before, self._before = self._before, None
             if before is not None:
                 before.join()
-                del before
+                before = None
             while self._serve(processor):
                 pass
         except BaseException as error:  # noqa: BLE001 - no caller may wait for a dead thread
             self._end(processor, error)
 
     def _on_end(self, processor: Processor, worker: Worker) -> None:
-        """Fail the requests of a thread that memory did not even suffice to end in order."""
-        if not worker.orderly and not self.ended:
-            self._end(processor, worker.error or MemoryError())
+        """Wake all who wait for the end of the thread, and fail requests that it has left."""
+        if self._claim.get(None) is not worker:
+            return  # Another thread was faster.
+        try:
+            if not worker.orderly and not self.ended:
+                self._end(processor, worker.error or MemoryError())
+        finally:
+            self._is_over = True
+            for token in self._waiting:
+                token.put(None)
 
     def _serve(self, processor: Processor) -> bool:
         """Carry out the requests queued so far. Give False at the end."""
@@ -228,8 +251,8 @@ def is_writer() -> bool:
 
 def join_stopped() -> None:
     """Wait for the end of every stopped thread."""
-    for thread in list(_stopped):
-        thread.join()
+    for channel in list(_stopped):
+        channel.join()
 
 
 def _reset_all() -> None:
