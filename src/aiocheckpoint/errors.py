@@ -157,7 +157,8 @@ class StepTimeoutError(CheckpointError, TimeoutError):
 class DrainingError(CheckpointError):
     """The flow is being drained: a run was stopped after a step, or not started at all.
 
-    No work is lost: the run is stored as "stopped", and the next process resumes it.
+    No work is lost: the run is stored as "stopped", and the next process resumes it. The message
+    says so where the stored run was deleted meanwhile.
 
     Attributes:
         flow: Name of the flow.
@@ -165,13 +166,13 @@ class DrainingError(CheckpointError):
     """
 
     def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
-        if path is not None:
-            problem = (
-                f"the run was stopped on its way, and {path} holds its state. The next process "
-                "resumes it, by aresume_all() or by running it again"
-            )
-        elif not problem:
+        if not problem:
             problem = "no run starts any more. Start this one in the next process"
+            if path is not None:
+                problem = (
+                    f"the run was stopped on its way, and {path} holds its state. The next process "
+                    "resumes it, by aresume_all() or by running it again"
+                )
         super().__init__(f"the flow {flow!r} is being drained: {problem}.")
         self.flow = flow
         self.path = path
@@ -277,19 +278,22 @@ class RunInProgressError(CheckpointError):
 class LeaseLostError(CheckpointError):
     """This process lost its lease on a run, and so wrote nothing.
 
-    A run has one owner. An owner that does not renew its lease in time, because its process was
-    suspended or its database out of reach, counts as dead. Another process may then resume the run.
+    A run has one owner. An owner whose process was stopped for its whole lease, or whose heartbeats
+    from another machine did not come, counts as dead. The owner of a file loses its lease when
+    another program deletes its lock file or moves the directory. Another process may then resume
+    the run.
 
     Attributes:
         path: Where the checkpoint is.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, problem: str | None = None) -> None:
+        if problem is None:
+            problem = "its lease ran out (was the process suspended?) or was given back"
         super().__init__(
-            f"{path} is no longer this run's to write: its lease ran out (was the process "
-            "suspended?) or was given back, and another process may have resumed the run. "
-            "This run stops here and has written nothing. Run again to resume from the stored "
-            "state."
+            f"{path} is no longer this run's to write: {problem}, and another process may have "
+            "resumed the run. This run stops here and has written nothing. Run again to resume "
+            "from the stored state."
         )
         self.path = path
 

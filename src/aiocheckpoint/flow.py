@@ -81,6 +81,7 @@ class CheckpointFlow(StoredRuns, RunService):
             type.
         InvalidValueError: An option is invalid, or does not belong to the handler, or
             `handler` is an object that signs for a flow of another name.
+        StorageError: `state_path` is relative, and the working directory was deleted.
     """
 
     state_handler_constructors: ClassVar[dict[str, Callable[..., Any]]] = CONSTRUCTORS

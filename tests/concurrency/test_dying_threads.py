@@ -117,7 +117,7 @@ async def fail_once(fault: Fault, way: Callable[..., Coroutine[Any, Any, object]
         submitted, blocking = refused(calls.submit), refused(calls.put)
         outcomes = {"awaited": await awaited}
     finally:
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
     if submitted is not None:
         outcomes["submitted"] = await outcome_of(asyncio.wrap_future(submitted))  # type: ignore[arg-type]
     if blocking is not None:

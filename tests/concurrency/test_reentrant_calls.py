@@ -35,8 +35,7 @@ STORES = [
     "file",
     "directory",
     "memory",
-    # Its writer thread hangs today. Without the mark as soon as it does not.
-    pytest.param("sqlite", marks=pytest.mark.skip(reason="its writer is not re-entrant yet")),
+    "sqlite",
 ]
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
@@ -112,7 +111,7 @@ def test_signal_in_the_lock_of_a_store_in_memory() -> None:
 
     class Owners(dict[Any, Any]):
         def setdefault(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401
-            owners.setdefault = super().setdefault  # type: ignore[method-assign]
+            owners.setdefault = super().setdefault  # type: ignore[method-assign, assignment]
             signal.raise_signal(signal.SIGUSR1)
             return super().setdefault(key, default)
 

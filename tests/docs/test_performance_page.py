@@ -133,7 +133,9 @@ def test_the_page_begins_with_version_and_day() -> None:
     """The measured version and the day of each result file are in the first sentence."""
     sentence = PAGE.read_text("utf-8").split("\n\n")[1]
 
-    for path in RESULTS.glob("*.json"):
+    paths = [*RESULTS.glob("*.json")]
+    assert paths
+    for path in paths:
         found = json.loads(path.read_text("utf-8"))
         assert f"aiocheckpoint {found['machine']['aiocheckpoint']}" in sentence
         assert found["when"].partition("T")[0] in sentence

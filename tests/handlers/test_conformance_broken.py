@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKS = {check.__name__.removeprefix("check_"): check for check in HANDLER_CHECKS}
+LOST_FILE = r"raises LeaseLostError under a lock that was deleted as a file"
 LOST = r"raises LeaseLostError under a lock that was released"
 
 
@@ -32,6 +33,7 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
         ("lock_given_back", broken.FencedIfFree, rf"replace\(\) {LOST} and taken by another owner"),
         ("lock_given_back", broken.RaisesTooLate, "changes nothing under a lock"),
         ("lock_given_back", broken.RemovesAnyway, rf"remove\(\) {LOST}"),
+        ("lock_file_deleted", broken.TrustsItsLock, rf"replace\(\) {LOST_FILE}"),
         ("without_lock", broken.StealsLocks, "without a lock, nothing is changed"),
         ("last_snapshot", broken.ReleasesEarly, "gets no second one"),
         ("list_with_damage", broken.TakesAny, "another run's, is not listed"),

@@ -99,7 +99,9 @@ def test_odd_ids_never_meet_and_never_leave_the_directory(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [("one", "two"), ("one", None), (None, "two")], ids=str
+    ("source", "target"),
+    [("one", "two"), ("one", None), (None, "two"), ("order-1", "order-2"), ("a1", "a10")],
+    ids=str,
 )
 def test_another_runs_file_is_refused(
     source: str | None, target: str | None, runner: Runner, flows: FlowFactory

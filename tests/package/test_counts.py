@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,13 +25,12 @@ from aiocheckpoint._snapshot.header_json import encode_header
 from aiocheckpoint._snapshot.payload import position_added
 from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
-from aiocheckpoint.handlers.sqlite import _transactions
-from aiocheckpoint.handlers.sqlite._connection import file_identity
+from aiocheckpoint.handlers.sqlite import _files, _session
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
-    from pathlib import Path
     from types import ModuleType
 
     from aiocheckpoint._concurrency.work_items import WorkItem
@@ -38,9 +40,10 @@ LOCATIONS = {"local": "{}/runs/", "sqlite": "sqlite:///{}/runs.db"}
 MORE = ("newfstatat", "flock", "fcntl", "lseek", "read", "pread64", "pwrite64", "ftruncate")
 FEW, MANY = 3, 13
 
-FILE = {"newfstatat": 1, "openat": 1, "write": 1, "close": 1}
+FILE = {"newfstatat": 2, "openat": 1, "write": 1, "close": 1}
+# The two looks of newfstatat are for the file, and for its lock file: the fence.
 DIRECTORY = {"openat": 1, "fsync": 1, "close": 1}
-ROW = {"newfstatat": 1, "fcntl": 6, "pwrite64": 2}  # one page of the log, and its head
+ROW = {"newfstatat": 4, "fcntl": 6, "pwrite64": 2}  # one page of the log, and its head
 EXPECTED = {
     ("local", "fsync"): Counter(FILE) + Counter({"fsync": 1, "rename": 1}) + Counter(DIRECTORY),
     ("local", "no-fsync"): Counter(FILE) + Counter({"renameat2": 1, "unlink": 1}),
@@ -181,7 +184,7 @@ def test_bytes(runner: Runner, tmp_path: Path) -> None:
 def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     """A hundred waiting runs are claimed in one transaction, and each step is one more."""
     harness, statements = BatchHarness(str(tmp_path)), list[str]()
-    connection = harness.transactions._open(0)  # noqa: SLF001
+    connection = harness.connection
     connection.set_trace_callback(statements.append)
     harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
     harness.apply(
@@ -208,24 +211,28 @@ def test_looks_for_the_file(
         [PendingResult(Claim(lease.record, None), None) for lease in harness.leases.values()]
     )
 
-    def look(path: str) -> tuple[int, int] | None:
+    def look(path: str) -> os.stat_result:
         seen.append(path)
-        return file_identity(path)
+        return Path(path).stat()
 
-    monkeypatch.setattr(_transactions, "file_identity", look)
-    monkeypatch.setattr(_transactions, "_SECONDS_BETWEEN_CHECKS", 3600.0)
+    session = harness.transactions._session  # noqa: SLF001
+    assert session is not None
+    monkeypatch.setattr(_files, "os", SimpleNamespace(stat=look))
+    monkeypatch.setattr(_session, "_SECONDS_BETWEEN_CHECKS", 3600.0)
+    session._next_check = time.monotonic() + 3600.0  # noqa: SLF001
     for number in range(1, 5):
-        harness.transactions._checked_at -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
+        session._next_check -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
         jobs = harness.apply([harness.job("running", run_id, number) for run_id in harness.leases])
         assert [job.error for job in jobs] == [None] * runs
     harness.close()
-    assert len(seen) == looks
+    path = harness.path
+    assert seen == [f"{path}-wal", path, f"{path}-wal", f"{path}-shm"] * looks
 
 
 def test_statements_of_new_runs(tmp_path: Path) -> None:
     """New runs are claimed and their starts stored in one statement. Known ones take four more."""
     harness, statements = BatchHarness(str(tmp_path)), list[str]()
-    connection = harness.transactions._open(0)  # noqa: SLF001
+    connection = harness.connection
     connection.set_trace_callback(statements.append)
     for expected in (["INSERT"], ["INSERT", "BEGIN", "INSERT", "SELECT", "COMMIT"]):
         statements.clear()
@@ -236,6 +243,6 @@ def test_statements_of_new_runs(tmp_path: Path) -> None:
         stored = "SELECT id, token FROM runs WHERE run_id IN ('x', 'y') ORDER BY run_id"
         held = [(lease.row, lease.token) for lease in leases]
         assert connection.execute(stored).fetchall() == held
-        harness.apply([PendingResult(Release(*one), None) for one in held])
+        harness.apply([PendingResult(Release.of(lease, lease.token), None) for lease in leases])
     connection.set_trace_callback(None)
     harness.close()

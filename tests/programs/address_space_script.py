@@ -58,7 +58,7 @@ def attempt(threads: DaemonThreads) -> str:
 
 def digest() -> str:
     """Write a large payload."""
-    writer = payload.PayloadWriter(Target())  # type: ignore[arg-type]
+    writer = payload.PayloadWriter(Target())
     writer.write(LARGE)
     writer.write(b".")
     _, found = writer.finish(0)

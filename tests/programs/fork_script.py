@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from typing import Any
 
 from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError
 
 STEPS = ("a", "b", "c")
+opened: list[sqlite3.Connection] = []
+used: list[str] = []
+"""Statements of connections that were inherited through the fork."""
+
+
+def record_connections() -> None:
+    """Record each connection that is made from now on."""
+    real = sqlite3.connect
+
+    def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:  # noqa: ANN401
+        connection: sqlite3.Connection = real(*args, **kwargs)
+        opened.append(connection)
+        return connection
+
+    sqlite3.connect = connect  # type: ignore[assignment]
+
+
+def check_inherited(inherited: list[sqlite3.Connection]) -> None:
+    """Check that no connection of the parent was used or closed in the child.
+
+    SQLite allows neither (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+    """
+    assert len(inherited) >= 2, "one connection writes, and one reads"
+    for connection in inherited:
+        # The count is kept in memory. A connection that was closed raises ProgrammingError.
+        assert connection.total_changes >= 0
+    assert used == []
 
 
 def fork(cp: CheckpointFlow) -> None:
     """Let a child use the very flow whose run is in progress in its parent, which waits for it."""
+    cp.header("of the parent")  # so that the connection for reading is open too
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            inherited = opened[:]
+            for connection in inherited:
+                connection.set_trace_callback(used.append)
             code = be_child(cp)
+            check_inherited(inherited)
+        except (AssertionError, sqlite3.ProgrammingError) as error:
+            sys.stderr.write(f"{error!r}\n")
         finally:
+            sys.stderr.flush()
             os._exit(code)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0, status
@@ -27,6 +63,7 @@ def fork(cp: CheckpointFlow) -> None:
 def be_child(cp: CheckpointFlow) -> int:
     """Execute a run of the child, and check that the parent still owns its own; return 0 if so."""
     done: list[Any] = [cp.run({"trail": []}, run_id="of the child")["trail"]]
+    assert cp.read("of the child")["trail"] == [*STEPS]
     try:
         cp.run({"trail": []}, run_id="of the parent")
     except RunInProgressError as error:
@@ -36,6 +73,7 @@ def be_child(cp: CheckpointFlow) -> int:
 
 def main(path: str) -> None:
     """Fork in a step, and let the child leave by an exception through the run that it inherited."""
+    record_connections()
     cp = CheckpointFlow(path, "sqlite")
     parent = os.getpid()
     for name in STEPS:

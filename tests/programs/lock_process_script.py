@@ -3,7 +3,8 @@
 A path that ends in .db is that of a database. Each line of its input is one command, each line of
 its output one answer:
 
-    hold        run; prints "held" inside of the step, and "ended" after the next line
+    hold        run; prints "held" inside of the step, and after the next line "ended", or "lost"
+                if it lost its lease
     race WHEN   do as "hold" at this moment of the monotonic clock; or print "busy PID"
     once WAIT   run with wait=WAIT; prints "ran", "busy PID" or "together"
     store FSYNC COUNT   store so many states by hand, with or without fsync; prints "stored"
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiocheckpoint import CheckpointFlow, RunInProgressError
+from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,10 @@ def hold(path: Path) -> str:
         say("held")
         sys.stdin.readline()
 
-    cp.run({"pid": os.getpid()})
+    try:
+        cp.run({"pid": os.getpid()})
+    except LeaseLostError:
+        return "lost"
     return "ended"
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     operation, path = sys.argv[1:3]
     if operation == "die":
         _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
-        _connection.connect(path, durable=True)
+        _connection.OpenDatabase(path, durable=True)
         return
     sys.stdout.write("ready\n")
     sys.stdout.flush()

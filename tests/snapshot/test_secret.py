@@ -202,7 +202,9 @@ def test_written_by_others(
     assert all(key in words for key in writer.key_ids if name == "another secret")
 
 
-@pytest.mark.parametrize("ids", [(None, "a"), ("a", None), ("a", "b")], ids=str)
+@pytest.mark.parametrize(
+    "ids", [(None, "a"), ("a", None), ("a", "b"), ("a1", "a2"), ("a1", "a10")], ids=str
+)
 def test_copied_from_another_run(
     ids: tuple[str | None, str | None], flows: FlowFactory, canary_file: Path, runner: Runner
 ) -> None:

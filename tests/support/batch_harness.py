@@ -39,11 +39,18 @@ class BatchHarness:
         self.path = str(Path(place, "runs.db"))
         self._keep = keep
         self.handler = SqliteStateHandler(self.path, flow="f")
-        self.transactions = Transactions(self.path, durable=False, lease=3600.0)
+        self.transactions = Transactions(self.path, durable=False, lease=3600.0, before_opening=str)
         self.leases = {run_id: self.lease(run_id) for run_id in IDS[:2]}
         self.apply(
             [PendingResult(Claim(lease.record, None), None) for lease in self.leases.values()]
         )
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the open database."""
+        session = self.transactions._session  # noqa: SLF001
+        assert session is not None
+        return session.connection
 
     def lease(self, run_id: str) -> Lease:
         """Make a lease of a run. It is claimed only through the jobs of this harness."""
@@ -69,7 +76,7 @@ class BatchHarness:
                 None,
             )
         if operation == "give back":
-            return PendingResult(Release(lease.record.row, lease.record.token), None)
+            return PendingResult(Release.of(lease.record, lease.record.token), None)
         if operation == "steal":
             return PendingResult(Execute(partial(steal, run_id)), None)
         if operation == "count":

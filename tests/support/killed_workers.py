@@ -87,7 +87,7 @@ def check_stored(place: str, runs: int) -> None:
 
 
 def check_left(path: Path, kind: str, runs: int) -> None:
-    """Check that the directory holds nothing but the stored snapshots."""
+    """Check that the directory holds nothing but the stored snapshots, once it was listed."""
     if kind == "sqlite":
         left = [one.name for one in path.iterdir()]
         assert sorted(left) == ["log", "runs.db"], left
@@ -112,9 +112,9 @@ def run_killed_workers(path: Path, kind: str, durable: str, *numbers: int) -> No
     try:
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 0, done.stderr[-10_000:]
-        check_left(path, kind, numbers[0])
         check_log(path / "log", numbers[0])
         check_stored(place, numbers[0])
+        check_left(path, kind, numbers[0])
     except BaseException as error:
         error.add_note(f"the seed of the kills: {seed}")
         raise

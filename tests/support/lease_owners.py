@@ -6,7 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locations import program
@@ -16,23 +18,21 @@ from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
 PATIENCE = 60.0
-SCRIPT = program("owner_script.py")
 
 
-class Owner:
-    """Another process, in which runs are held in their second step."""
+class Process:
+    """Another process, which has printed its first line, and ends after a line of its input."""
 
-    def __init__(self, path: Path, lease: float, *runs: str) -> None:
-        command = [sys.executable, str(SCRIPT), str(path), str(lease), *runs]
+    def __init__(self, script: Path, *words: object) -> None:
+        command = [sys.executable, str(script), *map(str, words)]
         pipe = subprocess.PIPE
         self.process: subprocess.Popen[str] = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True
         )
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "held\n"
+        self.first = self.process.stdout.readline().strip()
 
     def kill(self) -> None:
         """Kill it."""
@@ -42,26 +42,42 @@ class Owner:
     def suspend(self) -> None:
         """Suspend it until it is woken."""
         self.process.send_signal(signal.SIGSTOP)
+        self._await(stopped=True)
 
     def wake(self) -> None:
         """Wake it."""
         self.process.send_signal(signal.SIGCONT)
+        self._await(stopped=False)
+
+    def _await(self, *, stopped: bool) -> None:
+        # The state is behind the name in parentheses, see proc_pid_stat(5).
+        file = Path(f"/proc/{self.process.pid}/stat")
+        while file.exists() and (") T " in file.read_text("ascii")) is not stopped:
+            time.sleep(0.005)
 
     def end(self) -> str:
-        """Release the runs; return how they ended."""
+        """Let it end, and return the rest of its output."""
         reported, _ = self.process.communicate("\n", timeout=PATIENCE)
         return reported.strip()
 
 
 @contextmanager
-def owner(path: Path, lease: float, *runs: str) -> Generator[Owner]:
-    """Give a process that owns runs, which is killed at the end."""
-    made = Owner(path, lease, *runs)
+def process(name: str, *words: object) -> Generator[Process]:
+    """Give a process of a program in tests/programs, which is killed at the end."""
+    made = Process(program(name), *words)
     try:
         yield made
     finally:
         made.kill()
         made.process.communicate()
+
+
+@contextmanager
+def owner(path: Path, lease: float, *runs: str) -> Generator[Process]:
+    """Give a process whose runs are held in their second step, which is killed at the end."""
+    with process("owner_script.py", path, lease, *runs) as made:
+        assert made.first == "held"
+        yield made
 
 
 def successor(path: Path, lease: float = 60.0) -> CheckpointFlow:

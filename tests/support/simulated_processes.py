@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import time
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint.handlers.sqlite._session import Session
 
 LONG = 3600.0
 
@@ -70,22 +70,23 @@ def kill(handler: SqliteStateHandler) -> None:
     Its leases count as not held any more, as their holder is dead.
     """
     disconnect(handler)
-    store = handler._database
-    worker = store._transactions
-    connection, worker._connection = worker._connection, None  # nothing to tidy up with
-    store.close()
-    if connection is not None:
-        connection.close()
-    worker.owners._lock.forget()
-    worker.reset_after_fork()
+    worker = handler._database._transactions
+    worker._take_session(_lose)  # nothing to tidy up with
+    handler._database.close()
+
+
+def _lose(session: Session) -> None:
+    session.connection.close()
+    session._opened.files.unregister()
+    session.owners._lock.forget()
 
 
 def suspend(handler: SqliteStateHandler) -> None:
-    """Make a process seem to have slept for longer than its lease."""
-    owners = handler._database._transactions.owners
-    with looking(handler._path) as connection:
-        expired = (time.monotonic() - 1, owners.id)
-        connection.execute("UPDATE owners SET expires = ? WHERE id = ?", expired)
+    """Make a process count as gone, as one that was stopped for its lease, until it wakes."""
+    session = handler._database._transactions._session
+    assert session is not None
+    owners = session.owners
+    owners._lock.forget()
     # It finds out when it wakes.
     owners._last_heartbeat = owners._uncommitted_heartbeat = -float("inf")
 

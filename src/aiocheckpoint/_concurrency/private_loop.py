@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
+from asyncio.tasks import _unregister_task
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,7 +53,10 @@ class PrivateLoop:
     def close(self) -> None:
         """Cancel the tasks that the coroutines left running, and close the loop."""
         if self._thread is None:
-            self._runner.close()
+            try:
+                _restart_lost_tasks(self._runner.get_loop())
+            finally:
+                self._runner.close()
             return
         try:
             _call(self._thread, self._runner.close)
@@ -89,6 +94,36 @@ def _call(
             item.join()
         raise
     return item.outcome()
+
+
+def _restart_lost_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Continue in new tasks the coroutines that the loop would never resume.
+
+    A second Ctrl-C raises KeyboardInterrupt in the loop itself. It may come after the loop has
+    taken the next step of a task from its queue, and before it executes it. `asyncio.Runner.close`
+    would wait for this task for ever.
+    """
+    ready = {task: _reason_to_resume(task) for task in asyncio.all_tasks(loop)}
+    if not any(ready.values()):
+        return
+    loop.run_until_complete(asyncio.sleep(0))  # Executes the steps that are still in the queue.
+    for task, reason in ready.items():
+        if reason is not None and not task.done() and _reason_to_resume(task) is reason:
+            _unregister_task(task)
+            task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
+            loop.create_task(task.get_coro())
+
+
+def _reason_to_resume(task: asyncio.Task[Any]) -> object:
+    """The reason for a step of a task in the queue of its loop. None where it waits.
+
+    Without a step in the queue, it is lost.
+    """
+    coroutine = task.get_coro()
+    if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == "CORO_CREATED":
+        return coroutine
+    waits_for: asyncio.Future[Any] | None = getattr(task, "_fut_waiter", None)
+    return waits_for if waits_for is not None and waits_for.done() else None
 
 
 def _inside_loop() -> bool:

@@ -55,19 +55,26 @@ class StepFailure:
         """Whether the run was cancelled or interrupted, rather than failed."""
         return isinstance(self.error, (asyncio.CancelledError, KeyboardInterrupt))
 
-    def note(self, index: int, of: int, location: str, *, done: bool) -> str:
+    def note(self, index: int, of: int, location: str, stored: Header | None) -> str:
         """The note for the user: the step and part, the checkpoint, and how to resume."""
         verb = "was cancelled" if self.cancelled else "broke"
+        return (
+            f"aiocheckpoint: step {index + 1} of {of}, {self.step!r}, {verb} in its part "
+            f"{self.part!r}. {self._remedy(index, location, stored)}"
+        )
+
+    def _remedy(self, index: int, location: str, stored: Header | None) -> str:
         mend = "Run again" if self.cancelled else "Mend it and run again"
-        if done:
+        if stored is None:
+            return (
+                f"Nothing is stored in {location} any more: it was deleted or moved. {mend}: it "
+                "starts at the first step."
+            )
+        if stored.position != index or stored.finished:
             after = f"after {self.step!r}. Run again: it resumes behind that step"
         else:
             after = f"as it was before {self.step!r}. {mend}: it resumes there"
-        return (
-            f"aiocheckpoint: step {index + 1} of {of}, {self.step!r}, {verb} in its part "
-            f"{self.part!r}. The checkpoint in {location} holds the state {after}; checkpoint=0 "
-            "starts over."
-        )
+        return f"The checkpoint in {location} holds the state {after}; checkpoint=0 starts over."
 
     def recorded_in(self, header: Header) -> Header:
         """The header of the stored snapshot with this failure in it."""

@@ -50,8 +50,14 @@ async def hold_lock(
         # other owner can begin the same step.
         raise
     except BaseException as error:
-        # Also where Ctrl-C under `run` struck in the middle of the release above.
-        prefer_cancellation(await run_store.release(), error)
+        # Also where Ctrl-C under `run` struck in the middle of the release above. A second one may
+        # strike in the middle of this one.
+        try:
+            cancellation = await run_store.release()
+        except BaseException:
+            run_store.release_nowait()
+            raise
+        prefer_cancellation(cancellation, error)
         raise
     if cancellation is not None:
         raise cancellation

@@ -6,6 +6,7 @@ Only the stored header changes. The stored state remains that on entry to the cu
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,12 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
     """Record the exception of a step, add a note to it, and emit `StepFailed`."""
     error = error.error if isinstance(error, ExceptionEnvelope) else error
     failure = progress.failure(error)
-    recorded = failure.cancelled or progress.part != "snapshot"
-    cancellation = await record_failure(context, failure) if recorded else None
-    stored = context.run_store.header
-    done = stored is not None and (stored.position != progress.index or stored.finished)
-    location = context.run_store.location
-    add_note_once(error, failure.note(progress.index, progress.of, location, done=done))
+    if failure.cancelled or progress.part != "snapshot":
+        cancellation = await record_failure(context, failure)
+    else:
+        cancellation = await _look_again(context, error)
+    location, stored = context.run_store.location, context.run_store.header
+    add_note_once(error, failure.note(progress.index, progress.of, location, stored))
     emission = context.dispatcher.emit(
         StepFailed,
         **progress.event_fields,
@@ -48,6 +49,18 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
         seconds=failure.seconds,
     )
     prefer_cancellation(await context.backend.shield(emission) or cancellation, error)
+
+
+async def _look_again(context: RunContext, error: BaseException) -> CancelledError | None:
+    """Read the stored header after a snapshot that could not be written, for the note.
+
+    Returns:
+        The first cancellation that came meanwhile, for the caller to raise.
+    """
+    if isinstance(error, (StorageError, LeaseLostError)):
+        with suppress(Exception):  # The user must see the first exception.
+            return await _update_header(context, lambda stored: stored)
+    return None
 
 
 async def record_failure(context: RunContext, failure: StepFailure) -> CancelledError | None:
@@ -124,19 +137,31 @@ async def end_stopped(context: RunContext) -> DrainingError:
 
     A paused run that has not reached its step again remains paused.
     """
-    drained = DrainingError(context.settings.flow, context.run_store.location)
 
     def stopped(stored: Header) -> Header:
         return stored if stored.status == "paused" else _next_header(stored, {"status": "stopped"})
 
-    if context.header.status != "stopped":
-        try:
-            cancellation = await _update_header(context, stopped)
-        except Exception as second:  # noqa: BLE001 - a run stored as "running" is resumed as well
-            add_note_once(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
-        else:
-            prefer_cancellation(cancellation, drained)
+    if context.header.status == "stopped":
+        return _drained(context)
+    try:
+        cancellation = await _update_header(context, stopped)
+    except Exception as second:  # noqa: BLE001 - a run stored as "running" is resumed as well
+        drained = _drained(context)
+        add_note_once(drained, f"aiocheckpoint: it is not marked as stopped: {second}")
+    else:
+        drained = _drained(context)
+        prefer_cancellation(cancellation, drained)
     return drained
+
+
+def _drained(context: RunContext) -> DrainingError:
+    location, problem = context.run_store.location, ""
+    if context.run_store.header is None:
+        problem = (
+            f"the run was stopped on its way, and nothing is stored in {location} any more: it "
+            "was deleted or moved. Run it again from the beginning in the next process"
+        )
+    return DrainingError(context.settings.flow, location, problem=problem)
 
 
 def _next_header(stored: Header, changes: dict[str, Any]) -> Header:

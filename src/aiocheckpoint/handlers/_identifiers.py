@@ -6,9 +6,10 @@ import os
 import re
 from pathlib import PurePath
 
-from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, StorageError
 
 __all__ = [
+    "absolute_path",
     "checked_name",
     "checked_path",
     "checked_run_id",
@@ -43,6 +44,25 @@ def checked_path(path: object) -> str:
     return text
 
 
+def absolute_path(path: str) -> str:
+    """The absolute form of a path, with `~` as the user's home.
+
+    Raises:
+        StorageError: The path is relative, and the working directory was deleted.
+    """
+    path = os.path.expanduser(path)
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise StorageError(
+            path,
+            f"{path!r} is relative to the working directory of this process, which cannot be "
+            f"found: {error.strerror}. Give an absolute path, or call os.chdir() with a directory "
+            "that exists.",
+            errno=error.errno,
+        ) from error
+
+
 def url_scheme(path: object) -> str | None:
     """The scheme of a URL. None for any other text, or for a path that is no text."""
     found = _SCHEME.match(path) if isinstance(path, str) else None
@@ -75,6 +95,7 @@ def checked_name(path: object, name: object) -> str:
 
     Raises:
         InvalidTypeError: `name` is no text or empty, or `path` is no path.
+        StorageError: `path` has no name of its own, and the working directory was deleted.
     """
     if name is None:
         return flow_name(checked_path(path))
@@ -92,7 +113,7 @@ def flow_name(path: str) -> str:
     if scheme not in _FILES:
         head = re.split(r"[?#]", redact_url(path)[len(f"{scheme}://") :])[0]
         return PurePath(head.partition("/")[2]).stem or "flow"
-    return PurePath(path).stem or PurePath(os.path.abspath(path)).stem or "flow"
+    return PurePath(path).stem or PurePath(absolute_path(path)).stem or "flow"
 
 
 def checked_run_id(run_id: object) -> str | None:

@@ -52,6 +52,9 @@ class SnapshotOptions(TypedDict, total=False):
 class Lock(Protocol):
     """An exclusive lock of one run, which ends with its owner.
 
+    A lock that is a file has its path in an attribute `file`. `aiocheckpoint.testing.check_handler`
+    deletes it, as a cleaner of old files may do.
+
     Attributes:
         held: Whether the lock was taken and not released. It may have been lost since.
     """

@@ -114,6 +114,7 @@ def open_handler(
         InvalidTypeError: `handler`, `state_path`, `name` or an option is of the wrong type.
         InvalidValueError: An option is invalid or does not belong to the handler. Or a registered
             handler cannot be imported.
+        StorageError: `state_path` is relative, and the working directory was deleted.
     """
     flow = checked_name(state_path, name)
     return make_handler(state_path, handler, flow, options, CONSTRUCTORS)

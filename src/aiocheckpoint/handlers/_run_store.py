@@ -86,7 +86,10 @@ class RunStore(Protocol):
         ...
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
-        """Replace the header of the stored state, blocking."""
+        """Read the stored header, and replace it by the changed one, blocking.
+
+        Nothing is written where `change` gives the same object back, or nothing is stored.
+        """
 
     async def remove(self) -> None:
         """Delete the snapshots."""
@@ -156,7 +159,8 @@ class SnapshotRunStore:
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
         with self._handler.stored(self._run_id) as stored:
-            if stored is None:
+            if stored is None:  # Another program deleted it.
+                self.header = None
                 return
             # The store is read again: Ctrl-C may have come between a write and `self.header`.
             self.header, changed = stored.header, change(stored.header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,23 @@ def check_lock_given_back(make: Make) -> None:
         assert_lost(handler.lock("back"), handler, "back", "never taken")
 
 
+def check_lock_file_deleted(make: Make) -> None:
+    """A lock whose file another program deleted allows no change. Locks without a file pass."""
+    with fresh(make, "deleted") as handler:
+        store(handler, "deleted", "stopped")
+        with handler.locked("deleted") as lock:
+            file: str | None = getattr(lock, "file", None)
+            if file is None or os.name == "nt":  # Windows forbids it while the file is open.
+                return
+            os.unlink(file)
+            assert_lost(lock, handler, "deleted", "deleted as a file")
+            with make().locked("deleted") as other:
+                assert_lost(lock, handler, "deleted", "deleted as a file and taken by another")
+                lock.release()
+                store_under(other, make(), "deleted", "running")
+                assert_refused(handler, "deleted")
+
+
 def check_without_lock(make: Make) -> None:
     """A change without a lock is made while the lock is free, or not at all."""
     with fresh(make, "without") as handler:
@@ -176,6 +194,7 @@ LOCK_CHECKS: tuple[Check, ...] = (
     check_one_of_many,
     check_held,
     check_lock_given_back,
+    check_lock_file_deleted,
     check_without_lock,
     check_last_snapshot,
     check_many_locks,

@@ -61,12 +61,14 @@ class End:
     Attributes:
         code: The exit code, negative if a signal killed it.
         waited: Whether the process was still running after the signals, before it was released.
+        again: Whether the process took a third signal to end.
         said: The last output of the process.
         flows: The factory of flows with this snapshot.
     """
 
     code: int
     waited: bool
+    again: bool
     said: str
     flows: FlowFactory
 
@@ -138,7 +140,7 @@ def test_signal(case: Case, ends: dict[Case, End]) -> None:
     assert end.code in codes
     assert header.status in statuses
     assert end.waited or not in_thread
-    assert end.left() == []
+    assert end.left() == [] or end.again
     positions = {2} if in_thread and case.part == "snapshot" else {1}
     assert header.position in positions | ({1} if len(case.signals) == 2 else set())
     end.check_resumes(case, header.position)

@@ -14,7 +14,7 @@ from power_rounds import disk
 from resource_limits import limit, mount
 from support import FlowFactory, Runner, State
 
-from aiocheckpoint import LocalStateHandler, StorageError
+from aiocheckpoint import LeaseLostError, LocalStateHandler, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +199,7 @@ def test_directory_replaced_by_a_link_meanwhile(runner: Runner, tmp_path: Path) 
 
 @pytest.mark.leaves_files
 def test_directory_replaced_by_a_link_to_another(runner: Runner, tmp_path: Path) -> None:
-    """The directory is replaced by a link to another. The old directory keeps its files."""
+    """The directory is replaced by a link to another. Nothing is written there, without a lock."""
     flows = FlowFactory(tmp_path / "place" / "checkpoint.pkl")
     kept, elsewhere = tmp_path / "kept", tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -211,9 +211,9 @@ def test_directory_replaced_by_a_link_to_another(runner: Runner, tmp_path: Path)
     cp = flows.flow("a")
     cp.add_step(name="b")(swap)
     flows.add(cp, "c")
-    assert runner(cp, {})["trail"] == ["a", "c"]
-    assert sorted(path.name for path in elsewhere.iterdir()) == ["checkpoint.pkl"]
-    assert flows.stored()["trail"] == ["a", "c"]
+    with pytest.raises(LeaseLostError, match="moved its directory"):
+        runner(cp, {})
+    assert list(elsewhere.iterdir()) == []
     assert LocalStateHandler(kept / "checkpoint.pkl").read()["trail"] == ["a"]
 
 

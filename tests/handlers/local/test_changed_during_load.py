@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,10 +51,10 @@ def older_one(flows: FlowFactory) -> None:
     flows.path.write_bytes(content)
 
 
-def rewritten(flows: FlowFactory) -> None:
-    """Replace the newest snapshot by one that differs only in its time."""
+def rewritten(flows: FlowFactory, **fields: object) -> None:
+    """Replace the newest snapshot by one that differs only in these fields of its header."""
     pieces = Pieces.of(flows.path.read_bytes())
-    flows.path.write_bytes(pieces.with_fields(written_at=1.5).joined())
+    flows.path.write_bytes(pieces.with_fields(**fields).joined())
 
 
 TAMPERING: dict[str, Callable[[FlowFactory], object]] = {
@@ -61,7 +62,10 @@ TAMPERING: dict[str, Callable[[FlowFactory], object]] = {
     "emptied": lambda flows: os.truncate(flows.path, 0),
     "damaged": lambda flows: os.truncate(flows.path, 30),
     "an older one": older_one,
-    "one of another time": rewritten,
+    "one of another time": partial(rewritten, written_at=1.5),
+    "one of another number": partial(rewritten, number=9),
+    "one at another position": partial(rewritten, position=1),
+    "a finished one": partial(rewritten, status="finished"),
 }
 
 

@@ -151,6 +151,24 @@ def test_early_flushes(
     assert seen == [count * len(LARGE) for count in flushes]
 
 
+def test_file_that_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rewound file is empty and written from its start, and is flushed early as a new one is."""
+    seen = list[int]()
+    monkeypatch.setattr(module, "flush_data", seen.append)
+    with (tmp_path / "file").open("wb") as file:
+        target = module.FileTarget("file", "file", file.fileno(), fsync=True)
+        target.rewind()
+        for content in (LARGE, LARGE, b"", b"xy", b"z"):
+            target.write(content)
+            assert (target.length, os.fstat(file.fileno()).st_size) == (len(content),) * 2
+            target.rewind()
+            assert (target.length, os.fstat(file.fileno()).st_size) == (0, 0)
+        target.write(b"end")
+        target.write(b"ed")
+    assert (tmp_path / "file").read_bytes() == b"ended"
+    assert len(seen) == 2
+
+
 def test_header_that_may_not_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failed flush of the directory, the run store has the header in the file."""
     handler = LocalStateHandler(tmp_path / "c.pkl", flow="f")

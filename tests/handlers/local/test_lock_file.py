@@ -92,18 +92,19 @@ def test_lock_file_is_private(tmp_path: Path) -> None:
 
 @posix_only
 def test_lock_file_removed_by_hand(flows: FlowFactory) -> None:
-    """A run whose lock file was deleted ends well, and leaves the next owner's lock alone."""
+    """A run whose lock file was deleted writes nothing, and leaves the next owner's lock alone."""
     place = flows.path.parent
     with lock_process(flows.path, "hold", "held") as first:
         next(iter(place.glob("*.lock"))).unlink()
         with lock_process(flows.path, "hold", "held") as second:
             first.send("end")
-            assert first.answer() == "ended"
+            assert first.answer() == "lost"
             with pytest.raises(RunInProgressError) as info:
                 flows.flow().run()
             assert info.value.pid == second.process.pid
             second.send("end")
             assert second.answer() == "ended"
+        assert flows.stored()["pid"] == second.process.pid
 
 
 @posix_only
@@ -148,3 +149,21 @@ def test_owner_killed_as_it_inherits(tmp_path: Path) -> None:
     lock.acquire()
     lock.release()
     assert lock.inherited
+
+
+@posix_only
+@pytest.mark.parametrize("end", ["forget", "release"])
+def test_number_that_belongs_to_another_file(end: str, tmp_path: Path) -> None:
+    """An end of the lock that was interrupted behind its close closes no other file later."""
+    lock = FileLock(str(tmp_path / "lock"), "x")
+    lock.acquire()
+    number = lock._descriptor  # noqa: SLF001 - as it is after such an interruption
+    assert number is not None
+    os.close(number)
+    with (tmp_path / "other").open("wb") as other:
+        assert other.fileno() == number
+        getattr(lock, end)()
+        other.write(b"open")
+    assert (tmp_path / "other").read_bytes() == b"open"
+    assert not lock.held
+    (tmp_path / "lock").unlink()

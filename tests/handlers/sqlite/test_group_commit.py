@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import tempfile
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pytest
 
 QUIET = settings(deadline=None, max_examples=40)
 OPERATIONS = ("claim", "begin", "running", "finished", "give back", "steal", "count")
@@ -182,13 +185,44 @@ def count_owners(connection: sqlite3.Connection) -> int:
 def test_heartbeat_that_is_rolled_back() -> None:
     """The transaction after a failed one repeats its heartbeat, so the owner has a row."""
     with tempfile.TemporaryDirectory() as place:
-        transactions = Transactions(f"{place}/runs.db", durable=False, lease=3600.0)
+        transactions = Transactions(
+            f"{place}/runs.db", durable=False, lease=3600.0, before_opening=str
+        )
         broken, counted = (PendingResult[Any](Execute(do), None) for do in (fail, count_owners))
         transactions.apply([broken])
         transactions.apply([counted])
         transactions.close()
     assert isinstance(broken.error, StorageError)
     assert counted.result == 1
+
+
+def read_owner(connection: sqlite3.Connection) -> tuple[int, float]:
+    """Read the count of heartbeats of the only owner, and when its lease ends."""
+    ((beat, expires),) = connection.execute("SELECT beat, expires FROM owners").fetchall()
+    return beat, expires
+
+
+def test_renewal_that_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transaction after a failed one renews the lease that the failed one was to renew."""
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    seen: list[tuple[int, float]] = []
+    with tempfile.TemporaryDirectory() as place:
+        transactions = Transactions(
+            f"{place}/runs.db", durable=False, lease=30.0, before_opening=str
+        )
+        for now, do in (  # noqa: B007 - read by `monotonic`
+            (1_000.0, read_owner),
+            (1_009.0, read_owner),
+            (1_011.0, fail),
+            (1_012.0, read_owner),
+            (1_013.0, read_owner),
+        ):
+            job = PendingResult[Any](Execute(do), None)
+            transactions.apply([job])
+            seen += [] if job.error is not None else [job.result]
+        transactions.close()
+    assert seen == [(1, 1_030.0), (1, 1_030.0), (2, 1_042.0), (2, 1_042.0)]
 
 
 def test_each_caller_has_an_error_of_its_own() -> None:

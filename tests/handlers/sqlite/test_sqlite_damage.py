@@ -109,8 +109,8 @@ def test_all_kept_ones_damaged(database: Runs, runner: Runner) -> None:
 
 
 COPY = (
-    "UPDATE runs SET (payload, footer) = (SELECT payload, footer FROM runs WHERE run_id = 'y') "
-    "WHERE run_id = 'x'"
+    "UPDATE runs SET (payload, footer) = (SELECT payload, footer FROM runs WHERE run_id = ?) "
+    "WHERE run_id = ?"
 )
 
 
@@ -119,19 +119,25 @@ COPY = (
     [({}, CorruptSnapshotError), ({"secret": SECRET}, UntrustedSnapshotError)],
     ids=["plain", "signed"],
 )
+@pytest.mark.parametrize("ids", [("x", "y"), ("order-1", "order-2"), ("a1", "a10")], ids=str)
 def test_row_of_another_run(
-    options: dict[str, Any], kind: type[CheckpointError], database: Runs, runner: Runner
+    ids: tuple[str, str],
+    options: dict[str, Any],
+    kind: type[CheckpointError],
+    database: Runs,
+    runner: Runner,
 ) -> None:
-    """A snapshot copied over another run's is detected by every reader."""
-    for run_id in ("x", "y"):
+    """A snapshot copied over another run's is detected by every reader, also of an alike id."""
+    victim, copied = ids
+    for run_id in ids:
         leave_stopped(database, run_id, **options)
-    sql(database.path, COPY)
+    sql(database.path, COPY, copied, victim)
     cp = database.flow(**options)
-    for act in (lambda: runner(cp, run_id="x"), lambda: runner.do(cp, "read", "x")):
+    for act in (lambda: runner(cp, run_id=victim), lambda: runner.do(cp, "read", victim)):
         with pytest.raises(kind, match="another run"):
             act()
-    assert [header.run_id for header in runner.do(cp, "runs")] == ["y"]
-    assert set(resume_all(cp)) == {"y"}
+    assert [header.run_id for header in runner.do(cp, "runs")] == [copied]
+    assert set(resume_all(cp)) == {copied}
 
 
 def test_row_of_another_flow(database: Runs, runner: Runner) -> None:

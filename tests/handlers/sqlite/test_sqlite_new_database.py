@@ -9,7 +9,7 @@ import pytest
 from lease_owners import PATIENCE
 
 from aiocheckpoint.handlers.sqlite import _schema
-from aiocheckpoint.handlers.sqlite._connection import connect
+from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +27,7 @@ def open_together(path: str) -> list[BaseException]:
     def open_it() -> None:
         together.wait()
         try:
-            connect(path, durable=False).close()
+            OpenDatabase(path, durable=False).close()
         except BaseException as error:  # noqa: BLE001
             wrong.append(error)
 
@@ -57,11 +57,11 @@ def test_tables_made_between_two_looks(
         looks.append(statement)
         if len(looks) == moment:
             monkeypatch.undo()
-            connect(path, durable=False).close()
+            OpenDatabase(path, durable=False).close()
         return look(connection, statement)
 
     monkeypatch.setattr(_schema, "_number", slowly)
-    connection = connect(path, durable=False)
-    assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
-    connection.close()
+    opened = OpenDatabase(path, durable=False)
+    assert opened.connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+    opened.close()
     assert len(looks) == moment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sqlite3
 import time
 from contextlib import closing
@@ -17,6 +18,7 @@ from aiocheckpoint.handlers.sqlite._owners import Owners
 from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from support import Runner
@@ -26,6 +28,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="POSIX only"),
 ]
 DAY = 86_400.0
+FAR = "f" * 16
 FAR_AWAY = "UPDATE owners SET host = 'far-away', boot = 'another'"
 
 
@@ -44,8 +47,13 @@ def check_left_alone(path: Path, pid: int) -> None:
     assert asyncio.run(resume_all(path)) == []
 
 
+async def one_pass(path: Path) -> list[str | None]:
+    """Resume all runs without an owner once, and return their ids."""
+    return [result.run_id async for result in successor(path).aresume_all()]
+
+
 async def resume_all(path: Path) -> list[str | None]:
-    """Resume all runs without an owner, and return their ids."""
+    """Do the same for runs of a killed owner, all in their second step."""
     results = [result async for result in successor(path).aresume_all()]
     assert [result.state for result in results] == [TAKEN] * len(results)
     return [result.run_id for result in results]
@@ -103,7 +111,7 @@ def test_owner_that_is_awake_keeps_its_runs(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("clock")
 def test_owner_on_another_machine(tmp_path: Path) -> None:
-    """An owner on another machine is dead when its heartbeat is older than its lease."""
+    """An owner on another machine is dead when no heartbeat came for its lease."""
     path = tmp_path / "runs.db"
     with owner(path, 1.0, "x") as other:
         other.kill()
@@ -116,25 +124,79 @@ def test_owner_on_another_machine(tmp_path: Path) -> None:
         assert time.monotonic() - watched_from > 1.0
 
 
-def test_heartbeats_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An owner on another machine lives until its heartbeats stop for the length of its lease."""
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    owners = Owners("runs.db", 60.0)
+@pytest.fixture
+def owners_table() -> Iterator[sqlite3.Connection]:
+    """Give the tables in memory, with an owner on another machine whose lease is 9 seconds."""
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in MIGRATIONS[0]:
             connection.execute(statement)
-        connection.execute(
-            "INSERT INTO owners VALUES ('other', 'far-away', 'another', 1, '', 1, 0.0, 10.0)"
-        )
-        for now in (0.0, 9.0, 18.0, 27.0):  # noqa: B007 - read by `monotonic`
-            connection.execute("UPDATE owners SET beat = beat + 1")
-            assert owners.expire_if_dead(connection, "other") is not None
-        now = 36.0
-        assert owners.expire_if_dead(connection, "other") is not None
-        now = 38.0
-        assert owners.expire_if_dead(connection, "other") is None
-        assert connection.execute("SELECT * FROM owners").fetchall() == []
+        connection.execute("INSERT INTO owners VALUES (?, 'far', 'other', 1, '', 1, 0, 9)", (FAR,))
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("beats", "silent", "left"),
+    [
+        ((0.0, 8.0, 16.0, 24.0), (32.0, 32.1, 32.2), 1),
+        ((0.0,), (3.0, 6.0, 9.0), 1),
+        ((0.0,), (3.0, 6.0, 9.0, 9.1), 0),
+        ((0.0,), (0.05 * number for number in range(182)), 0),
+        ((0.0, 5.0), (8.0, 11.0, 14.0), 1),
+        ((0.0,), (1000.0, 2000.0, 3000.0), 1),
+        ((0.0,), (1000.0, 2000.0, 3000.0, 4000.0), 0),
+    ],
+    ids=["beats", "a lease", "more", "polls", "from the last beat", "three gaps", "four gaps"],
+)
+def test_heartbeats_of_another_machine(
+    beats: tuple[float, ...],
+    silent: Iterable[float],
+    left: int,
+    owners_table: sqlite3.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An owner on another machine is gone after a lease without a beat, long gaps not counted."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    owners = Owners("runs.db", 60.0)
+    for now in beats:  # noqa: B007 - read by `monotonic`
+        owners_table.execute("UPDATE owners SET beat = beat + 1")
+        assert owners.expire_if_dead(owners_table, FAR) is not None
+    for now in silent:  # noqa: B007
+        owners.expire_if_dead(owners_table, FAR)
+    assert len(owners_table.execute("SELECT * FROM owners").fetchall()) == left
+
+
+def test_owner_that_wakes_after_its_row_was_deleted(owners_table: sqlite3.Connection) -> None:
+    """Its next beat is a new one, so that a watcher of the old ones begins anew."""
+    owners = Owners("runs.db", 60.0)
+    owners._lock.acquire()  # noqa: SLF001 - as in a first heartbeat
+    beats = list[tuple[int]]()
+    for _ in range(3):
+        owners.heartbeat(owners_table)
+        beats += owners_table.execute("SELECT beat FROM owners WHERE id = ?", (owners.id,))
+        owners_table.execute("DELETE FROM owners")
+    owners.release()
+    assert len(set(beats)) == 3
+
+
+@pytest.mark.parametrize("odd", ["a/../notes", "x" * 16, "", "0" * 16 + "\0", b"\xff", 7, 1e308])
+def test_id_that_is_none(odd: object, tmp_path: Path) -> None:
+    """Runs of an owner that cannot exist are free, and its id is never part of a path."""
+    path, notes = tmp_path / "runs.db", tmp_path / "notes"
+    (tmp_path / "runs.db-owner-a").mkdir()
+    for content in ("", '{"pid": 1}'):
+        successor(path).run({"trail": []}, run_id="x", until="a")
+        notes.write_text(content, encoding="ascii")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE runs SET owner = ?", (odd,))
+            connection.execute(
+                "INSERT INTO owners VALUES (?, ?, '', 1, '', 1, 1e300, 9)",
+                (odd, socket.gethostname()),
+            )
+        assert asyncio.run(one_pass(path)) == ["x"]
+        assert notes.read_text("ascii") == content
+        successor(path).delete("x")
+    assert rows(path, "SELECT id FROM owners WHERE boot = ''") == []
 
 
 def test_lock_file_without_an_owner(tmp_path: Path) -> None:
@@ -142,5 +204,8 @@ def test_lock_file_without_an_owner(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     leftover = tmp_path / "runs.db-owner-0123456789abcdef"
     leftover.touch()
+    foreign = tmp_path / "runs.db-owner-notes"
+    foreign.touch()
     successor(path).handler.write({"n": 1}, "x")
     assert not leftover.exists()
+    assert foreign.exists()

@@ -18,7 +18,7 @@ from lease_owners import PATIENCE, rows, successor
 from locations import program
 
 from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError, StorageError
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _transactions
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _claims
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,16 +120,17 @@ async def test_new_runs_beside_an_odd_row(highest: int, tmp_path: Path) -> None:
     assert rows(path, "SELECT count(*) FROM runs WHERE owner IS NOT NULL") == [(0,)]
 
 
-def test_lease_of_another_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ids", [("one", "two"), ("order-1", "order-2"), ("a1", "a10")], ids=str)
+def test_lease_of_another_run(ids: tuple[str, str], tmp_path: Path) -> None:
     """The lease of one run cannot change another run, nor does it write to its own by mistake."""
-    handler = SqliteStateHandler(tmp_path / "runs.db")
-    handler.write({"n": 1}, "one")
-    handler.write({"n": 2}, "two")
-    with closing(handler), handler.locked("one") as lock:
+    handler, (own, other) = SqliteStateHandler(tmp_path / "runs.db"), ids
+    handler.write({"n": 1}, own)
+    handler.write({"n": 2}, other)
+    with closing(handler), handler.locked(own) as lock:
         for change in (handler.remove, partial(handler.replace, write_to=never)):
-            with pytest.raises(LeaseLostError, match="'two'"):
-                change("two", lock=lock)
-        assert [handler.read(run_id)["n"] for run_id in ("one", "two")] == [1, 2]
+            with pytest.raises(LeaseLostError, match=f"'{other}'"):
+                change(other, lock=lock)
+        assert [handler.read(run_id)["n"] for run_id in ids] == [1, 2]
 
 
 def never(target: SnapshotTarget) -> Header:
@@ -145,7 +146,7 @@ def test_claim_that_breaks_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
     with closing(SqliteStateHandler(tmp_path / "runs.db")) as handler:
         with handler.locked("before"), monkeypatch.context() as patch:
-            patch.setattr(_transactions, "_claimed", fail)
+            patch.setattr(_claims, "_claimed", fail)
             with pytest.raises(StorageError, match="disk I/O error"):
                 handler.lock("one").acquire()
         assert rows(tmp_path / "runs.db", "SELECT run_id FROM runs WHERE owner IS NOT NULL") == []

@@ -29,6 +29,11 @@ class RecordingBackend:
         self.may.wait(PATIENCE)
         self.done += [job.request for job in group]
 
+    def fail(self, group: Sequence[PendingResult[Any]], error: BaseException) -> None:
+        """Set the errors of jobs."""
+        for job in group:
+            job.error = error
+
     def idle_timeout(self) -> float | None:
         """Need no call in between."""
         return None
@@ -60,6 +65,14 @@ class Overtaken:
             stopper.join(A_WHILE)
         self._queue.put(pending)
 
+    def empty(self) -> bool:
+        """Return whether the queue is empty."""
+        return self._queue.empty()
+
+    def get(self, timeout: float | None = None) -> PendingResult[Any] | None:
+        """Take the next job."""
+        return self._queue.get(timeout=timeout)
+
 
 def wait_for(job: PendingResult[Any]) -> bool:
     """Return whether a job ends in time."""
@@ -77,8 +90,8 @@ def test_asked_while_it_is_stopped() -> None:
     first: PendingResult[Any] = PendingResult("first", None)
     writer.put(first)
     first.wait()
-    queue: Any = Overtaken(writer, writer._queue)  # noqa: SLF001
-    writer._queue = queue  # noqa: SLF001
+    queue: Any = Overtaken(writer, writer._channel.queue)  # noqa: SLF001
+    writer._channel.queue = queue  # noqa: SLF001
     second: PendingResult[Any] = PendingResult("second", None)
     writer.put(second)
     assert wait_for(second)

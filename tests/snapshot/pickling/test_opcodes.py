@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import ATOMS, KEYS, nested
 from streams import dump_whole
 
-from aiocheckpoint._snapshot.keys import POSITION_KEY
+from aiocheckpoint._snapshot.keys import POSITION_KEY, is_position
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension, summarize
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_what_is_no_position(value: object) -> None:
     """A position that is no index is neither taken for one nor for none."""
     seen = summary_of(pickle.dumps({"checkpoint_index": value}, 4)).position
     assert seen is not None
-    assert seen == -1 or type(seen) is not int or value is True
+    assert not is_position(seen)
 
 
 @QUIET

@@ -2,28 +2,54 @@
 
 The kernel frees the lock the moment its owner dies. A release deletes the file. To make that safe,
 a process that gets the lock checks that its file is still the one at the path.
+
+Another program may delete the file too, such as a cleaner of old files. The kernel's lock then
+keeps nobody out. So `check`, the fence of files, is called before each write.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import socket
+import stat
 import sys
+import threading
 import time
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING
 
-from aiocheckpoint.errors import RunInProgressError, StorageError
+from aiocheckpoint.errors import LeaseLostError, RunInProgressError, StorageError
+from aiocheckpoint.handlers._files.kernel_lock import (
+    is_shared,
+    lock_file,
+    share_file,
+    unlock_file,
+)
+from aiocheckpoint.handlers._files.lock_owner import read_owner, refuse_foreign, write_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["FileLock"]
 
-_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+# Without O_NONBLOCK, a FIFO in place of the file waits for its other end.
+_OPEN = (
+    os.O_RDWR
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 _MODE = 0o600
-_OWNER_BYTES = 1024
-_OWNER_START = b'{"pid": '
-_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_REFRESH_SECONDS = 3600.0
+_TRIES = 1000
+_PAUSE_SECONDS = 0.001
+
+_open_locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_forks = 0
+_fork_guard = threading.RLock()
+"""Held while a file is opened and noted in `_open_locks`, and while the process forks. Signal
+handlers and finalizers may come in between, so it is reentrant."""
 
 
 class FileLock:
@@ -34,55 +60,82 @@ class FileLock:
         location: The name of the locked object in messages.
 
     Attributes:
+        file: The lock file.
         inherited: Whether the file was left by an owner that was killed.
     """
 
     def __init__(self, path: str, location: str) -> None:
-        self._path = path
+        self.file = path
         self._location = location
         self._descriptor: int | None = None
         self._identity: os.stat_result | None = None
+        self._taken = False
+        self._refresh_at = 0.0
         self.inherited: bool = False
 
     @property
     def held(self) -> bool:
         """Whether the lock was taken and not released. A forked child holds none."""
-        return self._descriptor is not None
+        return self._taken
 
     def acquire(self) -> None:
         """Take the lock now.
 
         Raises:
             RunInProgressError: Another owner has it. The error names that owner.
-            StorageError: The lock file cannot be made.
+            StorageError: The lock file cannot be made, or something else is in its place.
         """
-        try:
-            while self._descriptor is None:
-                self._try()
-        except StorageError:
-            raise
-        except OSError as error:
-            raise StorageError.of(self._location, "locking", error) from error
-        _held.add(self)
+        tries = 0
+        while not self._taken:
+            try:
+                self._try(patient=tries < _TRIES)
+            except StorageError:
+                raise
+            except OSError as error:
+                raise self._failed(error) from error
+            if not self._taken:
+                time.sleep(_PAUSE_SECONDS)
+                tries += 1
+
+    def check(self) -> None:
+        """Check that the lock is held, and its file at its path. This costs one system call.
+
+        Every hour, the file also gets the present time, so that cleaners of old files leave it.
+
+        Raises:
+            LeaseLostError: The lock is not held, or the file is not at its path.
+            OSError: The path cannot be looked at.
+        """
+        if not self._taken:
+            raise LeaseLostError(self._location)
+        if sys.platform == "win32":
+            return  # An open file cannot be deleted, nor its directory renamed ("CreateFileW").
+        if not self._is_at_path():
+            raise LeaseLostError(
+                self._location,
+                f"another program deleted or replaced its lock file {self.file} or moved its "
+                "directory (exclude them from any cleaning)",
+            )
+        if time.monotonic() > self._refresh_at:
+            self._refresh()
 
     def release(self) -> None:
         """Release the lock and delete its file, without effect where it is not held.
 
-        A call after an interrupted one completes the release.
+        The file of another owner stays. A call after an interrupted one completes the release.
         """
-        descriptor = self._descriptor
-        if descriptor is None:
+        if self._descriptor is None:
             return
         try:
-            if sys.platform != "win32" and self._is_at_path(descriptor):
-                os.unlink(self._path)
-        except OSError:
-            pass  # A lock file left behind blocks no other process.
+            self._delete_file()
+        except BaseException:  # Ctrl-C struck in the middle.
+            self._delete_file()
+            raise
         finally:
             self.forget()
         if sys.platform == "win32":
             with contextlib.suppress(OSError):
-                os.unlink(self._path)
+                os.unlink(self.file)
 
     def forget(self) -> None:
         """Close the file. A copy left open in a forked child would outlive the owner's death."""
@@ -91,29 +144,89 @@ class FileLock:
         if descriptor is not None and self._is_open(descriptor):
             with contextlib.suppress(OSError):  # A failed close frees the number too, see close(2).
                 os.close(descriptor)
+        self._taken = False
         self._descriptor = None
-        _held.discard(self)
+        _open_locks.discard(self)
 
-    def _try(self) -> None:
-        descriptor = os.open(self._path, _OPEN, _MODE)
+    def clear(self, temporaries: Iterable[str]) -> None:
+        """Delete the file, and temporary files of its last owner, unless a process has the lock.
+
+        The lock is shared meanwhile, which `acquire` can tell from an owner. Two processes must
+        not call this for one file at the same time: the later could delete a new owner's file.
+
+        Raises:
+            OSError: A file cannot be opened or deleted.
+        """
         try:
-            try:
-                _lock(descriptor)
-            except (BlockingIOError, PermissionError):
-                raise RunInProgressError(self._location, **_read_owner(descriptor)) from None
-            if self._is_at_path(descriptor):
-                _refuse_foreign(descriptor, self._path)
-                self.inherited = _write_owner(descriptor)
+            descriptor = self._open()
+        except FileNotFoundError:
+            _delete(temporaries)
+            return
+        try:
+            if self._is_regular() and share_file(descriptor) and self._is_at_path():
+                refuse_foreign(descriptor, self.file)
+                if sys.platform == "win32":
+                    self.forget()  # It forbids deleting a file that any process has open.
+                os.unlink(self.file)
+                _delete(temporaries)
+        finally:
+            if self._descriptor is not None:
+                unlock_file(descriptor)
+            self.forget()
+
+    def _try(self, *, patient: bool) -> None:
+        """Take the lock, unless the file was replaced or is shared for a moment by `clear`."""
+        descriptor = self._open(os.O_CREAT)
+        try:
+            if not self._is_regular():
+                raise self._not_regular()
+            if not lock_file(descriptor):
+                if patient and is_shared(descriptor):
+                    return
+                raise RunInProgressError(self._location, **read_owner(descriptor))
+            if self._is_at_path():
+                refuse_foreign(descriptor, self.file)
+                self.inherited = write_owner(descriptor)
+                self._refresh_at = time.monotonic() + _REFRESH_SECONDS
+                self._taken = True
+        finally:
+            if not self._taken:
+                self.forget()
+
+    def _open(self, flags: int = 0) -> int:
+        """Open the file, and note it, so that a forked child closes its copy."""
+        while True:
+            with _fork_guard:
+                forks = _forks
+                descriptor = os.open(self.file, _OPEN | flags, _MODE)
                 self._identity = os.fstat(descriptor)
                 self._descriptor = descriptor
-        finally:
-            if self._descriptor is None:
-                os.close(descriptor)
+                _open_locks.add(self)
+                if forks == _forks:
+                    return descriptor
+                self.forget()  # A signal handler forked, perhaps before the file was noted.
 
-    def _is_at_path(self, descriptor: int) -> bool:
-        with contextlib.suppress(FileNotFoundError):
-            return os.path.samestat(os.fstat(descriptor), os.lstat(self._path))
-        return False
+    def _delete_file(self) -> None:
+        # A lock file left behind blocks no other process.
+        with contextlib.suppress(OSError):
+            if sys.platform != "win32" and self._is_at_path():
+                os.unlink(self.file)
+
+    def _refresh(self) -> None:
+        self._refresh_at = time.monotonic() + _REFRESH_SECONDS
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self._descriptor)
+
+    def _is_regular(self) -> bool:
+        return self._identity is not None and stat.S_ISREG(self._identity.st_mode)
+
+    def _is_at_path(self) -> bool:
+        try:
+            found = os.lstat(self.file)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return self._identity is not None and os.path.samestat(found, self._identity)
 
     def _is_open(self, descriptor: int) -> bool:
         with contextlib.suppress(OSError):
@@ -122,53 +235,42 @@ class FileLock:
             )
         return False
 
+    def _failed(self, error: OSError) -> StorageError:
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(os.lstat(self.file).st_mode):
+                return self._not_regular()
+        return StorageError.of(self._location, f"taking the lock file {self.file} of", error)
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        # Windows forbids reading locked bytes, so the lock is behind the owner's name.
-        os.lseek(descriptor, _OWNER_BYTES, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _not_regular(self) -> StorageError:
+        return StorageError(
+            self.file,
+            f"{self.file} is no regular file, and so no lock file of {self._location}. Move it "
+            "away.",
+        )
 
 
-def _refuse_foreign(descriptor: int, path: str) -> None:
-    if os.read(descriptor, len(_OWNER_START)) not in {b"", _OWNER_START}:
-        raise StorageError(path, f"{path} is no lock file of this library; move it away.")
+def _delete(paths: Iterable[str]) -> None:
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
-def _write_owner(descriptor: int) -> bool:
-    """Write the owner into the file, and return whether it held the name of an earlier owner."""
-    since = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-    before = os.fstat(descriptor).st_size
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    # Never empty in between, so that a process killed here still counts as an earlier owner.
-    length = os.write(descriptor, json.dumps(owner).encode() + b"\n")
-    if length < before:
-        os.ftruncate(descriptor, length)
-    return before > 0
+def _before_fork() -> None:
+    global _forks  # noqa: PLW0603 - one count for the process
+    _fork_guard.acquire()
+    _forks += 1
 
 
-def _read_owner(descriptor: int) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        owner = json.loads(os.read(descriptor, _OWNER_BYTES).partition(b"\n")[0])
-        return {name: owner[name] for name in ("pid", "host", "since")}
-    return {}
-
-
-def _forget_all() -> None:
-    for lock in list(_held):
+def _after_fork_in_child() -> None:
+    for lock in list(_open_locks):
         lock.forget()
-    _held.clear()
+    _open_locks.clear()
+    _fork_guard.release()
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_fork_guard.release,
+        after_in_child=_after_fork_in_child,
+    )

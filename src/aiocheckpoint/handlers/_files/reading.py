@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers._files.databases import keep_if_database, refuse_protected
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -29,8 +30,10 @@ def open_regular(path: str) -> BinaryIO | None:
     """Open a file for reading, or give None where there is none.
 
     Raises:
-        StorageError: The path is a directory, FIFO, socket or device, or cannot be read.
+        StorageError: The path is a directory, FIFO, socket, device or SQLite database, or cannot be
+            read.
     """
+    refuse_protected(path)
     try:
         descriptor = os.open(path, _READ)
     except FileNotFoundError:
@@ -40,6 +43,7 @@ def open_regular(path: str) -> BinaryIO | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise not_a_file(path)
+    keep_if_database(path, descriptor)
     return io.BufferedReader(_Reading(path, descriptor), _READ_BYTES)
 
 

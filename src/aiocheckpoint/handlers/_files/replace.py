@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import stat
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from aiocheckpoint.errors import NotDurableError, StorageError
 from aiocheckpoint.handlers._files.failpoints import reach
 from aiocheckpoint.handlers._files.fsync import flush_data, flush_directory, flush_file
+from aiocheckpoint.handlers._files.leftovers import TEMPORARY_DIGITS
 from aiocheckpoint.handlers._files.reading import not_a_file, open_regular
 from aiocheckpoint.handlers._files.rename import exchange, rename
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Destination",
     "FileTarget",
-    "clear_leftovers",
     "find_destination",
     "make_directory",
     "replace_file",
@@ -43,8 +42,7 @@ _INHERIT_NOTHING = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _INHERIT_NOTHING
 _MODE = 0o600
 _DIRECTORY_MODE = 0o700
-_RANDOM_BYTES = 8
-_NUMBERS = 1 << 8 * _RANDOM_BYTES
+_NUMBERS = 16**TEMPORARY_DIGITS
 _LARGE_BYTES = 1 << 19
 
 
@@ -60,12 +58,12 @@ class _Temporaries:
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self._numbers = itertools.count(int.from_bytes(os.urandom(_RANDOM_BYTES)))
+        self._numbers = itertools.count(int.from_bytes(os.urandom(TEMPORARY_DIGITS // 2)))
 
     def beside(self, directory: str, name: str) -> str:
         """Give a name for a temporary file of the file `name`, in its directory."""
         number = next(self._numbers) % _NUMBERS
-        return f"{directory}{os.sep}.{name}.{number:0{2 * _RANDOM_BYTES}x}.tmp"
+        return f"{directory}{os.sep}.{name}.{number:0{TEMPORARY_DIGITS}x}.tmp"
 
 
 _temporaries = _Temporaries()
@@ -171,6 +169,7 @@ def replace_file(
     write_to: Callable[[FileTarget], _Result],
     *,
     fsync: bool = True,
+    check: Callable[[], None] | None = None,
     around: Callable[[str, _Result], AbstractContextManager[object]] | None = None,
 ) -> tuple[_Result, int]:
     """Replace a file by the bytes that `write_to` writes, whole or not at all.
@@ -183,6 +182,8 @@ def replace_file(
         fsync: Whether to wait until the disk has the file. Without, a power cut may undo the
             replacement or leave an empty file. A killed process still leaves the old file or the
             new one.
+        check: Called when the temporary file is complete, the last thing before the file is
+            replaced. An exception of it leaves the file as it is.
         around: Called with the path of the complete temporary file and the result of `write_to`.
             Gives a context manager, in which the file is renamed and its directory flushed.
 
@@ -198,11 +199,13 @@ def replace_file(
     temporary = _temporaries.beside(directory, name)
     try:
         result, length = _fill(path, temporary, write_to, fsync=fsync)
+        if check is not None:
+            check()
         if around is None:
-            _place(destination, temporary, fsync=fsync)
+            _place(destination, temporary, directory, fsync=fsync)
         else:
             with around(temporary, result):
-                _place(destination, temporary, fsync=fsync)
+                _place(destination, temporary, directory, fsync=fsync)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -233,12 +236,12 @@ def _fill(
     return result, target.length
 
 
-def _place(destination: Destination, temporary: str, *, fsync: bool) -> None:
+def _place(destination: Destination, temporary: str, directory: str, *, fsync: bool) -> None:
     """Rename the temporary file over the target, and flush their directory."""
     path, target, exists = destination
     _swap(temporary, target, exists=exists, fsync=fsync)
     if fsync:
-        _flush_entry(path, target.rpartition(os.sep)[0] or os.sep)
+        _flush_entry(path, directory or os.sep)
 
 
 def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
@@ -282,14 +285,3 @@ def make_directory(path: str) -> None:
             flush_directory(os.path.dirname(directory))
     except OSError as error:
         raise StorageError.of(path, "making the directory of", error) from error
-
-
-def clear_leftovers(path: str) -> None:
-    """Delete the temporary files of killed writers of `path`. Call it under the lock of `path`."""
-    target = os.path.realpath(path)
-    directory, name = os.path.split(target)
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}\.tmp")
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            if pattern.fullmatch(entry.name):
-                os.unlink(entry.path)

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from aiocheckpoint._logging import log_left_out
 from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._files.leftovers import clear_leftovers, clear_unowned, lock_path
 from aiocheckpoint.handlers._files.lock import FileLock
 from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._files.replace import (
-    clear_leftovers,
     find_destination,
     make_directory,
     replace_file,
 )
-from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
+from aiocheckpoint.handlers._identifiers import (
+    absolute_path,
+    checked_path,
+    checked_run_id,
+    flow_name,
+)
 from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
@@ -66,6 +71,7 @@ class LocalStateHandler(StateHandler):
 
     Raises:
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
+        StorageError: `path` is relative, and the working directory was deleted.
     """
 
     _shown_options = (("fsync", True), ("keep", 1))
@@ -85,7 +91,7 @@ class LocalStateHandler(StateHandler):
         self.fsync = fsync
         self.keep: Keep = checked_keep(keep)
         # The working directory may change between two snapshots of one run.
-        full = os.path.abspath(os.path.expanduser(text))
+        full = absolute_path(text)
         slashes = tuple(filter(None, (os.sep, os.altsep)))
         self._paths = RunPaths(full, directory=text.endswith(slashes) or os.path.isdir(full))
 
@@ -125,7 +131,7 @@ class LocalStateHandler(StateHandler):
         Raises:
             StorageError: The file cannot be written and is unchanged. A `NotDurableError`: the
                 file was written but may not outlive a power cut.
-            LeaseLostError: `lock` is not held.
+            LeaseLostError: `lock` is not held, or its file was deleted. The file is unchanged.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         if lock is None:
@@ -138,23 +144,24 @@ class LocalStateHandler(StateHandler):
         around = None
         if self.keep != 1 or not destination.exists:
             retained = RetainedSnapshots(destination.target, self.keep)
-            if not destination.exists:
-                _delete_retained(retained, path)
-            if self.keep != 1:
-                around = partial(retained.retaining, amends=amends)
-        return replace_file(destination, write_to, fsync=self.fsync, around=around)
+            manage = retained.retaining if destination.exists else retained.beginning
+            around = partial(manage, amends=amends)
+        check = lock.check if isinstance(lock, FileLock) else None
+        return replace_file(destination, write_to, fsync=self.fsync, check=check, around=around)
 
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's file and its retained snapshots, if there are any. A link stays.
 
         Raises:
             StorageError: They cannot be deleted.
-            LeaseLostError: `lock` is not held.
+            LeaseLostError: `lock` is not held, or its file was deleted. Nothing was deleted.
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         path = self.locate(run_id)
-        with self.hold_or_check(run_id, lock):
+        with self.hold_or_check(run_id, lock) as held:
             try:
+                if isinstance(held, FileLock):
+                    held.check()
                 self._retained(path).clear()
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.realpath(path))
@@ -164,20 +171,23 @@ class LocalStateHandler(StateHandler):
     def runs(self, query: Query) -> list[Header]:
         """List the headers of the runs in this directory, the latest begun first.
 
-        The end of each file is read. `Header.owner` stays None: files do not name owners.
+        The end of each file is read. `Header.owner` stays None: files do not name owners. Lock
+        files and temporary files of killed owners are deleted.
 
         Raises:
             StorageError: The directory cannot be read.
         """
-        return select(self._headers(), query)
+        return select(self._headers(clears=query.after is None), query)
 
-    def _headers(self) -> Iterator[Header]:
+    def _headers(self, *, clears: bool) -> Iterator[Header]:
         try:
-            paths = self._paths.found()
+            paths, leftovers = self._paths.found()
         except FileNotFoundError:
             return
         except OSError as error:
             raise StorageError.of(self.locate(), "listing the directory of", error) from error
+        if leftovers and clears:
+            clear_unowned(self._paths.directory, leftovers)
         for path in paths:
             header = self._header_at(path)
             if header is not None:
@@ -204,14 +214,6 @@ class LocalStateHandler(StateHandler):
         return RetainedSnapshots(os.path.realpath(path), self.keep)
 
 
-def _delete_retained(retained: RetainedSnapshots, path: str) -> None:
-    """Delete the older snapshots of a file that was deleted or emptied."""
-    try:
-        retained.clear()
-    except OSError as error:
-        raise StorageError.of(path, "writing", error) from error
-
-
 class _RunLock(FileLock):
     """The lock of a run's file, which deletes temporary files when it is taken.
 
@@ -220,8 +222,7 @@ class _RunLock(FileLock):
 
     def __init__(self, path: str, *, one_of_many: bool) -> None:
         # Two symbolic links to one file share its lock.
-        directory, name = os.path.split(os.path.realpath(path))
-        super().__init__(os.path.join(directory, f".{name}.lock"), path)
+        super().__init__(lock_path(os.path.realpath(path)), path)
         self._target = path
         self._one_of_many = one_of_many
 

@@ -56,6 +56,22 @@ class RetainedSnapshots:
         return f"{self.directory}{os.sep}{number}-{sequence}"
 
     @contextmanager
+    def beginning(
+        self, temporary: str, header: Header, *, amends: Header | None
+    ) -> Generator[None, None, None]:
+        """Do as `retaining` for a file that was deleted or emptied: older snapshots go first.
+
+        Raises:
+            StorageError: They cannot be deleted, or the file system cannot link files.
+        """
+        self.clear()
+        if self._keep == 1:
+            yield
+            return
+        with self.retaining(temporary, header, amends=amends):
+            yield
+
+    @contextmanager
     def retaining(
         self, temporary: str, header: Header, *, amends: Header | None
     ) -> Generator[None, None, None]:

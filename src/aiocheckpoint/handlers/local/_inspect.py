@@ -13,7 +13,7 @@ from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
 from aiocheckpoint.handlers._files.reading import open_regular
-from aiocheckpoint.handlers._identifiers import checked_path
+from aiocheckpoint.handlers._identifiers import absolute_path, checked_path
 from aiocheckpoint.handlers.local._handler import LocalStateHandler
 
 if TYPE_CHECKING:
@@ -39,12 +39,13 @@ def inspect(path: str | os.PathLike[str]) -> Header:
         The header, with `sizes`: bytes by key of the state.
 
     Raises:
-        StorageError: There is no file, or it cannot be read, or is a directory, FIFO or device.
+        StorageError: There is no file, or it cannot be read, or is a directory, FIFO or device. Or
+            `path` is relative, and the working directory was deleted.
         CorruptSnapshotError: The file is empty, damaged, or no snapshot.
         IncompatibleSnapshotError: Its format is of a later version.
         InvalidTypeError: `path` is no path.
     """
-    location = os.path.abspath(os.path.expanduser(checked_path(path)))
+    location = absolute_path(checked_path(path))
     file = open_regular(location)
     if file is None:
         raise _nothing_at(location)
@@ -79,7 +80,8 @@ def adopt(
         The header now stored.
 
     Raises:
-        StorageError: There is no file, or it cannot be read or written.
+        StorageError: There is no file, or it cannot be read or written. Or `path` is relative,
+            and the working directory was deleted.
         CorruptSnapshotError: The snapshot is damaged, or that of another run.
         IncompatibleSnapshotError: Its format is of a later version.
         RunInProgressError: The run is in progress.

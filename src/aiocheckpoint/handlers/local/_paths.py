@@ -5,11 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import defaultdict
+from typing import NamedTuple
 
-__all__ = ["RunPaths", "run_path"]
+from aiocheckpoint.handlers._files.leftovers import owner_of
+
+__all__ = ["FoundFiles", "RunPaths", "run_path"]
 
 _LONGEST = 120
 _NO_ID = "~"
+
+
+class FoundFiles(NamedTuple):
+    """The files of runs in a directory.
+
+    Attributes:
+        paths: The path of each run's file.
+        leftovers: By the name of a run's file, the names of its lock file and temporary files.
+    """
+
+    paths: list[str]
+    leftovers: dict[str, list[str]]
 
 
 class RunPaths:
@@ -32,8 +48,13 @@ class RunPaths:
         """The file of a run."""
         return self._path if run_id is None else run_path(self._pattern, run_id)
 
-    def found(self) -> list[str]:
-        """The files with names that run ids are mapped to.
+    @property
+    def directory(self) -> str:
+        """The directory of all these files."""
+        return os.path.dirname(self._path)
+
+    def found(self) -> FoundFiles:
+        """Find the files with names that run ids are mapped to, and the leftovers beside them.
 
         Raises:
             OSError: The directory cannot be read.
@@ -41,9 +62,16 @@ class RunPaths:
         directory, own = os.path.split(self._path)
         head, tail = self._affixes()
         pattern = re.compile(rf"{re.escape(head)}(?:[a-z0-9_-]|%[0-9A-F]{{2}}|~)+{re.escape(tail)}")
+        names: list[str] = []
+        leftovers: defaultdict[str, list[str]] = defaultdict(list)
         with os.scandir(directory) as entries:
-            names = [one.name for one in entries if one.name == own or pattern.fullmatch(one.name)]
-        return [os.path.join(directory, name) for name in names]
+            for entry in entries:
+                name = entry.name
+                if name == own or pattern.fullmatch(name):
+                    names.append(name)
+                elif (run := owner_of(name)) and (run == own or pattern.fullmatch(run)):
+                    leftovers[run].append(name)
+        return FoundFiles([os.path.join(directory, name) for name in names], leftovers)
 
     def _affixes(self) -> tuple[str, str]:
         """The parts of a file's name before and behind the mapped id."""

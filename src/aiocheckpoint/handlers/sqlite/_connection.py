@@ -1,36 +1,90 @@
-"""Connections to the SQLite file of many runs, and the identity of that file."""
+"""Opening connections to the SQLite file of many runs."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 
 from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._files.fsync import flush_directory
 from aiocheckpoint.handlers._files.replace import make_directory
+from aiocheckpoint.handlers.sqlite._closing import abandon, close_untouched, has_living_owner
 from aiocheckpoint.handlers.sqlite._errors import PATIENCE_SECONDS, translate_error
+from aiocheckpoint.handlers.sqlite._file_checks import check_links, check_writable, mend_modes
+from aiocheckpoint.handlers.sqlite._files import DatabaseFiles, refuse_stale
 from aiocheckpoint.handlers.sqlite._schema import set_up
 
-__all__ = ["abandon_connection", "connect", "file_identity"]
+__all__ = ["OpenDatabase"]
 
 _OLDEST_SQLITE = (3, 33, 0)  # the first with UPDATE FROM
 _MODE = 0o600
+_creating = threading.RLock()
+"""Held while a file is made: closing it would drop the locks of another thread's connection."""
 
 
-def connect(path: str, *, durable: bool) -> sqlite3.Connection:
-    """Open the file at `path`, made if it is missing, with the tables that this version knows.
+class OpenDatabase:
+    """A connection to a database, and the files that it has open.
 
     Args:
         path: The absolute path.
         durable: Whether each commit waits for the disk.
+        writable: Whether to refuse a file that this user may only read.
 
-    Returns:
-        A connection in autocommit mode, usable by any thread, one at a time.
+    Attributes:
+        connection: The connection, in autocommit mode. Any thread may use it, one at a time.
+        files: The files.
 
     Raises:
         StorageError: The file cannot be made or opened, is no database, or another program's.
         IncompatibleSnapshotError: Its tables are of a later version of this library.
     """
+
+    def __init__(self, path: str, *, durable: bool, writable: bool = False) -> None:
+        _check_version(path)
+        _create(path)
+        check_links(path)
+        if writable:
+            check_writable(path)
+        refuse_stale(path)
+        self._path = path
+        identity = file_identity(path) or (0, 0)
+        try:
+            self.connection: sqlite3.Connection = _connect(path, durable=durable)
+        except sqlite3.Error as error:
+            raise translate_error(error, path, "opening") from error
+        self.files: DatabaseFiles = DatabaseFiles(path, identity)
+        self.files.register()
+        try:
+            self.files.check()
+        except StorageError:
+            self.leave()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, and leave the "-wal" as it is where an owner uses the database.
+
+        This process's own lock file has to be released before.
+        """
+        if not self.files.is_shared and has_living_owner(self._path):
+            self.leave()
+        else:
+            # First, as closing may delete the files, which `refuse_stale` would take for a fault.
+            self.files.unregister()
+            self.connection.close()
+
+    def leave(self) -> None:
+        """Close the connection without touching a file."""
+        close_untouched(self.connection, self._path, self.files.identity)
+        self.files.unregister()
+
+    def abandon(self) -> None:
+        """Never use or close the connection: it belongs to the parent of a forked child."""
+        abandon(self.connection)
+
+
+def _check_version(path: str) -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         version = sqlite3.sqlite_version
         raise StorageError(
@@ -38,7 +92,10 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
             f"SQLite {version} of this Python is too old: 3.33 or newer is needed to keep runs "
             f"in {path}. Use another Python, or the handler 'local'.",
         )
-    _create(path)
+
+
+def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
+    mend_modes(path)
     try:
         connection = sqlite3.connect(
             path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
@@ -48,44 +105,22 @@ def connect(path: str, *, durable: bool) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
-        raise translate_error(error, path, "opening") from error
+    finally:
+        mend_modes(path)  # SQLite may have made the files beside it just now.
     return connection
 
 
 def _create(path: str) -> None:
     """Make an empty file readable by its user alone. SQLite copies the mode to its other files."""
-    if os.path.exists(path):
-        return
-    make_directory(path)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), _MODE))
-        flush_directory(os.path.dirname(path))
-    except OSError as error:
-        raise StorageError.of(path, "making", error) from error
-
-
-def abandon_connection(connection: sqlite3.Connection | None) -> None:
-    """Keep a reference to a connection inherited through a fork, neither used nor closed.
-
-    SQLite allows neither (https://www.sqlite.org/howtocorrupt.html, section 2.6).
-    """
-    _LEFT_BY_PARENT.append(connection)
-
-
-_LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
-
-
-def file_identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of the file at a path. None where there is none.
-
-    Raises:
-        StorageError: The system refuses the look.
-    """
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError.of(path, "looking at", error) from error
-    return status.st_dev, status.st_ino
+    with _creating:
+        if os.path.exists(path):
+            return
+        make_directory(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        try:
+            os.close(os.open(path, flags, _MODE))
+            flush_directory(os.path.dirname(path))
+        except FileExistsError:
+            pass  # Another process was faster.
+        except OSError as error:
+            raise StorageError.of(path, "making", error) from error

@@ -11,11 +11,13 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint.handlers.sqlite._connection import abandon_connection, connect
-from aiocheckpoint.handlers.sqlite._errors import translate_error
-from aiocheckpoint.handlers.sqlite._requests import Execute
+from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
+from aiocheckpoint.handlers.sqlite._errors import no_thread, translate_error
+from aiocheckpoint.handlers.sqlite._files import refuse_stale
+from aiocheckpoint.handlers.sqlite._requests import Execute, Release
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
-from aiocheckpoint.handlers.sqlite._writer import Writer, join_stopped
+from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stopped
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +27,10 @@ __all__ = ["Database", "open_database"]
 
 
 class _Reader:
-    """A connection for reading, used by one thread at a time, and made anew in a forked child."""
+    """A connection for reading, used by one thread at a time, and made anew in a forked child.
+
+    A signal handler or a finalizer may read in the midst of a reading of its own thread.
+    """
 
     def __init__(self, path: str, *, durable: bool) -> None:
         self._path = path
@@ -34,26 +39,56 @@ class _Reader:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._closing = False
+        self._opened: OpenDatabase | None = None
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """Give the connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            abandon_connection(self._connection)
+            if self._opened is not None:
+                self._opened.abandon()
             self._reset()
         with self._lock:
-            if self._connection is None:
-                self._connection = connect(self._path, durable=self._durable)
-            yield self._connection
+            self._depth += 1
+            try:
+                yield self._connection()
+            finally:
+                self._depth -= 1
+                if self._closing:
+                    self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, now or at the end of the reading in which this is called."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None and self._pid == os.getpid():
-                connection.close()
+            self._closing = self._depth > 0
+            if not self._closing:
+                opened, self._opened = self._opened, None
+                if opened is not None and self._pid == os.getpid():
+                    opened.close()
+
+    def leave_if_gone(self) -> bool:
+        """Close the connection if its files are gone and no thread is reading.
+
+        Returns:
+            Whether there is no connection now.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                opened = self._opened
+                if opened is not None and self._depth == 0 and opened.files.are_gone():
+                    self._opened = None
+                    opened.leave()
+            finally:
+                self._lock.release()
+        return self._opened is None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._opened = OpenDatabase(self._path, durable=self._durable)
+        return self._opened.connection
 
 
 class Database:
@@ -67,16 +102,18 @@ class Database:
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
-        self._transactions = Transactions(path, durable=durable, lease=lease)
-        self._writer = Writer(self._transactions)
         self._reader = _Reader(path, durable=durable)
+        self._transactions = Transactions(
+            path, durable=durable, lease=lease, before_opening=self._reader.leave_if_gone
+        )
+        self._writer = Writer(self._transactions)
         # At the end of the process `_close_all` closes the database, and waits for its thread.
         weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
 
     @property
     def owner_id(self) -> str:
-        """Id of this process among the owners. A forked child has another."""
-        return self._transactions.owners.id
+        """Id of this process among the owners. Another one for each opening, and in a child."""
+        return self._transactions.owner_id
 
     def ask(
         self,
@@ -86,10 +123,21 @@ class Database:
         """Queue a request for the writer thread, which commits all queued requests together.
 
         Raises:
-            RuntimeError: No thread can be started.
+            StorageError: A finalizer calls this in a writer thread, which cannot wait for itself.
+                Or no thread can be started. The request will not be done.
         """
+        if is_writer() and not isinstance(request, Release):
+            raise StorageError(
+                self._path,
+                f"{self._path} was used by a finalizer that the garbage collector called in the "
+                "thread that writes it. That thread cannot wait for itself. Let the finalizer "
+                "hand the work to another thread.",
+            )
         pending: PendingResult[Any] = PendingResult(request, loop)
-        self._writer.put(pending)
+        try:
+            self._writer.put(pending)
+        except RuntimeError as error:
+            raise no_thread(self._path, error) from error
         return pending
 
     def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401
@@ -104,11 +152,21 @@ class Database:
             StorageError: The database cannot be read.
             IncompatibleSnapshotError: Its tables are of a later version.
         """
+        if self._reader.leave_if_gone():
+            self._let_writer_look()
         try:
             with self._reader.reading() as connection:
                 yield connection
         except sqlite3.Error as error:
             raise translate_error(error, self._path, "reading") from error
+
+    def _let_writer_look(self) -> None:
+        """Let the writer thread leave the files that it has open, if they are gone."""
+        try:
+            refuse_stale(self._path)
+        except StorageError:
+            with contextlib.suppress(StorageError):
+                self.call(_do_nothing)
 
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.
@@ -116,11 +174,15 @@ class Database:
         Raises:
             StorageError: The database cannot be written.
         """
-        self.call(self._transactions.owners.expire_dead)
+        self.call(self._transactions.expire_dead)
 
     def close(self) -> None:
         """Release all leases and close the database."""
         _close(self._reader, self._writer, wait=True)
+
+
+def _do_nothing(_: sqlite3.Connection) -> None:
+    pass
 
 
 def open_database(path: str, *, durable: bool, lease: float) -> Database:

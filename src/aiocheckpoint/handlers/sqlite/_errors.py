@@ -9,13 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers.sqlite._file_checks import unwritable_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint.errors import CheckpointError
 
-__all__ = ["PATIENCE_SECONDS", "retry_while_busy", "translate_error"]
+__all__ = ["PATIENCE_SECONDS", "is_read_only", "no_thread", "retry_while_busy", "translate_error"]
 
 _Result = TypeVar("_Result")
 
@@ -34,6 +35,7 @@ _ERRNOS = {
     sqlite3.SQLITE_BUSY: errno.EBUSY,
     sqlite3.SQLITE_LOCKED: errno.EBUSY,
 }
+_REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -58,6 +60,11 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
+def is_read_only(error: sqlite3.Error) -> bool:
+    """Whether the connection may only read. It stays so for as long as it is open."""
+    return _primary(error) == sqlite3.SQLITE_READONLY
+
+
 def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
     """Give the library's error for one of SQLite's, met while `doing` something (a gerund)."""
     code = _primary(error)
@@ -68,12 +75,25 @@ def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointEr
             "another path, or restore the file from a copy.",
         )
     advice = "Make the path usable (does it exist, is it writable, is there space?) and run again."
-    if _is_busy(error):
+    unwritable = unwritable_file(path) if code in _REFUSED else None
+    if unwritable is not None:
+        advice = f"{unwritable} is read-only for this user: make it writable and run again."
+    elif _is_busy(error):
         advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
     number = _ERRNOS.get(code)
     if number == errno.ENOENT and os.path.exists(path):
         number = None  # SQLite gives the same code where a file beside it cannot be made.
     return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=number)
+
+
+def no_thread(path: str, error: RuntimeError) -> StorageError:
+    """Give the library's error for a writer thread that could not be started."""
+    return StorageError(
+        path,
+        f"writing {path} failed, and nothing was stored: its thread cannot be started ({error}). "
+        "Raise the limit of processes and threads ('ulimit -u') or of memory, and run again.",
+        errno=errno.EAGAIN,
+    )
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -20,7 +20,12 @@ from aiocheckpoint.errors import (
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id, flow_name
+from aiocheckpoint.handlers._identifiers import (
+    absolute_path,
+    checked_path,
+    checked_run_id,
+    flow_name,
+)
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._history import retained
@@ -55,8 +60,10 @@ class SqliteStateHandler(StateHandler):
     Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
     transaction and its fsync. Any number of processes of one machine may use the file. Each run
     has one owner among them, which holds a lease. The lease ends at once where the owner's process
-    dies on this machine. A suspended owner, or one on another machine, loses its leases when its
-    heartbeats have stopped for their length. If that owner wakes up, it can write nothing.
+    dies on this machine. An owner that a signal has stopped for the length of its lease loses its
+    runs, and so does one on another machine without a heartbeat for that time. If that owner wakes
+    up, it can write nothing. Any other living owner keeps its runs. A process that asks for them
+    watches on its own clock: it needs two looks, or five at an owner on another machine.
 
     The file is in SQLite's WAL mode, which network file systems do not support
     (https://www.sqlite.org/wal.html). While it is open, its "-wal" and "-shm" files are beside
@@ -70,8 +77,8 @@ class SqliteStateHandler(StateHandler):
             the last transactions. The file stays whole.
         keep: How many snapshots of each run are kept, the newest included. "all" keeps every
             snapshot of the last run. See `LocalStateHandler`.
-        lease: Seconds without a heartbeat after which a suspended owner, or one on another
-            machine, loses its runs.
+        lease: Seconds after which an owner loses its runs that was stopped by a signal, or that
+            sends no heartbeat from another machine.
         flow: Name of the flow, by default the file name without its ending. Flows of several
             names may share a file.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
@@ -86,6 +93,7 @@ class SqliteStateHandler(StateHandler):
 
     Raises:
         InvalidTypeError, InvalidValueError: `path` is no path, or an option is invalid.
+        StorageError: `path` is relative, and the working directory was deleted.
     """
 
     _shown_options = (("fsync", True), ("keep", 1), ("lease", 30.0))
@@ -106,7 +114,7 @@ class SqliteStateHandler(StateHandler):
         self.fsync: bool = fsync
         self.keep: Keep = checked_keep(keep)
         self.lease: float = _checked_lease(lease)
-        self._path = os.path.realpath(os.path.expanduser(text))
+        self._path = os.path.realpath(absolute_path(text))
         self._flow_key = sql_text(self.flow)
         self._database = open_database(self._path, durable=fsync, lease=self.lease)
 
@@ -193,19 +201,20 @@ class SqliteStateHandler(StateHandler):
         if query.unowned:
             self._database.expire_dead()
         headers: list[Header] = []
+        last: Row | None = None
         while True:
             with self._database.reading() as connection:
-                rows = listed(connection, self._key(None)[0], query)
+                rows = listed(connection, self._key(None)[0], query, last)
             found = [header for row in rows if (header := self._header_of(row)) is not None]
             headers += found
             if query.limit is None or len(found) == len(rows):
                 return headers
             # Runs left out are made up for, so that an empty page is always the last.
-            query = query._replace(limit=query.limit - len(found), after=rows[-1].page_end)
+            query, last = query._replace(limit=query.limit - len(found)), rows[-1]
 
     def _header_of(self, row: Row) -> Header | None:
-        location = self.locate(row.run_id)
         try:
+            location = self.locate(row.run_id)
             header = self.codec.peek(row.footer, row.payload_length, location)
             self.check_run(header, row.run_id, location)
         except CheckpointError as error:
@@ -243,13 +252,14 @@ class SqliteStateHandler(StateHandler):
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
 
 
-# The CASTs turn a value of another type, stored by another program, into ordinary damage.
+# A value of another type, stored by another program, becomes ordinary damage. Without a payload
+# and a footer that byte stays, as nothing at all would mean a run without a snapshot.
 _NEWEST = (
-    "SELECT CAST(payload AS BLOB), CAST(footer AS BLOB) FROM runs "
+    "SELECT coalesce(CAST(payload AS BLOB), x''), coalesce(CAST(footer AS BLOB), x'00') FROM runs "
     "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
 )
 _RETAINED = (
-    "SELECT CAST(kept.payload AS BLOB), CAST(kept.footer AS BLOB) "
+    "SELECT coalesce(CAST(kept.payload AS BLOB), x''), coalesce(CAST(kept.footer AS BLOB), x'00') "
     "FROM kept JOIN runs ON runs.id = kept.run "
     "WHERE flow = ? AND run_id = ? AND kept.number = ? AND kept.sequence = ?"
 )

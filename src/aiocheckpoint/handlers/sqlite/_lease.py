@@ -33,13 +33,12 @@ class Lease:
         record: The facts of the lease, which the writer thread updates.
     """
 
-    __slots__ = ("_database", "_owner_id", "record")
+    __slots__ = ("_database", "record")
 
     def __init__(
         self, database: Database, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
     ) -> None:
         self._database = database
-        self._owner_id = ""
         self.record: LeaseRecord = LeaseRecord(key, location, keep)
 
     def __repr__(self) -> str:
@@ -47,8 +46,11 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease was taken and not released. A forked child holds none."""
-        return self.record.token != 0 and self._owner_id == self._database.owner_id
+        """Whether the lease was taken and not released, and its file is still open.
+
+        A forked child holds none.
+        """
+        return self.record.token != 0 and self.record.owner == self._database.owner_id
 
     def acquire(self) -> None:
         """Take the lease now.
@@ -69,7 +71,6 @@ class Lease:
             loop: The loop, or None.
             start: First snapshot, stored in the same statement where no such run exists yet.
         """
-        self._owner_id = self._database.owner_id
         self.record.token = 0
         self.record.released = False
         return self._database.ask(Claim(self.record, start), loop)
@@ -101,8 +102,8 @@ class Lease:
         record.released = True
         if not self.held:
             return
-        row, token = record.row, record.token
+        request = Release.of(record, record.token)
         record.token = 0
-        pending = self._database.ask(Release(row, token), None)
+        pending = self._database.ask(request, None)
         if not is_writer():  # A garbage collection may call this in the writer thread.
             pending.wait()

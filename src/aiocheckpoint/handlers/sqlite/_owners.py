@@ -1,48 +1,51 @@
 """Owners: processes that use a database. A lock file and a heartbeat show that one is alive.
 
 A process that uses a database holds a lock file beside it, which the kernel frees the moment the
-process dies. One heartbeat renews the lease of all its runs. Other processes of this machine ask
-the kernel. An owner that is suspended, or on another machine, counts as dead when its heartbeats
-stop for the length of its lease. No wall clock is read. All processes of one machine share the
-monotonic clock since its start (clock_gettime(2)). The heartbeats of other machines are watched on
-the watcher's own clock.
+process dies. One heartbeat renews the row of the process, for askers on other machines, see
+`_liveness`. Processes of earlier releases compare `expires` with the clock since the machine's
+start, so it is still written.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import secrets
-import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.errors import RunInProgressError, StorageError
+from aiocheckpoint.errors import RunInProgressError
 from aiocheckpoint.handlers._files.lock import FileLock
+from aiocheckpoint.handlers.sqlite._liveness import (
+    HEARTBEATS_PER_LEASE,
+    Liveness,
+    Owner,
+    is_lock_held,
+    owner_lock_path,
+)
+from aiocheckpoint.handlers.sqlite._statements import OWNER_ID_DIGITS, no_owner_id
 
 if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["Owner", "Owners", "release_runs_of"]
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_HEARTBEATS_PER_LEASE = 3
 _TRIES = 100
 _PAUSE_SECONDS = 0.01
-
-
-class Owner(NamedTuple):
-    """A row of the table of owners. `beat` counts its heartbeats."""
-
-    id: str
-    host: str
-    boot: str
-    pid: int
-    since: str
-    beat: int
-    expires: float
-    lease: float
+_ID = re.compile(f"[0-9a-f]{{{OWNER_ID_DIGITS}}}")
+# The CASTs take values of other types, and text that is no UTF-8, which others have stored.
+_FIND = (
+    "SELECT id, CAST(host AS BLOB), CAST(boot AS BLOB), CAST(pid AS INTEGER), "
+    "CAST(since AS BLOB), CAST(beat AS INTEGER), CAST(lease AS REAL) FROM owners WHERE id = ?"
+)
+_HEARTBEAT = (
+    "INSERT INTO owners (id, host, boot, pid, since, beat, expires, lease) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
+    "SET beat = excluded.beat, expires = excluded.expires"
+)
 
 
 class Owners:
@@ -50,7 +53,7 @@ class Owners:
 
     Args:
         path: Absolute path of the database.
-        lease: Seconds without a heartbeat after which an owner counts as dead.
+        lease: Seconds after which other processes take the runs of this one, see `_liveness`.
 
     Attributes:
         id: Id of this process among the owners.
@@ -59,21 +62,17 @@ class Owners:
     def __init__(self, path: str, lease: float) -> None:
         self._path = path
         self._lease = lease
-        self._host, self._boot = socket.gethostname(), _boot_id()
-        self._watched: dict[str, tuple[int, float]] = {}
-        self.reset_after_fork()
-
-    def reset_after_fork(self) -> None:
-        """Become another owner."""
-        self.id = secrets.token_hex(8)
-        self._lock = FileLock(self._lock_path(self.id), self._path)
+        self._liveness = Liveness(path)
+        self.id: str = secrets.token_hex(OWNER_ID_DIGITS // 2)
+        self._lock = FileLock(owner_lock_path(self._path, self.id), self._path)
+        self._beats = itertools.count(1)
         self._last_heartbeat = -float("inf")
         self._uncommitted_heartbeat = self._last_heartbeat
 
     @property
     def seconds_to_heartbeat(self) -> float:
         """Seconds until the next heartbeat is due."""
-        due = self._last_heartbeat + self._lease / _HEARTBEATS_PER_LEASE
+        due = self._last_heartbeat + self._lease / HEARTBEATS_PER_LEASE
         return due - time.monotonic()
 
     def heartbeat(self, connection: sqlite3.Connection) -> None:
@@ -84,20 +83,18 @@ class Owners:
         """
         if self.seconds_to_heartbeat > 0:
             return
-        if not self._lock.held:
+        if self._lock.held:
+            self._keep_lock()
+        else:
             self._take_lock()
             self._remove_leftovers(connection)
         now = self._uncommitted_heartbeat = time.monotonic()
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        own = Owner(
-            *(self.id, self._host, self._boot, os.getpid(), since, 1, now + self._lease),
-            lease=self._lease,
-        )
-        connection.execute(
-            "INSERT INTO owners VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
-            "SET beat = beat + 1, expires = excluded.expires",
-            own,
-        )
+        host, boot, pid = self._liveness.host, self._liveness.boot, os.getpid()
+        # The count goes on where another process has deleted the row, so that no beat is repeated.
+        beat, expires = next(self._beats), now + self._lease
+        own = (self.id, host, boot, pid, since, beat, expires, self._lease)
+        connection.execute(_HEARTBEAT, own)
 
     def committed(self) -> None:
         """Note that the transaction of the last heartbeat was committed."""
@@ -126,67 +123,58 @@ class Owners:
             time.sleep(_PAUSE_SECONDS)
         self._lock.acquire()
 
+    def _keep_lock(self) -> None:
+        """Keep the lock file young, for cleaners of old files, or make a deleted one again."""
+        try:
+            os.utime(owner_lock_path(self._path, self.id))
+        except FileNotFoundError:
+            self._lock.release()
+            self._take_lock()
+        except OSError:
+            pass  # Its time matters to cleaners alone.
+
     def find(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """The row of an owner, or None."""
-        found = connection.execute("SELECT * FROM owners WHERE id = ?", (owner_id,)).fetchone()
-        return None if found is None else Owner(*found)
+        found = connection.execute(_FIND, (owner_id,)).fetchone()
+        if found is None:
+            return None
+        row, host, boot, pid, since, beat, lease = found
+        texts = _text(host), _text(boot), pid or 0, _text(since)
+        return Owner(row, *texts, beat=beat or 0, lease=lease or 0.0)
 
     def expire_if_dead(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """Free the runs of a dead owner, or give the row of a living one."""
+        if not _ID.fullmatch(owner_id):
+            _release_strange(connection)
+            return None
         owner = self.find(connection, owner_id)
         if owner is not None and not self._is_dead(owner):
             return owner
         release_runs_of(connection, owner_id)
-        self._watched.pop(owner_id, None)
         return None
 
     def expire_dead(self, connection: sqlite3.Connection) -> None:
-        """Free the runs of every dead owner."""
-        for (owner_id,) in connection.execute("SELECT id FROM owners").fetchall():
+        """Free the runs of every dead owner, and runs of owners that cannot exist."""
+        _release_strange(connection)
+        ids = [owner_id for (owner_id,) in connection.execute("SELECT id FROM owners").fetchall()]
+        self._liveness.forget_all_but(ids)
+        for owner_id in ids:
             self.expire_if_dead(connection, owner_id)
 
     def _remove_leftovers(self, connection: sqlite3.Connection) -> None:
         """Remove the rows of dead owners, and lock files that have no row."""
         self.expire_dead(connection)
-        start, own = self._lock_path(""), self._lock_path(self.id)
-        directory, name = os.path.split(start)
+        directory, start = os.path.split(owner_lock_path(self._path, ""))
         with suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.startswith(name) and entry.path != own:
-                    self._is_free(entry.path)
+                owner_id = entry.name.removeprefix(start)
+                if entry.name != owner_id != self.id and _ID.fullmatch(owner_id):
+                    is_lock_held(entry.path, self._path)
 
     def _is_dead(self, owner: Owner) -> bool:
-        if owner.id == self.id:
-            return False
-        near = owner.host == self._host or (owner.boot == self._boot and self._boot != "")
-        if near and self._is_free(self._lock_path(owner.id)):
-            return True
-        if self._boot and owner.boot == self._boot:
-            return time.monotonic() > owner.expires
-        return self._heartbeats_stopped(owner)
-
-    def _is_free(self, path: str) -> bool:
-        """Whether no process holds a lock file. A free one is deleted."""
-        if not os.path.exists(path):
-            return True
-        lock = FileLock(path, self._path)
-        with suppress(RunInProgressError, StorageError):
-            lock.acquire()
-            lock.release()
-            return True
-        return False
-
-    def _heartbeats_stopped(self, owner: Owner) -> bool:
-        """Whether this process has seen no heartbeat of an owner for the length of its lease."""
-        now = time.monotonic()
-        beat, since = self._watched.get(owner.id, (None, now))
-        if beat != owner.beat:
-            since = now
-        self._watched[owner.id] = owner.beat, since
-        return now - since > owner.lease
-
-    def _lock_path(self, owner_id: str) -> str:
-        return f"{self._path}-owner-{owner_id}"
+        return owner.id != self.id and self._liveness.is_gone(
+            owner, owner_lock_path(self._path, owner.id)
+        )
 
 
 def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
@@ -199,8 +187,16 @@ def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
         connection.execute(statement, (owner_id,))
 
 
-def _boot_id() -> str:
-    """The kernel's id of this start of the machine. Empty where the system has none."""
-    with suppress(OSError), open(_BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
-    return ""
+def _release_strange(connection: sqlite3.Connection) -> None:
+    """Release the runs of owners whose id is none: it would be part of a path."""
+    owner, owner_id = f"owner IS NOT NULL AND {no_owner_id('owner')}", no_owner_id("id")
+    for statement in (
+        f"DELETE FROM runs WHERE {owner} AND status IS NULL",  # noqa: S608 - constants
+        f"UPDATE runs SET owner = NULL, token = 0 WHERE {owner}",  # noqa: S608
+        f"DELETE FROM owners WHERE {owner_id}",  # noqa: S608
+    ):
+        connection.execute(statement)
+
+
+def _text(stored: Any) -> str:  # noqa: ANN401 - bytes or None
+    return (stored or b"").decode("utf-8", "replace")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiocheckpoint.handlers.sqlite._statements import GIVEN_FOOTER, LONG_FOOTER, NO_FOOTER
 
@@ -31,6 +31,8 @@ class LeaseRecord:
         keep: How many snapshots of the run are kept.
         row: Id of the run's row.
         token: The row's token while the lease is valid. 0 while the lease is not held.
+        owner: Id of the owner that the claim was made for. The owner ends with the opened file.
+        asked: The token of the claim under way.
         footer: Footer of the snapshot that the claim found: empty for none, None for a footer
             that has to be read from the row.
         payload_length: Length of the payload of that snapshot.
@@ -45,6 +47,8 @@ class LeaseRecord:
     keep: Keep
     row: int = 0
     token: int = 0
+    owner: str = ""
+    asked: int = 0
     footer: bytes | None = b""
     payload_length: int = 0
     inserted: bool = False
@@ -82,7 +86,8 @@ class Claim(NamedTuple):
         return None if self.start is None else self.start.footer
 
     def row(self, owner: str, token: int, now: float) -> tuple[Any, ...]:
-        """The values of a `CLAIM`."""
+        """The values of a `CLAIM`, noted so that a claim without an answer can be released."""
+        self.lease.owner, self.lease.asked = owner, token
         if self.start is None:
             return (*self.lease.key, owner, token, now, *_NO_SNAPSHOT)
         header, payload, footer = self.start
@@ -163,8 +168,15 @@ class Save(NamedTuple):
 class Release(NamedTuple):
     """Release a lease under which nothing more is stored. Repeated until it succeeds."""
 
-    row: int
+    flow: str | bytes
+    run_id: str | bytes
     token: int
+
+    @classmethod
+    def of(cls, lease: LeaseRecord, token: int) -> Self:
+        """Make the request for a token that the lease has or had."""
+        flow, run_id = lease.key
+        return cls(flow, run_id, token)
 
     @property
     def key(self) -> tuple[Any, Any] | None:

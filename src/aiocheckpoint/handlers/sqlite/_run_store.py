@@ -69,7 +69,7 @@ class SqliteRunStore(SnapshotRunStore):
         return None
 
     def release_nowait(self) -> None:
-        with suppress(RuntimeError):  # At the end of the interpreter no thread can be started.
+        with suppress(StorageError):  # At the end of the interpreter no thread can be started.
             super().release_nowait()
 
     async def read_header(self) -> Header | None:

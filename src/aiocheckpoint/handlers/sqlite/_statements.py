@@ -22,17 +22,24 @@ __all__ = [
     "LONG_FOOTER",
     "MOST_ROWS",
     "NO_FOOTER",
+    "NO_OWNER",
+    "OWNER_ID_DIGITS",
     "SAVE_STATUS",
     "SAVE_STEP",
     "SELECT_CLAIMED",
     "SELECT_STORED",
     "MultiRowStatement",
+    "no_owner_id",
 ]
 
 MOST_ROWS = 512
 
+OWNER_ID_DIGITS = 16
+NO_OWNER = "-"
+"""Word of `SELECT_CLAIMED` for an owner whose id is none, which another program has stored."""
+
 NO_FOOTER, GIVEN_FOOTER, LONG_FOOTER = "-", "=", "+"
-"""Words of `SELECT_CLAIMED` for a stored footer: none, the one given, a long one."""
+"""Words of `SELECT_CLAIMED` for a stored footer: none, the one given, a long or missing one."""
 
 
 class MultiRowStatement:
@@ -89,19 +96,31 @@ CLAIM = MultiRowStatement(
 """Take the runs without an owner. Values: flow, run id, owner, token, time, and the first snapshot,
 or NULLs. The snapshot is stored where the run has no row yet."""
 
+
+def no_owner_id(column: str) -> str:
+    """A condition for values that are no ids of owners. A text may have a NUL within."""
+    return (
+        f"(typeof({column}) <> 'text' OR length(CAST({column} AS BLOB)) <> {OWNER_ID_DIGITS} "
+        f"OR {column} GLOB '*[^0-9a-f]*')"
+    )
+
+
 SELECT_CLAIMED = MultiRowStatement(
     "SELECT group_concat("  # noqa: S608 - constants alone
-    "column3 || ' ' || token || ' ' || id || ' ' || "
-    "coalesce(owner, '') || ' ' || claimed_at || ' ' || coalesce(length(payload), 0) || ' ' || "
-    f"CASE WHEN footer IS NULL THEN '{NO_FOOTER}' WHEN footer = column4 THEN '{GIVEN_FOOTER}' "
-    f"WHEN length(footer) > 4096 THEN '{LONG_FOOTER}' ELSE hex(footer) END) "
+    "column3 || ' ' || coalesce(CAST(token AS INTEGER), 0) || ' ' || id || ' ' || "
+    f"CASE WHEN owner IS NULL THEN '' WHEN {no_owner_id('owner')} THEN '{NO_OWNER}' ELSE owner END "
+    "|| ' ' || coalesce(CAST(claimed_at AS REAL), 0) || ' ' || "
+    "coalesce(length(payload), 0) || ' ' || "
+    f"CASE WHEN footer = column4 THEN '{GIVEN_FOOTER}' "
+    "WHEN length(footer) <= 4096 THEN hex(footer) "
+    f"WHEN footer IS NULL AND status IS NULL THEN '{NO_FOOTER}' ELSE '{LONG_FOOTER}' END) "
     "FROM (VALUES {}) JOIN runs ON flow = column1 AND run_id = column2",
     4,
 )
 """Look up runs by flow, run id, a number of the caller's, and a footer. Gives in one row, for each:
 that number, token, id, owner, time of the claim, length of the payload, and a word for the stored
 footer. The word is one of the three above, else the footer in hex. All rows come in one text,
-because each row of a result is a step of its own."""
+because each row of a result is a step of its own. No value of another type makes other words."""
 
 SELECT_STORED = MultiRowStatement(
     "SELECT group_concat(column3) FROM (VALUES {}) JOIN runs ON id = column1 AND footer = column2",

@@ -1,0 +1,107 @@
+"""Closing a connection without harm to other processes that use the database.
+
+The last process to close a database copies the "-wal" into it and deletes the "-wal". SQLite knows
+by locks whether it is the last. POSIX takes these locks away when a program opens and closes the
+database's file, for instance to copy it inside the process that uses it
+(https://www.sqlite.org/howtocorrupt.html, section 2.2). Acknowledged snapshots of that process
+would then go into a deleted file. The lock files of owners do not suffer this, so they are asked.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import sys
+from contextlib import suppress
+
+from aiocheckpoint.handlers._files.databases import file_identity
+from aiocheckpoint.handlers.sqlite._liveness import is_lock_held, owner_lock_path
+
+__all__ = ["abandon", "close_untouched", "has_living_owner"]
+
+_LOCK_START, _LOCK_BYTES = 0x40000002, 510
+"""Bytes that SQLite locks to read (https://www.sqlite.org/src/file/src/os.h, SHARED_FIRST)."""
+
+
+def has_living_owner(path: str) -> bool:
+    """Whether a process holds the lock file of an owner. Files of dead owners are deleted."""
+    directory, start = os.path.split(owner_lock_path(path, ""))
+    with suppress(OSError), os.scandir(directory) as entries:
+        return any(
+            entry.name.startswith(start) and is_lock_held(entry.path, path) is not False
+            for entry in entries
+        )
+    return False
+
+
+def close_untouched(connection: sqlite3.Connection, path: str, identity: tuple[int, int]) -> None:
+    """Close a connection, and neither write nor delete a file of the database.
+
+    Another process may use the files, or the path may belong to another database by now. Where
+    closing cannot be prevented from touching the files, the connection stays open.
+
+    Args:
+        connection: The connection.
+        path: The path of the database.
+        identity: Device and inode of the file that the connection has open.
+    """
+    if sys.version_info >= (3, 12):
+        with suppress(sqlite3.Error):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+        connection.close()
+        return
+    if sys.platform != "linux":
+        connection.close()  # SQLite's own locks have to do.
+        return
+    try:
+        descriptor = _descriptor(path, identity)
+    except OSError:
+        abandon(connection)
+        return
+    # A lock of the descriptor conflicts with the locks of this process itself, see fcntl(2). It
+    # keeps SQLite from taking itself for the last to close.
+    _set_lock(descriptor, fcntl.F_RDLCK)
+    try:
+        connection.close()
+    finally:
+        _set_lock(descriptor, fcntl.F_UNLCK)
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Keep a connection for ever, neither used nor closed.
+
+    SQLite allows neither in a forked child of the process that opened it
+    (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+    """
+    _abandoned.append(connection)
+    with suppress(ImportError, AttributeError):  # Only CPython counts references.
+        import ctypes  # noqa: PLC0415 - not needed in most processes
+
+        # The interpreter's end frees the list, and a connection that is freed is closed.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+_abandoned: list[sqlite3.Connection] = []
+_descriptors: dict[tuple[int, int], int] = {}
+"""Open files by device and inode. Closing one would drop SQLite's locks of other connections."""
+
+
+if sys.platform == "linux":
+    import fcntl
+
+    def _descriptor(path: str, identity: tuple[int, int]) -> int:
+        """Give a descriptor of the file, opened once in this process.
+
+        Raises:
+            OSError: The path belongs to another file, or it cannot be opened.
+        """
+        if identity not in _descriptors:
+            if file_identity(path) != identity:
+                raise FileNotFoundError(path)
+            _descriptors[identity] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _descriptors[identity]
+
+    def _set_lock(descriptor: int, kind: int) -> None:
+        lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, _LOCK_START, _LOCK_BYTES, 0)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)

@@ -1,0 +1,138 @@
+"""One opened database file: everything that this process knows of it ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import secrets
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
+from aiocheckpoint.handlers.sqlite._errors import retry_while_busy
+from aiocheckpoint.handlers.sqlite._owners import Owners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aiocheckpoint.handlers.sqlite._requests import Release
+
+__all__ = ["Session"]
+
+_MANY_REQUESTS = 64
+_SECONDS_BETWEEN_CHECKS = 0.1
+
+
+class Session:
+    """A database file from its opening to its closing, in one process. Used by one thread.
+
+    The next session of the same path is another owner. So nothing that was known of a file is
+    taken for a fact about another file at its path.
+
+    Args:
+        path: Absolute path of the database.
+        durable: Whether each commit waits for the disk.
+        lease: Length of a lease in seconds.
+
+    Attributes:
+        connection: The connection.
+        owners: This process among the owners.
+        tokens: Tokens of leases, each new.
+        held: Tokens of the leases that are held.
+        pending_releases: Leases to release in the next transaction.
+        released_early: Leases whose callers had gone before the claim was committed.
+    """
+
+    def __init__(self, path: str, *, durable: bool, lease: float) -> None:
+        self._opened = OpenDatabase(path, durable=durable, writable=True)
+        self.connection: sqlite3.Connection = self._opened.connection
+        self._is_checking = True
+        self._next_check = -math.inf
+        self.owners = Owners(path, lease)
+        self.tokens = itertools.count(secrets.randbits(61) + 1)
+        self.held: set[int] = set()
+        self.pending_releases: list[Release] = []
+        self.released_early: list[Release] = []
+
+    def in_transaction(self, work: Callable[[], None]) -> None:
+        """Call `work` in a transaction, which also renews this owner's lease if that is due."""
+        connection = self.connection
+        retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
+        try:
+            self.owners.heartbeat(connection)
+            work()
+            connection.execute("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+        self.owners.committed()
+
+    def roll_back(self) -> None:
+        """Roll the transaction back, if there is one."""
+        if self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+        self.owners.rolled_back()
+
+    def roll_back_leftover(self) -> None:
+        """Roll back the transaction of a thread that ended in the midst of it."""
+        if self.connection.in_transaction:
+            self.roll_back()
+
+    def note_released(self, releases: Sequence[Release]) -> None:
+        """Forget leases whose release was committed."""
+        del self.pending_releases[: len(releases)]
+        self.held.difference_update(release.token for release in releases)
+
+    def check_before(self, count: int) -> None:
+        """Check before a commit that the "-wal" is whole, and note whether `check_after` is due.
+
+        With many requests the loop is busy, and after a system call this thread waits up to 5 ms
+        for the interpreter's lock. Deleting the files loses their snapshots in any case. Checking
+        only every 0.1 s can lose the snapshots of 0.1 s more.
+
+        Args:
+            count: The number of requests in the commit.
+
+        Raises:
+            StorageError: The "-wal" was cut.
+        """
+        now = time.monotonic()
+        self._is_checking = count < _MANY_REQUESTS or now >= self._next_check
+        if self._is_checking:
+            self._next_check = now + _SECONDS_BETWEEN_CHECKS
+            self._opened.files.check_wal(self.connection)
+
+    def check_after(self) -> None:
+        """Check after a commit, before it is acknowledged, that its files are still at the path.
+
+        Raises:
+            StorageError: A file was deleted, moved or replaced. The commit may be lost.
+        """
+        if self._is_checking:
+            self._opened.files.check()
+
+    def abandon(self) -> None:
+        """Leave the file open, unused: it belongs to the parent of a forked child."""
+        self._opened.abandon()
+
+    def leave(self) -> None:
+        """Leave the file open, because its path belongs to another file. Release its leases."""
+        self._opened.leave()
+        self.owners.release()
+
+    def close(self) -> None:
+        """Release all leases and close the database."""
+        if self._opened.files.are_gone():
+            self.leave()
+            return
+        with contextlib.suppress(sqlite3.Error):
+            self.roll_back()
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.owners.unregister(self.connection)
+            self.connection.execute("COMMIT")
+        # First the lock: of two that close at once, the later one finds no owner.
+        self.owners.release()
+        self._opened.close()

@@ -1,0 +1,98 @@
+"""Nothing in memory runs ahead of the commit that justifies it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from batch_harness import BatchHarness
+from locations import program
+
+from aiocheckpoint import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPT = program("failed_commits_script.py")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are of POSIX")
+def test_two_failed_commits(tmp_path: Path) -> None:
+    """After two failed commits in a row, the run is free again in its own process."""
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "runs.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"x": 1, "two": True}
+
+
+class FailingCommits:
+    """A connection whose commits fail as long as they are told to."""
+
+    def __init__(self, connection: sqlite3.Connection, failures: int) -> None:
+        self._connection = connection
+        self.failures = failures
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *values: Any) -> object:  # noqa: ANN401
+        """Execute a statement, unless it is a commit that has to fail."""
+        if self.failures and statement == "COMMIT":
+            self.failures -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *values)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3, 7])
+def test_release_is_repeated(failures: int, tmp_path: Path) -> None:
+    """A release is repeated until its commit succeeds, however often it fails."""
+    harness = BatchHarness(str(tmp_path))
+    session = harness.transactions._session  # noqa: SLF001
+    assert session is not None
+    failing = FailingCommits(session.connection, failures)
+    session.connection = failing  # type: ignore[assignment]
+    harness.apply([harness.job("give back", "v", 1)])
+    for _ in range(failures):
+        assert [row[:2] for row in harness.rows()] == [("v", 0), ("w", 0)]
+        harness.transactions.on_idle()
+    assert [row[:2] for row in harness.rows()] == [("w", 0)]
+    assert session.pending_releases == []
+    assert len(session.held) == 1
+    harness.close()
+
+
+def test_failed_claims_and_saves(tmp_path: Path) -> None:
+    """Claims and saves of a failed commit change no lease."""
+    harness = BatchHarness(str(tmp_path))
+    session = harness.transactions._session  # noqa: SLF001
+    assert session is not None
+    session.connection = FailingCommits(session.connection, 1)  # type: ignore[assignment]
+    before = harness.rows()
+    jobs = harness.apply(
+        [harness.job("begin", "x", 1), harness.job("count", "", 0), harness.job("end", "v", 2)]
+    )
+    assert [type(job.error) for job in jobs] == [StorageError] * 3
+    assert harness.rows() == before
+    assert jobs[0].request.lease.token == 0
+    assert harness.leases["v"].record.token in session.held
+    assert harness.leases["v"].record.token != 0
+    assert len(session.held) == 2
+    harness.close()
+
+
+def test_heartbeat_of_a_failed_commit(tmp_path: Path) -> None:
+    """A heartbeat counts only when its transaction was committed."""
+    harness = BatchHarness(str(tmp_path))
+    session = harness.transactions._session  # noqa: SLF001
+    assert session is not None
+    session.connection = FailingCommits(session.connection, 1)  # type: ignore[assignment]
+    session.owners._last_heartbeat -= 3600.0  # noqa: SLF001
+    harness.transactions.on_idle()
+    assert session.owners.seconds_to_heartbeat <= 0
+    harness.transactions.on_idle()
+    assert session.owners.seconds_to_heartbeat > 0
+    harness.close()

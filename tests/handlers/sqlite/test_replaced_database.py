@@ -1,0 +1,199 @@
+"""Files of a database that are deleted, replaced or cut while it is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from simulated_processes import handler_apart, shut_down
+
+from aiocheckpoint import CheckpointError, CheckpointFlow, RunInProgressError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ENDS = ("", "-wal", "-shm")
+pytestmark = pytest.mark.leaves_files
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give the path of a database."""
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def cp(path: Path) -> Iterator[CheckpointFlow]:
+    """Give a flow of two steps. The first calls the function `fault` of this module."""
+    flow = CheckpointFlow(path, "sqlite", name="f")
+
+    @flow.add_step()
+    def one(state: dict[str, Any]) -> None:
+        state["one"] = True
+        FAULTS.pop()() if FAULTS else None
+
+    @flow.add_step()
+    def two(state: dict[str, Any]) -> None:
+        state["two"] = True
+        if state.get("breaks"):
+            raise ZeroDivisionError
+
+    yield flow
+    FAULTS.clear()
+    flow.handler.close()
+
+
+FAULTS = list["Callable[[], object]"]()
+
+
+def move_away(path: Path) -> None:
+    """Move a database and its files to other names."""
+    for end in ENDS:
+        part = path.with_name(path.name + end)
+        if part.exists():
+            part.rename(path.with_name("moved" + end))
+
+
+def test_reader_follows(cp: CheckpointFlow, path: Path) -> None:
+    """Lists, headers and states are those of the file at the path."""
+    cp.run({"file": "old"}, run_id="old")
+    assert [header.run_id for header in cp.runs()] == ["old"]
+    move_away(path)
+    with pytest.raises(StorageError, match="moved"):
+        cp.run({"file": "new"}, run_id="new")
+    with pytest.raises(ZeroDivisionError):
+        cp.run({"breaks": 1}, run_id="new")
+    assert [header.run_id for header in cp.runs()] == ["new"]
+    assert cp.header("old") is None
+    assert cp.read("new") == {"breaks": 1, "one": True, "checkpoint_index": 1}
+    with pytest.raises(ZeroDivisionError):
+        cp.run(run_id="new")
+
+
+def test_owner_follows(cp: CheckpointFlow, path: Path) -> None:
+    """The owner is known in the new file, so that no other process takes its runs."""
+    cp.run({}, run_id="old")
+    move_away(path)
+    with pytest.raises(StorageError, match="moved"):
+        cp.run({}, run_id="new")
+    refused = list[str]()
+
+    def take() -> None:
+        other = handler_apart(path, flow="f")
+        try:
+            other.lock("new").acquire()
+        except RunInProgressError as error:
+            refused.append(str(error))
+        shut_down(other)
+
+    FAULTS.append(take)
+    assert cp.run({}, run_id="new") == {"one": True, "two": True}
+    assert len(refused) == 1
+    assert str(os.getpid()) in refused[0] or "this process" in refused[0]
+
+
+def test_old_lease_is_lost(cp: CheckpointFlow, path: Path) -> None:
+    """A run that began in the old file stores nothing in the new one."""
+
+    def replace() -> None:
+        move_away(path)
+        with pytest.raises(StorageError, match="moved"):
+            cp.run({}, run_id="other")
+        cp.run({}, run_id="other")
+
+    FAULTS.append(replace)
+    with pytest.raises(CheckpointError):
+        cp.run({}, run_id="r")
+    assert [header.run_id for header in cp.runs()] == ["other"]
+    cp.handler.close()
+    move_back(path)
+    assert [header.run_id for header in cp.runs()] == ["r"]
+    assert cp.run(run_id="r") == {"one": True, "two": True}
+
+
+def move_back(path: Path) -> None:
+    """Put a database back that was moved away."""
+    for end in ENDS:
+        path.with_name(path.name + end).unlink(missing_ok=True)
+        part = path.with_name("moved" + end)
+        if part.exists():
+            part.rename(path.with_name(path.name + end))
+
+
+def test_new_files_stay(cp: CheckpointFlow, path: Path) -> None:
+    """Leaving a database that was moved away deletes nothing of the new one."""
+    cp.run({}, run_id="old")
+    cp.runs()
+    move_away(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE t (x)")
+        new = {end: path.with_name(path.name + end).stat().st_ino for end in ENDS}
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                cp.run({}, run_id="new")
+        cp.handler.close()
+        assert {end: path.with_name(path.name + end).stat().st_ino for end in ENDS} == new
+
+
+def cut(path: Path, share: float) -> None:
+    """Cut a file."""
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+def replaced(path: Path) -> None:
+    """Put an empty file in the place of another."""
+    path.unlink()
+    path.touch()
+
+
+CHANGES: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "wal-deleted": ("-wal", lambda path: path.unlink()),
+    "wal-replaced": ("-wal", replaced),
+    "wal-emptied": ("-wal", lambda path: cut(path, 0)),
+    "wal-cut": ("-wal", lambda path: cut(path, 0.5)),
+    "shm-deleted": ("-shm", lambda path: path.unlink()),
+    "shm-replaced": ("-shm", replaced),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("beside", ["writer", "writer and reader"])
+def test_changed_beside(change: str, beside: str, cp: CheckpointFlow, path: Path) -> None:
+    """A snapshot that may be lost with a changed file is not acknowledged."""
+    end, do = CHANGES[change]
+    for number in range(3):
+        cp.run({}, run_id=f"before {number}")
+    if "reader" in beside:
+        cp.runs()
+    FAULTS.append(lambda: do(path.with_name(path.name + end)))
+    with pytest.raises(StorageError, match=end):
+        cp.run({}, run_id="r")
+    cp.handler.close()
+    if "cut" in change or "emptied" in change:
+        return  # What the file held is gone.
+    assert cp.run({}, run_id="after") == {"one": True, "two": True}
+    assert cp.run({}, run_id="r") == {"one": True, "two": True}
+    assert {header.run_id for header in cp.runs()} >= {"after", "r"}
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_checkpoint_by_others(mode: str, cp: CheckpointFlow, path: Path) -> None:
+    """A checkpoint by another program cuts the "-wal" as well, and is no fault."""
+    results = list[Any]()
+
+    def checkpoint() -> None:
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            results.extend(other.execute(f"PRAGMA wal_checkpoint({mode})").fetchone())
+
+    for number in range(20):
+        cp.run({}, run_id=f"before {number}")
+    for number in range(3):
+        FAULTS.append(checkpoint)
+        assert cp.run({}, run_id=f"r {number}") == {"one": True, "two": True}
+    assert results[0] == 0
+    assert path.with_name("runs.db-wal").stat().st_size < 2_000_000
