@@ -9,6 +9,7 @@ Weak references to that function notice the end, and callbacks in C need no memo
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -85,8 +86,11 @@ class Worker(threading.Thread):
         """Start the thread, and wait until it has begun.
 
         Raises:
-            RuntimeError: The system refuses it, or it ended before it had begun.
+            RuntimeError: The system refuses it, or it ended before it had begun, or the interpreter
+                is at its end. Python 3.11 starts threads then as well, which never run.
         """
+        if sys.is_finalizing():
+            raise RuntimeError("no thread can be started at interpreter shutdown")
         try:
             super().start()
         finally:

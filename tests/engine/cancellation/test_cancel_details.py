@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from held_runs import HOLD_POINTS, NAMES, HeldRun, state_after
-from interrupts import Latch, this_task, turns
+from interrupts import PATIENCE, Latch, check_nothing_comes_after, this_task, turns
 from support import notes_of
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler, RunInProgressError
 from aiocheckpoint.events import StepFailed
+from aiocheckpoint.handlers._files.lock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -243,3 +244,29 @@ def test_no_thread_is_started_for_coroutines_alone(tmp_path: Path) -> None:
     asyncio.run(held_run.start())
     new = {thread.name for thread in threading.enumerate()} - names
     assert all(name.startswith("aiocheckpoint-snapshot") for name in new)
+
+
+async def test_scope_is_cancelled_as_the_lock_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scope whose cancellation comes too late for the run leaves none behind in the task."""
+    loop, release = asyncio.get_running_loop(), FileLock.release
+    cp = CheckpointFlow(tmp_path / "c.pkl")
+    cp.add_step(name="a")(lambda state: state.update(done=True))
+    cancelled = threading.Event()
+
+    def cancel() -> None:
+        scope.cancel()
+        loop.call_soon(cancelled.set)
+
+    def cancel_and_release(lock: FileLock) -> None:
+        loop.call_soon_threadsafe(cancel)
+        assert cancelled.wait(PATIENCE)
+        release(lock)
+
+    with anyio.CancelScope() as scope:
+        monkeypatch.setattr(FileLock, "release", cancel_and_release)
+        assert await cp.arun({}) == {"done": True}
+        monkeypatch.undo()
+    assert scope.cancel_called
+    await check_nothing_comes_after()
