@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dill  # type: ignore[import-untyped]
 import pytest
 from forged_snapshots import OTHER, SECRET, Pieces
 
@@ -135,6 +136,22 @@ def test_bare_pickle(position: int | None, status: str, expected: int) -> None:
     assert stored.state() == state
     with pytest.raises(UntrustedSnapshotError, match="no footer"):
         signing().open(io.BytesIO(data), PLACE)
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2000])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_bare_pickle_of_many_keys(protocol: int, count: int) -> None:
+    """A dict of exactly 1,000 items, behind which picklers set no items, is a whole stream."""
+    state = {f"{number}": number for number in range(count)}
+    for data in (pickle.dumps(state, protocol), dill.dumps(state, protocol)):
+        assert opened(Codec(), data).state() == state
+
+
+@pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2000])
+def test_sizes_of_many_keys(count: int) -> None:
+    """The sizes of all values are found, however many keys a state has."""
+    data = written(Codec(), {f"{number}": number for number in range(count)})
+    assert sum(opened(Codec(), data).sizes().values()) > 2 * count
 
 
 class Counting(io.BytesIO):
