@@ -165,4 +165,4 @@ def test_number_that_belongs_to_another_file(end: str, tmp_path: Path) -> None:
         other.write(b"open")
     assert (tmp_path / "other").read_bytes() == b"open"
     assert not lock.held
-    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").unlink(missing_ok=True)
