@@ -7,19 +7,19 @@ import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import dill  # type: ignore[import-untyped]
 import pytest
 from forged_snapshots import OTHER, SECRET, Pieces
 
 from aiocheckpoint import (
     CorruptSnapshotError,
     Header,
+    LocalStateHandler,
     UnserializableStateError,
     UntrustedSnapshotError,
 )
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
-from aiocheckpoint._snapshot.pickling.allowlist import checked_allow
-from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint._snapshot.target import MemoryTarget
 
 if TYPE_CHECKING:
@@ -45,9 +45,14 @@ def opened(codec: Codec, data: bytes) -> StoredSnapshot:
     return stored
 
 
+def codec_with(**options: Any) -> Codec:  # noqa: ANN401 - as a handler takes them
+    """Make a codec as a handler of these options has it."""
+    return LocalStateHandler("f.pkl", **options).codec
+
+
 def signing(secret: bytes = SECRET) -> Codec:
     """Make a codec that signs."""
-    return Codec(make_signer(secret, "f"))
+    return codec_with(secret=secret)
 
 
 def test_written_and_read() -> None:
@@ -106,7 +111,7 @@ def test_footer_apart_from_its_payload() -> None:
 
 @pytest.mark.parametrize(
     ("codec", "guarded"),
-    [(Codec(), False), (signing(), True), (Codec(allow=checked_allow(())), True)],
+    [(Codec(), False), (signing(), True), (codec_with(allow=()), True)],
     ids=["plain", "signed", "listed"],
 )
 def test_guarded(codec: Codec, guarded: bool) -> None:  # noqa: FBT001
@@ -135,6 +140,22 @@ def test_bare_pickle(position: int | None, status: str, expected: int) -> None:
     assert stored.state() == state
     with pytest.raises(UntrustedSnapshotError, match="no footer"):
         signing().open(io.BytesIO(data), PLACE)
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2000])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_bare_pickle_of_many_keys(protocol: int, count: int) -> None:
+    """A dict of exactly 1,000 items, behind which picklers set no items, is a whole stream."""
+    state = {f"{number}": number for number in range(count)}
+    for data in (pickle.dumps(state, protocol), dill.dumps(state, protocol)):
+        assert opened(Codec(), data).state() == state
+
+
+@pytest.mark.parametrize("count", [1, 999, 1000, 1001, 2000])
+def test_sizes_of_many_keys(count: int) -> None:
+    """The sizes of all values are found, however many keys a state has."""
+    data = written(Codec(), {f"{number}": number for number in range(count)})
+    assert sum(opened(Codec(), data).sizes().values()) > 2 * count
 
 
 class Counting(io.BytesIO):
@@ -220,7 +241,7 @@ def test_what_cannot_be_written() -> None:
 def test_shown_without_keys() -> None:
     """A codec shows its options, and no key."""
     assert repr(Codec()) == "<Codec signer=None, any global, verify=False>"
-    codec = Codec(make_signer(SECRET, "f"), checked_allow(["os:getcwd"]), verify=True)
+    codec = codec_with(secret=SECRET, allow=["os:getcwd"], verify=True)
     shown = repr(codec)
     assert shown.endswith(f", {len(codec.allow or ())} globals, verify=True>")
     assert SECRET.decode() not in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -166,4 +167,23 @@ def test_number_that_belongs_to_another_file(end: str, tmp_path: Path) -> None:
         other.write(b"open")
     assert (tmp_path / "other").read_bytes() == b"open"
     assert not lock.held
-    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").unlink(missing_ok=True)
+
+
+LONG = b'{"pid": 1, "host": "%b", "since": "y"}\n' % (b"x" * 500)
+
+
+def test_only_a_left_file_is_inherited(tmp_path: Path) -> None:
+    """A lock is inherited if its file has the name of an owner before. That name is replaced."""
+    path = tmp_path / "lock"
+    lock, own = FileLock(str(path), "x"), list[bytes]()
+    for content, inherited in ((None, False), (b"", False), (LONG, True), (None, False)):
+        if content is not None:
+            path.write_bytes(content)
+        lock.acquire()
+        own.append(path.read_bytes())
+        assert lock.inherited is inherited
+        lock.release()
+        assert not path.exists()
+    assert {content.count(b"\n") for content in own} == {1}
+    assert {json.loads(content)["pid"] for content in own} == {os.getpid()}

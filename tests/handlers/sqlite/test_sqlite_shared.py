@@ -133,6 +133,21 @@ def test_lease_of_another_run(ids: tuple[str, str], tmp_path: Path) -> None:
         assert [handler.read(run_id)["n"] for run_id in ids] == [1, 2]
 
 
+def test_released_lease(tmp_path: Path) -> None:
+    """A released lease is not held, writes nothing, and is taken again."""
+    with closing(SqliteStateHandler(tmp_path / "runs.db")) as handler:
+        lock = handler.lock("one")
+        for _ in range(2):
+            lock.acquire()
+            assert lock.held
+            lock.release()
+            lock.release()
+            assert not lock.held
+            with pytest.raises(LeaseLostError, match="'one'"):
+                handler.replace("one", never, lock=lock)
+        assert rows(tmp_path / "runs.db", "SELECT * FROM runs") == []
+
+
 def never(target: SnapshotTarget) -> Header:
     """Fail if it is called."""
     raise AssertionError(target)

@@ -186,8 +186,8 @@ class _Machine:
             before = before[: before.index(pickletools.markobject)]
         lowest = [self._stack.pop() for _ in before]
         if op.name in {"SETITEMS", "SETITEM"}:
-            pairs = taken or lowest[1::-1]
-            if not self._stack:
+            pairs = taken if op.name == "SETITEMS" else lowest[1::-1]
+            if pairs and not self._stack:  # picklers end each 1,000 items with an empty batch
                 self._note_items(pairs, at)
         elif op.stack_after and not self._stack and op.name != "BUILD":
             self.is_dict = op.name in {"EMPTY_DICT", "DICT"}
