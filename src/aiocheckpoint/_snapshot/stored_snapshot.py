@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
-from aiocheckpoint._snapshot.pickling.allowlist import RefusedGlobalError
-from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, summarize
+from aiocheckpoint._snapshot.pickling.listed import RefusedChangeError, RefusedGlobalError
+from aiocheckpoint._snapshot.pickling.objects import BeyondBoundsError
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
 from aiocheckpoint._snapshot.pickling.serializer import load
+from aiocheckpoint._snapshot.pickling.summary import summarize
 from aiocheckpoint._snapshot.versions import PYTHON_VERSION
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -22,8 +24,8 @@ from aiocheckpoint.errors import (
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.pickling.opcodes import PickleSummary
+    from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.summary import PickleSummary
 
 __all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
@@ -106,6 +108,14 @@ class StoredSnapshot:
         except RefusedGlobalError as error:
             reason = f"it names {error}, which allow= does not list"
             raise UntrustedSnapshotError(self.location, reason) from error
+        except RefusedChangeError as error:
+            reason = f"it changes {error}, and under allow= a snapshot changes nothing but its own"
+            raise UntrustedSnapshotError(self.location, reason) from error
+        except BeyondBoundsError as error:
+            reason = f"{error}, which allow= does not load"
+            raise CorruptSnapshotError(self.location, reason) from error
+        except MalformedError as error:
+            raise _damaged(self.location, error) from error
         except Exception as error:
             raise self._not_loaded(error) from error
         if not isinstance(state, dict):

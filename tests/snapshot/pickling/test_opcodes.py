@@ -15,12 +15,13 @@ from strategies import ATOMS, KEYS, nested
 from streams import dump_whole
 
 from aiocheckpoint._snapshot.keys import POSITION_KEY
-from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, names_extension, summarize
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
+from aiocheckpoint._snapshot.pickling.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._snapshot.pickling.opcodes import PickleSummary
+    from aiocheckpoint._snapshot.pickling.summary import PickleSummary
 
 PROTOCOLS = range(6)
 QUIET = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
