@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
 _LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
+_LOOKUPS = frozenset({"find_class", "_import_module"})
+"""Modules and functions of unpicklers that find names."""
 
 
 class StoredSnapshot:
@@ -154,10 +156,10 @@ def _is_failed_lookup(error: Exception) -> bool:
     """Whether the unpickler did not find a name. Other errors may quote values of the state."""
     if not isinstance(error, (ImportError, AttributeError)):
         return False
-    frame = ""
-    for frame_of, _ in traceback.walk_tb(error.__traceback__):
-        frame = str(frame_of.f_globals.get("__name__", ""))
-    return frame.split(".")[0] in _LOOKS_UP
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = {str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames}
+    # A class of the user may import or look up a value of the state by itself.
+    return modules <= _LOOKS_UP and any(frame.f_code.co_name in _LOOKUPS for frame in frames)
 
 
 def digest_of(file: BinaryIO, length: int) -> bytes:

@@ -78,6 +78,8 @@ class SnapshotPort(ABC):
 
     # Defaults for a subclass whose own __init__ does not call this one.
     flow: str = ""
+    also_of: frozenset[str] = frozenset()
+    """Names of the flows that were given this object as their handler."""
     key_ids: tuple[str, ...] = ()
     codec: Codec = Codec()
 
@@ -290,11 +292,11 @@ class SnapshotPort(ABC):
             CorruptSnapshotError: The header is another run's, or another flow's.
             UntrustedSnapshotError: The same, where snapshots are signed.
         """
-        remedy = None
+        remedy, known = None, self.also_of | {self.flow} - {""}
         if header.run_id != run_id:
             reason = "it is the snapshot of another run"
-        elif header.flow and self.flow and header.flow != self.flow:
-            reason = f"it is of the flow {header.flow!r}, and was asked for by {self.flow!r}"
+        elif header.flow and known and header.flow not in known:
+            reason = f"it is of the flow {header.flow!r}, and was asked for by {self.flow or '/'.join(known)!r}"
             remedy = _OTHER_FLOW.format(name=header.flow)
         else:
             return

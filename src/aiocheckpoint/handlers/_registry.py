@@ -255,11 +255,13 @@ def _check_object(handler: object, flow: str, options: Mapping[str, Any]) -> Non
         raise InvalidValueError(
             f"{option}= belongs to the handler; set it where you make {_describe(handler)}."
         )
-    if isinstance(handler, StateHandler) and handler.flow and handler.flow != flow:
+    if isinstance(handler, StateHandler) and handler.key_ids and handler.flow != flow:
         raise InvalidValueError(
-            f"the handler stores for the flow {handler.flow!r}, and this one is {flow!r}: give "
-            f"both one name, by {type(handler).__name__}(..., flow={flow!r})."
+            f"the handler signs for the flow {handler.flow!r}, and this one is {flow!r}: give both "
+            f"one name, by {type(handler).__name__}(..., flow={flow!r})."
         )
+    if isinstance(handler, StateHandler):
+        handler.also_of |= {flow}
 
 
 def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Backend], RunStore]:  # noqa: ANN401

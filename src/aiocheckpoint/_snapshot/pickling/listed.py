@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import enum
 import operator
@@ -35,7 +36,13 @@ _CHANGEABLE = (
     collections.abc.MutableSet,
     types.ModuleType,
 )
-_MAKES_NEW = frozenset({"builtins", "collections"})
+_MAKES_NEW = frozenset(
+    {
+        *(object, dict, list, set, frozenset, tuple, int, float, complex, str, bytes, bytearray),
+        *(collections.OrderedDict, collections.defaultdict, collections.deque),
+    }
+)
+"""Types whose `__new__` makes a new instance of a subclass, with attributes of its own."""
 
 
 class RefusedGlobalError(Exception):
@@ -61,13 +68,11 @@ def makes_new_instances(found: Any, *, called: bool) -> bool:
     if not isinstance(found, type) or issubclass(found, (type, enum.Enum)):
         return False
     new: Any = found.__new__
-    owner = getattr(new, "__self__", None)
-    if type(new) is not types.BuiltinFunctionType or getattr(owner, "__module__", "") not in _MAKES_NEW:
-        return False
-    if not called:
-        return True
     init: Any = found.__init__
-    return type(found) is type and type(init) is types.WrapperDescriptorType
+    owner = new.__self__ if type(new) is types.BuiltinFunctionType else None
+    if owner not in _MAKES_NEW and not (isinstance(owner, type) and issubclass(owner, BaseException)):
+        return False
+    return not called or (type(found) is type and type(init) is types.WrapperDescriptorType)
 
 
 def _enum_member(kind: Any, name: Any) -> Any:  # noqa: ANN401 - any arguments of a stream

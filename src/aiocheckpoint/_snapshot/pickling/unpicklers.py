@@ -132,12 +132,23 @@ class _WatchingUnpickler(_PythonUnpickler):  # type: ignore[misc]
         if getattr(target, "__setstate__", None) is not None:
             return  # The listed class decides.
         slots = state[1] if isinstance(state, tuple) and len(state) == 2 else None  # noqa: PLR2004
-        if isinstance(slots, dict) and not slots.keys().isdisjoint({"__class__", "__dict__"}):
-            raise RefusedChangeError(f"the class or attributes of a {type(target).__name__}")
-        if sys.getrefcount(getattr(target, "__dict__", None)) > _UNSHARED and hasattr(
-            target, "__dict__"
-        ):
-            raise RefusedChangeError(f"the attributes of a {type(target).__name__}, which it shares")
+        odd = isinstance(slots, dict) and not slots.keys().isdisjoint({"__class__", "__dict__"})
+        if odd or not _has_own_attributes(target):
+            raise RefusedChangeError(f"the attributes of a {type(target).__name__}")
+
+
+def _has_own_attributes(target: object) -> bool:
+    """Whether nothing else holds the attributes of an object. It may have none."""
+    if not hasattr(target, "__dict__"):
+        return True
+    try:
+        own = object.__getattribute__(target, "__dict__")
+    except AttributeError:
+        return False  # They are those of an object that it wraps, such as a method's function.
+    if own is not getattr(target, "__dict__"):  # noqa: B009 - which a class may define
+        return False
+    del own
+    return sys.getrefcount(getattr(target, "__dict__")) <= _UNSHARED  # noqa: B009
 
 
 def _checking(code: bytes, check: Callable[[Any], None]) -> Callable[[Any], None]:
