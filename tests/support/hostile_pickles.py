@@ -234,27 +234,27 @@ def _long(opcode: bytes, length: int) -> bytes:
 
 
 COSTLY: dict[str, bytes] = {
-    "deep tuple": _deep(300_000),
+    "deep tuple": _deep(20_000),
     "deep key": b"}" + _deep(300_000) + b"Ns",
-    "deep member": b"\x8f(" + _deep(300_000) + b"\x90",
-    "deep lists": b"]" * 100_000 + b"a" * 99_999,
+    "deep member": b"\x8f(" + _deep(20_000) + b"\x90",
+    "deep lists": b"]" * 10_000 + b"a" * 9_999,
     "shared pairs as a key": b"}" + _shared_pairs(60) + b"Ns",
     "shared pairs as a member": b"(" + _shared_pairs(60) + b"\x91",
-    "one hash": b"}(" + b"".join(_keys(50_000)) + b"u",
-    "one hash, one by one": b"}" + b"".join(_keys(50_000, b"Ns")),
-    "one hash in a set": b"\x8f(" + b"".join(_keys(50_000, b"")) + b"\x90",
-    "one hash in a frozenset": b"(" + b"".join(_keys(50_000, b"")) + b"\x91",
-    "one hash in tuples": b"}(" + b"".join(_keys(50_000, b"\x85N")) + b"u",
-    "one hash in frozensets": b"}(" + b"".join(b"(" + one for one in _keys(50_000, b"\x91N")) + b"u",
-    "long texts as one key": b"}%b\x940%b\x940(" % ((_long(b"X", 1 << 20),) * 2)
-    + b"h\x00Nh\x01N" * 200_000
+    "one hash": b"}(" + b"".join(_keys(12_000)) + b"u",
+    "one hash, one by one": b"}" + b"".join(_keys(12_000, b"Ns")),
+    "one hash in a set": b"\x8f(" + b"".join(_keys(12_000, b"")) + b"\x90",
+    "one hash in a frozenset": b"(" + b"".join(_keys(12_000, b"")) + b"\x91",
+    "one hash in tuples": b"}(" + b"".join(_keys(12_000, b"\x85N")) + b"u",
+    "one hash in frozensets": b"}(" + b"".join(b"(" + one for one in _keys(12_000, b"\x91N")) + b"u",
+    "long texts as one key": b"}%b\x940%b\x940(" % ((_long(b"X", 1 << 19),) * 2)
+    + b"h\x00Nh\x01N" * 40_000
     + b"u",
-    "large number as a key": b"}" + _long(b"\x8b", 1 << 20) + b"\x940(" + b"h\x00N" * 200_000 + b"u",
-    "decimals": b"L" + b"9" * 1_000_000 + b"L\n",
+    "large number as a key": b"}" + _long(b"\x8b", 1 << 19) + b"\x940(" + b"h\x00N" * 40_000 + b"u",
+    "decimals": b"L" + b"9" * 100_000 + b"L\n",
     "memo of 2^31": b"Nr\xff\xff\xff\x7f",
     "memo of 2^31 in decimal": b"Np2147483647\n",
     "frame of 2^63": b"\x95\xff\xff\xff\xff\xff\xff\xff\x7fN",
-    "marks": b"(" * 1_000_000,
+    "marks": b"(" * 100_000,
 }
 
 FLOODS: dict[str, bytes] = {

@@ -77,7 +77,7 @@ class Objects:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
         code = typecode_of(size)
-        self.kinds, self._depths, self._weights = bytearray(1), array("H", [0]), array("f", [0])
+        self.kinds, self._depths, self._weights = array("B", [0]), array("H", [0]), array("f", [0])
         self.refs, self.parts = array(code, [0]), array(code)
         self._work: float = _SPARE_WORK + _WORK_PER_BYTE * size
         self._same_hash = array("I")  # Keys by bucket, once there is one with such a hash.
