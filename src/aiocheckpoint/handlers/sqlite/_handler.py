@@ -204,8 +204,8 @@ class SqliteStateHandler(StateHandler):
             query = query._replace(limit=query.limit - len(found), after=rows[-1].page_end)
 
     def _header_of(self, row: Row) -> Header | None:
-        location = self.locate(row.run_id)
         try:
+            location = self.locate(row.run_id)
             header = self.codec.peek(row.footer, row.payload_length, location)
             self.check_run(header, row.run_id, location)
         except CheckpointError as error:

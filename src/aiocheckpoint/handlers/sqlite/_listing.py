@@ -43,11 +43,10 @@ class Row(NamedTuple):
         return Header(flow="", position=0, run_id=self.run_id, started_at=self.started_at)
 
     def completed(self, header: Header) -> Header:
-        """Add the owner's name to a header, and the column's run id: JSON joins surrogates."""
-        if self.pid is None and header.run_id == self.run_id:
+        """Add the owner's name to a header."""
+        if self.pid is None:
             return header
-        owner = None if self.pid is None else f"process {self.pid} on {self.host}"
-        return replace(header, run_id=self.run_id, owner=owner)
+        return replace(header, owner=f"process {self.pid} on {self.host}")
 
 
 def listed(connection: sqlite3.Connection, flow: str | bytes, query: Query) -> list[Row]:
