@@ -137,7 +137,9 @@ def test_the_remedies(tmp_path: Path, runner: Runner) -> None:
 @pytest.mark.parametrize("place", ["file", "sqlite"])
 def test_a_retained_snapshot_of_another_flow(place: str, tmp_path: Path, runner: Runner) -> None:
     """An older snapshot that was replaced by another flow's is passed over."""
-    places = [f"{'sqlite:///' if place == 'sqlite' else ''}{tmp_path}/{name}" for name in ("a", "b")]
+    places = [
+        f"{'sqlite:///' if place == 'sqlite' else ''}{tmp_path}/{name}" for name in ("a", "b")
+    ]
     first, second = (broken(one, keep=5) for one in places)
     entries = second.handler.kept()
     assert entries == first.handler.kept()

@@ -10,8 +10,8 @@ import pytest
 from run_factories import Runs, active_run, ids, listed, resume_all
 from support import NAMES, Runner, State
 
-from aiocheckpoint.handlers import _identifiers
 from aiocheckpoint import CheckpointError, RunInProgressError
+from aiocheckpoint.handlers import _identifiers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -87,7 +87,7 @@ def test_instances_are_loaded(name: str, flows: FlowFactory) -> None:
 
 @pytest.mark.parametrize("name", ["dataclass", "slots", "ordered dict", "default dict", "deque"])
 def test_usual_instances_need_no_watching(name: str) -> None:
-    """The C unpickler loads instances that Python itself makes, as vetting shows that they are new."""
+    """The C unpickler loads instances that Python itself makes, which are always new."""
     data = hostile.dumped([hostile.OBJECTS[name]])
     allow = {f"hostile_pickles:{one}" for one in ("Point", "Slotted")}
     allow |= {f"collections:{one}" for one in ("OrderedDict", "defaultdict", "deque")}
@@ -127,9 +127,15 @@ def test_enums_by_name_alone(flows: FlowFactory) -> None:
 
 def test_watched_streams_load_the_same() -> None:
     """Python's own unpickler, where it is needed, gives what the C one gives."""
-    value = [hostile.Reduced(), collections.OrderedDict(a=hostile.Point(1)), {(1, 2): {3}}, b"x" * 70_000]
+    value = [
+        hostile.Reduced(),
+        collections.OrderedDict(a=hostile.Point(1)),
+        {(1, 2): {3}},
+        b"x" * 70_000,
+    ]
     allow = frozenset(
-        {f"hostile_pickles:{one}" for one in ("make_reduced", "Point")} | {"collections:OrderedDict"}
+        {f"hostile_pickles:{one}" for one in ("make_reduced", "Point")}
+        | {"collections:OrderedDict"}
     )
     loaded = load_restricted(io.BytesIO(hostile.dumped(value)), allow)
     assert loaded[1:] == value[1:]

@@ -7,6 +7,6 @@ from fuzzed_streams import fuzz
 
 def test_random_streams() -> None:
     """Random programs and mutations of sound and hostile ones change nothing and crash nothing."""
-    loaded, refused = fuzz(1, 2000)
-    assert loaded > 300
-    assert refused > 300
+    loaded, refused = fuzz(1, 800)
+    assert loaded > 100
+    assert refused > 100

@@ -12,7 +12,7 @@ MOST_SECONDS = 5
 
 
 def fuzz(seed: int, count: int) -> tuple[int, int]:
-    """Load random streams in a process with little memory; give how many were loaded and refused."""
+    """Load random streams in another process; give how many were loaded and refused."""
     command = [sys.executable, str(program("fuzz_allow_script.py")), str(seed), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import enum
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ class Slotted:
 class Borg:
     """A class whose instances share their attributes."""
 
-    shared: dict[str, Any] = {}
+    shared: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
         self.__dict__ = Borg.shared
@@ -78,7 +78,7 @@ class Single:
 
     one: Any = None
 
-    def __new__(cls) -> Single:
+    def __new__(cls) -> Self:
         """Give the one instance."""
         if cls.one is None:
             cls.one = super().__new__(cls)
@@ -198,7 +198,10 @@ CHANGES: dict[str, bytes] = {
     "the same by escapes": named("Order")
     + (b")\x81N}V\\u005f_dict__\n" + named("shared_dict") + _CALL + b"s\x86b")
     + (items(a=b"K\x02") + b"b"),
-    "alias of a listed function": text("types") + text("GenericAlias") + b"\x93" + named("make")
+    "alias of a listed function": text("types")
+    + text("GenericAlias")
+    + b"\x93"
+    + named("make")
     + (b")\x86R" + _ADMIN + b"b"),
     "INST": b"(i" + __name__.encode() + b"\nshared_settings\n" + items(debug=b"\x88") + b"b",
     "OBJ": b"(" + named("shared_settings") + b"o" + items(debug=b"\x88") + b"b",
@@ -245,7 +248,9 @@ COSTLY: dict[str, bytes] = {
     "one hash in a set": b"\x8f(" + b"".join(_keys(12_000, b"")) + b"\x90",
     "one hash in a frozenset": b"(" + b"".join(_keys(12_000, b"")) + b"\x91",
     "one hash in tuples": b"}(" + b"".join(_keys(12_000, b"\x85N")) + b"u",
-    "one hash in frozensets": b"}(" + b"".join(b"(" + one for one in _keys(12_000, b"\x91N")) + b"u",
+    "one hash in frozensets": b"}("
+    + b"".join(b"(" + one for one in _keys(12_000, b"\x91N"))
+    + b"u",
     "long texts as one key": b"}%b\x940%b\x940(" % ((_long(b"X", 1 << 19),) * 2)
     + b"h\x00Nh\x01N" * 40_000
     + b"u",
@@ -297,7 +302,7 @@ class Frozen:
     x: int
 
 
-class Pair(tuple[int, int]):
+class Pair(tuple[int, int]):  # noqa: SLOT001 - it has attributes
     """A tuple with attributes."""
 
 

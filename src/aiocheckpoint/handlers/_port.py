@@ -296,7 +296,8 @@ class SnapshotPort(ABC):
         if header.run_id != run_id:
             reason = "it is the snapshot of another run"
         elif header.flow and known and header.flow not in known:
-            reason = f"it is of the flow {header.flow!r}, and was asked for by {self.flow or '/'.join(known)!r}"
+            asking = self.flow or next(iter(known))
+            reason = f"it is of the flow {header.flow!r}, and was asked for by {asking!r}"
             remedy = _OTHER_FLOW.format(name=header.flow)
         else:
             return

@@ -48,7 +48,9 @@ class AllowlistPickler(pickle.Pickler):
         reduced = obj.__reduce_ex__(self._protocol) if reduce is None else reduce(obj)
         if isinstance(reduced, str):
             self._check(obj, reduced)
-        elif isinstance(obj, enum.Enum) and any(reduced[0] is one for one, _ in ENUM_CALLS.values()):
+        elif isinstance(obj, enum.Enum) and any(
+            reduced[0] is one for one, _ in ENUM_CALLS.values()
+        ):
             return kind, (obj.value,)  # As later releases of Python reduce it.
         return reduced
 

@@ -58,7 +58,7 @@ def is_changeable(found: object) -> bool:
     return isinstance(found, _CHANGEABLE)
 
 
-def makes_new_instances(found: Any, *, called: bool) -> bool:
+def makes_new_instances(found: Any, *, called: bool) -> bool:  # noqa: ANN401 - what is listed
     """Whether a listed class makes a new object each time, by code of Python itself alone.
 
     Args:
@@ -70,7 +70,9 @@ def makes_new_instances(found: Any, *, called: bool) -> bool:
     new: Any = found.__new__
     init: Any = found.__init__
     owner = new.__self__ if type(new) is types.BuiltinFunctionType else None
-    if owner not in _MAKES_NEW and not (isinstance(owner, type) and issubclass(owner, BaseException)):
+    if owner not in _MAKES_NEW and not (
+        isinstance(owner, type) and issubclass(owner, BaseException)
+    ):
         return False
     return not called or (type(found) is type and type(init) is types.WrapperDescriptorType)
 

@@ -117,7 +117,7 @@ class Objects:
 
     def measure(self, codes: array[int]) -> tuple[int, float]:
         """The depth of the deepest of these values, and the sum of their weights."""
-        depth, weight = 0, len(codes)
+        depth, weight = 0, float(len(codes))
         if codes and min(codes) < 0:
             for code in codes:
                 if code < 0:

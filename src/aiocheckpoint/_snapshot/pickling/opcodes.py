@@ -227,6 +227,7 @@ def atom_at(file: BinaryIO, at: int, size: int) -> Any:  # noqa: ANN401 - any bu
     if code not in ATOMS:
         raise MalformedError(at)
     try:
-        return pickle.loads(opcode + b".")  # An atom names nothing and calls nothing.
+        # An atom names nothing and calls nothing.
+        return pickle.loads(opcode + b".")  # noqa: S301
     except Exception as error:
         raise MalformedError(at) from error

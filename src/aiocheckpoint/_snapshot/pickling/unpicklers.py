@@ -73,9 +73,7 @@ def _is_harmless(maker: Maker, unpickler: _CheckedUnpickler) -> bool:
     return makes_new_instances(found, called=maker.called)
 
 
-def _found(
-    allow: Allow, module: str, name: str, find: Callable[[str, str], Any]
-) -> Any:  # noqa: ANN401 - any object
+def _found(allow: Allow, module: str, name: str, find: Callable[[str, str], Any]) -> Any:  # noqa: ANN401 - any object
     full = f"{module}:{name}"
     if full not in allow:
         if full in ENUM_CALLS:

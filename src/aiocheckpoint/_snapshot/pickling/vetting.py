@@ -4,6 +4,8 @@ The stream is refused if it names a global that is not listed, if it changes a l
 loading it takes more depth or time than its length allows.
 """
 
+# ruff: noqa: ARG002 - every action takes an opcode, its argument and its offset
+
 from __future__ import annotations
 
 from array import array
@@ -269,13 +271,12 @@ class _Machine:
 
     def _global(self, code: int, argument: int, at: int) -> None:
         if code == _GLOBAL:
-            module, name = names_at(self._file, at)
+            self._push_global(*names_at(self._file, at))
         else:
             names = self._take(2)
             # A name that was made by a call is checked by the unpickler.
             known = [atom_at(self._file, one, self._size) for one in names if one >= 0]
-            module, name = known if len(known) == len(names) else (None, None)
-        self._push_global(module, name)
+            self._push_global(*(known if len(known) == len(names) else (None, None)))
 
     def _push_global(self, module: object, name: object) -> None:
         full = f"{module}:{name}" if isinstance(module, str) and isinstance(name, str) else None
