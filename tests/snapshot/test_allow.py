@@ -58,7 +58,7 @@ class Access(enum.Flag):
     WRITE = 2
 
 
-def reduce_by_getattr(member: Any, proto: object) -> tuple[Any, ...]:
+def reduce_by_getattr(member: Any, proto: object) -> tuple[Any, ...]:  # noqa: ANN401 - an enum
     """Reduce a member as Python 3.11.0 to 3.11.3 do, Debian 12's among them."""
     if isinstance(member, enum.Flag) and member.name not in type(member).__members__:
         return operator.or_, tuple(member)
