@@ -58,26 +58,27 @@ class Access(enum.Flag):
     WRITE = 2
 
 
-def reduce_by_getattr(member: Any, proto: object) -> tuple[Any, ...]:  # noqa: ANN401 - an enum
-    """Reduce a member as Python 3.11.0 to 3.11.3 do, Debian 12's among them."""
-    if isinstance(member, enum.Flag) and member.name not in type(member).__members__:
-        return operator.or_, tuple(member)
-    return getattr, (type(member), member.name)
+class ReducedByGetattr:
+    """A base of enums that are reduced as in Python 3.11.0 to 3.11.3, Debian 12's among them."""
+
+    def __reduce_ex__(self, proto: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as in typeshed
+        member: Any = self
+        if isinstance(member, enum.Flag) and member.name not in type(member).__members__:
+            return operator.or_, tuple(member)
+        return getattr, (type(member), member.name)
 
 
-class Early(enum.Enum):
+class Early(ReducedByGetattr, enum.Enum):
     """An enum of an early release."""
 
     ONE = 1
-    __reduce_ex__ = reduce_by_getattr
 
 
-class EarlyFlag(enum.Flag):
+class EarlyFlag(ReducedByGetattr, enum.Flag):
     """Flags of an early release."""
 
     ONE = 1
     TWO = 2
-    __reduce_ex__ = reduce_by_getattr
 
 
 class Named:
