@@ -331,11 +331,10 @@ class CorruptSnapshotError(CheckpointError):
         reason: Its defect.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"{path} is not a sound snapshot: {reason}. Restore the file from a copy, or start "
-            "anew with reset(), which deletes it."
-        )
+    def __init__(self, path: str, reason: str, *, remedy: str | None = None) -> None:
+        if remedy is None:
+            remedy = "Restore the file from a copy, or start anew with reset(), which deletes it."
+        super().__init__(f"{path} is not a sound snapshot: {reason}. {remedy}")
         self.path = path
         self.reason = reason
 

@@ -15,6 +15,7 @@ from aiocheckpoint import (
     InvalidTypeError,
     InvalidValueError,
     LocalStateHandler,
+    current_step,
 )
 
 if TYPE_CHECKING:
@@ -130,3 +131,53 @@ def test_empty_id_is_refused(runner: Runner, flows: FlowFactory) -> None:
     with pytest.raises(InvalidValueError, match="run_id"):
         runner(flows.flow(), run_id="")
     assert (flows.log, flows.files()) == ([], {})
+
+
+PAIR = "\ud83d\ude00"
+"""Two surrogates that JSON, and so a header, gives back as one character."""
+
+
+@pytest.mark.parametrize("run_id", [PAIR, f"a{PAIR}b"], ids=ascii)
+def test_two_surrogates_for_one_character(run_id: str, runner: Runner, flows: FlowFactory) -> None:
+    """An id that would be one with another in headers is refused. The error gives the other."""
+    cp, same = flows.flow("a", fsync=False), run_id.encode("utf-16", "surrogatepass")
+    calls = (
+        lambda: runner(cp, run_id=run_id),
+        lambda: cp.read(run_id),
+        lambda: cp.plan(run_id=run_id),
+        lambda: cp.handler.locate(run_id),
+    )
+    for call in calls:
+        with pytest.raises(InvalidValueError, match="surrogates"):
+            call()
+    assert flows.files() == {}
+    runner(cp, {"n": 1}, run_id=same.decode("utf-16"))
+    assert [header.run_id for header in cp.runs()] == [same.decode("utf-16")]
+
+
+@pytest.mark.parametrize("place", ["runs/", "sqlite:///r.db"])
+def test_ids_with_one_surrogate(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Runner
+) -> None:
+    """Ids that differ in surrogates are different runs, each in the list with a key of its own."""
+    monkeypatch.chdir(tmp_path)
+    ids = ["\ud83d", "\ude00", "\ude00\ud83d", "😀", "\ud83d ", "?"]
+    keys = set[str]()
+    cp = CheckpointFlow(place, fsync=False)
+    cp.add_step(name="a")(lambda state: keys.add(current_step().idempotency_key))
+    for run_id in ids:
+        runner(cp, {"n": run_id}, run_id=run_id)
+    assert sorted(str(header.run_id) for header in cp.runs()) == sorted(ids)
+    assert [cp.read(run_id)["n"] for run_id in ids] == ids
+    assert len(keys) == len(ids)
+
+
+@pytest.mark.parametrize("name", [PAIR, "a\0b", "x" * 1001], ids=ascii)
+def test_names_of_flows_that_cannot_be_told_apart(name: str, tmp_path: Path) -> None:
+    """A flow's name is refused if it would be one with another, holds a NUL, or is very long."""
+    for make in (
+        lambda: CheckpointFlow(tmp_path / "c.pkl", name=name),
+        lambda: LocalStateHandler(tmp_path / "c.pkl", flow=name),
+    ):
+        with pytest.raises(InvalidValueError, match="name of a flow"):
+            make()

@@ -192,7 +192,8 @@ def test_keys_differ(runs: Runs, runner: Runner) -> None:
         cp = runs.empty_flow(name=name)
         for step in ("one", "two"):
             cp.add_step(name=step)(lambda state: keys.append(current_step().idempotency_key))
-        for run_id in ("x", "y", None):
+        # Flows of two names share no directory, where the run without an id has one file.
+        for run_id in ("x", "y", *((None,) if name == "flow" else ())):
             for _ in range(2):
                 runner(cp, {}, run_id=None if run_id is None else f"{name}-{run_id}")
     assert len(set(keys)) == len(keys)

@@ -267,3 +267,19 @@ def test_steps_of_one_flow_do_not_show_in_another(flows: FlowFactory) -> None:
     """Two flows share no steps."""
     assert flows.flow("a").plan().steps == ("a",)
     assert flows.flow("b").plan().steps == ("b",)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "x" * 1001, "\ud83d\ude00"], ids=ascii)
+def test_names_that_no_store_holds(name: str, flows: FlowFactory) -> None:
+    """A step's name with a NUL or a lone surrogate, or a very long one, is refused at once."""
+    cp = flows.flow("a")
+    with pytest.raises(FlowDefinitionError, match="name of a step"):
+        cp.add_step(name=name)(lambda state: None)
+
+    def function(state: dict[str, object]) -> None:
+        """Do nothing, as a step."""
+
+    function.__name__ = name
+    with pytest.raises(FlowDefinitionError, match="name of a step"):
+        cp.add_step()(function)
+    assert cp.run()["trail"] == ["a"]

@@ -6,6 +6,7 @@ import copyreg
 import datetime as dt
 import decimal
 import enum
+import operator
 import re
 import socket
 import subprocess
@@ -50,8 +51,34 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
-# Early releases of Python 3.11, such as Debian 12's, pickle members by `getattr`.
-ENUM = "builtins:getattr" if Colour.RED.__reduce_ex__(4)[0] is getattr else ""
+class Access(enum.Flag):
+    """Flags to store."""
+
+    READ = 1
+    WRITE = 2
+
+
+class ReducedByGetattr:
+    """A base of enums that are reduced as in Python 3.11.0 to 3.11.3, Debian 12's among them."""
+
+    def __reduce_ex__(self, proto: Any) -> tuple[Any, ...]:  # noqa: ANN401 - as in typeshed
+        member: Any = self
+        if isinstance(member, enum.Flag) and member.name not in type(member).__members__:
+            return operator.or_, tuple(member)
+        return getattr, (type(member), member.name)
+
+
+class Early(ReducedByGetattr, enum.Enum):
+    """An enum of an early release."""
+
+    ONE = 1
+
+
+class EarlyFlag(ReducedByGetattr, enum.Flag):
+    """Flags of an early release."""
+
+    ONE = 1
+    TWO = 2
 
 
 class Named:
@@ -95,8 +122,11 @@ VALUES: dict[str, tuple[Callable[[], Any], str]] = {
     "built-in class": (lambda: dict, "builtins:dict"),
     "own class": (lambda: Colour, f"{HERE}:Colour"),
     "nested class": (lambda: sample_objects.OwnDict, "sample_objects:OwnDict"),
-    "enum": (lambda: Colour.RED, ENUM or f"{HERE}:Colour"),
-    "enum of numbers": (lambda: Level.LOW, ENUM or f"{HERE}:Level"),
+    "enum": (lambda: Colour.RED, f"{HERE}:Colour"),
+    "enum of numbers": (lambda: Level.LOW, f"{HERE}:Level"),
+    "flags": (lambda: Access.READ | Access.WRITE, f"{HERE}:Access"),
+    "early enum": (lambda: Early.ONE, f"{HERE}:Early"),
+    "early flags": (lambda: EarlyFlag.ONE | EarlyFlag.TWO, f"{HERE}:EarlyFlag"),
     "enum of socket": (lambda: socket.AF_INET, "socket:A"),
     "function": (lambda: function, f"{HERE}:function"),
     "built-in function": (lambda: len, "builtins:len"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import ATOMS, KEYS, nested
 from streams import Memory, dump_whole, load_whole
 
-from aiocheckpoint._snapshot.pickling.allowlist import RefusedGlobalError
+from aiocheckpoint._snapshot.pickling.listed import RefusedGlobalError
 from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, dump, load
 
 if TYPE_CHECKING:

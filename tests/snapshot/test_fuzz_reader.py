@@ -52,9 +52,9 @@ def _little_memory() -> Iterator[None]:
 @pytest.fixture
 def sound(tmp_path: Path) -> bytes:
     """Give the bytes of a valid, unfinished snapshot."""
-    cp = make_flow(tmp_path / "sound.pkl")
-    cp.run({"a": [1, "text"]}, until="one")
-    return (tmp_path / "sound.pkl").read_bytes()
+    path = tmp_path / "sound" / "checkpoint.pkl"
+    make_flow(path).run({"a": [1, "text"]}, until="one")
+    return path.read_bytes()
 
 
 def make_flow(path: Path) -> CheckpointFlow:

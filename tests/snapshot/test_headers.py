@@ -15,7 +15,6 @@ from aiocheckpoint import CheckpointFlow, Failure, Header, StepNamesExcerpt, cur
 from aiocheckpoint._model.header import Status
 from aiocheckpoint._snapshot.header_json import (
     HeaderEncoder,
-    as_json_round_trip,
     decode_header,
     encode_header,
 )
@@ -133,13 +132,6 @@ def test_fields_added_by_later_headers(header: Header, more: dict[str, str]) -> 
     facts = json.loads(encode_header(header))
     assume(not more.keys() & facts.keys())
     assert decode_header(json.dumps({**more, **facts}).encode()) == header
-
-
-@a_few
-@given(TEXTS)
-def test_a_text_comes_back_as_itself(text: str) -> None:
-    """The texts of these tests are read as written."""
-    assert as_json_round_trip(text) == text
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +39,71 @@ class Unloadable:
     def __setstate__(self, state: dict[str, str]) -> None:
         """Raise an error."""
         raise ValueError(state["word"])
+
+
+class Importing:
+    """A value that looks for a module of its own name when it is loaded."""
+
+    def __init__(self) -> None:
+        self.word = CANARY
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        """Import a module that does not exist."""
+        importlib.import_module(state["word"])
+
+
+class Looking(Importing):
+    """A value that looks for an attribute of its own name when it is loaded."""
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        """Look for an attribute that does not exist."""
+        getattr(self, state["word"])
+
+
+class Fetched:
+    """A value that is loaded by `getattr` with a word of its own."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Store a call that fails."""
+        return getattr, ("text", CANARY)
+
+
+class Raising(Importing):
+    """A value that raises an error of the interpreter's kind when it is stored."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Fail as an import does."""
+        raise ModuleNotFoundError(f"No module named {CANARY!r}", name=CANARY)
+
+
+FAILING = [Importing, Looking, Fetched, Raising]
+
+
+@pytest.mark.parametrize("kind", FAILING)
+@pytest.mark.parametrize("listed", [False, True], ids=["free", "listed"])
+def test_of_lookups_that_fail(
+    kind: type,
+    runner: Runner,
+    flows: FlowFactory,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    listed: bool,
+) -> None:
+    """Of a failed import or lookup in a user's class, the kind is named and no text is quoted."""
+    caplog.set_level(logging.DEBUG, LOGGER)
+    names = [f"{__name__}:{one.__name__}" for one in FAILING]
+    options: dict[str, Any] = {"allow": [*names, "builtins:getattr"]} if listed else {}
+    cp = flows.flow("a", **FAST, **options)
+    cp.add_step(name="b")(lambda state: None)
+    said = ""
+    first, again = partial(runner, cp, {"bad": kind()}, until="a"), partial(runner, cp)
+    for call in (first, cp.handler.read, again):
+        try:
+            call()
+        except CheckpointError as error:
+            said += all_text(error, caplog)
+    assert "Error" in said
+    assert CANARY not in said + caplog.text + file_names(flows)
 
 
 def file_names(flows: FlowFactory) -> str:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 __all__ = [
+    "LONGEST_NAME",
     "checked_count",
     "checked_flag",
     "checked_limit",
     "checked_number",
     "checked_timeout",
     "checked_wait",
+    "joins_in_json",
 ]
+
+LONGEST_NAME = 1000
+"""The most characters in the name of a flow or step."""
+
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def joins_in_json(text: str) -> bool:
+    """Whether JSON gives another text back: it joins two surrogates to one character.
+
+    Headers and idempotency keys are JSON, so that such a text would be one with the joined text.
+    """
+    return not text.isascii() and _PAIR.search(text) is not None
 
 
 def checked_flag(name: str, flag: object) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
 from aiocheckpoint._concurrency.timeouts import StepTimeout
+from aiocheckpoint._model.checks import LONGEST_NAME
 from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError
 
@@ -91,7 +92,7 @@ def make_step(
     """
     run = _make_part("step", function, thread=thread)
     step = Step(
-        name=_name_of(function) if name is None else _checked_name(name),
+        name=_checked_name(_name_of(function) if name is None else name),
         run=run,
         load=None if load is None else _make_part("load", load, thread=thread),
         save=None if save is None else _make_part("save", save, thread=thread),
@@ -177,4 +178,22 @@ def _name_of(function: Any) -> str:  # noqa: ANN401
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise FlowDefinitionError(f"the name of a step is a string, not {name!r}.")
+    if len(name) > LONGEST_NAME:
+        raise FlowDefinitionError(
+            f"the name of a step has {len(name)} characters, and may have {LONGEST_NAME}."
+        )
+    if "\0" in name or not _is_unicode(name):
+        raise FlowDefinitionError(
+            f"the name of a step, {name!r}, holds a NUL or a lone surrogate, which databases do "
+            "not store. Take it out.",
+            step=name,
+        )
     return name
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -33,7 +33,7 @@ from aiocheckpoint.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.pickling.listed import Allow
     from aiocheckpoint._snapshot.signing import Signer
     from aiocheckpoint._snapshot.target import SnapshotTarget
 

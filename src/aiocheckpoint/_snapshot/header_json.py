@@ -15,7 +15,7 @@ from aiocheckpoint._model.step_names import StepNamesExcerpt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["HeaderEncoder", "as_json_round_trip", "decode_header", "encode_header"]
+__all__ = ["HeaderEncoder", "decode_header", "encode_header"]
 
 
 class HeaderEncoder:
@@ -123,11 +123,6 @@ def decode_header(encoded: bytes) -> Header:
     if known["position"] < 0 or known["status"] not in get_args(Status):
         raise ValueError(known["position"], known["status"])
     return Header(**known)
-
-
-def as_json_round_trip(text: str | None) -> str | None:
-    """Give `text` as a header gives it back: JSON joins two surrogates to one character."""
-    return text if text is None or text.isascii() else json.loads(json.dumps(text))
 
 
 _NO_DURATIONS: tuple[list[str], list[float], str] = [], [], ""

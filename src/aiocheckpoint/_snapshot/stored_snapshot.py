@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
-from aiocheckpoint._snapshot.pickling.allowlist import RefusedGlobalError
-from aiocheckpoint._snapshot.pickling.opcodes import MalformedError, summarize
+from aiocheckpoint._snapshot.pickling.listed import RefusedChangeError, RefusedGlobalError
+from aiocheckpoint._snapshot.pickling.objects import BeyondBoundsError
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
 from aiocheckpoint._snapshot.pickling.serializer import load
+from aiocheckpoint._snapshot.pickling.summary import summarize
 from aiocheckpoint._snapshot.versions import PYTHON_VERSION
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -22,12 +24,14 @@ from aiocheckpoint.errors import (
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.pickling.allowlist import Allow
-    from aiocheckpoint._snapshot.pickling.opcodes import PickleSummary
+    from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.summary import PickleSummary
 
 __all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
 _LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
+_LOOKUPS = frozenset({"find_class", "_import_module"})
+"""Modules and functions of unpicklers that find names."""
 
 
 class StoredSnapshot:
@@ -106,6 +110,14 @@ class StoredSnapshot:
         except RefusedGlobalError as error:
             reason = f"it names {error}, which allow= does not list"
             raise UntrustedSnapshotError(self.location, reason) from error
+        except RefusedChangeError as error:
+            reason = f"it changes {error}, and under allow= a snapshot changes nothing but its own"
+            raise UntrustedSnapshotError(self.location, reason) from error
+        except BeyondBoundsError as error:
+            reason = f"{error}, which allow= does not load"
+            raise CorruptSnapshotError(self.location, reason) from error
+        except MalformedError as error:
+            raise _damaged(self.location, error) from error
         except Exception as error:
             raise self._not_loaded(error) from error
         if not isinstance(state, dict):
@@ -144,10 +156,10 @@ def _is_failed_lookup(error: Exception) -> bool:
     """Whether the unpickler did not find a name. Other errors may quote values of the state."""
     if not isinstance(error, (ImportError, AttributeError)):
         return False
-    frame = ""
-    for frame_of, _ in traceback.walk_tb(error.__traceback__):
-        frame = str(frame_of.f_globals.get("__name__", ""))
-    return frame.split(".")[0] in _LOOKS_UP
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = {str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames}
+    # A class of the user may import or look up a value of the state by itself.
+    return modules <= _LOOKS_UP and any(frame.f_code.co_name in _LOOKUPS for frame in frames)
 
 
 def digest_of(file: BinaryIO, length: int) -> bytes:

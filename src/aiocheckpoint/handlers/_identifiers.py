@@ -6,10 +6,12 @@ import os
 import re
 from pathlib import PurePath
 
+from aiocheckpoint._model.checks import LONGEST_NAME, joins_in_json
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, StorageError
 
 __all__ = [
     "absolute_path",
+    "checked_flow",
     "checked_name",
     "checked_path",
     "checked_run_id",
@@ -21,6 +23,11 @@ __all__ = [
 
 _LONGEST_ID = 1000
 _FILES = {None, "sqlite"}
+_JOINED = (
+    "holds two surrogates that stand for one character, so it would be the id of another run as "
+    'well. Give the text itself: run_id.encode("utf-16", "surrogatepass").decode("utf-16").'
+)
+_UNFIT = "a NUL, or two surrogates that stand for one character; take them out"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORT = re.compile(r"[^/:@]*:\d+(?:/|$)")
 _CREDENTIALS = re.compile(r"\A(?:[^/]*:.*|[^/]*)@")
@@ -96,11 +103,30 @@ def checked_name(path: object, name: object) -> str:
     Raises:
         InvalidTypeError: `name` is no text or empty, or `path` is no path.
         StorageError: `path` has no name of its own, and the working directory was deleted.
+        InvalidValueError: The name cannot be stored unambiguously, or is very long.
     """
     if name is None:
-        return flow_name(checked_path(path))
+        return checked_flow(flow_name(checked_path(path)))
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
+    return checked_flow(name)
+
+
+def checked_flow(name: str) -> str:
+    """Return the name of a flow, empty where it is unknown.
+
+    Raises:
+        InvalidTypeError: It is no text.
+        InvalidValueError: It cannot be stored unambiguously, or has more than 1,000 characters.
+    """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidTypeError(f"the name of a flow is a string, not a {type(name).__name__}.")
+    if len(name) > LONGEST_NAME:
+        raise InvalidValueError(
+            f"the name of a flow has {len(name)} characters, and may have {LONGEST_NAME}."
+        )
+    if "\0" in name or joins_in_json(name):
+        raise InvalidValueError(f"the name of a flow, {name!r}, holds {_UNFIT}.")
     return name
 
 
@@ -121,7 +147,8 @@ def checked_run_id(run_id: object) -> str | None:
 
     Raises:
         InvalidTypeError: `run_id` is something else.
-        InvalidValueError: `run_id` is empty, or longer than 1,000 characters.
+        InvalidValueError: `run_id` is empty, longer than 1,000 characters, or has two surrogates
+            that stand for one character.
     """
     if run_id is None:
         return None
@@ -134,4 +161,6 @@ def checked_run_id(run_id: object) -> str | None:
             f"run_id has {len(run_id)} characters, and may have {_LONGEST_ID}; a digest of it, "
             "such as its SHA-256, names a run as well."
         )
+    if joins_in_json(run_id):
+        raise InvalidValueError(f"run_id={run_id!r} {_JOINED}")
     return run_id

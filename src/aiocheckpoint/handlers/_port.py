@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
 
 from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._snapshot.codec import Codec
-from aiocheckpoint._snapshot.header_json import as_json_round_trip
-from aiocheckpoint._snapshot.pickling.allowlist import checked_allow
+from aiocheckpoint._snapshot.pickling.listed import checked_allow
 from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
@@ -18,6 +17,7 @@ from aiocheckpoint.errors import (
     RunInProgressError,
     UntrustedSnapshotError,
 )
+from aiocheckpoint.handlers._identifiers import checked_flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
+
+_OTHER_FLOW = (
+    "It was neither loaded nor changed. If the file was renamed, give the flow its old name, by "
+    "name={name!r}. Two flows need a file or directory each."
+)
 
 __all__ = ["Lock", "SnapshotOptions", "SnapshotPort", "refuse_unknown"]
 
@@ -76,11 +81,13 @@ class SnapshotPort(ABC):
 
     # Defaults for a subclass whose own __init__ does not call this one.
     flow: str = ""
+    also_of: frozenset[str] = frozenset()
+    """Names of the flows that were given this object as their handler."""
     key_ids: tuple[str, ...] = ()
     codec: Codec = Codec()
 
     def __init__(self, flow: str = "", **options: Unpack[SnapshotOptions]) -> None:
-        self.flow = flow
+        self.flow = checked_flow(flow)
         self.codec = _make_codec(flow, options)
         self.key_ids = () if self.codec.signer is None else self.codec.signer.ids
 
@@ -280,15 +287,26 @@ class SnapshotPort(ABC):
         return snapshot
 
     def check_run(self, header: Header, run_id: str | None, location: str) -> None:
-        """Check that a header found under a run id belongs to that run.
+        """Check that a header found under a run id belongs to that run, of this flow.
+
+        Snapshots of gumly name no flow, and a handler may be made without one.
 
         Raises:
-            CorruptSnapshotError: The header is another run's.
+            CorruptSnapshotError: The header is another run's, or another flow's.
             UntrustedSnapshotError: The same, where snapshots are signed.
         """
-        if header.run_id != as_json_round_trip(run_id):
-            kind = CorruptSnapshotError if self.codec.signer is None else UntrustedSnapshotError
-            raise kind(location, "it is the snapshot of another run")
+        remedy, known = None, self.also_of | {self.flow} - {""}
+        if header.run_id != run_id:
+            reason = "it is the snapshot of another run"
+        elif header.flow and known and header.flow not in known:
+            asking = self.flow or next(iter(known))
+            reason = f"it is of the flow {header.flow!r}, and was asked for by {asking!r}"
+            remedy = _OTHER_FLOW.format(name=header.flow)
+        else:
+            return
+        if self.codec.signer is not None:
+            raise UntrustedSnapshotError(location, reason)
+        raise CorruptSnapshotError(location, reason, remedy=remedy)
 
     def header(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run's snapshot, or give None where there is none.

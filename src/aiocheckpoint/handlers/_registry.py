@@ -261,6 +261,8 @@ def _check_object(handler: object, flow: str, options: Mapping[str, Any]) -> Non
             f"the handler signs for the flow {handler.flow!r}, and this one is {flow!r}: give both "
             f"one name, by {type(handler).__name__}(..., flow={flow!r})."
         )
+    if isinstance(handler, StateHandler):
+        handler.also_of |= {flow}
 
 
 def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Backend], RunStore]:  # noqa: ANN401

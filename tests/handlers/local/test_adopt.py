@@ -74,7 +74,7 @@ def test_what_is_adopted_is_trusted(
     SOURCES[name](flows, Canary(tmp_path / "mark"))
     data = flows.path.read_bytes()
     payload = data if name.startswith("bare") else Pieces.of(data).payload
-    before = LocalStateHandler(flows.path).header()
+    before = LocalStateHandler(flows.path, flow="").header()  # of any flow
     reported = adopt(flows.path, secret=[SECRET, OTHER])
     assert not (tmp_path / "mark").exists()
     cp = flows.flow("a", "b", secret=SECRET, **FAST)
@@ -110,7 +110,7 @@ def test_a_flow_of_another_name(flows: FlowFactory) -> None:
         flows.flow("a", "b", secret=SECRET, **FAST).run()
 
 
-@pytest.mark.parametrize("run_id", ["order-42", "../x", "\ud83d\ude00"])
+@pytest.mark.parametrize("run_id", ["order-42", "../x", "😀", "\ud83d"])
 def test_one_run_of_many(run_id: str, flows: FlowFactory, runner: Runner) -> None:
     """`adopt` with a run id signs that run only. The other runs stay as they are."""
     cp = flows.flow("a", "b", **FAST)
@@ -119,7 +119,7 @@ def test_one_run_of_many(run_id: str, flows: FlowFactory, runner: Runner) -> Non
     others = {
         path: data for path, data in flows.files().items() if path != cp.handler.locate(run_id)
     }
-    assert adopt(flows.path, secret=SECRET, run_id=run_id).run_id in {run_id, "😀"}
+    assert adopt(flows.path, secret=SECRET, run_id=run_id).run_id == run_id
     signing = flows.flow("a", "b", secret=SECRET, **FAST)
     assert runner(signing, run_id=run_id)["trail"] == ["a", "b"]
     for one in ("other", None):

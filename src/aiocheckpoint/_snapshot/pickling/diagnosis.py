@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer as Buffer
 
-    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.pickling.listed import Allow
     from aiocheckpoint._snapshot.target import PickleSink
 
     _Look = Callable[[Any], Iterator[tuple[str, object]]]

@@ -1,23 +1,37 @@
-"""Summarizes a pickle stream by its opcodes, without making any of its objects.
+"""Walks over a pickle stream by its opcodes, without making any of its objects.
 
-Long strings are skipped, so that the memory needed does not grow with the values. The opcodes, with
-their arguments and their effects on the stack, are from `pickletools` of the standard library.
+The file is read in windows, and long arguments are skipped. So neither the memory nor the time
+grows with the values. The opcodes and the forms of their arguments are from `pickletools` of the
+standard library.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
 import pickletools
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-__all__ = ["MalformedError", "PickleSummary", "names_extension", "summarize"]
+__all__ = [
+    "ATOMS",
+    "CODES",
+    "LINES",
+    "MEMO_READS",
+    "MEMO_WRITES",
+    "MalformedError",
+    "atom_at",
+    "names_at",
+    "typecode_of",
+    "walk",
+]
 
-_OPCODES = {op.code.encode("latin-1"): op for op in pickletools.opcodes}
+CODES: Final[dict[str, int]] = {op.name: ord(op.code) for op in pickletools.opcodes}
+"""The byte of each opcode by its name."""
+
+_LINE, _LINES = -1, -2
 # The prefix of a counted argument: the bytes of its length, and whether that is signed.
 _COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT1: (1, False),
@@ -25,11 +39,51 @@ _COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT4U: (4, False),
     pickletools.TAKEN_FROM_ARGUMENT8U: (8, False),
 }
-_SHORT = 1 << 10
+_WIDEST = 9
 _LONGEST_LINE = 1 << 26
-_LINE_PIECE = 1 << 16
-_MARK: Final = object()
-_OPAQUE: Final = object()
+_WINDOW, _GLANCE = 1 << 14, 1 << 6
+
+
+def _of(*names: str) -> frozenset[int]:
+    return frozenset(CODES[name] for name in names)
+
+
+ATOMS = _of(
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE"),
+    *("BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    *("NONE", "NEWTRUE", "NEWFALSE", "EMPTY_TUPLE"),
+)
+"""Opcodes that push one value that holds no other."""
+LINES = _of("GLOBAL", "INST")
+"""Opcodes whose argument is the name of a global, in two lines."""
+MEMO_READS = _of("GET", "BINGET", "LONG_BINGET")
+MEMO_WRITES = _of("PUT", "BINPUT", "LONG_BINPUT")
+_NUMBERS = MEMO_READS | MEMO_WRITES | _of("FRAME", "PROTO")
+_LIMITED = MEMO_WRITES | _of("FRAME")
+
+
+def _table() -> tuple[list[int | None], list[tuple[int, bool] | None]]:
+    """The width of each opcode's argument, or its kind below 0, and the counted arguments."""
+    widths: list[int | None] = [None] * 256
+    counts: list[tuple[int, bool] | None] = [None] * 256
+    for op in pickletools.opcodes:
+        code, size = ord(op.code), 0 if op.arg is None else op.arg.n
+        if size == pickletools.UP_TO_NEWLINE:
+            size = _LINES if code in LINES else _LINE
+        elif size < 0:
+            counts[code] = _COUNTS[size]
+            size = 0
+        widths[code] = size
+    return widths, counts
+
+
+_WIDTHS, _COUNTED = _table()
+_LENGTHS = [
+    0 if width is None or width < 0 or _COUNTED[code] or code in _NUMBERS else 1 + width
+    for code, width in enumerate(_WIDTHS)
+]
+"""The length of each opcode with its argument, 0 where the argument itself matters."""
 
 
 class MalformedError(Exception):
@@ -44,172 +98,136 @@ class MalformedError(Exception):
         self.at = at
 
 
-class PickleSummary(NamedTuple):
-    """The summary of a pickled dict.
-
-    Attributes:
-        end: Length of the stream in bytes, its STOP opcode included.
-        is_dict: Whether it is a dict, or at least an object that items are set in.
-        position: The value of the wanted key: an int, None where the key is missing, or some other
-            object where the value is no int.
-        sizes: Bytes taken by each other top-level item, by its key. A value that several items
-            share counts for the first.
-    """
-
-    end: int
-    is_dict: bool
-    position: object
-    sizes: dict[str, int]
+def typecode_of(size: int) -> str:
+    """The type code of arrays of offsets in a file of that size, or of their complements."""
+    return "i" if size < 1 << 31 else "q"
 
 
-def summarize(file: BinaryIO, size: int, key: str) -> PickleSummary:
-    """Summarize the pickle stream at the beginning of a file.
+def walk(
+    file: BinaryIO, size: int, at: int = 0, glance: int = _WINDOW
+) -> Iterator[tuple[int, int, int]]:
+    """Yield the opcodes of the stream at the beginning of a file, up to its STOP.
 
     Args:
-        file: The file, seekable.
+        file: The file, seekable. It may be read at other places between two opcodes.
         size: Its size in bytes.
-        key: The key of the dict whose value is wanted.
+        at: The offset of the first opcode.
+        glance: How many bytes are read at once.
+
+    Yields:
+        The opcode's byte, its argument, and its offset. The argument is the number of a memo entry,
+        or the length in bytes of a text, of bytes or of a long integer. 0 where there is neither.
 
     Raises:
         MalformedError: There is no whole stream.
     """
-    machine = _Machine(key)
-    end = 0
-    for op, argument, at in _walk(file, size):
-        end = at
-        try:
-            machine.step(op, argument, at)
-        except (IndexError, TypeError, ValueError) as error:
-            raise MalformedError(at) from error
-    return PickleSummary(end + 1, machine.is_dict, machine.position, machine.sizes)
+    base, window = at, _read_at(file, at, min(glance, size - at))
+    last = len(window) - _WIDEST  # the last place from which any opcode is whole
+    while True:
+        begin = at - base
+        if begin > last and base + len(window) < size:
+            window, base, begin = _read_at(file, at, min(glance, size - at)), at, 0
+            last = len(window) - _WIDEST
+        code = window[begin] if begin < len(window) else 0
+        argument, following = 0, at + _LENGTHS[code]
+        if following == at:
+            argument, following = _with_argument(window, begin, code, at)
+            if following == at:
+                argument, following = _line_at(file, at, size, code)
+            if code in _NUMBERS and not _is_sound(code, argument, at, size):
+                raise MalformedError(at)
+        if following > size:
+            raise MalformedError(at)
+        yield code, argument, at
+        if code == _STOP:
+            return
+        at = following
 
 
-def names_extension(file: BinaryIO, size: int) -> bool:
-    """Whether a stream names a class by a number of `copyreg.add_extension`.
+def _with_argument(window: bytes, begin: int, code: int, at: int) -> tuple[int, int]:
+    """The argument of an opcode, and the offset behind it. The opcode's own for lines."""
+    width, counted = _WIDTHS[code], _COUNTED[code]
+    if width is None:
+        raise MalformedError(at)
+    if counted is None:
+        argument = int.from_bytes(window[begin + 1 : begin + 1 + width], "little")
+        return argument, at + 1 + width if width > 0 else at
+    length, signed = counted
+    argument = int.from_bytes(window[begin + 1 : begin + 1 + length], "little", signed=signed)
+    if argument < 0:
+        raise MalformedError(at)
+    return argument, at + 1 + length + argument
+
+
+_STOP, _PROTO = CODES["STOP"], CODES["PROTO"]
+
+
+def _is_sound(code: int, argument: int, at: int, size: int) -> bool:
+    """Whether a number is one that a pickler writes.
+
+    The unpickler allocates a whole frame, and as many memo entries as the largest number of one. A
+    stream has fewer entries than opcodes so far, and no frame longer than itself.
+    """
+    if code == _PROTO:
+        return argument <= pickle.HIGHEST_PROTOCOL
+    if code in MEMO_WRITES:
+        return 0 <= argument <= at
+    return code in MEMO_READS or argument <= size
+
+
+def _line_at(file: BinaryIO, at: int, size: int, code: int) -> tuple[int, int]:
+    """The argument of an opcode with lines, a memo's number or a length, and the end of them."""
+    file.seek(at + 1)
+    length = 0
+    for _ in range(2 if code in LINES else 1):
+        piece = b""
+        while not piece.endswith(b"\n"):
+            piece = file.readline(_WINDOW)
+            length += len(piece)
+            if not piece or length > _LONGEST_LINE or at + 1 + length > size:
+                raise MalformedError(at)
+    if code not in _NUMBERS:
+        return length, at + 1 + length
+    try:
+        return int(piece), at + 1 + length
+    except ValueError:
+        raise MalformedError(at) from None
+
+
+def _read_at(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(max(0, length))
+
+
+def names_at(file: BinaryIO, at: int) -> tuple[str, str]:
+    """Give module and name of the opcode of `LINES` at an offset.
 
     Raises:
-        MalformedError: There is no whole stream.
+        MalformedError: They are no UTF-8.
     """
-    return any(op.name.startswith("EXT") for op, _, _ in _walk(file, size))
+    file.seek(at + 1)
+    try:
+        module, name = (file.readline().decode().removesuffix("\n") for _ in range(2))
+    except UnicodeDecodeError as error:
+        raise MalformedError(at) from error
+    return module, name
 
 
-def _walk(file: BinaryIO, size: int) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
-    """Yield each opcode with its argument, None for a long one, and its offset."""
-    file.seek(0)
-    name = ""
-    while name != "STOP":
-        at = file.tell()
-        op = _OPCODES.get(file.read(1))
-        if op is None:
-            raise MalformedError(at)
-        try:
-            argument = _argument(op, file, size)
-        except (ValueError, OverflowError) as error:
-            raise MalformedError(at) from error
-        if op.name == "PROTO" and argument > pickle.HIGHEST_PROTOCOL:
-            raise MalformedError(at)
-        # The unpickler allocates a whole frame, and as many memo entries as the largest number of
-        # one. A sound stream has fewer of both than bytes.
-        counts = "PUT" in op.name or op.name == "FRAME"
-        if counts and (argument is None or not 0 <= argument <= size):
-            raise MalformedError(at)
-        yield op, argument, at
-        name = op.name
+def atom_at(file: BinaryIO, at: int, size: int) -> Any:  # noqa: ANN401 - any builtin value
+    """Give the value of the opcode of `ATOMS` at an offset of a stream that was walked over.
 
-
-def _argument(op: pickletools.OpcodeInfo, file: BinaryIO, size: int) -> Any:  # noqa: ANN401
-    if op.arg is None:
-        return None
-    if op.arg.n == pickletools.UP_TO_NEWLINE:
-        if "pair" in op.arg.name:  # of a global; pickletools takes no names but ASCII ones
-            return " ".join((_line(file) or b"").decode() for _ in range(2))
-        line = _line(file)
-        return None if line is None else op.arg.reader(io.BytesIO(line))
-    if op.arg.n not in _COUNTS:
-        return op.arg.reader(file)
-    width, signed = _COUNTS[op.arg.n]
-    prefix = file.read(width)
-    count = int.from_bytes(prefix, "little", signed=signed)
-    if not 0 <= count <= size - file.tell():
-        raise ValueError(count)
-    if count > _SHORT:
-        file.seek(count, io.SEEK_CUR)
-        return None
-    return op.arg.reader(io.BytesIO(prefix + file.read(count)))
-
-
-def _line(file: BinaryIO) -> bytes | None:
-    """Read a line. Give None for a long one."""
-    line = piece = file.readline(_LINE_PIECE)
-    length = len(piece)
-    while not piece.endswith(b"\n"):
-        piece = file.readline(_LINE_PIECE)
-        length += len(piece)
-        if not piece or length > _LONGEST_LINE:
-            raise ValueError(length)
-    return line if length == len(line) else None
-
-
-class _Machine:
-    """The unpickler's stack and memo, with texts and numbers alone and the offset of each."""
-
-    def __init__(self, key: str) -> None:
-        self.is_dict = False
-        self.position: object = None
-        self.sizes: dict[str, int] = {}
-        self._stack: list[tuple[object, int]] = []
-        self._memo: dict[int, object] = {}
-        self._memoized = 0
-        self._key = key
-
-    def step(self, op: pickletools.OpcodeInfo, argument: Any, at: int) -> None:  # noqa: ANN401
-        if "PUT" in op.name or op.name == "MEMOIZE":
-            self._remember(argument)
-        elif op.name.endswith("GET"):
-            self._stack.append((self._memo.get(argument, _OPAQUE), at))
-        elif op.name == "MARK":
-            self._stack.append((_MARK, at))
-        else:
-            self._apply(op, argument, at)
-
-    def _remember(self, number: int | None) -> None:
-        value = self._stack[-1][0]
-        if isinstance(value, str):
-            self._memo[self._memoized if number is None else number] = value
-        self._memoized += 1
-
-    def _apply(self, op: pickletools.OpcodeInfo, argument: object, at: int) -> None:
-        before = op.stack_before
-        taken: list[tuple[object, int]] = []
-        if pickletools.markobject in before:
-            taken = self._taken_to_mark()
-            before = before[: before.index(pickletools.markobject)]
-        lowest = [self._stack.pop() for _ in before]
-        if op.name in {"SETITEMS", "SETITEM"}:
-            pairs = taken if op.name == "SETITEMS" else lowest[1::-1]
-            if pairs and not self._stack:  # picklers end each 1,000 items with an empty batch
-                self._note_items(pairs, at)
-        elif op.stack_after and not self._stack and op.name != "BUILD":
-            self.is_dict = op.name in {"EMPTY_DICT", "DICT"}
-        start = (lowest or taken or [(None, at)])[-1 if lowest else 0][1]
-        kept = argument if type(argument) in {str, int} else _OPAQUE
-        self._stack.extend((kept, start) for _ in op.stack_after)
-
-    def _taken_to_mark(self) -> list[tuple[object, int]]:
-        taken: list[tuple[object, int]] = []
-        while (entry := self._stack.pop())[0] is not _MARK:
-            taken.append(entry)
-        return taken[::-1]
-
-    def _note_items(self, pairs: list[tuple[object, int]], end: int) -> None:
-        """Note the items set in the only object on the stack."""
-        self.is_dict = True
-        starts = [start for _, start in pairs[2::2]] + [end]
-        for (key, start), (value, _), following in zip(
-            pairs[::2], pairs[1::2], starts, strict=True
-        ):
-            if key == self._key:
-                self.position = value
-            else:
-                shown = str(key) if isinstance(key, (str, int)) else "<other>"
-                self.sizes[shown] = self.sizes.get(shown, 0) + following - start
+    Raises:
+        MalformedError: Its value is invalid.
+    """
+    begins = walk(file, size, at, _GLANCE)
+    code, _, _ = next(begins)
+    _, _, following = next(begins)
+    file.seek(at)
+    opcode = file.read(following - at)
+    if code not in ATOMS:
+        raise MalformedError(at)
+    try:
+        # An atom names nothing and calls nothing.
+        return pickle.loads(opcode + b".")  # noqa: S301
+    except Exception as error:
+        raise MalformedError(at) from error

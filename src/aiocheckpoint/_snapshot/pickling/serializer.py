@@ -19,12 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import dill as untyped_dill  # type: ignore[import-untyped]
 
-from aiocheckpoint._snapshot.pickling.allowlist import (
-    AllowlistPickler,
-    UnserializableError,
-    load_restricted,
-)
+from aiocheckpoint._snapshot.pickling.allowlist import AllowlistPickler, UnserializableError
 from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
+from aiocheckpoint._snapshot.pickling.unpicklers import load_restricted
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer as Buffer
 
-    from aiocheckpoint._snapshot.pickling.allowlist import Allow
+    from aiocheckpoint._snapshot.pickling.listed import Allow
     from aiocheckpoint._snapshot.target import PickleSink
 
 __all__ = [
@@ -174,7 +171,8 @@ def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - a
             never load untrusted bytes that way.
 
     Raises:
-        RefusedGlobalError: It names a global that is not listed.
+        RefusedGlobalError, RefusedChangeError, BeyondBoundsError, MalformedError: Under `allow`,
+            see `load_restricted`.
         Exception: Loading raised it.
     """
     file.seek(0)

@@ -92,7 +92,7 @@ def adopt(
         raise _nothing_at(signing.locate(run_id))
     with (
         signing.locked(run_id) as lock,
-        LocalStateHandler(path, flow=flow).stored(run_id) as snapshot,
+        LocalStateHandler(path, flow="").stored(run_id) as snapshot,  # of any flow
     ):
         if snapshot is None:
             raise _nothing_at(signing.locate(run_id))

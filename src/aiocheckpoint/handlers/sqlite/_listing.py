@@ -50,8 +50,8 @@ class Row(NamedTuple):
     def completed(self, header: Header) -> Header:
         """Add the owner's name to a header, and the columns by which a list is ordered.
 
-        JSON joins surrogates in a run id. A time that another program has changed in the row alone
-        would make a list whose pages have no end.
+        A time that another program has changed in the row alone would make a list whose pages have
+        no end.
         """
         columns = self.run_id, self.started_at, self._owner
         if (header.run_id, header.started_at, None) == columns:

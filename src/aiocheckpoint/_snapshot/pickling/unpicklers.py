@@ -1,0 +1,198 @@
+"""Loads streams under `allow=`: vetted first, then by an unpickler that finds listed globals alone.
+
+The C unpickler loads a stream that changes only objects which it has just made. Where this cannot
+be told from the opcodes, Python's own unpickler looks at each object before it is changed. It takes
+about ten times as long.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import pickle
+import sys
+import types
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from aiocheckpoint._snapshot.pickling.listed import (
+    ENUM_CALLS,
+    RefusedChangeError,
+    RefusedGlobalError,
+    is_changeable,
+    makes_new_instances,
+)
+from aiocheckpoint._snapshot.pickling.vetting import vet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.vetting import Maker
+
+__all__ = ["load_restricted"]
+
+_PythonUnpickler: Any = vars(pickle)["_Unpickler"]
+_NEVER_CHANGED = (
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    types.CodeType,
+    types.MappingProxyType,
+    property,
+    enum.Enum,
+)
+_UNSHARED = 2
+"""References to an object that nothing but the unpickler's stack holds, and the count itself."""
+
+
+def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any object at all
+    """Read the pickle stream at the beginning of a file.
+
+    Raises:
+        RefusedGlobalError: It names a global that is not listed.
+        RefusedChangeError: It changes a listed object, or one that existed before.
+        BeyondBoundsError: It is nested too deeply, or takes too long.
+        MalformedError: It is no whole stream.
+        Exception: The unpickler raised it, or the code of a listed class.
+    """
+    makers = vet(file, file.seek(0, os.SEEK_END), allow)
+    file.seek(0)
+    unpickler = _CheckedUnpickler(file, allow)
+    if not all(_is_harmless(maker, unpickler) for maker in makers):
+        return _WatchingUnpickler(file, allow).load()
+    return unpickler.load()
+
+
+def _is_harmless(maker: Maker, unpickler: _CheckedUnpickler) -> bool:
+    if maker.name is None or maker.name in ENUM_CALLS:
+        return False
+    # Finding it by the unpickler's way, as a name of many parts depends on the protocol.
+    found = unpickler.find_class(*maker.name.split(":", 1))
+    return makes_new_instances(found, called=maker.called)
+
+
+def _found(allow: Allow, module: str, name: str, find: Callable[[str, str], Any]) -> Any:  # noqa: ANN401 - any object
+    full = f"{module}:{name}"
+    if full not in allow:
+        if full in ENUM_CALLS:
+            return ENUM_CALLS[full][1]
+        raise RefusedGlobalError(full)
+    found = find(module, name)
+    if is_changeable(found):
+        raise RefusedChangeError(f"{full}, a {type(found).__name__}")
+    return found
+
+
+class _CheckedUnpickler(pickle.Unpickler):
+    """The C unpickler, refusing each global that is not listed."""
+
+    def __init__(self, file: BinaryIO, allow: Allow) -> None:
+        # `fix_imports` would import other names than the checked ones.
+        super().__init__(file, fix_imports=False)
+        self._allow = allow
+
+    def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401 - fixed by pickle
+        return _found(self._allow, module, name, super().find_class)
+
+
+class _WatchingUnpickler(_PythonUnpickler):  # type: ignore[misc]
+    """Python's unpickler, refusing as well to change any object that others hold.
+
+    An object counts as new if nothing but the stack refers to it right after its call.
+    """
+
+    def __init__(self, file: BinaryIO, allow: Allow) -> None:
+        super().__init__(file, fix_imports=False)
+        self._allow = allow
+        self._others: dict[int, object] = {}
+
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - fixed by pickle
+        found = _found(self._allow, module, name, super().find_class)
+        self._others[id(found)] = found
+        return found
+
+    def note_made(self) -> None:
+        """Note the object on top of the stack, unless it is new."""
+        if sys.getrefcount(self.stack[-1]) > _UNSHARED:
+            self._others[id(self.stack[-1])] = self.stack[-1]
+
+    def check_change(self, target: object) -> None:
+        """Raise RefusedChangeError where an object is not the stream's own."""
+        if id(target) in self._others or isinstance(target, _NEVER_CHANGED):
+            raise RefusedChangeError(f"a {type(target).__name__} that other code holds")
+
+    def check_build(self) -> None:
+        """Check the object and the state of a BUILD opcode."""
+        target, state = self.stack[-2:]
+        self.check_change(target)
+        if getattr(target, "__setstate__", None) is not None:
+            return  # The listed class decides.
+        slots = state[1] if isinstance(state, tuple) and len(state) == 2 else None  # noqa: PLR2004
+        odd = isinstance(slots, dict) and not slots.keys().isdisjoint({"__class__", "__dict__"})
+        if odd or not _has_own_attributes(target):
+            raise RefusedChangeError(f"the attributes of a {type(target).__name__}")
+
+
+def _has_own_attributes(target: object) -> bool:
+    """Whether nothing else holds the attributes of an object. It may have none."""
+    if not hasattr(target, "__dict__"):
+        return True
+    try:
+        own = object.__getattribute__(target, "__dict__")
+    except AttributeError:
+        return False  # They are those of an object that it wraps, such as a method's function.
+    if own is not getattr(target, "__dict__"):  # noqa: B009 - which a class may define
+        return False
+    del own
+    return sys.getrefcount(getattr(target, "__dict__")) <= _UNSHARED  # noqa: B009
+
+
+def _checking(code: bytes, check: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The action of an opcode behind a check."""
+    action = _PythonUnpickler.dispatch[code[0]]
+
+    def checked(unpickler: Any) -> None:  # noqa: ANN401
+        check(unpickler)
+        action(unpickler)
+
+    return checked
+
+
+def _noting(code: bytes) -> Callable[[Any], None]:
+    """The action of an opcode that makes an object."""
+    action = _PythonUnpickler.dispatch[code[0]]
+
+    def noted(unpickler: Any) -> None:  # noqa: ANN401
+        action(unpickler)
+        unpickler.note_made()
+
+    return noted
+
+
+def _check_below(depth: int) -> Callable[[Any], None]:
+    def check(unpickler: Any) -> None:  # noqa: ANN401
+        unpickler.check_change(unpickler.stack[-depth])
+
+    return check
+
+
+def _check_marked(unpickler: Any) -> None:  # noqa: ANN401
+    unpickler.check_change(unpickler.metastack[-1][-1])
+
+
+_WatchingUnpickler.dispatch = {
+    **_PythonUnpickler.dispatch,
+    **{
+        code[0]: _noting(code)
+        for code in (pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.OBJ, pickle.INST)
+    },
+    **{
+        code[0]: _checking(code, _check_marked)
+        for code in (pickle.APPENDS, pickle.ADDITEMS, pickle.SETITEMS)
+    },
+    pickle.APPEND[0]: _checking(pickle.APPEND, _check_below(2)),
+    pickle.SETITEM[0]: _checking(pickle.SETITEM, _check_below(3)),
+    pickle.BUILD[0]: _checking(pickle.BUILD, _WatchingUnpickler.check_build),
+}
