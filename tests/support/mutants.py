@@ -120,6 +120,7 @@ def try_mutants(module: str, copy: Path, most: int, seed: int) -> Figures:
     """
     _copy_tree(copy)
     path = copy / LIBRARY / module
+    assert path.exists(), f"{module} has moved: TESTS in {__file__} names it"
     mutants = _mutants(path, copy.parent / f"{copy.name}.session")
     drawn = random.Random(seed).sample(mutants, min(most, len(mutants)))  # noqa: S311 - a sample
     command = _command(copy, TESTS[module])
@@ -209,6 +210,6 @@ def _check_that_tests_pass(command: list[str], path: Path) -> None:
     """Run the tests without a change. This compiles everything except for the module."""
     environment = {key: value for key, value in os.environ.items() if "BYTECODE" not in key}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
         compiled.unlink()
