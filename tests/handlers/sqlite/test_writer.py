@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.handlers.sqlite._writer import Writer
@@ -52,14 +56,14 @@ class RecordingBackend:
 class Overtaken:
     """A writer's queue that stops the writer while a job is put in."""
 
-    def __init__(self, writer: Writer, queue: SimpleQueue[PendingResult[Any] | None]) -> None:
+    def __init__(self, writer: Writer, queue: SimpleQueue[PendingResult[Any]]) -> None:
         """Wrap the queue of a writer."""
         self._writer = writer
         self._queue = queue
 
-    def put(self, pending: PendingResult[Any] | None) -> None:
+    def put(self, pending: PendingResult[Any]) -> None:
         """Stop the writer in another thread, if possible, before the job is queued."""
-        if pending is not None:
+        if pending.request == "second":
             stopper = threading.Thread(target=lambda: self._writer.stop(wait=True))
             stopper.start()
             stopper.join(A_WHILE)
@@ -69,7 +73,7 @@ class Overtaken:
         """Return whether the queue is empty."""
         return self._queue.empty()
 
-    def get(self, timeout: float | None = None) -> PendingResult[Any] | None:
+    def get(self, timeout: float | None = None) -> PendingResult[Any]:
         """Take the next job."""
         return self._queue.get(timeout=timeout)
 
@@ -90,13 +94,48 @@ def test_asked_while_it_is_stopped() -> None:
     first: PendingResult[Any] = PendingResult("first", None)
     writer.put(first)
     first.wait()
-    queue: Any = Overtaken(writer, writer._channel.queue)  # noqa: SLF001
-    writer._channel.queue = queue  # noqa: SLF001
+    queue: Any = Overtaken(writer, writer._work._queue)  # noqa: SLF001
+    writer._work._queue = queue  # noqa: SLF001
     second: PendingResult[Any] = PendingResult("second", None)
     writer.put(second)
     assert wait_for(second)
     writer.stop(wait=True)
     assert [one for one in backend.done if one != "closed"] == ["first", "second"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stopped_and_asked_at_random(seed: int) -> None:
+    """Each job is done once, and the last stop closes, whatever several threads do at once."""
+    backend, numbers = RecordingBackend(), random.Random(seed)  # noqa: S311
+    backend.may.set()
+    writer, jobs = Writer(backend), list[PendingResult[Any]]()
+
+    def work() -> None:
+        for number in range(60):
+            if numbers.random() < 0.3:
+                writer.stop(wait=numbers.random() < 0.5)
+            job: PendingResult[Any] = PendingResult(f"{threading.get_ident()} {number}", None)
+            jobs.append(job)
+            writer.put(job)
+            if numbers.random() < 0.5:
+                job.wait()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert all(wait_for(job) for job in jobs)
+    writer.stop(wait=True)
+    writer.stop(wait=True)
+    assert backend.done[-1] == "closed"
+    assert sorted(str(one) for one in backend.done if one != "closed") == sorted(
+        job.request for job in jobs
+    )
+    deadline = time.monotonic() + PATIENCE
+    while writer._work._living and time.monotonic() < deadline:  # noqa: SLF001
+        time.sleep(0.001)
+    assert writer._work._living == {}  # noqa: SLF001
 
 
 def test_stopped_and_asked_again() -> None:

@@ -1,4 +1,8 @@
-"""One thread that carries out the requests of many callers together: group commit."""
+"""One thread that carries out the requests of many callers together: group commit.
+
+Nothing here holds a lock. A signal handler or a finalizer may interrupt any line, ask for more, and
+wait for it. So there is one queue for ever, and each step is one atomic call of a dict or queue.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint._concurrency.workers import Worker
+from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +31,9 @@ _MOST_REQUESTS = 512
 """The most requests in one `Processor.apply`, so that their callers wake during the next."""
 _PAUSE_SECONDS = 0.01
 
-_stopped: weakref.WeakSet[_Channel] = weakref.WeakSet()
+_CLOSE = "close"
+_closing: set[PendingResult[None]] = set()
+"""Requests to close that were not carried out yet."""
 
 
 class Processor(Protocol):
@@ -53,7 +59,7 @@ class Processor(Protocol):
 
 
 class Writer:
-    """The thread, started by the first request, and anew in a forked child or after a failure.
+    """The thread, started by the first request, and anew after `stop`, a failure or a fork.
 
     Args:
         processor: Carries out the requests.
@@ -61,13 +67,8 @@ class Writer:
 
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
-        self._reset()
+        self._work = _Work(processor)
         _all.add(self)
-
-    def _reset(self) -> None:
-        # Reentrant, because a signal or a garbage collection under the lock may call `put`.
-        self._lock = threading.RLock()
-        self._channel = _Channel(self._lock, None)
 
     def put(self, pending: PendingResult[Any]) -> None:
         """Queue a request.
@@ -75,172 +76,142 @@ class Writer:
         Raises:
             RuntimeError: No thread can be started. The request will not be done.
         """
-        with self._lock:
-            self._replace_ended()
-            if not self._channel.is_served:
-                self._channel.start(self._processor)
-            self._channel.queue.put(pending)
+        self._work.put(pending)
 
     def stop(self, *, wait: bool) -> None:
         """Let the thread close and end, after the requests queued so far."""
-        with self._lock:
-            if self._replace_ended():
-                with suppress(RuntimeError):  # At the end of the interpreter.
-                    self._channel.start(self._processor)
-            channel = self._channel
-            if not channel.is_served:
-                return
-            _stopped.add(channel)
-            channel.queue.put(None)
-            self._channel = _Channel(self._lock, channel)
-        if wait:
-            channel.join()
-
-    def _replace_ended(self) -> bool:
-        """Make a new channel if the thread of this one has failed. Return whether it has."""
-        ended = self._channel.ended
-        if ended:
-            self._channel = _Channel(self._lock, self._channel)
-        return ended
+        if not self._work.is_used:
+            return
+        pending: PendingResult[None] = PendingResult(_CLOSE, None)
+        _closing.add(pending)
+        try:
+            self._work.put(pending)
+        except RuntimeError:  # At the end of the interpreter, which ends the thread as well.
+            _closing.discard(pending)
+            return
+        if wait and not self._work.is_here():
+            with suppress(CheckpointError):
+                pending.wait()
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child."""
-        self._reset()
+        self._work = _Work(self._processor)
         self._processor.reset_after_fork()
 
 
-class _Channel:
-    """The queue of one writer thread.
+class _Work:
+    """The queue and the thread.
 
-    It has no reference to the writer. An unused writer is collected, and its finalizer stops the
-    thread.
+    They have no reference to the writer. An unused writer is collected, and its finalizer stops
+    the thread.
 
     Args:
-        lock: The lock of the writer.
-        before: The channel before. The new thread awaits the end of the one before, as both use one
-            processor.
+        processor: Carries out the requests.
 
     Attributes:
-        queue: The requests. None ends the thread.
-        ended: Whether the thread has failed, and takes no more requests.
+        is_used: Whether there is something to close.
     """
 
-    def __init__(self, lock: threading.RLock, before: _Channel | None) -> None:
-        self.queue: SimpleQueue[PendingResult[Any] | None] = SimpleQueue()
-        self.ended: bool = False
-        self._lock = lock
-        self._before = before
-        self._started: Worker | None = None
+    def __init__(self, processor: Processor) -> None:
+        self.is_used: bool = False
+        self._processor = processor
+        self._queue: SimpleQueue[PendingResult[Any]] = SimpleQueue()
+        # The threads that live, and the one of them that works: a signal in the start of a thread
+        # may start a second one.
         self._living: dict[Life, Worker] = {}
-        self._is_over = False
-        self._waiting: list[SimpleQueue[None]] = []
-        # setdefault() is atomic. A signal in `start` may start a second thread.
-        self._claim: dict[None, Worker] = {}
-        self._group: list[PendingResult[Any] | None] = []
+        self._working: dict[None, Worker] = {}
+        self._group: list[PendingResult[Any]] = []
 
-    @property
-    def is_served(self) -> bool:
-        """Whether a thread serves the queue, or will."""
-        return bool(self._claim) or self._started is not None
+    def put(self, pending: PendingResult[Any]) -> None:
+        """Queue a request, as `Writer.put` does."""
+        self.is_used = True
+        if not self._living:
+            self._start()
+        self._queue.put(pending)
+        if not self._living:  # The thread has ended meanwhile.
+            try:
+                self._start()
+            except RuntimeError as error:
+                self._fail_all(error)
 
-    def join(self) -> None:
-        """Wait for the end of the thread, unless this is it.
+    def is_here(self) -> bool:
+        """Whether this is the thread."""
+        return self._working.get(None) is threading.current_thread()
 
-        Each caller waits for a token of its own. A signal handler in the midst of `Thread.join`
-        has the lock of the thread, and others would wait for it as long as the handler.
-        """
-        if self._claim.get(None) is threading.current_thread():
-            return
-        token: SimpleQueue[None] = SimpleQueue()
-        self._waiting.append(token)  # Before reading `_is_over`, as the thread does the reverse.
-        if not self._is_over:
-            token.get()
-
-    def start(self, processor: Processor) -> None:
-        """Start a thread.
-
-        Raises:
-            RuntimeError: No thread can be started.
-        """
-        # A daemon thread does not hold up the interpreter's end. A caller that waits does.
-        worker = Worker(
-            _NAME,
-            self.queue,
-            partial(self._work, processor),
-            self._living,
-            partial(self._on_end, processor),
-        )
+    def _start(self) -> None:
+        worker = Worker(_NAME, self._queue, self._run, self._living, self._on_end)
         try:
             self._living[worker.life] = worker
             worker.start()
         finally:
             worker.let_go()
-        self._started = worker
 
-    def _work(self, processor: Processor, worker: Worker) -> None:
-        if self._claim.setdefault(None, worker) is not worker:
+    def _run(self, worker: Worker) -> None:
+        while True:
+            self._living[worker.life] = worker
+            if self._working.setdefault(None, worker) is worker:
+                try:
+                    self._serve()
+                except BaseException as error:  # noqa: BLE001 - no caller waits for ever
+                    self._fail_all(error)
+                del self._working[None]
+            # First out of the living, then a look into the queue. `put` does the reverse.
+            self._living.pop(worker.life, None)
+            if self._working or self._queue.empty():
+                worker.retire()
+                return
+
+    def _serve(self) -> None:
+        """Carry out requests until one to close is the last of them."""
+        closed = False
+        while self._group or not closed:
+            self._take()
+            requests = [pending.request for pending in self._group]
+            closed = _CLOSE in requests
+            count = requests.index(_CLOSE) if closed else len(requests)
+            wanted, closing = self._group[:count], self._group[count : count + 1]
+            if wanted:
+                self.is_used = True
+                self._processor.apply(wanted)
+                deliver(wanted)
+            if closed:
+                self.is_used = False
+                self._processor.close()
+                deliver(closing)
+                _closing.difference_update(closing)
+            del self._group[: count + 1]
+
+    def _take(self) -> None:
+        """Take the requests queued so far, or wait for one."""
+        while not self._group:
+            try:
+                self._group.append(self._queue.get(timeout=self._processor.idle_timeout()))
+            except Empty:
+                self._processor.on_idle()
+        while len(self._group) < _MOST_REQUESTS and not self._queue.empty():
+            self._group.append(self._queue.get())
+
+    def _on_end(self, worker: Worker) -> None:
+        """Fail all requests if an error has ended the thread. Called in the thread."""
+        if worker.orderly or self._working.get(None) is not worker:
             return
-        try:
-            before, self._before = self._before, None
-            if before is not None:
-                before.join()
-                before = None
-            while self._serve(processor):
-                pass
-        except BaseException as error:  # noqa: BLE001 - no caller may wait for a dead thread
-            self._end(processor, error)
-
-    def _on_end(self, processor: Processor, worker: Worker) -> None:
-        """Wake all who wait for the end of the thread, and fail requests that it has left."""
-        if self._claim.get(None) is not worker:
-            return  # Another thread was faster.
-        try:
-            if not worker.orderly and not self.ended:
-                self._end(processor, worker.error or MemoryError())
-        finally:
-            self._is_over = True
-            for token in self._waiting:
-                token.put(None)
-
-    def _serve(self, processor: Processor) -> bool:
-        """Carry out the requests queued so far. Give False at the end."""
-        group = self._group
-        try:
-            group.append(self.queue.get(timeout=processor.idle_timeout()))
-        except Empty:
-            processor.on_idle()
-            return True
-        while len(group) < _MOST_REQUESTS and not self.queue.empty():
-            group.append(self.queue.get())
-        wanted = [pending for pending in group if pending is not None]
-        if wanted:
-            processor.apply(wanted)
-            deliver(wanted)
-        going_on = len(wanted) == len(group)
-        group.clear()
-        if not going_on:
-            processor.close()
-        return going_on
-
-    def _end(self, processor: Processor, error: BaseException) -> None:
-        """Fail all requests of this channel. The next request starts a new thread."""
-        with self._lock:
-            self.ended = True
+        error, worker.error = worker.error or MemoryError(), None
         while True:
             # The memory may come back that is missing now, and the callers wait.
             with suppress(MemoryError):
-                self._fail_all(processor, error)
+                self._working.pop(None, None)
+                self._living.pop(worker.life, None)
+                self._fail_all(error)
                 return
             time.sleep(_PAUSE_SECONDS)
 
-    def _fail_all(self, processor: Processor, error: BaseException) -> None:
-        while not self.queue.empty():
-            self._group.append(self.queue.get())
-        wanted = [pending for pending in self._group if pending is not None and not pending.ended]
-        processor.fail(wanted, error)
-        deliver(wanted)
-        if None in self._group:
-            processor.close()
+    def _fail_all(self, error: BaseException) -> None:
+        while not self._queue.empty():
+            self._group.append(self._queue.get())
+        waiting = [pending for pending in self._group if not pending.ended]
+        self._processor.fail(waiting, error)
+        deliver(waiting)
+        _closing.difference_update(waiting)
         self._group.clear()
 
 
@@ -250,13 +221,14 @@ def is_writer() -> bool:
 
 
 def join_stopped() -> None:
-    """Wait for the end of every stopped thread."""
-    for channel in list(_stopped):
-        channel.join()
+    """Wait until all that was to be closed is closed."""
+    for pending in list(_closing):
+        with suppress(CheckpointError):
+            pending.wait()
 
 
 def _reset_all() -> None:
-    _stopped.clear()
+    _closing.clear()
     for writer in list(_all):
         writer.reset_after_fork()
 
