@@ -179,21 +179,7 @@ class DrainingError(CheckpointError):
 
 
 class NoThreadError(CheckpointError, RuntimeError):
-    """A call needs a thread, and none can be started, or its thread ended before it did its work.
-
-    The cause says why, such as a limit of memory or of threads. A call that has not begun is not
-    made later.
-
-    Attributes:
-        reason: The defect.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"a call needs a thread, and {reason}. If the process is not about to end, raise its "
-            "limits of memory and of threads, or run less at once, and run again."
-        )
-        self.reason = reason
+    """A call needs a thread. None can be started, or its thread ended early. The cause says why."""
 
 
 class StreamConsumedError(CheckpointError, RuntimeError):

@@ -62,7 +62,8 @@ class Fault:
         return self._look
 
     def _look(self, frame: FrameType, event: str, arg: object) -> Any:  # noqa: ANN401
-        if event == "opcode" and not self.place:
+        # Pythons 3.12 and 3.13 do not give each event of an opcode.
+        if event in {"line", "opcode"} and not self.place:
             self.left -= 1
             if not self.left:
                 self.place = frame.f_code.co_qualname

@@ -77,7 +77,7 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         DrainingError("orders", problem="wait for the first call"),
         {"flow": "orders", "path": None},
     ),
-    "no-thread": (NoThreadError("none can be started"), {"reason": "none can be started"}),
+    "no-thread": (NoThreadError("no thread can be started."), {}),
     "consumed": (StreamConsumedError(), {}),
     "lease": (LeaseLostError(PATH), {"path": PATH}),
     "changed": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import gc
 import sys
 from functools import lru_cache
 from itertools import pairwise
@@ -43,13 +44,20 @@ class TracedInterrupt:
 
     @contextlib.contextmanager
     def armed(self) -> Generator[None]:
-        """Interrupt this thread, for the time of a `with` block."""
+        """Interrupt this thread, for the time of a `with` block.
+
+        No garbage is collected meanwhile: a finalizer in it would be interrupted instead.
+        """
         before = sys.gettrace()  # for example, the trace function of coverage
+        collects = gc.isenabled()
+        gc.disable()
         sys.settrace(self._enter)
         try:
             yield
         finally:
             sys.settrace(before)
+            if collects:
+                gc.enable()
 
     def _enter(self, frame: FrameType, event: str, arg: object) -> Any:  # noqa: ANN401
         if not frame.f_code.co_filename.endswith(self._file):

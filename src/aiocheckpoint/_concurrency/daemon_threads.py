@@ -41,6 +41,10 @@ __all__ = ["DaemonThreads"]
 _Result = TypeVar("_Result")
 _TRIES = 100
 _PAUSE_SECONDS = 0.01
+_REMEDY = "Run less at once, or raise the process's limits of memory and of threads, and run again."
+_AT_THE_END = (
+    "no thread can be started at interpreter shutdown. Let the main thread wait for all runs."
+)
 _all: set[weakref.ref[DaemonThreads]] = set()
 
 
@@ -99,7 +103,7 @@ class DaemonThreads(Executor):
         queue.put(item)
         if self._shut_down and item.drop():
             unfinished.discard(item)
-            raise NoThreadError("no thread can be started at interpreter shutdown")
+            raise NoThreadError(_AT_THE_END)
         if self.abandoned:
             item.abandon()
         if len(self._living) < min(len(unfinished), self._count):
@@ -145,7 +149,7 @@ class DaemonThreads(Executor):
         try:
             self._add_worker()
         except (RuntimeError, MemoryError) as error:
-            reason = "no thread can be started"
+            reason = f"no thread can be started for a call. {_REMEDY}"
             if not self._living:
                 self._fail([*self._unfinished], reason, error)
             raise NoThreadError(reason) from error
@@ -211,7 +215,7 @@ class DaemonThreads(Executor):
                 # From here on a call starts another thread. So none is put behind the last look.
                 self._living.pop(worker.life, None)
                 failing = failing or [worker.item, *self._unfinished]
-                self._fail(failing, "the thread of this call has ended", worker.error)
+                self._fail(failing, f"the thread of a call has ended. {_REMEDY}", worker.error)
                 worker.item = worker.error = None  # The traceback holds the frames of the thread.
                 return
             time.sleep(_PAUSE_SECONDS)
