@@ -238,7 +238,7 @@ class Canary:
 def test_header_is_read_without_unpickling(flows: FlowFactory, tmp_path: Path) -> None:
     """Nothing of the payload is executed to read the header, or to plan."""
     canary_file = tmp_path / "mark"
-    CheckpointFlow(flows.path, name="own name").handler.write({})
+    CheckpointFlow(flows.path).handler.write({})
     cp = flows.flow()
     cp.run({"canary": Canary(str(canary_file))}, until="b")
     header = LocalStateHandler(flows.path).header()

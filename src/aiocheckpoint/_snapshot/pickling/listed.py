@@ -36,7 +36,7 @@ _CHANGEABLE = (
     collections.abc.MutableSet,
     types.ModuleType,
 )
-_MAKES_NEW = frozenset(
+_MAKES_NEW: frozenset[Any] = frozenset(
     {
         *(object, dict, list, set, frozenset, tuple, int, float, complex, str, bytes, bytearray),
         *(collections.OrderedDict, collections.defaultdict, collections.deque),

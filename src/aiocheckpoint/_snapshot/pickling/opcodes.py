@@ -178,7 +178,7 @@ def _is_sound(code: int, argument: int, at: int, size: int) -> bool:
 def _line_at(file: BinaryIO, at: int, size: int, code: int) -> tuple[int, int]:
     """The argument of an opcode with lines, a memo's number or a length, and the end of them."""
     file.seek(at + 1)
-    length = 0
+    length, piece = 0, b""
     for _ in range(2 if code in LINES else 1):
         piece = b""
         while not piece.endswith(b"\n"):
