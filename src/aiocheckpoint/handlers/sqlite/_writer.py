@@ -153,7 +153,7 @@ class _Work:
                 try:
                     self._serve()
                 except BaseException as error:  # noqa: BLE001 - no caller waits for ever
-                    self._fail_all(error)
+                    self._fail_patiently(error)
                 del self._working[None]
             # First out of the living, then a look into the queue. `put` does the reverse.
             self._living.pop(worker.life, None)
@@ -193,14 +193,15 @@ class _Work:
 
     def _on_end(self, worker: Worker) -> None:
         """Fail all requests if an error has ended the thread. Called in the thread."""
-        if worker.orderly or self._working.get(None) is not worker:
-            return
-        error, worker.error = worker.error or MemoryError(), None
+        if not worker.orderly and self._working.get(None) is worker:
+            error, worker.error = worker.error or MemoryError(), None
+            self._working.pop(None, None)
+            self._fail_patiently(error)
+
+    def _fail_patiently(self, error: BaseException) -> None:
+        """Fail all requests, also where memory is missing for the moment: their callers wait."""
         while True:
-            # The memory may come back that is missing now, and the callers wait.
             with suppress(MemoryError):
-                self._working.pop(None, None)
-                self._living.pop(worker.life, None)
                 self._fail_all(error)
                 return
             time.sleep(_PAUSE_SECONDS)
