@@ -118,17 +118,19 @@ class _Work:
         self._queue: SimpleQueue[PendingResult[Any]] = SimpleQueue()
         # The threads that live, and the one of them that works: a signal in the start of a thread
         # may start a second one.
-        self._living: dict[Life, Worker] = {}
+        self._living: dict[Worker, None] = {}
         self._working: dict[None, Worker] = {}
+        self._last_end = object()
         self._group: list[PendingResult[Any]] = []
 
     def put(self, pending: PendingResult[Any]) -> None:
         """Queue a request, as `Writer.put` does."""
         self.is_used = True
+        last_end = self._last_end
         if not self._living:
             self._start()
         self._queue.put(pending)
-        if not self._living:  # The thread has ended meanwhile.
+        if not self._living and self._last_end is not last_end:  # The thread has ended meanwhile.
             try:
                 self._start()
             except RuntimeError as error:
@@ -139,16 +141,20 @@ class _Work:
         return self._working.get(None) is threading.current_thread()
 
     def _start(self) -> None:
-        worker = Worker(_NAME, self._queue, self._run, self._living, self._on_end)
+        lives: dict[Life, Worker] = {}
+        worker = Worker(_NAME, self._queue, self._run, lives, self._on_end)
+        lives[worker.life] = worker
         try:
-            self._living[worker.life] = worker
             worker.start()
         finally:
             worker.let_go()
+        # The next request would start another thread. A signal handler in here may do so.
+        while not self._living and worker.is_alive():
+            time.sleep(0)
 
     def _run(self, worker: Worker) -> None:
         while True:
-            self._living[worker.life] = worker
+            self._living[worker] = None
             if self._working.setdefault(None, worker) is worker:
                 try:
                     self._serve()
@@ -156,9 +162,9 @@ class _Work:
                     self._fail_patiently(error)
                 del self._working[None]
             # First out of the living, then a look into the queue. `put` does the reverse.
-            self._living.pop(worker.life, None)
+            self._living.pop(worker, None)
+            self._last_end = object()
             if self._working or self._queue.empty():
-                worker.retire()
                 return
 
     def _serve(self) -> None:
@@ -196,6 +202,8 @@ class _Work:
         if not worker.orderly and self._working.get(None) is worker:
             error, worker.error = worker.error or MemoryError(), None
             self._working.pop(None, None)
+            self._living.pop(worker, None)
+            self._last_end = object()
             self._fail_patiently(error)
 
     def _fail_patiently(self, error: BaseException) -> None:
