@@ -35,7 +35,7 @@ def test_package_is_on_the_map(name: str) -> None:
 
 
 def test_each_question_has_its_modules() -> None:
-    """The eight questions of a newcomer are answered with one module or two."""
-    assert len(QUESTIONS) == 8
+    """The questions of a newcomer are answered with one module or two."""
+    assert len(QUESTIONS) >= 8
     for question, answer in QUESTIONS:
         assert 1 <= len(re.findall(r"`[\w/]+\.py`", answer)) <= 2, question

@@ -153,7 +153,9 @@ class Process:
         self._draining = self._loop.create_task(self._drain_when_asked())
         hooks = [self._hook] if self.setup.received else []
         options: dict[str, Any] = {"hooks": hooks, "keep_data": self.setup.keep_data}
-        self.flow = CheckpointFlow(self.setup.path, self.handler, name="mixed", **options)
+        self.flow = CheckpointFlow(
+            self.setup.path, self.handler, name=self.handler.flow or "mixed", **options
+        )
         for index, spec in enumerate(self.setup.specs):
             self._add(index, spec)
 

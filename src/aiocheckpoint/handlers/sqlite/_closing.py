@@ -15,6 +15,7 @@ import struct
 import sys
 from contextlib import suppress
 
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers.sqlite._liveness import is_lock_held, owner_lock_path
 
@@ -66,6 +67,8 @@ def close_untouched(connection: sqlite3.Connection, path: str, identity: tuple[i
         connection.close()
     finally:
         _set_lock(descriptor, fcntl.F_UNLCK)
+    if not os.fstat(descriptor).st_nlink:
+        os.close(_descriptors.pop(identity))  # The file is deleted, and nobody needs its locks.
 
 
 def abandon(connection: sqlite3.Connection) -> None:
@@ -94,13 +97,22 @@ if sys.platform == "linux":
         """Give a descriptor of the file, opened once in this process.
 
         Raises:
-            OSError: The path belongs to another file, or it cannot be opened.
+            OSError: It cannot be opened.
         """
         if identity not in _descriptors:
-            if file_identity(path) != identity:
-                raise FileNotFoundError(path)
-            _descriptors[identity] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            _descriptors[identity] = os.open(_path_of(path, identity), os.O_RDONLY | os.O_CLOEXEC)
         return _descriptors[identity]
+
+    def _path_of(path: str, identity: tuple[int, int]) -> str:
+        """Give a path of a file that this process has open, also where it was moved or deleted."""
+        if file_identity(path) == identity:
+            return path
+        for name in os.listdir("/proc/self/fd"):
+            link = f"/proc/self/fd/{name}"
+            with suppress(OSError, StorageError):
+                if file_identity(link) == identity:
+                    return link
+        raise FileNotFoundError(path)
 
     def _set_lock(descriptor: int, kind: int) -> None:
         lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, _LOCK_START, _LOCK_BYTES, 0)
