@@ -172,20 +172,28 @@ class _Work:
         closed = False
         while self._group or not closed:
             self._take()
-            requests = [pending.request for pending in self._group]
-            closed = _CLOSE in requests
-            count = requests.index(_CLOSE) if closed else len(requests)
-            wanted, closing = self._group[:count], self._group[count : count + 1]
-            if wanted:
-                self.is_used = True
-                self._processor.apply(wanted)
-                deliver(wanted)
-            if closed:
-                self.is_used = False
-                self._processor.close()
-                deliver(closing)
-                _closing.difference_update(closing)
-            del self._group[: count + 1]
+            closed = self._carry_out()
+
+    def _carry_out(self) -> bool:
+        """Carry out the requests taken, up to one to close, and return whether there was one.
+
+        No reference to a request outlives the call: its error holds the frames of its caller.
+        """
+        requests = [pending.request for pending in self._group]
+        closed = _CLOSE in requests
+        count = requests.index(_CLOSE) if closed else len(requests)
+        wanted, closing = self._group[:count], self._group[count : count + 1]
+        if wanted:
+            self.is_used = True
+            self._processor.apply(wanted)
+            deliver(wanted)
+        if closed:
+            self.is_used = False
+            self._processor.close()
+            deliver(closing)
+            _closing.difference_update(closing)
+        del self._group[: count + 1]
+        return closed
 
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""
