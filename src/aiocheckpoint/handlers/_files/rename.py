@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["exchange", "rename", "rename_patiently"]
+__all__ = ["exchange", "put_in_place", "rename", "rename_patiently"]
 
 # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION: a virus scanner, an indexer or
 # a reader has the file open for a moment (Microsoft, "System Error Codes (0-499)").
@@ -66,8 +66,25 @@ else:
         os.replace(source, target)
 
 
+def put_in_place(source: str, target: str) -> None:
+    """Rename a file, and replace none. The source may stay.
+
+    Raises:
+        FileExistsError: There is a target.
+        OSError: The system refuses it.
+    """
+    if _renameat2 is not None:
+        names = os.fsencode(source), os.fsencode(target)
+        if not _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE):
+            return
+    if sys.platform == "win32":
+        os.rename(source, target)
+    else:
+        os.link(source, target)  # The file system or the kernel lacks the call.
+
+
 _AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 
 
 def exchange(one: str, other: str) -> bool:

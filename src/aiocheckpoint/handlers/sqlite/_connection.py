@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import sqlite3
-import threading
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._files.fsync import flush_directory
+from aiocheckpoint.handlers._files.rename import put_in_place
 from aiocheckpoint.handlers._files.replace import make_directory
 from aiocheckpoint.handlers.sqlite._closing import abandon, close_untouched, has_living_owner
 from aiocheckpoint.handlers.sqlite._errors import PATIENCE_SECONDS, translate_error
@@ -20,8 +22,6 @@ __all__ = ["OpenDatabase"]
 
 _OLDEST_SQLITE = (3, 33, 0)  # the first with UPDATE FROM
 _MODE = 0o600
-_creating = threading.RLock()
-"""Held while a file is made: closing it would drop the locks of another thread's connection."""
 
 
 class OpenDatabase:
@@ -111,16 +111,23 @@ def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
 
 
 def _create(path: str) -> None:
-    """Make an empty file readable by its user alone. SQLite copies the mode to its other files."""
-    with _creating:
-        if os.path.exists(path):
-            return
-        make_directory(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        try:
-            os.close(os.open(path, flags, _MODE))
-            flush_directory(os.path.dirname(path))
-        except FileExistsError:
-            pass  # Another process was faster.
-        except OSError as error:
-            raise StorageError.of(path, "making", error) from error
+    """Make an empty file readable by its user alone. SQLite copies the mode to its other files.
+
+    The file is closed before it has its name: closing it would drop the locks of another thread's
+    connection.
+    """
+    if os.path.exists(path):
+        return
+    make_directory(path)
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.tmp")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    try:
+        os.close(os.open(temporary, flags, _MODE))
+        with contextlib.suppress(FileExistsError):  # Another process was faster.
+            put_in_place(temporary, path)
+        with contextlib.suppress(FileNotFoundError):  # It was renamed.
+            os.unlink(temporary)
+        flush_directory(directory)
+    except OSError as error:
+        raise StorageError.of(path, "making", error) from error

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import os
 import sqlite3
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Database", "open_database"]
 
 
-class _Reader:
-    """A connection for reading, used by one thread at a time, and made anew in a forked child.
+class _Readers:
+    """Connections for reading, each used by one thread at a time.
 
-    A signal handler or a finalizer may read in the midst of a reading of its own thread.
+    There is no lock. A signal handler or a finalizer may read, close or write in the midst of a
+    reading, and gets a connection of its own.
     """
 
     def __init__(self, path: str, *, durable: bool) -> None:
@@ -39,62 +39,51 @@ class _Reader:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._lock = threading.RLock()
-        self._depth = 0
-        self._closing = False
-        # A dict, as its methods are atomic: a signal may interrupt any line.
-        self._opened: dict[None, OpenDatabase] = {}
+        self._idle: list[OpenDatabase] = []
+        self._closed = object()
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """Give the connection for the time of a `with` block."""
+        """Give a connection for the time of a `with` block."""
         if self._pid != os.getpid():
-            for opened in self._opened.values():
+            for opened in self._idle:
                 opened.abandon()
             self._reset()
-        with self._lock:
-            self._depth += 1
-            try:
-                yield self._connection()
-            finally:
-                self._depth -= 1
-                if self._closing:
-                    self.close()
+        closed = self._closed
+        opened = self._take() or OpenDatabase(self._path, durable=self._durable)
+        try:
+            yield opened.connection
+        finally:
+            self._idle.append(opened)
+            if self._closed is not closed:
+                self.close()
 
     def close(self) -> None:
-        """Close the connection, now or at the end of the reading in which this is called."""
-        with self._lock:
-            self._closing = self._depth > 0
-            if not self._closing and self._pid == os.getpid():
-                opened = self._opened.pop(None, None)
-                if opened is not None:
-                    opened.close()
+        """Close all connections, now or when they are read no more."""
+        self._closed = object()  # Before the look, as `reading` does the reverse.
+        while (opened := self._pop()) is not None:
+            if self._pid == os.getpid():
+                opened.close()
 
     def leave_if_gone(self) -> bool:
-        """Close the connection if its files are gone and no thread is reading.
+        """Close the idle connections if their files are gone, and return whether none is left."""
+        opened = self._take()
+        if opened is not None:
+            self._idle.append(opened)
+        return opened is None
 
-        Returns:
-            Whether there is no connection now.
-        """
-        if self._lock.acquire(blocking=False):
-            try:
-                opened = self._opened.get(None)
-                if opened is not None and self._depth == 0 and opened.files.are_gone():
-                    opened = self._opened.pop(None, None)
-                    if opened is not None:
-                        opened.leave()
-            finally:
-                self._lock.release()
-        return not self._opened
+    def _take(self) -> OpenDatabase | None:
+        while (opened := self._pop()) is not None:
+            if not opened.files.are_gone():
+                return opened
+            opened.leave()
+        return None
 
-    def _connection(self) -> sqlite3.Connection:
-        opened = self._opened.get(None)
-        if opened is None:
-            new = OpenDatabase(self._path, durable=self._durable)
-            opened = self._opened.setdefault(None, new)
-            if opened is not new:
-                new.close()
-        return opened.connection
+    def _pop(self) -> OpenDatabase | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
 
 class Database:
@@ -108,13 +97,13 @@ class Database:
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
-        self._reader = _Reader(path, durable=durable)
+        self._readers = _Readers(path, durable=durable)
         self._transactions = Transactions(
-            path, durable=durable, lease=lease, before_opening=self._reader.leave_if_gone
+            path, durable=durable, lease=lease, before_opening=self._readers.leave_if_gone
         )
         self._writer = Writer(self._transactions)
         # At the end of the process `_close_all` closes the database, and waits for its thread.
-        weakref.finalize(self, _close, self._reader, self._writer, wait=False).atexit = False
+        weakref.finalize(self, _close, self._readers, self._writer, wait=False).atexit = False
 
     @property
     def owner_id(self) -> str:
@@ -158,10 +147,10 @@ class Database:
             StorageError: The database cannot be read.
             IncompatibleSnapshotError: Its tables are of a later version.
         """
-        if self._reader.leave_if_gone():
+        if self._readers.leave_if_gone():
             self._let_writer_look()
         try:
-            with self._reader.reading() as connection:
+            with self._readers.reading() as connection:
                 yield connection
         except sqlite3.Error as error:
             raise translate_error(error, self._path, "reading") from error
@@ -184,7 +173,7 @@ class Database:
 
     def close(self) -> None:
         """Release all leases and close the database."""
-        _close(self._reader, self._writer, wait=True)
+        _close(self._readers, self._writer, wait=True)
 
 
 def _do_nothing(_: sqlite3.Connection) -> None:
@@ -205,8 +194,8 @@ _databases: weakref.WeakValueDictionary[tuple[str, bool, float], Database] = (
 )
 
 
-def _close(reader: _Reader, writer: Writer, *, wait: bool) -> None:
-    reader.close()
+def _close(readers: _Readers, writer: Writer, *, wait: bool) -> None:
+    readers.close()
     writer.stop(wait=wait)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from contextlib import suppress
 
 from aiocheckpoint.errors import StorageError
@@ -18,6 +19,7 @@ from aiocheckpoint.errors import StorageError
 __all__ = ["SIDE_FILES", "check_links", "check_writable", "mend_modes", "unwritable_file"]
 
 SIDE_FILES = ("-wal", "-shm")
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 0.1, 0.01
 _FOR_ITS_USER = 0o600
 _BY_EFFECTIVE_USER = os.access in os.supports_effective_ids
 
@@ -31,7 +33,11 @@ def check_links(path: str) -> None:
     Raises:
         StorageError: It has.
     """
-    if _links(path) > 1:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while _links(path) > 1:
+        if time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)  # Another process may be making the file by a link.
+            continue
         raise StorageError(
             path,
             f"{path} is also known under another name: it has hard links, as 'cp -l' and some "
