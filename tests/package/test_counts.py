@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import time
 from collections import Counter
-from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,12 +24,12 @@ from aiocheckpoint._snapshot.header_json import encode_header
 from aiocheckpoint._snapshot.payload import position_added
 from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
-from aiocheckpoint.handlers.sqlite import _files, _session
+from aiocheckpoint.handlers.sqlite import _open_files, _session
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
+    from pathlib import Path
     from types import ModuleType
 
     from aiocheckpoint._concurrency.work_items import WorkItem
@@ -43,7 +42,7 @@ FEW, MANY = 3, 13
 FILE = {"newfstatat": 2, "openat": 1, "write": 1, "close": 1}
 # The two looks of newfstatat are for the file, and for its lock file: the fence.
 DIRECTORY = {"openat": 1, "fsync": 1, "close": 1}
-ROW = {"newfstatat": 4, "fcntl": 6, "pwrite64": 2}  # one page of the log, and its head
+ROW = {"newfstatat": 3, "fcntl": 6, "pwrite64": 2}  # one page of the log, and its head
 EXPECTED = {
     ("local", "fsync"): Counter(FILE) + Counter({"fsync": 1, "rename": 1}) + Counter(DIRECTORY),
     ("local", "no-fsync"): Counter(FILE) + Counter({"renameat2": 1, "unlink": 1}),
@@ -200,33 +199,39 @@ def test_statements_of_a_batch(runs: int, tmp_path: Path) -> None:
     assert len(statements) == 1  # in autocommit mode, its own transaction
 
 
-@pytest.mark.parametrize(("runs", "looks"), [(1, 4), (63, 4), (64, 1)])
+@pytest.mark.parametrize(("runs", "looks"), [(1, 5), (63, 5), (64, 2)])
 def test_looks_for_the_file(
     runs: int, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every batch checks that the file exists. Large ones check every tenth of a second."""
+    """Every batch looks at the directory, large ones every tenth of a second.
+
+    One that comes later than that looks before its commit as well.
+    """
     harness, seen = BatchHarness(str(tmp_path)), list[str]()
     harness.leases = {(name := f"run {number}"): harness.lease(name) for number in range(runs)}
     harness.apply(
         [PendingResult(Claim(lease.record, None), None) for lease in harness.leases.values()]
     )
-
-    def look(path: str) -> os.stat_result:
-        seen.append(path)
-        return Path(path).stat()
-
+    os.utime(tmp_path, (1, 1))  # Nothing has changed in it for long.
     session = harness.transactions._session  # noqa: SLF001
     assert session is not None
-    monkeypatch.setattr(_files, "os", SimpleNamespace(stat=look))
+    session._opened.files.check()  # noqa: SLF001
+    real = _open_files._look  # noqa: SLF001
+
+    def look(path: str) -> os.stat_result | None:
+        seen.append(path)
+        return real(path)
+
+    monkeypatch.setattr(_open_files, "_look", look)
     monkeypatch.setattr(_session, "_SECONDS_BETWEEN_CHECKS", 3600.0)
     session._next_check = time.monotonic() + 3600.0  # noqa: SLF001
     for number in range(1, 5):
         session._next_check -= 3600.0 if number == 3 else 0.0  # noqa: SLF001
         jobs = harness.apply([harness.job("running", run_id, number) for run_id in harness.leases])
         assert [job.error for job in jobs] == [None] * runs
-    path, found = harness.path, seen[:]
+    found = seen[:]
     harness.close()
-    assert found == [f"{path}-wal", path, f"{path}-wal", f"{path}-shm"] * looks
+    assert found == [str(tmp_path)] * looks
 
 
 def test_statements_of_new_runs(tmp_path: Path) -> None:

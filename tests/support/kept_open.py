@@ -11,7 +11,7 @@ from aiocheckpoint.handlers._files import databases
 def close_kept_open() -> None:
     """Close them. No other process uses the databases of a test that has ended."""
     closing = sys.modules.get("aiocheckpoint.handlers.sqlite._closing")
-    kept = [databases._kept]  # noqa: SLF001
+    kept = [databases._held_open]  # noqa: SLF001
     if closing is not None:
         for connection in closing._abandoned:  # noqa: SLF001
             connection.close()

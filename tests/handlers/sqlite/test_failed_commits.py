@@ -61,7 +61,7 @@ def test_release_is_repeated(failures: int, tmp_path: Path) -> None:
         harness.transactions.on_idle()
     assert [row[:2] for row in harness.rows()] == [("w", 0)]
     assert session.pending_releases == []
-    assert len(session.held) == 1
+    assert len(session.held_tokens) == 1
     harness.close()
 
 
@@ -78,9 +78,9 @@ def test_failed_claims_and_saves(tmp_path: Path) -> None:
     assert [type(job.error) for job in jobs] == [StorageError] * 3
     assert harness.rows() == before
     assert jobs[0].request.lease.token == 0
-    assert harness.leases["v"].record.token in session.held
+    assert harness.leases["v"].record.token in session.held_tokens
     assert harness.leases["v"].record.token != 0
-    assert len(session.held) == 2
+    assert len(session.held_tokens) == 2
     harness.close()
 
 

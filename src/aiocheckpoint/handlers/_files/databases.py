@@ -9,43 +9,44 @@ opened here, and a database that was opened by mistake is never closed.
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 from aiocheckpoint.errors import StorageError
 
-__all__ = ["file_identity", "keep_if_database", "protect", "refuse_protected", "unprotect"]
+__all__ = ["file_identity", "hold_if_database", "protect", "refuse_protected", "unprotect"]
 
 _MAGIC = b"SQLite format 3\0"
 """The first bytes of every database (https://www.sqlite.org/fileformat.html)."""
 
-_in_use: Counter[tuple[int, int]] = Counter()
-_kept: dict[tuple[int, int], int] = {}
+_in_use: dict[int, tuple[int, int]] = {}
+"""The file of each connection, by the id of the object that stands for the connection."""
+
+_held_open: dict[tuple[int, int], int] = {}
 """Descriptors by file. An open descriptor keeps its inode number from being used again."""
 
 
-def protect(identity: tuple[int, int]) -> None:
-    """Note that SQLite has a file open in this process."""
-    _in_use[identity] += 1
+def protect(connection: object, identity: tuple[int, int]) -> None:
+    """Note that a connection of SQLite has a file open in this process."""
+    _in_use[id(connection)] = identity
 
 
-def unprotect(identity: tuple[int, int]) -> None:
-    """Note that SQLite has closed a file."""
-    _in_use[identity] -= 1
-    if not _in_use[identity]:
-        del _in_use[identity]
+def unprotect(connection: object) -> None:
+    """Note that a connection was closed."""
+    _in_use.pop(id(connection), None)
 
 
 def refuse_protected(path: str) -> None:
     """Raise StorageError for a path that must not be opened."""
-    if (_in_use or _kept) and ((identity := file_identity(path)) in _in_use or identity in _kept):
-        raise _is_a_database(path)
+    if _in_use or _held_open:
+        identity = file_identity(path)
+        if identity in {*tuple(_in_use.values()), *tuple(_held_open)}:
+            raise _is_a_database(path)
 
 
-def keep_if_database(path: str, descriptor: int) -> None:
+def hold_if_database(path: str, descriptor: int) -> None:
     """Keep a descriptor open for ever if it is that of a database, and raise StorageError."""
     if hasattr(os, "pread") and os.pread(descriptor, len(_MAGIC), 0) == _MAGIC:
         status = os.fstat(descriptor)
-        _kept[status.st_dev, status.st_ino] = descriptor
+        _held_open[status.st_dev, status.st_ino] = descriptor
         raise _is_a_database(path)
 
 

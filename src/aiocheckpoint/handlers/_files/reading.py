@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from aiocheckpoint.errors import StorageError
-from aiocheckpoint.handlers._files.databases import keep_if_database, refuse_protected
+from aiocheckpoint.handlers._files.databases import hold_if_database, refuse_protected
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -43,7 +43,7 @@ def open_regular(path: str) -> BinaryIO | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise not_a_file(path)
-    keep_if_database(path, descriptor)
+    hold_if_database(path, descriptor)
     return io.BufferedReader(_Reading(path, descriptor), _READ_BYTES)
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.databases import file_identity
-from aiocheckpoint.handlers.sqlite._liveness import is_lock_held, owner_lock_path
+from aiocheckpoint.handlers.sqlite._liveness import is_lock_held, owner_lock_files
 
 __all__ = ["abandon", "close_untouched", "has_living_owner"]
 
@@ -26,21 +26,24 @@ _LOCK_START, _LOCK_BYTES = 0x40000002, 510
 
 
 def has_living_owner(path: str) -> bool:
-    """Whether a process holds the lock file of an owner. Files of dead owners are deleted."""
-    directory, start = os.path.split(owner_lock_path(path, ""))
-    with suppress(OSError), os.scandir(directory) as entries:
-        return any(
-            entry.name.startswith(start) and is_lock_held(entry.path, path) is not False
-            for entry in entries
-        )
-    return False
+    """Whether a process holds the lock file of an owner, or may hold one that cannot be opened.
+
+    Lock files of dead owners are deleted.
+    """
+    try:
+        files = owner_lock_files(path)
+    except OSError:
+        return True
+    return any(is_lock_held(file, path) is not False for _, file in files)
 
 
 def close_untouched(connection: sqlite3.Connection, path: str, identity: tuple[int, int]) -> None:
     """Close a connection, and neither write nor delete a file of the database.
 
-    Another process may use the files, or the path may belong to another database by now. Where
-    closing cannot be prevented from touching the files, the connection stays open.
+    Another process may use the files, or the path may belong to another database by now. SQLite has
+    a setting for that. Python gives access to it since 3.12. Before, a lock has the same effect on
+    Linux. Where the lock cannot be taken, the connection stays open. On other systems before Python
+    3.12, SQLite decides by its own locks alone.
 
     Args:
         connection: The connection.
@@ -115,5 +118,6 @@ if sys.platform == "linux":
         raise FileNotFoundError(path)
 
     def _set_lock(descriptor: int, kind: int) -> None:
+        # `struct flock` of 64-bit Linux, see fcntl(2). The process id has to be 0.
         lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, _LOCK_START, _LOCK_BYTES, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)

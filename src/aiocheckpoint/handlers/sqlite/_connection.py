@@ -14,8 +14,8 @@ from aiocheckpoint.handlers._files.rename import put_in_place
 from aiocheckpoint.handlers._files.replace import make_directory
 from aiocheckpoint.handlers.sqlite._closing import abandon, close_untouched, has_living_owner
 from aiocheckpoint.handlers.sqlite._errors import PATIENCE_SECONDS, translate_error
-from aiocheckpoint.handlers.sqlite._file_checks import check_links, check_writable, mend_modes
-from aiocheckpoint.handlers.sqlite._files import DatabaseFiles, refuse_stale
+from aiocheckpoint.handlers.sqlite._open_files import DatabaseFiles, refuse_stale
+from aiocheckpoint.handlers.sqlite._opening_checks import check_links, check_writable, mend_modes
 from aiocheckpoint.handlers.sqlite._schema import set_up
 
 __all__ = ["OpenDatabase"]
@@ -49,17 +49,16 @@ class OpenDatabase:
             check_writable(path)
         refuse_stale(path)
         self._path = path
-        identity = file_identity(path) or (0, 0)
+        identity = file_identity(path) or (0, 0)  # Of a deleted file, which `check` reports.
         try:
             self.connection: sqlite3.Connection = _connect(path, durable=durable)
         except sqlite3.Error as error:
             raise translate_error(error, path, "opening") from error
         self.files: DatabaseFiles = DatabaseFiles(path, identity)
-        self.files.register()
         try:
             self.files.check()
         except StorageError:
-            self.leave()
+            self.close_untouched()
             raise
 
     def close(self) -> None:
@@ -68,14 +67,14 @@ class OpenDatabase:
         This process's own lock file has to be released before.
         """
         if not self.files.is_shared and has_living_owner(self._path):
-            self.leave()
+            self.close_untouched()
         else:
             # First, as closing may delete the files, which `refuse_stale` would take for a fault.
             self.files.unregister()
             self.connection.close()
 
-    def leave(self) -> None:
-        """Close the connection without touching a file."""
+    def close_untouched(self) -> None:
+        """Close the connection, and neither write nor delete a file."""
         close_untouched(self.connection, self._path, self.files.identity)
         self.files.unregister()
 
@@ -103,7 +102,8 @@ def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
         try:
             set_up(connection, path, durable=durable)
         except BaseException:
-            connection.close()
+            # Its files may be in use, by processes of a later version.
+            close_untouched(connection, path, file_identity(path) or (0, 0))
             raise
     finally:
         mend_modes(path)  # SQLite may have made the files beside it just now.

@@ -13,7 +13,7 @@ from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import no_thread, translate_error
-from aiocheckpoint.handlers.sqlite._files import refuse_stale
+from aiocheckpoint.handlers.sqlite._open_files import refuse_stale
 from aiocheckpoint.handlers.sqlite._requests import Execute, Release
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stopped
@@ -65,7 +65,7 @@ class _Readers:
             if self._pid == os.getpid():
                 opened.close()
 
-    def leave_if_gone(self) -> bool:
+    def close_if_gone(self) -> bool:
         """Close the idle connections if their files are gone, and return whether none is left."""
         opened = self._take()
         if opened is not None:
@@ -76,7 +76,7 @@ class _Readers:
         while (opened := self._pop()) is not None:
             if not opened.files.are_gone():
                 return opened
-            opened.leave()
+            opened.close_untouched()
         return None
 
     def _pop(self) -> OpenDatabase | None:
@@ -99,7 +99,7 @@ class Database:
         self._path = path
         self._readers = _Readers(path, durable=durable)
         self._transactions = Transactions(
-            path, durable=durable, lease=lease, before_opening=self._readers.leave_if_gone
+            path, durable=durable, lease=lease, before_opening=self._readers.close_if_gone
         )
         self._writer = Writer(self._transactions)
         # At the end of the process `_close_all` closes the database, and waits for its thread.
@@ -147,7 +147,7 @@ class Database:
             StorageError: The database cannot be read.
             IncompatibleSnapshotError: Its tables are of a later version.
         """
-        if self._readers.leave_if_gone():
+        if self._readers.close_if_gone():
             self._let_writer_look()
         try:
             with self._readers.reading() as connection:

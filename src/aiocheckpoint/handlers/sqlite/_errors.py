@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint.errors import StorageError
-from aiocheckpoint.handlers.sqlite._file_checks import unwritable_file
+from aiocheckpoint.handlers.sqlite._opening_checks import unwritable_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

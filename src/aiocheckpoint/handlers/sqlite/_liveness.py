@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import socket
 import time
 from contextlib import suppress
@@ -24,10 +25,20 @@ from typing import NamedTuple
 
 from aiocheckpoint.errors import RunInProgressError, StorageError
 from aiocheckpoint.handlers._files.lock import FileLock
+from aiocheckpoint.handlers.sqlite._statements import OWNER_ID_DIGITS
 
-__all__ = ["HEARTBEATS_PER_LEASE", "Liveness", "Owner", "is_lock_held", "owner_lock_path"]
+__all__ = [
+    "HEARTBEATS_PER_LEASE",
+    "OWNER_ID",
+    "Liveness",
+    "Owner",
+    "is_lock_held",
+    "owner_lock_files",
+    "owner_lock_path",
+]
 
 HEARTBEATS_PER_LEASE = 3
+OWNER_ID = re.compile(f"[0-9a-f]{{{OWNER_ID_DIGITS}}}")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 
@@ -75,7 +86,7 @@ class Liveness:
             held = is_lock_held(lock_path, self._path)
             if held is not None:
                 return not held or self._is_stopped(owner, lock_path)
-        # A lock file that this user may not open is one of another machine, so to speak.
+        # Nor does the kernel tell of a lock file that this user may not open.
         evidence, most = (owner.beat,), owner.lease / HEARTBEATS_PER_LEASE
         return self._lasts_for_a_lease(owner, evidence, most)
 
@@ -112,6 +123,22 @@ class Liveness:
 def owner_lock_path(path: str, owner_id: str) -> str:
     """The lock file of an owner, beside the database."""
     return f"{path}-owner-{owner_id}"
+
+
+def owner_lock_files(path: str) -> list[tuple[str, str]]:
+    """List the lock files beside a database: the owner's id and the path of each.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    directory, start = os.path.split(owner_lock_path(path, ""))
+    with os.scandir(directory) as entries:
+        found = [(entry.name.removeprefix(start), entry) for entry in entries]
+    return [
+        (owner_id, entry.path)
+        for owner_id, entry in found
+        if owner_id != entry.name and OWNER_ID.fullmatch(owner_id)
+    ]
 
 
 def is_lock_held(path: str, location: str) -> bool | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import secrets
 import time
 from contextlib import suppress
@@ -21,9 +20,11 @@ from aiocheckpoint.errors import RunInProgressError
 from aiocheckpoint.handlers._files.lock import FileLock
 from aiocheckpoint.handlers.sqlite._liveness import (
     HEARTBEATS_PER_LEASE,
+    OWNER_ID,
     Liveness,
     Owner,
     is_lock_held,
+    owner_lock_files,
     owner_lock_path,
 )
 from aiocheckpoint.handlers.sqlite._statements import OWNER_ID_DIGITS, no_owner_id
@@ -35,7 +36,6 @@ __all__ = ["Owner", "Owners", "release_runs_of"]
 
 _TRIES = 100
 _PAUSE_SECONDS = 0.01
-_ID = re.compile(f"[0-9a-f]{{{OWNER_ID_DIGITS}}}")
 # The CASTs take values of other types, and text that is no UTF-8, which others have stored.
 _FIND = (
     "SELECT id, CAST(host AS BLOB), CAST(boot AS BLOB), CAST(pid AS INTEGER), "
@@ -100,19 +100,14 @@ class Owners:
         """Note that the transaction of the last heartbeat was committed."""
         self._last_heartbeat = self._uncommitted_heartbeat
 
-    def rolled_back(self) -> None:
-        """Note that the transaction of the last heartbeat was rolled back."""
-        self._uncommitted_heartbeat = self._last_heartbeat
-
     def unregister(self, connection: sqlite3.Connection) -> None:
         """Release all runs of this owner and delete its row."""
         if self._lock.held:
             release_runs_of(connection, self.id)
 
     def release(self) -> None:
-        """Release the lock file. The next heartbeat takes it again."""
+        """Release the lock file."""
         self._lock.release()
-        self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
 
     def _take_lock(self) -> None:
         # Another process may hold the new file for a moment, to find out whether it is a leftover.
@@ -144,7 +139,7 @@ class Owners:
 
     def expire_if_dead(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """Free the runs of a dead owner, or give the row of a living one."""
-        if not _ID.fullmatch(owner_id):
+        if not OWNER_ID.fullmatch(owner_id):
             _release_strange(connection)
             return None
         owner = self.find(connection, owner_id)
@@ -164,12 +159,10 @@ class Owners:
     def _remove_leftovers(self, connection: sqlite3.Connection) -> None:
         """Remove the rows of dead owners, and lock files that have no row."""
         self.expire_dead(connection)
-        directory, start = os.path.split(owner_lock_path(self._path, ""))
-        with suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                owner_id = entry.name.removeprefix(start)
-                if entry.name != owner_id != self.id and _ID.fullmatch(owner_id):
-                    is_lock_held(entry.path, self._path)
+        with suppress(OSError):
+            for owner_id, path in owner_lock_files(self._path):
+                if owner_id != self.id:
+                    is_lock_held(path, self._path)  # A free one is deleted.
 
     def _is_dead(self, owner: Owner) -> bool:
         return owner.id != self.id and self._liveness.is_gone(

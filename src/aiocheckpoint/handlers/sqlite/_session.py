@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import retry_while_busy
+from aiocheckpoint.handlers.sqlite._open_files import WalLength
 from aiocheckpoint.handlers.sqlite._owners import Owners
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Session:
 
     Attributes:
         connection: The connection.
+        is_gone: Whether a check has found that the path belongs to other files by now.
         owners: This process among the owners.
         tokens: Tokens of leases, each new.
-        held: Tokens of the leases that are held.
+        held_tokens: Tokens of the leases that are held.
         pending_releases: Leases to release in the next transaction.
         released_early: Leases whose callers had gone before the claim was committed.
     """
@@ -48,11 +50,17 @@ class Session:
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._opened = OpenDatabase(path, durable=durable, writable=True)
         self.connection: sqlite3.Connection = self._opened.connection
+        try:
+            self._wal = WalLength(path)
+        except BaseException:
+            self._opened.close_untouched()
+            raise
+        self.is_gone: bool = False
         self._is_checking = True
         self._next_check = -math.inf
         self.owners = Owners(path, lease)
         self.tokens = itertools.count(secrets.randbits(61) + 1)
-        self.held: set[int] = set()
+        self.held_tokens: set[int] = set()
         self.pending_releases: list[Release] = []
         self.released_early: list[Release] = []
 
@@ -74,65 +82,70 @@ class Session:
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
-        self.owners.rolled_back()
-
-    def roll_back_leftover(self) -> None:
-        """Roll back the transaction of a thread that ended in the midst of it."""
-        if self.connection.in_transaction:
-            self.roll_back()
 
     def note_released(self, releases: Sequence[Release]) -> None:
         """Forget leases whose release was committed."""
         del self.pending_releases[: len(releases)]
-        self.held.difference_update(release.token for release in releases)
+        self.held_tokens.difference_update(release.token for release in releases)
 
-    def check_before(self, count: int) -> None:
-        """Check before a commit that the "-wal" is whole, and note whether `check_after` is due.
+    def begin(self, count: int) -> None:
+        """Begin the work on some requests: check that the "-wal" is whole, and is not rolled back.
 
         With many requests the loop is busy, and after a system call this thread waits up to 5 ms
         for the interpreter's lock. Deleting the files loses their snapshots in any case. Checking
         only every 0.1 s can lose the snapshots of 0.1 s more.
 
         Args:
-            count: The number of requests in the commit.
+            count: The number of requests.
 
         Raises:
-            StorageError: The "-wal" was cut.
+            StorageError: A file was deleted, moved, replaced or cut. The session `is_gone` then.
         """
+        self.roll_back()  # The thread before may have ended in the midst of a transaction.
         now = time.monotonic()
         self._is_checking = count < _MANY_REQUESTS or now >= self._next_check
         if self._is_checking:
+            self.is_gone = True
+            if now >= self._next_check:  # Nothing is written into files that are long gone.
+                self._opened.files.check()
+            self._wal.check(self.connection)
+            self.is_gone = False
             self._next_check = now + _SECONDS_BETWEEN_CHECKS
-            self._opened.files.check_wal(self.connection)
 
-    def check_after(self) -> None:
+    def check_commit(self) -> None:
         """Check after a commit, before it is acknowledged, that its files are still at the path.
 
         Raises:
-            StorageError: A file was deleted, moved or replaced. The commit may be lost.
+            StorageError: A file was deleted, moved or replaced. The commit may be lost. The session
+                `is_gone` then.
         """
         if self._is_checking:
+            self.is_gone = True
             self._opened.files.check()
+            self._wal.note()
+            self.is_gone = False
 
     def abandon(self) -> None:
         """Leave the file open, unused: it belongs to the parent of a forked child."""
         self._opened.abandon()
 
-    def leave(self) -> None:
-        """Leave the file open, because its path belongs to another file. Release its leases."""
-        self._opened.leave()
+    def close_untouched(self) -> None:
+        """Close the connection without touching a file: the path belongs to other files by now."""
+        self._wal.close()
+        self._opened.close_untouched()
         self.owners.release()
 
     def close(self) -> None:
         """Release all leases and close the database."""
         if self._opened.files.are_gone():
-            self.leave()
+            self.close_untouched()
             return
         with contextlib.suppress(sqlite3.Error):
             self.roll_back()
             self.connection.execute("BEGIN IMMEDIATE")
             self.owners.unregister(self.connection)
             self.connection.execute("COMMIT")
+        self._wal.close()
         # First the lock: of two that close at once, the later one finds no owner.
         self.owners.release()
         self._opened.close()

@@ -42,9 +42,6 @@ class Transactions:
         durable: Whether each commit waits for the disk.
         lease: Length of a lease in seconds.
         before_opening: Called before the database is opened.
-
-    Attributes:
-        owner_id: Id of this process among the owners. Empty while the database is not open.
     """
 
     def __init__(
@@ -55,7 +52,11 @@ class Transactions:
         self._lease = lease
         self._before_opening = before_opening
         self._session: Session | None = None
-        self.owner_id: str = ""
+
+    @property
+    def owner_id(self) -> str:
+        """Id of this process among the owners. Empty while the database is not open."""
+        return "" if self._session is None else self._session.owners.id
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> None:
         """Carry out requests, and set the result or the error of each."""
@@ -77,7 +78,7 @@ class Transactions:
     def idle_timeout(self) -> float | None:
         """Seconds until the next heartbeat or pending release is due, None for never."""
         session = self._session
-        if session is None or not (session.held or session.pending_releases):
+        if session is None or not (session.held_tokens or session.pending_releases):
             return None
         return max(self._lease / 20, session.owners.seconds_to_heartbeat)
 
@@ -123,12 +124,13 @@ class Transactions:
         """
         try:
             session = self._open()
-            session.roll_back_leftover()
-            self._check_files(partial(session.check_before, len(group)))
+            session.begin(len(group))
             work(session, group)
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
             self._release_claims(group)
+            if self._session is not None and self._session.is_gone:
+                self._take_session(Session.close_untouched)
             if len(group) > 1 and isinstance(error, (*_OF_ONE_REQUEST, *_OF_ONE_STATEMENT)):
                 for pending in group:
                     pending.result = pending.error = None
@@ -169,21 +171,12 @@ class Transactions:
         if self._session is None:
             self._before_opening()
             self._session = Session(self._path, durable=self._durable, lease=self._lease)
-            self.owner_id = self._session.owners.id
         return self._session
 
     def _take_session(self, end: Callable[[Session], None]) -> None:
-        session, self._session, self.owner_id = self._session, None, ""
+        session, self._session = self._session, None
         if session is not None:
             end(session)
-
-    def _check_files(self, check: Callable[[], None]) -> None:
-        """Call a check of the session's files, and leave them where it fails."""
-        try:
-            check()
-        except StorageError:
-            self._take_session(Session.leave)
-            raise
 
     def _write(self, session: Session, group: Sequence[PendingResult[Any]]) -> None:
         """Carry out requests in one transaction, or in one statement, which is its own."""
@@ -194,8 +187,9 @@ class Transactions:
             _do(session, batches[0])
         elif not (alone and batches[0].is_new and insert_new(session, batches[0].claims)):
             session.in_transaction(partial(_do_all, session, releases, batches))
-        self._check_files(session.check_after)
-        session.note_released(releases)
+        session.check_commit()
+        if releases:
+            session.note_released(releases)
         for batch in batches:
             _update_leases(session, batch)
 
@@ -204,7 +198,7 @@ class Transactions:
     ) -> None:
         """Claim the runs of dead owners, and name the living owner of each other run."""
         session.in_transaction(partial(claim_from_dead_owners, session, group))
-        self._check_files(session.check_after)
+        session.check_commit()
         _update_leases(session, Batch(claims=list(group)))
 
 
@@ -276,13 +270,13 @@ def _update_leases(session: Session, batch: Batch) -> None:
         if pending.result is not None:
             lease = pending.request.lease
             lease.set_claimed(*pending.result)
-            session.held.add(lease.token)
+            session.held_tokens.add(lease.token)
             if lease.released:
                 session.released_early.append(Release.of(lease, lease.token))
     for pending in batch.status_changes:  # A step changes nothing of its lease.
         if pending.error is None:
             if pending.request.ends_run:
-                session.held.discard(pending.request.lease.token)
+                session.held_tokens.discard(pending.request.lease.token)
             pending.request.lease.set_saved(pending.request.header)
     if batch.other is not None and isinstance(batch.other.request, Release):
-        session.held.discard(batch.other.request.token)
+        session.held_tokens.discard(batch.other.request.token)

@@ -32,7 +32,7 @@ _MOST_REQUESTS = 512
 _PAUSE_SECONDS = 0.01
 
 _CLOSE = "close"
-_closing: set[PendingResult[None]] = set()
+_pending_closes: set[PendingResult[None]] = set()
 """Requests to close that were not carried out yet."""
 
 
@@ -83,11 +83,11 @@ class Writer:
         if not self._work.is_used:
             return
         pending: PendingResult[None] = PendingResult(_CLOSE, None)
-        _closing.add(pending)
+        _pending_closes.add(pending)
         try:
             self._work.put(pending)
         except RuntimeError:  # At the end of the interpreter, which ends the thread as well.
-            _closing.discard(pending)
+            _pending_closes.discard(pending)
             return
         if wait and not self._work.is_here():
             with suppress(CheckpointError):
@@ -179,21 +179,24 @@ class _Work:
 
         No reference to a request outlives the call: its error holds the frames of its caller.
         """
-        requests = [pending.request for pending in self._group]
-        closed = _CLOSE in requests
-        count = requests.index(_CLOSE) if closed else len(requests)
-        wanted, closing = self._group[:count], self._group[count : count + 1]
+        group = self._group
+        count = len(group)
+        for index, pending in enumerate(group):
+            if pending.request is _CLOSE:
+                count = index
+                break
+        wanted, closing = group[:count], group[count : count + 1]
         if wanted:
             self.is_used = True
             self._processor.apply(wanted)
             deliver(wanted)
-        if closed:
+        if closing:
             self.is_used = False
             self._processor.close()
             deliver(closing)
-            _closing.difference_update(closing)
-        del self._group[: count + 1]
-        return closed
+            _pending_closes.difference_update(closing)
+        del group[: count + 1]
+        return bool(closing)
 
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""
@@ -228,7 +231,7 @@ class _Work:
         waiting = [pending for pending in self._group if not pending.ended]
         self._processor.fail(waiting, error)
         deliver(waiting)
-        _closing.difference_update(waiting)
+        _pending_closes.difference_update(waiting)
         self._group.clear()
 
 
@@ -239,13 +242,13 @@ def is_writer() -> bool:
 
 def join_stopped() -> None:
     """Wait until all that was to be closed is closed."""
-    for pending in list(_closing):
+    for pending in list(_pending_closes):
         with suppress(CheckpointError):
             pending.wait()
 
 
 def _reset_all() -> None:
-    _closing.clear()
+    _pending_closes.clear()
     for writer in list(_all):
         writer.reset_after_fork()
 
