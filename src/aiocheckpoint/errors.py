@@ -310,7 +310,7 @@ class UnserializableStateError(CheckpointError, TypeError):
 
 
 class CorruptSnapshotError(CheckpointError):
-    """The stored snapshot is damaged or is no snapshot. Nothing of it was executed.
+    """The stored snapshot is damaged, is none, or is of another flow or run. Nothing was executed.
 
     Attributes:
         path: Where it is.
@@ -320,7 +320,7 @@ class CorruptSnapshotError(CheckpointError):
     def __init__(self, path: str, reason: str, *, remedy: str | None = None) -> None:
         if remedy is None:
             remedy = "Restore the file from a copy, or start anew with reset(), which deletes it."
-        super().__init__(f"{path} is not a sound snapshot: {reason}. {remedy}")
+        super().__init__(f"{path} is not a sound snapshot of this run: {reason}. {remedy}")
         self.path = path
         self.reason = reason
 
@@ -345,7 +345,8 @@ class UntrustedSnapshotError(CheckpointError):
     """The origin of the stored snapshot is not trusted. Nothing of it was executed.
 
     Under `secret=` it is raised for a snapshot that is not signed, signed with another secret, or
-    signed for another flow or run. Under `allow=` for a snapshot with a global that is not listed.
+    signed for another flow or run. Under `allow=` for a snapshot with a global that is not listed,
+    or one that changes an object it did not make.
 
     Attributes:
         path: Where it is.

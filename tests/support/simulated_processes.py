@@ -11,14 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._database import Database
+from aiocheckpoint.handlers.sqlite._liveness import owner_lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.sqlite._session import Session
@@ -76,6 +77,7 @@ def kill(handler: SqliteStateHandler) -> None:
 
 
 def _lose(session: Session) -> None:
+    session._wal.close()
     session.connection.close()
     session._opened.files.unregister()
     session.owners._lock.forget()
@@ -86,8 +88,8 @@ def suspend(handler: SqliteStateHandler) -> None:
     session = handler._database._transactions._session
     assert session is not None
     owners = session.owners
-    owners._lock.forget()
-    # It finds out when it wakes.
+    # Without its lock file it counts as dead. It makes the file again when it wakes.
+    Path(owner_lock_path(handler._path, owners.id)).unlink(missing_ok=True)
     owners._last_heartbeat = owners._uncommitted_heartbeat = -float("inf")
 
 

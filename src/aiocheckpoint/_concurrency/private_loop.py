@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from asyncio.tasks import _unregister_task
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,7 +108,9 @@ def _restart_lost_tasks(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(asyncio.sleep(0))  # Executes the steps that are still in the queue.
     for task, reason in ready.items():
         if reason is not None and not task.done() and _reason_to_resume(task) is reason:
-            _unregister_task(task)
+            # Otherwise `asyncio.Runner.close` would wait for the lost task. There is no public call
+            # for this. Tried in Python 3.11.7, 3.12.1 and 3.13.0.
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001
             task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
             loop.create_task(task.get_coro())
 
