@@ -60,14 +60,14 @@ class SqliteStateHandler(StateHandler):
     Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
     transaction and its fsync. Any number of processes of one machine may use the file. Each run
     has one owner among them, which holds a lease. The lease ends at once where the owner's process
-    dies on this machine. An owner that a signal has stopped for the length of its lease loses its
-    runs, and so does one on another machine without a heartbeat for that time. If that owner wakes
+    dies. An owner that a signal has stopped for the length of its lease loses its runs. If it wakes
     up, it can write nothing. Any other living owner keeps its runs. A process that asks for them
-    watches on its own clock: it needs two looks, or five at an owner on another machine.
+    watches on its own clock, and needs two looks. An owner of another host name and boot id, such as
+    one in a virtual machine, is watched by its heartbeats, and five looks are needed.
 
     The file is in SQLite's WAL mode, which network file systems do not support
     (https://www.sqlite.org/wal.html). While it is open, its "-wal" and "-shm" files are beside
-    it, and a lock file "-owner-..." for each process that uses it.
+    it, and a lock file "-owner-..." for each process that writes it.
 
     Args:
         path: The file, such as "runs.db", or its URL: "sqlite:///runs.db" for a relative path,
@@ -77,8 +77,8 @@ class SqliteStateHandler(StateHandler):
             the last transactions. The file stays whole.
         keep: How many snapshots of each run are kept, the newest included. "all" keeps every
             snapshot of the last run. See `LocalStateHandler`.
-        lease: Seconds after which an owner loses its runs that was stopped by a signal, or that
-            sends no heartbeat from another machine.
+        lease: Seconds after which other processes take the runs of an owner that a signal has
+            stopped, or whose heartbeats from another machine do not come.
         flow: Name of the flow, by default the file name without its ending. Flows of several
             names may share a file.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.

@@ -86,7 +86,7 @@ class Liveness:
             held = is_lock_held(lock_path, self._path)
             if held is not None:
                 return not held or self._is_stopped(owner, lock_path)
-        # Nor does the kernel tell of a lock file that this user may not open.
+        # The kernel does not tell of a lock file that this user may not open, either.
         evidence, most = (owner.beat,), owner.lease / HEARTBEATS_PER_LEASE
         return self._lasts_for_a_lease(owner, evidence, most)
 
