@@ -62,8 +62,8 @@ class SqliteStateHandler(StateHandler):
     has one owner among them, which holds a lease. The lease ends at once where the owner's process
     dies. An owner that a signal has stopped for the length of its lease loses its runs. If it wakes
     up, it can write nothing. Any other living owner keeps its runs. A process that asks for them
-    watches on its own clock, and needs two looks. An owner of another host name and boot id, such as
-    one in a virtual machine, is watched by its heartbeats, and five looks are needed.
+    watches on its own clock, and needs two looks. An owner of another host name and boot id, as in
+    a virtual machine, is watched by its heartbeats, and five looks are needed.
 
     The file is in SQLite's WAL mode, which network file systems do not support
     (https://www.sqlite.org/wal.html). While it is open, its "-wal" and "-shm" files are beside
