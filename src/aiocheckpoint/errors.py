@@ -220,7 +220,7 @@ class FlowChangedError(CheckpointError):
             f"the checkpoint in {path} was written {change}: the first {position} must be the same "
             "for the run to resume, so nothing was run. Give them their old names back; or choose "
             "the step to start from, with the stored state, by checkpoint=<name or index>; or "
-            "forget the checkpoint with reset()."
+            "forget the checkpoint with reset(), of a run with an id with reset(run_id=...)."
         )
         self.path = path
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
@@ -319,7 +319,10 @@ class CorruptSnapshotError(CheckpointError):
 
     def __init__(self, path: str, reason: str, *, remedy: str | None = None) -> None:
         if remedy is None:
-            remedy = "Restore the file from a copy, or start anew with reset(), which deletes it."
+            remedy = (
+                "Restore the file from a copy, or delete it and start anew: with reset(), of a run "
+                "with an id with reset(run_id=...)."
+            )
         super().__init__(f"{path} is not a sound snapshot of this run: {reason}. {remedy}")
         self.path = path
         self.reason = reason

@@ -70,7 +70,12 @@ class StepFailure:
                 f"Nothing is stored in {location} any more: it was deleted or moved. {mend}: it "
                 "starts at the first step."
             )
-        if stored.position != index or stored.finished:
+        if not stored.finished and stored.position not in {index, index + 1}:
+            after = (
+                f"of position {stored.position}, which another program has put there. {mend}: it "
+                "resumes there"
+            )
+        elif stored.position != index or stored.finished:
             after = f"after {self.step!r}. Run again: it resumes behind that step"
         else:
             after = f"as it was before {self.step!r}. {mend}: it resumes there"

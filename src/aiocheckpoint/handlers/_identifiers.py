@@ -39,6 +39,7 @@ def checked_path(path: object) -> str:
 
     Raises:
         InvalidTypeError: The path is something else.
+        InvalidValueError: The path holds a NUL, or a character that the file system cannot take.
     """
     try:
         text = os.fspath(path)  # type: ignore[call-overload]
@@ -48,7 +49,19 @@ def checked_path(path: object) -> str:
         raise InvalidTypeError(
             f"the path of a checkpoint is a string or Path that is not empty, not {path!r}."
         )
+    if "\0" in text or not _is_encodable(text):
+        raise InvalidValueError(
+            f"the path of a checkpoint, {path!r}, holds a character that no path may have."
+        )
     return text
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def absolute_path(path: str) -> str:

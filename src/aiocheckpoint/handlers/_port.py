@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
 
+_OTHER_RUN = (
+    "It was neither loaded nor changed. If the file was renamed, give it its old name, as "
+    "handler.locate(run_id) tells it."
+)
 _OTHER_FLOW = (
     "It was neither loaded nor changed. If the file was renamed, give the flow its old name, by "
     "name={name!r}. Two flows need a file or directory each."
@@ -297,7 +301,8 @@ class SnapshotPort(ABC):
         """
         remedy, known = None, self.also_of | {self.flow} - {""}
         if header.run_id != run_id:
-            reason = "it is the snapshot of another run"
+            reason = f"it is the snapshot of another run, {header.run_id!r}"
+            remedy = _OTHER_RUN
         elif header.flow and known and header.flow not in known:
             asking = self.flow or next(iter(known))
             reason = f"it is of the flow {header.flow!r}, and was asked for by {asking!r}"

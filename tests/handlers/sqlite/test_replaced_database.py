@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -199,3 +200,73 @@ def test_checkpoint_by_others(mode: str, cp: CheckpointFlow, path: Path) -> None
         assert cp.run({}, run_id=f"r {number}") == {"one": True, "two": True}
     assert results[0] == 0
     assert path.with_name("runs.db-wal").stat().st_size < 2_000_000
+
+
+def replace_by_link(path: Path) -> None:
+    """Move a database to another name, and leave a symbolic link."""
+    path.rename(path.with_name("real.db"))
+    path.symlink_to("real.db")
+
+
+def test_link_in_its_place(cp: CheckpointFlow, path: Path) -> None:
+    """A database moved behind a symbolic link is another one: its "-wal" has another name."""
+    cp.run({}, run_id="before")
+    FAULTS.append(lambda: replace_by_link(path))
+    with pytest.raises(StorageError, match="moved"):
+        cp.run({}, run_id="r")
+
+
+def test_all_runs_are_told(cp: CheckpointFlow, path: Path) -> None:
+    """Each run in progress gets the reason for which it stores nothing more."""
+    together = asyncio.Barrier(5)
+
+    @cp.add_step()
+    async def wait(state: dict[str, Any]) -> None:
+        await together.wait()
+        if state["number"] == 0:
+            path.with_name("runs.db-wal").unlink()
+        await asyncio.sleep(0.1 * state["number"])
+
+    async def main() -> list[Any]:
+        runs = (cp.arun({"number": number}, run_id=f"r {number}") for number in range(5))
+        return list(await asyncio.gather(*runs, return_exceptions=True))
+
+    outcomes = asyncio.run(main())
+    assert {type(one) for one in outcomes} == {StorageError}
+    assert all("-wal" in str(one) for one in outcomes)
+
+
+def test_renamed_in_one_process(cp: CheckpointFlow, path: Path, tmp_path: Path) -> None:
+    """A flow on the new name of a database works beside one on the old name."""
+    cp.run({}, run_id="r")
+    cp.runs()
+    for end in ENDS:
+        path.with_name(path.name + end).rename(tmp_path / f"new.db{end}")
+    other = CheckpointFlow(tmp_path / "new.db", "sqlite", name="f")
+    assert [header.run_id for header in other.runs()] == ["r"]
+    other.add_step(name="a")(lambda state: None)
+    assert other.run({}, run_id="new") == {}
+    other.handler.close()
+
+
+@pytest.mark.parametrize("call", ["runs", "header", "read", "plan", "aresume_all", "prune"])
+def test_unreachable_is_not_empty(call: str, cp: CheckpointFlow, path: Path) -> None:
+    """A path that cannot be looked at is an error, and no empty database."""
+    cp.run({}, run_id="r")
+    cp.handler.close()
+    path.rename(path.with_name("away"))
+    path.symlink_to(path.name)  # a loop of links
+
+    async def resume_all() -> list[Any]:
+        return [one async for one in cp.aresume_all()]
+
+    calls: dict[str, Callable[[], object]] = {
+        "runs": cp.runs,
+        "header": lambda: cp.header("r"),
+        "read": lambda: cp.read("r"),
+        "plan": lambda: cp.plan(run_id="r"),
+        "aresume_all": lambda: asyncio.run(resume_all()),
+        "prune": lambda: cp.prune(older_than=0),
+    }
+    with pytest.raises(StorageError, match=r"runs\.db"):
+        calls[call]()

@@ -50,14 +50,18 @@ def hold_if_database(path: str, descriptor: int) -> None:
         raise _is_a_database(path)
 
 
-def file_identity(path: str) -> tuple[int, int] | None:
+def file_identity(path: str, *, follow: bool = True) -> tuple[int, int] | None:
     """Device and inode of the file at a path. None where there is none.
+
+    Args:
+        path: The path.
+        follow: Whether a symbolic link stands for the file that it names.
 
     Raises:
         StorageError: The system refuses the look.
     """
     try:
-        status = os.stat(path)
+        status = os.stat(path, follow_symlinks=follow)
     except FileNotFoundError:
         return None
     except OSError as error:

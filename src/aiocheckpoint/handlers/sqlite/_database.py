@@ -110,6 +110,10 @@ class Database:
         """Id of this process among the owners. Another one for each opening, and in a child."""
         return self._transactions.owner_id
 
+    def reason_lost(self, owner_id: str) -> StorageError | None:
+        """The error with which an earlier opening of the file ended, if the file was gone."""
+        return self._transactions.reason_lost(owner_id)
+
     def ask(
         self,
         request: Any,  # noqa: ANN401 - of any kind in `_requests`
@@ -128,6 +132,8 @@ class Database:
                 "thread that writes it. That thread cannot wait for itself. Let the finalizer "
                 "hand the work to another thread.",
             )
+        if not self.owner_id:
+            self._let_others_look()
         pending: PendingResult[Any] = PendingResult(request, loop)
         try:
             self._writer.put(pending)
@@ -148,18 +154,25 @@ class Database:
             IncompatibleSnapshotError: Its tables are of a later version.
         """
         if self._readers.close_if_gone():
-            self._let_writer_look()
+            self._let_others_look()
         try:
             with self._readers.reading() as connection:
                 yield connection
         except sqlite3.Error as error:
             raise translate_error(error, self._path, "reading") from error
 
-    def _let_writer_look(self) -> None:
-        """Let the writer thread leave the files that it has open, if they are gone."""
+    def _let_others_look(self) -> None:
+        """Let all databases of this process leave files that are gone, before an opening."""
         try:
             refuse_stale(self._path)
         except StorageError:
+            for database in {self, *_databases.values()}:
+                database.leave_if_gone()
+
+    def leave_if_gone(self) -> None:
+        """Close connections whose files are gone."""
+        self._readers.close_if_gone()
+        if self.owner_id:
             with contextlib.suppress(StorageError):
                 self.call(_do_nothing)
 

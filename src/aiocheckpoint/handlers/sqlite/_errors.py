@@ -74,6 +74,12 @@ def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointEr
             f"{doing} {path} failed: it is no SQLite database, or a damaged one ({error}). Choose "
             "another path, or restore the file from a copy.",
         )
+    if code == sqlite3.SQLITE_ERROR:  # "no such table" and the like.
+        return StorageError(
+            path,
+            f"{doing} {path} failed: its tables are not as this library makes them ({error}). "
+            "Restore the file from a backup.",
+        )
     advice = "Make the path usable (does it exist, is it writable, is there space?) and run again."
     unwritable = unwritable_file(path) if code in _REFUSED else None
     if unwritable is not None:

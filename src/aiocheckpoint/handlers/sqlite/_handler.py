@@ -20,6 +20,7 @@ from aiocheckpoint.errors import (
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._identifiers import (
     absolute_path,
     checked_path,
@@ -144,7 +145,7 @@ class SqliteStateHandler(StateHandler):
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List the retained snapshots of a run: number and sequence of each, newest first."""
-        if self.keep == 1 or not os.path.exists(self._path):
+        if self.keep == 1 or file_identity(self._path) is None:
             return []
         with self._database.reading() as connection:
             return retained(connection, self._key(run_id))
@@ -196,7 +197,7 @@ class SqliteStateHandler(StateHandler):
         Raises:
             StorageError: The database cannot be read.
         """
-        if not os.path.exists(self._path):
+        if file_identity(self._path) is None:
             return []
         if query.unowned:
             self._database.expire_dead()
@@ -229,7 +230,7 @@ class SqliteStateHandler(StateHandler):
             StorageError: The database cannot be written.
         """
         count = 0
-        if os.path.exists(self._path):
+        if file_identity(self._path) is not None:
             self._database.expire_dead()
             while more := self._database.call(partial(delete_pruned, self._key(None)[0], query)):
                 count += more
@@ -246,7 +247,7 @@ class SqliteStateHandler(StateHandler):
         return self._flow_key, sql_text(checked_run_id(run_id) or "")
 
     def _find(self, statement: str, run_id: str | None, *more: Any) -> Any:  # noqa: ANN401
-        if not os.path.exists(self._path):
+        if file_identity(self._path) is None:
             return None
         with self._database.reading() as connection:
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()

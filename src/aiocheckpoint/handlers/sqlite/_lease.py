@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import LeaseLostError
@@ -87,9 +88,11 @@ class Lease:
 
         Raises:
             LeaseLostError: The lease is not held.
+            StorageError: The database was moved, or one of its files deleted, since the claim.
         """
         if not self.held:
-            raise LeaseLostError(self.record.location)
+            reason = self._database.reason_lost(self.record.owner)
+            raise copy.copy(reason) if reason else LeaseLostError(self.record.location)
         return self._database.ask(Save(self.record, header, payload, footer, amends), loop)
 
     def release(self) -> None:

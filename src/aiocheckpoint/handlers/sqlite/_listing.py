@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "delete_pruned", "listed"]
 
 _AT_ONCE = 500
+_MOST_ROWS = (1 << 63) - 1
 
 
 class Row(NamedTuple):
@@ -95,7 +96,7 @@ def listed(
         key = "CAST(? AS TEXT)" if after.is_text else "?"
         where += f" AND (started_at, run_id) < (?, {key})"
         values += [after.started_at, after.stored_id]
-    values.append(-1 if query.limit is None else query.limit)
+    values.append(-1 if query.limit is None else min(query.limit, _MOST_ROWS))
     return [
         Row(*row) for row in connection.execute(_LIST.format(f"{where} AND {_IN_ORDER}"), values)
     ]

@@ -100,7 +100,9 @@ class DatabaseFiles:
         self._check_each()
 
     def _check_each(self) -> None:
-        if file_identity(self._path) != self.identity:
+        # A symbolic link that was put in the place of the file is another file: SQLite names the
+        # "-wal" by the path behind it.
+        if file_identity(self._path, follow=False) != self.identity:
             raise StorageError(
                 self._path,
                 f"{self._path} was deleted, moved or replaced while it was in use. Runs in "

@@ -51,7 +51,8 @@ def check_links(path: str) -> None:
 
 def _links(path: str) -> int:
     with suppress(OSError):
-        return os.stat(path).st_nlink
+        status = os.stat(path)
+        return status.st_nlink if stat.S_ISREG(status.st_mode) else 0
     return 0
 
 

@@ -52,6 +52,7 @@ class Transactions:
         self._lease = lease
         self._before_opening = before_opening
         self._session: Session | None = None
+        self._gone: dict[str, StorageError] = {}
 
     @property
     def owner_id(self) -> str:
@@ -129,8 +130,7 @@ class Transactions:
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
             self._release_claims(group)
-            if self._session is not None and self._session.is_gone:
-                self._take_session(Session.close_untouched)
+            self._leave_if_gone(error)
             if len(group) > 1 and isinstance(error, (*_OF_ONE_REQUEST, *_OF_ONE_STATEMENT)):
                 for pending in group:
                     pending.result = pending.error = None
@@ -140,6 +140,18 @@ class Transactions:
             if isinstance(error, sqlite3.Error) and is_read_only(error):
                 # It would stay read-only when the file, or one beside it, is made writable.
                 self._take_session(Session.close)
+
+    def _leave_if_gone(self, error: BaseException) -> None:
+        """Close a session whose files are gone, and keep the reason for the runs that it had."""
+        session = self._session
+        if session is not None and session.is_gone:
+            if isinstance(error, StorageError):
+                self._gone[session.owners.id] = error
+            self._take_session(Session.close_untouched)
+
+    def reason_lost(self, owner_id: str) -> StorageError | None:
+        """The error that ended the session of an owner, if its files were gone."""
+        return self._gone.get(owner_id)
 
     def _translated(self, error: BaseException, doing: str) -> CheckpointError:
         if isinstance(error, CheckpointError):

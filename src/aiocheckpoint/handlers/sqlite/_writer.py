@@ -6,6 +6,7 @@ wait for it. So there is one queue for ever, and each step is one atomic call of
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -29,7 +30,7 @@ _all: weakref.WeakSet[Writer] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
 _MOST_REQUESTS = 512
 """The most requests in one `Processor.apply`, so that their callers wake during the next."""
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS, _MOST_TRIES = 0.01, 100
 
 _CLOSE = "close"
 _pending_closes: set[PendingResult[None]] = set()
@@ -219,11 +220,25 @@ class _Work:
 
     def _fail_patiently(self, error: BaseException) -> None:
         """Fail all requests, also where memory is missing for the moment: their callers wait."""
-        while True:
+        for number in itertools.count():
             with suppress(MemoryError):
-                self._fail_all(error)
+                if number < _MOST_TRIES:
+                    self._fail_all(error)
+                else:  # The callers may be what takes the memory.
+                    self._fail_barely(error)
                 return
             time.sleep(_PAUSE_SECONDS)
+
+    def _fail_barely(self, error: BaseException) -> None:
+        """Fail all requests with the bare error, which takes the least memory."""
+        while not self._queue.empty():
+            self._group.append(self._queue.get())
+        while self._group:
+            pending = self._group[-1]
+            if not pending.ended:
+                pending.error = error
+                deliver(self._group[-1:])
+            self._group.pop()
 
     def _fail_all(self, error: BaseException) -> None:
         while not self._queue.empty():
