@@ -68,6 +68,13 @@ class PendingResult(Generic[_Result]):
             raise
         return self.outcome()
 
+    def wait_at_most(self, seconds: float) -> bool:
+        """Block the thread for at most so long, and return whether the work has ended."""
+        ended = self._blocked.acquire(timeout=seconds)
+        if ended:
+            self._blocked.release()
+        return ended
+
     def outcome(self) -> _Result:
         """Give the result of work that has ended, or raise its exception."""
         if self.error is not None:

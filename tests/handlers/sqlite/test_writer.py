@@ -49,6 +49,10 @@ class RecordingBackend:
         """Record the closing."""
         self.done.append("closed")
 
+    def disconnect(self) -> None:
+        """Record the pause."""
+        self.done.append("disconnected")
+
     def reset_after_fork(self) -> None:
         """Do nothing."""
 

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import sqlite3
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,14 @@ from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stoppe
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator
+    from queue import SimpleQueue
 
 __all__ = ["Database", "open_database"]
+
+
+_SECONDS_FOR_READERS, _SECONDS_FOR_WRITER = 1.0, 10.0
+"""The most that a fork waits for them. A transaction may wait for other programs for longer."""
+_PAUSE_SECONDS = 0.001
 
 
 class _Readers:
@@ -40,6 +47,7 @@ class _Readers:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._idle: list[OpenDatabase] = []
+        self._used: dict[int, OpenDatabase] = {}
         self._closed = object()
 
     @contextlib.contextmanager
@@ -51,9 +59,11 @@ class _Readers:
             self._reset()
         closed = self._closed
         opened = self._take() or OpenDatabase(self._path, durable=self._durable)
+        self._used[id(opened)] = opened
         try:
             yield opened.connection
         finally:
+            self._used.pop(id(opened), None)
             self._idle.append(opened)
             if self._closed is not closed:
                 self.close()
@@ -64,6 +74,13 @@ class _Readers:
         while (opened := self._pop()) is not None:
             if self._pid == os.getpid():
                 opened.close()
+
+    def close_all(self, seconds: float) -> None:
+        """Close all connections, and wait for at most so long for those that are read."""
+        deadline = time.monotonic() + seconds
+        self.close()
+        while self._used and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
 
     def close_if_gone(self) -> bool:
         """Close the idle connections if their files are gone, and return whether none is left."""
@@ -176,6 +193,18 @@ class Database:
             with contextlib.suppress(StorageError):
                 self.call(_do_nothing)
 
+    def prepare_fork(self) -> SimpleQueue[None] | None:
+        """Close all connections, and let the writer thread do nothing until the fork is over.
+
+        SQLite's facts about its locks are in memory, and a forked child would believe them
+        (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+
+        Returns:
+            A queue. An item in it lets the writer thread go on. None if it needs none.
+        """
+        self._readers.close_all(_SECONDS_FOR_READERS)
+        return self._writer.pause(_SECONDS_FOR_WRITER)
+
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.
 
@@ -217,3 +246,22 @@ def _close_all() -> None:
     for database in list(_databases.values()):
         database.close()
     join_stopped()
+
+
+_paused: list[SimpleQueue[None]] = []
+
+
+def _prepare_fork() -> None:
+    for database in list(_databases.values()):
+        resume = database.prepare_fork()
+        if resume is not None:
+            _paused.append(resume)
+
+
+def _resume() -> None:
+    while _paused:
+        _paused.pop().put(None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_prepare_fork, after_in_parent=_resume, after_in_child=_paused.clear)

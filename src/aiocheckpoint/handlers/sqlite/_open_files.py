@@ -11,10 +11,12 @@ import time
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.databases import file_identity, protect, unprotect
 
-__all__ = ["DatabaseFiles", "WalLength", "refuse_stale"]
+__all__ = ["DatabaseFiles", "WalLength", "moved", "refuse_stale"]
 
 _WAL_HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
+_SALTS_IN_HEADER, _SALTS_IN_FRAME, _SALTS_BYTES = 16, 8, 8
+_TRIES = 3
 _TICK_NS = 100_000_000
 
 _open: dict[DatabaseFiles, None] = {}
@@ -103,12 +105,7 @@ class DatabaseFiles:
         # A symbolic link that was put in the place of the file is another file: SQLite names the
         # "-wal" by the path behind it.
         if file_identity(self._path, follow=False) != self.identity:
-            raise StorageError(
-                self._path,
-                f"{self._path} was deleted, moved or replaced while it was in use. Runs in "
-                "progress can store nothing more. Put it back, or run again to start in the new "
-                "file.",
-            )
+            raise moved(self._path)
         if self._wal_identity is None or file_identity(self._wal) != self._wal_identity:
             raise _damaged(self._wal, self._path)
         if self._shm_identity is None or file_identity(self._shm) != self._shm_identity:
@@ -160,6 +157,36 @@ class WalLength:
         if self._length() < expected:
             raise _damaged(self._wal, self._path)
 
+    def check_frames(self, connection: sqlite3.Connection) -> None:
+        """Check that each frame that SQLite knows of is in the file.
+
+        A file that was cut and then written has a hole. Each frame has the salts of the file's
+        header (https://www.sqlite.org/fileformat2.html, section 4.1).
+
+        Raises:
+            StorageError: A frame is missing.
+        """
+        for _ in range(_TRIES):  # Another process may begin the file anew at the same time.
+            try:
+                (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+                _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error as error:
+                raise _damaged(self._wal, self._path) from error
+            if copied >= frames or self._has_frames(frames, page_bytes + _FRAME_HEADER_BYTES):
+                return
+        raise _damaged(self._wal, self._path)
+
+    def _has_frames(self, count: int, frame_bytes: int) -> bool:
+        salts = self._read(_SALTS_IN_HEADER)
+        return all(
+            self._read(_WAL_HEADER_BYTES + number * frame_bytes + _SALTS_IN_FRAME) == salts
+            for number in range(count)
+        )
+
+    def _read(self, offset: int) -> bytes:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        return os.read(self._descriptor, _SALTS_BYTES)
+
     def _length(self) -> int:
         try:
             return os.fstat(self._descriptor).st_size
@@ -192,6 +219,15 @@ def _look(path: str) -> os.stat_result | None:
         return None
     except OSError as error:
         raise StorageError.of(path, "looking at", error) from error
+
+
+def moved(path: str) -> StorageError:
+    """The error for a database that is no longer at its path."""
+    return StorageError(
+        path,
+        f"{path} was deleted, moved or replaced while it was in use. Runs in progress can store "
+        "nothing more. Put it back, or run again to start in the new file.",
+    )
 
 
 def _damaged(path: str, database: str) -> StorageError:

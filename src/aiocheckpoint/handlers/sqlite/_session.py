@@ -10,9 +10,10 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import retry_while_busy
-from aiocheckpoint.handlers.sqlite._open_files import WalLength
+from aiocheckpoint.handlers.sqlite._open_files import WalLength, moved
 from aiocheckpoint.handlers.sqlite._owners import Owners
 
 if TYPE_CHECKING:
@@ -48,14 +49,12 @@ class Session:
     """
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
-        self._opened = OpenDatabase(path, durable=durable, writable=True)
-        self.connection: sqlite3.Connection = self._opened.connection
-        try:
-            self._wal = WalLength(path)
-        except BaseException:
-            self._opened.close_untouched()
-            raise
+        self._path = path
+        self._durable = durable
         self.is_gone: bool = False
+        self._connect()
+        self._identity = self._opened.files.identity
+        self._began = math.inf
         self._is_checking = True
         self._next_check = -math.inf
         self.owners = Owners(path, lease)
@@ -63,6 +62,31 @@ class Session:
         self.held_tokens: set[int] = set()
         self.pending_releases: list[Release] = []
         self.released_early: list[Release] = []
+
+    def _connect(self) -> None:
+        self._opened = OpenDatabase(self._path, durable=self._durable, writable=True)
+        self.connection: sqlite3.Connection = self._opened.connection
+        try:
+            self._wal = WalLength(self._path)
+        except BaseException:
+            self._opened.close_untouched()
+            raise
+        self._is_connected = True
+
+    def disconnect(self) -> None:
+        """Close the connection until the next request, and keep the leases."""
+        if self._is_connected:
+            self.roll_back()
+            self._is_connected = False
+            self._wal.close()
+            self._opened.close()
+
+    def _reconnect(self) -> None:
+        if not self._is_connected:
+            self._connect()
+            self.is_gone = self._opened.files.identity != self._identity
+            if self.is_gone:
+                raise moved(self._path)
 
     def in_transaction(self, work: Callable[[], None]) -> None:
         """Call `work` in a transaction, which also renews this owner's lease if that is due."""
@@ -101,8 +125,9 @@ class Session:
         Raises:
             StorageError: A file was deleted, moved, replaced or cut. The session `is_gone` then.
         """
+        self._reconnect()
         self.roll_back()  # The thread before may have ended in the midst of a transaction.
-        now = time.monotonic()
+        now = self._began = time.monotonic()
         self._is_checking = count < _MANY_REQUESTS or now >= self._next_check
         if self._is_checking:
             self.is_gone = True
@@ -122,22 +147,29 @@ class Session:
         if self._is_checking:
             self.is_gone = True
             self._opened.files.check()
+            if time.monotonic() > self._began + _SECONDS_BETWEEN_CHECKS:
+                self._wal.check_frames(self.connection)  # It may have been cut during the wait.
             self._wal.note()
             self.is_gone = False
 
     def abandon(self) -> None:
         """Leave the file open, unused: it belongs to the parent of a forked child."""
-        self._opened.abandon()
+        if self._is_connected:
+            self._opened.abandon()
 
     def close_untouched(self) -> None:
         """Close the connection without touching a file: the path belongs to other files by now."""
-        self._wal.close()
-        self._opened.close_untouched()
+        if self._is_connected:
+            self._is_connected = False
+            self._wal.close()
+            self._opened.close_untouched()
         self.owners.release()
 
     def close(self) -> None:
         """Release all leases and close the database."""
-        if self._opened.files.are_gone():
+        with contextlib.suppress(StorageError):
+            self._reconnect()
+        if not self._is_connected or self._opened.files.are_gone():
             self.close_untouched()
             return
         with contextlib.suppress(sqlite3.Error):
@@ -145,6 +177,7 @@ class Session:
             self.connection.execute("BEGIN IMMEDIATE")
             self.owners.unregister(self.connection)
             self.connection.execute("COMMIT")
+        self._is_connected = False
         self._wal.close()
         # First the lock: of two that close at once, the later one finds no owner.
         self.owners.release()

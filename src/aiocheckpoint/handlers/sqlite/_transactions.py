@@ -105,6 +105,11 @@ class Transactions:
         """Release all leases and close the database."""
         self._take_session(Session.close)
 
+    def disconnect(self) -> None:
+        """Close the connection until the next request, and keep the leases."""
+        if self._session is not None:
+            self._session.disconnect()
+
     def reset_after_fork(self) -> None:
         """Start over in a forked child, as another owner."""
         self._take_session(Session.abandon)

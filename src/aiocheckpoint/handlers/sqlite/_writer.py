@@ -13,7 +13,7 @@ import time
 import weakref
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint._concurrency.workers import Worker
@@ -55,6 +55,9 @@ class Processor(Protocol):
     def close(self) -> None:
         """Release everything: no more requests will come."""
 
+    def disconnect(self) -> None:
+        """Leave the database until the next request. The process is about to fork."""
+
     def reset_after_fork(self) -> None:
         """Start over in a forked child, which has no writer thread."""
 
@@ -94,10 +97,36 @@ class Writer:
             with suppress(CheckpointError):
                 pending.wait()
 
+    def pause(self, seconds: float) -> SimpleQueue[None] | None:
+        """Let the thread disconnect, and do nothing until the queue given back gets an item.
+
+        Args:
+            seconds: The most to wait for it.
+
+        Returns:
+            The queue. None if there is no thread, or the time was too short.
+        """
+        if not self._work.is_used or is_writer():
+            return None
+        resume: SimpleQueue[None] = SimpleQueue()
+        pending: PendingResult[None] = PendingResult(_Pause(resume), None)
+        with suppress(RuntimeError):
+            self._work.put(pending)
+            if pending.wait_at_most(seconds):
+                return resume
+            resume.put(None)
+        return None
+
     def reset_after_fork(self) -> None:
         """Start over in a forked child."""
         self._work = _Work(self._processor)
         self._processor.reset_after_fork()
+
+
+class _Pause(NamedTuple):
+    """Leave the database until a fork is over."""
+
+    resume: SimpleQueue[None]
 
 
 class _Work:
@@ -123,6 +152,8 @@ class _Work:
         self._working: dict[None, Worker] = {}
         self._last_end = object()
         self._group: list[PendingResult[Any]] = []
+        # A request is here before it is in the group, which may need memory to grow.
+        self._taken: PendingResult[Any] | None = None
 
     def put(self, pending: PendingResult[Any]) -> None:
         """Queue a request, as `Writer.put` does."""
@@ -183,31 +214,49 @@ class _Work:
         group = self._group
         count = len(group)
         for index, pending in enumerate(group):
-            if pending.request is _CLOSE:
+            if pending.request is _CLOSE or type(pending.request) is _Pause:
                 count = index
                 break
-        wanted, closing = group[:count], group[count : count + 1]
+        wanted, last = group[:count], group[count : count + 1]
         if wanted:
             self.is_used = True
             self._processor.apply(wanted)
             deliver(wanted)
-        if closing:
+        closed = bool(last) and last[0].request is _CLOSE
+        if closed:
             self.is_used = False
             self._processor.close()
-            deliver(closing)
-            _pending_closes.difference_update(closing)
+            deliver(last)
+            _pending_closes.difference_update(last)
+        elif last:
+            self._processor.disconnect()
+            deliver(last)
+            last[0].request.resume.get()
         del group[: count + 1]
-        return bool(closing)
+        if not group:
+            self._taken = None
+        return closed
 
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""
         while not self._group:
             try:
-                self._group.append(self._queue.get(timeout=self._processor.idle_timeout()))
+                self._taken = self._queue.get(timeout=self._processor.idle_timeout())
             except Empty:
                 self._processor.on_idle()
+            else:
+                self._group.append(self._taken)
         while len(self._group) < _MOST_REQUESTS and not self._queue.empty():
-            self._group.append(self._queue.get())
+            self._taken = self._queue.get()
+            self._group.append(self._taken)
+
+    def _take_all(self) -> None:
+        """Take all requests, and the one that a lack of memory kept from the group."""
+        if self._taken is not None and self._taken not in self._group:
+            self._group.append(self._taken)
+        while not self._queue.empty():
+            self._taken = self._queue.get()
+            self._group.append(self._taken)
 
     def _on_end(self, worker: Worker) -> None:
         """Fail all requests if an error has ended the thread. Called in the thread."""
@@ -231,8 +280,7 @@ class _Work:
 
     def _fail_barely(self, error: BaseException) -> None:
         """Fail all requests with the bare error, which takes the least memory."""
-        while not self._queue.empty():
-            self._group.append(self._queue.get())
+        self._take_all()
         while self._group:
             pending = self._group[-1]
             if not pending.ended:
@@ -241,13 +289,13 @@ class _Work:
             self._group.pop()
 
     def _fail_all(self, error: BaseException) -> None:
-        while not self._queue.empty():
-            self._group.append(self._queue.get())
+        self._take_all()
         waiting = [pending for pending in self._group if not pending.ended]
         self._processor.fail(waiting, error)
         deliver(waiting)
         _pending_closes.difference_update(waiting)
         self._group.clear()
+        self._taken = None
 
 
 def is_writer() -> bool:
