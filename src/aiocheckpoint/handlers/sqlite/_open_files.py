@@ -15,7 +15,8 @@ __all__ = ["DatabaseFiles", "WalLength", "moved", "refuse_stale"]
 
 _WAL_HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
-_SALTS_IN_HEADER, _SALTS_IN_FRAME, _SALTS_BYTES = 16, 8, 8
+_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_SALTS = slice(16, 24)
 _TRIES = 3
 _TICK_NS = 100_000_000
 
@@ -148,6 +149,7 @@ class WalLength:
         """
         if self._length() >= self._known:
             return
+        self.check_frames(connection)
         try:
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -158,34 +160,38 @@ class WalLength:
             raise _damaged(self._wal, self._path)
 
     def check_frames(self, connection: sqlite3.Connection) -> None:
-        """Check that each frame that SQLite knows of is in the file.
+        """Check that the file has no hole, as one that was cut and then written has.
 
-        A file that was cut and then written has a hole. Each frame has the salts of the file's
-        header (https://www.sqlite.org/fileformat2.html, section 4.1).
+        A checkpoint would copy the zeros of the hole into the database.
 
         Raises:
-            StorageError: A frame is missing.
+            StorageError: It has.
         """
-        for _ in range(_TRIES):  # Another process may begin the file anew at the same time.
-            try:
-                (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-                _, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            except sqlite3.Error as error:
-                raise _damaged(self._wal, self._path) from error
-            if copied >= frames or self._has_frames(frames, page_bytes + _FRAME_HEADER_BYTES):
-                return
-        raise _damaged(self._wal, self._path)
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        # Another process may begin the file anew at the same time.
+        if not any(self._is_whole(page_bytes + _FRAME_HEADER_BYTES) for _ in range(_TRIES)):
+            raise _damaged(self._wal, self._path)
 
-    def _has_frames(self, count: int, frame_bytes: int) -> bool:
-        salts = self._read(_SALTS_IN_HEADER)
-        return all(
-            self._read(_WAL_HEADER_BYTES + number * frame_bytes + _SALTS_IN_FRAME) == salts
-            for number in range(count)
-        )
+    def _is_whole(self, frame_bytes: int) -> bool:
+        """Whether the frames of the present log are all at the beginning of the file.
 
-    def _read(self, offset: int) -> bytes:
+        Each frame has the salts of the header. Frames left of an earlier log have others
+        (https://www.sqlite.org/fileformat2.html, section 4.1).
+        """
+        length, header = self._length(), self._read(0, _WAL_HEADER_BYTES)
+        if not header.startswith(_MAGIC):
+            return not length
+        salts, is_behind = header[_SALTS], False
+        for at in range(_WAL_HEADER_BYTES, length, frame_bytes):
+            belongs = self._read(at, _FRAME_HEADER_BYTES)[8:16] == salts
+            if belongs and is_behind:
+                return False
+            is_behind = is_behind or not belongs
+        return True
+
+    def _read(self, offset: int, count: int) -> bytes:
         os.lseek(self._descriptor, offset, os.SEEK_SET)
-        return os.read(self._descriptor, _SALTS_BYTES)
+        return os.read(self._descriptor, count)
 
     def _length(self) -> int:
         try:
