@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -270,3 +272,42 @@ def test_unreachable_is_not_empty(call: str, cp: CheckpointFlow, path: Path) -> 
     }
     with pytest.raises(StorageError, match=r"runs\.db"):
         calls[call]()
+
+
+HOLD_AND_CUT = """
+import os, sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+time.sleep(0.5)
+os.truncate(sys.argv[1] + "-wal", int(sys.argv[2]))
+connection.execute("ROLLBACK")
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("length", [0, 20, 32, 4 * 4120 + 32])
+def test_cut_while_a_commit_waits(length: int, cp: CheckpointFlow, path: Path) -> None:
+    """A "-wal" that is cut while a commit waits for another program has a hole, and is noticed."""
+    for number in range(10):
+        cp.run({}, run_id=f"before {number}")
+    command = [sys.executable, "-c", HOLD_AND_CUT, str(path), str(length)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match="-wal"):
+            cp.run({}, run_id="r")
+
+
+def test_waiting_is_no_fault(cp: CheckpointFlow, path: Path) -> None:
+    """A commit that waited, in a "-wal" that was begun anew in between, is acknowledged."""
+    for number in range(10):
+        cp.run({}, run_id=f"before {number}")
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(RESTART)")
+    for number in range(3):
+        command = [sys.executable, "-c", HOLD_AND_CUT.replace("os.truncate", "str"), str(path), "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other_process:
+            assert other_process.stdout is not None
+            assert other_process.stdout.readline() == "held\n"
+            assert cp.run({}, run_id=f"r {number}") == {"one": True, "two": True}

@@ -125,6 +125,34 @@ def test_many_callers(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 assert cp.run({}, run_id=f"{kind} {one}") == {}
 
 
+class ForgetfulList(list[Any]):
+    """A list that once has no memory to grow."""
+
+    def append(self, item: Any) -> None:  # noqa: ANN401
+        """Raise at the first call."""
+        if not FORGETFUL:
+            FORGETFUL.append(None)
+            raise MemoryError
+        super().append(item)
+
+
+FORGETFUL: list[None] = []
+
+
+def test_request_between_queue_and_group(tmp_path: Path) -> None:
+    """A request that was taken, and for which the group cannot grow, fails as all others do."""
+    FORGETFUL.clear()
+    cp = make_flow(tmp_path / "runs.db")
+    with closing(cp.handler):
+        cp.run({}, run_id="before")
+        work = cp.handler._database._writer._work  # noqa: SLF001
+        work._group = ForgetfulList()  # noqa: SLF001
+        with pytest.raises(StorageError) as info:
+            cp.run({}, run_id="r")
+        assert isinstance(info.value.__cause__, MemoryError)
+        assert cp.run({}, run_id="r") == {}
+
+
 def test_closed_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database whose writer has failed is closed as any other."""
     cp = make_flow(tmp_path / "runs.db")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import struct
 import sys
 import time
 
@@ -179,7 +180,7 @@ class WalLength:
         (https://www.sqlite.org/fileformat2.html, section 4.1).
         """
         length, header = self._length(), self._read(0, _WAL_HEADER_BYTES)
-        if not header.startswith(_MAGIC):
+        if not _is_header(header):
             return not length
         salts, is_behind = header[_SALTS], False
         for at in range(_WAL_HEADER_BYTES, length, frame_bytes):
@@ -198,6 +199,17 @@ class WalLength:
             return os.fstat(self._descriptor).st_size
         except OSError as error:
             raise StorageError.of(self._path, "looking at", error) from error
+
+
+def _is_header(header: bytes) -> bool:
+    """Whether bytes are the header of a "-wal". Its checksum is in the last 8 bytes."""
+    if not header.startswith(_MAGIC) or len(header) != _WAL_HEADER_BYTES:
+        return False
+    first = second = 0
+    for one, other in struct.iter_unpack(">II" if header[3] & 1 else "<II", header[:24]):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return struct.pack(">II", first, second) == header[24:]
 
 
 def refuse_stale(path: str) -> None:
