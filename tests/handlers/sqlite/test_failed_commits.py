@@ -96,3 +96,24 @@ def test_heartbeat_of_a_failed_commit(tmp_path: Path) -> None:
     harness.transactions.on_idle()
     assert session.owners.seconds_to_heartbeat > 0
     harness.close()
+
+
+def test_claim_without_a_caller(tmp_path: Path) -> None:
+    """A claim whose caller has gone before its commit is released by the same call."""
+    harness = BatchHarness(str(tmp_path))
+    job = harness.job("begin", "x", 1)
+    job.request.lease.released = True
+    harness.apply([job])
+    assert [row[:2] for row in harness.rows() if row[0] == "x"] == [("x", 1)]
+    harness.close()
+
+
+def test_transaction_left_open(tmp_path: Path) -> None:
+    """A transaction that a dead thread left open is rolled back before the next request."""
+    harness = BatchHarness(str(tmp_path))
+    harness.connection.execute("BEGIN IMMEDIATE")
+    harness.connection.execute("DELETE FROM runs")
+    (job,) = harness.apply([harness.job("running", "v", 1)])
+    assert job.error is None
+    assert [row[0] for row in harness.rows()] == ["v", "w"]
+    harness.close()

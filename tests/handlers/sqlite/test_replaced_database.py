@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from aiocheckpoint import CheckpointError, CheckpointFlow, RunInProgressError, S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 ENDS = ("", "-wal", "-shm")
 pytestmark = pytest.mark.leaves_files
@@ -311,3 +311,37 @@ def test_waiting_is_no_fault(cp: CheckpointFlow, path: Path) -> None:
             assert other_process.stdout is not None
             assert other_process.stdout.readline() == "held\n"
             assert cp.run({}, run_id=f"r {number}") == {"one": True, "two": True}
+
+
+def test_old_index_in_use(cp: CheckpointFlow, path: Path) -> None:
+    """No connection is opened beside one that still has the old "-shm" of the database."""
+    cp.run({}, run_id="r")
+    with cp.handler._database.reading():  # noqa: SLF001
+        for end in ("-wal", "-shm"):
+            path.with_name(path.name + end).unlink()
+        path.touch()
+        other = CheckpointFlow(path, "sqlite", name="f", lease=31.0)
+        with pytest.raises(StorageError, match="-wal"):
+            other.runs()
+    assert isinstance(other.runs(), list)
+    other.handler.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed by Linux")
+def test_deleted_database_leaves_no_descriptor(cp: CheckpointFlow, path: Path) -> None:
+    """Closing a database that was deleted closes all descriptors of it."""
+    cp.run({}, run_id="r")
+    cp.runs()
+    for end in ENDS:
+        path.with_name(path.name + end).unlink()
+    cp.handler.close()
+    assert [link for link in open_links() if str(path) in link] == []
+
+
+def open_links() -> list[str]:
+    """List the files that this process has open."""
+    links = list[str]()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(str(link.readlink()))
+    return links

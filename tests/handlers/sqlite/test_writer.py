@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
+from aiocheckpoint.handlers.sqlite import _writer
 from aiocheckpoint.handlers.sqlite._writer import Writer
 
 if TYPE_CHECKING:
@@ -156,3 +157,19 @@ def test_stopped_and_asked_again() -> None:
     assert all(map(wait_for, jobs))
     writer.stop(wait=True)
     assert backend.done == ["before", "closed", "after", "closed"]
+
+
+def test_closes_are_forgotten() -> None:
+    """Nothing is left of a stop that was carried out."""
+    backend = RecordingBackend()
+    backend.may.set()
+    writer = Writer(backend)
+    for number in range(3):
+        job: PendingResult[Any] = PendingResult(number, None)
+        writer.put(job)
+        job.wait()
+        writer.stop(wait=True)
+    deadline = time.monotonic() + PATIENCE
+    while _writer._pending_closes and time.monotonic() < deadline:  # noqa: SLF001
+        time.sleep(0.001)
+    assert _writer._pending_closes == set()  # noqa: SLF001
