@@ -108,3 +108,13 @@ def test_the_bound_of_depth() -> None:
         assert vet(io.BytesIO(deep[0]), len(deep[0]), frozenset()) == set()
         with pytest.raises(BeyondBoundsError):
             vet(io.BytesIO(deep[1]), len(deep[1]), frozenset())
+
+
+def test_the_bound_of_depth_through_calls() -> None:
+    """Calls in arguments of calls are levels as well: two for each, as each has a tuple."""
+    allow = frozenset({"hostile_pickles:Order"})
+    start = b"\x80\x05" + hostile.named("Order") + b"\x94"
+    sound, deep = (start + b"h\x00" * calls + b"N" + b"\x85R" * calls for calls in (2450, 2550))
+    assert vet(io.BytesIO(sound + b"."), len(sound) + 1, allow) == set()
+    with pytest.raises(BeyondBoundsError):
+        vet(io.BytesIO(deep + b"."), len(deep) + 1, allow)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import collections.abc
 import enum
 import operator
@@ -22,7 +21,6 @@ __all__ = [
     "RefusedGlobalError",
     "checked_allow",
     "is_changeable",
-    "makes_new_instances",
 ]
 
 Allow = frozenset[str]
@@ -36,13 +34,6 @@ _CHANGEABLE = (
     collections.abc.MutableSet,
     types.ModuleType,
 )
-_MAKES_NEW: frozenset[Any] = frozenset(
-    {
-        *(object, dict, list, set, frozenset, tuple, int, float, complex, str, bytes, bytearray),
-        *(collections.OrderedDict, collections.defaultdict, collections.deque),
-    }
-)
-"""Types whose `__new__` makes a new instance of a subclass, with attributes of its own."""
 
 
 class RefusedGlobalError(Exception):
@@ -56,25 +47,6 @@ class RefusedChangeError(Exception):
 def is_changeable(found: object) -> bool:
     """Whether a listed object is a container or a module, which calls could change."""
     return isinstance(found, _CHANGEABLE)
-
-
-def makes_new_instances(found: Any, *, called: bool) -> bool:  # noqa: ANN401 - what is listed
-    """Whether a listed class makes a new object each time, by code of Python itself alone.
-
-    Args:
-        found: The listed object.
-        called: Whether it is called. Otherwise only its `__new__` is.
-    """
-    if not isinstance(found, type) or issubclass(found, (type, enum.Enum)):
-        return False
-    new: Any = found.__new__
-    init: Any = found.__init__
-    owner = new.__self__ if type(new) is types.BuiltinFunctionType else None
-    if owner not in _MAKES_NEW and not (
-        isinstance(owner, type) and issubclass(owner, BaseException)
-    ):
-        return False
-    return not called or (type(found) is type and type(init) is types.WrapperDescriptorType)
 
 
 def _enum_member(kind: Any, name: Any) -> Any:  # noqa: ANN401 - any arguments of a stream

@@ -19,6 +19,11 @@ from aiocheckpoint._snapshot.pickling.listed import (
     RefusedChangeError,
     RefusedGlobalError,
     is_changeable,
+)
+from aiocheckpoint._snapshot.pickling.ownership import (
+    UNSHARED,
+    changes_itself,
+    has_own_method,
     makes_new_instances,
 )
 from aiocheckpoint._snapshot.pickling.vetting import vet
@@ -43,8 +48,6 @@ _NEVER_CHANGED = (
     property,
     enum.Enum,
 )
-_UNSHARED = 2
-"""References to an object that nothing but the unpickler's stack holds, and the count itself."""
 
 
 def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any object at all
@@ -70,7 +73,7 @@ def _is_harmless(maker: Maker, unpickler: _CheckedUnpickler) -> bool:
         return False
     # Finding it by the unpickler's way, as a name of many parts depends on the protocol.
     found = unpickler.find_class(*maker.name.split(":", 1))
-    return makes_new_instances(found, called=maker.called)
+    return makes_new_instances(found, called=maker.called, slots=maker.slots)
 
 
 def _found(allow: Allow, module: str, name: str, find: Callable[[str, str], Any]) -> Any:  # noqa: ANN401 - any object
@@ -115,7 +118,8 @@ class _WatchingUnpickler(_PythonUnpickler):  # type: ignore[misc]
 
     def note_made(self) -> None:
         """Note the object on top of the stack, unless it is new."""
-        if sys.getrefcount(self.stack[-1]) > _UNSHARED:
+        # The stack is the one holder.
+        if sys.getrefcount(self.stack[-1]) > UNSHARED:
             self._others[id(self.stack[-1])] = self.stack[-1]
 
     def check_change(self, target: object) -> None:
@@ -123,30 +127,18 @@ class _WatchingUnpickler(_PythonUnpickler):  # type: ignore[misc]
         if id(target) in self._others or isinstance(target, _NEVER_CHANGED):
             raise RefusedChangeError(f"a {type(target).__name__} that other code holds")
 
+    def check_put(self, target: object, methods: tuple[str, ...]) -> None:
+        """Check the object that gets items, and the methods that put them there."""
+        self.check_change(target)
+        if not all(has_own_method(target, name) for name in methods):
+            raise RefusedChangeError(f"the items of a {type(target).__name__}")
+
     def check_build(self) -> None:
         """Check the object and the state of a BUILD opcode."""
         target, state = self.stack[-2:]
         self.check_change(target)
-        if getattr(target, "__setstate__", None) is not None:
-            return  # The listed class decides.
-        slots = state[1] if isinstance(state, tuple) and len(state) == 2 else None  # noqa: PLR2004
-        odd = isinstance(slots, dict) and not slots.keys().isdisjoint({"__class__", "__dict__"})
-        if odd or not _has_own_attributes(target):
+        if not changes_itself(target, state):
             raise RefusedChangeError(f"the attributes of a {type(target).__name__}")
-
-
-def _has_own_attributes(target: object) -> bool:
-    """Whether nothing else holds the attributes of an object. It may have none."""
-    if not hasattr(target, "__dict__"):
-        return True
-    try:
-        own = object.__getattribute__(target, "__dict__")
-    except AttributeError:
-        return False  # They are those of an object that it wraps, such as a method's function.
-    if own is not getattr(target, "__dict__"):  # noqa: B009 - which a class may define
-        return False
-    del own
-    return sys.getrefcount(getattr(target, "__dict__")) <= _UNSHARED  # noqa: B009
 
 
 def _checking(code: bytes, check: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -171,15 +163,18 @@ def _noting(code: bytes) -> Callable[[Any], None]:
     return noted
 
 
-def _check_below(depth: int) -> Callable[[Any], None]:
+def _check_below(depth: int, *methods: str) -> Callable[[Any], None]:
     def check(unpickler: Any) -> None:  # noqa: ANN401
-        unpickler.check_change(unpickler.stack[-depth])
+        unpickler.check_put(unpickler.stack[-depth], methods)
 
     return check
 
 
-def _check_marked(unpickler: Any) -> None:  # noqa: ANN401
-    unpickler.check_change(unpickler.metastack[-1][-1])
+def _check_marked(*methods: str) -> Callable[[Any], None]:
+    def check(unpickler: Any) -> None:  # noqa: ANN401
+        unpickler.check_put(unpickler.metastack[-1][-1], methods)
+
+    return check
 
 
 _WatchingUnpickler.dispatch = {
@@ -188,11 +183,10 @@ _WatchingUnpickler.dispatch = {
         code[0]: _noting(code)
         for code in (pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.OBJ, pickle.INST)
     },
-    **{
-        code[0]: _checking(code, _check_marked)
-        for code in (pickle.APPENDS, pickle.ADDITEMS, pickle.SETITEMS)
-    },
-    pickle.APPEND[0]: _checking(pickle.APPEND, _check_below(2)),
+    pickle.APPEND[0]: _checking(pickle.APPEND, _check_below(2, "append")),
+    pickle.APPENDS[0]: _checking(pickle.APPENDS, _check_marked("extend", "append")),
+    pickle.ADDITEMS[0]: _checking(pickle.ADDITEMS, _check_marked("update", "add")),
     pickle.SETITEM[0]: _checking(pickle.SETITEM, _check_below(3)),
+    pickle.SETITEMS[0]: _checking(pickle.SETITEMS, _check_marked()),
     pickle.BUILD[0]: _checking(pickle.BUILD, _WatchingUnpickler.check_build),
 }

@@ -51,10 +51,12 @@ class Maker(NamedTuple):
         name: The listed name of the class or function. None where it is unknown, or where the
             change itself is unusual.
         called: Whether it was called. Otherwise only its `__new__` was.
+        slots: Whether its attributes are set, and not only the items of its `__dict__`.
     """
 
     name: str | None
     called: bool
+    slots: bool = False
 
 
 def vet(file: BinaryIO, size: int, allow: Allow) -> set[Maker]:
@@ -117,7 +119,8 @@ class _Machine:
         self._makers: list[Maker] = [Maker(None, called=True)]
         self._numbers = {self._makers[0]: 0}
         self._changed: set[int] = set()
-        self._has_slot_states = self._has_escapes = False
+        self._slotted: set[int] = set()
+        self._has_escapes = False
 
     def actions(self) -> list[Callable[[int, int, int], None]]:
         """The methods to call, by opcode."""
@@ -325,16 +328,16 @@ class _Machine:
             raise MalformedError(at)
         self._objects.put_into(~target, state)
         if state[0] < 0:
-            self._note_state(~state[0])
+            self._note_state(~state[0], self._objects.refs[~target])
 
-    def _note_state(self, state: int) -> None:
+    def _note_state(self, state: int, maker: int) -> None:
         """Note a state with values of slots, which are attributes of any name."""
         objects = self._objects
         kind, ref = objects.kinds[state], objects.refs[state]
         if kind == Kind.TUPLE and objects.parts[ref + 1] == _SLOT_STATE:
             slots = objects.parts[ref + 3]
             if slots < 0 and objects.kinds[~slots] == Kind.DICT:
-                self._has_slot_states = True
+                self._slotted.add(maker)
             elif slots < 0:
                 self._changed.add(0)
         elif kind in {Kind.MADE, Kind.GLOBAL}:
@@ -353,9 +356,11 @@ class _Machine:
 
     def makers_of_changed(self) -> set[Maker]:
         """How the changed objects were made."""
-        if self._has_slot_states and (self._has_escapes or self._may_name(_DUNDERS)):
+        if self._slotted and (self._has_escapes or self._may_name(_DUNDERS)):
             self._changed.add(0)
-        return {self._makers[number] for number in self._changed}
+        return {
+            self._makers[number]._replace(slots=number in self._slotted) for number in self._changed
+        }
 
     def _may_name(self, names: tuple[bytes, ...]) -> bool:
         """Whether one of these names may be a text in the stream."""
