@@ -318,11 +318,10 @@ class CorruptSnapshotError(CheckpointError):
     """
 
     def __init__(self, path: str, reason: str, *, remedy: str | None = None) -> None:
-        if remedy is None:
-            remedy = (
-                "Restore the file from a copy, or delete it and start anew: with reset(), of a run "
-                "with an id with reset(run_id=...)."
-            )
+        remedy = remedy or (
+            "Restore the file from a copy, or delete it and start anew: with reset(), of a run "
+            "with an id with reset(run_id=...)."
+        )
         super().__init__(f"{path} is not a sound snapshot of this run: {reason}. {remedy}")
         self.path = path
         self.reason = reason
