@@ -222,20 +222,20 @@ class _Work:
             self.is_used = True
             self._processor.apply(wanted)
             deliver(wanted)
-        closed = bool(last) and last[0].request is _CLOSE
-        if closed:
+        request = last[0].request if last else None
+        if request is _CLOSE:
             self.is_used = False
             self._processor.close()
             deliver(last)
             _pending_closes.difference_update(last)
-        elif last:
+        elif isinstance(request, _Pause):
             self._processor.disconnect()
             deliver(last)
-            last[0].request.resume.get()
+            request.resume.get()
         del group[: count + 1]
         if not group:
             self._taken = None
-        return closed
+        return request is _CLOSE
 
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""
