@@ -156,10 +156,10 @@ class _ActiveRun:
     __slots__ = ("is_async", "loop", "run_id", "task")
 
     def __init__(self, run_id: str | None) -> None:
-        self.run_id = run_id
+        self.run_id: str | None = run_id
         self.loop: Callable[[], asyncio.AbstractEventLoop | None] = _nothing
         self.task: Callable[[], asyncio.Task[object] | None] = _nothing
-        self.is_async = False
+        self.is_async: bool = False
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
