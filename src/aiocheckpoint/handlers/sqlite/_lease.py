@@ -72,7 +72,7 @@ class Lease:
             loop: The loop, or None.
             start: First snapshot, stored in the same statement where no such run exists yet.
         """
-        self.record.token = 0
+        self.record.token = self.record.asked = 0
         self.record.released = False
         return self._database.ask(Claim(self.record, start), loop)
 

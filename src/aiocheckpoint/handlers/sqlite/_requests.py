@@ -32,7 +32,7 @@ class LeaseRecord:
         row: Id of the run's row.
         token: The row's token while the lease is valid. 0 while the lease is not held.
         owner: Id of the owner that the claim was made for. The owner ends with the opened file.
-        asked: The token of the claim under way.
+        asked: The token of a claim that was made and has no answer yet, else 0.
         footer: Footer of the snapshot that the claim found: empty for none, None for a footer
             that has to be read from the row.
         payload_length: Length of the payload of that snapshot.

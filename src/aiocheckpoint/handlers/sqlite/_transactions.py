@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transactions"]
 
+# Errors that one request may cause with its values, or with their size.
 _OF_ONE_REQUEST = (ValueError, OverflowError, TypeError, MemoryError)
 _OF_ONE_STATEMENT = (
     sqlite3.DataError,
@@ -94,12 +95,12 @@ class Transactions:
 
     def _release_claims(self, group: Sequence[PendingResult[Any]]) -> None:
         """Release claims that failed. They may have been committed before."""
-        if self._session is not None:
-            self._session.pending_releases += [
-                Release.of(pending.request.lease, pending.request.lease.asked)
-                for pending in group
-                if isinstance(pending.request, Claim)
-            ]
+        for pending in group:
+            if isinstance(pending.request, Claim) and self._session is not None:
+                lease, token = pending.request.lease, pending.request.lease.asked
+                if token:
+                    self._session.pending_releases.append(Release.of(lease, token))
+                lease.asked = 0
 
     def close(self) -> None:
         """Release all leases and close the database."""
@@ -150,9 +151,11 @@ class Transactions:
         """Close a session whose files are gone, and keep the reason for the runs that it had."""
         session = self._session
         if session is not None and session.is_gone:
+            session.is_gone = isinstance(error, StorageError)  # Else the check itself broke off.
             if isinstance(error, StorageError):
-                self._gone[session.owners.id] = error
-            self._take_session(Session.close_untouched)
+                # A copy has no traceback, which would keep the frames.
+                self._gone[session.owners.id] = copy.copy(error)
+                self._take_session(Session.close_untouched)
 
     def reason_lost(self, owner_id: str) -> StorageError | None:
         """The error that ended the session of an owner, if its files were gone."""
