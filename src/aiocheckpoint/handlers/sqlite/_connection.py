@@ -102,8 +102,10 @@ def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
         try:
             set_up(connection, path, durable=durable)
         except BaseException:
-            # Its files may be in use, by processes of a later version.
-            close_untouched(connection, path, file_identity(path) or (0, 0))
+            if has_living_owner(path):  # Perhaps one of a later version.
+                close_untouched(connection, path, file_identity(path) or (0, 0))
+            else:
+                connection.close()
             raise
     finally:
         mend_modes(path)  # SQLite may have made the files beside it just now.

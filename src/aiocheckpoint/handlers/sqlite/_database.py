@@ -74,6 +74,8 @@ class _Readers:
         while (opened := self._pop()) is not None:
             if self._pid == os.getpid():
                 opened.close()
+            else:
+                opened.abandon()
 
     def close_all(self, seconds: float) -> None:
         """Close all connections, and wait for at most so long for those that are read."""

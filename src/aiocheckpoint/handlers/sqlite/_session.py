@@ -10,7 +10,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.errors import StorageError
+from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import retry_while_busy
 from aiocheckpoint.handlers.sqlite._open_files import WalLength, moved
@@ -113,7 +113,7 @@ class Session:
         self.held_tokens.difference_update(release.token for release in releases)
 
     def begin(self, count: int) -> None:
-        """Begin the work on some requests: check that the "-wal" is whole, and is not rolled back.
+        """Begin the work on some requests: connect if need be, and check that the "-wal" is whole.
 
         With many requests the loop is busy, and after a system call this thread waits up to 5 ms
         for the interpreter's lock. Deleting the files loses their snapshots in any case. Checking
@@ -167,7 +167,7 @@ class Session:
 
     def close(self) -> None:
         """Release all leases and close the database."""
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(CheckpointError):
             self._reconnect()
         if not self._is_connected or self._opened.files.are_gone():
             self.close_untouched()
