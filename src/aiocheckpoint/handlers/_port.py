@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._query import Query
 
+__all__ = ["Lock", "SnapshotOptions", "SnapshotPort", "refuse_unknown"]
+
 _OTHER_RUN = (
     "It was neither loaded nor changed. If the file was renamed, give it its old name, as "
     "handler.locate(run_id) tells it."
@@ -38,8 +40,6 @@ _OTHER_FLOW = (
     "It was neither loaded nor changed. If the file was renamed, give the flow its old name, by "
     "name={name!r}. Two flows need a file or directory each."
 )
-
-__all__ = ["Lock", "SnapshotOptions", "SnapshotPort", "refuse_unknown"]
 
 
 class SnapshotOptions(TypedDict, total=False):

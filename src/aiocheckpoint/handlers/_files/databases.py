@@ -37,8 +37,10 @@ def unprotect(connection: object) -> None:
 def refuse_protected(path: str) -> None:
     """Raise StorageError for a path that must not be opened."""
     if _in_use or _held_open:
+        # Keys, as a garbage collection may come between the values of a dict, and change it.
+        in_use = [_in_use.get(connection) for connection in list(_in_use)]
         identity = file_identity(path)
-        if identity in {*tuple(_in_use.values()), *tuple(_held_open)}:
+        if identity is not None and (identity in in_use or identity in _held_open):
             raise _is_a_database(path)
 
 

@@ -67,7 +67,7 @@ else:
 
 
 def put_in_place(source: str, target: str) -> None:
-    """Rename a file, and replace none. The source may stay.
+    """Give a file another name that is free. Where it needs a link, the old name stays as well.
 
     Raises:
         FileExistsError: There is a target.

@@ -18,6 +18,7 @@ _WAL_HEADER_BYTES = 32
 _FRAME_HEADER_BYTES = 24
 _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _SALTS = slice(16, 24)
+_FRAMES_AT_ONCE = 1024
 _TRIES = 3
 _TICK_NS = 100_000_000
 
@@ -83,8 +84,8 @@ class DatabaseFiles:
         if mark is not None and mark == self._unchanged:
             return
         self._check_each()
-        # The clock of the directory ticks at least every 10 ms. A change within the same tick as
-        # the last one shows nothing.
+        # Times of files come from a clock that may tick every 10 ms (time(7), "The software clock,
+        # HZ, and jiffies"). A change within the same tick as the last one shows nothing.
         is_settled = mark is not None and now - mark[2] > _TICK_NS and sys.platform != "win32"
         self._unchanged = mark if is_settled else None
 
@@ -183,11 +184,14 @@ class WalLength:
         if not _is_header(header):
             return not length
         salts, is_behind = header[_SALTS], False
-        for at in range(_WAL_HEADER_BYTES, length, frame_bytes):
-            belongs = self._read(at, _FRAME_HEADER_BYTES)[8:16] == salts
-            if belongs and is_behind:
-                return False
-            is_behind = is_behind or not belongs
+        # Many frames at once: after each read this thread may wait for the interpreter's lock.
+        for start in range(_WAL_HEADER_BYTES, length, _FRAMES_AT_ONCE * frame_bytes):
+            frames = self._read(start, _FRAMES_AT_ONCE * frame_bytes)
+            for at in range(0, len(frames), frame_bytes):
+                belongs = frames[at + 8 : at + 16] == salts
+                if belongs and is_behind:
+                    return False
+                is_behind = is_behind or not belongs
         return True
 
     def _read(self, offset: int, count: int) -> bytes:
@@ -227,7 +231,8 @@ def refuse_stale(path: str) -> None:
 
 
 def _open_in_process(identity: tuple[int, int] | None) -> list[DatabaseFiles]:
-    return [files for files in tuple(_open) if files.identity == identity]
+    # `list` and not `tuple`: before the latter is made, a garbage collection may change the dict.
+    return [files for files in list(_open) if files.identity == identity]
 
 
 def _look(path: str) -> os.stat_result | None:
