@@ -1,7 +1,7 @@
 """Rate of the durable steps of many runs at once, and their cost in stalls and memory.
 
-    python benchmarks/many_runs.py [--runs N] [--crowds N ...] [--rounds N] [--seconds S]
-                                   [--directory DIR] [--no-rivals] [--json FILE]
+    python benchmarks/many_runs.py [--runs N] [--crowds N ...] [--queued N] [--rounds N]
+                                   [--seconds S] [--directory DIR] [--no-rivals] [--json FILE]
 
 Each run has five coroutine steps that add one to a number in `workloads.shapes.small_state`, a dict
 of ten plain values. All runs start at once, in one process. Each step is stored before the next
@@ -19,6 +19,9 @@ shows the number of runs.
 updates as many rows in synced transactions of SQLite. The other replaces as many files by bare
 system calls, in as many threads as aiocheckpoint has for them. A sample of few runs has several
 crowds, one after the other. A long sample of files is taken only once.
+
+The queue has 10,000 runs or `--queued`: submitted at once, beside as many inserted rows, and worked
+off by two processes, beside the same runs by `amap`.
 
 Stalls are measured by a task that sleeps for a millisecond, over and over, while the runs are
 active. A stall is the delay of its wake-up, and the longest of each sample counts. The garbage
@@ -38,6 +41,7 @@ from peers.concurrent_runs import RIVALS, RivalWorker
 from workloads.crowd_sizes import FILES, OURS, STEPS, CrowdSettings, Figures, measure_size, on_files
 from workloads.flows import bare_wait, counting_run, database, snapshot_size, workplace
 from workloads.group_commit import GroupCommit
+from workloads.queues import measure_queue
 from workloads.shapes import small_state
 from workloads.waiting import kibibytes_held
 
@@ -159,6 +163,7 @@ def _arguments() -> argparse.Namespace:
     made.add_argument(
         "--crowds", type=int, nargs="*", default=[1, 10, 100, 1000, MANY], help="numbers of runs"
     )
+    made.add_argument("--queued", type=int, default=MANY, help="runs in the queue; 0 for no queue")
     made.add_argument("--seconds", type=float, default=40, help="for a sample of files, at most")
     made.add_argument("--directory", type=Path, help="where to write; the system's temporary one")
     made.add_argument("--no-rivals", action="store_true", help="leave the rivals out")
@@ -180,6 +185,10 @@ def _measure_all(
     rates = [rate for pair in pairs if pair.subject is crowds.ours for rate in pair.subject_samples]
     if MANY in arguments.crowds:
         pairs += _against_itself(settings, crowds.ours, MANY)
+    if arguments.queued:
+        pairs += measure_queue(
+            settings.directory, settings.runner, arguments.queued, STEPS, settings.rounds
+        )
     for size in arguments.crowds:
         more, of_them = measure_size(settings, size)
         pairs += more

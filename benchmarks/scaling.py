@@ -11,7 +11,7 @@ Rows: a run of five steps on SQLite by `arun`, with a new random id, in database
 so many finished runs. A sample has many such runs one after the other, so that it includes
 checkpoints of SQLite. The base is as many runs in an empty database. The runs are deleted after
 each sample. The stored runs are copies of one run of the library, each with an id, a header and a
-footer of its own.
+footer of its own. Those of the largest database are counted by status as well.
 
 Bytes: steps with so many bytes in the state, against the floor of `workloads/floor.py` with the
 same state.
@@ -30,7 +30,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measure.pairs import Contender, Pair, Report, measure, parser
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
 from measure.size_series import SizeSeries, tenfold_sizes
 from workloads.floor import Floor
 from workloads.flows import counting_run, database, workplace
@@ -47,6 +47,8 @@ FEWEST_STEPS = 10
 STEPS_OF_SIZE = 20
 STEPS_OF_RUN = 5
 TEMPLATE = "template"
+COUNTED_RUNS, COUNT_MILLISECONDS = 100_000, 20
+"""The goal of counting: so many runs in so much time."""
 
 
 class Steps:
@@ -119,6 +121,12 @@ class Rows:
             self._flow.delete(run_id)
         return taken * 1e3 / self._runs
 
+    def count(self) -> float:
+        """Give the milliseconds of a count of all stored runs by status."""
+        begun = time.perf_counter()
+        self._flow.count(by="status")
+        return (time.perf_counter() - begun) * 1e3
+
     async def _one_by_one(self, ids: list[str]) -> float:
         begun = time.perf_counter()
         for run_id in ids:
@@ -140,13 +148,10 @@ def _by_steps(directory: Path, most: int, work: int, *, fsync: bool) -> SizeSeri
     return SizeSeries.over(what, base, FEWEST_STEPS, costs, "µs")
 
 
-def _by_rows(directory: Path, most: int, runs: int, runner: asyncio.Runner) -> SizeSeries:
-    what = "rows, arun on SQLite"
-    base = Contender("no rows", Rows(directory, 0, runs, runner).sample)
-    costs = {
-        count: Rows(directory, count, runs, runner).sample for count in tenfold_sizes(10, most)
-    }
-    return SizeSeries.over(what, base, 0, costs, "ms")
+def _by_rows(rows: dict[int, Rows], base: Rows) -> SizeSeries:
+    costs = {count: stored.sample for count, stored in rows.items()}
+    empty = Contender("no rows", base.sample)
+    return SizeSeries.over("rows, arun on SQLite", empty, 0, costs, "ms")
 
 
 def _by_bytes(directory: Path, most: int, work: int, stack: ExitStack) -> SizeSeries:
@@ -177,17 +182,26 @@ def main() -> None:
     work: int = arguments.work
     with ExitStack() as stack:
         directory, runner = stack.enter_context(workplace(arguments.directory))
+        sizes = [0, *tenfold_sizes(10, arguments.rows)]
+        base, *stored = (Rows(directory, count, work, runner) for count in sizes)
+        rows = dict(zip(sizes[1:], stored, strict=True))
         series = [
             _by_steps(directory, arguments.steps, work, fsync=True),
             _by_steps(directory, arguments.steps, work, fsync=False),
-            _by_rows(directory, arguments.rows, work, runner),
+            _by_rows(rows, base),
             _by_bytes(directory, arguments.bytes, work, stack),
         ]
         pairs = [pair for one in series for pair in one.pairs.values()]
         measure(pairs, arguments.rounds, warm_ups=0)  # the largest take long, and were made before
-        fits = dict(fit for one in series for fit in one.fits())
+        figures: dict[str, tuple[str, list[float]]] = dict(
+            fit for one in series for fit in one.fits()
+        )
+        counting = f"count of {max(rows)} runs by status"
+        figures[counting] = "ms", [rows[max(rows)].count() for _ in range(arguments.rounds)]
+        goals = {counting: Goal(COUNT_MILLISECONDS)} if max(rows) == COUNTED_RUNS else {}
         workload = f"One step of a flow, or one run of {STEPS_OF_RUN} steps on SQLite"
-        Report(workload, pairs, directory, {}, fits).finish(arguments.json)
+        report = Report(workload, pairs, directory, {}, figures, goals=goals)
+        report.finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ All write protocol 5 to memory. "Ours" is the serialiser of a snapshot's payload
 and the file. Small plain states take a shorter way than others. Each sample is the second of two,
 so that no contender pays for memory that another one has returned to the system. The goal is about
 a state of many plain objects. If only dill can write an object of the state, dill writes the whole
-state, after a first attempt of the C pickler has failed. cloudpickle writes functions by value as
-well, and `pip install -e '.[benchmarks]'` installs it.
+state, after a first attempt of the C pickler has failed. A class of this script is written by its
+name, so that one instance must not slow the rows beside it down. cloudpickle writes functions by
+value as well. `pip install -e '.[benchmarks]'` installs it, with pandas and scikit-learn.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import io
 import pickle
 import time
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -35,8 +37,29 @@ if TYPE_CHECKING:
 GOAL = Goal(40, at_least=True)
 SMALL_STATES = 1000
 LAMBDAS = 100
-OTHERS = tuple(name for name in ("cloudpickle", "numpy") if find_spec(name) is not None)
+PIPELINES = 100
+GOAL_BESIDE = Goal(1.3)
+DISTRIBUTIONS = {
+    "cloudpickle": "cloudpickle",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "sklearn": "scikit-learn",
+}
+OTHERS = tuple(name for name in DISTRIBUTIONS if find_spec(name) is not None)
 HAS_CLOUDPICKLE = "cloudpickle" in OTHERS
+
+
+@dataclass
+class Settings:
+    """A class of the script itself.
+
+    Attributes:
+        rate: A number.
+        name: A text.
+    """
+
+    rate: float = 0.1
+    name: str = "settings of a run"
 
 
 class _Memory(io.BytesIO):
@@ -103,6 +126,38 @@ def _pairs(
     return pairs
 
 
+def _beside(count: int) -> Pair:
+    """One instance of a class of the script beside rows, against the rows alone."""
+    rows = dicts(count)
+    plain = _contender(f"ours, {count} plain dicts alone", _ours, rows, 1)
+    mixed = rows | {"settings": Settings()}
+    own = _contender(f"ours, {count} plain dicts, one instance of the script", _ours, mixed, 1)
+    return Pair(own, plain, "ms", GOAL_BESIDE)
+
+
+def _frame(rows: int) -> dict[str, Any]:
+    pandas: Any = import_module("pandas")
+    numbers = {f"x{n}": [m / (n + 1) for m in range(rows)] for n in range(4)}
+    return {"frame": pandas.DataFrame(numbers | {"name": [f"item {n}" for n in range(rows)]})}
+
+
+def _pipeline(rows: int) -> dict[str, Any]:
+    linear: Any = import_module("sklearn.linear_model")
+    making: Any = import_module("sklearn.pipeline")
+    scaling: Any = import_module("sklearn.preprocessing")
+    pipeline = making.make_pipeline(scaling.StandardScaler(), linear.Ridge())
+    return {"model": pipeline.fit([[n, n % 7] for n in range(rows)], list(range(rows)))}
+
+
+def _pairs_of_libraries(rows: int) -> list[Pair]:
+    pairs = list[Pair]()
+    if "pandas" in OTHERS:
+        pairs += _pairs(f"frame of {rows} rows", _frame(rows))
+    if "sklearn" in OTHERS:
+        pairs += _pairs(f"{PIPELINES} times a pipeline", _pipeline(rows), times=PIPELINES)
+    return pairs
+
+
 def _all_pairs(count: int, megabytes: int) -> list[Pair]:
     few, kind = max(1, count // 10), "array" if HAS_NUMPY else "bytes"
     return [
@@ -117,6 +172,8 @@ def _all_pairs(count: int, megabytes: int) -> list[Pair]:
         *_pairs(f"{kind} of {megabytes} MB", {"array": array(megabytes * MEGABYTE)}),
         *_pairs(f"{few} datetimes", datetimes(few)),
         *_pairs(f"{few} dataclass instances", dataclasses_of(few)),
+        _beside(count // 2),
+        *_pairs_of_libraries(few),
         *_pairs(f"{few} plain dicts, one lambda", with_lambda(few), pickles=False),
         *_pairs(f"{LAMBDAS} times one lambda", with_lambda(0), times=LAMBDAS, pickles=False),
     ]
@@ -134,8 +191,13 @@ def main() -> None:
     arguments = _arguments()
     pairs = _all_pairs(arguments.count, arguments.megabytes)
     measure(pairs, arguments.rounds)
-    versions = {name: version(name) for name in OTHERS}
-    Report("Serialising to memory", pairs, versions=versions).finish(arguments.json)
+    versions = {DISTRIBUTIONS[name]: version(DISTRIBUTIONS[name]) for name in OTHERS}
+    notes = [
+        f"{DISTRIBUTIONS[name]} is not installed here, so its figures are missing."
+        for name in ("pandas", "sklearn")
+        if name not in OTHERS
+    ]
+    Report("Serialising to memory", pairs, versions=versions, notes=notes).finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ class OutOfStockError(Exception):
     """The stock holds less than the order asks for."""
 
 
+class NoLongerSoldError(Exception):
+    """The item is sold no more: its quantity in the stock is NULL."""
+
+
 def open_stock(folder: Path) -> None:
     """Make the stock if it does not exist yet."""
     with closing(sqlite3.connect(folder / "stock.db")) as db, db:
@@ -34,12 +38,16 @@ def take_from_stock(folder: Path, key: str, order: dict[str, Any]) -> None:
 
     Raises:
         OutOfStockError: The stock is too small. Nothing was reserved.
+        NoLongerSoldError: The item is sold no more. Nothing was reserved.
     """
     database, facts = folder / "stock.db", {**order, "key": key}
     with closing(sqlite3.connect(database, timeout=30, isolation_level="IMMEDIATE")) as db, db:
         new = "INSERT INTO reserved VALUES (:key, :id, :item, :quantity) ON CONFLICT DO NOTHING"
         if not db.execute(new, facts).rowcount:
             return  # reserved by an earlier attempt, which was killed
+        gone = "SELECT 1 FROM stock WHERE item = :item AND quantity IS NULL"
+        if db.execute(gone, facts).fetchall():
+            raise NoLongerSoldError(order["item"])
         less = "UPDATE stock SET quantity = quantity - :quantity"
         there = " WHERE item = :item AND quantity >= :quantity"
         if not db.execute(less + there, facts).rowcount:

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiofiles
 
-from aiocheckpoint import CheckpointFlow
+from aiocheckpoint import CheckpointFlow, replacing
 
 State = dict[str, Any]  # small variables, written to the checkpoint after every step
 Data = dict[str, Any]  # large values, moved by loaders and savers alone
@@ -26,7 +26,8 @@ cp = CheckpointFlow(folder / "checkpoint.pkl")
 def save_readings(state: State, data: Data) -> None:
     """Write the readings to a file, so that they need not be collected again."""
     print("   saver   save_readings")
-    Path(folder, f"{state['town']}-readings.json").write_text(json.dumps(data["readings"]))
+    with replacing(folder / f"{state['town']}-readings.json") as temporary:
+        temporary.write_text(json.dumps(data["readings"]))
 
 
 def load_readings(state: State) -> Data:
@@ -38,7 +39,10 @@ def load_readings(state: State) -> Data:
 async def save_means(state: State, data: Data) -> None:
     """Write the means to a file. Loaders and savers may be coroutines as well."""
     print("   saver   save_means")
-    async with aiofiles.open(folder / f"{state['town']}-means.json", "w") as file:
+    async with (
+        replacing(folder / f"{state['town']}-means.json") as temporary,
+        aiofiles.open(temporary, "w") as file,
+    ):
         await file.write(json.dumps(data["means"]))
 
 
@@ -58,7 +62,7 @@ async def collect(state: State, data: Data) -> None:
     state["days"] = len(data["readings"])
 
 
-@cp.add_step(load=load_readings, save=save_means)
+@cp.add_step(load=load_readings, needs=("readings",), save=save_means)
 def average(state: State, data: Data) -> None:
     """Compute the mean of each day."""
     print("   step    average")
@@ -66,7 +70,7 @@ def average(state: State, data: Data) -> None:
     data["means"] = {day: sum(temps) / len(temps) for day, temps in data["readings"].items()}
 
 
-@cp.add_step(load=load_means)
+@cp.add_step(load=load_means, needs=("means",))
 async def choose(state: State, data: Data) -> None:
     """Choose the warmest day."""
     print("   step    choose")
@@ -101,7 +105,8 @@ def tell_story() -> None:
     show(cp.plan())
 
     print("\n3. The step is mended, and the flow resumes there: nothing is collected twice.")
-    cp.add_step(load=load_readings, save=save_means, name="average", replace=True)(mended_average)
+    mend = cp.add_step(load_readings, save_means, needs=("readings",), name="average", replace=True)
+    mend(mended_average)
     show(cp.run())
 
     print("\n4. That run is finished, so the next one starts from the beginning.")

@@ -61,7 +61,7 @@ async def restart(cp: CheckpointFlow) -> None:
     for result in sorted(results, key=lambda result: str(result.run_id)):
         print(f"   {result.run_id}: {result.state}")
     print("\n3. A request that is tried again does the work once.")
-    print(f"   {await cp.arun({'prices': [100]}, run_id='order-1', once=True)}")
+    print(f"   {await cp.arun({'prices': [1, 1]}, run_id='order-1', once=True)}")
     print(f"   {len(paid)} payments, {len(await cp.aruns('finished'))} orders finished")
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiofiles
 
-from aiocheckpoint import CheckpointFlow, events
+from aiocheckpoint import CheckpointFlow, events, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,10 @@ class Store:
 
     def save_sources(self, _state: State, data: Data) -> None:
         """Write every source file, byte for byte, to one archive."""
-        with zipfile.ZipFile(self.folder / "sources.zip", "w") as archive:
+        with (
+            replacing(self.folder / "sources.zip") as temporary,
+            zipfile.ZipFile(temporary, "w") as archive,
+        ):
             for name, source in data["sources"].items():
                 archive.writestr(name, source)
 
@@ -62,7 +65,10 @@ class Store:
 
     async def save_facts(self, _state: State, data: Data) -> None:
         """Write the facts of each file."""
-        async with aiofiles.open(self.folder / "facts.json", "w", encoding="utf-8") as file:
+        async with (
+            replacing(self.folder / "facts.json") as temporary,
+            aiofiles.open(temporary, "w", encoding="utf-8") as file,
+        ):
             await file.write(json.dumps(data["facts"]))
 
     async def load_facts(self, _state: State) -> Data:
@@ -210,8 +216,10 @@ def build_flow(store: Store) -> CheckpointFlow:
     cp = CheckpointFlow(store.folder / "checkpoint.pkl", hooks=[show])
     cp.add_step(name="find")(find_files)
     cp.add_step(name="read", save=store.save_sources)(read_sources)
-    cp.add_step(name="parse", load=store.load_sources, save=store.save_facts)(parse_trustingly)
-    cp.add_step(name="measure", load=store.load_facts)(measure_packages)
+    cp.add_step(name="parse", load=store.load_sources, needs=("sources",), save=store.save_facts)(
+        parse_trustingly
+    )
+    cp.add_step(name="measure", load=store.load_facts, needs=("facts",))(measure_packages)
     cp.add_step(name="report")(store.write_report)
     return cp
 
@@ -223,7 +231,9 @@ async def survey(store: Store, limit: int | None) -> State:
         state = await cp.arun({"limit": limit})
     except SyntaxError as error:
         print(f"\nThe parser broke on {error.filename}: {error.msg}", *error.__notes__, sep="\n")
-        mend = cp.add_step(store.load_sources, store.save_facts, name="parse", replace=True)
+        mend = cp.add_step(
+            store.load_sources, store.save_facts, needs=("sources",), name="parse", replace=True
+        )
         mend(parse_patiently)
         print("\nThe step is mended.")
         return await cp.arun()

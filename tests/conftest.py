@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from case_ids import ADDRESS
 from flaky_steps import STORES, AnyStore
 from kept_open import close_kept_open
 from ordinary_user import MARK, may_write_everywhere
@@ -23,8 +25,14 @@ PATIENCE = 5.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker that switches off the check for left files."""
+    """Register the marker that switches off the check for left files, and have Ctrl-C heeded.
+
+    A background job of a script starts with SIGINT ignored, and so do its children. The tests
+    press Ctrl-C themselves, here and in the programs that they start.
+    """
     config.addinivalue_line("markers", "leaves_files: a writer is killed or its directory moved")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -33,8 +41,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("run as an ordinary user by test_ordinary_user.py")
 
 
-def pytest_collection_finish() -> None:
-    """Keep the collected tests out of the garbage searches that many tests ask for."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse ids that differ between processes, as pytest-xdist does.
+
+    The collected tests are kept out of the garbage searches that many tests ask for.
+    """
+    unstable = [item.nodeid for item in session.items if ADDRESS.search(item.nodeid)]
+    if unstable:
+        raise pytest.UsageError(f"Ids hold addresses; use ids=plain_repr: {unstable}")
     gc.collect()
     gc.freeze()
 
@@ -165,4 +179,4 @@ def _descriptors() -> set[str]:
 
 def _scraps(place: Path) -> list[str]:
     names = (path.name for path in place.rglob("*"))
-    return sorted(name for name in names if name.endswith((".tmp", ".lock")))
+    return sorted(name for name in names if name.endswith((".tmp", ".lock", ".end")))

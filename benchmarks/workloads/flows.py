@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bare_wait",
     "close_databases",
+    "counting_flow",
     "counting_run",
     "database",
     "snapshot_size",
@@ -54,11 +55,17 @@ def workplace(parent: Path | None) -> Generator[tuple[Path, asyncio.Runner], Non
             close_databases(directory)
 
 
-def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:
-    """Give a function that does the run of an id, with as many steps that only count."""
+def counting_flow(place: str | Path, steps: int) -> CheckpointFlow:
+    """Give a flow with as many steps that only count."""
     flow = CheckpointFlow(place, name="orders")
     for number in range(steps):
         flow.add_step(name=f"step {number}")(_add_one)
+    return flow
+
+
+def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:
+    """Give a function that does the run of an id, with as many steps that only count."""
+    flow = counting_flow(place, steps)
 
     async def run(run_id: str) -> None:
         state = small_state()

@@ -1,4 +1,4 @@
-"""States to serialise, in a module of its own: classes of a script are written by value."""
+"""States to serialise, in a module of its own."""
 
 from __future__ import annotations
 

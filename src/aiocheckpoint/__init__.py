@@ -15,7 +15,9 @@ from aiocheckpoint._model.plan import Plan
 from aiocheckpoint._model.retry import Retry
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._model.step_names import StepNamesExcerpt
+from aiocheckpoint._model.termination import Terminate
 from aiocheckpoint._runs.streams import Stream
+from aiocheckpoint._runs.sync_streams import SyncStream
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -23,15 +25,23 @@ from aiocheckpoint.errors import (
     DrainingError,
     FlowChangedError,
     FlowDefinitionError,
+    FlowVersionError,
+    ForeignFileError,
+    GivenStateIgnoredWarning,
     IncompatibleSnapshotError,
     InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
+    LostValuesWarning,
     MissingExtraError,
     NotDurableError,
     NoThreadError,
     OutsideStepError,
+    PauseConflictError,
     RunInProgressError,
+    RunNotFoundError,
+    RunTerminatedError,
+    StateConflictError,
     StepTimeoutError,
     StorageError,
     StreamConsumedError,
@@ -41,10 +51,13 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
+from aiocheckpoint.handlers._adopting import AdoptOptions, adopt, adopt_all
+from aiocheckpoint.handlers._inspecting import inspect, inspect_all
 from aiocheckpoint.handlers._registry import HandlerOptions, open_handler
-from aiocheckpoint.handlers.local._inspect import adopt, inspect
+from aiocheckpoint.handlers._replacing import Replacing, replacing
 
 __all__ = [
+    "AdoptOptions",
     "CheckpointError",
     "CheckpointFlow",
     "CorruptSnapshotError",
@@ -53,6 +66,9 @@ __all__ = [
     "Failure",
     "FlowChangedError",
     "FlowDefinitionError",
+    "FlowVersionError",
+    "ForeignFileError",
+    "GivenStateIgnoredWarning",
     "HandlerOptions",
     "Header",
     "IncompatibleSnapshotError",
@@ -60,30 +76,41 @@ __all__ = [
     "InvalidValueError",
     "LeaseLostError",
     "LocalStateHandler",
+    "LostValuesWarning",
     "MissingExtraError",
     "NoThreadError",
     "NotDurableError",
     "OutsideStepError",
     "Pause",
+    "PauseConflictError",
     "Plan",
+    "Replacing",
     "Retry",
     "RunInProgressError",
+    "RunNotFoundError",
     "RunResult",
+    "RunTerminatedError",
+    "StateConflictError",
     "StateHandler",
     "StepNamesExcerpt",
     "StepTimeoutError",
     "StorageError",
     "Stream",
     "StreamConsumedError",
+    "SyncStream",
+    "Terminate",
     "UnknownHandlerError",
     "UnserializableStateError",
     "UntrustedSnapshotError",
     "__version__",
     "adopt",
+    "adopt_all",
     "current_step",
     "events",
     "inspect",
+    "inspect_all",
     "open_handler",
+    "replacing",
 ]
 
 _public.publish(__name__, globals(), __all__)

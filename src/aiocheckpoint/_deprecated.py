@@ -7,10 +7,11 @@ methods on today's classes, and makes the modules importable that pickles of 0.5
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import warnings
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from aiocheckpoint._model.plan import Plan
 from aiocheckpoint._model.step_names import StepNamesExcerpt
 from aiocheckpoint._snapshot.header_json import decode_header, encode_header
 from aiocheckpoint._snapshot.versions import stamped
+from aiocheckpoint._tracebacks import front_door
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["keep_old_names", "renamed"]
 
@@ -45,6 +47,12 @@ _OLD_ATTRIBUTES: dict[type, dict[str, str]] = {
     Plan: {"moves": "relocates"},
     StepNamesExcerpt: {"are": "matches", "begin_as": "matches_prefix", "name": "at"},
 }
+
+_OLD_PLAN_FIELDS = (
+    *("steps", "start", "stop", "loads", "source", "kept", "fresh", "relocates", "restores_data"),
+    *("ignores_given", "reason", "done"),
+)
+"""The fields of a plan of 0.5.0 by today's names, in the order in which it pickled their values."""
 
 _OLD_HANDLER_METHODS = {"slot": "run_store", "under": "hold_or_check"}
 """Old methods of `StateHandler`, which this module must not import: `handlers` imports it."""
@@ -84,7 +92,11 @@ def keep_old_names() -> None:
             setattr(kind, old, _Alias(text, attrgetter(new)))
     for old, give in _OLD_METHODS.items():
         setattr(Header, old, _Alias(f"Header.{old} is private now", give))
+    runs: type = importlib.import_module("aiocheckpoint._runs.stored_api").StoredRuns
+    for name, wrap in (("patch", _patch_of_old), ("apatch", _apatch_of_old)):
+        setattr(runs, name, front_door(wrap(inspect.unwrap(getattr(runs, name)))))
     Header.__setstate__ = _set_header_state  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+    Plan.__setstate__ = _set_plan_state  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
     for name in _OLD_MODULES:
         sys.modules[f"aiocheckpoint.{name}"] = _OldModule(f"aiocheckpoint.{name}")
 
@@ -127,6 +139,38 @@ _OLD_METHODS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _patch_of_old(patch: Callable[..., Header]) -> Callable[..., Header]:
+    """Let `patch` take the run id before the values, as in 0.5."""
+
+    @wraps(patch)
+    def patched(flow: Any, /, *args: Any, **options: Any) -> Header:  # noqa: ANN401
+        args, options = _values_first("patch", args, options)
+        return patch(flow, *args, **options)
+
+    return patched
+
+
+def _apatch_of_old(patch: Callable[..., Awaitable[Header]]) -> Callable[..., Awaitable[Header]]:
+    @wraps(patch)
+    async def patched(flow: Any, /, *args: Any, **options: Any) -> Header:  # noqa: ANN401
+        args, options = _values_first("apatch", args, options)
+        return await patch(flow, *args, **options)
+
+    return patched
+
+
+def _values_first(
+    name: str, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Take the run id of an old call from its place before the values."""
+    follows = "values" in options or (len(args) > 1 and isinstance(args[1], dict))
+    if not args or isinstance(args[0], dict) or not follows:
+        return args, options
+    text = f"{name}(run_id, values) is now {name}(values, run_id=...)"
+    _warn(text, stacklevel=5)
+    return args[1:], {**options, "run_id": args[0]}
+
+
 class _Durations(dict[str, float]):
     """Stands in for a class of 0.5.0 while a pickle is loaded."""
 
@@ -139,9 +183,16 @@ class _Durations(dict[str, float]):
 
 
 def _set_header_state(header: Header, state: dict[str, Any]) -> None:
-    attributes = {**state, "durations": dict(state["durations"])}
+    new: dict[str, Any] = {"initial_digest": None, "step_digests": {}, "snapshots": {}}
+    attributes = {**new, **state, "durations": dict(state["durations"])}
     attributes.pop("fixed", None)  # cached text of 0.5.0
     header.__dict__.update(attributes)
+
+
+def _set_plan_state(plan: Plan, state: dict[str, Any] | list[Any]) -> None:
+    if isinstance(state, list):
+        state = dict(zip(_OLD_PLAN_FIELDS, state, strict=True))
+    plan.__dict__.update(state)
 
 
 class _OldModule(ModuleType):

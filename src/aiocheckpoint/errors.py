@@ -1,4 +1,4 @@
-"""The errors of the library: one root, few leaves.
+"""The errors of the library: one root.
 
 Each error has its facts as attributes, and a text with a remedy. Errors survive pickling, so that
 they can cross a process boundary. An exception that a user's step raised is never replaced by one
@@ -7,7 +7,25 @@ of these: the caller gets the same object.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint._errors import messages as _messages
+from aiocheckpoint._errors.conflicts import GivenStateIgnoredWarning, StateConflictError
+from aiocheckpoint._errors.draining import DrainingError
+from aiocheckpoint._errors.in_progress import RunInProgressError
+from aiocheckpoint._errors.root import CheckpointError
+from aiocheckpoint._errors.root import revive as _revive
+from aiocheckpoint._errors.storage import (
+    CorruptSnapshotError,
+    ForeignFileError,
+    NotDurableError,
+    StorageError,
+    UntrustedSnapshotError,
+)
+from aiocheckpoint._errors.terminated import RunTerminatedError
+from aiocheckpoint._errors.unstored import UnserializableStateError
+from aiocheckpoint._errors.versions import FlowVersionError
+from aiocheckpoint._public import publish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,15 +36,23 @@ __all__ = [
     "DrainingError",
     "FlowChangedError",
     "FlowDefinitionError",
+    "FlowVersionError",
+    "ForeignFileError",
+    "GivenStateIgnoredWarning",
     "IncompatibleSnapshotError",
     "InvalidTypeError",
     "InvalidValueError",
     "LeaseLostError",
+    "LostValuesWarning",
     "MissingExtraError",
     "NoThreadError",
     "NotDurableError",
     "OutsideStepError",
+    "PauseConflictError",
     "RunInProgressError",
+    "RunNotFoundError",
+    "RunTerminatedError",
+    "StateConflictError",
     "StepTimeoutError",
     "StorageError",
     "StreamConsumedError",
@@ -36,27 +62,9 @@ __all__ = [
 ]
 
 
-def _revive(kind: type[CheckpointError], text: str, facts: dict[str, Any]) -> CheckpointError:
-    error = kind.__new__(kind)
-    error.args = (text,)
-    for name, value in facts.items():
-        setattr(error, name, value)
-    return error
-
-
-class CheckpointError(Exception):
-    """The root of all errors of this library."""
-
-    def __str__(self) -> str:
-        """The message, also where a built-in error is a second base."""
-        return str(self.args[0]) if self.args else ""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Rebuild from the text and the attributes, without calling the constructor."""
-        return _revive, (type(self), str(self), self._facts())
-
-    def _facts(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+# Pickles of errors, those of 0.5.0 included, name the function here.
+_revive.__qualname__ = _revive.__name__ = "_revive"
+publish(__name__, globals(), ["_revive"])
 
 
 class FlowDefinitionError(CheckpointError):
@@ -80,6 +88,48 @@ class InvalidTypeError(CheckpointError, TypeError):
 
 class InvalidValueError(CheckpointError, ValueError):
     """An argument has the right type and an impossible value."""
+
+
+class PauseConflictError(InvalidValueError):
+    """An answer was given to a pause that the run does not wait in. It was not stored.
+
+    Attributes:
+        path: Where the checkpoint is.
+        answers: Number of the pause that was answered. None where none was named, and the run has
+            ended.
+        pause_number: Number of the pause that the run waits in, or None where it is not paused.
+        early: Whether the pause may come yet. False where it was answered, or the run has ended.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        problem: str,
+        *,
+        answers: int | None = None,
+        pause_number: int | None = None,
+        early: bool = False,
+    ) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.answers = answers
+        self.pause_number = pause_number
+        self.early = early
+
+
+class RunNotFoundError(CheckpointError, LookupError):
+    """A stored run was to be resumed, queued again or terminated, and none of this id is stored.
+
+    Attributes:
+        path: Where its checkpoint would be.
+    """
+
+    def __init__(self, path: str, to: str = "resume") -> None:
+        super().__init__(
+            f"nothing is stored in {path}, so there is no run to {to}. run() and arun() begin a "
+            "run, and runs() lists the stored ones."
+        )
+        self.path = path
 
 
 class UnknownHandlerError(CheckpointError, NotImplementedError):
@@ -125,13 +175,18 @@ class MissingExtraError(CheckpointError, ImportError):
 
 
 class OutsideStepError(CheckpointError, LookupError):
-    """`current_step()` was called where no step is being executed."""
+    """`current_step()` was called where no step is being executed.
 
-    def __init__(self) -> None:
+    In a worker process, in a thread of a pool, or in a task that outlives its step.
+    """
+
+    def __init__(self, reason: str = "none is executed here") -> None:
         super().__init__(
-            "current_step() describes the step that is being executed, and none is executed here. "
+            f"current_step() describes the step that is being executed, and {reason}. "
             "Call it in a step, loader or saver, or in a thread that got their context "
-            "(asyncio.to_thread passes it on)."
+            "(asyncio.to_thread passes it on). For a pool of processes or threads, and for a task "
+            "that outlives the step, take the key in the step, and pass it on as an argument: "
+            "pool.submit(f, current_step().idempotency_key)."
         )
 
 
@@ -154,46 +209,28 @@ class StepTimeoutError(CheckpointError, TimeoutError):
         self.seconds = seconds
 
 
-class DrainingError(CheckpointError):
-    """The flow is being drained: a run was stopped after a step, or not started at all.
-
-    No work is lost: the run is stored as "stopped", and the next process resumes it. The message
-    says so where the stored run was deleted meanwhile.
-
-    Attributes:
-        flow: Name of the flow.
-        path: Where the checkpoint of the stopped run is. None where no run was stopped.
-    """
-
-    def __init__(self, flow: str, path: str | None = None, *, problem: str = "") -> None:
-        if not problem:
-            problem = "no run starts any more. Start this one in the next process"
-            if path is not None:
-                problem = (
-                    f"the run was stopped on its way, and {path} holds its state. The next process "
-                    "resumes it, by aresume_all() or by running it again"
-                )
-        super().__init__(f"the flow {flow!r} is being drained: {problem}.")
-        self.flow = flow
-        self.path = path
-
-
 class NoThreadError(CheckpointError, RuntimeError):
     """A call needs a thread. None can be started, or its thread ended early. The cause says why."""
 
 
 class StreamConsumedError(CheckpointError, RuntimeError):
-    """A stream was looped over a second time. Its items are not kept."""
+    """A stream was looped over a second time, or by two threads at once. Its items are not kept."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "this stream has been looped over already, and gives its items only once. Call the "
-            "method that made it again, or collect the items in a list."
-        )
+    def __init__(
+        self,
+        problem: str = (
+            "it has been looped over already, and gives its items only once. Call the method that "
+            "made it again, or collect the items in a list."
+        ),
+    ) -> None:
+        super().__init__(f"this stream cannot be used: {problem}")
 
 
 class FlowChangedError(CheckpointError):
-    """The steps before the checkpoint are not the ones that wrote it, so no step was run.
+    """The steps are not the ones of the stored run, so no step was run. The run is unchanged.
+
+    The steps before the position have other names now. Or the run has an id, and did not break, and
+    the flow lacks the step at which it is. Or it is the run of another flow of the same name.
 
     Attributes:
         path: Where the checkpoint is.
@@ -201,9 +238,14 @@ class FlowChangedError(CheckpointError):
         current_steps: The step names of the flow now.
         position: Index of the step at which the checkpoint would resume.
         excerpt: The `StepNamesExcerpt` of a checkpoint with more than 100 steps, else None.
-        difference: Index of the first step before the position that has another name now. None
-            where the checkpoint lacks the name of that step.
+        difference: Index of the first step that has another name now. None where the checkpoint
+            lacks the name of that step.
+        step: Name of the step at which the run is, where the flow lacks it. Else None.
+        of_other_flow: Whether it is another flow's run: no step name is the same.
     """
+
+    step: str | None = None  # Pickles of 0.5 have neither.
+    of_other_flow: bool = False
 
     def __init__(
         self,
@@ -211,54 +253,26 @@ class FlowChangedError(CheckpointError):
         stored_steps: Sequence[str],
         current_steps: Sequence[str],
         position: int,
-        excerpt: Any = None,  # noqa: ANN401 - errors import no other module of the library
+        excerpt: Any = None,  # noqa: ANN401 - `_model` is above
         *,
         change: str,
         difference: int | None = None,
+        step: str | None = None,
+        of_other_flow: bool = False,
+        run_id: str | None = None,
+        status: str | None = None,
+        migrates: bool = False,
     ) -> None:
-        super().__init__(
-            f"the checkpoint in {path} was written {change}: the first {position} must be the same "
-            "for the run to resume, so nothing was run. Give them their old names back; or choose "
-            "the step to start from, with the stored state, by checkpoint=<name or index>; or "
-            "forget the checkpoint with reset(), of a run with an id with reset(run_id=...)."
-        )
+        run = _messages.RefusedRun(path, position, change, step, run_id, status)
+        super().__init__(_messages.describe_refused(run, other=of_other_flow, migrates=migrates))
         self.path = path
         self.stored_steps: tuple[str, ...] = tuple(stored_steps)
         self.current_steps: tuple[str, ...] = tuple(current_steps)
         self.position = position
         self.excerpt: Any = excerpt
         self.difference: int | None = difference
-
-
-class RunInProgressError(CheckpointError):
-    """Another run of the same checkpoint is running, in this process or another.
-
-    Attributes:
-        path: Where the checkpoint is.
-        pid: The owner's process id, or None where it could not be read.
-        host: The owner's host name, or None.
-        since: When the owner took it, as ISO 8601 text in UTC, or None.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        pid: int | None = None,
-        host: str | None = None,
-        since: str | None = None,
-    ) -> None:
-        owner = "an unknown process"
-        if pid is not None:
-            owner = f"process {pid} on {host}" + ("" if since is None else f" since {since}")
-        super().__init__(
-            f"{path} is in use by {owner}. Wait for it with wait=<seconds>, or use another path "
-            "or run_id; when that process ends or is killed, the checkpoint is free at once."
-        )
-        self.path = path
-        self.pid = pid
-        self.host = host
-        self.since = since
+        self.step = step
+        self.of_other_flow = of_other_flow
 
 
 class LeaseLostError(CheckpointError):
@@ -284,49 +298,6 @@ class LeaseLostError(CheckpointError):
         self.path = path
 
 
-class UnserializableStateError(CheckpointError, TypeError):
-    """The state holds a value that cannot be stored. The stored snapshot was not touched.
-
-    Attributes:
-        step: The step after which the state could not be stored, or None before the first.
-        offenders: Pairs of the path of a value in the state, such as `state["conn"]`, and its type
-            with the reason, never its content.
-    """
-
-    def __init__(self, step: str | None, offenders: Sequence[tuple[str, str]]) -> None:
-        when = "before the first step" if step is None else f"after step {step!r}"
-        found = "; ".join(f"{path}: {why}" for path, why in offenders)
-        remedy = "Keep such things out of the state: open them inside the step, or hand them on in "
-        if any(path.startswith("data") for path, _ in offenders):
-            remedy += "`data` of a flow without keep_data=True, which stores that as well."
-        else:
-            remedy += "`data` with a loader and a saver."
-        super().__init__(
-            f"the state {when} cannot be stored. {found}. {remedy} The stored checkpoint is as it "
-            "was."
-        )
-        self.step = step
-        self.offenders: tuple[tuple[str, str], ...] = tuple(offenders)
-
-
-class CorruptSnapshotError(CheckpointError):
-    """The stored snapshot is damaged, is none, or is of another flow or run. Nothing was executed.
-
-    Attributes:
-        path: Where it is.
-        reason: Its defect.
-    """
-
-    def __init__(self, path: str, reason: str, *, remedy: str | None = None) -> None:
-        remedy = remedy or (
-            "Restore the file from a copy, or delete it and start anew: with reset(), of a run "
-            "with an id with reset(run_id=...)."
-        )
-        super().__init__(f"{path} is not a sound snapshot of this run: {reason}. {remedy}")
-        self.path = path
-        self.reason = reason
-
-
 class IncompatibleSnapshotError(CheckpointError):
     """The stored snapshot is sound, but this program cannot load it.
 
@@ -334,67 +305,31 @@ class IncompatibleSnapshotError(CheckpointError):
         path: Where it is.
         reason: Why it cannot be loaded.
         written_by: The Python version that wrote it, or "" where unknown.
+        lost: Pairs of the path of a value, such as `state["model"]`, and why it cannot be loaded.
+            Empty where nothing can be loaded, or the reason is no single value.
     """
 
-    def __init__(self, path: str, reason: str, *, written_by: str = "") -> None:
-        super().__init__(f"the snapshot in {path} cannot be loaded here: {reason}.")
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        *,
+        written_by: str = "",
+        lost: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        remedy = (
+            " Give what is missing its old place and name back, for example by an import there; "
+            "or take the other values by cp.read(partial=True), store them by cp.handler.write() "
+            "and run again; or start anew with cp.reset(). For a run with an id, give it to each."
+        )
+        super().__init__(
+            f"the snapshot in {path} cannot be loaded here: {reason}.{remedy if lost else ''}"
+        )
         self.path = path
         self.reason = reason
         self.written_by = written_by
+        self.lost: tuple[tuple[str, str], ...] = tuple(lost)
 
 
-class UntrustedSnapshotError(CheckpointError):
-    """The origin of the stored snapshot is not trusted. Nothing of it was executed.
-
-    Under `secret=` it is raised for a snapshot that is not signed, signed with another secret, or
-    signed for another flow or run. Under `allow=` for a snapshot with a global that is not listed,
-    or one that changes an object it did not make.
-
-    Attributes:
-        path: Where it is.
-        reason: Its defect.
-    """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"the snapshot in {path} is not trusted, and nothing of it was loaded: {reason}. If "
-            "you know where it comes from, aiocheckpoint.adopt(path, secret=...) signs it as it "
-            "is, and allow=(...) lists what it may name; else start anew with reset(), which "
-            "deletes it."
-        )
-        self.path = path
-        self.reason = reason
-
-
-class StorageError(CheckpointError, OSError):
-    """The location of the checkpoint cannot be read or written. The stored snapshot is unchanged.
-
-    Attributes:
-        path: The path concerned.
-        errno: The system's error number, or None.
-    """
-
-    def __init__(self, path: str, problem: str, *, errno: int | None = None) -> None:
-        super().__init__(problem)
-        self.path = path
-        self.errno = errno
-
-    @classmethod
-    def of(cls, path: str, doing: str, error: OSError) -> Self:
-        """Translate a system error met while `doing` something (a gerund) at `path`."""
-        return cls(
-            path,
-            f"{doing} {path} failed: {error.strerror or error}. Make the path usable (does it "
-            "exist, is it writable, is there space?) and run again.",
-            errno=error.errno,
-        )
-
-    def _facts(self) -> dict[str, Any]:
-        return {**super()._facts(), "errno": self.errno}
-
-
-class NotDurableError(StorageError):
-    """The new snapshot is in place, but may not outlive a power cut.
-
-    Raised when the directory could not be flushed after the rename.
-    """
+class LostValuesWarning(UserWarning):
+    """Values of a state could not be loaded, and `read(partial=True)` left them out."""

@@ -8,19 +8,27 @@ No event holds values of the state. Only `StepFailed` and `AttemptFailed` hold t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.older_records import loads_older
 from aiocheckpoint._model.plan import Plan
+from aiocheckpoint._model.trace import OwnTrace
 from aiocheckpoint.errors import CheckpointError
 
 __all__ = [
+    "Around",
     "AttemptFailed",
     "Event",
     "Hook",
     "RunFinished",
     "RunStarted",
+    "RunSubmitted",
+    "RunTerminated",
     "SnapshotSkipped",
+    "SnapshotStarted",
     "SnapshotWritten",
     "StepEvent",
     "StepFailed",
@@ -49,16 +57,78 @@ class Event:
 Hook = Callable[[Event], object]
 """A callable that takes each event. It may be a coroutine function."""
 
+Around = Callable[
+    [Literal["run", "attempt", "snapshot"], Event],
+    AbstractContextManager[Any] | AbstractAsyncContextManager[Any] | None,
+]
+"""A function for `around=` of `CheckpointFlow`.
+
+It is called with a part of a run and the event of its beginning: "run" with `RunStarted`,
+"attempt" with `StepStarted`, and "snapshot" with `SnapshotStarted`. It gives a context manager,
+sync or async, that is entered before the part and left behind it, or None.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunSubmitted(Event):
+    """A run was stored by `submit`, to be worked off, or made due again by `requeue`.
+
+    Attributes:
+        due: Seconds since the epoch before which workers leave it alone. None for at once.
+        requeued: Whether `requeue` did so.
+    """
+
+    due: float | None
+    requeued: bool = False
+
+
+@loads_older
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run has its plan, and its start is stored.
+    """A run has its plan, and its first step comes next.
 
     Attributes:
         plan: Its plan.
+        trace: The trace of the last execution that is stored here, or None. That was an execution
+            of an earlier run where `plan.fresh` is true.
     """
 
     plan: Plan
+    trace: str | None = None
+    _own_trace: OwnTrace = field(default_factory=OwnTrace, repr=False, compare=False)
+
+    def set_trace(self, trace: str) -> None:
+        """Set the trace of this execution, which the next one gets as `trace`.
+
+        Call it at the entry of the context manager that `around=` gives for "run", or in a hook. It
+        is stored with the next snapshot or failure, as the key "trace" of the header. That takes no
+        write of its own.
+
+        Args:
+            trace: A short text, such as a W3C traceparent: 1 to 256 printable characters.
+
+        Raises:
+            InvalidTypeError: It is no text.
+            InvalidValueError: It is empty, too long, or holds characters that cannot be printed. Or
+                the start of the run is over.
+        """
+        self._own_trace.set(trace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTerminated(Event):
+    """A run was ended for good. It raises `RunTerminatedError`, and `RunFinished` does not follow.
+
+    Attributes:
+        step: Name of the step at which it stands, or None where that is unknown.
+        reason: Why, as plain text.
+        by: What ended it: "step" (it raised `Terminate`), "hand", or "starts" (too many at that
+            step). `RunStarted` did not come before where a run was not started once more.
+    """
+
+    step: str | None
+    reason: str
+    by: Literal["step", "hand", "starts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +159,10 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(StepEvent):
-    """An attempt at a step begins, before its loader.
+    """An attempt at a step begins, before its loader, or before its saver that is called again.
+
+    A step with `limiter=` holds its limiter by then. Where it waits, or the limiter raises, there
+    is no such event.
 
     Attributes:
         attempt: Number of the attempt of this run at the step, from 1.
@@ -114,13 +187,26 @@ class StepFinished(StepEvent):
     """A step and its saver have finished. The snapshot comes next.
 
     Attributes:
-        seconds: How long each part took, under "load", "step" and "save".
+        seconds: How long each part took, under "load", "step" and "save". The last call counts.
         result_ignored: Whether the step returned a value other than None, `state` or `data`, which
             is not kept.
     """
 
     seconds: Mapping[str, float]
     result_ignored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotStarted(Event):
+    """A snapshot is about to be stored. Functions of `around=` get it, hooks do not.
+
+    Attributes:
+        position: Index of the step at which a run would start from it.
+        step: Name of the step that is done, or None at the start of a run.
+    """
+
+    position: int
+    step: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +231,7 @@ class AttemptFailed(StepEvent):
     `StepStarted` of the next attempt follows, or `StepFailed` where no attempt is left.
 
     Attributes:
-        part: "load", "step" or "save".
+        part: "limiter", "load", "step" or "save".
         attempt: Number of the attempt.
         error: The exception.
         seconds: How long the attempt took.
@@ -157,15 +243,20 @@ class AttemptFailed(StepEvent):
     seconds: float
 
 
+@loads_older
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPaused(StepEvent):
     """A step raised `Pause`, and the run is stored as paused at it. `RunFinished` follows.
 
     Attributes:
         reason: The reason that it gave.
+        pause_number: Counts the pauses under this id. `answers=` of `run` names it.
+        due: When recovery executes the step again, in seconds since the epoch, or None.
     """
 
     reason: str
+    pause_number: int = 0
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +264,7 @@ class StepFailed(StepEvent):
     """A step raised an exception that ends the run.
 
     Attributes:
-        part: "load", "step", "save" or "snapshot".
+        part: "limiter", "load", "step", "save" or "snapshot".
         error: The exception.
         attempt: Number of the attempt of this run at the step, from 1.
         cancelled: Whether the exception is a cancellation or Ctrl-C rather than a failure.

@@ -18,15 +18,30 @@ CASES = {
     ),
     "serialise": (
         ("--rounds=2", "--count=50", "--megabytes=1"),
-        ("dill, 50 plain dicts", "dill, array of 1 MB", "dill, 100 times one lambda"),
+        (
+            "dill, 50 plain dicts",
+            "dill, array of 1 MB",
+            "dill, 100 times one lambda",
+            "ours, 25 plain dicts, one instance of the script",
+        ),
+    ),
+    "digests": (
+        ("--rounds=2", "--count=50"),
+        ("digest of a small state", "digest of 50 dicts, keyed", "digest of a step's code, first"),
+    ),
+    "replays": (
+        ("--rounds=2", "--waiting=5", "--no-http"),
+        ("5 calls woken", "step beside 5 waiting calls", "step beside 5 woken calls"),
     ),
     "start_up": (
         ("--rounds=1", "--count=50"),
         ("import aiocheckpoint", "process to step, 50 dicts, SQLite", "run to step, 50 dicts"),
     ),
     "many_runs": (
-        ("--rounds=2", "--runs=3", "--crowds", "2", "--no-rivals"),
+        ("--rounds=2", "--runs=3", "--crowds", "2", "--queued=4", "--no-rivals"),
         (
+            "asubmit, 4 runs",
+            "4 runs queued for 2 processes",
             "aiocheckpoint on SQLite, 3 runs",
             "2 runs, aiocheckpoint on SQLite",
             "2 runs, aiocheckpoint on files",
@@ -103,6 +118,18 @@ def test_goals_are_printed_beside_the_ratios() -> None:
     assert printed.count("goal: ") == 4 * on_disk + 2  # two goals of the CPU time
 
 
+def test_libraries_that_are_missing_are_named() -> None:
+    """The serialiser's figures have the objects of a library, or a note that it is missing."""
+    printed, written, _ = outcome("serialise")
+
+    subjects = {pair["subject"] for pair in written["pairs"]}
+    for name, subject in (
+        ("pandas", "dill, frame of 5 rows"),
+        ("scikit-learn", "dill, 100 times a pipeline"),
+    ):
+        assert (subject in subjects) is (f"{name} is not installed" not in printed)
+
+
 def test_flushes_pause_where_they_are_to() -> None:
     """Both a step and its floor wait for two pauses, and the time beside the floor is reported."""
     _, written, _ = outcome("step_cost")
@@ -175,7 +202,7 @@ def test_many_runs_give_rate_stalls_and_memory() -> None:
             "memory of a waiting run, 2 runs, aiocheckpoint on files",
         )
     )
-    assert printed.count("goal: ") == 3  # the third is that of the rate to the floor's
+    assert printed.count("goal: ") == 4  # the last two are those of rates to a floor's
     assert all(name in printed for name in written["extra"])
 
 
@@ -200,6 +227,13 @@ def test_rivals_are_measured_in_processes_of_their_own(
     }
     assert {"apache-burr", "langgraph", "dbos"} <= written["machine"].keys()
     assert printed.count("synchronous=FULL: ") == len(rivals)
+
+
+def test_scaling_counts_the_stored_runs() -> None:
+    """The time of a count is among the figures."""
+    printed, written, _ = outcome("scaling")
+    assert "count of 100 runs by status" in printed
+    assert written["extra"]["count of 100 runs by status"]["spread"]["median"] > 0
 
 
 @pytest.mark.parametrize("name", ["step_cost", "many_runs", "rivals", "large_state", "scaling"])

@@ -34,7 +34,7 @@ def test_exit_waits_for_a_running_step() -> None:
     assert lines_of("waits") == ["the step begins", "the program is over", "the step ends"]
 
 
-@pytest.mark.parametrize("way", ["cancelled", "left", "late"])
+@pytest.mark.parametrize("way", ["cancelled", "left", "late", "block", "drain"])
 def test_exit_after_a_drain(way: str) -> None:
     """After a drain, a hung step keeps neither its task nor the process. Its run stays owned."""
     owned = ["the run is owned"] if way == "late" else []

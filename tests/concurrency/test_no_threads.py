@@ -98,7 +98,7 @@ def test_exception_of_a_signal_waits_for_the_thread() -> None:
 
     def interrupt(frame: Any, event: str, arg: object) -> Any:  # noqa: ANN401
         """Stand for the handler of a signal, where the thread is waited for."""
-        if frame.f_code.co_name != "run_in_thread":
+        if frame.f_code.co_name != "wait_for_item":
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         if event == "line" and "await" in line:

@@ -155,14 +155,14 @@ async def test_full_default_executor_does_not_hinder_snapshots(tmp_path: Path) -
 
 
 async def test_arun_gives_sync_parts_the_callers_context(tmp_path: Path) -> None:
-    """Context variables of the caller are seen in the worker threads; changes stay there."""
+    """Context variables of the caller are seen in the worker threads, and changes behind them."""
     callers = CallerLog()
     cp = sync_flow(tmp_path / "c.pkl", callers)
     cp.add_step(name="change")(lambda state: state.update(was=COLOUR.set("black").var.name))
     COLOUR.set("blue")
     await cp.arun()
     assert callers.colours == ["blue"] * 4
-    assert COLOUR.get() == "blue"
+    assert COLOUR.get() == "black"
 
 
 def test_every_method_gives_the_callers_context(any_runner: Runner, flows: FlowFactory) -> None:

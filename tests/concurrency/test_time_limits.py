@@ -151,13 +151,16 @@ async def test_cancelled_near_the_limit(part: str, file_store: AnyStore) -> None
 
 async def test_outer_time_limit(file_store: AnyStore) -> None:
     """A limit around the run is that one's TimeoutError, and none of the step."""
+    limit = asyncio.timeout(None)
 
-    async def within(cp: CheckpointFlow) -> None:
-        async with asyncio.timeout(SHORT):
-            await start(cp)
+    async def hang_in_it(state: State) -> State:
+        limit.reschedule(asyncio.get_running_loop().time() + SHORT)
+        return await hang(state)
 
+    cp = limited(file_store, "step", hang_in_it, timeout=A_LONG_TIME)
     with pytest.raises(TimeoutError) as info:
-        await within(limited(file_store, "step", hang, timeout=A_LONG_TIME))
+        async with limit:
+            await start(cp)
     assert not isinstance(info.value, StepTimeoutError)
     assert file_store.header().status == "cancelled"
 
@@ -165,9 +168,15 @@ async def test_outer_time_limit(file_store: AnyStore) -> None:
 @pytest.mark.parametrize("outer", [True, False])
 async def test_anyio_scope(file_store: AnyStore, *, outer: bool) -> None:
     """Inside a scope of anyio both limits hold, whichever is over first."""
-    seconds = (SHORT, A_LONG_TIME) if outer else (A_LONG_TIME, SHORT)
-    cp = limited(file_store, "step", hang, timeout=seconds[1])
-    with anyio.move_on_after(seconds[0]) as scope:
+    scope = anyio.CancelScope()
+
+    async def hang_in_it(state: State) -> State:
+        if outer:
+            scope.deadline = anyio.current_time() + SHORT
+        return await hang(state)
+
+    cp = limited(file_store, "step", hang_in_it, timeout=A_LONG_TIME if outer else SHORT)
+    with scope:
         if outer:
             await start(cp)
         else:

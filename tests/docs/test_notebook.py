@@ -91,9 +91,9 @@ def read_notebook() -> Any:  # noqa: ANN401
     return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def printed(cell: Any) -> str:  # noqa: ANN401
-    """Join the output of a cell."""
-    return "".join(out["text"] for out in cell["outputs"] if out["output_type"] == "stream")
+def printed(cell: Any, stream: str = "stdout") -> str:  # noqa: ANN401
+    """Join what a cell printed to a stream."""
+    return "".join(out["text"] for out in cell["outputs"] if out.get("name") == stream)
 
 
 def error_of(cell: Any) -> Any:  # noqa: ANN401
@@ -120,10 +120,11 @@ def test_note(cells: Cells) -> None:
     """The failing cell ends with the step's own error and the note that says how to resume."""
     error = error_of(cells["first-run"])
     assert (error["ename"], error["evalue"]) == ("ZeroDivisionError", "division by zero")
-    last_line = error["traceback"][-1].splitlines()[-1]
-    assert "step 2 of 3, 'average', broke in its part 'step'" in last_line
-    assert "checkpoint.pkl holds the state as it was before 'average'" in last_line
-    assert "Mend it and run again" in last_line
+    *_, words, last_line = error["traceback"][-1].splitlines()
+    assert "step 2 of 3, 'average', broke in its part 'step'" in words
+    assert "checkpoint.pkl holds the state as it was before 'average'" in words
+    assert "Mend it and run again" in words
+    assert last_line == "cp.run()"
 
 
 def test_plan(cells: Cells) -> None:
@@ -131,6 +132,17 @@ def test_plan(cells: Cells) -> None:
     words = printed(cells["plan"])
     assert words.startswith("Starts at step 2 of 3, 'average', with the stored state: ")
     assert "loader of 'average'." in words
+
+
+def test_lines_on_stderr(cells: Cells) -> None:
+    """The cell that mends the step, and the one that resumes, say so in one line each."""
+    told = {name: printed(cell, "stderr") for name, cell in cells.items() if "outputs" in cell}
+    lines = {name: text for name, text in told.items() if text}
+    place = "'average' takes the place of the old 'average': step 2 of 3."
+    assert lines.pop("mend") == f"aiocheckpoint: {place}\n"
+    (resumed,) = lines.pop("resume").splitlines()
+    assert "Starts at step 2 of 3, 'average', with the stored state" in resumed
+    assert lines == {}
 
 
 def test_only_one_cell_breaks(cells: Cells) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import shlex
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from locations import EXAMPLES
 from order_clients import (
     STREAM,
     check_books,
     check_drained,
+    lines_of,
     make_order,
     make_orders,
+    runs_of,
     serve_all,
     until,
 )
-from order_processes import COMMANDS, Shop, open_shop
+from order_processes import COMMANDS, PATIENCE, Shop, httpx, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -38,13 +43,24 @@ async def test_killed_under_load(tmp_path: Path) -> None:
         reported = await serve_all(own, orders, 20, {10, 35}, own.orders.restart)
         check_books(own, orders)
         assert sum(reported.values()) > reported["200"], "no client noticed that it was killed"
+        assert reported["left to the worker"] > 0, "the worker has had nothing to do"
 
 
 async def test_ended_under_load(tmp_path: Path) -> None:
     """Stopped among sixty orders, the service refuses some and stops some; no step runs twice."""
     with open_shop(tmp_path) as own:
         orders = make_orders("order", 60)
-        reported = await serve_all(own, orders, 20, {10, 35}, own.orders.replace)
+
+        def replace() -> None:
+            """End it in the midst of an order, also on a busy machine."""
+            deadline = time.monotonic() + PATIENCE
+            while time.monotonic() < deadline:
+                if any(run.status == "running" for run in runs_of(own)):
+                    break
+                time.sleep(0.01)
+            own.orders.replace()
+
+        reported = await serve_all(own, orders, 20, {10, 35}, replace)
         check_books(own, orders)
         check_drained(own, reported)
 
@@ -120,19 +136,87 @@ async def test_payments_are_slow(shop: Shop) -> None:
     assert asked > 1, "it was asked for once only"
 
 
+async def test_payments_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more payments than the limit are under way, and the orders that wait use no attempt."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = importlib.import_module("order_service")
+    monkeypatch.setattr(example, "PAYMENTS_AT_ONCE", 3)
+    under_way, most, together = 0, 0, asyncio.Barrier(3)
+
+    async def pay(_: httpx.Request) -> httpx.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await together.wait()
+        await asyncio.sleep(0.1)  # time for a fourth one to begin
+        under_way -= 1
+        return httpx.Response(200, json={"receipt": 1})
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(pay), base_url="http://payments")
+    example.open_stock(tmp_path)
+    (tmp_path / "invoices").mkdir()
+    async with client, example.make_flow(tmp_path, client, lambda _: None) as cp:
+        results = await cp.amap({order["id"]: order for order in make_orders("limited", 9)})
+    assert [result.status for result in results] == ["finished"] * 9
+    assert most == 3
+    assert {run.attempts.get("charge", 1) for run in cp.runs()} == {1}
+
+
 async def test_out_of_stock(shop: Shop) -> None:
-    """An order that exceeds the stock fails, takes nothing, and resumes when there is enough."""
+    """An order that exceeds the stock waits, takes nothing, and goes on when there is enough."""
     query = "SELECT quantity FROM stock WHERE item = 'chair'"
     shop.rows("stock.db", "UPDATE stock SET quantity = 1 WHERE item = 'chair'")
     async with shop.client() as client:
-        refused = await client.post("/orders", json=make_order("scarce"))
+        waits = await client.post("/orders", json=make_order("scarce"))
         found = await until(client, "scarce", status="failed", step="reserve")
-        assert (refused.status_code, found["order"]) == (409, make_order("scarce"))
+        assert (waits.status_code, found["order"]) == (202, make_order("scarce"))
         assert shop.rows("stock.db", query) == [(1,)]
         shop.rows("stock.db", "UPDATE stock SET quantity = 1000 WHERE item = 'chair'")
         again = await client.post("/orders", json=make_order("scarce"))
     assert (again.status_code, again.json()["status"]) == (200, "finished")
     assert shop.rows("stock.db", query) == [(998,)]
+
+
+async def test_item_that_is_sold_no_more(shop: Shop) -> None:
+    """Its order ends for good: gone, then and later, and nothing is reserved or paid."""
+    order = {**make_order("old-table"), "item": "table"}
+    shop.rows("stock.db", "UPDATE stock SET quantity = NULL WHERE item = 'table'")
+    async with shop.client() as client:
+        answers = [await client.post("/orders", json=order) for _ in range(2)]
+        shown = (await client.get("/orders/old-table")).json()
+        async with client.stream("POST", "/orders", json=order, headers=STREAM) as answer:
+            followed = [line async for line in lines_of(answer)]
+    assert [answer.status_code for answer in answers] == [410, 410]
+    assert {answer.json()["detail"] for answer in answers} == {"no table is sold any more"}
+    assert (shown["status"], shown["step"]) == ("terminated", "reserve")
+    assert shown["ended_because"] == "no table is sold any more"
+    assert [line.get("type", line["kind"]) for line in followed] == ["RunTerminatedError", "Order"]
+    assert shop.rows("stock.db", "SELECT key FROM reserved WHERE item = 'table'") == []
+    assert shop.asked("old-table") == []
+
+
+async def test_operator_ends_an_order(shop: Shop) -> None:
+    """An order that is being paid, or waits, ends for good, and whoever waits for it is told."""
+    path, because = "/orders/{}/terminate", {"reason": "the customer has cancelled"}
+    async with shop.client() as client:
+        waits = await client.post("/orders", json={**make_order("unwanted", 500), "item": "lamp"})
+        with shop.payments.suspended():
+            placing = asyncio.create_task(client.post("/orders", json=make_order("regretted")))
+            await until(client, "regretted", step="charge")
+            ended = await client.post(path.format("regretted"), json=because)
+            placed = await placing
+        also = await client.post(path.format("unwanted"), json=because)
+        approved = await client.post("/orders/unwanted/approve", json={"by": "Ann"})
+        assert (await client.post("/orders", json=make_order("done"))).status_code == 200
+        late = await client.post(path.format("done"), json=because)
+        unknown = await client.post(path.format("unknown"), json=because)
+    assert (waits.json()["status"], ended.status_code, also.status_code) == ("paused", 200, 200)
+    assert ended.json()["status"] == also.json()["status"] == "terminated"
+    assert ended.json()["ended_because"] == because["reason"]
+    for refused in (placed, approved):
+        assert (refused.status_code, refused.json()["detail"]) == (410, because["reason"])
+    assert (late.status_code, unknown.status_code) == (409, 404)
+    assert shop.asked("unwanted") == []
 
 
 async def test_id_of_another_order(shop: Shop) -> None:

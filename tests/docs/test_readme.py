@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiocheckpoint import InvalidValueError
+from aiocheckpoint import CheckpointFlow, InvalidValueError
+
+if TYPE_CHECKING:
+    from aiocheckpoint._model.header import Status
 
 ROOT = next(path for path in Path(__file__).parents if (path / "pyproject.toml").exists())
 README = ROOT / "README.md"
@@ -49,20 +54,44 @@ def test_story_prints_what_the_readme_shows(
 def test_service_of_the_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The service takes its orders once, and after a restart resumes the unfinished ones."""
+    """The service takes its orders once, and its next process does what is queued and due."""
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(blocks("python")[2], names)  # noqa: S102 - the README's own code
-    paused, *events, other = capsys.readouterr().out.splitlines()
+    source, names = blocks("python")[2], dict[str, Any]()
+    exec(source, names)  # noqa: S102 - the README's own code
+    queued, shown = "order-41 {'total': 9", capsys.readouterr().out.splitlines()
+    paused, *events, other = (line for line in shown if not line.startswith(queued))
     assert (paused, other) == ("[('order-42', 'waiting for approval')]", "order-43 finished")
     assert (events[0], events[-1]) == ("RunStarted", "RunFinished")
-    key = names["cp"].read("order-42")["charged"]
-    names["cp"].patch("order-42", {"total": 8}, "charge")
-    again: dict[str, Any] = {}
+    other_process = CheckpointFlow("sqlite:///orders.db")
+    other_process.add_step()(names["approve"])
+    with pytest.raises(TypeError, match="not supported"):
+        other_process.run({"total": "much"}, run_id="order-44")
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    again = dict[str, Any]()
+    exec(source.replace("asyncio.run(serve())", ""), again)  # noqa: S102
+    shown += asyncio.run(_work(again, capsys))
+    (failed,) = (line for line in shown if line.startswith("order-44"))
+    assert "'>' not supported between" in failed
+    assert len([line for line in shown if line.startswith(queued)]) == 1
     with pytest.raises(InvalidValueError, match="update= is for a run that is paused"):
-        exec(blocks("python")[2], again)  # noqa: S102
-    resumed = f"order-42 {{'total': 8, 'by': 'Ann', 'charged': '{key}'}}"
-    assert capsys.readouterr().out.splitlines() == [resumed, "[]"]
+        asyncio.run(again["serve"]())
+
+
+async def _work(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Let the worker of the README work until nothing is left, and give its lines."""
+    async with names["cp"] as cp:
+        working = asyncio.create_task(names["work"]())
+        await asyncio.to_thread(_wait_for_all, cp)
+    await working
+    return capsys.readouterr().out.splitlines()
+
+
+def _wait_for_all(cp: CheckpointFlow) -> None:
+    """Wait until nothing is left to do, and order-44 has failed again."""
+    under_way: tuple[Status, ...] = ("queued", "running", "stopped")
+    while cp.runs(under_way) or {run.starts for run in cp.runs("failed")} != {2}:
+        time.sleep(0.05)
 
 
 def test_commands_are_whole_lines() -> None:

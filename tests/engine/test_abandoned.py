@@ -64,7 +64,7 @@ def test_closed_at_every_point(kind: str, tmp_path: Path) -> None:
         with at_point(number), asyncio.Runner() as runner:
             if not runner.run(closed_when(number.__eq__, subject.arun())):
                 break
-            check_left(subject)
+            check_left(subject, abandoned=True)
             check_resumes(subject, runner)
     assert number > FEWEST_POINTS
 
@@ -119,7 +119,7 @@ def test_loop_closed_at_every_point(kind: str, tmp_path: Path, *, cancelled: boo
                 if passed_by == ENOUGH:
                     break
                 continue
-            check_left(subject)
+            check_left(subject, abandoned=True)
             with asyncio.Runner() as runner:
                 check_resumes(subject, runner)
     assert number > FEWEST_POINTS

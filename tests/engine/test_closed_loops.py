@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import pytest
 from aiocheckpoint import CheckpointFlow, DrainingError
 from aiocheckpoint._concurrency.start_throttle import start_throttle
 from aiocheckpoint._concurrency.step_threads import StepThreads
+from aiocheckpoint._concurrency.waiting_room import count_waiting
+from aiocheckpoint._engine import locking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -53,8 +56,14 @@ def abandon(start: Callable[[], Coroutine[Any, Any, Any]], entered: threading.Ev
 
 
 def collected(reference: weakref.ref[Any]) -> bool:
-    """Whether an object is gone after a collection of garbage."""
-    gc.collect()
+    """Whether an object is gone after a collection of garbage.
+
+    A thread of the library may have it until its call ends.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while reference() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.001)
     return reference() is None
 
 
@@ -162,3 +171,42 @@ def test_throttle_keeps_no_loop() -> None:
 
     throw_away()
     assert collected(loops[0])
+
+
+def test_wake_up_of_a_stopped_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that was stopped, not closed, takes a wake-up with it. Others look."""
+    monkeypatch.setattr(locking, "_POLL_SECONDS_HERE", 10_000.0)
+    cp, leaves = CheckpointFlow(tmp_path / "c.pkl", fsync=False), asyncio.Event()
+    begun = asyncio.Event()
+
+    @cp.add_step()
+    async def only(state: dict[str, int]) -> None:
+        begun.set()
+        if not leaves.is_set():
+            await asyncio.sleep(100)
+
+    async def call() -> object:
+        return await cp.arun({"n": 1}, run_id="x", once=True, wait=30)
+
+    async def first() -> None:
+        task = asyncio.create_task(call())
+        await begun.wait()
+        await asyncio.to_thread(stopped.run_until_complete, enter())
+        other = asyncio.create_task(call())
+        while count_waiting(cp.handler.locate("x")) < 2:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        leaves.set()
+        task.cancel()
+        async with asyncio.timeout(10):
+            await other
+
+    async def enter() -> None:
+        stuck.append(asyncio.create_task(call()))
+        while not count_waiting(cp.handler.locate("x")):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+    stuck = list[asyncio.Task[object]]()
+    stopped = asyncio.new_event_loop()
+    asyncio.run(first())
+    stopped.run_until_complete(stuck[0])
+    stopped.close()

@@ -151,7 +151,7 @@ def test_next_run_resumes_at_the_broken_part(
     fail(runner, flows.flow(), error, {"who": "given"})
     flows.faults.clear()
     flows.log.clear()
-    result = runner(flows.flow(), {"who": "ignored"})
+    result = runner(flows.flow(), {"who": "given"})
     assert flows.ran() == ["b", "c"]
     assert (result["who"], result["trail"]) == ("given", list(NAMES))
     assert (flows.header().status, flows.header().failure) == ("finished", None)

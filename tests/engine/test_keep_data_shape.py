@@ -103,7 +103,7 @@ def test_patched(file_store: AnyStore, runner: Runner) -> None:
         lambda state, data: state.update(same=data["rows"] is state["rows"], got=data["rows"]),
     )
     runner(cp, {"rows": [1]}, until="one")
-    header = runner.do(cp, "patch", None, {"n": 2})
+    header = runner.do(cp, "patch", {"n": 2})
     assert header.holds_data
     assert runner(cp) == {"rows": [1], "n": 2, "same": True, "got": [1]}
 
@@ -150,13 +150,11 @@ def test_state_written_by_hand(file_store: AnyStore, runner: Runner) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 3, [1]], ids=repr)
 def test_key_that_holds_no_dict(wrong: object, file_store: AnyStore, runner: Runner) -> None:
-    """If the key holds no dict, the run has no data, and still finishes."""
+    """A value that is no dict is refused under the key, as no run could use it."""
     handler = LocalStateHandler(file_store.path)
-    handler.write({"n": 1, "checkpoint_index": 1, "checkpoint_data": wrong})
-    cp = two_steps(
-        file_store, lambda state, data: None, lambda state, data: state.update(got=[*data])
-    )
-    assert runner(cp) == {"n": 1, "got": []}
+    with pytest.raises(InvalidTypeError, match="checkpoint_data must be a dict"):
+        runner.write(handler, {"n": 1, "checkpoint_index": 1, "checkpoint_data": wrong})
+    assert runner.read(handler) == {}
 
 
 @pytest.mark.parametrize("keep_data", [1, None, "yes"], ids=repr)

@@ -56,11 +56,11 @@ def test_run_is_named_in_its_lines(
     assert all("orders" in line and "order-42" in line for line in lines)
 
 
-def test_ignored_state_is_a_warning(
+def test_state_that_cannot_be_compared_is_a_warning(
     any_runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A given state that an unfinished run overrules is logged at WARNING, once."""
-    make_stored(flows, "failed at 1")
+    """A given state beside a stored one of an unknown beginning is logged at WARNING, once."""
+    flows.flow().handler.write({"stored": 1, "checkpoint_index": 1})
     caplog.clear()
     any_runner(flows.flow(), {"given": 1})
     warnings = messages(caplog, logging.WARNING)
@@ -126,7 +126,7 @@ def test_logger_that_is_off_gets_nothing(
     caplog.set_level(logging.CRITICAL, LOGGER)
     make_stored(flows, "failed at 1")
     caplog.clear()
-    any_runner(flows.flow(), {"given": 1})
+    any_runner(flows.flow())
     assert caplog.records == []
     assert len(flows.events) == 9
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass
+from typing import Self
 
 import pytest
 from support import FlowFactory, Runner, State, add_with, fail, notes_of
@@ -47,6 +48,25 @@ def test_error_that_takes_no_note(any_runner: Runner, flows: FlowFactory) -> Non
     failure = flows.header().failure
     assert failure is not None
     assert failure.type.endswith("Frozen")
+
+
+class Keen(Exception):  # noqa: N818
+    """An exception with a method of its own where Python has one."""
+
+    def with_traceback(self, tb: object) -> Self:
+        """Fail."""
+        raise RuntimeError("not this way")
+
+
+def test_error_with_another_with_traceback(any_runner: Runner, flows: FlowFactory) -> None:
+    """An exception whose class overrides `with_traceback` is raised itself, also as a cause."""
+    error: Exception = Keen()
+    flows.faults["step b"] = error
+    fail(any_runner, flows.flow(), error)
+    error = ValueError()
+    error.__cause__ = Keen()
+    flows.faults["step b"] = error
+    fail(any_runner, flows.flow(), error)
 
 
 def test_error_of_many_words(runner: Runner, flows: FlowFactory) -> None:

@@ -32,6 +32,12 @@ def test_local_directory(check: Check, keep: int, tmp_path: Path) -> None:
 
 
 @every_check
+def test_local_by_leases(check: Check, tmp_path: Path) -> None:
+    """The local handler passes every check with renewed lock files as well."""
+    check(lambda: LocalStateHandler(f"{tmp_path}/runs/", fsync=False, lock="lease", lease=5))
+
+
+@every_check
 @pytest.mark.parametrize(
     "options",
     [

@@ -37,6 +37,16 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
         ("without_lock", broken.StealsLocks, "without a lock, nothing is changed"),
         ("last_snapshot", broken.ReleasesEarly, "gets no second one"),
         ("list_with_damage", broken.TakesAny, "another run's, is not listed"),
+        ("starts", broken.CountsNoStarts, "its starts are counted"),
+        ("starts", broken.KeepsStarts, "a refused run is as it was"),
+        ("ending", broken.ForgetsEndings, "the first request is found"),
+        ("ending", broken.KeepsEndings, "deletes the request"),
+        ("ending", broken.TakesTheLastEnding, "the first request is found"),
+        ("ending", broken.OneEndingForAll, "another run has none"),
+        ("unseen_ending", broken.ForgetsEndings, "is terminated at its claim"),
+        ("unseen_ending", broken.KeepsEndings, "the request is deleted"),
+        ("submitted_again", broken.InsertsOver, "another state is one"),
+        ("queue", broken.InsertsNothing, "it is stored when the call returns"),
     ],
 )
 def test_broken_locks(check: str, kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
@@ -44,10 +54,26 @@ def test_broken_locks(check: str, kind: type[LocalStateHandler], rule: str, tmp_
     find_out(check, kind, rule, tmp_path / "c.pkl")
 
 
+def test_location_with_a_password(tmp_path: Path) -> None:
+    """A handler whose locations show the password of its URL fails the check of locations."""
+
+    class Talks(LocalStateHandler):
+        def locate(self, run_id: str | None = None) -> str:
+            return f"<s3://key:secret@bucket/{super().locate(run_id)}, all runs>"
+
+    find_out("location_of_url", Talks, "no user, password or query", tmp_path / "c.pkl")
+
+
 def test_one_lock_for_all_runs(tmp_path: Path) -> None:
     """A handler with one lock for all runs fails the check of several locks."""
     with pytest.raises(RunInProgressError):
         CHECKS["many_locks"](lambda: broken.OneLockForAll(tmp_path / "c.pkl", fsync=False))
+
+
+def test_no_reading_beside_an_owner(tmp_path: Path) -> None:
+    """A handler that reads no locked run fails the check of results."""
+    with pytest.raises(RunInProgressError):
+        CHECKS["replay"](lambda: broken.ReadsNothingLocked(tmp_path / "c.pkl", fsync=False))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +85,10 @@ def test_one_lock_for_all_runs(tmp_path: Path) -> None:
         ("list_by_status", "any status", "has the statuses asked for"),
         ("list_by_status", "cut first", "limit= counts the statuses asked for"),
         ("list_by_status", "nothing waits", "has the statuses asked for"),
+        ("list_of_due_runs", "at any time", "lists the due runs"),
+        ("list_of_due_runs", "by start", "lists the due runs, longest due first"),
+        ("list_of_due_runs", "endless if due", "limit= cuts the list"),
+        ("list_of_due_runs", "same page", "gives the page behind a run"),
         ("pause", "nothing waits", "listed by its status"),
         ("pause", "any status", "listed by its status, and no other is"),
         ("pause", "no reason", "listed with its reason"),
@@ -106,3 +136,33 @@ def test_broken_prunings(fault: str, rule: str, tmp_path: Path) -> None:
 
     Broken.fault = fault
     find_out("prune", Broken, rule, tmp_path / "c.pkl")
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [
+        ("no failures", r"count\(\) gives the number of listed runs"),
+        ("one too many", r"count\(\) gives the number of listed runs"),
+        ("no other step", r"count\(by='step'\) gives the number of runs at each step"),
+    ],
+)
+def test_wrong_counts(fault: str, rule: str, tmp_path: Path) -> None:
+    """The check names the rule that a handler with wrong counts violates."""
+
+    class Wrong(broken.Counts):
+        """Counts with this fault."""
+
+    Wrong.miscount = staticmethod(broken.MISCOUNTS[fault])
+    find_out("count", Wrong, rule, tmp_path / "c.pkl")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (broken.BackupOfNothing, "a copy lists the runs of the store"),
+        (broken.BackupOverAll, r"backup\(\) refuses a path at which something is"),
+    ],
+)
+def test_wrong_backups(kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
+    """The check names the rule that a handler with wrong copies violates."""
+    find_out("backup", kind, rule, tmp_path / "c.pkl")

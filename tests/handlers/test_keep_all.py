@@ -18,7 +18,7 @@ from kept_snapshots import (
 )
 from support import FlowFactory, Runner, State, fail
 
-from aiocheckpoint import FlowChangedError, LocalStateHandler
+from aiocheckpoint import FlowChangedError, GivenStateIgnoredWarning, LocalStateHandler
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers._retention import Keep
@@ -113,7 +113,7 @@ def test_another_step_at_the_same_position(runner: Runner, flows: FlowFactory) -
     stop_after(flows, "b", keep=KEEP)
     other = flows.flow("a", "b", "x", "d", fsync=False, keep=KEEP)
     runner(other, None, "always", "b", until="b")
-    runner.do(other, "patch", None, {"patch": "before x"})
+    runner.do(other, "patch", {"patch": "before x"})
     flows.faults["load c"] = ValueError()
     with pytest.raises(ValueError, match="'c', broke"):
         go_back(flows, runner, "c")
@@ -195,7 +195,8 @@ def test_given_state_in_an_unfinished_run(runner: Runner, flows: FlowFactory) ->
     """In an unfinished run the kept state replaces a given dict, and the plan says so."""
     stop_after(flows, "c", keep=KEEP)
     given: State = {"given": True}
-    assert go_back(flows, runner, "b", given) == undisturbed()
+    with pytest.warns(GivenStateIgnoredWarning):
+        assert go_back(flows, runner, "b", given) == undisturbed()
     assert given == {"given": True}
     assert flows.plans()[-1].ignores_given
 

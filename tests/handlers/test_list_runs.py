@@ -225,7 +225,7 @@ class Own:
 
 @pytest.mark.parametrize(
     ("method", "args"),
-    [("runs", ()), ("patch", (None, {})), ("delete", ("x",)), ("prune", (0,))],
+    [("runs", ()), ("patch", ({},)), ("delete", ("x",)), ("prune", (0,))],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_handlers_of_dicts_have_one_run(method: str, args: tuple[Any, ...], runner: Runner) -> None:

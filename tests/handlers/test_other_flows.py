@@ -116,7 +116,7 @@ def test_a_snapshot_of_another_flow(
         calls: list[Callable[[], object]] = [
             lambda run_id=run_id: cp.read(run_id),  # type: ignore[misc]
             lambda run_id=run_id: cp.header(run_id),  # type: ignore[misc]
-            lambda run_id=run_id: cp.plan(run_id=run_id),  # type: ignore[misc]
+            lambda run_id=run_id: runner.allowed_plan(cp, run_id=run_id),  # type: ignore[misc]
             lambda run_id=run_id: runner(cp, {"n": 1}, run_id=run_id),  # type: ignore[misc]
             lambda run_id=run_id: cp.handler.write({"n": 1}, run_id),  # type: ignore[misc]
         ]

@@ -11,6 +11,7 @@ import pytest
 
 import aiocheckpoint
 from aiocheckpoint import (
+    CheckpointError,
     CheckpointFlow,
     InvalidTypeError,
     InvalidValueError,
@@ -19,7 +20,7 @@ from aiocheckpoint import (
     UnknownHandlerError,
     open_handler,
 )
-from aiocheckpoint.handlers._identifiers import flow_name, redact_url
+from aiocheckpoint.handlers._urls import flow_name, redact_url
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.testing import MemoryStateHandler
 
@@ -103,7 +104,7 @@ def test_installed_handler_of_dicts() -> None:
 
 
 OPTIONS = [
-    ("local", "lease", "LocalStateHandler, which takes fsync=, keep=, secret=, allow=, verify="),
+    ("local", "size", "LocalStateHandler, which takes fsync=, keep=, lock=, lease=, secret="),
     ("sqlite", "size", "SqliteStateHandler, which takes fsync=, keep=, lease=, secret=, allow="),
     ("cloud", "lease", "Cloud, which takes region=, pool_size=, keep=, secret=, allow=, verify="),
     ("dicts", "secret", "Dicts, which takes compress=."),
@@ -137,8 +138,8 @@ def test_subclass_takes_the_options_of_its_bases(tmp_path: Path) -> None:
 
     handler = CheckpointFlow(tmp_path / "x.pkl", Louder, keep=3, volume=7).handler  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     assert (handler.keep, handler.volume, handler.flow) == (3, 7, "x")
-    with pytest.raises(InvalidValueError, match="Louder, which takes volume=, fsync=, keep=, sec"):
-        CheckpointFlow(tmp_path / "x.pkl", Louder, lease=3)
+    with pytest.raises(InvalidValueError, match="Louder, which takes volume=, fsync=, keep=, loc"):
+        CheckpointFlow(tmp_path / "x.pkl", Louder, size=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 def test_class_that_takes_any_option() -> None:
@@ -300,7 +301,7 @@ def test_repr_shows_what_differs() -> None:
     database = open_handler("sqlite:///x.db", lease=5, keep=1)
     assert repr(database) == "SqliteStateHandler('sqlite:///x.db', flow='x', lease=5.0)"
     assert repr(database.lock("a")) == f"<Lease of {database.locate('a')}, not held>"
-    assert repr(handler.lock("a")) == f"<_RunLock of {handler.locate('a')!r}, not held>"
+    assert repr(handler.lock("a")) == f"<RunLock of {handler.locate('a')!r}, not held>"
     assert "canary" not in repr(handler.codec)
 
 
@@ -316,6 +317,11 @@ def test_repr_shows_what_differs() -> None:
         ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
         ("dir/a:b@c.pkl?x", "dir/a:b@c.pkl?x"),
         ("host=h password=secret", "host=h password=***"),
+        ("host=h password='a secret' user=u", "host=h password=*** user=u"),
+        ('host=h password = "a b" user=u', "host=h password=*** user=u"),
+        ("postgres://host/db;password=secret", "postgres://host/db;password=***"),
+        ("sqlite:///a.db?key=x&password=secret", "sqlite:///a.db?key=x&password=***"),
+        ("sqlite://u:secret@host/a.db?secret", "sqlite://***@host/a.db?***"),
     ],
 )
 def test_redacted(path: str, shown: str) -> None:
@@ -330,12 +336,101 @@ def test_redacted(path: str, shown: str) -> None:
         ("sqlite:///deep/orders.db", "orders"),
         ("postgresql://user:secret@host/shop?password=a/b.c#d", "shop"),
         ("s3://bucket/prefix/orders.v2", "orders"),
-        ("redis://user:secret@host", "flow"),
-        ("redis://user:secret@host?x=/y", "flow"),
-        ("redis://user:secret@host/", "flow"),
+        ("postgresql+psycopg://user:secret@host:5432/shop/", "shop"),
+        ("postgresql:///shop?user=u&password=secret", "shop"),
+        ("postgresql://user:sec%2Fret@host/shop%20two", "shop%20two"),
+        ("postgresql://user:sec/ret@host/shop", "shop"),
+        ("postgresql://user:secret@host/a@b", "b"),
+        ("postgresql://host/shop;password=secret", "shop;password=***"),
+        ("postgresql://user:sec?ret@host/shop", "flow"),
+        ("redis://user:secret@host", "host"),
+        ("redis://user:secret@host?x=/y", "host"),
+        ("redis://:secret@host/", "host"),
+        ("s3://bucket", "bucket"),
+        ("host=h password=secret dbname=a/b.c", "flow"),
+        ("host=h password='a secret' dbname=b", "flow"),
         ("runs/", "runs"),
+        ("token=5.pkl", "token=5"),
+        ("sqlite:///orders?key=secret/x.y", "orders"),
+        ("sqlite:///o#1.db", "o#1"),
     ],
 )
 def test_default_name(path: str, name: str) -> None:
     """The name of a flow is the last part of its path, and never holds a user or password."""
     assert flow_name(path) == name
+
+
+URL = "cloud://canary:canary@host/shop?sslmode=require&password=canary#canary"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("kind", ["url", "dsn"])
+def test_no_secret_of_a_url_is_told(
+    kind: str, caplog: pytest.LogCaptureFixture, installed: Path, tmp_path: Path
+) -> None:
+    """The user, password and query of a flow's place are in no name, log, note, header or repr."""
+    caplog.set_level("DEBUG", logger="aiocheckpoint")
+    if kind == "url":
+        cp = CheckpointFlow(URL)
+        assert (cp.name, cp.handler.flow) == ("shop", "shop")
+    else:
+        cp = CheckpointFlow("host=h password='a canary' dbname=shop", "dicts")
+        assert cp.name == "flow"
+
+    @cp.add_step()
+    def fail(state: dict[str, Any]) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as info:
+        cp.run({})
+    shown = [repr(cp), repr(cp.handler), str(cp.plan()), str(cp.header()), caplog.text]
+    shown += getattr(info.value, "__notes__", [])
+    bad_ones: list[dict[str, Any]] = [{"checkpoint": 5}, {"until": "no"}, {"run_id": ""}]
+    for bad in bad_ones:
+        with pytest.raises(CheckpointError) as refused:
+            cp.run(**bad)
+        shown.append(str(refused.value))
+    assert "canary" not in "\n".join(shown if kind == "url" else [shown[0], *shown[2:]])
+    assert [path for path in tmp_path.rglob("*") if "canary" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "handler"),
+    [
+        ("sqlite:///r.db?password=canary", "local"),
+        ("sqlite://user:canary@host/r.db?canary", "local"),
+        ("nothing://user:canary@host/r", "local"),
+        ("https://user:canary@host/r.pkl?canary", LocalStateHandler),
+        ("redis://user:canary@host/\0", "local"),
+        ("redis://user:canary@host/r", SqliteStateHandler),
+        (b"redis://user:canary@host", "local"),
+    ],
+)
+def test_refused_urls_keep_their_secrets(
+    path: str, handler: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL that no handler takes is refused at once, without its secrets, and makes no file."""
+    monkeypatch.chdir(tmp_path)
+    for make in (CheckpointFlow, open_handler):
+        with pytest.raises(CheckpointError) as info:
+            make(path, handler)
+        assert "canary" not in str(info.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_database_whose_name_has_a_question_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query is refused with the remedy. A file that 0.5 made of such a URL is still used."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValueError, match=r"has a query, .* keyword") as info:
+        CheckpointFlow("sqlite:///r.db?timeout=5")
+    assert "handler='sqlite'" in str(info.value)
+    plain = CheckpointFlow("r.db?timeout=5", "sqlite", name="r")
+    plain.add_step(name="add")(lambda state: state.update(n=2))
+    plain.run({}, run_id="x")
+    plain.handler.close()
+    cp = CheckpointFlow("sqlite:///r.db?timeout=5")
+    assert (cp.name, cp.read("x")["n"]) == ("r", 2)
+    assert SqliteStateHandler("sqlite:///r.db?timeout=5").flow == "r"
+    cp.handler.close()

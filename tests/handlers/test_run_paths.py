@@ -184,11 +184,24 @@ def test_lease_that_is_none(lease: Any, error: type[Exception], tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lease_is_no_option_of_files(tmp_path: Path) -> None:
-    """Files have no leases, and the option is refused."""
+LOCK_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "lease alone": ({"lease": 10}, "needs lock='lease'"),
+    "lease of the kernel": ({"lock": "kernel", "lease": 10}, "needs lock='lease'"),
+    "another kind": ({"lock": "flock"}, "'kernel' or 'lease'"),
+    "no lease": ({"lock": "lease", "lease": 0}, "lease=0"),
+}
+
+
+@pytest.mark.parametrize("name", LOCK_OPTIONS)
+def test_lock_options_of_files(name: str, tmp_path: Path) -> None:
+    """Files have leases under `lock="lease"` alone."""
+    options, words = LOCK_OPTIONS[name]
     for make in (CheckpointFlow, LocalStateHandler):
-        with pytest.raises(InvalidValueError, match="lease= is no option"):
-            make(tmp_path / "c.pkl", lease=10)  # type: ignore[call-arg]
+        with pytest.raises(InvalidValueError, match=words):
+            make(tmp_path / "c.pkl", **options)
+    assert repr(LocalStateHandler("c.pkl", lock="lease", lease=2)) == (
+        "LocalStateHandler('c.pkl', flow='c', lock='lease', lease=2.0)"
+    )
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://runs.db", "sqlite://host/x"])

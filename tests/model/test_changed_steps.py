@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support import NAMES, FlowFactory, Runner, dump_bare, make_stored
 
-from aiocheckpoint import CheckpointError, FlowChangedError
+from aiocheckpoint import CheckpointError, FlowChangedError, ForeignFileError, adopt
 
 if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow
@@ -69,7 +69,7 @@ def test_stop_with_until_keeps_the_names_too(
 ) -> None:
     """A stored stop resumes by the same rule as a stored failure. So does its plan."""
     make_stored(flows, f"stopped at {position}" if position else "failed at 0")
-    plan = runner.plan(flow_of(flows, names))
+    plan = runner.allowed_plan(flow_of(flows, names))
     assert list(plan.steps[plan.start : plan.stop]) == runs.split()
     runner(flow_of(flows, names))
     assert flows.ran() == runs.split()
@@ -108,7 +108,7 @@ def test_plan_refuses_too(position: int, names: str, runner: Runner, flows: Flow
     """`plan` of a changed flow raises the error that the run would raise."""
     prepare(flows, position)
     with pytest.raises(FlowChangedError, match="reset"):
-        runner.plan(flow_of(flows, names))
+        runner.allowed_plan(flow_of(flows, names))
 
 
 def test_refusal_can_be_repeated(runner: Runner, flows: FlowFactory) -> None:
@@ -198,7 +198,7 @@ def test_bare_file_whose_steps_are_all_done_only_finishes(
 ) -> None:
     """A seed killed between its last two writes left index 3 of 3, and no step to run."""
     dump_bare(flows.path, {"who": "seed", "checkpoint_index": 3})
-    assert "no step is left" in str(runner.plan(flows.flow()))
+    assert "no step is left" in str(runner.allowed_plan(flows.flow()))
     assert runner(flows.flow()) == {"who": "seed"}
     assert flows.log == []
     assert (flows.header().status, flows.header().position) == ("finished", 0)
@@ -213,10 +213,11 @@ def test_bare_file_beyond_the_steps_is_refused(runner: Runner, flows: FlowFactor
     assert (flows.log, flows.files()) == ([], before)
 
 
-def test_bare_file_without_index_starts_at_the_beginning(
-    runner: Runner, flows: FlowFactory
-) -> None:
-    """A dict dumped by hand with dill is a stored state at step 0."""
+def test_bare_file_without_index_is_adopted(runner: Runner, flows: FlowFactory) -> None:
+    """A dict dumped by hand with dill is a stored state at step 0 once it is adopted."""
     dump_bare(flows.path, {"who": "hand"})
+    with pytest.raises(ForeignFileError):
+        runner(flows.flow())
+    adopt(flows.path)
     assert runner(flows.flow())["who"] == "hand"
     assert flows.ran() == list(NAMES)

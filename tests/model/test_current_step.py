@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
+import json
+import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pool_in_step_script
 import pytest
 import resume_script
 from run_factories import PATIENCE, Runs, resume_all
@@ -19,6 +23,7 @@ from aiocheckpoint import CheckpointFlow, CurrentStep, OutsideStepError, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PARTS = ("load", "step", "save")
 
@@ -127,6 +132,80 @@ def test_threads_and_tasks(runs: Runs, any_runner: Runner) -> None:
     assert seen == {"to_thread": "spread", "task": "spread", "bare": None, "given": "spread"}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("pool", ["executor-fork", "pool-fork", "executor-spawn"])
+def test_worker_processes_have_no_step(pool: str, tmp_path: Path) -> None:
+    """A pool of processes made in a step of one run gives no other run that step's key."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning"]  # Python 3.12 on forks
+    command += [pool_in_step_script.__file__, f"{tmp_path}/", pool]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    wanted = [(run, step) for run in ("order-1", "order-2") for step in ("on loop", "in thread")]
+    assert [(run, step) for run, step, *_ in lines] == wanted
+    for _, _, key, echoed, found, inner in lines:
+        assert "pool.submit(f, current_step().idempotency_key)" in found
+        assert ("forked" in found) == pool.endswith("fork")
+        assert (echoed, inner) == (key, "inner")  # As an argument, and of a run in the worker.
+
+
+def test_a_bare_fork_has_no_step(runs: Runs) -> None:
+    """A child that a step forks is no place for the step's key, however it continues."""
+    cp = runs.empty_flow()
+
+    @cp.add_step()
+    def fork(state: State) -> None:
+        state["key"] = current_step().idempotency_key
+        child = os.fork()
+        if child == 0:
+            try:
+                current_step()
+            except OutsideStepError:
+                os._exit(7)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        state["status"] = os.waitstatus_to_exitcode(status)
+        assert state["key"] == current_step().idempotency_key
+
+    assert cp.run({}, run_id="x")["status"] == 7
+
+
+async def test_what_outlives_its_step(runs: Runs) -> None:
+    """A task and a thread of an ended step have no step, though another run asks them."""
+    cp, asked, answers = runs.empty_flow(name="flow"), asyncio.Queue[Any](), list[str | None]()
+    workers: list[asyncio.Task[None]] = []
+    pool = ThreadPoolExecutor(1)
+
+    def answer() -> str | None:
+        try:
+            return current_step().run_id
+        except OutsideStepError as error:
+            return "ended" if "has ended" in str(error) else None
+
+    async def work() -> None:
+        while True:
+            (await asked.get()).set_result(answer())
+
+    @cp.add_step()
+    async def ask(state: State) -> None:
+        if not workers:
+            workers.append(asyncio.create_task(work()))
+            state["context"] = contextvars.copy_context()
+            pool.submit(int).result()
+        reply = asyncio.get_running_loop().create_future()
+        asked.put_nowait(reply)
+        answers.extend([await reply, pool.submit(answer).result()])
+        contexts.append(state.pop("context", None))
+
+    contexts: list[Any] = []
+    for run_id in ("x", "y"):
+        await cp.arun({}, run_id=run_id)
+    assert answers == ["x", None, "ended", None]
+    assert contexts[0].run(answer) == "ended"
+    assert await cp.adrain() == []  # A task of an ended step is in no run.
+    workers[0].cancel()
+    pool.shutdown()
+
+
 def test_nested_flows(runs: Runs, any_runner: Runner) -> None:
     """An inner run's step hides the outer step while it is executing, and no longer."""
     inner, seen = CheckpointFlow("inner", handler=runs.memory, name="inner"), list[str]()
@@ -163,7 +242,7 @@ def test_attempts_are_counted(
     cp = database.empty_flow()
     cp.add_step(name="one")(act)
     parts = {"load": {"load": act}, "save": {"save": act}}.get(part, {})
-    cp.add_step(**parts, name="two")(act if part == "step" else do_nothing)  # type: ignore[arg-type]
+    cp.add_step(**parts, name="two")(act if part == "step" else do_nothing)  # type: ignore[call-overload]
     cp.add_step(name="three")(act)
     for _ in range(3):
         with pytest.raises(type(error)):

@@ -215,7 +215,7 @@ def test_flow_without_steps_asks_for_the_parentheses(runner: Runner, flows: Flow
 def test_plan_without_steps_asks_for_the_parentheses(runner: Runner, flows: FlowFactory) -> None:
     """Planning a flow without steps is the same error."""
     with pytest.raises(FlowDefinitionError, match="parentheses"):
-        runner.plan(CheckpointFlow(flows.path))
+        runner.allowed_plan(CheckpointFlow(flows.path))
 
 
 def one_argument(state: State) -> None:

@@ -29,7 +29,11 @@ def test_what_is_unknown() -> None:
     texts = {"flow": "f", "status": "running", "python": "", "dill": "", "library": ""}
     flags = {"holds_data": False, "code": False}
     none = ("run_id", "steps", "excerpt", "failure", "pause", "signed_by", "sizes", "owner")
-    rest: dict[str, Any] = {**dict.fromkeys(none), "attempts": {}, "durations": {}}
+    counts |= {"version": 0, "pause_number": 0, "starts": 0, "killed": 0}
+    empty: dict[str, Any] = {"attempts": {}, "durations": {}, "step_digests": {}, "snapshots": {}}
+    names = ("stopped_by", "trace", "initial_digest", "due", "terminated_by", "termination")
+    later = dict.fromkeys(names)
+    rest = {**dict.fromkeys(none), **later, **empty}
     assert known == {**counts, **texts, **flags, **rest}
     assert FAILURE.attempt == 1
     assert header(attempts={}).durations is not header().durations

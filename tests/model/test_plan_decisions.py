@@ -9,8 +9,10 @@ import pytest
 
 from aiocheckpoint import FlowChangedError, Header, InvalidTypeError, InvalidValueError
 from aiocheckpoint._model.header import Failure
-from aiocheckpoint._model.plan import Plan, check_policy, find_step, make_plan
-from aiocheckpoint._model.request import AlreadyFinishedError, Request
+from aiocheckpoint._model.loading import check_policy
+from aiocheckpoint._model.plan import Plan, make_plan
+from aiocheckpoint._model.request import Request
+from aiocheckpoint._model.start_points import find_step
 from aiocheckpoint._model.steps import Steps, make_step
 from aiocheckpoint.errors import FlowDefinitionError
 
@@ -68,7 +70,11 @@ HEEDED, IGNORED = False, True
         (header(2), {"checkpoint": 3}, (3, "stored", REST, MOVED, HEEDED)),
         (header(2), {"checkpoint": 1, "state": GIVEN}, (1, "stored", REST, MOVED, IGNORED)),
         (header(0), {}, (0, "stored", REST, LEFT, HEEDED)),
-        (header(0), {"state": GIVEN}, (0, "given", FRESH, LEFT, HEEDED)),
+        (header(0, run_id=None), {"state": GIVEN}, (0, "given", FRESH, LEFT, HEEDED)),
+        (header(0), {"state": GIVEN}, (0, "stored", REST, LEFT, IGNORED)),
+        (header(0), {"state": GIVEN, "checkpoint": 0}, (0, "given", FRESH, LEFT, HEEDED)),
+        (header(0), {"state": GIVEN, "checkpoint": 1}, (1, "given", FRESH, LEFT, HEEDED)),
+        (header(0, number=0), {"state": GIVEN}, (0, "given", FRESH, LEFT, HEEDED)),
         (header(0), {"state": GIVEN, "once": True}, (0, "stored", REST, LEFT, IGNORED)),
         (header(0, number=0), {"state": GIVEN, "once": True}, (0, "given", FRESH, LEFT, HEEDED)),
         (header(4), {}, (4, "stored", REST, LEFT, HEEDED)),
@@ -142,7 +148,7 @@ def test_data_from_the_checkpoint(
     made = plan(header(1, holds_data=holds_data), **request_)
     assert made.restores_data is restores
     assert made.loads == (False, not restores, False, False)
-    begun = plan(header(0, holds_data=holds_data), state=GIVEN, **request_)
+    begun = plan(header(0, holds_data=holds_data, run_id=None), state=GIVEN, **request_)
     assert (begun.restores_data, begun.loads[0]) == (False, True)
     kept = (header(1, holds_data=holds_data),)
     assert plan(header(2), kept, checkpoint=1, **request_).restores_data is restores
@@ -181,7 +187,8 @@ def test_words() -> None:
         "Starts at step 2 of 4, 'b', with the stored state: the last run was stopped there.\n"
         "Runs 'b', 'c'.\n"
         "Calls the loader of 'b'.\n"
-        "Stops after 'c'; the next run resumes there.\n"
+        "Does not call the loader of 'c'.\n"
+        "Stops after 'c'. The next run resumes there.\n"
         "Ignores the given state: the unfinished run has its own."
     )
     assert str(plan(header(3, holds_data=True), keep_data=True)) == (
@@ -194,27 +201,27 @@ def test_words() -> None:
     assert str(kept).startswith(
         "Starts at step 1 of 4, 'a', with the state as it was on entry to it: checkpoint=0 says so."
     )
-    assert "Stops after 'c'; " in str(plan(None, until="c"))
+    assert "Stops after 'c'. " in str(plan(None, until="c"))
     assert str(plan(header(4))) == "Runs nothing, with the stored state: no step is left."
     assert (plan(header(4)).first, plan(header(3)).first) == (None, "d")
 
 
 def test_done_once() -> None:
-    """Under `once`, a finished run with a number and the same steps runs nothing."""
+    """Under `once`, a finished run with a number runs nothing, whatever became of the steps."""
     done = plan(header(0, "finished"), once=True, state=GIVEN)
     assert (done.start, done.stop, done.loads, done.done) == (0, 0, (False,) * 4, True)
-    assert decision(done) == (0, "stored", REST, LEFT, HEEDED)
+    assert decision(done) == (0, "stored", REST, LEFT, IGNORED)
     assert (done.kept, done.restores_data, plan(None).done) == (None, False, False)
     assert str(done) == (
-        "Runs nothing, and gives the stored state: the run finished, and once=True says so."
+        "Runs nothing, and gives the stored state: "
+        "the run finished, and once=True gives its result."
     )
     assert not plan(header(0, "finished", number=0), once=True).done
     assert not plan(header(1), once=True).done
     assert not plan(None, once=True).done
     assert not plan(header(0, "finished")).done
     renamed = header(0, "finished", steps=("a", "b", "c", "other"))
-    with pytest.raises(FlowChangedError):
-        plan(renamed, once=True)
+    assert plan(renamed, once=True, state=GIVEN) == done
 
 
 def test_steps_before_the_position_are_compared() -> None:
@@ -222,20 +229,12 @@ def test_steps_before_the_position_are_compared() -> None:
     renamed = header(2, steps=("a", "other", "c", "d"))
     with pytest.raises(FlowChangedError):
         plan(renamed)
-    assert plan(replace(renamed, position=1)).start == 1
+    assert plan(replace(renamed, position=1, status="failed")).start == 1
     sent = plan(renamed, checkpoint=2)
     assert decision(sent) == (2, "stored", REST, MOVED, HEEDED)
     assert plan(replace(renamed, position=0, status="finished")).start == 0
     with pytest.raises(FlowChangedError):
         plan(header(5, steps=(*NAMES, "e")))
-
-
-@pytest.mark.parametrize("stored", [None, header(0, "finished")], ids=["nothing", "finished"])
-def test_only_the_rest_of_a_run(stored: Header | None) -> None:
-    """Where only unfinished runs are wanted, others raise the error for it."""
-    with pytest.raises(AlreadyFinishedError):
-        plan(stored, unfinished_only=True)
-    assert plan(header(1), unfinished_only=True).start == 1
 
 
 @pytest.mark.parametrize(

@@ -86,11 +86,12 @@ def test_copies_are_equal(name: str, make: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_fields_are_shown_and_given(name: str) -> None:
-    """`repr` has each field by name, `asdict` and `astuple` its value."""
+    """`repr` has each field by name but digests, `asdict` and `astuple` its value."""
     record, _ = RECORDS[name]
     fields = [field.name for field in dataclasses.fields(record)]
     assert repr(record).startswith(f"{type(record).__name__}({fields[0]}=")
-    assert all(f"{field}=" in repr(record) for field in fields)
+    hidden = {field for field in fields if f"{field}=" not in repr(record)}
+    assert hidden == ({"initial_digest", "step_digests"} if name == "header" else set())
     assert list(dataclasses.asdict(record)) == fields
     assert len(dataclasses.astuple(record)) == len(fields)
 
@@ -108,6 +109,15 @@ def test_current_step_is_a_named_tuple() -> None:
     step = CurrentStep("f", "x", 1, "a", 2)
     assert repr(step) == "CurrentStep(flow='f', run_id='x', number=1, step='a', attempt=2)"
     assert copy.deepcopy(step) == pickle.loads(pickle.dumps(step)) == step
+
+
+@pytest.mark.parametrize("name", ["header", "plan"])
+def test_vars_of_a_record(name: str) -> None:
+    """`vars` of a header or plan has its fields, as `asdict` has them."""
+    record, _ = RECORDS[name]
+    facts = vars(record)
+    assert set(facts) == {field.name for field in dataclasses.fields(record)}
+    assert all(facts[field] == getattr(record, field) for field in facts)
 
 
 def test_a_header_as_a_dict() -> None:
@@ -146,11 +156,23 @@ def test_headers_that_were_read(runner: Runner, runs: Runs) -> None:
     assert list(facts["durations"]) == list(NAMES[10:30])
 
 
-def test_headers_in_a_table() -> None:
-    """Pandas makes a table of headers, and of their dicts."""
+def test_records_in_a_table() -> None:
+    """Pandas makes a table of headers, plans or events, and of their dicts."""
     pandas: Any = import_module("pandas")
-    headers = [HEADER, dataclasses.replace(HEADER, position=2)]
-    for rows in (headers, [dataclasses.asdict(header) for header in headers]):
-        table = pandas.DataFrame(cast("Any", rows))
-        assert list(table["position"]) == [1, 2]
-        assert list(table["durations"]) == [{"a": 1.5}, {"a": 1.5}]
+    for name, (record, change) in RECORDS.items():
+        both = [record, dataclasses.replace(record, **change)]
+        for rows in (both, [dataclasses.asdict(one) for one in both]):
+            table = pandas.DataFrame(cast("Any", rows))
+            assert list(table) == [field.name for field in dataclasses.fields(record)], name
+            for field, value in change.items():
+                assert list(table[field]) == [getattr(record, field), value]
+
+
+def test_table_of_stored_runs(runner: Runner, runs: Runs) -> None:
+    """The headers of a store make a table, with a line for each run."""
+    pandas: Any = import_module("pandas")
+    for number in (1, 2):
+        runner(runs.flow(), {"n": number}, run_id=f"n={number}")
+    table = pandas.DataFrame(runner.do(runs.flow(), "runs"))
+    assert set(table["run_id"]) == {"n=1", "n=2"}
+    assert list(table["status"]) == ["finished", "finished"]

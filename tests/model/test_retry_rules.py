@@ -34,6 +34,15 @@ LISTED: dict[str, Any] = {
 }
 
 
+async def test_private_parts_of_stamina() -> None:
+    """The attributes by which a sleep can be ended are there, in the release that is installed."""
+    context: Any = stamina.retry_context(on=ValueError, attempts=2)
+    assert isinstance(context._t_kw, dict), "RetryState.in_thread sets its `sleep`"  # noqa: SLF001
+    aiter(context)
+    retrying = context._t_a_retrying  # noqa: SLF001
+    assert hasattr(retrying, "sleep"), "RetryState.on_loop sets it"
+
+
 @pytest.fixture
 def global_settings() -> Iterator[None]:
     """Restore the global settings of `stamina`."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 
 import pytest
 from support import NAMES, FlowFactory, Runner, State, make_stored
 
-from aiocheckpoint import InvalidTypeError, InvalidValueError, LocalStateHandler
+from aiocheckpoint import (
+    GivenStateIgnoredWarning,
+    InvalidTypeError,
+    InvalidValueError,
+    LocalStateHandler,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ ROWS = [
     Row("failed at 0", given=True, checkpoint=1, start=1, source="given"),
 ]
 every_row = pytest.mark.parametrize("row", ROWS, ids=str)
+pytestmark = pytest.mark.filterwarnings("ignore::aiocheckpoint.GivenStateIgnoredWarning")
 
 
 def given_for(row: Row) -> State | None:
@@ -112,16 +119,18 @@ def test_given_dict_is_returned_or_left_alone(row: Row, runner: Runner, flows: F
 
 
 @every_row
-def test_log_warns_of_an_ignored_dict(
+def test_warning_of_an_ignored_dict(
     row: Row, runner: Runner, flows: FlowFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log warns exactly when a given dict is ignored, and never shows its values."""
+    """Python warns exactly when another dict is ignored, and never shows its values."""
     make_stored(flows, row.stored, {"who": "stored"})
     caplog.clear()
-    with caplog.at_level(logging.WARNING, logger="aiocheckpoint"):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         runner(flows.flow(), given_for(row), checkpoint=row.checkpoint)
-    assert bool(warnings_in(caplog)) == row.ignores_given
-    assert all("ignores the given state" in text.lower() for text in warnings_in(caplog))
+    assert [one.category for one in caught] == [GivenStateIgnoredWarning] * row.ignores_given
+    assert all("'given'" not in str(one.message) for one in caught)
+    assert warnings_in(caplog) == []
 
 
 @every_row

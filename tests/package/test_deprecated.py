@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
 import pickle
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import create_autospec
 
 import pytest
 
 import aiocheckpoint
-from aiocheckpoint import Header, Plan, StepNamesExcerpt, handlers
+from aiocheckpoint import CheckpointFlow, Header, Plan, StepNamesExcerpt, handlers
 from aiocheckpoint._concurrency.backends import SyncBackend
 from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.testing import MemoryStateHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 NAMES = tuple(f"step-{number}" for number in range(150))
 LARGE = StepNames(NAMES)
@@ -133,6 +138,7 @@ def test_durations_of_old_headers_become_a_dict() -> None:
     durations["a"] = 0.5
     assert type(pickle.loads(pickle.dumps(durations))) is dict
     state = {**HEADER.__dict__, "durations": durations, "fixed": "text"}
+    del state["snapshots"]  # 0.5.0 had none
     header: Any = object.__new__(Header)
     header.__setstate__(state)
     assert header == HEADER
@@ -146,3 +152,30 @@ def test_the_library_uses_no_old_name() -> None:
     command = [sys.executable, "-W", "error::DeprecationWarning:aiocheckpoint", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_patch_with_the_run_id_first(tmp_path: Path) -> None:
+    """The calls of 0.5 change the same run as today's, and warn at the line that makes them."""
+    cp = CheckpointFlow(f"{tmp_path}/runs/")
+    cp.add_step(name="a")(lambda state: None)
+    for run_id in ("x", None):
+        cp.run({"n": 0}, run_id=run_id)
+
+    async def apatch(*args: Any, **options: Any) -> Header:  # noqa: ANN401
+        return await cp.apatch(*args, **options)
+
+    calls: list[Callable[[], Header]] = [
+        lambda: cp.patch("x", {"n": 1}),  # type: ignore[arg-type]
+        lambda: cp.patch(None, {"n": 1}, 0),  # type: ignore[call-arg,arg-type]
+        lambda: cp.patch("x", values={"n": 1}, checkpoint="a"),  # type: ignore[misc,arg-type]
+        lambda: asyncio.run(apatch("x", {"n": 1})),
+    ]
+    for call in calls:
+        cp.patch({"n": 0})
+        cp.patch({"n": 0}, run_id="x")
+        with pytest.warns(DeprecationWarning, match=r"patch\(values, run_id=") as found:
+            header = call()
+        assert cp.read(header.run_id)["n"] == 1
+        assert found[0].filename == __file__
+    assert list(inspect.signature(cp.patch).parameters) == ["values", "checkpoint", "run_id"]
+    assert inspect.iscoroutinefunction(cp.apatch)

@@ -20,6 +20,9 @@ from aiocheckpoint import (
     DrainingError,
     FlowChangedError,
     FlowDefinitionError,
+    FlowVersionError,
+    ForeignFileError,
+    GivenStateIgnoredWarning,
     IncompatibleSnapshotError,
     InvalidTypeError,
     InvalidValueError,
@@ -28,7 +31,11 @@ from aiocheckpoint import (
     NotDurableError,
     NoThreadError,
     OutsideStepError,
+    PauseConflictError,
     RunInProgressError,
+    RunNotFoundError,
+    RunTerminatedError,
+    StateConflictError,
     StepTimeoutError,
     StorageError,
     StreamConsumedError,
@@ -67,6 +74,16 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         {"wanted": "sqlite", "missing": "sqlite3", "install": None},
     ),
     "outside": (OutsideStepError(), {}),
+    "pause": (PauseConflictError(PATH, "it is not paused."), {"path": PATH}),
+    "not-found": (RunNotFoundError(PATH), {"path": PATH}),
+    "terminated": (
+        RunTerminatedError(PATH, run_id="order-1", reason="no such customer", by="step"),
+        {"path": PATH, "run_id": "order-1", "reason": "no such customer", "by": "step"},
+    ),
+    "terminated-bare": (
+        RunTerminatedError(PATH, reason=None, by="later"),
+        {"path": PATH, "run_id": None, "reason": "", "by": "later"},
+    ),
     "timeout": (
         StepTimeoutError("pay", "save", 2.5),
         {"step": "pay", "part": "save", "seconds": 2.5},
@@ -91,13 +108,45 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         ),
         {"path": PATH, "stored_steps": ("a", "b"), "current_steps": ("a", "c"), "position": 2},
     ),
+    "changed-step": (
+        FlowChangedError(
+            PATH, ["a", "b"], ["a", "c"], 1, change="the steps [a, b], ... [a, c]", step="b"
+        ),
+        {"path": PATH, "position": 1, "step": "b", "of_other_flow": False},
+    ),
+    "changed-flow": (
+        FlowChangedError(
+            PATH, ["a", "b"], ["c"], 1, change="the steps [a, b], ... [c]", of_other_flow=True
+        ),
+        {"path": PATH, "position": 1, "step": None, "of_other_flow": True},
+    ),
+    "version": (
+        FlowVersionError(PATH, "order-1", 3, 2),
+        {"path": PATH, "run_id": "order-1", "stored_version": 3, "version": 2},
+    ),
+    "version-none": (
+        FlowVersionError(PATH, None, 3, 0),
+        {"path": PATH, "run_id": None, "stored_version": 3, "version": 0},
+    ),
     "running": (
         RunInProgressError(PATH, pid=7, host="here", since=SINCE),
         {"path": PATH, "pid": 7, "host": "here", "since": SINCE},
     ),
+    "running-elsewhere": (
+        RunInProgressError(PATH, pid=7, host="far", since=SINCE, lease_left=2.5),
+        {"path": PATH, "pid": 7, "host": "far", "since": SINCE, "lease_left": 2.5},
+    ),
     "running-unknown": (
         RunInProgressError(PATH),
         {"path": PATH, "pid": None, "host": None, "since": None},
+    ),
+    "conflict": (
+        StateConflictError(PATH, "order-1", finished=False, step="fit", raised=True),
+        {"path": PATH, "run_id": "order-1"},
+    ),
+    "conflict-once": (
+        StateConflictError(PATH, None, finished=True, step=None, raised=False),
+        {"path": PATH, "run_id": None},
     ),
     "unserializable": (
         UnserializableStateError("a", [('state["x"]', "socket: cannot be pickled")]),
@@ -108,9 +157,24 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         {"step": None, "offenders": (("state", "too deep"),)},
     ),
     "corrupt": (CorruptSnapshotError(PATH, "it is short"), {"path": PATH, "reason": "it is short"}),
+    "unknown": (
+        CorruptSnapshotError(PATH, "it is no pickle", of_unknown_origin=True),
+        {"path": PATH, "reason": "it is no pickle", "of_unknown_origin": True},
+    ),
+    "foreign": (
+        ForeignFileError(PATH, "it is a list", remedy="Or adopt it."),
+        {"path": PATH, "reason": "it is a list", "of_unknown_origin": False},
+    ),
     "incompatible": (
-        IncompatibleSnapshotError(PATH, "no module m", written_by="3.12.1"),
-        {"path": PATH, "reason": "no module m", "written_by": "3.12.1"},
+        IncompatibleSnapshotError(
+            PATH, "no module m", written_by="3.12.1", lost=(('state["m"]', "no module m"),)
+        ),
+        {
+            "path": PATH,
+            "reason": "no module m",
+            "written_by": "3.12.1",
+            "lost": (('state["m"]', "no module m"),),
+        },
     ),
     "untrusted": (
         UntrustedSnapshotError(PATH, "it is not signed"),
@@ -134,15 +198,21 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     UnknownHandlerError: (CheckpointError, NotImplementedError),
     MissingExtraError: (CheckpointError, ImportError),
     OutsideStepError: (CheckpointError, LookupError),
+    PauseConflictError: (InvalidValueError,),
+    RunNotFoundError: (CheckpointError, LookupError),
+    RunTerminatedError: (CheckpointError,),
     StepTimeoutError: (CheckpointError, TimeoutError),
     DrainingError: (CheckpointError,),
     NoThreadError: (CheckpointError, RuntimeError),
     StreamConsumedError: (CheckpointError, RuntimeError),
     LeaseLostError: (CheckpointError,),
     FlowChangedError: (CheckpointError,),
+    FlowVersionError: (CheckpointError,),
     RunInProgressError: (CheckpointError,),
+    StateConflictError: (CheckpointError,),
     UnserializableStateError: (CheckpointError, TypeError),
     CorruptSnapshotError: (CheckpointError,),
+    ForeignFileError: (CorruptSnapshotError,),
     IncompatibleSnapshotError: (CheckpointError,),
     UntrustedSnapshotError: (CheckpointError,),
     StorageError: (CheckpointError, OSError),
@@ -158,13 +228,23 @@ REMEDIES = {
     "draining-twice": ["'orders'", "the first call"],
     "consumed": ["once", "again", "list"],
     "outside": ["current_step()", "loader", "saver", "asyncio.to_thread"],
+    "not-found": [PATH, "run()", "runs()"],
     "lease": [PATH, "lease", "suspended", "nothing", "Run again"],
     "changed": [PATH, "[a, b]", "[a, c]", "checkpoint=", "reset()"],
+    "changed-step": [PATH, "'b'", "[a, b]", "[a, c]", "release", "checkpoint="],
+    "changed-flow": [PATH, "[a, b]", "[c]", "name=", "checkpoint="],
+    "version": [PATH, "version 3", "version 2", "version=4", "migrate=", "checkpoint="],
+    "version-none": [PATH, "no version=", "version=4"],
     "running": [PATH, "7", "here", SINCE, "wait=", "run_id"],
+    "running-elsewhere": [PATH, "7", "far", SINCE, "wait=", "run_id", "no sign of life", "2.5 s"],
     "running-unknown": [PATH, "unknown", "wait="],
+    "conflict": [PATH, "refused", "'fit'", "use another run_id", "leave the state out"],
+    "conflict-once": [PATH, "ignored", "stored result", "leave once=True out"],
     "unserializable": ['state["x"]', "'a'", "socket", "data", "as it was"],
     "unserializable-start": ["before the first step", "too deep"],
     "corrupt": [PATH, "it is short", "reset()"],
+    "unknown": [PATH, "it is no pickle", "another path", "reset() included"],
+    "foreign": [PATH, "it is a list", "another path", "reset() does not", "Or adopt it."],
     "incompatible": [PATH, "no module m"],
     "untrusted": [PATH, "it is not signed", "adopt(", "allow=", "reset()"],
     "storage": [PATH, "writing", "No space left on device", "run again"],
@@ -194,9 +274,17 @@ every_example = pytest.mark.parametrize("example", EXAMPLES)
 
 def test_examples_are_of_every_error() -> None:
     """Each public error has an example here, and its bases are listed."""
-    public = {getattr(errors, name) for name in errors.__all__}
+    names = [name for name in errors.__all__ if not name.endswith("Warning")]
+    public = {getattr(errors, name) for name in names}
     assert {type(error) for error, _ in EXAMPLES.values()} == public - {CheckpointError}
     assert set(BASES) == public
+
+
+def test_warning_is_a_warning_of_users() -> None:
+    """The one warning is shown by default, and survives pickling as errors do."""
+    warning = pickle.loads(pickle.dumps(GivenStateIgnoredWarning("a text")))
+    assert GivenStateIgnoredWarning.__bases__ == (UserWarning,)
+    assert (type(warning), str(warning)) == (GivenStateIgnoredWarning, "a text")
 
 
 @pytest.mark.parametrize("kind", BASES, ids=lambda kind: kind.__name__)

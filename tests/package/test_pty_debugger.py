@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import select
-import subprocess
 import sys
 import textwrap
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from terminals import PATIENCE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-pty = pytest.importorskip("pty", reason="pseudo-terminals are a POSIX thing")
-
-PATIENCE = 60.0
 
 PROLOGUE = """
 import asyncio
@@ -59,54 +52,6 @@ asyncio.run(main())
 """
 
 
-class Terminal:
-    """A program on a pseudo-terminal, driven by reading and typing."""
-
-    def __init__(self, script: Path) -> None:
-        """Start the script with the terminal as its standard streams."""
-        self.main, child = pty.openpty()
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONBREAKPOINT"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(script)],
-            cwd=script.parent,
-            env={**env, "TERM": "dumb", "PYTHON_COLORS": "0"},
-            stdin=child,
-            stdout=child,
-            stderr=child,
-            start_new_session=True,
-        )
-        os.close(child)
-        self.seen = ""
-
-    def wait_for(self, text: str) -> str:
-        """Read until a text comes, and return everything up to it."""
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.seen:
-            ready, _, _ = select.select([self.main], [], [], max(0, deadline - time.monotonic()))
-            assert ready, f"waited for {text!r}, saw: {self.seen}"
-            self.seen += self._read()
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def type(self, line: str) -> None:
-        """Type a line."""
-        os.write(self.main, line.encode() + b"\n")
-
-    def close(self) -> None:
-        """End the program, if it is still running, and close the terminal."""
-        self.process.kill()
-        self.process.wait()
-        os.close(self.main)
-
-    def _read(self) -> str:
-        try:
-            chunk = os.read(self.main, 4096)
-        except OSError:
-            chunk = b""
-        assert chunk, f"the program ended after: {self.seen}"
-        return chunk.decode()
-
-
 @pytest.fixture(params=[PLAIN, IN_A_LOOP], ids=["script", "inside a loop"])
 def ending(request: pytest.FixtureRequest) -> str:
     """Return each way of calling `run`."""
@@ -126,7 +71,7 @@ def start(path: Path, terminals: list[Terminal], *parts: str) -> Terminal:
     """Write a script and run it on a terminal."""
     script = path / "script.py"
     script.write_text(textwrap.dedent("".join(parts)), encoding="utf-8")
-    terminals.append(Terminal(script))
+    terminals.append(Terminal([sys.executable, str(script)], path))
     return terminals[-1]
 
 

@@ -132,6 +132,9 @@ def test_all_lists_what_is_there(name: str) -> None:
     if hasattr(module, "__path__"):
         there |= public(bound for node in body for bound in imported_from_here(node))
         there -= {info.name for info in pkgutil.iter_modules(module.__path__)} - set(module.__all__)
+    elif module is errors:
+        imported = (bound for node in body for bound in imported_from_here(node))
+        there |= {bound for bound in imported if isinstance(getattr(module, bound), type)}
     assert set(module.__all__) == there
 
 
@@ -178,34 +181,43 @@ def test_error_is_raised(name: str) -> None:
 
 
 def makes(module_name: str, error: str) -> bool:
-    """Return whether a module calls an error's class or a maker on it, or raises the class."""
+    """Return whether a module calls an error's class or a maker on it, raises or hands it on."""
     for node in ast.walk(tree_of(importlib.import_module(module_name))):
         made = node.func if isinstance(node, ast.Call) else None
         made = node.exc if isinstance(node, ast.Raise) else made
         made = made.value if isinstance(made, ast.Attribute) else made
-        if isinstance(made, ast.Name) and made.id == error:
+        given = node.args if isinstance(node, ast.Call) else []  # as a warning's class is
+        if any(isinstance(one, ast.Name) and one.id == error for one in (made, *given)):
             return True
     return False
 
 
 @pytest.mark.parametrize(("sync", "twin"), list(twins()))
 def test_twins_take_the_same(sync: str, twin: str) -> None:
-    """A method and its asynchronous twin take the same arguments, and only the twin is awaited."""
+    """A method and its asynchronous twin take the same arguments, and only the twin is awaited.
+
+    Or the twin gives a stream to loop over, and the method one for plain loops.
+    """
     plain, coroutine = THINGS[sync], THINGS[twin]
     assert isinstance(plain, FunctionType)
     assert isinstance(coroutine, FunctionType)
-    assert inspect.signature(plain) == inspect.signature(coroutine)
-    assert inspect.iscoroutinefunction(coroutine)
+    ours, theirs = inspect.signature(plain), inspect.signature(coroutine)
+    assert list(ours.parameters.values()) == list(theirs.parameters.values())
+    if str(theirs.return_annotation).startswith("Stream["):
+        assert ours.return_annotation == f"Sync{theirs.return_annotation}"
+    else:
+        assert ours.return_annotation == theirs.return_annotation
+        assert inspect.iscoroutinefunction(coroutine)
     assert not inspect.iscoroutinefunction(plain)
 
 
 def test_every_method_has_its_twin() -> None:
     """The methods of the flow and of the handlers come in pairs."""
-    stored = ["runs", "read", "patch", "reset", "delete", "prune"]
+    stored = ["runs", "count", "read", "patch", "reset", "delete", "prune"]
     runners = {
         "CheckpointFlow": ["run", "plan", *stored],
-        "LocalStateHandler": ["read", "write"],
-        "SqliteStateHandler": ["read", "write"],
+        "LocalStateHandler": ["read", "write", "count", "backup", "compact", "close"],
+        "SqliteStateHandler": ["read", "write", "count", "backup", "compact", "close"],
     }
     wanted = {f"{owner}.{method}" for owner, methods in runners.items() for method in methods}
     found = {".".join(sync.split(".")[-2:]) for sync, _ in twins()}

@@ -44,7 +44,13 @@ def attempts(path: str) -> list[tuple[str, str, int]]:
     cp.add_step(name="a")(lambda state: None)
     listed = LocalStateHandler(path, allow=())
     signed = LocalStateHandler(path, secret="s" * 32)
-    ways = (lambda: inspect(path), cp.plan, cp.run, cp.handler.read, listed.read, signed.read)
+
+    def plan() -> None:
+        refused = cp.plan().refused
+        if refused is not None:
+            raise refused
+
+    ways = (lambda: inspect(path), plan, cp.run, cp.handler.read, listed.read, signed.read)
     return [attempt(way) for way in ways]
 
 

@@ -2,7 +2,9 @@
 
 With "waits" the loop is left while the step runs, and the flow is not drained. With "left" the
 same, but the flow is drained. With "cancelled" the flow is drained, and the end of the loop cancels
-the run. With "late" the run is cancelled first.
+the run. With "late" the run is cancelled first. With "block" the loop is left by the cancellation
+of an `async with` block. With "drain" the run is on the loop of another thread, and the main thread
+drains the flow.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from aiocheckpoint import CheckpointFlow, RunInProgressError
+from aiocheckpoint._runs import draining
 
 
 def say(line: str) -> None:
@@ -35,8 +39,17 @@ async def main(way: str, seconds: float, directory: str) -> None:
         time.sleep(seconds)
         say("the step ends")
 
+    if way == "drain":
+        threading.Thread(target=asyncio.run, args=(cp.arun({}),), daemon=True).start()
+        begun.wait()
+        say(f"left: {cp.drain(timeout=0.05)}")
+        return
     run = asyncio.create_task(cp.arun({}))
     await asyncio.to_thread(begun.wait)
+    if way == "block":
+        async with cp:
+            say("left: [None]")
+            raise asyncio.CancelledError
     if way == "late":
         run.cancel()
         await asyncio.sleep(0.05)
@@ -59,9 +72,11 @@ def run(way: str, seconds: float, directory: str) -> None:
         loop.run_until_complete(main(way, seconds, directory))
         KEPT.append(loop)
     else:
-        asyncio.run(main(way, seconds, directory))
+        with suppress(asyncio.CancelledError):
+            asyncio.run(main(way, seconds, directory))
 
 
+draining._SECONDS_IF_CANCELLED = 0.05  # noqa: SLF001
 KEPT: list[asyncio.AbstractEventLoop] = []
 
 if __name__ == "__main__":

@@ -93,11 +93,13 @@ def main(place: Path, word: str, durable: str, rounds: int) -> None:
     work = store if word == "write" else partial(go_on, method=word)
     handler = LocalStateHandler(place / "checkpoint.pkl")
     seen = list[dict[str, Any]]()
-    for number in range(rounds):
-        # Later lives get more time, so that a busy machine ends as well.
-        longest = LONGEST * (1 + number / 40)
+    longest, stored = LONGEST, 0
+    for _ in range(rounds):
         seen.append(kill_one(work, place, longest, fsync=durable == "fsync"))
         header = handler.header()
+        # A life that stored nothing gives the next one more time, so that a busy machine ends too.
+        before, stored = stored, 0 if header is None else header.sequence
+        longest = max(LONGEST, longest / 2) if stored > before else longest * 1.1
         seen[-1]["stored"] = handler.read().get("n")
         seen[-1]["finished"] = header is not None and header.finished
         if word != "write" and seen[-1]["finished"]:

@@ -1,6 +1,7 @@
-"""Runs a flow on command, started by the tests: `lock_process_script.py PATH`.
+"""Runs a flow on command, started by the tests: `lock_process_script.py PATH [LEASE]`.
 
-A path that ends in .db is that of a database. Each line of its input is one command, each line of
+A path that ends in .db is that of a database. With a lease in seconds, locks are renewed files.
+Each line of its input is one command, each line of
 its output one answer:
 
     hold        run; prints "held" inside of the step, and after the next line "ended", or "lost"
@@ -33,6 +34,8 @@ def say(text: str) -> None:
 
 def make_flow(path: Path, *, fsync: bool = False) -> CheckpointFlow:
     """Make a flow without steps."""
+    if len(sys.argv) > 2:
+        return CheckpointFlow(path, fsync=fsync, lock="lease", lease=float(sys.argv[2]))
     return CheckpointFlow(path, "sqlite" if path.suffix == ".db" else "local", fsync=fsync)
 
 

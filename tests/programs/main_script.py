@@ -6,7 +6,8 @@
 
 "write enum" and "read enum" are for the cases that only dill can store.
 
-Reading works from any other script as well, by calling `read` with the module's name imported.
+Reading works from any other program as well, which imports the script as a module: a flow whose
+steps are defined there finds the names of the script.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import dill  # type: ignore[import-untyped]
+import pydantic
 
 from aiocheckpoint import CheckpointFlow, LocalStateHandler
 
@@ -36,6 +38,11 @@ class Thing:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    @classmethod
+    def of(cls) -> Thing:
+        """Make one."""
+        return cls("of")
 
     def more(self) -> Thing:
         """Make another."""
@@ -56,6 +63,38 @@ class Slotted:
 
     def __init__(self, one: object) -> None:
         self.one = one
+
+
+class Holder:
+    """Holds a class."""
+
+    class Inner:
+        """A class within a class."""
+
+        where = "inside"
+
+
+class Base:
+    """Knows its subclasses by a name that each may have once."""
+
+    known: ClassVar[list[str]] = []
+
+    def __init_subclass__(cls) -> None:
+        if cls.__name__ in Base.known:
+            raise TypeError(cls.__name__)
+        Base.known.append(cls.__name__)
+
+
+class Registered(Base):
+    """Is registered by its base."""
+
+    number = 1
+
+
+class Model(pydantic.BaseModel):
+    """A model whose class refers to itself in many ways."""
+
+    number: int
 
 
 @dataclass
@@ -162,6 +201,12 @@ def counted(a: int) -> int:
     return a + 1
 
 
+@functools.lru_cache(maxsize=3)
+def cached(a: int) -> int:
+    """Be cached."""
+    return a + 2
+
+
 def double(a: int, *, by: int = 2) -> int:
     """Be a plain function."""
     return a * by
@@ -180,7 +225,7 @@ def make_shared() -> list[Any]:
 
 CASES: dict[str, tuple[Any, str]] = {
     "plain": ({"a": [1, (2, {3})]}, "v"),
-    "function": (double, "(v(3), v(3, by=5), v.__name__, v.__module__)"),
+    "function": (double, "(v(3), v(3, by=5), v.__name__)"),
     "lambda": (lambda a: a + 1, "v(1)"),
     "class": (Thing, "(v('a').more().name, v.__qualname__)"),
     "instance": (Thing("a"), "(v.name, v.more().name)"),
@@ -197,7 +242,13 @@ CASES: dict[str, tuple[Any, str]] = {
     "exception": (OwnError("a", 1), "(type(v).__name__, v.args)"),
     "partial": (functools.partial(double, 4), "v()"),
     "bound method": (Thing("a").more, "v().name"),
-    "decorated": (counted, "(v(1), v(1), v.__wrapped__(1))"),
+    "decorated": (counted, "(v(1)[0], v.__wrapped__(1), v.__name__)"),
+    "cached": (cached, "(v(1), v.cache_info().maxsize)"),
+    "class method": (Thing.of, "v().name"),
+    "nested class": ([Holder.Inner, Holder.Inner()], "(v[1].where, type(v[1]) is v[0])"),
+    "registry": (Registered(), "(v.number, type(v).known)"),
+    "pydantic": (Model(number=1), "(v.number, type(v).__name__)"),
+    "enum": ([Colour.RED, Job.Status.DONE], "v[0] is type(v[0]).RED"),
     "shared cell": (make_shared(), "(v[0](1), v[1]() is v[2], v[2])"),
     "default factory": (collections.defaultdict(lambda: [0]), "(v['new'], dict(v))"),
     "module": (json, "v.dumps([1])"),
@@ -212,32 +263,50 @@ IN_THE_SAME_SCRIPT = {
 }
 
 
+NOT_BY_DILL = {"registry", "pydantic", "enum"}
+"""Cases that dill cannot store, or only with a warning."""
+
+
+def _write_by_dill(path: Path, value: object) -> list[str]:
+    if path.stem in NOT_BY_DILL:
+        return []
+    with path.open("wb") as file:
+        dill.dump({"v": value, "again": value}, file)
+    return [str(path)]
+
+
 def write(place: Path, cases: dict[str, tuple[Any, str]]) -> None:
     """Store every case twice, and write the questions and answers of the reader."""
     handler = LocalStateHandler(place / "ours.pkl", fsync=False)
     expected = dict[str, Any]()
     for name, (value, question) in cases.items():
         handler.write({"v": value, "again": value}, run_id=name)
-        with (place / f"{name}.dill").open("wb") as file:
-            dill.dump({"v": value, "again": value}, file)
         header = handler.header(name)
         code = header is not None and header.code
         expected[name] = {"question": question, "file": handler.locate(name), "code": code}
+        expected[name]["dill"] = _write_by_dill(place / f"{name}.dill", value)
     for name, (value, question) in cases.items():  # the questions may change the values
         if name not in IN_THE_SAME_SCRIPT:
             expected[name]["answer"] = repr(eval(question, {"v": value}))  # noqa: S307
     (place / "expected.json").write_text(json.dumps(expected))
 
 
+def fill(state: dict[str, Any]) -> None:
+    """Be a step of this script."""
+    state["filled"] = True
+
+
 def read(place: Path, names: dict[str, Any]) -> dict[str, list[str]]:
-    """Load every case in three ways, and give the answers."""
-    handler = LocalStateHandler(place / "ours.pkl")
+    """Load every case, by a flow and by dill, and give the answers."""
+    cp = CheckpointFlow(place / "ours.pkl", fsync=False)
+    cp.add_step()(fill)
     answers = dict[str, list[str]]()
     for name, case in json.loads((place / "expected.json").read_text()).items():
-        states = [handler.read(name)]
-        for path in (case["file"], str(place / f"{name}.dill")):
-            with open(path, "rb") as file:  # noqa: PTH123
-                states.append(dill.load(file))
+        states = [cp.read(name)]
+        if __name__ == "__main__":
+            for path in (case["file"], *case["dill"]):
+                with open(path, "rb") as file:  # noqa: PTH123
+                    states.append(dill.load(file))
         answers[name] = [
             repr((eval(case["question"], {**names, "v": s["v"]}), s["again"] is s["v"]))  # noqa: S307
             for s in states

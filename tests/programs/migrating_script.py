@@ -13,21 +13,28 @@ from typing import TYPE_CHECKING
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _connection, _schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+
+MIGRATION = (
+    "ALTER TABLE runs ADD COLUMN colour TEXT",
+    "UPDATE runs SET colour = 'red', status = 'failed'",
+    "SELECT kill()",
+)
+execute_at_once = _schema._execute_at_once  # noqa: SLF001
 
 
-def statements() -> Iterator[str]:
-    """Be a migration that kills the process in the middle."""
-    yield "ALTER TABLE runs ADD COLUMN colour TEXT"
-    yield "UPDATE runs SET colour = 'red', status = 'failed'"
-    os.kill(os.getpid(), signal.SIGKILL)
+def execute(connection: sqlite3.Connection, seen: int, statements: list[str]) -> None:
+    """Execute statements, among them one that kills the process."""
+    connection.create_function("kill", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    execute_at_once(connection, seen, statements)
 
 
 def main() -> None:
     """Carry out the arguments."""
     operation, path = sys.argv[1:3]
     if operation == "die":
-        _schema.MIGRATIONS = (*_schema.MIGRATIONS, statements())  # type: ignore[arg-type] # pyright: ignore[reportAttributeAccessIssue]
+        _schema.MIGRATIONS = (*_schema.MIGRATIONS, MIGRATION)
+        _schema._execute_at_once = execute  # noqa: SLF001
         _connection.OpenDatabase(path, durable=True)
         return
     sys.stdout.write("ready\n")

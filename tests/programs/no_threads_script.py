@@ -53,7 +53,7 @@ def calls_of(path: Path) -> dict[str, Callable[[], Any]]:
         "header": lambda: cp().header("x"),
         "read": lambda: cp().read("x"),
         "aresume_all": lambda: asyncio.run(resume_all()),
-        "patch": lambda: cp().patch("x", {}),
+        "patch": lambda: cp().patch({}, run_id="x"),
         "write": lambda: cp().handler.write({}, "x"),
         "reset": lambda: cp().reset(run_id="x"),
         "delete": lambda: cp().delete("x"),

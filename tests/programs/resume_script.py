@@ -62,7 +62,8 @@ def described(result: RunResult) -> list[Any]:
 
 async def resume_all(cp: CheckpointFlow) -> list[Any]:
     """Resume all unfinished runs, as a service does when it starts."""
-    return [described(result) async for result in cp.aresume_all()]
+    chosen = cp.aresume_all(status=("running", "failed"))  # whether due or not
+    return [described(result) async for result in chosen]
 
 
 def main(how: str, place: str, handler: str, *ids: str) -> None:

@@ -91,14 +91,17 @@ def fork_chain(place: Path, kind: str, method: str, rng: random.Random) -> dict[
     """Let lives follow one another until the run is finished."""
     place.mkdir()
     cp, reported, killed = make_flow(place, kind, print), list[int](), 0
-    for number in range(MOST_LIVES):
-        # Later lives get more time, so that a busy machine ends as well.
-        died, more = fork_life(place, kind, method, rng.uniform(0, LONGEST * (1 + number / 20)))
+    longest, stored = LONGEST, 0
+    for _ in range(MOST_LIVES):
+        died, more = fork_life(place, kind, method, rng.uniform(0, longest))
         reported += more
         killed += died
         header = cp.handler.header()
         if header is not None and header.finished:
             break
+        # A life that stored nothing gives the next one more time, so that a busy machine ends too.
+        before, stored = stored, 0 if header is None else header.sequence
+        longest = max(LONGEST, longest / 2) if stored > before else longest * 1.1
     return {"state": cp.handler.read(), "told": reported, "killed": killed}
 
 

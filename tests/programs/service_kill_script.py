@@ -95,8 +95,9 @@ def wrong_in(header: Header, state: dict[str, Any]) -> bool:
     truths = (
         state["trail"] == [*NAMES[:done]],
         state.keys() & ASKS >= ASKS & {*NAMES[:done]},
-        (header.pause is not None) == (status == "paused"),
-        status != "paused" or header.pause == f"{header.next_step} waits",
+        header.pause is not None or status != "paused",
+        # A pause stays while its step runs again without an answer.
+        header.pause in {None, f"{header.next_step} waits"},
         failure is None or (failure.step == header.next_step and status in {"running", "failed"}),
         status in {"running", "failed", "paused", "finished"},
     )

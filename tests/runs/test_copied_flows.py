@@ -56,6 +56,13 @@ def test_copy_has_steps_of_its_own(way: str, tmp_path: Path) -> None:
     assert repr(other).replace("'b'", "") == repr(cp).replace("'b'", "")
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_copy_finds_names_of_its_steps(way: str, tmp_path: Path) -> None:
+    """A copy looks for names of a script in the modules of its own steps."""
+    other = WAYS[way](flow(tmp_path))
+    assert other.handler.codec.modules.searched("__main__")[-1] is globals()
+
+
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_flow_in_another_process(method: str, tmp_path: Path) -> None:
     """A pool of processes runs a flow that was sent to it."""

@@ -72,7 +72,7 @@ def test_run_without_id_beside_others(place: Runs, runner: Runner) -> None:
     for run_id in ("x", None, "y"):
         runner(cp, {"who": run_id}, run_id=run_id, until="a")
     assert listed(runner, cp) == ["y", None, "x"]
-    runner.do(cp, "patch", None, {"who": "nobody"})
+    runner.do(cp, "patch", {"who": "nobody"})
     assert [runner.do(cp, "read", one)["who"] for one in ("x", None, "y")] == ["x", "nobody", "y"]
     runner.reset(cp)
     assert runner.do(cp, "read") == {}
@@ -86,7 +86,7 @@ def test_every_method_takes_the_run(place: Runs, runner: Runner) -> None:
         runner(cp, {}, run_id=run_id, until="b")
     assert runner.plan(cp, run_id="x").start == 2
     assert runner.plan(cp, run_id="new").start == 0
-    runner.do(cp, "patch", "x", {}, "a")
+    runner.do(cp, "patch", {}, "a", run_id="x")
     runner.do(cp, "reset", run_id="y")
     assert [runner.plan(cp, run_id=one).start for one in ("x", "y", "z")] == [0, 0, 2]
     assert runner.do(cp, "delete", "z") is True
@@ -101,7 +101,7 @@ def test_second_run_of_an_id_is_refused(run_id: str, place: Runs, runner: Runner
     with active_run(place.empty_flow(), run_id, {"who": "first"}):
         for act in (
             lambda: runner(cp, run_id=run_id),
-            lambda: runner.do(cp, "patch", run_id, {}),
+            lambda: runner.do(cp, "patch", {}, run_id=run_id),
             lambda: runner.do(cp, "reset", run_id=run_id),
             lambda: runner.do(cp, "delete", run_id),
         ):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import resume_script
-from run_factories import Runs, active_run, first, resume_all, resumed
+from run_factories import UNFINISHED, Runs, active_run, first, resume_all, resumed
 from support import NAMES, Runner, State
 
 from aiocheckpoint import (
@@ -171,7 +171,7 @@ async def test_never_more_at_once(runs: Runs) -> None:
 
     for number in range(12):
         await cp.arun({"n": number, "meet": False}, run_id=f"run-{number}", until="count")
-        await cp.apatch(f"run-{number}", {"meet": True}, "count")
+        await cp.apatch({"meet": True}, "count", run_id=f"run-{number}")
     seen.clear()
     assert len(await resumed(cp, limit=3)) == 12
     assert (len(seen), max(seen)) == (12, 3)
@@ -218,8 +218,8 @@ async def test_leaving_early_cancels(runs: Runs) -> None:
     cp.add_step(name="end")(lambda state: ended.append(state["who"]))
     for who in ("quick", "slow", "slower"):
         await cp.arun({"who": who, "quick": True, "last": False}, run_id=who, until="wait")
-        await cp.apatch(who, {"quick": who == "quick", "last": who == "quick"}, "wait")
-    async with aclosing(cp.aresume_all()) as results:
+        await cp.apatch({"quick": who == "quick", "last": who == "quick"}, "wait", run_id=who)
+    async with aclosing(cp.aresume_all(status=UNFINISHED)) as results:
         assert (await first(results)).run_id == "quick"
     assert ended == ["quick"]
     assert {one.run_id: one.status for one in await cp.aruns("cancelled")} == {
@@ -227,7 +227,7 @@ async def test_leaving_early_cancels(runs: Runs) -> None:
         "slower": "cancelled",
     }
     for who in ("slow", "slower"):
-        await cp.apatch(who, {"quick": True})
+        await cp.apatch({"quick": True}, run_id=who)
     assert set(await resumed(cp)) == {"slow", "slower"}
 
 
@@ -236,7 +236,7 @@ async def test_finished_meanwhile_is_not_begun_anew(runs: Runs) -> None:
     cp = runs.flow()
     for run_id in ("late", "early"):
         await cp.arun({}, run_id=run_id, until="b")
-    async with aclosing(cp.aresume_all(limit=1)) as results:
+    async with aclosing(cp.aresume_all(limit=1, status=UNFINISHED)) as results:
         assert (await first(results)).run_id == "early"
         await runs.flow().arun(run_id="late")
         assert [one async for one in results] == []
@@ -249,7 +249,7 @@ async def test_deleted_meanwhile_is_not_begun_anew(runs: Runs) -> None:
     cp = runs.flow()
     for run_id in ("late", "early"):
         await cp.arun({}, run_id=run_id, until="b")
-    async with aclosing(cp.aresume_all(limit=1)) as results:
+    async with aclosing(cp.aresume_all(limit=1, status=UNFINISHED)) as results:
         assert (await first(results)).run_id == "early"
         await cp.adelete("late")
         assert [one async for one in results] == []

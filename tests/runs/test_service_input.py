@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from blocking_flow import pairs_of
+from case_ids import plain_repr
 
 from aiocheckpoint import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
@@ -22,7 +23,7 @@ LIMITS: list[tuple[Any, type[Exception]]] = [
     *((limit, InvalidValueError) for limit in (0, -1)),
 ]
 POLICIES: list[tuple[Any, type[Exception]]] = [
-    *((policy, InvalidTypeError) for policy in (None, 1, [1, 0, 1])),
+    *((policy, InvalidTypeError) for policy in (1, [1, 0, 1])),
     *((policy, InvalidValueError) for policy in ("sometimes", [True])),
 ]
 NO_RUNS: list[Any] = [None, 3, "run", b"run", object(), list]
@@ -45,7 +46,7 @@ def test_load_policy(policy: Any, error: type[Exception], database: Runs) -> Non
         database.flow().amap({"x": {}}, policy)
 
 
-@pytest.mark.parametrize("given", NO_RUNS, ids=repr)
+@pytest.mark.parametrize("given", NO_RUNS, ids=plain_repr)
 def test_what_is_no_source(given: Any, database: Runs) -> None:  # noqa: ANN401
     """A source that is no iterable of pairs is refused at the call."""
     with pytest.raises(InvalidTypeError, match="dict of states by run id"):

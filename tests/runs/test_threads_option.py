@@ -36,7 +36,31 @@ def test_settings(options: dict[str, Any], count: int, tmp_path: Path) -> None:
     """The settings of the flow have the number, also for the run of a stream with its own hook."""
     cp = CheckpointFlow(tmp_path / "checkpoint.pkl", **options)
     settings = cp._core.settings  # noqa: SLF001
-    assert (settings.threads, settings.with_hook(print).threads) == (count, count)
+    found = [one.active_runs.step_threads.count for one in (settings, settings.with_hook(print))]
+    assert found == [count, count]
+
+
+@pytest.mark.parametrize(("options", "most"), [({"threads": 2}, 2), ({}, 40)], ids=repr)
+async def test_most_at_once(options: dict[str, Any], most: int, tmp_path: Path) -> None:
+    """So many sync steps run at once, however large the limit of runs is, and never more."""
+    cp = CheckpointFlow(tmp_path / "runs", handler="local", fsync=False, **options)
+    inside: set[object] = set()
+    counts: list[int] = []
+    full = threading.Event()
+
+    def step(state: dict[str, Any]) -> None:
+        inside.add(state["n"])
+        counts.append(len(inside))
+        if len(inside) == most:
+            full.set()
+        assert full.wait(PATIENCE)
+        time.sleep(0.05)  # More would come in by now.
+        inside.remove(state["n"])
+
+    cp.add_step()(step)
+    results = await cp.amap({str(n): {"n": n} for n in range(most + 3)}, limit=most + 3)
+    assert {repr(result.error) for result in results} == {"None"}
+    assert max(counts) == most
 
 
 def count_step_threads() -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dill  # type: ignore[import-untyped]
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from streams import footer_of, snapshot_of
 
@@ -65,6 +65,16 @@ def make_flow(path: Path) -> CheckpointFlow:
     return cp
 
 
+def check_arbitrary(path: Path, data: bytes) -> bool:
+    """Give arbitrary bytes to every reader, except those that begin as a database does.
+
+    A database has a refusal of its own. Hypothesis tries the constants of the library's modules,
+    and so its first bytes.
+    """
+    assume(not data.startswith(b"SQLite format 3\0"))
+    return check(path, data)
+
+
 def check(path: Path, data: bytes) -> bool:
     """Give bytes to every reader, and return whether they were accepted as a snapshot.
 
@@ -104,7 +114,7 @@ def _attempt(call: Callable[[], Any], *more: type[CheckpointError]) -> Any:  # n
 @example(b"N.")
 def test_any_bytes(tmp_path: Path, data: bytes) -> None:
     """Random bytes are refused, or are a pickle of a dict by chance."""
-    check(tmp_path / "checkpoint.pkl", data)
+    check_arbitrary(tmp_path / "checkpoint.pkl", data)
 
 
 Edits: TypeAlias = list[tuple[int, int, bytes]]
@@ -121,7 +131,7 @@ def test_edited_snapshots(
     for at, length, new in edits:
         start = at % (len(data) + 1)
         data = data[:start] + new + data[start + length :]
-    taken = check(tmp_path / "checkpoint.pkl", data)
+    taken = check_arbitrary(tmp_path / "checkpoint.pkl", data)
     assert taken == (data in {sound, b""})
 
 
@@ -133,7 +143,7 @@ def test_edited_bare_pickles(tmp_path: Path, edits: Edits) -> None:
     for at, length, new in edits:
         start = at % (len(data) + 1)
         data = data[:start] + new + data[start + length :]
-    check(tmp_path / "checkpoint.pkl", data)
+    check_arbitrary(tmp_path / "checkpoint.pkl", data)
 
 
 OPCODES = st.one_of(
@@ -193,13 +203,17 @@ PAYLOADS = st.one_of(
 )
 FIELDS = [
     *("flow", "position", "run_id", "number", "sequence", "steps", "status", "failure"),
-    *("durations", "code", "python", "dill", "library", "written_at"),
+    *("durations", "snapshots", "code", "python", "dill", "library", "written_at"),
 ]
 
 
 @QUIET
 @given(st.sampled_from(FIELDS), JSON)
 @example("durations", [1])
+@example("snapshots", {"one": [1]})
+@example("snapshots", {"one": [1, 10**400]})
+@example("snapshots", {"one": [True, 1]})
+@example("snapshots", {"one": {"bytes": 1}})
 @example("durations", {"": float("inf")})
 @example("durations", {"": 10**400})
 @example("written_at", float("nan"))
@@ -226,7 +240,7 @@ def test_header_with_one_odd_field(sound: bytes, tmp_path: Path, field: str, val
 def test_header_without_a_field(sound: bytes, tmp_path: Path, field: str) -> None:
     """A header with a valid digest and a missing field is accepted or refused."""
     payload, header = footer_of(sound)
-    del header[field]
+    header.pop(field, None)  # The costs of snapshots may be missing already.
     check(tmp_path / "checkpoint.pkl", snapshot_of(payload, json.dumps(header).encode()))
 
 
@@ -268,9 +282,9 @@ def test_position_behind_the_last_step(position: int, tmp_path: Path, *, named: 
         cp.handler.write({"checkpoint_index": position})
     else:
         path.write_bytes(dill.dumps({"checkpoint_index": position}))
-    for call in (cp.plan, cp.run):
-        with pytest.raises((FlowChangedError, InvalidValueError), match="one") as info:
-            call()
-        assert len(str(info.value)) < 2000
+    with pytest.raises((FlowChangedError, InvalidValueError), match="one") as info:
+        cp.run()
+    assert len(str(info.value)) < 2000
+    assert str(cp.plan().refused) == str(info.value)
     cp.run(checkpoint="two")
     assert LocalStateHandler(path).read() == {"checkpoint_index": 0}

@@ -312,7 +312,7 @@ def test_runs_are_patched(goldens: list[Golden], tmp_path: Path) -> None:
         if one.status == "finished":
             continue
         work.ran.clear()
-        header = work.cp.patch(one.run_id, {"patched": one.run_id}, "report")
+        header = work.cp.patch({"patched": one.run_id}, "report", run_id=one.run_id)
         assert (header.status, header.position, header.failure) == ("stopped", 3, None)
         done = ast.literal_eval(one["state"])["done"]
         state = work.cp.run(run_id=one.run_id)

@@ -42,12 +42,22 @@ LISTING = st.builds(
     run_id=st.none() | TEXTS,
     number=COUNTS,
     sequence=COUNTS,
+    version=COUNTS,
     steps=st.none() | st.lists(TEXTS, max_size=4).map(tuple),
     status=st.sampled_from(get_args(Status)),
     failure=st.none() | FAILURES,
     pause=st.none() | TEXTS,
+    pause_number=COUNTS,
+    stopped_by=st.none() | TEXTS,
+    due=st.none() | TIMES,
+    terminated_by=st.none() | TEXTS,
     attempts=st.dictionaries(TEXTS, ATTEMPTS, max_size=4),
     durations=st.dictionaries(TEXTS, TIMES.map(lambda time: round(time, 6)), max_size=4),
+    snapshots=st.dictionaries(
+        TEXTS, st.tuples(COUNTS, st.integers(1000, 10**12).map(lambda us: us / 1e6)), max_size=4
+    ),
+    initial_digest=st.none() | TEXTS,
+    step_digests=st.dictionaries(TEXTS, TEXTS, max_size=4),
     holds_data=st.booleans(),
     code=st.booleans(),
     **dict.fromkeys(("written_at", "started_at"), TIMES),
@@ -64,7 +74,18 @@ HEADERS = LISTING | st.builds(
     lambda header, excerpt: replace(header, steps=None, excerpt=excerpt), LISTING, EXCERPTS
 )
 a_few = settings(deadline=None, max_examples=40)
-LATER: dict[str, Any] = {"pause": None, "attempts": {}, "holds_data": False, "started_at": 0.0}
+LATER: dict[str, Any] = {
+    "pause": None,
+    "due": None,
+    "terminated_by": None,
+    "attempts": {},
+    "holds_data": False,
+    "started_at": 0.0,
+    "snapshots": {},
+    "version": 0,
+    "initial_digest": None,
+    "step_digests": {},
+}
 OF_0_3_0 = (
     '{"flow":"checkpoint","run_id":"order","number":2,"steps":["a","b"],"python":"3.11.7",'
     '"dill":"0.4.1","library":"0.3.0","started_at":1795600000.5,"sequence":7,"position":1,'
@@ -91,12 +112,19 @@ def test_any_header_is_read_as_written(header: Header) -> None:
         *({"flow": "g"}, {"run_id": "x"}, {"number": 2}, {"steps": ("b",)}, {"python": "3"}),
         *({"dill": "1"}, {"library": "1"}, {"started_at": 2.5}),
         *({"durations": {"a": 2.0, "b": 1.0}}, {"durations": {"b": 2.0, "c": 1.0}}),
+        {"snapshots": {"a": (2, 1.0)}},
     ],
     ids="-".join,
 )
 def test_change_between_two_headers(change: dict[str, Any]) -> None:
     """An encoder gives every header its own values, though it reuses text of the one before."""
-    header = Header(flow="f", position=0, started_at=1.5, durations={"a": 1.0, "b": 1.0})
+    header = Header(
+        flow="f",
+        position=0,
+        started_at=1.5,
+        durations={"a": 1.0, "b": 1.0},
+        snapshots={"a": (1, 1.0)},
+    )
     changed = replace(header, **change)
     encoder = HeaderEncoder()
     assert encoder.encode(header) == encode_header(header)
@@ -106,9 +134,10 @@ def test_change_between_two_headers(change: dict[str, Any]) -> None:
 @a_few
 @given(HEADERS, st.sampled_from(get_args(Status)), COUNTS, TIMES)
 def test_next_snapshot(header: Header, status: Status, position: int, at: float) -> None:
-    """The header of the next snapshot keeps the run, and drops a failure or pause."""
+    """The header of the next snapshot keeps the run, and drops how the last one ended."""
     following = header.next(status, position, at, header.excerpt)
-    news: dict[str, Any] = {"failure": None, "pause": None, "sequence": header.sequence + 1}
+    gone = "failure", "pause", "due", "terminated_by", "termination"
+    news: dict[str, Any] = {**dict.fromkeys(gone), "sequence": header.sequence + 1}
     news |= {"status": status, "position": position, "written_at": at}
     assert following == replace(header, **news)
     assert decode_header(encode_header(following)) == following
@@ -120,7 +149,7 @@ def test_fields_missing_in_older_headers(header: Header, left_out: set[str]) -> 
     """A key that an older version did not write has a neutral value."""
     facts = json.loads(encode_header(header))
     for name in left_out:
-        del facts[name]
+        facts.pop(name, None)
     expected = replace(header, **{name: LATER[name] for name in left_out})
     assert decode_header(json.dumps(facts).encode()) == expected
 
@@ -226,3 +255,17 @@ def make_old(path: Path) -> None:
     for name in ("pause", "attempts", "holds_data"):
         del facts[name]
     path.write_bytes(replace(pieces, header=json.dumps(facts).encode()).joined())
+
+
+@a_few
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans()), max_size=60))
+def test_encoder_beside_its_records(ops: list[tuple[int, bool, bool]]) -> None:
+    """Whatever was recorded between two headers, an encoder writes what a new one would."""
+    header, encoder = Header(flow="f", position=0), HeaderEncoder()
+    for number, (step, is_snapshot, encodes) in enumerate(ops):
+        if is_snapshot:
+            header.record_snapshot(str(step), number, 0.5)
+        else:
+            header.record_duration(str(step), number)
+        if encodes:
+            assert encoder.encode(header) == encode_header(header)

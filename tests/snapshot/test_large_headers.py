@@ -38,7 +38,8 @@ NAMED = (*NAMES[:MIDDLE], *SPECIAL, *NAMES[MIDDLE:])
 
 def untimed(header: Header) -> bytes:
     """Encode a header without its times, whose number of digits varies."""
-    return encode_header(replace(header, written_at=0.0, started_at=0.0))
+    snapshots = {name: (size, 0.0) for name, (size, _) in header.snapshots.items()}
+    return encode_header(replace(header, written_at=0.0, started_at=0.0, snapshots=snapshots))
 
 
 def sizes(runs: Runs, runner: Runner, cp: CheckpointFlow, *spans: tuple[int, int]) -> list[int]:
@@ -58,7 +59,7 @@ def test_size_of_a_header(runner: Runner, runs: Runs) -> None:
     assert late[0] == early + 3  # position, begin, done
     runner.do(many, "delete", "x")
     assert sizes(runs, runner, flow(runs, MANY[:200]), (0, 150)) == [early - 1]  # count
-    assert late[0] < 1500
+    assert late[0] < 2400
 
 
 @pytest.mark.parametrize("position", [50, 150])
@@ -256,8 +257,7 @@ def test_old_header_that_records_a_failure(runner: Runner, durable_runs: Runs) -
 
 
 def test_old_finished_run_once(runner: Runner, durable_runs: Runs) -> None:
-    """All names of the old header count for `once=True`."""
+    """A finished run gives its result for `once=True`, whatever became of its steps."""
     Old(durable_runs, runner, COUNT)
-    assert runner(flow(durable_runs), {"n": 2}, run_id="x", once=True) == {"n": 1}
-    with pytest.raises(FlowChangedError):
-        runner(flow(durable_runs, renamed(MIDDLE)), {"n": 2}, run_id="x", once=True)
+    for names in (NAMES, renamed(MIDDLE)):
+        assert runner(flow(durable_runs, names), {"n": 2}, run_id="x", once=True) == {"n": 1}

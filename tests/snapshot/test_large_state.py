@@ -149,7 +149,7 @@ def test_reading_takes_little_more_than_the_state(name: str, flows: FlowFactory)
     finally:
         tracemalloc.stop()
     assert most - size < SIZE * SHARE
-    assert len(state) == len(STATES[name]()) + 1
+    assert len(state) == len(STATES[name]())
 
 
 def test_header_of_a_large_snapshot_is_read_alone(flows: FlowFactory) -> None:

@@ -92,6 +92,7 @@ def test_there_and_back(version: tuple[int, int], tmp_path: Path) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     run_python(python, path, str(there), text=WRITE)
+    Path("mark").rmdir()  # The first value of a type is loaded back when it is stored.
     name = "{}.{}".format(*version)
     state = LocalStateHandler(there / f"plain-{name}.snapshot").read()
     assert difference(write.make_plain(), state) is None

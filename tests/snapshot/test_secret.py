@@ -50,7 +50,7 @@ def ways_in(
     return {
         "run": lambda: runner(cp, {"n": 2}, run_id=run_id),
         "restart": lambda: runner(cp, {"n": 2}, checkpoint=0, run_id=run_id),
-        "plan": lambda: runner.plan(cp, run_id=run_id),
+        "plan": lambda: runner.allowed_plan(cp, run_id=run_id),
         "read": lambda: handler.read(run_id),
         "aread": lambda: asyncio.run(handler.aread(run_id)),
         "header": lambda: handler.header(run_id),

@@ -39,10 +39,7 @@ def store(flows: FlowFactory, secret: Any) -> None:  # noqa: ANN401 - any value 
 def is_trusted(flows: FlowFactory, secret: Any) -> bool:  # noqa: ANN401
     """Whether a reader with these secrets loads the stored snapshot."""
     try:
-        return LocalStateHandler(flows.path, secret=secret).read() == {
-            "n": 1,
-            "checkpoint_index": 0,
-        }
+        return LocalStateHandler(flows.path, secret=secret).read() == {"n": 1}
     except UntrustedSnapshotError:
         return False
 

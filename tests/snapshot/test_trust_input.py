@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from case_ids import plain_repr
 from forged_snapshots import SECRET
 from support import FlowFactory, State
 
@@ -86,7 +87,7 @@ MAKERS: dict[str, Callable[..., object]] = {
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: f"{bad[0]!a:.50}")
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: plain_repr(bad[0])[:50])
 def test_bad_options(bad: tuple[dict[str, Any], type[CheckpointError], str], make: str) -> None:
     """An invalid option is refused when the flow or handler is made, and never shown."""
     options, kind, words = bad
@@ -99,7 +100,7 @@ def test_bad_options(bad: tuple[dict[str, Any], type[CheckpointError], str], mak
     assert next(iter(options)) in str(info.value)
 
 
-@pytest.mark.parametrize(("secret", "kind", "words"), BAD_SECRETS, ids=str)
+@pytest.mark.parametrize(("secret", "kind", "words"), BAD_SECRETS, ids=plain_repr)
 def test_adopting_with_a_bad_secret(
     secret: Any,  # noqa: ANN401
     kind: type[CheckpointError],

@@ -34,7 +34,6 @@ def a_mixture() -> State:
 def check_stored(path: Path, state: State) -> None:
     """Check that the stored state is this one, with the digest of its footer."""
     stored = LocalStateHandler(path).read()
-    assert stored.pop("checkpoint_index") == 0
     assert stored == state
     content = path.read_bytes()
     payload, _ = footer_of(content)
@@ -101,5 +100,5 @@ def test_flush_that_fails(tmp_path: Path) -> None:
     traced = stored_over(tmp_path, "fsync", "fdatasync:error=EIO")
     assert traced.stdout.split() == ["StorageError"]
     path = tmp_path / "place" / "c.pkl"
-    assert LocalStateHandler(path).read() == {"small": 0, "checkpoint_index": 0}
+    assert LocalStateHandler(path).read() == {"small": 0}
     assert [one.name for one in path.parent.iterdir()] == ["c.pkl"]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint._snapshot.codec import EncodedSnapshot
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._lease import Lease
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint._model.header import Status
+    from aiocheckpoint.handlers.sqlite._session import Session
 
 IDS = ("v", "w", "x", "y")
 COLUMNS = "run_id, owner IS NULL, status, number, sequence, position, footer, payload"
@@ -46,11 +46,16 @@ class BatchHarness:
         )
 
     @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection of the open database."""
+    def session(self) -> Session:
+        """The session of the open database."""
         session = self.transactions._session  # noqa: SLF001
         assert session is not None
-        return session.connection
+        return session
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the open database."""
+        return self.session.connection
 
     def lease(self, run_id: str) -> Lease:
         """Make a lease of a run. It is claimed only through the jobs of this harness."""
@@ -69,10 +74,7 @@ class BatchHarness:
         if operation == "begin":
             start = self.save(lease, run_id, "running", number)
             return PendingResult(
-                Claim(
-                    self.lease(run_id).record,
-                    EncodedSnapshot(start.header, start.payload, start.footer),
-                ),
+                Claim(self.lease(run_id).record, (start.header, start.payload, start.footer)),
                 None,
             )
         if operation == "give back":

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from aiocheckpoint import LocalStateHandler, RunInProgressError
 from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.handlers._query import Query, order_key, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import os
+    from collections.abc import Callable, Generator, Sequence
 
-    from aiocheckpoint import Header
+    from aiocheckpoint import CheckpointError, Header
+    from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._model.start_record import StartRecord
     from aiocheckpoint.handlers import Lock, SnapshotTarget
+    from aiocheckpoint.handlers._counting import CountBy
 
 
 class FakeLock:
@@ -53,6 +60,83 @@ class TrustsItsLock(LocalStateHandler):
         lock = super().lock(run_id)
         lock.check = lambda: None  # type: ignore[method-assign]
         return lock
+
+
+class ReadsNothingLocked(LocalStateHandler):
+    """Reads no run that another owner has locked."""
+
+    locked_runs: ClassVar[set[str | None]] = set()
+
+    @contextlib.contextmanager
+    def locked(self, run_id: str | None = None) -> Generator[Lock, None, None]:
+        """Note the run for the time of its lock."""
+        with super().locked(run_id) as lock:
+            self.locked_runs.add(run_id)
+            try:
+                yield lock
+            finally:
+                self.locked_runs.discard(run_id)
+
+    def open(
+        self, run_id: str | None = None, kept: tuple[int, int] | None = None
+    ) -> BinaryIO | None:
+        """Refuse to read a locked run."""
+        if run_id in self.locked_runs:
+            raise RunInProgressError(self.locate(run_id))
+        return super().open(run_id, kept)
+
+
+class CountsNoStarts(LocalStateHandler):
+    """Keeps no record of starts."""
+
+    def write_start(
+        self, run_id: str | None, record: StartRecord | None, *, lock: Lock | None = None
+    ) -> None:
+        """Forget it."""
+
+
+class KeepsStarts(LocalStateHandler):
+    """Keeps the record of a start where it should be deleted."""
+
+    def write_start(
+        self, run_id: str | None, record: StartRecord | None, *, lock: Lock | None = None
+    ) -> None:
+        """Write it, and take none back."""
+        if record is not None and record.running:
+            super().write_start(run_id, record, lock=lock)
+
+
+class ForgetsEndings(LocalStateHandler):
+    """Keeps no request to terminate a run."""
+
+    def write_ending(self, run_id: str | None, reason: str) -> None:
+        """Forget it."""
+
+
+class KeepsEndings(LocalStateHandler):
+    """Deletes no request to terminate a run."""
+
+    def clear_ending(self, run_id: str | None, lock: Lock) -> None:
+        """Keep it."""
+
+
+class TakesTheLastEnding(LocalStateHandler):
+    """Lets a later request replace the first one."""
+
+    def write_ending(self, run_id: str | None, reason: str) -> None:
+        """Write it in any case."""
+        with contextlib.suppress(FileNotFoundError):
+            Path(self.locate(run_id)).with_name(f".{Path(self.locate(run_id)).name}.end").unlink()
+        super().write_ending(run_id, reason)
+
+
+class OneEndingForAll(LocalStateHandler):
+    """Has one request for all of its runs."""
+
+    def read_ending(self, run_id: str | None, *, lock: Lock | None = None) -> str | None:
+        """Read that of one fixed run."""
+        del run_id, lock
+        return super().read_ending("ending")
 
 
 class OneLockForAll(LocalStateHandler):
@@ -208,6 +292,11 @@ WRONG_ORDERS: dict[str, Callable[[list[Header], Query], list[Header]]] = {
         replace(one, run_id=(one.run_id or "").lower()) for one in select(headers, query)
     ],
     "same page": lambda headers, query: select(headers, query._replace(after=None)),
+    "at any time": lambda headers, query: select(headers, query._replace(due_before=None)),
+    "by start": lambda headers, query: select(
+        select(headers, query._replace(limit=None)), query._replace(due_before=None)
+    ),
+    "endless if due": lambda headers, query: select(headers, query._replace(limit=None)),
     "by index": by_index,
     "by time": by_time,
     "with the last": with_the_last,
@@ -231,3 +320,67 @@ class Prunes(LocalStateHandler):
         for header in found:
             super().remove(header.run_id, lock=FakeLock())
         return len(found)
+
+
+class Counts(LocalStateHandler):
+    """Counts in a wrong way.
+
+    Attributes:
+        miscount: Makes the wrong counts of the right ones.
+    """
+
+    miscount: Callable[[dict[str | None, int]], dict[str | None, int]]
+
+    def counts(self, by: CountBy) -> dict[str | None, int]:
+        """Give the wrong counts."""
+        return type(self).miscount(super().counts(by))
+
+
+MISCOUNTS: dict[str, Callable[[dict[str | None, int]], dict[str | None, int]]] = {
+    "no failures": lambda counts: {one: counts[one] for one in counts if one != "failed"},
+    "no other step": lambda counts: {one: 4 if one is None else counts[one] for one in counts},
+    "one too many": lambda counts: {one: count + 1 for one, count in counts.items()},
+}
+"""Wrong counts, by their fault."""
+
+
+class BackupOfNothing(LocalStateHandler):
+    """Makes a place for a copy, with nothing in it."""
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Make an empty directory."""
+        Path(path).mkdir()
+
+
+class BackupOverAll(LocalStateHandler):
+    """Copies over what is there."""
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Delete what is at the path, and copy."""
+        for file in Path(path).parent.iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+        super().backup(path)
+
+
+class InsertsOver(LocalStateHandler):
+    """Inserts runs over what is stored of them."""
+
+    async def insert_runs(
+        self, runs: Sequence[tuple[Header, dict[str, Any]]], backend: Backend
+    ) -> list[Header | CheckpointError | None]:
+        """Store them all."""
+        return [self._put(header, state) for header, state in runs]
+
+    def _put(self, header: Header, state: dict[str, Any]) -> Header:
+        write_to = partial(self.codec.write, header, state, None)
+        return self.replace(header.run_id, write_to)[0]
+
+
+class InsertsNothing(LocalStateHandler):
+    """Says that runs are stored, and stores none."""
+
+    async def insert_runs(
+        self, runs: Sequence[tuple[Header, dict[str, Any]]], backend: Backend
+    ) -> list[Header | CheckpointError | None]:
+        """Store nothing."""
+        return [header for header, _ in runs]

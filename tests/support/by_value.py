@@ -23,6 +23,10 @@ class Frozen:
         """Be a class method."""
         return cls(2)
 
+    def more(self) -> Frozen:
+        """Be a method."""
+        return Frozen(self.number + 1)
+
 
 def two(one: object, other: object = 2) -> tuple[object, object]:
     """Be a function of a module."""
@@ -150,8 +154,6 @@ CODE: dict[str, Callable[[], Any]] = {
     "local dataclass": make_dataclass,
     "decorated": make_wrapped,
     "what a decorator took": lambda: cached.__wrapped__,
-    "class method": lambda: Frozen.of,
-    "cached": lambda: cached,
     "partial of a lambda": lambda: functools.partial(lambda a, b: (a, b), 1),
     "code object": lambda: make_recursive().__code__,
     "static method": lambda: staticmethod(lambda: 1),

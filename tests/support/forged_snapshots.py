@@ -7,11 +7,15 @@ import json
 import os
 import struct
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES
+from aiocheckpoint._snapshot.pickling.new_types import find_unloadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SECRET = b"canary-4f1d of thirty-two bytes."
 OTHER = b"another one, of more than 32 bytes"
@@ -29,6 +33,16 @@ class Canary:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (self.mark,)
+
+
+def _make_known() -> None:
+    """Load a canary back once, as the first one that a process stores is."""
+    with TemporaryDirectory() as place:
+        canary = Canary(Path(place, "mark"))
+        assert find_unloadable([canary], {Canary: canary}, None, NO_MODULES) == ()
+
+
+_make_known()
 
 
 @dataclass(frozen=True)

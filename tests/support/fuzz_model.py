@@ -67,23 +67,17 @@ class Run:
             return 0
         return len(self.header.steps or ()) if self.header.finished else self.header.position
 
-    def begin(
-        self, *, anew: bool = False, given: bool = False, update: State | None = None
-    ) -> None:
+    def begin(self, *, update: State | None = None) -> None:
         """Note that it starts or resumes in a new process.
 
+        An equal first state that is given again is that of the same run.
+
         Args:
-            anew: Whether it counts as another run if no step is done.
-            given: Whether it has its first state again if no step is done.
             update: The update given to it.
         """
         self.first, self.at, self.last = self.position, -1, ("", "", "")
         self.telling = {**self.reported, **(update or {})}
-        self.tried = {}
-        if self.position == 0 and given and anew:
-            self.telling = {}
-        if self.header is not None and not (anew and self.position == 0):
-            self.tried = self._tried(self.header)
+        self.tried = {} if self.header is None else self._tried(self.header)
 
     def _tried(self, header: Header) -> dict[str, int]:
         """The number of attempts that the header records for the step at which it resumes."""
@@ -168,7 +162,10 @@ class Run:
         act, part, step = self.last
         entered, failure = header.next_step, header.failure
         assert header.steps == setup.names
-        assert (header.pause is not None) == (header.status == "paused")
+        # A pause without an answer stays until its step is passed.
+        unanswered = header.pause is not None
+        assert unanswered or header.status != "paused"
+        assert not unanswered or (header.pause_number > 0 and not header.finished)
         if header.status == "paused":
             assert (act, part, step) == ("pause", "step", entered)
             assert header.pause == f"{entered} waits"

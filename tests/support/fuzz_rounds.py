@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fuzz_model import Run, first_state
 from fuzzed_flow import INTERRUPTIONS, KINDS, FlowSetup, Process, Spec
 from hypothesis import strategies as st
+from run_factories import UNFINISHED
 from suspension_points import AwaitInterrupter
 
 from aiocheckpoint import DrainingError
@@ -189,13 +190,13 @@ async def _arun(history: RunHistory, process: Process, run: Run, **options: Any)
 async def given(history: RunHistory, process: Process, run: Run) -> None:
     """Run it with the first state, which is used if no step is done yet."""
     if not run.finished:
-        run.begin(anew=True, given=True)
+        run.begin()
         await _arun(history, process, run, state=first_state())
 
 
 async def once(history: RunHistory, process: Process, run: Run) -> None:
     """Run it with the first state, if it has not finished."""
-    run.begin(given=True)
+    run.begin()
     await _arun(history, process, run, state=first_state(), once=True)
 
 
@@ -219,7 +220,7 @@ async def resume(history: RunHistory, process: Process, run: Run) -> None:
 
 async def watch(history: RunHistory, process: Process, run: Run) -> None:
     """Follow its events to the end."""
-    run.begin(given=True)
+    run.begin()
     stream = process.flow.astream(first_state(), run_id=run.run_id, once=True)
     reported = [event async for event in stream]
     assert {event.run_id for event in reported} <= {run.run_id}
@@ -227,7 +228,7 @@ async def watch(history: RunHistory, process: Process, run: Run) -> None:
 
 async def leave(history: RunHistory, process: Process, run: Run) -> None:
     """Follow its events for a while, and leave."""
-    run.begin(given=True)
+    run.begin()
     async with aclosing(
         process.flow.astream(first_state(), run_id=run.run_id, once=True)
     ) as reported:
@@ -243,7 +244,7 @@ async def resume_all(history: RunHistory, process: Process, run: Run) -> None:
     left -= {one.run_id for one in history.runs.values() if one.paused}
     for run_id in left:
         history.runs[run_id].begin()
-    async for result in process.flow.aresume_all():
+    async for result in process.flow.aresume_all(status=UNFINISHED):
         assert result.run_id in left
         history.results[result.run_id] = result.error or result.state
     assert process.interrupted or history.results.keys() == left
@@ -252,7 +253,7 @@ async def resume_all(history: RunHistory, process: Process, run: Run) -> None:
 async def many(history: RunHistory, process: Process, run: Run) -> None:
     """Run all of them with `once=True`, both at a time or one after another."""
     for one in history.runs.values():
-        one.begin(given=True)
+        one.begin()
     pairs = {run_id: first_state() for run_id in history.runs}
     async for result in process.flow.amap(pairs, limit=1 + (run.run_id == "x"), once=True):
         assert result.run_id is not None

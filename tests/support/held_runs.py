@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint import Header
+    from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.work_items import Threads
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import Lock
@@ -45,6 +46,7 @@ class HoldPoint:
         status: The status in the header afterwards.
         part: The part named in the header, if the cancellation is recorded.
         own: Whether the handler is a user's own class of dicts.
+        saves: Whether the steps have savers.
     """
 
     point: str
@@ -54,6 +56,7 @@ class HoldPoint:
     status: str = "cancelled"
     part: str | None = None
     own: bool = False
+    saves: bool = True
 
 
 class HeldRun:
@@ -68,6 +71,7 @@ class HeldRun:
         self.ran: list[str] = []
         self.items: list[WorkItem[bool]] = []
         self.step_threads = StepThreads()
+        self.store_threads: DaemonThreads = SNAPSHOTS
         self.handler: LocalStateHandler | OwnHandler = LocalStateHandler(path)
         if place.own:
             self.handler = AsyncOwn(self) if place.style == "async" else SyncOwn(self)
@@ -76,11 +80,14 @@ class HeldRun:
         """Make the flow anew, as the next process would."""
         handler = self.handler if self.place.own else HoldingHandler(self)
         cp = CheckpointFlow(self.path, handler=handler, hooks=[self.hook])
+        held = self.place.point.split()[-1]
         for name in NAMES:
-            style = "async" if name != "b" or self.place.own else self.place.style
+            is_held = name == (held if held in NAMES else "b")
+            style = self.place.style if is_held and not self.place.own else "async"
             load, step, save = (self._part(part, name, style) for part in ("load", "step", "save"))
-            cp.add_step(load, save, name=name)(step)
-        self.step_threads = cp._core.step_threads  # noqa: SLF001
+            cp.add_step(load, save if self.place.saves else None, name=name)(step)
+        core = cp._core  # noqa: SLF001
+        self.step_threads, self.store_threads = core.step_threads, core.store_threads
         return cp
 
     def start(self) -> Any:  # noqa: ANN401 - a coroutine
@@ -107,7 +114,7 @@ class HeldRun:
         """Hold the run in a hook, or fill all threads so that the next call waits in a queue."""
         point = f"{type(event).__name__} {getattr(event, 'step', '')}"
         if self.is_held(f"queue after {point}"):
-            for threads in (self.step_threads, SNAPSHOTS):
+            for threads in (self.step_threads, self.store_threads):
                 self.fill(threads)
             self.latch.entered.set()
         await self.areach(point)
@@ -263,16 +270,26 @@ HOLD_POINTS = {
     "step-returning": HoldPoint("step b", "returning", part="step"),
     "step-queued": HoldPoint("queue after StepLoaded b", "sync", part="step"),
     "save-async": HoldPoint("save b", part="save"),
-    "save-sync": HoldPoint("save b", "sync", blocks=True, part="save"),
+    "save-sync": HoldPoint("save b", "sync", blocks=True, position=2, part="snapshot"),
     "save-returning": HoldPoint("save b", "returning", part="save"),
     "hook-before-b": HoldPoint("StepStarted b", part="load"),
-    "hook-after-b": HoldPoint("StepFinished b", part="save"),
+    "hook-after-b": HoldPoint("StepFinished b", position=2, part="snapshot"),
+    "only-step-sync": HoldPoint(
+        "step b", "sync", blocks=True, position=2, part="snapshot", saves=False
+    ),
+    "only-step-returning": HoldPoint("step b", "returning", part="step", saves=False),
+    "last-step-sync": HoldPoint(
+        "step c", "sync", blocks=True, position=0, status="finished", saves=False
+    ),
+    "last-save-sync": HoldPoint("save c", "sync", blocks=True, position=0, status="finished"),
     "start-snapshot-begun": HoldPoint(
         "before snapshot 1", blocks=True, position=0, status="running"
     ),
     "snapshot-begun": HoldPoint("before snapshot 3", blocks=True, position=2, part="snapshot"),
     "snapshot-written": HoldPoint("after snapshot 3", blocks=True, position=2, part="snapshot"),
-    "snapshot-queued": HoldPoint("queue after StepFinished b", blocks=True, part="snapshot"),
+    "snapshot-queued": HoldPoint(
+        "queue after StepFinished b", blocks=True, position=2, part="snapshot"
+    ),
     "last-snapshot-begun": HoldPoint(
         "before snapshot 4", blocks=True, position=0, status="finished"
     ),

@@ -31,8 +31,8 @@ def items(**values: bytes) -> bytes:
 
 
 def dict_of(value: bytes) -> bytes:
-    """Give the stream of a dict with one value."""
-    return b"\x80\x05}" + text("k") + value + b"s."
+    """Give the stream of a dict with one value, and the position that makes it a checkpoint."""
+    return b"\x80\x05}" + text("checkpoint_index") + b"K\0s" + text("k") + value + b"s."
 
 
 def large(number: int) -> bytes:

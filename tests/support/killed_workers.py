@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import killed_workers_script
 from killed_workers_script import STEPS, last_state, run_id
@@ -14,6 +14,7 @@ from killed_workers_script import STEPS, last_state, run_id
 from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LOCATIONS = {"sqlite": "sqlite:///{}/runs.db", "local": "{}/runs/"}
@@ -52,15 +53,34 @@ class RunHistory:
             self.acknowledged = step + 1
 
 
-def read_log(log: Path) -> dict[str, RunHistory]:
-    """Read the log; return the history of each run."""
-    histories, killed = dict[str, RunHistory](), set[str]()
+class History(Protocol):
+    """The history of one run, as lines of a log make it."""
+
+    def go_on(self, word: str, step: int, life: str, killed: set[str]) -> None:
+        """Check that a line of the log may come next."""
+
+
+_History = TypeVar("_History", bound=History)
+
+
+def read_log(log: Path, make: Callable[[], _History]) -> dict[str, _History]:
+    """Read the log, and give the history of each run.
+
+    A line has a word, a run or "-", a step or "-", and a process. The word "kill" names a process
+    that was killed.
+
+    Args:
+        log: The log.
+        make: Makes an empty history.
+    """
+    histories, killed = dict[str, _History](), set[str]()
     for number, line in enumerate(log.read_text("ascii").splitlines(), 1):
         word, run, step, life = line.split(" ")
         if word == "kill":
             killed.add(life)
+        if word == "kill" or run == "-":
             continue
-        history = histories.setdefault(run, RunHistory())
+        history = histories.setdefault(run, make())
         try:
             history.go_on(word, STEPS.index(step), life, killed)
         except AssertionError as error:
@@ -71,7 +91,7 @@ def read_log(log: Path) -> dict[str, RunHistory]:
 
 def check_log(log: Path, runs: int) -> None:
     """Check that each run executed all its steps, and no acknowledged step again."""
-    histories = read_log(log)
+    histories = read_log(log, RunHistory)
     assert sorted(histories) == sorted(map(run_id, range(runs)))
     assert {history.begun for history in histories.values()} == {len(STEPS)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -41,24 +42,35 @@ class Process:
 
     def suspend(self) -> None:
         """Suspend it until it is woken."""
-        self.process.send_signal(signal.SIGSTOP)
-        self._await(stopped=True)
+        suspend(self.process.pid)
 
     def wake(self) -> None:
         """Wake it."""
-        self.process.send_signal(signal.SIGCONT)
-        self._await(stopped=False)
-
-    def _await(self, *, stopped: bool) -> None:
-        # The state is behind the name in parentheses, see proc_pid_stat(5).
-        file = Path(f"/proc/{self.process.pid}/stat")
-        while file.exists() and (") T " in file.read_text("ascii")) is not stopped:
-            time.sleep(0.005)
+        wake(self.process.pid)
 
     def end(self) -> str:
         """Let it end, and return the rest of its output."""
         reported, _ = self.process.communicate("\n", timeout=PATIENCE)
         return reported.strip()
+
+
+def suspend(pid: int) -> None:
+    """Stop a process by a signal, and wait until the system says so."""
+    os.kill(pid, signal.SIGSTOP)
+    _await(pid, stopped=True)
+
+
+def wake(pid: int) -> None:
+    """Let a stopped process go on, and wait until the system says so."""
+    os.kill(pid, signal.SIGCONT)
+    _await(pid, stopped=False)
+
+
+def _await(pid: int, *, stopped: bool) -> None:
+    # The state is behind the name in parentheses, see proc_pid_stat(5).
+    file = Path(f"/proc/{pid}/stat")
+    while file.exists() and (") T " in file.read_text("ascii")) is not stopped:
+        time.sleep(0.005)
 
 
 @contextmanager

@@ -25,10 +25,11 @@ LOCK_PROCESS = program("lock_process_script.py")
 class LockProcess:
     """Another process that runs a flow on command."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lease: float | None = None) -> None:
         """Start it, and wait until it listens."""
         pipe = subprocess.PIPE
         command = [sys.executable, str(LOCK_PROCESS), str(path)]
+        command += [] if lease is None else [str(lease)]
         self.process: subprocess.Popen[str] = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True
         )
@@ -57,9 +58,11 @@ class LockProcess:
 
 
 @contextmanager
-def lock_process(path: Path, command: str = "", answer: str = "") -> Generator[LockProcess]:
+def lock_process(
+    path: Path, command: str = "", answer: str = "", *, lease: float | None = None
+) -> Generator[LockProcess]:
     """Give another process that has received one command and has answered."""
-    other = LockProcess(path)
+    other = LockProcess(path, lease)
     try:
         if command:
             other.send(command)

@@ -46,6 +46,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("model/test_plan_decisions.py", "model/test_starts.py", "model/test_changed_steps.py"),
         "engine/test_once.py",
     ),
+    "_model/start_points.py": (
+        *("model/test_plan_decisions.py", "model/test_starts.py", "model/test_changed_steps.py"),
+    ),
     "_model/header.py": (
         *("model/test_header_facts.py", "snapshot/test_headers.py", "model/test_records.py"),
         *("snapshot/test_large_headers.py", "model/test_large_flows.py"),
@@ -61,6 +64,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "handlers/_files/lock.py": (
         *("handlers/local/test_lock_file.py", "handlers/local/test_lock.py"),
+        *("handlers/local/test_lacking_systems.py", "handlers/local/test_cleared_leftovers.py"),
     ),
     "handlers/sqlite/_lease.py": (
         *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_shared.py"),

@@ -31,7 +31,7 @@ import httpx  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["COMMANDS", "PATIENCE", "Service", "Shop", "httpx", "open_shop"]
+__all__ = ["COMMANDS", "PATIENCE", "Service", "Shop", "Workers", "httpx", "open_shop"]
 
 STORY = ast.get_docstring(ast.parse((ROOT / "examples" / "order_service.py").read_text("utf-8")))
 COMMANDS: list[str] = re.findall(r"^ +((?:python|curl) .+?)(?: &)?$", STORY or "", re.MULTILINE)
@@ -67,17 +67,22 @@ class Service:
         return int(self.arguments[2])
 
     @property
+    def command(self) -> list[str]:
+        """The command that starts it."""
+        script, *rest = self.arguments
+        return [sys.executable, str(ROOT / script), *rest]
+
+    @property
     def log(self) -> Path:
         """The output of all its lives."""
         return self.place / f"{Path(self.arguments[0]).stem}.log"
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        script, *rest = self.arguments
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / script), *rest],
+                self.command,
                 cwd=self.place,
                 env=environment,
                 stdout=log,
@@ -135,16 +140,53 @@ class Service:
 
 
 @dataclass
+class Workers(Service):
+    """The order service in two processes on one port, started by uvicorn as in the story."""
+
+    @property
+    def command(self) -> list[str]:
+        """The command that starts it."""
+        _, folder, port, payments = self.arguments
+        line = next(line for line in (STORY or "").splitlines() if "uvicorn" in line)
+        words = [{"8000": port, "examples": str(ROOT / "examples")}.get(w, w) for w in line.split()]
+        settings = [f"SHOP={folder}", f"PAYMENTS=http://127.0.0.1:{payments}"]
+        return ["env", *settings, sys.executable, "-m", *words]
+
+    def workers(self) -> list[int]:
+        """The ids of the processes that answer, without the tracker of their resources."""
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        children = [int(child) for child in tasks.read_text().split()]
+        return [one for one in children if b"spawn_main" in _command_of(one)]
+
+    def kill(self) -> None:
+        """Kill all of it: a worker outlives the process that started it."""
+        if self.process is not None:
+            for worker in self.workers():
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+        super().kill()
+
+
+def _command_of(process: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
+
+
+@dataclass
 class Shop:
     """The two services, started as in the story, with other folders and ports.
 
     Attributes:
         place: The directory that they are started in.
+        in_workers: Whether the order service has two processes.
         payments: The payment service.
         orders: The order service.
     """
 
     place: Path
+    in_workers: bool = False
     payments: Service = field(init=False)
     orders: Service = field(init=False)
 
@@ -153,7 +195,8 @@ class Shop:
         ports = {"8000": str(find_port()), "8001": str(find_port())}
         lines = [shlex.split(line) for line in COMMANDS if line.startswith("python")]
         pay, order = ([ports.get(word, word) for word in words[1:]] for words in lines)
-        self.payments, self.orders = Service(pay, self.place), Service(order, self.place)
+        self.payments = Service(pay, self.place)
+        self.orders = (Workers if self.in_workers else Service)(order, self.place)
 
     @property
     def folder(self) -> Path:
@@ -178,9 +221,9 @@ class Shop:
 
 
 @contextmanager
-def open_shop(place: Path) -> Generator[Shop]:
+def open_shop(place: Path, *, in_workers: bool = False) -> Generator[Shop]:
     """Give a shop with both services, killed at the end; their logs report no error."""
-    shop = Shop(place)
+    shop = Shop(place, in_workers)
     services = (shop.payments, shop.orders)
     try:
         for service in services:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from kept_open import close_kept_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
+
+PATIENCE = 10.0
 
 
 @contextmanager
@@ -38,12 +43,27 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     made: list[bool] = []
 
     def do(*options: str | Path) -> Path:
-        done = subprocess.run([program, *options, place], capture_output=True, check=False)
-        if done.returncode:
+        report = _call_until_idle(program, *options, place)
+        assert "busy" not in report
+        if report:
             pytest.skip("mounting is not allowed here")
         made.extend([True] if "remount,bind,ro" not in options else [])
         return place
 
     yield do
     for _ in made:  # a directory bound over itself is not reported as a mount
-        subprocess.run([undo, place], check=True)
+        assert _call_until_idle(undo, place) == ""
+
+
+def _call_until_idle(*command: str | Path) -> str:
+    """Call `mount` or `umount` until nothing on the file system is busy; return what it reports.
+
+    A flow in the traceback of an error keeps its database open until it is collected.
+    """
+    deadline, report = time.monotonic() + PATIENCE, "busy"
+    while "busy" in report and time.monotonic() < deadline:
+        gc.collect()
+        close_kept_open()
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        report = done.stderr if done.returncode else ""
+    return report

@@ -12,6 +12,8 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from run_factories import UNFINISHED
+
 from aiocheckpoint import CheckpointError, CheckpointFlow, CorruptSnapshotError
 
 if TYPE_CHECKING:
@@ -124,7 +126,9 @@ def make_database(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE runs SET owner = ?, token = 5 WHERE run_id = ?", (_OWNER, ODD))
         connection.execute(
-            "INSERT INTO owners SELECT ?, 'far-away', 'other', 7, '', 1, 0, 30", (_OWNER,)
+            "INSERT INTO owners (id, host, boot, pid, since, beat, expires, lease) "
+            "SELECT ?, 'far-away', 'other', 7, '', 1, 0, 30",
+            (_OWNER,),
         )
 
 
@@ -185,7 +189,7 @@ class Calls:
         self._do("resume_all", lambda: asyncio.run(self._resume_all()))
         self._do("run", lambda: cp.run(run_id=run_id, checkpoint="b", until="c"))
         self._do("arun", lambda: asyncio.run(cp.arun(run_id=run_id)))
-        self._do("patch", lambda: cp.patch(run_id, {"m": 1}, "b"))
+        self._do("patch", lambda: cp.patch({"m": 1}, "b", run_id=run_id))
         self._do("write", lambda: cp.handler.write({"n": 2}, run_id))
         self._do("reset", lambda: cp.reset(run_id=run_id))
         self._do("new", lambda: cp.run({"n": 3}, run_id=run_id))
@@ -215,7 +219,7 @@ class Calls:
         assert not page
 
     async def _resume_all(self) -> None:
-        async for result in self.cp.aresume_all():
+        async for result in self.cp.aresume_all(status=UNFINISHED):
             if result.error is not None:
                 raise result.error
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from support import Runner, State
 
     from aiocheckpoint import Header, RunResult
+    from aiocheckpoint._model.header import Status
 
 PATIENCE = 60.0
 KINDS = ("sqlite", "directory", "memory")
+UNFINISHED: tuple[Status, ...] = ("running", "stopped", "failed", "cancelled")
+"""For `aresume_all(status=UNFINISHED)`, which takes such runs whether they are due or not."""
 
 
 @dataclass
@@ -112,8 +115,8 @@ def listed(runner: Runner, cp: CheckpointFlow, *args: object, **kwargs: object) 
 
 
 async def resumed(cp: CheckpointFlow, limit: int = 100) -> dict[str | None, RunResult]:
-    """Resume all; return the results by id, one for each."""
-    found = [result async for result in cp.aresume_all(limit=limit)]
+    """Resume all, whether due or not; return the results by id, one for each."""
+    found = [result async for result in cp.aresume_all(limit=limit, status=UNFINISHED)]
     by_id = {result.run_id: result for result in found}
     assert len(by_id) == len(found)
     return by_id

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from simulated_processes import looking, shut_down, suspend
-from stepped_runs import NAMES, Process, SteppedRun, holds
+from run_model import Run
+from simulated_processes import (
+    Body,
+    delay_heartbeat,
+    let_lease_pass,
+    look_at_owners,
+    looking,
+    shut_down,
+    suspend,
+)
+from stepped_runs import ENDS, NAMES, Process, SteppedRun, holds, migrate
 
-from aiocheckpoint import InvalidValueError, LeaseLostError, RunInProgressError
+from aiocheckpoint import (
+    FlowVersionError,
+    InvalidValueError,
+    LeaseLostError,
+    PauseConflictError,
+    RunInProgressError,
+    RunTerminatedError,
+    StateConflictError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -24,56 +42,31 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Status
 
 T = TypeVar("T")
+KINDS = (
+    (1, 3, 0.0),
+    (1, 10, 3600.0),
+    (2, 10, 0.0),
+    (2, None, 0.0),
+    (1, 3, 3600.0),
+    (3, 10, 0.0),
+)
+"""Version, `starts=` and `backoff=` of the flows of the processes, in the order of their start. The
+machine begins with two."""
 IDS = ("w", "x", "y", "z")
-UNFINISHED: tuple[Status, ...] = ("running", "stopped", "failed", "cancelled")
+UNFINISHED: tuple[Status, ...] = ("queued", "running", "stopped", "failed", "cancelled")
 RUN = st.sampled_from(IDS)
 WHERE = st.integers(0, 1)
 PICK = st.integers(0, 9)
-STATUSES = st.sets(st.sampled_from((*UNFINISHED, "finished")), min_size=1)
-
-
-@dataclass
-class Run:
-    """The model of a stored run.
-
-    Attributes:
-        owner: Id of the process that owns it, as the database has it.
-        holder: The stepped run whose writes count.
-        base: The trail that it began with.
-        acked: The steps of this run number that are done.
-        moved: Whether a patch put it to another step.
-    """
-
-    number: int = 0
-    begun: int = 0
-    status: Status = "running"
-    position: int = 0
-    state: State = field(default_factory=dict[str, Any])
-    owner: str | None = None
-    holder: SteppedRun | None = None
-    base: list[str] = field(default_factory=list[str])
-    acked: set[str] = field(default_factory=set[str])
-    moved: bool = False
-
-    def ended(self, status: Status) -> None:
-        """Note the end of a stepped run."""
-        self.status, self.owner, self.holder = status, None, None
-
-    def step_done(self) -> None:
-        """Note that a step was acknowledged."""
-        name = NAMES[self.position]
-        assert name not in self.acked
-        self.acked.add(name)
-        self.state = {**self.state, "trail": [*self.state.get("trail", ()), name]}
-        self.status, self.position = "running", self.position + 1
-        if self.position == len(NAMES):
-            self.ended("finished")
-            self.position = 0
-            assert self.moved or self.state["trail"] == [*self.base, *NAMES]
+OFF = st.sampled_from([None, 0, 0, -1, 1])
+ORDER = st.sampled_from(["on", "on", "on", *ENDS])
+STATUSES = st.sets(st.sampled_from((*UNFINISHED, "paused", "terminated", "finished")), min_size=1)
 
 
 class RunsMachine(RuleBasedStateMachine):
     """The database, its two processes, and the model of its runs.
+
+    Args:
+        body: A real process, which stands for one of the two where it is stopped.
 
     Attributes:
         stored: The model of each stored run.
@@ -81,10 +74,12 @@ class RunsMachine(RuleBasedStateMachine):
     """
 
     keep: Literal[1, "all"] = 1
+    _started = 0
 
-    def __init__(self) -> None:
+    def __init__(self, body: Body) -> None:
         """Begin with two processes and nothing stored."""
         super().__init__()
+        self._body = body
         self._directory = tempfile.TemporaryDirectory()
         self.path = Path(self._directory.name, "runs.db")
         self._loop = asyncio.new_event_loop()
@@ -102,7 +97,10 @@ class RunsMachine(RuleBasedStateMachine):
         self._directory.cleanup()
 
     def _start_process(self) -> Process:
-        return Process(self.path, self._executed, keep=self.keep)
+        """Start a process: a deploy, or one that is withdrawn."""
+        version, starts, backoff = KINDS[self._started % len(KINDS)]
+        self._started += 1
+        return Process(self.path, self._executed, version, starts, backoff, keep=self.keep)
 
     def _drive(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
@@ -112,6 +110,16 @@ class RunsMachine(RuleBasedStateMachine):
         if run is not None and (stepped_run is None or run.holder is stepped_run):
             assert step.step not in run.acked, "an acknowledged step is executed once"
             assert step.number == run.number
+        if stepped_run is None:
+            self._check_alone(step)
+
+    def _check_alone(self, step: CurrentStep) -> None:
+        """Check that recovery has no run in a step beside one that may kill the process."""
+        for process in self.processes:
+            for run_id in process.recovered if step.run_id in process.recovered else ():
+                run = self.stored[run_id or ""]
+                suspect = run.killed > 1 and process.at[run_id] == NAMES[run.position]
+                assert not suspect or process.recovered == {run_id}
 
     def waiting(self) -> list[tuple[Process, SteppedRun]]:
         """The stepped runs that wait at a gate."""
@@ -127,10 +135,18 @@ class RunsMachine(RuleBasedStateMachine):
             self._bury(run.owner)
         return run is None or run.owner is None
 
+    def _claim_to_run(self, process: Process, run_id: str) -> bool:
+        """Do as `_claim` where a run is to go on, which ends it if its end was asked for."""
+        free, run = self._claim(process, run_id), self.stored.get(run_id)
+        if free and run is not None:
+            run.settle_ending()
+        return free
+
     def _bury(self, owner: str | None) -> None:
         for run in self.stored.values():
             if run.owner == owner:
                 run.owner = run.holder = None
+                run.killed += 1
 
     def _bury_all(self, process: Process) -> None:
         self.gone.discard(process.owner)
@@ -142,40 +158,144 @@ class RunsMachine(RuleBasedStateMachine):
     @rule(where=WHERE, run_id=RUN, way=st.sampled_from(["given", "resume", "once"]), number=PICK)
     def begin(self, where: int, run_id: str, way: str, number: int) -> None:
         """Start, resume or take over a run, or be refused because it is running."""
-        process = self.processes[where]
-        free, run = self._claim(process, run_id), self.stored.get(run_id)
-        given = None if way == "resume" else {"n": number}
+        process, given = self.processes[where], None if way == "resume" else {"n": number}
+        if self._may_be_refused(run_id, given):
+            return
+        if way == "once" and self._is_refused_early(run_id, given):
+            stepped_run = self._drive(process.begin(run_id, state=given, once=True))
+            assert isinstance(stepped_run.error, StateConflictError)
+            return
+        free, run = self._claim_to_run(process, run_id), self.stored.get(run_id)
         done = way == "once" and run is not None and run.status == "finished"
-        if free and not done:
-            run = self._planned(run_id, given, way)
+        terminated = run is not None and run.status == "terminated"
+        newer = not done and self._is_refused(process, run, given)
+        if free and not done and not newer:
+            run = self._planned(process, run_id, given)
         stepped_run = self._drive(process.begin(run_id, state=given, once=way == "once"))
         if not free or run is None:
             assert isinstance(stepped_run.error, RunInProgressError)
+        elif terminated:
+            assert isinstance(stepped_run.error, RunTerminatedError)
+        elif newer:
+            assert isinstance(stepped_run.error, FlowVersionError)
         elif done:
             assert stepped_run.result == run.state
+        elif self._is_refused_early(run_id, given):
+            assert isinstance(stepped_run.error, StateConflictError)
         else:
-            run.owner, run.holder = process.owner, stepped_run
+            self._begun_by(process, run, stepped_run)
             assert stepped_run.at == NAMES[run.position]
 
-    def _planned(self, run_id: str, given: State | None, way: str) -> Run:
-        """The run that starts or resumes."""
+    def _may_be_refused(self, run_id: str, given: State | None) -> bool:
+        """Whether a run is queued, and the model does not know with which state."""
         run = self.stored.get(run_id)
-        again = given is None or way == "once"  # the same request, tried again
-        if run is not None and run.status != "finished" and (run.position or again):
+        return run is not None and run.is_new and run.given is None and given is not None
+
+    def _is_refused_early(self, run_id: str, given: State | None) -> bool:
+        """Whether a run was queued with another state. `once=True` asks for no claim then."""
+        run = self.stored.get(run_id)
+        if run is None or not run.is_new or given is None or run.given is None:
+            return False
+        return given != run.given
+
+    def _is_refused(self, process: Process, run: Run | None, given: State | None) -> bool:
+        """Whether a newer version has stored a run, and it is no end before a new one."""
+        if run is None or run.version <= process.version:
+            return False
+        return run.status != "finished" or given is None
+
+    @staticmethod
+    def _begun_by(process: Process, run: Run, stepped_run: SteppedRun) -> None:
+        """Note that a stepped run has the run now, and is in its first step."""
+        if (run.status == "paused" or run.asked) and run.version < process.version:
+            migrate(run.state, run.version)  # Stored at once, as the run is paused no more.
+            run.version = process.version
+        run.owner, run.holder, run.status = process.owner, stepped_run, "running"
+        run.held_by, run.due = process.version, True
+        run.starts += 1
+
+    @rule(where=WHERE, run_id=RUN, number=PICK, off=OFF)
+    def answer(self, where: int, run_id: str, number: int, off: int | None) -> None:
+        """Answer the pause of a run, another pause of it, or a run that is in none.
+
+        Args:
+            where: The process that answers.
+            run_id: The run.
+            number: The answer.
+            off: How far the answered pause is from the last one. None to name none.
+        """
+        process = self.processes[where]
+        run = self.stored.get(run_id)
+        if run is not None and run.version > process.version:
+            return
+        wanted = None if run is None or off is None else max(0, run.pauses + off)
+        waits = run is not None and run.status == "paused" and wanted in {None, run.pauses}
+        # An answer that is known to be late asks for no claim.
+        late = run is not None and not waits and self._is_late(run, wanted)
+        free = True if late else self._claim_to_run(process, run_id)
+        update = {"answer": number}
+        stepped_run = self._drive(process.begin(run_id, update=update, answers=wanted))
+        if run is not None and run.status == "terminated":
+            assert isinstance(stepped_run.error, (PauseConflictError, RunTerminatedError))
+        elif run is None or (free and not waits) or late:
+            assert isinstance(stepped_run.error, PauseConflictError)
+            assert not (late and stepped_run.error.early)
+        elif not free:
+            assert isinstance(stepped_run.error, RunInProgressError)
+        else:
+            self._begun_by(process, run, stepped_run)
+            run.state, run.asked = {**run.state, **update}, False
+            assert stepped_run.at == NAMES[run.position]
+
+    @precondition(lambda self: self.waiting())
+    @rule(pick=PICK, answers=st.lists(st.tuples(WHERE, PICK, OFF), min_size=1, max_size=4))
+    def pause_and_answer(self, pick: int, answers: list[tuple[int, int, int | None]]) -> None:
+        """Let a step pause, and answer it several times from both processes."""
+        waiting = self.waiting()
+        run_id = waiting[pick % len(waiting)][1].run_id
+        self.go_on([(pick, "pause")])
+        for where, number, off in answers:
+            self.answer(where, run_id, number, off)
+
+    @staticmethod
+    def _is_late(run: Run, wanted: int | None) -> bool:
+        """Whether a run has ended, or has left the pause behind."""
+        if run.status == "paused":
+            return wanted is not None and wanted < run.pauses
+        ended = run.is_over or run.status in {"failed", "cancelled"}
+        return ended or (wanted is not None and wanted < run.pauses + (not run.asked))
+
+    def _planned(self, process: Process, run_id: str, given: State | None) -> Run:
+        """The run that starts or resumes. An unfinished one ignores a given state."""
+        run = self.stored.get(run_id)
+        if run is not None and run.status != "finished":
             return run
         state = dict(given if given is not None else {} if run is None else run.state)
+        began_with: State | None = dict(state)
+        if given is None and run is not None and run.version < process.version:
+            migrate(state, run.version)
+            began_with = None
         self._begun += 1
+        pauses = 0 if run is None else run.pauses
         run = Run(number=1 if run is None else run.number + 1, begun=self._begun, state=state)
-        run.base = list(state.get("trail", ()))
+        run.pauses, run.starts = pauses, 0
+        run.base, run.version = list(state.get("trail", ())), process.version
+        run.given = began_with
         self.stored[run_id] = run
         return run
 
     @precondition(lambda self: self.waiting())
-    @rule(picks=st.lists(st.tuples(PICK, st.sampled_from(["on", "on", "on", "fail"])), min_size=1))
+    @rule(picks=st.lists(st.tuples(PICK, ORDER), min_size=1))
     def go_on(self, picks: list[tuple[int, str]]) -> None:
         """Let some steps end, or break, at once."""
         waiting = self.waiting()
         chosen = {pick % len(waiting): order for pick, order in picks}
+        for index, order in chosen.items():
+            run = self.stored.get(waiting[index][1].run_id)
+            if order.startswith("pause") and (
+                run is None or run.version != waiting[index][0].version
+            ):
+                chosen[index] = "on"  # Its stored state is not migrated yet.
         for index, order in chosen.items():
             waiting[index][1].orders.put_nowait(order)
         for index, order in chosen.items():
@@ -200,13 +320,24 @@ class RunsMachine(RuleBasedStateMachine):
         held = run is not None and run.holder is stepped_run
         if not stepped_run.at:
             process.stepped_runs.remove(stepped_run)
-        if order != "on":
+        if order.startswith("pause") and run is not None and held:
+            assert stepped_run.error is None
+            assert stepped_run.result == run.state
+            run.ended("paused", due=order == "pause due")
+        elif order == "end" and run is not None and held:
+            assert isinstance(stepped_run.error, RunTerminatedError)
+            assert stepped_run.error.by == "step"
+            run.ended("terminated")
+        elif order in {"fail", "cancel"}:
             kind = ConnectionError if order == "fail" else asyncio.CancelledError
             assert isinstance(stepped_run.error, kind)
             if run is not None and held:
-                run.ended("failed" if order == "fail" else "cancelled")
+                due = process.backoff == 0
+                run.ended("failed" if order == "fail" else "cancelled", due=due)
         elif run is None or not held:
-            assert isinstance(stepped_run.error, LeaseLostError)
+            # Of a run that was deleted, there is nothing to pause or terminate.
+            lost = LeaseLostError if order == "on" else (LeaseLostError, StorageError)
+            assert isinstance(stepped_run.error, lost)
         else:
             run.step_done()
             going = run.status == "running"
@@ -215,20 +346,21 @@ class RunsMachine(RuleBasedStateMachine):
 
     @rule(where=WHERE)
     def resume_all(self, where: int) -> None:
-        """Resume all unfinished runs without an owner, to the end."""
+        """Resume all unfinished runs without an owner, to the end, due or not."""
         process = self.processes[where]
         self._bury_all(process)
         left = {
             run_id: run
             for run_id, run in self.stored.items()
-            if run.owner is None and run.status != "finished"
+            if run.owner is None and run.status in UNFINISHED and run.version <= process.version
         }
         states = self._drive(_resumed(process))
-        assert states.keys() == left.keys()
         for run_id, run in left.items():
-            while run.status != "finished":
-                run.step_done()
-            assert states[run_id] == run.state
+            run.settle_ending()
+            if run.status != "terminated":
+                run.finish(process.version)
+                assert states.pop(run_id) == run.state
+        assert not states
 
     # --- faults of processes
 
@@ -264,6 +396,47 @@ class RunsMachine(RuleBasedStateMachine):
         self._drive(stepped_run.next())
         self._settle(process, stepped_run, order)
 
+    @rule(where=WHERE, looks=st.integers(1, 5))
+    def block_heartbeat(self, where: int, looks: int) -> None:
+        """Let leases pass in which a living process renews nothing. It keeps its runs."""
+        process, asker = self.processes[where], self.processes[1 - where]
+        self._renewed(process)
+        for _ in range(looks):
+            self._look_at_owners(asker)
+            let_lease_pass(asker.handler)
+        self._look_at_owners(asker)
+
+    @precondition(lambda _: sys.platform == "linux")
+    @rule(where=WHERE, goes_on=st.booleans())
+    def stop(self, where: int, *, goes_on: bool) -> None:
+        """Stop a process by SIGSTOP for longer than its lease, or twice, with a moment between.
+
+        It loses its runs where another process saw it stopped at both ends of a lease.
+        """
+        process, asker = self.processes[where], self.processes[1 - where]
+        self._renewed(process)
+        self._body.stand_for(process.handler)
+        with self._body.stopped():
+            self._look_at_owners(asker)
+            let_lease_pass(asker.handler)
+            if not goes_on:
+                self._look_at_owners(asker)
+                self._bury(process.owner)
+                delay_heartbeat(process.handler)
+        if goes_on:
+            with self._body.stopped():
+                self._look_at_owners(asker)
+
+    def _renewed(self, process: Process) -> None:
+        """Let a process be awake, with a row and a lock file of its own."""
+        delay_heartbeat(process.handler)
+        look_at_owners(process.handler)
+        self._bury_all(process)
+
+    def _look_at_owners(self, asker: Process) -> None:
+        look_at_owners(asker.handler)
+        self._bury_all(asker)
+
     # --- actions of users
 
     @rule(where=WHERE, run_id=RUN, number=PICK, to=st.none() | st.integers(0, len(NAMES)))
@@ -272,24 +445,31 @@ class RunsMachine(RuleBasedStateMachine):
         process = self.processes[where]
         free, run = self._claim(process, run_id), self.stored.get(run_id)
         try:
-            process.flow.patch(run_id, {"patch": number}, to)
+            process.flow.patch({"patch": number}, to, run_id=run_id)
         except RunInProgressError:
             assert not free
             return
         except InvalidValueError:
             assert run is None
             return
+        except FlowVersionError:
+            assert free
+            assert run is not None
+            assert to is not None
+            assert run.version > process.version
+            return
         assert free
         assert run is not None
         run.state = {**run.state, "patch": number}
         if to is not None:
-            run.moved = True
+            run.moved, run.asked, run.is_new = True, False, False
             run.position = to % len(NAMES)
             run.acked &= {*NAMES[:to]}
         if to == len(NAMES):
             run.status = "finished"
-        elif to is not None or run.status != "finished":
-            run.status = "stopped"
+        elif to is not None or run.status not in {"queued", "paused", "terminated", "finished"}:
+            run.status, run.due = "stopped", False
+        run.starts = run.killed = 0
 
     @rule(where=WHERE, run_id=RUN)
     def delete(self, where: int, run_id: str) -> None:
@@ -352,9 +532,27 @@ class RunsMachine(RuleBasedStateMachine):
         ]
         for process in self.processes:
             assert wanted == [
-                (one.run_id, one.status, one.position, one.number, one.owner is not None)
+                (
+                    *(one.run_id, one.status, one.position, one.number),
+                    one.owner is not None or self._is_stopped(one.run_id),
+                )
                 for one in process.flow.runs()
             ]
+
+    def _is_stopped(self, run_id: str | None) -> bool:
+        """Whether the owner of a run is stopped, so that one look may take it for gone."""
+        return self.stored[run_id or ""].owner in self.gone
+
+    @invariant()
+    def starts_and_pauses_are_counted(self) -> None:
+        """Lists say how often each run was started at its step, and killed there, and paused."""
+        for process in self.processes:
+            for one in process.flow.runs():
+                run = self.stored[one.run_id or ""]
+                killed = run.killed + (one.owner is None and run.owner in self.gone)
+                assert (one.starts, one.killed, one.pause_number) == (
+                    *(run.starts, killed, run.pauses),
+                )
 
     @invariant()
     def nothing_acknowledged_is_lost(self) -> None:
@@ -364,16 +562,10 @@ class RunsMachine(RuleBasedStateMachine):
             assert read == {**run.state, "checkpoint_index": run.position}
 
 
-class KeepingRunsMachine(RunsMachine):
-    """The same machine with all snapshots of each run retained."""
-
-    keep = "all"
-
-
 async def _resumed(process: Process) -> dict[str | None, State]:
     """Resume all, and give their final states."""
     states: dict[str | None, State] = {}
-    async for result in process.flow.aresume_all():
+    async for result in process.flow.aresume_all(status=UNFINISHED):
         assert result.error is None
         assert result.state is not None
         assert result.run_id not in states

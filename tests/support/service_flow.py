@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from support import State
 
-    from aiocheckpoint._engine.runner import RunOutcome
+    from aiocheckpoint._engine.outcomes import RunOutcome
 
     Action = Callable[[Any], object]
     Interrupt = Callable[["ServiceFlow", int], Awaitable[int]]

@@ -14,6 +14,9 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lease_owners import Process
+from locations import program
+
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._database import Database
 from aiocheckpoint.handlers.sqlite._liveness import owner_lock_path
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint.handlers.sqlite._owners import Owners
     from aiocheckpoint.handlers.sqlite._session import Session
 
 LONG = 3600.0
@@ -85,12 +89,74 @@ def _lose(session: Session) -> None:
 
 def suspend(handler: SqliteStateHandler) -> None:
     """Make a process count as gone, as one that was stopped for its lease, until it wakes."""
+    # Without its lock file it counts as dead. It makes the file again when it wakes.
+    _lock_file(handler).unlink(missing_ok=True)
+    delay_heartbeat(handler)
+
+
+def delay_heartbeat(handler: SqliteStateHandler) -> None:
+    """Let the last heartbeat of a process be long ago, as where it was stopped."""
+    owners = _owners(handler)
+    owners._last_heartbeat = owners._uncommitted_heartbeat = -float("inf")
+
+
+def look_at_owners(handler: SqliteStateHandler) -> None:
+    """Let a process look at all other owners, and free the runs of those that are gone."""
+    handler._database.expire_dead()
+
+
+def let_lease_pass(handler: SqliteStateHandler) -> None:
+    """Let a process find more than a lease between its last look at the owners and the next."""
+    watches = _owners(handler)._liveness._watches
+    watches._watches = {
+        owner: watch._replace(looked_at=watch.looked_at - 1.1 * LONG)
+        for owner, watch in watches._watches.items()
+    }
+
+
+class Body:
+    """A real process that stands for a simulated one: the system says whether it is stopped."""
+
+    def __init__(self) -> None:
+        """Start it."""
+        self._real = Process(program("body_script.py"))
+        assert self._real.first == "ready"
+
+    def stand_for(self, handler: SqliteStateHandler) -> None:
+        """Have the lock file of a process open, and give it the number of the real one."""
+        pipes = self._real.process
+        assert pipes.stdin is not None
+        assert pipes.stdout is not None
+        pipes.stdin.write(f"{_lock_file(handler)}\n")
+        pipes.stdin.flush()
+        assert pipes.stdout.readline() == "ready\n"
+        with looking(handler._path) as connection:
+            row = pipes.pid, owner_of(handler)
+            connection.execute("UPDATE owners SET pid = ? WHERE id = ?", row)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Generator[None, None, None]:
+        """Stop it for the time of a `with` block."""
+        self._real.suspend()
+        try:
+            yield
+        finally:
+            self._real.wake()
+
+    def end(self) -> None:
+        """End it."""
+        self._real.kill()
+        self._real.process.communicate()
+
+
+def _lock_file(handler: SqliteStateHandler) -> Path:
+    return Path(owner_lock_path(handler._path, owner_of(handler)))
+
+
+def _owners(handler: SqliteStateHandler) -> Owners:
     session = handler._database._transactions._session
     assert session is not None
-    owners = session.owners
-    # Without its lock file it counts as dead. It makes the file again when it wakes.
-    Path(owner_lock_path(handler._path, owners.id)).unlink(missing_ok=True)
-    owners._last_heartbeat = owners._uncommitted_heartbeat = -float("inf")
+    return session.owners
 
 
 @contextlib.contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from simulated_processes import disconnect, handler_apart, kill, owner_of, shut_down
 
-from aiocheckpoint import CheckpointFlow, current_step
+from aiocheckpoint import CheckpointFlow, Pause, Terminate, current_step
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.sqlite._lease import Lease
 
 NAMES = ("a", "b", "c")
+ENDS: dict[str, Callable[[str], BaseException]] = {
+    "fail": ConnectionError,
+    "pause": Pause,
+    "pause due": lambda reason: Pause(reason, timedelta(0)),
+    "end": Terminate,
+}
+"""The exceptions that a step raises by an order."""
 STEPPED_RUN: ContextVar[SteppedRun | None] = ContextVar("stepped_run", default=None)
 
 
@@ -30,7 +38,7 @@ class SteppedRun:
     Attributes:
         run_id: The run.
         lease: The lease that it runs under, once it was made.
-        orders: Takes the order for the step at the gate: "on" or "fail".
+        orders: Takes the order for the step at the gate: "on", or one of `ENDS`.
         at: The step that waits at the gate; None before and after all steps.
         result: The result of the call, or None.
         error: The exception of the call, or None.
@@ -85,29 +93,56 @@ class Watched(SqliteStateHandler):
         return lease
 
 
+def migrate(state: State, version: int) -> None:
+    """Note in a state from which version it was taken on."""
+    state["from"] = [*state.get("from", ()), version]
+
+
 class Process:
     """A simulated process that runs a flow of three steps on a database.
 
     Args:
         path: The database.
         executed: Called with each step that is executed.
+        version: The version of the flow. From 1 on, it migrates runs of older ones.
+        starts: As of the flow.
+        backoff: As of the flow.
         options: The options of the handler.
 
     Attributes:
+        version: The same.
+        starts: The same.
+        backoff: The same.
         owner: Its id among the owners.
         stepped_runs: Its calls in progress.
+        recovered: The runs that recovery has in a step.
+        at: The step that recovery has begun last, for each run.
     """
 
     def __init__(
         self,
         path: Path,
         executed: Callable[[SteppedRun | None, CurrentStep], None],
+        version: int = 0,
+        starts: int | None = 10,
+        backoff: float = 10.0,
         **options: Any,  # noqa: ANN401 (passed on as is)
     ) -> None:
         """Start the process, and register it as an owner."""
         self.handler = handler_apart(path, Watched, fsync=False, **options)
-        self.flow = CheckpointFlow(path, handler=self.handler, name=self.handler.flow)
+        self.version, self.starts, self.backoff = version, starts, backoff
+        self.flow = CheckpointFlow(
+            path,
+            handler=self.handler,
+            name=self.handler.flow,
+            version=version,
+            migrate=migrate if version else None,
+            starts=starts,
+            backoff=backoff,
+        )
         self.stepped_runs: list[SteppedRun] = []
+        self.recovered: set[str | None] = set()
+        self.at: dict[str | None, str] = {}
         self._executed = executed
         for name in NAMES:
             self.flow.add_step(name=name)(self._step)
@@ -116,11 +151,18 @@ class Process:
 
     async def _step(self, state: State) -> None:
         stepped_run, step = STEPPED_RUN.get(), current_step()
-        order = "on" if stepped_run is None else await stepped_run.wait_for_order(step.step)
+        order = "on"
+        if stepped_run is None:
+            self.recovered.add(step.run_id)
+            self.at[step.run_id] = step.step
+            await asyncio.sleep(0)
+        else:
+            order = await stepped_run.wait_for_order(step.step)
         self._executed(stepped_run, step)
+        self.recovered.discard(step.run_id)
         state["trail"] = [*state.get("trail", ()), step.step]
-        if order == "fail":
-            raise ConnectionError(step.step)
+        if order in ENDS:
+            raise ENDS[order](step.step)
 
     async def begin(self, run_id: str, **options: Any) -> SteppedRun:  # noqa: ANN401
         """Begin a run, and wait until it is at its first gate, or has ended."""

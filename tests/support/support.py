@@ -40,6 +40,13 @@ class Runner:
         """Ask the flow for its plan through this runner."""
         return self._enter(cp.plan, cp.aplan, args, kwargs)
 
+    def allowed_plan(self, cp: CheckpointFlow, *args: object, **kwargs: object) -> Plan:
+        """Ask the flow for its plan, and raise the refusal that it describes."""
+        plan = self.plan(cp, *args, **kwargs)
+        if plan.refused is not None:
+            raise plan.refused
+        return plan
+
     def reset(self, cp: CheckpointFlow) -> None:
         """Delete the flow's snapshot, through this runner."""
         self._enter(cp.reset, cp.areset, (), {})

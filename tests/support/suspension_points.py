@@ -151,6 +151,7 @@ class Subject:
         path: Where it stores.
         kind: "coroutines", "threads", or "own" for a handler of the user's own.
         ran: The steps that were called.
+        saved: The steps whose saver has returned.
         failing: Names of steps that raise.
         hooked: Whether a hook, which is a coroutine function, is called.
     """
@@ -158,6 +159,7 @@ class Subject:
     path: Path
     kind: str
     ran: list[str] = field(default_factory=list[str])
+    saved: list[str] = field(default_factory=list[str])
     failing: set[str] = field(default_factory=set[str])
     hooked: bool = True
 
@@ -168,11 +170,11 @@ class Subject:
         hooks = [self._hook] if self.hooked else []
         cp = CheckpointFlow(self.path, handler, hooks=hooks)
         for name in NAMES:
-            step = self._step(name)
+            step, save = self._step(name), self._saver(name)
             if self.kind == "threads":
-                cp.add_step(lambda state: {}, lambda state: None, name=name)(step)
+                cp.add_step(lambda state: {}, save, name=name)(step)
             else:
-                cp.add_step(_load, _pause, name=name)(self._coroutine(step))
+                cp.add_step(_load, self._coroutine(save), name=name)(self._coroutine(step))
         return cp
 
     def arun(self) -> Coroutine[Any, Any, State]:
@@ -197,11 +199,17 @@ class Subject:
 
         return step
 
+    def _saver(self, name: str) -> Callable[[State], None]:
+        def save(state: State) -> None:
+            self.saved.append(name)
+
+        return save
+
     def _coroutine(self, step: Callable[[State], None]) -> Callable[..., Any]:
         async def coroutine(state: State) -> None:
             await asyncio.sleep(0)
-            step(state)
             await asyncio.sleep(0)
+            step(state)
 
         return coroutine
 
@@ -226,10 +234,6 @@ class Own:
         await asyncio.sleep(0)
         await self._handler.awrite(state)
         await asyncio.sleep(0)
-
-
-async def _pause(state: State) -> None:
-    await asyncio.sleep(0)
 
 
 async def _load(state: State) -> State:
@@ -267,12 +271,17 @@ def at_point(number: int) -> Generator[None]:
         raise
 
 
-def check_left(subject: Subject) -> None:
-    """Check that no other file is beside the snapshot, and that each stored step ran once."""
+def check_left(subject: Subject, *, abandoned: bool = False) -> None:
+    """Check that no other file is beside the snapshot, and that each stored step ran once.
+
+    A step is stored as soon as its saver has returned, and not before. Only a run whose coroutine
+    was closed can do nothing more.
+    """
     place = subject.path.parent
     assert not place.exists() or {path.name for path in place.iterdir()} <= {"checkpoint.pkl"}
     done = NAMES[: subject.position()]
-    assert subject.ran[: len(done)] == [*done]
+    assert subject.ran[: len(done)] == [*done] == subject.saved[: len(done)]
+    assert abandoned or subject.saved == [*done]
     assert subject.ran in ([*NAMES[: len(done)]], [*NAMES[: len(done) + 1]])
 
 

@@ -29,14 +29,14 @@ class TracedInterrupt:
     """Raises KeyboardInterrupt in one of some functions, at the n-th point where Ctrl-C can come.
 
     Args:
-        file: The end of the name of the files of the functions.
+        file: The end of the name of the files of the functions, or several ends.
         number: The n, from 1.
 
     Attributes:
         place: The name of the function where it was raised, empty before.
     """
 
-    def __init__(self, file: str, number: int) -> None:
+    def __init__(self, file: str | tuple[str, ...], number: int) -> None:
         """Nothing is interrupted yet."""
         self._file = file
         self._left = number

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry
-from aiocheckpoint.handlers._run_store import SnapshotRunStore
+from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
 from aiocheckpoint.handlers.sqlite import _requests
 from aiocheckpoint.testing import crash_everywhere
 from aiocheckpoint.testing._crashing import _BLOCKING_WORK, _Breaker, _Trial
@@ -65,7 +65,7 @@ def test_attempts(runner: Way) -> None:
     """A run interrupted between attempts, or in one of them, ends with its state changed once."""
     ends: list[State] = []
 
-    assert crash_everywhere(failing_once, {"n": 1}, method=runner, same=noting(ends)) > 30
+    assert crash_everywhere(failing_once, {"n": 1}, method=runner, same=noting(ends)) > 25
     assert ends == [{"n": 9, "saved": 1}] * len(ends)
 
 
@@ -196,4 +196,4 @@ def test_names_of_blocking_work() -> None:
 def test_old_name_of_method() -> None:
     """`door=` is `method=`, with a warning."""
     with pytest.warns(DeprecationWarning, match="method="):
-        assert crash_everywhere(failing_once, {"n": 1}, door="arun", same=noting([])) > 30
+        assert crash_everywhere(failing_once, {"n": 1}, door="arun", same=noting([])) > 25

@@ -7,12 +7,15 @@ import io
 from collections import Counter
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+import numpy as np
 import pytest
 
 import aiocheckpoint.testing
 from aiocheckpoint import (
     CheckpointError,
     CheckpointFlow,
+    InvalidTypeError,
+    InvalidValueError,
     LocalStateHandler,
     RunInProgressError,
     StateHandler,
@@ -100,6 +103,34 @@ def test_flow_that_keeps_its_state_elsewhere(runner: Way) -> None:
     assert crash_everywhere(make_flow, {}, method=runner, same=lambda one, other: True) > 3
 
 
+def test_flow_at_a_place_of_its_own(tmp_path: Path) -> None:
+    """A flow that is not stored at the path given, and might be the real one, is refused."""
+    real = CheckpointFlow(tmp_path / "real.pkl")
+    for name in ("a", "b"):
+        real.add_step(name=name)(lambda state: None)
+    real.run({"n": 1}, until="a")
+    for handler in ("local", "sqlite"):
+        other = CheckpointFlow(tmp_path / f"other.{handler}", handler)
+        other.add_step(name="a")(lambda state: None)
+        for flow in (real, other):
+            with pytest.raises(InvalidValueError, match="would overwrite"):
+                crash_everywhere(lambda _, flow=flow: flow)  # type: ignore[misc]
+    assert real.read() == {"n": 1, "checkpoint_index": 1}
+
+
+def test_states_that_cannot_be_compared() -> None:
+    """Arrays in the state need `same=`, and the error says so."""
+
+    def make_flow(path: str) -> CheckpointFlow:
+        cp = CheckpointFlow(path, fsync=False)
+        cp.add_step(name="a")(lambda state: state.update(x=np.arange(3)))
+        return cp
+
+    with pytest.raises(InvalidValueError, match="same="):
+        crash_everywhere(make_flow, {})
+    assert crash_everywhere(make_flow, {}, same=lambda a, b: list(a["x"]) == list(b["x"])) > 1
+
+
 @both_runners
 def test_flow_that_misses_its_data(runner: Way) -> None:
     """A step that needs data from the step before, and has no loader, breaks with a note."""
@@ -113,6 +144,40 @@ def test_flow_that_misses_its_data(runner: Way) -> None:
     with pytest.raises(KeyError) as info:
         crash_everywhere(make_flow, {}, method=runner)
     assert any("crash_everywhere: after a crash" in note for note in info.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("make_flow", "message"),
+    [
+        (lambda path: None, "must return a CheckpointFlow, not a NoneType.*return"),
+        (lambda path: {"path": path}, "must return a CheckpointFlow, not a dict"),
+        (CheckpointFlow("nowhere.pkl"), "a function of a path .* not a CheckpointFlow"),
+        ("checkpoint.pkl", "a function of a path .* not a str"),
+    ],
+    ids=["returns nothing", "returns a dict", "a flow", "a path"],
+)
+def test_what_makes_no_flow(make_flow: Any, message: str) -> None:  # noqa: ANN401
+    """Anything but a function that makes a flow is refused by name."""
+    with pytest.raises(InvalidTypeError, match=message):
+        crash_everywhere(make_flow)
+
+
+@both_runners
+@pytest.mark.parametrize("handler", ["local", "sqlite"])
+def test_make_flow_is_given_paths(runner: Way, handler: str) -> None:
+    """Each run has a path of its own as text, an interrupted one the same path twice."""
+    paths: list[str] = []
+
+    def make_flow(path: str) -> CheckpointFlow:
+        paths.append(path)
+        cp = CheckpointFlow(path, handler, fsync=False)
+        cp.add_step(name="add")(lambda state: state.update(n=1))
+        return cp
+
+    boundaries = crash_everywhere(make_flow, {}, method=runner)
+    assert {type(path) for path in paths} == {str}
+    counted = sorted(paths.count(path) for path in set(paths))
+    assert counted == [1, *[2] * (2 * boundaries)]
 
 
 def test_example_of_the_module() -> None:

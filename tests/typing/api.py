@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
+
+import anyio
 
 from aiocheckpoint import (
     CheckpointError,
@@ -29,6 +32,7 @@ from aiocheckpoint import (
     StorageError,
     Stream,
     StreamConsumedError,
+    SyncStream,
     UnserializableStateError,
     current_step,
     events,
@@ -37,7 +41,7 @@ from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.testing import crash_everywhere
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
 
 State = dict[str, Any]
 
@@ -98,6 +102,31 @@ async def on_event_later(event: events.Event) -> None:
 cp = CheckpointFlow("checkpoint.pkl")
 CheckpointFlow(Path("checkpoint.pkl"), handler="local", name="flow", fsync=False)
 CheckpointFlow("checkpoint.pkl", hooks=[on_event, on_event_later])
+
+
+@contextmanager
+def span(part: str, event: events.Event) -> Generator[int]:
+    """Set the trace of a run."""
+    if isinstance(event, events.RunStarted):
+        assert_type(event.trace, str | None)
+        event.set_trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    yield 1
+
+
+@asynccontextmanager
+async def span_later(
+    part: Literal["run", "attempt", "snapshot"], event: events.Event
+) -> AsyncGenerator[None]:
+    """Wait."""
+    yield
+
+
+def no_span(part: str, event: object) -> None:
+    """Give no context manager."""
+
+
+CheckpointFlow("checkpoint.pkl", around=[span, span_later, no_span])
+around: events.Around = span
 CheckpointFlow("checkpoint.pkl", LocalStateHandler)
 CheckpointFlow("checkpoint.pkl", handler=LocalStateHandler("checkpoint.pkl", fsync=False))
 CheckpointFlow("sqlite:///runs.db", lease=10, keep="all", secret="s" * 32, allow=())
@@ -147,6 +176,28 @@ async def third(state: State, data: State) -> int:
     return len(data)
 
 
+@cp.add_step(load, needs=("numbers",), before="second")
+@cp.add_step(load, needs=["numbers"], after=0, name="other")
+def with_needs(state: State, data: State) -> None:
+    """Be a step that is loaded where it must, at a place of its own."""
+
+
+@asynccontextmanager
+async def slot(state: State) -> AsyncGenerator[None]:
+    """Limit a step."""
+    yield
+
+
+tenants: dict[str, asyncio.Semaphore] = {}
+cp.add_step(name="limited", limiter=asyncio.Semaphore(4))(third)
+cp.add_step(name="limited too", limiter=anyio.CapacityLimiter(4))(third)
+cp.add_step(name="limited by a function", limiter=slot)(third)
+cp.add_step(name="by tenant", limiter=lambda state: tenants[state["tenant"]], timeout=1)(third)
+
+CheckpointFlow("checkpoint.pkl", load_policy="always", threads=4)
+assert_type(cp.remove_step("other"), None)
+
+
 class Model:
     """A class whose methods are steps."""
 
@@ -192,6 +243,7 @@ async def charge(state: State, data: State) -> None:
 
 cp.add_step(retry=3, name="again")(first)
 assert_type(Pause().reason, str)
+assert_type(Pause(due=timedelta(days=1)).due, float | None)
 
 
 # The decorator returns the function unchanged, so its own signature still counts.
@@ -209,6 +261,8 @@ def from_a_script() -> None:
     assert_type(cp.run(), State)
     assert_type(cp.run({"a": 1}), State)
     assert_type(cp.run({"a": 1}, "always", 1), State)
+    assert_type(cp.run({"a": 1}, None, data={"numbers": [1]}), State)
+    assert_type(cp.resume("order-42", {"approved": True}, wait=1), State)
     assert_type(cp.run({"a": 1}, load_policy=[True, False, True], checkpoint="fetch"), State)
     assert_type(cp.run(until="fetch", run_id="order-42", wait=2.5), State)
     assert_type(cp.plan({"a": 1}, checkpoint=-1 + 1, until=2), Plan)
@@ -219,6 +273,8 @@ async def from_a_service() -> None:
     """Use the asynchronous runner."""
     assert_type(await cp.arun(), State)
     assert_type(await cp.arun({"a": 1}, load_policy="first only", wait=1), State)
+    assert_type(await cp.arun(data={}), State)
+    assert_type(await cp.aresume("order-42"), State)
     assert_type(await cp.aplan(), Plan)
     assert_type(await cp.areset(), None)
 
@@ -230,10 +286,13 @@ async def of_many_runs(page: Header) -> None:
     assert_type(await cp.aruns("failed", limit=10, after=page), list[Header])
     assert_type(await cp.aruns(["failed", "stopped"]), list[Header])
     assert_type(await cp.aread("order-42"), State)
-    assert_type(await cp.apatch("order-42", {"a": 2}, checkpoint="fetch"), Header)
+    assert_type(await cp.apatch({"a": 2}, checkpoint="fetch", run_id="order-42"), Header)
     assert_type(await cp.areset(run_id="order-42"), None)
     assert_type(await cp.adelete("order-42"), bool)
     assert_type(await cp.aprune(timedelta(days=30), ("finished", "failed")), int)
+    assert_type(await cp.acount(), int)
+    assert_type(await cp.acount(by="status"), dict[str, int])
+    assert_type(await cp.acount(by="step"), dict[str | None, int])
     async for result in cp.aresume_all(limit=10):
         of_a_result(result)
     async with aclosing(cp.aresume_all()) as results:
@@ -272,11 +331,25 @@ def of_a_test() -> None:
 
 def of_many_runs_in_a_notebook() -> None:
     """Keep many runs, without a loop."""
+    assert_type(cp.map({"order-42": {"a": 1}}), SyncStream[RunResult])
+    with cp.map(pairs(), "always", limit=10, once=True) as results:
+        assert_type(next(results), RunResult)
+    for result in cp.map((str(number), {"n": number}) for number in range(3)):
+        of_a_result(result)
+    assert_type(list(cp.stream({"a": 1}, run_id="order-42")), list[events.Event])
+    assert_type(cp.stream(update={"approved": True}).close(), None)
+    assert_type(list(cp.resume_all(limit=5, status="failed")), list[RunResult])
+    assert_type(list(cp.work(limit=5, until_empty=True, status=["queued"])), list[RunResult])
     assert_type(cp.runs({"running"}, limit=1), list[Header])
     assert_type(cp.read(), State)
-    assert_type(cp.patch(None, {}, 3), Header)
+    assert_type(cp.read("id", partial=True), State)
+    assert_type(cp.check_point(), State)
+    assert_type(cp.patch({}, 3), Header)
     assert_type(cp.delete("order-42"), bool)
     assert_type(cp.prune(3600.5), int)
+    assert_type(cp.count(), int)
+    assert_type(cp.count("status"), dict[str, int])
+    assert_type(cp.count(by="step"), dict[str | None, int])
 
 
 def of_a_result(result: RunResult) -> None:
@@ -300,6 +373,7 @@ async def of_the_store() -> None:
     """Read, edit and write the stored state."""
     handler = LocalStateHandler("checkpoint.pkl")
     assert_type(handler.read(), State)
+    assert_type(handler.read(partial=True), State)
     assert_type(await handler.aread("order-42"), State)
     handler.write({"a": 2, "checkpoint_index": 1})
     await handler.awrite({"a": 2}, run_id="order-42")
@@ -314,12 +388,18 @@ def of_a_plan(plan: Plan) -> None:
     assert_type(plan.loads, tuple[bool, ...])
     assert_type(plan.fresh, bool)
     assert_type(plan.ignores_given, bool)
+    assert_type(plan.given, Literal["equal", "similar", "different", "unknown"] | None)
+    assert_type(plan.edited, tuple[str, ...])
     assert_type(plan.reason, str)
+    assert_type(plan.needs, tuple[tuple[str, ...], ...])
+    assert_type(plan.refused, CheckpointError | None)
 
 
 def of_a_header(header: Header) -> None:
     """Inspect the header of a file."""
     assert_type(header.flow, str)
+    assert_type(header.initial_digest, str | None)
+    assert_type(header.step_digests, dict[str, str])
     assert_type(header.run_id, str | None)
     assert_type(header.steps, tuple[str, ...] | None)
     assert_type(header.position, int)
@@ -373,15 +453,21 @@ def misuses() -> None:
     """Show the misuses that the types refuse. An accepted line makes its ignore an error."""
     CheckpointFlow()  # type: ignore[call-arg]
     CheckpointFlow("checkpoint.pkl", hooks=on_event)  # type: ignore[arg-type]
+    CheckpointFlow("checkpoint.pkl", around=[on_event])  # type: ignore[list-item]
     cp.add_step(load=first)  # type: ignore[arg-type]
-    cp.add_step(save="numbers")  # type: ignore[arg-type]
+    cp.add_step(save="numbers")  # type: ignore[call-overload]
     cp.add_step()(scaled)  # type: ignore[type-var]
     cp.run([("a", 1)])  # type: ignore[arg-type]
     cp.run(load_policy="sometimes")  # type: ignore[arg-type]
+    cp.run(data=[1])  # type: ignore[arg-type]
+    cp.add_step(load, needs=5)  # type: ignore[call-overload]
+    cp.remove_step(1)  # type: ignore[arg-type]
+    CheckpointFlow("checkpoint.pkl", load_policy=[True])  # type: ignore[arg-type]
+    cp.patch("order-42", {})  # type: ignore[arg-type]
     cp.run(checkpoint=1.5)  # type: ignore[arg-type]
     cp.run(update=[("a", 1)])  # type: ignore[arg-type]
-    cp.add_step(retry="often")  # type: ignore[arg-type]
-    cp.add_step(timeout="soon")  # type: ignore[arg-type]
+    cp.add_step(retry="often")  # type: ignore[call-overload]
+    cp.add_step(timeout="soon")  # type: ignore[call-overload]
     cp.amap(["order-42"])  # type: ignore[list-item]
     cp.amap({"order-42": 1})  # type: ignore[arg-type]
     cp.amap({}, limit="all")  # type: ignore[arg-type]
@@ -390,7 +476,8 @@ def misuses() -> None:
     Retry(on="errors")  # type: ignore[arg-type]
     Retry(on=KeyboardInterrupt)  # type: ignore[arg-type]
     Pause(reason=1)  # type: ignore[arg-type]
+    Pause(due=60)  # type: ignore[arg-type]
     cp.runs("done")  # type: ignore[arg-type]
     cp.runs(limit="all")  # type: ignore[arg-type]
     cp.delete(None)  # type: ignore[arg-type]
-    cp.patch("order-42", ["a"])  # type: ignore[arg-type]
+    cp.patch(["a"])  # type: ignore[arg-type]

@@ -10,24 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
+from aiocheckpoint._concurrency.anyio_warm_up import anyio_warm_up
 from aiocheckpoint._concurrency.async_reading import read_off_loop
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
+from aiocheckpoint._concurrency.interrupters import TaskInterrupter
+from aiocheckpoint._concurrency.stalls import DrainWatch, StallWatch
 from aiocheckpoint._concurrency.start_throttle import start_throttle
 from aiocheckpoint._concurrency.threads import (
     SNAPSHOTS,
-    anyio_warm_up,
+    finish_before_cancelling,
     raise_cancellation_after,
     run_in_thread,
     run_shielded_in_thread,
     shield,
+    wait_for_item,
 )
+from aiocheckpoint._concurrency.work_items import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.executors import FunctionExecutor
+    from aiocheckpoint._concurrency.interrupters import Interrupter
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._concurrency.step_threads import StepThreads
 
@@ -49,6 +57,11 @@ class Backend(Protocol):
         """Calls users' functions and hooks."""
         ...
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether a drain has given up the calls of the flow."""
+        ...
+
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         """Call a blocking function of the library. A cancellation waits for its end."""
         ...
@@ -61,8 +74,19 @@ class Backend(Protocol):
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
+        if_stalled: Literal["withdraw", "leave"],
     ) -> asyncio.CancelledError | None:
-        """Call a function that must run to its end. Return a cancellation that came meanwhile."""
+        """Call a function that must run to its end. Return a cancellation that came meanwhile.
+
+        Args:
+            function: The function.
+            args: Its arguments.
+            if_stalled: What becomes of the call of a cancelled run whose store hangs: it is
+                withdrawn if it has not begun, or left to the threads.
+
+        Raises:
+            StalledError: The call was withdrawn.
+        """
         ...
 
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
@@ -73,12 +97,37 @@ class Backend(Protocol):
         """Await a coroutine to its end. Return a cancellation that came meanwhile."""
         ...
 
+    async def finish(
+        self,
+        work: Coroutine[Any, Any, _Result],
+        caught: asyncio.CancelledError | None = None,
+        *,
+        needs_store: bool = False,
+    ) -> _Result:
+        """Await a coroutine to its end, and only then raise a cancellation.
+
+        Args:
+            work: The coroutine.
+            caught: A cancellation that was caught before, to be raised at the end.
+            needs_store: Whether the cancellation reaches `work` where the store hangs. Else it does
+                where a drain has given up.
+        """
+        ...
+
+    async def wait_at_most(self, pending: PendingResult[Any], seconds: float) -> None:
+        """Wait for at most so long for a result of `loop`. A cancellation ends the wait at once."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait so long. A cancellation ends the wait at once."""
         ...
 
     def cancellations(self) -> int:
         """Give the number of cancellations of the run so far."""
+        ...
+
+    def interrupter(self) -> Interrupter:
+        """Make the interrupter of the run, in its own task."""
         ...
 
 
@@ -94,51 +143,66 @@ class AsyncBackend:
     """
 
     # Thousands of runs may be waiting, and the garbage collector visits every attribute dict.
-    __slots__ = ("_throttle", "executor", "loop")
+    __slots__ = ("_threads", "_throttle", "executor", "loop")
 
     def __init__(self, executor: AsyncExecutor) -> None:
         self.executor: AsyncExecutor = executor
+        self._threads = executor.store_threads
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._throttle = start_throttle(executor.step_threads, self.loop)
 
+    @property
+    def gave_up(self) -> bool:
+        return self.executor.step_threads.abandoned
+
     @classmethod
-    async def make(cls, step_threads: StepThreads) -> Self:
+    async def make(cls, step_threads: StepThreads, store_threads: DaemonThreads) -> Self:
         """Make a backend when the loop has room for one more run.
 
         Args:
             step_threads: The threads for sync functions of the flow.
+            store_threads: The threads for blocking calls of its store.
         """
         throttle = start_throttle(step_threads, asyncio.get_running_loop())
         if (turn := throttle.ask()) is not None:
             await turn
-        return await cls.make_for_reading(step_threads)
+        return await cls.make_for_reading(step_threads, store_threads)
 
     @classmethod
-    async def make_for_reading(cls, step_threads: StepThreads) -> Self:
+    async def make_for_reading(
+        cls, step_threads: StepThreads, store_threads: DaemonThreads
+    ) -> Self:
         """Make a backend for a call that starts no run, at once.
 
         Args:
             step_threads: The threads for sync functions of the flow.
+            store_threads: The threads for blocking calls of its store.
         """
         if not anyio_warm_up.done:
             with start_throttle(step_threads, asyncio.get_running_loop()):
                 await run_in_thread(SNAPSHOTS, anyio_warm_up.prepare)
-        return cls(AsyncExecutor(step_threads))
+        return cls(AsyncExecutor(step_threads, store_threads))
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
+        item = WorkItem(function, args, self.loop)
         with self._throttle:
-            return await run_in_thread(SNAPSHOTS, function, *args)
+            await wait_for_item(self._threads, item)
+        return item.outcome()
 
     async def read(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        return await read_off_loop(function, *args)
+        async with self._throttle.reads:
+            return await read_off_loop(self._threads, function, *args)
 
     async def run_shielded(
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
+        if_stalled: Literal["withdraw", "leave"],
     ) -> asyncio.CancelledError | None:
         with self._throttle:
-            return await run_shielded_in_thread(SNAPSHOTS, function, *args)
+            return await run_shielded_in_thread(
+                self._threads, function, *args, if_stalled=if_stalled
+            )
 
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
         with self._throttle:
@@ -151,12 +215,33 @@ class AsyncBackend:
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
         return await shield(work)
 
+    async def finish(
+        self,
+        work: Coroutine[Any, Any, _Result],
+        caught: asyncio.CancelledError | None = None,
+        *,
+        needs_store: bool = False,
+    ) -> _Result:
+        of_store = partial(StallWatch, self._threads)
+        of_drain = partial(DrainWatch, self.executor.step_threads)
+        return await finish_before_cancelling(work, caught, of_store if needs_store else of_drain)
+
+    async def wait_at_most(self, pending: PendingResult[Any], seconds: float) -> None:
+        timer = self.loop.call_later(seconds, pending.end_wait)
+        try:
+            await pending.future
+        finally:
+            timer.cancel()
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     def cancellations(self) -> int:
         task = asyncio.current_task()
         return 0 if task is None else task.cancelling()
+
+    def interrupter(self) -> Interrupter:
+        return TaskInterrupter()
 
 
 class SyncBackend:
@@ -165,6 +250,7 @@ class SyncBackend:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.executor: SyncExecutor = SyncExecutor()
+        self.gave_up: bool = False
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return function(*args)
@@ -176,6 +262,7 @@ class SyncBackend:
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
+        if_stalled: Literal["withdraw", "leave"],  # noqa: ARG002
     ) -> asyncio.CancelledError | None:
         function(*args)
         return None
@@ -187,11 +274,29 @@ class SyncBackend:
         await work
         return None
 
+    async def finish(
+        self,
+        work: Coroutine[Any, Any, _Result],
+        caught: asyncio.CancelledError | None = None,
+        *,
+        needs_store: bool = False,  # noqa: ARG002
+    ) -> _Result:
+        result = await work
+        if caught is not None:
+            raise caught
+        return result
+
+    async def wait_at_most(self, pending: PendingResult[Any], seconds: float) -> None:
+        pending.wait_at_most(seconds)
+
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - there is no loop to block
+        time.sleep(seconds)  # noqa: ASYNC251 - blocks the thread as all calls here do
 
     def cancellations(self) -> int:
-        return 0  # There is no task. Ctrl-C raises KeyboardInterrupt.
+        return self.executor.interrupter.count  # Ctrl-C raises KeyboardInterrupt.
+
+    def interrupter(self) -> Interrupter:
+        return self.executor.interrupter
 
     def close(self) -> None:
         """Close the private loop, if there is one."""

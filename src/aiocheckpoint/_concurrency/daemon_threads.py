@@ -23,6 +23,7 @@ import time
 import weakref
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +63,8 @@ class DaemonThreads(Executor):
 
     Attributes:
         abandoned: Whether `abandon` was called.
+        calls_ended: Changes with each call that ends.
+        stalled_at: The value of `calls_ended` at which the threads were found to be stalled.
     """
 
     # `_end_all` sets it for the class, so that threads made later take no calls either.
@@ -72,11 +75,19 @@ class DaemonThreads(Executor):
         self._count = count
         self._idle_seconds = idle_seconds
         self.abandoned: bool = False
+        self.calls_ended: int = 0
+        self.stalled_at: int = -1
+        self._hangs = False
         self.reset_after_fork()
         _all.add(weakref.ref(self, _all.discard))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {self._count})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle the settings alone: a copy has threads of its own."""
+        settings = partial(type(self), self._name, self._count, idle_seconds=self._idle_seconds)
+        return settings, ()
 
     def reset_after_fork(self) -> None:
         """Forget all threads and calls. A forked child has none of the threads."""
@@ -135,6 +146,21 @@ class DaemonThreads(Executor):
         for item in list(self._unfinished):
             item.abandon()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call has not ended."""
+        return bool(self._unfinished)
+
+    def abandon_begun(self) -> None:
+        """Stop waiting for the calls that threads have begun, and for the threads at exit.
+
+        Calls that no thread has begun stay in the queue, and a cancellation withdraws them.
+        """
+        self._hangs = True
+        for item in list(self._unfinished):
+            if item.is_running:
+                item.abandon()
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """End the threads when the queue is empty, as `Executor.shutdown` does."""
         self._shut_down = True
@@ -142,7 +168,7 @@ class DaemonThreads(Executor):
         if not wait or here.queue is self._queue:
             return
         for worker in list(self._living.values()):
-            if not self.abandoned:
+            if not (self.abandoned or self._hangs):
                 worker.join()
 
     def _start(self) -> None:
@@ -180,6 +206,7 @@ class DaemonThreads(Executor):
                     queue.put(None)  # for the next thread
                     return
                 item.call()
+                self.calls_ended += 1
                 # Before the loop wakes, so that its next call finds this thread idle, with warm
                 # caches.
                 unfinished.discard(item)
@@ -193,7 +220,7 @@ class DaemonThreads(Executor):
         """Whether an idle thread is needed no more.
 
         The thread steps back before it looks into the queue, and `put` fills the queue before it
-        counts the threads. So one of both sees the other.
+        counts the threads. So at least one sees the other.
         """
         living, life = self._living, worker.life
         living.pop(life, None)
@@ -214,6 +241,7 @@ class DaemonThreads(Executor):
             with suppress(Exception):
                 # From here on a call starts another thread. So none is put behind the last look.
                 self._living.pop(worker.life, None)
+                self.calls_ended += 1
                 failing = failing or [worker.item, *self._unfinished]
                 self._fail(failing, f"the thread of a call has ended. {_REMEDY}", worker.error)
                 worker.item = worker.error = None  # The traceback holds the frames of the thread.

@@ -7,26 +7,38 @@ functions in the caller's thread and runs coroutines on one private event loop.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from aiocheckpoint._concurrency.contexts import adopt_changes
+from aiocheckpoint._concurrency.interrupters import LoopInterrupter
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
 from aiocheckpoint._concurrency.threads import (
-    SNAPSHOTS,
-    finish_before_cancelling,
-    run_in_thread,
+    AbandonedCallError,
+    LateCancellationError,
+    wait_for_item,
 )
 from aiocheckpoint._concurrency.timeouts import run_with_timeout
+from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint._tracebacks import calls_user_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.step_threads import StepThreads
 
-__all__ = ["AsyncExecutor", "ExceptionEnvelope", "FunctionExecutor", "SyncExecutor"]
+__all__ = [
+    "AsyncExecutor",
+    "ExceptionEnvelope",
+    "FunctionExecutor",
+    "SyncExecutor",
+    "call_enveloped",
+]
 
 
 class ExceptionEnvelope(Exception):  # noqa: N818 - users never see it
@@ -41,27 +53,49 @@ class ExceptionEnvelope(Exception):  # noqa: N818 - users never see it
         self.error = error
 
 
+class Trials(Protocol):
+    """The attempts at a step, which wait in between."""
+
+    def on_loop(
+        self, sleep: Callable[[float], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[AbstractContextManager[None]]:
+        """Give the attempts, which wait on the running loop."""
+        ...
+
+    def in_thread(self, sleep: Callable[[float], None]) -> Iterator[AbstractContextManager[None]]:
+        """Give the attempts, which wait in this thread."""
+        ...
+
+
 class FunctionExecutor(Protocol):
     """Calls users' functions and awaits their results."""
 
     def call(self, function: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
-        """Call a user's function, sync or async, and await its result if it is awaitable."""
+        """Call a user's function, sync or async, and await its result if it is awaitable.
+
+        Raises:
+            LateCancellationError: A cancellation waited for a sync function of a step, which has
+                returned.
+        """
         ...
 
-    async def call_to_end(self, function: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        """Call a user's function that stores something, and let no cancellation interrupt it."""
-        ...
-
-    def attempts(self, trials: Any) -> AsyncIterator[AbstractContextManager[None]]:  # noqa: ANN401
+    def attempts(
+        self, trials: Trials, sleep: Callable[[float], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[AbstractContextManager[None]]:
         """Give the attempts of a step, and wait between them.
 
         Args:
-            trials: An iterable for both `for` and `async for`, such as `stamina.retry_context`.
+            trials: The attempts.
+            sleep: Waits so many seconds, or until the run is to stop.
         """
         ...
 
     def call_hook(self, hook: Callable[[Any], object], event: object) -> Coroutine[Any, Any, Any]:
         """Call a hook on the loop or in the caller's thread, and await it if it is awaitable."""
+        ...
+
+    def await_if_needed(self, result: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
+        """Await `result` if it is awaitable, else return it."""
         ...
 
 
@@ -70,33 +104,34 @@ class AsyncExecutor:
 
     Args:
         step_threads: The threads for sync functions of the flow.
+        store_threads: The threads for blocking calls of its store.
 
     Attributes:
-        step_threads: The same.
+        step_threads, store_threads: The same.
     """
 
-    __slots__ = ("step_threads",)
+    __slots__ = ("step_threads", "store_threads")
 
-    def __init__(self, step_threads: StepThreads) -> None:
+    def __init__(self, step_threads: StepThreads, store_threads: DaemonThreads) -> None:
         self.step_threads: StepThreads = step_threads
+        self.store_threads: DaemonThreads = store_threads
 
     def call(self, function: UserFunction, *args: Any) -> Coroutine[Any, Any, Any]:  # noqa: ANN401
         if function.on_loop:
-            work = self.await_if_needed(_call_enveloped(function.function, *args))
+            work = self.await_if_needed(call_enveloped(function.function, *args))
         else:
             work = self._call_in_thread(function, args)
         return work if function.timeout is None else run_with_timeout(function.timeout, work)
 
-    async def call_to_end(self, function: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        await finish_before_cancelling(self.call(function, *args))
-
-    def attempts(self, trials: Any) -> AsyncIterator[AbstractContextManager[None]]:  # noqa: ANN401
-        each: AsyncIterator[AbstractContextManager[None]] = aiter(trials)
-        return each
+    def attempts(
+        self, trials: Trials, sleep: Callable[[float], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[AbstractContextManager[None]]:
+        return trials.on_loop(sleep)
 
     async def call_hook(self, hook: Callable[[Any], object], event: object) -> None:
-        await self.await_if_needed(hook(event))
+        await self.await_if_needed(_call(hook, event))
 
+    @calls_user_code
     async def await_if_needed(self, result: Any) -> Any:  # noqa: ANN401
         """Await `result` if it is awaitable, else return it."""
         if not inspect.isawaitable(result):
@@ -110,40 +145,59 @@ class AsyncExecutor:
             raise
 
     async def _call_in_thread(self, function: UserFunction, args: tuple[Any, ...]) -> Any:  # noqa: ANN401
-        threads = SNAPSHOTS if function.belongs_to_handler else self.step_threads
-        call = contextvars.copy_context().run
-        result = await run_in_thread(threads, call, _call_enveloped, function.function, *args)
-        return await self.await_if_needed(result)
+        threads = self.store_threads if function.belongs_to_handler else self.step_threads
+        before = contextvars.copy_context()
+        context = before.copy()
+        words = (call_enveloped, function.function, *args)
+        item: WorkItem[Any] = WorkItem(context.run, words, asyncio.get_running_loop())
+        try:
+            await wait_for_item(threads, item)
+        except asyncio.CancelledError as cancellation:
+            adopt_changes(before, context)
+            if function.belongs_to_handler or not _has_returned(item, cancellation):
+                raise
+            late = LateCancellationError(cancellation, item.result)
+        else:
+            adopt_changes(before, context)
+            return await self.await_if_needed(item.outcome())
+        raise late  # Outside the except block, so that the cancellation keeps its context.
 
 
 class SyncExecutor:
-    """Calls users' functions in the caller's thread. No call is suspended."""
+    """Calls users' functions in the caller's thread. No call is suspended.
+
+    Attributes:
+        interrupter: Interrupts the coroutines.
+    """
 
     def __init__(self) -> None:
+        self.interrupter: LoopInterrupter = LoopInterrupter()
         self._private: PrivateLoop | None = None
 
     async def call(self, function: UserFunction, *args: Any) -> Any:  # noqa: ANN401
-        result = _call_enveloped(function.function, *args)
+        result = call_enveloped(function.function, *args)
         if function.timeout is not None and inspect.isawaitable(result):
             result = run_with_timeout(function.timeout, result)
         return None if result is None else await self.await_if_needed(result)
 
-    async def call_to_end(self, function: UserFunction, *args: Any) -> None:  # noqa: ANN401
-        await self.call(function, *args)
-
-    def attempts(self, trials: Any) -> AsyncIterator[AbstractContextManager[None]]:  # noqa: ANN401
-        return _BlockingAttempts(trials)
+    def attempts(
+        self, trials: Trials, sleep: Callable[[float], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[AbstractContextManager[None]]:
+        return _BlockingAttempts(trials.in_thread(lambda seconds: _complete(sleep(seconds))))
 
     async def call_hook(self, hook: Callable[[Any], object], event: object) -> None:
-        await self.await_if_needed(hook(event))
+        await self.await_if_needed(_call(hook, event))
 
     async def await_if_needed(self, result: Any) -> Any:  # noqa: ANN401
         """Run `result` on the private loop if it is awaitable, else return it."""
         if not inspect.isawaitable(result):
             return result
         if self._private is None:
-            self._private = PrivateLoop()
-        return _call_enveloped(self._private.run, result)
+            self._private = PrivateLoop(self.interrupter)
+        try:
+            return self._private.run(result)
+        except GeneratorExit as error:
+            raise ExceptionEnvelope(error) from None
 
     def close(self) -> None:
         """Close the private loop, if there is one."""
@@ -154,8 +208,8 @@ class SyncExecutor:
 class _BlockingAttempts:
     """The attempts of a step. Waiting between them blocks the thread."""
 
-    def __init__(self, trials: Any) -> None:  # noqa: ANN401
-        self._each: Iterator[AbstractContextManager[None]] = iter(trials)
+    def __init__(self, each: Iterator[AbstractContextManager[None]]) -> None:
+        self._each = each
 
     def __aiter__(self) -> Self:
         return self
@@ -167,8 +221,31 @@ class _BlockingAttempts:
             raise StopAsyncIteration from None
 
 
-def _call_enveloped(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+def _complete(sleep: Coroutine[Any, Any, None]) -> None:
+    """Carry out a coroutine that blocks the thread, and does not suspend."""
+    try:
+        sleep.send(None)
+    except StopIteration:
+        return
+    sleep.close()
+    raise AssertionError("a sleep suspended under SyncExecutor")
+
+
+def _has_returned(item: WorkItem[Any], cancellation: asyncio.CancelledError) -> bool:
+    """Whether a function ended without an exception, and left nothing to await."""
+    ended = item.ended and item.error is None and not isinstance(cancellation, AbandonedCallError)
+    return ended and not inspect.isawaitable(item.result)
+
+
+@calls_user_code
+def call_enveloped(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+    """Call a user's function, and put exceptions with a meaning for coroutines into envelopes."""
     try:
         return function(*args)
     except (StopIteration, GeneratorExit) as error:
         raise ExceptionEnvelope(error) from None
+
+
+@calls_user_code
+def _call(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+    return function(*args)

@@ -75,6 +75,11 @@ class PendingResult(Generic[_Result]):
             self._blocked.release()
         return ended
 
+    def end_wait(self) -> None:
+        """End the wait of the task, whether or not the work has ended. Called on the loop."""
+        if not self.future.done():
+            self.future.set_result(None)
+
     def outcome(self) -> _Result:
         """Give the result of work that has ended, or raise its exception."""
         if self.error is not None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiocheckpoint._concurrency.contexts import MirroredContext
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextvars import Context
+
+    from aiocheckpoint._concurrency.interrupters import LoopInterrupter
 
 __all__ = ["PrivateLoop"]
 
@@ -29,21 +33,27 @@ class PrivateLoop:
     midst of the locks that all executors share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interrupter: LoopInterrupter) -> None:
+        self._interrupter = interrupter
         # With a factory the runner leaves the thread's current event loop alone.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._thread: DaemonThreads | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._context = MirroredContext()
         if _inside_loop():
             self._thread = DaemonThreads("aiocheckpoint-loop", 1)
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
-        """Run `awaitable` to its end and return its result, in a copy of the caller's context.
+        """Run `awaitable` to its end and return its result, with the caller's context variables.
+
+        What it sets is set for the caller afterwards.
 
         Raises:
             NoThreadError: The loop needs a thread, and none can be started.
         """
-        context = contextvars.copy_context()
+        return self._context.call(partial(self._run, awaitable))
+
+    def _run(self, awaitable: Awaitable[_Result], context: Context) -> _Result:
         run = partial(self._runner.run, self._main(awaitable), context=context)
         if self._thread is None:
             return run()
@@ -67,8 +77,10 @@ class PrivateLoop:
     def _interrupt(self) -> None:
         self._runner.get_loop().call_soon_threadsafe(self._cancel)
 
+    @calls_user_code
     async def _main(self, awaitable: Awaitable[_Result]) -> _Result:
         self._task = asyncio.current_task()
+        self._interrupter.begin()
         return await awaitable
 
     def _cancel(self) -> None:

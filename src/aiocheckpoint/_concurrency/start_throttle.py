@@ -22,6 +22,9 @@ _STARTS_PER_TURN = 64
 _MOST_CALLS = 512
 """The number of requests that the SQLite writer takes into one batch."""
 
+_MOST_READS = 4
+"""As many as there are threads for snapshots."""
+
 
 class StartThrottle:
     """Lets runs start while few blocking calls of their flow are in progress on their loop.
@@ -31,9 +34,14 @@ class StartThrottle:
     wait in steps.
 
     A blocking call is in progress for the time of a `with` block.
+
+    Attributes:
+        reads: Held for each read that takes no lock. The next ones wait on the loop, so that the
+            snapshot of a step never waits in the threads behind hundreds of them.
     """
 
     def __init__(self) -> None:
+        self.reads: asyncio.Semaphore = asyncio.Semaphore(_MOST_READS)
         self._calls = 0
         self._started = 0
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -2,7 +2,7 @@
 
 A cancelled wait must not leave its function running, because a late write could overwrite a newer
 one. So a queued function is dropped. A running function is waited for, and only then is the
-cancellation raised.
+cancellation raised. Of what must be stored nevertheless, `stalls` has the exception.
 
 Each `Task.cancel()` raises one cancellation, which is caught and raised again at the end. An anyio
 scope raises its cancellation at every await, so a shielded scope holds it off.
@@ -14,11 +14,14 @@ import asyncio
 import contextlib
 import inspect
 import math
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import anyio
 
+from aiocheckpoint._concurrency.contexts import task_in_own_context
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.stalls import StalledError, StallWatch
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint.errors import NoThreadError
 
@@ -26,62 +29,78 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint._concurrency.stalls import Watch
     from aiocheckpoint._concurrency.work_items import Threads
 
 __all__ = [
     "SNAPSHOTS",
     "AbandonedCallError",
-    "anyio_warm_up",
+    "LateCancellationError",
     "finish_before_cancelling",
+    "make_maintenance_threads",
+    "make_store_threads",
     "prefer_cancellation",
     "raise_cancellation_after",
     "run_in_thread",
     "run_shielded_in_thread",
     "shield",
+    "wait_for_item",
 ]
 
 _Result = TypeVar("_Result")
 
 
-SNAPSHOTS = DaemonThreads("aiocheckpoint-snapshot", 4)
-"""Threads for snapshots alone, so that users' functions cannot fill them."""
+_COUNT = 4
+_IDLE_SECONDS = 5.0
 
 
-class _AnyioWarmUp:
-    """Imports the asyncio half of anyio before a run needs it.
-
-    anyio imports it at its first call. This takes 50 ms, and memory and descriptors that a failing
-    run may not have.
-    """
-
-    def __init__(self) -> None:
-        self.done = False
-
-    def prepare(self) -> None:
-        """Let anyio import it. Called in a thread, or in a task of a loop in such a thread.
-
-        Without a lock, because a finalizer in this thread may call it in the midst of it. Python
-        imports a module once, however many threads ask for it.
-        """
-        if self.done:
-            return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            asyncio.run(self._ask())
-        else:
-            anyio.current_effective_deadline()
-        self.done = True
-
-    async def _ask(self) -> None:
-        anyio.current_effective_deadline()
+class _LocalThreads(DaemonThreads):
+    def __reduce__(self) -> str:  # type: ignore[override]
+        """Pickle the name: there is one in each process."""
+        return "SNAPSHOTS"
 
 
-anyio_warm_up = _AnyioWarmUp()
+SNAPSHOTS = _LocalThreads("aiocheckpoint-snapshot", _COUNT)
+"""Threads for snapshots in local files alone, so that nothing else can fill them: no function of
+users, and no other store that hangs."""
+
+
+def make_store_threads() -> DaemonThreads:
+    """Make the threads of one store that is no local file."""
+    return DaemonThreads("aiocheckpoint-store", _COUNT, idle_seconds=_IDLE_SECONDS)
+
+
+def make_maintenance_threads() -> DaemonThreads:
+    """Make the threads that copy one store, or make it smaller."""
+    return DaemonThreads("aiocheckpoint-maintenance", 2, idle_seconds=_IDLE_SECONDS)
 
 
 class AbandonedCallError(asyncio.CancelledError):
-    """A cancellation that does not wait for an abandoned function, which is still running."""
+    """A cancellation that does not wait for an abandoned function, which is still running.
+
+    The caller of the run gets a plain cancellation in its place.
+    """
+
+    def plain(self) -> asyncio.CancelledError:
+        """The same as a plain cancellation, with its notes and traceback."""
+        made = asyncio.CancelledError(*self.args)
+        for note in getattr(self, "__notes__", ()):
+            made.add_note(note)
+        return made.with_traceback(self.__traceback__)
+
+
+class LateCancellationError(Exception):
+    """Carries a cancellation that came while a function ran which has returned since.
+
+    Args:
+        cancellation: The cancellation, for the caller to raise.
+        result: What the function returned.
+    """
+
+    def __init__(self, cancellation: asyncio.CancelledError, result: object) -> None:
+        super().__init__()
+        self.cancellation = cancellation
+        self.result = result
 
 
 async def run_in_thread(
@@ -92,13 +111,24 @@ async def run_in_thread(
     """Call a function in one of `threads` and await its result.
 
     Raises:
+        asyncio.CancelledError: As in `wait_for_item`.
+        NoThreadError: As in `wait_for_item`.
+    """
+    item = WorkItem(function, args, asyncio.get_running_loop())
+    await wait_for_item(threads, item)
+    return item.outcome()
+
+
+async def wait_for_item(threads: Threads, item: WorkItem[Any]) -> None:
+    """Let one of `threads` run an item, and await its end.
+
+    Raises:
         asyncio.CancelledError: The task was cancelled. The function was not called, or it has
             ended and its exception is the cause.
         AbandonedCallError: The task was cancelled, and the function runs on in its thread.
         NoThreadError: No thread can be started, and the function was not called. Or its thread
             ended by an error of its own, which is the cause.
     """
-    item = WorkItem(function, args, asyncio.get_running_loop())
     try:
         threads.put(item)
         await item.future
@@ -117,7 +147,6 @@ async def run_in_thread(
         if not item.drop():
             item.join()
         raise
-    return item.outcome()
 
 
 def _close_coroutine(result: object) -> None:
@@ -148,21 +177,37 @@ def prefer_cancellation(cancellation: asyncio.CancelledError | None, error: Base
 
 
 async def run_shielded_in_thread(
-    threads: Threads,
+    threads: DaemonThreads,
     function: Callable[..., object],
     *args: Any,  # noqa: ANN401
+    if_stalled: Literal["wait", "withdraw", "leave"] = "wait",
 ) -> asyncio.CancelledError | None:
     """Call a function in one of `threads` for certain, and wait for its end.
 
     If its thread ends in the midst of the call, it is called again in this thread.
 
+    Args:
+        threads: The threads.
+        function: The function.
+        args: Its arguments.
+        if_stalled: What becomes of the call where the task is cancelled and the threads are
+            stalled. "withdraw": it is dropped if no thread has begun it. "leave": it is not waited
+            for.
+
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
+
+    Raises:
+        StalledError: The call was withdrawn.
+        AbandonedCallError: The task was cancelled, and the call of "withdraw" runs on.
     """
     item = WorkItem(function, args, asyncio.get_running_loop())
+    watch = None if if_stalled == "wait" else partial(StallWatch, threads)
     try:
         threads.put(item)
-        cancellation = await _wait_shielded(item)
+        cancellation = await _wait_shielded(item, None, watch)
+        if not item.ended and if_stalled == "withdraw" and not item.drop():
+            cancellation = await _wait_shielded(item, cancellation) or cancellation
     except BaseException as error:
         if not item.drop():
             item.join()
@@ -171,6 +216,10 @@ async def run_shielded_in_thread(
         if isinstance(error, NoThreadError):
             return None
         raise
+    if not item.ended or (item.abandoned and item.is_running):
+        if if_stalled == "withdraw":
+            raise AbandonedCallError if item.is_running else StalledError(cancellation)
+        return cancellation
     if item.drop() or isinstance(item.error, NoThreadError):  # Its thread has ended.
         function(*args)
     else:
@@ -178,35 +227,65 @@ async def run_shielded_in_thread(
     return cancellation
 
 
-async def finish_before_cancelling(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Await a coroutine to its end, and only then raise a cancellation.
+async def finish_before_cancelling(
+    work: Coroutine[Any, Any, _Result],
+    caught: asyncio.CancelledError | None = None,
+    watch: Callable[[], Watch] | None = None,
+) -> _Result:
+    """Await a coroutine in the current context to its end, and only then raise a cancellation.
+
+    Args:
+        work: The coroutine.
+        caught: A cancellation that was caught before, to be raised at the end.
+        watch: Makes the watch that says when the cancellation reaches `work`. By default never.
 
     Raises:
         asyncio.CancelledError: The waiting task was cancelled. The exception of `work` is the
             cause.
+        AbandonedCallError: The same, and a call of `work` runs on.
     """
-    task = asyncio.ensure_future(work)
+    task = task_in_own_context(work)
     try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError as caught:
-        again = await _wait_out(lambda: asyncio.wait([task]), task.done, caught)
-        cancellation = again or caught
-        raise cancellation from (None if task.cancelled() else task.exception())
+        if caught is None:
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as cancellation:
+                caught = cancellation
+        if caught is not None:
+            caught = await _wait_out(_waiting(task), task.done, caught, watch) or caught
+            if not task.done():
+                task.cancel()
+                caught = await _wait_out(_waiting(task), task.done, caught) or caught
     except GeneratorExit:
         work.close()  # It may not have started, and no loop will start it.
         raise
-    return task.result()
+    if caught is None:
+        return task.result()
+    if not task.cancelled():
+        raise caught from task.exception()
+    raise _abandoned_call(task) or caught from None
+
+
+def _abandoned_call(task: asyncio.Task[Any]) -> AbandonedCallError | None:
+    """The exception of a cancelled task, if it is one of a call that runs on."""
+    try:
+        task.result()
+    except AbandonedCallError as abandoned:
+        return abandoned
+    except asyncio.CancelledError:
+        pass
+    return None
 
 
 async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
-    """Await a coroutine to its end, through every cancellation.
+    """Await a coroutine in the current context to its end, through every cancellation.
 
     Returns:
         The first cancellation by `Task.cancel()` that came meanwhile, for the caller to raise.
     """
-    task = asyncio.ensure_future(work)
+    task = task_in_own_context(work)
     try:
-        cancellation = await _wait_out(lambda: asyncio.wait([task]), task.done)
+        cancellation = await _wait_out(_waiting(task), task.done)
     except GeneratorExit:
         work.close()
         raise
@@ -215,33 +294,51 @@ async def shield(work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | 
 
 
 async def _wait_shielded(
-    pending: PendingResult[Any], caught: asyncio.CancelledError | None = None
+    pending: PendingResult[Any],
+    caught: asyncio.CancelledError | None = None,
+    watch: Callable[[], Watch] | None = None,
 ) -> asyncio.CancelledError | None:
-    return await _wait_out(pending.wait_again, lambda: pending.ended, caught)
+    def wait_once(seconds: float | None) -> Awaitable[object]:
+        future = pending.wait_again()
+        return future if seconds is None else asyncio.wait([future], timeout=seconds)
+
+    return await _wait_out(wait_once, lambda: pending.ended, caught, watch)
+
+
+def _waiting(task: asyncio.Task[Any]) -> Callable[[float | None], Awaitable[object]]:
+    return lambda seconds: asyncio.wait([task], timeout=seconds)
 
 
 async def _wait_out(
-    wait_once: Callable[[], Awaitable[object]],
+    wait_once: Callable[[float | None], Awaitable[object]],
     done: Callable[[], bool],
     caught: asyncio.CancelledError | None = None,
+    watch: Callable[[], Watch] | None = None,
 ) -> asyncio.CancelledError | None:
     """Wait until `done`, and return the first cancellation by `Task.cancel()`.
 
     Cancellations of anyio scopes are not returned, because anyio raises them again.
 
     Args:
-        wait_once: Awaits the end. It may be cancelled.
+        wait_once: Awaits the end, at most so many seconds. It may be cancelled.
         done: Whether the end has come.
         caught: A cancellation that was caught before.
+        watch: Makes the watch that says when a cancelled task waits no more. By default it does.
     """
     native = None if _scope_cancels() else caught
     scoped = caught if native is None else None
+    task, watching, seconds = asyncio.current_task(), None, None
     while not done():
         # No scope unless it is needed: a task abandoned inside a scope is never collected.
         shielded = scoped is not None
+        # A cancellation that came before counts as well: the task tidies up.
+        if watch is not None and (shielded or native or (task and task.cancelling())):
+            watching = watching or watch()
+            if not (seconds := watching.seconds_left()):
+                break
         try:
             with anyio.CancelScope(shield=True) if shielded else contextlib.nullcontext():
-                await wait_once()
+                await wait_once(seconds)
         except asyncio.CancelledError as cancellation:
             if shielded or not _scope_cancels():
                 native = native or cancellation

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import StepTimeoutError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class StepTimeout:
     part: str
 
 
+@calls_user_code
 async def run_with_timeout(limit: StepTimeout, work: Awaitable[_Result]) -> _Result:
     """Await `work`, and cancel it when its time is over.
 
@@ -45,7 +47,8 @@ async def run_with_timeout(limit: StepTimeout, work: Awaitable[_Result]) -> _Res
     except TimeoutError as error:
         if not scope.expired():
             raise  # Raised by `work` itself.
-        raise StepTimeoutError(limit.step, limit.part, limit.seconds) from error
+        # The cause is the cancellation, which shows the line at which `work` was.
+        raise StepTimeoutError(limit.step, limit.part, limit.seconds) from error.__cause__
     if scope.expired():
         raise StepTimeoutError(limit.step, limit.part, limit.seconds)
     return result

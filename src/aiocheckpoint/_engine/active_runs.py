@@ -1,134 +1,152 @@
-"""The active runs of a flow, and the request to stop them behind their steps."""
+"""The active runs of a flow from its opening to its drain, and the request to stop them."""
 
 from __future__ import annotations
 
 import asyncio
-import weakref
-from contextlib import contextmanager, suppress
+import os
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._model.current_step import CURRENT
+from aiocheckpoint._concurrency.loop_signal import LoopSignal
+from aiocheckpoint._concurrency.loop_thread import thread_served_by
+from aiocheckpoint._concurrency.step_threads import StepThreads
+from aiocheckpoint._concurrency.waiting_room import wake_everyone
+from aiocheckpoint._engine.active_run import ActiveRun
+from aiocheckpoint._engine.draining import Drain
+from aiocheckpoint._model.current_step import step_inside
 from aiocheckpoint.errors import DrainingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-__all__ = ["ActiveRuns"]
+__all__ = ["ActiveRuns", "is_of_drain"]
 
-_LOOK_SECONDS = 0.5
-"""A loop that is closed under its runs tells nobody."""
+_has_drained = False
+"""Whether a flow of this process was drained. A run that the drain has left stops later."""
+
+
+def is_of_drain(error: BaseException) -> bool:
+    """Whether a step ended because this process drains: a flow that the step runs was drained."""
+    if not _has_drained:
+        return False
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(_is_of_run)[1] is None
+    return _is_of_run(error)
+
+
+def _is_of_run(error: BaseException) -> bool:
+    return isinstance(error, DrainingError) and error.of_run
 
 
 class ActiveRuns:
-    """Knows the active runs of one flow, on all loops and threads, and drains them.
+    """Knows the active runs of one lifespan of a flow, on all loops and threads, and drains them.
 
-    It holds loops, tasks and callbacks by weak references. A run whose loop was closed under it is
-    then collected with its task, which releases its lock, although the flow lives on.
+    It holds callbacks by weak references.
 
     Args:
         flow: Name of the flow.
+        threads: How many sync functions of the flow run at once on one event loop.
 
     Attributes:
         drain_requested: Whether running runs are to stop, and no new one may begin.
+        drain: The wait for their end.
+        step_threads: The threads of the flow's sync functions under `arun`.
     """
 
-    def __init__(self, flow: str) -> None:
+    def __init__(self, flow: str, threads: int) -> None:
         self.drain_requested: bool = False
+        self.step_threads: StepThreads = StepThreads(threads)
+        self.drain: Drain = Drain(flow, self.living, give_up=self.step_threads.abandon)
         self._flow = flow
-        self._runs: dict[_ActiveRun, None] = {}
-        self._waiting: weakref.ref[_Idle] | None = None
-        self._callbacks: set[weakref.ref[Callable[[], object]]] = set()
+        self._runs: dict[ActiveRun, None] = {}
+        self._drain_signal = LoopSignal()
 
     def check(self) -> None:
         """Raise DrainingError if no run may begin."""
         if self.drain_requested:
             raise DrainingError(self._flow)
 
-    @contextmanager
-    def on_drain(self, callback: Callable[[], object]) -> Generator[None, None, None]:
+    def on_drain(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
         """Call `callback` on the running loop when a drain is requested inside the block.
 
         Raises:
             DrainingError: A drain was requested before.
         """
-        call = partial(asyncio.get_running_loop().call_soon_threadsafe, callback)
-        reference: weakref.ref[Callable[[], object]] = weakref.ref(call, self._callbacks.discard)
-        self._callbacks.add(reference)  # Before reading `drain_requested`, as in `enter`.
-        try:
-            self.check()
-            yield
-        finally:
-            self._callbacks.discard(reference)
+        # `drain_requested` is read once it listens, as in `enter`.
+        return self._drain_signal.listening(callback, self.check)
 
-    def enter(self, run_id: str | None) -> _ActiveRun:
-        """Register a run that begins, and give the token for `leave`.
+    def enter(self, run: ActiveRun) -> None:
+        """Register a run that begins.
 
         Raises:
             DrainingError: No run may begin.
         """
-        token = _ActiveRun(run_id)
-        # Before reading `drain_requested`: drain() sets it, then reads this.
-        self._runs[token] = None
+        run.note_place()
+        # Before reading `drain_requested`: `request_drain` sets it, then reads this.
+        self._runs[run] = None
         if self.drain_requested:
-            self.leave(token)
+            self.leave(run)
             raise DrainingError(self._flow)
-        return token
 
-    def leave(self, token: _ActiveRun) -> None:
+    def leave(self, run: ActiveRun) -> None:
         """Remove a run that has ended."""
-        del self._runs[token]
-        waiting = self._waiting  # Read once: the draining thread may stop waiting at any moment.
-        if waiting is not None and not self._runs and (idle := waiting()) is not None:
-            idle.set()
+        del self._runs[run]
+        if self.drain_requested and not self._runs:
+            self.drain.wake()
 
-    async def drain(
-        self, seconds: float | None, *, give_up: Callable[[], None]
-    ) -> list[str | None]:
-        """Let no run begin, and wait until all have ended, or for at most `seconds`.
+    def living(self) -> list[ActiveRun]:
+        """The runs that can still end by themselves: their loop is not closed."""
+        # Not `items()`: the garbage collector may come between, and end a run.
+        return [run for run in list(self._runs) if not run.is_abandoned]
 
-        Args:
-            seconds: The most seconds to wait, or None.
-            give_up: Called when the wait is over, or cancelled, and runs are left.
+    def request_drain(self) -> bool:
+        """Let no run begin, and active ones stop behind their steps. Return at once.
+
+        A signal handler may call it in the midst of any line.
 
         Returns:
-            The ids of the runs that have not ended.
+            Whether this is the first request.
+        """
+        if self.drain_requested:
+            return False
+        _note_drain(drained=True)
+        self.drain_requested = True
+        wake_everyone()  # Also the calls that wait for a run. Those of other flows wait again.
+        for run in list(self._runs):
+            run.wake()
+        self._drain_signal.notify()
+        return True
+
+    def check_outside(self) -> None:
+        """Raise DrainingError if the current task must not wait for a drain.
 
         Raises:
-            DrainingError: It was called before, or by one of the steps that it would wait for.
+            DrainingError: It is one of the runs that the drain waits for, or a step of one.
         """
-        self._check_first_call()
-        idle = _Idle()
-        self._waiting = weakref.ref(idle)
-        self.drain_requested = True
-        for reference in tuple(self._callbacks):
-            with suppress(RuntimeError):  # That loop was closed meanwhile.
-                if (call := reference()) is not None:
-                    call()
+        step = step_inside(self._flow)
+        if step is not None and not self._is_outside_runs():
+            problem = f"adrain() in its own step {step!r} would wait for itself"
+            raise DrainingError(self._flow, problem=problem)
+        if self._is_run():
+            problem = "adrain() in a hook of its own run would wait for itself. Start it in a task"
+            raise DrainingError(self._flow, problem=problem)
+
+    def needs_this_thread(self) -> bool:
+        """Whether a run can end only if this thread goes on, or a drain waits in it already."""
+        thread = get_ident()
+        if self.drain.waits_in(thread) or step_inside(self._flow) is not None:
+            return True
+        # Of `map` and the like, the runs are in a thread of their own, and this one waits for them.
+        return any(thread in {run.thread, thread_served_by(run.loop())} for run in self.living())
+
+    def _is_run(self) -> bool:
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    while self._living():
-                        await idle.wait()
-        finally:
-            self._waiting = None
-            if self._living():
-                give_up()
-        return self._living()
-
-    def _living(self) -> list[str | None]:
-        """The ids of the runs that can still end by themselves: their loop is not closed."""
-        # Not `items()`: the garbage collector may come between, and end a run.
-        return [run.run_id for run in list(self._runs) if not run.is_abandoned]
-
-    def _check_first_call(self) -> None:
-        if self.drain_requested:
-            problem = "adrain() was called before. Wait for that call. It needs no second one"
-            raise DrainingError(self._flow, problem=problem)
-        inside = CURRENT.get()
-        if inside is not None and inside.flow == self._flow and not self._is_outside_runs():
-            problem = f"adrain() in its own step {inside.step!r} would wait for itself"
-            raise DrainingError(self._flow, problem=problem)
+            task = asyncio.current_task()
+        except RuntimeError:
+            return False
+        return task is not None and any(run.task() is task for run in list(self._runs))
 
     def _is_outside_runs(self) -> bool:
         """Whether the current task is none of the runs, on a loop that has runs.
@@ -136,66 +154,16 @@ class ActiveRuns:
         A signal handler called in the middle of a step has the context of that step, and so has
         each task that it starts.
         """
-        here = _ActiveRun(None)
+        here = ActiveRun(self, None)
+        here.note_place()
         runs = [run for run in list(self._runs) if run.loop() is here.loop()]
         return bool(runs) and all(run.task() is not here.task() for run in runs)
 
 
-class _ActiveRun:
-    """The event loop and task of an active run.
-
-    Args:
-        run_id: Its id.
-
-    Attributes:
-        run_id: The same.
-        loop, task: Give its event loop and task, or None where it has none or they are gone.
-        is_async: Whether it runs on a loop.
-    """
-
-    __slots__ = ("is_async", "loop", "run_id", "task")
-
-    def __init__(self, run_id: str | None) -> None:
-        self.run_id: str | None = run_id
-        self.loop: Callable[[], asyncio.AbstractEventLoop | None] = _nothing
-        self.task: Callable[[], asyncio.Task[object] | None] = _nothing
-        self.is_async: bool = False
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # No loop runs here.
-        task = asyncio.current_task()
-        self.loop, self.is_async = weakref.ref(loop), True
-        if task is not None:
-            self.task = weakref.ref(task)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether its loop was closed under it, or is gone."""
-        if not self.is_async:
-            return False
-        loop = self.loop()
-        return loop is None or loop.is_closed()
+def _note_drain(*, drained: bool) -> None:
+    global _has_drained  # noqa: PLW0603
+    _has_drained = drained
 
 
-def _nothing() -> None:
-    return None
-
-
-class _Idle:
-    """Wakes a drain when the last run ends. Held by the drain alone."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    def set(self) -> None:
-        """Wake it, from any thread."""
-        with suppress(RuntimeError):  # Its loop was closed meanwhile.
-            self._loop.call_soon_threadsafe(self._event.set)
-
-    async def wait(self) -> None:
-        """Wait for the end of the last run, or until it is time to look for closed loops."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await self._event.wait()
+if hasattr(os, "register_at_fork"):  # The drain is the parent's.
+    os.register_at_fork(after_in_child=partial(_note_drain, drained=False))

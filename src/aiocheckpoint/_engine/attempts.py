@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
-from aiocheckpoint._concurrency.threads import prefer_cancellation
+from aiocheckpoint._concurrency.threads import LateCancellationError, prefer_cancellation
+from aiocheckpoint._engine.active_runs import is_of_drain
+from aiocheckpoint._engine.around import run_inside_managers
 from aiocheckpoint._engine.context import DrainedError
+from aiocheckpoint._engine.ended_steps import EndedStep
 from aiocheckpoint._engine.failures import add_note_once
+from aiocheckpoint._engine.limiters import hold_limiter
 from aiocheckpoint._engine.outcomes import record_failure
-from aiocheckpoint._model.current_step import CURRENT, CurrentStep
 from aiocheckpoint._model.pause import Pause
 from aiocheckpoint._model.retry import Retry, RetryState
+from aiocheckpoint._model.termination import ENDS_OF_STEPS
 from aiocheckpoint.errors import (
     CheckpointError,
     FlowDefinitionError,
     InvalidTypeError,
+    InvalidValueError,
     LeaseLostError,
 )
 from aiocheckpoint.events import AttemptFailed, StepFinished, StepLoaded, StepStarted
 
 if TYPE_CHECKING:
-    from aiocheckpoint._engine.context import RunContext, StepProgress
-    from aiocheckpoint._model.steps import Step
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["attempt", "attempt_repeatedly"]
+    from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._engine.context import RunContext, StepProgress
+    from aiocheckpoint._model.steps import NamedParts, Step
+    from aiocheckpoint._model.termination import Terminate
+
+    _AttemptOnce = Callable[
+        [RunContext, Step, NamedParts, StepProgress, dict[str, Any]], Coroutine[Any, Any, None]
+    ]
+
+__all__ = ["attempt_repeatedly", "begin_attempt"]
 
 
 async def attempt_repeatedly(
@@ -33,26 +48,36 @@ async def attempt_repeatedly(
 ) -> None:
     """Attempt a step until it succeeds, or its policy allows no further attempt.
 
+    A saver that raised is called again alone, if the state that the step left could be kept.
+
     Raises:
         DrainedError: The flow is being drained, and a further attempt was planned.
         BaseException: The exception of the last attempt.
     """
-    data, retries = dict(context.data), RetryState(policy)
+    retries = RetryState(policy, f"{context.settings.flow}.{step.name}", context.run_id)
+    data = dict(context.data)
     failed: BaseException | None = None
-    async for stamina_attempt in context.backend.executor.attempts(retries.context):
+    sleep = partial(context.active_run.sleep, context.backend)
+    async for stamina_attempt in context.backend.executor.attempts(retries, sleep):
         if failed is not None:
             await _restart(context, progress, failed, state, data)
         try:
-            return await attempt(context, step, progress, state)
+            attempt_once, parts = begin_attempt(context, step, progress)
+            return await attempt_once(context, step, parts, progress, state)
         except Exception as error:
             failed = error.error if isinstance(error, ExceptionEnvelope) else error
+            if is_of_drain(failed):
+                raise
             if not (isinstance(failed, Exception) and retries.should_retry(failed)):
                 raise
-            if not await _record_attempt(context, progress, failed):
+            owned = await _record_attempt(context, progress, failed)
+            if not owned or retries.is_over(progress.ended.at if progress.ended else None):
                 raise
             with stamina_attempt:
                 raise
-    raise AssertionError("stamina gave no attempt, or hid the exception of the last one")
+    if failed is not None:
+        raise failed  # A StopAsyncIteration, which ends the loop where stamina raises it.
+    raise AssertionError("stamina gave no attempt")
 
 
 async def _record_attempt(context: RunContext, progress: StepProgress, error: Exception) -> bool:
@@ -76,11 +101,15 @@ async def _restart(
     state: dict[str, Any],
     data: dict[str, Any],
 ) -> None:
-    """Restore both dicts as they were on entry to the step, for another attempt."""
-    if context.settings.active_runs.drain_requested:
+    """Restore both dicts for another attempt: as they were on entry to the step, or behind it."""
+    if context.active_run.stop_requested:
         raise DrainedError
     try:
-        await context.restore(state, data)
+        ended, progress.ended = progress.ended, None
+        if ended is not None and await ended.restore(context.backend, state, context.data):
+            progress.ended = ended
+        else:
+            await context.restore(state, data)
     except CheckpointError as second:
         add_note_once(failed, f"aiocheckpoint: there was no further attempt: {second}")
     else:
@@ -90,63 +119,154 @@ async def _restart(
     raise failed  # Outside the except block, so that its cause and context stay the same.
 
 
-async def attempt(
-    context: RunContext, step: Step, progress: StepProgress, state: dict[str, Any]
+def begin_attempt(
+    context: RunContext, step: Step, progress: StepProgress
+) -> tuple[_AttemptOnce, NamedParts]:
+    """Note the start of an attempt, and give the function that makes it, and the parts to call."""
+    header, attempt_number = context.header, progress.attempt
+    if progress.ended is not None:
+        progress.part, parts = "save", step.parts[-1:]
+    else:
+        progress.part, progress.seconds = "load", {}
+        parts = step.parts if progress.loads else step.parts_but_load
+    progress.current.facts = (
+        *(header.flow, header.run_id, header.number),
+        *(step.name, attempt_number),
+    )
+    if attempt_number > 1:
+        header.record_attempt(step.name, attempt_number)
+    if step.limiter is not None:
+        return _attempt_limited, parts
+    return _attempt_within if context.settings.around else _attempt, parts
+
+
+async def _attempt(
+    context: RunContext,
+    step: Step,
+    parts: NamedParts,
+    progress: StepProgress,
+    state: dict[str, Any],
 ) -> None:
-    """Call the loader, the step and the saver once.
+    """Call the loader, the step and the saver once, or the saver alone.
 
     Args:
         context: The run.
         step: The step.
+        parts: The parts to call, from `begin_attempt`.
         progress: The position in the step, updated on the way.
         state: The state.
     """
-    header, dispatcher = context.header, context.dispatcher
-    attempt_number = progress.attempt
-    progress.part = "load"
-    CURRENT.set(CurrentStep(header.flow, header.run_id, header.number, step.name, attempt_number))
-    if attempt_number > 1:
-        header.record_attempt(step.name, attempt_number)
+    dispatcher, seconds, late = context.dispatcher, progress.seconds, None
     if dispatcher.enabled:
-        await dispatcher.emit(StepStarted, **progress.event_fields, attempt=attempt_number)
-    seconds: dict[str, float] = {}
-    result: Any = None
-    for name, function in step.parts if progress.loads else step.parts_but_load:
+        await dispatcher.emit(StepStarted, **progress.event_fields, attempt=progress.attempt)
+    for name, function in parts:
         progress.part = name
+        if name == "save" and step.retry is not None and progress.ended is None:
+            modules = context.settings.modules
+            progress.ended = await EndedStep.keep(context.backend, state, context.data, modules)
         began = time.perf_counter()
-        args = (state, context.data) if function.takes_data else (state,)
         try:
-            returned = await context.backend.executor.call(function, *args)
-        except Pause as pause:
-            _check_pause(name, step.name, pause)
+            returned = await _called(context, function, state)
+        except ENDS_OF_STEPS as end:
+            _check_end(name, step.name, end)
             raise
+        except LateCancellationError as error:
+            late, returned = error.cancellation, error.result
         seconds[name] = time.perf_counter() - began
+        if late is not None and name != parts[-1][0]:
+            raise late
         if name == "load":
-            context.data.update(_checked_loaded(returned, step.name))
+            context.data.update(_checked_loaded(returned, step))
             await dispatcher.emit(StepLoaded, **progress.event_fields, seconds=seconds["load"])
         elif name == "step":
-            result = returned
-    header.record_duration(step.name, sum(seconds.values()))
-    ignored = result is not None and result is not state and result is not context.data
-    if dispatcher.enabled or ignored:
-        facts = {"seconds": seconds, "result_ignored": ignored}
-        await dispatcher.emit(StepFinished, **progress.event_fields, **facts)
+            progress.result_ignored = not (
+                returned is None or returned is state or returned is context.data
+            )
+    progress.cancellation = late
+    context.header.record_duration(step.name, sum(seconds.values()))
+    if dispatcher.enabled or progress.result_ignored:
+        await _emit_finished(context, progress)
 
 
-def _check_pause(part: str, step: str, pause: Pause) -> None:
+async def _called(context: RunContext, function: UserFunction, state: dict[str, Any]) -> object:
+    """Call a part of a step. A termination may interrupt it."""
+    args = (state, context.data) if function.takes_data else (state,)
+    context.active_run.allow_interruption()
+    try:
+        return await context.backend.executor.call(function, *args)
+    finally:
+        context.active_run.is_interruptible = False
+
+
+async def _attempt_within(
+    context: RunContext,
+    step: Step,
+    parts: NamedParts,
+    progress: StepProgress,
+    state: dict[str, Any],
+) -> None:
+    """Do as `_attempt`, inside the context managers of `around=`.
+
+    A cancellation that comes while they are left, and the step is done, is raised behind the
+    snapshot.
+    """
+    facts = {**progress.event_fields, "attempt": progress.attempt}
+    event = context.dispatcher.make(StepStarted, **facts)
+    work = _attempt(context, step, parts, progress, state)
+    cancellation = await run_inside_managers(context, "attempt", event, work)
+    progress.cancellation = progress.cancellation or cancellation
+
+
+async def _attempt_limited(
+    context: RunContext,
+    step: Step,
+    parts: NamedParts,
+    progress: StepProgress,
+    state: dict[str, Any],
+) -> None:
+    """Do as `_attempt` or `_attempt_within`, while the limiter of the step is held."""
+    attempt_once = _attempt_within if context.settings.around else _attempt
+    work = attempt_once(context, step, parts, progress, state)
+    await hold_limiter(context, step, progress, state, work)
+
+
+async def _emit_finished(context: RunContext, progress: StepProgress) -> None:
+    """Emit that step and saver have returned. The step is done.
+
+    A cancellation that comes from here on is raised behind the snapshot.
+    """
+    facts = {"seconds": progress.seconds, "result_ignored": progress.result_ignored}
+    emission = context.dispatcher.emit(StepFinished, **progress.event_fields, **facts)
+    if progress.cancellation is None:
+        try:
+            await emission
+        except CancelledError as caught:
+            progress.cancellation = caught
+    else:
+        progress.cancellation = await context.backend.shield(emission) or progress.cancellation
+
+
+def _check_end(part: str, step: str, end: Pause | Terminate) -> None:
     if part != "step":
+        does = "pause a run" if isinstance(end, Pause) else "terminate a run"
         raise FlowDefinitionError(
-            f"the {'loader' if part == 'load' else 'saver'} of step {step!r} raised Pause, and "
-            "only a step may pause a run. Raise it in the step itself, or in one of its own "
-            f"{'before' if part == 'load' else 'behind'} it.",
+            f"the {'loader' if part == 'load' else 'saver'} of step {step!r} raised "
+            f"{type(end).__name__}, and only a step may {does}. Raise it in the step itself, or in "
+            f"one of its own {'before' if part == 'load' else 'behind'} it.",
             step=step,
-        ) from pause
+        ) from end
 
 
-def _checked_loaded(loaded: object, step: str) -> dict[str, Any]:
+def _checked_loaded(loaded: object, step: Step) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise InvalidTypeError(
-            f"the loader of step {step!r} returned a {type(loaded).__name__}, and a loader returns "
-            "a dict, which is merged into `data`."
+            f"the loader of step {step.name!r} returned a {type(loaded).__name__}, and a loader "
+            "returns a dict, which is merged into `data`."
+        )
+    absent = [repr(key) for key in step.needs if key not in loaded]
+    if absent:
+        raise InvalidValueError(
+            f"the loader of step {step.name!r} returned a dict without {', '.join(absent)}, and "
+            "needs= says that it brings it. Load it, or take it out of needs=."
         )
     return cast("dict[str, Any]", loaded)

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from aiocheckpoint._concurrency.loop_signal import LoopSignal
 from aiocheckpoint._engine.failures import StepFailure
+from aiocheckpoint._engine.recovered_runs import RecoveredRuns
+from aiocheckpoint._model.current_step import StepInProgress
 from aiocheckpoint._snapshot.keys import pop_reserved_keys
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES
 
 if TYPE_CHECKING:
+    from asyncio import CancelledError
+
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._engine.active_run import ActiveRun
     from aiocheckpoint._engine.active_runs import ActiveRuns
     from aiocheckpoint._engine.dispatch import EventDispatcher
+    from aiocheckpoint._engine.ended_steps import EndedStep
+    from aiocheckpoint._engine.lifespans import Lifespans
+    from aiocheckpoint._engine.migration import Migration
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
+    from aiocheckpoint._model.request import LoadWord, Request
     from aiocheckpoint._model.steps import Steps
-    from aiocheckpoint.events import Hook
+    from aiocheckpoint._snapshot.pickling.names import StepModules
+    from aiocheckpoint.events import Around, Hook
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["DrainedError", "FlowSettings", "RunContext", "StepProgress"]
@@ -30,20 +43,43 @@ class FlowSettings:
         flow: Name of the flow.
         hooks: Callables that are called with the events.
         keep_data: Whether `data` is stored with the state.
-        threads: How many sync functions of the flow run at once on one event loop.
-        active_runs: The active runs of the flow, and whether they are to stop.
+        load_policy: The policy of runs that say none.
+        lifespans: Has the active runs of the flow, and whether they are to stop.
+        around: Functions that give context managers for the parts of a run.
+        conflict: "warn" or "raise": what becomes of a given state that the stored run overrules.
+        version: The version of the flow, 0 where it has none.
+        migrate: The function that takes runs of older versions on, or None.
+        starts: How often recovery starts a run at one step before it terminates it, or None.
+        backoff: Seconds after which a run that failed once at its step is due again.
 
     Attributes:
         new_plans: The runner's cache of plans of new runs, each with the steps of its flow. The
             key is whether a state is given, and the load policy.
+        modules: The modules in which the steps are defined.
+        recovered: The runs in progress that recovery has taken.
+        work_wanted: Is notified when a run was queued, or made due, in this process.
     """
 
     flow: str
     hooks: tuple[Hook, ...]
     keep_data: bool
-    threads: int
-    active_runs: ActiveRuns
+    load_policy: LoadWord
+    lifespans: Lifespans
+    around: tuple[Around, ...] = ()
+    conflict: Literal["warn", "raise"] = "warn"
+    version: int = 0
+    migrate: UserFunction | None = None
+    starts: int | None = 10
+    backoff: float = 10.0
     new_plans: dict[tuple[bool, str], tuple[Steps, Plan]] = field(default_factory=dict)
+    modules: StepModules = NO_MODULES
+    recovered: RecoveredRuns = field(default_factory=RecoveredRuns)
+    work_wanted: LoopSignal = field(default_factory=LoopSignal)
+
+    @property
+    def active_runs(self) -> ActiveRuns:
+        """The active runs of the flow in its present lifespan."""
+        return self.lifespans.active_runs
 
     def with_hook(self, hook: Hook) -> FlowSettings:
         """The same settings with one hook more."""
@@ -55,22 +91,28 @@ class RunContext:
 
     Args:
         settings: The settings that all runs of the flow share.
+        active_run: The run among the active ones.
         run_id: The run's id, or None.
         steps: The steps, which do not change during the run.
         run_store: The store of the run's snapshots. Its lock is held.
         backend: Does the blocking work.
         dispatcher: Emits the events.
+        request: The caller's request.
         header: The header of the newest snapshot, as this run knows it.
+        data: The dict that loaders fill and steps use.
 
     Attributes:
-        data: The dict that loaders fill and steps use.
+        migration: Changes the stored state, where an older version of the flow has stored it.
     """
 
     __slots__ = (
+        "active_run",
         "backend",
         "data",
         "dispatcher",
         "header",
+        "migration",
+        "request",
         "run_id",
         "run_store",
         "settings",
@@ -81,34 +123,66 @@ class RunContext:
         self,
         *,
         settings: FlowSettings,
+        active_run: ActiveRun,
         run_id: str | None,
         steps: Steps,
         run_store: RunStore,
         backend: Backend,
         dispatcher: EventDispatcher,
+        request: Request,
         header: Header,
+        data: dict[str, Any],
     ) -> None:
         self.settings, self.run_id, self.steps = settings, run_id, steps
+        self.active_run: ActiveRun = active_run
         self.run_store, self.backend, self.dispatcher = run_store, backend, dispatcher
-        self.header = header
-        self.data: dict[str, Any] = {}
+        self.request, self.header, self.data = request, header, data
+        self.migration: Migration | None = None
 
-    async def restore(self, state: dict[str, Any], data: dict[str, Any]) -> None:
+    def holds_older(self, stored: Header | None) -> bool:
+        """Whether the stored snapshot is still the one of the older version, before `migrate`."""
+        if self.migration is None or stored is None:
+            return False
+        return stored.version < self.settings.version
+
+    async def restore(self, state: dict[str, Any], data: dict[str, Any] | None = None) -> None:
         """Restore both dicts as they were on entry to the step of the stored snapshot.
 
         Args:
             state: The dict to fill with the stored state.
-            data: The content of `data` on entry, used where snapshots hold none.
+            data: The content of `data` on entry, used where snapshots hold none. By default
+                `data` stays as it is there.
 
         Raises:
             CheckpointError: The stored state cannot be loaded. Both dicts are unchanged.
         """
+        self.put_back(await self.entry_state(), state, data)
+
+    async def entry_state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Load the state and `data` as they were on entry to the step of the stored snapshot.
+
+        Raises:
+            CheckpointError: The stored state cannot be loaded.
+        """
         stored = await self.run_store.state()
         reserved = pop_reserved_keys(stored)
+        if self.migration is not None and self.holds_older(self.run_store.header):
+            await self.migration.change(stored, len(self.steps))
+        return stored, reserved
+
+    def put_back(
+        self,
+        entry: tuple[dict[str, Any], dict[str, Any]],
+        state: dict[str, Any],
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Fill both dicts as `restore` does, with what `entry_state` has loaded."""
+        stored, reserved = entry
         content = reserved if self.header.holds_data else data
         for target, entries in ((state, stored), (self.data, content)):
-            target.clear()
-            target.update(entries)
+            if entries is not None:
+                target.clear()
+                target.update(entries)
 
 
 class StepProgress:
@@ -117,27 +191,55 @@ class StepProgress:
     Args:
         index: Index of the step.
         step: Its name.
-        loads: Whether each attempt calls the loader.
         of: The number of steps.
         attempt: Number of the attempt at the step, from 1.
 
     Attributes:
-        part: "load", "step", "save" or "snapshot".
+        loads: Whether each attempt calls the loader.
+        part: "limiter", "load", "step", "save" or "snapshot".
         began: Start of the attempt, by `time.perf_counter`.
+        seconds: How long each part took that has returned.
+        result_ignored: Whether the step returned a value that is not kept.
+        ended: The step, where its saver is called alone in the next attempt.
+        cancellation: A cancellation that came before the step was done, and is raised behind it.
+        current: The step for `current_step()`.
     """
 
-    __slots__ = ("attempt", "began", "index", "loads", "of", "part", "step")
+    __slots__ = (
+        "attempt",
+        "began",
+        "cancellation",
+        "current",
+        "ended",
+        "index",
+        "loads",
+        "of",
+        "part",
+        "result_ignored",
+        "seconds",
+        "step",
+    )
 
-    def __init__(self, index: int, step: str, *, loads: bool, of: int, attempt: int) -> None:
-        self.index, self.step, self.loads = index, step, loads
-        self.of, self.attempt = of, attempt
+    def __init__(self, index: int, step: str, of: int, attempt: int) -> None:
+        self.index, self.step, self.of, self.attempt = index, step, of, attempt
+        self.loads = False
         self.part = "load"
         self.began = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+        self.result_ignored = False
+        self.ended: EndedStep | None = None
+        self.cancellation: CancelledError | None = None
+        self.current = StepInProgress()
 
     @property
     def event_fields(self) -> dict[str, Any]:
         """The fields that all events of the step have."""
         return {"step": self.step, "index": self.index, "of": self.of}
+
+    def keep_cancellation_of_caller(self, run: ActiveRun) -> None:
+        """Let the cancellation of a termination be no cancellation: the step is done."""
+        if not run.take_back_interruption():
+            self.cancellation = None
 
     def failure(self, error: BaseException, *, last: bool = True) -> StepFailure:
         """Make the failure of the current attempt."""

@@ -6,21 +6,20 @@ import asyncio
 import contextlib
 import time
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._errors.messages import reset_call
 from aiocheckpoint._model.header import Failure
+from aiocheckpoint._tracebacks import user_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from aiocheckpoint._model.header import Header, Status
 
 __all__ = ["StepFailure", "add_note_once", "safe_text"]
 
 _LONGEST_TEXT = 50_000
-_INTERNAL_PREFIXES = ("aiocheckpoint.", "asyncio.", "concurrent.futures.")
 
 
 class StepFailure:
@@ -29,7 +28,7 @@ class StepFailure:
     Args:
         error: The exception.
         step: Name of the step.
-        part: "load", "step", "save" or "snapshot".
+        part: "limiter", "load", "step", "save" or "snapshot".
         seconds: How long the attempt had been running.
         attempt: Number of the attempt.
         last: Whether the exception ends the run, with no further attempt.
@@ -55,34 +54,60 @@ class StepFailure:
         """Whether the run was cancelled or interrupted, rather than failed."""
         return isinstance(self.error, (asyncio.CancelledError, KeyboardInterrupt))
 
-    def note(self, index: int, of: int, location: str, stored: Header | None) -> str:
-        """The note for the user: the step and part, the checkpoint, and how to resume."""
-        verb = "was cancelled" if self.cancelled else "broke"
-        return (
-            f"aiocheckpoint: step {index + 1} of {of}, {self.step!r}, {verb} in its part "
-            f"{self.part!r}. {self._remedy(index, location, stored)}"
-        )
+    def note(
+        self, index: int, of: int, location: str, stored: Header | None, *, older: bool = False
+    ) -> str:
+        """The note for the user: the step and part, the checkpoint, and how to resume.
 
-    def _remedy(self, index: int, location: str, stored: Header | None) -> str:
+        Args:
+            index: Index of the step.
+            of: The number of steps.
+            location: Where the checkpoint is.
+            stored: Its header, or None where it was deleted.
+            older: Whether it is still that of an older version of the flow.
+        """
+        broke = f"{'was cancelled' if self.cancelled else 'broke'} in its part {self.part!r}"
+        if self.cancelled and not older and self._is_done(index, stored):
+            broke = "was done when the run was cancelled"
+        remedy = self._remedy(index, location, stored, older=older)
+        return f"aiocheckpoint: step {index + 1} of {of}, {self.step!r}, {broke}. {remedy}"
+
+    def _is_done(self, index: int, stored: Header | None) -> bool:
+        """Whether the stored snapshot is the one behind the step."""
+        if self.part != "snapshot" or stored is None:
+            return False
+        return stored.finished or stored.position == index + 1
+
+    def _remedy(self, index: int, location: str, stored: Header | None, *, older: bool) -> str:
         mend = "Run again" if self.cancelled else "Mend it and run again"
         if stored is None:
             return (
                 f"Nothing is stored in {location} any more: it was deleted or moved. {mend}: it "
                 "starts at the first step."
             )
-        if not stored.finished and stored.position not in {index, index + 1}:
+        if stored.finished:
+            return f"The run is finished, and the checkpoint in {location} holds its final state."
+        if older:
+            after = f"as version {stored.version} left it. {mend}: migrate= takes it on again"
+        elif stored.position not in {index, index + 1}:
             after = (
                 f"of position {stored.position}, which another program has put there. {mend}: it "
                 "resumes there"
             )
-        elif stored.position != index or stored.finished:
+        elif stored.position != index:
             after = f"after {self.step!r}. Run again: it resumes behind that step"
         else:
             after = f"as it was before {self.step!r}. {mend}: it resumes there"
-        return f"The checkpoint in {location} holds the state {after}; checkpoint=0 starts over."
+        reset = reset_call(stored.run_id)
+        return f"The checkpoint in {location} holds the state {after}. {reset} starts over."
 
-    def recorded_in(self, header: Header) -> Header:
-        """The header of the stored snapshot with this failure in it."""
+    def recorded_in(self, header: Header, due: float | None = None) -> Header:
+        """The header of the stored snapshot with this failure in it.
+
+        Args:
+            header: The stored header.
+            due: When the run is due again, for the failure that ends it.
+        """
         kind = type(self.error)
         failure = Failure(
             step=self.step,
@@ -94,14 +119,7 @@ class StepFailure:
             seconds=self.seconds,
             attempt=self.attempt,
         )
-        return replace(
-            header,
-            status=self._status,
-            failure=failure,
-            pause=None,
-            sequence=header.sequence + 1,
-            written_at=failure.at,
-        )
+        return header.ended(self._status, at=failure.at, failure=failure, due=due)
 
     @property
     def _status(self) -> Status:
@@ -127,12 +145,4 @@ def safe_text(make: Callable[[], str]) -> str:
 
 
 def _formatted(error: BaseException) -> list[str]:
-    tb = _user_traceback(error.__traceback__) or error.__traceback__
-    return traceback.format_exception(type(error), error, tb)
-
-
-def _user_traceback(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the user's function on, without the frames that called it."""
-    while tb and f"{tb.tb_frame.f_globals.get('__name__', '')}.".startswith(_INTERNAL_PREFIXES):
-        tb = tb.tb_next
-    return tb
+    return traceback.format_exception(type(error), error, user_frames(error))

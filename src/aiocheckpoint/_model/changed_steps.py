@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES, ListedStepNames
 from aiocheckpoint.errors import FlowChangedError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.step_names import RecordedStepNames
 
-__all__ = ["flow_changed"]
+__all__ = ["flow_changed", "other_flow", "step_gone"]
 
 
 def flow_changed(
@@ -29,14 +29,79 @@ def flow_changed(
     """
     recorded = header.step_names
     difference = _first_difference(recorded, current, position)
+    change = _described(recorded, current, position, difference)
+    return _make_error(location, header, current, position, change=change, difference=difference)
+
+
+def step_gone(
+    location: str, header: Header, current: tuple[str, ...], step: str
+) -> FlowChangedError:
+    """Make the error for a run that did not break, and is at a step that the flow lacks.
+
+    Args:
+        location: Where the snapshot is.
+        header: Its header.
+        current: The step names of the flow.
+        step: The name of that step.
+    """
+    at = header.position
+    change = _both_lists(header.step_names, current, at)
+    return _make_error(location, header, current, at, change=change, difference=at, step=step)
+
+
+def other_flow(
+    location: str, header: Header, current: tuple[str, ...], *, migrates: bool = False
+) -> FlowChangedError:
+    """Make the error for a run of another flow of the same name.
+
+    Args:
+        location: Where the snapshot is.
+        header: Its header.
+        current: The step names of the flow.
+        migrates: Whether `migrate=` takes the run on by hand, and recovery leaves it alone.
+    """
+    return _make_error(
+        location,
+        header,
+        current,
+        header.position,
+        change=_both_lists(header.step_names, current, 0),
+        difference=0,
+        of_other_flow=True,
+        migrates=migrates,
+    )
+
+
+class _Facts(TypedDict, total=False):
+    """Attributes of a `FlowChangedError` that only some have."""
+
+    step: str
+    of_other_flow: bool
+    migrates: bool
+
+
+def _make_error(
+    location: str,
+    header: Header,
+    current: tuple[str, ...],
+    position: int,
+    *,
+    change: str,
+    difference: int | None,
+    **facts: Unpack[_Facts],
+) -> FlowChangedError:
+    """Make the error with the facts of the stored run."""
     return FlowChangedError(
         location,
         header.steps or (),
         current,
         position,
         header.excerpt,
-        change=_described(recorded, current, position, difference),
+        change=change,
         difference=difference,
+        run_id=header.run_id,
+        status=header.status,
+        **facts,
     )
 
 
@@ -56,11 +121,7 @@ def _described(
 ) -> str:
     """The names before and now, shortened where they are many."""
     around = position if difference is None else difference
-    if isinstance(recorded, ListedStepNames):
-        before = _listed(recorded.names, around)
-    else:
-        before = _bracketed(recorded.names, recorded.begin, recorded.count)
-    change = f"after {position} of the steps {before}, but this flow has {_listed(current, around)}"
+    change = f"after {position} of {_both_lists(recorded, current, around)}"
     if max(recorded.count, len(current)) <= MOST_NAMES:
         return change
     if difference is None:
@@ -68,6 +129,15 @@ def _described(
     name = recorded.at(difference)
     now = repr(current[difference]) if difference < len(current) else "no step"
     return f"{change} (at index {difference} there was {name!r}, and is {now} now)"
+
+
+def _both_lists(recorded: RecordedStepNames, current: Sequence[str], around: int) -> str:
+    """The names before and now, of many the ones around an index."""
+    if isinstance(recorded, ListedStepNames):
+        before = _listed(recorded.names, around)
+    else:
+        before = _bracketed(recorded.names, recorded.begin, recorded.count)
+    return f"the steps {before}, but this flow has {_listed(current, around)}"
 
 
 def _listed(names: Sequence[str], around: int) -> str:

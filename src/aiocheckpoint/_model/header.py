@@ -1,11 +1,12 @@
 """The header of a snapshot, readable without unpickling: run, time, progress, failure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeVar
 
 from aiocheckpoint._model.step_names import (
     MOST_NAMES,
+    MOST_OF_LARGE,
     NO_STEP_NAMES,
     ListedStepNames,
     RecordedStepNames,
@@ -15,9 +16,12 @@ from aiocheckpoint._model.step_names import (
 
 __all__ = ["Failure", "Header", "Status"]
 
-Status = Literal["running", "stopped", "paused", "failed", "cancelled", "finished"]
-"""The state of a run. "running" also where its process was killed. "stopped" by `until=`, by
-draining or by hand. "paused" by a step."""
+Status = Literal[
+    "queued", "running", "stopped", "paused", "failed", "cancelled", "terminated", "finished"
+]
+"""The state of a run. "queued" where it was stored and has not begun. "running" also where its
+process was killed. "stopped" by `until=`, by draining or by hand, see `Header.stopped_by`. "paused"
+by a step. "terminated" where it was ended for good, see `Header.terminated_by`."""
 
 _Value = TypeVar("_Value")
 
@@ -28,7 +32,8 @@ class Failure:
 
     Attributes:
         step: Name of the step that raised it.
-        part: "load", "step", "save" or "snapshot".
+        part: "limiter", "load", "step", "save" or "snapshot". "snapshot" also for a run that was
+            cancelled in a step which is done.
         type: Qualified name of the exception's class.
         message: `str()` of the exception.
         traceback: The formatted traceback.
@@ -57,31 +62,65 @@ class Header:
         run_id: The run's id, or None for the only run of a flow.
         number: Counts the runs that began anew under this id, from 1. 0 where unknown.
         sequence: Counts the snapshots written of this run id, from 1. 0 where unknown.
+        version: Version of the flow that stored it, as `CheckpointFlow(version=...)` has it. 0 for
+            a flow without one.
         steps: Names of the flow's steps. None for a file of gumly, for a handler of dicts, and for
             flows of more than 100 steps.
         excerpt: The record of the step names of a flow of more than 100 steps, else None.
         position: Index of the step at which the next run starts.
         status: The state of the run.
         failure: What ended the run, or None. For a running run, the failure of the attempt before.
-        pause: The reason that a step gave for pausing the run, or None.
+        pause: The reason that a step gave for pausing the run, until an answer is stored or the run
+            is past that step. A run that goes on without an answer has it too. Else None.
+        pause_number: Counts the pauses under this id, from 1 again once the run was deleted. Where
+            `pause` is given, the number of that pause, which `answers=` of `run` names. A step that
+            pauses again with nothing answered keeps the number.
+        stopped_by: What stopped a stopped run: "drain", "until" (the argument of `run`), or "patch"
+            (by hand: `patch` or the handler's `write`). None for any other status, and where a
+            release before 0.6 stopped it. A later release may know further words.
+        due: Seconds since the epoch before which recovery leaves the run alone. None for a paused
+            run means that recovery never takes it, and for a queued, failed or cancelled one that
+            it is due at once. Other statuses have none.
+        terminated_by: What ended a terminated run for good: "step" (it raised `Terminate`), "hand"
+            (`aterminate`), or "starts" (too many at one step). None for any other status. A later
+            release may know further words.
+        termination: Why the run was terminated, as plain text. None for any other status.
+        trace: A short text that names the last execution of the run to tracing tools, such as a W3C
+            traceparent, or None. See `aiocheckpoint.events.RunStarted.set_trace`.
         attempts: Number of attempts by step name, for steps of this run with more than one
             attempt. For a flow of more than 100 steps, the newest 20 entries.
+        initial_digest: Digest of the state that the run began with, or None where unknown. Given
+            states are compared with it. It holds no value, but a state that is easily guessed can
+            be found by trying, unless the flow has a secret. It is not part of `repr`.
+        step_digests: Digests of the code of this run's steps, by step name. Those behind the
+            position have not run. For a flow of more than 100 steps, the newest 20 entries.
         durations: Seconds by step name, for the finished steps of this run: loader, step and saver
             together. For a flow of more than 100 steps, the newest 20 entries.
+        snapshots: Bytes and seconds of the snapshot behind a step, by step name, the newest 20
+            entries. The time is not part of `durations`. A snapshot cannot hold its own, so the
+            last one is missing. While a run is running, empty where the last one took less than a
+            millisecond.
         holds_data: Whether the payload holds `data` beside the state, as `keep_data=True` has it.
         code: Whether the payload holds functions or classes by value.
         python: Version of the Python that wrote the payload, "" where unknown.
         dill: Version of dill that wrote it, "" where unknown.
         library: Version of aiocheckpoint that wrote it, "" where unknown.
         written_at: Seconds since the epoch.
-        started_at: When the run began at its first step, in seconds since the epoch. 0.0 where
-            unknown.
+        started_at: When the run began at its first step, in seconds since the epoch, or was queued.
+            0.0 where unknown.
         signed_by: Id of the secret that the snapshot is signed with, 16 hexadecimal digits, or
             None. The id is stored beside the header. Only a reader with a secret verifies it.
         sizes: Bytes of the state's stored values by key. A value that several keys share counts for
             the first key. Only `aiocheckpoint.inspect` sets it. None elsewhere.
-        owner: The process that runs the run, such as "process 12 on web-1", or None. Only the lists
-            of a handler with leases set it. The process may have died since.
+        owner: The living process that has claimed the run, such as "process 12 on web-1", or None.
+            A run that is "running" and has no owner was killed, or its process ended without
+            recording it. An owner on another machine may have died within its lease. Only lists
+            and `header` set it, and no comparison of headers counts it.
+        starts: How often the unfinished run was started at the step where it stands: claims by a
+            process, the present one included. Attempts within a start do not count, nor do starts
+            whose process drained when it ended. A pause, `until=`, a patch, a requeue or the
+            termination ends the count. Set and compared as `owner` is. 0 where unknown.
+        killed: How many of these starts ended because the process was killed.
     """
 
     flow: str
@@ -89,13 +128,23 @@ class Header:
     run_id: str | None = None
     number: int = 0
     sequence: int = 0
+    version: int = 0
     steps: tuple[str, ...] | None = None
     excerpt: StepNamesExcerpt | None = None
     status: Status = "running"
     failure: Failure | None = None
     pause: str | None = None
+    pause_number: int = 0
+    stopped_by: str | None = None
+    due: float | None = None
+    terminated_by: str | None = None
+    termination: str | None = None
+    trace: str | None = None
     attempts: dict[str, int] = field(default_factory=dict[str, int])
+    initial_digest: str | None = field(default=None, repr=False)
+    step_digests: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     durations: dict[str, float] = field(default_factory=dict[str, float])
+    snapshots: dict[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
     holds_data: bool = False
     code: bool = False
     python: str = ""
@@ -105,7 +154,9 @@ class Header:
     started_at: float = 0.0
     signed_by: str | None = None
     sizes: Mapping[str, int] | None = None
-    owner: str | None = None
+    owner: str | None = field(default=None, compare=False)
+    starts: int = field(default=0, compare=False)
+    killed: int = field(default=0, compare=False)
 
     @classmethod
     def from_trusted(cls, attributes: dict[str, Any]) -> Self:
@@ -151,29 +202,90 @@ class Header:
 
     def record_attempt(self, step: str, number: int) -> None:
         """Note the number of the attempt at a step, as the newest entry."""
-        self._record(self.attempts, step, number)
+        most = MOST_NAMES if self.excerpt is None else self.excerpt.max_recorded
+        _record(self.attempts, step, number, most)
 
     def record_duration(self, step: str, seconds: float) -> None:
         """Note the duration of a step to the microsecond, as the newest entry."""
-        self._record(self.durations, step, round(seconds, 6))
+        most = MOST_NAMES if self.excerpt is None else self.excerpt.max_recorded
+        _record(self.durations, step, round(seconds * 1e6) / 1e6, most)
 
-    def _record(self, entries: dict[str, _Value], step: str, value: _Value) -> None:
-        entries.pop(step, None)
-        entries[step] = value
-        if len(entries) > (MOST_NAMES if self.excerpt is None else self.excerpt.max_recorded):
-            del entries[next(iter(entries))]
+    def record_code(self, step: str, digest: str) -> None:
+        """Note the digest of the code of a step of a flow of more than 100 steps."""
+        _record(self.step_digests, step, digest, MOST_OF_LARGE)
+
+    def record_snapshot(self, step: str, size: int, seconds: float) -> None:
+        """Note the size of a step's snapshot, and the time that it took, as the newest entry."""
+        snapshots = self.snapshots
+        if step in snapshots or len(snapshots) == MOST_OF_LARGE:
+            _record(snapshots, step, (size, seconds), MOST_OF_LARGE)
+        else:  # Inlined at every step: a call would take as long again.
+            snapshots[step] = size, seconds
+
+    def ended(
+        self,
+        status: Status,
+        *,
+        at: float,
+        failure: Failure | None = None,
+        pause: str | None = None,
+        stopped_by: str | None = None,
+        due: float | None = None,
+        terminated_by: str | None = None,
+        termination: str | None = None,
+    ) -> Self:
+        """The header of the same snapshot with another outcome of the run, or of an attempt.
+
+        A pause that is not answered stays so, and the next one at the step has its number.
+        """
+        counts = status == "paused" and self.pause is None
+        return replace(
+            self,
+            status=status,
+            failure=failure,
+            pause=self.pause if pause is None else pause,
+            pause_number=self.pause_number + counts,
+            stopped_by=stopped_by,
+            due=due,
+            terminated_by=terminated_by,
+            termination=termination,
+            sequence=self.sequence + 1,
+            written_at=at,
+        )
+
+    def terminated(self, *, by: str, reason: str, at: float) -> Self:
+        """The header of the same snapshot for a run that has ended for good.
+
+        What it broke on stays recorded, unless its step ended it: that attempt has not failed.
+
+        Args:
+            by: "step", "hand" or "starts".
+            reason: The reason.
+            at: The time in seconds since the epoch.
+        """
+        failure = None if by == "step" else self.failure
+        return self.ended(
+            "terminated", at=at, failure=failure, terminated_by=by, termination=reason
+        )
 
     def next(
         self, status: Status, position: int, written_at: float, excerpt: StepNamesExcerpt | None
     ) -> Self:
         """The header of the next snapshot. Every step makes one, hence the short cut."""
         attributes = self.__dict__.copy()
-        attributes["status"], attributes["position"], attributes["excerpt"] = (
-            status,
-            position,
-            excerpt,
-        )
-        attributes["sequence"], attributes["written_at"] = self.sequence + 1, written_at
+        attributes["status"], attributes["position"] = status, position
+        attributes["excerpt"], attributes["written_at"] = excerpt, written_at
+        attributes["sequence"] = self.sequence + 1
         if self.failure is not None or self.pause is not None:
             attributes["failure"] = attributes["pause"] = None
+        if self.due is not None or self.terminated_by is not None:
+            attributes["due"] = attributes["terminated_by"] = attributes["termination"] = None
         return self.from_trusted(attributes)
+
+
+def _record(entries: dict[str, _Value], step: str, value: _Value, most: int) -> None:
+    if step in entries:
+        del entries[step]
+    elif len(entries) >= most:
+        del entries[next(iter(entries))]
+    entries[step] = value

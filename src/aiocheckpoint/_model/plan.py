@@ -1,21 +1,32 @@
-"""Decides where a run starts, with which state, and which loaders run. Does no work itself."""
+"""The plan of a run: what it will do, in words too. Making one does no I/O."""
 
-import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from aiocheckpoint._model.changed_steps import flow_changed
+from aiocheckpoint._model.answers import check_answer
+from aiocheckpoint._model.compatibility import check_flow, check_not_terminated
+from aiocheckpoint._model.given_state import GIVEN_WORDS, Sameness
 from aiocheckpoint._model.header import Header
-from aiocheckpoint._model.request import AlreadyFinishedError, LoadPolicy, Request
+from aiocheckpoint._model.loading import choose_loaders
+from aiocheckpoint._model.request import Request
+from aiocheckpoint._model.start_points import (
+    ReturnedStep,
+    Source,
+    StartPoint,
+    find_start_point,
+    find_stop,
+)
 from aiocheckpoint._model.step_names import StepNames
-from aiocheckpoint._model.steps import Step, Steps
-from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
+from aiocheckpoint._model.steps import Steps
+from aiocheckpoint.errors import (
+    CheckpointError,
+    FlowDefinitionError,
+    RunNotFoundError,
+)
 
-__all__ = ["Plan", "check_policy", "find_step", "make_plan"]
+__all__ = ["Plan", "is_done", "make_plan", "no_steps", "place_plan"]
 
-
-Source = Literal["given", "stored", "kept", "empty"]
 
 _WORDS: dict[Source, str] = {
     "given": "the given state",
@@ -25,7 +36,7 @@ _WORDS: dict[Source, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The plan of a run. `str()` gives it in words.
 
@@ -39,12 +50,27 @@ class Plan:
         kept: The header of that older snapshot, or None.
         fresh: Whether this is a new run, not the rest of one.
         relocates: Whether the rest of a run starts elsewhere than at the stored position, starts
-            with another state, or is no longer paused.
+            with another state, or is no longer paused or terminated.
         restores_data: Whether `data` comes from the checkpoint too, as `keep_data=True` has it.
-        ignores_given: Whether the caller gave a state that is ignored, since an unfinished run has
+        ignores_given: Whether the caller gave a state that is ignored, since the stored run has
             its own.
         reason: Why it starts there, in words.
-        done: Whether the run is finished and, under `once=True`, stays finished.
+        done: Whether the run is finished and stays so, under `once=True` or `resume`.
+        needs: For each step of the flow, the keys of which one must be missing from `data` for its
+            loader to run. No keys for a step whose loader runs in any case, or in none.
+        skips: Names of the steps that run and whose loader does not.
+        refused: The error of the run where it would be refused, or None.
+        given: How that ignored state compares with the one that the stored run began with:
+            "equal", "similar" (only values that are not plain data differ), "different", or
+            "unknown" where no digest is stored. None where none is ignored.
+        from_queue: Whether the run was queued and no step of it is done. It takes no other state.
+        migrates: The version of the flow that stored the run, where `migrate=` takes it on first.
+            None where it is not called.
+        returned_step: Whether the step that `migrate=` returns is the one to start at: "optional",
+            or "required" where the flow has no step like the one at which the run stands, or
+            "ignored" under `checkpoint=` and for a new run.
+        edited: Names of steps that have run and whose code is another one now. They are not run
+            again. Of a flow with more than 100 steps, the last 20 that ran are looked at.
     """
 
     steps: tuple[str, ...]
@@ -59,6 +85,37 @@ class Plan:
     ignores_given: bool
     reason: str
     done: bool = False
+    needs: tuple[tuple[str, ...], ...] = ()
+    skips: tuple[str, ...] = ()
+    refused: CheckpointError | None = None
+    given: Sameness | None = None
+    from_queue: bool = False
+    edited: tuple[str, ...] = ()
+    migrates: int | None = None
+    returned_step: ReturnedStep = "ignored"
+
+    @classmethod
+    def of_refusal(cls, steps: Steps, error: CheckpointError) -> Self:
+        """Make the plan of a run that would be refused."""
+        names = steps.names.all
+        return cls(
+            steps=names,
+            start=len(names),
+            stop=len(names),
+            loads=(False,) * len(names),
+            source="stored",
+            fresh=False,
+            relocates=False,
+            ignores_given=False,
+            reason=str(error),
+            # Without its traceback, which would keep the handler and what it has open.
+            refused=error.with_traceback(None),
+        )
+
+    def loads_at(self, index: int, data: dict[str, Any]) -> bool:
+        """Whether the loader of a step runs, now that the run has reached it with this `data`."""
+        keys = self.needs[index]
+        return self.loads[index] or (bool(keys) and not data.keys() >= set(keys))
 
     @property
     def first(self) -> str | None:
@@ -67,25 +124,67 @@ class Plan:
 
     def __str__(self) -> str:
         """The plan in a few lines of words."""
+        if self.refused is not None:
+            return f"Runs nothing, and is refused with {type(self.refused).__name__}: {self.reason}"
         if self.done:
             return f"Runs nothing, and gives {_WORDS[self.source]}: {self.reason}."
+        lines = self._lines()
+        if self.ignores_given:
+            lines.append(GIVEN_WORDS[self.given])
+        if self.edited:
+            lines.append(
+                f"Edited since it ran, and not run again: {_listed(self.edited)}. "
+                f"checkpoint={self.edited[0]!r} runs again from there."
+            )
+        return "\n".join(lines)
+
+    @property
+    def needs_warning(self) -> bool:
+        """Whether the log warns of the plan: a state may be lost, or steps were edited."""
+        return self.given == "unknown" or bool(self.edited)
+
+    def _lines(self) -> list[str]:
         names = self.steps[self.start : self.stop]
+        if self.migrates is not None:
+            result = (
+                "" if self.returned_step == "ignored" else ", and return another step to start at"
+            )
+            line = (
+                f"Calls migrate= first, since version {self.migrates} of the flow stored the run. "
+                f"It may change the state{result}."
+            )
+            return [line, *self._step_lines(names)]
+        return self._step_lines(names)
+
+    def _step_lines(self, names: tuple[str, ...]) -> list[str]:
+        is_open = self.returned_step == "optional" and self.start < len(self.steps)
+        if self.returned_step == "required" or (not names and is_open):
+            return ["Starts at the step that it returns."]
         if not names:
-            return f"Runs nothing, with {_WORDS[self.source]}: no step is left."
-        loaders = [name for name, loads in zip(self.steps, self.loads, strict=True) if loads]
+            return [f"Runs nothing, with {_WORDS[self.source]}: no step is left."]
         place = f"step {self.start + 1} of {len(self.steps)}, {names[0]!r}"
         lines = [
             f"Starts at {place}, with {_WORDS[self.source]}: {self.reason}.",
             f"Runs {_listed(names)}.",
-            f"Calls the loader of {_listed(loaders)}." if loaders else "Calls no loader.",
+            *self._loader_lines(),
         ]
         if self.restores_data:
             lines.append("Has the data that the checkpoint holds.")
         if self.stop < len(self.steps):
-            lines.append(f"Stops after {names[-1]!r}; the next run resumes there.")
-        if self.ignores_given:
-            lines.append("Ignores the given state: the unfinished run has its own.")
-        return "\n".join(lines)
+            lines.append(f"Stops after {names[-1]!r}. The next run resumes there.")
+        return lines
+
+    def _loader_lines(self) -> list[str]:
+        """Which loaders run, which run if a key is missing then, and which do not."""
+        called = [name for name, loads in zip(self.steps, self.loads, strict=True) if loads]
+        lines = [f"Calls the loader of {_listed(called)}."] if called else []
+        for name, keys in zip(self.steps, self.needs, strict=False):
+            if keys:
+                missing = f"{_listed(keys, ' or ')} is missing from `data` then"
+                lines.append(f"Calls the loader of {name!r} if {missing}.")
+        if self.skips:
+            lines.append(f"Does not call the loader of {_listed(self.skips)}.")
+        return lines or ["Calls no loader."]
 
 
 def make_plan(
@@ -107,254 +206,127 @@ def make_plan(
     Raises:
         FlowDefinitionError: There are no steps.
         InvalidTypeError, InvalidValueError: `load_policy`, `checkpoint` or `until` is of the
-            wrong type, or names no step. Or `update` is given for a run that is not paused.
-        FlowChangedError: The steps before the position are not the ones that ran. Under `once`, the
-            steps are not the ones that finished.
-        AlreadyFinishedError: No unfinished run is stored, and only the rest of one was wanted.
+            wrong type, or names no step.
+        PauseConflictError: The request answers a pause that the run does not wait in.
+        RunNotFoundError: Nothing is stored, and a stored run is to be resumed.
+        RunTerminatedError: The run was ended for good, and no `checkpoint=` is given.
+        FlowVersionError: A newer version of the flow has stored the run.
+        FlowChangedError: The run is another flow's, finished or not, see `check_flow`. Or its steps
+            are others, see `check_names`.
     """
     names = steps.names
-    _check_there_is_work(names.all, header, request)
-    if request.once and header is not None and header.finished and header.number:
-        return _done(names, header, location)
-    if request.update is not None:
-        _check_paused(header, location)
-    start = _checked_start(names, header, request, location, history)
-    span = start.first, _stop(names.all, start.first, request.until)
+    _check_request(names, header, request, location)
+    if header is not None and is_done(header, request):
+        if not request.migrates_from(header.version):
+            check_flow(names, header, location)
+        return _done(names, request)
+    start = find_start_point(names, header, request, location, history)
+    lowest = start.first if start.returned_step == "ignored" else 0
+    span = start.first, find_stop(names.all, lowest, request.until)
     restores = request.keep_data and start.holds_data(header)
+    choice = choose_loaders(steps, None if restores else start.first, span, request.load_policy)
     return Plan(
         steps=names.all,
         start=span[0],
         stop=span[1],
-        loads=_loads(steps, None if restores else start.first, span, request.load_policy),
+        loads=choice.loads,
+        needs=choice.needs,
+        skips=choice.skips,
         source=start.source,
         kept=start.kept,
         fresh=start.fresh,
         relocates=_relocates(start, names, header, request),
         restores_data=restores,
         ignores_given=request.state is not None and start.source != "given",
+        from_queue=header is not None and header.status == "queued",
         reason=start.reason,
+        migrates=start.migrates,
+        returned_step=start.returned_step,
     )
 
 
-class _Start(NamedTuple):
-    """The start of a run: index of the first step, and attributes as in `Plan`."""
+def place_plan(plan: Plan, steps: Steps, request: Request, first: int) -> Plan:
+    """Give the plan of a migrated run, now that its first step is known.
 
-    first: int
-    source: Source
-    fresh: bool
-    reason: str
-    kept: Header | None = None
-
-    def holds_data(self, header: Header | None) -> bool:
-        """Whether the snapshot that the run starts from, if any, holds `data`."""
-        holder = None if self.fresh else self.kept or header
-        return holder is not None and holder.holds_data
+    Raises:
+        InvalidValueError: `until` is before that step.
+    """
+    span = first, find_stop(plan.steps, first, request.until)
+    choice = choose_loaders(steps, None if plan.restores_data else first, span, request.load_policy)
+    loads, needs, skips = choice
+    return replace(plan, start=first, stop=span[1], loads=loads, needs=needs, skips=skips)
 
 
-def _checked_start(
-    names: StepNames,
-    header: Header | None,
-    request: Request,
-    location: str,
-    history: Sequence[Header],
-) -> _Start:
-    """Find the start, look for an older snapshot on entry to it, and compare the names."""
-    start = _start(names.all, header, request)
-    if request.checkpoint is None:
-        _check_names(names, header if start.first else None, location)
-    elif start.source == "stored":
-        kept = _entry(names, start.first, header, history)
-        if kept is not None:
-            return start._replace(source="kept", fresh=False, kept=kept)
-    return start
+def _check_request(
+    names: StepNames, header: Header | None, request: Request, location: str
+) -> None:
+    """Check that what is stored fits the request."""
+    if not (request.resumes and header is not None and header.finished) and not names.all:
+        raise no_steps()
+    if request.resumes and header is None:
+        raise RunNotFoundError(location)
+    done = header is not None and is_done(header, request)
+    if request.is_answer and not (done and request.once):
+        if header is not None:
+            check_not_terminated(header, location)
+        check_answer(location, header, request.answers)
 
 
-def _check_there_is_work(names: tuple[str, ...], header: Header | None, request: Request) -> None:
-    if not names:
-        raise FlowDefinitionError(
-            "the flow has no steps. Register them with @cp.add_step(): were the parentheses "
-            "forgotten?"
-        )
-    if request.unfinished_only and (header is None or header.finished):
-        raise AlreadyFinishedError
+def no_steps() -> FlowDefinitionError:
+    """The error of a flow without steps."""
+    return FlowDefinitionError(
+        "the flow has no steps. Register them with @cp.add_step(). Were the parentheses "
+        "forgotten? Or are the cells with the steps still to be executed, since "
+        "CheckpointFlow(...) made the flow anew?"
+    )
 
 
-def _done(names: StepNames, header: Header, location: str) -> Plan:
-    """The plan of a finished run that is to be done once: no step runs."""
-    if not header.matches(names):
-        raise flow_changed(location, header, names.all, header.step_names.count)
+def is_done(header: Header, request: Request) -> bool:
+    """Whether a stored run is finished and stays so, whatever became of the steps.
+
+    A state that was stored by hand has no run number, and is no result for `once`.
+    """
+    return header.finished and (request.resumes or (request.once and header.number > 0))
+
+
+def _done(names: StepNames, request: Request) -> Plan:
+    """The plan of a run that is finished and stays so."""
+    reason = "the run finished" + (", and once=True gives its result" if request.once else "")
     return Plan(
         steps=names.all,
         start=0,
         stop=0,
         loads=(False,) * len(names.all),
+        needs=((),) * len(names.all),
         source="stored",
         fresh=False,
         relocates=False,
-        ignores_given=False,
-        reason="the run finished, and once=True says so",
+        ignores_given=request.state is not None,
+        reason=reason,
         done=True,
     )
 
 
-def _check_paused(header: Header | None, location: str) -> None:
-    if header is None or header.status != "paused":
-        status = "nothing is stored" if header is None else f"the run is {header.status!r}"
-        raise InvalidValueError(
-            f"update= is for a run that is paused, and in {location} {status}. Run it without "
-            "update=; patch() changes the state of a run that is not running."
-        )
-
-
-def _start(names: tuple[str, ...], header: Header | None, request: Request) -> _Start:
-    """Find the start, apart from older snapshots."""
-    unfinished = header is not None and not header.finished
-    start = header.position if header is not None and unfinished else 0
-    reason = _reason(header)
-    if request.checkpoint is not None:
-        chosen = find_step(names, request.checkpoint, "checkpoint")
-        reason = f"checkpoint={request.checkpoint!r} says so"
-    else:
-        chosen = start
-    # A repeated request means the same run, even if that was killed in its first step.
-    same_run = header is not None and request.once and header.number > 0
-    if header is not None and unfinished and (header.position or request.state is None or same_run):
-        return _Start(chosen, "stored", fresh=False, reason=reason)
-    if request.state is not None:
-        return _Start(chosen, "given", fresh=True, reason=reason)
-    source: Source = "empty" if header is None else "stored"
-    return _Start(chosen, source, fresh=True, reason=reason)
-
-
-def _entry(
-    names: StepNames, start: int, header: Header | None, history: Sequence[Header]
-) -> Header | None:
-    """Find the newest snapshot on entry to a step, where it is not the stored one itself."""
-    if header is not None and header.is_at(names, start):
-        return None
-    return next((one for one in history if one.is_at(names, start)), None)
-
-
-def _reason(header: Header | None) -> str:
-    if header is None:
-        return "nothing is stored yet"
-    if header.finished:
-        return "the last run finished"
-    if header.status in {"paused", "stopped"}:
-        return f"the last run was {header.status} there"
-    if header.failure is None:
-        return "the last run got that far"
-    if header.status == "running":
-        return f"the last run ended between attempts at {header.failure.step!r}"
-    verb = "was cancelled" if header.status == "cancelled" else "broke"
-    return f"the last run {verb} in {header.failure.step!r} ({header.failure.part})"
-
-
-def find_step(names: tuple[str, ...], wanted: int | str, argument: str) -> int:
-    """Find the index of the step that `wanted` names, by name or index.
-
-    Raises:
-        InvalidTypeError: `wanted` is neither a string nor an integer.
-        InvalidValueError: There is no such step.
-    """
-    if isinstance(wanted, str):
-        if wanted in names:
-            return names.index(wanted)
-    elif isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
-        kind = type(wanted).__name__
-        raise InvalidTypeError(f"{argument} must be a step's index or name, not a {kind}.")
-    elif 0 <= operator.index(wanted) < len(names):
-        return operator.index(wanted)
-    steps = ", ".join(f"{index}: {name!r}" for index, name in enumerate(names))
-    raise InvalidValueError(
-        f"{argument}={wanted!r} is no step of this flow. Its steps are {steps}."
-    )
-
-
-def _stop(names: tuple[str, ...], start: int, until: int | str | None) -> int:
-    if until is None:
-        return len(names)
-    last = find_step(names, until, "until")
-    if last < start:
-        at = repr(names[start]) if start < len(names) else "the end"
-        raise InvalidValueError(
-            f"until={until!r} is before {at}, where the run starts. Choose a later step, or "
-            f"run {names[last]!r} again with checkpoint={names[last]!r}."
-        )
-    return last + 1
-
-
-def check_policy(steps: Sequence[Step], policy: LoadPolicy) -> None:
-    """Raise InvalidTypeError or InvalidValueError if `policy` does not fit these steps."""
-    _loads(steps, None, (0, 0), policy)
-
-
-def _loads(
-    steps: Sequence[Step], first: int | None, span: tuple[int, int], policy: LoadPolicy
-) -> tuple[bool, ...]:
-    """Whether each step's loader runs.
-
-    Args:
-        steps: The steps.
-        first: Index of the step whose loader "first only" calls, None where `data` is restored.
-        span: Index of the first step that runs, and the index after the last.
-        policy: The caller's `load_policy`.
-    """
-    start, stop = span
-    if policy == "first only":
-        wanted = [index == first for index in range(len(steps))]
-    elif policy == "always":
-        wanted = [True] * len(steps)
-    else:
-        wanted = _checked_list(policy, len(steps))
-    return tuple(
-        wanted[index] and step.load is not None and start <= index < stop
-        for index, step in enumerate(steps)
-    )
-
-
-def _checked_list(policy: object, length: int) -> list[bool]:
-    if isinstance(policy, str):
-        raise InvalidValueError(
-            f"load_policy={policy!r} is unknown. It is 'first only', 'always', or a list of "
-            f"{length} bools, one for each step."
-        )
-    listed = isinstance(policy, (list, tuple))
-    wanted = list(cast("list[object]", policy)) if listed else None
-    if wanted is None or not all(isinstance(one, bool) for one in wanted):
-        raise InvalidTypeError(
-            "load_policy must be 'first only', 'always' or a list of bools, one for each of the "
-            f"{length} steps, not {_kind(type(policy), wanted)}."
-        )
-    if len(wanted) != length:
-        raise InvalidValueError(
-            f"load_policy has {len(wanted)} bools, and the flow has {length} steps; give one each."
-        )
-    return cast("list[bool]", wanted)
-
-
-def _kind(kind: type, content: list[object] | None) -> str:
-    kinds = sorted({type(one).__name__ for one in content or ()})
-    return f"a {kind.__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
-
-
-def _check_names(names: StepNames, header: Header | None, location: str) -> None:
-    if header is not None and not header.matches_prefix(names, header.position):
-        raise flow_changed(location, header, names.all, header.position)
-
-
-def _relocates(start: _Start, names: StepNames, header: Header | None, request: Request) -> bool:
+def _relocates(
+    start: StartPoint, names: StepNames, header: Header | None, request: Request
+) -> bool:
     if start.kept is not None:
         return True
-    return not start.fresh and header is not None and _differs(header, start.first, names, request)
+    if start.fresh or header is None:
+        return False
+    if start.migrates is not None and request.checkpoint is None:
+        # Nothing is stored before the first step: `migrate=` is called again after a kill. But a
+        # pause that is not answered is of the step at which the run stood.
+        return header.status == "paused" or header.pause is not None
+    return _differs(header, start.first, names, request)
 
 
 def _differs(header: Header, start: int, names: StepNames, request: Request) -> bool:
     """Whether the stored header does not describe the run as it starts now."""
     if header.position != start or not header.matches_prefix(names, start):
         return True
-    return header.status == "paused" or request.update is not None
+    return header.status in {"paused", "terminated"} or request.update is not None
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
+def _listed(names: Sequence[str], separator: str = ", ") -> str:
+    return separator.join(map(repr, names))

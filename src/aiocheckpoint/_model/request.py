@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-__all__ = ["AlreadyFinishedError", "LoadPolicy", "Request"]
+if TYPE_CHECKING:
+    from aiocheckpoint._model.given_state import CallSite
+    from aiocheckpoint._model.recovery import Recovery
+
+__all__ = ["LoadPolicy", "LoadWord", "Request"]
 
 
-LoadPolicy = Literal["first only", "always"] | list[bool]
+LoadWord = Literal["first only", "always"]
+LoadPolicy = LoadWord | list[bool]
 """Which loaders run: the one of the first executed step, all, or one bool for each step."""
 
 
@@ -17,9 +22,15 @@ class Request:
     """The arguments of a run.
 
     Attributes:
-        state, load_policy, checkpoint, until, once, update: The arguments of `run`.
-        unfinished_only: Whether only an unfinished run is resumed, and no new one begun.
+        state, load_policy, checkpoint, until, once, update, answers, data: The arguments of `run`.
+        recovery: How recovery takes the run. It takes only unfinished ones, and begins none.
+        resumes: Whether no run is begun, and a finished one gives its stored state.
         keep_data: Whether the flow has `data` in its snapshots.
+        unattended: Whether the exception of the run becomes a result, and the log has to say it.
+        version: The version of the flow.
+        migrates: Whether the flow has a function that takes runs of older versions on.
+        remembers: Whether the given dict is remembered if the run breaks. Streams keep no state.
+        caller: The line that gave a state for the run without an id, or None.
     """
 
     state: dict[str, Any] | None = None
@@ -28,9 +39,22 @@ class Request:
     until: int | str | None = None
     once: bool = False
     update: dict[str, Any] | None = None
-    unfinished_only: bool = False
+    answers: int | None = None
+    data: dict[str, Any] | None = None
+    recovery: Recovery | None = None
+    resumes: bool = False
     keep_data: bool = False
+    unattended: bool = False
+    version: int = 0
+    migrates: bool = False
+    remembers: bool = True
+    caller: CallSite | None = None
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it answers a pause, and so resumes a paused run alone."""
+        return self.update is not None or self.answers is not None
 
-class AlreadyFinishedError(Exception):
-    """No unfinished run is stored, and only an unfinished one was to be resumed."""
+    def migrates_from(self, version: int) -> bool:
+        """Whether `migrate=` takes runs of that version of the flow on."""
+        return self.migrates and version < self.version

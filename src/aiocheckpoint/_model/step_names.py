@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BESIDE",
     "MOST_NAMES",
+    "MOST_OF_LARGE",
     "NO_STEP_NAMES",
     "ListedStepNames",
     "RecordedStepNames",
@@ -31,7 +32,9 @@ MOST_NAMES = 100
 BESIDE = 5
 """The most names that an excerpt has on each side of the position."""
 
-_MOST_OF_LARGE = 20
+MOST_OF_LARGE = 20
+"""The most entries that a header has where it does not list all: every byte costs each step time.
+"""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -52,7 +55,7 @@ class StepNames:
         self.all = names
         is_large = len(names) > MOST_NAMES
         self.listed: tuple[str, ...] | None = None if is_large else names
-        self.max_recorded: int = _MOST_OF_LARGE if is_large else MOST_NAMES
+        self.max_recorded: int = MOST_OF_LARGE if is_large else MOST_NAMES
 
     def excerpt(self, position: int, *, finished: bool) -> StepNamesExcerpt | None:
         """The excerpt that a header has at a position. None where it lists all names."""
@@ -73,6 +76,11 @@ class StepNames:
     def digest(self, first: int) -> str:
         """Digest of the first so many names."""
         return self._chain[first * _DIGEST_BYTES : (first + 1) * _DIGEST_BYTES].hex()
+
+    @cached_property
+    def unordered(self) -> frozenset[str]:
+        """All names, for looking one up."""
+        return frozenset(self.all)
 
     @cached_property
     def _whole(self) -> str:
@@ -121,6 +129,10 @@ class RecordedStepNames(Protocol):
         """Whether the first so many steps of a flow have these names, as far as these are known."""
         ...
 
+    def shares_name(self, steps: StepNames) -> bool:
+        """Whether a step of a flow has one of `names`."""
+        ...
+
 
 class ListedStepNames:
     """All step names of a flow.
@@ -157,6 +169,10 @@ class ListedStepNames:
         """Whether the first so many steps of a flow have these names."""
         return first <= len(steps.all) and self.names[:first] == steps.all[:first]
 
+    def shares_name(self, steps: StepNames) -> bool:
+        """Whether a step of a flow has one of these names."""
+        return self.names == steps.all or not steps.unordered.isdisjoint(self.names)
+
 
 class _UnknownStepNames(ListedStepNames):
     """No name is known: the snapshot was written by gumly, or comes from a handler of dicts."""
@@ -170,6 +186,10 @@ class _UnknownStepNames(ListedStepNames):
     def matches_prefix(self, steps: StepNames, first: int) -> bool:
         """Only the number of steps is compared."""
         return first <= len(steps.all)
+
+    def shares_name(self, steps: StepNames) -> bool:  # noqa: ARG002 - as its base
+        """Return True: no names are recorded."""
+        return True
 
 
 NO_STEP_NAMES = _UnknownStepNames(())
@@ -202,7 +222,7 @@ class StepNamesExcerpt:
     @property
     def max_recorded(self) -> int:
         """The most steps of which a header has the duration and the attempts."""
-        return _MOST_OF_LARGE
+        return MOST_OF_LARGE
 
     def at(self, index: int) -> str | None:
         """Name of a step, None where it is not among `names`."""
@@ -240,6 +260,10 @@ class StepNamesExcerpt:
         if not rest:
             return self.before == steps.digest(first)
         return self.before == _digested((*steps.all[:first], *rest)).hex()
+
+    def shares_name(self, steps: StepNames) -> bool:
+        """Whether a step of a flow has one of `names`."""
+        return not steps.unordered.isdisjoint(self.names)
 
     def _known(self, begin: int, end: int) -> tuple[str, ...] | None:
         """The names of some steps, or None where one of them is unknown."""

@@ -4,30 +4,47 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
 from aiocheckpoint._concurrency.timeouts import StepTimeout
 from aiocheckpoint._model.checks import LONGEST_NAME
+from aiocheckpoint._model.code_digest import StepCode
+from aiocheckpoint._model.parameters import check_parameter_names
+from aiocheckpoint._model.state_type import Data, StateT
 from aiocheckpoint._model.step_names import StepNames
-from aiocheckpoint.errors import FlowDefinitionError
+from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError
 
 if TYPE_CHECKING:
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.limiter import Limiter
     from aiocheckpoint._model.retry import Retry
 
-__all__ = ["Load", "PartName", "Save", "Step", "StepFunction", "Steps", "make_step"]
+__all__ = [
+    "Load",
+    "NamedParts",
+    "PartName",
+    "Save",
+    "Step",
+    "StepFunction",
+    "Steps",
+    "checked_needs",
+    "make_step",
+    "name_of",
+]
 
-State = dict[str, Any]
-Load = Callable[[State], "State | Awaitable[State]"]
+Load = Callable[[StateT], "Data | Awaitable[Data]"]
 """A loader: `load(state)`, sync or async, returns a dict that is merged into `data`."""
-Save = Callable[[State, State], object] | Callable[[State], object]
+Save = Callable[[StateT, Data], object] | Callable[[StateT], object]
 """A saver: `save(state, data)`, or `save(state)`, sync or async."""
-StepFunction = Callable[[State, State], object] | Callable[[State], object]
+StepFunction = Callable[[StateT, Data], object] | Callable[[StateT], object]
 """A step: `step(state, data)`, or `step(state)`, sync or async. Its return value is not kept."""
 
 PartName = Literal["load", "step", "save"]
+NamedParts = tuple[tuple[PartName, UserFunction], ...]
+"""The functions of a step to call, in order, with the names of the parts."""
 
 _NOUNS: dict[PartName, str] = {"load": "loader", "step": "step", "save": "saver"}
 # The numbers of arguments that a part may be called with, the preferred one first.
@@ -45,8 +62,11 @@ class Step:
         load: Its loader, or None.
         save: Its saver, or None.
         retry: Its retry policy, or None.
+        needs: Keys of `data` that its loader brings when one of them is missing.
+        limiter: Its limiter, or None.
         parts: The functions to call, in order, with the names of the parts.
         parts_but_load: The same without the loader.
+        code: The code of all parts.
     """
 
     name: str
@@ -54,14 +74,18 @@ class Step:
     load: UserFunction | None
     save: UserFunction | None
     retry: Retry | None
-    parts: tuple[tuple[PartName, UserFunction], ...] = field(init=False)
-    parts_but_load: tuple[tuple[PartName, UserFunction], ...] = field(init=False)
+    needs: tuple[str, ...] = ()
+    limiter: Limiter[Any] | None = None
+    parts: NamedParts = field(init=False)
+    parts_but_load: NamedParts = field(init=False)
+    code: StepCode = field(init=False)
 
     def __post_init__(self) -> None:
         named: tuple[tuple[PartName, UserFunction | None], ...]
         named = (("load", self.load), ("step", self.run), ("save", self.save))
         self.parts = tuple((name, part) for name, part in named if part is not None)
         self.parts_but_load = tuple(part for part in self.parts if part[0] != "load")
+        self.code = StepCode(self.parts)
 
 
 class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slots
@@ -71,6 +95,31 @@ class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slo
     def names(self) -> StepNames:
         """Their names."""
         return StepNames(tuple(step.name for step in self))
+
+    @functools.cached_property
+    def limited(self) -> str | None:
+        """Name of the first step with a limiter."""
+        return next((step.name for step in self if step.limiter is not None), None)
+
+    def digests(self, start: int, before: Header | None) -> dict[str, str]:
+        """The digests of code that the header of a run has when it starts.
+
+        Args:
+            start: Index of the first step that runs.
+            before: The stored header of the same run, or None for a new one. The steps before the
+                start keep their digests from it.
+        """
+        recorded = {} if before is None else before.step_digests
+        if self.names.listed is None:  # The others are added as they run.
+            return dict(recorded)
+        kept = {name: recorded[name] for name in self.names.all[:start] if name in recorded}
+        return kept | {step.name: step.code.digest for step in self[start:]}
+
+    def edited(self, start: int, stored: Header) -> tuple[str, ...]:
+        """Names of the steps before the start whose code is another one than when they ran."""
+        recorded = stored.step_digests
+        done = (step for step in self[:start] if step.name in recorded)
+        return tuple(step.name for step in done if step.code.is_edited(recorded[step.name]))
 
 
 def make_step(
@@ -82,6 +131,8 @@ def make_step(
     thread: bool,
     retry: Retry | None = None,
     timeout: float | None = None,
+    needs: tuple[str, ...] = (),
+    limiter: Limiter[Any] | None = None,
 ) -> Step:
     """Check the functions of a step and put them together.
 
@@ -92,13 +143,44 @@ def make_step(
     """
     run = _make_part("step", function, thread=thread)
     step = Step(
-        name=_checked_name(_name_of(function) if name is None else name),
+        name=_checked_name(name_of(function) if name is None else name),
         run=run,
         load=None if load is None else _make_part("load", load, thread=thread),
         save=None if save is None else _make_part("save", save, thread=thread),
         retry=retry,
+        needs=needs,
+        limiter=limiter,
     )
     return step if timeout is None else _limited(step, timeout)
+
+
+def checked_needs(needs: object, load: Load | None) -> tuple[str, ...]:
+    """Give `needs` back as a tuple if it is several keys of `data`, and there is a loader.
+
+    Raises:
+        InvalidTypeError: It is one string, or holds something else than strings.
+        FlowDefinitionError: There are keys, and no loader that could bring them.
+    """
+    if isinstance(needs, str):
+        raise InvalidTypeError(
+            f"needs= is a tuple of keys of `data`, not one string. Write needs=({needs!r},)."
+        )
+    keys = tuple(cast("Iterable[object]", needs)) if isinstance(needs, Iterable) else None
+    if keys is None or not all(isinstance(key, str) for key in keys):
+        kinds = (
+            type(needs)
+            if keys is None
+            else type(next(key for key in keys if not isinstance(key, str)))
+        )
+        raise InvalidTypeError(
+            f"needs= is a tuple of keys of `data`, such as ('rows',), not {kinds.__name__}."
+        )
+    if keys and load is None:
+        raise FlowDefinitionError(
+            "needs= names keys of `data` that the step's loader brings, and there is no load=. "
+            "Give the step a loader, or leave needs= out."
+        )
+    return cast("tuple[str, ...]", keys)
 
 
 def _limited(step: Step, seconds: float) -> Step:
@@ -110,7 +192,7 @@ def _limited(step: Step, seconds: float) -> Step:
             part.function, takes_data=part.takes_data, on_loop=part.on_loop, timeout=limit
         )
     load, save = limited.get("load"), limited.get("save")
-    return Step(step.name, limited["step"], load, save, step.retry)
+    return Step(step.name, limited["step"], load, save, step.retry, step.needs, step.limiter)
 
 
 def _check_stoppable(part: UserFunction, name: PartName, step: str) -> None:
@@ -118,14 +200,14 @@ def _check_stoppable(part: UserFunction, name: PartName, step: str) -> None:
     if not is_async_callable(inspect.unwrap(unwrap_callable(inspect.unwrap(part.function)))):
         raise FlowDefinitionError(
             f"timeout= of step {step!r} cannot be kept: its {_NOUNS[name]} "
-            f"{_name_of(part.function)!r} is a sync function, and nothing can stop a thread from "
+            f"{name_of(part.function)!r} is a sync function, and nothing can stop a thread from "
             "outside. Make it an async def, or set a time limit inside it on the calls that wait.",
             step=step,
         )
 
 
 def _make_part(part: PartName, function: Any, *, thread: bool) -> UserFunction:  # noqa: ANN401
-    noun, name = _NOUNS[part], _name_of(function)
+    noun, name = _NOUNS[part], name_of(function)
     if not callable(function):
         raise FlowDefinitionError(
             f"a {noun} must be a function, and this is a {type(function).__name__}. Write "
@@ -149,6 +231,7 @@ def _arguments(part: PartName, function: Callable[..., Any], name: str) -> int:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
         return _ARGUMENTS[part][0]  # Some built-in functions have no signature.
+    check_parameter_names(f"{_NOUNS[part]} {name!r}", signature, _FORMS[part], name)
     for number in _ARGUMENTS[part]:
         try:
             bound = signature.bind(*range(number)).arguments
@@ -169,7 +252,8 @@ def _has_other_use(signature: inspect.Signature, name: str) -> bool:
     return signature.parameters[name].default is not inspect.Parameter.empty and name != "data"
 
 
-def _name_of(function: Any) -> str:  # noqa: ANN401
+def name_of(function: Any) -> str:  # noqa: ANN401
+    """The name of a function, also under partials, or that of the class of a callable object."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))

@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
-from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from aiocheckpoint._concurrency.backends import AsyncBackend, run_blocking
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
-from aiocheckpoint._concurrency.step_threads import StepThreads
-from aiocheckpoint._engine.locking import hold_lock
-from aiocheckpoint._engine.runner import Run, plan_run
-from aiocheckpoint._logging import log_skipped
+from aiocheckpoint._concurrency.threads import make_store_threads
+from aiocheckpoint._engine.answering import run_answer
+from aiocheckpoint._engine.conflicts import check_plain, refuse_given
+from aiocheckpoint._engine.given_dicts import claim_dicts, release_dicts
+from aiocheckpoint._engine.limiters import check_limiters
+from aiocheckpoint._engine.locking import Patience, hold_lock
+from aiocheckpoint._engine.planning import plan_run
+from aiocheckpoint._engine.runner import Run
+from aiocheckpoint._engine.stored_results import find_result, share_end, shares
+from aiocheckpoint._logging import RunPlace, log_refused, log_skipped
 from aiocheckpoint._model.checks import checked_wait
+from aiocheckpoint._model.given_state import call_site
+from aiocheckpoint._model.plan import Plan
+from aiocheckpoint._model.recovery import LeftAloneError
 from aiocheckpoint._model.request import LoadPolicy, Request
-from aiocheckpoint._runs.arguments import check_request
+from aiocheckpoint._runs.arguments import caller_of, check_request
 from aiocheckpoint._runs.step_registry import StepRegistry
-from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint._snapshot.codec import Codec
+from aiocheckpoint.errors import (
+    CheckpointError,
+    DrainingError,
+    FlowChangedError,
+    FlowVersionError,
+    IncompatibleSnapshotError,
+    InvalidTypeError,
+    InvalidValueError,
+    NoThreadError,
+    RunInProgressError,
+    UntrustedSnapshotError,
+)
 from aiocheckpoint.handlers._identifiers import checked_run_id
+from aiocheckpoint.handlers._port import SnapshotPort
 from aiocheckpoint.handlers._registry import moves_snapshots, run_store_maker
+from aiocheckpoint.handlers._store_threads import threads_of
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+    from aiocheckpoint._concurrency.step_threads import StepThreads
     from aiocheckpoint._engine.context import FlowSettings
-    from aiocheckpoint._engine.runner import RunOutcome
-    from aiocheckpoint._model.plan import Plan
+    from aiocheckpoint._engine.outcomes import RunOutcome
+    from aiocheckpoint._model.recovery import Recovery
     from aiocheckpoint.events import Hook
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["FlowCore", "FlowMethods"]
+__all__ = ["REFUSALS", "FlowCore"]
+
+_NOT_FAILURES = (LeftAloneError, DrainingError, RunInProgressError)
+"""Exceptions of runs that did not fail."""
+REFUSALS = (
+    FlowChangedError,
+    FlowVersionError,
+    IncompatibleSnapshotError,
+    UntrustedSnapshotError,
+)
+"""Exceptions of runs that recovery leaves as they are."""
 
 
 class FlowCore:
@@ -45,7 +81,7 @@ class FlowCore:
 
     Attributes:
         registry: The steps registered so far.
-        step_threads: The threads of the flow's sync functions under `arun`.
+        store_threads: The threads of the handler's blocking functions under `arun`.
     """
 
     def __init__(
@@ -57,9 +93,19 @@ class FlowCore:
         self.state_path = state_path
         self.handler: Any = handler
         self.settings: FlowSettings = settings
-        self.registry: StepRegistry = StepRegistry()
-        self.step_threads: StepThreads = StepThreads(settings.threads)
-        self._make_run_store = run_store_maker(handler, state_path)
+        codec = handler.codec if isinstance(handler, SnapshotPort) else Codec()
+        codec.modules.prefer(call_site().module)
+        settings.modules = codec.modules
+        self.registry: StepRegistry = StepRegistry(codec.modules)
+        self._make_run_store = run_store_maker(handler, state_path, codec)
+        self.store_threads: DaemonThreads = (
+            threads_of(handler) if moves_snapshots(handler) else make_store_threads()
+        )
+
+    @property
+    def step_threads(self) -> StepThreads:
+        """The threads of the flow's sync functions under `arun`."""
+        return self.settings.active_runs.step_threads
 
     def __copy__(self) -> Self:
         """Copy with steps of its own, so that steps added to the copy are not the original's."""
@@ -92,14 +138,18 @@ class FlowCore:
 
     def request(
         self,
-        state: dict[str, Any] | None,
-        load_policy: LoadPolicy = "first only",
+        state: Mapping[str, object] | None,
+        load_policy: LoadPolicy | None = None,
         checkpoint: int | str | None = None,
         until: int | str | None = None,
         *,
         once: bool = False,
         update: dict[str, Any] | None = None,
-        unfinished_only: bool = False,
+        answers: int | None = None,
+        data: dict[str, Any] | None = None,
+        run_id: str | None = None,
+        recovery: Recovery | None = None,
+        resumes: bool = False,
     ) -> Request:
         """Make the request of a run from the arguments of `CheckpointFlow.run`.
 
@@ -107,25 +157,31 @@ class FlowCore:
             InvalidTypeError, InvalidValueError: An argument is invalid by itself.
         """
         request = Request(
-            state=state,
-            load_policy=load_policy,
+            state=cast("dict[str, Any] | None", state),  # `check_request` looks at run time.
+            load_policy=self.settings.load_policy if load_policy is None else load_policy,
             checkpoint=checkpoint,
             until=until,
             once=once,
             update=update,
-            unfinished_only=unfinished_only,
+            answers=answers,
+            data=data,
+            recovery=recovery,
+            resumes=resumes,
             keep_data=self.settings.keep_data,
+            version=self.settings.version,
+            migrates=self.settings.migrate is not None,
+            caller=caller_of(state, run_id),
         )
         check_request(request, self.handler)
         return request
 
     async def async_backend(self) -> AsyncBackend:
         """Make the backend of one call on the running loop, in its turn among the runs."""
-        return await AsyncBackend.make(self.step_threads)
+        return await AsyncBackend.make(self.step_threads, self.store_threads)
 
     async def reading_backend(self) -> AsyncBackend:
         """Make the backend of one read on the running loop, without waiting for a turn."""
-        return await AsyncBackend.make_for_reading(self.step_threads)
+        return await AsyncBackend.make_for_reading(self.step_threads, self.store_threads)
 
     async def run(
         self,
@@ -135,26 +191,66 @@ class FlowCore:
         wait: float = 0.0,
         hook: Hook | None = None,
     ) -> RunOutcome:
-        """Run one request under the run's lock, and with one hook more if given."""
-        run_store = self.run_store(run_id, backend)
+        """Run one request under the run's lock, and with one hook more if given.
+
+        The result of a finished run under `once` or `resume` is read without the lock, also while
+        the flow is drained.
+        """
+        run_id = checked_run_id(run_id)
         settings = self.settings if hook is None else self.settings.with_hook(hook)
-        run = Run(
+        make = partial(self._make_run, settings, run_id, request, backend)
+        run = make()
+        await check_plain(request, settings, backend)
+        seconds = checked_wait(wait)
+        try:
+            if request.is_answer:
+                return await run_answer(
+                    make,
+                    read=partial(backend.read, self.handler.header, run_id),
+                    execute=partial(self._run_locked, seconds=0.0),
+                    check=self.settings.active_runs.check,
+                    wait=seconds,
+                )
+            found = await find_result(run.context)
+            return await self._run_locked(run, seconds) if found is None else found
+        except _NOT_FAILURES:
+            raise
+        except Exception as error:
+            if request.unattended and not run.end_emitted:
+                once = request.recovery is not None and isinstance(error, REFUSALS)
+                log_refused(settings.flow, run_id, error, once=once)
+            raise
+
+    async def _run_locked(self, run: Run, seconds: float) -> RunOutcome:
+        """Run a run under its lock, or share the result of the call that has it."""
+        context, active_run = run.context, run.context.active_run
+        request, run_store, patience = context.request, context.run_store, None
+        check_limiters(context)
+        if seconds > 0:
+            share = partial(share_end, context) if shares(request) else None
+            patience = Patience(seconds, active_run.active_runs.check, share)
+        active_run.active_runs.enter(active_run)
+        try:
+            claim_dicts(request, run_store)
+            run.prepare()
+            return await hold_lock(
+                run_store, context.backend, run.execute, patience=patience, end=run.take_end
+            )
+        finally:
+            release_dicts(request, run_store)
+            active_run.active_runs.leave(active_run)
+
+    def _make_run(
+        self, settings: FlowSettings, run_id: str | None, request: Request, backend: Backend
+    ) -> Run:
+        return Run(
             settings,
             run_id,
             request,
             steps=self.registry.complete(),
-            run_store=run_store,
+            run_store=self._make_run_store(run_id, backend),
             backend=backend,
         )
-        seconds, active_runs = checked_wait(wait), self.settings.active_runs
-        token = active_runs.enter(run_id)
-        try:
-            run.prepare()
-            return await hold_lock(
-                run_store, backend, run.execute, wait=seconds, check=active_runs.check
-            )
-        finally:
-            active_runs.leave(token)
 
     def run_blocking(self, request: Request, run_id: str | None, wait: float) -> RunOutcome:
         """Run one request in the caller's thread."""
@@ -181,39 +277,23 @@ class FlowCore:
             raise error
         raise RuntimeError("a step raised StopIteration") from error
 
-    async def drain(self, seconds: float | None) -> list[str | None]:
-        """Drain the flow. A sync step that hangs keeps neither its task nor the process."""
-        return await self.settings.active_runs.drain(seconds, give_up=self.step_threads.abandon)
-
     async def plan(self, backend: Backend, request: Request, run_id: str | None) -> Plan:
-        """Plan one request and run nothing.
+        """Plan one request and run nothing. A refusal is described, bad arguments raise.
 
         `plan_run` reads through `Backend.run`, because a run calls it under its lock, and no read
         of a run may continue after the run has ended. So a cancellation of `aplan` waits for the
         read as well.
         """
-        run_store = self.run_store(run_id, backend)
-        plan, _ = await plan_run(self.registry.complete(), request, run_store)
+        run_id = checked_run_id(run_id)
+        run_store = self._make_run_store(run_id, backend)
+        await check_plain(request, self.settings, backend)
+        try:
+            plan, _ = await plan_run(self.registry.complete(), request, run_store)
+            refuse_given(plan, self.settings, run_id, run_store.location)
+        except (InvalidTypeError, InvalidValueError, NoThreadError):
+            raise
+        except CheckpointError as error:
+            return Plan.of_refusal(self.registry.steps, error)
         if run_store.skipped is not None:
-            log_skipped(run_store.skipped)
+            log_skipped(run_store.skipped, RunPlace(self.settings.flow, run_id))
         return plan
-
-
-class FlowMethods:
-    """Base of the classes from which `CheckpointFlow` inherits its public methods.
-
-    The methods work on the core alone.
-
-    Args:
-        core: The core of the flow.
-    """
-
-    def __init__(self, core: FlowCore) -> None:
-        self._core = core
-
-    def __copy__(self) -> Self:
-        """Make a flow of the same place, to which steps can be added apart."""
-        copied = object.__new__(type(self))
-        copied.__dict__.update(self.__dict__)
-        copied._core = copy(self._core)
-        return copied

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.handlers import StateHandler
-from aiocheckpoint.handlers._identifiers import redact_url
+from aiocheckpoint.handlers._urls import redact_url
 
 if TYPE_CHECKING:
     from aiocheckpoint._runs.core import FlowCore

@@ -14,7 +14,9 @@ from aiocheckpoint.handlers._query import Query
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["listing_query", "pruning_query"]
+    from aiocheckpoint._model.step_names import StepNames
+
+__all__ = ["checked_statuses", "listing_query", "pruning_query"]
 
 
 def listing_query(status: object, limit: object, after: object) -> Query:
@@ -24,11 +26,13 @@ def listing_query(status: object, limit: object, after: object) -> Query:
         InvalidTypeError, InvalidValueError: An argument is invalid.
     """
     most = None if limit is None else checked_limit(limit)
-    return Query(_checked_statuses(status), most, _checked_after(after))
+    return Query(checked_statuses(status), most, _checked_after(after))
 
 
-def pruning_query(older_than: object, status: Status | Collection[Status]) -> Query:
-    """Make the query of `aprune`.
+def pruning_query(
+    older_than: object, status: Status | Collection[Status], names: StepNames
+) -> Query:
+    """Make the query of `aprune`, for a flow whose steps have these names.
 
     Raises:
         InvalidTypeError, InvalidValueError: An argument is invalid.
@@ -36,7 +40,7 @@ def pruning_query(older_than: object, status: Status | Collection[Status]) -> Qu
     seconds = _age(older_than)
     if not 0 <= seconds < float("inf"):
         raise InvalidValueError(f"older_than={older_than!r}: an age in seconds is from 0 on.")
-    return Query(_checked_statuses(status), written_before=time.time() - seconds)
+    return Query(checked_statuses(status), written_before=time.time() - seconds, names=names)
 
 
 def _age(older_than: object) -> float:
@@ -48,7 +52,12 @@ def _age(older_than: object) -> float:
     raise InvalidTypeError(f"older_than is a number of seconds or a timedelta, not a {kind}.")
 
 
-def _checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
+def checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
+    """Give the statuses that a user asks for, one or several, or None for all.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: It is something else.
+    """
     if status is None:
         return None
     if not isinstance(status, (str, list, tuple, set, frozenset)):

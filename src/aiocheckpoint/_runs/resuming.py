@@ -1,70 +1,172 @@
-"""The work of `aresume_all`: every unfinished run that no live process owns."""
+"""How recovery takes runs, for `aresume_all` and `awork`, and the one pass of `aresume_all`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._logging import log_refused
 from aiocheckpoint._model.checks import checked_limit
-from aiocheckpoint._model.request import AlreadyFinishedError
+from aiocheckpoint._model.compatibility import refusal_in_recovery
+from aiocheckpoint._model.due import is_due
+from aiocheckpoint._model.recovery import LeftAloneError, Recovery, is_suspect
+from aiocheckpoint._model.run_result import RunResult
+from aiocheckpoint._model.statuses import BEGUN, ENDED
+from aiocheckpoint._runs.queries import checked_statuses
 from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
-from aiocheckpoint.errors import RunInProgressError
+from aiocheckpoint.errors import (
+    DrainingError,
+    FlowChangedError,
+    FlowVersionError,
+    InvalidValueError,
+    RunInProgressError,
+)
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from aiocheckpoint._model.header import Header, Status
-    from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
-    from aiocheckpoint.handlers import StateHandler
+    from aiocheckpoint.events import Hook
 
-__all__ = ["resume_runs"]
+__all__ = ["RunTaker", "resume_runs", "taken_statuses"]
 
-_UNFINISHED: frozenset[Status] = frozenset({"running", "stopped", "failed", "cancelled"})
 _PAGE = 500
 
 
-def resume_runs(core: FlowCore, limit: int) -> Stream[RunResult]:
-    """Check the argument of `aresume_all`, and make its stream.
+def resume_runs(core: FlowCore, limit: int, status: object) -> Stream[RunResult[Any]]:
+    """Check the arguments of `aresume_all`, and make its stream.
 
     Raises:
-        InvalidTypeError, InvalidValueError: `limit` is no number of runs, or the handler is a
-            user's own class.
+        InvalidTypeError, InvalidValueError: An argument is invalid, or the handler is a user's own
+            class.
     """
-    at_once, handler = checked_limit(limit), core.snapshot_handler()
-    request = core.request(None, unfinished_only=True)
+    at_once, chosen = checked_limit(limit), taken_statuses(status)
+    taker = RunTaker(core, chosen or BEGUN, by_hand=chosen is not None)
+    results = bounded_results(_listed_once(core, taker), taker.take, at_once, taker.active_runs)
+    return Stream(results, of="results")
 
-    async def resume(header: Header) -> RunResult | None:
+
+def taken_statuses(status: object) -> frozenset[Status] | None:
+    """Check `status=` of `aresume_all` and `awork`.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: It is none, or one of runs that have ended for good.
+    """
+    statuses = checked_statuses(status)
+    ended = sorted(ENDED & (statuses or frozenset()))
+    if ended:
+        remedy = "arequeue() makes one due again" if "terminated" in ended else "arun() begins anew"
+        raise InvalidValueError(f"status={status!r}: {ended[-1]} runs do not go on. {remedy}.")
+    return statuses
+
+
+class RunTaker:
+    """Takes runs of a list, as recovery does.
+
+    Args:
+        core: The core of the flow.
+        statuses: The statuses of the runs that are taken.
+        by_hand: Whether these runs were chosen by hand. They are taken whether due or not, and
+            none is terminated.
+
+    Attributes:
+        handler: The handler of the flow.
+        active_runs: The active runs of the present lifespan of the flow.
+
+    Raises:
+        InvalidValueError: The handler is a user's own class.
+    """
+
+    def __init__(self, core: FlowCore, statuses: frozenset[Status], *, by_hand: bool) -> None:
+        self.handler = core.snapshot_handler()
+        self.active_runs = core.settings.active_runs
+        self._core = core
+        self._statuses, self._by_hand = statuses, by_hand
+        self._request = core.request(None)
+
+    def query(self, page: int) -> Query:
+        """The query for the first page of runs to take, the one that is due longest first."""
+        due_before = None if self._by_hand else time.time()
+        return Query(self._statuses, page, unowned=True, due_before=due_before)
+
+    def wants(self, header: Header) -> bool:
+        """Whether a run of a page is to be taken.
+
+        Runs of a newer version and of other flows are left alone, without being claimed. The log
+        says so once.
+        """
+        if header.owner is not None or not (self._by_hand or is_due(header, time.time())):
+            return False
+        core, location = self._core, self.handler.locate(header.run_id)
+        names = core.registry.steps.names
+        refused = refusal_in_recovery(names, header, self._request, location)
+        if refused is not None:
+            log_refused(core.settings.flow, header.run_id, refused, once=True)
+        return refused is None
+
+    async def take(self, listed: Header) -> RunResult | None:
+        """Run a run of a list. A suspect is run alone.
+
+        Returns:
+            Its result. None if it was left alone, since somebody else has had it meanwhile, or
+            since it belongs to a newer version or another flow.
+        """
         try:
-            result = await run_result(core, request, header.run_id)
-        except AlreadyFinishedError:
+            return await self._take(listed, alone=is_suspect(listed))
+        except LeftAloneError as left:
+            if not left.is_suspect:
+                return None
+        try:
+            return await self._take(listed, alone=True)
+        except LeftAloneError:
             return None
-        return None if _is_owned_elsewhere(result, handler) else result
 
-    active_runs = core.settings.active_runs
-    headers = _unfinished_headers(core, handler)
-    return Stream(bounded_results(headers, resume, at_once, active_runs), of="results")
+    async def _take(self, listed: Header, *, alone: bool) -> RunResult | None:
+        core, run_id = self._core, listed.run_id
+        recovery = Recovery(
+            listed, self._statuses, core.settings.starts, by_hand=self._by_hand, alone=alone
+        )
+        try:
+            run = await core.settings.recovered.enter(self.active_runs, alone=alone)
+        except DrainingError as error:
+            return RunResult(run_id=run_id, state=None, error=error)
+        hook: Hook | None = run.see if alone else None
+        try:
+            request = core.request(None, recovery=recovery)
+            result = await run_result(core, request, run_id, hook)
+        finally:
+            run.leave()
+        return None if _is_left_alone(result, self.handler.locate(run_id)) else result
 
 
-def _is_owned_elsewhere(result: RunResult, handler: StateHandler) -> bool:
-    """Whether another owner took the run first. A run inside one of its steps has another path."""
-    error = result.error
-    return isinstance(error, RunInProgressError) and error.path == handler.locate(result.run_id)
+def _is_left_alone(result: RunResult, location: str) -> bool:
+    """Whether another owner took the run first, or it belongs to a newer version or another flow.
+
+    The error of a run inside one of its steps has another path.
+    """
+    match result.error:
+        case RunInProgressError(path=path) | FlowVersionError(path=path):
+            return path == location
+        case FlowChangedError(path=path, of_other_flow=True):
+            return path == location
+        case _:
+            return False
 
 
-async def _unfinished_headers(
-    core: FlowCore, handler: StateHandler
-) -> AsyncGenerator[Header, None]:
-    """Give the headers of unfinished runs without a live owner, a page at a time.
+async def _listed_once(core: FlowCore, taker: RunTaker) -> AsyncGenerator[Header, None]:
+    """Give the headers of the runs to take, a page at a time.
 
     Raises:
         DrainingError: The flow is being drained. Runs of earlier headers may have begun.
     """
     backend = await core.reading_backend()
-    query = Query(_UNFINISHED, _PAGE, unowned=True)
-    while headers := await backend.read(handler.runs, query):
+    query = taker.query(_PAGE)
+    while headers := await backend.read(taker.handler.runs, query):
         for header in headers:
-            core.settings.active_runs.check()
-            yield header
+            taker.active_runs.check()
+            if taker.wants(header):
+                yield header
         query = query._replace(after=headers[-1])

@@ -1,39 +1,135 @@
-"""The public methods that run many runs of a flow at once, for services."""
+"""The public methods that resume and terminate runs, and run many of a flow at once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from aiocheckpoint._model.checks import checked_timeout, checked_wait
-from aiocheckpoint._runs.core import FlowMethods
+from aiocheckpoint._concurrency.backends import run_blocking
+from aiocheckpoint._model.checks import checked_wait
+from aiocheckpoint._model.state_type import StateT
+from aiocheckpoint._runs.flow_methods import FlowMethods
 from aiocheckpoint._runs.mapping import map_runs
 from aiocheckpoint._runs.resuming import resume_runs
 from aiocheckpoint._runs.streams import Stream, run_events
+from aiocheckpoint._runs.terminating import TerminateCall
+from aiocheckpoint._runs.working import work_runs
 from aiocheckpoint.handlers._identifiers import checked_run_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult
-    from aiocheckpoint._runs.mapping import Runs
+    from aiocheckpoint._runs.pairs import Runs
     from aiocheckpoint.events import Event, Hook
 
 __all__ = ["RunService"]
 
 
-class RunService(FlowMethods):
-    """Runs many runs of a flow at once, streams their events, resumes and drains them.
+class RunService(FlowMethods[StateT]):
+    """Resumes and terminates runs, runs many of a flow at once, and streams their events."""
 
-    `StoredRuns` is the other class that `CheckpointFlow` inherits from.
-    """
+    def resume(
+        self,
+        run_id: str | None,
+        update: dict[str, Any] | None = None,
+        answers: int | None = None,
+        *,
+        wait: float = 0.0,
+    ) -> StateT:
+        """Resume a stored run, and begin none, in scripts and notebooks.
+
+        An unfinished run goes on as by `run(run_id=run_id)`, with the load policy of the flow. A
+        finished run is not run again, whatever became of its steps, as long as one name is the
+        same.
+
+        Args:
+            run_id: The run, or None for the one without an id.
+            update: Values for a paused run, as in `run`.
+            answers: The number of the pause that is answered, as in `run`.
+            wait: Seconds to wait for another run of this checkpoint to end, or for the pause. With
+                `update` or `answers` it is also waited for a run that is not stored yet, so that a
+                mistyped id takes the whole time.
+
+        Returns:
+            The final state, of a finished run the stored one. If a step paused the run, it is the
+            state on entry to that step.
+
+        Raises:
+            RunNotFoundError: No run of this id is stored. An answer waits for one with `wait=`.
+            PauseConflictError: `update` or `answers` is given, and the run does not wait for it.
+            BaseException: All that `run` raises.
+        """
+        request = self._core.request(None, update=update, answers=answers, resumes=True)
+        return cast("StateT", self._core.run_blocking(request, run_id, wait).state)
+
+    async def aresume(
+        self,
+        run_id: str | None,
+        update: dict[str, Any] | None = None,
+        answers: int | None = None,
+        *,
+        wait: float = 0.0,
+    ) -> StateT:
+        """Resume a stored run, and begin none, as `resume` does, in services."""
+        backend = await self._core.async_backend()
+        request = self._core.request(None, update=update, answers=answers, resumes=True)
+        outcome = await self._core.run_async(backend, request, run_id, wait)
+        return cast("StateT", outcome.state)
+
+    def terminate(
+        self, run_id: str | None, reason: str = "", *, wait: float = 0.0
+    ) -> Header | None:
+        """End a run for good, as `aterminate` does, in scripts and notebooks."""
+        call = TerminateCall(self._core, run_id, reason, wait)
+        return run_blocking(call.carry_out)
+
+    async def aterminate(
+        self, run_id: str | None, reason: str = "", *, wait: float = 0.0
+    ) -> Header | None:
+        """End a run for good, also while it is in progress in any process.
+
+        A run that nobody carries is stored as terminated, by its header alone. One in progress is
+        asked to end, durably, and this call returns. Its process looks once a second, and the
+        process of this call needs no look. A coroutine of its step is cancelled, and a wait between
+        two attempts ends. A sync function is never broken off: the run ends behind it, and a step
+        that has ended well is stored first. Its caller gets a `RunTerminatedError`. If its process
+        is killed meanwhile, the next claim ends it before any step.
+
+        The stored state stays. `arun` of a terminated run raises `RunTerminatedError`,
+        `aresume_all` and `awork` leave it alone, and `arun(checkpoint=...)` goes on with it. A run
+        that has finished before the request reached it stays finished.
+
+        Args:
+            run_id: The run, or None for the one without an id.
+            reason: Why, for the header and the error. Plain text, without secrets.
+            wait: Seconds to wait for the end of a run in progress. By default it is not waited for.
+
+        Returns:
+            The header of the run that has ended for good: terminated, now or before, or finished
+            meanwhile. None where it is still in progress.
+
+        Raises:
+            InvalidTypeError: An argument is of the wrong type.
+            InvalidValueError: The run has finished, `wait` is negative, or the handler is a user's
+                own class. Or the run is in progress in another process, and the handler keeps no
+                requests.
+            RunNotFoundError: No run of this id is stored.
+            StorageError, CorruptSnapshotError, UntrustedSnapshotError,
+            IncompatibleSnapshotError: See `CheckpointFlow.run`.
+        """
+        call = TerminateCall(self._core, run_id, reason, wait)
+        return await call.carry_out(await self._core.reading_backend())
 
     def amap(
         self,
-        runs: Runs,
-        load_policy: LoadPolicy = "first only",
+        runs: Runs[StateT],
+        load_policy: LoadPolicy | None = None,
         *,
         limit: int = 100,
         once: bool = False,
-    ) -> Stream[RunResult]:
+    ) -> Stream[RunResult[StateT]]:
         """Run many runs, `limit` of them at once, and give their results as they end.
 
         `async for result in cp.amap(...)` gives them one by one, and never holds more than `limit`
@@ -62,8 +158,8 @@ class RunService(FlowMethods):
 
     def astream(
         self,
-        state: dict[str, Any] | None = None,
-        load_policy: LoadPolicy = "first only",
+        state: StateT | None = None,
+        load_policy: LoadPolicy | None = None,
         checkpoint: int | str | None = None,
         *,
         run_id: str | None = None,
@@ -71,6 +167,7 @@ class RunService(FlowMethods):
         wait: float = 0.0,
         once: bool = False,
         update: dict[str, Any] | None = None,
+        answers: int | None = None,
     ) -> Stream[Event]:
         """Run the steps as `arun` does, and give the events of the run as they happen.
 
@@ -90,7 +187,17 @@ class RunService(FlowMethods):
             BaseException: By the loop, behind the last event: the exceptions of `arun`.
         """
         core = self._core
-        request = core.request(state, load_policy, checkpoint, until, once=once, update=update)
+        request = core.request(
+            state,
+            load_policy,
+            checkpoint,
+            until,
+            once=once,
+            update=update,
+            answers=answers,
+            run_id=run_id,
+        )
+        request.remembers = False
         seconds, name = checked_wait(wait), checked_run_id(run_id)
 
         async def run(hook: Hook) -> None:
@@ -98,49 +205,86 @@ class RunService(FlowMethods):
 
         return Stream(run_events(run), of="events")
 
-    def aresume_all(self, *, limit: int = 100) -> Stream[RunResult]:
-        """Resume every unfinished run that no process owns, as a service does when it starts.
+    def aresume_all(
+        self, *, limit: int = 100, status: Status | Collection[Status] | None = None
+    ) -> Stream[RunResult[StateT]]:
+        """Resume the unfinished runs that are due and that no process owns, in one pass.
 
-        Killed, cancelled, failed and stopped runs are unfinished. Paused runs are skipped, and so
-        are runs that another task or process is running or takes first. Leaving the loop early
-        cancels the resumed runs, and the next call resumes them. Under `contextlib.aclosing` they
-        have ended when the block ends.
+        **A run that failed or was cancelled is passed over until it is due**: `backoff=` seconds
+        behind its first failure at a step, and later each time, so that a call at each start of a
+        service does not try it again and again. **A run that was stopped by a patch or `until=`
+        waits** for `resume`, `run` or `arequeue`. Due are runs whose process was killed, runs that
+        a drain has stopped, and paused ones whose step gave a `due`. Queued runs are begun by
+        `awork` alone. `status=` takes the chosen runs whether due or not.
+
+        A run that was started `starts=` times at one step, or whose process was killed there 5
+        times, is terminated instead: its result is a `RunTerminatedError`. A run whose process was
+        killed twice at its step is taken alone: the other runs of this call, and of `awork`, end
+        first, and none is taken beside it until it is past that step.
+
+        Runs of a newer version or of another flow are left alone, with an error in the log, once in
+        a process, and so are runs that another task or process is running or takes first. An older
+        run that shares no step name with the flow counts as another flow's here, also where
+        `migrate=` takes such runs on: `aresume(run_id)` takes it on by hand.
+
+        Leaving the loop early cancels the resumed runs. Under `contextlib.aclosing` they have ended
+        when the block ends.
 
         Args:
             limit: The most runs at once.
+            status: The status of the runs to take, or several, as in `aruns`. They count as taken
+                by hand: none is terminated, and "queued" and paused runs are taken as well.
+
+        Returns:
+            A stream of one `RunResult` for each run as it ends, failures beside successes. Without
+            `status`, the run that is due longest begins first.
+
+        Raises:
+            InvalidTypeError, InvalidValueError: An argument is invalid, or the handler is a user's
+                own class, which stores one state. Or `status` has "finished" or "terminated".
+            StorageError: By the stream: the place cannot be read.
+            DrainingError: By the stream: the flow is drained, and not all runs were resumed.
+        """
+        return resume_runs(self._core, limit, status)
+
+    def awork(
+        self,
+        *,
+        limit: int = 100,
+        until_empty: bool = False,
+        status: Status | Collection[Status] | None = None,
+    ) -> Stream[RunResult[StateT]]:
+        """Work off the runs of the flow until it is drained: queued, due, and left by dead owners.
+
+        It takes what `aresume_all` takes, and queued runs, the one that is due longest first. It
+        looks for more when a run has ended, when one was submitted in this process, and else each
+        second, so that runs that other processes have queued, stopped or left behind are done too,
+        on whatever machine these were. Where a look takes more than a tenth of a second, the next
+        one comes after ten times as long. A store that cannot be read meanwhile is an error in the
+        log, and looked at again after 2 seconds, later after up to 30. A run whose state cannot be
+        stored keeps its last snapshot, and this call tries it again after `backoff=`, as if it had
+        failed. Any number of processes work on one store: a run is begun once.
+
+        Loop over it, as in `async for result in cp.awork(): ...`. Awaited, it gives a list of all
+        results at its end, which a service should not keep. When the flow is drained, the runs stop
+        behind their steps, and the loop ends without an error. Leaving it early cancels the runs.
+
+        Args:
+            limit: The most runs at once.
+            until_empty: Whether to end when nothing is queued or due, and no run is left by a dead
+                owner. What is paused, due later or owned by another process does not keep it.
+            status: Only runs of this status, or of several, as in `aruns`.
 
         Returns:
             A stream of one `RunResult` for each run as it ends, failures beside successes.
 
         Raises:
-            InvalidTypeError, InvalidValueError: `limit` is invalid, or the handler is a user's
-                own class, which stores one state.
-            StorageError: By the stream: the place cannot be read.
-            DrainingError: By the stream: the flow is drained, and not all runs were resumed.
+            InvalidTypeError, InvalidValueError: An argument is invalid, or the handler is a user's
+                own class, which stores one state. Or `status` has "finished" or "terminated". Or
+                another `awork` of this flow object is in progress.
+            FlowDefinitionError: By the stream: the flow has no steps.
+            DrainingError: By the stream: the flow was drained before, and `async with` has not
+                opened it again.
+            StorageError: By the stream: the place cannot be read at first.
         """
-        return resume_runs(self._core, limit)
-
-    async def adrain(self, timeout: float | None = None) -> list[str | None]:  # noqa: ASYNC109 - it raises nothing
-        """Stop all runs of this flow object behind their current steps, as before a shutdown.
-
-        No new run begins. Each running one finishes its step, is stored as "stopped", and raises
-        `DrainingError` in its caller. A run that waits between two attempts at a step makes no
-        further attempt. Another process resumes them with `aresume_all` or with `arun`. Runs of
-        other processes and of other flow objects are left alone. A drained flow stays drained. A
-        hook of the flow must not await this call, which would wait for the hook's own run. It
-        may start the call in a task.
-
-        Args:
-            timeout: The most seconds to wait. By default until all runs have stopped.
-
-        Returns:
-            The ids of the runs that are still in a step when the time is over, or an empty list.
-            Such runs may be cancelled, or end with the process: their checkpoints hold the state
-            as it was on entry to the step.
-
-        Raises:
-            InvalidTypeError, InvalidValueError: `timeout` is invalid.
-            DrainingError: It was called before, or by a step of the flow.
-        """
-        seconds = None if timeout is None else checked_timeout(timeout, least=0.0)
-        return await self._core.drain(seconds)
+        return work_runs(self._core, limit, status, until_empty=until_empty)

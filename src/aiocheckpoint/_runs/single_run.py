@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import partial as bind
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._engine.locking import hold_lock
-from aiocheckpoint._model.plan import find_step
-from aiocheckpoint._snapshot.keys import POSITION_KEY
+from aiocheckpoint._model.compatibility import check_version
+from aiocheckpoint._model.given_state import call_site
+from aiocheckpoint._model.start_points import find_step
+from aiocheckpoint._snapshot.keys import check_reserved_keys, drop_position
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._registry import moves_snapshots
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_delete", "make_patch", "read_header", "read_state", "reset_run"]
 
+_STAYS = frozenset({"queued", "paused", "terminated", "finished"})
+"""The statuses that a run keeps when its values alone are patched."""
+
 
 async def read_header(core: FlowCore, backend: Backend, run_id: str | None) -> Header | None:
     """Read the header of a run, or give None where nothing is stored."""
@@ -33,11 +38,17 @@ async def read_header(core: FlowCore, backend: Backend, run_id: str | None) -> H
     return await core.run_store(run_id, backend).read_header()
 
 
-async def read_state(core: FlowCore, backend: Backend, run_id: str | None) -> dict[str, Any]:
-    """Read the state of a run, or give an empty dict where nothing is stored."""
-    if moves_snapshots(core.handler):
-        state: dict[str, Any] = await backend.read(core.handler.read, checked_run_id(run_id))
-        return state
+async def read_state(
+    core: FlowCore, backend: Backend, run_id: str | None, *, partial: bool = False
+) -> dict[str, Any]:
+    """Read the state of a run, or give an empty dict where nothing is stored.
+
+    Raises:
+        InvalidValueError: `partial` is true, and the handler is a user's own class.
+    """
+    if partial or moves_snapshots(core.handler):
+        caller = call_site() if partial else None
+        return await backend.read(core.snapshot_handler().read_for, caller, checked_run_id(run_id))
     run_store = core.run_store(run_id, backend)
     return {} if await run_store.read_header() is None else await run_store.state()
 
@@ -55,7 +66,8 @@ def make_patch(
     names = core.registry.steps.names
     position = None if checkpoint is None else _position(names.all, checkpoint)
     handler = core.snapshot_handler()
-    return partial(_patch, handler, checked_run_id(run_id), values, names, position)
+    patch = bind(_patch, handler, checked_run_id(run_id), values, names, position)
+    return bind(patch, version=core.settings.version)
 
 
 def make_delete(core: FlowCore, run_id: str) -> Callable[[], bool]:
@@ -68,7 +80,7 @@ def make_delete(core: FlowCore, run_id: str) -> Callable[[], bool]:
         raise InvalidTypeError(
             "a run is deleted by its run_id. reset() deletes the one without an id."
         )
-    return partial(_delete, core.snapshot_handler(), checked_run_id(run_id))
+    return bind(_delete, core.snapshot_handler(), checked_run_id(run_id))
 
 
 async def reset_run(core: FlowCore, backend: Backend, run_id: str | None) -> None:
@@ -83,6 +95,8 @@ def _patch(
     values: dict[str, Any],
     names: StepNames,
     position: int | None,
+    *,
+    version: int,
 ) -> Header:
     with handler.locked(run_id) as lock, handler.stored(run_id) as found:
         if found is None:
@@ -90,21 +104,29 @@ def _patch(
                 f"nothing is stored in {handler.locate(run_id)}, so there is nothing to patch. "
                 "runs() lists the stored runs."
             )
+        if position is not None:
+            check_version(found.header, version, found.location)
+        check_reserved_keys(values, "values= of patch()", takes_data=found.header.holds_data)
         state = {**found.state(), **values}
-        state.pop(POSITION_KEY, None)  # a bare pickle may lack it
+        drop_position(state)
         header = _moved(found.header, names, position)
-        patched = handler.patched(header, run_id, header.position)
-        pause = header.pause if header.status == "paused" else None
-        header = replace(patched, status=header.status, pause=pause)
-        emit = partial(handler.codec.write, header, state, None)
+        header = replace(
+            handler.patched(header, run_id, header.position),
+            status=header.status,
+            pause=header.pause,
+            due=header.due,
+            terminated_by=header.terminated_by,
+            termination=header.termination,
+            stopped_by="patch" if header.status == "stopped" else None,
+        )
+        emit = bind(handler.codec.write, header, state, None)
         return handler.replace(run_id, emit, lock=lock)[0]
 
 
 def _moved(header: Header, names: StepNames, position: int | None) -> Header:
     """The header with another position, or with its own for None."""
     if position is None:
-        stays = header.finished or header.status == "paused"
-        return header if stays else replace(header, status="stopped")
+        return header if header.status in _STAYS else replace(header, status="stopped", due=None)
     finished = position == len(names.all)
     return replace(
         header,
@@ -112,6 +134,10 @@ def _moved(header: Header, names: StepNames, position: int | None) -> Header:
         excerpt=names.excerpt(position, finished=finished),
         position=0 if finished else position,
         status="finished" if finished else "stopped",
+        pause=None,
+        due=None,
+        terminated_by=None,
+        termination=None,
     )
 
 

@@ -1,11 +1,12 @@
-"""The public methods that read, list and change the stored runs of a flow."""
+"""The public methods that plan a run, and read, list and change the stored runs of a flow."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from aiocheckpoint._concurrency.backends import run_blocking
-from aiocheckpoint._runs.core import FlowMethods
+from aiocheckpoint._model.state_type import StateT
+from aiocheckpoint._runs.flow_methods import FlowMethods
 from aiocheckpoint._runs.queries import listing_query, pruning_query
 from aiocheckpoint._runs.single_run import (
     make_delete,
@@ -20,35 +21,85 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from aiocheckpoint._model.header import Header, Status
+    from aiocheckpoint._model.plan import Plan
+    from aiocheckpoint._model.request import LoadPolicy
+    from aiocheckpoint.handlers._counting import CountBy
 
 __all__ = ["StoredRuns"]
 
 
-class StoredRuns(FlowMethods):
-    """Reads, lists, patches and deletes the stored runs of a flow.
+class StoredRuns(FlowMethods[StateT]):
+    """Plans the next run, and reads, lists, patches and deletes the stored runs of a flow."""
 
-    `CheckpointFlow` inherits from it and from `RunService`, because their signatures and
-    docstrings in one class would fill a module of 600 lines. The functions of this package do the
-    work.
-    """
+    def plan(
+        self,
+        state: StateT | None = None,
+        load_policy: LoadPolicy | None = None,
+        checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
+        until: int | str | None = None,
+    ) -> Plan:
+        """Plan what `run` with these arguments would do, and do nothing of it.
 
-    async def aread(self, run_id: str | None = None) -> dict[str, Any]:
+        Returns:
+            The plan. Print it to read it in words. If the run would be refused, `refused` is the
+            error that it would raise: a flow without steps, changed steps, a run of a newer
+            version or of another flow, a conflict of states under `conflict="raise"`, a checkpoint
+            that is damaged, not trusted or cannot be read.
+
+        Raises:
+            InvalidTypeError, InvalidValueError: An argument is invalid.
+            NoThreadError: No thread can be started to read the checkpoint.
+        """
+        request = self._core.request(state, load_policy, checkpoint, until)
+        return run_blocking(lambda backend: self._core.plan(backend, request, run_id))
+
+    async def aplan(
+        self,
+        state: StateT | None = None,
+        load_policy: LoadPolicy | None = None,
+        checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
+        until: int | str | None = None,
+    ) -> Plan:
+        """Plan a run, as `plan` does, without blocking the event loop."""
+        request = self._core.request(state, load_policy, checkpoint, until)
+        return await self._core.plan(await self._core.async_backend(), request, run_id)
+
+    async def aread(self, run_id: str | None = None, *, partial: bool = False) -> StateT:
         """Read the state of a run, even while it is running.
+
+        Args:
+            run_id: The run, or None.
+            partial: Whether to leave out the values that cannot be loaded. A `LostValuesWarning`
+                names their keys and the reasons.
 
         Returns:
             The state, with the index of the step at which the next run starts under the key
-            `checkpoint_index`. An empty dict where nothing is stored.
+            `checkpoint_index`. A state that `handler.write` was given without that key has none.
+            An empty dict where nothing is stored.
 
         Raises:
-            InvalidTypeError, InvalidValueError: `run_id` is no id.
+            InvalidTypeError, InvalidValueError: `run_id` is no id. Or `partial=True` is given for
+                a user's own handler class.
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        return await read_state(self._core, await self._core.reading_backend(), run_id)
+        backend = await self._core.reading_backend()
+        return cast("StateT", await read_state(self._core, backend, run_id, partial=partial))
 
-    def read(self, run_id: str | None = None) -> dict[str, Any]:
+    def read(self, run_id: str | None = None, *, partial: bool = False) -> StateT:
         """Read the state of a run, as `aread` does, in scripts and notebooks."""
-        return run_blocking(lambda backend: read_state(self._core, backend, run_id))
+        state = run_blocking(
+            lambda backend: read_state(self._core, backend, run_id, partial=partial)
+        )
+        return cast("StateT", state)
+
+    def check_point(self) -> StateT:
+        """Read the state, as `read` does: the name that gumly has for it."""
+        return self.read()
 
     async def aruns(
         self,
@@ -62,8 +113,9 @@ class StoredRuns(FlowMethods):
         A run whose snapshot is damaged or badly signed is left out, and the log warns of it.
 
         Args:
-            status: List runs of this status, or of several: "running" (in progress, or killed),
-                "stopped", "paused", "failed", "cancelled", "finished". All by default.
+            status: List runs of this status, or of several: "queued", "running" (in progress, or
+                killed), "stopped", "paused", "failed", "cancelled", "terminated", "finished". All
+                by default.
             limit: The most headers to list. All by default.
             after: The last header of the page before, for the next page.
 
@@ -90,6 +142,51 @@ class StoredRuns(FlowMethods):
         query = listing_query(status, limit, after)
         return self._core.snapshot_handler().runs(query)
 
+    @overload
+    async def acount(self, by: None = None) -> int: ...
+
+    @overload
+    async def acount(self, by: Literal["status"]) -> dict[str, int]: ...
+
+    @overload
+    async def acount(self, by: Literal["step"]) -> dict[str | None, int]: ...
+
+    async def acount(
+        self, by: CountBy | None = None
+    ) -> int | dict[str, int] | dict[str | None, int]:
+        """Count the stored runs, and read no state.
+
+        A database counts by an index. Of files, the headers are read one by one. See
+        `StateHandler.count`.
+
+        Args:
+            by: None for the number of all runs. "status" for a number by status, "step" for one by
+                the step at which each run goes on.
+
+        Returns:
+            The number, or a dict of numbers whose sum it is. By status, every status is a key. By
+            step, the key None has the runs without a next step, such as finished ones.
+
+        Raises:
+            InvalidValueError: `by` is something else, or the handler is a user's own class, which
+                stores one state.
+            StorageError: The place cannot be read.
+        """
+        return await self._core.snapshot_handler().acount(by)
+
+    @overload
+    def count(self, by: None = None) -> int: ...
+
+    @overload
+    def count(self, by: Literal["status"]) -> dict[str, int]: ...
+
+    @overload
+    def count(self, by: Literal["step"]) -> dict[str | None, int]: ...
+
+    def count(self, by: CountBy | None = None) -> int | dict[str, int] | dict[str | None, int]:
+        """Count the stored runs, as `acount` does, in scripts and notebooks."""
+        return self._core.snapshot_handler().count(by)
+
     async def aheader(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run: its status, position and failure, even while it is running.
 
@@ -109,21 +206,24 @@ class StoredRuns(FlowMethods):
 
     async def apatch(
         self,
-        run_id: str | None,
         values: dict[str, Any],
         checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
     ) -> Header:
         """Change the stored state of a run that is not running, and where it resumes.
 
         To skip a step whose work was done by hand, pass the `checkpoint` behind it. The record of
-        a failure is deleted, and the next run resumes this one. A paused run stays paused unless
-        `checkpoint` is given.
+        a failure is deleted, and the run is stopped by "patch": it waits for `resume`, `run` or
+        `requeue`. A queued, paused, terminated or finished run stays so unless `checkpoint` is
+        given. The form of 0.5, `apatch(run_id, values)`, works until 0.8, with a
+        DeprecationWarning.
 
         Args:
-            run_id: The run, or None for the one without an id.
             values: Values to put into the stored state, as by `dict.update`. May be empty.
             checkpoint: Index or name of the step to resume at. The number of steps means that
                 none is left, and that the run is finished. By default the position stays.
+            run_id: The run. By default the one without an id.
 
         Returns:
             The header as it is stored now.
@@ -132,6 +232,8 @@ class StoredRuns(FlowMethods):
             InvalidTypeError, InvalidValueError: An argument is invalid, nothing is stored, or the
                 handler is a user's own class.
             RunInProgressError: The run is running.
+            FlowVersionError: `checkpoint` is given, and a newer version of the flow has stored the
+                run.
             UnserializableStateError: A value cannot be stored.
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
@@ -141,9 +243,10 @@ class StoredRuns(FlowMethods):
 
     def patch(
         self,
-        run_id: str | None,
         values: dict[str, Any],
         checkpoint: int | str | None = None,
+        *,
+        run_id: str | None = None,
     ) -> Header:
         """Change the stored state of a run, as `apatch` does, in scripts and notebooks."""
         return make_patch(self._core, run_id, values, checkpoint)()
@@ -163,6 +266,9 @@ class StoredRuns(FlowMethods):
 
     async def adelete(self, run_id: str) -> bool:
         """Delete a stored run, damaged or not.
+
+        The next run under this id is its first: number and pauses count from 1 again. An old answer
+        to pause 1 would then fit the new pause, so give each new piece of work an id of its own.
 
         Returns:
             Whether there was something to delete.
@@ -187,6 +293,10 @@ class StoredRuns(FlowMethods):
     ) -> int:
         """Delete runs that ended long ago. Running ones are left alone.
 
+        In a directory, runs that share no step name with the flow are another flow's, and are left
+        alone too. A database deletes all runs of the flow's name: give each flow that shares one a
+        `name=` of its own.
+
         Args:
             older_than: The least age of a run's newest snapshot, in seconds or as a timedelta.
             status: The status of the runs to delete, or several, as in `aruns`.
@@ -199,7 +309,7 @@ class StoredRuns(FlowMethods):
                 user's own class.
             StorageError: The place cannot be read or written.
         """
-        query = pruning_query(older_than, status)
+        query = pruning_query(older_than, status, self._core.registry.steps.names)
         backend = await self._core.async_backend()
         return await backend.run(self._core.snapshot_handler().prune, query)
 
@@ -209,5 +319,5 @@ class StoredRuns(FlowMethods):
         status: Status | Collection[Status] = "finished",
     ) -> int:
         """Delete runs that ended long ago, as `aprune` does, in scripts and notebooks."""
-        query = pruning_query(older_than, status)
+        query = pruning_query(older_than, status, self._core.registry.steps.names)
         return self._core.snapshot_handler().prune(query)

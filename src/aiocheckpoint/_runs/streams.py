@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from aiocheckpoint._runs.results import drop_states
+from aiocheckpoint._tracebacks import calls_user_code, front_door, shortened_traceback
 from aiocheckpoint.errors import StreamConsumedError
+from aiocheckpoint.events import StepFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,25 +25,35 @@ _EVENTS_AHEAD = 16
 """The most events that a run may be ahead of the loop that takes them."""
 
 
-class Stream(AsyncIterator[_Item], Generic[_Item]):
+class Stream(AsyncIterator[_Item], Coroutine[Any, Any, list[_Item]]):
     """Gives items to one `async for` loop as they come. Awaited, it gives a list of all of them.
+
+    A stream is a coroutine as well, so that `asyncio.create_task(stream)`, `asyncio.run(stream)`
+    and the tasks of a `TaskGroup` work. Their result is the list, too.
 
     The work begins with the loop, or when the stream is awaited. Leaving the loop early cancels
     the running work: at once under `contextlib.aclosing`, otherwise when the stream is garbage
     collected.
+
+    Attributes:
+        of: The kind of its items.
     """
 
     def __init__(self, source: AsyncGenerator[_Item, None], *, of: str = "items") -> None:
         self._source = source
-        self._of = of
+        self.of: str = of
         self._taken = False
+        self.__name__: str = f"Stream of {of}"  # The `repr` of its task shows both.
+        self.__qualname__: str = self.__name__
+        self._list: Coroutine[Any, Any, list[_Item]] | None = None
 
     def __repr__(self) -> str:
         """The kind of items, and how far the stream is."""
         ended = getattr(self._source, "ag_frame", True) is None
         state = "ended" if ended else "begun" if self._taken else "not begun"
-        return f"<{type(self).__name__} of {self._of}, {state}>"
+        return f"<{type(self).__name__} of {self.of}, {state}>"
 
+    @front_door
     def __aiter__(self) -> AsyncIterator[_Item]:  # noqa: PYI034 - the generator itself, once
         """Begin the loop over the items.
 
@@ -52,10 +65,12 @@ class Stream(AsyncIterator[_Item], Generic[_Item]):
         self._taken = True
         return self._source
 
+    @front_door
     async def __anext__(self) -> _Item:
         """Give the next item alone."""
         return await anext(self._source)
 
+    @front_door
     def __await__(self) -> Generator[Any, None, list[_Item]]:
         """Wait for the end, and give all items in a list.
 
@@ -64,9 +79,44 @@ class Stream(AsyncIterator[_Item], Generic[_Item]):
         """
         return self._all(aiter(self)).__await__()
 
-    async def _all(self, source: AsyncIterator[_Item]) -> list[_Item]:
-        return [item async for item in source]
+    @front_door
+    def send(self, value: Any, /) -> Any:  # noqa: ANN401
+        """Begin or continue the wait for all items, which event loops do for their tasks.
 
+        Raises:
+            StreamConsumedError: A loop was begun before.
+            StopIteration: The work has ended. Its value is the list.
+        """
+        return self._begun().send(value)
+
+    @front_door
+    def throw(self, error: Any, value: Any = None, tb: Any = None, /) -> Any:  # noqa: ANN401
+        """Raise an exception in the wait for all items, such as the cancellation of its task."""
+        error = error if value is None else value
+        return self._begun().throw(error if tb is None else error.with_traceback(tb))
+
+    def close(self) -> None:
+        """End the wait for all items, which event loops do for tasks that they drop.
+
+        Use `aclose` elsewhere: it waits for the end of the running work.
+        """
+        if self._list is not None:
+            self._list.close()
+
+    def _begun(self) -> Coroutine[Any, Any, list[_Item]]:
+        if self._list is None:
+            self._list = self._all(aiter(self))
+        return self._list
+
+    @front_door
+    @calls_user_code
+    async def _all(self, source: AsyncIterator[_Item]) -> list[_Item]:
+        items = list[_Item]()
+        async for item in source:  # A comprehension is one frame more in tracebacks.
+            items.append(item)
+        return items
+
+    @front_door
     async def aclose(self) -> None:
         """Cancel the running work, and wait until it has ended."""
         await self._source.aclose()
@@ -82,6 +132,8 @@ async def run_events(run: Callable[[Hook], Awaitable[object]]) -> AsyncGenerator
     left = False
 
     async def hook(event: Event) -> None:
+        if isinstance(event, StepFailed):
+            drop_states(event.error)
         await room.acquire()
         if left:
             room.release()
@@ -89,6 +141,7 @@ async def run_events(run: Callable[[Hook], Awaitable[object]]) -> AsyncGenerator
             events.put_nowait(event)
 
     task = asyncio.ensure_future(run(hook))
+    del run  # The traceback of the run's exception would keep its state.
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:
@@ -100,7 +153,8 @@ async def run_events(run: Callable[[Hook], Awaitable[object]]) -> AsyncGenerator
         task.cancel()
         # Not asyncio.wait(), which a second cancellation ends at once.
         await asyncio.gather(task, return_exceptions=True)
-    task.result()
+    with shortened_traceback:
+        task.result()
 
 
 class _TaskWindow(Generic[_Item, _Result]):
@@ -158,7 +212,7 @@ async def bounded_results(
     filling = asyncio.ensure_future(window.fill(source))
     exhausted = False
     try:
-        with active_runs.on_drain(filling.cancel):
+        with shortened_traceback, active_runs.on_drain(filling.cancel):
             while not exhausted or window.tasks:
                 task = await window.ended.get()
                 if task is None:
@@ -174,6 +228,7 @@ async def bounded_results(
         for one in running:
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    if filling.cancelled():
-        active_runs.check()
-    filling.result()
+    with shortened_traceback:
+        if filling.cancelled():
+            active_runs.check()
+        filling.result()

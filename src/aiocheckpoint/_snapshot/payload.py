@@ -76,13 +76,14 @@ class PayloadWriter:
             # A large object is never the end of a stream, so the buffer holds its last byte.
             self._flush(len(self._buffer) - 1)
 
-    def finish(self, position: int) -> tuple[int, bytes]:
-        """Add the position to the dict that the stream leaves on the unpickler's stack.
+    def finish(self, position: int | None) -> tuple[int, bytes]:
+        """Add the position, unless it is None, to the dict that the stream leaves on the stack.
 
         Returns:
             Length and SHA-256 of the whole payload.
         """
-        self._buffer[-1:] = position_added(position)
+        if position is not None:
+            self._buffer[-1:] = position_added(position)
         self._hash.update(self._buffer)
         return self._flushed + len(self._buffer), self._hash.digest()
 

@@ -33,6 +33,7 @@ class Signer:
 
     def __init__(self, secrets: Sequence[bytes], flow: str) -> None:
         self._keys = {_key_id(secret): _derive(secret, flow) for secret in secrets}
+        self._state_keys = {_key_id(secret): _derive_state_key(secret, flow) for secret in secrets}
         self._first = _key_id(secrets[0])
         self.ids: tuple[str, ...] = tuple(key_id.hex() for key_id in self._keys)
 
@@ -46,6 +47,10 @@ class Signer:
         return key is not None and hmac.compare_digest(
             hmac.digest(key, message, "sha256"), signature
         )
+
+    def digest(self, key_id: bytes, message: bytes) -> bytes:
+        """Digest a state by a key that is derived from the secret with that id."""
+        return hmac.digest(self._state_keys[key_id], message, "sha256")
 
     def knows(self, key_id: bytes) -> bool:
         """Whether one of the secrets has this id."""
@@ -102,6 +107,10 @@ def _key_id(secret: bytes) -> bytes:
 
 def _derive(secret: bytes, flow: str) -> bytes:
     return _expand(secret, b"flow " + flow.encode("utf-8", "surrogatepass"))
+
+
+def _derive_state_key(secret: bytes, flow: str) -> bytes:
+    return _expand(secret, b"state of " + flow.encode("utf-8", "surrogatepass"))
 
 
 def _expand(secret: bytes, info: bytes) -> bytes:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from aiocheckpoint._snapshot.keys import POSITION_KEY
 from aiocheckpoint._snapshot.payload import PIECE_BYTES
+from aiocheckpoint._snapshot.pickling.diagnosis import path_of
 from aiocheckpoint._snapshot.pickling.listed import RefusedChangeError, RefusedGlobalError
+from aiocheckpoint._snapshot.pickling.lost_keys import load_what_loads
+from aiocheckpoint._snapshot.pickling.names import MissingNameError
 from aiocheckpoint._snapshot.pickling.objects import BeyondBoundsError
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
 from aiocheckpoint._snapshot.pickling.serializer import load
@@ -23,15 +26,20 @@ from aiocheckpoint.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.names import StepModules
     from aiocheckpoint._snapshot.pickling.summary import PickleSummary
 
 __all__ = ["StoredSnapshot", "digest_of", "scan_pickle"]
 
-_LOOKS_UP = frozenset({"aiocheckpoint", "dill", "pickle", "importlib", "_frozen_importlib"})
-_LOOKUPS = frozenset({"find_class", "_import_module"})
-"""Modules and functions of unpicklers that find names."""
+_REFUSED = (
+    *(CheckpointError, MemoryError, RefusedGlobalError, RefusedChangeError),
+    *(BeyondBoundsError, MalformedError),
+)
+"""Errors that concern the whole payload."""
 
 
 class StoredSnapshot:
@@ -44,11 +52,13 @@ class StoredSnapshot:
         payload_length: Length of the payload in bytes.
         payload_digest: SHA-256 of the payload, from the footer.
         allow: The allowlist of globals in the payload, or None for all.
+        modules: The modules of the steps, where names are looked for as well.
         guarded: Whether an untrusted process may change the file meanwhile. The payload is then
             held in memory from its check to its loading.
 
     Attributes:
         skipped: The error of the newest snapshot, where this older one replaces it.
+        lost: Pairs of a path and a reason for each value that `state(partial=True)` left out.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class StoredSnapshot:
         payload_length: int,
         payload_digest: bytes,
         allow: Allow | None,
+        modules: StepModules,
         guarded: bool,
     ) -> None:
         self.header: Header = header
@@ -68,8 +79,10 @@ class StoredSnapshot:
         self.payload_length: int = payload_length
         self.payload_digest: bytes = payload_digest
         self.allow: Allow | None = allow
+        self.modules: StepModules = modules
         self.guarded: bool = guarded
         self.skipped: CheckpointError | None = None
+        self.lost: tuple[tuple[str, str], ...] = ()
 
     def checked_payload(self) -> BinaryIO:
         """Compare the payload with its digest.
@@ -89,8 +102,11 @@ class StoredSnapshot:
             raise CorruptSnapshotError(self.location, reason)
         return file
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *, partial: bool = False) -> dict[str, Any]:
         """Check the payload and load it, which runs the code that it names and may name.
+
+        Args:
+            partial: Whether to leave out the values that cannot be loaded. `lost` then has them.
 
         Returns:
             The state with the position under "checkpoint_index".
@@ -98,15 +114,53 @@ class StoredSnapshot:
         Raises:
             CorruptSnapshotError: The payload is damaged. It was not loaded.
             IncompatibleSnapshotError: It holds code of another minor version of Python, or names a
-                global that cannot be imported here.
+                global that cannot be imported here, or a value of it cannot be loaded.
             UntrustedSnapshotError: It names a global that is not on the allowlist.
         """
-        self._check_python()
+        if not partial:
+            self._check_python()
         payload = self.checked_payload()
+        with self._refusals():
+            try:
+                if partial and self._holds_foreign_code():
+                    return self._rest(payload)
+                return self._dict(load(payload, self.allow, modules=self.modules))
+            except _REFUSED:
+                raise
+            except Exception as error:  # noqa: BLE001 - the user's own code
+                return self._rest(payload, None if partial else error)
+
+    def _rest(self, payload: BinaryIO, error: Exception | None = None) -> dict[str, Any]:
+        """Load the values that can be loaded, and raise an error that names the others.
+
+        Args:
+            payload: The payload.
+            error: The error of loading all, or None to note the lost values in `lost`.
+        """
+        code = not self._holds_foreign_code()
         try:
-            state = load(payload, self.allow)
-        except (CheckpointError, MemoryError):
+            loaded, lost = load_what_loads(payload, self.allow, self.modules, code=code)
+        except _REFUSED:
             raise
+        except Exception as second:  # noqa: BLE001 - the user's own code
+            cause = error or second
+            raise self._not_loaded(cause) from cause
+        if error is not None:
+            raise self._not_loaded(error, lost) from error
+        self.lost = tuple((path_of(key), reason) for key, reason in lost.items())
+        return self._dict(loaded)
+
+    def _dict(self, state: object) -> dict[str, Any]:
+        if not isinstance(state, dict):
+            kind = type(state).__name__
+            raise CorruptSnapshotError(self.location, f"it holds a {kind}, not a dict")
+        return cast("dict[str, Any]", state)
+
+    @contextmanager
+    def _refusals(self) -> Generator[None, None, None]:
+        """Translate the refusals of loading under an allowlist."""
+        try:
+            yield
         except RefusedGlobalError as error:
             reason = f"it names {error}, which allow= does not list"
             raise UntrustedSnapshotError(self.location, reason) from error
@@ -118,12 +172,6 @@ class StoredSnapshot:
             raise CorruptSnapshotError(self.location, reason) from error
         except MalformedError as error:
             raise _damaged(self.location, error) from error
-        except Exception as error:
-            raise self._not_loaded(error) from error
-        if not isinstance(state, dict):
-            kind = type(state).__name__
-            raise CorruptSnapshotError(self.location, f"it holds a {kind}, not a dict")
-        return cast("dict[str, Any]", state)
 
     def sizes(self) -> dict[str, int]:
         """Bytes of the payload by the state's keys, read from its opcodes.
@@ -133,33 +181,34 @@ class StoredSnapshot:
         """
         return scan_pickle(self.file, self.payload_length, self.location).sizes
 
+    def _holds_foreign_code(self) -> bool:
+        return self.header.code and _minor(self.header.python) != _minor(PYTHON_VERSION)
+
     def _check_python(self) -> None:
-        written_by = self.header.python
-        if self.header.code and written_by.split(".")[:2] != PYTHON_VERSION.split(".")[:2]:
+        if self._holds_foreign_code():
+            written_by = self.header.python
             reason = (
                 f"it holds functions or classes by value, written by Python {written_by}, and "
-                f"this is {PYTHON_VERSION}; run it there, or keep functions and classes of "
-                "__main__ out of the state"
+                f"this is {PYTHON_VERSION}; run it there, or keep lambdas and local functions and "
+                "classes out of the state"
             )
             raise IncompatibleSnapshotError(self.location, reason, written_by=written_by)
 
-    def _not_loaded(self, error: Exception) -> IncompatibleSnapshotError:
-        what = f": {error}" if _is_failed_lookup(error) else ""
+    def _not_loaded(
+        self, error: Exception, lost: dict[object, str] | None = None
+    ) -> IncompatibleSnapshotError:
+        found = tuple((path_of(key), reason) for key, reason in (lost or {}).items())
+        what = f": {error}" if isinstance(error, MissingNameError) else ""
+        reason = f"loading it raised {type(error).__name__}{what}"
+        if found:
+            reason = "; ".join(f"{path}: {why}" for path, why in found)
         return IncompatibleSnapshotError(
-            self.location,
-            f"loading it raised {type(error).__name__}{what}",
-            written_by=self.header.python,
+            self.location, reason, written_by=self.header.python, lost=found
         )
 
 
-def _is_failed_lookup(error: Exception) -> bool:
-    """Whether the unpickler did not find a name. Other errors may quote values of the state."""
-    if not isinstance(error, (ImportError, AttributeError)):
-        return False
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    modules = {str(frame.f_globals.get("__name__", "")).split(".")[0] for frame in frames}
-    # A class of the user may import or look up a value of the state by itself.
-    return modules <= _LOOKS_UP and any(frame.f_code.co_name in _LOOKUPS for frame in frames)
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
 
 
 def digest_of(file: BinaryIO, length: int) -> bytes:

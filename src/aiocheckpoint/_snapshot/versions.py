@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._snapshot.pickling.serializer import DILL_VERSION
+from aiocheckpoint._snapshot.pickling.by_dill import DILL_VERSION
 from aiocheckpoint._version import __version__
 
 if TYPE_CHECKING:

@@ -4,18 +4,27 @@ Imports `_snapshot` and everything below it. Open `_base` first, then `local/` a
 """
 
 from aiocheckpoint import _deprecated, _public
+from aiocheckpoint._model.start_record import Loss, Ownership, StartRecord
 from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler
-from aiocheckpoint.handlers._port import Lock, SnapshotOptions
+from aiocheckpoint.handlers._counting import CountBy
+from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
+from aiocheckpoint.handlers._locks import Lock
+from aiocheckpoint.handlers._options import SnapshotOptions
 from aiocheckpoint.handlers._query import Query, select
 from aiocheckpoint.handlers.local import LocalStateHandler
 
 __all__ = [
+    "CountBy",
+    "FoundSnapshot",
     "LocalStateHandler",
     "Lock",
+    "Loss",
+    "Ownership",
     "Query",
     "SnapshotOptions",
     "SnapshotTarget",
+    "StartRecord",
     "StateHandler",
     "select",
 ]

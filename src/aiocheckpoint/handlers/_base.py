@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
+import warnings
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.async_reading import read_off_loop
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
-from aiocheckpoint._logging import log_skipped
+from aiocheckpoint._concurrency.threads import run_in_thread
+from aiocheckpoint._logging import RunPlace, log_skipped
+from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
-from aiocheckpoint.errors import InvalidTypeError
-from aiocheckpoint.handlers._identifiers import redact_url
-from aiocheckpoint.handlers._port import SnapshotPort
-from aiocheckpoint.handlers._run_store import SnapshotRunStore
+from aiocheckpoint._tracebacks import front_door
+from aiocheckpoint.errors import InvalidTypeError, LostValuesWarning
+from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
+from aiocheckpoint.handlers._store_threads import threads_of
+from aiocheckpoint.handlers._urls import redact_url
+from aiocheckpoint.handlers._whole_store import WholeStorePort
 
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._model.given_state import CallSite
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["StateHandler"]
 
 
-class StateHandler(SnapshotPort):
+class StateHandler(WholeStorePort):
     """A store of snapshots by run id.
 
     Subclasses move bytes. They open the snapshot of a run, replace it whole, delete it, lock it and
@@ -39,6 +44,9 @@ class StateHandler(SnapshotPort):
     Attributes:
         flow: The name.
         path: The path or URL given, where the store has one.
+        is_local: Whether the store is files of this machine, whose handlers share four threads. By
+            default False: each handler object has four threads of its own for its blocking methods
+            under `arun`, so that a store that hangs holds up no other.
         key_ids: Ids of the secrets, the signing one first, as `Header.signed_by` has them.
 
     Raises:
@@ -54,42 +62,70 @@ class StateHandler(SnapshotPort):
         options = "".join(
             f", {name}={value!r}"
             for name, default in self._shown_options
-            if (value := getattr(self, name, default)) != default
+            if (value := self._shown_option(name)) != default
         )
         return f"{type(self).__name__}({path}flow={self.flow!r}{options})"
 
-    def read(self, run_id: str | None = None) -> dict[str, Any]:
+    def _shown_option(self, name: str) -> object:
+        return getattr(self, name)
+
+    @front_door
+    def read(self, run_id: str | None = None, *, partial: bool = False) -> dict[str, Any]:
         """Read the state of a run, for instance to edit it and write it back.
+
+        Args:
+            run_id: The run, or None.
+            partial: Whether to leave out the values that cannot be loaded. A `LostValuesWarning`
+                names their keys and the reasons.
 
         Returns:
             The state, or an empty dict where nothing is stored. The key `checkpoint_index` holds
-            the index of the step at which the next run starts. With `keep_data=True`, the key
-            `checkpoint_data` holds the stored `data`.
+            the index of the step at which the next run starts. A state that `write` was given
+            without that key has none. With `keep_data=True`, the key `checkpoint_data` holds the
+            stored `data`.
 
         Raises:
             StorageError, CorruptSnapshotError: As in `stored`.
             UntrustedSnapshotError: As in `stored`, or the state names a global missing in `allow=`.
             IncompatibleSnapshotError: The state cannot be loaded by this program.
         """
+        return self.read_for(call_site() if partial else None, run_id)
+
+    def read_for(self, caller: CallSite | None, run_id: str | None) -> dict[str, Any]:
+        """Do as `read`, in any thread.
+
+        Args:
+            caller: The line at which a `LostValuesWarning` is shown. None to leave nothing out.
+            run_id: The run, or None.
+        """
         with self.stored(run_id) as stored:
             if stored is None:
                 return {}
             if stored.skipped is not None:
-                log_skipped(stored.skipped)
-            state = stored.state()
-            state[POSITION_KEY] = stored.header.position
+                log_skipped(stored.skipped, RunPlace(self.flow, run_id))
+            state = stored.state(partial=caller is not None)
+            if stored.lost and caller is not None:
+                lost = "; ".join(f"{path}: {why}" for path, why in stored.lost)
+                warning = LostValuesWarning(f"{stored.location} was read without {lost}.")
+                # Without a registry, so that it is shown each time.
+                warnings.warn_explicit(
+                    warning, LostValuesWarning, caller.filename, caller.line, caller.module
+                )
             return state
 
+    @front_door
     def write(self, state: dict[str, Any], run_id: str | None = None) -> None:
         """Store a state by hand, under the run's lock.
 
         Args:
-            state: The state. Its key `checkpoint_index`, 0 where it is missing, is the index of
-                the step at which the next run starts.
+            state: The state. Its key `checkpoint_index` is the index of the step at which the next
+                run starts. Without that key it is the first. A dict under `checkpoint_data` is the
+                `data` of a flow with `keep_data=True`.
             run_id: The run, or None.
 
         Raises:
-            InvalidTypeError: `state` is no dict, or its `checkpoint_index` no index.
+            InvalidTypeError: `state` is no dict, its `checkpoint_index` no index, or its
+                `checkpoint_data` no dict.
             RunInProgressError: The run is in progress.
             UnserializableStateError: The state cannot be stored.
             StorageError: The store cannot be read or written.
@@ -103,23 +139,29 @@ class StateHandler(SnapshotPort):
         with self.locked(run_id) as lock:
             header = self.patched(self.header(run_id), run_id, position)
             header = replace(header, holds_data=DATA_KEY in content)
-            self.replace(run_id, partial(self.codec.write, header, content, None), lock=lock)
+            write_to = functools.partial(
+                self.codec.write, header, content, None, with_position=POSITION_KEY in state
+            )
+            self.replace(run_id, write_to, lock=lock)
 
-    async def aread(self, run_id: str | None = None) -> dict[str, Any]:
+    @front_door
+    async def aread(self, run_id: str | None = None, *, partial: bool = False) -> dict[str, Any]:
         """Do as `read`, without blocking the event loop."""
-        return await read_off_loop(self.read, run_id)
+        caller = call_site() if partial else None
+        return await read_off_loop(threads_of(self), self.read_for, caller, run_id)
 
+    @front_door
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
         """Do as `write`, without blocking the event loop. A running write is waited for."""
         # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
-        await run_in_thread(SNAPSHOTS, self.write, state, run_id)
+        await run_in_thread(threads_of(self), self.write, state, run_id)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""
         return SnapshotRunStore(self, run_id, backend)
 
     def patched(self, header: Header | None, run_id: str | None, position: int) -> Header:
-        """Make the header of a state stored by hand: the same run, without its failure.
+        """Make the header of a state stored by hand: the same run, without its failure or pause.
 
         Args:
             header: The present header, or None.
@@ -129,15 +171,15 @@ class StateHandler(SnapshotPort):
         now = time.time()
         if header is None:
             header = replace(Header.without_names(self.flow, run_id, position), started_at=now)
+        # A run that broke in its first step has not finished because its state was edited.
+        unfinished = position or not header.finished
         return replace(
-            header,
+            header.ended("stopped", at=now, stopped_by="patch")
+            if unfinished
+            else header.ended("finished", at=now),
             flow=header.flow or self.flow,
             run_id=run_id,
             position=position,
-            status="stopped" if position else "finished",
-            failure=None,
             pause=None,
-            sequence=header.sequence + 1,
-            written_at=now,
             signed_by=None,
         )

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import threading
+from asyncio import CancelledError
 from dataclasses import dataclass, field, replace
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, cast
 
+from aiocheckpoint._concurrency.threads import AbandonedCallError
 from aiocheckpoint._model.header import Header
-from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._snapshot.keys import DATA_KEY, position_of
 from aiocheckpoint._snapshot.pickling.serializer import load
 from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, RunInProgressError
+from aiocheckpoint.handlers._run_store import FoundRun
 
 if TYPE_CHECKING:
-    from asyncio import CancelledError
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.callables import UserFunction
+    from aiocheckpoint._model.given_state import Sameness
+    from aiocheckpoint._model.start_record import ClaimedStart
+    from aiocheckpoint._snapshot.codec import Codec
     from aiocheckpoint.errors import CheckpointError
+    from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers._run_store import FirstWrite
 
 __all__ = ["DictRunStore", "UserHandler"]
@@ -35,12 +43,14 @@ class UserHandler:
         location: The handler, for messages.
         read: Its method `read`.
         write: Its method `write`.
+        codec: Copies the dicts.
         busy: Held while a run on this handler is in progress in this process.
     """
 
     location: str
     read: UserFunction
     write: UserFunction
+    codec: Codec
     busy: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -61,10 +71,15 @@ class DictRunStore:
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
         self.first_write: FirstWrite | None = None
+        self.start: ClaimedStart | None = None
+        self.writes_async = handler.write.on_loop
+        self.port: SnapshotPort | None = None
         self._handler = handler
         self._backend = backend
         self._stored = MemoryTarget()
         self._held = False
+        write = update_wrapper(partial(self._write), handler.write.function)
+        self._user_write = replace(handler.write, function=write)
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
@@ -75,6 +90,9 @@ class DictRunStore:
         if not self._handler.busy.acquire(blocking=False):
             raise RunInProgressError(self.location, pid=os.getpid(), host=socket.gethostname())
         self._held = True
+
+    def take_back_start(self) -> None:
+        """Do nothing: no starts are counted."""
 
     async def release(self) -> CancelledError | None:
         self.release_nowait()
@@ -94,21 +112,57 @@ class DictRunStore:
             stored = cast("dict[str, Any]", found)
             header = Header.without_names("", None, position_of(stored))
             self.header = replace(header, holds_data=DATA_KEY in stored)
-            self._stored, _ = await self._backend.run(_copied, self.header, stored, None)
+            self._stored, _ = await self._backend.run(self._copied, self.header, stored)
         return self.header
 
     async def history(self) -> list[Header]:
         return []
 
     async def state(self, of: Header | None = None) -> dict[str, Any]:  # noqa: ARG002
-        copy: dict[str, Any] = await self._backend.run(load, self._stored)
+        copy: dict[str, Any] = await self._backend.run(self._loaded, self._stored)
         return copy
 
+    async def find(self, wanted: Callable[[Header], bool]) -> FoundRun | None:
+        header = await self.read_header()
+        if header is None:
+            return None
+        return FoundRun(header, await self.state() if wanted(header) else None)
+
+    async def compare(self, header: Header, state: dict[str, Any]) -> Sameness:  # noqa: ARG002
+        return "unknown"
+
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
-        written, copy = await self._backend.run(_copied, header, state, step)
-        await self._backend.executor.call_to_end(self._handler.write, copy)
-        self.header, self._stored = header, written
+        written, copy = await self._backend.run(
+            partial(self._copied, header, state, step, with_position=True)
+        )
+        await self._backend.executor.call(self._user_write, copy, header, written)
         return 0
+
+    @calls_user_code
+    def _write(
+        self, copy: dict[str, Any], header: Header | None, written: MemoryTarget
+    ) -> Coroutine[Any, Any, None] | None:
+        """Call the handler's `write`, in a thread or on the loop, and note what is stored then."""
+        result = self._handler.write.function(copy)
+        if inspect.isawaitable(result):
+            return self._finish_write(result, header, written)
+        self.header, self._stored = header, written
+        return None
+
+    async def _finish_write(
+        self, result: Awaitable[object], header: Header | None, written: MemoryTarget
+    ) -> None:
+        @calls_user_code
+        async def finish() -> None:
+            try:
+                await result
+            except CancelledError as cancellation:
+                if self._backend.gave_up:  # What it has begun may still be stored.
+                    raise AbandonedCallError(*cancellation.args) from None
+                raise
+            self.header, self._stored = header, written
+
+        await self._backend.finish(finish())
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
         """Change the header in memory alone: a dict has no room for it."""
@@ -116,14 +170,21 @@ class DictRunStore:
             self.header = change(self.header)
 
     async def remove(self) -> None:
-        await self._backend.executor.call_to_end(self._handler.write, {})
+        await self._backend.executor.call(self._user_write, {}, None, MemoryTarget())
 
+    def _copied(
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None = None,
+        *,
+        with_position: bool = False,
+    ) -> tuple[MemoryTarget, dict[str, Any]]:
+        """Encode a state as for a file, perhaps with the header's position, and decode a copy."""
+        memory = MemoryTarget()
+        self._handler.codec.write(header, state, step, memory, with_position=with_position)
+        return memory, self._loaded(memory)
 
-def _copied(
-    header: Header, state: dict[str, Any], step: str | None
-) -> tuple[MemoryTarget, dict[str, Any]]:
-    """Encode a state with the header's position in it, as for a file, and decode a copy."""
-    memory = MemoryTarget()
-    Codec().write(header, state, step, memory)
-    copy: dict[str, Any] = load(memory)
-    return memory, copy
+    def _loaded(self, memory: MemoryTarget) -> dict[str, Any]:
+        loaded: dict[str, Any] = load(memory, modules=self._handler.codec.modules)
+        return loaded

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
-from aiocheckpoint._model.checks import checked_flag
+from aiocheckpoint._errors.in_progress import without_wait
+from aiocheckpoint._model.start_record import shown_header
 from aiocheckpoint._snapshot.codec import Codec
-from aiocheckpoint._snapshot.pickling.listed import checked_allow
-from aiocheckpoint._snapshot.signing import make_signer
+from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
     CorruptSnapshotError,
-    InvalidValueError,
+    ForeignFileError,
     LeaseLostError,
     RunInProgressError,
     UntrustedSnapshotError,
 )
+from aiocheckpoint.handlers._ending_port import EndingPort
 from aiocheckpoint.handlers._identifiers import checked_flow
+from aiocheckpoint.handlers._options import SnapshotOptions, make_codec
+from aiocheckpoint.handlers._start_port import StartPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
+    from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._query import Query
 
-__all__ = ["Lock", "SnapshotOptions", "SnapshotPort", "refuse_unknown"]
+__all__ = ["SnapshotPort"]
 
 _OTHER_RUN = (
     "It was neither loaded nor changed. If the file was renamed, give it its old name, as "
@@ -42,45 +44,7 @@ _OTHER_FLOW = (
 )
 
 
-class SnapshotOptions(TypedDict, total=False):
-    """The options of every handler of snapshots.
-
-    Attributes:
-        secret: Signs each snapshot for its flow and run. Only signed snapshots are loaded. At
-            least 32 bytes, as `bytes` or text. Of a list, the first signs and all verify.
-        allow: The globals that snapshots may name, each as "package.module:Name". An empty tuple
-            is for plain data alone. Others are refused when saved and when loaded.
-        verify: Whether each snapshot is loaded back before it counts (default False).
-    """
-
-    secret: Secret | Sequence[Secret]
-    allow: Sequence[str] | AbstractSet[str]
-    verify: bool
-
-
-class Lock(Protocol):
-    """An exclusive lock of one run, which ends with its owner.
-
-    A lock that is a file has its path in an attribute `file`. `aiocheckpoint.testing.check_handler`
-    deletes it, as a cleaner of old files may do.
-
-    Attributes:
-        held: Whether the lock was taken and not released. It may have been lost since.
-    """
-
-    @property
-    def held(self) -> bool:
-        """See above."""
-        ...
-
-    def acquire(self) -> None:
-        """Take the lock now, or raise RunInProgressError."""
-
-    def release(self) -> None:
-        """Release the lock, without effect where it is not held."""
-
-
-class SnapshotPort(ABC):
+class SnapshotPort(StartPort, EndingPort, ABC):
     """The interface of a store. Users read of it in `StateHandler`."""
 
     # Defaults for a subclass whose own __init__ does not call this one.
@@ -89,10 +53,13 @@ class SnapshotPort(ABC):
     """Names of the flows that were given this object as their handler."""
     key_ids: tuple[str, ...] = ()
     codec: Codec = Codec()
+    is_local: bool = False
+    """Whether the store is files of this machine. All such handlers share their threads. Any other
+    handler object has threads of its own, so that a store that hangs holds up no other."""
 
     def __init__(self, flow: str = "", **options: Unpack[SnapshotOptions]) -> None:
         self.flow = checked_flow(flow)
-        self.codec = _make_codec(flow, options)
+        self.codec = make_codec(flow, options)
         self.key_ids = () if self.codec.signer is None else self.codec.signer.ids
 
     @abstractmethod
@@ -102,6 +69,16 @@ class SnapshotPort(ABC):
     @abstractmethod
     def lock(self, run_id: str | None = None) -> Lock:
         """Make the lock of a run, not yet taken."""
+
+    def lock_in_use(self, run_id: str | None = None) -> Lock:
+        """Make the lock of a run of the kind that the store shows to be in use, not yet taken.
+
+        `adopt` takes it, which does not know the options of the flow.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return self.lock(run_id)
 
     @abstractmethod
     def open(
@@ -161,15 +138,16 @@ class SnapshotPort(ABC):
 
     @abstractmethod
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of the stored runs, the latest begun first.
+        """List the headers of the stored runs, filtered and ordered as `select` does.
 
-        A snapshot that is damaged, not correctly signed, or of a later version is left out, with
-        a warning in the log.
+        Each is completed by its owner and its starts, as `with_ownership` does. A snapshot that is
+        damaged, not correctly signed, or of a later version is left out, with a warning in the log.
 
         Raises:
             StorageError: The store cannot be read.
         """
 
+    @front_door
     def prune(self, query: Query) -> int:
         """Delete the runs that a query asks for, except runs in progress, and give their number.
 
@@ -195,7 +173,10 @@ class SnapshotPort(ABC):
             StorageError: It cannot be taken.
         """
         lock = self.lock(run_id)
-        lock.acquire()
+        try:
+            lock.acquire()
+        except RunInProgressError as error:
+            raise without_wait(error) from None
         try:
             yield lock
         finally:
@@ -256,6 +237,8 @@ class SnapshotPort(ABC):
     ) -> StoredSnapshot | None:
         try:
             return self._checked(run_id, None, stack)
+        except ForeignFileError:  # Somebody has put a file of their own there.
+            raise
         except (CorruptSnapshotError, UntrustedSnapshotError) as error:
             newest = error
         for kept in older:
@@ -313,31 +296,19 @@ class SnapshotPort(ABC):
             raise UntrustedSnapshotError(location, reason)
         raise CorruptSnapshotError(location, reason, remedy=remedy)
 
+    @front_door
     def header(self, run_id: str | None = None) -> Header | None:
-        """Read the header of a run's snapshot, or give None where there is none.
+        """Read the header of a run, or give None where nothing is stored.
+
+        It is that of the snapshot, with the owner and the starts of the run. A run that was claimed
+        since to go on has the status "running".
 
         Raises:
             StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
                 As in `stored`.
         """
         with self.stored(run_id) as snapshot:
-            return None if snapshot is None else snapshot.header
-
-
-def refuse_unknown(options: Iterable[str], accepted: Iterable[str], handler: str) -> None:
-    """Raise InvalidValueError for the first option that a handler does not take."""
-    names = list(accepted)
-    for option in options:
-        if option not in names:
-            listed = ", ".join(f"{name}=" for name in names) or "none"
-            raise InvalidValueError(f"{option}= is no option of {handler}, which takes {listed}.")
-
-
-def _make_codec(flow: str, options: SnapshotOptions) -> Codec:
-    # Also checked here: a class made directly takes any name in **options.
-    refuse_unknown(options, SnapshotOptions.__annotations__, "this handler")
-    return Codec(
-        make_signer(options["secret"], flow) if "secret" in options else None,
-        checked_allow(options["allow"]) if "allow" in options else None,
-        verify=checked_flag("verify", options.get("verify", False)),
-    )
+            if snapshot is None:
+                return None
+            header = snapshot.header
+        return shown_header(header, self.ownership(run_id))  # A bare pickle has no run id.

@@ -6,69 +6,49 @@ group `aiocheckpoint.handlers` of the installed distributions.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable
+from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
-    MissingExtraError,
-    UnknownHandlerError,
 )
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._dicts import DictRunStore, UserHandler
-from aiocheckpoint.handlers._identifiers import checked_name, redact_url, url_scheme
-from aiocheckpoint.handlers._port import SnapshotOptions, SnapshotPort, refuse_unknown
+from aiocheckpoint.handlers._files.databases import is_database
+from aiocheckpoint.handlers._identifiers import checked_name, checked_path
+from aiocheckpoint.handlers._known_handlers import find_class
+from aiocheckpoint.handlers._options import SnapshotOptions, refuse_unknown
+from aiocheckpoint.handlers._port import SnapshotPort
+from aiocheckpoint.handlers._urls import absolute_path, redact_url, url_scheme
+from aiocheckpoint.handlers.local import LocalStateHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from importlib.metadata import EntryPoint
+    from collections.abc import Callable, Mapping
 
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._snapshot.codec import Codec
+    from aiocheckpoint.handlers._leases import LockKind
     from aiocheckpoint.handlers._retention import Keep
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = [
     "CONSTRUCTORS",
-    "GROUP",
     "HandlerOptions",
+    "handler_name_for",
     "make_handler",
     "moves_snapshots",
     "open_handler",
     "run_store_maker",
 ]
 
-GROUP = "aiocheckpoint.handlers"
-"""The entry point group. The name of an entry point is the name, and the URL scheme, of a handler
-class."""
-
-CONSTRUCTORS: dict[str, Callable[..., Any]] = {}
-"""Handlers registered by the program itself: `CheckpointFlow.state_handler_constructors`."""
-
-
-class _BuiltIn(NamedTuple):
-    """A handler of this library.
-
-    Attributes:
-        module: Its module, imported late.
-        name: The name of its class.
-        extra: The extra with its dependencies, None for a handler that needs only Python's own.
-    """
-
-    module: str
-    name: str
-    extra: str | None = None
-
-
-# No entry points, because reading the metadata of all distributions takes 10 ms.
-_BUILT_IN = {
-    "local": _BuiltIn("aiocheckpoint.handlers.local", "LocalStateHandler"),
-    "sqlite": _BuiltIn("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
-}
+CONSTRUCTORS: dict[str, Callable[..., Any]] = {"local": LocalStateHandler}
+"""The table `CheckpointFlow.state_handler_constructors`, to which programs add their own handlers.
+It begins as gumly's does, so that programs can look up the handler that they replace."""
 
 
 class HandlerOptions(SnapshotOptions, total=False):
@@ -77,15 +57,20 @@ class HandlerOptions(SnapshotOptions, total=False):
     Attributes:
         fsync: Whether each snapshot waits for the disk (default True).
         keep: How many snapshots of a run are kept, the newest included (default 1), or "all".
-        lease: For the handler "sqlite": seconds without a heartbeat after which a suspended owner,
-            or one on another machine, loses its runs (default 30).
+        lease: Seconds without a heartbeat after which a suspended owner, or one on another
+            machine, loses its runs (default 30). For the handler "sqlite", and for "local" with
+            `lock="lease"`.
+        lock: For the handler "local": "kernel" (default), or "lease" for file systems without
+            locks. See `LocalStateHandler`.
     """
 
     fsync: bool
     keep: Keep
     lease: float
+    lock: LockKind
 
 
+@front_door
 def open_handler(
     state_path: str | os.PathLike[str],
     handler: Any = "local",  # noqa: ANN401 - any class or object with read and write
@@ -95,8 +80,8 @@ def open_handler(
 ) -> Any:  # noqa: ANN401 - the handler may be a user's own
     """Make the handler of a path or URL without a flow, for tools that know no steps.
 
-    The arguments, and the rules of names and schemes, are the same as for `CheckpointFlow`.
-    Nothing is created on disk.
+    The arguments, and the rules of names and schemes, are the same as for `CheckpointFlow`, except
+    that the path of an existing SQLite database needs no scheme. Nothing is created on disk.
 
     Args:
         state_path: A path such as "checkpoint.pkl" or "runs/", or a URL such as
@@ -114,10 +99,25 @@ def open_handler(
         InvalidTypeError: `handler`, `state_path`, `name` or an option is of the wrong type.
         InvalidValueError: An option is invalid or does not belong to the handler. Or a registered
             handler cannot be imported.
-        StorageError: `state_path` is relative, and the working directory was deleted.
+        StorageError: `state_path` is relative, and the working directory was deleted. Or its disk
+            does not answer the read that tells a database from other files.
     """
     flow = checked_name(state_path, name)
+    if handler == "local" and url_scheme(state_path) is None:
+        handler = handler_name_for(absolute_path(checked_path(state_path)))
     return make_handler(state_path, handler, flow, options, CONSTRUCTORS)
+
+
+def handler_name_for(path: str) -> str:
+    """The name of the handler for a path that names none. A file says itself what it is.
+
+    Where the program has replaced the handler "local", its own one takes any path.
+
+    Args:
+        path: An absolute path.
+    """
+    is_ours = CONSTRUCTORS.get("local") is LocalStateHandler
+    return "sqlite" if is_ours and is_database(path) else "local"
 
 
 def make_handler(
@@ -145,7 +145,7 @@ def make_handler(
     """
     registered = isinstance(handler, str)
     if registered:
-        handler = _find(url_scheme(state_path) or handler, constructors)
+        handler = find_class(url_scheme(state_path) or handler, constructors)
     if isinstance(handler, type) or registered:
         instance = _construct(handler, state_path, flow, options)
     else:
@@ -158,59 +158,6 @@ def make_handler(
             f"write(state); {_describe(handler)} lacks {' and '.join(missing)}."
         )
     return instance
-
-
-def _find(name: str, constructors: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    """Find the class of a name or scheme, or the callable that the program registered for it."""
-    if name in constructors:
-        return constructors[name]
-    built_in = _BUILT_IN.get(name)
-    if built_in is not None:
-        return _import_built_in(name, built_in)
-    entries = list(_entry_points())
-    for entry in entries:
-        if entry.name == name:
-            return _load(entry)
-    known = dict.fromkeys((*_BUILT_IN, *constructors, *(entry.name for entry in entries)))
-    raise UnknownHandlerError(name, tuple(known))
-
-
-def _import_built_in(name: str, built_in: _BuiltIn) -> Callable[..., Any]:
-    try:
-        module = importlib.import_module(built_in.module)
-    except ImportError as error:
-        missing = error.name or built_in.module
-        extra = built_in.extra
-        install = None if extra is None else f"pip install 'aiocheckpoint[{extra}]'"
-        raise MissingExtraError(f"the state handler {name!r}", missing, install) from error
-    handler: type[StateHandler] = getattr(module, built_in.name)
-    return handler
-
-
-def _entry_points() -> Iterator[EntryPoint]:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 10 ms, for other handlers alone
-
-    yield from entry_points(group=GROUP)
-
-
-def _load(entry: EntryPoint) -> type:
-    """Import the class of an entry point."""
-    dist = entry.dist
-    source = "" if dist is None else f" of the distribution {dist.name} {dist.version}"
-    what = f"the state handler {entry.name!r}{source} ({entry.value})"
-    try:
-        found = entry.load()
-    except (Exception, SystemExit) as error:
-        raise InvalidValueError(
-            f"{what} cannot be imported: {type(error).__name__}: {error}. Install the modules that "
-            "it needs, or another version of the distribution."
-        ) from error
-    if not isinstance(found, type) or not (hasattr(found, "read") and hasattr(found, "write")):
-        raise InvalidTypeError(
-            f"{what} is no class with read() and write(state). Install another version of the "
-            "distribution."
-        )
-    return found
 
 
 def _construct(handler: Any, state_path: object, flow: str, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
@@ -265,13 +212,17 @@ def _check_object(handler: object, flow: str, options: Mapping[str, Any]) -> Non
         handler.also_of |= {flow}
 
 
-def run_store_maker(handler: Any, state_path: Any) -> Callable[[str | None, Backend], RunStore]:  # noqa: ANN401
+def run_store_maker(
+    handler: Any,  # noqa: ANN401
+    state_path: Any,  # noqa: ANN401
+    codec: Codec,
+) -> Callable[[str | None, Backend], RunStore]:
     """Give the function that makes the run store of a run from its id."""
     if moves_snapshots(handler):
         return cast("StateHandler", handler).run_store
     location = f"{type(handler).__qualname__}({redact_url(os.fsdecode(state_path))!r})"
     user_handler = UserHandler(
-        location, _user_function(handler.read), _user_function(handler.write)
+        location, _user_function(handler.read), _user_function(handler.write), codec
     )
     return partial(DictRunStore, user_handler)
 

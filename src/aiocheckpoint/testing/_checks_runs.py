@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
 from aiocheckpoint._model.header import Status
 from aiocheckpoint._model.pause import Pause
+from aiocheckpoint.errors import StateConflictError
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers._query import Query
-from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must, store
+from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, is_stored, must, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ __all__ = ["RUN_CHECKS"]
 _LONG_AGO = 1_000_000_000.0
 _RUNS = 11
 _PAGE = 3
+_STARTS = 3
 
 
 def check_flow(make: Callable[[], StateHandler]) -> None:
@@ -43,6 +46,17 @@ def check_flow(make: Callable[[], StateHandler]) -> None:
         state = asyncio.run(_flow(make(), trail, broken).arun(run_id="flow"))
         must(state == {"n": 3}, "the state resumes as on entry to the broken step")
         must(trail == ["one", "two", "two"], "the step before the broken one is not repeated")
+
+
+def check_replay(make: Callable[[], StateHandler]) -> None:
+    """The result of a finished run is read while another owner has its lock."""
+    with fresh(make, "replay") as handler:
+        trail: list[str] = []
+        _flow(handler, trail, []).run({"n": 1}, run_id="replay")
+        with make().locked("replay"):
+            state = _flow(make(), trail, []).run({"n": 1}, run_id="replay", once=True)
+        must(state == {"n": 3}, "a finished run gives its state while its lock is held")
+        must(trail == ["one", "two"], "and none of its steps is repeated")
 
 
 def _flow(handler: StateHandler, trail: list[str], broken: list[bool]) -> CheckpointFlow:
@@ -99,6 +113,31 @@ def check_list_by_status(make: Make) -> None:
             must(first == expected[:1], "limit= counts the statuses asked for")
 
 
+def check_list_of_due_runs(make: Make) -> None:
+    """A list by time has the runs that recovery may take, the longest due first, in pages."""
+    facts: dict[str, tuple[Status, dict[str, Any]]] = {
+        "first": ("queued", {}),
+        "second": ("failed", {"due": _LONG_AGO + 2.0}),
+        "later": ("queued", {"due": _LONG_AGO + 9.0}),
+        "third": ("paused", {"due": _LONG_AGO + 3.0}),
+        "asks": ("paused", {}),
+        "until": ("stopped", {"stopped_by": "until"}),
+        "ended": ("terminated", {"terminated_by": "hand", "termination": "no use"}),
+        "done": ("finished", {}),
+    }
+    with _emptied(make, *facts) as handler:
+        for number, (run_id, (status, more)) in enumerate(facts.items()):
+            header = store(handler, run_id, status, started_at=_LONG_AGO + number, **more)
+            must(is_stored(handler, header), "the header is stored with its status and time")
+        query = Query(due_before=_LONG_AGO + 3.0, unowned=True)
+        expected = ["first", "second", "third"]
+        must(_ids(make().runs(query)) == expected, "runs() lists the due runs, longest due first")
+        page = make().runs(query._replace(limit=2))
+        must(_ids(page) == expected[:2], "limit= cuts the list")
+        page = make().runs(query._replace(limit=2, after=page[-1]))
+        must(_ids(page) == expected[2:], "after= gives the page behind a run")
+
+
 def check_pause(make: Make) -> None:
     """A paused run is listed with its reason, resumes with an update, and can be pruned."""
     with _emptied(make, "pause", "done") as handler:
@@ -129,6 +168,50 @@ def _pausing(handler: StateHandler) -> CheckpointFlow:
             raise Pause("to be told")
 
     return cp
+
+
+def check_starts(make: Make) -> None:
+    """A claimed run is running at once, and its starts at one step are counted."""
+    with _emptied(make, "starts"):
+        seen: list[Header] = []
+        cp = CheckpointFlow("conformance", handler=make(), name=make().flow or None)
+
+        @cp.add_step()
+        def breaks(_state: dict[str, Any]) -> None:
+            seen.extend(make().runs(Query(frozenset({"running"}))))
+            if len(seen) < _STARTS:
+                raise ConnectionError("broken on purpose")
+
+        for _ in range(_STARTS - 1):
+            with suppress(ConnectionError):
+                cp.run({"n": 1}, run_id="starts")
+        header = make().header("starts")
+        must(header is not None and header.status == "failed", "a run that breaks is failed")
+        must(header is not None and header.starts == _STARTS - 1, "its starts are counted")
+        must(_refused(make()), "a run that began with another state is refused")
+        must(make().header("starts") == header, "a refused run is as it was")
+        again = make().header("starts")
+        must(again is not None and again.starts == _STARTS - 1, "a refusal is no start")
+        cp.run(run_id="starts")
+        must(len(seen) == _STARTS, "a resumed run is listed as running from its claim on")
+        counts = [one.starts for one in seen]
+        must(counts == [*range(1, _STARTS + 1)], "the present start counts")
+        must(all(one.killed == 0 for one in seen), "a failed start is not a killed one")
+        make().remove("starts")
+        must(make().read_start("starts") is None, "a run that is deleted leaves no record")
+
+
+def _refused(handler: StateHandler) -> bool:
+    """Whether the run is refused because it began with another state."""
+    other = CheckpointFlow(
+        "conformance", handler=handler, name=handler.flow or None, conflict="raise"
+    )
+    other.add_step(name="breaks")(lambda _state: None)
+    try:
+        other.run({"n": "another"}, run_id="starts")
+    except StateConflictError:
+        return True
+    return False
 
 
 def check_list_of_odd_ids(make: Make) -> None:
@@ -245,9 +328,12 @@ def _put(handler: StateHandler, run_id: str, header: Header | None, content: byt
 
 RUN_CHECKS: tuple[Check, ...] = (
     check_flow,
+    check_replay,
     check_list,
     check_list_by_status,
+    check_list_of_due_runs,
     check_pause,
+    check_starts,
     check_list_of_odd_ids,
     check_pages,
     check_list_with_damage,

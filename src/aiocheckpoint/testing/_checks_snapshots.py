@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, must
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ def check_stored_state(make: Make) -> None:
         other.remove("round")
         must(handler.read("round") == {}, "remove() deletes the snapshot for all")
         must(not handler.kept("round"), "remove() deletes the retained snapshots as well")
+
+
+def check_location_of_url(make: Make) -> None:
+    """Locations stand in errors and logs, so they show no password of a URL."""
+    with fresh(make, "a") as handler:
+        urls = re.findall(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,<>'\"]+", handler.locate(None))
+        shown = [url for url in urls if redact_url(url) != url]
+        must(not shown, "locate() shows no user, password or query of a URL")
 
 
 def check_runs_apart(make: Make) -> None:
@@ -146,6 +156,7 @@ def _write_and_raise(error: BaseException, target: SnapshotTarget) -> Header:
 SNAPSHOT_CHECKS: tuple[Check, ...] = (
     check_nothing_stored,
     check_stored_state,
+    check_location_of_url,
     check_runs_apart,
     check_whole_or_not_at_all,
     check_large_states,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiocheckpoint.testing._checks_endings import ENDING_CHECKS
 from aiocheckpoint.testing._checks_locks import LOCK_CHECKS
+from aiocheckpoint.testing._checks_queue import QUEUE_CHECKS
 from aiocheckpoint.testing._checks_runs import RUN_CHECKS
 from aiocheckpoint.testing._checks_snapshots import SNAPSHOT_CHECKS
+from aiocheckpoint.testing._checks_stores import STORE_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,5 +39,8 @@ HANDLER_CHECKS: tuple[Callable[[Callable[[], StateHandler]], None], ...] = (
     *SNAPSHOT_CHECKS,
     *LOCK_CHECKS,
     *RUN_CHECKS,
+    *STORE_CHECKS,
+    *ENDING_CHECKS,
+    *QUEUE_CHECKS,
 )
 """The single checks of `check_handler`. Each is called with `make`."""

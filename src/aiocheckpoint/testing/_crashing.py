@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from aiocheckpoint._concurrency.backends import AsyncBackend, SyncBackend, run_to_completion
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
+from aiocheckpoint._concurrency.interrupters import LoopInterrupter
 from aiocheckpoint._concurrency.private_loop import PrivateLoop
 from aiocheckpoint._engine.failures import add_note_once
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+from aiocheckpoint.flow import CheckpointFlow
+from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint._concurrency.pending_results import PendingResult
-    from aiocheckpoint._concurrency.step_threads import StepThreads
-    from aiocheckpoint._engine.runner import RunOutcome
+    from aiocheckpoint._engine.outcomes import RunOutcome
     from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint._runs.core import FlowCore
-    from aiocheckpoint.flow import CheckpointFlow
 
 __all__ = ["crash_everywhere"]
 
@@ -35,10 +37,10 @@ _Method = Literal["run", "arun"]
 _State = dict[str, Any]
 
 _BLOCKING_WORK = {
-    "acquire": "taking the lock",
+    "_acquire": "taking the lock",
     "Claim": "taking the lock",
     "Save": "storing a snapshot",
-    "_find": "looking for a checkpoint",
+    "_read_and_record_start": "looking for a checkpoint",
     "_load": "reading the state",
     "_replace": "storing a snapshot",
 }
@@ -46,10 +48,10 @@ _BLOCKING_WORK = {
 
 
 def crash_everywhere(
-    make_flow: Callable[[str], CheckpointFlow],
+    make_flow: Callable[[str], CheckpointFlow[Any]],
     state: _State | None = None,
     *,
-    load_policy: LoadPolicy = "first only",
+    load_policy: LoadPolicy | None = None,
     method: Literal["run", "arun"] = "run",
     same: Callable[[Any, Any], object] = operator.eq,
     update: _State | None = None,
@@ -72,11 +74,14 @@ def crash_everywhere(
     `stamina.set_testing(True)` shortens them.
 
     Args:
-        make_flow: `make_flow(path)` makes the flow, with all its steps, to be stored at `path`.
-            It is called anew for every run.
+        make_flow: A function that takes one argument, the path of a checkpoint as a `str`. It
+            returns a new flow with all its steps, stored at that path, as by
+            `CheckpointFlow(path)` or `CheckpointFlow(path, "sqlite")`. It is called for every
+            run, twice with the same path: to be interrupted, and to resume.
         state: The initial state. Each run is given a deep copy.
         load_policy: The loaders to call, as in `CheckpointFlow.run`.
-        method: The method that runs the flow: "run", or "arun" on an event loop.
+        method: The method that runs the flow: "run", or "arun" on an event loop, which a flow
+            with limiters needs.
         same: `same(expected, final)` compares two final states where `==` is of no use, as with
             times or arrays.
         update: The update for a paused run, as in `CheckpointFlow.run`, with the values for all
@@ -87,6 +92,8 @@ def crash_everywhere(
         The number of boundaries.
 
     Raises:
+        InvalidTypeError: `make_flow` is no function, or what it returns is no flow.
+        InvalidValueError: The flow is stored elsewhere than at the path, or `same` raises an error.
         AssertionError: The final state after an interruption differs. The message names the
             boundary, and the keys that differ.
         BaseException: The exception of the flow, with a note that names the interruption.
@@ -109,7 +116,7 @@ def crash_everywhere(
                 except BaseException as error:
                     add_note_once(error, where)
                     raise
-                if not same(expected, final):
+                if not _compare(same, expected, final):
                     raise AssertionError(
                         f"{where}, the flow ended otherwise: {_differ(expected, final)}"
                     )
@@ -198,14 +205,14 @@ class _BreakingSyncBackend(_BreakingBackend, SyncBackend):
 
 
 class _BreakingAsyncExecutor(_BreakingExecutor, AsyncExecutor):
-    def __init__(self, breaker: _Breaker, step_threads: StepThreads) -> None:
-        super().__init__(step_threads)
+    def __init__(self, breaker: _Breaker, core: FlowCore) -> None:
+        super().__init__(core.step_threads, core.store_threads)
         self.breaker = breaker
 
 
 class _BreakingAsyncBackend(_BreakingBackend, AsyncBackend):
-    def __init__(self, breaker: _Breaker, step_threads: StepThreads) -> None:
-        super().__init__(_BreakingAsyncExecutor(breaker, step_threads))
+    def __init__(self, breaker: _Breaker, core: FlowCore) -> None:
+        super().__init__(_BreakingAsyncExecutor(breaker, core))
         self.breaker = breaker
 
 
@@ -223,22 +230,22 @@ class _Trial:
 
     def __init__(
         self,
-        make_flow: Callable[[str], CheckpointFlow],
+        make_flow: Callable[[str], CheckpointFlow[Any]],
         state: _State | None,
-        load_policy: LoadPolicy,
+        load_policy: LoadPolicy | None,
         method: _Method,
         update: _State | None,
     ) -> None:
         self._make_flow = make_flow
         self._state = state
-        self._load_policy: LoadPolicy = load_policy
+        self._load_policy: LoadPolicy | None = load_policy
         self._method: _Method = method
         self._update = update
 
     def run(self, directory: str, breaker: _Breaker) -> _State:
         """Run a new flow in a directory that may have a checkpoint, and resume it at its pauses."""
         os.makedirs(directory, exist_ok=True)
-        flow = self._make_flow(f"{directory}/checkpoint.pkl")
+        flow = _made(self._make_flow, f"{directory}/checkpoint.pkl")
         state = copy.deepcopy(self._state)
         given = None if flow.plan(state).ignores_given else state
         core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
@@ -276,17 +283,59 @@ class _Trial:
         return self.run(directory, _Breaker([], None, "crash", self._method))
 
 
+def _made(make_flow: Any, path: str) -> CheckpointFlow:  # noqa: ANN401 - any argument of a user
+    """Make a flow by the user's function.
+
+    Raises:
+        InvalidTypeError: It is no function, or makes no flow.
+    """
+    if not callable(make_flow):
+        kind = type(make_flow).__name__
+        raise InvalidTypeError(
+            f"make_flow is a function of a path that makes a flow, not a {kind}."
+        )
+    flow = make_flow(path)
+    if not isinstance(flow, CheckpointFlow):
+        kind = type(flow).__name__
+        raise InvalidTypeError(
+            f"make_flow must return a CheckpointFlow, not a {kind}. Was its `return` forgotten?"
+        )
+    location = flow.handler.locate() if moves_snapshots(flow.handler) else ""
+    if os.path.isabs(location) and not _is_below(location, os.path.dirname(path)):
+        raise InvalidValueError(
+            f"make_flow(path) made a flow that is stored in {location}, which the interrupted runs "
+            f"would overwrite. Store it at the path given, here {path!r}."
+        )
+    return flow
+
+
+def _is_below(path: str, directory: str) -> bool:
+    real = os.path.realpath(directory)
+    return os.path.commonpath([os.path.realpath(path), real]) == real
+
+
 async def _run_on_loop(core: FlowCore, request: Request, breaker: _Breaker) -> RunOutcome:
-    backend = _BreakingAsyncBackend(breaker, core.step_threads)
+    backend = _BreakingAsyncBackend(breaker, core)
     return await core.run(backend, request, None)
 
 
 def _on_a_loop(work: Coroutine[Any, Any, _Result]) -> _Result:
-    loop = PrivateLoop()
+    loop = PrivateLoop(LoopInterrupter())
     try:
         return loop.run(work)
     finally:
         loop.close()
+
+
+def _compare(same: Callable[[Any, Any], object], expected: _State, final: _State) -> bool:
+    try:
+        return bool(same(expected, final))
+    except Exception as error:
+        raise InvalidValueError(
+            "the final states cannot be compared, as with == of arrays or tables. Give "
+            "crash_everywhere(..., same=f): f(expected, final) says whether two states are the "
+            "same, for instance by numpy.array_equal of each array."
+        ) from error
 
 
 def _differ(expected: _State, final: _State) -> str:

@@ -7,21 +7,26 @@ import socket
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Unpack
 
-from aiocheckpoint._logging import log_left_out
+from aiocheckpoint._errors.owner import describe_process
+from aiocheckpoint._logging import RunPlace, log_left_out
+from aiocheckpoint._model.start_record import Ownership
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import CheckpointError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._retention import Keep, checked_keep, to_prune
+from aiocheckpoint.handlers._urls import redact_url
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.start_record import StartRecord
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers import Lock
     from aiocheckpoint.handlers._query import Query
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["MemoryStateHandler"]
 
 _Name = tuple[int, int]
+_numbers = count(1)
+"""The numbers of the stores of this process, which tell apart those of one name."""
 
 
 class MemoryStateHandler(StateHandler):
@@ -56,13 +63,16 @@ class MemoryStateHandler(StateHandler):
         super().__init__(flow, **options)
         self.keep: Keep = checked_keep(keep)
         self.path: str | os.PathLike[str] | None = state_path
-        self._name = os.fspath(state_path)
+        # Two stores of one name are two places, and callers wait for a run at its location.
+        self._name = f"{redact_url(os.fspath(state_path))} {next(_numbers)}"
         self._newest: dict[str | None, bytes] = {}
         self._kept: defaultdict[str | None, dict[_Name, bytes]] = defaultdict(dict)
         self._owners: dict[str | None, _MemoryLock] = {}
+        self._starts: dict[str | None, StartRecord] = {}
+        self._endings: dict[str | None, str] = {}
 
     def locate(self, run_id: str | None = None) -> str:
-        """The name of the store, and the run."""
+        """The name and number of the store, and the run."""
         run_id = checked_run_id(run_id)
         return f"<{self._name}>" if run_id is None else f"<{self._name}, run {run_id!r}>"
 
@@ -83,6 +93,48 @@ class MemoryStateHandler(StateHandler):
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List the retained snapshots of a run: number and sequence of each, newest first."""
         return sorted(self._kept[run_id], key=lambda name: name[1], reverse=True)
+
+    def read_start(self, run_id: str | None = None) -> StartRecord | None:
+        """Read the record of the last start of a run."""
+        return self._starts.get(checked_run_id(run_id))
+
+    def write_start(
+        self,
+        run_id: str | None,
+        record: StartRecord | None,
+        *,
+        lock: Lock | None = None,  # noqa: ARG002 - this process is the only owner
+    ) -> None:
+        """Store the record of a start, or delete it."""
+        if record is None:
+            self._starts.pop(checked_run_id(run_id), None)
+        else:
+            self._starts[checked_run_id(run_id)] = record
+
+    def write_ending(self, run_id: str | None, reason: str) -> None:
+        """Store the request to terminate a run."""
+        self._endings.setdefault(checked_run_id(run_id), reason)
+
+    def clear_ending(
+        self,
+        run_id: str | None,
+        lock: Lock,  # noqa: ARG002 - this process is the only owner
+    ) -> None:
+        """Delete the request to terminate a run, if there is one."""
+        self._endings.pop(checked_run_id(run_id), None)
+
+    def endings(self, run_ids: Iterable[str | None]) -> dict[str | None, str]:
+        """Give the reasons of these runs that have a request."""
+        if not self._endings:
+            return {}
+        known = ((run_id, self._endings.get(run_id)) for run_id in run_ids)
+        return {run_id: reason for run_id, reason in known if reason is not None}
+
+    def ownership(self, run_id: str | None = None) -> Ownership:
+        """Give the owner of a run and the record of its last start."""
+        owned = self._owners.get(run_id) is not None
+        name = describe_process(os.getpid(), socket.gethostname()) if owned else None
+        return Ownership(self.read_start(run_id), name)
 
     def replace(
         self,
@@ -117,12 +169,15 @@ class MemoryStateHandler(StateHandler):
         with self.hold_or_check(run_id, lock):
             self._newest.pop(checked_run_id(run_id), None)
             self._kept.pop(run_id, None)
+            self._starts.pop(run_id, None)
+            self._endings.pop(run_id, None)
 
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of the stored runs, the latest begun first."""
-        return select(list(self._headers()), query)
+        """List the headers of the stored runs, in the order of the query."""
+        return select(list(self.headers()), query)
 
-    def _headers(self) -> Iterator[Header]:
+    def headers(self) -> Iterator[Header]:
+        """Give the headers of the stored runs, one by one."""
         for run_id in list(self._newest):  # Not `items()`: the garbage collector may come between.
             content = self._newest.get(run_id)
             if content is None:
@@ -133,12 +188,10 @@ class MemoryStateHandler(StateHandler):
                 if found is not None and found.header.library:
                     self.check_run(found.header, run_id, location)
             except CheckpointError as error:
-                log_left_out(error)
+                log_left_out(error, RunPlace(self.flow, run_id))
                 continue
             if found is not None:
-                owner = self._owners.get(run_id)
-                name = None if owner is None else f"process {os.getpid()} on {socket.gethostname()}"
-                yield replace(found.header, run_id=run_id, owner=name)
+                yield self.with_ownership(replace(found.header, run_id=run_id))
 
     def _keep(
         self, run_id: str | None, header: Header, content: bytes, amends: Header | None

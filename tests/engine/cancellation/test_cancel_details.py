@@ -57,7 +57,7 @@ async def test_path_stays_locked_until_the_work_has_ended(place: str, tmp_path: 
     [
         ("load-sync", "before 'b'"),
         ("snapshot-begun", "after 'b'"),
-        ("snapshot-queued", "before 'b'"),
+        ("snapshot-queued", "after 'b'"),
     ],
 )
 async def test_note_names_the_point_of_cancellation(place: str, when: str, tmp_path: Path) -> None:

@@ -84,17 +84,21 @@ WAYS: dict[str, Callable[[CheckpointFlow], object]] = {
 @pytest.mark.parametrize("part", ["load", "step", "save"])
 @pytest.mark.parametrize("way", WAYS)
 def test_signal_in_a_part(way: str, part: str, flows: FlowFactory, *, asynchronous: bool) -> None:
-    """A real Ctrl-C in any part is raised and recorded as a cancellation, and the run resumes."""
+    """A real Ctrl-C in any part is raised and recorded as a cancellation, and the run resumes.
+
+    Under `asyncio.run` the cancellation waits for a sync step, which is then done.
+    """
+    done = way == "arun" and not asynchronous and part != "load"
     with pytest.raises(KeyboardInterrupt):
         WAYS[way](interrupted_flow(flows, part, asynchronous=asynchronous))
     header = flows.header()
-    assert (header.status, header.position) == ("cancelled", 1)
+    assert (header.status, header.position) == ("cancelled", 1 + done)
     assert header.failure is not None
-    assert (header.failure.step, header.failure.part) == ("b", part)
-    assert "half" not in flows.stored()
+    assert (header.failure.step, header.failure.part) == ("b", "snapshot" if done else part)
+    assert ("half" in flows.stored()) == done
     flows.log.clear()
-    assert flows.flow("a", "b", "c").run()["trail"] == ["a", "b", "c"]
-    assert flows.ran() == ["b", "c"]
+    flows.flow("a", "b", "c").run()
+    assert flows.ran() == (["c"] if done else ["b", "c"])
 
 
 def interrupted_between_attempts(flows: FlowFactory, *, asynchronous: bool) -> CheckpointFlow:

@@ -12,9 +12,9 @@ from traced_interrupts import TracedInterrupt
 if TYPE_CHECKING:
     from support import FlowFactory, State
 
-FEWEST = {"_files/lock.py": 10, "handlers/_run_store.py": 3}
+FEWEST = {"_files/lock.py": 10, "handlers/_snapshot_run_store.py": 3}
 if sys.version_info >= (3, 13):  # It traces fewer instructions of frames that run already.
-    FEWEST = {"_files/lock.py": 3, "handlers/_run_store.py": 0}
+    FEWEST = {"_files/lock.py": 3, "handlers/_snapshot_run_store.py": 0}
 
 
 # Nothing awaits a coroutine that was made right before the interrupt.

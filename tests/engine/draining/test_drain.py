@@ -15,7 +15,7 @@ import drain_script
 import pytest
 from blocking_flow import LAST, BlockingFlow, collect, pairs_of, statuses
 from interrupts import Latch, turns
-from run_factories import resumed
+from run_factories import UNFINISHED, resumed
 from support import notes_of
 
 from aiocheckpoint import CheckpointFlow, DrainingError, RunResult
@@ -107,7 +107,12 @@ async def test_no_run_begins(runs: Runs) -> None:
     refused: list[Any] = [
         *(cp.arun({}, run_id="x"), cp.arun({}, run_id="x", wait=3_600), cp.arun(run_id="left")),
         *(asyncio.to_thread(cp.run, {}, run_id="x"), cp.astream({}, run_id="x")),
-        *(cp.amap({"x": {}}), cp.amap(pairs_of({"x": {}})), cp.amap({}), cp.aresume_all()),
+        *(
+            cp.amap({"x": {}}),
+            cp.amap(pairs_of({"x": {}})),
+            cp.amap({}),
+            cp.aresume_all(status=UNFINISHED),
+        ),
     ]
     for one in refused:
         with pytest.raises(DrainingError, match="no run starts any more") as info:
@@ -124,7 +129,7 @@ async def test_calls_that_start_no_run_still_work(runs: Runs) -> None:
     await cp.arun({}, run_id="x", until="a")
     await cp.adrain()
     assert (await cp.aplan(run_id="x")).start == 1
-    assert (await cp.apatch("x", {"mended": True})).status == "stopped"
+    assert (await cp.apatch({"mended": True}, run_id="x")).status == "stopped"
     assert (await cp.aread("x"))["mended"] is True
     assert await cp.adelete("x") is True
 
@@ -152,7 +157,9 @@ async def test_many(how: str, runs: Runs) -> None:
         for one in every:
             await cp.arun({}, run_id=one, until="a")
     many = (
-        cp.amap({one: {} for one in every}, limit=2) if how == "amap" else cp.aresume_all(limit=2)
+        cp.amap({one: {} for one in every}, limit=2)
+        if how == "amap"
+        else cp.aresume_all(limit=2, status=UNFINISHED)
     )
     task = asyncio.create_task(begun(many))
     under_way = await blocking_flow.arrivals(2)

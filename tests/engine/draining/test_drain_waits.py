@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from blocking_flow import LAST, BlockingFlow, collect, statuses
 from interrupts import turns
-from run_factories import Runs, active_run
+from run_factories import UNFINISHED, Runs, active_run
 from support import notes_of
 
 from aiocheckpoint import DrainingError, Retry, current_step, events
-from aiocheckpoint._engine.active_runs import ActiveRuns, _Idle
+from aiocheckpoint._engine.active_runs import ActiveRuns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +119,7 @@ async def test_run_that_waits_for_another_attempt(runs: Runs) -> None:
     assert statuses(cp, ["x"]) == ["stopped"]
     again = runs.empty_flow()
     again.add_step(name="a")(fail_once)
-    (result,) = (await collect(again.aresume_all())).values()
+    (result,) = (await collect(again.aresume_all(status=UNFINISHED))).values()
     assert (result.state, attempts) == ({"begun": True}, [1, 2])
 
 
@@ -155,8 +154,15 @@ async def test_run_before_its_first_step(runs: Runs) -> None:
     free.set()
     assert (await stopped(task)).path == cp.handler.locate("x")
     assert (statuses(cp, ["x"]), runs.log) == (["stopped"], [])
-    (result,) = (await collect(runs.flow("a", "b").aresume_all())).values()
+    (result,) = (await collect(runs.flow("a", "b").aresume_all(status=UNFINISHED))).values()
     assert (result.status, runs.ran()) == ("finished", ["a", "b"])
+
+
+async def noted(cp: CheckpointFlow) -> None:
+    """Wait until a thread has noted beside the run that its owner drains."""
+    async with asyncio.timeout(PATIENCE):
+        while (record := cp.handler.ownership("x").record) is None or not record.drains:  # noqa: ASYNC110
+            await asyncio.sleep(SOON)
 
 
 @pytest.mark.leaves_files
@@ -166,26 +172,12 @@ async def test_storage_that_fails_at_the_stop(tmp_path: Path) -> None:
     cp = holding(durable_runs, free)
     task = await held_at_its_start(cp, free)
     assert await cp.adrain(timeout=0) == ["x"]
+    await noted(cp)
     shutil.rmtree(durable_runs.path)
     durable_runs.path.write_bytes(b"no directory")
     free.set()
     assert "it is not marked as stopped" in notes_of(await stopped(task))
     assert durable_runs.log == []
-
-
-async def test_twice(database: Runs) -> None:
-    """A second `adrain`, before or after the end of the first, is refused with its reason."""
-    blocking_flow = BlockingFlow()
-    cp = blocking_flow.flow(database)
-    (task,) = await blocking_flow.start(cp, "x")
-    drain = asyncio.create_task(cp.adrain())
-    await turns(1)
-    for _ in range(2):
-        with pytest.raises(DrainingError, match="called before"):
-            await cp.adrain(timeout=1)
-        blocking_flow.free.set()
-        assert await drain == []
-    await stopped(task)
 
 
 async def test_cancelled(database: Runs) -> None:
@@ -262,35 +254,13 @@ async def test_nested_runs(database: Runs) -> None:
     assert statuses(cp, ["outer", "inner"]) == ["stopped"] * 2
 
 
-def test_end_of_a_run_while_the_wait_is_given_up() -> None:
-    """A run in another thread may end at the very moment that the timeout expires."""
-    active_runs, asked = ActiveRuns("flow"), list[str]()
-
-    class Ended(dict[object, None]):
-        def __len__(self) -> int:
-            vars(active_runs)["_waiting"] = None
-            asked.append("how many are left")
-            return 0
-
-    async def end() -> None:
-        vars(active_runs)["_runs"] = Ended()
-        token = active_runs.enter("x")
-        idle = _Idle()
-        vars(active_runs)["_waiting"] = weakref.ref(idle)
-        active_runs.leave(token)
-
-    asyncio.run(end())
-    assert len(asked) == 1
-
-
 class DrainedMeanwhile(ActiveRuns):
     """Active runs that another thread drains just after the check for a drain."""
 
     def check(self) -> None:
         """Check, and then drain."""
         super().check()
-        drained = self.drain(None, give_up=lambda: None)
-        thread = threading.Thread(target=asyncio.run, args=(drained,))
+        thread = threading.Thread(target=self.request_drain)
         thread.start()
         thread.join()
 
@@ -298,6 +268,6 @@ class DrainedMeanwhile(ActiveRuns):
 async def test_drain_as_a_block_begins() -> None:
     """A drain that another thread requests as a block begins calls its callback."""
     called = asyncio.Event()
-    with DrainedMeanwhile("flow").on_drain(called.set):
+    with DrainedMeanwhile("flow", 1).on_drain(called.set):
         async with asyncio.timeout(PATIENCE):
             await called.wait()

@@ -73,7 +73,7 @@ def test_run_again_without_update(any_store: AnyStore, runner: Runner) -> None:
     handler = cp.handler
     if any_store.has_headers:
         assert any_store.header().status == "paused"
-        cp.patch(any_store.run_id, {"approved": "by me"})
+        cp.patch({"approved": "by me"}, run_id=any_store.run_id)
         assert any_store.header().status == "paused"
     else:
         handler.write({**handler.read(), "approved": "by me"})

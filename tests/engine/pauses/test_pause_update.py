@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -90,10 +91,12 @@ def test_empty_update(file_store: AnyStore, runner: Runner) -> None:
 
 
 def test_update_cannot_move_the_run(file_store: AnyStore, runner: Runner) -> None:
-    """Reserved keys in an update are dropped."""
+    """The position in an update is dropped. Other values under reserved keys are refused."""
     cp = paused(file_store)
-    update = {**UPDATE, "checkpoint_index": 2, "checkpoint_data": {"rows": ["forged"]}}
-    assert runner(cp, None, "always", update=update) == approved("b")
+    for reserved in ({"checkpoint_index": "2"}, {"checkpoint_data": {"rows": ["forged"]}}):
+        with pytest.raises(InvalidValueError, match="update= has"):
+            runner(cp, None, "always", update={**UPDATE, **reserved})
+    assert runner(cp, None, "always", update={**UPDATE, "checkpoint_index": 2}) == approved("b")
 
 
 def test_given_update_is_not_changed(file_store: AnyStore, runner: Runner) -> None:
@@ -131,7 +134,7 @@ def leave(file_store: AnyStore, stored_status: str) -> None:
         with pytest.raises(LookupError), armed("renamed", stop):
             cp.run({})
     elif stored_status == "patched away":
-        paused(file_store).patch(None, {}, "c")
+        paused(file_store).patch({}, "c")
     elif stored_status != "nothing":
         file_store.flow().run({}, until=None if stored_status == "finished" else "b")
 
@@ -184,8 +187,11 @@ def test_update_that_cannot_be_meant(
 def test_update_that_cannot_be_stored(file_store: AnyStore, runner: Runner) -> None:
     """The error names the value that cannot be stored. The run stays paused, and can continue."""
     cp, files = paused(file_store), file_store.files()
-    with pytest.raises(UnserializableStateError, match=r'state\["approved"\]'):
+    with pytest.raises(UnserializableStateError, match=r'state\["approved"\]') as info:
         runner(cp, None, "always", update={"approved": (key for key in UPDATE)})
+    assert "with update= for the paused step 'b' cannot" in str(info.value)
+    copied = pickle.loads(pickle.dumps(info.value))
+    assert (str(copied), copied.step, copied.paused_step) == (str(info.value), None, "b")
     assert file_store.files() == files
     assert file_store.header().status == "paused"
     assert runner(cp, None, "always", update=UPDATE) == approved("b")

@@ -66,7 +66,7 @@ def make_records(failed: Header, large: Header) -> dict[str, object]:
 
 def make_held(failed: Header, large: Header) -> dict[str, object]:
     """Make the records that a state holds as values."""
-    result = RunResult(run_id=None, state={"done": []}, error=None, status="stopped")
+    result: RunResult = RunResult(run_id=None, state={"done": []}, error=None, status="stopped")
     return {"header": failed, "large": large, "plan": _make_plan(failed), "result": result}
 
 

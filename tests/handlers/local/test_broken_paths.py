@@ -14,7 +14,14 @@ from power_rounds import disk
 from resource_limits import limit, mount
 from support import FlowFactory, Runner, State
 
-from aiocheckpoint import LeaseLostError, LocalStateHandler, StorageError
+from aiocheckpoint import (
+    CheckpointFlow,
+    LeaseLostError,
+    LocalStateHandler,
+    StorageError,
+    adopt,
+    adopt_all,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,3 +239,25 @@ def test_file_replaced_meanwhile(kind: str, runner: Runner, flows: FlowFactory) 
         runner(cp, {})
     assert not flows.path.is_file()
     assert len(list(flows.path.parent.iterdir())) == 1
+
+
+def test_full_disk_of_leases(mount: Callable[..., Path]) -> None:
+    """Where the disk is full, the refused call leaves no empty lock file behind."""
+    folder = mount("-t", "tmpfs", "-o", "size=128k", "none")
+    cp = CheckpointFlow(f"{folder}/runs/", name="orders", lock="lease")
+    cp.add_step(name="a")(lambda state: None)
+    cp.add_step(name="b")(lambda state: None)
+    cp.run({"n": 1}, run_id="x", until="a")
+    fill, place = folder / "fill", f"{folder}/runs/"
+    with contextlib.suppress(OSError), fill.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)) == 4096:
+            pass
+    for call in (
+        lambda: adopt(place, flow=cp.name, run_id="x", secret="x" * 40),
+        lambda: adopt_all(place, flow=cp.name, secret="x" * 40),
+    ):
+        with pytest.raises(StorageError, match="No space left"):
+            call()
+    fill.unlink()
+    assert not [name for name in os.listdir(place) if name != "x.pkl"]  # noqa: PTH208
+    assert cp.run(run_id="x")["n"] == 1

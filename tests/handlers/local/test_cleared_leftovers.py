@@ -136,7 +136,7 @@ def test_listing_without_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert cp.runs(after=first[-1]) == []
     assert cleared == []
     assert cp.runs() == first
-    assert cleared == [(str(tmp_path), {"x.pkl": [".x.pkl.lock"]})]
+    assert cleared == [(str(tmp_path), {"x.pkl": [".x.pkl.lock"]}, set())]
     (tmp_path / ".x.pkl.lock").unlink()
 
 

@@ -14,7 +14,7 @@ from aiocheckpoint._concurrency.backends import SyncBackend
 from aiocheckpoint.handlers._files import replace as module
 from aiocheckpoint.handlers._files.fsync import flush_drive
 from aiocheckpoint.handlers._files.rename import rename_patiently
-from aiocheckpoint.handlers._run_store import SnapshotRunStore
+from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -176,7 +176,7 @@ def make_socket(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], type[CheckpointError], str]] = {
     "nothing": (lambda path: None, StorageError, "locate"),
-    "directory": (Path.mkdir, StorageError, "no regular file"),
+    "directory": (Path.mkdir, StorageError, "inspect_all"),
     "empty file": (Path.touch, CorruptSnapshotError, "empty"),
     "FIFO": (os.mkfifo, StorageError, "no regular file"),
     "device": (lambda path: path.symlink_to("/dev/null"), StorageError, "no regular file"),

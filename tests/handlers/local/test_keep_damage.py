@@ -200,8 +200,10 @@ def test_all_damaged(corrupt: str, any_runner: Runner, flows: FlowFactory) -> No
 
 
 def plan_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:
-    """Make the plan."""
-    runner.plan(flows.flow(*STEPS, keep=keep))
+    """Make the plan, and raise the error that it foretells."""
+    refused = runner.plan(flows.flow(*STEPS, keep=keep)).refused
+    assert refused is not None
+    raise refused
 
 
 def read_only(flows: FlowFactory, runner: Runner, keep: Keep) -> None:

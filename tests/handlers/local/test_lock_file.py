@@ -18,6 +18,7 @@ from aiocheckpoint.handlers._files.lock import FileLock
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from support import FlowFactory, Runner, State
 
@@ -158,9 +159,10 @@ def test_number_that_belongs_to_another_file(end: str, tmp_path: Path) -> None:
     """An end of the lock that was interrupted behind its close closes no other file later."""
     lock = FileLock(str(tmp_path / "lock"), "x")
     lock.acquire()
-    number = lock._descriptor  # noqa: SLF001 - as it is after such an interruption
-    assert number is not None
-    os.close(number)
+    file = lock._file  # noqa: SLF001 - as it is after such an interruption
+    assert file is not None
+    number = file.fileno()
+    file.close()
     with (tmp_path / "other").open("wb") as other:
         assert other.fileno() == number
         getattr(lock, end)()
@@ -168,6 +170,34 @@ def test_number_that_belongs_to_another_file(end: str, tmp_path: Path) -> None:
     assert (tmp_path / "other").read_bytes() == b"open"
     assert not lock.held
     (tmp_path / "lock").unlink(missing_ok=True)
+
+
+@posix_only
+def test_interrupted_behind_its_close(tmp_path: Path) -> None:
+    """Ctrl-C behind the close of a lock file takes no lock from the next owner in this process.
+
+    File systems use the number of a deleted file again, and processes that of a closed one.
+    """
+    path = str(tmp_path / "lock")
+    lock, other, third = (FileLock(path, "x") for _ in range(3))
+
+    def interrupt(_: FrameType, event: str, function: object) -> None:
+        if event == "c_return" and getattr(function, "__name__", "") == "close":
+            sys.setprofile(None)
+            other.acquire()
+            raise KeyboardInterrupt
+
+    lock.acquire()
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lock.release()
+    sys.setprofile(None)
+    lock.release()  # as the engine does after an interruption
+    other.check()
+    with pytest.raises(RunInProgressError):
+        third.acquire()
+    other.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 LONG = b'{"pid": 1, "host": "%b", "since": "y"}\n' % (b"x" * 500)

@@ -24,7 +24,7 @@ from aiocheckpoint import (
     StorageError,
     UnknownHandlerError,
 )
-from aiocheckpoint.handlers import _registry
+from aiocheckpoint.handlers import _known_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +55,8 @@ def test_unknown_scheme(path: str) -> None:
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for a handler without its extra names the pip command that installs it."""
-    entry = _registry._BuiltIn("no_such_module_of_ours", "Handler", extra="postgres")  # noqa: SLF001
-    monkeypatch.setitem(_registry._BUILT_IN, "postgres", entry)  # noqa: SLF001
+    entry = _known_handlers._BuiltIn("no_such_module_of_ours", "Handler", extra="postgres")  # noqa: SLF001
+    monkeypatch.setitem(_known_handlers._BUILT_IN, "postgres", entry)  # noqa: SLF001
     for ask in (("postgres://host/db", "local"), ("x", "postgres")):
         with pytest.raises(MissingExtraError) as info:
             CheckpointFlow(ask[0], ask[1])
@@ -147,7 +147,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "runs": (),
     "read": ("x",),
     "reset": (),
-    "patch": ("x", {}),
+    "patch": ({},),
     "delete": ("x",),
     "prune": (0,),
 }
@@ -157,7 +157,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
 def test_strange_files(
     make: Callable[[Path], None], kind: type[CheckpointError], database: Runs, runner: Runner
 ) -> None:
-    """A foreign file, or one of a later release, is refused and stays byte for byte."""
+    """A foreign file, or one of a later release, is refused and stays byte for byte, alone."""
     make(database.path)
     database.log.clear()
     before, cp = database.path.read_bytes(), database.flow()
@@ -166,12 +166,13 @@ def test_strange_files(
             runner.do(cp, method, *args)
         assert str(database.path) in str(info.value)
         check_words(info.value)
-    for call in (runner, runner.plan):
+    for call in (runner, runner.allowed_plan):
         with pytest.raises(kind):
             call(cp, {}, run_id="x")
     with pytest.raises(kind):
         resume_all(cp)
     assert (database.log, database.path.read_bytes()) == ([], before)
+    assert list(database.path.parent.iterdir()) == [database.path]
 
 
 def test_words_for_strangers(database: Runs, runner: Runner) -> None:
@@ -256,9 +257,9 @@ def test_ids_that_are_none(
     database.log.clear()
     for act in (
         lambda: runner(cp, {}, run_id=run_id),
-        lambda: runner.plan(cp, run_id=run_id),
+        lambda: runner.allowed_plan(cp, run_id=run_id),
         lambda: runner.do(cp, "read", run_id),
-        lambda: runner.do(cp, "patch", run_id, {}),
+        lambda: runner.do(cp, "patch", {}, run_id=run_id),
         lambda: runner.do(cp, "reset", run_id=run_id),
         lambda: runner.do(cp, "delete", run_id),
     ):

@@ -165,7 +165,7 @@ def test_lost_lease_deletes_nothing_that_is_kept() -> None:
         before = harness.rows()
         late = harness.save(harness.leases["v"], "v", "running", 7)
         (job,) = harness.apply(
-            [PendingResult(late._replace(header=replace(late.header, number=2)), None)]
+            [PendingResult(replace(late, header=replace(late.header, number=2)), None)]
         )
         assert isinstance(job.error, LeaseLostError)
         assert harness.rows() == before

@@ -84,7 +84,6 @@ def run_in_file(path: Path) -> None:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "inspect": inspect,
     "read": lambda path: CheckpointFlow(path, "local").read(),
     "run": run_in_file,
 }
@@ -105,6 +104,19 @@ def test_database_in_use_is_not_opened(reader: str, tmp_path: Path) -> None:
 
 
 @posix
+def test_database_in_use_is_inspected(tmp_path: Path) -> None:
+    """A database in use is read in its own process, by its plain path, and its locks stay."""
+    path = tmp_path / "runs.db"
+    cp = CheckpointFlow(path, "sqlite")
+    cp.add_step(name="a")(lambda state: None)
+    cp.run({}, run_id="r")
+    for _ in range(2):
+        assert inspect(path, run_id="r").finished
+        assert lock_state(path) == "held"
+    cp.handler.close()
+
+
+@posix
 @pytest.mark.leaves_files
 def test_database_of_another_connection(tmp_path: Path) -> None:
     """A database that only the user's own connection has open keeps its locks as well."""
@@ -114,7 +126,7 @@ def test_database_of_another_connection(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE t (x)")
         assert lock_state(path) == "held"
         for _ in range(2):
-            with pytest.raises(StorageError, match="SQLite database"):
+            with pytest.raises(StorageError, match="another program"):
                 inspect(path)
             assert lock_state(path) == "held"
 

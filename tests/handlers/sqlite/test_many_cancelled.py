@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from lease_owners import rows
+from run_factories import UNFINISHED
 from suspension_points import MOMENTS, outcome_of
 
 from aiocheckpoint import CheckpointFlow
@@ -37,7 +38,7 @@ def make_flow(path: Path, held: asyncio.Barrier | None = None) -> CheckpointFlow
 
 async def resume_all(cp: CheckpointFlow) -> int:
     """Resume all unfinished runs, check that each ends like an undisturbed one, and count them."""
-    results = [result async for result in cp.aresume_all()]
+    results = [result async for result in cp.aresume_all(status=UNFINISHED)]
     assert [result.state for result in results] == [LAST] * len(results)
     return len(results)
 

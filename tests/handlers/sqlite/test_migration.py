@@ -78,7 +78,8 @@ def test_a_migration_keeps_everything(path: Path, monkeypatch: pytest.MonkeyPatc
     later = add_migration(monkeypatch, NEXT)
     assert content(path) == before
     number, columns = version(path)
-    assert (number, columns[-1]) == (later, "colour")
+    assert number == later
+    assert "colour" in columns
     handler = handler_apart(path, keep=3)
     handler.write({"n": "later"}, "later")
     shut_down(handler)
@@ -92,7 +93,8 @@ def test_a_new_database_takes_all_steps(tmp_path: Path, monkeypatch: pytest.Monk
     handler.write({"n": 1})
     shut_down(handler)
     number, columns = version(tmp_path / "runs.db")
-    assert (number, columns[-1]) == (later, "colour")
+    assert number == later
+    assert "colour" in columns
 
 
 def test_open_handler_still_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from batch_harness import BatchHarness
 
-from aiocheckpoint import StorageError
+from aiocheckpoint import LeaseLostError, StorageError
+from aiocheckpoint._concurrency.pending_results import PendingResult
+from aiocheckpoint.handlers.sqlite._requests import Execute
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
-
-    from aiocheckpoint._concurrency.pending_results import PendingResult
 
 CROWD = 27
 ODD: dict[str, dict[str, Any]] = {
@@ -28,11 +29,12 @@ ODD: dict[str, dict[str, Any]] = {
 
 def spoil(job: PendingResult[Any], odd: dict[str, Any]) -> PendingResult[Any]:
     """Change the header of a job to one that no column can hold."""
-    if hasattr(job.request, "start"):
-        spoilt = replace_header(job.request.start.header, odd)
-        job.request = job.request._replace(start=job.request.start._replace(header=spoilt))
+    if hasattr(job.request, "first_snapshot"):
+        header, *rest = job.request.first_snapshot
+        spoilt = replace_header(header, odd), *rest
+        job.request = job.request._replace(first_snapshot=spoilt)
     else:
-        job.request = job.request._replace(header=replace_header(job.request.header, odd))
+        job.request.header = replace_header(job.request.header, odd)
     return job
 
 
@@ -62,3 +64,20 @@ def test_fails_alone(place: int, operation: str, odd: str, tmp_path: Path) -> No
         stored = {row[0]: row[1:4] for row in harness.rows()}
         assert {stored[f"good {number}"][1:] for number in range(CROWD)} == {("running", 1)}
         assert "odd" not in stored
+
+
+def test_error_of_the_transaction_that_was_rolled_back(tmp_path: Path) -> None:
+    """A request that is done again, alone, has the outcome of that time."""
+    harness = BatchHarness(str(tmp_path))
+    outcomes = iter([LeaseLostError("v"), None])
+
+    def refused_once(_: sqlite3.Connection) -> str:
+        error = next(outcomes)
+        if error is not None:
+            raise error
+        return "done"
+
+    with closing(harness):
+        again: PendingResult[Any] = PendingResult(Execute(refused_once), None)
+        harness.apply([again, spoil(harness.job("running", "v", 1), ODD["large"])])
+        assert (again.result, again.error) == ("done", None)

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from runs_machine import KeepingRunsMachine, RunsMachine
+from queued_runs_machine import KeepingRunsMachine, QueuedRunsMachine
+from simulated_processes import Body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large]
 LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
 
-@pytest.mark.parametrize("machine", [RunsMachine, KeepingRunsMachine])
-@pytest.mark.parametrize(("examples", "steps"), [(30, 40), pytest.param(600, 80, marks=LONG)])
-def test_anything_in_any_order(machine: type[RunsMachine], examples: int, steps: int) -> None:
-    """Start, fail, cancel, kill, sleep, take over, resume, patch, delete, prune, in any order."""
+@pytest.fixture(scope="module")
+def body() -> Iterator[Body]:
+    """Give a real process that can be stopped."""
+    made = Body()
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize("machine", [QueuedRunsMachine, KeepingRunsMachine])
+@pytest.mark.parametrize(("examples", "steps"), [(20, 40), pytest.param(600, 80, marks=LONG)])
+def test_anything_in_any_order(
+    machine: type[QueuedRunsMachine], examples: int, steps: int, body: Body
+) -> None:
+    """Queue, start, fail, kill, take over, patch, end, recover, delete, ... in any order."""
     run_state_machine_as_test(
-        machine,
+        cast("type[QueuedRunsMachine]", lambda: machine(body)),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -57,7 +57,7 @@ def test_turned_bit(
     for act in (
         lambda: runner(cp, {}, run_id="x"),
         lambda: runner.do(cp, "read", "x"),
-        lambda: runner.do(cp, "patch", "x", {}),
+        lambda: runner.do(cp, "patch", {}, run_id="x"),
         lambda: runner(cp, {}, run_id="x", once=True),
     ):
         with pytest.raises(REFUSALS, match="run 'x'"):
@@ -161,7 +161,7 @@ def test_untrusted_rows(secret: bytes, database: Runs, runner: Runner, canary_fi
     for act in (
         lambda: runner(trusting, run_id="x"),
         lambda: runner.do(trusting, "read", "x"),
-        lambda: runner.do(trusting, "patch", "x", {}),
+        lambda: runner.do(trusting, "patch", {}, run_id="x"),
     ):
         with pytest.raises(UntrustedSnapshotError):
             act()

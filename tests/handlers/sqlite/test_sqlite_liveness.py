@@ -17,6 +17,7 @@ import pytest
 from lease_owners import PATIENCE, TAKEN, owner, process, rows, successor
 from locations import program
 
+from aiocheckpoint import RunInProgressError
 from aiocheckpoint.handlers.sqlite._owners import Owners
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ def test_stopped_owner_and_single_passes(tmp_path: Path) -> None:
         other.suspend()
         cp = successor(path)
         assert one_pass(cp) == []
+        with pytest.raises(RunInProgressError, match="no sign of life") as info:
+            cp.run(run_id="x")
+        assert 0 <= (info.value.lease_left or -1) <= LEASE
         time.sleep(1.2 * LEASE)
         assert one_pass(cp) == ["x"]
         assert cp.read("x")["trail"] == TAKEN["trail"]

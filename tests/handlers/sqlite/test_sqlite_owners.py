@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lease_owners import KEPT, PATIENCE, TAKEN, owner, rows, successor
+from run_factories import UNFINISHED
 
 from aiocheckpoint import RunInProgressError
 from aiocheckpoint.handlers.sqlite._owners import Owners
-from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
+from aiocheckpoint.handlers.sqlite._schema import set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from support import Runner
+
+    from aiocheckpoint import CheckpointFlow
 
 pytestmark = [
     pytest.mark.leaves_files,
@@ -47,9 +50,10 @@ def check_left_alone(path: Path, pid: int) -> None:
     assert asyncio.run(resume_all(path)) == []
 
 
-async def one_pass(path: Path) -> list[str | None]:
-    """Resume all runs without an owner once, and return their ids."""
-    return [result.run_id async for result in successor(path).aresume_all()]
+async def one_pass(path: Path, cp: CheckpointFlow | None = None) -> list[str | None]:
+    """Resume all runs without an owner once, due or not, and return their ids."""
+    results = (cp or successor(path)).aresume_all(status=UNFINISHED)
+    return [result.run_id async for result in results]
 
 
 async def resume_all(path: Path) -> list[str | None]:
@@ -120,16 +124,33 @@ def test_owner_on_another_machine(tmp_path: Path) -> None:
         with pytest.raises(RunInProgressError) as info:
             successor(path).run(run_id="x")
         assert info.value.host == "far-away"
+        assert 0.5 < (info.value.lease_left or 0) <= 1.0
+        assert "at once" not in str(info.value)
         assert successor(path).run(run_id="x", wait=PATIENCE) == TAKEN
         assert time.monotonic() - watched_from > 1.0
+
+
+def test_passes_over_runs_of_another_machine(tmp_path: Path) -> None:
+    """A service whose runs another machine has lost resumes them by passes, a lease later."""
+    path, ids = tmp_path / "runs.db", ("u", "v", "w", "x", "y")
+    with owner(path, 0.5, *ids) as other:
+        other.kill()
+        rows(path, FAR_AWAY)
+        cp, resumed = successor(path), list[str]()
+        deadline = time.monotonic() + PATIENCE
+        while len(resumed) < len(ids):
+            assert time.monotonic() < deadline
+            resumed += map(str, asyncio.run(one_pass(path, cp)))
+            time.sleep(0.05)
+    assert sorted(resumed) == list(ids)
+    assert [cp.read(one)["trail"] for one in ids] == [TAKEN["trail"]] * len(ids)
 
 
 @pytest.fixture
 def owners_table() -> Iterator[sqlite3.Connection]:
     """Give the tables in memory, with an owner on another machine whose lease is 9 seconds."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        for statement in MIGRATIONS[0]:
-            connection.execute(statement)
+        set_up(connection, ":memory:", durable=False)
         connection.execute("INSERT INTO owners VALUES (?, 'far', 'other', 1, '', 1, 0, 9)", (FAR,))
         yield connection
 

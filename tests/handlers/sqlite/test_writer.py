@@ -24,6 +24,8 @@ A_WHILE = 0.2
 class RecordingBackend:
     """A backend that waits before its first job, and records each job."""
 
+    is_in_use = False
+
     def __init__(self) -> None:
         """Start with no jobs recorded."""
         self.done = list[object]()

@@ -162,3 +162,25 @@ def test_closed_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         cp.run({}, run_id="r")
     cp.handler.close()
     assert [one.name for one in tmp_path.iterdir()] == ["runs.db"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_thread_that_ends_beside_its_own_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that ends while it fails its callers is not waited for by the next request."""
+    cp = make_flow(tmp_path / "runs.db")
+    with closing(cp.handler):
+        cp.run({}, run_id="before")
+        work = cp.handler._database._writer._work  # noqa: SLF001
+        fail_in("apply", monkeypatch, cp.handler)
+        monkeypatch.setattr(work, "_fail_patiently", Once(work._fail_patiently))  # noqa: SLF001
+        with pytest.raises(StorageError):
+            cp.run({}, run_id="r")
+        again = threading.Thread(target=cp.run, args=({},), kwargs={"run_id": "r"}, daemon=True)
+        again.start()
+        again.join(60)
+        assert not again.is_alive()
+        header = cp.header("r")
+        assert header is not None
+        assert header.status == "finished"

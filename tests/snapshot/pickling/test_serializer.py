@@ -20,6 +20,8 @@ import pytest
 import sample_objects
 from by_value import (
     CODE,
+    Frozen,
+    cached,
     make_class,
     make_class_and_function,
     make_closures,
@@ -28,6 +30,7 @@ from by_value import (
     make_recursive,
     make_wrapped,
 )
+from case_ids import plain_repr
 from graphs import difference
 from streams import dump_whole, load_by_dill, load_whole
 
@@ -74,7 +77,7 @@ SHARED = [1]
         (frozenset({1}), frozenset({2})),
         (deque([1], maxlen=2), deque([1], maxlen=3)),
     ],
-    ids=str,
+    ids=plain_repr,
 )
 def test_comparison_sees_differences(one: object, other: object) -> None:
     """The comparison behind these tests distinguishes different graphs, and no others."""
@@ -216,13 +219,75 @@ def test_names_that_find_something_else(name: str, change: str, module: Any) -> 
     assert (loaded.kind if name == "C" else loaded()) == "old"
 
 
-def test_class_defined_anew(module: Any) -> None:  # noqa: ANN401
-    """Instances of a class and of its later namesake stay distinct."""
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a Python at its prompt."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+
+
+@pytest.mark.usefixtures("prompt")
+@pytest.mark.parametrize("beside", [None, lambda: 1], ids=["plain", "by dill"])
+def test_class_defined_anew(beside: object, module: Any) -> None:  # noqa: ANN401
+    """Instances of a class that was defined anew are stored by its name, with dill and without."""
     old = module.C()
+    old.word = "kept"
     exec("class C:\n    kind = 'new'\n", vars(module))  # noqa: S102
+    dumped = dump_whole({"old": old, "again": [old, type(old)], "new": module.C(), "b": beside})
+    for loaded in (load_whole(dumped.data), dill.loads(dumped.data)):
+        assert [type(loaded[name]) for name in ("old", "new")] == [module.C, module.C]
+        assert loaded["again"] == [loaded["old"], module.C]
+        assert vars(loaded["old"]) == {"word": "kept"}
+    assert dumped.code is (beside is not None)
+
+
+NAMESAKES = {
+    "a subclass": "class C(C):\n    pass\n",
+    "both in use": "B = C\nclass C:\n    kind = 'new'\n",
+}
+
+
+@pytest.mark.usefixtures("prompt")
+@pytest.mark.parametrize("how", NAMESAKES)
+def test_namesake_of_a_class(how: str, module: Any) -> None:  # noqa: ANN401
+    """A class that took a name beside the older one does not take its instances."""
+    old = module.C()
+    exec(NAMESAKES[how], vars(module))  # noqa: S102
+    assert dump_whole({"old": old}).code is True
     loaded = check_as_dill({"old": old, "new": module.C()})
-    assert (loaded["old"].kind, loaded["new"].kind) == ("old", "new")
-    assert type(loaded["new"]) is module.C
+    assert type(loaded["old"]) is not type(loaded["new"]) is module.C
+    assert loaded["old"].kind == "old"
+
+
+BY_NAME = {
+    "class method": Frozen.of,
+    "cached": cached,
+    "bound method": Frozen(3).more,
+    "nested function": sample_objects.Outer.method,
+}
+
+
+def _function(method: Any) -> object:  # noqa: ANN401
+    return getattr(method, "__func__", method)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_functions_by_name(name: str) -> None:
+    """Methods and cached functions are stored by name: without code, and by the C pickler."""
+    dumped = dump_whole({"v": BY_NAME[name]})
+    assert (dumped.code, dumped.by_dill) == (False, False)
+    beside = dump_whole({"v": BY_NAME[name], "f": lambda: 1})
+    for data in (dumped.data, beside.data):
+        loaded = load_whole(data)["v"]
+        assert _function(loaded) is _function(BY_NAME[name])
+
+
+def test_module_by_name(module: Any) -> None:  # noqa: ANN401
+    """A module is stored by its name, without its globals, which loading leaves alone."""
+    module.word = "stored"
+    dumped = dump_whole({"v": module})
+    module.word = "mended"
+    assert load_whole(dumped.data)["v"] is module
+    assert (module.word, dumped.code, b"stored" in dumped.data) == ("mended", False, False)
 
 
 # --- types registered by users

@@ -10,10 +10,15 @@ import copyreg
 import enum
 import pickle
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._snapshot.pickling.listed import ENUM_CALLS, Allow, is_changeable
+from aiocheckpoint._snapshot.pickling.names import refer
 from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
+
+if TYPE_CHECKING:
+    from aiocheckpoint._snapshot.pickling.names import StepModules
+    from aiocheckpoint._snapshot.target import PickleSink
 
 __all__ = ["AllowlistPickler", "UnserializableError"]
 
@@ -30,20 +35,30 @@ class UnserializableError(Exception):
 class AllowlistPickler(pickle.Pickler):
     """The C pickler, refusing each global that is not listed."""
 
-    def __init__(self, file: Any, protocol: int, allow: Allow) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        file: PickleSink,
+        protocol: int,
+        allow: Allow,
+        modules: StepModules,
+        met: dict[type, object],
+    ) -> None:
         super().__init__(file, protocol)
         self._protocol = protocol
         self._allow = allow
+        self._modules, self._met = modules, met
+        self._resolver: object = None
 
     def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - fixed by pickle
         kind = type(obj)
         if kind is types.FunctionType or issubclass(kind, type):
-            if not any(obj is one for one in _SINGLETONS):  # a metaclass may forbid hashing
-                self._check(obj, obj.__qualname__)
-            return NotImplemented
+            if any(obj is one for one in _SINGLETONS):  # a metaclass may forbid hashing
+                return NotImplemented
+            return self._refer(obj)
         reason = unloadable_reason(obj)
         if reason is not None:
             raise UnserializableError(reason)
+        self._met.setdefault(kind, obj)
         reduce = copyreg.dispatch_table.get(kind)
         reduced = obj.__reduce_ex__(self._protocol) if reduce is None else reduce(obj)
         if isinstance(reduced, str):
@@ -54,11 +69,26 @@ class AllowlistPickler(pickle.Pickler):
             return kind, (obj.value,)  # As later releases of Python reduce it.
         return reduced
 
+    def _refer(self, obj: Any) -> Any:  # noqa: ANN401 - as reducer_override
+        if obj is self._resolver:  # It is called with a name that was checked.
+            self._resolver = None
+            return NotImplemented
+        reference = refer(obj, self._modules)
+        if isinstance(reference, tuple):
+            self._resolver, (name,) = reference
+            self._check_name(obj, name)
+            return reference
+        self._check(obj, obj.__qualname__)
+        return NotImplemented
+
     def _check(self, obj: object, name: str) -> None:
         module = pickle.whichmodule(obj, name)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
-        if f"{module}:{name}" not in self._allow:
-            raise UnserializableError(f'"{module}:{name}" is not among the globals of allow=')
-        if is_changeable(obj):
-            raise UnserializableError(f'"{module}:{name}" is a container or module, not a class')
+        self._check_name(obj, f"{module}:{name}")
         if (module, name) in _NUMBERED:
             raise UnserializableError(f'"{module}:{name}" has a number of copyreg.add_extension')
+
+    def _check_name(self, obj: object, name: str) -> None:
+        if name not in self._allow:
+            raise UnserializableError(f'"{name}" is not among the globals of allow=')
+        if is_changeable(obj):
+            raise UnserializableError(f'"{name}" is a container or module, not a class')

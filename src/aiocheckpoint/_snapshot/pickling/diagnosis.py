@@ -9,6 +9,7 @@ import types
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._snapshot.keys import DATA_KEY
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES
 from aiocheckpoint._snapshot.pickling.refused_types import refusal_reason
 from aiocheckpoint._snapshot.pickling.serializer import NESTED, UnserializableError, dump, load
 from aiocheckpoint._snapshot.target import MemoryTarget
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
     from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.names import StepModules
     from aiocheckpoint._snapshot.target import PickleSink
 
     _Look = Callable[[Any], Iterator[tuple[str, object]]]
 
-__all__ = ["find_unserializable"]
+__all__ = ["find_unserializable", "path_of", "shown_key"]
 
 _DEPTH = 20
 _MOST = 10
@@ -39,36 +41,46 @@ class _Nowhere:
 
 
 def find_unserializable(
-    state: object, allow: Allow | None = None, *, load_back: bool = False
+    state: object,
+    allow: Allow | None = None,
+    modules: StepModules = NO_MODULES,
+    *,
+    load_back: bool = False,
 ) -> tuple[tuple[str, str], ...]:
     """Find the innermost values that cannot be dumped, at most ten of them.
 
     Args:
         state: Where to look.
         allow: The globals that a dump may name. By default all.
+        modules: The modules of the steps.
         load_back: Whether to find values that cannot be loaded again as well.
 
     Returns:
         Pairs of a path such as `state["jobs"][3].lock` and the reason, which names types and
         never holds a value. Empty if everything can be dumped on its own.
     """
-    search = _Search(allow, load_back=load_back)
+    search = _Search(allow, modules, load_back=load_back)
     search.look("state", state, _DEPTH)
     return tuple((_in_data(path), reason) for path, reason in search.found)
 
 
+def path_of(key: object) -> str:
+    """The path of a key's value, such as `state["jobs"]`."""
+    return _in_data(f"state[{shown_key(key)}]")
+
+
 def _in_data(path: str) -> str:
     """The path for users: a value that `keep_data=True` stores beside the state is in `data`."""
-    beside = f"state[{_shown(DATA_KEY)}]"
+    beside = f"state[{shown_key(DATA_KEY)}]"
     return f"data{path.removeprefix(beside)}" if path.startswith(beside) else path
 
 
 class _Search:
     """Looks for values that cannot be stored, from a value inwards."""
 
-    def __init__(self, allow: Allow | None, *, load_back: bool) -> None:
+    def __init__(self, allow: Allow | None, modules: StepModules, *, load_back: bool) -> None:
         self.found: list[tuple[str, str]] = []
-        self._allow = allow
+        self._allow, self._modules = allow, modules
         # Pickles may hold other attributes than the visible ones, and an allowlist must be exact.
         self._looks = (_items, _members, _attributes) if allow is None else (_items, _members)
         self._problem = self._load_problem if load_back else self._dump_problem
@@ -89,7 +101,7 @@ class _Search:
 
     def _dump_problem(self, value: object, sink: PickleSink | None = None) -> str | None:
         try:
-            dump(value, sink or _Nowhere(), self._allow)
+            dump(value, sink or _Nowhere(), self._allow, modules=self._modules)
         except UnserializableError as error:
             return str(error)
         return None
@@ -100,9 +112,11 @@ class _Search:
         if problem is not None:
             return problem
         try:
-            load(memory, self._allow)
+            load(memory, self._allow, modules=self._modules)
+        except KeyboardInterrupt:
+            raise
         # The message may quote values of the state.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             return f"it would not load again ({type(error).__name__})"
         return None
 
@@ -120,8 +134,8 @@ def _parts(path: str, value: object, looks: Sequence[_Look]) -> list[tuple[str, 
 def _items(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
     if isinstance(value, dict):
         for key, item in list(cast("dict[object, object]", value).items()):
-            yield f"[{_shown(key)}]", item
-            yield f".keys()[{_shown(key)}]", key
+            yield f"[{shown_key(key)}]", item
+            yield f".keys()[{shown_key(key)}]", key
     elif isinstance(value, (list, tuple, collections.deque)):
         for index, item in enumerate(list(cast("list[object]", value))):
             yield f"[{index}]", item
@@ -152,7 +166,8 @@ def _attributes(value: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401
             yield f".{name}", getattr(value, name)
 
 
-def _shown(key: object) -> str:
+def shown_key(key: object) -> str:
+    """A key for a path in a message, cut if it is long. Only keys of simple types are shown."""
     if type(key) is str:
         return '"' + (key if len(key) <= _KEY_LENGTH else key[:_KEY_LENGTH] + "…") + '"'
     if type(key) in {bool, type(None)} or (type(key) is int and key.bit_length() <= _KEY_LENGTH):

@@ -9,12 +9,14 @@ import re
 import types
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._snapshot.pickling.names import RESOLVE
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "CALLED_ONLY",
     "ENUM_CALLS",
     "Allow",
     "RefusedChangeError",
@@ -69,6 +71,8 @@ ENUM_CALLS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 }
 """Functions by which early releases of Python 3.11 pickle enums, and what replaces each where it is
 not listed: a function that does the same for enums alone."""
+CALLED_ONLY = frozenset({*ENUM_CALLS, RESOLVE})
+"""Functions that a stream may call though they are not listed, each replaced by a harmless one."""
 
 
 def checked_allow(allow: object) -> Allow:

@@ -16,6 +16,8 @@ import socket
 import threading
 import types
 
+from aiocheckpoint._errors.messages import MEMORY_MAP
+
 __all__ = ["refusal_reason", "unloadable_reason"]
 
 _FILES = tuple(
@@ -60,6 +62,8 @@ _BY_NAME = (
     (("multiprocessing.connection", "_ConnectionBase"), "a connection"),
     (("queue", "Queue"), "a queue"),
     (("_queue", "SimpleQueue"), "a queue"),
+    (("numpy", "memmap"), MEMORY_MAP),
+    (("mmap", "mmap"), MEMORY_MAP),
 )
 
 
@@ -68,7 +72,8 @@ def refusal_reason(kind: type) -> str | None:
     noun = _noun_of(kind)
     if noun is None:
         return None
-    return f"{noun} ({kind.__module__}.{kind.__qualname__}) would not load as it was"
+    remedy = "; put a copy of its content into the state" if noun is MEMORY_MAP else ""
+    return f"{noun} ({kind.__module__}.{kind.__qualname__}) would not load as it was{remedy}"
 
 
 def _noun_of(kind: type) -> str | None:

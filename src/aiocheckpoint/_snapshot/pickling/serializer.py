@@ -1,25 +1,26 @@
 """Objects to pickle streams and back: the reach of dill at the speed of the C pickler.
 
 A dump is tried with the C pickler first. It calls `reducer_override` for every class, function and
-instance that is not of a plain built-in type. That gives up at the first object which dill would
-write in another way. These are functions and classes that cannot be imported by name or are in
-`__main__`, and instances of types registered with dill. Then dill writes the whole object, so that
-shared references stay shared.
-
-This is the only module that imports dill.
+instance that is not of a plain built-in type. That gives up at the first object which only dill
+can write. These are functions and classes that no name finds, and instances of types registered
+with dill. Then dill writes the whole object, so that shared references stay shared.
 """
 
 from __future__ import annotations
 
-import enum
 import pickle
 import sys
-import types
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-import dill as untyped_dill  # type: ignore[import-untyped]
-
 from aiocheckpoint._snapshot.pickling.allowlist import AllowlistPickler, UnserializableError
+from aiocheckpoint._snapshot.pickling.by_dill import (
+    ByValuePickler,
+    NamesUnpickler,
+    is_written_otherwise,
+    name_of,
+)
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES
 from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
 from aiocheckpoint._snapshot.pickling.unpicklers import load_restricted
 from aiocheckpoint.errors import CheckpointError
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
     from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.names import StepModules
     from aiocheckpoint._snapshot.target import PickleSink
 
 __all__ = [
-    "DILL_VERSION",
     "NESTED",
     "PROTOCOL",
     "NotSmallError",
@@ -43,22 +44,11 @@ __all__ = [
     "load",
 ]
 
-dill: Any = untyped_dill
-DILL_VERSION: str = dill.__version__
 PROTOCOL = 5
 """Pickle protocol of all snapshots, the newest that Python 3.8 and later read (PEP 574)."""
 
 NESTED = "it is nested too deeply"
 """The reason for objects that exhaust the recursion of the pickler."""
-
-_BY_VALUE = frozenset({"_create_code", "_create_function", "_create_type", "new_class"})
-"""Names of the functions by which dill rebuilds code and classes written by value."""
-
-
-_SAME = frozenset({range, slice, type(...), type(NotImplemented)})
-_SAME_BY_NAME = frozenset({"save_numpy_ufunc", "save_numpy_dtype"})
-"""Types for which dill has functions of its own that write the same as the C pickler."""
-
 
 _PLAIN_CLASSES = frozenset(
     {
@@ -74,19 +64,30 @@ By name: a program with an instance has imported the module, and others need not
 
 
 _SMALL_BYTES = (1 << 16) + 256
+_CHANGED = tuple(f"{how} during iteration" for how in ("changed size", "keys changed", "mutated"))
+"""Python's words about a container that another thread changes."""
 
 
 class _NeedsDillError(Exception):
     """The C pickler met an object that dill would write in another way."""
 
 
-def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
+def dump(
+    obj: object,
+    target: PickleSink,
+    allow: Allow | None = None,
+    *,
+    modules: StepModules = NO_MODULES,
+    met: dict[type, object] | None = None,
+) -> bool:
     """Write `obj` as one pickle stream of protocol 5 that `load` and plain `dill.load` read.
 
     Args:
         obj: Any object that dill can write.
         target: Takes the stream, in pieces as they are made.
         allow: The globals that it may name, and no code then. By default all.
+        modules: The modules of the steps, where names are looked for as well.
+        met: Is filled with the first object of each type, but for plain built-in types.
 
     Returns:
         Whether the stream holds code: functions or classes by value, which only the same minor
@@ -96,11 +97,27 @@ def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
         UnserializableError: `obj` cannot be written.
         CheckpointError: `target` raised it.
     """
-    pickler = (
-        _PlainPickler(target, PROTOCOL)
-        if allow is None
-        else AllowlistPickler(target, PROTOCOL, allow)
-    )
+    met = {} if met is None else met
+    if allow is not None:
+        _dump_with(
+            AllowlistPickler(target, PROTOCOL, allow, modules, met), obj, "it cannot be pickled"
+        )
+        return False
+    try:
+        _dump_with(_PlainPickler(target, PROTOCOL, modules, met), obj, "")
+    except _NeedsDillError:
+        pass  # What stopped it is no context of the errors of dill.
+    else:
+        return False
+    target.rewind()
+    met.clear()
+    pickler = ByValuePickler(target, PROTOCOL, modules, met)
+    _dump_with(pickler, obj, "dill cannot write it")
+    return pickler.holds_code
+
+
+def _dump_with(pickler: Any, obj: object, problem: str) -> None:  # noqa: ANN401 - no common base
+    """Dump by one pickler. Without a problem in words, dill may write what stops the pickler."""
     try:
         pickler.dump(obj)
     except (CheckpointError, MemoryError, UnserializableError):
@@ -108,12 +125,19 @@ def dump(obj: object, target: PickleSink, allow: Allow | None = None) -> bool:
     except RecursionError:
         raise UnserializableError(NESTED) from None
     except Exception as error:
-        if allow is not None:
-            raise UnserializableError(f"it cannot be pickled ({type(error).__name__})") from error
-        # dill may write objects that stop the C pickler.
-        target.rewind()
-        return _dump_by_dill(obj, target)
-    return False
+        if not problem:
+            raise _NeedsDillError from error
+        raise UnserializableError(reason_of(error, problem)) from error
+
+
+def reason_of(error: Exception, problem: str) -> str:
+    """The reason why an object was not written, in words that hold no value of it."""
+    if isinstance(error, RuntimeError) and str(error).endswith(_CHANGED):
+        return (
+            "its size changed while it was being stored: another thread or task still adds to it "
+            "or removes from it. Wait for that in the step, or put a copy of it into the state"
+        )
+    return f"{problem} ({type(error).__name__})"
 
 
 def dump_small(obj: object, allow: Allow | None = None) -> bytes:
@@ -162,45 +186,56 @@ class _SinglePieceSink:
         self.content = chunk
 
 
-def load(file: BinaryIO, allow: Allow | None = None) -> Any:  # noqa: ANN401 - any object at all
+def load(file: BinaryIO, allow: Allow | None = None, *, modules: StepModules = NO_MODULES) -> Any:  # noqa: ANN401 - any object at all
     """Read the pickle stream at the beginning of a file.
 
     Args:
         file: The file, seekable.
         allow: The allowlist of globals. By default the stream may name all, and so run any code:
             never load untrusted bytes that way.
+        modules: The modules of the steps, where names are looked for as well.
 
     Raises:
+        MissingNameError: It names a function or class that is not found.
         RefusedGlobalError, RefusedChangeError, BeyondBoundsError, MalformedError: Under `allow`,
             see `load_restricted`.
         Exception: Loading raised it.
     """
     file.seek(0)
-    return dill.Unpickler(file).load() if allow is None else load_restricted(file, allow)
+    if allow is None:
+        return NamesUnpickler(file, modules).load()
+    return load_restricted(file, allow, modules)
 
 
 class _PlainPickler(pickle.Pickler):
     """The C pickler, for all objects that it writes as dill would."""
 
-    def __init__(self, file: PickleSink, protocol: int) -> None:
+    def __init__(
+        self, file: PickleSink, protocol: int, modules: StepModules, met: dict[type, object]
+    ) -> None:
         super().__init__(file, protocol)
+        self._modules, self._met = modules, met
         self._plain: set[type] = set()
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
         kind = type(obj)
         if kind in self._plain:
             return NotImplemented
-        by_name = kind is types.FunctionType or kind is type
-        if not by_name and _is_written_otherwise(kind):
-            raise _NeedsDillError
-        if by_name or issubclass(kind, type):
-            if not _found_by_name(obj):
-                raise _NeedsDillError
-            return NotImplemented
-        _refuse(obj)
+        if issubclass(kind, (type, FunctionType)) or is_written_otherwise(kind):
+            return self._by_name(obj)
+        reason = unloadable_reason(obj)
+        if reason is not None:
+            raise UnserializableError(reason)
+        self._met.setdefault(kind, obj)
         if not issubclass(kind, BaseException):
             self._plain.add(kind)
         return NotImplemented
+
+    def _by_name(self, obj: object) -> Any:  # noqa: ANN401 - as reducer_override
+        reference = name_of(obj, self._modules)
+        if reference is None:
+            raise _NeedsDillError
+        return reference
 
 
 class _BuiltinsPickler(pickle.Pickler):
@@ -229,89 +264,3 @@ _SPARE: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
 _SPARE_OF_BUILTINS: list[tuple[pickle.Pickler, _SinglePieceSink]] = []
 """Idle picklers with their sinks. A garbage collection in the middle of a dump may need a second
 one."""
-
-
-def _found_by_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
-    """Whether importing by module and qualified name gives `obj`, outside `__main__`."""
-    return getattr(obj, "__module__", None) != "__main__" and _is_at_its_name(obj)
-
-
-def _is_at_its_name(obj: Any) -> bool:  # noqa: ANN401 - a class or a function
-    module = getattr(obj, "__module__", None)
-    found: Any = sys.modules.get(module) if module else None
-    for part in obj.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is obj
-
-
-def _is_written_otherwise(kind: type) -> bool:
-    """Whether dill writes instances of `kind` in a way of its own that matters on load."""
-    save = dict.get(dill.Pickler.dispatch, kind)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and issubclass(kind, numpy.ndarray):
-        # The C pickler loses the attributes of a subclass. Once dill has met an array it has an
-        # entry for arrays that does the same for plain ones, and copies them.
-        return kind is not numpy.ndarray or not (save is None or _is_dills_own(save))
-    if save is None:
-        return False
-    return not (_is_dills_own(save) and (kind in _SAME or save.__name__ in _SAME_BY_NAME))
-
-
-def _is_dills_own(save: Any) -> bool:  # noqa: ANN401
-    return bool(getattr(save, "__module__", None) == dill.Pickler.__module__)
-
-
-def _refuse(obj: object) -> None:
-    """Raise UnserializableError if `obj` would not load as the same object."""
-    reason = unloadable_reason(obj)
-    if reason is not None:
-        raise UnserializableError(reason)
-
-
-class _DillPickler(dill.Pickler):  # type: ignore[misc] # pyright: ignore[reportUntypedBaseClass]
-    """dill's pickler, which notes whether code is written, and refuses types that load badly."""
-
-    # dill recognizes its own pickler by this name, and writes the namespace of __main__ by
-    # reference only for that one.
-    __module__ = dill.Pickler.__module__
-
-    def __init__(self, file: PickleSink, protocol: int) -> None:
-        super().__init__(file, protocol)  # pyright: ignore[reportUnknownMemberType]
-        self.holds_code = False
-        self._usual: set[type] = set()
-
-    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - fixed by pickle
-        kind = type(obj)
-        if kind in self._usual:
-            return NotImplemented
-        if isinstance(obj, enum.EnumMeta) and not _found_by_name(obj):
-            return _enum_reference(obj)
-        _refuse(obj)
-        if not issubclass(kind, (enum.EnumMeta, BaseException)):
-            self._usual.add(kind)
-        return NotImplemented
-
-    def save_reduce(self, func: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        if getattr(func, "__name__", None) in _BY_VALUE:
-            self.holds_code = True
-        super().save_reduce(func, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]
-
-
-def _enum_reference(kind: enum.EnumMeta) -> str:
-    """Refer to an enum of `__main__` by name: dill 0.4.1 cannot load the ones it wrote by value."""
-    if not _is_at_its_name(kind):
-        raise UnserializableError(f"the enum {kind.__qualname__} is not found under its name")
-    return str(kind.__qualname__)
-
-
-def _dump_by_dill(obj: object, target: PickleSink) -> bool:
-    pickler = _DillPickler(target, PROTOCOL)
-    try:
-        pickler.dump(obj)
-    except (CheckpointError, MemoryError, UnserializableError):
-        raise
-    except RecursionError:
-        raise UnserializableError(NESTED) from None
-    except Exception as error:
-        raise UnserializableError(f"dill cannot write it ({type(error).__name__})") from error
-    return bool(pickler.holds_code)

@@ -15,11 +15,13 @@ import types
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aiocheckpoint._snapshot.pickling.listed import (
+    CALLED_ONLY,
     ENUM_CALLS,
     RefusedChangeError,
     RefusedGlobalError,
     is_changeable,
 )
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES, RESOLVE, find_name, resolver
 from aiocheckpoint._snapshot.pickling.ownership import (
     UNSHARED,
     changes_itself,
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._snapshot.pickling.listed import Allow
+    from aiocheckpoint._snapshot.pickling.names import StepModules
     from aiocheckpoint._snapshot.pickling.vetting import Maker
 
-__all__ = ["load_restricted"]
+__all__ = ["WatchingUnpickler", "load_restricted"]
 
 _PythonUnpickler: Any = vars(pickle)["_Unpickler"]
 _NEVER_CHANGED = (
@@ -50,10 +53,11 @@ _NEVER_CHANGED = (
 )
 
 
-def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any object at all
+def load_restricted(file: BinaryIO, allow: Allow, modules: StepModules = NO_MODULES) -> Any:  # noqa: ANN401 - any object at all
     """Read the pickle stream at the beginning of a file.
 
     Raises:
+        MissingNameError: A listed function or class is not found.
         RefusedGlobalError: It names a global that is not listed.
         RefusedChangeError: It changes a listed object, or one that existed before.
         BeyondBoundsError: It is nested too deeply, or takes too long.
@@ -62,27 +66,31 @@ def load_restricted(file: BinaryIO, allow: Allow) -> Any:  # noqa: ANN401 - any 
     """
     makers = vet(file, file.seek(0, os.SEEK_END), allow)
     file.seek(0)
-    unpickler = _CheckedUnpickler(file, allow)
+    unpickler = _CheckedUnpickler(file, allow, modules)
     if not all(_is_harmless(maker, unpickler) for maker in makers):
-        return _WatchingUnpickler(file, allow).load()
+        return WatchingUnpickler(file, allow, modules).load()
     return unpickler.load()
 
 
 def _is_harmless(maker: Maker, unpickler: _CheckedUnpickler) -> bool:
-    if maker.name is None or maker.name in ENUM_CALLS:
+    if maker.name is None or maker.name in CALLED_ONLY:
         return False
     # Finding it by the unpickler's way, as a name of many parts depends on the protocol.
     found = unpickler.find_class(*maker.name.split(":", 1))
     return makes_new_instances(found, called=maker.called, slots=maker.slots)
 
 
-def _found(allow: Allow, module: str, name: str, find: Callable[[str, str], Any]) -> Any:  # noqa: ANN401 - any object
+def _found(
+    allow: Allow, modules: StepModules, module: str, name: str, find: Callable[[str, str], Any]
+) -> Any:  # noqa: ANN401 - any object
     full = f"{module}:{name}"
+    if full == RESOLVE:
+        return resolver(lambda module, name: _found(allow, modules, module, name, find))
     if full not in allow:
         if full in ENUM_CALLS:
             return ENUM_CALLS[full][1]
         raise RefusedGlobalError(full)
-    found = find(module, name)
+    found = find_name(modules, module, name, find)
     if is_changeable(found):
         raise RefusedChangeError(f"{full}, a {type(found).__name__}")
     return found
@@ -91,28 +99,28 @@ def _found(allow: Allow, module: str, name: str, find: Callable[[str, str], Any]
 class _CheckedUnpickler(pickle.Unpickler):
     """The C unpickler, refusing each global that is not listed."""
 
-    def __init__(self, file: BinaryIO, allow: Allow) -> None:
+    def __init__(self, file: BinaryIO, allow: Allow, modules: StepModules) -> None:
         # `fix_imports` would import other names than the checked ones.
         super().__init__(file, fix_imports=False)
-        self._allow = allow
+        self._allow, self._modules = allow, modules
 
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401 - fixed by pickle
-        return _found(self._allow, module, name, super().find_class)
+        return _found(self._allow, self._modules, module, name, super().find_class)
 
 
-class _WatchingUnpickler(_PythonUnpickler):  # type: ignore[misc]
+class WatchingUnpickler(_PythonUnpickler):  # type: ignore[misc]
     """Python's unpickler, refusing as well to change any object that others hold.
 
     An object counts as new if nothing but the stack refers to it right after its call.
     """
 
-    def __init__(self, file: BinaryIO, allow: Allow) -> None:
+    def __init__(self, file: BinaryIO, allow: Allow, modules: StepModules) -> None:
         super().__init__(file, fix_imports=False)
-        self._allow = allow
+        self._allow, self._modules = allow, modules
         self._others: dict[int, object] = {}
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - fixed by pickle
-        found = _found(self._allow, module, name, super().find_class)
+        found = _found(self._allow, self._modules, module, name, super().find_class)
         self._others[id(found)] = found
         return found
 
@@ -177,7 +185,7 @@ def _check_marked(*methods: str) -> Callable[[Any], None]:
     return check
 
 
-_WatchingUnpickler.dispatch = {
+WatchingUnpickler.dispatch = {
     **_PythonUnpickler.dispatch,
     **{
         code[0]: _noting(code)
@@ -188,5 +196,5 @@ _WatchingUnpickler.dispatch = {
     pickle.ADDITEMS[0]: _checking(pickle.ADDITEMS, _check_marked("update", "add")),
     pickle.SETITEM[0]: _checking(pickle.SETITEM, _check_below(3)),
     pickle.SETITEMS[0]: _checking(pickle.SETITEMS, _check_marked()),
-    pickle.BUILD[0]: _checking(pickle.BUILD, _WatchingUnpickler.check_build),
+    pickle.BUILD[0]: _checking(pickle.BUILD, WatchingUnpickler.check_build),
 }

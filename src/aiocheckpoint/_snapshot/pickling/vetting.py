@@ -12,7 +12,7 @@ from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiocheckpoint._snapshot.pickling.listed import (
-    ENUM_CALLS,
+    CALLED_ONLY,
     RefusedChangeError,
     RefusedGlobalError,
 )
@@ -283,7 +283,7 @@ class _Machine:
 
     def _push_global(self, module: object, name: object) -> None:
         full = f"{module}:{name}" if isinstance(module, str) and isinstance(name, str) else None
-        if full is not None and full not in self._allow and full not in ENUM_CALLS:
+        if full is not None and full not in self._allow and full not in CALLED_ONLY:
             raise RefusedGlobalError(full)
         ref = self._number_of(Maker(full, called=True))
         self.stack.append(self._objects.add(Kind.GLOBAL, ref, 0, 1))
@@ -295,12 +295,12 @@ class _Machine:
         return number
 
     def _check_uses(self, codes: array[int]) -> None:
-        """Check that a function that is listed for enums alone is called, and nothing else."""
+        """Check that a function that is not listed is called, and nothing else."""
         if codes and min(codes) < 0:
             for code in codes:
                 if code < 0 and self._objects.kinds[~code] == Kind.GLOBAL:
                     name = self._makers[self._objects.refs[~code]].name
-                    if name in ENUM_CALLS and name not in self._allow:
+                    if name in CALLED_ONLY and name not in self._allow:
                         raise RefusedGlobalError(name)
 
     def _call(self, code: int, argument: int, at: int) -> None:

@@ -7,12 +7,20 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._logging import warn_unflushed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["flush_data", "flush_directory", "flush_drive", "flush_file"]
 
-_UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY})
+_UNSUPPORTED = frozenset(
+    {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
+)
+"""The answers of systems and file systems that lack a call, as against those of a failure."""
+
+_unflushed_devices: set[int] = set()
+"""The file systems of which the log has a warning already."""
 
 
 def flush_drive(
@@ -70,11 +78,25 @@ else:
 
 
 def flush_directory(directory: str) -> None:
-    """Make the entries of a directory durable. Windows has no such call."""
+    """Make the entries of a directory durable. Windows has no such call.
+
+    Shared folders of virtual machines, old CIFS mounts and some FUSE file systems cannot flush a
+    directory either. The log warns of that once a process, as the file itself was flushed.
+
+    Raises:
+        OSError: The flush failed.
+    """
     if os.name == "nt":
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         flush_file(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        device = os.fstat(descriptor).st_dev
+        if device not in _unflushed_devices:
+            _unflushed_devices.add(device)
+            warn_unflushed(directory)
     finally:
         os.close(descriptor)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from aiocheckpoint.handlers._files.lock_owner import OWNER_BYTES
 
-__all__ = ["is_shared", "lock_file", "share_file", "unlock_file"]
+__all__ = ["NO_LOCKS", "is_locked", "is_shared", "lock_file", "share_file", "unlock_file"]
+
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""The answers of flock(2) on file systems without locks: Lustre without its mount option "flock",
+NFS without a lock daemon, some FUSE file systems."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -26,6 +31,13 @@ if sys.platform == "win32":
         """Do nothing: Windows refuses to delete a file that a process has open ("CreateFileW")."""
         return True
 
+    def is_locked(descriptor: int) -> bool:
+        """Whether a process has locked an open file."""
+        if not lock_file(descriptor):
+            return True
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+        return False
+
     def is_shared(descriptor: int) -> bool:  # noqa: ARG001
         """Whether the lock is not taken, but shared. Nobody shares it here."""
         return False
@@ -43,6 +55,13 @@ else:
     def share_file(descriptor: int) -> bool:
         """Share the lock of an open file, unless another process has locked it."""
         return _flock(descriptor, fcntl.LOCK_SH)
+
+    def is_locked(descriptor: int) -> bool:
+        """Whether a process has locked an open file. The lock is shared for a moment."""
+        if not share_file(descriptor):
+            return True
+        unlock_file(descriptor)
+        return False
 
     def is_shared(descriptor: int) -> bool:
         """Whether other processes that kept `lock_file` from its lock only share it."""

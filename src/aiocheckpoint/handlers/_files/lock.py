@@ -10,22 +10,30 @@ keeps nobody out. So `check`, the fence of files, is called before each write.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import sys
 import threading
 import time
-import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.errors import LeaseLostError, RunInProgressError, StorageError
 from aiocheckpoint.handlers._files.kernel_lock import (
+    NO_LOCKS,
+    is_locked,
     is_shared,
     lock_file,
     share_file,
     unlock_file,
 )
-from aiocheckpoint.handlers._files.lock_owner import read_owner, refuse_foreign, write_owner
+from aiocheckpoint.handlers._files.lock_owner import (
+    lock_failed,
+    not_regular,
+    read_owner,
+    refuse_foreign,
+    write_owner,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +53,10 @@ _REFRESH_SECONDS = 3600.0
 _TRIES = 1000
 _PAUSE_SECONDS = 0.001
 
-_open_locks: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_open_locks: set[FileLock] = set()
+"""Kept here too where nobody else keeps them: the step of an abandoned run may still hang, and a
+collected file would be closed, which frees its lock."""
+
 _forks = 0
 _fork_guard = threading.RLock()
 """Held while a file is opened and noted in `_open_locks`, and while the process forks. Signal
@@ -58,16 +69,20 @@ class FileLock:
     Args:
         path: The lock file. Its directory exists when the lock is taken.
         location: The name of the locked object in messages.
+        without_locks: The remedy where the file system cannot lock files.
 
     Attributes:
         file: The lock file.
         inherited: Whether the file was left by an owner that was killed.
     """
 
-    def __init__(self, path: str, location: str) -> None:
+    def __init__(
+        self, path: str, location: str, *, without_locks: str = "Use a path on a local disk."
+    ) -> None:
         self.file = path
         self._location = location
-        self._descriptor: int | None = None
+        self._without_locks = without_locks
+        self._file: io.FileIO | None = None
         self._identity: os.stat_result | None = None
         self._taken = False
         self._refresh_at = 0.0
@@ -92,7 +107,7 @@ class FileLock:
             except StorageError:
                 raise
             except OSError as error:
-                raise self._failed(error) from error
+                raise lock_failed(self.file, self._location, error) from error
             if not self._taken:
                 time.sleep(_PAUSE_SECONDS)
                 tries += 1
@@ -124,7 +139,7 @@ class FileLock:
 
         The file of another owner stays. A call after an interrupted one completes the release.
         """
-        if self._descriptor is None:
+        if self._file is None:
             return
         try:
             self._delete_file()
@@ -139,17 +154,35 @@ class FileLock:
 
     def forget(self) -> None:
         """Close the file. A copy left open in a forked child would outlive the owner's death."""
-        descriptor = self._descriptor
-        # After an interruption behind the close, the number may belong to another file.
-        if descriptor is not None and self._is_open(descriptor):
+        if self._file is not None:
             with contextlib.suppress(OSError):  # A failed close frees the number too, see close(2).
-                os.close(descriptor)
+                # One call of C, which no signal handler interrupts, and without effect the second
+                # time. By then number and inode may belong to a file of another thread.
+                self._file.close()
         self._taken = False
-        self._descriptor = None
+        self._file = None
         _open_locks.discard(self)
 
-    def clear(self, temporaries: Iterable[str]) -> None:
+    def owner(self) -> dict[str, Any] | None:
+        """The owner that holds the lock: pid, host and time. None where nobody holds it.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        try:
+            descriptor = self._open()
+        except FileNotFoundError:
+            return None
+        try:
+            locked = self._is_regular() and is_locked(descriptor)
+            return read_owner(descriptor) if locked else None
+        finally:
+            self.forget()
+
+    def clear(self, temporaries: Iterable[str], *, keeps_file: bool = False) -> None:
         """Delete the file, and temporary files of its last owner, unless a process has the lock.
+
+        With `keeps_file`, the file stays: the next owner learns from it that the last was killed.
 
         The lock is shared meanwhile, which `acquire` can tell from an owner. Two processes must
         not call this for one file at the same time: the later could delete a new owner's file.
@@ -165,13 +198,15 @@ class FileLock:
         try:
             if self._is_regular() and share_file(descriptor) and self._is_at_path():
                 refuse_foreign(descriptor, self.file)
-                if sys.platform == "win32":
+                if sys.platform == "win32" and not keeps_file:
                     self.forget()  # It forbids deleting a file that any process has open.
-                os.unlink(self.file)
+                if not keeps_file:
+                    os.unlink(self.file)
                 _delete(temporaries)
         finally:
-            if self._descriptor is not None:
-                unlock_file(descriptor)
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    unlock_file(descriptor)
             self.forget()
 
     def _try(self, *, patient: bool) -> None:
@@ -179,8 +214,8 @@ class FileLock:
         descriptor = self._open(os.O_CREAT)
         try:
             if not self._is_regular():
-                raise self._not_regular()
-            if not lock_file(descriptor):
+                raise not_regular(self.file, self._location)
+            if not self._lock(descriptor):
                 if patient and is_shared(descriptor):
                     return
                 raise RunInProgressError(self._location, **read_owner(descriptor))
@@ -193,6 +228,17 @@ class FileLock:
             if not self._taken:
                 self.forget()
 
+    def _lock(self, descriptor: int) -> bool:
+        """Ask the kernel for the lock. Where it has none, no file is left behind."""
+        try:
+            return lock_file(descriptor)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            if os.fstat(descriptor).st_size == 0:
+                self._delete_file()
+            raise self._no_locks(error) from error
+
     def _open(self, flags: int = 0) -> int:
         """Open the file, and note it, so that a forked child closes its copy."""
         while True:
@@ -200,7 +246,7 @@ class FileLock:
                 forks = _forks
                 descriptor = os.open(self.file, _OPEN | flags, _MODE)
                 self._identity = os.fstat(descriptor)
-                self._descriptor = descriptor
+                self._file = io.FileIO(descriptor, "r+")
                 _open_locks.add(self)
                 if forks == _forks:
                     return descriptor
@@ -209,14 +255,16 @@ class FileLock:
     def _delete_file(self) -> None:
         # A lock file left behind blocks no other process.
         with contextlib.suppress(OSError):
-            if sys.platform != "win32" and self._is_at_path():
+            # While it is open, no other file has its inode.
+            is_open = self._file is not None and not self._file.closed
+            if sys.platform != "win32" and is_open and self._is_at_path():
                 os.unlink(self.file)
 
     def _refresh(self) -> None:
         self._refresh_at = time.monotonic() + _REFRESH_SECONDS
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.utime(self._descriptor)
+        if self._file is not None:
+            with contextlib.suppress(OSError, ValueError):
+                os.utime(self._file.fileno())
 
     def _is_regular(self) -> bool:
         return self._identity is not None and stat.S_ISREG(self._identity.st_mode)
@@ -226,26 +274,15 @@ class FileLock:
             found = os.lstat(self.file)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return self._identity is not None and os.path.samestat(found, self._identity)
+        own = self._identity
+        return own is not None and found.st_ino == own.st_ino and found.st_dev == own.st_dev
 
-    def _is_open(self, descriptor: int) -> bool:
-        with contextlib.suppress(OSError):
-            return self._identity is not None and os.path.samestat(
-                os.fstat(descriptor), self._identity
-            )
-        return False
-
-    def _failed(self, error: OSError) -> StorageError:
-        with contextlib.suppress(OSError):
-            if not stat.S_ISREG(os.lstat(self.file).st_mode):
-                return self._not_regular()
-        return StorageError.of(self._location, f"taking the lock file {self.file} of", error)
-
-    def _not_regular(self) -> StorageError:
+    def _no_locks(self, error: OSError) -> StorageError:
         return StorageError(
-            self.file,
-            f"{self.file} is no regular file, and so no lock file of {self._location}. Move it "
-            "away.",
+            self._location,
+            f"the file system of {self.file} cannot lock files ({error.strerror}), and a lock "
+            f"keeps two processes from running at once. {self._without_locks}",
+            errno=error.errno,
         )
 
 

@@ -9,15 +9,18 @@ names, and deleting the old file under its new name, takes 16 µs (measured on L
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
+from aiocheckpoint.errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["exchange", "put_in_place", "rename", "rename_patiently"]
+__all__ = ["NO_LINKS", "exchange", "put_in_place", "rename", "rename_patiently"]
 
 # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION: a virus scanner, an indexer or
 # a reader has the file open for a moment (Microsoft, "System Error Codes (0-499)").
@@ -80,7 +83,27 @@ def put_in_place(source: str, target: str) -> None:
     if sys.platform == "win32":
         os.rename(source, target)
     else:
-        os.link(source, target)  # The file system or the kernel lacks the call.
+        _link(source, target)  # The file system or the kernel lacks the call.
+
+
+NO_LINKS = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.ENOSYS, errno.EIO}
+)
+"""The answers of link(2) on file systems without hard links. EIO is that of some FUSE ones."""
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        raise StorageError(
+            target,
+            f"the file system of {target} can neither link files nor rename one without replacing "
+            "another. Use a path on a local disk.",
+            errno=error.errno,
+        ) from error
 
 
 _AT_FDCWD = -100

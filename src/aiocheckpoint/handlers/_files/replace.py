@@ -9,10 +9,11 @@ one. Without the second, the old one can come back: see fsync(2), rename(2).
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
 
 from aiocheckpoint.errors import NotDurableError, StorageError
 from aiocheckpoint.handlers._files.failpoints import reach
@@ -82,6 +83,8 @@ class FileTarget:
         length: Number of bytes written.
     """
 
+    __slots__ = ("_descriptor", "_flushed", "_fsync", "_path", "_temporary", "length")
+
     def __init__(self, path: str, temporary: str, descriptor: int, *, fsync: bool = False) -> None:
         self._path = path
         self._temporary = temporary
@@ -129,18 +132,9 @@ class FileTarget:
         return file
 
 
-class Destination(NamedTuple):
-    """The file to be replaced.
-
-    Attributes:
-        path: The path given, for messages.
-        target: The file itself, behind any symbolic link.
-        exists: Whether the file is there and not empty.
-    """
-
-    path: str
-    target: str
-    exists: bool
+Destination: TypeAlias = tuple[str, str, bool]
+"""The file to be replaced: the path given, for messages, the file itself, behind any symbolic link,
+and whether it is there and not empty."""
 
 
 def find_destination(path: str) -> Destination:
@@ -156,12 +150,12 @@ def find_destination(path: str) -> Destination:
             target = os.path.realpath(path)
             found = os.stat(target)
     except FileNotFoundError:
-        return Destination(path, target, exists=False)
+        return path, target, False
     except OSError as error:
         raise StorageError.of(path, "writing", error) from error
     if not stat.S_ISREG(found.st_mode):
         raise not_a_file(target)
-    return Destination(path, target, exists=found.st_size > 0)
+    return path, target, found.st_size > 0
 
 
 def replace_file(
@@ -196,9 +190,10 @@ def replace_file(
     """
     path, target, _ = destination
     directory, _, name = target.rpartition(os.sep)
-    temporary = _temporaries.beside(directory, name)
+    temporary, is_complete = _temporaries.beside(directory, name), False
     try:
         result, length = _fill(path, temporary, write_to, fsync=fsync)
+        is_complete = True
         if check is not None:
             check()
         if around is None:
@@ -209,6 +204,8 @@ def replace_file(
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if check is not None and is_complete and getattr(error, "errno", None) == errno.ENOENT:
+            check()  # A successor has deleted the temporary file of an owner that was late.
         if isinstance(error, OSError) and not isinstance(error, StorageError):
             raise StorageError.of(path, "writing", error) from error
         raise
@@ -239,19 +236,14 @@ def _fill(
 def _place(destination: Destination, temporary: str, directory: str, *, fsync: bool) -> None:
     """Rename the temporary file over the target, and flush their directory."""
     path, target, exists = destination
-    _swap(temporary, target, exists=exists, fsync=fsync)
-    if fsync:
-        _flush_entry(path, directory or os.sep)
-
-
-def _swap(temporary: str, target: str, *, exists: bool, fsync: bool) -> None:
-    """Let the temporary file take the place of the target."""
     if exists and not fsync and exchange(temporary, target):
         with contextlib.suppress(OSError):  # The next run deletes a leftover.
             os.unlink(temporary)
     else:
         rename(temporary, target, durable=fsync)
     reach("renamed")
+    if fsync:
+        _flush_entry(path, directory or os.sep)
 
 
 def _flush_entry(path: str, directory: str) -> None:
@@ -267,8 +259,12 @@ def _flush_entry(path: str, directory: str) -> None:
         ) from error
 
 
-def make_directory(path: str) -> None:
-    """Make the directory of `path` and its missing parents, durably and with mode 0700.
+def make_directory(path: str, *, fsync: bool = True) -> None:
+    """Make the directory of `path` and its missing parents, with mode 0700.
+
+    Args:
+        path: The path.
+        fsync: Whether to wait until the disk has them.
 
     Raises:
         StorageError: A directory cannot be made.
@@ -282,6 +278,7 @@ def make_directory(path: str) -> None:
         for directory in reversed(missing):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(directory, _DIRECTORY_MODE)
-            flush_directory(os.path.dirname(directory))
+            if fsync:
+                flush_directory(os.path.dirname(directory))
     except OSError as error:
         raise StorageError.of(path, "making the directory of", error) from error

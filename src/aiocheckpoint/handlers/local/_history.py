@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.failpoints import reach
+from aiocheckpoint.handlers._files.rename import NO_LINKS
 from aiocheckpoint.handlers._retention import Keep, to_prune
 
 if TYPE_CHECKING:
@@ -114,9 +114,17 @@ class RetainedSnapshots:
                 os.unlink(self.path(number, sequence))
 
     def clear(self) -> None:
-        """Delete all retained snapshots."""
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.directory)
+        """Delete all retained snapshots, and their directory unless it holds other files."""
+        if not os.path.isdir(self.directory):
+            return
+        for number, sequence in self.entries():
+            with suppress(FileNotFoundError):
+                os.unlink(self.path(number, sequence))
+        try:
+            os.rmdir(self.directory)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}:
+                raise
 
     def _is_newest(self, path: str) -> bool:
         return os.path.exists(self._target) and os.path.samefile(path, self._target)
@@ -125,7 +133,8 @@ class RetainedSnapshots:
         try:
             os.link(temporary, path)
         except FileNotFoundError:
-            os.mkdir(self.directory, _MODE)
+            with suppress(FileExistsError):  # Then the temporary file is missing.
+                os.mkdir(self.directory, _MODE)
             os.link(temporary, path)
         except FileExistsError:  # A writer was killed before it replaced the file.
             os.unlink(path)
@@ -133,7 +142,7 @@ class RetainedSnapshots:
 
 
 def _no_link(target: str, error: OSError) -> StorageError:
-    if error.errno in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV}:
+    if error.errno in NO_LINKS:
         return StorageError(
             target,
             f"the file system of {target} cannot link files, as keep= needs it. Use another path, "

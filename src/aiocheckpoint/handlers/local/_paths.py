@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from aiocheckpoint.handlers._files.leftovers import owner_of
 
-__all__ = ["FoundFiles", "RunPaths", "run_path"]
+__all__ = ["FoundFiles", "RunPaths", "path_of_flow", "run_path"]
 
 _LONGEST = 120
 _NO_ID = "~"
@@ -35,9 +35,13 @@ class RunPaths:
         path: The absolute path of the file of the run without an id, or of a directory.
         directory: Whether `path` is a directory. The file of `order-42` is then `order-42.pkl`,
             and that of the run without an id is `~.pkl`, a name that no id is mapped to.
+
+    Attributes:
+        is_directory: The same.
     """
 
     def __init__(self, path: str, *, directory: bool) -> None:
+        self.is_directory: bool = directory
         self._path = path
         self._pattern = path
         if directory:
@@ -47,6 +51,32 @@ class RunPaths:
     def path(self, run_id: str | None) -> str:
         """The file of a run."""
         return self._path if run_id is None else run_path(self._pattern, run_id)
+
+    def counterpart(self, path: str, place: RunPaths) -> str:
+        """The file that has the run of one of these files in another place."""
+        name, own = os.path.basename(path), os.path.basename(self._path)
+        if name == own:
+            return place.path(None)
+        (head, tail), (other_head, other_tail) = self._affixes(), place._affixes()
+        mapped = name[len(head) : len(name) - len(tail)]
+        return os.path.join(place.directory, f"{other_head}{mapped}{other_tail}")
+
+    def run_id_of(self, path: str) -> str | None:
+        """The run that one of these files is named for.
+
+        Raises:
+            ValueError: A long id is named by its digest, which says nothing of it.
+        """
+        name = os.path.basename(path)
+        if name == os.path.basename(self._path):
+            return None
+        head, tail = self._affixes()
+        mapped = name[len(head) : len(name) - len(tail)].encode()
+        raw = re.sub(rb"%([0-9A-F]{2})", lambda found: bytes([int(found[1], 16)]), mapped)
+        run_id = raw.decode("utf-8", "surrogatepass")
+        if self.path(run_id) != path:
+            raise ValueError(path)
+        return run_id
 
     @property
     def directory(self) -> str:
@@ -78,6 +108,18 @@ class RunPaths:
         name = "-"
         head, _, tail = os.path.basename(run_path(self._pattern, name)).rpartition(name)
         return head, tail
+
+
+def path_of_flow(path: str, run_id: str) -> str | None:
+    """The path of a flow whose run has this file. None where a run of that id has another one."""
+    directory, name = os.path.split(path)
+    mapped, tail = os.path.basename(run_path(os.path.join(directory, ".pkl"), run_id)), ".pkl"
+    if name == mapped:
+        return directory + os.sep
+    mark = f".{mapped.removesuffix(tail)}"
+    head, _, end = name.rpartition(mark)
+    place = os.path.join(directory, head + end)
+    return place if head and run_path(place, run_id) == path else None
 
 
 def run_path(path: str, run_id: str | None) -> str:

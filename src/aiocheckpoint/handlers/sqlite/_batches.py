@@ -64,7 +64,7 @@ class Batch:
         if self.other is not None or self.retaining or self.steps or self.status_changes:
             return False
         return len(self.claims) <= MOST_ROWS and all(
-            pending.request.start for pending in self.claims
+            pending.request.first_snapshot for pending in self.claims
         )
 
 

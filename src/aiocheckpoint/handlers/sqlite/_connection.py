@@ -30,7 +30,8 @@ class OpenDatabase:
     Args:
         path: The absolute path.
         durable: Whether each commit waits for the disk.
-        writable: Whether to refuse a file that this user may only read.
+        writable: Whether the connection is to write. A file that this user may only read is then
+            refused.
 
     Attributes:
         connection: The connection, in autocommit mode. Any thread may use it, one at a time.
@@ -43,7 +44,7 @@ class OpenDatabase:
 
     def __init__(self, path: str, *, durable: bool, writable: bool = False) -> None:
         _check_version(path)
-        _create(path)
+        _create(path, durable=durable)
         check_links(path)
         if writable:
             check_writable(path)
@@ -51,7 +52,7 @@ class OpenDatabase:
         self._path = path
         identity = file_identity(path) or (0, 0)  # Of a deleted file, which `check` reports.
         try:
-            self.connection: sqlite3.Connection = _connect(path, durable=durable)
+            self.connection: sqlite3.Connection = _connect(path, durable=durable, writable=writable)
         except sqlite3.Error as error:
             raise translate_error(error, path, "opening") from error
         self.files: DatabaseFiles = DatabaseFiles(path, identity)
@@ -93,14 +94,14 @@ def _check_version(path: str) -> None:
         )
 
 
-def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
+def _connect(path: str, *, durable: bool, writable: bool) -> sqlite3.Connection:
     mend_modes(path)
     try:
         connection = sqlite3.connect(
             path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            set_up(connection, path, durable=durable)
+            set_up(connection, path, durable=durable, writable=writable)
         except BaseException:
             if has_living_owner(path):  # Perhaps one of a later version.
                 close_untouched(connection, path, file_identity(path) or (0, 0))
@@ -112,7 +113,7 @@ def _connect(path: str, *, durable: bool) -> sqlite3.Connection:
     return connection
 
 
-def _create(path: str) -> None:
+def _create(path: str, *, durable: bool) -> None:
     """Make an empty file readable by its user alone. SQLite copies the mode to its other files.
 
     The file is closed before it has its name: closing it would drop the locks of another thread's
@@ -120,7 +121,7 @@ def _create(path: str) -> None:
     """
     if os.path.exists(path):
         return
-    make_directory(path)
+    make_directory(path, fsync=durable)
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.tmp")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
@@ -130,6 +131,9 @@ def _create(path: str) -> None:
             put_in_place(temporary, path)
         with contextlib.suppress(FileNotFoundError):  # It was renamed.
             os.unlink(temporary)
-        flush_directory(directory)
+        if durable:
+            flush_directory(directory)
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError.of(path, "making", error) from error

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.errors import CheckpointError
 
-__all__ = ["PATIENCE_SECONDS", "is_read_only", "no_thread", "retry_while_busy", "translate_error"]
+__all__ = [
+    "PATIENCE_SECONDS",
+    "foreign_database",
+    "is_busy",
+    "is_read_only",
+    "is_refused",
+    "no_thread",
+    "retry_while_busy",
+    "translate_error",
+]
 
 _Result = TypeVar("_Result")
 
@@ -39,6 +48,14 @@ _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PER
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
+def foreign_database(path: str) -> StorageError:
+    """The error for the database of another program."""
+    return StorageError(
+        path,
+        f"{path} is the database of another program, and was left as it is; choose another path.",
+    )
+
+
 def retry_while_busy(work: Callable[[], _Result]) -> _Result:
     """Call `work` again while the file is locked, since SQLite's own timeout covers only part.
 
@@ -50,12 +67,12 @@ def retry_while_busy(work: Callable[[], _Result]) -> _Result:
         try:
             return work()
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
         time.sleep(_PAUSE_SECONDS)
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: sqlite3.Error) -> bool:
     """Whether another connection held a lock."""
     return _primary(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -63,6 +80,11 @@ def _is_busy(error: sqlite3.Error) -> bool:
 def is_read_only(error: sqlite3.Error) -> bool:
     """Whether the connection may only read. It stays so for as long as it is open."""
     return _primary(error) == sqlite3.SQLITE_READONLY
+
+
+def is_refused(error: sqlite3.Error) -> bool:
+    """Whether this user lacks the right to open the file, or to make files beside it."""
+    return _primary(error) in _REFUSED
 
 
 def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
@@ -84,7 +106,7 @@ def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointEr
     unwritable = unwritable_file(path) if code in _REFUSED else None
     if unwritable is not None:
         advice = f"{unwritable} is read-only for this user: make it writable and run again."
-    elif _is_busy(error):
+    elif is_busy(error):
         advice = f"Other processes kept it locked for {PATIENCE_SECONDS:.0f} s; run again."
     number = _ERRNOS.get(code)
     if number == errno.ENOENT and os.path.exists(path):

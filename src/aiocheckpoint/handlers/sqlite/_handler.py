@@ -7,52 +7,59 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
 
-from aiocheckpoint._logging import log_left_out
-from aiocheckpoint._model.checks import checked_number
+from aiocheckpoint._logging import RunPlace, log_left_out
+from aiocheckpoint._model.start_record import Ownership
 from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
     CheckpointError,
-    InvalidValueError,
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._files.databases import file_identity
-from aiocheckpoint.handlers._identifiers import (
-    absolute_path,
-    checked_path,
-    checked_run_id,
-    flow_name,
-)
+from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
+from aiocheckpoint.handlers._leases import LEASE_SECONDS, checked_lease
+from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers._retention import Keep, checked_keep
+from aiocheckpoint.handlers._urls import absolute_path, flow_name
+from aiocheckpoint.handlers.sqlite._counting import counted
 from aiocheckpoint.handlers.sqlite._database import open_database
+from aiocheckpoint.handlers.sqlite._ending_column import (
+    clear_ending,
+    endings_of_flow,
+    read_ending,
+    write_ending,
+)
+from aiocheckpoint.handlers.sqlite._file_url import file_of
+from aiocheckpoint.handlers.sqlite._found_snapshots import found_snapshots
 from aiocheckpoint.handlers.sqlite._history import retained
+from aiocheckpoint.handlers.sqlite._inserting import Inserter
 from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed
+from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed, owned_row
+from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
+from aiocheckpoint.handlers.sqlite._maintenance import back_up, compact
 from aiocheckpoint.handlers.sqlite._requests import sql_text
+from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED, delete_run
 from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.target import SnapshotTarget
-    from aiocheckpoint.handlers._port import Lock, SnapshotOptions
+    from aiocheckpoint.handlers._counting import CountBy
+    from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
+    from aiocheckpoint.handlers._locks import Lock
+    from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers._run_store import RunStore
     from aiocheckpoint.handlers.sqlite._listing import Row
-    from aiocheckpoint.handlers.sqlite._requests import LeaseRecord
 
 __all__ = ["SqliteStateHandler"]
-
-_SCHEME = "sqlite:///"
-_CREDENTIALS = "//[^/]*@"
-_SHORTEST_LEASE = 0.1
 
 
 class SqliteStateHandler(StateHandler):
@@ -97,32 +104,33 @@ class SqliteStateHandler(StateHandler):
         StorageError: `path` is relative, and the working directory was deleted.
     """
 
-    _shown_options = (("fsync", True), ("keep", 1), ("lease", 30.0))
+    _shown_options = (("fsync", True), ("keep", 1), ("lease", LEASE_SECONDS))
 
+    @front_door
     def __init__(
         self,
         path: str | os.PathLike[str],
         *,
         fsync: bool = True,
         keep: Keep = 1,
-        lease: float = 30.0,
+        lease: float = LEASE_SECONDS,
         flow: str | None = None,
         **options: Unpack[SnapshotOptions],
     ) -> None:
-        text = _file_of(checked_path(path))
-        super().__init__(flow_name(text) if flow is None else flow, **options)
+        given = checked_path(path)
+        text = file_of(given)
+        super().__init__(flow_name(given) if flow is None else flow, **options)
         self.path: str | os.PathLike[str] | None = path
         self.fsync: bool = fsync
         self.keep: Keep = checked_keep(keep)
-        self.lease: float = _checked_lease(lease)
+        self.lease: float = checked_lease(lease)
         self._path = os.path.realpath(absolute_path(text))
         self._flow_key = sql_text(self.flow)
         self._database = open_database(self._path, durable=fsync, lease=self.lease)
 
     def locate(self, run_id: str | None = None) -> str:
         """The file, the flow and the run, for messages."""
-        run = "" if checked_run_id(run_id) is None else f", run {run_id!r}"
-        return f"{self._path} (flow {self.flow!r}{run})"
+        return format_location(self._path, self.flow, checked_run_id(run_id))
 
     def lock(self, run_id: str | None = None) -> Lease:
         """The lease of a run, not yet taken."""
@@ -130,7 +138,13 @@ class SqliteStateHandler(StateHandler):
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""
-        return SqliteRunStore(self, run_id, backend)
+        return SqliteRunStore(self, run_id, backend, self.newest_header)
+
+    async def insert_runs(
+        self, runs: Sequence[tuple[Header, dict[str, Any]]], backend: Backend
+    ) -> list[Header | CheckpointError | None]:
+        """Store first snapshots of runs without a row, all in one statement."""
+        return await Inserter(self._database, self.codec, self.locate, backend).insert(runs)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -140,8 +154,23 @@ class SqliteStateHandler(StateHandler):
         Raises:
             StorageError: The database cannot be read.
         """
-        found = self._find(_NEWEST if kept is None else _RETAINED, run_id, *(kept or ()))
+        found = self._find(NEWEST if kept is None else RETAINED, run_id, *(kept or ()))
         return None if found is None else io.BytesIO(b"%b%b" % found)
+
+    def newest_header(self, run_id: str | None = None) -> Header | None:
+        """Read the header of a run's newest snapshot, and nothing of its state.
+
+        Raises:
+            StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
+                As `header`.
+        """
+        found = self._find(NEWEST_FOOTER, run_id)
+        if found is None:
+            return None
+        footer, payload_length = found
+        header = self.codec.peek(footer, payload_length, self.locate(run_id))
+        self.check_run(header, run_id, self.locate(run_id))
+        return header
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List the retained snapshots of a run: number and sequence of each, newest first."""
@@ -178,6 +207,7 @@ class SqliteStateHandler(StateHandler):
             raise LeaseLostError(self.locate(run_id))
         return lock
 
+    @front_door
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's row and its retained snapshots, if there are any.
 
@@ -187,12 +217,11 @@ class SqliteStateHandler(StateHandler):
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         with self.hold_or_check(run_id, lock) as held:
-            self._database.call(partial(_delete, self._lease_of(run_id, held).record))
+            self._database.call(partial(delete_run, self._lease_of(run_id, held).record))
 
+    @front_door
     def runs(self, query: Query) -> list[Header]:
-        """List the headers of this flow's runs, the latest begun first.
-
-        No state is read. `Header.owner` names the owner of a run in progress.
+        """List the headers of this flow's runs, in the order of the query. No state is read.
 
         Raises:
             StorageError: The database cannot be read.
@@ -202,27 +231,79 @@ class SqliteStateHandler(StateHandler):
         if query.unowned:
             self._database.expire_dead()
         headers: list[Header] = []
+        looks = OwnerLooks(self._path)
         last: Row | None = None
         while True:
             with self._database.reading() as connection:
                 rows = listed(connection, self._key(None)[0], query, last)
-            found = [header for row in rows if (header := self._header_of(row)) is not None]
+            found = [header for row in rows if (header := self._header_of(row, looks, query))]
             headers += found
             if query.limit is None or len(found) == len(rows):
                 return headers
             # Runs left out are made up for, so that an empty page is always the last.
             query, last = query._replace(limit=query.limit - len(found)), rows[-1]
 
-    def _header_of(self, row: Row) -> Header | None:
+    def counts(self, by: CountBy) -> dict[str | None, int]:
+        """Count this flow's runs by status, or by next step, in the database itself."""
+        if file_identity(self._path) is None:
+            return {}
+        with self._database.reading() as connection:
+            return counted(connection, self._flow_key, by)
+
+    def _header_of(self, row: Row, looks: OwnerLooks, query: Query) -> Header | None:
         try:
             location = self.locate(row.run_id)
             header = self.codec.peek(row.footer, row.payload_length, location)
             self.check_run(header, row.run_id, location)
         except CheckpointError as error:
-            log_left_out(error)
+            log_left_out(error, RunPlace(self.flow, row.run_id))
             return None
-        return row.completed(header)
+        shown = row.completed(header, looks)
+        return shown if query.due_before is None else row.if_due(shown, query.due_before)
 
+    def ownership(self, run_id: str | None = None) -> Ownership:
+        """Read the owner of a run, and the record of its last start."""
+        if file_identity(self._path) is None:
+            return Ownership()
+        with self._database.reading() as connection:
+            found = owned_row(connection, self._key(run_id))
+        return found.known(OwnerLooks(self._path)) if found else Ownership()
+
+    def write_ending(self, run_id: str | None, reason: str) -> None:
+        """Store the request to terminate a run in its row."""
+        self._database.call(partial(write_ending, self._key(run_id), reason))
+
+    def clear_ending(self, run_id: str | None, lock: Lock) -> None:
+        """Delete the request to terminate a run, if the lease is still held."""
+        lease = self._lease_of(run_id, lock)
+        if lease.held:
+            self._database.call(partial(clear_ending, lease.record))
+
+    def read_ending(
+        self,
+        run_id: str | None,
+        *,
+        lock: Lock | None = None,  # noqa: ARG002 - the row is found by its key
+    ) -> str | None:
+        """Read the reason of the request to terminate a run."""
+        with self._database.reading() as connection:
+            return read_ending(self._key(run_id), connection)
+
+    def endings(self, run_ids: Iterable[str | None]) -> dict[str | None, str]:
+        """Read the requests of all runs of the flow by one statement."""
+        if not self._database.owner_id:  # The file was closed, and no run is in progress.
+            return {}
+        with self._database.reading() as connection:
+            found = endings_of_flow(self._flow_key, connection)
+        keys = ((run_id, self._key(run_id)[1]) for run_id in run_ids if found)
+        return {run_id: found[key] for run_id, key in keys if key in found}
+
+    def note_draining(self, run_ids: Iterable[str | None]) -> None:
+        """Note in the row of this owner, one for all its runs, that it has begun to drain."""
+        del run_ids
+        self._database.note_draining()
+
+    @front_door
     def prune(self, query: Query) -> int:
         """Delete the runs that a query asks for, except runs in progress, and give their number.
 
@@ -236,12 +317,64 @@ class SqliteStateHandler(StateHandler):
                 count += more
         return count
 
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return file_identity(self._path) is not None
+
+    def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
+        """Find a run by a connection for reading alone. See `StateHandler.find_snapshots`."""
+        return found_snapshots(self._path, self.flow, sql_text(checked_run_id(run_id) or ""))
+
+    def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
+        """Find all runs by a connection for reading alone."""
+        return found_snapshots(self._path, self.flow, None)
+
+    @front_door
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the database to a new file, also while any process uses it.
+
+        The copy is one moment of all runs, of all flows in the database, and is complete when it
+        appears at `path`. Retained snapshots are copied as well. In the copy no run has an owner,
+        so that a run in progress resumes there as that of a killed process. No writer waits.
+
+        Args:
+            path: The file, or its URL, as for `SqliteStateHandler`. Its parents are made.
+
+        Raises:
+            InvalidTypeError, InvalidValueError: `path` is no path.
+            StorageError: There is no database, something is at `path` already, or it cannot be
+                written.
+        """
+        back_up(self._database, self._path, absolute_path(file_of(checked_path(path))))
+
+    @front_door
+    def compact(self) -> int:
+        """Give the space of deleted runs, and that of the "-wal", back to the file system.
+
+        The file is written anew, so that its disk needs up to twice its size for the moment.
+        Writers of any process wait meanwhile, for a second or so by 100 MB, and lose no run.
+
+        Returns:
+            The number of bytes given back.
+
+        Raises:
+            StorageError: Another program reads or writes for longer than 10 s, or the disk refuses.
+                The runs are as they were.
+        """
+        return compact(self._database, self._path)
+
+    @front_door
     def close(self) -> None:
         """Release the leases of all runs in progress, and close the file. The next use opens it.
 
+        All that is stored is then in the file itself, unless another process still has it open.
         The end of the process does the same. All handlers of one file share its connection.
         """
         self._database.close()
+
+    def close_unused(self) -> None:
+        """Close the file as `close` does, unless this process runs a run that is stored in it."""
+        self._database.close(if_unused=True)
 
     def _key(self, run_id: str | None) -> tuple[str | bytes, str | bytes]:
         return self._flow_key, sql_text(checked_run_id(run_id) or "")
@@ -251,48 +384,3 @@ class SqliteStateHandler(StateHandler):
             return None
         with self._database.reading() as connection:
             return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
-
-
-# A value of another type, stored by another program, becomes ordinary damage. Without a payload
-# and a footer that byte stays, as nothing at all would mean a run without a snapshot.
-_NEWEST = (
-    "SELECT coalesce(CAST(payload AS BLOB), x''), coalesce(CAST(footer AS BLOB), x'00') FROM runs "
-    "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
-)
-_RETAINED = (
-    "SELECT coalesce(CAST(kept.payload AS BLOB), x''), coalesce(CAST(kept.footer AS BLOB), x'00') "
-    "FROM kept JOIN runs ON runs.id = kept.run "
-    "WHERE flow = ? AND run_id = ? AND kept.number = ? AND kept.sequence = ?"
-)
-
-
-def _delete(lease: LeaseRecord, connection: sqlite3.Connection) -> None:
-    """Empty the row of a run. Releasing the lease then deletes it."""
-    done = connection.execute(
-        "UPDATE runs SET status = NULL, footer = NULL, payload = NULL, started_at = NULL "
-        "WHERE id = ? AND token = ?",
-        (lease.row, lease.token),
-    )
-    if not done.rowcount:
-        raise LeaseLostError(lease.location)
-    connection.execute("DELETE FROM kept WHERE run = ?", (lease.row,))
-
-
-def _file_of(text: str) -> str:
-    """The file path in a path or URL."""
-    if "://" not in text:
-        return text
-    if text.startswith(_SCHEME) and len(text) > len(_SCHEME):
-        return text[len(_SCHEME) :]
-    shown = re.sub(_CREDENTIALS, "//***@", text)
-    raise InvalidValueError(
-        f"{shown!r} names no file. Write sqlite:///runs.db for a path from the working directory, "
-        "or sqlite:////var/lib/runs.db for one from the root."
-    )
-
-
-def _checked_lease(lease: object) -> float:
-    seconds = checked_number("lease=", lease, "a number of seconds")
-    if not _SHORTEST_LEASE <= seconds < float("inf"):
-        raise InvalidValueError(f"lease={lease!r}: it is a number of seconds, at least 0.1.")
-    return float(seconds)

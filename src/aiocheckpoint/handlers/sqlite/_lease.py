@@ -64,17 +64,22 @@ class Lease:
             self.claim(None).wait()
 
     def claim(
-        self, loop: asyncio.AbstractEventLoop | None, start: EncodedSnapshot | None = None
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        first_snapshot: EncodedSnapshot | None = None,
+        *,
+        runs: bool = False,
     ) -> PendingResult[None]:
         """Ask for the lease. The result is for `loop`, or for this thread.
 
         Args:
             loop: The loop, or None.
-            start: First snapshot, stored in the same statement where no such run exists yet.
+            first_snapshot: Stored in the same statement where no such run exists yet.
+            runs: Whether the run is claimed to be run, which counts as a start of it.
         """
         self.record.token = self.record.asked = 0
         self.record.released = False
-        return self._database.ask(Claim(self.record, start), loop)
+        return self._database.ask(Claim(self.record, first_snapshot, runs), loop)
 
     def save(
         self,

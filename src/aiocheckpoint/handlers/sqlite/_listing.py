@@ -5,15 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint._errors.owner import describe_process
+from aiocheckpoint._model.due import is_due
+from aiocheckpoint._model.start_record import Ownership, StartRecord, shown_header
+from aiocheckpoint.handlers._query import due_key
+from aiocheckpoint.handlers.sqlite._due_runs import Place, due_rows
 from aiocheckpoint.handlers.sqlite._requests import sql_text
+from aiocheckpoint.handlers.sqlite._schema import has_starts
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
 
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.start_record import Loss
     from aiocheckpoint.handlers._query import Query
+    from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 
-__all__ = ["Row", "delete_pruned", "listed"]
+__all__ = ["OwnedRow", "Row", "delete_pruned", "listed", "owned_columns", "owned_row"]
 
 _AT_ONCE = 500
 _MOST_ROWS = (1 << 63) - 1
@@ -23,22 +32,22 @@ class Row(NamedTuple):
     """The columns of one run in a list.
 
     Attributes:
+        owned: The columns beside the snapshot.
         stored_id: The run's id in UTF-8, empty for none, as another program may have stored it.
         is_text: Whether the id is stored as text.
         started_at: When the run began.
         footer: The footer of its snapshot.
         payload_length: Length of the payload in bytes.
-        pid: Process id of the owner, or None.
-        host: Host of the owner, or None.
+        due: The key of the order by `due_before`. None in any other list.
     """
 
+    owned: OwnedRow
     stored_id: bytes
     is_text: int
     started_at: float
     footer: bytes
     payload_length: int
-    pid: int | None
-    host: bytes | None
+    due: float | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -48,32 +57,91 @@ class Row(NamedTuple):
         except UnicodeDecodeError:
             return self.stored_id.decode("utf-8", "replace")
 
-    def completed(self, header: Header) -> Header:
-        """Add the owner's name to a header, and the columns by which a list is ordered.
+    def completed(self, header: Header, looks: OwnerLooks) -> Header:
+        """Add owner and starts to a header, and the columns by which a list is ordered.
 
         A time that another program has changed in the row alone would make a list whose pages have
         no end.
         """
-        columns = self.run_id, self.started_at, self._owner
-        if (header.run_id, header.started_at, None) == columns:
+        columns = self.run_id, self.started_at
+        if (header.run_id, header.started_at) != columns:
+            header = replace(header, run_id=self.run_id, started_at=self.started_at)
+        if header.finished and self.owned.owner_id is None:
             return header
-        run_id, started_at, owner = columns
-        return replace(header, run_id=run_id, started_at=started_at, owner=owner)
+        return shown_header(header, self.owned.known(looks))
 
-    @property
-    def _owner(self) -> str | None:
-        if self.pid is None:
+    def if_due(self, header: Header, before: float) -> Header | None:
+        """The header of a run that is due, with the time by which the list is ordered, or None.
+
+        The header decides, as 0.5 leaves the column as it is. But the list is ordered by the
+        column, and the next page begins behind the last header. So the header gets the time of
+        the column, and a run that cannot have that time is left out.
+        """
+        if not is_due(header, before):
             return None
-        return f"process {self.pid} on {(self.host or b'').decode('utf-8', 'replace')}"
+        if due_key(header)[0] != self.due:
+            header = replace(header, due=self.due or None)
+        return header if due_key(header)[0] == self.due else None
+
+
+class OwnedRow(NamedTuple):
+    """The columns of a run beside its snapshot.
+
+    Attributes:
+        owner_id: Id of the present owner, or None.
+        pid, host, boot: Columns of that owner, or None.
+        start: The record of the last start, or None.
+        lost: What became of an owner that has recorded no end, or None.
+        draining: Whether the present owner has begun to drain, or None.
+    """
+
+    owner_id: bytes | None
+    pid: int | None
+    host: bytes | None
+    boot: bytes | None
+    start: bytes | None
+    lost: bytes | None
+    draining: int | None
+
+    def known(self, looks: OwnerLooks) -> Ownership:
+        """What these columns say, and the lock file of the owner."""
+        record = None if self.start is None else StartRecord.decode(self.start)
+        loss = _LOSSES.get(self.lost or b"")
+        if self.owner_id is None:
+            return Ownership(record, None, loss)
+        host, boot = _text(self.host), _text(self.boot)
+        if self.pid is not None and looks.may_live(_text(self.owner_id), host, boot):
+            return Ownership(record, describe_process(self.pid, host))
+        return Ownership(record, None, "drained" if self.draining else "killed")
+
+
+_LOSSES: dict[bytes, Loss] = {b"killed": "killed", b"drained": "drained"}
+
+
+def _text(stored: bytes | None) -> str:
+    return (stored or b"").decode("utf-8", "replace")
 
 
 # The CASTs take values of other types, and text that is no UTF-8, which others have stored.
-_LIST = (
+_OWNER = "CAST(runs.owner AS BLOB), CAST(pid AS INTEGER), CAST(host AS BLOB), CAST(boot AS BLOB)"
+_DRAINS = "runs.owner IN (SELECT id FROM draining_owners)"
+_OWNED = f"{_OWNER}, CAST(start AS BLOB), CAST(lost AS BLOB), {_DRAINS}"
+_OWNED_IN_05 = f"{_OWNER}, NULL, NULL, NULL"
+_OWNERSHIP = (
+    "SELECT {} FROM runs LEFT JOIN owners ON owners.id = runs.owner "
+    "WHERE flow = ? AND run_id = ? AND status IS NOT NULL"
+)
+_ROW = (
     "SELECT CAST(run_id AS BLOB), typeof(run_id) = 'text', started_at, "
     "coalesce(CAST(footer AS BLOB), x''), coalesce(length(CAST(payload AS BLOB)), 0), "
-    "CAST(pid AS INTEGER), CAST(host AS BLOB) "
-    "FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {} "
+)
+_LIST = (
+    f"{_ROW}NULL, {{}} FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {{}} "
     "ORDER BY started_at DESC, run_id DESC LIMIT ?"
+)
+_DUE_LIST = (
+    f"{_ROW}key, {{}} FROM {{}} LEFT JOIN owners ON owners.id = runs.owner "
+    "ORDER BY key, started_at, run_id"
 )
 _IN_ORDER = "typeof(started_at) = 'real' AND typeof(run_id) IN ('text', 'blob')"
 
@@ -81,7 +149,7 @@ _IN_ORDER = "typeof(started_at) = 'real' AND typeof(run_id) IN ('text', 'blob')"
 def listed(
     connection: sqlite3.Connection, flow: str | bytes, query: Query, after: Row | None = None
 ) -> list[Row]:
-    """List runs of a flow, the latest begun first.
+    """List runs of a flow, in the order of the query.
 
     Rows whose time or id is of another type have no place in the order, and are left out.
 
@@ -91,15 +159,51 @@ def listed(
         query: Which runs.
         after: The last row of the page before, instead of `query.after`.
     """
+    if query.due_before is not None:
+        return _listed_by_due(connection, flow, query, after)
     where, values = _condition(flow, query if after is None else query._replace(after=None))
     if after is not None:
         key = "CAST(? AS TEXT)" if after.is_text else "?"
         where += f" AND (started_at, run_id) < (?, {key})"
         values += [after.started_at, after.stored_id]
-    values.append(-1 if query.limit is None else min(query.limit, _MOST_ROWS))
-    return [
-        Row(*row) for row in connection.execute(_LIST.format(f"{where} AND {_IN_ORDER}"), values)
-    ]
+    values.append(_most_rows(query))
+    statement = _LIST.format(owned_columns(connection.execute), f"{where} AND {_IN_ORDER}")
+    return [_row(columns) for columns in connection.execute(statement, values)]
+
+
+def _listed_by_due(
+    connection: sqlite3.Connection, flow: str | bytes, query: Query, after: Row | None
+) -> list[Row]:
+    place = None
+    if after is not None:
+        place = Place(after.due or 0.0, after.started_at, after.stored_id, bool(after.is_text))
+    rows, values = due_rows(flow, query, _IN_ORDER, place)
+    values["limit"] = _most_rows(query)
+    statement = _DUE_LIST.format(owned_columns(connection.execute), rows)
+    return [_row(columns) for columns in connection.execute(statement, values)]
+
+
+def _most_rows(query: Query) -> int:
+    return -1 if query.limit is None else min(query.limit, _MOST_ROWS)
+
+
+def _row(columns: Sequence[Any]) -> Row:
+    return Row._make((OwnedRow._make(columns[6:]), *columns[:6]))
+
+
+def owned_row(connection: sqlite3.Connection, key: tuple[object, object]) -> OwnedRow | None:
+    """The columns of a run beside its snapshot. None where nothing is stored."""
+    found = connection.execute(_OWNERSHIP.format(owned_columns(connection.execute)), key).fetchone()
+    return None if found is None else OwnedRow(*found)
+
+
+def owned_columns(execute: Callable[[str], Iterable[Any]]) -> str:
+    """The columns of an `OwnedRow`. A database of 0.5 that nobody has written since lacks some.
+
+    Args:
+        execute: Gives the rows of a statement.
+    """
+    return _OWNED if has_starts(execute) else _OWNED_IN_05
 
 
 def delete_pruned(flow: str | bytes, query: Query, connection: sqlite3.Connection) -> int:

@@ -19,12 +19,13 @@ import math
 import os
 import re
 import socket
-import time
 from contextlib import suppress
 from typing import NamedTuple
 
 from aiocheckpoint.errors import RunInProgressError, StorageError
 from aiocheckpoint.handlers._files.lock import FileLock
+from aiocheckpoint.handlers._files.processes import boot_id, switches_while_stopped
+from aiocheckpoint.handlers._files.watch import HEARTBEATS_PER_LEASE, Watches
 from aiocheckpoint.handlers.sqlite._statements import OWNER_ID_DIGITS
 
 __all__ = [
@@ -32,19 +33,26 @@ __all__ = [
     "OWNER_ID",
     "Liveness",
     "Owner",
+    "OwnerLooks",
     "is_lock_held",
     "owner_lock_files",
     "owner_lock_path",
 ]
 
-HEARTBEATS_PER_LEASE = 3
 OWNER_ID = re.compile(f"[0-9a-f]{{{OWNER_ID_DIGITS}}}")
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 
 
 class Owner(NamedTuple):
-    """A row of the table of owners. `beat` changes with each heartbeat."""
+    """A row of the table of owners.
+
+    Attributes:
+        id: Its id.
+        host, boot, pid, since: The process.
+        beat: Changes with each heartbeat.
+        lease: Seconds without a sign of life after which others take its runs.
+        lease_left: Seconds that are left of them, by the looks of this process. None where the
+            owner is alive, so that none are counted.
+    """
 
     id: str
     host: str
@@ -53,14 +61,8 @@ class Owner(NamedTuple):
     since: str
     beat: int
     lease: float
-
-
-class _Watch(NamedTuple):
-    """What this process saw of an owner, for how many seconds it stayed so, and the last look."""
-
-    evidence: tuple[object, ...]
-    seconds: float
-    looked_at: float
+    lease_left: float | None = None
+    draining: bool = False
 
 
 class Liveness:
@@ -76,48 +78,76 @@ class Liveness:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._watched: dict[str, _Watch] = {}
+        self._watches = Watches()
         self.host: str = socket.gethostname()
-        self.boot: str = _boot_id()
+        self.boot: str = boot_id()
 
-    def is_gone(self, owner: Owner, lock_path: str) -> bool:
-        """Look at an owner other than this process. Each look counts as one of its watch."""
+    def look(self, owner: Owner, lock_path: str) -> Owner | None:
+        """Look at an owner other than this process. Each look counts as one of its watch.
+
+        Returns:
+            The owner with its `lease_left`, or None where it is gone.
+        """
         if owner.host == self.host or (self.boot and owner.boot == self.boot):
             held = is_lock_held(lock_path, self._path)
             if held is not None:
-                return not held or self._is_stopped(owner, lock_path)
+                return self._look_if_stopped(owner, lock_path) if held else None
         # The kernel does not tell of a lock file that this user may not open, either.
-        evidence, most = (owner.beat,), owner.lease / HEARTBEATS_PER_LEASE
-        return self._lasts_for_a_lease(owner, evidence, most)
+        return self._watched(owner, (owner.beat,), owner.lease / HEARTBEATS_PER_LEASE)
 
     def forget_all_but(self, ids: list[str]) -> None:
         """Forget the looks at owners that are not among these."""
-        self._watched = {key: self._watched[key] for key in ids if key in self._watched}
+        self._watches.forget_all_but(ids)
 
-    def _is_stopped(self, owner: Owner, lock_path: str) -> bool:
-        """Whether a signal has stopped the process of an owner for its whole lease."""
-        switches = _switches_while_stopped(owner.pid)
+    def _look_if_stopped(self, owner: Owner, lock_path: str) -> Owner | None:
+        """Watch an owner that holds its lock, if a signal has stopped its process."""
+        switches = switches_while_stopped(owner.pid)
         if switches is None or not _has_open(owner.pid, lock_path):
-            self._watched.pop(owner.id, None)
-            return False
-        return self._lasts_for_a_lease(owner, (owner.beat, switches), math.inf)
+            self._watches.forget(owner.id)
+            return owner
+        return self._watched(owner, (owner.beat, switches), math.inf)
 
-    def _lasts_for_a_lease(
+    def _watched(
         self, owner: Owner, evidence: tuple[object, ...], most_seconds: float
-    ) -> bool:
-        """Note a look, and return whether the same was seen for longer than the owner's lease.
+    ) -> Owner | None:
+        """Note a look. The owner is gone where the same was seen for longer than its lease.
 
         Args:
             owner: The owner.
             evidence: What this look found.
             most_seconds: The most that counts between two looks.
         """
-        now, seconds = time.monotonic(), 0.0
-        before = self._watched.get(owner.id)
-        if before is not None and before.evidence == evidence:
-            seconds = before.seconds + min(now - before.looked_at, most_seconds)
-        self._watched[owner.id] = _Watch(evidence, seconds, now)
-        return seconds > owner.lease
+        seconds = self._watches.seconds_unchanged(owner.id, evidence, most_seconds)
+        return None if seconds > owner.lease else owner._replace(lease_left=owner.lease - seconds)
+
+
+class OwnerLooks:
+    """One look at each owner of a list. Nothing is taken or deleted.
+
+    Args:
+        path: Absolute path of the database.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._here = socket.gethostname(), boot_id()
+        self._seen: dict[str, bool] = {}
+
+    def may_live(self, owner_id: str, host: str, boot: str) -> bool:
+        """Whether an owner lives, or is on another machine, where one look cannot tell."""
+        if owner_id not in self._seen:
+            self._seen[owner_id] = self._look(owner_id, host, boot)
+        return self._seen[owner_id]
+
+    def _look(self, owner_id: str, host: str, boot: str) -> bool:
+        if not OWNER_ID.fullmatch(owner_id):
+            return False
+        if host != self._here[0] and not (boot and boot == self._here[1]):
+            return True
+        try:
+            return FileLock(owner_lock_path(self._path, owner_id), self._path).owner() is not None
+        except OSError:
+            return True
 
 
 def owner_lock_path(path: str, owner_id: str) -> str:
@@ -163,22 +193,6 @@ def is_lock_held(path: str, location: str) -> bool | None:
     return False
 
 
-def _switches_while_stopped(pid: int) -> tuple[str, ...] | None:
-    """How often the system has switched to and from a process that a signal has stopped.
-
-    The counts change when the process goes on, even for an instant. None for a process that runs,
-    sleeps or is stopped by a debugger ("t"), and where the system does not say, see
-    proc_pid_status(5).
-    """
-    facts: dict[str, str] = {}
-    with suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        facts = {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
-    if not facts.get("State", "").startswith("T"):
-        return None
-    switches = tuple(facts[name] for name in _SWITCHES if name in facts)
-    return switches if len(switches) == len(_SWITCHES) else None
-
-
 def _has_open(pid: int, path: str) -> bool:
     """Whether a process has a file open, so that its number means the process that locked it.
 
@@ -195,9 +209,3 @@ def _has_open(pid: int, path: str) -> bool:
                     if os.path.samestat(os.stat(link), file):
                         return True
     return False
-
-
-def _boot_id() -> str:
-    with suppress(OSError), open(_BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
-    return ""

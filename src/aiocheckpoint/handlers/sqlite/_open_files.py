@@ -200,7 +200,8 @@ class WalLength:
 
     def _length(self) -> int:
         try:
-            return os.fstat(self._descriptor).st_size
+            # Twice at each commit, in a quarter of the time of `fstat`. Every reader seeks first.
+            return os.lseek(self._descriptor, 0, os.SEEK_END)
         except OSError as error:
             raise StorageError.of(self._path, "looking at", error) from error
 
@@ -227,7 +228,11 @@ def refuse_stale(path: str) -> None:
             this process's parent before a fork.
     """
     for files in _open_in_process(file_identity(path)):
-        files.check_for_another()
+        try:
+            files.check_for_another()
+        except StorageError:
+            if files in _open:  # Not closed during the check by another thread, which may delete.
+                raise
 
 
 def _open_in_process(identity: tuple[int, int] | None) -> list[DatabaseFiles]:

@@ -32,6 +32,8 @@ from aiocheckpoint.handlers.sqlite._statements import OWNER_ID_DIGITS, no_owner_
 if TYPE_CHECKING:
     import sqlite3
 
+    from aiocheckpoint._model.start_record import Loss
+
 __all__ = ["Owner", "Owners", "release_runs_of"]
 
 _TRIES = 100
@@ -39,12 +41,22 @@ _PAUSE_SECONDS = 0.01
 # The CASTs take values of other types, and text that is no UTF-8, which others have stored.
 _FIND = (
     "SELECT id, CAST(host AS BLOB), CAST(boot AS BLOB), CAST(pid AS INTEGER), "
-    "CAST(since AS BLOB), CAST(beat AS INTEGER), CAST(lease AS REAL) FROM owners WHERE id = ?"
+    "CAST(since AS BLOB), CAST(beat AS INTEGER), CAST(lease AS REAL), "
+    "id IN (SELECT id FROM draining_owners) FROM owners WHERE id = ?"
 )
 _HEARTBEAT = (
     "INSERT INTO owners (id, host, boot, pid, since, beat, expires, lease) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
     "SET beat = excluded.beat, expires = excluded.expires"
+)
+
+# One step of the index for each owner. The rows of all runs in progress would be read every second.
+_EACH_OWNER = (
+    "WITH RECURSIVE each_one (owner) AS ("
+    "SELECT min(owner) FROM runs WHERE owner IS NOT NULL UNION ALL "
+    "SELECT (SELECT min(owner) FROM runs WHERE owner IS NOT NULL AND runs.owner > each_one.owner) "
+    "FROM each_one WHERE each_one.owner IS NOT NULL) "
+    "SELECT owner FROM each_one WHERE owner IS NOT NULL"
 )
 
 
@@ -66,6 +78,7 @@ class Owners:
         self.id: str = secrets.token_hex(OWNER_ID_DIGITS // 2)
         self._lock = FileLock(owner_lock_path(self._path, self.id), self._path)
         self._beats = itertools.count(1)
+        self._is_draining = False
         self._last_heartbeat = -float("inf")
         self._uncommitted_heartbeat = self._last_heartbeat
 
@@ -96,6 +109,14 @@ class Owners:
         own = (self.id, host, boot, pid, since, beat, expires, self._lease)
         connection.execute(_HEARTBEAT, own)
 
+    def note_draining(self, connection: sqlite3.Connection) -> None:
+        """Note that this owner has begun to drain, inside a transaction.
+
+        If it is killed now, the starts of its runs do not count.
+        """
+        self._is_draining = True
+        connection.execute("INSERT OR IGNORE INTO draining_owners VALUES (?)", (self.id,))
+
     def committed(self) -> None:
         """Note that the transaction of the last heartbeat was committed."""
         self._last_heartbeat = self._uncommitted_heartbeat
@@ -103,7 +124,7 @@ class Owners:
     def unregister(self, connection: sqlite3.Connection) -> None:
         """Release all runs of this owner and delete its row."""
         if self._lock.held:
-            release_runs_of(connection, self.id)
+            release_runs_of(connection, self.id, "drained" if self._is_draining else None)
 
     def release(self) -> None:
         """Release the lock file."""
@@ -133,20 +154,21 @@ class Owners:
         found = connection.execute(_FIND, (owner_id,)).fetchone()
         if found is None:
             return None
-        row, host, boot, pid, since, beat, lease = found
+        row, host, boot, pid, since, beat, lease, drains = found
         texts = _text(host), _text(boot), pid or 0, _text(since)
-        return Owner(row, *texts, beat=beat or 0, lease=lease or 0.0)
+        return Owner(row, *texts, beat=beat or 0, lease=lease or 0.0, draining=bool(drains))
 
     def expire_if_dead(self, connection: sqlite3.Connection, owner_id: str) -> Owner | None:
         """Free the runs of a dead owner, or give the row of a living one."""
         if not OWNER_ID.fullmatch(owner_id):
             _release_strange(connection)
             return None
-        owner = self.find(connection, owner_id)
-        if owner is not None and not self._is_dead(owner):
-            return owner
-        release_runs_of(connection, owner_id)
-        return None
+        found = self.find(connection, owner_id)
+        owner = None if found is None else self._look(found)
+        if owner is None:
+            drained = found is not None and found.draining
+            release_runs_of(connection, owner_id, "drained" if drained else "killed")
+        return owner
 
     def expire_dead(self, connection: sqlite3.Connection) -> None:
         """Free the runs of every dead owner, and runs of owners that cannot exist."""
@@ -164,29 +186,37 @@ class Owners:
                 if owner_id != self.id:
                     is_lock_held(path, self._path)  # A free one is deleted.
 
-    def _is_dead(self, owner: Owner) -> bool:
-        return owner.id != self.id and self._liveness.is_gone(
-            owner, owner_lock_path(self._path, owner.id)
-        )
+    def _look(self, owner: Owner) -> Owner | None:
+        if owner.id == self.id:
+            return owner
+        return self._liveness.look(owner, owner_lock_path(self._path, owner.id))
 
 
-def release_runs_of(connection: sqlite3.Connection, owner_id: str) -> None:
-    """Release all runs of an owner. Its leases become invalid."""
-    for statement in (
-        "DELETE FROM runs WHERE owner = ? AND status IS NULL",
-        "UPDATE runs SET owner = NULL, token = 0 WHERE owner = ?",
-        "DELETE FROM owners WHERE id = ?",
-    ):
-        connection.execute(statement, (owner_id,))
+def release_runs_of(connection: sqlite3.Connection, owner_id: str, loss: Loss | None) -> None:
+    """Release all runs of an owner. Its leases become invalid.
+
+    Args:
+        connection: The database, in a transaction.
+        owner_id: The owner.
+        loss: What became of it, or None where it gives its runs back itself.
+    """
+    connection.execute("DELETE FROM runs WHERE owner = ? AND status IS NULL", (owner_id,))
+    connection.execute(
+        "UPDATE runs SET owner = NULL, token = 0, lost = coalesce(?, lost) WHERE owner = ?",
+        (loss, owner_id),
+    )
+    connection.execute("DELETE FROM owners WHERE id = ?", (owner_id,))
+    connection.execute("DELETE FROM draining_owners WHERE id = ?", (owner_id,))
 
 
 def _release_strange(connection: sqlite3.Connection) -> None:
     """Release the runs of owners whose id is none: it would be part of a path."""
-    owner, owner_id = f"owner IS NOT NULL AND {no_owner_id('owner')}", no_owner_id("id")
+    condition = no_owner_id("owner")
+    strange = f"owner IN (SELECT owner FROM ({_EACH_OWNER}) WHERE {condition})"  # noqa: S608
     for statement in (
-        f"DELETE FROM runs WHERE {owner} AND status IS NULL",  # noqa: S608 - constants
-        f"UPDATE runs SET owner = NULL, token = 0 WHERE {owner}",  # noqa: S608
-        f"DELETE FROM owners WHERE {owner_id}",  # noqa: S608
+        f"DELETE FROM runs WHERE {strange} AND status IS NULL",  # noqa: S608 - constants
+        f"UPDATE runs SET owner = NULL, token = 0 WHERE {strange}",  # noqa: S608
+        f"DELETE FROM owners WHERE {no_owner_id('id')}",  # noqa: S608
     ):
         connection.execute(statement)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from aiocheckpoint._model.due import due_at
+from aiocheckpoint._model.statuses import ENDED
 from aiocheckpoint.handlers.sqlite._statements import GIVEN_FOOTER, LONG_FOOTER, NO_FOOTER
 
 if TYPE_CHECKING:
@@ -12,10 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.start_record import StartRecord
     from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint.handlers._retention import Keep
 
-__all__ = ["Claim", "Execute", "LeaseRecord", "Release", "Save", "sql_text"]
+__all__ = [
+    "Claim",
+    "Claimed",
+    "Execute",
+    "LeaseRecord",
+    "Release",
+    "Save",
+    "due_column",
+    "sql_text",
+]
 
 _NO_SNAPSHOT = (None,) * 9
 _LARGE_BYTES = 1 << 18
@@ -38,6 +51,11 @@ class LeaseRecord:
         payload_length: Length of the payload of that snapshot.
         inserted: Whether the claim stored the first snapshot.
         running: Number of the run last stored as running under this lease, or None.
+        start: The record of the start that the claim has made, until a snapshot is stored. None for
+            a run that is new or finished, or that was not claimed to be run.
+        status_before: The status of the run before that start.
+        ending: Whether the end of the run was asked for, as its claim or its last snapshot found.
+        is_refused: Whether the run was refused, so that a release takes the start back.
         released: Whether the lease was released, possibly before its claim was committed. The
             writer thread then releases it right after the claim.
     """
@@ -53,12 +71,18 @@ class LeaseRecord:
     payload_length: int = 0
     inserted: bool = False
     running: int | None = None
+    start: StartRecord | None = None
+    status_before: str = ""
+    ending: bool = False
+    is_refused: bool = False
     released: bool = False
 
-    def set_claimed(self, row: int, token: int, payload_length: int, footer: str) -> None:
-        """Note a committed claim. The last two values come from `SELECT_CLAIMED`."""
-        self.row, self.token = row, token
-        self.payload_length = payload_length
+    def set_claimed(self, claimed: Claimed) -> None:
+        """Note a committed claim."""
+        self.row, self.token, self.is_refused = claimed.row, claimed.token, False
+        self.start, self.status_before = claimed.start or (None, "")
+        self.ending, self.payload_length = claimed.ending, claimed.payload_length
+        footer = claimed.footer
         self.inserted = footer == GIVEN_FOOTER
         self.running = 1 if self.inserted else None
         if footer in {NO_FOOTER, GIVEN_FOOTER}:
@@ -69,28 +93,53 @@ class LeaseRecord:
 
     def set_saved(self, header: Header) -> None:
         """Note a committed snapshot. A status other than "running" has released the lease."""
-        self.running = header.number if header.status == "running" else None
+        self.running, self.start = header.number if header.status == "running" else None, None
         if self.running is None:
             self.token = 0
 
 
+class Claimed(NamedTuple):
+    """The result of a claim.
+
+    Attributes:
+        row, token: Id of the run's row, and the token that the row has now.
+        payload_length, footer: Of the snapshot that was found, see `SELECT_CLAIMED`.
+        start: The record of the start that was made, and the status of the run before it, or None.
+        ending: Whether the end of the run was asked for.
+    """
+
+    row: int
+    token: int
+    payload_length: int
+    footer: str
+    start: tuple[StartRecord, str] | None = None
+    ending: bool = False
+
+
 class Claim(NamedTuple):
-    """Take a lease, and store the first snapshot of a new run."""
+    """Take a lease, and store the first snapshot of a new run.
+
+    Attributes:
+        lease: The facts of the lease.
+        first_snapshot: The first snapshot of a new run, or None.
+        runs: Whether the run is claimed to be run, which counts as a start of it.
+    """
 
     lease: LeaseRecord
-    start: EncodedSnapshot | None = None
+    first_snapshot: EncodedSnapshot | None = None
+    runs: bool = False
 
     @property
     def footer(self) -> bytes | None:
         """Footer of the first snapshot."""
-        return None if self.start is None else self.start.footer
+        return None if self.first_snapshot is None else self.first_snapshot[2]
 
     def row(self, owner: str, token: int, now: float) -> tuple[Any, ...]:
         """The values of a `CLAIM`, noted so that a claim without an answer can be released."""
         self.lease.owner, self.lease.asked = owner, token
-        if self.start is None:
+        if self.first_snapshot is None:
             return (*self.lease.key, owner, token, now, *_NO_SNAPSHOT)
-        header, payload, footer = self.start
+        header, payload, footer = self.first_snapshot
         return (
             *self.lease.key,
             owner,
@@ -113,7 +162,8 @@ class Claim(NamedTuple):
         return self.lease.key
 
 
-class Save(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Save:
     """Store a snapshot under a lease."""
 
     lease: LeaseRecord
@@ -136,6 +186,11 @@ class Save(NamedTuple):
     def ends_run(self) -> bool:
         """Whether the snapshot ends the run. The same statement then releases the lease."""
         return self.header.status != "running"
+
+    @property
+    def may_leave_ending(self) -> bool:
+        """Whether the run can go on once more, so that a request to terminate it holds still."""
+        return self.ends_run and self.header.status not in ENDED
 
     def step_values(self) -> tuple[Any, ...]:
         """The values of a `SAVE_STEP`."""
@@ -162,21 +217,35 @@ class Save(NamedTuple):
             header.started_at,
             None if self.ends_run else owner,
             0 if self.ends_run else self.lease.token,
+            header.stopped_by,
+            due_column(header),
         )
 
 
 class Release(NamedTuple):
-    """Release a lease under which nothing more is stored. Repeated until it succeeds."""
+    """Release a lease under which nothing more is stored. Repeated until it succeeds.
+
+    Attributes:
+        flow, run_id: The run as the table has it.
+        token: The token that the lease has or had.
+        before: The status before a start that is taken back, and the record without it, or None.
+    """
 
     flow: str | bytes
     run_id: str | bytes
     token: int
+    before: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, lease: LeaseRecord, token: int) -> Self:
         """Make the request for a token that the lease has or had."""
         flow, run_id = lease.key
-        return cls(flow, run_id, token)
+        before = None
+        if lease.is_refused and lease.start is not None:
+            was_running = lease.status_before == "running"
+            start = lease.start.taken_back(was_running=was_running)
+            before = lease.status_before, start.encode()
+        return cls(flow, run_id, token, before)
 
     @property
     def key(self) -> tuple[Any, Any] | None:
@@ -193,6 +262,17 @@ class Execute(NamedTuple):
     def key(self) -> tuple[Any, Any] | None:
         """None: the function forms a batch of its own, as it may concern any run."""
         return None
+
+
+def due_column(header: Header) -> float | None:
+    """The time from which recovery may take a run without an owner, as the table has it.
+
+    Infinity is never. NULL is none for a run that is running or finished, and where 0.5 wrote it.
+    """
+    if header.status in {"running", "finished"}:
+        return None
+    due = due_at(header)
+    return math.inf if due is None else due
 
 
 def sql_text(text: str) -> str | bytes:

@@ -6,11 +6,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from aiocheckpoint._snapshot.codec import EncodedSnapshot
+from aiocheckpoint._model.start_record import ClaimedStart
 from aiocheckpoint._snapshot.footer import split
+from aiocheckpoint._snapshot.header_json import encode_header
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import StorageError
-from aiocheckpoint.handlers._run_store import FirstWrite, SnapshotRunStore
+from aiocheckpoint.handlers._run_store import FirstWrite, FoundRun
+from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.codec import Codec, EncodedSnapshot
     from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers.sqlite._lease import Lease
 
-__all__ = ["SqliteRunStore", "split_snapshot"]
+__all__ = ["SqliteRunStore", "encode_snapshot", "split_snapshot"]
 
 LARGEST_BYTES = 900_000_000
 """SQLite takes values of up to 1,000,000,000 bytes (https://www.sqlite.org/limits.html)."""
@@ -34,38 +37,72 @@ class SqliteRunStore(SnapshotRunStore):
         handler: The handler of the database. Its locks are leases.
         run_id: The run, or None.
         backend: Waits for the writer thread.
+        newest_header: Reads the header of a run alone.
     """
 
     header: Header | None
     first_write: FirstWrite | None
+    start: ClaimedStart | None
 
-    def __init__(self, handler: SnapshotPort, run_id: str | None, backend: Backend) -> None:
+    def __init__(
+        self,
+        handler: SnapshotPort,
+        run_id: str | None,
+        backend: Backend,
+        newest_header: Callable[[str | None], Header | None],
+    ) -> None:
         super().__init__(handler, run_id, backend)
+        self._newest_header = newest_header
         self._lease = cast("Lease", self._lock)
-        self._start: EncodedSnapshot | None = None
+        self._first_snapshot: EncodedSnapshot | None = None
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
     ) -> None:
         if self._is_small and self._lease.record.keep == 1:
             prepared = make()
-            self._start = None if prepared is None else self.encode_small(*prepared)
+            self._first_snapshot = None if prepared is None else self.encode_small(*prepared)
 
     async def acquire(self) -> None:
+        await self._claim()
+        if self._lease.record.ending:  # Nobody has seen the request, or 0.5 has ended the run.
+            await self._backend.run(self._settle_ending)
+            self._lease.record.ending = False
+            if not self._lease.held:
+                await self._claim()
+
+    async def _claim(self) -> None:
         lease, asked = self._lease, time.perf_counter()
+        self._may_hold_lock = True
         try:
-            await self._backend.wait_for(lease.claim(self._backend.loop, self._start))
+            await self._backend.wait_for(
+                lease.claim(self._backend.loop, self._first_snapshot, runs=True)
+            )
         finally:
-            if lease.record.inserted and self._start is not None:
-                self.header, payload, footer = self._start
+            if lease.record.inserted and self._first_snapshot is not None:
+                self.header, payload, footer = self._first_snapshot
                 size = len(payload) + len(footer)
                 self.first_write = FirstWrite(size, time.perf_counter() - asked)
-                self._start = None  # Its bytes would stay in memory as long as the run.
+                self._first_snapshot = None  # Its bytes would stay in memory as long as the run.
+
+    def take_back_start(self) -> None:
+        self._lease.record.is_refused = True
+
+    def _record_start(self) -> None:
+        """Note the start that the claim has recorded."""
+        record = self._lease.record
+        if record.start is not None:
+            self.start = ClaimedStart(record.start, record.status_before == "running")
+
+    def _settle_start(self) -> None:
+        """Do nothing: the statement of the release does it."""
 
     async def release(self) -> CancelledError | None:
         if self._lease.held:
             return await super().release()
         self._lease.release()  # Takes no time for a lease that is not held, or still queued.
+        if self._lease.record.ending:
+            return await self._backend.run_shielded(self._settle_left_ending, if_stalled="leave")
         return None
 
     def release_nowait(self) -> None:
@@ -81,7 +118,16 @@ class SqliteRunStore(SnapshotRunStore):
             header = handler.codec.peek(found, lease.record.payload_length, self.location)
             handler.check_run(header, self._run_id, self.location)
             self.header = header
+            self._record_start()
         return self.header
+
+    def _find_unlocked(self, wanted: Callable[[Header], bool]) -> FoundRun | None:
+        # The state of an unfinished run may be large, and is not asked for.
+        if self._lease.record.keep == 1:
+            header = self._newest_header(self._run_id)
+            if header is None or not wanted(header):
+                return None if header is None else FoundRun(header, None)
+        return super()._find_unlocked(wanted)
 
     async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
         snapshot = self.encode_small(header, state)
@@ -99,9 +145,28 @@ class SqliteRunStore(SnapshotRunStore):
     def _encode_snapshot(
         self, header: Header, state: dict[str, Any], step: str | None
     ) -> EncodedSnapshot:
-        memory = MemoryTarget()
-        written = self._handler.codec.write(header, state, step, memory, self._encode)
-        return EncodedSnapshot(written, *split_snapshot(memory, self.location))
+        codec = self._handler.codec
+        return encode_snapshot(codec, header, state, self.location, step=step, encode=self._encode)
+
+
+def encode_snapshot(
+    codec: Codec,
+    header: Header,
+    state: dict[str, Any],
+    location: str,
+    *,
+    step: str | None = None,
+    encode: Callable[[Header], bytes] = encode_header,
+) -> EncodedSnapshot:
+    """Make the snapshot of any state in memory.
+
+    Raises:
+        UnserializableStateError: See `Codec.write`.
+        StorageError: The payload is larger than SQLite can hold.
+    """
+    memory = MemoryTarget()
+    written = codec.write(header, state, step, memory, encode)
+    return written, *split_snapshot(memory, location)
 
 
 def split_snapshot(snapshot: MemoryTarget, location: str) -> tuple[bytes, bytes]:

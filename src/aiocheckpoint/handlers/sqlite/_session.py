@@ -25,6 +25,8 @@ __all__ = ["Session"]
 
 _MANY_REQUESTS = 64
 _SECONDS_BETWEEN_CHECKS = 0.1
+_MILLISECONDS_FOR_READERS = 500
+"""How long a close waits for readers of other processes, to empty the "-wal" as well."""
 
 
 class Session:
@@ -82,11 +84,10 @@ class Session:
             self._opened.close()
 
     def _reconnect(self) -> None:
-        if not self._is_connected:
-            self._connect()
-            self.is_gone = self._opened.files.identity != self._identity
-            if self.is_gone:
-                raise moved(self._path)
+        self._connect()
+        self.is_gone = self._opened.files.identity != self._identity
+        if self.is_gone:
+            raise moved(self._path)
 
     def in_transaction(self, work: Callable[[], None]) -> None:
         """Call `work` in a transaction, which also renews this owner's lease if that is due."""
@@ -125,8 +126,10 @@ class Session:
         Raises:
             StorageError: A file was deleted, moved, replaced or cut. The session `is_gone` then.
         """
-        self._reconnect()
-        self.roll_back()  # The thread before may have ended in the midst of a transaction.
+        if not self._is_connected:
+            self._reconnect()
+        if self.connection.in_transaction:  # The thread before may have ended in its midst.
+            self.roll_back()
         now = self._began = time.monotonic()
         self._is_checking = count < _MANY_REQUESTS or now >= self._next_check
         if self._is_checking:
@@ -168,7 +171,8 @@ class Session:
     def close(self) -> None:
         """Release all leases and close the database."""
         with contextlib.suppress(CheckpointError):
-            self._reconnect()
+            if not self._is_connected:
+                self._reconnect()
         if not self._is_connected or self._opened.files.are_gone():
             self.close_untouched()
             return
@@ -177,6 +181,10 @@ class Session:
             self.connection.execute("BEGIN IMMEDIATE")
             self.owners.unregister(self.connection)
             self.connection.execute("COMMIT")
+            # SQLite does so for the last connection alone. Of processes that end together none may
+            # take itself for the last.
+            self.connection.execute(f"PRAGMA busy_timeout = {_MILLISECONDS_FOR_READERS}")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._is_connected = False
         self._wal.close()
         # First the lock: of two that close at once, the later one finds no owner.

@@ -11,22 +11,29 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._model.statuses import ENDED
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
 __all__ = [
     "CLAIM",
+    "ENDED_IN_SQL",
     "GIVEN_FOOTER",
     "INSERT_NEW",
+    "INSERT_QUEUED",
     "LONG_FOOTER",
     "MOST_ROWS",
     "NO_FOOTER",
     "NO_OWNER",
     "OWNER_ID_DIGITS",
+    "RECORD_START",
     "SAVE_STATUS",
     "SAVE_STEP",
     "SELECT_CLAIMED",
+    "SELECT_ENDINGS",
+    "SELECT_INSERTED",
     "SELECT_STORED",
     "MultiRowStatement",
     "no_owner_id",
@@ -89,12 +96,32 @@ five steps."""
 
 CLAIM = MultiRowStatement(
     f"{_INSERT} ON CONFLICT (flow, run_id) DO UPDATE SET "
-    "owner = excluded.owner, token = excluded.token, claimed_at = excluded.claimed_at "
+    "owner = excluded.owner, token = excluded.token, claimed_at = excluded.claimed_at, "
+    "due_claim = CASE WHEN runs.due_claim = runs.claimed_at THEN excluded.claimed_at END "
     "WHERE runs.owner IS NULL",
     14,
 )
 """Take the runs without an owner. Values: flow, run id, owner, token, time, and the first snapshot,
 or NULLs. The snapshot is stored where the run has no row yet."""
+
+INSERT_QUEUED = MultiRowStatement(
+    "INSERT INTO runs (flow, run_id, token, claimed_at, position, step, sequence, written_at, "
+    "footer, payload, status, number, started_at, due, due_claim) "
+    "SELECT column1, column2, 0, column6, column3, column4, column5, column6, column7, column8, "
+    "column9, column10, column11, column12, column6 FROM (VALUES {}) WHERE column1 IS NOT NULL "
+    "ON CONFLICT (flow, run_id) DO NOTHING",
+    12,
+)
+"""Store the first snapshots of runs that nobody owns. A run that has a row already is left out.
+Values: flow, run id, and the columns of the snapshot."""
+
+SELECT_INSERTED = MultiRowStatement(
+    "SELECT group_concat(column3) FROM (VALUES {}) "
+    "JOIN runs ON flow = column1 AND run_id = column2 AND footer = column4",
+    4,
+)
+"""Find the runs whose stored snapshot has the footer given, by flow, run id, a number of the
+caller's and footer. Gives these numbers in one row."""
 
 
 def no_owner_id(column: str) -> str:
@@ -113,14 +140,28 @@ SELECT_CLAIMED = MultiRowStatement(
     "coalesce(length(payload), 0) || ' ' || "
     f"CASE WHEN footer = column4 THEN '{GIVEN_FOOTER}' "
     "WHEN length(footer) <= 4096 THEN hex(footer) "
-    f"WHEN footer IS NULL AND status IS NULL THEN '{NO_FOOTER}' ELSE '{LONG_FOOTER}' END) "
+    f"WHEN footer IS NULL AND status IS NULL THEN '{NO_FOOTER}' ELSE '{LONG_FOOTER}' END || ' ' || "
+    "CASE WHEN status IS NULL OR status = 'finished' OR footer = column4 THEN '' ELSE hex("
+    "status || '/' || coalesce(stopped_by, '') || '/' || coalesce(CAST(number AS INTEGER), 0) || "
+    "'/' || coalesce(CAST(position AS INTEGER), 0) || '/' || "
+    "coalesce(CAST(sequence AS INTEGER), 0) || '/' || coalesce(lost, '') || '/' || "
+    "coalesce(start, '')) END || ' ' || (ending IS NOT NULL)) "
     "FROM (VALUES {}) JOIN runs ON flow = column1 AND run_id = column2",
     4,
 )
 """Look up runs by flow, run id, a number of the caller's, and a footer. Gives in one row, for each:
-that number, token, id, owner, time of the claim, length of the payload, and a word for the stored
-footer. The word is one of the three above, else the footer in hex. All rows come in one text,
-because each row of a result is a step of its own. No value of another type makes other words."""
+that number, token, id, owner, time of the claim, length of the payload, a word for the stored
+footer, in hex the facts by which starts are counted, empty for a run that is new or finished, and
+whether the end of the run was asked for.
+The word is one of the three above, else the footer in hex. All rows come in one text, because each
+row of a result is a step of its own. No value of another type makes other words."""
+
+RECORD_START = MultiRowStatement(
+    "UPDATE runs SET status = column3, start = column4, lost = NULL FROM (VALUES {}) "
+    "WHERE id = column1 AND token = column2",
+    4,
+)
+"""Record the starts of runs that were claimed to go on. Values: id, token, status, record."""
 
 SELECT_STORED = MultiRowStatement(
     "SELECT group_concat(column3) FROM (VALUES {}) JOIN runs ON id = column1 AND footer = column2",
@@ -138,12 +179,25 @@ SAVE_STEP = MultiRowStatement(
 """Store the snapshot of a running run. Values: id, token, and the columns that change at each
 step."""
 
+ENDED_IN_SQL = "('" + "', '".join(sorted(ENDED)) + "')"
+"""The statuses of runs that have ended for good."""
+
 SAVE_STATUS = MultiRowStatement(
-    "UPDATE runs SET position = column3, step = column4, sequence = column5, "
+    "UPDATE runs SET position = column3, step = column4, sequence = column5, "  # noqa: S608
     "written_at = column6, footer = column7, payload = column8, status = column9, "
-    "number = column10, started_at = column11, owner = column12, token = column13 "
+    "number = column10, started_at = column11, owner = column12, token = column13, "
+    "stopped_by = column14, due = column15, due_claim = claimed_at, "
+    f"ending = CASE WHEN column9 IN {ENDED_IN_SQL} THEN NULL ELSE ending END "
     "FROM (VALUES {}) WHERE id = column1 AND token = column2",
-    13,
+    15,
 )
 """Store the snapshot of a run that begins or ends. Values: as `SAVE_STEP`, then the columns that
 change with the status."""
+
+SELECT_ENDINGS = MultiRowStatement(
+    "SELECT group_concat(column2) FROM (VALUES {}) JOIN runs ON id = column1 "
+    "WHERE ending IS NOT NULL",
+    2,
+)
+"""Find the runs whose end was asked for, by id and a number of the caller's. Gives these numbers in
+one row."""

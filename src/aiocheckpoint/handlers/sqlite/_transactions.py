@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._logging import logger
+from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import CheckpointError, LeaseLostError, StorageError
 from aiocheckpoint.handlers.sqlite._batches import Batch, into_batches
 from aiocheckpoint.handlers.sqlite._claims import claim, claim_from_dead_owners, insert_new
@@ -15,7 +16,12 @@ from aiocheckpoint.handlers.sqlite._errors import is_read_only, translate_error
 from aiocheckpoint.handlers.sqlite._history import prune, retain_current
 from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 from aiocheckpoint.handlers.sqlite._session import Session
-from aiocheckpoint.handlers.sqlite._statements import SAVE_STATUS, SAVE_STEP, SELECT_STORED
+from aiocheckpoint.handlers.sqlite._statements import (
+    SAVE_STATUS,
+    SAVE_STEP,
+    SELECT_ENDINGS,
+    SELECT_STORED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +49,9 @@ class Transactions:
         durable: Whether each commit waits for the disk.
         lease: Length of a lease in seconds.
         before_opening: Called before the database is opened.
+
+    Attributes:
+        owner_id: Id of this process among the owners. Empty while the database is not open.
     """
 
     def __init__(
@@ -53,12 +62,8 @@ class Transactions:
         self._lease = lease
         self._before_opening = before_opening
         self._session: Session | None = None
+        self.owner_id: str = ""
         self._gone: dict[str, StorageError] = {}
-
-    @property
-    def owner_id(self) -> str:
-        """Id of this process among the owners. Empty while the database is not open."""
-        return "" if self._session is None else self._session.owners.id
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> None:
         """Carry out requests, and set the result or the error of each."""
@@ -102,6 +107,11 @@ class Transactions:
                     self._session.pending_releases.append(Release.of(lease, token))
                 lease.asked = 0
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether this process holds the lease of a run."""
+        return self._session is not None and bool(self._session.held_tokens)
+
     def close(self) -> None:
         """Release all leases and close the database."""
         self._take_session(Session.close)
@@ -119,6 +129,11 @@ class Transactions:
         """Free the runs of every dead owner, in a transaction of an `Execute`."""
         if self._session is not None:
             self._session.owners.expire_dead(connection)
+
+    def note_draining(self, connection: sqlite3.Connection) -> None:
+        """Note that this owner has begun to drain, in a transaction of an `Execute`."""
+        if self._session is not None:
+            self._session.owners.note_draining(connection)
 
     def _call_or_fail(
         self,
@@ -177,7 +192,8 @@ class Transactions:
 
     def _fail(self, group: Sequence[PendingResult[Any]], error: CheckpointError) -> None:
         if not group:
-            logger.warning("The leases of runs could not be renewed, and may be lost: %s", error)
+            words = "The leases of runs could not be renewed, and may be lost: %s"
+            log(logging.WARNING, NOWHERE, words, error)
         for pending in group:
             if isinstance(pending.request, Release):
                 if self._session is not None:
@@ -191,9 +207,11 @@ class Transactions:
         if self._session is None:
             self._before_opening()
             self._session = Session(self._path, durable=self._durable, lease=self._lease)
+            self.owner_id = self._session.owners.id
         return self._session
 
     def _take_session(self, end: Callable[[Session], None]) -> None:
+        self.owner_id = ""
         session, self._session = self._session, None
         if session is not None:
             end(session)
@@ -252,22 +270,40 @@ def _do_other(connection: sqlite3.Connection, pending: PendingResult[Any]) -> No
 
 
 def _release(connection: sqlite3.Connection, release: Release) -> None:
-    where = "WHERE flow = ? AND run_id = ? AND token = ?"
-    connection.execute(f"DELETE FROM runs {where} AND status IS NULL", release)  # noqa: S608
-    connection.execute(f"UPDATE runs SET owner = NULL, token = 0 {where}", release)  # noqa: S608
+    where, key = "WHERE flow = ? AND run_id = ? AND token = ?", release[:3]
+    connection.execute(f"DELETE FROM runs {where} AND status IS NULL", key)  # noqa: S608
+    if release.before is not None:
+        connection.execute(f"UPDATE runs SET status = ?, start = ? {where}", release.before + key)  # noqa: S608
+    connection.execute(f"UPDATE runs SET owner = NULL, token = 0 {where}", key)  # noqa: S608
 
 
 def _save(session: Session, batch: Batch) -> None:
     connection = session.connection
-    retain_current(connection, [pending.request for pending in batch.retaining])
-    steps = [pending.request.step_values() for pending in batch.steps]
-    changes = [pending.request.status_values(session.owners.id) for pending in batch.status_changes]
-    done = sum(cursor.rowcount for cursor in SAVE_STEP.execute(connection, steps))
-    done += sum(cursor.rowcount for cursor in SAVE_STATUS.execute(connection, changes))
-    if done != len(steps) + len(changes):
+    if batch.retaining:
+        retain_current(connection, [pending.request for pending in batch.retaining])
+    done = 0
+    if batch.steps:
+        rows = [pending.request.step_values() for pending in batch.steps]
+        done += sum(cursor.rowcount for cursor in SAVE_STEP.execute(connection, rows))
+    if batch.status_changes:
+        owner = session.owners.id
+        rows = [pending.request.status_values(owner) for pending in batch.status_changes]
+        done += sum(cursor.rowcount for cursor in SAVE_STATUS.execute(connection, rows))
+    if done != len(batch.steps) + len(batch.status_changes):
         _fail_lost_leases(connection, [*batch.steps, *batch.status_changes])
-    # Only the owner of a run may delete its older snapshots.
-    prune(connection, [pending.request for pending in batch.retaining if pending.error is None])
+    if batch.status_changes:
+        _note_endings(connection, batch.status_changes)
+    if batch.retaining:  # Only the owner of a run may delete its older snapshots.
+        prune(connection, [pending.request for pending in batch.retaining if pending.error is None])
+
+
+def _note_endings(connection: sqlite3.Connection, group: Sequence[PendingResult[Any]]) -> None:
+    """Note the runs that have ended in another way, though their end for good was asked for."""
+    ended = [pending.request for pending in group if pending.request.may_leave_ending]
+    rows = [(request.lease.row, number) for number, request in enumerate(ended)]
+    for cursor in SELECT_ENDINGS.execute(connection, rows):
+        for number in filter(None, (cursor.fetchone()[0] or "").split(",")):
+            ended[int(number)].lease.ending = True
 
 
 def _fail_lost_leases(connection: sqlite3.Connection, group: Sequence[PendingResult[Any]]) -> None:
@@ -289,7 +325,7 @@ def _update_leases(session: Session, batch: Batch) -> None:
     for pending in batch.claims:
         if pending.result is not None:
             lease = pending.request.lease
-            lease.set_claimed(*pending.result)
+            lease.set_claimed(pending.result)
             session.held_tokens.add(lease.token)
             if lease.released:
                 session.released_early.append(Release.of(lease, lease.token))

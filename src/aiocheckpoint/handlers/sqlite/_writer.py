@@ -32,13 +32,25 @@ _MOST_REQUESTS = 512
 """The most requests in one `Processor.apply`, so that their callers wake during the next."""
 _PAUSE_SECONDS, _MOST_TRIES = 0.01, 100
 
-_CLOSE = "close"
+
+class _Here(threading.local):
+    """Whether this is a writer thread. Its name would take three calls, for each request."""
+
+    is_writer = False
+
+
+_here = _Here()
 _pending_closes: set[PendingResult[None]] = set()
 """Requests to close that were not carried out yet."""
 
 
 class Processor(Protocol):
     """The work of a writer thread. Called by that thread alone."""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a caller relies on what `close` gives up."""
+        ...
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> None:
         """Carry out requests, and set the result or the error of each."""
@@ -82,11 +94,16 @@ class Writer:
         """
         self._work.put(pending)
 
-    def stop(self, *, wait: bool) -> None:
-        """Let the thread close and end, after the requests queued so far."""
+    def stop(self, *, wait: bool, if_unused: bool = False) -> None:
+        """Let the thread close and end, after the requests queued so far.
+
+        Args:
+            wait: Whether to wait for that.
+            if_unused: Whether it goes on if the processor is in use then.
+        """
         if not self._work.is_used:
             return
-        pending: PendingResult[None] = PendingResult(_CLOSE, None)
+        pending: PendingResult[None] = PendingResult(_Close(if_unused), None)
         _pending_closes.add(pending)
         try:
             self._work.put(pending)
@@ -127,6 +144,15 @@ class _Pause(NamedTuple):
     """Leave the database until a fork is over."""
 
     resume: SimpleQueue[None]
+
+
+class _Close(NamedTuple):
+    """Close and end, or if `if_unused` is set, only where the processor is not in use."""
+
+    if_unused: bool
+
+
+_CONTROLS = frozenset[type]({_Close, _Pause})
 
 
 class _Work:
@@ -185,6 +211,7 @@ class _Work:
             time.sleep(0)
 
     def _run(self, worker: Worker) -> None:
+        _here.is_writer = True
         while True:
             self._living[worker] = None
             if self._working.setdefault(None, worker) is worker:
@@ -214,7 +241,7 @@ class _Work:
         group = self._group
         count = len(group)
         for index, pending in enumerate(group):
-            if pending.request is _CLOSE or type(pending.request) is _Pause:
+            if type(pending.request) in _CONTROLS:
                 count = index
                 break
         wanted, last = group[:count], group[count : count + 1]
@@ -223,9 +250,13 @@ class _Work:
             self._processor.apply(wanted)
             deliver(wanted)
         request = last[0].request if last else None
-        if request is _CLOSE:
+        closes = isinstance(request, _Close) and not (
+            request.if_unused and self._processor.is_in_use
+        )
+        if closes:
             self.is_used = False
             self._processor.close()
+        if isinstance(request, _Close):
             deliver(last)
             _pending_closes.difference_update(last)
         elif isinstance(request, _Pause):
@@ -235,7 +266,7 @@ class _Work:
         del group[: count + 1]
         if not group:
             self._taken = None
-        return request is _CLOSE
+        return closes
 
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""
@@ -300,7 +331,7 @@ class _Work:
 
 def is_writer() -> bool:
     """Whether this is a writer thread, which must not wait for a writer."""
-    return threading.current_thread().name == _NAME
+    return _here.is_writer
 
 
 def join_stopped() -> None:

@@ -1,0 +1,165 @@
+"""The runs in progress here that can be terminated, and the look for requests to do so.
+
+Another process leaves its request in the store. One thread looks once a second while there are
+runs, in the threads of each store, so that one that hangs holds up no other. Nothing here holds a
+lock, as a signal handler may come in the midst of any line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiocheckpoint._concurrency.workers import Worker
+from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.handlers._store_threads import threads_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from aiocheckpoint._concurrency.workers import Life
+    from aiocheckpoint._engine.active_run import ActiveRun
+    from aiocheckpoint.handlers._port import SnapshotPort
+
+__all__ = ["is_claimed_here", "note_claimed", "note_released", "terminate_here"]
+
+LOOK_SECONDS = 1.0
+"""Between two looks."""
+
+_NAME = "aiocheckpoint-endings"
+
+
+class _ClaimedRun(NamedTuple):
+    """A run, held weakly, and the store that has its requests."""
+
+    run: Callable[[], ActiveRun | None]
+    port: SnapshotPort
+
+
+_claimed: dict[str, _ClaimedRun] = {}
+"""The runs by their locations. An abandoned run is collected, and leaves its entry behind."""
+
+
+def note_claimed(location: str, port: SnapshotPort, run: ActiveRun) -> None:
+    """Note that a run has its lock, and let requests to terminate it reach it."""
+    _claimed[location] = _ClaimedRun(weakref.ref(run), port)
+    if not _looks.living:
+        _looks.start()
+
+
+def note_released(location: str, run: ActiveRun) -> None:
+    """Note that a run ends, before its lock is released."""
+    known = _claimed.get(location)
+    if known is not None and known.run() is run:
+        del _claimed[location]
+
+
+def is_claimed_here(location: str) -> bool:
+    """Whether a run is in progress in this process."""
+    return _run_at(location) is not None
+
+
+def terminate_here(location: str, reason: str) -> None:
+    """Terminate the run of a location, if it is in progress in this process. In any thread."""
+    run = _run_at(location)
+    if run is not None:
+        run.terminate(reason)
+
+
+def _run_at(location: str) -> ActiveRun | None:
+    known = _claimed.get(location)
+    return None if known is None else known.run()
+
+
+class _Looks:
+    """The thread that looks once a second, while runs are in progress.
+
+    Attributes:
+        living: The thread, if there is one.
+    """
+
+    def __init__(self) -> None:
+        self.living: dict[Life, Worker] = {}
+        self._queue: SimpleQueue[None] = SimpleQueue()  # It serves none.
+        self._running: dict[int, Future[None]] = {}
+
+    def start(self) -> None:
+        """Start the thread. Without one, requests of other processes wait for the next claim."""
+        with suppress(RuntimeError, MemoryError):
+            worker = Worker(_NAME, self._queue, self._work, self.living, _ignore)
+            try:
+                self.living[worker.life] = worker
+                if self._is_first(worker):
+                    worker.start()
+            finally:
+                worker.let_go()
+
+    def _work(self, worker: Worker) -> None:
+        while _claimed or not self._may_end(worker):
+            time.sleep(LOOK_SECONDS)
+            with suppress(MemoryError):
+                self._look()
+
+    def _may_end(self, worker: Worker) -> bool:
+        """Whether the thread is needed no more. A run may have come just now, and found it."""
+        life = worker.life
+        self.living.pop(life, None)
+        if _claimed:
+            self.living[life] = worker
+            if self._is_first(worker):
+                return False
+            self.living.pop(life, None)
+        worker.retire()
+        return True
+
+    def _is_first(self, worker: Worker) -> bool:
+        """Whether it is the one that works: a signal in the start of one may start another."""
+        return next(iter(list(self.living)), None) is worker.life
+
+    def _look(self) -> None:
+        by_port: dict[int, tuple[SnapshotPort, dict[str | None, ActiveRun]]] = {}
+        for location in list(_claimed):
+            known = _claimed.get(location)
+            run = None if known is None else known.run()
+            if known is None or run is None:
+                if known is not None and _claimed.get(location) is known:
+                    del _claimed[location]
+                continue
+            _, runs = by_port.setdefault(id(known.port), (known.port, {}))
+            runs[run.run_id] = run
+        for key, (port, runs) in by_port.items():
+            last = self._running.get(key)
+            if last is None or last.done():
+                with suppress(CheckpointError):  # No thread can be started, or the process ends.
+                    self._running[key] = threads_of(port).submit(_look_into, port, runs)
+        for key in self._running.keys() - by_port.keys():
+            del self._running[key]
+
+
+def _look_into(port: SnapshotPort, runs: dict[str | None, ActiveRun]) -> None:
+    with suppress(CheckpointError):  # The next snapshot says so, if the store is out of order.
+        for run_id, reason in port.endings(runs).items():
+            runs[run_id].terminate(reason)
+
+
+def _ignore(_: Worker) -> None:
+    pass
+
+
+_looks = _Looks()
+
+
+def _reset_after_fork() -> None:
+    """Forget the runs, which are the parent's, and the thread, which the child has not."""
+    global _looks  # noqa: PLW0603 - one for each process
+    _claimed.clear()
+    _looks = _Looks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,0 +1,125 @@
+"""The errors of stored snapshots, and of the places where they are stored."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from aiocheckpoint._errors.root import CheckpointError
+
+__all__ = [
+    "CorruptSnapshotError",
+    "ForeignFileError",
+    "NotDurableError",
+    "StorageError",
+    "UntrustedSnapshotError",
+]
+
+
+class CorruptSnapshotError(CheckpointError):
+    """The stored snapshot is damaged, is none, or is of another flow or run. Nothing was executed.
+
+    Attributes:
+        path: Where it is.
+        reason: Its defect.
+        of_unknown_origin: Whether nothing in it shows that this library wrote it. `reset` then
+            leaves it alone.
+    """
+
+    of_unknown_origin: bool = False  # Pickles of 0.5 have none.
+
+    def __init__(
+        self, path: str, reason: str, *, remedy: str | None = None, of_unknown_origin: bool = False
+    ) -> None:
+        if of_unknown_origin:
+            remedy = (
+                "Nothing in it shows that this library wrote it, so nothing overwrites or deletes "
+                "it, reset() included. Give the checkpoint another path, or move the file away."
+            )
+        remedy = remedy or (
+            "Restore the file from a copy, or delete it and start anew: with reset(), of a run "
+            "with an id with reset(run_id=...)."
+        )
+        super().__init__(f"{path} is not a sound snapshot of this run: {reason}. {remedy}")
+        self.path = path
+        self.reason = reason
+        self.of_unknown_origin = of_unknown_origin
+
+
+class ForeignFileError(CorruptSnapshotError):
+    """The file at the checkpoint's path is somebody else's: a whole pickle, but no snapshot.
+
+    It was neither loaded nor changed, and `reset` does not delete it.
+
+    Attributes:
+        path: Where it is.
+        reason: What it is.
+        of_unknown_origin: False.
+    """
+
+    def __init__(self, path: str, reason: str, *, remedy: str = "") -> None:
+        super().__init__(
+            path,
+            reason,
+            remedy=(
+                "It was neither loaded nor changed, and reset() does not delete it. Give the "
+                f"checkpoint another path. {remedy}"
+            ).rstrip(),
+        )
+
+
+class UntrustedSnapshotError(CheckpointError):
+    """The origin of the stored snapshot is not trusted. Nothing of it was executed.
+
+    Under `secret=` it is raised for a snapshot that is not signed, signed with another secret, or
+    signed for another flow or run. Under `allow=` for a snapshot with a global that is not listed,
+    or one that changes an object it did not make.
+
+    Attributes:
+        path: Where it is.
+        reason: Its defect.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"the snapshot in {path} is not trusted, and nothing of it was loaded: {reason}. If "
+            f"you know where it comes from, aiocheckpoint.adopt({path!r}, flow=..., secret=...) "
+            "signs it as it is for the flow of that name, aiocheckpoint.adopt_all all runs of a "
+            "store, and allow=(...) lists what it may name; else start anew with reset(), which "
+            "deletes it if it is a checkpoint."
+        )
+        self.path = path
+        self.reason = reason
+
+
+class StorageError(CheckpointError, OSError):
+    """The location of the checkpoint cannot be read or written. The stored snapshot is unchanged.
+
+    Attributes:
+        path: The path concerned.
+        errno: The system's error number, or None.
+    """
+
+    def __init__(self, path: str, problem: str, *, errno: int | None = None) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.errno = errno
+
+    @classmethod
+    def of(cls, path: str, doing: str, error: OSError) -> Self:
+        """Translate a system error met while `doing` something (a gerund) at `path`."""
+        return cls(
+            path,
+            f"{doing} {path} failed: {error.strerror or error}. Make the path usable (does it "
+            "exist, is it writable, is there space?) and run again.",
+            errno=error.errno,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        return {**super()._facts(), "errno": self.errno}
+
+
+class NotDurableError(StorageError):
+    """The new snapshot is in place, but may not outlive a power cut.
+
+    Raised when the directory could not be flushed after the rename.
+    """

@@ -1,0 +1,59 @@
+"""The options of every handler of snapshots, and the codec that they make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict
+
+from aiocheckpoint._model.checks import checked_flag
+from aiocheckpoint._snapshot.codec import Codec
+from aiocheckpoint._snapshot.pickling.listed import checked_allow
+from aiocheckpoint._snapshot.signing import make_signer
+from aiocheckpoint.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from aiocheckpoint._snapshot.signing import Secret
+
+__all__ = ["SnapshotOptions", "make_codec", "refuse_unknown"]
+
+
+class SnapshotOptions(TypedDict, total=False):
+    """The options of every handler of snapshots.
+
+    Attributes:
+        secret: Signs each snapshot for its flow and run. Only signed snapshots are loaded. At
+            least 32 bytes, as `bytes` or text. Of a list, the first signs and all verify.
+        allow: The globals that snapshots may name, each as "package.module:Name". An empty tuple
+            is for plain data alone. Others are refused when saved and when loaded.
+        verify: Whether each snapshot is loaded back before it counts (default False).
+    """
+
+    secret: Secret | Sequence[Secret]
+    allow: Sequence[str] | AbstractSet[str]
+    verify: bool
+
+
+def refuse_unknown(options: Iterable[str], accepted: Iterable[str], handler: str) -> None:
+    """Raise InvalidValueError for the first option that a handler does not take."""
+    names = list(accepted)
+    for option in options:
+        if option not in names:
+            listed = ", ".join(f"{name}=" for name in names) or "none"
+            raise InvalidValueError(f"{option}= is no option of {handler}, which takes {listed}.")
+
+
+def make_codec(flow: str, options: SnapshotOptions) -> Codec:
+    """Make the codec of a flow from the options of its handler.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: An option is invalid.
+    """
+    # Also checked here: a class made directly takes any name in **options.
+    refuse_unknown(options, SnapshotOptions.__annotations__, "this handler")
+    return Codec(
+        make_signer(options["secret"], flow) if "secret" in options else None,
+        checked_allow(options["allow"]) if "allow" in options else None,
+        verify=checked_flag("verify", options.get("verify", False)),
+    )

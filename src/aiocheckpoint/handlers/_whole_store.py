@@ -1,0 +1,218 @@
+"""A store as a whole: finding all its runs, counting, copying, making smaller and closing it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from aiocheckpoint._concurrency.async_reading import read_off_loop
+from aiocheckpoint._concurrency.threads import run_in_thread
+from aiocheckpoint._tracebacks import front_door
+from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint.handlers._counting import CountBy, checked_by, count_headers, with_all_statuses
+from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
+from aiocheckpoint.handlers._port import SnapshotPort
+from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.handlers._store_threads import maintenance_threads_of, threads_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint.errors import CheckpointError
+
+__all__ = ["WholeStorePort"]
+
+
+class WholeStorePort(SnapshotPort):
+    """The methods of `StateHandler` that are about a store as a whole.
+
+    Each has a default. A subclass overrides those for which its store has a better way:
+    `insert_runs`, `headers`, `counts`, `exists`, `find_snapshots` and `find_all_snapshots`,
+    `backup`, `compact`, `close`, `close_unused`.
+    """
+
+    async def insert_runs(
+        self,
+        runs: Sequence[tuple[Header, dict[str, Any]]],
+        backend: Backend,
+    ) -> list[Header | CheckpointError | None]:
+        """Store first snapshots of runs of which nothing is stored, together, and take no lock.
+
+        Args:
+            runs: Headers, and the states on entry to their first step. No two are of one run.
+            backend: Does the blocking work.
+
+        Returns:
+            For each the header as it is stored, or the error that kept it from being stored. None
+            where something is stored of the run, so that its lock is needed. By default for each.
+        """
+        del backend
+        return [None] * len(runs)
+
+    def headers(self) -> Iterable[Header]:
+        """Give the headers of all runs of the flow, in no order.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return self.runs(Query())
+
+    def exists(self) -> bool:
+        """Whether the store was made, for stores that are files. It may hold no run."""
+        return True
+
+    def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
+        """Find the snapshot of a run, without any change to the store.
+
+        `inspect` and `adopt` do so. A store of several flows finds that of each flow where the
+        handler's own flow has the empty name.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        location, known = self.locate(run_id), self.ownership(run_id)
+        yield FoundSnapshot(location, run_id, self.flow, partial(self.open, run_id), known)
+
+    def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
+        """Find the snapshots of all runs, without any change to the store.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        for header in self.headers():
+            yield from self.find_snapshots(header.run_id)
+
+    def counts(self, by: CountBy) -> dict[str | None, int]:
+        """Count the runs of the flow by a fact of their headers, see `count`.
+
+        Args:
+            by: "status" or "step".
+
+        Returns:
+            The number of runs by status, or by the next step. None where there is no next step.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return count_headers(self.headers(), by)
+
+    @overload
+    def count(self, by: None = None) -> int: ...
+
+    @overload
+    def count(self, by: Literal["status"]) -> dict[str, int]: ...
+
+    @overload
+    def count(self, by: Literal["step"]) -> dict[str | None, int]: ...
+
+    @front_door
+    def count(self, by: CountBy | None = None) -> int | dict[str, int] | dict[str | None, int]:
+        """Count the stored runs of the flow. No state is read.
+
+        A database counts by an index: a run whose snapshot is damaged counts as well, and no
+        signature is verified. Files are counted by their headers, of which `runs` lists the same.
+
+        Args:
+            by: None for the number of all runs. "status" for a number by status, "step" for one by
+                the step at which each run goes on.
+
+        Returns:
+            The number, or a dict of numbers whose sum it is. By status, every status is a key. By
+            step, the key None has the runs without a next step: finished ones, and those whose
+            step names are unknown.
+
+        Raises:
+            InvalidValueError: `by` is something else.
+            StorageError: The store cannot be read.
+        """
+        return self._counted(by)
+
+    @overload
+    async def acount(self, by: None = None) -> int: ...
+
+    @overload
+    async def acount(self, by: Literal["status"]) -> dict[str, int]: ...
+
+    @overload
+    async def acount(self, by: Literal["step"]) -> dict[str | None, int]: ...
+
+    @front_door
+    async def acount(
+        self, by: CountBy | None = None
+    ) -> int | dict[str, int] | dict[str | None, int]:
+        """Do as `count`, without blocking the event loop."""
+        return await read_off_loop(threads_of(self), self._counted, checked_by(by))
+
+    @front_door
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the store to a new place, also while it is in use.
+
+        The handlers "local" and "sqlite" do so. Nothing that exists is overwritten.
+
+        Args:
+            path: The place of the copy, as the handler takes it.
+
+        Raises:
+            InvalidValueError: The handler makes no copies.
+            StorageError: Nothing is stored, something is at `path` already, or it cannot be
+                written.
+        """
+        del path
+        raise InvalidValueError(
+            f"{type(self).__name__} makes no backup of its store. Use the tools of the store."
+        )
+
+    @front_door
+    async def abackup(self, path: str | os.PathLike[str]) -> None:
+        """Do as `backup`, without blocking the event loop. A cancellation waits for its end."""
+        await run_in_thread(maintenance_threads_of(self), self.backup, path)
+
+    @front_door
+    def compact(self) -> int:
+        """Give space that the store no longer needs back to the file system.
+
+        Deleted runs leave free pages in a database. Files have no such space.
+
+        Returns:
+            The number of bytes given back.
+
+        Raises:
+            StorageError: The store cannot be written, or others use it. The runs are as they were.
+        """
+        return 0
+
+    @front_door
+    async def acompact(self) -> int:
+        """Do as `compact`, without blocking the event loop. A cancellation waits for its end."""
+        return await run_in_thread(maintenance_threads_of(self), self.compact)
+
+    @front_door
+    def close(self) -> None:
+        """Close what the handler holds open. The next use opens it again.
+
+        Call it when the runs have ended, for instance behind `drain()`. The handler "sqlite"
+        releases the leases of this process, and puts all that is stored into the file itself.
+        """
+
+    def close_unused(self) -> None:
+        """Close what the handler holds open, unless a run of this process needs it.
+
+        The end of `async with flow:` calls it. A store whose handlers share a connection, as those
+        of one database do, leaves it open while runs of other flows are in progress.
+        """
+        self.close()
+
+    @front_door
+    async def aclose(self) -> None:
+        """Do as `close`, without blocking the event loop. A cancellation waits for its end."""
+        await run_in_thread(threads_of(self), self.close)
+
+    def _counted(self, by: CountBy | None) -> int | dict[str, int] | dict[str | None, int]:
+        checked = checked_by(by)
+        counts = self.counts(checked or "status")
+        if checked is None:
+            return sum(counts.values())
+        return with_all_statuses(counts) if checked == "status" else counts

@@ -1,0 +1,116 @@
+"""The list of the runs that are due, by one index: no row is read that is not in the list.
+
+The index holds the runs without an owner that have not finished, by status and time. Each part of
+the statement below reads one stretch of it in its order. The stretches are merged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiocheckpoint.handlers._query import due_key
+from aiocheckpoint.handlers.sqlite._requests import sql_text
+from aiocheckpoint.handlers.sqlite._schema import DUE
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers._query import Query
+
+__all__ = ["Place", "due_rows"]
+
+_NONE = f"{DUE} IS NULL"  # Of 0.5, or of a run that has begun.
+_AT_ONCE = f"{DUE} = 0.0"
+_BEGAN = "started_at"
+_SINCE = f"{DUE} > 0.0 AND {DUE} <= :before"
+_STRETCHES: tuple[tuple[str, str, str], ...] = (
+    *(
+        (status, _NONE, _BEGAN)
+        for status in ("queued", "running", "stopped", "failed", "cancelled")
+    ),
+    *(
+        (status, _AT_ONCE, _BEGAN)
+        for status in ("queued", "stopped", "paused", "failed", "cancelled")
+    ),
+    *((status, _SINCE, DUE) for status in ("queued", "paused", "failed", "cancelled")),
+    # A run that is claimed keeps its time until the first snapshot.
+    ("running", f"{DUE} >= 0.0", _BEGAN),
+)
+"""Status, condition and key of each stretch: what `due_at` decides, in SQL."""
+
+_STRETCH = (
+    "SELECT * FROM (SELECT id AS found, {key} AS key, started_at AS began, run_id AS name "
+    "FROM runs{index} WHERE flow = :flow AND {owner} AND status <> 'finished' "
+    "AND status = '{status}' AND {condition} AND {more} "
+    "ORDER BY {order}started_at, run_id LIMIT :limit)"
+)
+_ROWS = (
+    "(SELECT found, key FROM ({}) ORDER BY key, began, name LIMIT :limit) "
+    "JOIN runs ON runs.id = found"
+)
+
+
+class Place(NamedTuple):
+    """The place of a run in the list, behind which the next page begins.
+
+    Attributes:
+        due: The key of the order.
+        started_at: When the run began.
+        run_id: Its id as the table has it, or in bytes.
+        is_text: Whether the table has the bytes as text.
+    """
+
+    due: float
+    started_at: float
+    run_id: str | bytes
+    is_text: bool = False
+
+
+def due_rows(
+    flow: str | bytes, query: Query, in_order: str, after: Place | None
+) -> tuple[str, dict[str, Any]]:
+    """The source of the rows of the runs that a query by `due_before` asks for.
+
+    Args:
+        flow: The flow as the table has it.
+        query: Which runs.
+        in_order: The condition for rows that have a place in the order.
+        after: The last row of the page before, instead of `query.after`.
+
+    Returns:
+        What stands behind FROM, with the columns `key` and those of `runs`, and its values.
+    """
+    if after is None and query.after is not None:
+        due, started_at, _ = due_key(query.after)
+        after = Place(due, started_at, sql_text(query.after.run_id or ""))
+    conditions, values = [in_order], {"flow": flow, "before": query.due_before}
+    if query.written_before is not None:
+        conditions.append("written_at < :written")
+        values["written"] = query.written_before
+    if after is not None:
+        values |= {"due": after.due, "began": after.started_at, "name": after.run_id}
+    stretches = [
+        _STRETCH.format(
+            key=key,
+            # SQLite would take another index for a page behind the first.
+            index=" INDEXED BY runs_due" if query.unowned else "",
+            owner="owner IS NULL" if query.unowned else "TRUE",
+            status=status,
+            condition=condition,
+            more=" AND ".join(conditions + _behind(key, after)),
+            order="" if key == _BEGAN else f"{DUE}, ",
+        )
+        for status, condition, key in _STRETCHES
+        if query.statuses is None or status in query.statuses
+    ]
+    nothing = "SELECT NULL AS found, NULL AS key, NULL AS began, NULL AS name WHERE FALSE"
+    return _ROWS.format(" UNION ALL ".join([nothing, *stretches])), values
+
+
+def _behind(key: str, after: Place | None) -> list[str]:
+    """The condition for the rows of a stretch behind a place."""
+    if after is None:
+        return []
+    name = "CAST(:name AS TEXT)" if after.is_text else ":name"
+    if key == DUE:
+        return [f"({DUE}, started_at, run_id) > (:due, :began, {name})"]
+    behind = f"(started_at, started_at, run_id) > (:due, :began, {name})"
+    return ["started_at >= :due", behind]  # The first one is for the index.

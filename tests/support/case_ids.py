@@ -1,0 +1,14 @@
+"""Names of parametrised cases that are the same in every process."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["ADDRESS", "plain_repr"]
+
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def plain_repr(value: object) -> str:
+    """Give the `repr` of a value without addresses, as an id for `pytest.mark.parametrize`."""
+    return ADDRESS.sub("", repr(value))
