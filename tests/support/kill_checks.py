@@ -40,7 +40,8 @@ def run_script(script: str, *words: object) -> list[Any]:
 def check_only_snapshot_left(path: Path) -> None:
     """Check that an undisturbed run deletes the temporary files of the killed ones."""
     FlowFactory(path).flow("a").run({})
-    assert [left.name for left in path.parent.iterdir()] == [path.name]
+    left = sorted(one.name for one in path.parent.iterdir())
+    assert left == [path.name], left
 
 
 def kill_writers(place: Path, durable: str, rounds: int) -> None:

@@ -197,11 +197,14 @@ class SnapshotRunStore:
         """
         self._settle_ending()
         header, handler = self.header, self._handler
+        is_inherited = getattr(self._lock, "inherited", False)
         if header is None or header.finished:
+            if is_inherited:  # The last owner was killed after the run's end.
+                handler.write_start(self._run_id, None, lock=self._lock)
             return
         before = handler.read_start(self._run_id)
         loss: Loss | None = None
-        if getattr(self._lock, "inherited", False):
+        if is_inherited:
             loss = "drained" if before is not None and before.drains else "killed"
         record = next_start(header, before, loss)
         self.start = ClaimedStart(record, is_shown_running(header, before))
