@@ -1,0 +1,31 @@
+"""What is stored, as records to show: the read model of every display.
+
+Nothing here unpickles, and nothing here writes. Records are made of headers, sizes and an inert
+decoder, which gives plain values and placeholders. Displays render these records and nothing else.
+Open `_records.py` first.
+"""
+
+from aiocheckpoint import _public
+from aiocheckpoint.look._records import (
+    ChangeView,
+    CountView,
+    DiffView,
+    FlowView,
+    KeyView,
+    RunView,
+    SnapshotView,
+    StepView,
+)
+
+__all__ = [
+    "ChangeView",
+    "CountView",
+    "DiffView",
+    "FlowView",
+    "KeyView",
+    "RunView",
+    "SnapshotView",
+    "StepView",
+]
+
+_public.publish(__name__, globals(), __all__)
