@@ -45,6 +45,26 @@ lock = cp.handler.lock("x")
 lock.acquire()
 die()
 """
+KILLED_AT_THE_END = """
+import os, signal, sys
+from aiocheckpoint import CheckpointFlow
+from aiocheckpoint.handlers.local import LocalStateHandler
+
+place, until = sys.argv[1:]
+cp = CheckpointFlow(place, name="f")
+cp.add_step(name="a")(lambda state: None)
+cp.add_step(name="b")(lambda state: None)
+if until == "first":
+    cp.run({}, until="a")
+else:
+    write = LocalStateHandler.write_start
+    def die(self, run_id, record, *, lock=None):
+        if record is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, run_id, record, lock=lock)
+    LocalStateHandler.write_start = die
+    cp.run()
+"""
 LISTINGS: dict[str, Callable[[CheckpointFlow], object]] = {
     "runs": lambda cp: cp.runs(),
     "page": lambda cp: cp.runs(limit=1),
@@ -95,6 +115,17 @@ def test_killed_owner_of_a_finished_run(
     assert len(names(tmp_path)) == len(kept) + (2 if moment == "written" else 1)
     LISTINGS[listing](make_flow(where))
     assert names(tmp_path) == kept
+
+
+def test_killed_before_the_record_of_its_start_is_deleted(tmp_path: Path) -> None:
+    """The next owner deletes the record that a resumed and finished run has left."""
+    place = str(tmp_path / "c.pkl")
+    for until, code in (("first", 0), ("end", -9)):
+        command = [sys.executable, "-c", KILLED_AT_THE_END, place, until]
+        assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == code
+    assert names(tmp_path) == [".c.pkl.lock", ".c.pkl.start", "c.pkl"]
+    make_flow(place).run({})
+    assert names(tmp_path) == ["c.pkl"]
 
 
 @pytest.mark.leaves_files
