@@ -188,6 +188,21 @@ class Header:
         """Name of the step at the position. None for a finished run, or where it is unknown."""
         return None if self.finished else self.step_names.at(self.position)
 
+    @property
+    def tries(self) -> int:
+        """Number of attempts of this run at the step where it stands, as far as it is recorded.
+
+        A running attempt is recorded when it ends, or as the first one. Attempts whose process was
+        killed are not counted. 0 where none has begun, as of a run that is queued or finished.
+        """
+        if self.finished or self.status == "queued":
+            return 0
+        step, broken = self.next_step, self.failure
+        is_here = broken is not None and step in {None, broken.step}
+        failed = broken.attempt if broken is not None and is_here else 0
+        has_begun = self.status in {"running", "paused"} or self.terminated_by == "step"
+        return max(failed, self.attempts.get(step or "", 0), int(has_begun))
+
     def is_at(self, names: StepNames, index: int) -> bool:
         """Whether the state is the one on entry to that step of a flow."""
         return not self.finished and self.step_names.is_at(self.position, names, index)

@@ -12,6 +12,7 @@ from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
 from aiocheckpoint.handlers._locks import Lock
 from aiocheckpoint.handlers._options import SnapshotOptions
 from aiocheckpoint.handlers._query import Query, select
+from aiocheckpoint.handlers._run_filter import RunFilter
 from aiocheckpoint.handlers.local import LocalStateHandler
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Loss",
     "Ownership",
     "Query",
+    "RunFilter",
     "SnapshotOptions",
     "SnapshotTarget",
     "StartRecord",

@@ -1,0 +1,63 @@
+"""The filter of lists, counts and recovery: which runs, by the facts of their headers."""
+
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from aiocheckpoint._model.header import Header, Status
+
+__all__ = ["ALL", "RunFilter"]
+
+
+class RunFilter(NamedTuple):
+    """A choice of runs. A run is chosen if it has all that is asked for.
+
+    In a pattern, `*` stands for any text, `?` for one character, `[ab]` for one of these, and
+    `[!ab]` for any other one. Letters differ by their case.
+
+    Attributes:
+        statuses: Statuses as users see them. None for all.
+        steps: Names of steps at which runs stand, as `Header.next_step` has them. None for all. A
+            finished run stands at none.
+        error: Pattern of the qualified type of the exception that a run broke on, such as
+            "*.TimeoutError". Also that of an attempt that is being repeated. None for all.
+        ids: Pattern of run ids. The run without an id has none of them. None for all.
+        since: Seconds since the epoch. The newest snapshot was written then or later.
+        before: Seconds since the epoch. The newest snapshot was written earlier.
+        tries: The least number of attempts at the step where a run stands, see `Header.tries`.
+        stale: Only runs that are shown as running, and that no living process owns. An owner on
+            another machine counts as living until its lease has run out.
+    """
+
+    statuses: frozenset[Status] | None = None
+    steps: frozenset[str] | None = None
+    error: str | None = None
+    ids: str | None = None
+    since: float | None = None
+    before: float | None = None
+    tries: int | None = None
+    stale: bool = False
+
+    def wants(self, header: Header) -> bool:
+        """Whether a run is chosen, by its header as lists have it: with status and owner."""
+        return (
+            (self.statuses is None or header.status in self.statuses)
+            and (self.since is None or header.written_at >= self.since)
+            and (self.before is None or header.written_at < self.before)
+            and (self.steps is None or header.next_step in self.steps)
+            and (self.ids is None or _fits(header.run_id, self.ids))
+            and (self.error is None or _fits(_error_type(header), self.error))
+            and (self.tries is None or header.tries >= self.tries)
+            and not (self.stale and (header.status != "running" or header.owner is not None))
+        )
+
+
+ALL = RunFilter()
+"""Chooses every run."""
+
+
+def _error_type(header: Header) -> str | None:
+    return None if header.failure is None else header.failure.type
+
+
+def _fits(text: str | None, pattern: str) -> bool:
+    return text is not None and fnmatchcase(text, pattern)
