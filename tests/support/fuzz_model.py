@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fuzzed_flow import change
@@ -126,13 +126,15 @@ class Run:
             assert attempt == self.tried.get(name, 0) + 1
             self.attempts[name] = self.tried[name] = attempt
 
-    def see(self, setup: FlowSetup, header: Header | None, stored: State) -> None:
+    def see(self, setup: FlowSetup, header: Header | None, stored: State, *, killed: bool) -> None:
         """Compare the stored snapshot after a process with the one before, and note it.
 
         Args:
             setup: The world.
             header: The header that is stored.
             stored: The state that is stored.
+            killed: Whether the process was killed. A run that it had claimed, and of which it
+                stored nothing, is shown as running.
         """
         if header is None:
             assert self.header is None
@@ -146,7 +148,7 @@ class Run:
         if old is None or header.sequence != old.sequence:
             self._check_status(setup, header)
         else:
-            assert header == old
+            assert header == old or (killed and header == replace(old, status="running"))
         self.header = header
 
     def _check_stored(self, setup: FlowSetup, stored: State, index: int) -> None:

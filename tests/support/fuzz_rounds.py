@@ -134,7 +134,7 @@ class RunHistory:
         headers = {header.run_id: header for header in handler.runs(Query())}
         for run_id, run in self.runs.items():
             header = handler.header(run_id)
-            run.see(self.setup, header, handler.read(run_id))
+            run.see(self.setup, header, handler.read(run_id), killed=killed)
             if header is not None:
                 assert killed or headers[run_id].owner is None
             if not killed and run_id in self.results:
