@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from case_ids import ADDRESS
 from flaky_steps import STORES, AnyStore
+from hypothesis import settings
 from kept_open import close_kept_open
 from ordinary_user import MARK, may_write_everywhere
 from run_factories import KINDS, Runs
@@ -33,6 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_files: a writer is killed or its directory moved")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The short tests try the same examples each time, so that a failure is one of the change at
+    # hand. Those under "torture" try new ones, and so does any run with a profile of its own.
+    settings.register_profile("repeatable", derandomize=True)
+    if "not torture" in config.option.markexpr and not config.getoption("--hypothesis-profile"):
+        settings.load_profile("repeatable")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
