@@ -52,6 +52,7 @@ __all__ = [
     "RunInProgressError",
     "RunNotFoundError",
     "RunTerminatedError",
+    "SeveralFlowsError",
     "StateConflictError",
     "StepTimeoutError",
     "StorageError",
@@ -88,6 +89,21 @@ class InvalidTypeError(CheckpointError, TypeError):
 
 class InvalidValueError(CheckpointError, ValueError):
     """An argument has the right type and an impossible value."""
+
+
+class SeveralFlowsError(InvalidValueError):
+    """A store has several flows, and the call needs the name of one.
+
+    Attributes:
+        place: Path or URL of the store, without a password.
+        flows: Names of the flows.
+    """
+
+    def __init__(self, place: str, flows: tuple[str, ...]) -> None:
+        names = ", ".join(map(repr, flows))
+        super().__init__(f"{place} has the flows {names}: name one by flow=.")
+        self.place = place
+        self.flows = flows
 
 
 class PauseConflictError(InvalidValueError):

@@ -35,6 +35,7 @@ from aiocheckpoint import (
     RunInProgressError,
     RunNotFoundError,
     RunTerminatedError,
+    SeveralFlowsError,
     StateConflictError,
     StepTimeoutError,
     StorageError,
@@ -83,6 +84,10 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     "terminated-bare": (
         RunTerminatedError(PATH, reason=None, by="later"),
         {"path": PATH, "run_id": None, "reason": "", "by": "later"},
+    ),
+    "several-flows": (
+        SeveralFlowsError(PATH, ("orders", "refunds")),
+        {"place": PATH, "flows": ("orders", "refunds")},
     ),
     "timeout": (
         StepTimeoutError("pay", "save", 2.5),
@@ -201,6 +206,7 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     PauseConflictError: (InvalidValueError,),
     RunNotFoundError: (CheckpointError, LookupError),
     RunTerminatedError: (CheckpointError,),
+    SeveralFlowsError: (InvalidValueError,),
     StepTimeoutError: (CheckpointError, TimeoutError),
     DrainingError: (CheckpointError,),
     NoThreadError: (CheckpointError, RuntimeError),

@@ -23,8 +23,12 @@ from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.handlers._whole_store import WholeStorePort
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.given_state import CallSite
+    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["StateHandler"]
@@ -155,6 +159,19 @@ class StateHandler(WholeStorePort):
         """Do as `write`, without blocking the event loop. A running write is waited for."""
         # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
         await run_in_thread(threads_of(self), self.write, state, run_id)
+
+    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
+        """Make the reader of the store for displays, which changes nothing of it.
+
+        Args:
+            secret: The secret or secrets that signatures are checked with. None to check none.
+
+        Raises:
+            InvalidTypeError, InvalidValueError: A secret is invalid.
+        """
+        from aiocheckpoint.handlers._reading import StoreReader  # noqa: PLC0415 - programs lack it
+
+        return StoreReader(self, secret)
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""

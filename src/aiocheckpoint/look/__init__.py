@@ -2,6 +2,7 @@
 
 Nothing here unpickles, and nothing here writes. Records are made of headers, sizes and an inert
 decoder, which gives plain values and placeholders. Displays render these records and nothing else.
+`open_store` opens a store.
 Open `_records.py` first.
 """
 
@@ -16,6 +17,7 @@ from aiocheckpoint.look._records import (
     SnapshotView,
     StepView,
 )
+from aiocheckpoint.look._store import Store, open_store
 
 __all__ = [
     "ChangeView",
@@ -26,6 +28,8 @@ __all__ = [
     "RunView",
     "SnapshotView",
     "StepView",
+    "Store",
+    "open_store",
 ]
 
 _public.publish(__name__, globals(), __all__)
