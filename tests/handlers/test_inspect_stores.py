@@ -251,21 +251,27 @@ def test_changed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     leave_runs("sqlite", tmp_path)
     settle()
     writers: list[SqliteStateHandler] = []
-    query = ReadOnlyDatabase.query
+    connect, read = ReadOnlyDatabase.connect, ReadOnlyDatabase.read
     modes: list[str] = []
 
-    def disturbed(self: ReadOnlyDatabase, *args: Any, mode: str = "mode=ro") -> list[Any]:  # noqa: ANN401
+    def connected(self: ReadOnlyDatabase, mode: str, marks: Any) -> Any:  # noqa: ANN401
         modes.append(mode)
-        rows = query(self, *args, mode=mode)
-        if not writers:
-            writers.append(handler_apart(tmp_path / "orders.db", flow="orders"))
-            writers[0].write({"n": 2}, "new")
-        return rows
+        return connect(self, mode, marks)
 
-    monkeypatch.setattr(ReadOnlyDatabase, "query", disturbed)
+    def disturbed(self: ReadOnlyDatabase, work: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401
+        def work_slowly(connection: sqlite3.Connection) -> Any:  # noqa: ANN401
+            result = work(connection)
+            if not writers:
+                writers.append(handler_apart(tmp_path / "orders.db", flow="orders"))
+                writers[0].write({"n": 2}, "new")
+            return result
+
+        return read(self, work_slowly)
+
+    monkeypatch.setattr(ReadOnlyDatabase, "connect", connected)
+    monkeypatch.setattr(ReadOnlyDatabase, "read", disturbed)
     assert len(inspect_all(tmp_path / "orders.db")) == 4
-    assert modes[0] == "immutable=1"
-    assert set(modes[1:]) == {"mode=ro"}
+    assert modes == ["immutable=1", "mode=ro"]
     shut_down(writers[0])
 
 

@@ -18,7 +18,7 @@ import sqlite3
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import IncompatibleSnapshotError, StorageError
@@ -27,9 +27,12 @@ from aiocheckpoint.handlers.sqlite._errors import foreign_database, is_refused, 
 from aiocheckpoint.handlers.sqlite._schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["ReadOnlyDatabase"]
+
+_Result = TypeVar("_Result")
 
 _SECONDS_FOR_OTHERS = 10.0
 SETTLED_SECONDS = 0.1
@@ -37,8 +40,44 @@ SETTLED_SECONDS = 0.1
 _TRIES = 3
 
 
+class _Marks(NamedTuple):
+    """What shows that the files of a database have changed.
+
+    Attributes:
+        file: Device, inode, length and time of the file.
+        wal: Length and time of the "-wal". Its length is -1 where there is none.
+    """
+
+    file: tuple[int, int, int, float]
+    wal: tuple[int, float]
+
+    def are_settled(self, most_wal_bytes: int) -> bool:
+        """Whether the file has all commits, and nobody has written it just now.
+
+        Args:
+            most_wal_bytes: The most bytes of a "-wal". -1 where there may be none at all.
+        """
+        return self.wal[0] <= most_wal_bytes and time.time() - self.file[-1] >= SETTLED_SECONDS
+
+
+class _Opened(NamedTuple):
+    """An open connection.
+
+    Attributes:
+        connection: The connection.
+        marks: The marks of a file that is read as if it never changed. None for any other.
+        identity: Device and inode of the file.
+    """
+
+    connection: sqlite3.Connection
+    marks: _Marks | None
+    identity: tuple[int, int]
+
+
 class ReadOnlyDatabase:
     """A database that is read and not changed, for the time of a `with` block.
+
+    One connection is open for the block. No transaction is left open between two readings.
 
     Args:
         path: Its absolute path.
@@ -51,12 +90,13 @@ class ReadOnlyDatabase:
     def __init__(self, path: str) -> None:
         self._path = path
         self._copy: str | None = None
+        self._opened: _Opened | None = None
 
     def __enter__(self) -> Self:
         try:
             self._check_tables()
         except BaseException:
-            self._delete_copy()
+            self._end()
             raise
         return self
 
@@ -76,29 +116,37 @@ class ReadOnlyDatabase:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._delete_copy()
+        self._end()
+
+    def _end(self) -> None:
+        self._close()
+        if self._copy is not None:
+            shutil.rmtree(os.path.dirname(self._copy), ignore_errors=True)
+            self._copy = None
 
     def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        """Give all rows of a statement. No transaction is left open.
+        """Give all rows of a statement.
+
+        Raises:
+            StorageError: The database cannot be read.
+        """
+        return self.read(lambda connection: connection.execute(statement, values).fetchall())
+
+    def read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Give the result of a function that reads, and leaves no statement unfinished.
+
+        It is called again where somebody has changed the file meanwhile.
 
         Raises:
             StorageError: The database cannot be read.
         """
         try:
-            if self._copy is None:
-                rows = self._undisturbed_rows(statement, values)
-                if rows is not None:
-                    return rows
-                try:
-                    return self.query(statement, values)
-                except sqlite3.Error as error:
-                    if not is_refused(error):
-                        raise
-                rows = self._undisturbed_rows(statement, values, most_wal_bytes=0)
-                if rows is not None:
-                    return rows
-                self._copy = self._copied()
-            return self.query(statement, values)
+            while True:
+                opened = self._current()
+                result = work(opened.connection)
+                if opened.marks is None or opened.marks == self._marks():
+                    return result
+                self._close()
         except sqlite3.Error as error:
             raise translate_error(error, self._path, "reading") from error
         except StorageError:
@@ -106,47 +154,69 @@ class ReadOnlyDatabase:
         except OSError as error:
             raise StorageError.of(self._path, "reading", error) from error
 
-    def _undisturbed_rows(
-        self, statement: str, values: tuple[Any, ...], most_wal_bytes: int = -1
-    ) -> list[Any] | None:
-        """The rows of a database whose file has all commits. None where it may lack some.
+    def _current(self) -> _Opened:
+        """The open connection, if it still reads the file at the path, else a new one."""
+        opened = self._opened
+        if opened is not None:
+            if self._copy is not None or opened.marks == self._marks():
+                return opened
+            if opened.marks is None and opened.identity == file_identity(self._path):
+                return opened
+            self._close()
+        self._opened = opened = self._open()
+        return opened
 
-        Args:
-            statement: The statement.
-            values: Its values.
-            most_wal_bytes: The most bytes of a "-wal". -1 where there may be none at all.
+    def _open(self) -> _Opened:
+        marks = self._marks()
+        if marks.are_settled(-1):
+            return self.connect("immutable=1", marks)
+        try:
+            return self.connect("mode=ro", None)
+        except sqlite3.Error as error:
+            if not is_refused(error):
+                raise
+        marks = self._marks()
+        if marks.are_settled(0):
+            return self.connect("immutable=1", marks)
+        self._copy = self._copied()
+        return self.connect("mode=ro", None)
+
+    def connect(self, mode: str, marks: _Marks | None) -> _Opened:
+        """Open the file, or its copy, and take the first look at it.
+
+        Raises:
+            sqlite3.Error: It cannot be read in this mode.
         """
-        before = self._marks()
-        (_, changed), (wal_bytes, _) = before
-        if wal_bytes > most_wal_bytes or time.time() - changed < SETTLED_SECONDS:
-            return None
-        rows = self.query(statement, values, mode="immutable=1")
-        return rows if self._marks() == before else None
+        identity = file_identity(self._path) or (0, 0)
+        connection = sqlite3.connect(
+            f"{Path(self._copy or self._path).as_uri()}?{mode}",
+            uri=True,
+            timeout=_SECONDS_FOR_OTHERS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        protect(connection, identity)
+        opened = _Opened(connection, marks, identity)
+        try:
+            connection.execute("PRAGMA schema_version").fetchall()
+        except BaseException:
+            self._close(opened)
+            raise
+        return opened
 
-    def _marks(self) -> tuple[tuple[int, float], tuple[int, float]]:
-        """Length and time of the file, and of the "-wal". Its length is -1 where there is none."""
+    def _close(self, opened: _Opened | None = None) -> None:
+        opened = opened or self._opened
+        if opened is not None:
+            opened.connection.close()
+            unprotect(opened.connection)
+            self._opened = None
+
+    def _marks(self) -> _Marks:
         file, wal = os.stat(self._path), (-1, 0.0)
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(f"{self._path}-wal")
             wal = found.st_size, found.st_mtime
-        return (file.st_size, file.st_mtime), wal
-
-    def query(self, statement: str, values: tuple[Any, ...], *, mode: str = "mode=ro") -> list[Any]:
-        """Give the rows by a connection of its own, which is closed again."""
-        identity = file_identity(self._path) or (0, 0)
-        path = self._path if self._copy is None else self._copy
-        connection = sqlite3.connect(
-            f"{Path(path).as_uri()}?{mode}",
-            uri=True,
-            timeout=_SECONDS_FOR_OTHERS,
-            isolation_level=None,
-        )
-        protect(connection, identity)
-        try:
-            return connection.execute(statement, values).fetchall()
-        finally:
-            connection.close()
-            unprotect(connection)
+        return _Marks((file.st_dev, file.st_ino, file.st_size, file.st_mtime), wal)
 
     def _copied(self) -> str:
         """Copy the file and its "-wal" while nobody changes them, and give the path of the copy."""
@@ -157,7 +227,7 @@ class ReadOnlyDatabase:
                 before = self._marks()
                 with open(copy, "wb") as file:
                     file.writelines(read_held(self._path))
-                if before[1][0] >= 0:
+                if before.wal[0] >= 0:
                     shutil.copyfile(f"{self._path}-wal", f"{copy}-wal")
                 if self._marks() == before:
                     words = "%s was read from a copy, for want of rights"
@@ -172,8 +242,3 @@ class ReadOnlyDatabase:
             f"{self._path} changes while it is copied for reading. This user may not read it in "
             "place: read it as the user that writes it.",
         )
-
-    def _delete_copy(self) -> None:
-        if self._copy is not None:
-            shutil.rmtree(os.path.dirname(self._copy), ignore_errors=True)
-            self._copy = None
