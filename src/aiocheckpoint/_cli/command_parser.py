@@ -1,0 +1,107 @@
+"""The parser of one command: options, environment variables, and the words before them."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from aiocheckpoint._cli.problems import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["PROGRAM", "CommandParser", "OptionGroup", "nearest", "variable_of"]
+
+PROGRAM = "aiocheckpoint"
+_NO = {"", "0", "false", "no", "off"}
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Give the end of a sentence that suggests the known word which is nearest, or ""."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def variable_of(option: str) -> str:
+    """Give the environment variable that sets an option, as in AIOCHECKPOINT_NO_HEADER."""
+    return "AIOCHECKPOINT_" + option.removeprefix("--").upper().replace("-", "_")
+
+
+class OptionGroup(Protocol):
+    """A parser, or a group of its options."""
+
+    def add_argument(self, *names: str, **options: Any) -> Any:  # noqa: ANN401 - argparse's
+        """Add an option, as `argparse` does."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command. It raises its problems, and exits for `--help` alone.
+
+    Args:
+        name: The name of the command.
+        options: As for `argparse.ArgumentParser`.
+
+    Attributes:
+        name: As given.
+        takes_target: Whether the first word is the target.
+        most_runs: How many runs follow it at most. None is for any number.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - those of argparse
+        super().__init__(prog=f"{PROGRAM} {name}", allow_abbrev=False, **options)
+        self.name = name
+        self.takes_target = False
+        self.most_runs: int | None = 0
+        self._settings: dict[str, bool] = {}
+
+    def add_setting(
+        self,
+        option: str,
+        *,
+        help: str,  # noqa: A002 - argparse's word
+        group: OptionGroup | None = None,
+        **options: Any,  # noqa: ANN401 - those of `add_argument`
+    ) -> None:
+        """Add an option that an environment variable can set as well.
+
+        Args:
+            option: The long option.
+            help: Its help, without a full stop.
+            group: The group of options that lists it.
+            options: As for `add_argument`.
+        """
+        self._settings[option] = options.get("action") == "store_true"
+        text = f"{help} ({variable_of(option)})"
+        (self if group is None else group).add_argument(option, help=text, **options)
+
+    def parsed(self, words: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+        """Read the words of a command line.
+
+        Args:
+            words: The words behind the name of the command.
+            environ: The environment, whose settings come before those words.
+
+        Raises:
+            UsageProblem: A word is wrong.
+        """
+        given = {word.partition("=")[0] for word in words}
+        set_outside = [*self._from_environment(environ, given)]
+        # Options may stand between the words, which a plain parse refuses.
+        return self.parse_intermixed_args([*set_outside, *words])
+
+    def _from_environment(self, environ: Mapping[str, str], given: set[str]) -> Iterator[str]:
+        for option, is_flag in self._settings.items():
+            value = environ.get(variable_of(option))
+            if value is None or option in given:
+                continue
+            if not is_flag:
+                yield f"{option}={value}"
+            elif value.lower() not in _NO:
+                yield option
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a problem in the words of argparse, with the nearest option that exists."""
+        word = message.removeprefix("unrecognized arguments: ").split(" ")[0]
+        hint = nearest(word, [*self._option_string_actions]) if word.startswith("--") else ""
+        raise UsageProblem(f"{message}.{hint}\n{self.prog} --help lists what it takes.")

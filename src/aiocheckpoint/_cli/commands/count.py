@@ -1,0 +1,72 @@
+"""`aiocheckpoint count`: how many runs there are of each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
+from aiocheckpoint._cli.output import Cell, Column, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiocheckpoint._cli.command_parser import CommandParser
+    from aiocheckpoint._cli.context import Context
+    from aiocheckpoint.look import CountView
+
+__all__ = ["COMMAND"]
+
+
+def _configure(parser: CommandParser) -> None:
+    add_target(parser)
+    parser.add_argument(
+        "--by",
+        action="append",
+        metavar="WORDS",
+        help="status, step, error or day, or several with commas (status)",
+    )
+    add_filters(parser)
+    add_secret(parser)
+    add_output(parser, pager=True)
+
+
+def _execute(context: Context) -> int:
+    words = ",".join(context.arguments.by or ["status"]).replace(" ", "").split(",")
+    counts = context.store().count(words, context.filter(), flow=context.flow_name)
+    _print(counts, context.output)
+    return ExitCode.DONE
+
+
+def _print(counts: CountView, output: Output) -> None:
+    if output.form == "json":
+        output.json({"count": counts.to_json()})
+    elif output.form == "jsonl":
+        for values, number in counts.rows:
+            output.jsonl({**dict(zip(counts.by, values, strict=True)), "runs": number})
+    else:
+        columns = [Column("RUNS", right=True)]
+        columns += [Column(word.upper(), may_cut=True) for word in counts.by]
+        rows = (_row(number, values, counts.by, output) for values, number in counts.rows)
+        output.table(columns, rows, titled=False)
+
+
+def _row(
+    number: int, values: Sequence[str | None], by: Sequence[str], output: Output
+) -> list[Cell]:
+    row: list[Cell] = [f"{number:,}"]
+    for word, value in zip(by, values, strict=True):
+        shown = "-" if value is None else value
+        row.append(output.status(shown) if word == "status" else shown)
+    return row
+
+
+COMMAND = Command(
+    name="count",
+    summary=SUMMARIES["count"],
+    example="aiocheckpoint count orders.db --by step,error --status failed",
+    configure=_configure,
+    execute=_execute,
+)

@@ -1,0 +1,199 @@
+"""What a command works with: its arguments, its output, and what the target opens."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from contextlib import ExitStack, redirect_stdout
+from typing import TYPE_CHECKING, Any, Self
+
+from aiocheckpoint._cli.filters import filter_of
+from aiocheckpoint._cli.given_secrets import secrets_of
+from aiocheckpoint._cli.problems import NeedsModuleTarget, UsageProblem
+from aiocheckpoint._runs.targets import load_target
+from aiocheckpoint.errors import InvalidValueError, SeveralFlowsError
+from aiocheckpoint.flow import CheckpointFlow
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterator
+
+    from aiocheckpoint._cli.output import Output
+    from aiocheckpoint._cli.target import Target
+    from aiocheckpoint.handlers._run_filter import RunFilter
+    from aiocheckpoint.look import Store
+
+__all__ = ["Context"]
+
+_FRAMES = 8
+"""Frames that the traceback of a module shows, the newest."""
+
+
+class Context:
+    """What a command works with.
+
+    Args:
+        command: The name of the command.
+        arguments: Its options.
+        output: Its output.
+        target: The target, not opened yet.
+        runs: The runs named behind the target.
+
+    Attributes:
+        command, arguments, output, target, runs: As given.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        arguments: Namespace,
+        output: Output,
+        target: Target,
+        runs: tuple[str, ...] = (),
+    ) -> None:
+        self.command = command
+        self.arguments = arguments
+        self.output = output
+        self.target = target
+        self.runs = runs
+        self._opened = ExitStack()
+        self._flow: CheckpointFlow[Any] | None = None
+        self._store: Store | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the store."""
+        self._opened.close()
+
+    @property
+    def flow_name(self) -> str | None:
+        """The flow asked for: of `--flow`, or that of a module target. None where none is named."""
+        if self.target.is_module:
+            return self.flow().name
+        named: str | None = self.arguments.flow
+        return named
+
+    @property
+    def run_id(self) -> str | None:
+        """The one run that a command for one run is given, or None for the run without an id."""
+        return self.runs[0] if self.runs else None
+
+    def store(self) -> Store:
+        """Open what the target stores, for reading alone.
+
+        Raises:
+            CheckpointError: As `aiocheckpoint.look.open_store` has them.
+        """
+        if self._store is None:
+            self._store = self._opened.enter_context(self._open_store())
+        return self._store
+
+    def _open_store(self) -> Store:
+        from aiocheckpoint.look import open_store  # noqa: PLC0415 - not every command reads
+
+        if self.target.is_module:
+            return open_store(self.flow().handler)
+        return open_store(self.target.text, secret=secrets_of(self.arguments))
+
+    def flow(self) -> CheckpointFlow[Any]:
+        """Load the flow of a module target.
+
+        Raises:
+            NeedsModuleTarget: The target is a bare store.
+                UsageProblem: The module cannot be imported, or the attribute is no flow.
+        """
+        if not self.target.is_module:
+            raise NeedsModuleTarget(self.command, str(self.target))
+        if self._flow is None:
+            self._check_module_options()
+            self._flow = self._load_flow()
+        return self._flow
+
+    def _load_flow(self) -> CheckpointFlow[Any]:
+        try:
+            # What the module prints is no data of this command.
+            with redirect_stdout(sys.stderr):
+                return load_target(
+                    self.target.text,
+                    CheckpointFlow,
+                    folder=self.arguments.app_dir,
+                    factory=self.arguments.factory,
+                )
+        except InvalidValueError as error:
+            raise UsageProblem(str(error), before=_traceback_of(error.__cause__)) from None
+
+    def _check_module_options(self) -> None:
+        for name in ("flow", "secret_env", "secret_file"):
+            if getattr(self.arguments, name, None):
+                raise UsageProblem(
+                    f"--{name.replace('_', '-')} is for bare stores. The flow of a module target "
+                    "has a name and a secret of its own."
+                )
+
+    def writable_flow(self) -> CheckpointFlow[Any]:
+        """Give a flow to change headers with: of a module target, or of a bare store.
+
+        That of a bare store has no steps, so that it can load no state and run nothing.
+
+        Raises:
+            UsageProblem: A bare store is given without `--write`.
+            SeveralFlowsError: It has several flows, and none is named.
+        """
+        if self.target.is_module:
+            return self.flow()
+        if not self.arguments.write:
+            raise UsageProblem(
+                f"{self.target} is a bare store, which is opened for reading alone. "
+                "Add --write to let it be changed."
+            )
+        secrets = secrets_of(self.arguments)
+        options: dict[str, Any] = {} if secrets is None else {"secret": secrets}
+        return CheckpointFlow(self.target.text, name=self._only_flow(), **options)
+
+    def _only_flow(self) -> str:
+        named = self.flow_name
+        if named is not None:
+            return named
+        flows = self.store().flows()
+        if len(flows) != 1:
+            raise SeveralFlowsError(str(self.target), tuple(one.flow for one in flows))
+        return flows[0].flow
+
+    def run_ids(self) -> Iterator[str | None]:
+        """Give the runs: those named, the lines of stdin for "-", or by `--all` and the filters.
+
+        Raises:
+            UsageProblem: None of the three is given, or two of them.
+        """
+        takes_all = getattr(self.arguments, "all", False)
+        if bool(self.runs) == takes_all:
+            raise UsageProblem(
+                "name the runs, or give - to read their ids from stdin"
+                + (", or --all, and not both." if hasattr(self.arguments, "all") else ".")
+            )
+        if takes_all:
+            for run in self.store().runs(self.filter(), flow=self.flow_name, damaged=False):
+                yield run.run_id
+        for word in self.runs:
+            if word == "-":
+                yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
+            else:
+                yield word
+
+    def filter(self) -> RunFilter:
+        """Give the filter of the options.
+
+        Raises:
+            UsageProblem: An option is wrong.
+        """
+        return filter_of(self.arguments)
+
+
+def _traceback_of(error: BaseException | None) -> str:
+    """The traceback of the user's code that a module broke in. "" where none of it ran."""
+    if error is None or (error.__traceback__ is None and not isinstance(error, SyntaxError)):
+        return ""
+    return "".join(traceback.format_exception(error, limit=-_FRAMES))

@@ -1,0 +1,72 @@
+"""Exit codes and words of errors."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import TYPE_CHECKING
+
+from aiocheckpoint import errors
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.problems import CommandProblem
+
+if TYPE_CHECKING:
+    from aiocheckpoint._cli.output import Output
+
+__all__ = ["code_of", "say_why"]
+
+_CODES: tuple[tuple[tuple[type[Exception], ...], ExitCode], ...] = (
+    ((errors.RunNotFoundError,), ExitCode.NOT_FOUND),
+    ((errors.RunInProgressError, errors.LeaseLostError), ExitCode.IN_PROGRESS),
+    (
+        (
+            errors.CorruptSnapshotError,
+            errors.UntrustedSnapshotError,
+            errors.IncompatibleSnapshotError,
+        ),
+        ExitCode.DAMAGED,
+    ),
+    (
+        (
+            errors.FlowChangedError,
+            errors.FlowVersionError,
+            errors.DrainingError,
+            errors.StateConflictError,
+            errors.PauseConflictError,
+        ),
+        ExitCode.REFUSED,
+    ),
+    ((errors.RunTerminatedError,), ExitCode.TERMINATED),
+    (
+        (
+            errors.InvalidTypeError,
+            errors.InvalidValueError,
+            errors.UnknownHandlerError,
+            errors.MissingExtraError,
+            errors.FlowDefinitionError,
+        ),
+        ExitCode.USAGE,
+    ),
+)
+"""The first that fits counts: a `PauseConflictError` is an `InvalidValueError` too."""
+
+
+def code_of(error: BaseException) -> ExitCode:
+    """Give the exit code of an error, `FAILED` for any that is not named here."""
+    if isinstance(error, CommandProblem):
+        return error.code
+    if isinstance(error, errors.StorageError) and error.errno == errno.ENOENT:
+        return ExitCode.NOT_FOUND
+    for kinds, code in _CODES:
+        if isinstance(error, kinds):
+            return code
+    return ExitCode.FAILED
+
+
+def say_why(error: Exception, output: Output) -> None:
+    """Say on stderr what went wrong. A fault of the library has its traceback, for a report."""
+    if not isinstance(error, (CommandProblem, errors.CheckpointError)):
+        output.words("".join(traceback.format_exception(error)).rstrip("\n"))
+        return
+    before = error.before if isinstance(error, CommandProblem) else ""
+    output.words(f"{before}aiocheckpoint: {error}")

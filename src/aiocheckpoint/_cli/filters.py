@@ -1,0 +1,55 @@
+"""The filter that the options of a command ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast, get_args
+
+from aiocheckpoint._cli.command_parser import nearest
+from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._model.header import Status
+from aiocheckpoint.handlers._run_filter import RunFilter
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable
+
+__all__ = ["asks_for_some", "filter_of"]
+
+_STATUSES: tuple[str, ...] = get_args(Status)
+
+
+def filter_of(arguments: Namespace) -> RunFilter:
+    """Make the filter of the options of `add_filters`.
+
+    Raises:
+        UsageProblem: A status is unknown, or `--tried` is below 1.
+    """
+    if arguments.tried is not None and arguments.tried < 1:
+        raise UsageProblem("--tried counts attempts, from 1 on.")
+    statuses = frozenset(_statuses(arguments.status))
+    return RunFilter(
+        statuses=cast("frozenset[Status]", statuses) or None,
+        steps=frozenset(arguments.step) or None,
+        error=arguments.error,
+        ids=arguments.id,
+        since=arguments.since,
+        before=arguments.before,
+        tries=arguments.tried,
+        stale=arguments.stale,
+    )
+
+
+def asks_for_some(where: RunFilter) -> bool:
+    """Whether a filter leaves runs out."""
+    return where != RunFilter()
+
+
+def _statuses(given: Iterable[str]) -> Iterable[str]:
+    for words in given:
+        for word in filter(None, words.lower().replace(" ", "").split(",")):
+            if word not in _STATUSES:
+                raise UsageProblem(
+                    f"there is no status {word!r}.{nearest(word, _STATUSES)} The statuses are "
+                    f"{', '.join(_STATUSES)}."
+                )
+            yield word

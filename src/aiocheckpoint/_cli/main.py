@@ -1,0 +1,117 @@
+"""The entry point: words in, exit code out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, TextIO
+
+from aiocheckpoint._cli.command_parser import PROGRAM
+from aiocheckpoint._cli.context import Context
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.failures import code_of, say_why
+from aiocheckpoint._cli.flow_lists import list_flows
+from aiocheckpoint._cli.log_records import told_by
+from aiocheckpoint._cli.output import Output
+from aiocheckpoint._cli.pager import PagedStream, PagerClosed, pager_command
+from aiocheckpoint._cli.parsers import general_help, load_command, make_parser
+from aiocheckpoint._cli.target import target_and_runs
+from aiocheckpoint._cli.terminal import Terminal
+from aiocheckpoint._version import __version__
+from aiocheckpoint.errors import SeveralFlowsError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the words of a command line say.
+
+    Args:
+        argv: The words behind the name of the program. By default those of this process.
+
+    Returns:
+        The exit code.
+    """
+    _survive_encodings()
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return ExitCode.CLOSED_PIPE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return code
+
+
+def _survive_encodings() -> None:
+    """Show what the encoding lacks by escapes, in the place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _forget_stdout() -> None:
+    """Let the interpreter flush into nothing at its end, without a message."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
+
+
+def _dispatch(words: list[str]) -> int:
+    plain = Output(sys.stdout, sys.stderr, Terminal(None, None, colour=False, unicode=True))
+    if not words or words[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(general_help())
+        return ExitCode.DONE if words else ExitCode.USAGE
+    if words[0] == "--version":
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        return ExitCode.DONE
+    try:
+        return _execute(words[0], words[1:], plain)
+    except Exception as error:  # noqa: BLE001 - the outermost place, which tells of all
+        say_why(error, plain)
+        return code_of(error)
+
+
+def _execute(name: str, words: list[str], plain: Output) -> int:
+    command = load_command(name)
+    parser = make_parser(command)
+    arguments = parser.parsed(words, os.environ)
+    target, runs = target_and_runs(arguments.words, arguments.target, parser.most_runs, os.environ)
+    output = _make_output(arguments)
+    context = Context(name, arguments, output, target, runs)
+    with closing(output), context, told_by(output), suppress(PagerClosed):
+        try:
+            return command.execute(context)
+        except SeveralFlowsError as error:
+            list_flows(context.store().flows(), output)
+            output.words("Name one of these flows by --flow.")
+            return code_of(error)
+    return ExitCode.DONE  # The person has left the pager.
+
+
+def _make_output(arguments: Namespace) -> Output:
+    terminal = Terminal.of(sys.stdout, arguments.color, os.environ)
+    return Output(
+        _stream_for(arguments, terminal),
+        sys.stderr,
+        terminal,
+        form=arguments.output,
+        header=not arguments.no_header,
+        wide=arguments.wide,
+        must_colour=arguments.color == "always",
+    )
+
+
+def _stream_for(arguments: Namespace, terminal: Terminal) -> TextIO | PagedStream:
+    wanted: bool | None = getattr(arguments, "pager", None)
+    if wanted is None or terminal.width is None or arguments.output != "text":
+        return sys.stdout
+    command = pager_command(os.environ, wanted=wanted)
+    return PagedStream(sys.stdout, terminal, command) if command else sys.stdout

@@ -1,0 +1,154 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli.times import parse_time
+
+if TYPE_CHECKING:
+    from aiocheckpoint._cli.command_parser import CommandParser
+
+__all__ = [
+    "add_all",
+    "add_dry_run",
+    "add_filters",
+    "add_output",
+    "add_reason",
+    "add_runs",
+    "add_secret",
+    "add_target",
+    "add_write",
+    "add_yes",
+]
+
+
+def add_target(parser: CommandParser, *, module: bool = False) -> None:
+    """Add the target, and what loads it. The words behind it are added by `add_runs`.
+
+    Args:
+        parser: The parser.
+        module: Whether the command needs the code of the flow, and takes no bare store.
+    """
+    parser.takes_target = True
+    parser.add_argument("words", nargs="*", metavar="TARGET", help=argparse.SUPPRESS)
+    kinds = "package.module:flow" if module else "path, URL or package.module:flow"
+    group = parser.add_argument_group("target")
+    group.add_argument(
+        "--target",
+        metavar="TARGET",
+        help=f"the {kinds}, where all words are runs (AIOCHECKPOINT_TARGET)",
+    )
+    parser.add_setting(
+        "--flow", group=group, metavar="NAME", help="the flow, of several in a store"
+    )
+    parser.add_setting(
+        "--factory",
+        group=group,
+        action="store_true",
+        help="the attribute is a function without arguments that makes the flow",
+    )
+    parser.add_setting(
+        "--app-dir", group=group, metavar="DIR", help="look for the module there, and not here"
+    )
+
+
+def add_runs(parser: CommandParser, *, most: int | None = 1) -> None:
+    """Let runs follow the target.
+
+    Args:
+        parser: The parser, with the target added.
+        most: How many. None is for any number, with "-" for the lines of stdin.
+    """
+    parser.most_runs = most
+
+
+def add_all(parser: CommandParser) -> None:
+    """Add `--all`, which takes all runs that the filters choose in the place of named ones."""
+    parser.add_argument("--all", action="store_true", help="all runs that the filters choose")
+
+
+def add_secret(parser: CommandParser) -> None:
+    """Add the secret of a bare store, which is never given as a value."""
+    group = parser.add_argument_group("secret")
+    parser.add_setting(
+        "--secret-env",
+        group=group,
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="check signatures with the secret in this environment variable",
+    )
+    parser.add_setting(
+        "--secret-file",
+        group=group,
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="check signatures with the secret in this file",
+    )
+
+
+def add_filters(parser: CommandParser) -> None:
+    """Add the filters of runs."""
+    group = parser.add_argument_group("which runs")
+    add = group.add_argument
+    add("--status", action="append", default=[], metavar="WORDS", help="failed,paused")
+    add("--step", action="append", default=[], metavar="NAME", help="that stand at this step")
+    add("--error", metavar="GLOB", help="that broke on it, such as '*.TimeoutError'")
+    add("--id", metavar="GLOB", help="with such an id, such as 'order-*'")
+    add("--tried", type=int, metavar="N", help="attempts at their step, at least")
+    add("--stale", action="store_true", help="shown as running, and their process is gone")
+    add("--since", type=parse_time, metavar="TIME", help="written since: 2h, 30d, 2026-11-30")
+    add("--before", type=parse_time, metavar="TIME", help="written before that time")
+
+
+def add_output(parser: CommandParser, *, pager: bool = False) -> None:
+    """Add how the output looks.
+
+    Args:
+        parser: The parser.
+        pager: Whether the output may go through a pager, as that of a long list.
+    """
+    group = parser.add_argument_group("output")
+    parser.add_setting(
+        "--output",
+        group=group,
+        choices=("text", "json", "jsonl"),
+        default="text",
+        help="text, json (one document) or jsonl (a line each)",
+    )
+    parser.add_setting(
+        "--color",
+        group=group,
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto, always or never",
+    )
+    parser.add_setting(
+        "--no-header", group=group, action="store_true", help="tables without titles"
+    )
+    parser.add_setting("--wide", group=group, action="store_true", help="cut nothing, show more")
+    if pager:
+        group.add_argument("--pager", action="store_true", help="page through a long output")
+
+
+def add_write(parser: CommandParser) -> None:
+    """Add `--write`, without which a bare store is opened for reading alone."""
+    parser.add_argument("--write", action="store_true", help="let a bare store be changed")
+
+
+def add_reason(parser: CommandParser) -> None:
+    """Add the reason that is stored with a change."""
+    parser.add_setting("--reason", metavar="TEXT", help="who or why, stored with the run")
+
+
+def add_yes(parser: CommandParser) -> None:
+    """Add the answer to the question before a change."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def add_dry_run(parser: CommandParser) -> None:
+    """Add `--dry-run`."""
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done")

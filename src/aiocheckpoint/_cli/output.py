@@ -1,0 +1,216 @@
+"""The output of a command: data on stdout, words on stderr."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from aiocheckpoint._cli.colours import make_painter
+from aiocheckpoint._cli.pager import PagedStream
+from aiocheckpoint._cli.signs import sign_of
+from aiocheckpoint._cli.tables import Cell, Column, Styled, lay_out
+from aiocheckpoint._cli.texts import cut_middle, harmless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from aiocheckpoint._cli.terminal import Terminal
+
+__all__ = ["JSON_VERSION", "Cell", "Column", "Form", "Output", "Styled"]
+
+JSON_VERSION = 1
+"""Version of the JSON documents of all commands, the first key of each."""
+
+Form = Literal["text", "json", "jsonl"]
+
+
+class Output:
+    """Prints what a command gives.
+
+    All texts may hold what strangers stored: control characters are shown, and never sent.
+
+    Args:
+        out: The stream of the data.
+        err: The stream of the words for people.
+        terminal: What `out` can show.
+        form: "text", "json" or "jsonl".
+        header: Whether tables have titles.
+        wide: Whether nothing is cut on a terminal.
+        must_colour: Whether colours were asked for by `--color always`.
+
+    Attributes:
+        form, terminal, header, wide: As given.
+    """
+
+    def __init__(
+        self,
+        out: TextIO | PagedStream,
+        err: TextIO,
+        terminal: Terminal,
+        *,
+        form: Form = "text",
+        header: bool = True,
+        wide: bool = False,
+        must_colour: bool = False,
+    ) -> None:
+        self.terminal = terminal
+        self.form = form
+        self.header = header
+        self.wide = wide
+        self._out, self._err = out, err
+        self._must_colour = must_colour
+        self._paint: Callable[[str, str], str] | None = None
+        self._tried = not terminal.colour
+        self._held: list[str] = []
+
+    @property
+    def is_text(self) -> bool:
+        """Whether people read it, and no program."""
+        return self.form == "text"
+
+    @property
+    def colour(self) -> bool:
+        """Whether colours are drawn."""
+        return self._painter() is not None
+
+    @property
+    def width(self) -> int | None:
+        """The columns to cut lines to, or None where nothing is cut."""
+        return None if self.wide else self.terminal.width
+
+    # --- data
+
+    def data(self, *parts: Cell) -> None:
+        """Print one line of text on stdout.
+
+        Args:
+            parts: The parts of the line, each a text or a text with a style.
+        """
+        self._out.write("".join(map(self._painted, parts)).rstrip(" ") + "\n")
+
+    def block(self, text: str, indent: str = "") -> None:
+        """Print a text of several lines, such as a traceback, on stdout."""
+        for line in text.rstrip("\n").split("\n"):
+            self.data(indent + line)
+
+    def table(
+        self,
+        columns: Sequence[Column],
+        rows: Iterable[Sequence[Cell]],
+        *,
+        titled: bool = True,
+        indent: str = "",
+    ) -> None:
+        """Print a table on stdout. Any number of rows takes the same memory.
+
+        Args:
+            columns: The columns.
+            rows: The rows, with a cell for each column.
+            titled: Whether its columns have titles, unless `--no-header` takes them away.
+            indent: What stands before each line.
+        """
+        width = None if self.width is None else self.width - len(indent)
+        header = titled and self.header
+        lines = lay_out(columns, rows, width=width, header=header, dots=self._dots)
+        for parts in lines:
+            self.data(indent, *parts)
+
+    def json(self, document: Mapping[str, Any]) -> None:
+        """Print one JSON document on stdout, with the version as its first key."""
+        self._line(json.dumps({"version": JSON_VERSION, **document}, indent=2))
+
+    def jsonl(self, record: Mapping[str, Any]) -> None:
+        """Print one JSON object on a line of stdout, at once."""
+        self._line(json.dumps(record))
+        self._out.flush()
+
+    def records(self, name: str, records: Iterable[Mapping[str, Any]], **facts: Any) -> None:  # noqa: ANN401 - any JSON
+        """Print records as JSON: in one document, or as one line for each, as they come.
+
+        Args:
+            name: Key of the list in the document.
+            records: The records, of any number.
+            facts: Further keys of the document.
+        """
+        if self.form == "jsonl":
+            for record in records:
+                self.jsonl(record)
+            return
+        waiting = iter(records)
+        first = next(waiting, None)  # Its error comes before a document begins.
+        head = json.dumps({"version": JSON_VERSION, **facts, name: []}, indent=2)
+        self._out.write(_plain(head.removesuffix("]\n}")))
+        between = "\n"
+        for record in () if first is None else chain((first,), waiting):
+            self._out.write(between + _plain(_indented(record)))
+            between = ",\n"
+        self._out.write("]\n}\n" if between == "\n" else "\n  ]\n}\n")
+
+    def _line(self, text: str) -> None:
+        self._out.write(_plain(text) + "\n")
+
+    # --- words
+
+    def words(self, text: str) -> None:
+        """Say something to the person, on stderr.
+
+        Args:
+            text: One or more lines.
+        """
+        if isinstance(self._out, PagedStream) and self._out.has_screen:
+            self._held.append(text)
+            return
+        self._out.flush()
+        for line in text.split("\n"):
+            self._err.write(harmless(line) + "\n")
+        self._err.flush()
+
+    def close(self) -> None:
+        """End the pager, and say what was held back meanwhile."""
+        if isinstance(self._out, PagedStream):
+            self._out.close()
+        held, self._held = self._held, []
+        for text in held:
+            self.words(text)
+
+    # --- pieces
+
+    def sign(self, status: str) -> Styled:
+        """The sign of a status, of one column. It never stands without the word."""
+        sign = sign_of(status)
+        return Styled(sign.sign if self.terminal.unicode else sign.ascii, status)
+
+    def status(self, status: str) -> Styled:
+        """The word of a status in its colour."""
+        return Styled(status, status)
+
+    def cut(self, text: str, width: int) -> str:
+        """Cut the middle out of a text that is wider, on a terminal alone."""
+        clean = harmless(text)
+        return clean if self.width is None else cut_middle(clean, width, self._dots)
+
+    @property
+    def _dots(self) -> str:
+        return "…" if self.terminal.unicode else "..."
+
+    def _painted(self, part: Cell) -> str:
+        if not isinstance(part, Styled):
+            return harmless(part)
+        text, painter = harmless(part.text), self._painter()
+        return text if painter is None or not text else painter(text, part.style)
+
+    def _painter(self) -> Callable[[str, str], str] | None:
+        if not self._tried:  # rich is imported when something is drawn.
+            self._tried = True
+            self._paint = make_painter(required=self._must_colour)
+        return self._paint
+
+
+def _plain(text: str) -> str:
+    """Escape the one control character that `json` lets through."""
+    return text.replace("\x7f", "\\u007f")
+
+
+def _indented(record: Mapping[str, Any]) -> str:
+    return "    " + json.dumps(record, indent=2).replace("\n", "\n    ")

@@ -1,0 +1,75 @@
+"""The parsers of all commands, made of their modules when they are needed."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from aiocheckpoint._cli.command_parser import PROGRAM, CommandParser, nearest
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import MEANINGS
+from aiocheckpoint._cli.problems import UsageProblem
+
+if TYPE_CHECKING:
+    from aiocheckpoint._cli.command import Command
+
+__all__ = ["general_help", "load_command", "make_parser"]
+
+_TARGETS = """\
+A TARGET is a bare store, which is read and never executed:
+  orders.db   sqlite:///orders.db   runs/   checkpoint.pkl
+or a flow in a module, which is imported, from the current directory first:
+  package.module:attribute
+It is left out where AIOCHECKPOINT_TARGET, or [tool.aiocheckpoint] target in pyproject.toml, has it.
+"""
+
+
+def general_help() -> str:
+    """Give the help of the whole program, without importing a command."""
+    width = max(map(len, SUMMARIES))
+    commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items())
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
+    return (
+        f"usage: {PROGRAM} COMMAND TARGET [RUN...] [options]\n"
+        f"       {PROGRAM} COMMAND --help\n\n"
+        f"See and steer the stored runs of flows.\n\ncommands:\n{commands}\n\n"
+        f"{_TARGETS}\nexit codes:\n{codes}\n"
+    )
+
+
+def load_command(name: str) -> Command:
+    """Import the module of a command.
+
+    Raises:
+        UsageProblem: There is none of this name.
+    """
+    if name not in SUMMARIES:
+        raise UsageProblem(
+            f"there is no command {name!r}.{nearest(name, [*SUMMARIES])}\n"
+            f"{PROGRAM} --help lists all commands."
+        )
+    module = import_module(f"aiocheckpoint._cli.commands.{name}")
+    return cast("Command", module.COMMAND)
+
+
+def make_parser(command: Command) -> CommandParser:
+    """Make the parser of a command, with its usage and example."""
+    parser = CommandParser(
+        command.name,
+        description=f"{command.summary}.",
+        epilog=f"example:\n  {command.example}",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.configure(parser)
+    parser.usage = " ".join([parser.prog, *_usage_words(parser), "[options]"])
+    return parser
+
+
+def _usage_words(parser: CommandParser) -> list[str]:
+    words = ["[TARGET]"] if parser.takes_target else []
+    if parser.most_runs is None:
+        words.append("[RUN...|-]")
+    elif parser.most_runs:
+        words.append("[RUN]")
+    return words

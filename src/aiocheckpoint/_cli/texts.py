@@ -1,0 +1,77 @@
+"""Texts of strangers on a terminal: made harmless, measured and cut."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["cut_middle", "harmless", "padded", "width_of"]
+
+
+def harmless(text: str) -> str:
+    r"""Show what is not printable by its escape, such as `\x1b` and `\n`.
+
+    A stored text must not steer the terminal. Marks that turn the direction of writing and lone
+    surrogates are escaped too. The result stays the same if it is made harmless again.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escape(one) for one in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def width_of(text: str) -> int:
+    """Count the columns of a terminal that a harmless text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(one) for one in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut_middle(text: str, width: int, dots: str = "…") -> str:
+    """Cut the middle out of a text that is wider, since ids differ at their ends.
+
+    Args:
+        text: A harmless text.
+        width: The columns that it may take, at least one more than the dots.
+        dots: What stands for the missing part.
+    """
+    if width_of(text) <= width:
+        return text
+    room = width - len(dots)
+    tail = _taken(reversed(text), room // 2)
+    head = _taken(iter(text), room - width_of(tail))
+    return head + dots + tail[::-1]
+
+
+def _taken(characters: Iterator[str], room: int) -> str:
+    taken: list[str] = []
+    for one in characters:
+        room -= _columns(one)
+        if room < 0:
+            break
+        taken.append(one)
+    return "".join(taken)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Fill a harmless text with spaces up to a width.
+
+    Args:
+        text: The text.
+        width: The columns.
+        right: Whether the text stands on the right.
+    """
+    spaces = " " * (width - width_of(text))
+    return spaces + text if right else text + spaces
