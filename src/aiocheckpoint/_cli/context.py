@@ -95,7 +95,7 @@ class Context:
         from aiocheckpoint.look import open_store  # noqa: PLC0415 - not every command reads
 
         if self.target.is_module:
-            return open_store(self.flow().handler)
+            return open_store(self.flow().handler.path)
         return open_store(self.target.text, secret=secrets_of(self.arguments))
 
     def flow(self) -> CheckpointFlow[Any]:

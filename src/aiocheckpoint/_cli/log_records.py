@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from aiocheckpoint._cli.output import Output
 
@@ -27,7 +27,7 @@ class _Words(logging.Handler):
 
 
 @contextmanager
-def told_by(output: Output) -> Iterator[None]:
+def told_by(output: Output) -> Generator[None]:
     """Let an output tell warnings and errors of the log, unless somebody set up another log."""
     before = logging.lastResort
     logging.lastResort = _Words(output)

@@ -73,13 +73,13 @@ def _dispatch(words: list[str]) -> int:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         return ExitCode.DONE
     try:
-        return _execute(words[0], words[1:], plain)
+        return _execute(words[0], words[1:])
     except Exception as error:  # noqa: BLE001 - the outermost place, which tells of all
         say_why(error, plain)
         return code_of(error)
 
 
-def _execute(name: str, words: list[str], plain: Output) -> int:
+def _execute(name: str, words: list[str]) -> int:
     command = load_command(name)
     parser = make_parser(command)
     arguments = parser.parsed(words, os.environ)

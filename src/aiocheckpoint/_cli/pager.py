@@ -77,7 +77,7 @@ class PagedStream:
 
     def _start(self) -> None:
         try:
-            self._pager = subprocess.Popen(
+            self._pager = subprocess.Popen(  # noqa: S603 - the person named it
                 self._command, stdin=subprocess.PIPE, encoding="utf-8", errors="backslashreplace"
             )
         except OSError:  # It is not installed, so the terminal has all.

@@ -16,9 +16,7 @@ class CommandProblem(Exception):  # noqa: N818 - the CLI's own, never seen by pr
         before: A text that is shown before the message, such as a traceback.
     """
 
-    def __init__(
-        self, message: str, code: ExitCode = ExitCode.FAILED, *, before: str = ""
-    ) -> None:
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED, *, before: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.before = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column
@@ -77,7 +78,7 @@ def _place(run: RunView) -> str:
 
 COMMAND = Command(
     name="runs",
-    summary="List the stored runs of a flow, the latest begun first",
+    summary=SUMMARIES["runs"],
     example="aiocheckpoint runs orders.db --status failed --since 2h",
     configure=_configure,
     execute=_execute,
