@@ -13,6 +13,7 @@ from aiocheckpoint._cli.problems import NeedsModuleTarget, UsageProblem
 from aiocheckpoint._runs.targets import load_target
 from aiocheckpoint.errors import InvalidValueError, SeveralFlowsError
 from aiocheckpoint.flow import CheckpointFlow
+from aiocheckpoint.handlers import StateHandler
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -92,11 +93,20 @@ class Context:
         return self._store
 
     def _open_store(self) -> Store:
-        from aiocheckpoint.look import open_store  # noqa: PLC0415 - not every command reads
+        from aiocheckpoint.look import open_store, store_of  # noqa: PLC0415 - not every command reads
 
         if self.target.is_module:
-            return open_store(self.flow().handler.path)
+            return store_of(self._handler_of_snapshots())
         return open_store(self.target.text, secret=secrets_of(self.arguments))
+
+    def _handler_of_snapshots(self) -> StateHandler:
+        handler = self.flow().handler
+        if isinstance(handler, StateHandler):
+            return handler
+        raise UsageProblem(
+            f"{self.target} stores dicts by {type(handler).__qualname__}, which has no snapshots "
+            "to look at."
+        )
 
     def flow(self) -> CheckpointFlow[Any]:
         """Load the flow of a module target.

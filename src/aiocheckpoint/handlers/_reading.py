@@ -58,6 +58,14 @@ class StoreReader:
             self._codec_of = functools.cache(lambda flow: make_codec(flow, {"secret": secret}))
             self._codec_of("")
 
+    def checks_with(self, codec: Codec) -> None:
+        """Check signatures as a flow does. A codec without a secret checks none.
+
+        Args:
+            codec: The codec of the flow.
+        """
+        self._codec_of = None if codec.signer is None else lambda _: codec
+
     def __enter__(self) -> Self:
         return self
 

@@ -17,7 +17,7 @@ from aiocheckpoint.look._records import (
     SnapshotView,
     StepView,
 )
-from aiocheckpoint.look._store import Store, open_store
+from aiocheckpoint.look._store import Store, open_store, store_of
 
 __all__ = [
     "ChangeView",
@@ -30,6 +30,7 @@ __all__ = [
     "StepView",
     "Store",
     "open_store",
+    "store_of",
 ]
 
 _public.publish(__name__, globals(), __all__)

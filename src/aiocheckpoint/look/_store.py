@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Self
 
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, SeveralFlowsError
+from aiocheckpoint.errors import (
+    InvalidValueError,
+    RunNotFoundError,
+    SeveralFlowsError,
+    StorageError,
+)
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._inspecting import nothing_stored
+from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.look._records import CountView, FlowView, RunView
 from aiocheckpoint.look._views import run_view
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun, Sort
     from aiocheckpoint.handlers._reading import StoreReader, Where
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "store_of"]
 
 _FACTS = ("status", "step", "error", "day")
 
@@ -55,6 +63,25 @@ def open_store(
     if not reader.exists():
         raise nothing_stored(address, handler)
     return Store(str(address), reader)
+
+
+@front_door
+def store_of(handler: StateHandler) -> Store:
+    """Look into the store of a flow's own handler. Signatures are checked with its secrets.
+
+    Args:
+        handler: The handler of a flow.
+
+    Raises:
+        StorageError: Nothing is stored there, or it cannot be read.
+        IncompatibleSnapshotError: It is a database of a later version of this library.
+    """
+    reader = handler.reader()
+    reader.checks_with(handler.codec)
+    place = handler.locate() if handler.path is None else redact_url(os.fspath(handler.path))
+    if not reader.exists():
+        raise StorageError(place, f"nothing is stored in {place} yet.", errno=errno.ENOENT)
+    return Store(place, reader)
 
 
 class Store:
