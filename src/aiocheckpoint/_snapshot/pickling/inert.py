@@ -1,0 +1,97 @@
+"""The inert decoder: the bytes of a stored state to a plain tree, without executing anything.
+
+Nothing is imported, opened, looked up or called. Plain data is decoded as unpickling would do.
+Anything else is a placeholder with the name of its type, and what it was pickled with.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint._snapshot.keys import POSITION_KEY, is_position
+from aiocheckpoint._snapshot.pickling.inert_diff import Change, Differences, diff_trees
+from aiocheckpoint._snapshot.pickling.inert_digests import Digester
+from aiocheckpoint._snapshot.pickling.inert_handlers import HANDLERS
+from aiocheckpoint._snapshot.pickling.inert_json import to_json, type_name
+from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError, InertMachine
+from aiocheckpoint._snapshot.pickling.inert_values import (
+    DEFAULT,
+    MISSING,
+    Inert,
+    InertBounds,
+    InertKey,
+    Placeholder,
+)
+from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import BinaryIO
+
+__all__ = [
+    "DEFAULT",
+    "MISSING",
+    "Change",
+    "Differences",
+    "Inert",
+    "InertBounds",
+    "InertKey",
+    "Placeholder",
+    "decode_inert",
+    "diff_trees",
+    "to_json",
+    "type_name",
+]
+
+
+def decode_inert(stream: BinaryIO, bounds: InertBounds = DEFAULT) -> Inert:
+    """Decode the state whose pickle is at the beginning of a file.
+
+    Args:
+        stream: The file, seekable. Bytes behind the end of the pickle are not looked at.
+        bounds: The bounds. Where one is reached, the keys so far are given.
+
+    Raises:
+        MalformedError: It is no whole pickle of a dict.
+    """
+    machine = InertMachine(stream, stream.seek(0, os.SEEK_END), bounds, HANDLERS)
+    try:
+        machine.run()
+    except BeyondBoundError:
+        return _made(machine, _items_so_far(machine), complete=False)
+    return _made(machine, _items_of(machine.stack[0]), complete=True)
+
+
+def _items_of(root: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - an inert tree
+    if type(root) is dict:
+        return list(root.items())
+    if isinstance(root, Placeholder) and root.entries is not MISSING:
+        return root.entries
+    raise MalformedError(0)
+
+
+def _items_so_far(machine: InertMachine) -> list[tuple[Any, Any]]:
+    """The items of a stream that was not read up to its end. The value of the last may be cut."""
+    stack = machine.stack
+    items = _items_of(stack[0]) if stack else []
+    waiting = stack[1 : machine.marks[1] if len(machine.marks) > 1 else len(stack)]
+    return items + list(zip(waiting[::2], waiting[1::2], strict=False))
+
+
+def _made(machine: InertMachine, items: Iterable[tuple[Any, Any]], *, complete: bool) -> Inert:
+    digester, position = Digester(machine.long, machine.deadline), None
+    spans: dict[str, int] = {}
+    for key, span in machine.spans:
+        spans[digester.text(key)] = spans.get(digester.text(key), 0) + span
+    keys: list[InertKey] = []
+    for key, tree in items:
+        if type(key) is str and key == POSITION_KEY:
+            position = tree if is_position(tree) else None
+            continue
+        try:
+            name, digest = digester.text(key), digester.digest(tree)
+        except BeyondBoundError:
+            name, digest, complete = "", "", False
+        keys.append(InertKey(key, tree, spans.get(name, 0), digest))
+    return Inert(tuple(keys), complete, position, digester.texts, machine.long)
