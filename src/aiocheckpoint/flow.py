@@ -21,6 +21,7 @@ from aiocheckpoint._runs.arguments import (
 )
 from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
+from aiocheckpoint._runs.flow_names import ProgramNames
 from aiocheckpoint._runs.lifespan_api import FlowLifespan
 from aiocheckpoint._runs.queue_api import RunQueue
 from aiocheckpoint._runs.registration import StepRegistration
@@ -176,6 +177,7 @@ class CheckpointFlow(
             keep_data=checked_flag("keep_data", keep_data),
             load_policy=checked_word(load_policy),
             lifespans=Lifespans(self.name, checked_threads(threads)),
+            names=ProgramNames(),
             conflict=checked_conflict(conflict, self.handler),
             version=checked_version(version, self.handler),
             migrate=checked_migrate(migrate, version),

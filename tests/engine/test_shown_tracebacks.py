@@ -41,6 +41,22 @@ CELLS = {
     "arun async": "await cp.arun({'rows': 0})",
     "own error": "cp.run(3)",
 }
+NAMED = """
+ready, orders = [], CheckpointFlow("orders/")
+orders.add_step(name="s")(lambda state: state.update(x=1 / len(ready)))
+"""
+PASTE = """
+import sys
+ready.append(1)
+shell, line = get_ipython(), sys.last_value.__notes__[-1].splitlines()[-1]
+(await shell.run_cell_async(line, transformed_cell=shell.transform_cell(line))).result
+"""
+"""The last line of the note, executed as a cell."""
+PASTED = {
+    "orders.run(run_id='order-42')": "orders.run({}, run_id='order-42')",
+    "await orders.arun(run_id='x')": "ready.clear()\nawait orders.arun({}, run_id='x')",
+}
+"""The last lines, by the cells whose notes they end."""
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -83,7 +99,10 @@ def test_under_pytest(test: str, line: str, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Execute the cells in one kernel, and give what each shows of its error."""
-    cells = [nbformat.v4.new_code_cell(source) for source in (DEFINE, *CELLS.values())]  # type: ignore[no-untyped-call]
+    sources = dict(CELLS)
+    for line, call in PASTED.items():
+        sources |= {line: NAMED * (len(sources) == len(CELLS)) + call, f"pasted {line}": PASTE}
+    cells = [nbformat.v4.new_code_cell(source) for source in (DEFINE, *sources.values())]  # type: ignore[no-untyped-call]
     notebook: Any = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
     folder, home = tmp_path_factory.mktemp("kernel"), tmp_path_factory.mktemp("ipython")
     client = NotebookClient(
@@ -94,9 +113,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env={**os.environ, "IPYTHONDIR": str(home)})
-    outputs = [cell["outputs"][-1]["traceback"] for cell in notebook["cells"][1:]]
+    outputs = [cell["outputs"][-1] for cell in notebook["cells"][1:]]
     return {
-        name: ANSI.sub("", "\n".join(output)) for name, output in zip(CELLS, outputs, strict=True)
+        name: ANSI.sub("", "\n".join(output.get("traceback") or [output["data"]["text/plain"]]))
+        for name, output in zip(sources, outputs, strict=True)
     }
 
 
@@ -117,3 +137,10 @@ def test_own_error_in_a_kernel(shown: dict[str, str]) -> None:
     assert "a dict, not a int" in text.splitlines()[-1]
     assert text.count(" in CheckpointFlow.") == 1
     assert len(text.splitlines()) <= 30
+
+
+@pytest.mark.parametrize("line", PASTED)
+def test_pasted_in_a_kernel(line: str, shown: dict[str, str]) -> None:
+    """The last line names the variable of the flow. As a cell, it resumes the run."""
+    assert shown[line].splitlines()[-1] == line
+    assert shown[f"pasted {line}"] == "{'x': 1.0}"

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["process"]
+__all__ = ["is_forked", "process"]
 
 process: object = object()
 """Stands for this process. It is read as `forks.process`, since a forked child has another."""
+
+_FIRST = process
+
+
+def is_forked() -> bool:
+    """Whether this process was forked after this library was imported."""
+    return process is not _FIRST
 
 
 def _note_fork() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiocheckpoint._concurrency.loop_signal import LoopSignal
 from aiocheckpoint._engine.failures import StepFailure
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from aiocheckpoint.events import Around, Hook
     from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["DrainedError", "FlowSettings", "RunContext", "StepProgress"]
+__all__ = ["DrainedError", "FlowNames", "FlowSettings", "RunContext", "StepProgress"]
+
+
+class FlowNames(Protocol):
+    """Finds the names under which the program has a flow."""
+
+    def variable(self, module: str, settings: FlowSettings, steps: Steps) -> str | None:
+        """Find the variable of a module that is the flow. None where there is none."""
+
+    def target(self, settings: FlowSettings, steps: Steps) -> str | None:
+        """Find the target by which other processes find the flow. None where none is certain."""
 
 
 @dataclass(kw_only=True)
@@ -45,6 +55,7 @@ class FlowSettings:
         keep_data: Whether `data` is stored with the state.
         load_policy: The policy of runs that say none.
         lifespans: Has the active runs of the flow, and whether they are to stop.
+        names: Finds the names of the flow, for notes.
         around: Functions that give context managers for the parts of a run.
         conflict: "warn" or "raise": what becomes of a given state that the stored run overrules.
         version: The version of the flow, 0 where it has none.
@@ -65,6 +76,7 @@ class FlowSettings:
     keep_data: bool
     load_policy: LoadWord
     lifespans: Lifespans
+    names: FlowNames
     around: tuple[Around, ...] = ()
     conflict: Literal["warn", "raise"] = "warn"
     version: int = 0

@@ -15,7 +15,7 @@ from aiocheckpoint._concurrency.stalls import StalledError
 from aiocheckpoint._concurrency.threads import AbandonedCallError, prefer_cancellation
 from aiocheckpoint._engine.failures import add_note_once, safe_text
 from aiocheckpoint._engine.missing_keys import missing_key_note
-from aiocheckpoint._engine.resume_call import resume_call
+from aiocheckpoint._engine.resume_call import resume_line
 from aiocheckpoint._model.due import backoff_seconds
 from aiocheckpoint._tracebacks import drop_frames_of_engine
 from aiocheckpoint.errors import (
@@ -84,7 +84,7 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
         add_note_once(error, missing)
     older = context.holds_older(stored)
     note = failure.note(progress.index, progress.of, location, stored, older=older)
-    add_note_once(error, f"{note}\n{resume_call(context, stored)}")
+    add_note_once(error, f"{note}\n{resume_line(context, stored)}")
     emission = context.dispatcher.emit(
         StepFailed,
         **progress.event_fields,

@@ -15,6 +15,7 @@ from aiocheckpoint._engine.dispatch import EventDispatcher
 from aiocheckpoint._engine.given_dicts import claim_dicts, release_dicts
 from aiocheckpoint._engine.opening import NEW_HEADER, Opening
 from aiocheckpoint._engine.outcomes import RunOutcome
+from aiocheckpoint._engine.program import note_ended
 from aiocheckpoint._engine.shared_ends import RunEnd
 from aiocheckpoint._engine.snapshots import SnapshotWriter
 from aiocheckpoint._engine.step_loop import StepLoop
@@ -185,6 +186,7 @@ class Run:
         return end
 
     def _ended(self, state: dict[str, Any], status: Status) -> RunOutcome:
+        note_ended()
         self._end = RunEnd(self._request, self._run_store.header, status)
         header = self._context.header
         return RunOutcome(state, status, header.pause_number if status == "paused" else 0)

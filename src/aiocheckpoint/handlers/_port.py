@@ -53,6 +53,8 @@ class SnapshotPort(StartPort, EndingPort, ABC):
     """Names of the flows that were given this object as their handler."""
     key_ids: tuple[str, ...] = ()
     codec: Codec = Codec()
+    outlives_process: bool = True
+    """Whether another process finds the snapshots."""
     is_local: bool = False
     """Whether the store is files of this machine. All such handlers share their threads. Any other
     handler object has threads of its own, so that a store that hangs holds up no other."""

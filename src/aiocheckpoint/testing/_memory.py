@@ -50,6 +50,7 @@ class MemoryStateHandler(StateHandler):
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
     """
 
+    outlives_process = False
     _shown_options = (("keep", 1),)
 
     def __init__(

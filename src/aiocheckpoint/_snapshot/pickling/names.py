@@ -81,6 +81,11 @@ class StepModules:
         """Whether a step is defined in a namespace."""
         return id(namespace) in self._namespaces
 
+    def names(self) -> list[str]:
+        """The names of the module that made the flow and of the noted ones, each once."""
+        noted = (str(one.get("__name__")) for one in self._all())
+        return [*dict.fromkeys([self._maker, *noted])]
+
     def called(self, module: str) -> list[_Namespace]:
         """The noted namespaces of modules of this name."""
         names = _MAIN_NAMES if module in _MAIN_NAMES else {module}
