@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -11,7 +10,7 @@ from aiocheckpoint._cli.colours import make_painter
 from aiocheckpoint._cli.pager import PagedStream
 from aiocheckpoint._cli.signs import sign_of
 from aiocheckpoint._cli.tables import Cell, Column, Styled, lay_out
-from aiocheckpoint._cli.texts import cut_middle, harmless
+from aiocheckpoint._texts import cut_middle, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -175,18 +174,6 @@ class Output:
         for text in held:
             self.words(text)
 
-    def suggest(self, why: str, command: Sequence[str]) -> None:
-        """Name a command that helps on, quoted for the shell, on stderr.
-
-        Nothing is said where a word cannot be typed.
-
-        Args:
-            why: What it does, such as "What resuming would do".
-            command: Its words.
-        """
-        if all(map(str.isprintable, command)):
-            self.words(f"{why}: {shlex.join(command)}")
-
     # --- pieces
 
     def sign(self, status: str) -> Styled:
@@ -195,8 +182,8 @@ class Output:
         return Styled(sign.sign if self.terminal.unicode else sign.ascii, status)
 
     def status(self, status: str) -> Styled:
-        """The sign and the word of a status, in its colour."""
-        return Styled(f"{self.sign(status).text} {status}", status)
+        """The word of a status in its colour."""
+        return Styled(status, status)
 
     def cut(self, text: str, width: int) -> str:
         """Cut the middle out of a text that is wider, on a terminal alone."""
