@@ -2,11 +2,13 @@
 
 Nothing here unpickles, and nothing here writes. Records are made of headers, sizes and an inert
 decoder, which gives plain values and placeholders. Displays render these records and nothing else.
-`open_store` opens a store.
+`open_store` opens a store. `check_store` says what is wrong with one.
 Open `_records.py` first.
 """
 
 from aiocheckpoint import _public
+from aiocheckpoint.look._findings import FindingView
+from aiocheckpoint.look._health import check_store
 from aiocheckpoint.look._records import (
     ChangeView,
     CountView,
@@ -23,12 +25,14 @@ __all__ = [
     "ChangeView",
     "CountView",
     "DiffView",
+    "FindingView",
     "FlowView",
     "KeyView",
     "RunView",
     "SnapshotView",
     "StepView",
     "Store",
+    "check_store",
     "open_store",
     "store_of",
 ]

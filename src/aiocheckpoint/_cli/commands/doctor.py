@@ -1,0 +1,68 @@
+"""`aiocheckpoint doctor`: what is wrong with a store before it matters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.options import add_output, add_secret, add_target
+from aiocheckpoint.look import FindingView, check_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiocheckpoint._cli.command_parser import CommandParser
+    from aiocheckpoint._cli.context import Context
+    from aiocheckpoint._cli.output import Output
+
+__all__ = ["COMMAND"]
+
+_UNSEEN = "Whether a flow has fsync=False cannot be seen in a bare store."
+
+
+def _configure(parser: CommandParser) -> None:
+    add_target(parser)
+    add_secret(parser)
+    add_output(parser)
+
+
+def _execute(context: Context) -> int:
+    findings = [*_of_the_flow(context), *check_store(context.store())]
+    output = context.output
+    if output.is_text:
+        _print(findings, context.store().place, output)
+        if not context.target.is_module:
+            output.words(_UNSEEN)
+    else:
+        output.records("findings", (one.to_json() for one in findings))
+    return ExitCode.FAILED if findings else ExitCode.DONE
+
+
+def _of_the_flow(context: Context) -> Iterator[FindingView]:
+    """What only the code of a flow says of its store."""
+    if context.target.is_module and getattr(context.flow().handler, "fsync", True) is False:
+        yield FindingView(
+            kind="durability",
+            problem=f"The flow {context.flow().name!r} has fsync=False, so that a power cut may "
+            "lose snapshots.",
+            remedy="Take fsync=False out where that matters.",
+            flow=context.flow().name,
+        )
+
+
+def _print(findings: list[FindingView], place: str, output: Output) -> None:
+    for one in findings:
+        output.data(output.sign("damaged"), f" {one.problem} {one.remedy}")
+    if not findings:
+        output.words(f"{place}: nothing is wrong.")
+
+
+COMMAND = Command(
+    name="doctor",
+    summary=SUMMARIES["doctor"],
+    example="aiocheckpoint doctor orders.db",
+    configure=_configure,
+    execute=_execute,
+)

@@ -1,0 +1,3 @@
+"""Words and lines for records that several commands show."""
+
+__all__: list[str] = []

@@ -1,0 +1,125 @@
+"""Whether a store may have changed since the last look, for the price of a few looks at files.
+
+Any process may change a store, so there is nothing to subscribe to. A change of a file shows in its
+time and length, a replaced file in the time of its directory, and a commit of a database in those
+of its "-wal". No connection to a database is held between two looks: one that stays open would keep
+the last process that closes the database from copying the "-wal" into it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from threading import Event
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiocheckpoint.handlers._files.leftovers import ending_path, lock_path, start_path
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+__all__ = ["Changes", "files_of_database", "files_of_directory", "files_of_run"]
+
+POLL_SECONDS = 0.25
+"""Between two looks."""
+ANYWAY_SECONDS = 3.0
+"""After which a store counts as changed. No file changes when a process is killed."""
+REST = 4.0
+"""A hearer that takes long is called again after so many times as long."""
+_SETTLED_NANOSECONDS = 100_000_000
+"""Times of files come from a clock that may tick every 10 ms, so two changes may have one time."""
+
+
+def files_of_database(path: str) -> tuple[str, ...]:
+    """The files that change with each commit of a database."""
+    return path, f"{path}-wal"
+
+
+def files_of_directory(path: str, *, directory: bool) -> tuple[str, ...]:
+    """The files that change with each snapshot of any run in a place of files.
+
+    Args:
+        path: The directory, or the file of the run without an id, beside which the others are.
+        directory: Whether it is a directory.
+    """
+    return (path,) if directory else (path, os.path.dirname(os.path.realpath(path)))
+
+
+def files_of_run(path: str) -> tuple[str, ...]:
+    """The files that change with a run that has a file of its own.
+
+    Args:
+        path: The file.
+    """
+    target = os.path.realpath(path)
+    lock = lock_path(target)
+    return path, target, lock, start_path(target), ending_path(lock)
+
+
+class _Mark(NamedTuple):
+    """A file as it was seen. -1 in each where there is none."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: str) -> _Mark:
+        try:
+            seen = os.stat(path)
+        except (OSError, ValueError):
+            return cls(-1, -1, -1, -1)
+        return cls(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+
+
+class Changes:
+    """Looks whether a store may have changed, by whatever process.
+
+    A change is never missed, but for those that change no file: the end of a killed process. A
+    change may be told where there was none. One object is used by one thread at a time.
+
+    Args:
+        files: The files to look at. None where it is unknown how the store keeps its runs: each
+            look then finds a change.
+    """
+
+    def __init__(self, files: Iterable[str] | None) -> None:
+        self._files = None if files is None else tuple(files)
+        self._marks: tuple[_Mark, ...] | None = None
+
+    def look(self) -> bool:
+        """Whether the store may have changed since the last look. True for the first one."""
+        if self._files is None:
+            return True
+        now = time.time_ns()
+        marks = tuple(map(_Mark.of, self._files))
+        changed = marks != self._marks
+        settled = all(now - mark.changed > _SETTLED_NANOSECONDS for mark in marks)
+        self._marks = marks if settled else None
+        return changed
+
+    def follow(
+        self,
+        *,
+        poll: float = POLL_SECONDS,
+        anyway: float = ANYWAY_SECONDS,
+        ended: Event | None = None,
+    ) -> Generator[None, None, None]:
+        """Yield at once, then each time when the store may have changed.
+
+        A hearer that takes long is given a longer pause, so that it takes a fifth of the time.
+
+        Args:
+            poll: Seconds between two looks.
+            anyway: Seconds after which the store counts as changed.
+            ended: Ends the generator once it is set.
+        """
+        ended = Event() if ended is None else ended
+        heard = 0.0
+        while not ended.is_set():
+            begun = time.monotonic()
+            if self.look() or begun - heard >= anyway:
+                heard = begun
+                yield
+            ended.wait(max(poll, REST * (time.monotonic() - begun)))

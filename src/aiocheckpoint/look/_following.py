@@ -1,0 +1,124 @@
+"""Which runs have changed since the last look at a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from aiocheckpoint._model.header import Status
+from aiocheckpoint.errors import RunNotFoundError
+from aiocheckpoint.look._records import RunView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiocheckpoint.handlers._run_filter import RunFilter
+    from aiocheckpoint.look._store import Store
+
+__all__ = ["DELETED", "ChangedRun", "ChangedRuns"]
+
+DELETED = "deleted"
+"""The status of the view of a run that was there at the last look."""
+MOST_UNFINISHED = 500
+MOST_NEW = 50
+_UNFINISHED = frozenset(get_args(Status)) - {"finished"}
+
+
+class _Mark(NamedTuple):
+    """What a view shows of a change."""
+
+    status: str
+    number: int
+    sequence: int
+    starts: int
+    owner: str | None
+
+    @classmethod
+    def of(cls, run: RunView) -> _Mark:
+        return cls(run.status, run.number, run.sequence, run.starts, run.owner)
+
+
+class ChangedRun:
+    """Looks whether one run has changed.
+
+    Args:
+        store: The store.
+        run_id: The run, or None for the one without an id.
+        flow: Name of the flow. It may be left out where one flow has the run.
+    """
+
+    def __init__(self, store: Store, run_id: str | None, flow: str | None) -> None:
+        self._store, self._run_id, self._flow = store, run_id, flow
+        self._mark: _Mark | None = None
+
+    def look(self) -> RunView | None:
+        """Give the run as it is now. None where it is as at the last look.
+
+        Raises:
+            RunNotFoundError: Nothing is stored of it.
+            StorageError: The store cannot be read.
+            SeveralFlowsError: No flow is named, and several have the run.
+        """
+        run = self._store.run(self._run_id, flow=self._flow)
+        mark = _Mark.of(run)
+        changed, self._mark = mark != self._mark, mark
+        return run if changed else None
+
+
+class ChangedRuns:
+    """Looks which runs of a flow have changed. The cost of a look of a database has a bound.
+
+    Each look reads the unfinished runs, 500 at most, and the 50 runs that began last. So the change
+    of an older run is missed where it began and ended between two looks.
+
+    Args:
+        store: The store.
+        flow: Name of the flow, or None for the only one.
+        where: Which runs. A run that is no longer among them is given once more.
+    """
+
+    def __init__(self, store: Store, flow: str | None, where: RunFilter) -> None:
+        self._store, self._flow, self._where = store, flow, where
+        chosen = _UNFINISHED if where.statuses is None else where.statuses & _UNFINISHED
+        self._unfinished = where._replace(statuses=frozenset(chosen))
+        self._known: dict[str | None, _Mark] | None = None
+        self._newest = 0.0
+
+    def look(self) -> list[RunView]:
+        """Give the runs that have changed since the last look, in the order of their changes.
+
+        The first look gives the runs that are running. A run that was deleted has the status
+        "deleted".
+
+        Raises:
+            StorageError: The store cannot be read.
+            SeveralFlowsError: No flow is named, and the store has several.
+        """
+        seen = {run.run_id: run for run in self._listed()}
+        known, self._known = self._known, {}
+        for run_id, mark in (known or {}).items():
+            if run_id not in seen and mark.status not in {"finished", DELETED}:
+                seen[run_id] = self._looked_up(run_id)
+        self._known = {run_id: _Mark.of(run) for run_id, run in seen.items()}
+        changed = [run for run in seen.values() if self._is_changed(run, known)]
+        self._newest = max([self._newest, *(run.written_at for run in seen.values())])
+        return sorted(changed, key=lambda run: run.written_at)
+
+    def _listed(self) -> Iterator[RunView]:
+        listed = self._store.runs
+        if self._unfinished.statuses:
+            yield from listed(self._unfinished, flow=self._flow, limit=MOST_UNFINISHED)
+        yield from listed(self._where, flow=self._flow, limit=MOST_NEW)
+
+    def _looked_up(self, run_id: str | None) -> RunView:
+        try:
+            return self._store.run(run_id, flow=self._flow)
+        except RunNotFoundError:
+            return RunView(flow=self._flow or "", run_id=run_id, location="", status=DELETED)
+
+    def _is_changed(self, run: RunView, known: dict[str | None, _Mark] | None) -> bool:
+        if known is None:
+            return run.status == "running"
+        mark = known.get(run.run_id)
+        if mark is None:  # New, or an older one in the place of one that was deleted.
+            return run.status != "finished" or run.written_at > self._newest
+        return mark != _Mark.of(run)

@@ -1,0 +1,170 @@
+"""The look whether a store has changed: no change of any process is missed, nothing is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aiocheckpoint import CheckpointFlow
+from aiocheckpoint.look import _changes
+from aiocheckpoint.look._changes import (
+    Changes,
+    files_of_database,
+    files_of_directory,
+    files_of_run,
+)
+
+State = dict[str, Any]
+OLD = 1_000_000_000
+
+
+def make_flow(place: str) -> CheckpointFlow:
+    """A flow of one step that counts."""
+    cp = CheckpointFlow(place, fsync=False)
+
+    @cp.add_step()
+    def count(state: State) -> None:
+        state["n"] = state.get("n", 0) + 1
+
+    return cp
+
+
+def settle(changes: Changes, files: tuple[str, ...]) -> None:
+    """Make all files old, and look at them, so that only a change is one."""
+    for file in filter(Path.exists, map(Path, files)):
+        os.utime(file, (OLD, OLD))
+    changes.look()
+
+
+@pytest.mark.parametrize("place", ["database", "directory", "file"])
+def test_a_run_is_a_change(place: str, tmp_path: Path) -> None:
+    """A run that is stored shows in the next look, and in no later one once its time is old."""
+    store = tmp_path / "store"
+    store.mkdir()
+    if place == "database":
+        target, files = f"sqlite:///{store}/o.db", files_of_database(f"{store}/o.db")
+    elif place == "directory":
+        target, files = f"{store}/", files_of_directory(str(store), directory=True)
+    else:
+        target, files = f"{store}/c.pkl", files_of_directory(f"{store}/c.pkl", directory=False)
+    cp = make_flow(target)
+    cp.run({}, run_id="first")
+    changes = Changes(files)
+    settle(changes, files)
+    assert not changes.look()
+    cp.run({}, run_id="second")
+    assert changes.look()
+    settle(changes, files)
+    assert not changes.look()
+    cp.run({}, run_id="first")
+    assert changes.look()
+
+
+def test_other_runs_are_no_change_of_a_run(tmp_path: Path) -> None:
+    """A run that has a file of its own is followed by its own files alone."""
+    cp = make_flow(f"{tmp_path}/")
+    cp.run({}, run_id="mine")
+    files = files_of_run(cp.handler.locate("mine"))
+    changes = Changes(files)
+    settle(changes, files)
+    cp.run({}, run_id="other")
+    assert not changes.look()
+    cp.run({}, run_id="mine")
+    assert changes.look()
+
+
+def test_a_linked_file_is_followed(tmp_path: Path) -> None:
+    """The run's file may be a link to a file elsewhere, which is the one that is replaced."""
+    real, link = tmp_path / "real" / "c.pkl", tmp_path / "c.pkl"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    cp = make_flow(str(link))
+    cp.run({})
+    for files in (files_of_run(str(link)), files_of_directory(str(link), directory=False)):
+        changes = Changes(files)
+        settle(changes, files)
+        assert not changes.look()
+        cp.run({})
+        assert changes.look()
+
+
+def test_two_changes_at_one_time_are_seen(tmp_path: Path) -> None:
+    """A file that has just changed counts as changed again: the clock of files ticks slowly."""
+    file = tmp_path / "c.pkl"
+    file.write_bytes(b"one")
+    soon = time.time_ns() + 1_000_000_000_000  # However long the test takes.
+    os.utime(file, ns=(soon, soon))
+    changes = Changes((str(file),))
+    assert changes.look()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(soon, soon))
+    assert changes.look()
+
+
+def test_a_place_that_is_made_and_deleted(tmp_path: Path) -> None:
+    """A store may be made after the first look, and deleted."""
+    changes = Changes((str(tmp_path / "c.pkl"),))
+    assert changes.look()
+    assert not changes.look()
+    (tmp_path / "c.pkl").write_bytes(b"")
+    assert changes.look()
+    (tmp_path / "c.pkl").unlink()
+    assert changes.look()
+
+
+def test_unknown_stores_always_change() -> None:
+    """Where nothing is known of the files of a store, each look finds a change."""
+    changes = Changes(None)
+    assert changes.look()
+    assert changes.look()
+
+
+def test_a_watched_database_is_closed_as_if_nobody_watched(tmp_path: Path) -> None:
+    """A look holds nothing open: after the close of the flow, one file holds everything."""
+    cp = make_flow(f"sqlite:///{tmp_path}/o.db")
+    changes = Changes(files_of_database(f"{tmp_path}/o.db"))
+    cp.run({}, run_id="first")
+    assert changes.look()
+    cp.handler.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["o.db"]
+
+
+def test_following_yields_at_once_and_anyway(tmp_path: Path) -> None:
+    """A hearer is called at once, and now and then without a change: a kill changes no file."""
+    file = tmp_path / "c.pkl"
+    file.write_bytes(b"")
+    os.utime(file, (OLD, OLD))
+    ended = Event()
+    calls = 0
+    for _ in Changes((str(file),)).follow(poll=0.001, anyway=0.01, ended=ended):
+        calls += 1
+        if calls == 3:
+            ended.set()
+    assert calls == 3
+
+
+def test_a_slow_hearer_is_given_a_longer_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hearer takes a fifth of the time at most."""
+    clock, pauses = [0.0], list[float]()
+
+    class Ended(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            pauses.append(timeout)
+            clock[0] += timeout
+            return True
+
+    clocks = SimpleNamespace(monotonic=lambda: clock[0], time_ns=time.time_ns)
+    monkeypatch.setattr(_changes, "time", clocks)
+    ended = Ended()
+    for number, _ in enumerate(Changes(None).follow(poll=0.25, ended=ended)):
+        clock[0] += 2.0 if number else 0.01
+        if number == 2:
+            ended.set()
+    assert pauses == pytest.approx([0.25, 8.0, 8.0])
