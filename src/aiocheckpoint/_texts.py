@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["cut_middle", "harmless", "padded", "width_of"]
+__all__ = ["cut_middle", "cut_start", "harmless", "width_of"]
 
 
 def harmless(text: str) -> str:
@@ -55,6 +55,19 @@ def cut_middle(text: str, width: int, dots: str = "…") -> str:
     return head + dots + tail[::-1]
 
 
+def cut_start(text: str, width: int, dots: str = "…") -> str:
+    """Cut the start off a text that is wider, as the end of a dotted name tells most.
+
+    Args:
+        text: A harmless text.
+        width: The columns that it may take, at least one more than the dots.
+        dots: What stands for the missing part.
+    """
+    if width_of(text) <= width:
+        return text
+    return dots + _taken(reversed(text), width - len(dots))[::-1]
+
+
 def _taken(characters: Iterator[str], room: int) -> str:
     taken: list[str] = []
     for one in characters:
@@ -63,15 +76,3 @@ def _taken(characters: Iterator[str], room: int) -> str:
             break
         taken.append(one)
     return "".join(taken)
-
-
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """Fill a harmless text with spaces up to a width.
-
-    Args:
-        text: The text.
-        width: The columns.
-        right: Whether the text stands on the right.
-    """
-    spaces = " " * (width - width_of(text))
-    return spaces + text if right else text + spaces

@@ -41,9 +41,12 @@ def make_painter(*, required: bool) -> Callable[[str, str], str] | None:
     name = Console(force_terminal=True).color_system or "standard"
     system = ColorSystem[_SYSTEMS[name]]
 
+    named = dict(_STYLES)
+    for status, sign in SIGNS.items():
+        named[status] = sign.basic if system is ColorSystem.STANDARD else sign.colour
+
     def paint(text: str, style: str) -> str:
-        named = _STYLES.get(style) or (SIGNS[style].colour if style in SIGNS else "")
-        return Style.parse(named).render(text, color_system=system)
+        return Style.parse(named.get(style, "")).render(text, color_system=system)
 
     return paint
 

@@ -7,7 +7,7 @@ import traceback
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any, Self
 
-from aiocheckpoint._cli.filters import filter_of
+from aiocheckpoint._cli.filters import asks_for_some, filter_of
 from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.problems import NeedsModuleTarget, UsageProblem
 from aiocheckpoint._runs.targets import load_target
@@ -76,6 +76,11 @@ class Context:
             return self.flow().name
         named: str | None = self.arguments.flow
         return named
+
+    @property
+    def place(self) -> str:
+        """The store in words: a bare one as it was given, else the path or URL."""
+        return self.store().place if self.target.is_module else str(self.target)
 
     @property
     def run_id(self) -> str | None:
@@ -173,18 +178,21 @@ class Context:
         return flows[0].flow
 
     def run_ids(self) -> Iterator[str | None]:
-        """Give the runs: those named, the lines of stdin for "-", or by `--all` and the filters.
+        """Give the runs: those named, the lines of stdin for "-", or the chosen ones.
+
+        Runs are chosen by filters, and by `--all` without one.
 
         Raises:
-            UsageProblem: None of the three is given, or two of them.
+            UsageProblem: None of these is given, or runs are both named and chosen.
         """
-        takes_all = getattr(self.arguments, "all", False)
-        if bool(self.runs) == takes_all:
+        if self._takes_chosen() == bool(self.runs):
             raise UsageProblem(
-                "name the runs, or give - to read their ids from stdin"
-                + (", or --all, and not both." if hasattr(self.arguments, "all") else ".")
+                "name the runs, or give - to read their ids from stdin, or choose them by filters "
+                "or --all. Only one of the three."
+                if hasattr(self.arguments, "all")
+                else "name the runs, or give - to read their ids from stdin."
             )
-        if takes_all:
+        if not self.runs:
             for run in self.store().runs(self.filter(), flow=self.flow_name, damaged=False):
                 yield run.run_id
         for word in self.runs:
@@ -192,6 +200,11 @@ class Context:
                 yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
             else:
                 yield word
+
+    def _takes_chosen(self) -> bool:
+        if not hasattr(self.arguments, "all"):
+            return False
+        return self.arguments.all or asks_for_some(self.filter())
 
     def filter(self) -> RunFilter:
         """Give the filter of the options.

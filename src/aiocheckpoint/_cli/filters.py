@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from aiocheckpoint._cli.command_parser import nearest
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.times import parse_time
 from aiocheckpoint._model.header import Status
 from aiocheckpoint.handlers._run_filter import RunFilter
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable
 
-__all__ = ["asks_for_some", "filter_of"]
+__all__ = ["asks_for_some", "filter_of", "filter_words"]
 
 _STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -22,7 +23,7 @@ def filter_of(arguments: Namespace) -> RunFilter:
     """Make the filter of the options of `add_filters`.
 
     Raises:
-        UsageProblem: A status is unknown, or `--tried` is below 1.
+        UsageProblem: A status is unknown, a time is none, or `--tried` is below 1.
     """
     if arguments.tried is not None and arguments.tried < 1:
         raise UsageProblem("--tried counts attempts, from 1 on.")
@@ -32,11 +33,22 @@ def filter_of(arguments: Namespace) -> RunFilter:
         steps=frozenset(arguments.step) or None,
         error=arguments.error,
         ids=arguments.id,
-        since=arguments.since,
-        before=arguments.before,
+        since=None if arguments.since is None else parse_time(arguments.since),
+        before=None if arguments.before is None else parse_time(arguments.before),
         tries=arguments.tried,
         stale=arguments.stale,
     )
+
+
+def filter_words(arguments: Namespace) -> list[str]:
+    """Give the options of `add_filters` as the words that ask for them again."""
+    words = [word for text in arguments.status for word in ("--status", text)]
+    words += [word for name in arguments.step for word in ("--step", name)]
+    for option in ("error", "id", "tried", "since", "before"):
+        value = getattr(arguments, option)
+        if value is not None:
+            words += [f"--{option}", str(value)]
+    return words + ["--stale"] * arguments.stale
 
 
 def asks_for_some(where: RunFilter) -> bool:

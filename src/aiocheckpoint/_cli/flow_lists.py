@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["list_flows"]
 
 _COLUMNS = (
-    Column("FLOW", may_cut=True),
+    Column("FLOW", cut="middle"),
     Column("RUNS", right=True),
     Column("STATUS"),
     Column("BYTES", right=True),

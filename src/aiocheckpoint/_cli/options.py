@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._cli.times import parse_time
-
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
 
@@ -100,8 +98,8 @@ def add_filters(parser: CommandParser) -> None:
     add("--id", metavar="GLOB", help="with such an id, such as 'order-*'")
     add("--tried", type=int, metavar="N", help="attempts at their step, at least")
     add("--stale", action="store_true", help="shown as running, and their process is gone")
-    add("--since", type=parse_time, metavar="TIME", help="written since: 2h, 30d, 2026-11-30")
-    add("--before", type=parse_time, metavar="TIME", help="written before that time")
+    add("--since", metavar="TIME", help="written since: 2h, 30d, 2026-11-30")
+    add("--before", metavar="TIME", help="written before that time")
 
 
 def add_output(parser: CommandParser, *, pager: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -174,6 +175,18 @@ class Output:
         for text in held:
             self.words(text)
 
+    def suggest(self, why: str, command: Sequence[str]) -> None:
+        """Name a command that helps on, quoted for the shell, on stderr.
+
+        Nothing is said where a word cannot be typed.
+
+        Args:
+            why: What it does, such as "What resuming would do".
+            command: Its words.
+        """
+        if all(map(str.isprintable, command)):
+            self.words(f"{why}: {shlex.join(command)}")
+
     # --- pieces
 
     def sign(self, status: str) -> Styled:
@@ -182,8 +195,8 @@ class Output:
         return Styled(sign.sign if self.terminal.unicode else sign.ascii, status)
 
     def status(self, status: str) -> Styled:
-        """The word of a status in its colour."""
-        return Styled(status, status)
+        """The sign and the word of a status, in its colour."""
+        return Styled(f"{self.sign(status).text} {status}", status)
 
     def cut(self, text: str, width: int) -> str:
         """Cut the middle out of a text that is wider, on a terminal alone."""

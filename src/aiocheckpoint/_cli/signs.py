@@ -13,31 +13,36 @@ class Sign(NamedTuple):
     Attributes:
         sign: One character.
         ascii: One character for encodings that lack it.
-        colour: Its colour, readable on light and dark backgrounds.
+        colour: Its colour, with a contrast of 3 to 1 on white and on black.
+        basic: Its colour on terminals of 16 colours.
     """
 
     sign: str
     ascii: str
     colour: str
+    basic: str
 
 
-_QUIET = "#7a8794"
-_ENDED = "#8a7f8d"
-_UNKNOWN = Sign("?", "?", _QUIET)
+_QUIET = ("#7a8794", "bright_black")
+_ENDED = ("#8a7f8d", "magenta")
+_GOOD = ("#3f9142", "green")
+_BAD = ("#d64545", "red")
+_BUSY = ("#3b82c4", "blue")
+_UNKNOWN = Sign("?", "?", *_QUIET)
 
 SIGNS = {
-    "queued": Sign("○", "o", _QUIET),
-    "running": Sign("▶", ">", "#3b82c4"),
-    "stopped": Sign("■", "#", _QUIET),
-    "paused": Sign("‖", "=", "#b7791f"),
-    "failed": Sign("✗", "x", "#d64545"),
-    "cancelled": Sign("⊘", "/", _ENDED),
-    "terminated": Sign("⊗", "X", _ENDED),
-    "finished": Sign("✓", "+", "#3f9142"),
-    "done": Sign("✓", "+", "#3f9142"),
-    "damaged": Sign("!", "!", "#d64545"),
-    "next": Sign("→", "-", "#3b82c4"),
-    "waiting": Sign("·", ".", _QUIET),
+    "queued": Sign("○", "o", *_QUIET),
+    "running": Sign("▶", ">", *_BUSY),
+    "stopped": Sign("■", "#", *_QUIET),
+    "paused": Sign("‖", "=", "#b7791f", "yellow"),
+    "failed": Sign("✗", "x", *_BAD),
+    "cancelled": Sign("⊘", "/", *_ENDED),
+    "terminated": Sign("⊗", "X", *_ENDED),
+    "finished": Sign("✓", "+", *_GOOD),
+    "done": Sign("✓", "+", *_GOOD),
+    "damaged": Sign("!", "!", *_BAD),
+    "next": Sign("→", "-", *_BUSY),
+    "waiting": Sign("·", ".", *_QUIET),
 }
 """By status of a run or of a step."""
 

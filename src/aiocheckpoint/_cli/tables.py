@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from aiocheckpoint._texts import cut_middle, harmless, width_of
+from aiocheckpoint._texts import cut_middle, cut_start, harmless, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,6 @@ __all__ = ["Cell", "Column", "Styled", "lay_out"]
 
 _BLOCK = 1_000
 """Rows by which the widths are decided, so that any number of rows takes the same memory."""
-_GAP = "  "
 _LEAST = 8
 """Columns of a terminal that a cut cell keeps."""
 
@@ -35,12 +34,15 @@ class Column(NamedTuple):
     Attributes:
         title: Its title.
         right: Whether its texts stand on the right, as numbers do.
-        may_cut: Whether the middle of its texts may be cut on a terminal.
+        cut: What is cut out of a long text on a terminal: the "middle" of ids, which differ at
+            their ends, or the "start" of dotted names. None for nothing.
+        gap: What stands between it and the next column.
     """
 
     title: str
     right: bool = False
-    may_cut: bool = False
+    cut: Literal["middle", "start"] | None = None
+    gap: str = "  "
 
 
 def lay_out(
@@ -83,9 +85,9 @@ def _text(cell: Cell) -> str:
 
 def _narrow(widths: list[int], columns: Sequence[Column], width: int) -> None:
     """Take from the widest column that may be cut until the table fits, or none may be cut."""
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    excess = sum(widths) + sum(len(one.gap) for one in columns[:-1]) - width
     while excess > 0:
-        open_ones = [i for i, one in enumerate(columns) if one.may_cut and widths[i] > _LEAST]
+        open_ones = [i for i, one in enumerate(columns) if one.cut and widths[i] > _LEAST]
         if not open_ones:
             return
         widths[max(open_ones, key=lambda i: widths[i])] -= 1
@@ -98,11 +100,13 @@ def _line(
     last = len(columns) - 1
     for index, (cell, column, width) in enumerate(zip(row, columns, widths, strict=True)):
         text = _text(cell)
-        if dots is not None and column.may_cut:
+        if dots is not None and column.cut == "middle":
             text = cut_middle(text, width, dots)
+        elif dots is not None and column.cut == "start":
+            text = cut_start(text, width, dots)
         bare = width_of(text)
         before = " " * (width - bare) if column.right else ""
-        after = "" if index == last else " " * (width - bare - len(before)) + _GAP
+        after = "" if index == last else " " * (width - bare - len(before)) + column.gap
         yield before
         yield Styled(text, cell.style) if isinstance(cell, Styled) else text
         yield after

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._model.steps import name_of
-from aiocheckpoint._texts import cut_middle, harmless, padded, width_of
+from aiocheckpoint._texts import cut_middle, harmless, width_of
 from aiocheckpoint.look._records import Record
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def draw(
         if step.index:
             lines.append(strokes.snapshot * (width + 4))
         lines += _left_out(step.index - index, strokes)
-        lines += _box(step, padded(label, width), strokes)
+        lines += _box(step, label + " " * (width - width_of(label)), strokes)
         index = step.index + 1
     lines += _left_out((index if count is None else count) - index, strokes)
     if steps:

@@ -48,7 +48,9 @@ def _print(counts: CountView, output: Output) -> None:
             output.jsonl({**dict(zip(counts.by, values, strict=True)), "runs": number})
     else:
         columns = [Column("RUNS", right=True)]
-        columns += [Column(word.upper(), may_cut=True) for word in counts.by]
+        columns += [
+            Column(word.upper(), cut="start" if word == "error" else "middle") for word in counts.by
+        ]
         rows = (_row(number, values, counts.by, output) for values, number in counts.rows)
         output.table(columns, rows, titled=False)
 

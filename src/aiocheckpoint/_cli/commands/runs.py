@@ -7,73 +7,129 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.filters import asks_for_some, filter_words
 from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column
+from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
 from aiocheckpoint._cli.times import ago, clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
     from aiocheckpoint._cli.output import Output
+    from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
 
-_COLUMNS = (
-    Column("RUN", may_cut=True),
-    Column("STATUS"),
-    Column("AT STEP", may_cut=True),
-    Column("ERROR", may_cut=True),
-    Column("TRIES", right=True),
-    Column("BEGAN"),
-    Column("WROTE"),
-)
+_SORTS = {"began": "begun last", "wrote": "written last", "took": "that took longest"}
+_RESUMABLE = {"failed", "cancelled", "stopped", "running"}
 
 
 def _configure(parser: CommandParser) -> None:
     add_target(parser)
     add_filters(parser)
-    parser.add_argument(
-        "--sort", choices=("began", "wrote", "took"), default="began", help="the latest first"
+    group = parser.add_argument_group("which part of the list")
+    group.add_argument(
+        "--sort", choices=tuple(_SORTS), default="began", help="began, wrote or took, latest first"
     )
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (50)")
-    parser.add_argument("--all", action="store_true", help="without a limit")
+    group.add_argument("--limit", type=int, default=50, metavar="N", help="so many at most (50)")
+    group.add_argument("--all", action="store_true", help="without a limit")
     add_secret(parser)
     add_output(parser, pager=True)
 
 
 def _execute(context: Context) -> int:
-    arguments, output = context.arguments, context.output
+    arguments, where = context.arguments, context.filter()
+    if arguments.limit < 1:
+        raise UsageProblem("--limit is a number from 1 on. --all lists all runs.")
     limit = None if arguments.all else arguments.limit
-    runs = context.store().runs(
-        context.filter(), flow=context.flow_name, limit=limit, sort=arguments.sort
-    )
-    if not output.is_text:
-        output.records("runs", (run.to_json() for run in runs))
-        return ExitCode.DONE
-    output.table(_COLUMNS, (_row(run, output) for run in runs))
+    runs = context.store().runs(where, flow=context.flow_name, limit=limit, sort=arguments.sort)
+    if context.output.is_text:
+        _print_table(context, where, runs, limit)
+    else:
+        context.output.records("runs", (run.to_json() for run in runs))
     return ExitCode.DONE
 
 
-def _row(run: RunView, output: Output) -> Sequence[Cell]:
-    return (
-        run.run_id if run.run_id is not None else "-",
-        output.status(run.status),
-        _place(run),
-        run.failure.type if run.failure is not None else run.damage or "",
+def _print_table(
+    context: Context, where: RunFilter, runs: Iterator[RunView], limit: int | None
+) -> None:
+    output = context.output
+    listed = list(runs) if limit is not None else None
+    if output.header:
+        output.data(_title(context, where, listed))
+    with_status = where.statuses is None or len(where.statuses) > 1
+    columns = _columns(with_status=with_status, wide=output.wide)
+    if listed == []:
+        return
+    shown = runs if listed is None else listed
+    output.table(columns, (_row(run, output, with_status=with_status) for run in shown))
+    if context.target.is_module and any(run.status in _RESUMABLE for run in listed or ()):
+        chosen = filter_words(context.arguments) or ["--all"]
+        words = ["aiocheckpoint", "resume", context.target.text, *chosen, "--dry-run"]
+        output.suggest("What resuming would do", words)
+
+
+def _title(context: Context, where: RunFilter, listed: list[RunView] | None) -> str:
+    """Say how many runs are listed, and of how many.
+
+    Args:
+        context: The context.
+        where: The filter.
+        listed: The runs, up to the limit. None where all chosen ones are listed.
+    """
+    store, flow, chosen = context.store(), context.flow_name, asks_for_some(where)
+    number = store.count(where=where, flow=flow).total if listed is None else len(listed)
+    is_part = listed is not None and number == context.arguments.limit
+    total = store.count(flow=flow).total if chosen or is_part else number
+    words = [f"{number:,}", *_choice(where)]
+    if is_part and number < total:
+        words = ["the", *words, _SORTS[context.arguments.sort]]
+    if chosen or number < total:
+        words += ["of", f"{total:,}"]
+    flow = flow or (listed[0].flow if listed else None)
+    words += ["run" if total == 1 else "runs", *(["of", flow] if flow else [])]
+    return " ".join([*words, "in", context.place])
+
+
+def _choice(where: RunFilter) -> list[str]:
+    if where.statuses:
+        return [" or ".join(sorted(where.statuses))]
+    return ["chosen"] if asks_for_some(where) else []
+
+
+def _columns(*, with_status: bool, wide: bool) -> list[Column]:
+    status = [Column("STATUS")] if with_status else []
+    more = [Column("RUN NO.", right=True), Column("BYTES", right=True), Column("NOTE")]
+    return [
+        Column("RUN", cut="middle"),
+        *status,
+        Column("AT STEP", cut="middle"),
+        Column("ERROR", cut="start"),
+        Column("TRIES", right=True),
+        Column("BEGAN"),
+        Column("WROTE"),
+        *(more if wide else []),
+    ]
+
+
+def _row(run: RunView, output: Output, *, with_status: bool) -> list[Cell]:
+    status = [output.status(run.status)] if with_status else []
+    more = [f"{run.number}", f"{run.size:,}", note_of(run)]
+    return [
+        run_name(run),
+        *status,
+        place_of_run(run),
+        run.failure.type if run.failure is not None else "",
         f"{run.tries}" if run.tries else "",
         clock(run.started_at),
         ago(run.written_at),
-    )
-
-
-def _place(run: RunView) -> str:
-    if run.step is None:
-        return ""
-    of = f"/{run.step_count}" if run.step_count else ""
-    return f"{run.position + 1}{of} {run.step}"
+        *(more if output.wide else []),
+    ]
 
 
 COMMAND = Command(

@@ -1,0 +1,89 @@
+"""One run as text: how it stands, its steps, its state in bytes, what it broke on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli.output import Cell, Column, Output, Styled
+from aiocheckpoint._cli.run_facts import note_of, signature_of
+from aiocheckpoint._cli.times import ago, clock, seconds_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiocheckpoint.look import RunView, StepView
+
+__all__ = ["print_failure", "print_run"]
+
+
+def print_run(run: RunView, output: Output) -> None:
+    """Print how a run stands, its steps, and the sizes of its state."""
+    output.data(*_standing(run))
+    if run.damage is not None:
+        output.data(f"damaged: {run.damage}")
+        return
+    output.data(", ".join(filter(None, _origin(run))))
+    first = run.steps[0].index if run.steps else 0
+    if first:
+        output.data(f"  ({first:,} earlier steps are not recorded)")
+    columns = [Column("", gap=" "), Column("", cut="middle"), Column("", right=True), Column("")]
+    rows: Iterator[list[Cell]] = (
+        [output.sign(one.status), one.name, _time_of(one), _more(one, run)] for one in run.steps
+    )
+    output.table(columns, rows, titled=False, indent="  ")
+    if run.sizes is not None:
+        sizes = ", ".join(f"{key} {size:,} B" for key, size in run.sizes.items())
+        output.data(f"state: {sizes or 'empty'}")
+
+
+def _standing(run: RunView) -> Iterator[Cell]:
+    named = "the run without an id" if run.run_id is None else run.run_id
+    yield f"{named} of {run.flow or 'an unknown flow'}: "
+    yield Styled(run.status, run.status)
+    if run.step is not None:
+        yield f" at step {run.position + 1} of {run.step_count or '?'}, {run.step!r}"
+    if run.written_at:
+        yield f", {ago(run.written_at)}"
+    note = note_of(run)
+    if note and run.damage is None:
+        yield f" ({note})"
+
+
+def _origin(run: RunView) -> Iterator[str]:
+    yield f"began {clock(run.started_at)}"
+    yield f"snapshot {run.sequence} of run {run.number}"
+    yield f"{run.size:,} bytes"
+    yield signature_of(run)
+    yield "holds data" if run.holds_data else ""
+    yield "holds code" if run.code else ""
+    yield f"version {run.version} of the flow" if run.version else ""
+    yield f"started {run.starts} times here" if run.starts > 1 else ""
+    yield f"changed by hand: {run.actor}" if run.actor else ""
+
+
+def _time_of(step: StepView) -> str:
+    return "" if step.seconds is None else seconds_shown(step.seconds)
+
+
+def _more(step: StepView, run: RunView) -> str:
+    tries = f"{step.attempts} tries" if step.attempts > 1 else ""
+    failure = run.failure
+    broke = ""
+    if failure is not None and failure.step == step.name and step.status != "done":
+        broke = f"{failure.type} in its part {failure.part!r}"
+    return "  ".join(filter(None, (tries, broke)))
+
+
+def print_failure(run: RunView, output: Output, how_much: str) -> None:
+    """Print the traceback of what a run broke on.
+
+    Args:
+        run: The run.
+        output: The output.
+        how_much: "full", "last" for the exception alone, or "none".
+    """
+    failure = run.failure
+    if failure is None or how_much == "none":
+        return
+    full = failure.traceback if how_much == "full" else ""
+    output.block(full or f"{failure.type}: {failure.message}")
