@@ -23,6 +23,7 @@ from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
 from aiocheckpoint._runs.flow_names import ProgramNames
 from aiocheckpoint._runs.lifespan_api import FlowLifespan
+from aiocheckpoint._runs.lists_api import RunLists
 from aiocheckpoint._runs.queue_api import RunQueue
 from aiocheckpoint._runs.registration import StepRegistration
 from aiocheckpoint._runs.service import RunService
@@ -46,6 +47,7 @@ __all__ = ["CheckpointFlow"]
 class CheckpointFlow(
     StepRegistration[StateT],
     StoredRuns[StateT],
+    RunLists[StateT],
     RunTwins[StateT],
     RunQueue[StateT],
     FlowLifespan[StateT],

@@ -72,10 +72,12 @@ def test_where_nothing_is_stored(any_store: AnyStore, runner: Runner) -> None:
     assert any_store.files() == before
 
 
-@pytest.mark.parametrize("by", ["Status", "", 5, True, ["status"], "flow"], ids=repr)
+@pytest.mark.parametrize(
+    "by", ["Status", "", 5, True, [], ("status", "flow"), {"status"}], ids=repr
+)
 def test_bad_arguments(by: Any, runs: Runs, runner: Runner) -> None:  # noqa: ANN401
-    """Anything but the two words is refused, and both are named."""
-    with pytest.raises(InvalidValueError, match="by='status' or by='step'"):
+    """Anything but the words, or a list of them, is refused, and all are named."""
+    with pytest.raises(InvalidValueError, match="by='status', by='step', by='error' or by='day'"):
         runner.do(runs.flow("a"), "count", by=by)
 
 

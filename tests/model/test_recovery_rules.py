@@ -28,9 +28,13 @@ STORED = Header(
 BEGUN: frozenset[Status] = frozenset({"running", "stopped", "paused", "failed", "cancelled"})
 
 
+def _has_begun(header: Header) -> bool:
+    return header.status in BEGUN
+
+
 def recovery(**facts: Any) -> Recovery:  # noqa: ANN401
     """How `aresume_all` takes that run, but for these facts."""
-    given: dict[str, Any] = {"listed": STORED, "statuses": BEGUN, "starts": 10}
+    given: dict[str, Any] = {"listed": STORED, "wants": _has_begun, "starts": 10}
     return Recovery(**{**given, **facts})
 
 

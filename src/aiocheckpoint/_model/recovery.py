@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._model.due import is_due
 
 if TYPE_CHECKING:
-    from aiocheckpoint._model.header import Header, Status
+    from collections.abc import Callable
+
+    from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.start_record import ClaimedStart
 
 __all__ = ["LeftAloneError", "Recovery", "is_suspect"]
@@ -37,15 +39,15 @@ class Recovery:
 
     Attributes:
         listed: The header of the run in the list from which it was taken.
-        statuses: The statuses of runs that are taken.
+        wants: Whether a run is chosen, by its header.
         starts: How often a run may be started at one step, or None for no end.
-        by_hand: Whether the run was chosen by its status. It is taken whether due or not, and it is
+        by_hand: Whether the run was chosen by a filter. It is taken whether due or not, and it is
             not terminated.
         alone: Whether this flow object has no other run of recovery in progress.
     """
 
     listed: Header
-    statuses: frozenset[Status]
+    wants: Callable[[Header], bool]
     starts: int | None
     by_hand: bool = False
     alone: bool = False
@@ -71,7 +73,7 @@ class Recovery:
             same = (stored.number, stored.sequence) == (listed.number, listed.sequence)
             is_wanted = same and not stored.finished
         else:
-            is_wanted = stored.status in self.statuses and is_due(stored, now)
+            is_wanted = self.wants(stored) and is_due(stored, now)
         if not is_wanted:
             raise LeftAloneError
         if start is not None and start.record.killed >= _SUSPECT_KILLED and not self.alone:

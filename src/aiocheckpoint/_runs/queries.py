@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._model.checks import checked_limit
-from aiocheckpoint._model.header import Header, Status
+from aiocheckpoint._model.header import Header
+from aiocheckpoint._runs.filters import checked_statuses
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.step_names import StepNames
+    from aiocheckpoint.handlers._run_filter import RunFilter
 
-__all__ = ["checked_statuses", "listing_query", "pruning_query"]
+__all__ = ["listing_query", "pruning_query"]
 
 
-def listing_query(status: object, limit: object, after: object) -> Query:
+def listing_query(where: RunFilter, limit: object, after: object) -> Query:
     """Make the query of `aruns`.
 
     Raises:
         InvalidTypeError, InvalidValueError: An argument is invalid.
     """
     most = None if limit is None else checked_limit(limit)
-    return Query(checked_statuses(status), most, _checked_after(after))
+    # Handlers for releases before 0.6 look at `statuses` alone.
+    return Query(where.statuses, most, _checked_after(after), where=where)
 
 
 def pruning_query(
@@ -50,25 +54,6 @@ def _age(older_than: object) -> float:
         return older_than
     kind = type(older_than).__name__
     raise InvalidTypeError(f"older_than is a number of seconds or a timedelta, not a {kind}.")
-
-
-def checked_statuses(status: Any) -> frozenset[Status] | None:  # noqa: ANN401
-    """Give the statuses that a user asks for, one or several, or None for all.
-
-    Raises:
-        InvalidTypeError, InvalidValueError: It is something else.
-    """
-    if status is None:
-        return None
-    if not isinstance(status, (str, list, tuple, set, frozenset)):
-        raise InvalidTypeError(
-            f"status= is a status or several of them, not a {type(status).__name__}."
-        )
-    several = cast("list[Status]", [status] if isinstance(status, str) else list(status))
-    if not several or any(one not in get_args(Status) for one in several):
-        known = ", ".join(repr(one) for one in get_args(Status))
-        raise InvalidValueError(f"status={status!r} is no status. Known are {known}.")
-    return frozenset(several)
 
 
 def _checked_after(after: Any) -> Header | None:  # noqa: ANN401

@@ -12,7 +12,7 @@ from aiocheckpoint._model.due import is_due
 from aiocheckpoint._model.recovery import LeftAloneError, Recovery, is_suspect
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._model.statuses import BEGUN, ENDED
-from aiocheckpoint._runs.queries import checked_statuses
+from aiocheckpoint._runs.filters import run_filter
 from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
 from aiocheckpoint.errors import (
@@ -23,6 +23,7 @@ from aiocheckpoint.errors import (
     RunInProgressError,
 )
 from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -30,37 +31,41 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.events import Hook
+    from aiocheckpoint.handlers._run_filter import FilterOptions, RunFilter
 
-__all__ = ["RunTaker", "resume_runs", "taken_statuses"]
+__all__ = ["RunTaker", "resume_runs", "taken_runs"]
 
 _PAGE = 500
 
 
-def resume_runs(core: FlowCore, limit: int, status: object) -> Stream[RunResult[Any]]:
+def resume_runs(
+    core: FlowCore, limit: int, status: object, chosen: FilterOptions
+) -> Stream[RunResult[Any]]:
     """Check the arguments of `aresume_all`, and make its stream.
 
     Raises:
         InvalidTypeError, InvalidValueError: An argument is invalid, or the handler is a user's own
             class.
     """
-    at_once, chosen = checked_limit(limit), taken_statuses(status)
-    taker = RunTaker(core, chosen or BEGUN, by_hand=chosen is not None)
+    at_once, where = checked_limit(limit), taken_runs(status, chosen)
+    taker = RunTaker(core, where, BEGUN, by_hand=where != ALL)
     results = bounded_results(_listed_once(core, taker), taker.take, at_once, taker.active_runs)
     return Stream(results, of="results")
 
 
-def taken_statuses(status: object) -> frozenset[Status] | None:
-    """Check `status=` of `aresume_all` and `awork`.
+def taken_runs(status: object, chosen: FilterOptions) -> RunFilter:
+    """Make the filter of `aresume_all` and `awork` from their arguments.
 
     Raises:
-        InvalidTypeError, InvalidValueError: It is none, or one of runs that have ended for good.
+        InvalidTypeError, InvalidValueError: One is invalid, or a status is that of runs that have
+            ended for good.
     """
-    statuses = checked_statuses(status)
-    ended = sorted(ENDED & (statuses or frozenset()))
+    where = run_filter(status, **chosen)
+    ended = sorted(ENDED & (where.statuses or frozenset()))
     if ended:
         remedy = "arequeue() makes one due again" if "terminated" in ended else "arun() begins anew"
         raise InvalidValueError(f"status={status!r}: {ended[-1]} runs do not go on. {remedy}.")
-    return statuses
+    return where
 
 
 class RunTaker:
@@ -68,7 +73,8 @@ class RunTaker:
 
     Args:
         core: The core of the flow.
-        statuses: The statuses of the runs that are taken.
+        where: Chooses the runs that are taken.
+        statuses: The statuses of these runs, unless `where` has its own.
         by_hand: Whether these runs were chosen by hand. They are taken whether due or not, and
             none is terminated.
 
@@ -80,17 +86,19 @@ class RunTaker:
         InvalidValueError: The handler is a user's own class.
     """
 
-    def __init__(self, core: FlowCore, statuses: frozenset[Status], *, by_hand: bool) -> None:
+    def __init__(
+        self, core: FlowCore, where: RunFilter, statuses: frozenset[Status], *, by_hand: bool
+    ) -> None:
         self.handler = core.snapshot_handler()
         self.active_runs = core.settings.active_runs
-        self._core = core
-        self._statuses, self._by_hand = statuses, by_hand
+        self._core, self._by_hand = core, by_hand
+        self._where = where if where.statuses else where._replace(statuses=statuses)
         self._request = core.request(None)
 
     def query(self, page: int) -> Query:
         """The query for the first page of runs to take, the one that is due longest first."""
-        due_before = None if self._by_hand else time.time()
-        return Query(self._statuses, page, unowned=True, due_before=due_before)
+        due_before, where = None if self._by_hand else time.time(), self._where
+        return Query(where.statuses, page, unowned=True, due_before=due_before, where=where)
 
     def wants(self, header: Header) -> bool:
         """Whether a run of a page is to be taken.
@@ -98,7 +106,9 @@ class RunTaker:
         Runs of a newer version and of other flows are left alone, without being claimed. The log
         says so once.
         """
-        if header.owner is not None or not (self._by_hand or is_due(header, time.time())):
+        if header.owner is not None or not self._where.wants(header):
+            return False
+        if not (self._by_hand or is_due(header, time.time())):
             return False
         core, location = self._core, self.handler.locate(header.run_id)
         names = core.registry.steps.names
@@ -127,7 +137,7 @@ class RunTaker:
     async def _take(self, listed: Header, *, alone: bool) -> RunResult | None:
         core, run_id = self._core, listed.run_id
         recovery = Recovery(
-            listed, self._statuses, core.settings.starts, by_hand=self._by_hand, alone=alone
+            listed, self._where.wants, core.settings.starts, by_hand=self._by_hand, alone=alone
         )
         try:
             run = await core.settings.recovered.enter(self.active_runs, alone=alone)

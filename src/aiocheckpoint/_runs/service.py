@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from aiocheckpoint._concurrency.backends import run_blocking
 from aiocheckpoint._model.checks import checked_wait
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.pairs import Runs
     from aiocheckpoint.events import Event, Hook
+    from aiocheckpoint.handlers import FilterOptions
 
 __all__ = ["RunService"]
 
@@ -206,7 +207,11 @@ class RunService(FlowMethods[StateT]):
         return Stream(run_events(run), of="events")
 
     def aresume_all(
-        self, *, limit: int = 100, status: Status | Collection[Status] | None = None
+        self,
+        *,
+        limit: int = 100,
+        status: Status | Collection[Status] | None = None,
+        **chosen: Unpack[FilterOptions],
     ) -> Stream[RunResult[StateT]]:
         """Resume the unfinished runs that are due and that no process owns, in one pass.
 
@@ -215,7 +220,7 @@ class RunService(FlowMethods[StateT]):
         service does not try it again and again. **A run that was stopped by a patch or `until=`
         waits** for `resume`, `run` or `arequeue`. Due are runs whose process was killed, runs that
         a drain has stopped, and paused ones whose step gave a `due`. Queued runs are begun by
-        `awork` alone. `status=` takes the chosen runs whether due or not.
+        `awork` alone. `status=`, or any of `chosen`, takes the chosen runs whether due or not.
 
         A run that was started `starts=` times at one step, or whose process was killed there 5
         times, is terminated instead: its result is a `RunTerminatedError`. A run whose process was
@@ -234,10 +239,13 @@ class RunService(FlowMethods[StateT]):
             limit: The most runs at once.
             status: The status of the runs to take, or several, as in `aruns`. They count as taken
                 by hand: none is terminated, and "queued" and paused runs are taken as well.
+            chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
+                `aiocheckpoint.handlers.FilterOptions`. They count as taken by hand, too. Without
+                `status=` they choose among the runs that have begun and not ended for good.
 
         Returns:
-            A stream of one `RunResult` for each run as it ends, failures beside successes. Without
-            `status`, the run that is due longest begins first.
+            A stream of one `RunResult` for each run as it ends, failures beside successes. The run
+            that is due longest begins first, and of runs that were chosen the newest.
 
         Raises:
             InvalidTypeError, InvalidValueError: An argument is invalid, or the handler is a user's
@@ -245,7 +253,7 @@ class RunService(FlowMethods[StateT]):
             StorageError: By the stream: the place cannot be read.
             DrainingError: By the stream: the flow is drained, and not all runs were resumed.
         """
-        return resume_runs(self._core, limit, status)
+        return resume_runs(self._core, limit, status, chosen)
 
     def awork(
         self,
@@ -253,6 +261,7 @@ class RunService(FlowMethods[StateT]):
         limit: int = 100,
         until_empty: bool = False,
         status: Status | Collection[Status] | None = None,
+        **chosen: Unpack[FilterOptions],
     ) -> Stream[RunResult[StateT]]:
         """Work off the runs of the flow until it is drained: queued, due, and left by dead owners.
 
@@ -274,6 +283,9 @@ class RunService(FlowMethods[StateT]):
             until_empty: Whether to end when nothing is queued or due, and no run is left by a dead
                 owner. What is paused, due later or owned by another process does not keep it.
             status: Only runs of this status, or of several, as in `aruns`.
+            chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
+                `aiocheckpoint.handlers.FilterOptions`. Of the runs that are due, only the
+                chosen ones are taken.
 
         Returns:
             A stream of one `RunResult` for each run as it ends, failures beside successes.
@@ -287,4 +299,4 @@ class RunService(FlowMethods[StateT]):
                 opened it again.
             StorageError: By the stream: the place cannot be read at first.
         """
-        return work_runs(self._core, limit, status, until_empty=until_empty)
+        return work_runs(self._core, limit, status, chosen, until_empty=until_empty)

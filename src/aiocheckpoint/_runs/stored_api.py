@@ -1,13 +1,13 @@
-"""The public methods that plan a run, and read, list and change the stored runs of a flow."""
+"""The public methods that plan a run, and read and change the stored runs of a flow."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.backends import run_blocking
 from aiocheckpoint._model.state_type import StateT
 from aiocheckpoint._runs.flow_methods import FlowMethods
-from aiocheckpoint._runs.queries import listing_query, pruning_query
+from aiocheckpoint._runs.queries import pruning_query
 from aiocheckpoint._runs.single_run import (
     make_delete,
     make_patch,
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import LoadPolicy
-    from aiocheckpoint.handlers._counting import CountBy
 
 __all__ = ["StoredRuns"]
 
 
 class StoredRuns(FlowMethods[StateT]):
-    """Plans the next run, and reads, lists, patches and deletes the stored runs of a flow."""
+    """Plans the next run, and reads, patches and deletes the stored runs of a flow."""
 
     def plan(
         self,
@@ -100,92 +99,6 @@ class StoredRuns(FlowMethods[StateT]):
     def check_point(self) -> StateT:
         """Read the state, as `read` does: the name that gumly has for it."""
         return self.read()
-
-    async def aruns(
-        self,
-        status: Status | Collection[Status] | None = None,
-        *,
-        limit: int | None = None,
-        after: Header | None = None,
-    ) -> list[Header]:
-        """List the headers of the stored runs, the newest run first, and read no state.
-
-        A run whose snapshot is damaged or badly signed is left out, and the log warns of it.
-
-        Args:
-            status: List runs of this status, or of several: "queued", "running" (in progress, or
-                killed), "stopped", "paused", "failed", "cancelled", "terminated", "finished". All
-                by default.
-            limit: The most headers to list. All by default.
-            after: The last header of the page before, for the next page.
-
-        Returns:
-            The headers. The handler "sqlite" names in `owner` the process that owns a running one.
-
-        Raises:
-            InvalidTypeError, InvalidValueError: An argument is invalid, or the handler is a
-                user's own class, which stores one state.
-            StorageError: The place cannot be read.
-        """
-        query = listing_query(status, limit, after)
-        backend = await self._core.reading_backend()
-        return await backend.read(self._core.snapshot_handler().runs, query)
-
-    def runs(
-        self,
-        status: Status | Collection[Status] | None = None,
-        *,
-        limit: int | None = None,
-        after: Header | None = None,
-    ) -> list[Header]:
-        """List the headers of the stored runs, as `aruns` does, in scripts and notebooks."""
-        query = listing_query(status, limit, after)
-        return self._core.snapshot_handler().runs(query)
-
-    @overload
-    async def acount(self, by: None = None) -> int: ...
-
-    @overload
-    async def acount(self, by: Literal["status"]) -> dict[str, int]: ...
-
-    @overload
-    async def acount(self, by: Literal["step"]) -> dict[str | None, int]: ...
-
-    async def acount(
-        self, by: CountBy | None = None
-    ) -> int | dict[str, int] | dict[str | None, int]:
-        """Count the stored runs, and read no state.
-
-        A database counts by an index. Of files, the headers are read one by one. See
-        `StateHandler.count`.
-
-        Args:
-            by: None for the number of all runs. "status" for a number by status, "step" for one by
-                the step at which each run goes on.
-
-        Returns:
-            The number, or a dict of numbers whose sum it is. By status, every status is a key. By
-            step, the key None has the runs without a next step, such as finished ones.
-
-        Raises:
-            InvalidValueError: `by` is something else, or the handler is a user's own class, which
-                stores one state.
-            StorageError: The place cannot be read.
-        """
-        return await self._core.snapshot_handler().acount(by)
-
-    @overload
-    def count(self, by: None = None) -> int: ...
-
-    @overload
-    def count(self, by: Literal["status"]) -> dict[str, int]: ...
-
-    @overload
-    def count(self, by: Literal["step"]) -> dict[str | None, int]: ...
-
-    def count(self, by: CountBy | None = None) -> int | dict[str, int] | dict[str | None, int]:
-        """Count the stored runs, as `acount` does, in scripts and notebooks."""
-        return self._core.snapshot_handler().count(by)
 
     async def aheader(self, run_id: str | None = None) -> Header | None:
         """Read the header of a run: its status, position and failure, even while it is running.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from aiocheckpoint._model.state_type import StateT
 from aiocheckpoint._runs.mapping import map_runs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._runs.pairs import Runs
     from aiocheckpoint._runs.streams import Stream
     from aiocheckpoint.events import Event
+    from aiocheckpoint.handlers import FilterOptions
 
 __all__ = ["RunTwins"]
 
@@ -108,7 +109,11 @@ class RunTwins(RunService[StateT]):
         return SyncStream(lambda _: stream)
 
     def resume_all(
-        self, *, limit: int = 100, status: Status | Collection[Status] | None = None
+        self,
+        *,
+        limit: int = 100,
+        status: Status | Collection[Status] | None = None,
+        **chosen: Unpack[FilterOptions],
     ) -> SyncStream[RunResult[StateT]]:
         """Resume the unfinished runs that are due and that no process owns, as `aresume_all` does.
 
@@ -119,6 +124,8 @@ class RunTwins(RunService[StateT]):
         Args:
             limit: The most runs at once.
             status: The status of the runs to take, or several, whether due or not.
+            chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
+                `aiocheckpoint.handlers.FilterOptions`. They are taken whether due or not, too.
 
         Returns:
             An iterator of one `RunResult` for each run as it ends. Closing it cancels the runs,
@@ -128,7 +135,7 @@ class RunTwins(RunService[StateT]):
             InvalidTypeError, InvalidValueError, StorageError, DrainingError: As `aresume_all`.
             NoThreadError: By the iterator: no thread can be started.
         """
-        stream = self.aresume_all(limit=limit, status=status)
+        stream = self.aresume_all(limit=limit, status=status, **chosen)
         return SyncStream(lambda _: stream)
 
     def work(
@@ -137,6 +144,7 @@ class RunTwins(RunService[StateT]):
         limit: int = 100,
         until_empty: bool = False,
         status: Status | Collection[Status] | None = None,
+        **chosen: Unpack[FilterOptions],
     ) -> SyncStream[RunResult[StateT]]:
         """Work off the runs of the flow until it is drained, as `awork` does.
 
@@ -149,6 +157,8 @@ class RunTwins(RunService[StateT]):
             until_empty: Whether to end when nothing is queued or due, and no run is left by a dead
                 owner.
             status: Only runs of this status, or of several, as in `runs`.
+            chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
+                `aiocheckpoint.handlers.FilterOptions`.
 
         Returns:
             An iterator of one `RunResult` for each run as it ends. Closing it cancels the runs,
@@ -158,5 +168,5 @@ class RunTwins(RunService[StateT]):
             InvalidTypeError, InvalidValueError, FlowDefinitionError, StorageError: As `awork`.
             NoThreadError: By the iterator: no thread can be started.
         """
-        stream = self.awork(limit=limit, until_empty=until_empty, status=status)
+        stream = self.awork(limit=limit, until_empty=until_empty, status=status, **chosen)
         return SyncStream(lambda _: stream)

@@ -16,7 +16,7 @@ from aiocheckpoint._model.due import backoff_seconds
 from aiocheckpoint._model.plan import no_steps
 from aiocheckpoint._model.statuses import TAKEN
 from aiocheckpoint._runs.core import REFUSALS
-from aiocheckpoint._runs.resuming import RunTaker, taken_statuses
+from aiocheckpoint._runs.resuming import RunTaker, taken_runs
 from aiocheckpoint._runs.streams import Stream, bounded_results
 from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError, DrainingError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
+    from aiocheckpoint.handlers._run_filter import FilterOptions
 
 __all__ = ["work_runs"]
 
@@ -46,7 +47,7 @@ _FOR_GOOD = (CorruptSnapshotError, *REFUSALS)
 
 
 def work_runs(
-    core: FlowCore, limit: int, status: object, *, until_empty: bool
+    core: FlowCore, limit: int, status: object, chosen: FilterOptions, *, until_empty: bool
 ) -> Stream[RunResult[Any]]:
     """Check the arguments of `awork`, and make its stream.
 
@@ -55,7 +56,7 @@ def work_runs(
             class, or another `awork` of the flow object is in progress.
     """
     at_once, ends = checked_limit(limit), checked_flag("until_empty", until_empty)
-    taker = RunTaker(core, taken_statuses(status) or TAKEN, by_hand=False)
+    taker = RunTaker(core, taken_runs(status, chosen), TAKEN, by_hand=False)
     core.settings.recovered.check_no_awork()
     return Stream(_work(core, taker, at_once, until_empty=ends), of="results")
 

@@ -12,11 +12,12 @@ from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
 from aiocheckpoint.handlers._locks import Lock
 from aiocheckpoint.handlers._options import SnapshotOptions
 from aiocheckpoint.handlers._query import Query, select
-from aiocheckpoint.handlers._run_filter import RunFilter
+from aiocheckpoint.handlers._run_filter import FilterOptions, RunFilter
 from aiocheckpoint.handlers.local import LocalStateHandler
 
 __all__ = [
     "CountBy",
+    "FilterOptions",
     "FoundSnapshot",
     "LocalStateHandler",
     "Lock",

@@ -7,6 +7,7 @@ from aiocheckpoint._model.compatibility import is_of_other_flow
 from aiocheckpoint._model.due import due_at, is_due
 from aiocheckpoint._model.header import Header, Status
 from aiocheckpoint._model.step_names import StepNames
+from aiocheckpoint.handlers._run_filter import ALL, RunFilter
 
 __all__ = ["Query", "due_key", "id_key", "order_key", "select"]
 
@@ -15,17 +16,19 @@ class Query(NamedTuple):
     """A query for runs, ordered by the time they began, newest first, or by the time they are due.
 
     Attributes:
-        statuses: Only runs with one of these statuses. None for all.
+        statuses: Only runs with one of these statuses, as `where` may say as well. None for all.
         limit: The most headers in the list. None for all.
         after: The last header of the page before. None for the first page.
         unowned: Leave out runs that a live process owns, where the handler knows owners. Runs
             whose owner has died are listed.
-        written_before: Seconds since the epoch. Only runs whose newest snapshot is older.
+        written_before: Seconds since the epoch. Only runs whose newest snapshot is older, as
+            `where` may say as well.
         names: Names of a flow's steps. Leave out runs of another flow, which have none of them. A
             database that searches by an index does not look.
         due_before: Seconds since the epoch. Only runs that recovery may take at that time, see
             `due_at`, the one that waits longest first, see `due_key`. Usually with `unowned`, as a
             running run counts as due.
+        where: Only runs that this filter chooses. `chosen` has all the conditions of a filter.
     """
 
     statuses: frozenset[Status] | None = None
@@ -35,6 +38,20 @@ class Query(NamedTuple):
     written_before: float | None = None
     names: StepNames | None = None
     due_before: float | None = None
+    where: RunFilter = ALL
+
+    @property
+    def chosen(self) -> RunFilter:
+        """The filter of the query: `where`, narrowed by `statuses` and `written_before`."""
+        where = self.where
+        if self.statuses is not None:
+            both = self.statuses if where.statuses is None else self.statuses & where.statuses
+            where = where._replace(statuses=both)
+        if self.written_before is not None:
+            before = self.written_before
+            earlier = before if where.before is None else min(before, where.before)
+            where = where._replace(before=earlier)
+        return where
 
     def wants(self, header: Header) -> bool:
         """Whether the run of a header matches, apart from `limit`.
@@ -48,6 +65,7 @@ class Query(NamedTuple):
             and (self.after is None or self._is_behind(header, self.after))
             and (self.written_before is None or header.written_at < self.written_before)
             and (self.names is None or not is_of_other_flow(self.names, header))
+            and self.where.wants(header)
         )
 
     def _is_takeable(self, header: Header, now: float) -> bool:

@@ -1,11 +1,13 @@
 """The filter of lists, counts and recovery: which runs, by the facts of their headers."""
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from aiocheckpoint._model.header import Header, Status
 
-__all__ = ["ALL", "RunFilter"]
+__all__ = ["ALL", "FilterOptions", "RunFilter", "error_type", "fits"]
 
 
 class RunFilter(NamedTuple):
@@ -18,8 +20,9 @@ class RunFilter(NamedTuple):
         statuses: Statuses as users see them. None for all.
         steps: Names of steps at which runs stand, as `Header.next_step` has them. None for all. A
             finished run stands at none.
-        error: Pattern of the qualified type of the exception that a run broke on, such as
-            "*.TimeoutError". Also that of an attempt that is being repeated. None for all.
+        error: Pattern of the qualified type of the exception that an unfinished run broke on, as
+            `Failure.type` has it, such as "*.TimeoutError". Also of one that is tried again. None
+            for all.
         ids: Pattern of run ids. The run without an id has none of them. None for all.
         since: Seconds since the epoch. The newest snapshot was written then or later.
         before: Seconds since the epoch. The newest snapshot was written earlier.
@@ -44,20 +47,50 @@ class RunFilter(NamedTuple):
             and (self.since is None or header.written_at >= self.since)
             and (self.before is None or header.written_at < self.before)
             and (self.steps is None or header.next_step in self.steps)
-            and (self.ids is None or _fits(header.run_id, self.ids))
-            and (self.error is None or _fits(_error_type(header), self.error))
+            and (self.ids is None or fits(header.run_id, self.ids))
+            and (self.error is None or fits(error_type(header), self.error))
             and (self.tries is None or header.tries >= self.tries)
             and not (self.stale and (header.status != "running" or header.owner is not None))
         )
+
+
+class FilterOptions(TypedDict, total=False):
+    """The arguments of lists, counts and recovery that choose runs, beside `status=`.
+
+    A run is chosen if it has all that is asked for. In a pattern, `*` stands for any text, `?` for
+    one character, `[ab]` for one of these, and `[!ab]` for any other one. Letters differ by their
+    case.
+
+    Attributes:
+        step: Name of the step at which a run stands, or several. A finished run stands at none.
+        error: Pattern of the qualified type of the exception that an unfinished run broke on, such
+            as "*.TimeoutError" or "builtins.ValueError". Also of one that is tried again.
+        ids: Pattern of run ids, such as "order-*". The run without an id fits none.
+        since: The newest snapshot was written then or later: a `timedelta` before now, a `datetime`
+            with a time zone, or a number of seconds since the epoch.
+        before: The newest snapshot was written earlier. As `since`.
+        tries: The least number of attempts at the step where a run stands, see `Header.tries`.
+        stale: With True only runs that are shown as running, and that no living process owns.
+    """
+
+    step: str | Collection[str] | None
+    error: str | None
+    ids: str | None
+    since: float | timedelta | datetime | None
+    before: float | timedelta | datetime | None
+    tries: int | None
+    stale: bool
 
 
 ALL = RunFilter()
 """Chooses every run."""
 
 
-def _error_type(header: Header) -> str | None:
-    return None if header.failure is None else header.failure.type
+def error_type(header: Header) -> str | None:
+    """The type of the exception that an unfinished run broke on, or None."""
+    return None if header.failure is None or header.finished else header.failure.type
 
 
-def _fits(text: str | None, pattern: str) -> bool:
+def fits(text: str | None, pattern: str) -> bool:
+    """Whether a text is there, and fits a pattern."""
     return text is not None and fnmatchcase(text, pattern)

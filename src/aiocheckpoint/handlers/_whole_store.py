@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aiocheckpoint._concurrency.async_reading import read_off_loop
 from aiocheckpoint._concurrency.threads import run_in_thread
+from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import InvalidValueError
-from aiocheckpoint.handlers._counting import CountBy, checked_by, count_headers, with_all_statuses
+from aiocheckpoint.errors import (
+    CorruptSnapshotError,
+    IncompatibleSnapshotError,
+    InvalidValueError,
+    UntrustedSnapshotError,
+)
+from aiocheckpoint.handlers._counting import (
+    CountBy,
+    Counts,
+    SeveralFacts,
+    checked_facts,
+    count_headers,
+    with_all_statuses,
+)
 from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
 from aiocheckpoint.handlers._port import SnapshotPort
 from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.handlers._run_filter import ALL, RunFilter
 from aiocheckpoint.handlers._store_threads import maintenance_threads_of, threads_of
 
 if TYPE_CHECKING:
@@ -30,8 +46,8 @@ class WholeStorePort(SnapshotPort):
     """The methods of `StateHandler` that are about a store as a whole.
 
     Each has a default. A subclass overrides those for which its store has a better way:
-    `insert_runs`, `headers`, `counts`, `exists`, `find_snapshots` and `find_all_snapshots`,
-    `backup`, `compact`, `close`, `close_unused`.
+    `insert_runs`, `headers`, `counts` and `tally`, `exists`, `find_snapshots` and
+    `find_all_snapshots`, `backup`, `compact`, `close`, `close_unused`.
     """
 
     async def insert_runs(
@@ -60,6 +76,34 @@ class WholeStorePort(SnapshotPort):
         """
         return self.runs(Query())
 
+    @front_door
+    def history(self, run_id: str | None = None) -> list[Header]:
+        """Read the headers of the kept snapshots of a run, the newest first, and no state.
+
+        Returns:
+            The header that `header` gives, and those of the older snapshots as they are stored. One
+            that is damaged is left out, and the log warns of it. Empty where nothing is stored.
+
+        Raises:
+            StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
+                As in `header`.
+        """
+        newest = self.header(run_id)
+        if newest is None:
+            return []
+        first = newest.number, newest.sequence
+        kept = [self._kept_header(run_id, one) for one in self.kept(run_id) if one != first]
+        return [newest, *(header for header in kept if header is not None)]
+
+    def _kept_header(self, run_id: str | None, kept: tuple[int, int]) -> Header | None:
+        try:
+            with ExitStack() as stack:
+                snapshot = self._open_stored(run_id, kept, stack)
+                return None if snapshot is None else snapshot.header
+        except (CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError) as error:
+            log_left_out(error, RunPlace(self.flow, run_id))
+            return None
+
     def exists(self) -> bool:
         """Whether the store was made, for stores that are files. It may hold no run."""
         return True
@@ -85,8 +129,8 @@ class WholeStorePort(SnapshotPort):
         for header in self.headers():
             yield from self.find_snapshots(header.run_id)
 
-    def counts(self, by: CountBy) -> dict[str | None, int]:
-        """Count the runs of the flow by a fact of their headers, see `count`.
+    def counts(self, by: Literal["status", "step"]) -> dict[str | None, int]:
+        """Count all runs of the flow by one fact of their headers, see `count`.
 
         Args:
             by: "status" or "step".
@@ -97,54 +141,89 @@ class WholeStorePort(SnapshotPort):
         Raises:
             StorageError: The store cannot be read.
         """
-        return count_headers(self.headers(), by)
+        return {value: number for (value,), number in count_headers(self.headers(), (by,)).items()}
+
+    def tally(self, facts: tuple[CountBy, ...], where: RunFilter) -> Counts:
+        """Count the chosen runs of the flow by some facts of their headers, see `count`.
+
+        Args:
+            facts: The facts, one at least.
+            where: Chooses the runs.
+
+        Returns:
+            The number of runs by the values of these facts.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        first = facts[0]
+        if where == ALL and facts == (first,) and (first == "status" or first == "step"):  # noqa: PLR1714 - narrows
+            return {(value,): number for value, number in self.counts(first).items()}
+        return count_headers(filter(where.wants, self.headers()), facts)
 
     @overload
-    def count(self, by: None = None) -> int: ...
+    def count(self, by: None = None, where: RunFilter = ALL) -> int: ...
 
     @overload
-    def count(self, by: Literal["status"]) -> dict[str, int]: ...
+    def count(self, by: Literal["status"], where: RunFilter = ALL) -> dict[str, int]: ...
 
     @overload
-    def count(self, by: Literal["step"]) -> dict[str | None, int]: ...
+    def count(
+        self, by: Literal["step", "error", "day"], where: RunFilter = ALL
+    ) -> dict[str | None, int]: ...
+
+    @overload
+    def count(self, by: SeveralFacts, where: RunFilter = ALL) -> Counts: ...
 
     @front_door
-    def count(self, by: CountBy | None = None) -> int | dict[str, int] | dict[str | None, int]:
+    def count(
+        self, by: CountBy | SeveralFacts | None = None, where: RunFilter = ALL
+    ) -> int | dict[str, int] | dict[str | None, int] | Counts:
         """Count the stored runs of the flow. No state is read.
 
         A database counts by an index: a run whose snapshot is damaged counts as well, and no
         signature is verified. Files are counted by their headers, of which `runs` lists the same.
+        So are the runs of a database where errors, attempts or owners are asked for.
 
         Args:
-            by: None for the number of all runs. "status" for a number by status, "step" for one by
-                the step at which each run goes on.
+            by: None for the number of runs. "status", "step" (at which each run goes on), "error"
+                (the type of the exception that an unfinished run broke on) or "day" (of the newest
+                snapshot, in UTC) for a number by each. Several of them for a number by each
+                combination.
+            where: Only runs that this filter chooses.
 
         Returns:
-            The number, or a dict of numbers whose sum it is. By status, every status is a key. By
-            step, the key None has the runs without a next step: finished ones, and those whose
-            step names are unknown.
+            The number, or a dict of numbers whose sum it is. By status alone, every status is a
+            key. The key None has the runs without a next step, without an error or without a known
+            time. By several facts, the keys are tuples of their values, the greatest number first.
 
         Raises:
             InvalidValueError: `by` is something else.
             StorageError: The store cannot be read.
         """
-        return self._counted(by)
+        return self._counted(by, where)
 
     @overload
-    async def acount(self, by: None = None) -> int: ...
+    async def acount(self, by: None = None, where: RunFilter = ALL) -> int: ...
 
     @overload
-    async def acount(self, by: Literal["status"]) -> dict[str, int]: ...
+    async def acount(self, by: Literal["status"], where: RunFilter = ALL) -> dict[str, int]: ...
 
     @overload
-    async def acount(self, by: Literal["step"]) -> dict[str | None, int]: ...
+    async def acount(
+        self, by: Literal["step", "error", "day"], where: RunFilter = ALL
+    ) -> dict[str | None, int]: ...
+
+    @overload
+    async def acount(self, by: SeveralFacts, where: RunFilter = ALL) -> Counts: ...
 
     @front_door
     async def acount(
-        self, by: CountBy | None = None
-    ) -> int | dict[str, int] | dict[str | None, int]:
+        self, by: CountBy | SeveralFacts | None = None, where: RunFilter = ALL
+    ) -> int | dict[str, int] | dict[str | None, int] | Counts:
         """Do as `count`, without blocking the event loop."""
-        return await read_off_loop(threads_of(self), self._counted, checked_by(by))
+        checked_facts(by)
+        return await read_off_loop(threads_of(self), self._counted, by, where)
 
     @front_door
     def backup(self, path: str | os.PathLike[str]) -> None:
@@ -210,9 +289,14 @@ class WholeStorePort(SnapshotPort):
         """Do as `close`, without blocking the event loop. A cancellation waits for its end."""
         await run_in_thread(threads_of(self), self.close)
 
-    def _counted(self, by: CountBy | None) -> int | dict[str, int] | dict[str | None, int]:
-        checked = checked_by(by)
-        counts = self.counts(checked or "status")
-        if checked is None:
+    def _counted(
+        self, by: CountBy | SeveralFacts | None, where: RunFilter
+    ) -> int | dict[str, int] | dict[str | None, int] | Counts:
+        facts = checked_facts(by)
+        counts = self.tally(facts or ("status",), where)
+        if facts is None:
             return sum(counts.values())
-        return with_all_statuses(counts) if checked == "status" else counts
+        if not isinstance(by, str):
+            return dict(Counter(counts).most_common())
+        single = {value: number for (value,), number in counts.items()}
+        return with_all_statuses(single) if by == "status" else single

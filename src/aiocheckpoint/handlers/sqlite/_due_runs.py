@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.handlers._query import due_key
+from aiocheckpoint.handlers.sqlite._conditions import conditions
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 from aiocheckpoint.handlers.sqlite._schema import DUE
 
@@ -81,10 +82,10 @@ def due_rows(
     if after is None and query.after is not None:
         due, started_at, _ = due_key(query.after)
         after = Place(due, started_at, sql_text(query.after.run_id or ""))
-    conditions, values = [in_order], {"flow": flow, "before": query.due_before}
-    if query.written_before is not None:
-        conditions.append("written_at < :written")
-        values["written"] = query.written_before
+    chosen = query.chosen
+    found, values = conditions(chosen._replace(statuses=None))
+    found.append(in_order)
+    values |= {"flow": flow, "before": query.due_before}
     if after is not None:
         values |= {"due": after.due, "began": after.started_at, "name": after.run_id}
     stretches = [
@@ -95,11 +96,11 @@ def due_rows(
             owner="owner IS NULL" if query.unowned else "TRUE",
             status=status,
             condition=condition,
-            more=" AND ".join(conditions + _behind(key, after)),
+            more=" AND ".join(found + _behind(key, after)),
             order="" if key == _BEGAN else f"{DUE}, ",
         )
         for status, condition, key in _STRETCHES
-        if query.statuses is None or status in query.statuses
+        if chosen.statuses is None or status in chosen.statuses
     ]
     nothing = "SELECT NULL AS found, NULL AS key, NULL AS began, NULL AS name WHERE FALSE"
     return _ROWS.format(" UNION ALL ".join([nothing, *stretches])), values

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Unpack
 
 from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint._model.start_record import Ownership
@@ -19,13 +19,16 @@ from aiocheckpoint.errors import (
     LeaseLostError,
 )
 from aiocheckpoint.handlers._base import StateHandler
+from aiocheckpoint.handlers._counting import count_headers
 from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
 from aiocheckpoint.handlers._leases import LEASE_SECONDS, checked_lease
 from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers._retention import Keep, checked_keep
+from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import absolute_path, flow_name
-from aiocheckpoint.handlers.sqlite._counting import counted
+from aiocheckpoint.handlers.sqlite._conditions import is_decided, is_in_columns
+from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._ending_column import (
     clear_ending,
@@ -38,9 +41,10 @@ from aiocheckpoint.handlers.sqlite._found_snapshots import found_snapshots
 from aiocheckpoint.handlers.sqlite._history import retained
 from aiocheckpoint.handlers.sqlite._inserting import Inserter
 from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._listing import delete_pruned, listed, owned_row
+from aiocheckpoint.handlers.sqlite._listing import delete_pruned, owned_row
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._maintenance import back_up, compact
+from aiocheckpoint.handlers.sqlite._pages import chosen_headers, listed_headers
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED, delete_run
 from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
@@ -51,11 +55,12 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.target import SnapshotTarget
-    from aiocheckpoint.handlers._counting import CountBy
+    from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._query import Query
+    from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers._run_store import RunStore
     from aiocheckpoint.handlers.sqlite._listing import Row
 
@@ -230,25 +235,21 @@ class SqliteStateHandler(StateHandler):
             return []
         if query.unowned:
             self._database.expire_dead()
-        headers: list[Header] = []
-        looks = OwnerLooks(self._path)
-        last: Row | None = None
-        while True:
-            with self._database.reading() as connection:
-                rows = listed(connection, self._key(None)[0], query, last)
-            found = [header for row in rows if (header := self._header_of(row, looks, query))]
-            headers += found
-            if query.limit is None or len(found) == len(rows):
-                return headers
-            # Runs left out are made up for, so that an empty page is always the last.
-            query, last = query._replace(limit=query.limit - len(found)), rows[-1]
+        header_of = partial(self._header_of, looks=OwnerLooks(self._path), query=query)
+        return listed_headers(self._database, self._flow_key, query, header_of)
 
-    def counts(self, by: CountBy) -> dict[str | None, int]:
+    def counts(self, by: Literal["status", "step"]) -> dict[str | None, int]:
         """Count this flow's runs by status, or by next step, in the database itself."""
+        return {value: number for (value,), number in self.tally((by,), ALL).items()}
+
+    def tally(self, facts: tuple[CountBy, ...], where: RunFilter) -> Counts:
+        """Count this flow's runs in the database itself, or their headers a page at a time."""
+        if not is_in_columns(where) or not COLUMN_FACTS.keys() >= set(facts):
+            return count_headers(chosen_headers(self.runs, where), facts)
         if file_identity(self._path) is None:
             return {}
         with self._database.reading() as connection:
-            return counted(connection, self._flow_key, by)
+            return counted(connection, self._flow_key, facts, where)
 
     def _header_of(self, row: Row, looks: OwnerLooks, query: Query) -> Header | None:
         try:
@@ -259,6 +260,8 @@ class SqliteStateHandler(StateHandler):
             log_left_out(error, RunPlace(self.flow, row.run_id))
             return None
         shown = row.completed(header, looks)
+        if not query.where.wants(shown):
+            return None
         return shown if query.due_before is None else row.if_due(shown, query.due_before)
 
     def ownership(self, run_id: str | None = None) -> Ownership:
@@ -310,6 +313,8 @@ class SqliteStateHandler(StateHandler):
         Raises:
             StorageError: The database cannot be written.
         """
+        if not is_decided(query.chosen):
+            return super().prune(query)
         count = 0
         if file_identity(self._path) is not None:
             self._database.expire_dead()

@@ -28,6 +28,7 @@ __all__ = [
     "Save",
     "due_column",
     "sql_text",
+    "stored_text",
 ]
 
 _NO_SNAPSHOT = (None,) * 9
@@ -282,3 +283,11 @@ def sql_text(text: str) -> str | bytes:
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
     return text
+
+
+def stored_text(stored: bytes) -> str:
+    """Give the text that `sql_text` has stored. Other bytes become a text that nothing has."""
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return stored.decode("utf-8", "replace")

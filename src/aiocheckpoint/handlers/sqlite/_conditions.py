@@ -1,0 +1,147 @@
+"""The conditions of a filter in SQL, by columns alone: no header is decoded.
+
+What no column has is narrowed by what the columns have, and the headers decide. Conditions on run
+ids stand in the indexes of lists, so that rows of other ids are not read.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint.handlers.sqlite._requests import sql_text
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers._run_filter import RunFilter
+
+__all__ = [
+    "IDS_IN_RANGE",
+    "UNSURE_ID",
+    "conditions",
+    "id_prefix",
+    "is_decided",
+    "is_in_columns",
+    "prefix_values",
+]
+
+Values = dict[str, Any]
+"""The values of a statement by name."""
+
+UNFINISHED = "status <> 'finished'"
+"""SQLite uses a partial index only where the condition repeats its words."""
+
+IDS_IN_RANGE = (
+    "SELECT id FROM runs WHERE flow = :flow AND run_id >= :id_from AND run_id < :id_to "
+    "UNION ALL SELECT id FROM runs WHERE flow = :flow AND run_id >= x''"
+)
+"""The rows of the runs whose ids begin with a text, found by the index of ids. Ids that are no
+valid UTF-8 are stored as bytes, which come behind all texts. All of them are among the rows."""
+
+_LONGEST_GLOB, _MOST_STARS = 1000, 2
+"""SQLite tries all ways to fit a pattern, which takes long for many stars."""
+
+_WITH_ID = "run_id <> ''"
+_PLAIN_ID = "typeof(run_id) = 'text' AND instr(run_id, char(0)) = 0"
+UNSURE_ID = f"CASE WHEN :is_glob AND {_PLAIN_ID} THEN NULL ELSE CAST(run_id AS BLOB) END"
+"""The id of a row that `conditions` may take, and a pattern not. NULL for one that surely fits."""
+
+_LAST_CHARACTER, _BEHIND_SURROGATES = "\U0010ffff", "\ue000"
+
+_WORD = re.compile(r"[A-Za-z0-9_.]+")
+_SPECIAL = re.compile(r"[*?[]")
+
+
+def is_in_columns(where: RunFilter) -> bool:
+    """Whether the columns of a run, its id included, decide whether a filter chooses it."""
+    return where.error is None and where.tries is None and not where.stale
+
+
+def is_decided(where: RunFilter) -> bool:
+    """Whether the conditions of a filter take no other rows than the filter."""
+    return is_in_columns(where) and where.ids is None
+
+
+def conditions(where: RunFilter) -> tuple[list[str], Values]:
+    """Give the conditions of a filter for a row of `runs`, and their values by name."""
+    found: list[str] = []
+    values: Values = {}
+    if where.statuses is not None:
+        found.append(f"status IN ({_listed('status', sorted(where.statuses), values)})")
+    if _is_of_unfinished(where):
+        found.append(UNFINISHED)
+    if where.stale:
+        found.append("status = 'running'")
+    if where.steps is not None:
+        steps = [sql_text(step) for step in sorted(where.steps)]
+        found.append(f"step IN ({_listed('step', steps, values)})")
+    for name, time, relation in (("since", where.since, ">="), ("until", where.before, "<")):
+        if time is not None:
+            found.append(f"written_at {relation} :{name}")
+            values[name] = time
+    if where.ids is not None:
+        found.append(_id_condition(where.ids, values))
+    if where.error is not None and (word := _longest_word(where.error)):
+        found.append("instr(footer, CAST(:word AS BLOB))")
+        values["word"] = word
+    return found, values
+
+
+def _is_of_unfinished(where: RunFilter) -> bool:
+    if where.statuses is not None and "finished" not in where.statuses:
+        return True
+    needs_step = where.steps is not None or where.tries is not None
+    return needs_step or where.error is not None or where.stale
+
+
+def _listed(name: str, several: list[Any], values: Values) -> str:
+    values |= {f"{name}{number}": one for number, one in enumerate(several)}
+    return ", ".join(f":{name}{number}" for number in range(len(several)))
+
+
+def _id_condition(pattern: str, values: Values) -> str:
+    if not _SPECIAL.search(pattern):
+        values["run_id"], values["is_glob"] = sql_text(pattern), False
+        return "run_id = :run_id"
+    values["is_glob"] = is_glob = _is_glob(pattern)
+    if not is_glob:
+        return _WITH_ID
+    values["glob"] = pattern
+    return f"({_WITH_ID} AND (NOT ({_PLAIN_ID}) OR run_id GLOB :glob))"
+
+
+def _is_glob(pattern: str) -> bool:
+    """Whether SQLite takes a pattern as it is meant, and in a short time."""
+    is_short = len(pattern) <= _LONGEST_GLOB and pattern.count("*") <= _MOST_STARS
+    return is_short and "[" not in pattern and "\0" not in pattern and _is_text(pattern)
+
+
+def _is_text(text: str) -> bool:
+    return isinstance(sql_text(text), str)
+
+
+def _longest_word(pattern: str) -> str:
+    """A text that is in all that fits a pattern, and that JSON has as it is. Empty for none."""
+    return max(_WORD.findall(pattern.partition("[")[0]), key=len, default="")
+
+
+def id_prefix(pattern: str | None) -> str:
+    """The text that all ids of a pattern begin with. Empty for none, or for a single id."""
+    found = None if pattern is None else _SPECIAL.search(pattern)
+    return "" if found is None or pattern is None else pattern[: found.start()]
+
+
+def prefix_values(prefix: str) -> Values:
+    """The values of `IDS_IN_RANGE` for the ids that begin with a text."""
+    if not _is_text(prefix):  # Ids with such a beginning are stored as bytes.
+        return {"id_from": b"", "id_to": b""}
+    return {"id_from": prefix, "id_to": _behind_all(prefix)}
+
+
+def _behind_all(prefix: str) -> str | bytes:
+    """The smallest value that is greater than all texts with this beginning."""
+    kept = prefix.rstrip(_LAST_CHARACTER)
+    if not kept:
+        return b""  # Bytes are greater than any text.
+    following = chr(ord(kept[-1]) + 1)
+    # No text of a database has a surrogate.
+    return kept[:-1] + (following if _is_text(following) else _BEHIND_SURROGATES)

@@ -1,0 +1,176 @@
+"""Every store lists and counts the runs that a filter chooses, and no others."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from aiocheckpoint import LocalStateHandler
+from aiocheckpoint._model.header import Failure, Header, Status
+from aiocheckpoint.handlers import CountBy, Query, RunFilter
+from aiocheckpoint.handlers._counting import count_headers
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.testing import MemoryStateHandler
+from aiocheckpoint.testing._checking import ODD_IDS, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aiocheckpoint.handlers import StateHandler
+
+NAMES = ("reserve", "charge", "schön")
+ERRORS = ("builtins.ValueError", "httpx.ConnectTimeout", "shop.Größe.Fehler", 'odd"[type]')
+IDS = (
+    None,
+    *ODD_IDS,
+    *("order-1", "order-2", "Order-3", "order-\U0010ffff", "\U0010ffff\U0010ffff"),
+)
+DAY, NOW = 86_400.0, 1.5
+TIMES = (1.0, DAY - 0.0001, DAY, DAY + 1, 20_000 * DAY, 20_001 * DAY, 4e12)
+
+broken = st.builds(
+    Failure,
+    step=st.sampled_from(NAMES),
+    part=st.just("step"),
+    type=st.sampled_from(ERRORS),
+    message=st.sampled_from(["", "httpx.ConnectTimeout"]),
+    traceback=st.just(""),
+    at=st.just(1.0),
+    seconds=st.just(0.0),
+    attempt=st.integers(1, 3),
+)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> dict[str, Any]:
+    """Facts of a stored run."""
+    status: Status = draw(st.sampled_from(get_args(Status)))
+    ended = status == "terminated"
+    return {
+        "status": status,
+        "steps": draw(st.sampled_from([None, NAMES])),
+        "position": 0 if status == "finished" else draw(st.integers(0, 2)),
+        "failure": draw(st.none() | broken),
+        "attempts": draw(st.dictionaries(st.sampled_from(NAMES), st.integers(2, 4), max_size=2)),
+        "written_at": draw(st.sampled_from(TIMES)),
+        "started_at": draw(st.sampled_from((1.0, 2.0))),
+        "due": draw(st.sampled_from((None, 1.0))) if status in {"queued", "failed"} else None,
+        "terminated_by": draw(st.sampled_from(("step", "hand"))) if ended else None,
+    }
+
+
+def several(values: Any) -> st.SearchStrategy[frozenset[Any] | None]:  # noqa: ANN401
+    """One or two of some values, or None."""
+    return st.none() | st.frozensets(st.sampled_from(values), min_size=1, max_size=2)
+
+
+times = st.none() | st.sampled_from(TIMES)
+filters: st.SearchStrategy[RunFilter] = st.builds(
+    RunFilter,
+    statuses=several(get_args(Status)),
+    steps=several(NAMES),
+    error=st.none()
+    | st.sampled_from(["*", "*Timeout", "httpx.*", "*[oö]*", "*Gr??e*", "builtins.ValueError"])
+    | st.sampled_from(['odd"[[]type]', "[bh]*", "no.Such"]),
+    ids=st.none()
+    | st.sampled_from(["*", "order-*", "order-?", "[oO]rder-*", "order-1", "a*", "a?b", "*-*r*4*"])
+    | st.sampled_from(["nul\0", "nul*", "\ud800", "\ud800*", "[*]", "\U0010ffff*", "x*", "*b"])
+    | st.sampled_from(["caf?", "line?break", "order-\U0010ffff*", "\ud7ff*", "%41", "../*"]),
+    since=times,
+    before=times,
+    tries=st.none() | st.integers(1, 3),
+    stale=st.booleans(),
+)
+queries = st.builds(
+    Query,
+    statuses=several(get_args(Status)),
+    written_before=times,
+    due_before=st.none() | st.just(NOW),
+    where=filters,
+    limit=st.none(),
+    after=st.none(),
+    unowned=st.just(value=False),
+    names=st.none(),
+)
+
+
+def close(handler: StateHandler) -> None:
+    """Delete all that is stored, for the next example."""
+    for header in handler.runs(Query()):
+        handler.remove(header.run_id)
+
+
+@pytest.fixture(params=["memory", "directory", "file", "sqlite"])
+def handler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateHandler]:
+    """A store of many runs."""
+    kinds: dict[str, Any] = {
+        "memory": MemoryStateHandler,
+        "directory": lambda: LocalStateHandler(f"{tmp_path}/runs/", fsync=False),
+        "file": lambda: LocalStateHandler(tmp_path / "run.pkl", fsync=False),
+        "sqlite": lambda: SqliteStateHandler(tmp_path / "runs.db", fsync=False),
+    }
+    with contextlib.closing(kinds[request.param]()) as made:
+        yield made
+
+
+def paged(handler: StateHandler, query: Query, size: int) -> list[Header]:
+    """List all, page by page."""
+    found: list[Header] = []
+    query = query._replace(limit=size)
+    while page := handler.runs(query):
+        assert len(page) <= size
+        found += page
+        query = query._replace(after=page[-1])
+    return found
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(
+    runs=st.dictionaries(st.sampled_from(IDS), facts(), min_size=4, max_size=16),
+    held=st.booleans(),
+    asked=st.lists(queries, min_size=6, max_size=6),
+    size=st.integers(1, 4),
+)
+def test_lists_are_what_the_filter_chooses(
+    handler: StateHandler,
+    runs: dict[str | None, dict[str, Any]],
+    held: bool,  # noqa: FBT001
+    asked: list[Query],
+    size: int,
+) -> None:
+    """A list is that of all headers, filtered, whole and by pages. So are the counts."""
+    for run_id, one in runs.items():
+        store(handler, run_id, **one)
+    owned = handler.locked(next(iter(runs))) if held else contextlib.nullcontext()
+    with owned:
+        headers, due = handler.runs(Query()), handler.runs(Query(due_before=NOW))
+        assert len(headers) == len(runs)
+        for query in asked:
+            whole = headers if query.due_before is None else due
+            expected = list(filter(query.wants, whole))
+            assert handler.runs(query) == expected
+            assert paged(handler, query, size) == expected
+        for query, by in itertools.product(asked[:2], BY):
+            chosen = list(filter(query.where.wants, headers))
+            counts = count_headers(chosen, by)
+            assert Counter(handler.count(by, query.where)) == Counter(counts)
+            assert handler.count(where=query.where) == len(chosen)
+    close(handler)
+
+
+BY: tuple[tuple[CountBy, ...], ...] = (
+    *(("status",), ("step",), ("error",), ("day",)),
+    *(("status", "step"), ("day", "step", "status"), ("step", "error")),
+)
