@@ -18,6 +18,8 @@ from aiocheckpoint._snapshot.header_json import (
     decode_header,
     encode_header,
 )
+from aiocheckpoint._snapshot.new_headers import NewHeaders
+from aiocheckpoint._snapshot.versions import stamped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +131,20 @@ def test_change_between_two_headers(change: dict[str, Any]) -> None:
     encoder = HeaderEncoder()
     assert encoder.encode(header) == encode_header(header)
     assert encoder.encode(changed) == encode_header(changed)
+
+
+@a_few
+@given(HEADERS, st.lists(st.tuples(TEXTS, st.none() | TEXTS), max_size=3))
+def test_new_headers(common: Header, runs: list[tuple[str, str | None]]) -> None:
+    """The headers of runs that are stored together have the facts that each would have alone."""
+    headers = NewHeaders(common)
+    for run_id, digest in runs:
+        header = headers.of(run_id, digest)
+        own: dict[str, Any] = {"run_id": run_id, "initial_digest": digest}
+        own |= dict.fromkeys(("written_at", "started_at"), header.written_at)
+        assert header == replace(stamped(common), **own)
+        assert decode_header(headers.encode(header)) == decode_header(encode_header(header))
+        assert headers.encode(header).isascii()
 
 
 @a_few

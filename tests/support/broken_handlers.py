@@ -365,10 +365,10 @@ class InsertsOver(LocalStateHandler):
     """Inserts runs over what is stored of them."""
 
     async def insert_runs(
-        self, runs: Sequence[tuple[Header, dict[str, Any]]], backend: Backend
+        self, common: Header, runs: Sequence[tuple[str, dict[str, Any]]], backend: Backend
     ) -> list[Header | CheckpointError | None]:
         """Store them all."""
-        return [self._put(header, state) for header, state in runs]
+        return [self._put(replace(common, run_id=run_id), state) for run_id, state in runs]
 
     def _put(self, header: Header, state: dict[str, Any]) -> Header:
         write_to = partial(self.codec.write, header, state, None)
@@ -379,7 +379,7 @@ class InsertsNothing(LocalStateHandler):
     """Says that runs are stored, and stores none."""
 
     async def insert_runs(
-        self, runs: Sequence[tuple[Header, dict[str, Any]]], backend: Backend
+        self, common: Header, runs: Sequence[tuple[str, dict[str, Any]]], backend: Backend
     ) -> list[Header | CheckpointError | None]:
         """Store nothing."""
-        return [header for header, _ in runs]
+        return [replace(common, run_id=run_id) for run_id, _ in runs]

@@ -127,10 +127,10 @@ class Submitter:
         new: dict[str, int] = {}
         for index, (run_id, _) in valid.items():
             new.setdefault(run_id, index)
-        runs = [(self._header(None, run_id), valid[index][1]) for run_id, index in new.items()]
-        if not runs:
+        if not new:
             return
-        inserted = await self._handler.insert_runs(runs, self._backend)
+        runs = [valid[index] for index in new.values()]
+        inserted = await self._handler.insert_runs(self._header(None), runs, self._backend)
         found = zip(new.values(), inserted, strict=True)
         results.update({index: result for index, result in found if result is not None})
         headers = [one for one in inserted if isinstance(one, Header)]
@@ -189,7 +189,7 @@ class Submitter:
             await check_submitted(run_store, stored, state, self._settings)
         return False
 
-    def _header(self, stored: Header | None, run_id: str) -> Header:
+    def _header(self, stored: Header | None, run_id: str | None = None) -> Header:
         """The header of a queued run."""
         of_new = self._of_new_runs
         if stored is not None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._model.given_state import Sameness
+    from aiocheckpoint._snapshot.new_headers import NewHeaders
     from aiocheckpoint._snapshot.pickling.listed import Allow
     from aiocheckpoint._snapshot.pickling.summary import PickleSummary
     from aiocheckpoint._snapshot.signing import Signer
@@ -161,6 +162,20 @@ class Codec:
         footer = pack_footer(encode(header), len(payload), digest, self.signer)
         return header, payload, footer
 
+    def encode_new(
+        self, headers: NewHeaders, run_id: str, state: dict[str, Any]
+    ) -> EncodedSnapshot:
+        """Do as `encode_small` for the first snapshot of a run, one of many.
+
+        Raises:
+            NotSmallError: As there.
+        """
+        payload = dump_small(state, self.allow)[:-1] + position_added(headers.common.position)
+        header = headers.of(run_id, self._initial_digest(state, run_id))
+        digest = hashlib.sha256(payload).digest()
+        footer = pack_footer(headers.encode(header), len(payload), digest, self.signer)
+        return header, payload, footer
+
     def is_small(self, state: dict[str, Any]) -> bool:
         """Whether digesting a state takes so little time that an event loop can wait for it."""
         try:
@@ -177,13 +192,15 @@ class Codec:
 
     def _digested(self, header: Header, state: dict[str, Any]) -> Header:
         """The header with the digest of the initial state, of which this is the first snapshot."""
-        try:
-            record = record_state(state, self.signer, header.run_id)
-        except RuntimeError:  # Another thread changes the state. Storing it says so, if it fails.
-            record = None
         attributes = header.__dict__.copy()
-        attributes["initial_digest"] = record
+        attributes["initial_digest"] = self._initial_digest(state, header.run_id)
         return header.from_trusted(attributes)
+
+    def _initial_digest(self, state: dict[str, Any], run_id: str | None) -> str | None:
+        try:
+            return record_state(state, self.signer, run_id)
+        except RuntimeError:  # Another thread changes the state. Storing it says so, if it fails.
+            return None
 
     def copy(self, header: Header, stored: StoredSnapshot, target: SnapshotTarget) -> Header:
         """Write the payload of `stored`, with the same bytes and digest, under another header."""

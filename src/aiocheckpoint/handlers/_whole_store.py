@@ -52,20 +52,22 @@ class WholeStorePort(SnapshotPort):
 
     async def insert_runs(
         self,
-        runs: Sequence[tuple[Header, dict[str, Any]]],
+        common: Header,
+        runs: Sequence[tuple[str, dict[str, Any]]],
         backend: Backend,
     ) -> list[Header | CheckpointError | None]:
         """Store first snapshots of runs of which nothing is stored, together, and take no lock.
 
         Args:
-            runs: Headers, and the states on entry to their first step. No two are of one run.
+            common: The header of each, but for its run id, its times and its initial digest.
+            runs: Run ids, and the states on entry to the first step. No two are of one run.
             backend: Does the blocking work.
 
         Returns:
             For each the header as it is stored, or the error that kept it from being stored. None
             where something is stored of the run, so that its lock is needed. By default for each.
         """
-        del backend
+        del common, backend
         return [None] * len(runs)
 
     def headers(self) -> Iterable[Header]:

@@ -21,7 +21,7 @@ from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
 from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -194,6 +194,43 @@ def test_heartbeat_that_is_rolled_back() -> None:
         transactions.close()
     assert isinstance(broken.error, StorageError)
     assert counted.result == 1
+
+
+def insert(connection: sqlite3.Connection) -> bool:
+    """Insert a row, and tell whether that is part of a transaction."""
+    within = connection.in_transaction
+    connection.execute("INSERT INTO draining_owners SELECT count(*) FROM draining_owners")
+    return within
+
+
+def insert_twice(connection: sqlite3.Connection) -> None:
+    """Insert two rows of one key, which fails."""
+    connection.execute("INSERT INTO draining_owners VALUES ('same'), ('same')")
+
+
+def count_rows(connection: sqlite3.Connection) -> int:
+    """Count the rows."""
+    return int(connection.execute("SELECT count(*) FROM draining_owners").fetchone()[0])
+
+
+def test_one_statement_for_many_rows() -> None:
+    """A statement of many rows needs no transaction where it is alone, and fails alone."""
+    with tempfile.TemporaryDirectory() as place:
+        transactions = Transactions(
+            f"{place}/runs.db", durable=False, lease=3600.0, before_opening=str
+        )
+
+        def apply(*functions: Callable[[sqlite3.Connection], object]) -> list[Any]:
+            group = [PendingResult[Any](Execute(do, 512), None) for do in functions]
+            transactions.apply(group)
+            return [one.result if one.error is None else type(one.error) for one in group]
+
+        apply(count_owners)  # The transaction of the first heartbeat.
+        assert apply(insert) == [False]
+        assert apply(insert, insert) == [True, True]
+        assert apply(insert, insert_twice, insert) == [False, StorageError, False]
+        assert apply(count_rows) == [5]
+        transactions.close()
 
 
 def read_owner(connection: sqlite3.Connection) -> tuple[int, float]:

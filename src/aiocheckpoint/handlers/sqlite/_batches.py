@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.handlers.sqlite._requests import Claim, Save
+from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, Save
 from aiocheckpoint.handlers.sqlite._statements import MOST_ROWS
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ class Batch:
 
         Never with claims: if reading the token failed after the claim, the run would stay taken.
         """
-        if self.other is not None or self.retaining or self.claims:
+        if self.other is not None:
+            return isinstance(self.other.request, Execute) and self.other.request.rows > 0
+        if self.retaining or self.claims:
             return False
         lengths = [len(group) for group in (self.steps, self.status_changes) if group]
         return len(lengths) == 1 and lengths[0] <= MOST_ROWS

@@ -146,10 +146,11 @@ class SqliteStateHandler(StateHandler):
         return SqliteRunStore(self, run_id, backend, self.newest_header)
 
     async def insert_runs(
-        self, runs: Sequence[tuple[Header, dict[str, Any]]], backend: Backend
+        self, common: Header, runs: Sequence[tuple[str, dict[str, Any]]], backend: Backend
     ) -> list[Header | CheckpointError | None]:
         """Store first snapshots of runs without a row, all in one statement."""
-        return await Inserter(self._database, self.codec, self.locate, backend).insert(runs)
+        inserter = Inserter(self._database, self.codec, self.locate, backend)
+        return await inserter.insert(common, runs)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None

@@ -6,12 +6,13 @@ import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._snapshot.header_json import HeaderEncoder
+from aiocheckpoint._model.given_state import UNDIGESTED
+from aiocheckpoint._snapshot.new_headers import NewHeaders
 from aiocheckpoint._snapshot.pickling.serializer import NotSmallError
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers.sqlite._requests import Execute, due_column, sql_text
 from aiocheckpoint.handlers.sqlite._run_store import encode_snapshot
-from aiocheckpoint.handlers.sqlite._statements import INSERT_QUEUED, SELECT_INSERTED
+from aiocheckpoint.handlers.sqlite._statements import INSERT_QUEUED, MOST_ROWS, SELECT_INSERTED
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,80 +52,53 @@ class Inserter:
     ) -> None:
         self._database, self._codec, self._locate = database, codec, locate
         self._backend = backend
-        self._encode = HeaderEncoder().encode
-        # What the rows of new runs have in common, with the facts of headers that it comes from.
-        self._common: tuple[tuple[object, ...], tuple[str | bytes, str | None, float | None]]
-        self._common = (), ("", None, None)
 
-    async def insert(self, runs: Sequence[tuple[Header, dict[str, Any]]]) -> Inserted:
+    async def insert(self, common: Header, runs: Sequence[tuple[str, dict[str, Any]]]) -> Inserted:
         """Do as `WholeStorePort.insert_runs`."""
         results: Inserted = [None] * len(runs)
         rows: dict[int, _Row] = {}
-        size, codec, encode = 0, self._codec, self._encode
-        for index, (header, state) in enumerate(runs):
+        size, headers = 0, NewHeaders(common)
+        columns = _common_columns(headers.common)
+        for index, (run_id, state) in enumerate(runs):
             try:
-                if codec.verify:
-                    snapshot = await self._encode_large(header, state)
-                else:
-                    snapshot = codec.encode_small(header, state, encode)
-            except NotSmallError:
-                snapshot = await self._encode_large(header, state)
-            if isinstance(snapshot, CheckpointError):
-                results[index] = snapshot
+                snapshot = self._encode_small(headers, run_id, state)
+                if snapshot is None:
+                    snapshot = await self._encode_large(headers, run_id, state)
+            except CheckpointError as error:
+                results[index] = error
                 continue
-            written, payload, footer = snapshot
-            results[index], rows[index] = written, self._row(written, payload, footer)
+            header, payload, footer = snapshot
+            results[index] = header
+            rows[index] = sql_text(run_id), header.written_at, footer, payload
             size += len(payload)
             if size > _MOST_BYTES:
-                await self._insert(rows, results)
+                await self._insert(columns, rows, results)
                 rows, size = {}, 0
-        await self._insert(rows, results)
+        await self._insert(columns, rows, results)
         return results
 
-    async def _encode_large(
-        self, header: Header, state: dict[str, Any]
-    ) -> EncodedSnapshot | CheckpointError:
-        location = self._locate(header.run_id)
+    def _encode_small(
+        self, headers: NewHeaders, run_id: str, state: dict[str, Any]
+    ) -> EncodedSnapshot | None:
+        """Make a snapshot on the loop. None where that could take long."""
         try:
-            return await self._backend.run(encode_snapshot, self._codec, header, state, location)
-        except CheckpointError as error:
-            return error
+            return None if self._codec.verify else self._codec.encode_new(headers, run_id, state)
+        except NotSmallError:
+            return None
 
-    def _row(self, header: Header, payload: bytes, footer: bytes) -> _Row:
-        facts = (
-            header.flow,
-            header.steps,
-            header.excerpt,
-            header.position,
-            header.status,
-            header.due,
-        )
-        known, common = self._common
-        if facts != known:
-            common = sql_text(header.flow), header.next_step, due_column(header)
-            self._common = facts, common
-        flow, step, due = common
-        return (
-            flow,
-            sql_text(header.run_id or ""),
-            header.position,
-            step,
-            header.sequence,
-            header.written_at,
-            footer,
-            payload,
-            header.status,
-            header.number,
-            header.started_at,
-            due,
-        )
+    async def _encode_large(
+        self, headers: NewHeaders, run_id: str, state: dict[str, Any]
+    ) -> EncodedSnapshot:
+        header, location = headers.of(run_id, UNDIGESTED), self._locate(run_id)
+        return await self._backend.run(encode_snapshot, self._codec, header, state, location)
 
-    async def _insert(self, rows: dict[int, _Row], results: Inserted) -> None:
+    async def _insert(self, columns: _Row, rows: dict[int, _Row], results: Inserted) -> None:
         """Insert rows by their index, and set the result of each row that is not stored."""
         if not rows:
             return
         indexes, backend = list(rows), self._backend
-        insert = Execute(partial(_insert_rows, list(rows.values())))
+        work = partial(_insert_rows, columns, list(rows.values()))
+        insert = Execute(work, len(rows) if len(rows) <= MOST_ROWS else 0)
         try:
             left: set[int] = await backend.wait_for(self._database.ask(insert, backend.loop))
         except CheckpointError as error:
@@ -135,13 +109,19 @@ class Inserter:
             results[indexes[number]] = None
 
 
-def _insert_rows(rows: Sequence[_Row], connection: sqlite3.Connection) -> set[int]:
+def _common_columns(header: Header) -> _Row:
+    """The common values of `INSERT_QUEUED`."""
+    facts = header.position, header.next_step, header.sequence, header.status, header.number
+    return sql_text(header.flow), *facts, due_column(header)
+
+
+def _insert_rows(columns: _Row, rows: Sequence[_Row], connection: sqlite3.Connection) -> set[int]:
     """Insert rows, and give the number of each whose run has a row already."""
-    done = sum(cursor.rowcount for cursor in INSERT_QUEUED.execute(connection, rows))
+    done = sum(cursor.rowcount for cursor in INSERT_QUEUED.execute(connection, rows, columns))
     if done == len(rows):
         return set()
     left = set(range(len(rows)))
-    named = [(*row[:2], number, row[6]) for number, row in enumerate(rows)]
+    named = [(columns[0], row[0], number, row[2]) for number, row in enumerate(rows)]
     for cursor in SELECT_INSERTED.execute(connection, named):
         left.difference_update(map(int, filter(None, (cursor.fetchone()[0] or "").split(","))))
     return left

@@ -255,9 +255,16 @@ class Release(NamedTuple):
 
 
 class Execute(NamedTuple):
-    """Call a function with the connection, inside a transaction."""
+    """Call a function with the connection, inside a transaction.
+
+    Attributes:
+        function: The function.
+        rows: The rows that it writes by one statement, which needs no transaction around it. 0 for
+            any other function.
+    """
 
     function: Callable[[sqlite3.Connection], Any]
+    rows: int = 0
 
     @property
     def key(self) -> tuple[Any, Any] | None:

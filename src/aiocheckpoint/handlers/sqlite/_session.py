@@ -121,7 +121,7 @@ class Session:
         only every 0.1 s can lose the snapshots of 0.1 s more.
 
         Args:
-            count: The number of requests.
+            count: The number of requests and of the rows that they insert.
 
         Raises:
             StorageError: A file was deleted, moved, replaced or cut. The session `is_gone` then.

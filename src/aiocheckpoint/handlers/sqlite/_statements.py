@@ -63,13 +63,22 @@ class MultiRowStatement:
         self._padding = (None,) * width
 
     def execute(
-        self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]
+        self,
+        connection: sqlite3.Connection,
+        rows: Sequence[tuple[Any, ...]],
+        common: tuple[Any, ...] = (),
     ) -> Iterator[sqlite3.Cursor]:
-        """Execute the statement for all rows, `MOST_ROWS` at a time, and give the cursors."""
+        """Execute the statement for all rows, `MOST_ROWS` at a time, and give the cursors.
+
+        Args:
+            connection: The connection.
+            rows: The values of each row.
+            common: Values that the text has in front of the rows.
+        """
         for start in range(0, len(rows), MOST_ROWS):
             some = rows[start : start + MOST_ROWS]
             size = 1 << (len(some) - 1).bit_length()
-            values: list[Any] = []
+            values: list[Any] = [*common]
             for row in some:
                 values += row
             values += self._padding * (size - len(some))
@@ -107,13 +116,13 @@ or NULLs. The snapshot is stored where the run has no row yet."""
 INSERT_QUEUED = MultiRowStatement(
     "INSERT INTO runs (flow, run_id, token, claimed_at, position, step, sequence, written_at, "
     "footer, payload, status, number, started_at, due, due_claim) "
-    "SELECT column1, column2, 0, column6, column3, column4, column5, column6, column7, column8, "
-    "column9, column10, column11, column12, column6 FROM (VALUES {}) WHERE column1 IS NOT NULL "
-    "ON CONFLICT (flow, run_id) DO NOTHING",
-    12,
+    "SELECT ?, column1, 0, column2, ?, ?, ?, column2, column3, column4, ?, ?, column2, ?, column2 "
+    "FROM (VALUES {}) WHERE column1 IS NOT NULL ON CONFLICT (flow, run_id) DO NOTHING",
+    4,
 )
 """Store the first snapshots of runs that nobody owns. A run that has a row already is left out.
-Values: flow, run id, and the columns of the snapshot."""
+Common values: flow, position, step, sequence, status, number, due. Values: run id, the time when it
+is stored, footer, payload."""
 
 SELECT_INSERTED = MultiRowStatement(
     "SELECT group_concat(column3) FROM (VALUES {}) "

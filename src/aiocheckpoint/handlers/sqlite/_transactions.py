@@ -14,7 +14,7 @@ from aiocheckpoint.handlers.sqlite._batches import Batch, into_batches
 from aiocheckpoint.handlers.sqlite._claims import claim, claim_from_dead_owners, insert_new
 from aiocheckpoint.handlers.sqlite._errors import is_read_only, translate_error
 from aiocheckpoint.handlers.sqlite._history import prune, retain_current
-from aiocheckpoint.handlers.sqlite._requests import Claim, Release
+from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, Release
 from aiocheckpoint.handlers.sqlite._session import Session
 from aiocheckpoint.handlers.sqlite._statements import (
     SAVE_STATUS,
@@ -146,7 +146,7 @@ class Transactions:
         """
         try:
             session = self._open()
-            session.begin(len(group))
+            session.begin(len(group) + sum(map(_rows, group)))
             work(session, group)
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
@@ -256,9 +256,16 @@ def _do(session: Session, batch: Batch) -> None:
         _save(session, batch)
 
 
+def _rows(pending: PendingResult[Any]) -> int:
+    return pending.request.rows if isinstance(pending.request, Execute) else 0
+
+
 def _do_other(connection: sqlite3.Connection, pending: PendingResult[Any]) -> None:
     if isinstance(pending.request, Release):
         _release(connection, pending.request)
+        return
+    if _rows(pending):
+        pending.result = pending.request.function(connection)
         return
     connection.execute("SAVEPOINT one")
     try:
