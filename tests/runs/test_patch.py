@@ -171,3 +171,31 @@ def test_what_was_read_can_be_changed(runs: Runs, runner: Runner) -> None:
     cp = break_at_b(runs)
     runner.do(cp, "read", "x")["trail"].append("mine")
     assert runner.do(cp, "read", "x")["trail"] == ["a"]
+
+
+def test_keys_are_taken_out(runs: Runs, runner: Runner) -> None:
+    """Keys that `unset=` names are gone from the state, and the others stay."""
+    cp = break_at_b(runs)
+    runner.do(cp, "patch", {"new": 1}, run_id="x", unset=["n", "trail"])
+    assert runner.do(cp, "read", "x") == {"loads": ["a"], "new": 1, "checkpoint_index": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "unset", "kind", "words"),
+    [
+        ({}, ["m"], InvalidValueError, "names the key 'm', and the stored state has none"),
+        ({"n": 2}, {"n"}, InvalidValueError, "values= and unset= of patch.. both name the key 'n'"),
+        ({}, ["checkpoint_index"], InvalidValueError, "'checkpoint_index', which is reserved"),
+        ({}, "n", InvalidTypeError, "is a list or set of keys, not a str"),
+    ],
+    ids=["missing", "both", "reserved", "text"],
+)
+def test_keys_that_cannot_be_taken_out(
+    values: dict[str, Any], unset: Any, kind: type[CheckpointError], words: str, runs: Runs
+) -> None:
+    """A key that is missing, set as well, or reserved is refused, and the run stays as it was."""
+    cp = break_at_b(runs)
+    before = cp.read("x"), cp.header("x")
+    with pytest.raises(kind, match=words):
+        cp.patch(values, run_id="x", unset=unset)
+    assert (cp.read("x"), cp.header("x")) == before

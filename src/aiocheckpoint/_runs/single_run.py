@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial as bind
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint._engine.locking import hold_lock
 from aiocheckpoint._model.compatibility import check_version
 from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.start_points import find_step
-from aiocheckpoint._snapshot.keys import check_reserved_keys, drop_position
+from aiocheckpoint._snapshot.keys import (
+    DATA_KEY,
+    POSITION_KEY,
+    check_reserved_keys,
+    drop_position,
+)
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
@@ -54,19 +59,22 @@ async def read_state(
 
 
 def make_patch(
-    core: FlowCore, run_id: str | None, values: dict[str, Any], checkpoint: int | str | None
+    core: FlowCore,
+    run_id: str | None,
+    values: dict[str, Any],
+    checkpoint: int | str | None,
+    unset: Collection[str] = (),
 ) -> Callable[[], Header]:
     """Check the arguments of `patch`, and make the blocking function that does it.
 
     Raises:
         InvalidTypeError, InvalidValueError: An argument is invalid.
     """
-    if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidTypeError(f"values= of patch() is a dict, not a {type(values).__name__}.")
+    change = _checked_change(values, unset)
     names = core.registry.steps.names
     position = None if checkpoint is None else _position(names.all, checkpoint)
     handler = core.snapshot_handler()
-    patch = bind(_patch, handler, checked_run_id(run_id), values, names, position)
+    patch = bind(_patch, handler, checked_run_id(run_id), change, names, position)
     return bind(patch, version=core.settings.version)
 
 
@@ -89,10 +97,53 @@ async def reset_run(core: FlowCore, backend: Backend, run_id: str | None) -> Non
     await hold_lock(run_store, backend, run_store.remove)
 
 
+class _Change(NamedTuple):
+    """A change of a stored state: values to put into it, and keys to take out of it."""
+
+    values: dict[str, Any]
+    unset: frozenset[str]
+
+    def applied_to(self, state: dict[str, Any], *, holds_data: bool) -> dict[str, Any]:
+        """Give the changed state, without the key of the position.
+
+        Raises:
+            InvalidValueError: A value is under a reserved key, or a key to take out is missing.
+        """
+        check_reserved_keys(self.values, "values= of patch()", takes_data=holds_data)
+        for key in self.unset - state.keys():
+            raise InvalidValueError(
+                f"unset= of patch() names the key {key!r}, and the stored state has none of this "
+                "name. read() gives the state."
+            )
+        changed = {key: state[key] for key in state if key not in self.unset} | self.values
+        drop_position(changed)
+        return changed
+
+
+def _checked_change(values: object, unset: object) -> _Change:
+    """Check what a patch changes.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: It is no dict or no collection of keys, or one key is
+            in both, or is reserved.
+    """
+    if not isinstance(values, dict):
+        raise InvalidTypeError(f"values= of patch() is a dict, not a {type(values).__name__}.")
+    if not isinstance(unset, (list, tuple, set, frozenset)):
+        kind = type(unset).__name__
+        raise InvalidTypeError(f"unset= of patch() is a list or set of keys, not a {kind}.")
+    change = _Change(values, frozenset(unset))
+    for key in change.unset & change.values.keys():
+        raise InvalidValueError(f"values= and unset= of patch() both name the key {key!r}.")
+    for key in change.unset & {POSITION_KEY, DATA_KEY}:
+        raise InvalidValueError(f"unset= of patch() names the key {key!r}, which is reserved.")
+    return change
+
+
 def _patch(
     handler: StateHandler,
     run_id: str | None,
-    values: dict[str, Any],
+    change: _Change,
     names: StepNames,
     position: int | None,
     *,
@@ -106,9 +157,7 @@ def _patch(
             )
         if position is not None:
             check_version(found.header, version, found.location)
-        check_reserved_keys(values, "values= of patch()", takes_data=found.header.holds_data)
-        state = {**found.state(), **values}
-        drop_position(state)
+        state = change.applied_to(found.state(), holds_data=found.header.holds_data)
         header = _moved(found.header, names, position)
         header = replace(
             handler.patched(header, run_id, header.position),

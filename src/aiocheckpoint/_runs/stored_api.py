@@ -123,6 +123,7 @@ class StoredRuns(FlowMethods[StateT]):
         checkpoint: int | str | None = None,
         *,
         run_id: str | None = None,
+        unset: Collection[str] = (),
     ) -> Header:
         """Change the stored state of a run that is not running, and where it resumes.
 
@@ -137,13 +138,14 @@ class StoredRuns(FlowMethods[StateT]):
             checkpoint: Index or name of the step to resume at. The number of steps means that
                 none is left, and that the run is finished. By default the position stays.
             run_id: The run. By default the one without an id.
+            unset: Keys to take out of the stored state, in a list, tuple or set.
 
         Returns:
             The header as it is stored now.
 
         Raises:
-            InvalidTypeError, InvalidValueError: An argument is invalid, nothing is stored, or the
-                handler is a user's own class.
+            InvalidTypeError, InvalidValueError: An argument is invalid, nothing is stored, the
+                state has no key that `unset` names, or the handler is a user's own class.
             RunInProgressError: The run is running.
             FlowVersionError: `checkpoint` is given, and a newer version of the flow has stored the
                 run.
@@ -151,7 +153,7 @@ class StoredRuns(FlowMethods[StateT]):
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        patch = make_patch(self._core, run_id, values, checkpoint)
+        patch = make_patch(self._core, run_id, values, checkpoint, unset)
         return await (await self._core.async_backend()).run(patch)
 
     def patch(
@@ -160,9 +162,10 @@ class StoredRuns(FlowMethods[StateT]):
         checkpoint: int | str | None = None,
         *,
         run_id: str | None = None,
+        unset: Collection[str] = (),
     ) -> Header:
         """Change the stored state of a run, as `apatch` does, in scripts and notebooks."""
-        return make_patch(self._core, run_id, values, checkpoint)()
+        return make_patch(self._core, run_id, values, checkpoint, unset)()
 
     async def areset(self, *, run_id: str | None = None) -> None:
         """Delete the checkpoint, damaged or not, so that the next run starts from the beginning.
