@@ -177,5 +177,10 @@ def test_patch_with_the_run_id_first(tmp_path: Path) -> None:
             header = call()
         assert cp.read(header.run_id)["n"] == 1
         assert found[0].filename == __file__
-    assert list(inspect.signature(cp.patch).parameters) == ["values", "checkpoint", "run_id"]
+    assert list(inspect.signature(cp.patch).parameters) == [
+        "values",
+        "checkpoint",
+        "run_id",
+        "unset",
+    ]
     assert inspect.iscoroutinefunction(cp.apatch)

@@ -19,6 +19,7 @@ from aiocheckpoint import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 
@@ -191,7 +192,11 @@ def test_keys_are_taken_out(runs: Runs, runner: Runner) -> None:
     ids=["missing", "both", "reserved", "text"],
 )
 def test_keys_that_cannot_be_taken_out(
-    values: dict[str, Any], unset: Any, kind: type[CheckpointError], words: str, runs: Runs
+    values: dict[str, Any],
+    unset: Collection[str],
+    kind: type[CheckpointError],
+    words: str,
+    runs: Runs,
 ) -> None:
     """A key that is missing, set as well, or reserved is refused, and the run stays as it was."""
     cp = break_at_b(runs)

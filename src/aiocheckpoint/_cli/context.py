@@ -7,6 +7,7 @@ import traceback
 from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any, Self
 
+from aiocheckpoint._cli.bare import open_bare
 from aiocheckpoint._cli.filters import asks_for_some, filter_of
 from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.problems import NeedsModuleTarget, UsageProblem
@@ -125,6 +126,8 @@ class Context:
         if self._flow is None:
             self._check_module_options()
             self._flow = self._load_flow()
+            if isinstance(self._flow.handler, StateHandler):
+                self._opened.callback(self._flow.handler.close_unused)
         return self._flow
 
     def _load_flow(self) -> CheckpointFlow[Any]:
@@ -159,23 +162,54 @@ class Context:
         """
         if self.target.is_module:
             return self.flow()
+        self._check_write()
+        name = self._only_flow()
+        handler = self._bare_handler(name)
+        return CheckpointFlow(self.target.text, handler, name=name)
+
+    def _bare_handler(self, flow: str | None) -> StateHandler:
+        handler = open_bare(self.target.text, flow, secrets_of(self.arguments))
+        self._opened.callback(handler.close_unused)
+        return handler
+
+    def handler(self, *, writes: bool = False) -> StateHandler:
+        """Give the handler of the store as a whole, whatever flows it has.
+
+        Args:
+            writes: Whether the command changes the store, so that a bare one needs `--write`.
+
+        Raises:
+            UsageProblem: A bare store is given without `--write`, or the flow has a handler that
+                keeps one dict.
+            CheckpointError: The store cannot be read, or there is none.
+        """
+        if not self.target.is_module:
+            if writes:
+                self._check_write()
+            self.store()  # Its error says that there is none.
+            return self._bare_handler(None)
+        return self._handler_of_snapshots()
+
+    def _check_write(self) -> None:
         if not self.arguments.write:
             raise UsageProblem(
                 f"{self.target} is a bare store, which is opened for reading alone. "
                 "Add --write to let it be changed."
             )
-        secrets = secrets_of(self.arguments)
-        options: dict[str, Any] = {} if secrets is None else {"secret": secrets}
-        return CheckpointFlow(self.target.text, name=self._only_flow(), **options)
 
-    def _only_flow(self) -> str:
+    def _only_flow(self) -> str | None:
+        """The name of the flow, or None for that of the path: of gumly's files, and of no runs.
+
+        Raises:
+            SeveralFlowsError: There are several, and none is named.
+        """
         named = self.flow_name
         if named is not None:
             return named
-        flows = self.store().flows()
-        if len(flows) != 1:
-            raise SeveralFlowsError(str(self.target), tuple(one.flow for one in flows))
-        return flows[0].flow
+        names = tuple(one.flow for one in self.store().flows())
+        if len(names) > 1:
+            raise SeveralFlowsError(str(self.target), names)
+        return (names[0] if names else None) or None
 
     def run_ids(self) -> Iterator[str | None]:
         """Give the runs: those named, the lines of stdin for "-", or the chosen ones.

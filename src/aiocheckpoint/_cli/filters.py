@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable
 
-__all__ = ["asks_for_some", "filter_of", "filter_words"]
+__all__ = ["asks_for_some", "filter_of", "filter_words", "statuses_of"]
 
 _STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -27,9 +27,8 @@ def filter_of(arguments: Namespace) -> RunFilter:
     """
     if arguments.tried is not None and arguments.tried < 1:
         raise UsageProblem("--tried counts attempts, from 1 on.")
-    statuses = frozenset(_statuses(arguments.status))
     return RunFilter(
-        statuses=cast("frozenset[Status]", statuses) or None,
+        statuses=statuses_of(arguments.status) or None,
         steps=frozenset(arguments.step) or None,
         error=arguments.error,
         ids=arguments.id,
@@ -54,6 +53,15 @@ def filter_words(arguments: Namespace) -> list[str]:
 def asks_for_some(where: RunFilter) -> bool:
     """Whether a filter leaves runs out."""
     return where != RunFilter()
+
+
+def statuses_of(given: Iterable[str]) -> frozenset[Status]:
+    """Read the words of `--status`: statuses in any case of letters, several by commas.
+
+    Raises:
+        UsageProblem: One is unknown.
+    """
+    return cast("frozenset[Status]", frozenset(_statuses(given)))
 
 
 def _statuses(given: Iterable[str]) -> Iterable[str]:

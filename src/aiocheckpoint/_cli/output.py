@@ -126,6 +126,22 @@ class Output:
         self._line(json.dumps(record))
         self._out.flush()
 
+    def record(self, name: str, record: Mapping[str, Any]) -> None:
+        """Print one record as JSON: as a document under a key, or as a line.
+
+        Args:
+            name: Its key in the document.
+            record: The record.
+        """
+        if self.form == "jsonl":
+            self.jsonl(record)
+        else:
+            self.json({name: record})
+
+    def flush(self) -> None:
+        """Send what was printed, as the next line may come much later."""
+        self._out.flush()
+
     def records(self, name: str, records: Iterable[Mapping[str, Any]], **facts: Any) -> None:  # noqa: ANN401 - any JSON
         """Print records as JSON: in one document, or as one line for each, as they come.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from aiocheckpoint._cli.problems import UsageProblem
 
-__all__ = ["ago", "clock", "now", "parse_duration", "parse_time", "seconds_shown"]
+__all__ = ["ago", "clock", "now", "parse_due", "parse_duration", "parse_time", "seconds_shown"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -56,6 +56,17 @@ def parse_time(text: str) -> float:
             f"{text!r} is no time. Write how long ago, such as 2h or 30d, or a date such as "
             "2026-11-30, or a time such as 2026-11-30T10:44:50Z."
         ) from None
+
+
+def parse_due(text: str) -> timedelta | datetime:
+    """Read a time to come: a duration from now on, a date, or a time of RFC 3339.
+
+    Raises:
+        UsageProblem: It is none.
+    """
+    if _PART.match(text) and text[-1] in _UNITS:
+        return parse_duration(text)
+    return datetime.fromtimestamp(parse_time(text), UTC)
 
 
 def clock(at: float) -> str:

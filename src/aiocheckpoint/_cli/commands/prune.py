@@ -1,0 +1,100 @@
+"""`prune`: runs that ended long ago are deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli import options
+from aiocheckpoint._cli.changes import EXAMPLES, asked_about
+from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.filters import statuses_of
+from aiocheckpoint._cli.given_secrets import secrets_of
+from aiocheckpoint._cli.outcomes import run_name
+from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.times import now, parse_duration
+from aiocheckpoint.handlers._run_filter import RunFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from aiocheckpoint._cli.command_parser import CommandParser
+    from aiocheckpoint._cli.context import Context
+    from aiocheckpoint._model.header import Status
+    from aiocheckpoint.look import RunView
+
+__all__ = ["COMMAND"]
+
+_FINISHED: frozenset[Status] = frozenset({"finished"})
+
+
+def _configure(parser: CommandParser) -> None:
+    options.add_target(parser)
+    parser.add_argument(
+        "--older-than",
+        metavar="AGE",
+        type=parse_duration,
+        required=True,
+        help="the least age of a run's newest snapshot, such as 30d or 12h",
+    )
+    parser.add_argument(
+        "--status", action="append", default=[], metavar="WORDS", help="which runs (finished)"
+    )
+    options.add_dry_run(parser)
+    options.add_yes(parser)
+    options.add_write(parser)
+    options.add_secret(parser)
+    options.add_output(parser)
+
+
+def _execute(context: Context) -> int:
+    arguments, output = context.arguments, context.output
+    age: timedelta = arguments.older_than
+    statuses = statuses_of(arguments.status) or _FINISHED
+    where = RunFilter(statuses=statuses, before=now() - age.total_seconds())
+    flow = None if arguments.dry_run else context.writable_flow()
+    store, name = context.store(), context.flow_name
+    count = store.count(where=where, flow=name).total
+    examples = list(store.runs(where, flow=name, limit=EXAMPLES, damaged=False))
+    if flow is None or not count:
+        return _shown(context, "would_delete" if arguments.dry_run else "deleted", count, examples)
+    _check_secret(context, examples)
+    if not asked_about(context, "Delete", count, [run.run_id for run in examples]):
+        return ExitCode.FAILED
+    deleted = flow.prune(age, statuses)
+    flow.handler.close()
+    if deleted < count:
+        output.words(f"{count - deleted:,} stay: they are in progress, or of another flow.")
+    return _shown(context, "deleted", deleted, examples)
+
+
+def _check_secret(context: Context, examples: Sequence[RunView]) -> None:
+    signed = any(run.signed_by is not None for run in examples)
+    if signed and not context.target.is_module and secrets_of(context.arguments) is None:
+        raise UsageProblem(
+            f"the runs in {context.target} are signed. Name their secret by --secret-env or "
+            "--secret-file, so that nobody deletes what somebody else wrote into the store."
+        )
+
+
+def _shown(context: Context, key: str, count: int, examples: Sequence[RunView]) -> int:
+    output = context.output
+    if not output.is_text:
+        output.record("prune", {key: count, "examples": [run.run_id for run in examples]})
+        return ExitCode.DONE
+    runs = "1 run" if count == 1 else f"{count:,} runs"
+    names = ", ".join(run_name(run.run_id) for run in examples)
+    some = f": {names}{', ...' if count > len(examples) else ''}" if count else ""
+    output.data(f"{'would delete' if key == 'would_delete' else 'deleted'} {runs}{some}")
+    return ExitCode.DONE
+
+
+COMMAND = Command(
+    name="prune",
+    summary=SUMMARIES["prune"],
+    example="aiocheckpoint prune orders.db --older-than 30d --dry-run",
+    configure=_configure,
+    execute=_execute,
+)

@@ -1,0 +1,70 @@
+"""`requeue`: stored runs are due now, by their headers alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint._cli import options
+from aiocheckpoint._cli.changes import change_each, preview_each
+from aiocheckpoint._cli.chosen import chosen_ids
+from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from aiocheckpoint import CheckpointFlow
+    from aiocheckpoint._cli.command_parser import CommandParser
+    from aiocheckpoint._cli.context import Context
+    from aiocheckpoint._model.header import Status
+    from aiocheckpoint.look import RunView
+
+__all__ = ["COMMAND"]
+
+_BROKEN: frozenset[Status] = frozenset({"stopped", "failed", "cancelled"})
+"""What is made due where no status is named. A terminated run was ended on purpose."""
+_WORDS = {
+    "finished": "refused: it is finished, and nothing is left to do",
+    "paused": "refused: it waits for the answer to its pause, which approve gives",
+}
+
+
+def _configure(parser: CommandParser) -> None:
+    options.add_target(parser)
+    options.add_runs(parser, most=None)
+    options.add_all(parser)
+    options.add_filters(parser)
+    options.add_dry_run(parser)
+    options.add_write(parser)
+    options.add_secret(parser)
+    options.add_output(parser)
+
+
+def _execute(context: Context) -> int:
+    run_ids = chosen_ids(context, _BROKEN)
+    if context.arguments.dry_run:
+        return preview_each(context, run_ids, _preview)
+
+    async def change(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
+        header = await flow.arequeue(run_id)
+        return Outcome(run_id, "requeued", words=f"due now, {header.status}")
+
+    return change_each(context, run_ids, change)
+
+
+def _preview(run: RunView) -> Outcome:
+    if run.status in _WORDS:
+        return Outcome(run.run_id, "refused", ExitCode.REFUSED, _WORDS[run.status])
+    if run.owner is not None:
+        words = f"refused: it is in progress, in {run.owner}"
+        return Outcome(run.run_id, "refused", ExitCode.IN_PROGRESS, words)
+    return Outcome(run.run_id, "would be due", words=f"would be due now, {run.status}")
+
+
+COMMAND = Command(
+    name="requeue",
+    summary=SUMMARIES["requeue"],
+    example="aiocheckpoint requeue orders.db --status failed --write",
+    configure=_configure,
+    execute=_execute,
+)

@@ -1,0 +1,111 @@
+"""`resume`: stored runs go on, one or many."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli import options
+from aiocheckpoint._cli.chosen import chosen_ids, filter_options, is_by_filter
+from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.filters import asks_for_some
+from aiocheckpoint._cli.many import Many
+from aiocheckpoint._cli.outcomes import Outcome
+from aiocheckpoint._cli.reports import Report
+from aiocheckpoint._cli.waits import add_limit
+from aiocheckpoint._model.due import is_due
+from aiocheckpoint._model.statuses import BEGUN
+from aiocheckpoint.errors import CheckpointError, RunNotFoundError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from aiocheckpoint import CheckpointFlow, RunResult, Stream
+    from aiocheckpoint._cli.command_parser import CommandParser
+    from aiocheckpoint._cli.context import Context
+
+__all__ = ["COMMAND"]
+
+
+def _configure(parser: CommandParser) -> None:
+    options.add_target(parser, module=True)
+    options.add_runs(parser, most=None)
+    options.add_all(parser)
+    options.add_filters(parser)
+    add_limit(parser)
+    options.add_dry_run(parser)
+    parser.add_argument(
+        "--fail-fast", action="store_true", help="begin no run after the first that fails"
+    )
+    options.add_output(parser)
+
+
+def _execute(context: Context) -> int:
+    if context.arguments.dry_run:
+        return _plan_all(context)
+    if is_by_filter(context):
+        return _resume_by_filter(context)
+    run_ids = [*dict.fromkeys(context.run_ids())]
+    many = Many(context, context.flow())
+    return many.work(lambda: many.each(run_ids, _resumed), of_one=len(run_ids) == 1)
+
+
+async def _resumed(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
+    await flow.aresume(run_id)
+    header = await flow.aheader(run_id)
+    return Outcome(run_id, "finished") if header is None else Outcome.of_header(header)
+
+
+def _resume_by_filter(context: Context) -> int:
+    where, flow, many = context.filter(), context.flow(), Many(context, context.flow())
+    limit: int = context.arguments.limit
+
+    def results() -> Stream[RunResult[Any]]:
+        return flow.aresume_all(limit=limit, status=where.statuses, **filter_options(where))
+
+    return many.work(lambda: many.results(results))
+
+
+def _plan_all(context: Context) -> int:
+    flow, report = context.flow(), Report(context.output)
+    for run_id in _ids_to_plan(context):
+        report.add(_planned(flow, run_id))
+    counts = report.counts
+    words = [f"{counts['would run'] or 'none'} would run"]
+    if counts["would not run"]:
+        words.append(f"{counts['would not run']} would not")
+    words.append(f"{counts['refused'] or 'none'} refused")
+    report.end(f"{', '.join(words)}. Nothing was done.")
+    return report.code(of_one=len(context.runs) == 1)
+
+
+def _ids_to_plan(context: Context) -> list[str | None]:
+    """The runs that the command would take. Without a filter they are the ones that are due."""
+    if not is_by_filter(context) or asks_for_some(context.filter()):
+        return chosen_ids(context, BEGUN)
+    headers = context.flow().runs(BEGUN)
+    return [
+        header.run_id for header in headers if header.owner is None and is_due(header, time.time())
+    ]
+
+
+def _planned(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
+    try:
+        header = flow.header(run_id)
+        if header is None:
+            raise RunNotFoundError(flow.handler.locate(run_id))
+    except CheckpointError as error:
+        return Outcome.of_refusal(run_id, error)
+    if header.finished:
+        return Outcome(run_id, "would not run", words="would stay as it is: the run finished")
+    return Outcome.of_plan(run_id, flow.plan(run_id=run_id))
+
+
+COMMAND = Command(
+    name="resume",
+    summary=SUMMARIES["resume"],
+    example="aiocheckpoint resume service:cp --status failed --dry-run",
+    configure=_configure,
+    execute=_execute,
+)
