@@ -24,6 +24,7 @@ __all__ = [
     "count_headers",
     "day_number",
     "day_text",
+    "facts_of",
     "with_all_statuses",
 ]
 
@@ -58,8 +59,12 @@ def checked_facts(by: object) -> tuple[CountBy, ...] | None:
 
 def count_headers(headers: Iterable[Header], facts: tuple[CountBy, ...]) -> Counts:
     """Count headers one by one, for handlers that cannot count by themselves."""
-    found = [_FACTS[fact] for fact in facts]
-    return dict(Counter(tuple(fact(header) for fact in found) for header in headers))
+    return dict(Counter(facts_of(header, facts) for header in headers))
+
+
+def facts_of(header: Header, facts: tuple[CountBy, ...]) -> tuple[str | None, ...]:
+    """The values of some facts of a run."""
+    return tuple(_FACTS[fact](header) for fact in facts)
 
 
 def day_number(seconds: float) -> int | None:

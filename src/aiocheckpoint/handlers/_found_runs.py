@@ -29,7 +29,7 @@ Sort = Literal["began", "wrote", "took"]
 
 
 class FoundRun(NamedTuple):
-    """A run as a reader finds it. Of its state nothing was read.
+    """A run, or a kept snapshot of it, as a reader finds it. Of its state nothing was read.
 
     Attributes:
         location: Where its snapshot is, for messages.
@@ -39,7 +39,7 @@ class FoundRun(NamedTuple):
         header: The header as users see it, with owner and starts. None where it cannot be read.
         error: Why the snapshot cannot be read, or is not to be trusted. None for a sound one.
         verified: Whether the signature was checked and is right. None for an unsigned snapshot.
-        key: By what the reader finds the run again.
+        key: By what its reader finds it again.
     """
 
     location: str
@@ -118,15 +118,15 @@ def examined(
     found: FoundRun,
     read: Callable[[Codec], Header],
     codec_of: Callable[[str], Codec] | None,
-    known: Ownership,
+    known: Ownership | None,
 ) -> FoundRun:
-    """Complete a run by its header, and by what is wrong with it.
+    """Complete a run, or a kept snapshot, by its header, and by what is wrong with it.
 
     Args:
         found: Where it was found.
         read: Reads the header, as a codec checks it.
         codec_of: Gives the codec that checks signatures of a flow. None to check none.
-        known: What the store knows of the run beside its snapshot.
+        known: What the store knows of the run beside its snapshot. None for a kept snapshot.
     """
     try:
         header = read(Codec())
@@ -141,7 +141,7 @@ def examined(
             verified = True
         except CheckpointError as refusal:
             error = refusal
-    shown = shown_header(header, known)
+    shown = header if known is None else shown_header(header, known)
     return found._replace(flow=flow, header=shown, error=error, verified=verified)
 
 

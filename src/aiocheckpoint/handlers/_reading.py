@@ -10,32 +10,29 @@ import heapq
 import os
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError
+from aiocheckpoint.handlers._counting import facts_of
 from aiocheckpoint.handlers._found_runs import FlowSums, FoundRun, examined, sort_key
 from aiocheckpoint.handlers._options import make_codec
+from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.start_record import Ownership
     from aiocheckpoint._snapshot.codec import Codec
     from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_runs import FlowSummary, Sort
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
+    from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers._whole_store import WholeStorePort
 
-__all__ = ["StoreReader", "Where"]
-
-
-class Where(Protocol):
-    """A filter of runs."""
-
-    def wants(self, header: Header) -> bool:
-        """Whether a run is chosen."""
-        ...
+__all__ = ["StoreReader"]
 
 
 class StoreReader:
@@ -45,6 +42,10 @@ class StoreReader:
         handler: The store, with an empty name for its flow.
         secret: The secret or secrets that signatures are checked with. None to check none.
 
+    Attributes:
+        handler: The store.
+        codec_of: Gives the codec that checks the signatures of a flow. None to check none.
+
     Raises:
         InvalidTypeError, InvalidValueError: A secret is invalid.
     """
@@ -53,10 +54,10 @@ class StoreReader:
         self, handler: WholeStorePort, secret: Secret | Sequence[Secret] | None = None
     ) -> None:
         self.handler = handler
-        self._codec_of: Callable[[str], Codec] | None = None
+        self.codec_of: Callable[[str], Codec] | None = None
         if secret is not None:
-            self._codec_of = functools.cache(lambda flow: make_codec(flow, {"secret": secret}))
-            self._codec_of("")
+            self.codec_of = functools.cache(lambda flow: make_codec(flow, {"secret": secret}))
+            self.codec_of("")
 
     def checks_with(self, codec: Codec) -> None:
         """Check signatures as a flow does. A codec without a secret checks none.
@@ -64,7 +65,7 @@ class StoreReader:
         Args:
             codec: The codec of the flow.
         """
-        self._codec_of = None if codec.signer is None else lambda _: codec
+        self.codec_of = None if codec.signer is None else lambda _: codec
 
     def __enter__(self) -> Self:
         return self
@@ -93,31 +94,31 @@ class StoreReader:
         """Names of the flows that share the store. Empty where only headers tell them."""
         return ()
 
-    def found(self, flow: str, where: Where | None = None) -> Iterator[FoundRun]:
-        """Find runs, in no order. A run without a header is found where no filter is given.
+    def found(self, flow: str, where: RunFilter = ALL) -> Iterator[FoundRun]:
+        """Find runs, in no order. A run without a header is among all, and in no choice of them.
 
         Args:
             flow: The flow. Empty for any.
-            where: The filter, None for all runs.
+            where: The filter.
 
         Raises:
             StorageError: The store cannot be read.
         """
         for snapshot in self.handler.find_all_snapshots():
-            run = self._examined(snapshot)
+            run = self._examined_found(snapshot)
             if run is None or (flow and run.flow not in ("", flow)):
                 continue
-            if where is None or (run.header is not None and where.wants(run.header)):
+            if where == ALL or (run.header is not None and where.wants(run.header)):
                 yield run
 
     def runs(
-        self, flow: str, where: Where | None, sort: Sort, limit: int | None
+        self, flow: str, where: RunFilter, sort: Sort, limit: int | None
     ) -> Iterator[FoundRun]:
         """Find runs in the order of a list.
 
         Args:
             flow: The flow. Empty for any.
-            where: The filter, None for all runs.
+            where: The filter.
             sort: The order, the greatest first.
             limit: The most runs, None for all.
 
@@ -142,27 +143,49 @@ class StoreReader:
             StorageError: The store cannot be read.
         """
         for snapshot in self.handler.find_snapshots(run_id):
-            run = self._examined(snapshot)
+            run = self._examined_found(snapshot)
             if run is not None and (not flow or run.flow in ("", flow)):
                 yield run
 
-    def kept(self, run: FoundRun) -> list[tuple[int, int]]:
-        """List the kept snapshots of a run: number and sequence of each, newest first."""
-        return self.handler.kept(run.run_id)
-
-    def open(self, run: FoundRun, kept: tuple[int, int] | None = None) -> BinaryIO | None:
-        """Open the newest snapshot of a run, or a kept one. None where it was deleted meanwhile.
+    def kept(self, run: FoundRun) -> list[FoundRun]:
+        """List the kept snapshots of a run, newest first. The newest of the run may be among them.
 
         Raises:
             StorageError: The store cannot be read.
         """
-        return self.handler.open(run.run_id, kept)
+        snapshots: list[FoundRun] = []
+        for number, sequence in self.handler.kept(run.run_id):
+            key = run.run_id, (number, sequence)
+            location = f"{run.location} (kept, number {number}, sequence {sequence})"
+            bare = FoundRun(location, run.run_id, run.flow, key=key)
+            found = self._examined(bare, functools.partial(self.handler.open, *key), None)
+            if found is not None:
+                snapshots.append(found)
+        return snapshots
 
-    def counts(
-        self, flow: str, by: Sequence[str], where: Where | None
-    ) -> dict[tuple[str | None, ...], int]:
-        """Count runs by facts of their headers, see `Store.count`."""
-        return Counter(tuple(_fact(run, one) for one in by) for run in self.found(flow, where))
+    def open(self, run: FoundRun) -> BinaryIO | None:
+        """Open a snapshot that was found. None where it was deleted meanwhile.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        run_id, kept = cast("tuple[str | None, tuple[int, int] | None]", run.key)
+        return self.handler.open(run_id, kept)
+
+    def counts(self, flow: str, by: tuple[CountBy, ...], where: RunFilter) -> Counts:
+        """Count runs by facts of their headers.
+
+        One that cannot be read has the status "damaged", and no other fact.
+
+        Args:
+            flow: The flow. Empty for any.
+            by: The facts.
+            where: The filter.
+
+        Returns:
+            The number of runs by the values of these facts.
+        """
+        return dict(Counter(_facts(run, by) for run in self.found(flow, where)))
 
     def summaries(self) -> list[FlowSummary]:
         """Sum up each flow, in the order of their names."""
@@ -171,32 +194,35 @@ class StoreReader:
             flows.setdefault(run.flow, FlowSums()).add(run)
         return [flows[name].summary(name) for name in sorted(flows)]
 
-    def _examined(self, snapshot: FoundSnapshot) -> FoundRun | None:
-        """Read the header of a run. None where it was deleted meanwhile."""
-        found = FoundRun(snapshot.location, snapshot.run_id, snapshot.flow, key=snapshot.run_id)
+    def _examined_found(self, snapshot: FoundSnapshot) -> FoundRun | None:
+        key = snapshot.run_id, None
+        bare = FoundRun(snapshot.location, snapshot.run_id, snapshot.flow, key=key)
+        return self._examined(bare, snapshot.open, snapshot.known)
+
+    def _examined(
+        self, bare: FoundRun, opened: Callable[[], BinaryIO | None], known: Ownership | None
+    ) -> FoundRun | None:
+        """Read the header of a snapshot. None where it was deleted meanwhile."""
         try:
-            file = snapshot.open()
+            file = opened()
         except CheckpointError as error:
-            return found._replace(error=error)
+            return bare._replace(error=error)
         if file is None:
             return None
         with closing(file):
-            found = found._replace(size=file.seek(0, os.SEEK_END))
+            sized = bare._replace(size=file.seek(0, os.SEEK_END))
 
             def read(codec: Codec) -> Header:
-                stored = codec.open(file, snapshot.location)
+                stored = codec.open(file, bare.location)
                 if stored is None:
                     reason = "it is empty, so nothing is stored in it"
-                    raise CorruptSnapshotError(snapshot.location, reason)
+                    raise CorruptSnapshotError(bare.location, reason)
                 return stored.header
 
-            return examined(found, read, self._codec_of, snapshot.known)
+            return examined(sized, read, self.codec_of, known)
 
 
-def _fact(run: FoundRun, name: str) -> str | None:
-    header = run.header
-    if name == "status" or header is None:
-        return run.status if name == "status" else None
-    if name == "step":
-        return header.next_step
-    return None if header.failure is None else header.failure.type
+def _facts(run: FoundRun, by: tuple[CountBy, ...]) -> tuple[str | None, ...]:
+    if run.header is None or run.error is not None:
+        return tuple(run.status if fact == "status" else None for fact in by)
+    return facts_of(run.header, by)

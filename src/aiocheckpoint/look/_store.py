@@ -7,14 +7,11 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import (
-    InvalidValueError,
-    RunNotFoundError,
-    SeveralFlowsError,
-    StorageError,
-)
+from aiocheckpoint.errors import RunNotFoundError, SeveralFlowsError, StorageError
 from aiocheckpoint.handlers._addresses import find_store
+from aiocheckpoint.handlers._counting import checked_facts
 from aiocheckpoint.handlers._inspecting import nothing_stored
+from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.look._records import CountView, FlowView, RunView
 from aiocheckpoint.look._views import run_view
@@ -26,11 +23,10 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun, Sort
-    from aiocheckpoint.handlers._reading import StoreReader, Where
+    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._run_filter import RunFilter
 
 __all__ = ["Store", "open_store", "store_of"]
-
-_FACTS = ("status", "step", "error", "day")
 
 
 @front_door
@@ -124,7 +120,7 @@ class Store:
     @front_door
     def runs(
         self,
-        where: Where | None = None,
+        where: RunFilter = ALL,
         *,
         flow: str | None = None,
         limit: int | None = None,
@@ -134,7 +130,7 @@ class Store:
         """List runs, one by one.
 
         Args:
-            where: Which runs. None for all.
+            where: Which runs.
             flow: Name of the flow. It may be left out where the store has one.
             limit: The most runs, None for all.
             sort: "began" for the run that began last first, "wrote" for the one that was written
@@ -176,8 +172,8 @@ class Store:
     @front_door
     def count(
         self,
-        by: Sequence[str] = ("status",),
-        where: Where | None = None,
+        by: str | Sequence[str] = ("status",),
+        where: RunFilter = ALL,
         *,
         flow: str | None = None,
     ) -> CountView:
@@ -186,7 +182,7 @@ class Store:
         Args:
             by: Of "status", "step" (at which a run stands), "error" (the type of what it broke on)
                 and "day" (of its newest snapshot, in UTC).
-            where: Which runs. None for all.
+            where: Which runs.
             flow: Name of the flow. It may be left out where the store has one.
 
         Raises:
@@ -194,13 +190,11 @@ class Store:
             StorageError: The store cannot be read.
             SeveralFlowsError: `flow` is left out, and the store has several.
         """
-        unknown = [one for one in by if one not in _FACTS]
-        if unknown or not by:
-            raise InvalidValueError(f"by={by!r}: runs are counted by one or more of {_FACTS}.")
+        facts = checked_facts(by if isinstance(by, str) else tuple(by)) or ()
         name = self._one_flow(flow)
-        counts = self._reader.counts(name, by, where)
+        counts = self._reader.counts(name, facts, where)
         rows = sorted(counts.items(), key=lambda row: (-row[1], [one or "" for one in row[0]]))
-        return CountView(flow=name, by=tuple(by), rows=tuple(rows), total=sum(counts.values()))
+        return CountView(flow=name, by=facts, rows=tuple(rows), total=sum(counts.values()))
 
     def _found(self, run_id: str | None, flow: str | None) -> FoundRun:
         found = list(self._reader.find(flow or "", run_id))

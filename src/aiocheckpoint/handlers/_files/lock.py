@@ -42,8 +42,7 @@ __all__ = ["FileLock"]
 
 # Without O_NONBLOCK, a FIFO in place of the file waits for its other end.
 _OPEN = (
-    os.O_RDWR
-    | getattr(os, "O_NOFOLLOW", 0)
+    getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_CLOEXEC", 0)
@@ -166,11 +165,13 @@ class FileLock:
     def owner(self) -> dict[str, Any] | None:
         """The owner that holds the lock: pid, host and time. None where nobody holds it.
 
+        The file is opened for reading alone.
+
         Raises:
             OSError: The file cannot be opened.
         """
         try:
-            descriptor = self._open()
+            descriptor = self._open(os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
@@ -211,7 +212,7 @@ class FileLock:
 
     def _try(self, *, patient: bool) -> None:
         """Take the lock, unless the file was replaced or is shared for a moment by `clear`."""
-        descriptor = self._open(os.O_CREAT)
+        descriptor = self._open(os.O_RDWR | os.O_CREAT)
         try:
             if not self._is_regular():
                 raise not_regular(self.file, self._location)
@@ -239,7 +240,7 @@ class FileLock:
                 self._delete_file()
             raise self._no_locks(error) from error
 
-    def _open(self, flags: int = 0) -> int:
+    def _open(self, flags: int = os.O_RDWR) -> int:
         """Open the file, and note it, so that a forked child closes its copy."""
         while True:
             with _fork_guard:

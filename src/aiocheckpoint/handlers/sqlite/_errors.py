@@ -20,6 +20,7 @@ __all__ = [
     "PATIENCE_SECONDS",
     "foreign_database",
     "is_busy",
+    "is_damaged",
     "is_read_only",
     "is_refused",
     "no_thread",
@@ -85,6 +86,11 @@ def is_read_only(error: sqlite3.Error) -> bool:
 def is_refused(error: sqlite3.Error) -> bool:
     """Whether this user lacks the right to open the file, or to make files beside it."""
     return _primary(error) in _REFUSED
+
+
+def is_damaged(error: StorageError) -> bool:
+    """Whether a translated error says that the file is damaged."""
+    return isinstance(error.__cause__, sqlite3.Error) and _primary(error.__cause__) in _DAMAGED
 
 
 def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:

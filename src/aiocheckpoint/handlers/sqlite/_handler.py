@@ -54,12 +54,14 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._query import Query
+    from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers._run_store import RunStore
     from aiocheckpoint.handlers.sqlite._listing import Row
@@ -322,6 +324,12 @@ class SqliteStateHandler(StateHandler):
             while more := self._database.call(partial(delete_pruned, self._key(None)[0], query)):
                 count += more
         return count
+
+    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
+        """Make the reader of the database, which opens it for reading alone."""
+        from aiocheckpoint.handlers.sqlite._reading import SqliteReader  # noqa: PLC0415 - rarely
+
+        return SqliteReader(self, self._path, secret)
 
     def exists(self) -> bool:
         """Whether the file is there."""

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 
-__all__ = ["OwnedRow", "Row", "delete_pruned", "listed", "owned_columns", "owned_row"]
+__all__ = [
+    "OwnedRow",
+    "Row",
+    "delete_pruned",
+    "in_short_range",
+    "listed",
+    "owned_columns",
+    "owned_row",
+]
 
 _AT_ONCE = 500
 _MOST_ROWS = (1 << 63) - 1
@@ -173,20 +181,26 @@ def listed(
         key = "CAST(:name AS TEXT)" if after.is_text else ":name"
         found.append(f"(started_at, run_id) < (:began, {key})")
         values |= {"began": after.started_at, "name": after.stored_id}
-    found += [_IN_ORDER, *_in_short_range(connection, query, values)]
+    found += [_IN_ORDER, *in_short_range(connection, query.chosen.ids, values)]
     values["limit"] = _most_rows(query)
     statement = _LIST.format(owned_columns(connection.execute), " AND ".join(found))
     return [_row(columns) for columns in connection.execute(statement, values)]
 
 
-def _in_short_range(
-    connection: sqlite3.Connection, query: Query, values: dict[str, Any]
+def in_short_range(
+    connection: sqlite3.Connection, ids: str | None, values: dict[str, Any]
 ) -> list[str]:
     """The condition that reads the ids with a common beginning, if these are not many.
 
     Many are found faster in the order of the list, as few of its rows have to be passed over.
+
+    Args:
+        connection: The database.
+        ids: The pattern of the ids, or None.
+        values: The values of the statement by name, with the flow. Those of the condition are
+            added.
     """
-    prefix = id_prefix(query.chosen.ids)
+    prefix = id_prefix(ids)
     if not prefix:
         return []
     values |= prefix_values(prefix)

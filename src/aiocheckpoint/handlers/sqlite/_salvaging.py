@@ -1,0 +1,81 @@
+"""Rows of a damaged database, one by one, by the indexes that can still be read."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiocheckpoint.errors import CorruptSnapshotError, StorageError
+from aiocheckpoint.handlers.sqlite._errors import is_damaged
+from aiocheckpoint.handlers.sqlite._requests import stored_text
+from aiocheckpoint.handlers.sqlite._stored_rows import StoredRow, row_by_id
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
+
+__all__ = ["LostRow", "keys_of_rows", "salvaged"]
+
+_INDEXES = ("runs_by_start", "sqlite_autoindex_runs_1")
+"""Each has the flow and the id of all runs."""
+
+_KEYS = (
+    "SELECT id, CAST(flow AS BLOB), CAST(run_id AS BLOB) FROM runs INDEXED BY {} "
+    "WHERE ? IS NULL OR flow = ?"
+)
+
+
+class LostRow(NamedTuple):
+    """A row of which an index alone was read.
+
+    Attributes:
+        id: Id of the row.
+        flow, stored_id: As in a `StoredRow`.
+    """
+
+    id: int
+    flow: bytes
+    stored_id: bytes
+
+    @property
+    def names(self) -> tuple[str, str | None]:
+        """The flow, and the run or None."""
+        return stored_text(self.flow), stored_text(self.stored_id) or None
+
+    def error(self, location: str) -> CorruptSnapshotError:
+        """The error of its snapshot."""
+        return CorruptSnapshotError(location, "the page of the database that has it is damaged")
+
+
+def salvaged(database: ReadOnlyDatabase, key: LostRow) -> StoredRow | LostRow | None:
+    """Read a row of a damaged database. None where it has no snapshot.
+
+    Raises:
+        StorageError: It cannot be read for another reason.
+    """
+    try:
+        return next(iter(database.read(partial(row_by_id, row_id=key.id))), None)
+    except StorageError as error:
+        if not is_damaged(error):
+            raise
+        return key
+
+
+def keys_of_rows(database: ReadOnlyDatabase, flow: str | bytes | None) -> list[LostRow]:
+    """Find all rows of a damaged database by an index.
+
+    Args:
+        database: The database.
+        flow: The flow as the table has it. None for all.
+
+    Raises:
+        StorageError: None of its indexes can be read.
+    """
+    damage: StorageError | None = None
+    for index in _INDEXES:
+        try:
+            return [LostRow(*row) for row in database.rows(_KEYS.format(index), (flow, flow))]
+        except StorageError as error:
+            damage = error
+    if damage is None:
+        return []
+    raise damage
