@@ -39,7 +39,8 @@ class FoundRun(NamedTuple):
         header: The header as users see it, with owner and starts. None where it cannot be read.
         error: Why the snapshot cannot be read, or is not to be trusted. None for a sound one.
         verified: Whether the signature was checked and is right. None for an unsigned snapshot.
-        key: By what its reader finds it again.
+        key: By what its reader finds the run again.
+        kept: Number and sequence of a kept snapshot. None for the newest one.
     """
 
     location: str
@@ -50,6 +51,12 @@ class FoundRun(NamedTuple):
     error: CheckpointError | None = None
     verified: bool | None = None
     key: object = None
+    kept: tuple[int, int] | None = None
+
+    def kept_as(self, number: int, sequence: int) -> FoundRun:
+        """The place of a kept snapshot of the run, with nothing of it read."""
+        location = f"{self.location} (kept, number {number}, sequence {sequence})"
+        return FoundRun(location, self.run_id, self.flow, key=self.key, kept=(number, sequence))
 
     @property
     def status(self) -> str:

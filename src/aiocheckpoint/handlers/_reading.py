@@ -10,7 +10,8 @@ import heapq
 import os
 from collections import Counter
 from contextlib import closing
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from operator import itemgetter
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError
 from aiocheckpoint.handlers._counting import facts_of
@@ -104,11 +105,21 @@ class StoreReader:
         Raises:
             StorageError: The store cannot be read.
         """
-        for snapshot in self.handler.find_all_snapshots():
-            run = self._examined_found(snapshot)
-            if run is None or (flow and run.flow not in ("", flow)):
+        for run in self.all_found():
+            if flow and run.flow not in ("", flow):
                 continue
             if where == ALL or (run.header is not None and where.wants(run.header)):
+                yield run
+
+    def all_found(self) -> Iterator[FoundRun]:
+        """Find the runs of all flows, in no order.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        for snapshot in self.handler.find_all_snapshots():
+            run = self._examined_found(snapshot)
+            if run is not None:
                 yield run
 
     def runs(
@@ -129,8 +140,17 @@ class StoreReader:
         found = self.found(flow, where)
         if limit is not None:
             yield from heapq.nlargest(limit, found, key=key)
-        else:
-            yield from sorted(found, key=key, reverse=True)
+            return
+        # Headers of all runs would take much memory, so each is read twice.
+        places = sorted(((key(run), run._replace(header=None)) for run in found), key=itemgetter(0))
+        for _, place in reversed(places):
+            run = self.again(place)
+            if run is not None:
+                yield run
+
+    def again(self, run: FoundRun) -> FoundRun | None:
+        """Find a run again, of which the header was dropped. None where it was deleted."""
+        return next(self.find(run.flow, run.run_id), None)
 
     def find(self, flow: str, run_id: str | None) -> Iterator[FoundRun]:
         """Find a run, in each flow that has it.
@@ -153,15 +173,19 @@ class StoreReader:
         Raises:
             StorageError: The store cannot be read.
         """
-        snapshots: list[FoundRun] = []
-        for number, sequence in self.handler.kept(run.run_id):
-            key = run.run_id, (number, sequence)
-            location = f"{run.location} (kept, number {number}, sequence {sequence})"
-            bare = FoundRun(location, run.run_id, run.flow, key=key)
-            found = self._examined(bare, functools.partial(self.handler.open, *key), None)
-            if found is not None:
-                snapshots.append(found)
-        return snapshots
+        found = (run.kept_as(*kept) for kept in self.handler.kept(run.run_id))
+        read = (self.examine(one, functools.partial(self.open, one), None) for one in found)
+        return [one for one in read if one is not None]
+
+    def snapshots(self, run: FoundRun) -> list[FoundRun]:
+        """List all snapshots of a run, the newest first, each once.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        header = run.header
+        newest = None if header is None else (header.number, header.sequence)
+        return [run, *(one for one in self.kept(run) if one.kept != newest)]
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Open a snapshot that was found. None where it was deleted meanwhile.
@@ -169,8 +193,7 @@ class StoreReader:
         Raises:
             StorageError: The store cannot be read.
         """
-        run_id, kept = cast("tuple[str | None, tuple[int, int] | None]", run.key)
-        return self.handler.open(run_id, kept)
+        return self.handler.open(run.run_id, run.kept)
 
     def counts(self, flow: str, by: tuple[CountBy, ...], where: RunFilter) -> Counts:
         """Count runs by facts of their headers.
@@ -195,11 +218,11 @@ class StoreReader:
         return [flows[name].summary(name) for name in sorted(flows)]
 
     def _examined_found(self, snapshot: FoundSnapshot) -> FoundRun | None:
-        key = snapshot.run_id, None
-        bare = FoundRun(snapshot.location, snapshot.run_id, snapshot.flow, key=key)
-        return self._examined(bare, snapshot.open, snapshot.known)
+        where = snapshot.location
+        bare = FoundRun(where, snapshot.run_id, snapshot.flow, key=where)
+        return self.examine(bare, snapshot.open, snapshot.known)
 
-    def _examined(
+    def examine(
         self, bare: FoundRun, opened: Callable[[], BinaryIO | None], known: Ownership | None
     ) -> FoundRun | None:
         """Read the header of a snapshot. None where it was deleted meanwhile."""

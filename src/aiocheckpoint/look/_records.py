@@ -136,7 +136,9 @@ class SnapshotView(Record):
         written_at: When it was written.
         size: Bytes of the whole snapshot.
         newest: Whether it is the newest of the run.
+        damage: What is wrong with it, or None. Its status is then "damaged".
         keys: The keys of its state, if they were asked for, else None.
+        complete: Whether all keys are given. False where a bound of the decoder was reached.
     """
 
     _TIMES: ClassVar[frozenset[str]] = frozenset({"written_at"})
@@ -149,7 +151,9 @@ class SnapshotView(Record):
     written_at: float
     size: int
     newest: bool
+    damage: str | None = None
     keys: tuple[KeyView, ...] | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,8 @@ class RunView(Record):
         flow: Name of the flow. Empty where unknown.
         run_id: The run, or None for the one without an id.
         location: Where its snapshot is, for messages.
-        status: Its status, as in `Header.status`. "damaged" where the snapshot cannot be read.
+        status: Its status, as in `Header.status`. "damaged" where the snapshot cannot be read, or
+            is not to be trusted. The other attributes say what is known of it nevertheless.
         damage: What is wrong with a damaged snapshot, or None.
         number, sequence, version: As in `Header`.
         position: Index of the step at which it goes on.
@@ -179,9 +184,11 @@ class RunView(Record):
         python, dill, library: Versions that wrote the snapshot.
         signed_by: Id of the secret that it claims to be signed with, or None.
         verified: True if the signature was checked and is right. False if it was not checked.
-            A wrong one is a damage. None for an unsigned snapshot.
+            A wrong one is a damage, and so is a missing one where secrets were given. None for an
+            unsigned snapshot.
         sizes: Bytes by key of the state, if they were asked for, else None.
         keys: The keys of its state with their values, if they were asked for, else None.
+        complete: Whether all keys are given. False where a bound of the decoder was reached.
     """
 
     _TIMES: ClassVar[frozenset[str]] = frozenset({"started_at", "written_at", "due"})
@@ -223,6 +230,7 @@ class RunView(Record):
     verified: bool | None = None
     sizes: Mapping[str, int] | None = None
     keys: tuple[KeyView, ...] | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,13 @@ from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import RunNotFoundError, SeveralFlowsError, StorageError
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._counting import checked_facts
+from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._inspecting import nothing_stored
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import redact_url
-from aiocheckpoint.look._records import CountView, FlowView, RunView
-from aiocheckpoint.look._views import run_view
+from aiocheckpoint.look._records import CountView, FlowView
+from aiocheckpoint.look._snapshots import diff_of, history_of, run_with_state, verified_runs
+from aiocheckpoint.look._views import view_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun, Sort
     from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_filter import RunFilter
+    from aiocheckpoint.look._records import DiffView, RunView, SnapshotView
 
 __all__ = ["Store", "open_store", "store_of"]
 
@@ -142,7 +145,7 @@ class Store:
             SeveralFlowsError: `flow` is left out, and the store has several.
         """
         found = self._reader.runs(self._one_flow(flow), where, sort, limit)
-        return (_view_of(run) for run in found if damaged or run.error is None)
+        return (view_of(run) for run in found if damaged or run.error is None)
 
     @front_door
     def run(
@@ -166,8 +169,74 @@ class Store:
             StorageError: The store cannot be read.
             SeveralFlowsError: `flow` is left out, and several flows have the run.
         """
-        del values, sizes
-        return _view_of(self._found(run_id, flow))
+        with self._reader as reader:
+            found = self._found(run_id, flow)
+            view = run_with_state(reader, found, values=values, sizes=sizes)
+        if view is None:  # Deleted meanwhile.
+            raise RunNotFoundError(found.location, "show")
+        return view
+
+    @front_door
+    def history(
+        self, run_id: str | None, *, flow: str | None = None, keys: bool = False
+    ) -> tuple[SnapshotView, ...]:
+        """List the kept snapshots of a run, the newest first, which every run has.
+
+        Args:
+            run_id: The run, or None for the one without an id.
+            flow: Name of the flow. It may be left out where one flow has the run.
+            keys: Whether the keys of the states are shown, with types and digests.
+
+        Raises:
+            RunNotFoundError, StorageError, SeveralFlowsError: As in `run`.
+        """
+        with self._reader as reader:
+            return history_of(reader, self._found(run_id, flow), keys=keys)
+
+    @front_door
+    def diff(
+        self,
+        run_id: str | None,
+        old: str | int | None = None,
+        new: str | int | None = None,
+        *,
+        flow: str | None = None,
+        values: bool = False,
+    ) -> DiffView:
+        """Compare the states of two snapshots of a run.
+
+        Args:
+            run_id: The run, or None for the one without an id.
+            old: The older snapshot: the name of the step on whose entry it was taken, "finished",
+                or its number, see `SnapshotView.sequence`. None for the one before `new`.
+            new: The newer one. None for the newest.
+            flow: Name of the flow. It may be left out where one flow has the run.
+            values: Whether values are shown.
+
+        Raises:
+            InvalidValueError: There is no such snapshot, or none before `new`.
+            InvalidTypeError: `old` or `new` is neither text nor a number.
+            CorruptSnapshotError, IncompatibleSnapshotError: One cannot be read.
+            RunNotFoundError, StorageError, SeveralFlowsError: As in `run`.
+        """
+        with self._reader as reader:
+            return diff_of(reader, self._found(run_id, flow), old, new, values=values)
+
+    @front_door
+    def verify(self, *, flow: str | None = None) -> Iterator[RunView]:
+        """Check each snapshot of a store: its digests, and its signature where secrets are given.
+
+        Args:
+            flow: Name of the flow. None for all flows.
+
+        Returns:
+            Each run, with `damage` if its newest snapshot is not sound. Behind it each of its kept
+            snapshots that is not sound, which `location` names.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return verified_runs(self._reader, flow or "")
 
     @front_door
     def count(
@@ -197,7 +266,7 @@ class Store:
         return CountView(flow=name, by=facts, rows=tuple(rows), total=sum(counts.values()))
 
     def _found(self, run_id: str | None, flow: str | None) -> FoundRun:
-        found = list(self._reader.find(flow or "", run_id))
+        found = list(self._reader.find(flow or "", checked_run_id(run_id)))
         if not found:
             place = self.place if run_id is None else f"{self.place}, run {run_id!r}"
             raise RunNotFoundError(place, "show")
@@ -224,18 +293,3 @@ class Store:
             newest=one.newest,
             steps=one.steps,
         )
-
-
-def _view_of(run: FoundRun) -> RunView:
-    if run.header is None:
-        return RunView(
-            flow=run.flow,
-            run_id=run.run_id,
-            location=run.location,
-            status="damaged",
-            damage=run.reason,
-            size=run.size,
-        )
-    return run_view(
-        run.header, run.location, size=run.size, verified=run.verified, damage=run.reason
-    )

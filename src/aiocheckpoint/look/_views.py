@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.look._records import RunView, SnapshotView, StepView
 
-__all__ = ["run_view", "snapshot_view", "step_views"]
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers._found_runs import FoundRun
+
+__all__ = ["run_view", "snapshot_view", "step_views", "view_of"]
 
 
 def run_view(
@@ -34,7 +38,7 @@ def run_view(
         step=header.next_step,
         step_count=header.step_names.count or None,
         steps=step_views(header),
-        tries=_tries(header),
+        tries=header.tries,
         stale=header.status == "running" and header.owner is None,
         size=size,
         verified=verified,
@@ -55,23 +59,36 @@ def step_views(header: Header) -> tuple[StepView, ...]:
     )
 
 
-def snapshot_view(header: Header, size: int, *, newest: bool) -> SnapshotView:
-    """Make the view of a snapshot from its header.
+def view_of(run: FoundRun) -> RunView:
+    """Make the view of a run as a reader has found it, damaged or not."""
+    if run.header is not None:
+        return run_view(
+            run.header, run.location, size=run.size, verified=run.verified, damage=run.reason
+        )
+    return RunView(
+        flow=run.flow,
+        run_id=run.run_id,
+        location=run.location,
+        status="damaged",
+        damage=run.reason,
+        size=run.size,
+    )
 
-    Args:
-        header: The header as it is stored.
-        size: Bytes of the whole snapshot.
-        newest: Whether it is the newest of the run.
-    """
+
+def snapshot_view(one: FoundRun) -> SnapshotView:
+    """Make the view of a snapshot as a reader has found it, damaged or not."""
+    header = one.header
+    number, sequence = one.kept or (0, 0)
     return SnapshotView(
-        number=header.number,
-        sequence=header.sequence,
-        position=header.position,
-        step=header.next_step,
-        status=header.status,
-        written_at=header.written_at,
-        size=size,
-        newest=newest,
+        number=number if header is None else header.number,
+        sequence=sequence if header is None else header.sequence,
+        position=0 if header is None else header.position,
+        step=None if header is None else header.next_step,
+        status=one.status,
+        written_at=0.0 if header is None else header.written_at,
+        size=one.size,
+        newest=one.kept is None,
+        damage=one.reason,
     )
 
 
@@ -84,7 +101,7 @@ def _step_view(header: Header, index: int, name: str) -> StepView:
         name=name,
         status=_status_here(header) if is_here else "done" if is_done else "waiting",
         seconds=header.durations.get(name),
-        attempts=_tries(header) if is_here else header.attempts.get(name, int(is_done)),
+        attempts=header.tries if is_here else header.attempts.get(name, int(is_done)),
         snapshot_bytes=size,
         snapshot_seconds=seconds,
     )
@@ -98,11 +115,3 @@ def _status_here(header: Header) -> str:
 
 
 _SHOWN_AT_STEP = frozenset({"running", "failed", "cancelled", "paused"})
-
-
-def _tries(header: Header) -> int:
-    if header.finished or header.status == "queued":
-        return 0
-    here = header.next_step
-    failed = header.failure.attempt if header.failure and header.failure.step == here else 0
-    return max(failed, header.attempts.get(here or "", 0), int(header.status == "running"))

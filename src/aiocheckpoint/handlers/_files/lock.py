@@ -247,7 +247,11 @@ class FileLock:
                 forks = _forks
                 descriptor = os.open(self.file, _OPEN | flags, _MODE)
                 self._identity = os.fstat(descriptor)
-                self._file = io.FileIO(descriptor, "r+")
+                try:
+                    self._file = io.FileIO(descriptor, "r+")
+                except OSError:  # A directory, which can be opened for reading.
+                    os.close(descriptor)
+                    raise
                 _open_locks.add(self)
                 if forks == _forks:
                     return descriptor

@@ -45,19 +45,21 @@ from aiocheckpoint.handlers.local._ending_file import (
 )
 from aiocheckpoint.handlers.local._headers import header_at, refuse_foreign, run_id_at
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
-from aiocheckpoint.handlers.local._paths import RunPaths
+from aiocheckpoint.handlers.local._paths import FoundFiles, RunPaths
 from aiocheckpoint.handlers.local._run_lock import RunLock
 from aiocheckpoint.handlers.local._start_file import read_start, write_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.start_record import StartRecord
+    from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._query import Query
+    from aiocheckpoint.handlers._reading import StoreReader
 
 __all__ = ["LocalStateHandler"]
 
@@ -315,21 +317,43 @@ class LocalStateHandler(StateHandler):
     def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
         """Find the file of a run. See `StateHandler.find_snapshots`."""
         path = self.locate(run_id)
-        known = self._known(path, run_id)
+        known = self.known_at(path, run_id)
         yield FoundSnapshot(path, run_id, self.flow, partial(open_regular, path), known)
 
     def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
         """Find the files of all runs, and delete nothing."""
-        try:
-            paths = self._paths.found().paths
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StorageError.of(self.locate(), "listing the directory of", error) from error
+        paths, leftovers = self.found_files()
         for path in sorted(paths):
             run_id = run_id_at(self, self._paths, path)
-            known = self._known(path, run_id)
+            known = self.known_beside(path, run_id, leftovers)
             yield FoundSnapshot(path, run_id, "", partial(open_regular, path), known)
+
+    def found_files(self) -> FoundFiles:
+        """Find the files of all runs, and the leftovers beside them.
+
+        Raises:
+            StorageError: The directory cannot be read.
+        """
+        try:
+            return self._paths.found()
+        except FileNotFoundError:
+            return FoundFiles([], {})
+        except OSError as error:
+            raise StorageError.of(self.locate(), "listing the directory of", error) from error
+
+    def known_beside(
+        self, path: str, run_id: str | None, leftovers: Mapping[str, list[str]]
+    ) -> Ownership:
+        """Do as `ownership`, and look at no file that is not there. A link's are elsewhere."""
+        if os.path.basename(path) in leftovers or os.path.islink(path):
+            return self.known_at(path, run_id)
+        return Ownership()
+
+    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
+        """Make the reader of the files."""
+        from aiocheckpoint.handlers.local._reading import LocalReader  # noqa: PLC0415 - rarely
+
+        return LocalReader(self, self._paths, self.known_at, secret)
 
     @front_door
     def backup(self, path: str | os.PathLike[str]) -> None:
@@ -357,12 +381,7 @@ class LocalStateHandler(StateHandler):
         back_up(self._paths, RunPaths(full, directory=is_directory))
 
     def _headers(self, *, clears: bool) -> Iterator[Header]:
-        try:
-            paths, leftovers = self._paths.found()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StorageError.of(self.locate(), "listing the directory of", error) from error
+        paths, leftovers = self.found_files()
         unfinished: set[str] = set()
         for path in paths:
             header = header_at(self, path)
@@ -371,12 +390,11 @@ class LocalStateHandler(StateHandler):
             name = os.path.basename(path)
             if not header.finished:
                 unfinished.add(name)
-            known = self._known(path, header.run_id) if name in leftovers else Ownership()
-            yield shown_header(header, known)
+            yield shown_header(header, self.known_beside(path, header.run_id, leftovers))
         if leftovers and clears and self.locking == "kernel":
             clear_unowned(self._paths.directory, leftovers, unfinished)
 
-    def _known(self, path: str, run_id: str | None) -> Ownership:
+    def known_at(self, path: str, run_id: str | None) -> Ownership:
         """Do as `ownership`. An owner that cannot be read keeps nobody from seeing the run."""
         try:
             return self._ownership_at(path)

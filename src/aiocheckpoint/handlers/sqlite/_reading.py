@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
@@ -92,7 +93,7 @@ class _Choice(NamedTuple):
 
 
 class SqliteReader(StoreReader):
-    """Reads a database. Each call has a connection of its own, which is closed at its end.
+    """Reads a database. Each list has a connection of its own, which is closed at its end.
 
     Args:
         handler: The handler of the database.
@@ -105,6 +106,8 @@ class SqliteReader(StoreReader):
     ) -> None:
         super().__init__(handler, secret)
         self._path = path
+        self._for_snapshots: ReadOnlyDatabase | None = None
+        self._stack = ExitStack()
 
     def exists(self) -> bool:
         """Whether the file is there. It is opened, and its tables are looked at."""
@@ -140,16 +143,27 @@ class SqliteReader(StoreReader):
 
     def kept(self, run: FoundRun) -> list[FoundRun]:
         """List the kept snapshots of a run by their footers, newest first."""
-        with ReadOnlyDatabase(self._path) as database:
-            rows = database.rows(_KEPT, (run.key,))
+        rows = self._database().rows(_KEPT, (run.key,))
         return [self._examined_kept(run, *row) for row in rows]
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Read a snapshot into memory."""
-        key = run.key if isinstance(run.key, tuple) else (run.key,)
-        with ReadOnlyDatabase(self._path) as database:
-            found = database.rows(_SNAPSHOT if len(key) == 1 else _KEPT_SNAPSHOT, key)
+        if run.kept is None:
+            found = self._database().rows(_SNAPSHOT, (run.key,))
+        else:
+            found = self._database().rows(_KEPT_SNAPSHOT, (run.key, *run.kept))
         return io.BytesIO(b"%b%b" % found[0]) if found else None
+
+    def close(self) -> None:
+        """Close the connection by which single snapshots are read."""
+        self._for_snapshots = None
+        self._stack.close()
+
+    def _database(self) -> ReadOnlyDatabase:
+        """The connection by which single snapshots are read, until the next `close`."""
+        if self._for_snapshots is None:
+            self._for_snapshots = self._stack.enter_context(ReadOnlyDatabase(self._path))
+        return self._for_snapshots
 
     def counts(self, flow: str, by: tuple[CountBy, ...], where: RunFilter) -> Counts:
         """Count runs by columns, where these have the facts. Else by headers."""
@@ -236,14 +250,7 @@ class SqliteReader(StoreReader):
     def _examined_kept(
         self, run: FoundRun, number: int, sequence: int, footer: bytes, length: int
     ) -> FoundRun:
-        location = f"{run.location} (kept, number {number}, sequence {sequence})"
-        found = run._replace(
-            location=location,
-            size=length + len(footer),
-            header=None,
-            error=None,
-            key=(run.key, number, sequence),
-        )
+        found = run.kept_as(number, sequence)._replace(size=length + len(footer))
         return examined(
-            found, lambda codec: codec.peek(footer, length, location), self.codec_of, None
+            found, lambda codec: codec.peek(footer, length, found.location), self.codec_of, None
         )

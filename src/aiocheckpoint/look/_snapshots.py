@@ -1,0 +1,214 @@
+"""The snapshots of a run, read whole: checked, with their keys, and compared with each other."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from aiocheckpoint._snapshot.codec import Codec
+from aiocheckpoint.errors import (
+    CheckpointError,
+    CorruptSnapshotError,
+    InvalidTypeError,
+    InvalidValueError,
+    StorageError,
+)
+from aiocheckpoint.look._records import DiffView, RunView, SnapshotView
+from aiocheckpoint.look._views import snapshot_view, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint._snapshot.pickling.inert import Inert
+    from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
+    from aiocheckpoint.handlers._found_runs import FoundRun
+    from aiocheckpoint.handlers._reading import StoreReader
+
+__all__ = ["diff_of", "history_of", "run_with_state", "verified_runs"]
+
+
+def _checked(file: BinaryIO, location: str) -> tuple[StoredSnapshot | None, CheckpointError | None]:
+    """Compare a snapshot with its digests. Give it, if its header can be read, and its damage."""
+    stored: StoredSnapshot | None = None
+    try:
+        stored = Codec().open(file, location)
+        if stored is not None:
+            stored.checked_payload()
+    except CheckpointError as error:
+        return stored, error
+    return stored, None
+
+
+def run_with_state(
+    reader: StoreReader, run: FoundRun, *, values: bool, sizes: bool
+) -> RunView | None:
+    """Make the view of a run whose snapshot is read whole. None where it was deleted meanwhile.
+
+    Args:
+        reader: The store.
+        run: The run.
+        values: Whether the keys of the state are shown, with their values.
+        sizes: Whether their sizes are shown.
+    """
+    more: dict[str, Any] = {}
+    try:
+        file = reader.open(run)
+        if file is None:
+            return None
+        with closing(file):
+            stored, damage = _checked(file, run.location)
+            if damage is not None:
+                raise damage
+            if stored is not None and sizes:
+                more["sizes"] = stored.sizes()
+            if stored is not None and values:
+                more |= _keys_of(_decoded(file, run.location), values=True)
+    except CheckpointError as error:
+        run = run._replace(error=run.error or error)
+    return replace(view_of(run), **more)
+
+
+def verified_runs(reader: StoreReader, flow: str) -> Iterator[RunView]:
+    """Check all snapshots of a store, see `Store.verify`."""
+    with reader:
+        for run in reader.found(flow):
+            view = run_with_state(reader, run, values=False, sizes=False)
+            if view is None:
+                continue
+            yield view
+            for kept in reader.snapshots(run)[1:]:
+                view = run_with_state(reader, kept, values=False, sizes=False)
+                if view is not None and view.damage is not None:
+                    yield view
+
+
+def history_of(reader: StoreReader, run: FoundRun, *, keys: bool) -> tuple[SnapshotView, ...]:
+    """Make the views of all snapshots of a run, the newest first.
+
+    Args:
+        reader: The store.
+        run: The run.
+        keys: Whether the keys of the states are shown.
+    """
+    views: list[SnapshotView] = []
+    for one in reader.snapshots(run):
+        bare = snapshot_view(one)
+        view = _with_keys(reader, one, bare) if keys else bare
+        if view is not None:
+            views.append(view)
+    return tuple(views)
+
+
+def _with_keys(reader: StoreReader, one: FoundRun, view: SnapshotView) -> SnapshotView | None:
+    try:
+        inert = _state_of(reader, one)
+    except CheckpointError as error:
+        damaged = one._replace(error=one.error or error)
+        return snapshot_view(damaged)
+    if inert is None:
+        return None
+    return replace(view, **_keys_of(inert, values=False))
+
+
+def _keys_of(inert: Inert, *, values: bool) -> dict[str, Any]:
+    from aiocheckpoint.look._states import key_views  # noqa: PLC0415 - lists need no decoder
+
+    return {"keys": key_views(inert, values=values), "complete": inert.complete}
+
+
+def _decoded(file: BinaryIO, location: str) -> Inert:
+    from aiocheckpoint.look._states import decoded  # noqa: PLC0415 - as above
+
+    return decoded(file, location)
+
+
+def _state_of(reader: StoreReader, one: FoundRun) -> Inert | None:
+    """Decode the state of a snapshot. None where it was deleted meanwhile.
+
+    Raises:
+        CheckpointError: It is damaged, or cannot be read.
+    """
+    file = reader.open(one)
+    if file is None:
+        return None
+    with closing(file):
+        _, damage = _checked(file, one.location)
+        if damage is not None:
+            raise damage
+        return _decoded(file, one.location)
+
+
+def diff_of(
+    reader: StoreReader,
+    run: FoundRun,
+    old: str | int | None,
+    new: str | int | None,
+    *,
+    values: bool,
+) -> DiffView:
+    """Compare two snapshots of a run, see `Store.diff`."""
+    from aiocheckpoint.look._states import change_views, compared, shown_key  # noqa: PLC0415
+
+    found = [one for one in reader.snapshots(run) if one.header is not None]
+    earlier, later = _chosen(found, run, old, new)
+    first, second = _state_of(reader, earlier), _state_of(reader, later)
+    if first is None or second is None:
+        raise StorageError(run.location, f"a snapshot of {run.location} was deleted meanwhile.")
+    differences = compared(first, second)
+    return DiffView(
+        flow=run.flow,
+        run_id=run.run_id,
+        old=snapshot_view(earlier),
+        new=snapshot_view(later),
+        changes=change_views(differences, values=values),
+        same=tuple(shown_key(key) for key in differences.same),
+        complete=differences.complete,
+        shown=values,
+    )
+
+
+def _chosen(
+    found: Sequence[FoundRun], run: FoundRun, old: str | int | None, new: str | int | None
+) -> tuple[FoundRun, FoundRun]:
+    """Choose the older and the newer of the snapshots whose headers can be read."""
+    if not found:
+        raise run.error or CorruptSnapshotError(run.location, "its header cannot be read")
+    later = found[0] if new is None else _named(found, run, new)
+    if old is not None:
+        return _named(found, run, old), later
+    older = found[found.index(later) + 1 :]
+    if not older:
+        raise InvalidValueError(
+            f"of {run.location} no snapshot is kept that is older than number "
+            f"{_header(later).sequence}, so there is nothing to compare it with. A flow keeps more "
+            'than the newest with keep=10, or keep="all".'
+        )
+    return older[0], later
+
+
+def _named(found: Sequence[FoundRun], run: FoundRun, name: str | int) -> FoundRun:
+    if isinstance(name, bool) or not isinstance(name, (str, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kind = type(name).__name__
+        raise InvalidTypeError(f"a snapshot is named by a step or a number, not by a {kind}.")
+    for one in found:
+        known = _header(one).sequence if isinstance(name, int) else _step(one)
+        if known == name:
+            return one
+    kept = ", ".join(f"{_header(one).sequence} ({_step(one)})" for one in found)
+    raise InvalidValueError(
+        f"of {run.location} no snapshot {name!r} is kept. Kept are, the newest first: {kept}."
+    )
+
+
+def _header(one: FoundRun) -> Header:
+    if one.header is None:
+        raise ValueError(one)
+    return one.header
+
+
+def _step(one: FoundRun) -> str:
+    """The step on whose entry a snapshot was taken, or "finished"."""
+    header = _header(one)
+    return "finished" if header.finished else header.next_step or f"step {header.position}"
