@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from case_ids import ADDRESS
+from case_ids import UNSTABLE
 from flaky_steps import STORES, AnyStore
 from hypothesis import settings
 from kept_open import close_kept_open
@@ -52,9 +52,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     The collected tests are kept out of the garbage searches that many tests ask for.
     """
-    unstable = [item.nodeid for item in session.items if ADDRESS.search(item.nodeid)]
+    unstable = [item.nodeid for item in session.items if UNSTABLE.search(item.nodeid)]
     if unstable:
-        raise pytest.UsageError(f"Ids hold addresses; use ids=plain_repr: {unstable}")
+        words = "Ids hold addresses, or sets; name the cases, by ids=plain_repr where it helps"
+        raise pytest.UsageError(f"{words}: {unstable}")
     gc.collect()
     gc.freeze()
 

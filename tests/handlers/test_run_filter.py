@@ -31,7 +31,7 @@ HEADER = Header(
     "where",
     [
         RunFilter(),
-        RunFilter(statuses=frozenset({"failed", "paused"})),
+        pytest.param(RunFilter(statuses=frozenset({"failed", "paused"})), id="two statuses"),
         RunFilter(steps=frozenset({"charge"})),
         RunFilter(error="*Timeout"),
         RunFilter(error="httpx.*"),
