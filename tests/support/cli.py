@@ -9,19 +9,29 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
 import pytest
+from locations import ROOT
 
 from aiocheckpoint._cli.main import main
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Generator, Mapping
 
-__all__ = ["COMMAND_LINE", "Invoked", "clean_environment", "in_pty", "invoke", "spawn"]
+__all__ = [
+    "COMMAND_LINE",
+    "Invoked",
+    "clean_environment",
+    "in_pty",
+    "invoke",
+    "spawn",
+    "spawn_in_pty",
+]
 
 COMMAND_LINE = [sys.executable, "-m", "aiocheckpoint"]
 PATIENCE = 60.0
@@ -61,14 +71,12 @@ def invoke(
         cwd: The current directory.
     """
     out, err = _Stream(), _Stream()
-    with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(os.environ, clean_environment(env), clear=True))
-        stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))
-        stack.enter_context(mock.patch.object(sys, "stdin", io.StringIO(input or "")))
-        if cwd is not None:
-            stack.enter_context(chdir(cwd))
-        stack.enter_context(redirect_stdout(out))
-        stack.enter_context(redirect_stderr(err))
+    with (
+        _surroundings(env, cwd),
+        mock.patch.object(sys, "stdin", io.StringIO(input or "")),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         code = main([str(word) for word in words])
     return Invoked(int(code), out.text(), err.text())
 
@@ -104,48 +112,90 @@ def in_pty(
     columns: int = 80,
     lines: int = 24,
     typed: str = "",
+    encoding: str = "utf-8",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Invoked:
-    """Call the command line on a pseudo-terminal, to its end.
+    """Call the command line in this process, on a pseudo-terminal.
 
     Args:
         words: The words behind the name of the program.
         columns: The width of the terminal.
         lines: Its height.
         typed: What is typed, at once.
+        encoding: That of the streams.
         env: Further environment variables.
         cwd: The current directory.
 
     Returns:
-        What was shown, words included, as `out`.
+        What was shown, the words and what was typed included, as `out`.
     """
-    main_end, child_end = _terminal(columns, lines)
-    with subprocess.Popen(
-        [*COMMAND_LINE, *map(str, words)],
-        cwd=cwd,
-        env=clean_environment({"TERM": "xterm-256color", **(env or {})}),
-        stdin=child_end,
-        stdout=child_end,
-        stderr=child_end,
-        start_new_session=True,
-    ) as process:
+    with _terminal(columns, lines) as (main_end, child_end), ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(_all_of, main_end)
+        os.write(main_end, typed.encode())
+        with ExitStack() as stack:
+            for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+                stream = open(os.dup(child_end), mode, encoding=encoding)  # noqa: PTH123, SIM115
+                stack.enter_context(stream)
+                stack.enter_context(mock.patch.object(sys, name, stream))
+            stack.enter_context(_surroundings(_in_terminal(env), cwd))
+            code = main([str(word) for word in words])
         os.close(child_end)
+        return Invoked(int(code), shown.result().decode(encoding).replace("\r\n", "\n"), "")
+
+
+def spawn_in_pty(
+    *words: object,
+    columns: int = 80,
+    lines: int = 24,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Invoked:
+    """Do as `in_pty` with a process of its own, whose children have the terminal too."""
+    with _terminal(columns, lines) as (main_end, child_end), ThreadPoolExecutor(1) as pool:
+        shown = pool.submit(_all_of, main_end)
         try:
-            os.write(main_end, typed.encode())
-            shown = _all_of(main_end)
+            done = subprocess.run(
+                [*COMMAND_LINE, *map(str, words)],
+                cwd=cwd,
+                env=clean_environment(_in_terminal(env)),
+                stdin=child_end,
+                stdout=child_end,
+                stderr=child_end,
+                start_new_session=True,
+                check=False,
+                timeout=PATIENCE,
+            )
         finally:
-            os.close(main_end)
-        code = process.wait(PATIENCE)
-    return Invoked(code, shown.decode().replace("\r\n", "\n"), "")
+            os.close(child_end)
+        return Invoked(done.returncode, shown.result().decode().replace("\r\n", "\n"), "")
 
 
-def _terminal(columns: int, lines: int) -> tuple[int, int]:
+def _in_terminal(env: Mapping[str, str] | None) -> dict[str, str]:
+    return {"TERM": "xterm-256color", **(env or {})}
+
+
+@contextmanager
+def _surroundings(env: Mapping[str, str] | None, cwd: Path | None) -> Generator[None]:
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, clean_environment(env), clear=True))
+        stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))
+        if cwd is not None:
+            stack.enter_context(chdir(cwd))
+        stack.callback(_forget_modules, Path.cwd())
+        yield
+
+
+@contextmanager
+def _terminal(columns: int, lines: int) -> Generator[tuple[int, int]]:
     fcntl = pytest.importorskip("fcntl", reason="pseudo-terminals are a POSIX thing")
     termios = pytest.importorskip("termios", reason="pseudo-terminals are a POSIX thing")
     main_end, child_end = os.openpty()
-    fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    return main_end, child_end
+    try:
+        fcntl.ioctl(child_end, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        yield main_end, child_end
+    finally:
+        os.close(main_end)
 
 
 def _all_of(main_end: int) -> bytes:
@@ -161,6 +211,14 @@ def _all_of(main_end: int) -> bytes:
         if not chunk:
             return shown
         shown += chunk
+
+
+def _forget_modules(folder: Path) -> None:
+    """Have the modules of a test's folder imported anew by the next test."""
+    for name, module in [*sys.modules.items()]:
+        file = getattr(module, "__file__", None)
+        if file is not None and Path(file).is_relative_to(folder) and folder != ROOT:
+            del sys.modules[name]
 
 
 class _Stream(io.TextIOWrapper):

@@ -11,7 +11,7 @@ from aiocheckpoint._cli.problems import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["PROGRAM", "CommandParser", "OptionGroup", "nearest", "variable_of"]
+__all__ = ["PROGRAM", "CommandParser", "HelpPrinted", "OptionGroup", "nearest", "variable_of"]
 
 PROGRAM = "aiocheckpoint"
 _NO = {"", "0", "false", "no", "off"}
@@ -28,6 +28,10 @@ def variable_of(option: str) -> str:
     return "AIOCHECKPOINT_" + option.removeprefix("--").upper().replace("-", "_")
 
 
+class HelpPrinted(Exception):  # noqa: N818 - no error
+    """`--help` was asked for, and has been printed."""
+
+
 class OptionGroup(Protocol):
     """A parser, or a group of its options."""
 
@@ -36,7 +40,7 @@ class OptionGroup(Protocol):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """The parser of one command. It raises its problems, and exits for `--help` alone.
+    """The parser of one command. It raises its problems, and never exits.
 
     Args:
         name: The name of the command.
@@ -101,6 +105,10 @@ class CommandParser(argparse.ArgumentParser):
                 yield f"{option}={value}"
             elif value.lower() not in _NO:
                 yield option
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002
+        """End after the help, which is all that argparse exits for here."""
+        raise HelpPrinted
 
     def error(self, message: str) -> NoReturn:
         """Raise a problem in the words of argparse, with the nearest option that exists."""

@@ -7,13 +7,13 @@ import sys
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from aiocheckpoint._cli.command_parser import PROGRAM
+from aiocheckpoint._cli.command_parser import PROGRAM, HelpPrinted
 from aiocheckpoint._cli.context import Context
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.failures import code_of, say_why
 from aiocheckpoint._cli.flow_lists import list_flows
 from aiocheckpoint._cli.log_records import told_by
-from aiocheckpoint._cli.output import Output
+from aiocheckpoint._cli.output import ClosedPipe, Output
 from aiocheckpoint._cli.pager import PagedStream, PagerClosed, pager_command
 from aiocheckpoint._cli.parsers import general_help, load_command, make_parser
 from aiocheckpoint._cli.target import target_and_runs
@@ -39,14 +39,12 @@ def main(argv: list[str] | None = None) -> int:
     _survive_encodings()
     words = sys.argv[1:] if argv is None else argv
     try:
-        code = _dispatch(words)
-        sys.stdout.flush()
-    except BrokenPipeError:
+        return _dispatch(words)
+    except ClosedPipe:
         _forget_stdout()
         return ExitCode.CLOSED_PIPE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    return code
 
 
 def _survive_encodings() -> None:
@@ -66,14 +64,16 @@ def _forget_stdout() -> None:
 
 def _dispatch(words: list[str]) -> int:
     plain = Output(sys.stdout, sys.stderr, Terminal(None, None, colour=False, unicode=True))
-    if not words or words[0] in {"-h", "--help", "help"}:
-        sys.stdout.write(general_help())
+    if not words or words[0] in {"-h", "--help", "--version"}:
+        plain.block(f"{PROGRAM} {__version__}" if "--version" in words else general_help())
+        plain.close()
         return ExitCode.DONE if words else ExitCode.USAGE
-    if words[0] == "--version":
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
-        return ExitCode.DONE
     try:
         return _execute(words[0], words[1:])
+    except ClosedPipe:
+        raise
+    except HelpPrinted:
+        return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the outermost place, which tells of all
         say_why(error, plain)
         return code_of(error)

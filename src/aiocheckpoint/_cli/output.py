@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._cli.terminal import Terminal
 
-__all__ = ["JSON_VERSION", "Cell", "Column", "Form", "Output", "Styled"]
+__all__ = ["JSON_VERSION", "Cell", "ClosedPipe", "Column", "Form", "Output", "Styled"]
 
 JSON_VERSION = 1
 """Version of the JSON documents of all commands, the first key of each."""
 
 Form = Literal["text", "json", "jsonl"]
+
+
+class ClosedPipe(Exception):  # noqa: N818 - no error
+    """The reader of the data has gone, as `head` does."""
 
 
 class Output:
@@ -88,7 +92,7 @@ class Output:
         Args:
             parts: The parts of the line, each a text or a text with a style.
         """
-        self._out.write("".join(map(self._painted, parts)).rstrip(" ") + "\n")
+        self._send("".join(map(self._painted, parts)).rstrip(" ") + "\n")
 
     def block(self, text: str, indent: str = "") -> None:
         """Print a text of several lines, such as a traceback, on stdout."""
@@ -124,7 +128,7 @@ class Output:
     def jsonl(self, record: Mapping[str, Any]) -> None:
         """Print one JSON object on a line of stdout, at once."""
         self._line(json.dumps(record))
-        self._out.flush()
+        self.flush()
 
     def record(self, name: str, record: Mapping[str, Any]) -> None:
         """Print one record as JSON: as a document under a key, or as a line.
@@ -157,15 +161,32 @@ class Output:
         waiting = iter(records)
         first = next(waiting, None)  # Its error comes before a document begins.
         head = json.dumps({"version": JSON_VERSION, **facts, name: []}, indent=2)
-        self._out.write(_plain(head.removesuffix("]\n}")))
+        self._send(_plain(head.removesuffix("]\n}")))
         between = "\n"
         for record in () if first is None else chain((first,), waiting):
-            self._out.write(between + _plain(_indented(record)))
+            self._send(between + _plain(_indented(record)))
             between = ",\n"
-        self._out.write("]\n}\n" if between == "\n" else "\n  ]\n}\n")
+        self._send("]\n}\n" if between == "\n" else "\n  ]\n}\n")
 
     def _line(self, text: str) -> None:
-        self._out.write(_plain(text) + "\n")
+        self._send(_plain(text) + "\n")
+
+    def _send(self, text: str) -> None:
+        try:
+            self._out.write(text)
+        except BrokenPipeError:
+            raise ClosedPipe from None
+
+    def flush(self) -> None:
+        """Send what was printed.
+
+        Raises:
+            ClosedPipe: Nobody reads it any longer.
+        """
+        try:
+            self._out.flush()
+        except BrokenPipeError:
+            raise ClosedPipe from None
 
     # --- words
 
@@ -178,15 +199,16 @@ class Output:
         if isinstance(self._out, PagedStream) and self._out.has_screen:
             self._held.append(text)
             return
-        self._out.flush()
+        self.flush()
         for line in text.split("\n"):
             self._err.write(harmless(line) + "\n")
         self._err.flush()
 
     def close(self) -> None:
-        """End the pager, and say what was held back meanwhile."""
+        """End the pager, send what was printed, and say what was held back meanwhile."""
         if isinstance(self._out, PagedStream):
             self._out.close()
+        self.flush()
         held, self._held = self._held, []
         for text in held:
             self.words(text)

@@ -11,7 +11,8 @@ from aiocheckpoint._cli.problems import UsageProblem
 __all__ = ["ago", "clock", "now", "parse_due", "parse_duration", "parse_time", "seconds_shown"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_SAME_YEAR = 300 * 86_400.0
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 
 
 def now() -> float:
@@ -70,7 +71,7 @@ def parse_due(text: str) -> timedelta | datetime:
 
 
 def clock(at: float) -> str:
-    """Show a time in the local zone: the time of today, or the date and time.
+    """Show a time in the local zone: the time of today, a day of this year, or a date.
 
     Args:
         at: Seconds since the epoch. 0.0 is unknown.
@@ -83,7 +84,9 @@ def clock(at: float) -> str:
         return "?"
     if moment.date() == datetime.fromtimestamp(now()).astimezone().date():
         return moment.strftime("%H:%M:%S")
-    return moment.strftime("%Y-%m-%d %H:%M")
+    if abs(now() - at) < _SAME_YEAR:
+        return moment.strftime("%b %d %H:%M")
+    return moment.strftime("%Y-%m-%d")
 
 
 def ago(at: float) -> str:

@@ -5,7 +5,7 @@ __all__ = ["SUMMARIES"]
 SUMMARIES = {
     "flows": "List the flows of a store",
     "runs": "List stored runs, the latest begun first",
-    "count": "Count runs by status, step, error or day",
+    "count": "Tell how many runs there are, by status, step, error or day",
     "show": "Tell how one run stands, and what it broke on",
     "plan": "Say which steps would run next, with which state, and why",
     "run": "Do the steps of one run from where it stands, or begin it",

@@ -82,16 +82,19 @@ def _title(context: Context, where: RunFilter, listed: list[RunView] | None) -> 
         where: The filter.
         listed: The runs, up to the limit. None where all chosen ones are listed.
     """
-    store, flow, chosen = context.store(), context.flow_name, asks_for_some(where)
-    number = store.count(where=where, flow=flow).total if listed is None else len(listed)
+    store, named, chosen = context.store(), context.flow_name, asks_for_some(where)
+    if listed is None:
+        counted = store.count(where=where, flow=named)
+        number, flow = counted.total, counted.flow
+    else:
+        number, flow = len(listed), listed[0].flow if listed else named
     is_part = listed is not None and number == context.arguments.limit
-    total = store.count(flow=flow).total if chosen or is_part else number
+    total = store.count(flow=named).total if chosen or is_part else number
     words = [f"{number:,}", *_choice(where)]
     if is_part and number < total:
         words = ["the", *words, _SORTS[context.arguments.sort]]
     if chosen or number < total:
         words += ["of", f"{total:,}"]
-    flow = flow or (listed[0].flow if listed else None)
     words += ["run" if total == 1 else "runs", *(["of", flow] if flow else [])]
     return " ".join([*words, "in", context.place])
 
