@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from order_store import VERSIONS, failed, open_orders
 from stored_runs import queue_run
 
-from aiocheckpoint._cli.texts import cut_middle, cut_start, harmless, width_of
+from aiocheckpoint._texts import cut_middle, cut_start, harmless, width_of
 
 if TYPE_CHECKING:
     from pathlib import Path

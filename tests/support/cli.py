@@ -182,7 +182,7 @@ def _surroundings(env: Mapping[str, str] | None, cwd: Path | None) -> Generator[
         stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))
         if cwd is not None:
             stack.enter_context(chdir(cwd))
-        stack.callback(_forget_modules, Path.cwd())
+        stack.callback(_forget_modules, [str(ROOT), *filter(None, sys.path)])
         yield
 
 
@@ -213,11 +213,15 @@ def _all_of(main_end: int) -> bytes:
         shown += chunk
 
 
-def _forget_modules(folder: Path) -> None:
-    """Have the modules of a test's folder imported anew by the next test."""
+def _forget_modules(path: list[str]) -> None:
+    """Have the modules of a test's folder imported anew by the next test.
+
+    Args:
+        path: Where modules that stay are found.
+    """
     for name, module in [*sys.modules.items()]:
         file = getattr(module, "__file__", None)
-        if file is not None and Path(file).is_relative_to(folder) and folder != ROOT:
+        if file is not None and not any(Path(file).is_relative_to(one) for one in path):
             del sys.modules[name]
 
 

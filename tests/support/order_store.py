@@ -92,7 +92,12 @@ def store_orders(folder: Path, *, now: float = NOW, **options: Any) -> Path:  # 
     state = {"item": "book", "cents": 13_995}
     done = {"durations": {"reserve": 0.031, "approve": 0.001}, "position": 2}
     timeout = failed("charge", CONNECT, "no answer in 10 s", 5, now)
-    tried = {"status": "failed", "failure": timeout, "attempts": {"charge": 5}, **done}
+    tried: dict[str, Any] = {
+        "status": "failed",
+        "failure": timeout,
+        "attempts": {"charge": 5},
+        **done,
+    }
     for number, (run_id, ago, facts) in enumerate(
         [
             ("order-42", 65.0, tried),

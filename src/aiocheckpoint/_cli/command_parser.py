@@ -60,6 +60,7 @@ class CommandParser(argparse.ArgumentParser):
         self.most_runs: int | None = 0
         self.run_word = "RUN"
         self._settings: dict[str, bool] = {}
+        self._variables: set[str] = set()
 
     def add_setting(
         self,
@@ -93,6 +94,7 @@ class CommandParser(argparse.ArgumentParser):
         """
         given = {word.partition("=")[0] for word in words}
         set_outside = [*self._from_environment(environ, given)]
+        self._variables = {word.partition("=")[0] for word in set_outside}
         # Options may stand between the words, which a plain parse refuses.
         return self.parse_intermixed_args([*set_outside, *words])
 
@@ -112,6 +114,9 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise a problem in the words of argparse, with the nearest option that exists."""
+        option = message.removeprefix("argument ").split(":")[0]
+        if option in self._variables:
+            raise UsageProblem(f"the environment variable {variable_of(option)}: {message}.")
         word = message.removeprefix("unrecognized arguments: ").split(" ")[0]
         hint = nearest(word, [*self._option_string_actions]) if word.startswith("--") else ""
         raise UsageProblem(f"{message}.{hint}\n{self.prog} --help lists what it takes.")

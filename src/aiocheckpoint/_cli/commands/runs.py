@@ -87,7 +87,7 @@ def _title(context: Context, where: RunFilter, listed: list[RunView] | None) -> 
         counted = store.count(where=where, flow=named)
         number, flow = counted.total, counted.flow
     else:
-        number, flow = len(listed), listed[0].flow if listed else named
+        number, flow = len(listed), listed[0].flow if listed else named or ""
     is_part = listed is not None and number == context.arguments.limit
     total = store.count(flow=named).total if chosen or is_part else number
     words = [f"{number:,}", *_choice(where)]
