@@ -57,7 +57,7 @@ def test_version() -> None:
 
 
 WRONG = {
-    "runz orders.db": "Did you mean 'runs'?",
+    "counts orders.db": "Did you mean 'count'?",
     "xyzzy": "there is no command 'xyzzy'",
     "runs orders.db --satus failed": "Did you mean '--status'?",
     "runs orders.db --status finnished": "Did you mean 'finished'?",

@@ -11,17 +11,16 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
 import pytest
-from locations import ROOT
 
 from aiocheckpoint._cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
 __all__ = [
     "COMMAND_LINE",
@@ -35,6 +34,7 @@ __all__ = [
 
 COMMAND_LINE = [sys.executable, "-m", "aiocheckpoint"]
 PATIENCE = 60.0
+_WRITTEN_ANEW = ("bad", "plain", "service")
 _SET_OUTSIDE = ("COLORTERM", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PAGER")
 
 
@@ -182,7 +182,7 @@ def _surroundings(env: Mapping[str, str] | None, cwd: Path | None) -> Generator[
         stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))
         if cwd is not None:
             stack.enter_context(chdir(cwd))
-        stack.callback(_forget_modules, [str(ROOT), *filter(None, sys.path)])
+        stack.callback(_forget_modules)
         yield
 
 
@@ -213,16 +213,10 @@ def _all_of(main_end: int) -> bytes:
         shown += chunk
 
 
-def _forget_modules(path: list[str]) -> None:
-    """Have the modules of a test's folder imported anew by the next test.
-
-    Args:
-        path: Where modules that stay are found.
-    """
-    for name, module in [*sys.modules.items()]:
-        file = getattr(module, "__file__", None)
-        if file is not None and not any(Path(file).is_relative_to(one) for one in path):
-            del sys.modules[name]
+def _forget_modules() -> None:
+    """Have the modules that each test writes anew imported anew by the next one."""
+    for name in _WRITTEN_ANEW:
+        sys.modules.pop(name, None)
 
 
 class _Stream(io.TextIOWrapper):

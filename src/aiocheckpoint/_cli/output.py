@@ -142,10 +142,6 @@ class Output:
         else:
             self.json({name: record})
 
-    def flush(self) -> None:
-        """Send what was printed, as the next line may come much later."""
-        self._out.flush()
-
     def records(self, name: str, records: Iterable[Mapping[str, Any]], **facts: Any) -> None:  # noqa: ANN401 - any JSON
         """Print records as JSON: in one document, or as one line for each, as they come.
 
@@ -178,7 +174,7 @@ class Output:
             raise ClosedPipe from None
 
     def flush(self) -> None:
-        """Send what was printed.
+        """Send what was printed, as the next line may come much later.
 
         Raises:
             ClosedPipe: Nobody reads it any longer.
