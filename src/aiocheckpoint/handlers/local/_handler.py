@@ -43,9 +43,14 @@ from aiocheckpoint.handlers.local._ending_file import (
     read_ending,
     write_ending,
 )
-from aiocheckpoint.handlers.local._headers import header_at, refuse_foreign, run_id_at
+from aiocheckpoint.handlers.local._headers import (
+    found_files,
+    header_at,
+    refuse_foreign,
+    run_id_at,
+)
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
-from aiocheckpoint.handlers.local._paths import FoundFiles, RunPaths
+from aiocheckpoint.handlers.local._paths import RunPaths
 from aiocheckpoint.handlers.local._run_lock import RunLock
 from aiocheckpoint.handlers.local._start_file import read_start, write_start
 
@@ -322,32 +327,18 @@ class LocalStateHandler(StateHandler):
 
     def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
         """Find the files of all runs, and delete nothing."""
-        paths, leftovers = self.found_files()
+        paths, leftovers = found_files(self._paths)
         for path in sorted(paths):
             run_id = run_id_at(self, self._paths, path)
             known = self.known_beside(path, run_id, leftovers)
             yield FoundSnapshot(path, run_id, "", partial(open_regular, path), known)
 
-    def found_files(self) -> FoundFiles:
-        """Find the files of all runs, and the leftovers beside them.
-
-        Raises:
-            StorageError: The directory cannot be read.
-        """
-        try:
-            return self._paths.found()
-        except FileNotFoundError:
-            return FoundFiles([], {})
-        except OSError as error:
-            raise StorageError.of(self.locate(), "listing the directory of", error) from error
-
     def known_beside(
         self, path: str, run_id: str | None, leftovers: Mapping[str, list[str]]
     ) -> Ownership:
         """Do as `ownership`, and look at no file that is not there. A link's are elsewhere."""
-        if os.path.basename(path) in leftovers or os.path.islink(path):
-            return self.known_at(path, run_id)
-        return Ownership()
+        is_known = os.path.basename(path) in leftovers or os.path.islink(path)
+        return self.known_at(path, run_id) if is_known else Ownership()
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
         """Make the reader of the files."""
@@ -381,7 +372,7 @@ class LocalStateHandler(StateHandler):
         back_up(self._paths, RunPaths(full, directory=is_directory))
 
     def _headers(self, *, clears: bool) -> Iterator[Header]:
-        paths, leftovers = self.found_files()
+        paths, leftovers = found_files(self._paths)
         unfinished: set[str] = set()
         for path in paths:
             header = header_at(self, path)

@@ -13,8 +13,10 @@ from aiocheckpoint.errors import (
     CorruptSnapshotError,
     ForeignFileError,
     IncompatibleSnapshotError,
+    StorageError,
 )
 from aiocheckpoint.handlers._files.reading import open_regular
+from aiocheckpoint.handlers.local._paths import FoundFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +25,21 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers.local._paths import RunPaths
 
-__all__ = ["header_at", "refuse_foreign", "run_id_at"]
+__all__ = ["found_files", "header_at", "refuse_foreign", "run_id_at"]
+
+
+def found_files(paths: RunPaths) -> FoundFiles:
+    """Find the files of all runs, and the leftovers beside them.
+
+    Raises:
+        StorageError: The directory cannot be read.
+    """
+    try:
+        return paths.found()
+    except FileNotFoundError:
+        return FoundFiles([], {})
+    except OSError as error:
+        raise StorageError.of(paths.path(None), "listing the directory of", error) from error
 
 
 def header_at(handler: SnapshotPort, path: str) -> Header | None:
