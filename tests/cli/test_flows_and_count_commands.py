@@ -23,6 +23,7 @@ COUNTS = {
         "2  charge   httpx.ConnectTimeout\n1  reserve  service.OutOfStockError\n"
     ),
     "--by step --by status --error *": "2  charge   ✗ failed\n1  reserve  ✗ failed\n",
+    "--by day": "6  2026-11-30\n",
     "--step nowhere": "",
 }
 

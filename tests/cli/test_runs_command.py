@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli import invoke
-from order_store import store_orders
+from order_store import open_orders, store_orders
+from stored_runs import queue_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,7 @@ ALL = """\
 RUN       STATUS      AT STEP      ERROR                    TRIES  BEGAN     WROTE
 order-61  ✗ failed    1/4 reserve  service.OutOfStockError      1  10:41:12  12 s ago
 order-60  ○ queued    1/4 reserve                                  10:41:11  30 s ago
-order-59  ‖ paused    2/4 approve                                  10:41:10  40 s ago
+order-59  ‖ paused    2/4 approve                               1  10:41:10  40 s ago
 order-58  ✓ finished                                               10:41:09  50 s ago
 order-57  ✗ failed    3/4 charge   httpx.ConnectTimeout         5  10:41:08  1 min ago
 order-42  ✗ failed    3/4 charge   httpx.ConnectTimeout         5  10:41:07  1 min ago
@@ -110,6 +111,8 @@ TITLES = {
     "--limit 2 --sort wrote": "the 2 written last of 6 runs of orders in orders.db",
     "--limit 1 --status failed": "the 1 failed begun last of 6 runs of orders in orders.db",
     "--limit 6": "6 runs of orders in orders.db",
+    "--all": "6 runs of orders in orders.db",
+    "--all --step charge": "2 chosen of 6 runs of orders in orders.db",
     "--status failed,paused": "4 failed or paused of 6 runs of orders in orders.db",
     "--step nowhere": "0 chosen of 6 runs in orders.db",
     "--step nowhere --flow orders": "0 chosen of 6 runs of orders in orders.db",
@@ -137,6 +140,20 @@ def test_json_of_nothing(orders: Path) -> None:
     """A document without runs is a document."""
     done = invoke("runs", "orders.db", "--step", "nowhere", "--output", "json", cwd=orders)
     assert (done.code, json.loads(done.out)) == (0, {"version": 1, "runs": []})
+
+
+def test_several_flows(orders: Path) -> None:
+    """Where a store has several flows and none is named, the list of them is the answer."""
+    cp = open_orders(orders, "bills")
+    queue_run(cp, "bill-1", {}, written_at=1_796_035_470.0, started_at=1_796_035_470.0)
+    cp.handler.close()
+    done = invoke("runs", "orders.db", cwd=orders)
+    assert done.code == 2
+    assert [line.split()[0] for line in done.out.splitlines()] == ["FLOW", "bills", "orders"]
+    assert done.err == "Name one of these flows by --flow.\n"
+    assert names("--flow", "bills", cwd=orders) == ["bill-1"]
+    listed = invoke("runs", "orders.db", "--output", "json", cwd=orders)
+    assert [one["flow"] for one in json.loads(listed.out)["flows"]] == ["bills", "orders"]
 
 
 def test_no_store(tmp_path: Path) -> None:

@@ -134,3 +134,20 @@ def test_no_secret(words: tuple[str, str], orders: Path) -> None:
     done = invoke("show", "orders.db", "order-42", *words, cwd=orders)
     assert (done.code, done.out) == (2, "")
     assert words[1] in done.err
+
+
+def test_damaged_run(tmp_path: Path) -> None:
+    """A damaged run is shown as that, with exit code 5."""
+    cp = CheckpointFlow(f"{tmp_path}/runs/", fsync=False)
+
+    @cp.add_step()
+    def fit(state: State) -> None: ...
+
+    cp.run({"rate": 0.1}, run_id="a")
+    (file,) = (tmp_path / "runs").glob("*a*")
+    content = bytearray(file.read_bytes())
+    content[5] ^= 1
+    file.write_bytes(content)
+    done = invoke("show", "runs/", "a", cwd=tmp_path)
+    assert done.code == 5
+    assert done.out.splitlines()[0].startswith("a of runs: damaged")
