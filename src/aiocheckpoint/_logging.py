@@ -100,6 +100,12 @@ class RunPlace(NamedTuple):
 NOWHERE = RunPlace()
 
 
+def _why(reason: str | None) -> str:
+    """The end of a sentence with a reason, in one line: ESC, say, as in the source of a program."""
+    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in reason or "")
+    return f": {shown}" if shown else "."
+
+
 def place_of(flow: str, run_id: str | None) -> RunPlace:
     """The place of a run, with the step that runs in this context if it is one of that run."""
     current = step_in_progress()
@@ -176,8 +182,8 @@ def log_event(event: Event, *, unattended: bool = False) -> None:
             level = logging.WARNING if event.plan.needs_warning else logging.INFO
             log(level, place, "%s: run %d. %s", place.run, event.number, event.plan)
         case RunSubmitted():
-            verb = "made due again" if event.requeued else "queued"
-            log(logging.INFO, place, "%s: run %d %s.", place.run, event.number, verb)
+            words = f"%s: run %d {'made due again' if event.requeued else 'queued'}%s"
+            log(logging.INFO, place, words, place.run, event.number, _why(event.reason))
         case StepFinished():
             _log_finished(place, event)
         case SnapshotWritten():
@@ -264,9 +270,8 @@ def _log_finished(place: RunPlace, event: StepFinished) -> None:
 
 def _log_terminated(place: RunPlace, event: RunTerminated) -> None:
     at = "" if event.step is None else f" at step {event.step!r}"
-    why = f": {event.reason}" if event.reason else "."
-    words = "%s: run %d was terminated%s, by %r%s"
-    log(logging.WARNING, place, words, place.run, event.number, at, event.by, why)
+    facts = place.run, event.number, at, event.by, _why(event.reason)
+    log(logging.WARNING, place, "%s: run %d was terminated%s, by %r%s", *facts)
 
 
 def _log_failed(place: RunPlace, event: StepFailed, *, unattended: bool) -> None:

@@ -76,10 +76,12 @@ class RunSubmitted(Event):
     Attributes:
         due: Seconds since the epoch before which workers leave it alone. None for at once.
         requeued: Whether `requeue` did so.
+        reason: Its `reason=`, or None.
     """
 
     due: float | None
     requeued: bool = False
+    reason: str | None = None
 
 
 @loads_older

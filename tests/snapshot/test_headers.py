@@ -53,6 +53,7 @@ LISTING = st.builds(
     stopped_by=st.none() | TEXTS,
     due=st.none() | TIMES,
     terminated_by=st.none() | TEXTS,
+    actor=st.none() | TEXTS,
     attempts=st.dictionaries(TEXTS, ATTEMPTS, max_size=4),
     durations=st.dictionaries(TEXTS, TIMES.map(lambda time: round(time, 6)), max_size=4),
     snapshots=st.dictionaries(

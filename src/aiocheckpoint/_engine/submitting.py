@@ -212,7 +212,8 @@ async def announce(
         if not dispatcher.enabled:
             return
         dispatcher.number = header.number
-        await dispatcher.emit(RunSubmitted, due=header.due, requeued=requeued)
+        facts = {"due": header.due, "requeued": requeued, "reason": header.actor}
+        await dispatcher.emit(RunSubmitted, **facts)
 
 
 def _named(run_id: str, result: Header | CheckpointError) -> Header | CheckpointError:

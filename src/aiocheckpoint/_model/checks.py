@@ -13,6 +13,7 @@ __all__ = [
     "checked_flag",
     "checked_limit",
     "checked_number",
+    "checked_reason",
     "checked_timeout",
     "checked_wait",
     "joins_in_json",
@@ -83,6 +84,17 @@ def checked_wait(wait: object) -> float:
     if not seconds >= 0:
         raise InvalidValueError(f"wait={wait!r}: seconds to wait cannot be negative.")
     return float(seconds)
+
+
+def checked_reason(reason: object) -> str | None:
+    """Give the reason of a change by hand back. None for an empty one.
+
+    Raises:
+        InvalidTypeError: It is no text.
+    """
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidTypeError(f"reason= is a string, not a {type(reason).__name__}.")
+    return reason or None
 
 
 def checked_timeout(timeout: object, *, least: float | None = None) -> float:

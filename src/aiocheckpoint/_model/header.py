@@ -85,6 +85,10 @@ class Header:
             (`aterminate`), or "starts" (too many at one step). None for any other status. A later
             release may know further words.
         termination: Why the run was terminated, as plain text. None for any other status.
+        actor: Who changed the stored run by hand, or why, as plain text: the `reason=` of the last
+            `requeue`, `patch` or `terminate`. None where none was given, and from the first
+            snapshot on that is stored when the run goes on. It may hold any character, so show it
+            escaped.
         trace: A short text that names the last execution of the run to tracing tools, such as a W3C
             traceparent, or None. See `aiocheckpoint.events.RunStarted.set_trace`.
         attempts: Number of attempts by step name, for steps of this run with more than one
@@ -139,6 +143,7 @@ class Header:
     due: float | None = None
     terminated_by: str | None = None
     termination: str | None = None
+    actor: str | None = None
     trace: str | None = None
     attempts: dict[str, int] = field(default_factory=dict[str, int])
     initial_digest: str | None = field(default=None, repr=False)
@@ -248,6 +253,7 @@ class Header:
         due: float | None = None,
         terminated_by: str | None = None,
         termination: str | None = None,
+        actor: str | None = None,
     ) -> Self:
         """The header of the same snapshot with another outcome of the run, or of an attempt.
 
@@ -264,6 +270,7 @@ class Header:
             due=due,
             terminated_by=terminated_by,
             termination=termination,
+            actor=actor,
             sequence=self.sequence + 1,
             written_at=at,
         )
@@ -279,9 +286,9 @@ class Header:
             at: The time in seconds since the epoch.
         """
         failure = None if by == "step" else self.failure
-        return self.ended(
-            "terminated", at=at, failure=failure, terminated_by=by, termination=reason
-        )
+        actor = reason or None if by == "hand" else None
+        ended = self.ended("terminated", at=at, failure=failure, actor=actor)
+        return replace(ended, terminated_by=by, termination=reason)
 
     def next(
         self, status: Status, position: int, written_at: float, excerpt: StepNamesExcerpt | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.compatibility import check_flow, check_not_terminated
@@ -39,7 +40,9 @@ def is_to_be_queued(
     return header.finished and not (request.once and header.number > 0)
 
 
-def requeued(header: Header, location: str, *, at: float, started: bool) -> Header:
+def requeued(
+    header: Header, location: str, *, at: float, started: bool, actor: str | None = None
+) -> Header:
     """The header of a run that is made due now: stopped if it has begun, else queued.
 
     What it broke on stays recorded until the run is past it.
@@ -49,6 +52,7 @@ def requeued(header: Header, location: str, *, at: float, started: bool) -> Head
         location: Where the run is, for messages.
         at: The time in seconds since the epoch.
         started: Whether its start is recorded beside the snapshot.
+        actor: Who does so, or why.
 
     Raises:
         InvalidValueError: The run is finished, or waits in a pause.
@@ -65,8 +69,9 @@ def requeued(header: Header, location: str, *, at: float, started: bool) -> Head
             "state."
         )
     if _has_begun(header) or started:
-        return header.ended("stopped", at=at, failure=header.failure, stopped_by="requeue")
-    return header.ended("queued", at=at)
+        ended = header.ended("stopped", at=at, failure=header.failure, stopped_by="requeue")
+        return replace(ended, actor=actor)
+    return header.ended("queued", at=at, actor=actor)
 
 
 def _has_begun(header: Header) -> bool:

@@ -144,7 +144,7 @@ class RunQueue(FlowMethods[StateT]):
             return run_blocking(lambda backend: submit_run(core, backend, submitted))
         return run_blocking(lambda backend: submit_runs(core, backend, submitted, "submit"))
 
-    async def arequeue(self, run_id: str | None) -> Header:
+    async def arequeue(self, run_id: str | None, *, reason: str | None = None) -> Header:
         """Make a stopped, failed, cancelled or terminated run due now, and count its starts anew.
 
         A run that has begun is then stopped, with `stopped_by` "requeue", and goes on at its step.
@@ -154,6 +154,8 @@ class RunQueue(FlowMethods[StateT]):
 
         Args:
             run_id: The run, or None for the one without an id.
+            reason: Who does so, or why, for `Header.actor` and the log. Plain text, without
+                secrets. It stays in the header until the run goes on.
 
         Returns:
             The header as it is stored now.
@@ -166,8 +168,9 @@ class RunQueue(FlowMethods[StateT]):
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        return await requeue_run(self._core, await self._core.async_backend(), run_id)
+        backend = await self._core.async_backend()
+        return await requeue_run(self._core, backend, run_id, reason)
 
-    def requeue(self, run_id: str | None) -> Header:
+    def requeue(self, run_id: str | None, *, reason: str | None = None) -> Header:
         """Make a stored run due now, as `arequeue` does, in scripts and notebooks."""
-        return run_blocking(lambda backend: requeue_run(self._core, backend, run_id))
+        return run_blocking(lambda backend: requeue_run(self._core, backend, run_id, reason))

@@ -104,7 +104,8 @@ class RunService(FlowMethods[StateT]):
 
         Args:
             run_id: The run, or None for the one without an id.
-            reason: Why, for the header and the error. Plain text, without secrets.
+            reason: Who does so, or why, for the error, `Header.termination` and `Header.actor`.
+                Plain text, without secrets.
             wait: Seconds to wait for the end of a run in progress. By default it is not waited for.
 
         Returns:

@@ -7,6 +7,7 @@ from functools import partial as bind
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint._engine.locking import hold_lock
+from aiocheckpoint._model.checks import checked_reason
 from aiocheckpoint._model.compatibility import check_version
 from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.start_points import find_step
@@ -64,6 +65,7 @@ def make_patch(
     values: dict[str, Any],
     checkpoint: int | str | None,
     unset: Collection[str] = (),
+    reason: object = None,
 ) -> Callable[[], Header]:
     """Check the arguments of `patch`, and make the blocking function that does it.
 
@@ -75,7 +77,7 @@ def make_patch(
     position = None if checkpoint is None else _position(names.all, checkpoint)
     handler = core.snapshot_handler()
     patch = bind(_patch, handler, checked_run_id(run_id), change, names, position)
-    return bind(patch, version=core.settings.version)
+    return bind(patch, version=core.settings.version, actor=checked_reason(reason))
 
 
 def make_delete(core: FlowCore, run_id: str) -> Callable[[], bool]:
@@ -148,6 +150,7 @@ def _patch(
     position: int | None,
     *,
     version: int,
+    actor: str | None,
 ) -> Header:
     with handler.locked(run_id) as lock, handler.stored(run_id) as found:
         if found is None:
@@ -167,6 +170,7 @@ def _patch(
             terminated_by=header.terminated_by,
             termination=header.termination,
             stopped_by="patch" if header.status == "stopped" else None,
+            actor=actor,
         )
         emit = bind(handler.codec.write, header, state, None)
         return handler.replace(run_id, emit, lock=lock)[0]

@@ -124,6 +124,7 @@ class StoredRuns(FlowMethods[StateT]):
         *,
         run_id: str | None = None,
         unset: Collection[str] = (),
+        reason: str | None = None,
     ) -> Header:
         """Change the stored state of a run that is not running, and where it resumes.
 
@@ -139,6 +140,8 @@ class StoredRuns(FlowMethods[StateT]):
                 none is left, and that the run is finished. By default the position stays.
             run_id: The run. By default the one without an id.
             unset: Keys to take out of the stored state, in a list, tuple or set.
+            reason: Who does so, or why, for `Header.actor`. Plain text, without secrets. It stays
+                in the header until the run goes on.
 
         Returns:
             The header as it is stored now.
@@ -153,7 +156,7 @@ class StoredRuns(FlowMethods[StateT]):
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        patch = make_patch(self._core, run_id, values, checkpoint, unset)
+        patch = make_patch(self._core, run_id, values, checkpoint, unset, reason)
         return await (await self._core.async_backend()).run(patch)
 
     def patch(
@@ -165,7 +168,7 @@ class StoredRuns(FlowMethods[StateT]):
         unset: Collection[str] = (),
     ) -> Header:
         """Change the stored state of a run, as `apatch` does, in scripts and notebooks."""
-        return make_patch(self._core, run_id, values, checkpoint, unset)()
+        return make_patch(self._core, run_id, values, checkpoint, unset, reason)()
 
     async def areset(self, *, run_id: str | None = None) -> None:
         """Delete the checkpoint, damaged or not, so that the next run starts from the beginning.

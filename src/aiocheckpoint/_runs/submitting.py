@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aiocheckpoint._concurrency.for_each import for_each
 from aiocheckpoint._engine.submitting import Submitter, announce
-from aiocheckpoint._model.checks import checked_flag
+from aiocheckpoint._model.checks import checked_flag, checked_reason
 from aiocheckpoint._model.due import checked_due
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._runs.pairs import checked_pairs, checked_runs
@@ -203,13 +203,16 @@ def _result(run_id: str, outcome: Header | CheckpointError) -> RunResult[Any]:
     return RunResult(run_id=run_id, state=None, error=None, status=outcome.status)
 
 
-async def requeue_run(core: FlowCore, backend: Backend, run_id: str | None) -> Header:
+async def requeue_run(
+    core: FlowCore, backend: Backend, run_id: str | None, reason: object
+) -> Header:
     """Make a stored run due now, and give its header.
 
     Raises:
+        InvalidTypeError, InvalidValueError: An argument is invalid.
         CheckpointError: It is refused, or the store cannot be read or written.
     """
-    handler = core.snapshot_handler()
-    header = await backend.run(requeue_stored, handler, checked_run_id(run_id))
+    handler, actor = core.snapshot_handler(), checked_reason(reason)
+    header = await backend.run(requeue_stored, handler, checked_run_id(run_id), actor)
     await announce(core.settings, backend, [header], requeued=True)
     return header

@@ -38,7 +38,7 @@ class HeaderEncoder:
 
         The value of `steps` is a list of names, null, or the excerpt as an object. Digests that
         are None or empty have no key, nor has a `stopped_by`, `due`, `terminated_by`,
-        `termination` or `trace` of None, a `pause_number` of 0 or a `version` of 0.
+        `termination`, `actor` or `trace` of None, a `pause_number` of 0 or a `version` of 0.
 
         A status that releases before 0.6 do not know has the key `status_now`, and they read
         `status`: a word that their recovery leaves alone.
@@ -56,6 +56,8 @@ class HeaderEncoder:
             status = _OLD_STATUS
         if header.due is not None or header.terminated_by is not None:
             optional += _encode_ending(header)
+        if header.actor is not None:
+            optional += f',"actor":{quoted(header.actor)}'
         # While steps go on fast, writing the costs of snapshots would take long beside a snapshot.
         if header.snapshots and (
             header.status != "running"
@@ -252,6 +254,7 @@ _TYPES: dict[str, _Types] = {
     "due": (*_NUMBER, type(None)),
     "terminated_by": (str, type(None)),
     "termination": (str, type(None)),
+    "actor": (str, type(None)),
     "trace": (str, type(None)),
     "attempts": dict,
     "initial_digest": (str, type(None)),
@@ -280,6 +283,7 @@ _OLD_HEADER_DEFAULTS: dict[str, Any] = {
     "started_at": 0.0,
     "attempt": 1,
     "pause": None,
+    "actor": None,
     "trace": None,
     "pause_number": 0,
     "stopped_by": None,

@@ -48,8 +48,13 @@ def replace_header(
     return handler.replace(run_id, copy, found.header, lock=lock)[0]
 
 
-def requeue_stored(handler: SnapshotPort, run_id: str | None) -> Header:
+def requeue_stored(handler: SnapshotPort, run_id: str | None, actor: str | None = None) -> Header:
     """Make a stored run due now, and give the header that is stored then.
+
+    Args:
+        handler: The store.
+        run_id: The run, or None.
+        actor: Who does so, or why.
 
     Raises:
         CheckpointError: It is refused, or the store cannot be read or written.
@@ -61,7 +66,8 @@ def requeue_stored(handler: SnapshotPort, run_id: str | None) -> Header:
         record = handler.ownership(run_id).record
         number = 0 if record is None or not record.starts else record.number
         is_started = 0 < number == found.header.number
-        header = requeued(found.header, location, at=time.time(), started=is_started)
+        at, known = time.time(), found.header
+        header = requeued(known, location, at=at, started=is_started, actor=actor)
         handler.clear_ending(run_id, lock)  # A request to end it came earlier than this.
         return replace_header(handler, run_id, found, header, lock=lock)
 

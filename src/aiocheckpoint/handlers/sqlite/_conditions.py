@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_filter import RunFilter
 
 __all__ = [
+    "BY_IDS_IN_RANGE",
     "IDS_IN_RANGE",
+    "UNFINISHED",
     "UNSURE_ID",
     "conditions",
     "id_prefix",
@@ -37,8 +39,13 @@ IDS_IN_RANGE = (
 """The rows of the runs whose ids begin with a text, found by the index of ids. Ids that are no
 valid UTF-8 are stored as bytes, which come behind all texts. All of them are among the rows."""
 
+BY_IDS_IN_RANGE = " NOT INDEXED"
+"""Behind the name of the table: its rows are found by their numbers. SQLite would not choose so."""
+
 _LONGEST_GLOB, _MOST_STARS = 1000, 2
 """SQLite tries all ways to fit a pattern, which takes long for many stars."""
+_NO_GLOB = re.compile(r"\[!?\]?[^]]*\]|[\[\0\ud800-\udfff]")
+"""What stands for one character, and is written otherwise in SQLite, or cannot be."""
 
 _WITH_ID = "run_id <> ''"
 _PLAIN_ID = "typeof(run_id) = 'text' AND instr(run_id, char(0)) = 0"
@@ -102,17 +109,19 @@ def _id_condition(pattern: str, values: Values) -> str:
     if not _SPECIAL.search(pattern):
         values["run_id"], values["is_glob"] = sql_text(pattern), False
         return "run_id = :run_id"
-    values["is_glob"] = is_glob = _is_glob(pattern)
-    if not is_glob:
-        return _WITH_ID
-    values["glob"] = pattern
+    values["glob"] = glob = _wider_glob(pattern)
+    values["is_glob"] = glob == pattern
     return f"({_WITH_ID} AND (NOT ({_PLAIN_ID}) OR run_id GLOB :glob))"
 
 
-def _is_glob(pattern: str) -> bool:
-    """Whether SQLite takes a pattern as it is meant, and in a short time."""
-    is_short = len(pattern) <= _LONGEST_GLOB and pattern.count("*") <= _MOST_STARS
-    return is_short and "[" not in pattern and "\0" not in pattern and _is_text(pattern)
+def _wider_glob(pattern: str) -> str:
+    """A pattern that SQLite takes, and that fits all that this one fits. Often it is the same."""
+    if len(pattern) > _LONGEST_GLOB:
+        return "*"
+    glob = _NO_GLOB.sub("?", pattern)
+    if glob.count("*") <= _MOST_STARS:
+        return glob
+    return f"{glob.partition('*')[0]}*{glob.rpartition('*')[2]}"
 
 
 def _is_text(text: str) -> bool:

@@ -10,6 +10,7 @@ from aiocheckpoint._model.due import is_due
 from aiocheckpoint._model.start_record import Ownership, StartRecord, shown_header
 from aiocheckpoint.handlers._query import due_key
 from aiocheckpoint.handlers.sqlite._conditions import (
+    BY_IDS_IN_RANGE,
     IDS_IN_RANGE,
     conditions,
     id_prefix,
@@ -147,7 +148,7 @@ _ROW = (
     "coalesce(CAST(footer AS BLOB), x''), coalesce(length(CAST(payload AS BLOB)), 0), "
 )
 _LIST = (
-    f"{_ROW}NULL, {{}} FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {{}} "
+    f"{_ROW}NULL, {{}} FROM runs{{}} LEFT JOIN owners ON owners.id = runs.owner WHERE {{}} "
     "ORDER BY started_at DESC, run_id DESC LIMIT :limit"
 )
 _DUE_LIST = (
@@ -181,16 +182,18 @@ def listed(
         key = "CAST(:name AS TEXT)" if after.is_text else ":name"
         found.append(f"(started_at, run_id) < (:began, {key})")
         values |= {"began": after.started_at, "name": after.stored_id}
-    found += [_IN_ORDER, *in_short_range(connection, query.chosen.ids, values)]
+    index, in_range = in_short_range(connection, query.chosen.ids, values)
+    found += [_IN_ORDER, *in_range]
     values["limit"] = _most_rows(query)
-    statement = _LIST.format(owned_columns(connection.execute), " AND ".join(found))
+    columns = owned_columns(connection.execute)
+    statement = _LIST.format(columns, index, " AND ".join(found))
     return [_row(columns) for columns in connection.execute(statement, values)]
 
 
 def in_short_range(
     connection: sqlite3.Connection, ids: str | None, values: dict[str, Any]
-) -> list[str]:
-    """The condition that reads the ids with a common beginning, if these are not many.
+) -> tuple[str, list[str]]:
+    """The choice of the ids with a common beginning, if these are not many.
 
     Many are found faster in the order of the list, as few of its rows have to be passed over.
 
@@ -199,13 +202,18 @@ def in_short_range(
         ids: The pattern of the ids, or None.
         values: The values of the statement by name, with the flow. Those of the condition are
             added.
+
+    Returns:
+        What stands behind the name of the table, and the conditions. Both are empty for many ids.
     """
     prefix = id_prefix(ids)
     if not prefix:
-        return []
+        return "", []
     values |= prefix_values(prefix)
     (number,) = connection.execute(_COUNT_IN_RANGE, {**values, "most": _MOST_IN_RANGE}).fetchone()
-    return [f"runs.id IN ({IDS_IN_RANGE})"] if number < _MOST_IN_RANGE else []
+    if number >= _MOST_IN_RANGE:
+        return "", []
+    return BY_IDS_IN_RANGE, [f"runs.id IN ({IDS_IN_RANGE})"]
 
 
 def _listed_by_due(

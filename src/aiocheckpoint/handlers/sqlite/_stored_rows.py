@@ -70,7 +70,7 @@ _COLUMNS = (
 )
 _OWNERS = "LEFT JOIN owners ON owners.id = runs.owner"
 _IN_ORDER = (
-    "WITH page AS (SELECT id, {value} AS value FROM runs WHERE {where} "  # noqa: S608 - constants
+    "WITH page AS (SELECT id, {value} AS value FROM runs{index} WHERE {where} "  # noqa: S608
     "AND typeof({value}) = 'real' AND typeof(run_id) IN ('text', 'blob') "
     "ORDER BY {value} DESC, run_id DESC LIMIT :limit) "
     f"SELECT {_COLUMNS} FROM page CROSS JOIN runs ON runs.id = page.id {_OWNERS} "
@@ -111,10 +111,11 @@ def page_in_order(  # noqa: PLR0917 - each is part of the place
         name = "CAST(:last_id AS TEXT)" if last.is_text else ":last_id"
         found.append(f"({value}, run_id) < (:last_value, {name})")
         values |= {"last_value": last.value, "last_id": last.stored_id}
-    found += in_short_range(connection, where.ids, values)
+    index, in_range = in_short_range(connection, where.ids, values)
+    chosen = " AND ".join(found + in_range)
     owned = owned_columns(connection.execute)
     statement = _IN_ORDER.format(
-        where=" AND ".join(found), value=value, shown="page.value", owned=owned
+        index=index, where=chosen, value=value, shown="page.value", owned=owned
     )
     return _rows(connection, statement, values, size)
 
