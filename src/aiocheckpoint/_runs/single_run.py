@@ -64,6 +64,7 @@ def make_patch(
     run_id: str | None,
     values: dict[str, Any],
     checkpoint: int | str | None,
+    *,
     unset: Collection[str] = (),
     reason: object = None,
 ) -> Callable[[], Header]:

@@ -156,7 +156,7 @@ class StoredRuns(FlowMethods[StateT]):
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """
-        patch = make_patch(self._core, run_id, values, checkpoint, unset, reason)
+        patch = make_patch(self._core, run_id, values, checkpoint, unset=unset, reason=reason)
         return await (await self._core.async_backend()).run(patch)
 
     def patch(
@@ -166,9 +166,10 @@ class StoredRuns(FlowMethods[StateT]):
         *,
         run_id: str | None = None,
         unset: Collection[str] = (),
+        reason: str | None = None,
     ) -> Header:
         """Change the stored state of a run, as `apatch` does, in scripts and notebooks."""
-        return make_patch(self._core, run_id, values, checkpoint, unset, reason)()
+        return make_patch(self._core, run_id, values, checkpoint, unset=unset, reason=reason)()
 
     async def areset(self, *, run_id: str | None = None) -> None:
         """Delete the checkpoint, damaged or not, so that the next run starts from the beginning.
