@@ -1,0 +1,233 @@
+"""The cost of looking into a store: the command line, lists, counts, and differences of states.
+
+    python benchmarks/look.py [--rounds N] [--rows N] [--directory DIR] [--json FILE]
+
+The database of `--rows` runs and one of 1,000 runs hold copies of four runs of the library, each
+with an id, a header and a footer of its own: finished, failed, paused and queued ones. A command is
+a fresh process, from its start to its end. Its time includes that of the interpreter and of all
+imports. Its memory is the most that was resident. The bare program does the same by `sqlite3`
+alone. `--rows 1000000` makes a database of about 1.2 GB.
+
+The difference is that of two kept snapshots, each of 440 KB: 2,000 dicts, texts, a datetime, and
+one changed row. It is compared with unpickling both.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from measure.pairs import Contender, Goal, Pair, Report, measure, parser
+from workloads.flows import database, workplace
+from workloads.rows import fill
+from workloads.shapes import small_state
+
+from aiocheckpoint import CheckpointFlow, Pause
+from aiocheckpoint.look import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FEW = 1_000
+MANY = 1_000_000
+"""The goals are for databases of so many runs."""
+LIST_MILLISECONDS, DIFF_MILLISECONDS = 200, 60
+KINDS = {"finished": 90, "failed": 6, "paused": 3, "queued": 1}
+"""How many of 100 runs there are of each status."""
+BARE = """
+import sqlite3
+connection = sqlite3.connect("file:{}?mode=ro", uri=True)
+for row in connection.execute({!r}):
+    print(*row)
+"""
+LIST = """SELECT run_id, status, step, position, started_at, written_at FROM runs
+WHERE flow = 'orders' ORDER BY started_at DESC, run_id DESC LIMIT 50"""
+COUNT = "SELECT status, count(*) FROM runs WHERE flow = 'orders' GROUP BY status"
+
+
+def fill_database(directory: Path, count: int) -> Path:
+    """Make a database of so many runs, of each status a share.
+
+    Args:
+        directory: Where it is made.
+        count: The number of runs, 100 or more.
+
+    Returns:
+        The file.
+    """
+    flow = CheckpointFlow(database(directory, f"{count}-runs"), name="orders")
+    flow.add_step(name="reserve")(_nothing)
+    flow.add_step(name="charge")(_charge)
+    for kind in ("finished", "failed", "paused"):
+        with suppress(ConnectionError):
+            flow.run(small_state() | {"kind": kind}, run_id=kind)
+    flow.submit(small_state(), run_id="queued")
+    flow.handler.close()
+    path = directory / f"{count}-runs.db"
+    for seed, (kind, share) in enumerate(KINDS.items()):
+        fill(path, kind, count * share // 100, seed=seed)
+    return path
+
+
+def _nothing(state: dict[str, Any]) -> None:
+    """Do nothing."""
+
+
+def _charge(state: dict[str, Any]) -> None:
+    if state["kind"] == "failed":
+        raise ConnectionError("no answer from the bank")
+    if state["kind"] == "paused":
+        raise Pause("waiting for approval")
+
+
+class Command:
+    """A process, from its start to its end.
+
+    Args:
+        words: The words of its command line, behind that of the interpreter.
+    """
+
+    def __init__(self, *words: str | Path) -> None:
+        self._words = [sys.executable, *map(str, words)]
+
+    def milliseconds(self) -> float:
+        """Give the time from its start to its end."""
+        begun = time.perf_counter()
+        subprocess.run(self._words, check=True, stdout=subprocess.DEVNULL)
+        return (time.perf_counter() - begun) * 1e3
+
+    def megabytes(self) -> float:
+        """Give the most resident memory, in MiB."""
+        with subprocess.Popen(self._words, stdout=subprocess.DEVNULL) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _ours(*words: str | Path) -> Command:
+    return Command("-m", "aiocheckpoint", *words)
+
+
+def _bare(path: Path, statement: str) -> Command:
+    return Command("-c", BARE.format(path, statement))
+
+
+def _commands(many: Path, few: Path, rows: int) -> list[Pair]:
+    """The commands on many runs, against those on few and against bare programs."""
+    pairs = list[Pair]()
+    for name, words, statement, goal in (
+        ("runs --limit 50", ("--limit", "50"), LIST, Goal(1.5)),
+        ("count --by status", ("--by", "status"), COUNT, None),
+    ):
+        command = name.split()[0]
+        ours, on_few = (_ours(command, path, *words) for path in (many, few))
+        subject = Contender(f"{name}, {rows} runs", ours.milliseconds)
+        pairs += [
+            Pair(
+                subject,
+                Contender(f"the same, {FEW} runs", on_few.milliseconds),
+                "ms",
+                goal if rows == MANY else None,
+            ),
+            Pair(
+                subject,
+                Contender("bare Python and sqlite3", _bare(many, statement).milliseconds),
+                "ms",
+            ),
+            Pair(
+                Contender(f"{name}, {rows} runs, memory", ours.megabytes),
+                Contender(f"the same, {FEW} runs, memory", on_few.megabytes),
+                "MiB",
+                Goal(1.1),
+            ),
+        ]
+    return pairs
+
+
+def _count(path: Path, rows: int) -> Pair:
+    """The count in this process, against the bare statement."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+    def bare() -> object:
+        return connection.execute(COUNT).fetchall()
+
+    store = open_store(path)
+    return Pair(
+        Contender(f"count of {rows} runs by status", _timed(lambda: store.count(("status",)))),
+        Contender("the bare statement", _timed(bare)),
+        "ms",
+        Goal(2) if rows == MANY else None,
+    )
+
+
+def _timed(work: Callable[[], object]) -> Callable[[], float]:
+    def milliseconds() -> float:
+        begun = time.perf_counter()
+        work()
+        return (time.perf_counter() - begun) * 1e3
+
+    return milliseconds
+
+
+def _large(changed: int) -> dict[str, Any]:
+    """Give a state of about 440 KB."""
+    rows = [{"id": n, "name": f"item {n} " + "x" * 170, "weight": n / 8} for n in range(2000)]
+    rows[1000]["weight"] = changed
+    return {"rows": rows, "at": datetime(2026, 11, 30, tzinfo=UTC), "note": "gift", "n": changed}
+
+
+def _difference(directory: Path) -> Pair:
+    """The difference of two kept snapshots, against unpickling both."""
+    path = directory / "large.pkl"
+    flow = CheckpointFlow(path, keep="all")
+    flow.add_step(name="one")(_nothing)
+    flow.add_step(name="two")(lambda state: state.update(_large(2)))
+    flow.run(_large(1))
+    pickled = [pickle.dumps(_large(changed)) for changed in (1, 2)]
+    store = open_store(path)
+    return Pair(
+        Contender(
+            f"diff of two states of {len(pickled[0]) // 1000} KB",
+            _timed(lambda: store.diff(None, "two", None)),
+        ),
+        Contender("unpickled, both", _timed(lambda: [*map(pickle.loads, pickled)])),
+        "ms",
+    )
+
+
+def main() -> None:
+    """Measure, print, and write the JSON if asked to."""
+    made = parser("The cost of looking into a store.", rounds=15)
+    made.add_argument("--rows", type=int, default=100_000, help="the most runs stored")
+    made.add_argument("--directory", type=Path, help="where to write; the system's temporary one")
+    arguments = made.parse_args()
+    rows: int = arguments.rows
+    with workplace(arguments.directory) as (directory, _):
+        many, few = (fill_database(directory, count) for count in (rows, FEW))
+        difference = _difference(directory)
+        pairs = [*_commands(many, few, rows), _count(many, rows), difference]
+        measure(pairs, arguments.rounds)
+        listed = f"runs --limit 50 of {rows} runs, from start to end"
+        compared = difference.subject.name
+        figures = {
+            listed: ("ms", pairs[0].subject_samples),
+            f"{compared}, alone": ("ms", difference.subject_samples),
+        }
+        goals = {f"{compared}, alone": Goal(DIFF_MILLISECONDS)}
+        if rows == MANY:
+            goals[listed] = Goal(LIST_MILLISECONDS)
+        workload = "Commands on a database, and calls of `aiocheckpoint.look`"
+        Report(workload, pairs, directory, {}, figures, goals=goals).finish(arguments.json)
+
+
+if __name__ == "__main__":
+    main()
