@@ -1,4 +1,4 @@
-"""The cost of looking into a store: the command line, lists, counts, and differences of states.
+"""The cost of looking into a store: the command line, lists and counts.
 
     python benchmarks/look.py [--rounds N] [--rows N] [--directory DIR] [--json FILE]
 
@@ -7,23 +7,20 @@ with an id, a header and a footer of its own: finished, failed, paused and queue
 a fresh process, from its start to its end. Its time includes that of the interpreter and of all
 imports. Its memory is the most that was resident. The bare program does the same by `sqlite3`
 alone. `--rows 1000000` makes a database of about 1.2 GB.
-
-The difference is that of two kept snapshots, each of 440 KB: 2,000 dicts, texts, a datetime, and
-one changed row. It is compared with unpickling both.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from measure.host import keep_bytecode_in
 from measure.pairs import Contender, Goal, Pair, Report, measure, parser
 from workloads.flows import database, workplace
 from workloads.rows import fill
@@ -34,12 +31,11 @@ from aiocheckpoint.look import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FEW = 1_000
 MANY = 1_000_000
 """The goals are for databases of so many runs."""
-LIST_MILLISECONDS, DIFF_MILLISECONDS = 200, 60
+LIST_MILLISECONDS = 200
 KINDS = {"finished": 90, "failed": 6, "paused": 3, "queued": 1}
 """How many of 100 runs there are of each status."""
 BARE = """
@@ -113,44 +109,37 @@ class Command:
         return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _ours(*words: str | Path) -> Command:
-    return Command("-m", "aiocheckpoint", *words)
-
-
 def _bare(path: Path, statement: str) -> Command:
     return Command("-c", BARE.format(path, statement))
 
 
 def _commands(many: Path, few: Path, rows: int) -> list[Pair]:
     """The commands on many runs, against those on few and against bare programs."""
-    pairs = list[Pair]()
-    for name, words, statement, goal in (
-        ("runs --limit 50", ("--limit", "50"), LIST, Goal(1.5)),
-        ("count --by status", ("--by", "status"), COUNT, None),
-    ):
-        command = name.split()[0]
-        ours, on_few = (_ours(command, path, *words) for path in (many, few))
-        subject = Contender(f"{name}, {rows} runs", ours.milliseconds)
-        pairs += [
-            Pair(
-                subject,
-                Contender(f"the same, {FEW} runs", on_few.milliseconds),
-                "ms",
-                goal if rows == MANY else None,
-            ),
-            Pair(
-                subject,
-                Contender("bare Python and sqlite3", _bare(many, statement).milliseconds),
-                "ms",
-            ),
-            Pair(
-                Contender(f"{name}, {rows} runs, memory", ours.megabytes),
-                Contender(f"the same, {FEW} runs, memory", on_few.megabytes),
-                "MiB",
-                Goal(1.1),
-            ),
-        ]
-    return pairs
+    listing, counting = ("runs", "--limit", "50"), ("count", "--by", "status")
+    on_many, on_few = (Command("-m", "aiocheckpoint", *listing, path) for path in (many, few))
+    counted = Command("-m", "aiocheckpoint", *counting, many)
+    listed, name = Contender(f"runs --limit 50, {rows} runs", on_many.milliseconds), "the same"
+    bare = "bare Python and sqlite3"
+    return [
+        Pair(
+            listed,
+            Contender(f"{name}, {FEW} runs", on_few.milliseconds),
+            "ms",
+            Goal(1.5) if rows == MANY else None,
+        ),
+        Pair(listed, Contender(bare, _bare(many, LIST).milliseconds), "ms"),
+        Pair(
+            Contender(f"runs --limit 50, {rows} runs, memory", on_many.megabytes),
+            Contender(f"{name}, {FEW} runs, memory", on_few.megabytes),
+            "MiB",
+            Goal(1.1),
+        ),
+        Pair(
+            Contender(f"count --by status, {rows} runs", counted.milliseconds),
+            Contender(bare, _bare(many, COUNT).milliseconds),
+            "ms",
+        ),
+    ]
 
 
 def _count(path: Path, rows: int) -> Pair:
@@ -178,32 +167,6 @@ def _timed(work: Callable[[], object]) -> Callable[[], float]:
     return milliseconds
 
 
-def _large(changed: int) -> dict[str, Any]:
-    """Give a state of about 440 KB."""
-    rows = [{"id": n, "name": f"item {n} " + "x" * 170, "weight": n / 8} for n in range(2000)]
-    rows[1000]["weight"] = changed
-    return {"rows": rows, "at": datetime(2026, 11, 30, tzinfo=UTC), "note": "gift", "n": changed}
-
-
-def _difference(directory: Path) -> Pair:
-    """The difference of two kept snapshots, against unpickling both."""
-    path = directory / "large.pkl"
-    flow = CheckpointFlow(path, keep="all")
-    flow.add_step(name="one")(_nothing)
-    flow.add_step(name="two")(lambda state: state.update(_large(2)))
-    flow.run(_large(1))
-    pickled = [pickle.dumps(_large(changed)) for changed in (1, 2)]
-    store = open_store(path)
-    return Pair(
-        Contender(
-            f"diff of two states of {len(pickled[0]) // 1000} KB",
-            _timed(lambda: store.diff(None, "two", None)),
-        ),
-        Contender("unpickled, both", _timed(lambda: [*map(pickle.loads, pickled)])),
-        "ms",
-    )
-
-
 def main() -> None:
     """Measure, print, and write the JSON if asked to."""
     made = parser("The cost of looking into a store.", rounds=15)
@@ -212,19 +175,13 @@ def main() -> None:
     arguments = made.parse_args()
     rows: int = arguments.rows
     with workplace(arguments.directory) as (directory, _):
+        keep_bytecode_in(directory / "bytecode")
         many, few = (fill_database(directory, count) for count in (rows, FEW))
-        difference = _difference(directory)
-        pairs = [*_commands(many, few, rows), _count(many, rows), difference]
+        pairs = [*_commands(many, few, rows), _count(many, rows)]
         measure(pairs, arguments.rounds)
         listed = f"runs --limit 50 of {rows} runs, from start to end"
-        compared = difference.subject.name
-        figures = {
-            listed: ("ms", pairs[0].subject_samples),
-            f"{compared}, alone": ("ms", difference.subject_samples),
-        }
-        goals = {f"{compared}, alone": Goal(DIFF_MILLISECONDS)}
-        if rows == MANY:
-            goals[listed] = Goal(LIST_MILLISECONDS)
+        figures = {listed: ("ms", pairs[0].subject_samples)}
+        goals = {listed: Goal(LIST_MILLISECONDS)} if rows == MANY else {}
         workload = "Commands on a database, and calls of `aiocheckpoint.look`"
         Report(workload, pairs, directory, {}, figures, goals=goals).finish(arguments.json)
 

@@ -8,13 +8,14 @@ with importing its three dependencies, and the goal is at most 1.6 times their t
 each alone is printed below. Resuming is compared with a bare `dill.load` of the same file. A run on
 SQLite is compared with the file of a run with the same state.
 
+The command line is compared with importing the library, each a whole process.
+
 In a running process, such as a service with many runs, the time to resume is measured from the
 call of `run` to the begin of the step. It is compared with reading and unpickling the same file.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from measure.host import keep_bytecode_in
 from measure.pairs import Contender, Goal, Pair, Report, measure, parser
 from workloads.flows import close_databases, database
 from workloads.shapes import dicts, small_state
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEPENDENCIES = ("dill", "aiofiles", "anyio")
-IMPORT = Goal(1.6)
+IMPORT, HELP = Goal(1.6), Goal(1.4)
 RESUME = Path(__file__).parent / "workloads" / "resume.py"
 TIMED_IMPORT = """
 import time
@@ -42,11 +44,6 @@ begun = time.perf_counter()
 import {}
 print((time.perf_counter() - begun) * 1e3)
 """
-
-
-def _keep_bytecode_in(directory: Path) -> None:
-    os.environ["PYTHONPYCACHEPREFIX"] = str(directory)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _ask(*arguments: str | Path) -> float:
@@ -58,6 +55,17 @@ def _ask(*arguments: str | Path) -> float:
 def _import(names: str) -> Contender:
     program = TIMED_IMPORT.format(names)
     return Contender(f"import {names}", lambda: _ask("-c", program))
+
+
+def _whole(name: str, *words: str) -> Contender:
+    """A process from its start to its end."""
+
+    def milliseconds() -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+        return (time.perf_counter() - begun) * 1e3
+
+    return Contender(name, milliseconds)
 
 
 def _arrival(name: str, path: str | Path, way: str) -> Contender:
@@ -150,9 +158,15 @@ def main() -> None:
     arguments = made.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         directory = Path(name)
-        _keep_bytecode_in(directory / "bytecode")
+        keep_bytecode_in(directory / "bytecode")
         imports = Pair(_import("aiocheckpoint"), _import(", ".join(DEPENDENCIES)), "ms", IMPORT)
-        pairs = [imports, *_resumptions(directory, arguments.count)]
+        command = Pair(
+            _whole("aiocheckpoint --help", "-m", "aiocheckpoint", "--help"),
+            _whole("python -c 'import aiocheckpoint'", "-c", "import aiocheckpoint"),
+            "ms",
+            HELP,
+        )
+        pairs = [imports, command, *_resumptions(directory, arguments.count)]
         measure(pairs, arguments.rounds)
         alone = {one.name: one for one in map(_import, DEPENDENCIES)}
         figures = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiocheckpoint import __version__
 
-__all__ = ["machine"]
+__all__ = ["keep_bytecode_in", "machine"]
 
 DEPENDENCIES = ("dill", "aiofiles", "anyio")
 
@@ -55,3 +55,12 @@ def _file_system(directory: Path) -> str:
         found[before.split()[4]] = after.split()[0]
     places = [directory.resolve(), *directory.resolve().parents]
     return next((found[str(place)] for place in places if str(place) in found), "unknown")
+
+
+def keep_bytecode_in(directory: Path) -> None:
+    """Let Python keep the bytecode in a directory, from the next process on.
+
+    Measured processes then find it there, even if the environment forbids Python to write any.
+    """
+    os.environ["PYTHONPYCACHEPREFIX"] = str(directory)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -51,9 +51,7 @@ def fill(path: Path, template: str, count: int, *, seed: int = 0) -> None:
     connection.close()
 
 
-def _copies(
-    row: dict[str, Any], names: list[str], ids: list[str]
-) -> Iterator[list[Any]]:
+def _copies(row: dict[str, Any], names: list[str], ids: list[str]) -> Iterator[list[Any]]:
     size = row["footer"]
     template = row["run_id"]
     footer = read_footer(BytesIO(size), len(row["payload"]) + len(size), template, None)

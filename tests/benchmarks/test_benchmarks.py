@@ -35,7 +35,16 @@ CASES = {
     ),
     "start_up": (
         ("--rounds=1", "--count=50"),
-        ("import aiocheckpoint", "process to step, 50 dicts, SQLite", "run to step, 50 dicts"),
+        (
+            "import aiocheckpoint",
+            "aiocheckpoint --help",
+            "process to step, 50 dicts, SQLite",
+            "run to step, 50 dicts",
+        ),
+    ),
+    "look": (
+        ("--rounds=1", "--rows=200"),
+        ("runs --limit 50, 200 runs", "count of 200 runs by status"),
     ),
     "many_runs": (
         ("--rounds=2", "--runs=3", "--crowds", "2", "--queued=4", "--no-rivals"),
@@ -236,7 +245,9 @@ def test_scaling_counts_the_stored_runs() -> None:
     assert written["extra"]["count of 100 runs by status"]["spread"]["median"] > 0
 
 
-@pytest.mark.parametrize("name", ["step_cost", "many_runs", "rivals", "large_state", "scaling"])
+@pytest.mark.parametrize(
+    "name", ["step_cost", "many_runs", "rivals", "large_state", "scaling", "look"]
+)
 def test_benchmarks_leave_nothing_behind(name: str) -> None:
     """A benchmark leaves only its figures behind."""
     assert outcome(name).left == ["figures.json"]

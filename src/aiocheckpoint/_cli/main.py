@@ -1,5 +1,7 @@
 """The entry point: words in, exit code out."""
 
+# PYTHON_ARGCOMPLETE_OK: the global completion of argcomplete looks for this mark.
+
 from __future__ import annotations
 
 import os
@@ -36,6 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if "_ARGCOMPLETE" in os.environ:
+        from aiocheckpoint._cli.completion import complete  # noqa: PLC0415 - the shell asks
+
+        return complete()
     _survive_encodings()
     words = sys.argv[1:] if argv is None else argv
     try:
