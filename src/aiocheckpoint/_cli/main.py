@@ -112,6 +112,7 @@ def _make_output(arguments: Namespace) -> Output:
         header=not arguments.no_header,
         wide=arguments.wide,
         must_colour=arguments.color == "always",
+        copies=getattr(arguments, "copy", False),
     )
 
 

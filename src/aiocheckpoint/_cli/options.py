@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_all",
+    "add_copy",
     "add_dry_run",
     "add_filters",
     "add_output",
@@ -130,6 +131,13 @@ def add_output(parser: CommandParser, *, pager: bool = False) -> None:
     parser.add_setting("--wide", group=group, action="store_true", help="cut nothing, show more")
     if pager:
         group.add_argument("--pager", action="store_true", help="page through a long output")
+
+
+def add_copy(parser: CommandParser) -> None:
+    """Add `--copy`, for a command that suggests another one."""
+    parser.add_argument(
+        "--copy", action="store_true", help="put the suggested command into the clipboard"
+    )
 
 
 def add_write(parser: CommandParser) -> None:

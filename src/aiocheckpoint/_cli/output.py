@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from aiocheckpoint._cli.clipboard import put_into_clipboard
 from aiocheckpoint._cli.colours import make_painter
 from aiocheckpoint._cli.pager import PagedStream
 from aiocheckpoint._cli.signs import sign_of
@@ -43,6 +45,7 @@ class Output:
         header: Whether tables have titles.
         wide: Whether nothing is cut on a terminal.
         must_colour: Whether colours were asked for by `--color always`.
+        copies: Whether a suggested command is put into the clipboard.
 
     Attributes:
         form, terminal, header, wide: As given.
@@ -58,13 +61,14 @@ class Output:
         header: bool = True,
         wide: bool = False,
         must_colour: bool = False,
+        copies: bool = False,
     ) -> None:
         self.terminal = terminal
         self.form = form
         self.header = header
         self.wide = wide
         self._out, self._err = out, err
-        self._must_colour = must_colour
+        self._must_colour, self._copies = must_colour, copies
         self._paint: Callable[[str, str], str] | None = None
         self._tried = not terminal.colour
         self._held: list[str] = []
@@ -218,8 +222,14 @@ class Output:
             why: What it does, such as "What resuming would do".
             command: Its words.
         """
-        if all(map(str.isprintable, command)):
-            self.words(f"{why}: {shlex.join(command)}")
+        if not all(map(str.isprintable, command)):
+            return
+        line = shlex.join(command)
+        self.words(f"{why}: {line}")
+        if self._copies and put_into_clipboard(line, self._err, sys.stdout):
+            self.words("It is in the clipboard, if the terminal allows it.")
+        elif self._copies:
+            self.words("It is not copied: stdout and stderr are no terminals.")
 
     # --- pieces
 

@@ -8,7 +8,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import asks_for_some, filter_words
-from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
+from aiocheckpoint._cli.options import add_copy, add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
@@ -39,6 +39,7 @@ def _configure(parser: CommandParser) -> None:
     group.add_argument("--limit", type=int, default=50, metavar="N", help="so many at most (50)")
     group.add_argument("--all", action="store_true", help="without a limit")
     add_secret(parser)
+    add_copy(parser)
     add_output(parser, pager=True)
 
 

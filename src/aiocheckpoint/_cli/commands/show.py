@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
-from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
+from aiocheckpoint._cli.options import add_copy, add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.run_card import print_failure, print_run
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def _configure(parser: CommandParser) -> None:
         help="how much of it: full, last (its last line) or none",
     )
     add_secret(parser)
+    add_copy(parser)
     add_output(parser, pager=True)
 
 
