@@ -20,6 +20,7 @@ from aiocheckpoint._cli.parsers import load_command, make_parser
 from aiocheckpoint._cli.target import target_and_runs
 from aiocheckpoint._model.header import Status
 from aiocheckpoint.errors import SeveralFlowsError
+from aiocheckpoint.handlers._known_handlers import find_class
 from aiocheckpoint.handlers._run_filter import RunFilter
 from aiocheckpoint.look import open_store
 
@@ -138,7 +139,7 @@ class _Stored:
         glob = "".join(f"[{one}]" if one in "*?[" else one for one in prefix) + "*"
         where = RunFilter(ids=glob)
         runs = self._read(parsed_args, lambda store: _newest(store, parsed_args.flow, where, _MOST))
-        return [run.run_id for run in runs if run.run_id]
+        return [run.run_id for run in runs if run.run_id and run.run_id.isprintable()]
 
     def _read(
         self, parsed_args: Namespace, read: Callable[[Store], Iterable[_Found]]
@@ -156,6 +157,8 @@ class _Stored:
                         for one in read(store):
                             found.append(one)
 
+        with suppress(Exception):
+            find_class("sqlite", {})  # An import of that many modules takes longer than a look.
         reading = Thread(target=work, daemon=True)
         reading.start()
         reading.join(_SECONDS)
