@@ -71,7 +71,7 @@ def broken(command: str, script: str, folder: Path) -> str:
     ("command", "call"),
     [
         ("python jobs/train.py", "import tempfile\ntempfile.gettempdir()\ncp.run({'n': 1})"),
-        ("python -X dev -u -m jobs.train", TASK),
+        ("python -X utf8 -u -m jobs.train", TASK),
         (
             "python 'the '\"'\"'train'\"'\"' job.py' 'order 42'",
             "asyncio.run(cp.arun({}, run_id=sys.argv[1]))",

@@ -30,7 +30,7 @@ def ask(line: str) -> list[str]:
         "COMP_POINT": str(len(line)),
         "COMP_TYPE": "9",
     }
-    vars(completion)["_SECONDS"] = 0.01 if "hangs.pkl" in line else 60
+    completion._SECONDS = 0.01 if "hangs.pkl" in line else 60  # noqa: SLF001
     ANSWER.write_text("")
     child = os.fork()
     if child == 0:
