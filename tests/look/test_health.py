@@ -15,7 +15,7 @@ from stored_runs import queue_run
 
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint._snapshot import versions
-from aiocheckpoint.look import FindingView, _file_systems, check_store, open_store
+from aiocheckpoint.look import FindingView, _file_systems, _health, check_store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,16 +204,18 @@ def test_code_and_other_pythons(kind: str, tmp_path: Path, queue_by_python_3_4: 
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_large_states(kind: str, tmp_path: Path) -> None:
-    """Snapshots over 10 MB are found, the largest first, with the key that is large."""
+def test_large_states(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large snapshots are found, the largest first, with the key that is large."""
+    assert _health.LARGE_BYTES == 10_000_000
+    monkeypatch.setattr(_health, "LARGE_BYTES", 1_000_000)
     place = place_in(tmp_path, kind)
     cp = make_flow(place)
-    for size in (9_900_000, 11_000_000, 12_000_000):
+    for size in (990_000, 1_100_000, 1_200_000):
         cp.run({"small": b"x", "bitmap": bytes(size)}, run_id=f"run-{size}")
     (finding,) = found(place)
     assert (finding.kind, finding.count) == ("large", 2)
-    assert finding.runs == ("run-12000000", "run-11000000")
-    assert "'run-12000000' 12.0 MB" in finding.problem
+    assert finding.runs == ("run-1200000", "run-1100000")
+    assert "'run-1200000' 1.2 MB, of which 'bitmap' 1.2 MB" in finding.problem
 
 
 @pytest.mark.parametrize("kind", PLACES)

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._urls import absolute_path
+from aiocheckpoint.look._changes import files_of_database, files_of_directory, files_of_run
 
 __all__ = ["StorePlace", "place_of"]
 
@@ -25,6 +26,20 @@ class StorePlace(NamedTuple):
 
     kind: PlaceKind
     path: str
+
+    def files(self, of_run: str | None = None) -> tuple[str, ...] | None:
+        """The files whose times and lengths change with the store. None where there are none.
+
+        Args:
+            of_run: The file of a run, as `RunView.location` has it, to name those of it alone.
+        """
+        if self.kind == "elsewhere":
+            return None
+        if self.kind == "database":
+            return files_of_database(self.path)
+        if of_run is not None:
+            return files_of_run(of_run)
+        return files_of_directory(self.path, directory=self.kind == "directory")
 
     @property
     def directory(self) -> str:

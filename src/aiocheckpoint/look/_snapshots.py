@@ -128,8 +128,10 @@ def _state_of(reader: StoreReader, one: FoundRun) -> Inert | None:
     """Decode the state of a snapshot. None where it was deleted meanwhile.
 
     Raises:
-        CheckpointError: It is damaged, or cannot be read.
+        CheckpointError: It is damaged, wrongly signed, or cannot be read.
     """
+    if one.error is not None:
+        raise one.error
     file = reader.open(one)
     if file is None:
         return None

@@ -217,6 +217,7 @@ class Store:
             InvalidValueError: There is no such snapshot, or none before `new`.
             InvalidTypeError: `old` or `new` is neither text nor a number.
             CorruptSnapshotError, IncompatibleSnapshotError: One cannot be read.
+            UntrustedSnapshotError: Secrets are given, and one is not correctly signed.
             RunNotFoundError, StorageError, SeveralFlowsError: As in `run`.
         """
         with self._reader as reader:

@@ -1,0 +1,117 @@
+"""`aiocheckpoint diagram`: the steps of a flow, or of a run of it, drawn as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
+from aiocheckpoint._cli.problems import CommandProblem
+from aiocheckpoint._cli.run_facts import run_name
+from aiocheckpoint.errors import RunNotFoundError, SeveralFlowsError
+from aiocheckpoint.look import _diagram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiocheckpoint._cli.command_parser import CommandParser
+    from aiocheckpoint._cli.context import Context
+    from aiocheckpoint._cli.output import Output
+    from aiocheckpoint.look import RunView
+    from aiocheckpoint.look._diagram import DiagramStep
+
+__all__ = ["COMMAND"]
+
+
+def _configure(parser: CommandParser) -> None:
+    add_target(parser)
+    add_runs(parser)
+    add_secret(parser)
+    add_output(parser)
+
+
+def _execute(context: Context) -> int:
+    of_flow = _steps_of_code(context)
+    run = _run_of(context)
+    if run is not None:
+        steps = _diagram.folded(_diagram.of_run(run, of_flow), run.position)
+        facts = {"flow": run.flow, "run": run.run_id, "status": run.status}
+        title = f"{run_name(run)} of {run.flow}: {run.status}"
+        _print(title, facts, steps, run.step_count, context.output)
+    else:
+        name, of_flow = _flow_of(context, of_flow)
+        steps = _diagram.folded(of_flow)
+        title = f"{name}: {len(of_flow)} {'step' if len(of_flow) == 1 else 'steps'}"
+        _print(title, {"flow": name}, steps, len(of_flow), context.output)
+    return ExitCode.DONE
+
+
+def _steps_of_code(context: Context) -> tuple[DiagramStep, ...]:
+    if not context.target.is_module:
+        return ()
+    flow = context.flow()
+    core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - nothing lists steps
+    return _diagram.of_steps(core.registry.steps)
+
+
+def _run_of(context: Context) -> RunView | None:
+    """The run that is named. Of a bare store also the run without an id, if there is one."""
+    if context.runs:
+        return context.store().run(context.run_id, flow=context.flow_name)
+    if context.target.is_module:
+        return None
+    try:
+        return context.store().run(None, flow=context.flow_name)
+    except RunNotFoundError:
+        return None
+
+
+def _flow_of(
+    context: Context, steps: tuple[DiagramStep, ...]
+) -> tuple[str, tuple[DiagramStep, ...]]:
+    """The name and the steps of the flow: of the code, else of the run that began last."""
+    if context.target.is_module:
+        return context.flow().name, steps
+    flows = context.store().flows()
+    found = [one for one in flows if context.flow_name in (None, one.flow)]
+    if len(found) > 1:
+        raise SeveralFlowsError(context.place, tuple(one.flow for one in found))
+    if not found or not found[0].steps:
+        raise CommandProblem(
+            f"no steps are known of {context.place}. Name a run, or a flow as "
+            "package.module:attribute.",
+            ExitCode.NOT_FOUND,
+        )
+    return found[0].flow, _diagram.of_names(found[0].steps)
+
+
+def _print(
+    title: str,
+    facts: dict[str, str | None],
+    steps: Sequence[DiagramStep],
+    count: int | None,
+    output: Output,
+) -> None:
+    if output.form == "text":
+        strokes = _diagram.LINES if output.terminal.unicode else _diagram.ASCII
+        output.data(title)
+        drawn = _diagram.draw(
+            steps, count, strokes=strokes, sign=lambda status: output.sign(status).text
+        )
+        output.block(drawn)
+    elif output.form == "json":
+        output.json({"diagram": {**facts, "steps": [one.to_json() for one in steps]}})
+    else:
+        for one in steps:
+            output.jsonl(one.to_json())
+
+
+COMMAND = Command(
+    name="diagram",
+    summary=SUMMARIES["diagram"],
+    example="aiocheckpoint diagram orders.db order-42",
+    configure=_configure,
+    execute=_execute,
+)

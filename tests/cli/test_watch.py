@@ -1,0 +1,258 @@
+"""`aiocheckpoint watch`: changes of other processes come as lines, and Ctrl-C harms nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cli import clean_environment, invoke
+from stored_runs import queue_run
+from terminals import Terminal
+
+from aiocheckpoint import CheckpointFlow, Pause
+from aiocheckpoint._cli.output import Output
+from aiocheckpoint._cli.rendering.changes import ChangeLines
+from aiocheckpoint._cli.terminal import Terminal as Screen
+from aiocheckpoint.look import RunView
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+State = dict[str, Any]
+PATIENCE = 60.0
+PLACES = {"database": "sqlite:///{}/orders.db", "directory": "{}/orders/"}
+TARGETS = {"database": "orders.db", "directory": "orders"}
+
+
+class BrokenError(Exception):
+    """A step fails."""
+
+
+def make_flow(place: str) -> CheckpointFlow:
+    """A flow of two steps, of which the second does what it is told."""
+    cp = CheckpointFlow(place, name="orders", fsync=False)
+
+    @cp.add_step()
+    def reserve(state: State) -> None:
+        state["reserved"] = True
+
+    @cp.add_step()
+    def charge(state: State) -> None:
+        gate: threading.Event | None = state.pop("gate", None)
+        if gate is not None:
+            assert gate.wait(PATIENCE)
+        if state.get("do") == "fail":
+            raise BrokenError
+        if state.get("do") == "pause":
+            raise Pause("waiting for \x1b[2J approval")
+
+    return cp
+
+
+@contextmanager
+def watching(folder: Path, *words: str) -> Generator[subprocess.Popen[str]]:
+    """Start a watch whose output is piped, and kill it at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aiocheckpoint", "watch", *words],
+        cwd=folder,
+        env=clean_environment(None),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def next_record(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for the next line."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, "the watch ended"
+    record: dict[str, Any] = json.loads(line)
+    return record
+
+
+def next_until(process: subprocess.Popen[str], run_id: str, status: str) -> dict[str, Any]:
+    """Wait for the line of a run with a status."""
+    while True:
+        record = next_record(process)
+        if (record["run_id"], record["status"]) == (run_id, status):
+            return record
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_runs_of_other_processes(kind: str, tmp_path: Path) -> None:
+    """Claims, ends and deletions come as records, and Ctrl-C ends the watch without a word."""
+    cp = make_flow(PLACES[kind].format(tmp_path))
+    queue_run(cp, "order-0", {})
+    with watching(tmp_path, TARGETS[kind], "--output", "jsonl") as process:
+        gate = threading.Event()
+        run = threading.Thread(target=run_gated, args=(cp, gate))
+        run.start()
+        seen = next_until(process, "order-1", "running")
+        assert seen["owner"]
+        gate.set()
+        run.join(PATIENCE)
+        assert next_until(process, "order-1", "finished")["step"] is None
+        with pytest.raises(BrokenError):
+            cp.run({"do": "fail"}, run_id="order-2")
+        failed = next_until(process, "order-2", "failed")
+        assert failed["failure"]["type"].endswith("BrokenError")
+        cp.delete("order-2")
+        assert next_until(process, "order-2", "deleted")["location"] == ""
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (130, "")
+    assert cp.read("order-0") == {"checkpoint_index": 0}
+
+
+def run_gated(cp: CheckpointFlow, gate: threading.Event) -> None:
+    """Run an order that waits in its second step."""
+    held = make_flow(str(cp.handler.path))
+
+    @held.add_step(name="charge", replace=True)
+    def charge(state: State) -> None:
+        assert gate.wait(PATIENCE)
+
+    held.run({}, run_id="order-1")
+
+
+def test_a_run_is_followed_to_its_end(tmp_path: Path) -> None:
+    """On a terminal the steps of a run come as they end, and the watch ends with the run."""
+    cp = make_flow(f"{tmp_path}/orders/")
+    with pytest.raises(BrokenError):
+        cp.run({"do": "fail"}, run_id="order-42")
+    words = [sys.executable, "-m", "aiocheckpoint", "watch", "orders", "order-42"]
+    terminal = Terminal(words, tmp_path)
+    try:
+        terminal.wait_for("order-42 of orders, run 1\r\n")
+        assert re.fullmatch(r"  ✓ reserve  0\.\d{3} s\r\n", terminal.wait_for("✗ failed"))
+        assert "2/2 charge  " in terminal.wait_for("BrokenError\r\n")
+        terminal.wait_for("Watching. Ctrl-C ends this, and leaves the runs alone.\r\n")
+        cp.patch({"do": "nothing"}, run_id="order-42")
+        terminal.wait_for("■ stopped  2/2 charge  by patch\r\n")
+        cp.resume("order-42")
+        terminal.wait_for("✓ charge")
+        terminal.wait_for("✓ finished\r\n")
+        assert terminal.process.wait(PATIENCE) == 0
+    finally:
+        terminal.close()
+
+
+def test_ctrl_c_on_a_terminal(tmp_path: Path) -> None:
+    """Ctrl-C ends a watch on a terminal without a word, and the exit code is 130."""
+    queue_run(make_flow(f"{tmp_path}/orders/"), "order-1", {})
+    terminal = Terminal([sys.executable, "-m", "aiocheckpoint", "watch", "orders"], tmp_path)
+    try:
+        terminal.wait_for("alone.\r\n")
+        make_flow(f"{tmp_path}/orders/").run({}, run_id="order-2")
+        terminal.wait_for("order-2")
+        terminal.wait_for("✓ finished")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.process.wait(PATIENCE) == 130
+        with pytest.raises(AssertionError, match="the program ended"):
+            terminal.wait_for("Traceback")
+    finally:
+        terminal.close()
+
+
+def test_a_closed_pipe_ends_it(tmp_path: Path) -> None:
+    """A reader that goes, as `head` does, ends the watch without a word."""
+    cp = make_flow(f"{tmp_path}/orders/")
+    cp.run({}, run_id="order-1")
+    with watching(tmp_path, "orders") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("Watching.")
+        cp.run({}, run_id="order-1")
+        assert "order-1" in process.stdout.readline()
+        process.stdout.close()
+        deadline = time.monotonic() + PATIENCE
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            cp.run({}, run_id="order-1")
+            time.sleep(0.05)
+        assert (process.returncode, process.stderr.read()) == (141, "")
+        process.stdout = None
+
+
+def test_ended_runs(tmp_path: Path) -> None:
+    """A run that has ended for good is shown, and followed no more."""
+    cp = make_flow(f"{tmp_path}/orders/")
+    cp.run({}, run_id="order-1")
+    queue_run(cp, "order-2", {})
+    cp.terminate("order-2", "no \x1b[2Jsuch customer")
+    done = invoke("watch", "orders", "order-1", cwd=tmp_path)
+    assert (done.code, done.out.splitlines()[-1]) == (0, "✓ finished")
+    ended = invoke("watch", "orders", "order-2", cwd=tmp_path)
+    assert (ended.code, ended.out.splitlines()) == (
+        12,
+        [
+            "order-2 of orders, run 1",
+            "⊗ terminated  1/2 reserve  by hand: no \\x1b[2Jsuch customer",
+        ],
+    )
+    assert invoke("watch", "orders", "order-3", cwd=tmp_path).code == 3
+
+
+def test_the_only_run_is_followed(tmp_path: Path) -> None:
+    """A file with one run without an id means that run."""
+    make_flow(f"{tmp_path}/orders.pkl").run({})
+    done = invoke("watch", "orders.pkl", "--output", "jsonl", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out)["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--output", "json"], "no whole document"),
+        (["order-1", "--status", "failed"], "one run is named"),
+    ],
+)
+def test_wrong_words(words: list[str], said: str, tmp_path: Path) -> None:
+    """What cannot be meant is refused, with the remedy."""
+    make_flow(f"{tmp_path}/orders/").run({}, run_id="order-1")
+    done = invoke("watch", "orders", *words, cwd=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_lines_of_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The columns grow with their texts, and nothing stored steers the terminal."""
+    lines = ChangeLines(
+        Output(sys.stdout, sys.stderr, Screen(None, None, colour=False, unicode=False))
+    )
+    view = RunView(flow="orders", run_id="order-1", location="", status="running", owner="me")
+    lines.print(view)
+    long = RunView(
+        flow="orders",
+        run_id="a\x1b[2J very long id",
+        location="",
+        status="paused",
+        pause="waits\nlong",
+        step="charge",
+        step_count=2,
+        position=1,
+    )
+    lines.print(long)
+    lines.print(view)
+    shown = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert shown == [
+        "order-1       > running                   me",
+        "a\\x1b[2J very long id  = paused      2/2 charge    waits\\nlong",
+        "order-1                > running                   me",
+    ]
