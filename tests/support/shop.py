@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -28,9 +28,8 @@ _NUMBERS = count()
 _MODULE = """\
 import asyncio
 import os
-import sys
+import signal
 import time
-from datetime import timedelta
 
 from aiocheckpoint import CheckpointFlow, Pause, Terminate
 
@@ -48,6 +47,10 @@ def reserve(state):
 def approve(state):
     if state.get("total", 0) > 100 and "by" not in state:
         raise Pause("approval")
+    if state.get("hangs"):
+        print("asking", flush=True)
+        while not os.path.exists("answer"):
+            time.sleep(0.01)
 
 
 @cp.add_step()
@@ -56,17 +59,19 @@ async def charge(state):
         raise Terminate("fraud")
     if state.get("declined"):
         raise ValueError("declined")
+    for number in state.get("signals", ()):
+        signal.raise_signal(number)
+    while state.get("blocks"):
+        time.sleep(0.001)
     if state.get("waits"):
         print("charging", flush=True)
         await asyncio.sleep(600)
+    for _ in range(20):  # The loop answers a signal within some rounds.
+        await asyncio.sleep(0)
 
 
 @cp.add_step()
 def invoice(state):
-    if state.get("hangs"):
-        print("printing", flush=True)
-        while not os.path.exists("printed"):
-            time.sleep(0.01)
     state["done"] = True
 """
 
@@ -94,7 +99,8 @@ class Shop:
         """The flow, in this process."""
         sys.path.insert(0, str(self.folder))
         try:
-            module: Any = importlib.import_module(self.module)
+            with chdir(self.folder):  # The path of the store is relative.
+                module: Any = importlib.import_module(self.module)
         finally:
             sys.path.remove(str(self.folder))
         return cast("CheckpointFlow[Any]", module.cp)

@@ -206,10 +206,11 @@ class Context:
         named = self.flow_name
         if named is not None:
             return named
-        names = tuple(one.flow for one in self.store().flows())
+        # Files that are damaged, and those of gumly, are of no flow that is known.
+        names = tuple(one.flow for one in self.store().flows() if one.flow)
         if len(names) > 1:
             raise SeveralFlowsError(str(self.target), names)
-        return (names[0] if names else None) or None
+        return names[0] if names else None
 
     def run_ids(self) -> Iterator[str | None]:
         """Give the runs: those named, the lines of stdin for "-", or the chosen ones.

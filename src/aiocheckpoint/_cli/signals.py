@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -77,25 +78,25 @@ class Stoppable:
         return asyncio.run(self._main(work))
 
     async def _main(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
-        task, loop = asyncio.ensure_future(work()), asyncio.get_running_loop()
-
-        def hear(number: int, _frame: FrameType | None) -> None:
-            self.received.append(signal.Signals(number))
-            if self._answered < len(self.received) - 1:
-                raise KeyboardInterrupt  # A coroutine blocks the loop, and has this thread.
-            loop.call_soon_threadsafe(self._stop, task)
-
-        with _heard_by(hear):
+        task = asyncio.ensure_future(work())
+        with _handled(self._hear, partial(self._stop, task)):
             try:
                 return await task
             finally:
                 for drain in self._drains:
                     drain.cancel()
 
-    def _stop(self, task: asyncio.Future[Any]) -> None:
-        """Stop the work, at the first signal or at a further one."""
-        number = self.received[self._answered]
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        """Note a signal, in the main thread. The loop answers it, unless a coroutine blocks it."""
+        self.received.append(signal.Signals(number))
+        if self._answered < len(self.received) - 1:
+            raise KeyboardInterrupt
+
+    def _stop(self, task: asyncio.Future[Any], number: signal.Signals) -> None:
+        """Stop the work, on its loop, at the first signal or at a further one."""
         self._answered += 1
+        if task.done():
+            return
         if self._answered > 1:
             task.cancel()
             self._start(self.flow.adrain(timeout=0.0))
@@ -112,14 +113,46 @@ class Stoppable:
 
 
 @contextmanager
-def _heard_by(hear: Callable[[int, FrameType | None], None]) -> Generator[None, None, None]:
-    """Call a function at each signal. One that the process ignores stays ignored."""
-    heard = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
-    if threading.current_thread() is not threading.main_thread():
-        heard = []
-    before = {one: signal.signal(one, hear) for one in heard}
+def _handled(
+    hear: Callable[[int, FrameType | None], None], stop: Callable[[signal.Signals], None]
+) -> Generator[None, None, None]:
+    """Call functions at each signal. One that the process ignores stays ignored.
+
+    The system may deliver a signal in any thread. The loop's file descriptor then wakes the main
+    thread, in which alone Python calls handlers.
+
+    Args:
+        hear: Called in the main thread between any two of its instructions.
+        stop: Called on the running loop.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    heard = [one for one in _SIGNALS if is_main and signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.getsignal(one) for one in heard}
+    loop = asyncio.get_running_loop()
     try:
+        for one in heard:
+            _handle(loop, one, hear, stop)
         yield
     finally:
         for one, handler in before.items():
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(one)
             signal.signal(one, handler)
+
+
+def _handle(
+    loop: asyncio.AbstractEventLoop,
+    number: signal.Signals,
+    hear: Callable[[int, FrameType | None], None],
+    stop: Callable[[signal.Signals], None],
+) -> None:
+    def hear_and_wake(raw: int, frame: FrameType | None) -> None:
+        hear(raw, frame)
+        loop.call_soon_threadsafe(stop, number)
+
+    try:
+        loop.add_signal_handler(number, stop, number)
+    except NotImplementedError:  # On Windows, whose loop wakes at each signal by itself.
+        signal.signal(number, hear_and_wake)
+    else:
+        signal.signal(number, hear)  # The loop still hears of it by its file descriptor.
