@@ -47,6 +47,7 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
         ("unseen_ending", broken.KeepsEndings, "the request is deleted"),
         ("submitted_again", broken.InsertsOver, "another state is one"),
         ("queue", broken.InsertsNothing, "it is stored when the call returns"),
+        ("filtered_counts", broken.CountsAll, r"count\(\) counts those of statuses"),
     ],
 )
 def test_broken_locks(check: str, kind: type[LocalStateHandler], rule: str, tmp_path: Path) -> None:
@@ -97,6 +98,8 @@ def test_no_reading_beside_an_owner(tmp_path: Path) -> None:
         ("pages", "by time", "pages make up the list"),
         ("pages", "with the last", "pages come to an end"),
         ("prune", "any age", "asks for older snapshots"),
+        ("filtered_list", "unfiltered", "a list has the runs chosen by statuses"),
+        ("filtered_list", "filtered last", "pages have the runs chosen by statuses"),
     ],
 )
 def test_bent_lists(check: str, order: str, rule: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 from aiocheckpoint import LocalStateHandler, RunInProgressError
 from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.handlers._query import Query, order_key, select
+from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from aiocheckpoint import CheckpointError, Header
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.start_record import StartRecord
-    from aiocheckpoint.handlers import Lock, SnapshotTarget
+    from aiocheckpoint.handlers import CountBy, Lock, RunFilter, SnapshotTarget
 
 
 class FakeLock:
@@ -298,6 +299,10 @@ WRONG_ORDERS: dict[str, Callable[[list[Header], Query], list[Header]]] = {
     "endless if due": lambda headers, query: select(headers, query._replace(limit=None)),
     "by index": by_index,
     "by time": by_time,
+    "unfiltered": lambda headers, query: select(headers, query._replace(where=ALL)),
+    "filtered last": lambda headers, query: [
+        *filter(query.where.wants, select(headers, query._replace(where=ALL)))
+    ],
     "with the last": with_the_last,
     "any age": lambda headers, query: select(headers, query._replace(written_before=None)),
 }
@@ -333,6 +338,17 @@ class Counts(LocalStateHandler):
     def counts(self, by: Literal["status", "step"]) -> dict[str | None, int]:
         """Give the wrong counts."""
         return type(self).miscount(super().counts(by))
+
+
+class CountsAll(LocalStateHandler):
+    """Counts all runs, whatever is asked for."""
+
+    def tally(
+        self, facts: tuple[CountBy, ...], where: RunFilter
+    ) -> dict[tuple[str | None, ...], int]:
+        """Pass over the filter."""
+        del where
+        return super().tally(facts, ALL)
 
 
 MISCOUNTS: dict[str, Callable[[dict[str | None, int]], dict[str | None, int]]] = {

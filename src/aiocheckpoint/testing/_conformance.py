@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.testing._checks_endings import ENDING_CHECKS
+from aiocheckpoint.testing._checks_filters import FILTER_CHECKS
 from aiocheckpoint.testing._checks_locks import LOCK_CHECKS
 from aiocheckpoint.testing._checks_queue import QUEUE_CHECKS
 from aiocheckpoint.testing._checks_runs import RUN_CHECKS
@@ -39,6 +40,7 @@ HANDLER_CHECKS: tuple[Callable[[Callable[[], StateHandler]], None], ...] = (
     *SNAPSHOT_CHECKS,
     *LOCK_CHECKS,
     *RUN_CHECKS,
+    *FILTER_CHECKS,
     *STORE_CHECKS,
     *ENDING_CHECKS,
     *QUEUE_CHECKS,
