@@ -35,7 +35,7 @@ orders: 2 steps
   ↓ keep_items
 ══════════════
 ┌────────────┐
-│ 2  charge  │  3 tries
+│ 2  charge  │  up to 3 tries
 └────────────┘
 ══════════════
 """
@@ -70,7 +70,7 @@ order-42 of orders: failed
   ↓ keep_items
 ════════════════
 ┌──────────────┐
-│ ✗ 2  charge  │  3 tries, failed, builtins.ValueError
+│ ✗ 2  charge  │  up to 3 tries, failed, builtins.ValueError
 └──────────────┘
 ════════════════
 """

@@ -191,7 +191,11 @@ def test_a_signed_store(tmp_path: Path) -> None:
     """A wrong secret is refused, and a missing one checks nothing."""
     make_flow(f"{tmp_path}/orders/", secret=SECRET).run({"draft": 1}, run_id="order-42")
     words = ("diff", "orders", "order-42")
-    assert invoke(*words, cwd=tmp_path).code == 0
+    unverified = invoke(*words, cwd=tmp_path)
+    assert unverified.code == 0
+    assert unverified.err.startswith("order-42 is signed by ")
+    assert "(not verified: no secret given)" in unverified.err
     for secret, code in ((SECRET, 0), ("x" * 32, 5)):
-        env = {"KEY": secret}
-        assert invoke(*words, "--secret-env", "KEY", cwd=tmp_path, env=env).code == code
+        done = invoke(*words, "--secret-env", "KEY", cwd=tmp_path, env={"KEY": secret})
+        assert done.code == code
+        assert "not verified" not in done.err

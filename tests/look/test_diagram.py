@@ -55,7 +55,7 @@ SHOP = """\
   ↓ keep_items
 ══════════════
 ┌────────────┐
-│ 2  charge  │  5 tries, at most 30 s
+│ 2  charge  │  up to 5 tries, at most 30 s
 └────────────┘
 ══════════════
 ┌────────────┐
@@ -117,7 +117,7 @@ def test_run_of_a_known_flow(tmp_path: Path) -> None:
     """Steps of a run get the loaders, savers and limits of the steps of these names."""
     first, second, _ = of_run(BROKEN, shop(tmp_path))
     assert (first.loader, first.saver, first.status) == ("read_items", "keep_items", "done")
-    assert second.badges == ("5 tries", "at most 30 s")
+    assert second.badges == ("up to 5 tries", "at most 30 s")
     renamed = of_names(("reserve", "pay", "invoice"))
     assert of_run(BROKEN, renamed)[1].name == "charge"
 

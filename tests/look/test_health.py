@@ -15,7 +15,16 @@ from stored_runs import queue_run
 
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint._snapshot import versions
-from aiocheckpoint.look import FindingView, _file_systems, _health, check_store, open_store
+from aiocheckpoint.look import (
+    FindingView,
+    _file_systems,
+    _health,
+    check_store,
+    open_store,
+    store_of,
+)
+from aiocheckpoint.look._places import place_of
+from aiocheckpoint.testing import MemoryStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,6 +301,20 @@ def test_several_flows_of_a_database(tmp_path: Path) -> None:
 
         cp.run({}, run_id="one")
     assert [(one.kind, one.flow) for one in found(place)] == [("code", "mails"), ("code", "orders")]
+
+
+def test_a_store_without_files() -> None:
+    """Of a store in memory only the runs are looked at."""
+    cp = CheckpointFlow("orders", handler=MemoryStateHandler)
+
+    @cp.add_step()
+    def keep(state: State) -> None:
+        state["function"] = eval("lambda: 1")  # noqa: S307
+
+    cp.run({}, run_id="order-1")
+    store = store_of(cp.handler)
+    assert [one.kind for one in check_store(store)] == ["code"]
+    assert place_of(store).files() is None
 
 
 def test_hostile_ids_steer_no_terminal(tmp_path: Path, queue_by_python_3_4: Queue) -> None:

@@ -22,7 +22,7 @@ __all__ = ["Changes", "files_of_database", "files_of_directory", "files_of_run"]
 
 POLL_SECONDS = 0.25
 """Between two looks."""
-ANYWAY_SECONDS = 3.0
+ANYWAY_SECONDS = 5.0
 """After which a store counts as changed. No file changes when a process is killed."""
 REST = 4.0
 """A hearer that takes long is called again after so many times as long."""

@@ -52,7 +52,7 @@ class DiagramStep(Record):
         index: Its index from 0.
         name: Its name.
         loader, saver: Names of the functions, or None.
-        badges: Its limits in words, such as "5 tries".
+        badges: Its limits in words, such as "up to 5 tries".
         status: Its status in a run, as in `StepView`, or None for the step of a flow.
         notes: What is known of it in the run, in words.
     """
@@ -176,7 +176,7 @@ def _left_out(number: int, strokes: Strokes) -> Iterator[str]:
 
 def _badges(step: Step) -> Iterator[str]:
     if step.retry is not None and step.retry.attempts is not None:
-        yield f"{step.retry.attempts} tries"
+        yield f"up to {step.retry.attempts} tries"
     elif step.retry is not None:
         yield "any number of tries"
     if step.run.timeout is not None:

@@ -49,7 +49,7 @@ def check_store(store: Store) -> tuple[FindingView, ...]:
     Raises:
         StorageError: The store cannot be read.
     """
-    place = place_of(store.place)
+    place = place_of(store)
     about_runs, owned = _check_runs(store)
     if place.kind == "elsewhere":
         return tuple(about_runs)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._urls import absolute_path
+from aiocheckpoint.handlers.local import LocalStateHandler
 from aiocheckpoint.look._changes import files_of_database, files_of_directory, files_of_run
 
+if TYPE_CHECKING:
+    from aiocheckpoint.look._store import Store
+
 __all__ = ["StorePlace", "place_of"]
+
+_SQLITE = "aiocheckpoint.handlers.sqlite"
+_NO_ID = "~.pkl"
+"""In a directory, the file of the run without an id."""
 
 PlaceKind = Literal["database", "directory", "file", "elsewhere"]
 
@@ -47,24 +55,19 @@ class StorePlace(NamedTuple):
         return self.path if self.kind == "directory" else os.path.dirname(self.path)
 
 
-def place_of(place: str) -> StorePlace:
-    """Find the files of a store.
+def place_of(store: Store) -> StorePlace:
+    """Find the files of a store."""
+    # Looks at files are nothing that a store offers to users.
+    handler = store._reader.handler  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if isinstance(handler, LocalStateHandler):
+        path = handler.locate()
+        directory, name = os.path.split(path)
+        return StorePlace("directory", directory) if name == _NO_ID else StorePlace("file", path)
+    if _SQLITE in sys.modules:  # Else no handler is of its class.
+        from aiocheckpoint.handlers.sqlite import SqliteStateHandler  # noqa: PLC0415
+        from aiocheckpoint.handlers.sqlite._file_url import file_of  # noqa: PLC0415
 
-    Args:
-        place: Its path or URL, as `Store.place` has it.
-
-    Raises:
-        InvalidValueError: It is the URL of a database file that names none.
-        StorageError: It is relative, and the working directory was deleted.
-    """
-    address = find_store(place, None, None)
-    if address.handler == "sqlite" or address.path.startswith("sqlite:///"):
-        from aiocheckpoint.handlers.sqlite._file_url import file_of  # noqa: PLC0415 - large
-
-        return StorePlace("database", os.path.realpath(absolute_path(file_of(address.path))))
-    if not address.is_file:
-        return StorePlace("elsewhere", "")
-    full = absolute_path(address.path)
-    slashes = tuple(filter(None, (os.sep, os.altsep)))
-    is_directory = os.path.isdir(full) or address.path.endswith(slashes)
-    return StorePlace("directory" if is_directory else "file", full)
+        if isinstance(handler, SqliteStateHandler) and handler.path is not None:
+            file = file_of(os.fspath(handler.path))
+            return StorePlace("database", os.path.realpath(absolute_path(file)))
+    return StorePlace("elsewhere", "")

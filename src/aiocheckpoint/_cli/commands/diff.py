@@ -10,6 +10,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.rendering.diffs import print_diff
+from aiocheckpoint._cli.run_facts import run_name, signature_of
 
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
@@ -32,13 +33,15 @@ def _configure(parser: CommandParser) -> None:
 
 def _execute(context: Context) -> int:
     run_id, old, new = _asked_for(context.runs)
-    diff = context.store().diff(
-        run_id, old, new, flow=context.flow_name, values=context.arguments.values
-    )
-    if context.output.is_text:
-        print_diff(diff, context.output)
+    store, output = context.store(), context.output
+    diff = store.diff(run_id, old, new, flow=context.flow_name, values=context.arguments.values)
+    if output.is_text:
+        print_diff(diff, output)
+        run = store.run(run_id, flow=context.flow_name)
+        if run.verified is False:
+            output.words(f"{run_name(run)} is {signature_of(run)}.")
     else:
-        context.output.record("diff", diff.to_json())
+        output.record("diff", diff.to_json())
     return ExitCode.DONE
 
 

@@ -59,9 +59,8 @@ class _Tally:
         runs = "1 run was" if self._runs == 1 else f"{self._runs:,} runs were"
         bad = "1 snapshot is" if self.bad == 1 else f"{self.bad:,} snapshots are"
         verdict = f"{bad} bad." if self.bad else "All snapshots are sound."
-        unverified = (
-            f"{self._unverified:,} of them are signed, and no secret was given to verify it."
-        )
+        are = "is" if self._unverified == 1 else "are"
+        unverified = f"{self._unverified:,} of them {are} signed, not verified: no secret given."
         return f"{runs} checked. {verdict}" + (f"\n{unverified}" if self._unverified else "")
 
 

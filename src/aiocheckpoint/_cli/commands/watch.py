@@ -65,7 +65,7 @@ def _follow_all(context: Context) -> NoReturn:
     changed = ChangedRuns(store, context.flow_name, context.filter())
     lines = ChangeLines(output)
     told = False
-    for _ in Changes(place_of(store.place).files()).follow():
+    for _ in Changes(place_of(store).files()).follow():
         for run in changed.look():
             _show(run, lines, output)
         output.flush()
@@ -78,7 +78,7 @@ def _follow_one(context: Context, run: RunView) -> int:
     changed = ChangedRun(store, run.run_id, context.flow_name or run.flow or None)
     lines = ProgressLines(output)
     told = False
-    for _ in Changes(place_of(store.place).files(run.location)).follow():
+    for _ in Changes(place_of(store).files(run.location)).follow():
         seen = changed.look()
         if seen is None:
             continue
