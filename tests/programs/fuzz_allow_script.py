@@ -147,5 +147,6 @@ def main(seed: int, count: int) -> dict[str, object]:
     return {"loaded": loaded, "refused": count - loaded, "wrong": wrong, "longest": longest}
 
 
-limit_memory()
-sys.stdout.write(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))))
+if __name__ == "__main__":
+    limit_memory()
+    sys.stdout.write(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))))

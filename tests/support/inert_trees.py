@@ -31,15 +31,26 @@ def decoded_value(value: bytes, bounds: InertBounds = PATIENT) -> Any:  # noqa: 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401
     """Whether two plain values are equal and of the same types all through. NaN is NaN."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return len(one) == len(other) and all(
-            is_same(key, key2) and is_same(value, value2)
-            for (key, value), (key2, value2) in zip(one.items(), other.items(), strict=True)
-        )
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(is_same, one, other))
-    if isinstance(one, (set, frozenset)):
-        return one == other and sorted(map(repr, one)) == sorted(map(repr, other))
-    return repr(one) == repr(other)
+    return _Same().is_same(one, other)
+
+
+class _Same:
+    """Compares two values that may hold themselves."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def is_same(self, one: Any, other: Any) -> bool:  # noqa: ANN401
+        if type(one) is not type(other):
+            return False
+        if isinstance(one, (dict, list, tuple)):
+            if (id(one), id(other)) in self._seen:
+                return True
+            self._seen.add((id(one), id(other)))
+            parts = ([*each.items()] if isinstance(each, dict) else each for each in (one, other))
+            return len(one) == len(other) and all(map(self.is_same, *parts))
+        if isinstance(one, (set, frozenset)):
+            return one == other and sorted(map(repr, one)) == sorted(map(repr, other))
+        if isinstance(one, (int, str)):
+            return bool(one == other)
+        return repr(one) == repr(other)

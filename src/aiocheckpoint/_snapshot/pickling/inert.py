@@ -15,12 +15,12 @@ from aiocheckpoint._snapshot.pickling.inert_digests import Digester
 from aiocheckpoint._snapshot.pickling.inert_handlers import HANDLERS
 from aiocheckpoint._snapshot.pickling.inert_json import to_json, type_name
 from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError, InertMachine
+from aiocheckpoint._snapshot.pickling.inert_states import Inert, InertKey
 from aiocheckpoint._snapshot.pickling.inert_values import (
+    CUT,
     DEFAULT,
     MISSING,
-    Inert,
     InertBounds,
-    InertKey,
     Placeholder,
 )
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
@@ -72,26 +72,37 @@ def _items_of(root: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - an inert tr
 
 
 def _items_so_far(machine: InertMachine) -> list[tuple[Any, Any]]:
-    """The items of a stream that was not read up to its end. The value of the last may be cut."""
+    """The items of a stream that was not read up to its end. The value of the last is cut."""
     stack = machine.stack
     items = _items_of(stack[0]) if stack else []
-    waiting = stack[1 : machine.marks[1] if len(machine.marks) > 1 else len(stack)]
-    return items + list(zip(waiting[::2], waiting[1::2], strict=False))
+    begins = [height for height in machine.marks if height > 1]  # The first mark may be the root's.
+    height = begins[0] if begins else len(stack)
+    machine.note_spans(height, machine.at)
+    waiting = [*stack[1:height], CUT]
+    pairs = list(zip(waiting[::2], waiting[1::2], strict=False))
+    return [*items, *pairs[:-1], *((key, CUT) for key, _ in pairs[-1:])]
 
 
 def _made(machine: InertMachine, items: Iterable[tuple[Any, Any]], *, complete: bool) -> Inert:
     digester, position = Digester(machine.long, machine.deadline), None
     spans: dict[str, int] = {}
     for key, span in machine.spans:
-        spans[digester.text(key)] = spans.get(digester.text(key), 0) + span
+        name = digester.text(key)
+        spans[name] = spans.get(name, 0) + span
     keys: list[InertKey] = []
     for key, tree in items:
         if type(key) is str and key == POSITION_KEY:
             position = tree if is_position(tree) else None
             continue
-        try:
-            name, digest = digester.text(key), digester.digest(tree)
-        except BeyondBoundError:
-            name, digest, complete = "", "", False
+        name, digest = _digested(digester, key, tree)
+        complete = complete and bool(digest)
         keys.append(InertKey(key, tree, spans.get(name, 0), digest))
-    return Inert(tuple(keys), complete, position, digester.texts, machine.long)
+    return Inert(tuple(keys), complete, position, digester)
+
+
+def _digested(digester: Digester, key: Any, tree: Any) -> tuple[str, str]:  # noqa: ANN401
+    """The text of a key, and the digest of its value. Empty where it takes too long."""
+    try:
+        return digester.text(key), "" if tree is CUT else digester.digest(tree)
+    except BeyondBoundError:
+        return "", ""

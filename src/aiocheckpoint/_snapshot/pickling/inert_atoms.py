@@ -130,7 +130,7 @@ def _unescape(found: re.Match[bytes]) -> bytes:
     name = found[1]
     if name in _ESCAPED:
         return _ESCAPED[name]
-    if name[:1] == b"x" and len(name) > 1:
+    if name[:1] == b"x":
         return bytes([int(name[1:], 16)])
     return bytes([int(name, 8) & 255]) if name.isdigit() else found[0]
 

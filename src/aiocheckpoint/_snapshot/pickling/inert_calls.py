@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._snapshot.pickling.inert_hashable import add_members
@@ -19,6 +20,7 @@ __all__ = ["call", "make_new", "name_global"]
 _COMPAT: Any = vars(pickle)["_compat_pickle"]
 _RENAMED_SINCE = 3  # Streams of older protocols have the names of Python 2.
 _LONGEST_NAME = 1_000
+_RANGE = re.compile(r"range\((-?\d+), (-?\d+)(?:, (-?\d+))?\)", re.ASCII)
 
 
 def name_global(machine: InertMachine, module: Any, name: Any) -> Placeholder:  # noqa: ANN401
@@ -26,13 +28,13 @@ def name_global(machine: InertMachine, module: Any, name: Any) -> Placeholder:  
     machine.made += 3
     if type(module) is not str or type(name) is not str:
         return Placeholder("global", "?", args=(module, name))
+    if len(module) + len(name) >= _LONGEST_NAME:
+        shown = f"{module[:_LONGEST_NAME]}.{name[:_LONGEST_NAME]}"
+        return Placeholder("global", f"{shown[:_LONGEST_NAME]}...", args=(module, name))
     if machine.protocol < _RENAMED_SINCE:
         renamed = _COMPAT.NAME_MAPPING.get((module, name))
         module, name = renamed or (_COMPAT.IMPORT_MAPPING.get(module, module), name)
-    full = f"{module}.{name}"
-    if len(full) > _LONGEST_NAME:
-        return Placeholder("global", f"{full[:_LONGEST_NAME]}...", args=(module, name))
-    return Placeholder("global", full)
+    return Placeholder("global", f"{module}.{name}")
 
 
 def make_new(machine: InertMachine, maker: Any, args: Any, named: Any = None) -> Placeholder:  # noqa: ANN401
@@ -190,6 +192,16 @@ def _type_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
             return None
 
 
+def _range_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
+    """A range, which dill writes as text."""
+    match args:
+        case (str(text),) if len(text) < _LONGEST_NAME and (found := _RANGE.fullmatch(text)):
+            numbers = (*map(int, found.group(1, 2)), int(found[3] or 1))
+            return Placeholder("object", "builtins.range", "call", numbers)
+        case _:
+            return None
+
+
 def _by_value(name: str) -> Callable[[tuple[Any, ...]], Placeholder | None]:
     """Functions and classes that dill writes by value."""
 
@@ -205,6 +217,7 @@ _REMADE: dict[str, Callable[[tuple[Any, ...]], Placeholder | None]] = {
     "builtins.getattr": _attribute,
     "pkgutil.resolve_name": _resolved,
     "dill._dill._load_type": _type_of_dill,
+    "dill._dill._eval_repr": _range_of_dill,
     **{
         f"dill._dill.{function}": _by_value(name)
         for function, name in {

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint._snapshot.pickling.inert_digests import Digester
 from aiocheckpoint._snapshot.pickling.inert_json import type_name
 from aiocheckpoint._snapshot.pickling.inert_known import recognize
 from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError
+from aiocheckpoint._snapshot.pickling.inert_paths import member_step, step_of
 from aiocheckpoint._snapshot.pickling.inert_values import DEFAULT, MISSING, Placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from aiocheckpoint._snapshot.pickling.inert_values import Inert, InertBounds
+    from aiocheckpoint._snapshot.pickling.inert_states import Inert, InertKey
+    from aiocheckpoint._snapshot.pickling.inert_values import InertBounds
 
 __all__ = ["Change", "Differences", "diff_trees"]
 
 _SETS = (set, frozenset)
-_LONGEST_STEP: Final = 80
 
 
 class Change(NamedTuple):
     """One difference between two states.
 
     Attributes:
-        path: Where it is, such as `note` or `orders[3].price`. ASCII, but for letters in names.
+        path: Where it is, such as `note` or `orders[3].price`.
         kind: "added", "removed", "changed", or "rewritten": an object that was pickled in another
             way, of which it is unknown whether it has changed.
         old, new: The inert values. `MISSING` where there is none.
@@ -58,56 +58,54 @@ def diff_trees(old: Inert, new: Inert, bounds: InertBounds = DEFAULT) -> Differe
     Args:
         old: The older one.
         new: The newer one.
-        bounds: The bounds. Deeper differences are shown at the last level that is compared.
+        bounds: The bounds. A difference that is deeper is shown at the last level.
     """
     return _Comparison(old, new, bounds).compare()
 
 
 class _Comparison:
     def __init__(self, old: Inert, new: Inert, bounds: InertBounds) -> None:
-        self._old, self._new, self._bounds = old, new, bounds
-        deadline = time.monotonic() + bounds.seconds
-        self._digesters = tuple(_digester(one, deadline) for one in (old, new))
+        self._states, self._bounds = (old, new), bounds
         self._changes: list[Change] = []
         self._seen: set[tuple[int, int]] = set()
         self._complete = old.complete and new.complete
+        for state in self._states:
+            state.digester.deadline = time.monotonic() + bounds.seconds
 
     def compare(self) -> Differences:
         """Compare the states."""
         same: list[Any] = []
-        old, new = self._by_label(self._old), self._by_label(self._new)
         try:
-            for label in sorted(old.keys() | new.keys()):
-                one, other = old.get(label), new.get(label)
-                path = label.removeprefix(".")
-                if one is None or other is None:
-                    self._one_sided(path, one, other)
-                elif not (one.digest and other.digest):
-                    self._complete = False
-                elif one.digest == other.digest:
+            olds, news = (self._by_text(side) for side in (0, 1))
+            for step, text in _in_order(olds, news, lambda one: one.key):
+                one, other = olds.get(text), news.get(text)
+                if (
+                    one is not None
+                    and other is not None
+                    and 0 < len(one.digest) == len(other.digest)
+                    and one.digest == other.digest
+                ):
                     same.append(other.key)
                 else:
-                    self._values(path, one.tree, other.tree, 1)
+                    self._keys(step.removeprefix("."), one, other)
         except BeyondBoundError:
             self._complete = False
         return Differences(tuple(self._changes), tuple(same), self._complete)
 
-    def _by_label(self, inert: Inert) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for one in inert.keys:
-            label = step_of(one.key)
-            while label in found:  # Two keys that are shown in the same way.
-                label += "'"
-            found[label] = one
-        return found
+    def _by_text(self, side: int) -> dict[str, InertKey]:
+        return {self._text(side, one.key): one for one in self._states[side].keys}
 
-    def _one_sided(self, path: str, old: Any, new: Any) -> None:  # noqa: ANN401
-        """Note a key that only one state has, unless the other one may have it as well."""
-        if not (self._new if new is None else self._old).complete:
-            return
-        if new is None:
+    def _keys(self, path: str, old: InertKey | None, new: InertKey | None) -> None:
+        """Compare the values of one key that differ, or of which one is missing."""
+        for key in (old, new):
+            if key is not None and not key.digest:
+                self._complete = False
+                return
+        if old is not None and new is not None:
+            self._values(path, old.tree, new.tree, 1)
+        elif old is not None and self._states[1].complete:
             self._note(path, "removed", old.tree, MISSING)
-        else:
+        elif new is not None and self._states[0].complete:
             self._note(path, "added", MISSING, new.tree)
 
     def _note(self, path: str, kind: str, old: Any, new: Any) -> None:  # noqa: ANN401
@@ -116,21 +114,55 @@ class _Comparison:
         self._changes.append(Change(path, kind, old, new))
 
     def _text(self, side: int, tree: Any) -> str:  # noqa: ANN401
-        return self._digesters[side].text(tree)
+        return self._states[side].digester.text(tree)
 
-    def _values(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        """Note how two values differ that are known to differ."""
+    def _is_cyclic(self, old: Any, new: Any) -> bool:  # noqa: ANN401
+        """Whether a value holds itself. Its text tells of all else that it is part of."""
+        return (
+            id(old) in self._states[0].digester.cyclic or id(new) in self._states[1].digester.cyclic
+        )
+
+    def _pair(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
+        """Compare two values, either of which may be missing."""
+        if old is MISSING or new is MISSING:
+            if old is not new:
+                self._note(path, "added" if old is MISSING else "removed", old, new)
+        elif self._is_cyclic(old, new):
+            self._values(path, old, new, depth, surely=False)
+        elif self._text(0, old) != self._text(1, new):
+            self._values(path, old, new, depth)
+
+    def _values(
+        self,
+        path: str,
+        old: Any,  # noqa: ANN401
+        new: Any,  # noqa: ANN401
+        depth: int,
+        *,
+        surely: bool = True,
+    ) -> None:
+        """Note how two values differ.
+
+        Args:
+            path: The path to them.
+            old: The older value.
+            new: The newer value.
+            depth: Their depth.
+            surely: Whether they are known to differ.
+        """
         if (id(old), id(new)) in self._seen and depth > 1:
             return
-        compare = self._comparing(old, new) if depth < self._bounds.depth else None
-        if compare is None:
-            self._note(path, "changed", old, new)
+        compare = self._comparing(old, new)
+        if compare is not None and depth < self._bounds.depth:
+            self._seen.add((id(old), id(new)))
+            before = len(self._changes)
+            compare(path, old, new, depth + 1)
+            if len(self._changes) > before or not surely:
+                return
+        elif compare is not None and not surely:
+            self._complete = False
             return
-        self._seen.add((id(old), id(new)))
-        before = len(self._changes)
-        compare(path, old, new, depth + 1)
-        if len(self._changes) == before:  # They differ in what has no path.
-            self._note(path, "changed", old, new)
+        self._note(path, "changed", old, new)
 
     def _comparing(self, old: Any, new: Any) -> Callable[..., None] | None:  # noqa: ANN401
         """The method that compares what two values hold, or None where they are compared whole."""
@@ -145,83 +177,69 @@ class _Comparison:
             return self._lists
         return self._sets if kind in _SETS else None
 
-    def _pair(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        """Compare two values, either of which may be missing."""
-        if old is MISSING and new is MISSING:
-            return
-        if old is MISSING or new is MISSING:
-            self._note(path, "added" if old is MISSING else "removed", old, new)
-        elif self._text(0, old) != self._text(1, new):
-            self._values(path, old, new, depth)
-
     def _dicts(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        self._entries(path, list(old.items()), list(new.items()), depth)
+        self._entries(path, (old.items(), new.items()), depth)
 
-    def _entries(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        olds, news = (
-            {self._text(side, key): (key, value) for key, value in pairs}
-            for side, pairs in enumerate((old, new))
-        )
-        found = [
-            (step_of((olds.get(text) or news[text])[0]), text) for text in olds.keys() | news.keys()
-        ]
-        for step, text in sorted(found):
+    def _entries(self, path: str, pairs: tuple[Iterable[Any], Iterable[Any]], depth: int) -> None:
+        olds, news = ({self._text(side, pair[0]): pair for pair in pairs[side]} for side in (0, 1))
+        for step, text in _in_order(olds, news, lambda pair: pair[0]):
             one, other = (side.get(text, (None, MISSING))[1] for side in (olds, news))
             self._pair(path + step, one, other, depth)
 
     def _lists(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        olds, news = (
-            [self._text(side, one) for one in side_values]
-            for side, side_values in enumerate((old, new))
-        )
-        begin, ends = _common(olds, news)
+        begin, ends = 0, (len(old), len(new))
+        if not any(map(self._is_cyclic, old, old)) and not any(map(self._is_cyclic, new, new)):
+            olds, news = ([self._text(side, one) for one in (old, new)[side]] for side in (0, 1))
+            begin, ends = _common(olds, news)
         for index in range(begin, max(ends)):
             one = old[index] if index < ends[0] else MISSING
             other = new[index] if index < ends[1] else MISSING
             self._pair(f"{path}[{index}]", one, other, depth)
 
-    def _sets(self, path: str, old: Any, new: Any, _: int) -> None:  # noqa: ANN401
-        olds, news = (
-            {self._text(side, one): one for one in members}
-            for side, members in enumerate((old, new))
-        )
-        for text in sorted(olds.keys() ^ news.keys()):
+    def _sets(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
+        olds, news = ({self._text(side, one): one for one in (old, new)[side]} for side in (0, 1))
+        for step, text in _in_order(olds, news, lambda one: one):
             one, other = olds.get(text, MISSING), news.get(text, MISSING)
-            member = one if other is MISSING else other
-            step = step_of(member)
-            shown = f"['{step[1:]}']" if step.startswith(".") else step
-            self._pair(f"{path}{{{shown[1:-1]}}}", one, other, 0)
+            if one is MISSING or other is MISSING:
+                self._pair(path + member_step(step), one, other, depth)
 
     def _placeholders(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        known = recognize(old), recognize(new)
-        if known != (None, None) or old.kind != new.kind or old.kind != "object":
-            self._note(path, _kind_of_change(old, new, known), old, new)
-        elif type_name(old) != type_name(new):
-            self._note(path, "changed", old, new)
-        elif old.written_by != new.written_by:
-            self._note(path, "rewritten", old, new)
-        else:
-            self._parts(path, old, new, depth)
-
-    def _parts(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        self._pair(f"{path}()", old.args, new.args, depth)
-        self._pair(path, old.state, new.state, depth)
-        self._pair(path, old.items, new.items, depth)
-        olds, news = (() if one is MISSING else one for one in (old.entries, new.entries))
-        self._entries(path, olds, news, depth)
+        if _are_compared_by_parts(old, new):
+            self._pair(f"{path}()", old.args, new.args, depth)
+            self._pair(path, old.state, new.state, depth)
+            self._pair(path, old.items, new.items, depth)
+            pairs = tuple(() if one.entries is MISSING else one.entries for one in (old, new))
+            self._entries(path, (pairs[0], pairs[1]), depth)
+        elif self._text(0, old) != self._text(1, new):
+            self._note(path, _kind_of_change(old, new), old, new)
 
 
-def _digester(inert: Inert, deadline: float) -> Digester:
-    digester = Digester(inert.long, deadline)
-    digester.texts = inert.texts
-    return digester
+def _are_compared_by_parts(old: Placeholder, new: Placeholder) -> bool:
+    return (
+        (old.kind, old.type, old.written_by) == (new.kind, new.type, new.written_by)
+        and old.kind not in ("global", "large")
+        and recognize(old) is None
+        and recognize(new) is None
+    )
 
 
-def _kind_of_change(old: Placeholder, new: Placeholder, known: tuple[Any, Any]) -> str:
-    """Whether two objects of which more is known have changed, or may only be written anew."""
-    if None not in known or type_name(old) != type_name(new):
+def _kind_of_change(old: Placeholder, new: Placeholder) -> str:
+    """Whether two objects differ, or may only be written in another way."""
+    if recognize(old) is not None and recognize(new) is not None:
         return "changed"
-    return "rewritten" if old.written_by != new.written_by else "changed"
+    kinds = {old.kind, new.kind}
+    if kinds == {"global", "object"}:  # A class or function by its name, and one by value.
+        return "rewritten" if "by value" in (old.written_by, new.written_by) else "changed"
+    is_same = kinds == {"object"} and type_name(old) == type_name(new)
+    return "rewritten" if is_same else "changed"
+
+
+def _in_order(
+    old: dict[str, Any], new: dict[str, Any], key_of: Callable[[Any], Any]
+) -> list[tuple[str, str]]:
+    """The steps of paths to the keys of two dicts, and the texts of the keys, in their order."""
+    texts = old.keys() | new.keys()
+    return sorted((step_of(key_of(old.get(text) or new.get(text))), text) for text in texts)
 
 
 def _common(old: list[str], new: list[str]) -> tuple[int, tuple[int, int]]:
@@ -233,23 +251,3 @@ def _common(old: list[str], new: list[str]) -> tuple[int, tuple[int, int]]:
     while one > begin and other > begin and old[one - 1] == new[other - 1]:
         one, other = one - 1, other - 1
     return begin, (one, other)
-
-
-def step_of(key: Any) -> str:  # noqa: ANN401 - an inert tree
-    """The step of a path to the value of a key: `.price`, `[3]`, `['two words']`."""
-    kind = type(key)
-    if kind is str and key.isidentifier() and len(key) <= _LONGEST_STEP:
-        return f".{key}"
-    if kind is int and key.bit_length() > _LONGEST_STEP:
-        text = hex(key)
-    elif kind in (str, bytes):
-        text = ascii(key[: _LONGEST_STEP + 1])
-    elif isinstance(key, Placeholder):
-        known = recognize(key)
-        value = "" if known is None else f" {known.facts.get('value', '')!a}"
-        text = f"<{type_name(key)}{value}>"
-    elif kind in (int, float, complex, bool, type(None)):
-        text = ascii(key)
-    else:
-        text = f"<{type_name(key)} {len(key)}>"
-    return f"[{text}]" if len(text) <= _LONGEST_STEP else f"[{text[:_LONGEST_STEP]}...]"

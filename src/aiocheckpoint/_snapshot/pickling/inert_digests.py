@@ -1,8 +1,7 @@
 """Digests of inert trees: equal for equal plain data, in whatever order dicts and sets hold it.
 
-Each value has a canonical text of ASCII. A container has the text of what it holds, or the digest
-of that text where it is long. So a value that is shared a million times is digested once. The
-walk has no recursion. A container that holds itself has the number of its visit in that place.
+The walk over a tree has no recursion. A container that holds itself has the number of its visit in
+the place where it does.
 """
 
 from __future__ import annotations
@@ -11,9 +10,16 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aiocheckpoint._snapshot.pickling.inert_hashable import SCALARS
 from aiocheckpoint._snapshot.pickling.inert_known import recognize
 from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError
+from aiocheckpoint._snapshot.pickling.inert_texts import (
+    LETTERS,
+    SOME,
+    TEXT,
+    Texts,
+    bracketed,
+    hashed,
+)
 from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Placeholder
 
 if TYPE_CHECKING:
@@ -23,19 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Digester"]
 
-_TEXT = frozenset({str})
-_ATOMS = SCALARS | {bytearray}
-_LETTERS: dict[type, str] = {dict: "d", list: "l", tuple: "t", set: "s", frozenset: "f"}
-_SHORT, _SOME, _PIECE, _OFTEN = 600, 256, 1 << 16, 64
-_DIGITS = 16
-
-
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+_PIECE, _OFTEN, _DIGITS = 1 << 16, 64, 16
 
 
 class _Body:
-    """Collects the texts of what a container holds."""
+    """Collects the texts of what a container holds, and hashes them piece by piece."""
 
     __slots__ = ("_hash", "_length", "_parts")
 
@@ -44,10 +42,10 @@ class _Body:
         self._length = 0
         self._hash: Any = None
 
-    def add(self, text: str) -> bool:
-        """Add a text. Whether a whole piece was hashed."""
-        self._parts.append(text)
-        self._length += len(text) + 2
+    def add(self, texts: list[str]) -> bool:
+        """Add some texts. Whether a piece was hashed."""
+        self._parts += texts
+        self._length += sum(map(len, texts))
         if self._length < _PIECE:
             return False
         self._flush()
@@ -64,13 +62,9 @@ class _Body:
     def text(self, letter: str) -> str:
         """The text of the container."""
         if self._hash is None:
-            return _bracketed(letter, ", ".join(self._parts))
+            return bracketed(letter, ", ".join(self._parts))
         self._flush()
         return f"{letter}#{self._hash.hexdigest()}"
-
-
-def _bracketed(letter: str, body: str) -> str:
-    return f"{letter}[{body}]" if len(body) <= _SHORT else f"{letter}#{_hashed(body)}"
 
 
 class Digester:
@@ -81,14 +75,16 @@ class Digester:
         deadline: When to give up, by `time.monotonic`.
 
     Attributes:
-        texts: The texts of containers by their ids.
+        cyclic: Ids of containers that hold themselves, or one that holds itself.
     """
 
     def __init__(self, long: dict[int, object], deadline: float) -> None:
-        self.texts: dict[int, str] = {}
-        self._long, self._deadline = long, deadline
+        self.deadline = deadline
+        self.cyclic: set[int] = set()
+        self._texts = Texts(long)
+        self._known = self._texts.known
         self._open: dict[int, int] = {}
-        self._entered = self._cycles = 0
+        self._entered = 0
 
     def digest(self, tree: Any) -> str:  # noqa: ANN401 - an inert tree
         """The digest of a value, 16 hexadecimal digits.
@@ -96,144 +92,110 @@ class Digester:
         Raises:
             BeyondBoundError: It takes too long.
         """
-        return _hashed(self.text(tree))[:_DIGITS]
+        return hashed(self.text(tree))[:_DIGITS]
 
     def text(self, tree: Any) -> str:  # noqa: ANN401
         """The text of a value."""
-        text = self._at_once(tree)
+        self._check()
+        text = self._texts.at_once(tree)
         return self._walked(tree) if text is None else text
 
     def _walked(self, root: Any) -> str:  # noqa: ANN401
-        self._entered = self._cycles = 0
-        self._open = {id(root): 0}
-        walks: list[tuple[Any, _Walk]] = [(root, self._walk(root))]
-        done: list[int] = []
+        self._entered, self._open = 0, {id(root): 0}
+        walks: list[tuple[int, _Walk]] = [(id(root), self._walk(root))]
+        cyclic: dict[int, str] = {}
         text: Any = None
         while walks:
-            value, walk = walks[-1]
+            walk = walks[-1][1]
             try:
                 child = walk.send(text)
             except StopIteration as end:
-                text = self.texts[id(value)] = end.value
-                done.append(id(value))
-                del self._open[id(value)]
-                walks.pop()
-                continue
-            text = self._enter(child, walks)
-        if self._cycles:  # The numbers in the texts count from this root.
-            for number in done:
-                del self.texts[number]
+                text = end.value
+                self._leave(text, walks, cyclic)
+            else:
+                text = self._enter(child, walks, cyclic)
+        self.cyclic |= cyclic.keys()
         return str(text)
 
-    def _enter(self, child: Any, walks: list[tuple[Any, _Walk]]) -> str | None:  # noqa: ANN401
-        if id(child) in self._open:
-            self._cycles += 1
-            return f"^{self._open[id(child)]}"
+    def _enter(
+        self,
+        child: Any,  # noqa: ANN401
+        walks: list[tuple[int, _Walk]],
+        cyclic: dict[int, str],
+    ) -> str | None:
+        """Begin the walk over a container, unless it is a cyclic one that was entered before.
+
+        The numbers in the texts of cyclic containers count from the root of the walk.
+        """
+        before = self._open.get(id(child))
+        if before is not None or id(child) in cyclic:
+            cyclic.setdefault(walks[-1][0], "")
+            return cyclic[id(child)] if before is None else f"^{before}"
         self._entered += 1
         if self._entered % _OFTEN == 0:
             self._check()
         self._open[id(child)] = self._entered
-        walks.append((child, self._walk(child)))
+        walks.append((id(child), self._walk(child)))
         return None
 
+    def _leave(self, text: str, walks: list[tuple[int, _Walk]], cyclic: dict[int, str]) -> None:
+        """End the walk over a container."""
+        number, _ = walks.pop()
+        del self._open[number]
+        if number not in cyclic:
+            self._known[number] = text
+            return
+        cyclic[number] = text
+        if walks:
+            cyclic.setdefault(walks[-1][0], "")
+
     def _check(self) -> None:
-        if time.monotonic() > self._deadline:
+        if time.monotonic() > self.deadline:
             raise BeyondBoundError
-
-    # --- values without a walk
-
-    def _at_once(self, value: Any) -> str | None:  # noqa: ANN401
-        """The text of an atom, of a known container, or of a small one that holds atoms alone."""
-        kind = type(value)
-        if kind in _ATOMS:
-            return self._long_text(value) if id(value) in self._long else ascii(value)
-        number = id(value)
-        text = self.texts.get(number)
-        if text is None and kind in _LETTERS and len(value) <= _SOME:
-            body = self._flat(kind, value)
-            if body is not None:
-                text = self.texts[number] = _bracketed(_LETTERS[kind], body)
-        return text
-
-    def _flat(self, kind: type, value: Any) -> str | None:  # noqa: ANN401
-        if kind is dict:
-            if not (
-                _TEXT.issuperset(map(type, value)) and self._are_short(value.values())
-            ) or not self._are_short(value):
-                return None
-            return ascii(sorted(value.items()))[1:-1]
-        if not self._are_short(value):
-            return None
-        if kind is list:
-            return ascii(value)[1:-1]
-        return ascii(list(value))[1:-1] if kind is tuple else ", ".join(sorted(map(ascii, value)))
-
-    def _are_short(self, values: Iterable[Any]) -> bool:
-        """Whether all are atoms, and none is long."""
-        return SCALARS.issuperset(map(type, values)) and (
-            not self._long or self._long.keys().isdisjoint(map(id, values))
-        )
-
-    def _long_text(self, value: Any) -> str:  # noqa: ANN401
-        kind = type(value).__name__
-        if kind == "int":
-            return f"int#{_hashed(hex(value))}"
-        content = value.encode("utf-8", "surrogatepass") if kind == "str" else value
-        return f"{kind}#{hashlib.sha256(content).hexdigest()}"
-
-    # --- walks
 
     def _walk(self, value: Any) -> _Walk:  # noqa: ANN401
         kind = type(value)
         if kind is dict:
             return self._entries(value)
         if kind is list or kind is tuple:
-            return self._elements(_LETTERS[kind], value)
+            return self._elements(LETTERS[kind], value)
         if kind is set or kind is frozenset:
-            return self._members(_LETTERS[kind], value)
+            return self._members(LETTERS[kind], value)
         return self._object(value)
 
     def _elements(self, letter: str, values: Any) -> _Walk:  # noqa: ANN401
-        body = _Body()
-        for begin in range(0, len(values), _SOME):
-            some = values[begin : begin + _SOME]
-            if self._are_short(some):
-                if body.add(ascii(list(some))[1:-1]):
-                    self._check()
-                continue
-            for value in some:
-                text = self._at_once(value)
-                if body.add((yield value) if text is None else text):
-                    self._check()
+        body, at_once = _Body(), self._texts.at_once
+        for begin in range(0, len(values), SOME):
+            some = values[begin : begin + SOME]
+            if self._texts.are_short(some):
+                texts = [ascii(list(some))[1:-1]]
+            else:
+                texts = []
+                for value in some:
+                    text = at_once(value)
+                    texts.append((yield value) if text is None else text)
+            if body.add(texts):
+                self._check()
         return body.text(letter)
 
     def _members(self, letter: str, values: Any) -> _Walk:  # noqa: ANN401
         texts: list[str] = []
         for value in values:
-            text = self._at_once(value)
+            text = self._texts.at_once(value)
             texts.append((yield value) if text is None else text)
         return self._joined(letter, sorted(texts))
 
     def _entries(self, entries: dict[Any, Any]) -> _Walk:
-        if not _TEXT.issuperset(map(type, entries)):
+        if not TEXT.issuperset(map(type, entries)):
             return (yield from self._pairs("d", entries.items(), ordered=False))
-        body = _Body()
-        for key in sorted(entries):
-            value = entries[key]
-            text = self._at_once(value)
-            if text is None:
-                text = yield value
-            if body.add(f"({self._at_once(key)}, {text})"):
-                self._check()
-        return body.text("d")
+        return (yield from self._pairs("d", sorted(entries.items()), ordered=True))
 
     def _pairs(self, letter: str, pairs: Iterable[tuple[Any, Any]], *, ordered: bool) -> _Walk:
         texts: list[str] = []
         for key, value in pairs:
-            name = self._at_once(key)
+            name, text = self._texts.at_once(key), self._texts.at_once(value)
             if name is None:
                 name = yield key
-            text = self._at_once(value)
             if text is None:
                 text = yield value
             texts.append(f"({name}, {text})")
@@ -241,8 +203,8 @@ class Digester:
 
     def _joined(self, letter: str, texts: list[str]) -> str:
         body = _Body()
-        for text in texts:
-            if body.add(text):
+        for begin in range(0, len(texts), SOME):
+            if body.add(texts[begin : begin + SOME]):
                 self._check()
         return body.text(letter)
 
@@ -259,7 +221,7 @@ class Digester:
         for part in parts:
             text = "-" if part is MISSING else self._bytes_of(part)
             if text is None:
-                text = self._at_once(part)
+                text = self._texts.at_once(part)
             texts.append((yield part) if text is None else text)
         if known is None and found.entries is not MISSING:
             is_ordered = found.type == "collections.OrderedDict"

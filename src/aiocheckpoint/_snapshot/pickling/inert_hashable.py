@@ -41,6 +41,9 @@ def _as_keys(machine: InertMachine, values: list[Any]) -> list[Any]:
 def _as_key(machine: InertMachine, value: Any) -> Any:  # noqa: ANN401
     if type(value) not in _NESTED:
         return value
+    machine.check()
+    if SCALARS.issuperset(map(type, value)):
+        return value
     layer, count = [value], 0
     for _ in range(_LEVELS):
         count += sum(map(len, layer))
@@ -49,9 +52,6 @@ def _as_key(machine: InertMachine, value: Any) -> Any:  # noqa: ANN401
         layer = [one for many in layer for one in many if type(one) in _NESTED]
         if not layer:
             return value
-    if count > _MEMBERS and len(layer) == 1 and SCALARS.issuperset(map(type, layer[0])):
-        machine.check()
-        return value
     return Placeholder("object", f"builtins.{type(value).__name__}", "nested", (value,))
 
 
@@ -65,6 +65,10 @@ def put_items(machine: InertMachine, target: Any, items: list[Any]) -> None:  # 
     if len(items) % 2:
         raise ValueError
     keys, values = items[::2], items[1::2]
+    are_texts = _TEXT.issuperset(map(type, keys))
+    if type(target) is dict and are_texts and len(keys) <= _SOME and not machine.long:
+        target.update(zip(keys, values, strict=True))
+        return
     if isinstance(target, Placeholder):
         if target.entries is MISSING:
             target.entries = []
@@ -72,8 +76,10 @@ def put_items(machine: InertMachine, target: Any, items: list[Any]) -> None:  # 
         return
     if type(target) is not dict:
         raise TypeError
-    if not _TEXT.issuperset(map(type, keys)):
+    if not are_texts:
         keys = _as_keys(machine, keys)
+    if machine.long:  # Their hashes and comparisons take long as well.
+        machine.check()
     for begin in range(0, len(keys), _SOME):
         target.update(zip(keys[begin : begin + _SOME], values[begin : begin + _SOME], strict=True))
         if begin:

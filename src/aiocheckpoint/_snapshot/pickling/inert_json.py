@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import binascii
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiocheckpoint._snapshot.pickling.inert_known import recognize
 from aiocheckpoint._snapshot.pickling.inert_values import DEFAULT, MISSING, Placeholder
@@ -40,6 +40,9 @@ __all__ = ["to_json", "type_name"]
 _SAFE = (1 << 53) - 1
 _LONGEST_NUMBER = 2_000
 _PARTS = ("args", "state", "items")
+_TEXTS = (str, bytes, bytearray)
+_LETTERS: Final = 100
+"""So many characters of a text count as one value more."""
 
 
 def type_name(tree: Any) -> str:  # noqa: ANN401 - an inert tree
@@ -66,7 +69,10 @@ class _Json:
         self._left -= 1
         atom = _ATOMS.get(type(tree))
         if atom is not None:
-            return atom(tree, self._longest)
+            shown = atom(tree, self._longest)
+            if type(tree) in _TEXTS:
+                self._left -= min(len(tree), self._longest) // _LETTERS
+            return shown
         if id(tree) in self._open:
             levels = len(self._open) - self._open.index(id(tree))
             return {"$type": type_name(tree), "$cycle": levels}
@@ -128,14 +134,19 @@ class _Json:
         return shown
 
     def _placeholder(self, found: Placeholder) -> dict[str, Any]:
+        self._left -= len(found.type) // _LETTERS
         if found.kind == "global":
-            return {"$global": found.type}
+            shown = {"$global": found.type}
+            return shown if found.state is MISSING else shown | {"$state": self._part(found.state)}
         if found.kind == "large":
             return {"$type": found.type, "$size": found.size}
         known = recognize(found)
         if known is not None:
             facts = {f"${name}": self.value(fact) for name, fact in known.facts.items()}
             return {"$type": known.type, **facts}
+        return self._object(found)
+
+    def _object(self, found: Placeholder) -> dict[str, Any]:
         shown: dict[str, Any] = {"$type": found.type}
         for name in _PARTS:
             part = getattr(found, name)
@@ -159,7 +170,11 @@ def _order(value: Any) -> tuple[str, str]:  # noqa: ANN401
 
 
 def _has_surrogates(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _integer(value: int, longest: int) -> Any:  # noqa: ANN401

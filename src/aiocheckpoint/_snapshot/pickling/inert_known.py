@@ -10,12 +10,15 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._snapshot.pickling.inert_numpy import array_of, scalar_of
+from aiocheckpoint._snapshot.pickling.inert_pandas import frame_of, series_of
 from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Known, Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["recognize"]
+
+_LONGEST = 1_000
 
 
 def recognize(found: Placeholder) -> Known | None:
@@ -35,14 +38,25 @@ def _by_args(
     """A reader of objects that are all in the arguments of their call."""
 
     def read(found: Placeholder) -> Known | None:
-        if type(found.args) is not tuple or not (
-            found.state is found.items is found.entries is MISSING
-        ):
+        parts = (found.state, found.items, found.entries)
+        if any(part is not MISSING for part in parts) or not _are_short(found.args):
             return None
         text = text_of(*found.args)
         return None if text is None else Known(name, {"value": text})
 
     return read
+
+
+def _are_short(args: Any) -> bool:  # noqa: ANN401
+    """Whether a text can be made of these arguments in little time."""
+    return type(args) is tuple and len(args) <= _LONGEST and all(map(_is_short, args))
+
+
+def _is_short(arg: Any) -> bool:  # noqa: ANN401
+    kind = type(arg)
+    if kind is str or kind is bytes:
+        return len(arg) <= _LONGEST
+    return kind is not int or arg.bit_length() <= _LONGEST
 
 
 def _zone(zone: Any) -> str | None:  # noqa: ANN401 - an inert tree
@@ -178,6 +192,8 @@ _READERS: dict[str, Callable[[Placeholder], Known | None]] = {
         ),
         array_of,
     ),
+    **dict.fromkeys(("pandas.DataFrame", "pandas.core.frame.DataFrame"), frame_of),
+    **dict.fromkeys(("pandas.Series", "pandas.core.series.Series"), series_of),
     "numpy._core.multiarray.scalar": scalar_of,
     "numpy.core.multiarray.scalar": scalar_of,
 }

@@ -34,6 +34,7 @@ _BROKEN = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.er
 _MEMOIZE, _BINGET, _MARK = CODES["MEMOIZE"], CODES["BINGET"], CODES["MARK"]
 _TEXT, _BYTE = CODES["SHORT_BINUNICODE"], CODES["BININT1"]
 _SETITEM, _SETITEMS = CODES["SETITEM"], CODES["SETITEMS"]
+_ROOT_AND_ITEM = 3
 
 
 class BeyondBoundError(Exception):
@@ -97,11 +98,16 @@ class InertMachine:
             else:
                 self._read_outer()
 
+    @property
+    def at(self) -> int:
+        """Offset of the next opcode."""
+        return self.base + self._pos
+
     def _refill(self) -> None:
         """Read the window at the next opcode, and check the bounds."""
-        at = self.base + self._pos
+        at = self.at
         if at >= self.size:
-            raise MalformedError(at)
+            raise MalformedError(self.size)
         self.check(len(self.stack) + len(self.memo))
         if at - self._skipped > self.bounds.memory:
             raise BeyondBoundError
@@ -180,13 +186,16 @@ class InertMachine:
 
     def _note_spans(self, code: int, end: int) -> None:
         """Note the bytes of each item that is set in the object at the bottom of the stack."""
-        begin = self.marks[0] if code == _SETITEMS and self.marks else 1
-        if begin != 1 or (code == _SETITEM and len(self.stack) != 3):  # noqa: PLR2004 - with 2 above
-            return
-        starts = [*self._starts[begin:], end]
+        is_root = self.marks == [1] if code == _SETITEMS else len(self.stack) == _ROOT_AND_ITEM
+        if is_root:
+            self.note_spans(len(self.stack), end)
+
+    def note_spans(self, height: int, end: int) -> None:
+        """Note the bytes of the items above the bottom of the stack, up to a height."""
+        starts = [*self._starts[1:height], end]
         for index in range(0, len(starts) - 2, 2):
             span = starts[index + 2] - starts[index]
-            self.spans.append((self.stack[begin + index], span))
+            self.spans.append((self.stack[1 + index], span))
 
     # --- for handlers
 

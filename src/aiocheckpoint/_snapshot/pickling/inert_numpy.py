@@ -23,6 +23,8 @@ _FORMATS = {
     "u4": "I",
     "u8": "Q",
 }
+_NAMES = {"b1": "bool", "M": "datetime64", "m": "timedelta64", "U": "str_", "S": "bytes_"}
+_MOST_DIMENSIONS, _LONGEST_NAME = 64, 20
 _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 
 
@@ -52,7 +54,9 @@ def array_of(found: Placeholder) -> Known | None:
 def _array(shape: Any, dtype: Any, content: Any, order: str, cls: Any = None) -> Known | None:  # noqa: ANN401
     name = "numpy.ndarray" if cls is None else getattr(cls, "type", None)
     text = _dtype(dtype)
-    if name is None or text is None or not all(type(one) is int for one in shape):
+    if name is None or text is None or len(shape) > _MOST_DIMENSIONS:
+        return None
+    if not all(type(one) is int and 0 <= one < 1 << 63 for one in shape):
         return None
     return Known(name, {"dtype": text, "shape": list(shape)}, (content, order, *_fields(dtype)))
 
@@ -60,7 +64,9 @@ def _array(shape: Any, dtype: Any, content: Any, order: str, cls: Any = None) ->
 def _dtype(dtype: Any) -> str | None:  # noqa: ANN401
     """The text of a type, such as "<f8"."""
     match dtype:
-        case Placeholder(type="numpy.dtype", args=(str(name), *_), state=(_, str(order), *_)):
+        case Placeholder(
+            type="numpy.dtype", args=(str(name), *_), state=(_, "<" | ">" | "|" | "=" as order, *_)
+        ) if len(name) <= _LONGEST_NAME:
             return name if order == "|" else order + name
         case _:
             return None
@@ -89,7 +95,7 @@ def scalar_of(found: Placeholder) -> Known | None:
 
 
 def _scalar_type(kind: str) -> str:
-    if kind == "b1":
-        return "numpy.bool"
+    if kind in _NAMES or kind[:1] in _NAMES:
+        return f"numpy.{_NAMES.get(kind) or _NAMES[kind[:1]]}"
     name, bits = _KINDS.get(kind[:1]), kind[1:]
     return f"numpy.{name}{int(bits) * 8}" if name and bits.isdigit() else "numpy.generic"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-__all__ = ["DEFAULT", "MISSING", "Inert", "InertBounds", "InertKey", "Known", "Placeholder"]
+__all__ = ["CUT", "DEFAULT", "MISSING", "InertBounds", "Known", "Placeholder"]
 
 MISSING: Final[Any] = type("Missing", (), {"__slots__": (), "__repr__": lambda _: "MISSING"})()
 """In a placeholder: there is no such part."""
@@ -56,7 +55,8 @@ class Placeholder:
 
     Attributes:
         kind: "object", "global" (a class or function that is named), "persistent", "extension",
-            "buffer", or "large" (a text, bytes or integer that is too long to be kept).
+            "buffer", "large" (a text, bytes or integer that is too long to be kept), or "cut" (a
+            value at which decoding reached a bound).
         type: Name of its type, such as "shop.Place". Of a global its own name.
         written_by: How it was pickled: "new", "call", or the name of the function that makes it.
         args: Arguments of the call, or MISSING.
@@ -97,39 +97,5 @@ class Placeholder:
         return f"<Placeholder {self.kind} {self.type[:80]!a}>"
 
 
-@dataclass(frozen=True, slots=True)
-class InertKey:
-    """One key of a decoded state.
-
-    Attributes:
-        key: The key, an inert tree.
-        tree: The value, an inert tree.
-        size: Bytes of the stream that the item takes. A value that several keys share counts for
-            the first.
-        digest: Digest of the decoded value, 16 hexadecimal digits. Equal plain data has equal
-            digests. Empty where a bound was reached.
-    """
-
-    key: Any
-    tree: Any
-    size: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inert:
-    """A decoded state.
-
-    Attributes:
-        keys: Its keys in their order, without the key of the position.
-        complete: Whether all keys were decoded and digested. False where a bound was reached.
-        position: The position that the state holds, or None.
-        texts: The canonical texts of containers by their ids, for comparisons.
-        long: Long texts, bytes and integers by their ids.
-    """
-
-    keys: tuple[InertKey, ...]
-    complete: bool
-    position: int | None
-    texts: dict[int, str] = field(default_factory=dict[int, str], repr=False, compare=False)
-    long: dict[int, object] = field(default_factory=dict[int, object], repr=False, compare=False)
+CUT: Final = Placeholder("cut", "?")
+"""A value at which decoding reached a bound."""

@@ -1,0 +1,122 @@
+"""Canonical texts of inert values that are made without a walk: atoms and small containers.
+
+A text is ASCII. It tells the types as well, so that 1, 1.0 and True differ. A long text, bytes or
+integer is in it by its digest, and so is a container whose own text is long. So a value that is
+shared a million times is digested once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from typing import TYPE_CHECKING, Any, Final
+
+from aiocheckpoint._snapshot.pickling.inert_hashable import SCALARS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["LETTERS", "SOME", "TEXT", "Texts", "bracketed", "hashed"]
+
+TEXT: Final = frozenset({str})
+SOME: Final = 256
+"""The number of values that are looked at together."""
+LETTERS: Final[dict[type, str]] = {dict: "d", list: "l", tuple: "t", set: "s", frozenset: "f"}
+_ATOMS = SCALARS | {bytearray}
+_SHORT, _LEVELS = 600, 2
+
+
+def hashed(text: str) -> str:
+    """The digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def bracketed(letter: str, body: str) -> str:
+    """The text of a container, from the letter of its type and the texts of what it holds."""
+    return f"{letter}[{body}]" if len(body) <= _SHORT else f"{letter}#{hashed(body)}"
+
+
+class Texts:
+    """Makes the texts of atoms and small containers.
+
+    Args:
+        long: Long texts, bytes and integers by their ids.
+
+    Attributes:
+        known: The texts of containers by their ids.
+    """
+
+    def __init__(self, long: dict[int, object]) -> None:
+        self.known: dict[int, str] = {}
+        self._long = long.keys()
+
+    def at_once(self, value: Any, levels: int = _LEVELS) -> str | None:  # noqa: ANN401
+        """The text of a value. None where it takes a walk, as it is large, deep or no plain data.
+
+        Args:
+            value: An inert tree.
+            levels: The number of levels that may be looked at.
+        """
+        kind = type(value)
+        if kind in _ATOMS:
+            return self._of_long(value) if self._long and id(value) in self._long else ascii(value)
+        text = self.known.get(id(value))
+        letter = LETTERS.get(kind)
+        if text is not None or letter is None or len(value) > SOME:
+            return text
+        body = self._of_dict(value, levels) if kind is dict else self._of_others(value, levels)
+        if body is not None:
+            text = self.known[id(value)] = bracketed(letter, body)
+        return text
+
+    def are_short(self, values: Iterable[Any]) -> bool:
+        """Whether all are atoms, and none is long."""
+        return SCALARS.issuperset(map(type, values)) and (
+            not self._long or self._long.isdisjoint(map(id, values))
+        )
+
+    def _of_long(self, value: Any) -> str:  # noqa: ANN401
+        text = self.known.get(id(value))
+        if text is None:
+            text = self.known[id(value)] = _long_text(value)
+        return text
+
+    def _of_dict(self, value: dict[Any, Any], levels: int) -> str | None:
+        if not TEXT.issuperset(map(type, value)):
+            return None
+        if self.are_short(value.values()) and (
+            not self._long or self._long.isdisjoint(map(id, value))
+        ):
+            return ascii(sorted(value.items()))[1:-1]
+        if not levels:
+            return None
+        texts: list[str] = []
+        for key, one in sorted(value.items()):
+            text = self.at_once(one, levels - 1)
+            if text is None:
+                return None
+            texts.append(f"({self.at_once(key)}, {text})")
+        return ", ".join(texts)
+
+    def _of_others(self, values: Any, levels: int) -> str | None:  # noqa: ANN401
+        is_ordered = type(values) in (list, tuple)
+        if is_ordered and self.are_short(values):
+            return ascii(list(values))[1:-1]
+        if not levels:
+            return None
+        texts: list[str] = []
+        for one in values:
+            text = self.at_once(one, levels - 1)
+            if text is None:
+                return None
+            texts.append(text)
+        return ", ".join(texts if is_ordered else sorted(texts))
+
+
+def _long_text(value: Any) -> str:  # noqa: ANN401
+    kind = type(value).__name__
+    if kind == "int":
+        value = pickle.encode_long(value)
+        return f"int#{hashlib.sha256(value).hexdigest()}"
+    content = value.encode("utf-8", "surrogatepass") if kind == "str" else value
+    return f"{kind}#{hashlib.sha256(content).hexdigest()}"
