@@ -14,7 +14,7 @@ from aiocheckpoint._snapshot.pickling.inert import (
     to_json,
     type_name,
 )
-from aiocheckpoint._snapshot.pickling.inert_diff import step_of
+from aiocheckpoint._snapshot.pickling.inert_paths import step_of
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
 from aiocheckpoint.errors import CorruptSnapshotError
 from aiocheckpoint.look._records import ChangeView, KeyView
