@@ -19,7 +19,9 @@ from aiocheckpoint import (
     InvalidValueError,
     RunInProgressError,
     RunNotFoundError,
+    RunTerminatedError,
     StateConflictError,
+    StorageError,
 )
 from aiocheckpoint._model.due import due_at
 from aiocheckpoint._model.start_record import next_start
@@ -195,6 +197,40 @@ def test_request_to_end_it(runs: Runs, runner: Runner) -> None:
     assert cp.handler.endings(["x"]) == {}
     runner(cp, run_id="x")
     assert runs.ran() == ["b", "c"]
+
+
+@pytest.mark.parametrize("status", ["killed", "queued"])
+def test_request_stays_where_the_store_fails(
+    status: str, runs: Runs, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A requeue that cannot be stored leaves the request to terminate the run, which holds."""
+    cp = make_run(runs, status)
+    cp.handler.write_ending("x", "no stock")
+    before = stored(cp)
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError("the store", "the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cp.handler, "replace", fail)
+        with pytest.raises(StorageError, match="disk is full"):
+            runner.do(cp, "requeue", "x")
+    assert stored(cp) == before
+    assert cp.handler.read_ending("x") == "no stock"
+    with pytest.raises(RunTerminatedError, match="no stock"):
+        runner(cp, run_id="x")
+
+
+@pytest.mark.parametrize("status", ["killed", "queued"])
+def test_request_is_deleted_with_the_requeue(
+    status: str, database: Runs, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a database, one statement makes a run due and deletes the request to terminate it."""
+    cp = make_run(database, status)
+    cp.handler.write_ending("x", "no stock")
+    monkeypatch.setattr(cp.handler, "clear_ending", lambda run_id, lock: None)
+    runner.do(cp, "requeue", "x")
+    assert cp.handler.read_ending("x") is None
 
 
 def test_event_and_log(runs: Runs, runner: Runner, caplog: pytest.LogCaptureFixture) -> None:

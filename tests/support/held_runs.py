@@ -282,9 +282,7 @@ HOLD_POINTS = {
         "step c", "sync", blocks=True, position=0, status="finished", saves=False
     ),
     "last-save-sync": HoldPoint("save c", "sync", blocks=True, position=0, status="finished"),
-    "start-snapshot-begun": HoldPoint(
-        "before snapshot 1", blocks=True, position=0, status="running"
-    ),
+    "start-snapshot-begun": HoldPoint("before snapshot 1", blocks=True, position=0, part="load"),
     "snapshot-begun": HoldPoint("before snapshot 3", blocks=True, position=2, part="snapshot"),
     "snapshot-written": HoldPoint("after snapshot 3", blocks=True, position=2, part="snapshot"),
     "snapshot-queued": HoldPoint(

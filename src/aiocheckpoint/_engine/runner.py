@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from aiocheckpoint._engine.shared_ends import RunEnd
 from aiocheckpoint._engine.snapshots import SnapshotWriter
 from aiocheckpoint._engine.step_loop import StepLoop
 from aiocheckpoint._engine.termination import terminate_claimed
+from aiocheckpoint._engine.unbegun import end_unbegun
 from aiocheckpoint._logging import tell_resumed
 from aiocheckpoint._model.given_state import UNDIGESTED
 from aiocheckpoint._model.trace import OwnTrace
@@ -103,6 +105,7 @@ class Run:
         A store that finds no run can write this snapshot together with the lock, in one commit. Not
         with `around=`, whose functions may set the trace that the snapshot holds.
         """
+        self._run_store.keeps_cancellation = True
         if self._context.settings.around:
             return
         self._run_store.prepare_first_snapshot(self._opening.first_snapshot)
@@ -136,6 +139,11 @@ class Run:
             claim_dicts(self._request, self._run_store)
             plan, stored = await self._opening.plan()
             await self._end_if_hopeless(stored)
+        except BaseException:
+            self._run_store.take_back_start()
+            raise
+        try:
+            self._raise_kept_cancellation()
             state = await self._opening.state(plan)
             check_given(plan, self._request, self._context)
             self.is_planned = True
@@ -144,8 +152,8 @@ class Run:
             if plan.migrates is not None:
                 plan = await self._opening.migrate(plan, plan.migrates, state)
             state.update(self._request.update or {})
-        except BaseException:
-            self._run_store.take_back_start()
+        except BaseException as error:
+            await self._end_unbegun(plan, stored, error)
             raise
         try:
             self._opening.set_header(plan, stored)
@@ -153,15 +161,29 @@ class Run:
                 await self._run_within(plan, stored, state, began)
             else:
                 await self._run(plan, stored, state, began)
-        except BaseException:
+        except BaseException as error:
             if not self._has_begun:
-                self._run_store.take_back_start()
+                await self._end_unbegun(plan, stored, error)
             raise
         finally:
             finished = self._context.header.finished
             note_end(self._run_store.location, plan, self._request, finished=finished)
             release_dicts(self._request, self._run_store)  # While its lock is held.
         return self._ended(state, self._context.header.status)
+
+    def _raise_kept_cancellation(self) -> None:
+        """Raise a cancellation that came while the lock was taken."""
+        if self._run_store.cancellation is not None:
+            raise self._run_store.cancellation
+
+    async def _end_unbegun(self, plan: Plan, stored: Header | None, error: BaseException) -> None:
+        """Record a cancellation before the first step, or take the start back."""
+        if isinstance(error, (CancelledError, KeyboardInterrupt)):
+            if self._context.header is NEW_HEADER:
+                self._opening.set_header(plan, stored)
+            if await end_unbegun(self._context, plan, self._opening.attempt_number, error):
+                return
+        self._run_store.take_back_start()
 
     async def _end_if_hopeless(self, stored: Header | None) -> None:
         """Terminate a run that recovery would start once too often.

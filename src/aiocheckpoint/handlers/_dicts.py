@@ -71,6 +71,8 @@ class DictRunStore:
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
         self.first_write: FirstWrite | None = None
+        self.keeps_cancellation = False
+        self.cancellation: CancelledError | None = None
         self.start: ClaimedStart | None = None
         self.writes_async = handler.write.on_loop
         self.port: SnapshotPort | None = None

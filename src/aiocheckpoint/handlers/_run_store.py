@@ -49,6 +49,9 @@ class RunStore(Protocol):
         header: Header of the newest snapshot read or written. None where there is none.
         skipped: Error of the newest snapshot, where an older one is used instead.
         first_write: Set when taking the lock stored the prepared first snapshot.
+        keeps_cancellation: Whether one that comes while the lock is taken is kept, and not raised,
+            where the store has recorded a start with the lock. The run that sets this records it.
+        cancellation: The one that was kept.
         start: The start that the claim has recorded, from `read_header` on. None for a new run.
         writes_async: Whether the method `write` of the handler is a coroutine function.
         port: The store that has the requests to terminate runs. None for a handler of dicts.
@@ -58,6 +61,8 @@ class RunStore(Protocol):
     header: Header | None
     skipped: CheckpointError | None
     first_write: FirstWrite | None
+    keeps_cancellation: bool
+    cancellation: CancelledError | None
     start: ClaimedStart | None
     writes_async: bool
     port: SnapshotPort | None

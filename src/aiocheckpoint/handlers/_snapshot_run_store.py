@@ -57,6 +57,8 @@ class SnapshotRunStore:
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
         self.first_write: FirstWrite | None = None
+        self.keeps_cancellation = False
+        self.cancellation: CancelledError | None = None
         self.start: ClaimedStart | None = None
         self.writes_async = False
         self.port: SnapshotPort | None = handler

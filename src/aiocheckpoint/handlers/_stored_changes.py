@@ -68,8 +68,11 @@ def requeue_stored(handler: SnapshotPort, run_id: str | None, actor: str | None 
         is_started = 0 < number == found.header.number
         at, known = time.time(), found.header
         header = requeued(known, location, at=at, started=is_started, actor=actor)
-        handler.clear_ending(run_id, lock)  # A request to end it came earlier than this.
-        return replace_header(handler, run_id, found, header, lock=lock)
+        header = replace_header(handler, run_id, found, header, lock=lock)
+        # A request to end it came earlier than this. It stays if the header could not be replaced.
+        # A database has deleted it in the same statement, see `SAVE_STATUS`.
+        handler.clear_ending(run_id, lock)
+        return header
 
 
 def terminate_stored(

@@ -1,7 +1,8 @@
 """The request to terminate a run in progress: a column of the run's row.
 
 The statement that stores the end of a run for good empties it, see `SAVE_STATUS`. So no request is
-left behind a finished run, and none comes behind that: it is stored for unfinished runs alone.
+left behind a finished run, and none comes behind that: it is stored for unfinished runs alone. The
+statement that makes a run due empties it as well.
 """
 
 from __future__ import annotations

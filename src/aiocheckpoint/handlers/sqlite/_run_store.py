@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from aiocheckpoint._concurrency.threads import AbandonedCallError
 from aiocheckpoint._model.start_record import ClaimedStart
 from aiocheckpoint._snapshot.footer import split
 from aiocheckpoint._snapshot.header_json import encode_header
@@ -15,7 +17,6 @@ from aiocheckpoint.handlers._run_store import FirstWrite, FoundRun
 from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
 
 if TYPE_CHECKING:
-    from asyncio import CancelledError
     from collections.abc import Callable
 
     from aiocheckpoint._concurrency.backends import Backend
@@ -78,6 +79,12 @@ class SqliteRunStore(SnapshotRunStore):
             await self._backend.wait_for(
                 lease.claim(self._backend.loop, self._first_snapshot, runs=True)
             )
+        except CancelledError as cancellation:
+            is_abandoned = isinstance(cancellation, AbandonedCallError)
+            if is_abandoned or not (self.keeps_cancellation and lease.held):
+                self.take_back_start()
+                raise
+            self.cancellation = cancellation
         finally:
             if lease.record.inserted and self._first_snapshot is not None:
                 self.header, payload, footer = self._first_snapshot

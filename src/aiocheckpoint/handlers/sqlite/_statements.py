@@ -196,12 +196,14 @@ SAVE_STATUS = MultiRowStatement(
     "written_at = column6, footer = column7, payload = column8, status = column9, "
     "number = column10, started_at = column11, owner = column12, token = column13, "
     "stopped_by = column14, due = column15, due_claim = claimed_at, "
-    f"ending = CASE WHEN column9 IN {ENDED_IN_SQL} THEN NULL ELSE ending END "
+    f"ending = CASE WHEN column9 IN {ENDED_IN_SQL} OR column9 = 'queued' "
+    "OR (column9 = 'stopped' AND column14 = 'requeue') THEN NULL ELSE ending END "
     "FROM (VALUES {}) WHERE id = column1 AND token = column2",
     15,
 )
-"""Store the snapshot of a run that begins or ends. Values: as `SAVE_STEP`, then the columns that
-change with the status."""
+"""Store the snapshot of a run that begins or ends, or is made due. Values: as `SAVE_STEP`, then the
+columns that change with the status. A request to terminate the run is deleted with its end for
+good. It is also deleted where the run is made due, as the request came earlier."""
 
 SELECT_ENDINGS = MultiRowStatement(
     "SELECT group_concat(column2) FROM (VALUES {}) JOIN runs ON id = column1 "
