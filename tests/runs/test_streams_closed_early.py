@@ -87,7 +87,7 @@ async def test_closed_at_every_event(
     assert asyncio.all_tasks() == {this_task()}
     done, header = holding_hook.acknowledged, flows.header()
     assert header.position == done % len(NAMES)
-    assert header.status == status_of(number, done)
+    assert header.status == ("finished" if done == len(NAMES) else "cancelled")
     last = await flows.flow().arun({}, "always", once=True)
     assert last == {"trail": [*NAMES], "loads": [*NAMES]}
     assert [flows.ran().count(name) for name in NAMES[:done]] == [1] * done
@@ -100,13 +100,6 @@ def with_hook(flows: FlowFactory, hook: Hook) -> CheckpointFlow:
     for name in NAMES:
         flows.add(cp, name)
     return cp
-
-
-def status_of(number: int, done: int) -> str:
-    """Return the status of a run cancelled after so many events and acknowledged steps."""
-    if done == len(NAMES):
-        return "finished"
-    return "running" if number == 1 else "cancelled"  # before its first step
 
 
 async def loop_over(cp: CheckpointFlow, **options: Any) -> None:  # noqa: ANN401 (passed on as is)

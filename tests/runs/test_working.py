@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from run_factories import Runs
     from support import State
 
-    from aiocheckpoint import RunResult
+    from aiocheckpoint import Header, RunResult
 
 PATIENCE = 30.0
 
@@ -228,6 +228,40 @@ async def test_a_refused_run_is_left_alone(runs: Runs, caplog: pytest.LogCapture
         header = await cp.aheader("x")
         assert header is not None
         assert (header.status, header.starts) == ("failed", 1)
+
+
+@pytest.mark.parametrize("limit", [1, 50])
+async def test_runs_of_a_newer_version_are_passed_over(
+    limit: int, database: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker does not read them again at each end of a run, but for looks at the whole list."""
+    monkeypatch.setattr(working, "_LOOK_SHARE", 1e9)  # Only the first and the last look are such.
+    newer, own = 300, 30
+    await database.flow(version=2).asubmit({f"new-{n}": {} for n in range(newer)})
+    cp = database.empty_flow(version=1)
+    turn = asyncio.Condition()
+    ended = list[int]()
+
+    @cp.add_step()
+    async def end_in_turn(state: State) -> None:
+        async with turn:
+            await turn.wait_for(lambda: len(ended) == state["n"])
+            await asyncio.sleep(0.01)  # The ends are apart.
+            ended.append(state["n"])
+            turn.notify_all()
+
+    await cp.asubmit({f"own-{n}": {"n": n} for n in range(own)})
+    looks, runs = list[int](), cp.handler.runs
+
+    def read(query: Query) -> list[Header]:
+        found = list(runs(query))
+        looks.append(len(found))
+        return found
+
+    monkeypatch.setattr(cp.handler, "runs", read)
+    results = await until_empty(cp, limit=limit)
+    assert [result.error for result in results] == [None] * own
+    assert sum(looks) <= 2 * newer + 6 * own
 
 
 def counted_looks(cp: CheckpointFlow) -> list[Query]:

@@ -33,7 +33,8 @@ __all__ = ["work_runs"]
 _LOOK_SECONDS = 1.0
 """Between two looks for runs that other processes have queued, or left."""
 _LOOK_SHARE = 10
-"""Looking takes at most one part in so many of the time, however many runs are left alone."""
+"""Looks that find nothing, and those at the whole list, take at most one part in so many of the
+time, however many runs are left alone."""
 _MOST_SECONDS = 30.0
 """The longest pause between two looks at a store that fails, or between two tries of a run that
 another worker has taken each time."""
@@ -120,7 +121,11 @@ class _RunFinder:
         self._under_way: set[str | None] = set()
         self._tried: dict[str | None, _Tried] = {}
         self._collisions = self._failed_looks = 0
-        self._has_looked = self._keeps_trying = False
+        self._has_looked = self._keeps_trying = self._is_work_wanted = False
+        # The last run of the pages at the beginning of the list that held nothing to take, and when
+        # the next look begins with them again. They may be thousands of runs of a newer version.
+        self._passed: Header | None = None
+        self._whole_look_at = 0.0
 
     async def take(self, listed: Header) -> RunResult | None:
         """Run a run of the list, and look for others when it has ended."""
@@ -160,9 +165,10 @@ class _RunFinder:
             DrainingError: The flow is being drained.
             CheckpointError: The first look has failed.
         """
-        with self._core.settings.work_wanted.listening(self._wake.set):
+        with self._core.settings.work_wanted.listening(self._want_work):
             while True:
                 self._wake.clear()
+                self._is_work_wanted = False
                 self._taker.active_runs.check()
                 began = time.monotonic()
                 page = await self._look()
@@ -180,11 +186,27 @@ class _RunFinder:
         waits = self._under_way or self._keeps_trying or self._failed_looks or self._wake.is_set()
         return self._until_empty and not waits
 
+    def _want_work(self) -> None:
+        self._is_work_wanted = True
+        self._wake.set()
+
     async def _pause(self, look_seconds: float) -> None:
-        """Wait for the end of a run, for work of this process, or for the time of the next look."""
-        seconds = max(_LOOK_SECONDS, look_seconds * _LOOK_SHARE)
+        """Wait for the end of a run, for work of this process, or for the time of the next look.
+
+        The end of a run makes no other run due. While further runs are in progress, it leads to a
+        look only when looking has its share of the time.
+        """
+        share = look_seconds * _LOOK_SHARE
+        seconds = max(_LOOK_SECONDS, share)
         if self._failed_looks:
             seconds = _pause_after(self._failed_looks)
+        earliest = time.monotonic() + min(share, seconds)
+        await self._wake_within(seconds)
+        while self._under_way and not self._is_work_wanted and earliest > time.monotonic():
+            self._wake.clear()
+            await self._wake_within(earliest - time.monotonic())
+
+    async def _wake_within(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
@@ -226,17 +248,36 @@ class _RunFinder:
         return page
 
     async def _read(self) -> list[Header]:
-        """Read pages until one holds a run to take."""
+        """Read pages until one holds a run to take.
+
+        Most looks begin behind the pages that earlier ones have passed over. Only a look at the
+        whole list shows that nothing is left.
+        """
         now = time.monotonic()
         kept = self._tried.items()
         self._tried = {run_id: one for run_id, one in kept if one.until > now - _MOST_SECONDS}
-        self._keeps_trying = False
+        if now < self._whole_look_at:
+            page = await self._read_behind(now)
+            if page or self._under_way or not self._until_empty:
+                return page
+        self._passed, self._keeps_trying = None, False
+        page = await self._read_behind(now)
+        ended = time.monotonic()
+        self._whole_look_at = ended + (ended - now) * _LOOK_SHARE
+        return page
+
+    async def _read_behind(self, now: float) -> list[Header]:
+        """Read pages from the passed ones on, and pass over those that hold no run to take."""
         backend, query = await self._core.reading_backend(), self._taker.query(self._page)
+        query = query._replace(after=self._passed)
         while headers := await backend.read(self._taker.handler.runs, query):
             page = [header for header in headers if self._wants(header, now)]
-            if page or len(headers) < self._page:
+            if page:
                 return page
-            query = query._replace(after=headers[-1])
+            self._passed = headers[-1]
+            if len(headers) < self._page:
+                break
+            query = query._replace(after=self._passed)
         return []
 
     def _wants(self, header: Header, now: float) -> bool:
