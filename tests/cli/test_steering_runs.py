@@ -260,8 +260,9 @@ def test_patch(shop: Shop) -> None:
     assert asks.code == 2
     assert asks.err.splitlines()[:3] == ["~ total  3 -> 4", "+ note  'hi'", "- declined  True"]
     assert shop.flow().read("x")["total"] == 3
-    done = shop.does("patch", "x", *words, "--goto", "invoice", "--yes")
+    done = shop.does("patch", "x", *words, "--goto", "invoice", "--yes", "--reason", "Ann")
     assert (done.code, done.out) == (0, "x  stopped: by patch\n")
     assert "goes on at 'invoice', not at 'charge'" in done.err
     assert shop.flow().read("x") == {"total": 4, "note": "hi", "checkpoint_index": 3}
+    assert shop.header("x").actor == "Ann"
     assert shop.does("patch", "nope", "--set", "a=1", "--yes").code == 3

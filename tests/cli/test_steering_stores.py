@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import tempfile
 from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,8 +87,9 @@ def test_nothing_changes_without_write(shop: Shop) -> None:
 
 def test_requeue_of_a_bare_store(shop: Shop) -> None:
     """Broken runs are due now, by their headers, and workers take them."""
-    done = shop.bare("requeue", "--all", "--write")
+    done = shop.bare("requeue", "--all", "--write", "--reason", "mended by Ann")
     assert (done.code, done.out, done.err) == (0, "bad  due now, stopped\n", "")
+    assert shop.header("bad").actor == "mended by Ann"
     assert statuses(shop) == {**FILLED, "bad": "stopped"}
     assert shop.flow().read("bad") == {"declined": True, "checkpoint_index": 2}
     worked = shop.does("work", "--until-empty")
@@ -124,6 +126,7 @@ def test_terminate(shop: Shop) -> None:
         "bad  terminated: by Ann",
     ]
     assert (done.code, shop.header("bad").termination) == (0, "by Ann")
+    assert shop.header("bad").actor == "by Ann"
     assert shop.does("run", "bad").code == 12
     assert shop.bare("terminate", "nope", "--write", "--yes").code == 3
 
@@ -271,12 +274,40 @@ def test_questions_on_a_terminal(tmp_path: Path) -> None:
 def test_backup_and_compact(shop: Shop) -> None:
     """A copy holds the same runs, and nothing is overwritten."""
     place = "copy/" if shop.store == "orders/" else f"copy-{shop.store}"
+    shop.flow().handler.close()
+    files = {path: path.read_bytes() for path in shop.folder.rglob("*") if path.is_file()}
     done = shop.bare("backup", place)
     assert (done.code, done.out) == (0, "")
+    assert {path: path.read_bytes() for path in files} == files
     assert f"{shop.store} was copied to {place}." in done.err
     copied = json.loads(invoke("runs", place, "--output", "json", cwd=shop.folder).out)
     assert {run["run_id"]: run["status"] for run in copied["runs"]} == FILLED
     assert shop.bare("backup", place).code == 1
     freed = shop.bare("compact", "--write", "--output", "json")
     assert json.loads(freed.out)["compact"]["bytes"] >= 0
+    assert statuses(shop) == FILLED
+
+
+@pytest.mark.ordinary
+def test_store_that_may_not_be_written(shop: Shop) -> None:
+    """Without the right to write, a change fails with the place, and dry runs and copies work."""
+    store = shop.folder / ("orders" if shop.store == "orders/" else ".")
+    files = [path for path in store.iterdir() if path.is_file()]
+    for path in files:
+        path.chmod(0o400)
+    store.chmod(0o500)
+    try:
+        for words in ("requeue bad", "delete bad --yes", "terminate bad --yes"):
+            done = shop.bare(*words.split(), "--write")
+            assert done.code == 1, words
+            assert str(shop.folder) in done.out + done.err
+        assert shop.bare("requeue", "bad", "--dry-run").code == 0
+        with tempfile.TemporaryDirectory(dir=shop.folder.parent) as place:
+            copy = f"{place}/copy{'/' if shop.store == 'orders/' else ''}"
+            assert shop.bare("backup", copy).code == 0
+            assert invoke("count", copy).out == shop.bare("count").out
+    finally:
+        store.chmod(0o700)
+        for path in files:
+            path.chmod(0o600)
     assert statuses(shop) == FILLED

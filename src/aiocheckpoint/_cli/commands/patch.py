@@ -14,6 +14,7 @@ from aiocheckpoint._cli.given import given_values, refuse_both
 from aiocheckpoint._cli.outcomes import Outcome, run_name
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.step_words import step_of
+from aiocheckpoint._snapshot.keys import drop_position
 from aiocheckpoint.errors import RunNotFoundError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _configure(parser: CommandParser) -> None:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="JSON, and else text")
     add("--unset", action="append", default=[], metavar="KEY", help="a key to take out")
     add("--goto", metavar="STEP", help="go on at this step; the number of steps finishes the run")
+    options.add_reason(parser)
     options.add_yes(parser)
     options.add_output(parser)
 
@@ -51,7 +53,7 @@ def _execute(context: Context) -> int:
     question = f"Patch {run_name(run_id)} in {context.target}?"
     if not confirmed(context.output, question, 1, yes=arguments.yes):
         return ExitCode.FAILED
-    header = flow.patch(values, goto, run_id=run_id, unset=unset)
+    header = flow.patch(values, goto, run_id=run_id, unset=unset, reason=arguments.reason)
     outcome = Outcome.of_header(header)
     if context.output.is_text:
         context.output.data(outcome.line)
@@ -67,7 +69,8 @@ def _show(
     header = flow.header(context.run_id)
     if header is None:
         raise RunNotFoundError(flow.handler.locate(context.run_id), "patch")
-    state = flow.read(context.run_id)
+    state: dict[str, Any] = flow.read(context.run_id)
+    drop_position(state)
     for line in _changes(state, values, unset):
         context.output.words(line)
     goto = context.arguments.goto

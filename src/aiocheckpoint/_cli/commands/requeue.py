@@ -35,6 +35,7 @@ def _configure(parser: CommandParser) -> None:
     options.add_all(parser)
     options.add_filters(parser)
     options.add_dry_run(parser)
+    options.add_reason(parser)
     options.add_write(parser)
     options.add_secret(parser)
     options.add_output(parser)
@@ -45,8 +46,10 @@ def _execute(context: Context) -> int:
     if context.arguments.dry_run:
         return preview_each(context, run_ids, _preview)
 
+    reason: str | None = context.arguments.reason
+
     async def change(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
-        header = await flow.arequeue(run_id)
+        header = await flow.arequeue(run_id, reason=reason)
         return Outcome(run_id, "requeued", words=f"due now, {header.status}")
 
     return change_each(context, run_ids, change)

@@ -359,7 +359,7 @@ class SqliteStateHandler(StateHandler):
             StorageError: There is no database, something is at `path` already, or it cannot be
                 written.
         """
-        back_up(self._database, self._path, absolute_path(file_of(checked_path(path))))
+        back_up(self._path, absolute_path(file_of(checked_path(path))))
 
     @front_door
     def compact(self) -> int:

@@ -6,6 +6,7 @@ import errno
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import StorageError
@@ -14,6 +15,7 @@ from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._files.replace import make_directory
 from aiocheckpoint.handlers._files.replacement import Replacement
 from aiocheckpoint.handlers.sqlite._errors import is_busy, translate_error
+from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 from aiocheckpoint.handlers.sqlite._schema import set_up
 
 if TYPE_CHECKING:
@@ -36,15 +38,14 @@ _WITHOUT_OWNERS = (
 """The processes that own runs own none in a copy, where their lock files are missing."""
 
 
-def back_up(database: Database, source: str, target: str) -> None:
+def back_up(source: str, target: str) -> None:
     """Copy a database into a new file: one moment of all runs.
 
     SQLite copies all pages under one read transaction, for which no writer waits
-    (https://www.sqlite.org/backup.html).
+    (https://www.sqlite.org/backup.html). The database is opened for reading alone.
 
     Args:
-        database: The database.
-        source: Its absolute path.
+        source: The absolute path of the database.
         target: The absolute path of the copy, where nothing is.
 
     Raises:
@@ -56,7 +57,7 @@ def back_up(database: Database, source: str, target: str) -> None:
     make_directory(target)
     replacement = Replacement(target)
     try:
-        _copy(database, replacement.temporary, target)
+        _copy(source, replacement.temporary, target)
         check_vacant(target)
     except BaseException:
         for end in ("", "-wal", "-shm"):
@@ -65,27 +66,27 @@ def back_up(database: Database, source: str, target: str) -> None:
     replacement.commit()
 
 
-def _copy(database: Database, temporary: str, target: str) -> None:
+def _copy(source: str, temporary: str, target: str) -> None:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     try:
         os.close(os.open(temporary, flags, _MODE))
     except OSError as error:
         raise StorageError.of(target, "copying a database to", error) from error
-    with database.reading() as connection:
-        try:
-            _copy_pages(connection, temporary)
-        except sqlite3.Error as error:
-            raise translate_error(error, target, "copying a database to") from error
+    with ReadOnlyDatabase(source) as database:
+        database.read(partial(_copy_pages, temporary, target))
 
 
-def _copy_pages(connection: sqlite3.Connection, temporary: str) -> None:
-    with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
-        copy.execute("PRAGMA synchronous = OFF")  # The whole file is flushed at the end.
-        connection.backup(copy)
-        set_up(copy, temporary, durable=False, writable=True)  # A release before had fewer tables.
-        for statement in _WITHOUT_OWNERS:
-            copy.execute(statement)
-        copy.execute("PRAGMA journal_mode = WAL")
+def _copy_pages(temporary: str, target: str, connection: sqlite3.Connection) -> None:
+    try:
+        with closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
+            copy.execute("PRAGMA synchronous = OFF")  # The whole file is flushed at the end.
+            connection.backup(copy)
+            set_up(copy, temporary, durable=False, writable=True)  # An older one has fewer tables.
+            for statement in _WITHOUT_OWNERS:
+                copy.execute(statement)
+            copy.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise translate_error(error, target, "copying a database to") from error
 
 
 def _delete(path: str) -> None:
