@@ -149,6 +149,21 @@ def test_json(runs: Path) -> None:
     assert [json.loads(line)["name"] for line in lines] == ["reserve", "charge"]
 
 
+def test_a_large_flow(tmp_path: Path) -> None:
+    """Of a flow of more than 100 steps the recorded ones are shown, and the others counted."""
+    cp = CheckpointFlow(f"{tmp_path}/runs/", name="orders", fsync=False)
+    for number in range(150):
+        cp.add_step(name=f"step {number}")(lambda state: None)
+    cp.run({}, run_id="order-1", until="step 120")
+    of_flow = invoke("diagram", "runs", cwd=tmp_path).out
+    of_run = invoke("diagram", "runs", "order-1", cwd=tmp_path).out
+    assert of_flow.startswith("orders: 150 steps\n")
+    for drawn in (of_flow, of_run):
+        left = sum(int(number) for number in re.findall(r"^  … (\d+) more$", drawn, re.MULTILINE))
+        assert left + drawn.count("┌") == 150
+        assert re.search(r" 121  step 120 ", drawn)
+
+
 def test_several_flows(tmp_path: Path) -> None:
     """A store of several flows needs the name of one."""
     for name in ("mails", "orders"):

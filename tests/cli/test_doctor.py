@@ -90,6 +90,22 @@ def test_a_flow_says_more(fsync: bool, tmp_path: Path) -> None:  # noqa: FBT001 
     assert "cannot be seen" not in done.err
 
 
+def by_value() -> object:
+    """A function that no name finds."""
+    return eval("lambda: 1")  # noqa: S307
+
+
+def test_one_of_several_flows(tmp_path: Path) -> None:
+    """With a flow named, the runs of others are not told of."""
+    for name in ("mails", "orders"):
+        cp = CheckpointFlow(f"sqlite:///{tmp_path}/o.db", name=name, fsync=False)
+        cp.add_step(name="keep")(lambda state: state.update(function=by_value()))
+        cp.run({}, run_id="one")
+    assert len(invoke("doctor", "o.db", cwd=tmp_path).out.splitlines()) == 2
+    (line,) = invoke("doctor", "o.db", "--flow", "mails", cwd=tmp_path).out.splitlines()
+    assert "'mails'" in line
+
+
 def test_no_store(tmp_path: Path) -> None:
     """A place where nothing is stored is no sound store."""
     assert invoke("doctor", "nothing.db", cwd=tmp_path).code == 3

@@ -216,6 +216,18 @@ def test_the_only_run_is_followed(tmp_path: Path) -> None:
     assert json.loads(done.out)["status"] == "finished"
 
 
+def test_several_flows(tmp_path: Path) -> None:
+    """A store of several flows answers with their list."""
+    for name in ("mails", "orders"):
+        cp = CheckpointFlow(f"sqlite:///{tmp_path}/o.db", name=name, fsync=False)
+        cp.add_step(name="send")(lambda state: None)
+        cp.run({}, run_id="one")
+    done = invoke("watch", "o.db", cwd=tmp_path)
+    assert done.code == 2
+    assert "mails" in done.out
+    assert invoke("watch", "o.db", "one", "--flow", "mails", cwd=tmp_path).code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

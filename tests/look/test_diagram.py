@@ -9,12 +9,19 @@ import pytest
 from aiocheckpoint import CheckpointFlow, Retry
 from aiocheckpoint._model.header import Failure
 from aiocheckpoint.look import RunView, StepView
-from aiocheckpoint.look._diagram import ASCII, DiagramStep, draw, folded, of_names, of_run, of_steps
+from aiocheckpoint.look._diagram import ASCII, DiagramStep, draw, folded, of_run, of_steps, of_views
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 State = dict[str, Any]
+
+
+def of_names(names: Sequence[str]) -> tuple[DiagramStep, ...]:
+    """Steps of these names."""
+    views = [StepView(index=index, name=name, status="waiting") for index, name in enumerate(names)]
+    return of_views(views)
 
 
 def read_items(state: State) -> State:

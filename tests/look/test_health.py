@@ -17,6 +17,7 @@ from aiocheckpoint import CheckpointFlow
 from aiocheckpoint._snapshot import versions
 from aiocheckpoint.look import (
     FindingView,
+    Store,
     _file_systems,
     _health,
     check_store,
@@ -225,6 +226,26 @@ def test_large_states(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (finding.kind, finding.count) == ("large", 2)
     assert finding.runs == ("run-1200000", "run-1100000")
     assert "'run-1200000' 1.2 MB, of which 'bitmap' 1.2 MB" in finding.problem
+
+
+def test_a_large_run_that_is_deleted_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be deleted between the look at its header and that at its state."""
+    monkeypatch.setattr(_health, "LARGE_BYTES", 1_000)
+    place = place_in(tmp_path, "directory")
+    cp = make_flow(place)
+    cp.run({"bitmap": bytes(2_000)}, run_id="order-1")
+
+    look = Store.run
+
+    def delete_and_look(store: Store, run_id: str | None, **options: Any) -> object:  # noqa: ANN401
+        cp.delete(run_id or "")
+        return look(store, run_id, **options)
+
+    monkeypatch.setattr(Store, "run", delete_and_look)
+    (finding,) = found(place)
+    assert finding.problem.endswith("anew: 'order-1' 0.0 MB.")
 
 
 @pytest.mark.parametrize("kind", PLACES)

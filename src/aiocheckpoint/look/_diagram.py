@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from aiocheckpoint._model.steps import Step
-    from aiocheckpoint.look._records import RunView
+    from aiocheckpoint.look._records import RunView, StepView
 
-__all__ = ["ASCII", "LINES", "DiagramStep", "draw", "folded", "of_names", "of_run", "of_steps"]
+__all__ = ["ASCII", "LINES", "DiagramStep", "draw", "folded", "of_run", "of_steps", "of_views"]
 
 MOST_STEPS = 100
 """A flow of more steps is folded."""
@@ -80,9 +80,9 @@ def of_steps(steps: Sequence[Step]) -> tuple[DiagramStep, ...]:
     )
 
 
-def of_names(names: Sequence[str]) -> tuple[DiagramStep, ...]:
-    """Describe steps of which only the names are known."""
-    return tuple(DiagramStep(index=index, name=name) for index, name in enumerate(names))
+def of_views(steps: Sequence[StepView]) -> tuple[DiagramStep, ...]:
+    """Describe the steps of a flow of which a run is stored, without the run."""
+    return tuple(DiagramStep(index=step.index, name=step.name) for step in steps)
 
 
 def of_run(run: RunView, steps: Sequence[DiagramStep] = ()) -> tuple[DiagramStep, ...]:

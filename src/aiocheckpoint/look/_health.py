@@ -9,9 +9,11 @@ from __future__ import annotations
 import heapq
 import os
 import sys
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.look._findings import MOST_EXAMPLES, FindingView, counted, megabytes, named
 from aiocheckpoint.look._health_files import (
     check_leftovers,
@@ -201,7 +203,9 @@ _HARM = {
 def _with_largest_key(store: Store, run: RunView) -> str:
     """A run with its size, and the key of its state that is largest."""
     name = f"{named([run.run_id], 1)} {megabytes(run.size)}"
-    sizes = store.run(run.run_id, flow=run.flow, sizes=True).sizes
+    sizes = None
+    with suppress(RunNotFoundError):  # Deleted meanwhile.
+        sizes = store.run(run.run_id, flow=run.flow, sizes=True).sizes
     if not sizes:
         return name
     key, size = max(sizes.items(), key=lambda item: item[1])

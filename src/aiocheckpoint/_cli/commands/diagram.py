@@ -10,7 +10,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import CommandProblem
 from aiocheckpoint._cli.run_facts import run_name
-from aiocheckpoint.errors import RunNotFoundError, SeveralFlowsError
+from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.look import _diagram
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ def _configure(parser: CommandParser) -> None:
 
 
 def _execute(context: Context) -> int:
-    of_flow = _steps_of_code(context)
-    run = _run_of(context)
+    of_code, run = _steps_of_code(context), _run_of(context)
     if run is not None:
-        steps = _diagram.folded(_diagram.of_run(run, of_flow), run.position)
+        steps = _diagram.folded(_diagram.of_run(run, of_code), run.position)
         facts = {"flow": run.flow, "run": run.run_id, "status": run.status}
         title = f"{run_name(run)} of {run.flow}: {run.status}"
         _print(title, facts, steps, run.step_count, context.output)
+    elif context.target.is_module:
+        _print_flow(context.flow().name, of_code, len(of_code), context.output)
     else:
-        name, of_flow = _flow_of(context, of_flow)
-        steps = _diagram.folded(of_flow)
-        title = f"{name}: {len(of_flow)} {'step' if len(of_flow) == 1 else 'steps'}"
-        _print(title, {"flow": name}, steps, len(of_flow), context.output)
+        newest = _newest_run(context)
+        count = newest.step_count or len(newest.steps)
+        _print_flow(newest.flow, _diagram.of_views(newest.steps), count, context.output)
     return ExitCode.DONE
 
 
@@ -68,23 +68,26 @@ def _run_of(context: Context) -> RunView | None:
         return None
 
 
-def _flow_of(
-    context: Context, steps: tuple[DiagramStep, ...]
-) -> tuple[str, tuple[DiagramStep, ...]]:
-    """The name and the steps of the flow: of the code, else of the run that began last."""
-    if context.target.is_module:
-        return context.flow().name, steps
-    flows = context.store().flows()
-    found = [one for one in flows if context.flow_name in (None, one.flow)]
-    if len(found) > 1:
-        raise SeveralFlowsError(context.place, tuple(one.flow for one in found))
-    if not found or not found[0].steps:
-        raise CommandProblem(
-            f"no steps are known of {context.place}. Name a run, or a flow as "
-            "package.module:attribute.",
-            ExitCode.NOT_FOUND,
-        )
-    return found[0].flow, _diagram.of_names(found[0].steps)
+def _newest_run(context: Context) -> RunView:
+    """The run that began last, whose steps are those of the flow.
+
+    Raises:
+        CommandProblem: There is none, or it names no steps.
+        SeveralFlowsError: The store has several flows, and none is named.
+    """
+    for run in context.store().runs(flow=context.flow_name, limit=1, damaged=False):
+        if run.steps:
+            return run
+    raise CommandProblem(
+        f"no steps are known of {context.place}. Name a run, or give the target as "
+        "package.module:attribute.",
+        ExitCode.NOT_FOUND,
+    )
+
+
+def _print_flow(name: str, steps: Sequence[DiagramStep], count: int, output: Output) -> None:
+    title = f"{name}: 1 step" if count == 1 else f"{name}: {count} steps"
+    _print(title, {"flow": name}, _diagram.folded(steps), count, output)
 
 
 def _print(

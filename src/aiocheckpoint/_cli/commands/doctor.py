@@ -29,8 +29,9 @@ def _configure(parser: CommandParser) -> None:
 
 
 def _execute(context: Context) -> int:
-    findings = [*_of_the_flow(context), *check_store(context.store())]
-    output = context.output
+    output, named = context.output, context.flow_name
+    found = [*_of_the_flow(context), *check_store(context.store())]
+    findings = [one for one in found if named is None or one.flow in (None, "", named)]
     if output.is_text:
         _print(findings, context.store().place, output)
         if not context.target.is_module:
