@@ -20,7 +20,7 @@ from aiocheckpoint.handlers._options import make_codec
 from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from aiocheckpoint._model.header import Header
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers._whole_store import WholeStorePort
 
-__all__ = ["StoreReader"]
+__all__ = ["StoreReader", "count_found"]
 
 
 class StoreReader:
@@ -208,7 +208,7 @@ class StoreReader:
         Returns:
             The number of runs by the values of these facts.
         """
-        return dict(Counter(_facts(run, by) for run in self.found(flow, where)))
+        return count_found(self.found(flow, where), by)
 
     def summaries(self) -> list[FlowSummary]:
         """Sum up each flow, in the order of their names."""
@@ -243,6 +243,11 @@ class StoreReader:
                 return stored.header
 
             return examined(sized, read, self.codec_of, known)
+
+
+def count_found(runs: Iterable[FoundRun], by: tuple[CountBy, ...]) -> Counts:
+    """Count runs by facts of their headers, see `StoreReader.counts`."""
+    return dict(Counter(_facts(run, by) for run in runs))
 
 
 def _facts(run: FoundRun, by: tuple[CountBy, ...]) -> tuple[str | None, ...]:

@@ -251,16 +251,16 @@ class Store:
 
         Args:
             by: Of "status", "step" (at which a run stands), "error" (the type of what it broke on)
-                and "day" (of its newest snapshot, in UTC).
+                and "day" (of its newest snapshot, in UTC). Empty for the number of all alone.
             where: Which runs.
             flow: Name of the flow. It may be left out where the store has one.
 
         Raises:
-            InvalidValueError: `by` has another word, or none.
+            InvalidValueError: `by` has another word.
             StorageError: The store cannot be read.
             SeveralFlowsError: `flow` is left out, and the store has several.
         """
-        facts = checked_facts(by if isinstance(by, str) else tuple(by)) or ()
+        facts = checked_facts(by if isinstance(by, str) else tuple(dict.fromkeys(by)) or None) or ()
         name = self._one_flow(flow)
         counts = self._reader.counts(name, facts, where)
         rows = sorted(counts.items(), key=lambda row: (-row[1], [one or "" for one in row[0]]))

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
 from aiocheckpoint.handlers.sqlite._errors import is_damaged
 from aiocheckpoint.handlers.sqlite._requests import stored_text
-from aiocheckpoint.handlers.sqlite._stored_rows import StoredRow, row_by_id
+from aiocheckpoint.handlers.sqlite._stored_rows import StoredRow, rows_of
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 
 __all__ = ["LostRow", "keys_of_rows", "salvaged"]
 
-_INDEXES = ("runs_by_start", "sqlite_autoindex_runs_1")
-"""Each has the flow and the id of all runs."""
+_INDEXES = {"runs_by_start": "started_at", "sqlite_autoindex_runs_1": "run_id"}
+"""Each has the flow and the id of all runs, and an order."""
 
 _KEYS = (
     "SELECT id, CAST(flow AS BLOB), CAST(run_id AS BLOB) FROM runs INDEXED BY {} "
-    "WHERE ? IS NULL OR flow = ?"
+    "WHERE flow > '' AND (? IS NULL OR flow = ?) ORDER BY flow DESC, {} DESC"
 )
 
 
@@ -53,7 +53,7 @@ def salvaged(database: ReadOnlyDatabase, key: LostRow) -> StoredRow | LostRow | 
         StorageError: It cannot be read for another reason.
     """
     try:
-        return next(iter(database.read(partial(row_by_id, row_id=key.id))), None)
+        return next(iter(database.read(partial(rows_of, ids=(key.id,)))), None)
     except StorageError as error:
         if not is_damaged(error):
             raise
@@ -61,7 +61,7 @@ def salvaged(database: ReadOnlyDatabase, key: LostRow) -> StoredRow | LostRow | 
 
 
 def keys_of_rows(database: ReadOnlyDatabase, flow: str | bytes | None) -> list[LostRow]:
-    """Find all rows of a damaged database by an index.
+    """Find all rows of a damaged database by an index, if it can be those that began last first.
 
     Args:
         database: The database.
@@ -71,9 +71,11 @@ def keys_of_rows(database: ReadOnlyDatabase, flow: str | bytes | None) -> list[L
         StorageError: None of its indexes can be read.
     """
     damage: StorageError | None = None
-    for index in _INDEXES:
+    for index, order in _INDEXES.items():
         try:
-            return [LostRow(*row) for row in database.rows(_KEYS.format(index), (flow, flow))]
+            return [
+                LostRow(*row) for row in database.rows(_KEYS.format(index, order), (flow, flow))
+            ]
         except StorageError as error:
             damage = error
     if damage is None:

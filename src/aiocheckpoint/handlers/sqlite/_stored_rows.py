@@ -1,4 +1,4 @@
-"""Rows of runs as a reader needs them: by pages, in any order of a list, and one by one.
+"""Rows of runs as a reader needs them: the keys of a list by pages, and rows by their keys.
 
 Footers are read and payloads are not: SQLite knows the length of a payload without reading it.
 """
@@ -20,12 +20,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAYLOAD_LENGTH",
+    "RowKey",
     "StoredRow",
-    "page_by_id",
-    "page_in_order",
-    "row_by_id",
+    "keys_by_id",
+    "keys_in_order",
     "row_of_run",
+    "rows_of",
 ]
+
+
+class RowKey(NamedTuple):
+    """The place of a row in a list.
+
+    Attributes:
+        id: Id of the row.
+        value: The value by which the list is ordered.
+        stored_id: The run id in UTF-8, as another program may have stored it.
+        is_text: Whether it is stored as text.
+    """
+
+    id: int
+    value: float
+    stored_id: bytes
+    is_text: int
 
 
 class StoredRow(NamedTuple):
@@ -34,8 +51,6 @@ class StoredRow(NamedTuple):
     Attributes:
         id: Id of the row.
         flow, stored_id: Flow and run id in UTF-8, as another program may have stored them.
-        is_text: Whether the run id is stored as text.
-        value: The value by which a list is ordered, None where it is not.
         footer: The footer of its snapshot.
         payload_length: Length of the payload in bytes.
         owned: The columns beside the snapshot.
@@ -44,8 +59,6 @@ class StoredRow(NamedTuple):
     id: int
     flow: bytes
     stored_id: bytes
-    is_text: int
-    value: float | None
     footer: bytes
     payload_length: int
     owned: OwnedRow
@@ -63,36 +76,35 @@ PAYLOAD_LENGTH = (
 """The length of a payload. SQLite tells that of a column without reading its bytes, and that of a
 CAST by reading them."""
 
-# The CASTs take values of other types, and text that is no UTF-8, which others have stored.
-_COLUMNS = (
-    "runs.id, CAST(runs.flow AS BLOB), CAST(run_id AS BLOB), typeof(run_id) = 'text', {shown}, "
-    f"coalesce(CAST(footer AS BLOB), x''), {PAYLOAD_LENGTH}, {{owned}}"
-)
-_OWNERS = "LEFT JOIN owners ON owners.id = runs.owner"
-_IN_ORDER = (
-    "WITH page AS (SELECT id, {value} AS value FROM runs{index} WHERE {where} "  # noqa: S608
-    "AND typeof({value}) = 'real' AND typeof(run_id) IN ('text', 'blob') "
-    "ORDER BY {value} DESC, run_id DESC LIMIT :limit) "
-    f"SELECT {_COLUMNS} FROM page CROSS JOIN runs ON runs.id = page.id {_OWNERS} "
-    "ORDER BY page.value DESC, run_id DESC"
-)
-_BY_ID = f"SELECT {_COLUMNS} FROM runs {_OWNERS} WHERE {{where}} ORDER BY runs.id LIMIT :limit"  # noqa: S608
 _VALUES: dict[Sort, str] = {
     "began": "started_at",
     "wrote": "written_at",
     "took": "(written_at - started_at)",
 }
+_KEY = "CAST(run_id AS BLOB), typeof(run_id) = 'text'"
+_IN_ORDER = (
+    f"SELECT id, {{value}}, {_KEY} FROM runs{{index}} WHERE {{where}} "  # noqa: S608
+    "AND typeof({value}) = 'real' AND typeof(run_id) IN ('text', 'blob') "
+    "ORDER BY {value} DESC, run_id DESC LIMIT :limit"
+)
+_BY_ID = f"SELECT id, 0.0, {_KEY} FROM runs WHERE {{where}} ORDER BY id LIMIT :limit"  # noqa: S608
+# The CASTs take values of other types, and text that is no UTF-8, which others have stored.
+_ROWS = (
+    "SELECT runs.id, CAST(runs.flow AS BLOB), CAST(run_id AS BLOB), "  # noqa: S608 - constants
+    f"coalesce(CAST(footer AS BLOB), x''), {PAYLOAD_LENGTH}, {{owned}} "
+    "FROM runs LEFT JOIN owners ON owners.id = runs.owner WHERE {where} AND status IS NOT NULL"
+)
 
 
-def page_in_order(  # noqa: PLR0917 - each is part of the place
+def keys_in_order(  # noqa: PLR0917 - each is part of the place
     connection: sqlite3.Connection,
     flow: str | bytes,
     where: RunFilter,
     sort: Sort,
-    last: StoredRow | None,
+    last: RowKey | None,
     size: int,
-) -> list[StoredRow]:
-    """Give a page of a list, the greatest first.
+) -> list[RowKey]:
+    """Give a page of the keys of a list, the greatest first.
 
     Rows whose time or id is of another type have no place in the order, and are left out. Where
     columns do not decide the filter, there are more rows than it chooses.
@@ -102,8 +114,8 @@ def page_in_order(  # noqa: PLR0917 - each is part of the place
         flow: The flow as the table has it.
         where: Which runs.
         sort: The order.
-        last: The last row of the page before, or None.
-        size: The most rows.
+        last: The last key of the page before, or None.
+        size: The most keys.
     """
     found, values = _found(flow, where)
     value = _VALUES[sort]
@@ -112,67 +124,62 @@ def page_in_order(  # noqa: PLR0917 - each is part of the place
         found.append(f"({value}, run_id) < (:last_value, {name})")
         values |= {"last_value": last.value, "last_id": last.stored_id}
     index, in_range = in_short_range(connection, where.ids, values)
-    chosen = " AND ".join(found + in_range)
-    owned = owned_columns(connection.execute)
-    statement = _IN_ORDER.format(
-        index=index, where=chosen, value=value, shown="page.value", owned=owned
-    )
-    return _rows(connection, statement, values, size)
+    chosen = " AND ".join([*found, *in_range])
+    statement = _IN_ORDER.format(index=index, where=chosen, value=value)
+    return _keys(connection, statement, values, size)
 
 
-def page_by_id(
+def keys_by_id(
     connection: sqlite3.Connection, flow: str | bytes | None, where: RunFilter, last: int, size: int
-) -> list[StoredRow]:
-    """Give a page of all rows, those of any type among them, in the order of their ids.
+) -> list[RowKey]:
+    """Give a page of the keys of all rows, those of any type among them, in the order of their ids.
 
     Args:
         connection: The database.
         flow: The flow as the table has it, or None for all.
         where: Which runs.
         last: Id of the last row of the page before.
-        size: The most rows.
+        size: The most keys.
     """
     found, values = _found(flow, where)
-    found.append("runs.id > :last_id")
+    found.append("id > :last_id")
     values["last_id"] = last
-    return _selected(connection, found, values, size)
+    return _keys(connection, _BY_ID.format(where=" AND ".join(found)), values, size)
+
+
+def rows_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredRow]:
+    """Give the rows with these ids that have a snapshot, in the order of the ids."""
+    marks = ", ".join("?" * len(ids))
+    found = {row.id: row for row in _rows(connection, f"runs.id IN ({marks})", tuple(ids))}
+    return [found[one] for one in ids if one in found]
 
 
 def row_of_run(
     connection: sqlite3.Connection, key: tuple[str | bytes, str | bytes]
 ) -> list[StoredRow]:
     """Give the row of a flow and a run as the table has them, if it has a snapshot."""
-    found = ["runs.flow = :flow", "run_id = :run_id", "status IS NOT NULL"]
-    return _selected(connection, found, {"flow": key[0], "run_id": key[1]}, 1)
-
-
-def row_by_id(connection: sqlite3.Connection, row_id: int) -> list[StoredRow]:
-    """Give a row by its id, if it has a snapshot."""
-    return _selected(connection, ["runs.id = :id", "status IS NOT NULL"], {"id": row_id}, 1)
+    return _rows(connection, "runs.flow = ? AND run_id = ?", key)
 
 
 def _found(flow: str | bytes | None, where: RunFilter) -> tuple[list[str], dict[str, Any]]:
     found, values = conditions(where)
     if flow is not None:
-        found.insert(0, "runs.flow = :flow")
+        found.insert(0, "flow = :flow")
         values["flow"] = flow
     if where.statuses is None:
         found.append("status IS NOT NULL")
     return found, values
 
 
-def _selected(
-    connection: sqlite3.Connection, found: Sequence[str], values: dict[str, Any], size: int
-) -> list[StoredRow]:
-    owned = owned_columns(connection.execute)
-    statement = _BY_ID.format(where=" AND ".join(found), shown="NULL", owned=owned)
-    return _rows(connection, statement, values, size)
-
-
-def _rows(
+def _keys(
     connection: sqlite3.Connection, statement: str, values: dict[str, Any], size: int
-) -> list[StoredRow]:
+) -> list[RowKey]:
+    return list(map(RowKey._make, connection.execute(statement, {**values, "limit": size})))
+
+
+def _rows(connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> list[StoredRow]:
+    statement = _ROWS.format(where=where, owned=owned_columns(connection.execute))
     return [
-        StoredRow._make((*row[:7], OwnedRow._make(row[7:])))
-        for row in connection.execute(statement, {**values, "limit": size})
+        StoredRow._make((*row[:5], OwnedRow._make(row[5:])))
+        for row in connection.execute(statement, values)
     ]
