@@ -151,3 +151,69 @@ def test_damaged_run(tmp_path: Path) -> None:
     done = invoke("show", "runs/", "a", cwd=tmp_path)
     assert done.code == 5
     assert done.out.splitlines()[0].startswith("a of runs: damaged")
+
+
+class Place:
+    """Something that is no plain data."""
+
+
+@pytest.fixture
+def kept(tmp_path: Path, at_quarter_to: None) -> Path:
+    """A folder with a run of three steps that keeps its snapshots."""
+    cp = CheckpointFlow(f"{tmp_path}/runs/", keep=9, fsync=False)
+
+    @cp.add_step()
+    def gather(state: State) -> None:
+        state["note"] = "gift"
+
+    @cp.add_step()
+    def wrap(state: State) -> None:
+        state["place"] = Place()
+
+    cp.run({"quantity": 3}, run_id="a")
+    return tmp_path
+
+
+def test_values(kept: Path) -> None:
+    """Plain values are shown, and of others the type alone."""
+    done = invoke("show", "runs/", "a", "--values", cwd=kept)
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["KEY", "TYPE", "BYTES", "VALUE"] in lines
+    shown = {
+        line[0]: (line[1], line[3]) for line in lines if line[0] in {"quantity", "note", "place"}
+    }
+    kind = f"{Place.__module__}.Place"
+    assert shown == {
+        "quantity": ("int", "3"),
+        "note": ("str", "'gift'"),
+        "place": (kind, f"<{kind}>"),
+    }
+    assert "state: " not in done.out
+
+
+def test_values_as_json(kept: Path) -> None:
+    """Values stand in a document where they were asked for, and not otherwise."""
+
+    def keys(*words: str) -> dict[str, object] | None:
+        done = invoke("show", "runs/", "a", *words, "--output", "jsonl", cwd=kept)
+        found = json.loads(done.out)["keys"]
+        return None if found is None else {one["key"]: one["value"] for one in found}
+
+    assert keys() is None
+    shown = keys("--values")
+    assert shown is not None
+    assert (shown["quantity"], shown["note"]) == (3, "gift")
+    assert shown["place"] == {"$type": f"{Place.__module__}.Place"}
+
+
+def test_history(kept: Path) -> None:
+    """The kept snapshots are listed, the newest first."""
+    done = invoke("show", "runs/", "a", "--history", cwd=kept)
+    lines = [line.split() for line in done.out.splitlines()]
+    begin = next(i for i, line in enumerate(lines) if line and line[0] == "SNAPSHOT")
+    assert [line[0] for line in lines[begin + 1 :]] == ["3", "2", "1"]
+    assert lines[begin + 2][1:4] == ["▶", "running", "wrap"]
+    document = json.loads(
+        invoke("show", "runs/", "a", "--history", "--output", "json", cwd=kept).out
+    )
+    assert [one["sequence"] for one in document["history"]] == [3, 2, 1]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
+from aiocheckpoint._cli.rendering.values import shown_value
 from aiocheckpoint._cli.run_facts import note_of, signature_of
 from aiocheckpoint._cli.times import ago, clock, seconds_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from aiocheckpoint.look import RunView, StepView
+    from aiocheckpoint.look import KeyView, RunView, SnapshotView, StepView
 
-__all__ = ["print_failure", "print_run"]
+__all__ = ["print_failure", "print_history", "print_run"]
 
 
 def print_run(run: RunView, output: Output) -> None:
@@ -31,9 +32,44 @@ def print_run(run: RunView, output: Output) -> None:
         [output.sign(one.status), one.name, _time_of(one), _more(one, run)] for one in run.steps
     )
     output.table(columns, rows, titled=False, indent="  ")
-    if run.sizes is not None:
+    if run.keys is not None:
+        _print_values(run.keys, output)
+    elif run.sizes is not None:
         sizes = ", ".join(f"{key} {size:,} B" for key, size in run.sizes.items())
         output.data(f"state: {sizes or 'empty'}")
+
+
+def _print_values(keys: Sequence[KeyView], output: Output) -> None:
+    columns = [
+        Column("KEY", cut="middle"),
+        Column("TYPE", cut="start"),
+        Column("BYTES", right=True),
+        Column("VALUE", cut="middle"),
+    ]
+    rows = ([one.key, one.type, f"{one.size:,}", shown_value(one.value)] for one in keys)
+    output.table(columns, rows)
+
+
+def print_history(kept: Sequence[SnapshotView], output: Output) -> None:
+    """Print the kept snapshots of a run.
+
+    Args:
+        kept: The snapshots, the newest first.
+        output: The output.
+    """
+    columns = [
+        Column("SNAPSHOT", right=True),
+        Column("STATUS"),
+        Column("ON ENTRY TO", cut="middle"),
+        Column("WROTE"),
+        Column("BYTES", right=True),
+    ]
+    output.table(columns, (_history_row(one, output) for one in kept))
+
+
+def _history_row(one: SnapshotView, output: Output) -> list[Cell]:
+    status = output.status(one.status)
+    return [f"{one.sequence}", status, one.step or "-", ago(one.written_at), f"{one.size:,}"]
 
 
 def _standing(run: RunView) -> Iterator[Cell]:

@@ -8,12 +8,15 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_copy, add_output, add_runs, add_secret, add_target
-from aiocheckpoint._cli.run_card import print_failure, print_run
+from aiocheckpoint._cli.run_card import print_failure, print_history, print_run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
-    from aiocheckpoint.look import RunView
+    from aiocheckpoint._cli.output import Output
+    from aiocheckpoint.look import RunView, SnapshotView
 
 __all__ = ["COMMAND"]
 
@@ -27,23 +30,35 @@ def _configure(parser: CommandParser) -> None:
         default="full",
         help="how much of it: full, last (its last line) or none",
     )
+    parser.add_argument("--values", action="store_true", help="show values that are plain data")
+    parser.add_argument("--history", action="store_true", help="list the kept snapshots")
     add_secret(parser)
     add_copy(parser)
     add_output(parser, pager=True)
 
 
 def _execute(context: Context) -> int:
-    output = context.output
-    run = context.store().run(context.run_id, flow=context.flow_name, sizes=True)
-    if output.form == "json":
-        output.json({"run": run.to_json()})
-    elif output.form == "jsonl":
-        output.jsonl(run.to_json())
-    else:
+    arguments, store, output = context.arguments, context.store(), context.output
+    named = context.run_id, context.flow_name
+    run = store.run(named[0], flow=named[1], sizes=True, values=arguments.values)
+    kept = store.history(named[0], flow=named[1]) if arguments.history else None
+    if output.is_text:
         print_run(run, output)
-        print_failure(run, output, context.arguments.traceback)
+        if kept is not None:
+            print_history(kept, output)
+        print_failure(run, output, arguments.traceback)
         _say_what_comes_next(run, context)
+    else:
+        _print_record(run, kept, output)
     return ExitCode.DONE if run.damage is None else ExitCode.DAMAGED
+
+
+def _print_record(run: RunView, kept: Sequence[SnapshotView] | None, output: Output) -> None:
+    history = {} if kept is None else {"history": [one.to_json() for one in kept]}
+    if output.form == "json":
+        output.json({"run": run.to_json(), **history})
+    else:
+        output.jsonl({**run.to_json(), **history})
 
 
 def _say_what_comes_next(run: RunView, context: Context) -> None:
