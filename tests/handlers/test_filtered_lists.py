@@ -173,3 +173,18 @@ BY: tuple[tuple[CountBy, ...], ...] = (
     *(("status",), ("step",), ("error",), ("day",)),
     *(("status", "step"), ("day", "step", "status"), ("step", "error")),
 )
+
+
+def test_pruning_by_a_filter(handler: StateHandler) -> None:
+    """Pruning deletes the runs that a filter chooses, by columns or by headers, and no others."""
+    for run_id, error in (("a-1", ERRORS[0]), ("a-2", ERRORS[1]), ("b-3", ERRORS[1])):
+        failure = Failure(
+            step="x", part="step", type=error, message="", traceback="", at=1.0, seconds=0.0
+        )
+        store(handler, run_id, "failed", failure=failure)
+    store(handler, "a-4")
+    assert handler.prune(Query(where=RunFilter(error="*Timeout", ids="a-*"))) == 1
+    assert handler.prune(Query(where=RunFilter(ids="a-[4-9]"))) == 1
+    assert {header.run_id for header in handler.runs(Query())} == {"a-1", "b-3"}
+    assert handler.prune(Query(where=RunFilter(statuses=frozenset({"failed"}), before=4e12))) == 2
+    assert handler.runs(Query()) == []

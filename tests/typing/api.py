@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
 
 State = dict[str, Any]
+_Counts = dict[tuple[str | None, ...], int]
 
 
 class DictHandler:
@@ -293,6 +294,9 @@ async def of_many_runs(page: Header) -> None:
     assert_type(await cp.acount(), int)
     assert_type(await cp.acount(by="status"), dict[str, int])
     assert_type(await cp.acount(by="step"), dict[str | None, int])
+    assert_type(await cp.acount(("step", "error"), status="failed"), _Counts)
+    assert_type(await cp.aruns("failed", step="a", since=timedelta(hours=2)), list[Header])
+    assert_type(await cp.ahistory("x"), list[Header])
     async for result in cp.aresume_all(limit=10):
         of_a_result(result)
     async with aclosing(cp.aresume_all()) as results:
@@ -350,6 +354,9 @@ def of_many_runs_in_a_notebook() -> None:
     assert_type(cp.count(), int)
     assert_type(cp.count("status"), dict[str, int])
     assert_type(cp.count(by="step"), dict[str | None, int])
+    assert_type(cp.count(by="day", ids="order-*", stale=True), dict[str | None, int])
+    assert_type(cp.count(["step", "error"], tries=3), _Counts)
+    assert_type(cp.resume_all(error="*.TimeoutError", limit=3), SyncStream[RunResult[State]])
 
 
 def of_a_result(result: RunResult) -> None:

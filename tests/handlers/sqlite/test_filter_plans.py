@@ -166,6 +166,7 @@ def test_headers_of_other_runs_are_not_decoded(
         RunFilter(error="*.NoSuchError"),
         RunFilter(ids="[x-z]-no*"),
         RunFilter(ids="*a*b*c*d"),
+        RunFilter(tries=2),
     ):
         assert handler.runs(Query(where=where)) == []
     assert decoded == []

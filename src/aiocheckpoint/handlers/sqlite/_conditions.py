@@ -54,6 +54,12 @@ UNSURE_ID = f"CASE WHEN :is_glob AND {_PLAIN_ID} THEN NULL ELSE CAST(run_id AS B
 
 _LAST_CHARACTER, _BEHIND_SURROGATES = "\U0010ffff", "\ue000"
 
+_HAS = "instr(footer, CAST('{}' AS BLOB))"
+_NO_ATTEMPTS = _HAS.format('"attempts":{}')
+_NO_FAILURE, _FAILED_AT = _HAS.format('"failure":null'), _HAS.format('"attempt":{}}}')
+"""What a header says as this library writes it. In a text of JSON, the quotes would be escaped."""
+_MOST_COUNTED = 10
+
 _WORD = re.compile(r"[A-Za-z0-9_.]+")
 _SPECIAL = re.compile(r"[*?[]")
 
@@ -90,6 +96,9 @@ def conditions(where: RunFilter) -> tuple[list[str], Values]:
     if where.error is not None and (word := _longest_word(where.error)):
         found.append("instr(footer, CAST(:word AS BLOB))")
         values["word"] = word
+    if where.tries is not None and where.tries > 1:
+        fewer = [_FAILED_AT.format(tries) for tries in range(1, min(where.tries, _MOST_COUNTED))]
+        found.append(f"NOT ({_NO_ATTEMPTS} AND ({' OR '.join((_NO_FAILURE, *fewer))}))")
     return found, values
 
 
