@@ -69,6 +69,16 @@ def test_code_of_an_error(code: ExitCode, error: Exception) -> None:
     assert code_of(error) is code
 
 
+@pytest.mark.parametrize("command", ["flows", "runs", "count", "show"])
+def test_no_such_flow(command: str, tmp_path: Path) -> None:
+    """A flow that the store does not have is named, and so are those that it has."""
+    store_orders(tmp_path)
+    done = invoke(command, "orders.db", "--flow", "bills", cwd=tmp_path)
+    assert (done.code, done.out) == (3, "")
+    assert "bills" in done.err or command == "show"
+    assert command == "show" or "It has orders." in done.err
+
+
 def test_file_that_is_no_store(tmp_path: Path) -> None:
     """Somebody's file is damaged as a store, and is not changed."""
     (tmp_path / "notes.txt").write_text("a list of things", encoding="utf-8")

@@ -217,3 +217,18 @@ def test_history(kept: Path) -> None:
         invoke("show", "runs/", "a", "--history", "--output", "json", cwd=kept).out
     )
     assert [one["sequence"] for one in document["history"]] == [3, 2, 1]
+
+
+def test_large_flow(tmp_path: Path) -> None:
+    """Of a flow with more steps than a header names, the card has the newest."""
+    cp = CheckpointFlow(f"{tmp_path}/runs/", fsync=False)
+    for number in range(130):
+        cp.add_step(name=f"step {number}")(_nothing)
+    cp.run({}, run_id="a", until="step 126")
+    lines = invoke("show", "runs/", "a", cwd=tmp_path).out.splitlines()
+    assert lines[0].startswith("a of runs: stopped at step 128 of 130, 'step 127', ")
+    assert re.fullmatch(r"  \(\d+ earlier steps are not recorded\)", lines[2])
+    assert any(line.startswith("  ✓ step 126 ") for line in lines)
+
+
+def _nothing(state: State) -> None: ...

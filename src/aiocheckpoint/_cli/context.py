@@ -8,9 +8,10 @@ from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any, Self
 
 from aiocheckpoint._cli.bare import open_bare
+from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import asks_for_some, filter_of
 from aiocheckpoint._cli.given_secrets import secrets_of
-from aiocheckpoint._cli.problems import NeedsModuleTarget, UsageProblem
+from aiocheckpoint._cli.problems import CommandProblem, NeedsModuleTarget, UsageProblem
 from aiocheckpoint._runs.targets import load_target
 from aiocheckpoint.errors import InvalidValueError, SeveralFlowsError
 from aiocheckpoint.flow import CheckpointFlow
@@ -211,6 +212,20 @@ class Context:
         if len(names) > 1:
             raise SeveralFlowsError(str(self.target), names)
         return names[0] if names else None
+
+    def check_flow(self) -> None:
+        """Check that the flow of `--flow` is there, for a command that has found nothing of it.
+
+        Raises:
+            CommandProblem: The store has no flow of that name.
+        """
+        named: str | None = self.arguments.flow
+        names = [one.flow for one in self.store().flows()]
+        if named is not None and named not in names:
+            listed = f"It has {', '.join(names)}." if names else "It has no runs."
+            raise CommandProblem(
+                f"there is no flow {named!r} in {self.place}. {listed}", ExitCode.NOT_FOUND
+            )
 
     def run_ids(self) -> Iterator[str | None]:
         """Give the runs: those named, the lines of stdin for "-", or the chosen ones.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -200,9 +201,10 @@ class Output:
             self._held.append(text)
             return
         self.flush()
-        for line in text.split("\n"):
-            self._err.write(harmless(line) + "\n")
-        self._err.flush()
+        with suppress(BrokenPipeError):  # Nobody hears it, and the work goes on.
+            for line in text.split("\n"):
+                self._err.write(harmless(line) + "\n")
+            self._err.flush()
 
     def close(self) -> None:
         """End the pager, send what was printed, and say what was held back meanwhile."""

@@ -36,6 +36,8 @@ def _configure(parser: CommandParser) -> None:
 def _execute(context: Context) -> int:
     words = ",".join(context.arguments.by or ["status"]).replace(" ", "").split(",")
     counts = context.store().count(words, context.filter(), flow=context.flow_name)
+    if not counts.total:
+        context.check_flow()
     _print(counts, context.output)
     return ExitCode.DONE
 

@@ -26,6 +26,8 @@ def _configure(parser: CommandParser) -> None:
 def _execute(context: Context) -> int:
     named = context.flow_name
     flows = [one for one in context.store().flows() if named in (None, one.flow)]
+    if not flows:
+        context.check_flow()
     list_flows(flows, context.output)
     return ExitCode.DONE
 

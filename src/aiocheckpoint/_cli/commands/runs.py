@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.command import Command
@@ -49,6 +50,11 @@ def _execute(context: Context) -> int:
         raise UsageProblem("--limit is a number from 1 on. --all lists all runs.")
     limit = None if arguments.all else arguments.limit
     runs = context.store().runs(where, flow=context.flow_name, limit=limit, sort=arguments.sort)
+    first = next(runs, None)
+    if first is None:
+        context.check_flow()
+    else:
+        runs = chain((first,), runs)
     if context.output.is_text:
         _print_table(context, where, runs, limit)
     else:
