@@ -91,7 +91,7 @@ def streams(seed: int, count: int) -> list[bytes]:
         hostile.dict_of(one) for name, one in hostile.COSTLY.items() if not name.startswith(COSTLY)
     ]
     found = [*canaries(), *costly, *map(hostile.dict_of, hostile.CHANGES.values())]
-    found += [hostile.flood(name, 20_000) for name in hostile.FLOODS]
+    found += [hostile.flood(name, 4_000) for name in hostile.FLOODS]
     whole = known_objects.streams()
     found += [*whole, *(one[: chance.randrange(len(one))] for one in whole)]
     for _ in range(count):

@@ -16,7 +16,7 @@ from known_objects import Basket, Colour, Order
 
 from aiocheckpoint._snapshot.pickling.inert import MISSING, Change, Differences, diff_trees
 
-QUIET = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
 def compared(old: dict[Any, Any], new: dict[Any, Any], **bounds: Any) -> Differences:  # noqa: ANN401
@@ -198,7 +198,7 @@ def test_what_holds_itself() -> None:
 
 def test_bounds_of_depth_and_number() -> None:
     """Beyond a bound the difference is shown further out, or the comparison is not complete."""
-    one, other = (decoded(stream_of(b"]" * 20_000 + end + b"a" * 20_000)) for end in (b"N", b"]"))
+    one, other = (decoded(stream_of(b"]" * 10_000 + end + b"a" * 10_000)) for end in (b"N", b"]"))
     found = diff_trees(one, other, PATIENT._replace(depth=5))
     assert [each.path for each in found.changes] == ["k[0][0][0][0]"]
     assert diff_trees(one, one, PATIENT).changes == ()

@@ -14,7 +14,7 @@ from strategies import ATOMS, nested
 
 from aiocheckpoint._snapshot.pickling.inert import to_json, type_name
 
-QUIET = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 RING: list[Any] = [1]
 RING.append((RING,))
 
@@ -97,12 +97,13 @@ def test_values(name: str) -> None:
         (b"(cm\nC\nK\x01o", {"$type": "m.C", "$args": [1]}),
         (b"K\x01K\x02\x93", {"$global": "?"}),
         (b"cm\n" + b"x" * 2000 + b"\n", {"$global": "m." + "x" * 998 + "..."}),
+        (b"\x8c\x01m\x8c\x03\xed\xa0\x80\x93", {"$global": "m.\\ud800"}),
         (b"K\x01)R", {"$type": "?", "$args": [1, {"$type": "tuple", "$items": []}]}),
     ],
     ids=[
         *("extension", "large extension", "persistent", "persistent line", "buffer", "global"),
         *("changed global", "object", "named arguments", "entries", "items", "INST", "OBJ"),
-        *("odd name", "long name", "odd call"),
+        *("odd name", "long name", "surrogate", "odd call"),
     ],
 )  # fmt: skip
 def test_placeholders(value: bytes, expected: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.inert import Inert
 
-QUIET = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 PROTOCOLS = range(6)
 
 SCALARS = st.one_of(

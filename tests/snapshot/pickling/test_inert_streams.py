@@ -25,7 +25,7 @@ from aiocheckpoint._snapshot.pickling.opcodes import CODES, MalformedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEVELS = 30_000
+LEVELS = 10_000
 OBJECT = hostile.text("shop") + hostile.text("Place") + b"\x93"
 
 
@@ -56,7 +56,7 @@ def test_random_opcodes_are_as_unpickled() -> None:
     of a value that cannot be changed by nothing.
     """
     chance, counts = random.Random(5), {"both": 0, "unpickled": 0}  # noqa: S311
-    for _ in range(10_000):
+    for _ in range(5_000):
         length = chance.randrange(1, 9)
         data = stream_of(b"(]}\x8f" + b"".join(chance.choices(PLAIN, k=length)) + b"l")
         expected, found = unpickled(data), tree_of(data)
@@ -64,7 +64,7 @@ def test_random_opcodes_are_as_unpickled() -> None:
             assert is_same(found, expected)
             counts["both"] += 1
         counts["unpickled"] += isinstance(expected, dict)
-    assert counts["both"] > 400
+    assert counts["both"] > 200
     assert counts["both"] > 0.9 * counts["unpickled"]
 
 
@@ -102,7 +102,7 @@ def test_windows() -> None:
     chance = random.Random(3)  # noqa: S311
     lengths = [0, 1, 255, 256, 65_000, 65_530, 65_536, 70_000, 200_000]
     state: dict[str, Any] = {}
-    for number in range(60):
+    for number in range(40):
         length = chance.choice(lengths) + chance.randrange(300)
         value: Any = chance.choice(["é" * length, bytes(length), 1 << length, [number] * length])
         state[f"key {number}" * chance.randrange(1, 40)] = value
@@ -163,20 +163,25 @@ SHARED: dict[str, bytes] = {
     + (1 << 16).to_bytes(4, "little")
     + b"x" * (1 << 16)
     + b"\x940]("
-    + b"h\0" * 50_000
+    + b"h\0" * 20_000
     + b"e",
     "a short text": b"X"
     + (900).to_bytes(4, "little")
     + b"x" * 900
     + b"\x940]("
-    + b"h\0" * 50_000
+    + b"h\0" * 20_000
     + b"e",
     "a long name": b"X"
     + (1 << 16).to_bytes(4, "little")
     + b"x" * (1 << 16)
     + b"\x940("
-    + b"h\0h\0\x93" * 20_000
+    + b"h\0h\0\x93" * 12_000
     + b"t",
+    "a path": (
+        (b"X" + (1 << 16).to_bytes(4, "little") + b"x" * (1 << 16) + b"\x940")
+        + (hostile.text("pathlib") + hostile.text("PosixPath") + b"\x93(")
+        + (b"h\0" * 20_000 + b"tR")
+    ),
 }
 
 
@@ -189,25 +194,20 @@ def test_shared_values(name: str) -> None:
 
 
 BEYOND: dict[str, bytes] = {
-    "sets": b"(" + b"\x8f" * 200_000 + b"t",
-    "memo": b"N" + b"\x94" * 200_000,
-    "stack": b"(" + b"N" * 200_000 + b"t",
-    "objects": OBJECT + b"\x940(" + b"h\0)\x81" * 100_000 + b"t",
+    "sets": b"(" + b"\x8f" * 90_000 + b"t",
+    "memo": b"N" + b"\x94" * 90_000,
+    "stack": b"(" + b"N" * 90_000 + b"t",
+    "objects": OBJECT + b"\x940(" + b"h\0)\x81" * 30_000 + b"t",
     "sets of one list": (
         b"](" + b"K\1" * 5_000 + b"e\x940" + hostile.text("builtins") + hostile.text("set")
     )
-    + (b"\x93\x940(" + b"h\1h\0\x85R" * 5_000 + b"t"),
+    + (b"\x93\x940(" + b"h\1h\0\x85R" * 500 + b"t"),
     "bytes of one text": (
         (b"X" + (1 << 16).to_bytes(4, "little") + b"x" * (1 << 16) + b"\x940")
         + (hostile.text("_codecs") + hostile.text("encode") + b"\x93\x940")
         + (b"(" + b"h\1h\0" + hostile.text("latin1") + b"\x86R") * 5_000
     )
     + b"t" * 5_000,
-    "paths of one text": (
-        (b"X" + (1 << 16).to_bytes(4, "little") + b"x" * (1 << 16) + b"\x940")
-        + (hostile.text("pathlib") + hostile.text("PosixPath") + b"\x93(")
-        + (b"h\0" * 200_000 + b"tR")
-    ),
 }
 
 
@@ -216,14 +216,14 @@ def test_bounds_of_memory(name: str) -> None:
     """A stream that makes much of little is cut, in bounded memory, and its key is known."""
     stream = io.BytesIO(stream_of(BEYOND[name]))
     tracemalloc.start()
-    found = decode_inert(stream, PATIENT._replace(items=100_000))
+    found = decode_inert(stream, PATIENT._replace(items=20_000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert not found.complete
     assert [(one.key, to_json(one.tree), one.digest) for one in found.keys] == [
         ("k", {"$type": "?"}, "")
     ]
-    assert peak < 64 << 20
+    assert peak < 32 << 20
 
 
 def test_bounds() -> None:
@@ -284,11 +284,11 @@ def test_nothing_is_executed() -> None:
 
     No import, open, exec, compile, call of the system or search for a class: nothing but `id`.
     """
-    script = [sys.executable, str(program("inert_audit_script.py")), "1", "150"]
+    script = [sys.executable, str(program("inert_audit_script.py")), "1", "60"]
     done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["events"] == []
     assert report["errors"] == []
-    assert report["decoded"] > 150
-    assert report["refused"] > 100
+    assert report["decoded"] > 80
+    assert report["refused"] > 50

@@ -30,11 +30,18 @@ def name_global(machine: InertMachine, module: Any, name: Any) -> Placeholder:  
         return Placeholder("global", "?", args=(module, name))
     if len(module) + len(name) >= _LONGEST_NAME:
         shown = f"{module[:_LONGEST_NAME]}.{name[:_LONGEST_NAME]}"
-        return Placeholder("global", f"{shown[:_LONGEST_NAME]}...", args=(module, name))
+        found = _global(f"{shown[:_LONGEST_NAME]}...")
+        found.args = (module, name)
+        return found
     if machine.protocol < _RENAMED_SINCE:
         renamed = _COMPAT.NAME_MAPPING.get((module, name))
         module, name = renamed or (_COMPAT.IMPORT_MAPPING.get(module, module), name)
-    return Placeholder("global", f"{module}.{name}")
+    return _global(f"{module}.{name}")
+
+
+def _global(name: str) -> Placeholder:
+    """The placeholder of a name that a stream chose, which may be no text of UTF-8."""
+    return Placeholder("global", name.encode("utf-8", "backslashreplace").decode())
 
 
 def make_new(machine: InertMachine, maker: Any, args: Any, named: Any = None) -> Placeholder:  # noqa: ANN401
@@ -48,7 +55,7 @@ def make_new(machine: InertMachine, maker: Any, args: Any, named: Any = None) ->
 
 def _object(maker: Any, how: str, args: Any) -> Placeholder:  # noqa: ANN401
     if isinstance(maker, Placeholder) and maker.kind == "global":
-        return Placeholder("object", maker.type, how, args)
+        return Placeholder("object", _MADE_BY.get(maker.type, maker.type), how, args)
     return Placeholder("object", "?", how, (maker, args))
 
 
@@ -138,7 +145,12 @@ _PLAIN: dict[str, Callable[[InertMachine, tuple[Any, ...]], Any]] = {
 }
 
 
-# --- functions that make objects of a class that they are given
+# --- functions that make objects of a class that they are given, or of one that is known
+
+_MADE_BY = {
+    "re._compile": "re.Pattern",
+    "pandas._libs.tslibs.timestamps._unpickle_timestamp": "pandas.Timestamp",
+}
 
 
 def _is_global(value: object) -> bool:
@@ -168,7 +180,7 @@ def _attribute(args: tuple[Any, ...]) -> Placeholder | None:
     """A member of a class, or one of its methods."""
     match args:
         case (Placeholder(kind="global", type=owner), str(name)) if len(name) < _LONGEST_NAME:
-            return Placeholder("global", f"{owner}.{name}")
+            return _global(f"{owner}.{name}")
         case _:
             return None
 
@@ -177,7 +189,7 @@ def _resolved(args: tuple[Any, ...]) -> Placeholder | None:
     """A class or function of a script, whose module and name are one text."""
     match args:
         case (str(name),) if len(name) < _LONGEST_NAME:
-            return Placeholder("global", name.replace(":", ".", 1))
+            return _global(name.replace(":", ".", 1))
         case _:
             return None
 
@@ -187,7 +199,7 @@ def _type_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
     match args:
         case (str(name),) if len(name) < _LONGEST_NAME:
             module = "builtins" if hasattr(builtins, name) else "types"
-            return Placeholder("global", f"{module}.{name}")
+            return _global(f"{module}.{name}")
         case _:
             return None
 

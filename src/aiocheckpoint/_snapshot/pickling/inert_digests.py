@@ -10,7 +10,6 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aiocheckpoint._snapshot.pickling.inert_known import recognize
 from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError
 from aiocheckpoint._snapshot.pickling.inert_texts import (
     LETTERS,
@@ -19,6 +18,7 @@ from aiocheckpoint._snapshot.pickling.inert_texts import (
     Texts,
     bracketed,
     hashed,
+    parts_of,
 )
 from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Placeholder
 
@@ -209,29 +209,12 @@ class Digester:
         return body.text(letter)
 
     def _object(self, found: Placeholder) -> _Walk:
-        known = recognize(found)
-        if found.kind == "large":
-            return f"{found.type}#{found.digest}"
-        if known is not None:
-            head, parts = f"{known.type!a} {known.facts!a}", known.content
-        else:
-            head = f"{found.kind} {found.type!a} {found.written_by!a}"
-            parts = (found.args, found.state, found.items)
-        texts = [head]
+        text, parts = parts_of(found)
+        texts = [text]
         for part in parts:
-            text = "-" if part is MISSING else self._bytes_of(part)
-            if text is None:
-                text = self._texts.at_once(part)
-            texts.append((yield part) if text is None else text)
-        if known is None and found.entries is not MISSING:
+            of_part = self._texts.of_part(part)
+            texts.append((yield part) if of_part is None else of_part)
+        if found.entries is not MISSING:
             is_ordered = found.type == "collections.OrderedDict"
             texts.append((yield from self._pairs("d", found.entries, ordered=is_ordered)))
         return self._joined("o", texts)
-
-    def _bytes_of(self, part: Any) -> str | None:  # noqa: ANN401
-        """The text of bytes, of whatever type. An array may be written with either."""
-        if type(part) in (bytes, bytearray):
-            return f"#{hashlib.sha256(part).hexdigest()}"
-        if isinstance(part, Placeholder) and part.kind == "large" and part.type != "int":
-            return f"#{part.digest}"
-        return None

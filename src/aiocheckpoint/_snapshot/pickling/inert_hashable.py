@@ -78,9 +78,7 @@ def put_items(machine: InertMachine, target: Any, items: list[Any]) -> None:  # 
         raise TypeError
     if not are_texts:
         keys = _as_keys(machine, keys)
-    if machine.long:  # Their hashes and comparisons take long as well.
-        machine.check()
     for begin in range(0, len(keys), _SOME):
         target.update(zip(keys[begin : begin + _SOME], values[begin : begin + _SOME], strict=True))
-        if begin:
+        if begin or machine.long:  # Hashes and comparisons of long texts take long as well.
             machine.check()

@@ -1,4 +1,4 @@
-"""Canonical texts of inert values that are made without a walk: atoms and small containers.
+"""Canonical texts of inert values that are made without a walk: atoms, and what is small.
 
 A text is ASCII. It tells the types as well, so that 1, 1.0 and True differ. A long text, bytes or
 integer is in it by its digest, and so is a container whose own text is long. So a value that is
@@ -12,18 +12,20 @@ import pickle
 from typing import TYPE_CHECKING, Any, Final
 
 from aiocheckpoint._snapshot.pickling.inert_hashable import SCALARS
+from aiocheckpoint._snapshot.pickling.inert_known import recognize
+from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["LETTERS", "SOME", "TEXT", "Texts", "bracketed", "hashed"]
+__all__ = ["LETTERS", "SOME", "TEXT", "Texts", "bracketed", "hashed", "parts_of"]
 
 TEXT: Final = frozenset({str})
 SOME: Final = 256
 """The number of values that are looked at together."""
 LETTERS: Final[dict[type, str]] = {dict: "d", list: "l", tuple: "t", set: "s", frozenset: "f"}
 _ATOMS = SCALARS | {bytearray}
-_SHORT, _LEVELS = 600, 2
+_SHORT, _LEVELS = 600, 3
 
 
 def hashed(text: str) -> str:
@@ -34,6 +36,15 @@ def hashed(text: str) -> str:
 def bracketed(letter: str, body: str) -> str:
     """The text of a container, from the letter of its type and the texts of what it holds."""
     return f"{letter}[{body}]" if len(body) <= _SHORT else f"{letter}#{hashed(body)}"
+
+
+def parts_of(found: Placeholder) -> tuple[str, tuple[Any, ...]]:
+    """The beginning of the text of an object, and what the rest of the text is made of."""
+    known = recognize(found)
+    if known is not None:
+        return f"{known.type!a} {known.facts!a}", known.content
+    head = f"{found.kind} {found.type!a} {found.written_by!a}"
+    return head, (found.args, found.state, found.items)
 
 
 class Texts:
@@ -61,19 +72,52 @@ class Texts:
         if kind in _ATOMS:
             return self._of_long(value) if self._long and id(value) in self._long else ascii(value)
         text = self.known.get(id(value))
-        letter = LETTERS.get(kind)
-        if text is not None or letter is None or len(value) > SOME:
+        if text is not None:
             return text
-        body = self._of_dict(value, levels) if kind is dict else self._of_others(value, levels)
+        if kind is Placeholder:
+            if value.kind == "large":
+                return f"{value.type}#{value.digest}"
+            letter, body = "o", self._of_object(value, levels)
+        elif len(value) > SOME:
+            return None
+        elif kind is dict:
+            letter, body = "d", self._of_dict(value, levels)
+        else:
+            letter, body = LETTERS[kind], self._of_others(value, levels)
         if body is not None:
             text = self.known[id(value)] = bracketed(letter, body)
         return text
+
+    def of_part(self, part: Any, levels: int = _LEVELS) -> str | None:  # noqa: ANN401
+        """The text of a part of an object. None where it takes a walk.
+
+        Bytes are known by their digest, of whatever type: an array may be written with either.
+        """
+        if part is MISSING:
+            return "-"
+        if type(part) in (bytes, bytearray):
+            return f"#{hashlib.sha256(part).hexdigest()}"
+        if isinstance(part, Placeholder) and part.kind == "large" and part.type != "int":
+            return f"#{part.digest}"
+        return self.at_once(part, levels)
 
     def are_short(self, values: Iterable[Any]) -> bool:
         """Whether all are atoms, and none is long."""
         return SCALARS.issuperset(map(type, values)) and (
             not self._long or self._long.isdisjoint(map(id, values))
         )
+
+    def _of_object(self, found: Placeholder, levels: int) -> str | None:
+        text, parts = parts_of(found)
+        if (parts and not levels) or found.entries is not MISSING:
+            return None
+        texts: list[str] = [text]
+        for part in parts:
+            of_part = self.of_part(part, levels - 1)
+            if of_part is None:
+                return None
+            texts.append(of_part)
+        return ", ".join(texts)
 
     def _of_long(self, value: Any) -> str:  # noqa: ANN401
         text = self.known.get(id(value))
