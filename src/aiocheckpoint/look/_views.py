@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.header import Header
@@ -62,8 +62,10 @@ def step_views(header: Header) -> tuple[StepView, ...]:
 def view_of(run: FoundRun) -> RunView:
     """Make the view of a run as a reader has found it, damaged or not."""
     if run.header is not None:
+        # The names of the store: the snapshot of another run may be in this one's place.
+        header = replace(run.header, run_id=run.run_id, flow=run.flow)
         return run_view(
-            run.header, run.location, size=run.size, verified=run.verified, damage=run.reason
+            header, run.location, size=run.size, verified=run.verified, damage=run.reason
         )
     return RunView(
         flow=run.flow,

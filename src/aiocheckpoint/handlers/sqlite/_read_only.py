@@ -11,6 +11,7 @@ https://www.sqlite.org/uri.html).
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -38,6 +39,7 @@ _SECONDS_FOR_OTHERS = 10.0
 SETTLED_SECONDS = 0.1
 """Times of files come from a clock that may tick every 10 ms, see `DatabaseFiles.check`."""
 _TRIES = 3
+_PRAGMAS = ("PRAGMA user_version", "PRAGMA application_id")
 
 
 class _Marks(NamedTuple):
@@ -83,7 +85,7 @@ class ReadOnlyDatabase:
         path: Its absolute path.
 
     Raises:
-        StorageError: It cannot be read, or is another program's.
+        StorageError: It cannot be read, is another program's, or has no tables yet.
         IncompatibleSnapshotError: Its tables are of a later version of this library.
     """
 
@@ -101,9 +103,13 @@ class ReadOnlyDatabase:
         return self
 
     def _check_tables(self) -> None:
-        (owner,), (version,) = (
-            self.rows(f"PRAGMA {name}")[0] for name in ("application_id", "user_version")
-        )
+        # Another process may be making the tables: this order sees its one commit or nothing.
+        ((tables,),) = self.rows("SELECT count(*) FROM sqlite_master")
+        ((version,),), ((owner,),) = map(self.rows, _PRAGMAS)
+        if not (owner or version or tables):
+            raise StorageError(
+                self._path, f"nothing is stored in {self._path} yet.", errno=errno.ENOENT
+            )
         if owner != APPLICATION_ID:
             raise foreign_database(self._path)
         if version > len(MIGRATIONS):
