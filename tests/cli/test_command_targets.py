@@ -115,7 +115,7 @@ def test_projects_without_a_target(case: str, tmp_path: Path) -> None:
     assert words in done.err
 
 
-@pytest.mark.parametrize("word", ["orders.db", "service:cp", "sqlite:///orders.db"])
+@pytest.mark.parametrize("word", ["./orders.db", "service:cp", "sqlite:///orders.db"])
 def test_word_that_may_be_either(word: str, orders: Path) -> None:
     """Under a default, a word that may be a target or a run is refused, not guessed."""
     env = {"AIOCHECKPOINT_TARGET": "orders.db"}
@@ -123,6 +123,15 @@ def test_word_that_may_be_either(word: str, orders: Path) -> None:
     assert (done.code, done.out) == (2, "")
     assert "may be a target or a run" in done.err
     assert invoke("show", "--target", "orders.db", word, env=env, cwd=orders).code == 3
+
+
+def test_default_target_that_is_given_as_well(orders: Path) -> None:
+    """The very default may be given. A pasted command then works with and without one."""
+    words = ("show", "orders.db", "order-42")
+    plain = invoke(*words, cwd=orders)
+    assert plain.code == 0
+    done = invoke(*words, env={"AIOCHECKPOINT_TARGET": "orders.db"}, cwd=orders)
+    assert (done.code, done.out) == (0, plain.out)
 
 
 REFUSED = {

@@ -71,6 +71,8 @@ def target_and_runs(
                 "service:cp, or set AIOCHECKPOINT_TARGET."
             )
         return Target.parse(words[0]), _runs(words[1:], most_runs)
+    if words and words[0] == default:
+        return Target.parse(default), _runs(words[1:], most_runs)
     if words and _looks_like_target(words[0]):
         raise UsageProblem(
             f"{words[0]!r} may be a target or a run, as the default target is {default!r}. "
