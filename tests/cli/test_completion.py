@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli import clean_environment, invoke
+from cli import clean_environment, install_command, invoke
 from locations import program
 from terminals import Terminal
 
@@ -18,7 +18,6 @@ from aiocheckpoint import CheckpointFlow
 
 pytest.importorskip("argcomplete", reason="it is of the extra cli")
 
-PROGRAM = "from aiocheckpoint._cli.main import main\nraise SystemExit(main())\n"
 IDS = ("order-1", "order-2", "order[3]", "a b", "\x1b[31mred")
 
 WORDS = {
@@ -115,13 +114,10 @@ def test_in_a_shell(folder: Path) -> None:
     """The functions that argcomplete gives to bash ask the program, and put the words in."""
     if shutil.which("bash") is None:
         pytest.skip("there is no bash")
-    command = folder / "bin" / "aiocheckpoint"
-    command.parent.mkdir()
-    command.write_text(f"#!{sys.executable}\n{PROGRAM}")
-    command.chmod(0o755)
+    programs = install_command(folder)
     shell = Terminal(["bash", "--norc", "--noprofile", "-i"], folder)
     try:
-        shell.type(f"PATH={command.parent}:{Path(sys.executable).parent}:$PATH")
+        shell.type(f"PATH={programs}:{Path(sys.executable).parent}:$PATH")
         shell.type('eval "$(register-python-argcomplete aiocheckpoint)"; echo register"ed"')
         shell.wait_for("registered")
         os.write(shell.main, b"aiocheckpoint sho\t")

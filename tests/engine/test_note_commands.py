@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cli import install_command
 from support import notes_of
 
 from aiocheckpoint._engine.program import script_command
@@ -44,8 +45,8 @@ asyncio.run(main())
 
 
 def in_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Execute a line by a shell that finds this Python under its name."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    """Execute a line by a shell that finds this Python under its name, and the command line."""
+    path = os.pathsep.join([f"{folder}/bin", str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         ["/bin/sh", "-c", line],
         cwd=folder,
@@ -86,6 +87,21 @@ def test_command_of_a_script(command: str, call: str, tmp_path: Path) -> None:
     (tmp_path / "mended").touch()
     ended = in_shell(line, tmp_path)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("invert\n", "", 0)
+
+
+def test_command_of_a_service_in_a_shell(tmp_path: Path) -> None:
+    """A flow that is imported is resumed by its target. A shell resumes the run by the line."""
+    install_command(tmp_path)
+    (tmp_path / "orders.py").write_text(FLOW)
+    call = "from orders import cp\ndef serve(): cp.run({}, run_id='order 42')\n"
+    (tmp_path / "web.py").write_text(call)
+    ended = in_shell("python -c 'import web; web.serve()'", tmp_path)
+    line = ended.stderr.splitlines()[-1]
+    assert line == "aiocheckpoint resume orders:cp 'order 42'"
+    (tmp_path / "mended").touch()
+    ended = in_shell(line, tmp_path)
+    assert ended.stdout == "invert\norder 42  finished\n"
+    assert (ended.stderr, ended.returncode) == ("", 0)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ __all__ = [
     "Invoked",
     "clean_environment",
     "in_pty",
+    "install_command",
     "invoke",
     "spawn",
     "spawn_in_pty",
@@ -184,6 +185,16 @@ def _surroundings(env: Mapping[str, str] | None, cwd: Path | None) -> Generator[
             stack.enter_context(chdir(cwd))
         stack.callback(_forget_modules)
         yield
+
+
+def install_command(folder: Path) -> Path:
+    """Write the program `aiocheckpoint` as pip does, and give the folder for `PATH`."""
+    command = folder / "bin" / "aiocheckpoint"
+    command.parent.mkdir()
+    lines = "import sys", "from aiocheckpoint._cli.main import main", "sys.exit(main())"
+    command.write_text("\n".join([f"#!{sys.executable}", *lines, ""]))
+    command.chmod(0o755)
+    return command.parent
 
 
 @contextmanager
