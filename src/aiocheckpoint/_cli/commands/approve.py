@@ -46,7 +46,7 @@ def _execute(context: Context) -> int:
 COMMAND = Command(
     name="approve",
     summary=SUMMARIES["approve"],
-    example="aiocheckpoint approve service:cp order-42 --set by=Ann",
+    example="aiocheckpoint approve service:cp order-60 --set by=Ann",
     configure=_configure,
     execute=_execute,
 )

@@ -56,7 +56,7 @@ def _execute(context: Context) -> int:
 COMMAND = Command(
     name="run",
     summary=SUMMARIES["run"],
-    example="""aiocheckpoint run service:cp order-42 --state '{"total": 7}'""",
+    example="""aiocheckpoint run service:cp order-72 --state '{"item": "lamp", "quantity": 1}'""",
     configure=_configure,
     execute=_execute,
 )

@@ -103,7 +103,7 @@ def _submit(
 COMMAND = Command(
     name="submit",
     summary=SUMMARIES["submit"],
-    example="""aiocheckpoint submit service:cp order-42 --state '{"total": 7}'""",
+    example="""aiocheckpoint submit service:cp order-71 --state '{"item": "mug", "quantity": 2}'""",
     configure=_configure,
     execute=_execute,
 )

@@ -1,0 +1,30 @@
+"""docs/cli.md is what the parsers and the executed examples give."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from locations import ROOT
+
+from aiocheckpoint._cli.commands import SUMMARIES
+
+PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
+
+
+def test_page_is_what_the_commands_give() -> None:
+    """The options are the parsers', and each example is executed and prints what is shown."""
+    command = [sys.executable, ROOT / "docs" / "make_cli_page.py", "--check"]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert ended.stdout == "", "run python docs/make_cli_page.py"
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_each_command_has_an_example_with_its_output() -> None:
+    """No section lacks its example, and each example prints or says something."""
+    sections = [one.partition("\n") for one in PAGE.split("\n## ")[1:]]
+    texts = {name: text for name, _, text in sections if name in SUMMARIES}
+    assert [*texts] == [*SUMMARIES]
+    for name, text in texts.items():
+        assert re.search(rf"^```console\n\$ aiocheckpoint {name} .+\n[^`]+```$", text, re.MULTILINE)
