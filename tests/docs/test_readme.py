@@ -94,6 +94,17 @@ def _wait_for_all(cp: CheckpointFlow) -> None:
         time.sleep(0.05)
 
 
+def test_commands_print_what_the_readme_shows() -> None:
+    """The three commands are examples of docs/cli.md, whose outputs a test of that page checks."""
+    (shown,) = blocks("console")
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    examples = {text for kind, text in BLOCK.findall(page) if kind == "console"}
+    commands = [f"$ {text}" for text in shown.split("$ ")[1:]]
+    assert len(commands) == 3
+    assert set(commands) <= examples
+    assert f"has {len(examples)} commands" in README.read_text("utf-8")
+
+
 def test_commands_are_whole_lines() -> None:
     """Each of the two commands is one line of a fresh machine, ended by the comment that names it.
 
