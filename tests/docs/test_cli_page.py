@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
 
 def test_page_is_what_the_commands_give() -> None:
     """The options are the parsers', and each example is executed and prints what is shown."""
-    command = [sys.executable, ROOT / "docs" / "make_cli_page.py", "--check"]
+    command = [sys.executable, str(ROOT / "docs" / "make_cli_page.py"), "--check"]
     ended = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert ended.stdout == "", "run python docs/make_cli_page.py"
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -55,10 +55,14 @@ def requirement_names(requirements: list[str] | None) -> set[str]:
     return {re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in wanted}
 
 
-def installed_closure() -> dict[str, metadata.Distribution]:
-    """Find the declared dependencies and theirs in turn, as far as they are installed here."""
+def installed_closure(requirements: list[str] | None = None) -> dict[str, metadata.Distribution]:
+    """Find requirements and theirs in turn, as far as they are installed here.
+
+    Args:
+        requirements: The requirements. By default the declared dependencies.
+    """
     found = dict[str, metadata.Distribution]()
-    missing = requirement_names(PROJECT["dependencies"])
+    missing = requirement_names(requirements or PROJECT["dependencies"])
     while missing:
         name = missing.pop()
         try:
@@ -158,6 +162,31 @@ def test_wheel_works_in_an_empty_environment(empty_python: Path, tmp_path: Path)
         run(*smoke, "break", cwd=tmp_path)
     assert run(*smoke, cwd=tmp_path) == "6\n"
     assert (tmp_path / "counted.txt").read_text() == "once\n"
+
+
+def test_command_works_in_an_empty_environment(empty_python: Path, tmp_path: Path) -> None:
+    """The wheel brings a command, which lists and shows a run without any extra."""
+    command = empty_python.with_name("aiocheckpoint")
+    with pytest.raises(AssertionError, match="ConnectionError"):
+        run(empty_python, "-I", program("smoke.py"), tmp_path, "break", cwd=tmp_path)
+    assert run(command, "--help") == run(empty_python, "-I", "-m", "aiocheckpoint", "--help")
+    assert "failed" in run(command, "runs", "checkpoint.pkl", cwd=tmp_path)
+    with pytest.raises(AssertionError, match=r"pip install 'aiocheckpoint\[cli\]'"):
+        run(command, "show", "checkpoint.pkl", "--color", "always", cwd=tmp_path)
+
+
+def test_command_with_its_extra(empty_python: Path, tmp_path: Path) -> None:
+    """With what the extra brings, the same command draws colours."""
+    pytest.importorskip("rich", reason="it is of the extra cli")
+    extra = tmp_path / "extra"
+    for distribution in installed_closure(PROJECT["optional-dependencies"]["cli"]).values():
+        copy_files(distribution, extra)
+    smoke = f"import runpy, sys; sys.argv = ['', '.']; runpy.run_path({str(program('smoke.py'))!r})"
+    run(empty_python, "-I", "-c", smoke, cwd=tmp_path)
+    words = ["", "show", "checkpoint.pkl", "--color", "always"]
+    call = f"import sys; sys.path.append({str(extra)!r}); sys.argv = {words}"
+    call += "; from aiocheckpoint._cli.main import main; sys.exit(main())"
+    assert "\x1b[" in run(empty_python, "-I", "-c", call, cwd=tmp_path)
 
 
 def test_readme_is_short() -> None:
