@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +65,40 @@ def test_exception_is_shown_from_the_step_on(shop: Shop) -> None:
     done = shop.does("run", "x", "--state", '{"sold out": true}')
     assert re.findall(r'File ".*/(\w+)\.py"', done.err) == [shop.module]
     assert "LookupError: sold out\naiocheckpoint: step 1 of 4, 'reserve', broke" in done.err
+
+
+def test_exit_of_a_step_is_a_failure(shop: Shop) -> None:
+    """A step that calls `sys.exit(0)` has not finished its run."""
+    shop.run("x", 1, exits=0)
+    done = shop.does("resume", "x")
+    assert (done.code, shop.status("x")) == (1, "failed")
+    assert "a step has called sys.exit" in done.err
+
+
+def test_exit_codes_of_refusals(shop: Shop) -> None:
+    """A run in progress, and one that is damaged, have exit codes of their own."""
+    shop.run("x", 1, declined=True)
+    cp = shop.flow()
+    with cp.handler.locked("x"):
+        for command in ("run", "resume"):
+            done = shop.does(command, "x")
+            assert (done.code, "is in use by" in done.out + done.err) == (4, True)
+    with closing(sqlite3.connect(shop.folder / "orders.db")) as connection, connection:
+        connection.execute("UPDATE runs SET payload = 'x'")
+    for command in ("run", "resume", "plan", "patch"):
+        done = shop.does(command, "x", *(["--set", "a=1"] if command == "patch" else []))
+        assert (done.code, "is not a sound snapshot" in done.out + done.err) == (5, True), command
+    assert shop.does("resume", "x", "--dry-run").code == 5
+
+
+@pytest.mark.filterwarnings("default::aiocheckpoint.GivenStateIgnoredWarning")
+def test_state_that_is_ignored(shop: Shop) -> None:
+    """A given state that the stored run overrules is told, without a line of the command."""
+    assert shop.does("run", "--state", '{"total": 1}', "--until", "approve").code == 11
+    done = shop.does("run", "--state", '{"total": 2}')
+    assert done.code == 0
+    assert done.err.startswith("warning: the given state is ignored: the unfinished run")
+    assert "GivenStateIgnoredWarning" not in done.err
 
 
 def test_runs_go_on_where_they_stand(shop: Shop) -> None:
@@ -225,6 +261,14 @@ def test_submit_and_work(shop: Shop) -> None:
     lines = [line for line in worked.out.splitlines() if line != "reserving"]
     assert sorted(lines) == ["a  finished", "b  finished", "c  paused"]
     assert (worked.code, worked.err) == (0, "2 finished, 1 paused.\n")
+
+
+def test_worker_for_some_runs(shop: Shop) -> None:
+    """The filters of a worker choose its runs."""
+    shop.does("submit", input='["a1", {}]\n["b1", {}]\n')
+    done = shop.does("work", "--until-empty", "--id", "a*")
+    assert done.out.splitlines()[-1] == "a1  finished"
+    assert shop.status("b1") == "queued"
 
 
 def test_submitted_for_later(shop: Shop) -> None:

@@ -79,7 +79,9 @@ def started(shop: Shop, *words: str) -> Generator[Started]:
 
 def test_interrupted_run_is_stored_and_goes_on(shop: Shop) -> None:
     """Ctrl-C cancels the coroutine of a step. The run is stored, and told as JSON too."""
-    with started(shop, "run", "x", "--state", '{"waits": true}', "--output", "json") as command:
+    state = '{"waits": true, "writes": true}'
+    with started(shop, "run", "x", "--state", state, "--output", "json") as command:
+        command.told("from a program", on_stderr=True)
         command.told("charging", on_stderr=True)
         command.process.send_signal(INT)
         code, out, err = command.ended()
@@ -89,6 +91,18 @@ def test_interrupted_run_is_stored_and_goes_on(shop: Shop) -> None:
     assert (shop.status("x"), shop.header("x").next_step) == ("cancelled", "charge")
     assert shop.does("patch", "x", "--unset", "waits", "--yes").code == 0
     assert shop.does("resume", "x").out == "x  finished\n"
+
+
+def test_reader_that_goes_away(shop: Shop) -> None:
+    """A closed pipe ends a command for many runs quietly, and the runs are stored."""
+    shop.does("submit", "x", "--state", "{}")
+    with started(shop, "resume", "x", "nope", "--output", "jsonl") as command:
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+        err = _rest(command.process.stderr)
+        assert command.process.wait(PATIENCE) == 141
+        assert "Traceback" not in err
+    assert shop.status("x") in {"finished", "stopped", "queued"}
 
 
 def test_sigterm_drains_a_run(shop: Shop) -> None:

@@ -29,6 +29,7 @@ _MODULE = """\
 import asyncio
 import os
 import signal
+import sys
 import time
 
 from aiocheckpoint import CheckpointFlow, Pause, Terminate
@@ -39,6 +40,10 @@ cp = CheckpointFlow({place!r}, name="orders", fsync=False{options})
 @cp.add_step()
 def reserve(state):
     print("reserving")
+    if state.get("writes"):
+        os.write(1, b"from a program\\n")
+    if "exits" in state:
+        sys.exit(state["exits"])
     if state.get("sold out"):
         raise LookupError("sold out")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
+from aiocheckpoint._cli.problems import CommandProblem
 from aiocheckpoint._cli.reports import Report
-from aiocheckpoint._cli.running import prints_apart
 from aiocheckpoint._cli.signals import Stoppable
 from aiocheckpoint.errors import DrainingError
 
@@ -67,11 +67,15 @@ class Many:
                 await runs()
 
         try:
-            with prints_apart(self._output):
+            with self._output.alone():
                 self.stoppable.run(work)
         except (asyncio.CancelledError, KeyboardInterrupt):
             self.report.end(f"{self.report.sum} The runs in progress were cancelled.")
             return self.stoppable.exit_code or ExitCode.INTERRUPTED
+        except SystemExit:
+            self.report.end()
+            problem = "a step has called sys.exit, which ends this command. Its run has failed."
+            raise CommandProblem(problem) from None
         self.report.end()
         if is_worker and len(self.stoppable.received) == 1:
             return ExitCode.DONE
@@ -99,9 +103,8 @@ class Many:
     ) -> None:
         """Call a function for each run, so many at once as `--limit` says, and report them."""
         waiting, most = iter(run_ids), min(len(run_ids), self._limit)
-        async with asyncio.TaskGroup() as group:
-            for _ in range(most):
-                group.create_task(self._take(waiting, call))
+        # Not in a TaskGroup: the error of a closed pipe is to come out as it is.
+        await asyncio.gather(*(self._take(waiting, call) for _ in range(most)))
 
     async def _take(
         self,

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from aiocheckpoint._cli.clipboard import put_into_clipboard
 from aiocheckpoint._cli.colours import make_painter
+from aiocheckpoint._cli.kept_stdout import kept_stdout
 from aiocheckpoint._cli.pager import PagedStream
 from aiocheckpoint._cli.signs import sign_of
 from aiocheckpoint._cli.tables import Cell, Column, Styled, lay_out
 from aiocheckpoint._texts import cut_middle, harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from aiocheckpoint._cli.terminal import Terminal
 
@@ -188,6 +189,25 @@ class Output:
             self._out.flush()
         except BrokenPipeError:
             raise ClosedPipe from None
+
+    @contextmanager
+    def alone(self) -> Generator[None, None, None]:
+        """Let steps, and the programs that they start, print to stderr, if stdout is for JSON.
+
+        Raises:
+            ClosedPipe: Nobody reads the output any longer.
+        """
+        if self.is_text or isinstance(self._out, PagedStream):
+            yield
+            return
+        before = self._out
+        with kept_stdout(before) as moved:
+            self._out = moved
+            try:
+                yield
+                self.flush()
+            finally:
+                self._out = before
 
     # --- words
 

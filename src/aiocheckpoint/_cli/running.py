@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import traceback
-from contextlib import contextmanager, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any
+import warnings
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.refusals import is_of_step
 from aiocheckpoint._cli.signals import Stoppable
-from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.errors import CheckpointError, GivenStateIgnoredWarning
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._cli.context import Context
     from aiocheckpoint._cli.output import Output
 
-__all__ = ["prints_apart", "run_one"]
+__all__ = ["run_one"]
 
 _CANCELS = frozenset({signal.SIGINT})
 
@@ -43,7 +43,6 @@ def run_one(context: Context, call: Callable[[CheckpointFlow[Any]], Awaitable[ob
 
     Raises:
         CheckpointError: The run is refused.
-        SystemExit: A step has called `sys.exit`.
     """
     flow, output = context.flow(), context.output
     stoppable = Stoppable(flow, output.words, _CANCELS)
@@ -58,17 +57,17 @@ def run_one(context: Context, call: Callable[[CheckpointFlow[Any]], Awaitable[ob
             )
 
     try:
-        with prints_apart(output):
+        with output.alone(), _told_conflicts(output):
             outcome = stoppable.run(work)
     except (asyncio.CancelledError, KeyboardInterrupt):
         code = stoppable.exit_code or ExitCode.INTERRUPTED
         _show(output, _stored(flow, context.run_id)._replace(code=ExitCode(code)))
         return code
-    except Exception as error:
+    except BaseException as error:
         outcome = Outcome.of_error(context.run_id, error)
         if outcome.status == "refused":
             raise
-        if outcome.status == "failed":
+        if outcome.status == "failed":  # Also by `sys.exit(0)` in a step: the run has not finished.
             _tell(output, error)
     if outcome.status == "stopped" and outcome.error is not None and stoppable.received:
         outcome = outcome._replace(code=ExitCode(128 + stoppable.received[0]))
@@ -92,7 +91,7 @@ def _stored(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
     return Outcome(run_id, "cancelled")
 
 
-def _tell(output: Output, error: Exception) -> None:
+def _tell(output: Output, error: BaseException) -> None:
     """Print an exception of a step as Python does, without the frames of the command."""
     if is_of_step(error):
         lines = traceback.format_exception(type(error), error, _frames_of_user(error))
@@ -114,10 +113,25 @@ def _is_machinery(module: str | None) -> bool:
 
 
 @contextmanager
-def prints_apart(output: Output) -> Generator[None, None, None]:
-    """Let the prints of steps go to stderr where a program reads stdout."""
-    if output.is_text:
+def _told_conflicts(output: Output) -> Generator[None, None, None]:
+    """Say a `GivenStateIgnoredWarning` without the line of the command that has passed it on."""
+    before = warnings.showwarning
+
+    def show(  # noqa: PLR0917 - the arguments of `warnings.showwarning`
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, GivenStateIgnoredWarning):
+            output.words(f"warning: {message}")
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
         yield
-        return
-    with redirect_stdout(sys.stderr):
-        yield
+    finally:
+        warnings.showwarning = before
