@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from cli import invoke, spawn
+from cli import in_pty, invoke
 
 from aiocheckpoint import CheckpointFlow
 
@@ -130,13 +130,21 @@ def test_the_run_without_an_id(tmp_path: Path) -> None:
     assert done.out.startswith("- of mails: finished\n")
 
 
+def test_a_damaged_run(runs: Path) -> None:
+    """The steps of a damaged run are unknown, which has an exit code of its own."""
+    file = runs / "runs" / "order-42.pkl"
+    file.write_bytes(file.read_bytes()[:20])
+    done = invoke("diagram", "runs", "order-42", cwd=runs)
+    assert (done.code, done.out) == (5, "")
+    assert "order-42 is damaged" in done.err
+
+
 def test_ascii(runs: Path) -> None:
     """Where the encoding is not UTF-8, boxes and signs are ASCII."""
-    env = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    done = spawn("diagram", "runs", "order-42", cwd=runs, env=env)
+    done = in_pty("diagram", "runs", "order-42", encoding="ascii", cwd=runs)
     assert done.code == 0
-    assert done.out.isascii()
-    assert "| x 2  charge  |  failed" in done.out
+    assert "+--------------+\n" in done.out
+    assert "| x 2  charge  |  failed, builtins.ValueError\n" in done.out
 
 
 def test_json(runs: Path) -> None:

@@ -133,3 +133,22 @@ def test_signatures(place: str, tmp_path: Path) -> None:
     done = invoke("verify", place, "--secret-env", "KEY", cwd=tmp_path, env={"KEY": SECRET})
     assert done.code == 5
     assert "! unsigned of orders: " in done.out
+
+
+def test_nothing_stored(tmp_path: Path) -> None:
+    """A place without runs is told from a sound one."""
+    done = invoke("verify", ".", cwd=tmp_path)
+    assert (done.code, done.out, done.err) == (0, "", "No run is stored there.\n")
+    assert invoke("verify", "missing.db", cwd=tmp_path).code == 3
+
+
+def test_a_cut_database(tmp_path: Path) -> None:
+    """A database that SQLite finds damaged has the exit code of damage."""
+    cp = make_flow(f"sqlite:///{tmp_path}/orders.db")
+    for number in range(30):
+        cp.run({"item": "book"}, run_id=f"order-{number}")
+    cp.handler.close()
+    (tmp_path / "orders.db").write_bytes((tmp_path / "orders.db").read_bytes()[:20_000])
+    done = invoke("verify", "orders.db", cwd=tmp_path)
+    assert done.code == 5
+    assert "damaged" in done.err or "bad" in done.err

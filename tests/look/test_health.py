@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -293,6 +295,25 @@ def test_a_large_log(tmp_path: Path) -> None:
     (finding,) = found(place)
     assert finding.kind == "wal"
     assert "67.1 MB" in finding.problem
+
+
+def test_a_damaged_database(tmp_path: Path) -> None:
+    """Pages that do not fit together are found, though each run can still be read."""
+    place = place_in(tmp_path, "database")
+    cp = make_flow(place)
+    cp.run({}, run_id="order-1")
+    cp.handler.close()
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
+        connection.execute("CREATE TABLE t (a); ")
+        connection.execute("INSERT INTO t VALUES (zeroblob(50000))")
+        connection.commit()
+        connection.execute("PRAGMA writable_schema = 1")
+        connection.execute("DELETE FROM sqlite_schema WHERE name = 't'")
+        connection.commit()  # Its pages belong to nothing now.
+    (finding,) = found(place)
+    assert finding.kind == "damaged"
+    assert finding.problem.startswith("orders.db is a damaged database: ")
+    assert finding.problem.isprintable()
 
 
 @pytest.mark.parametrize("kind", ["directory", "file"])

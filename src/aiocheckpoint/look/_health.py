@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.look._findings import MOST_EXAMPLES, FindingView, counted, megabytes, named
 from aiocheckpoint.look._health_files import (
+    check_database,
     check_leftovers,
     check_place,
     check_rights,
@@ -40,7 +41,8 @@ _MINOR = "{}.{}".format(*sys.version_info)
 def check_store(store: Store) -> tuple[FindingView, ...]:
     """Look for what is wrong with a store.
 
-    All headers are read once. The payloads of three large snapshots of a flow at most are read.
+    All headers are read, and the payloads of three large snapshots of a flow at most. SQLite reads
+    a database once.
 
     Args:
         store: The store.
@@ -55,9 +57,14 @@ def check_store(store: Store) -> tuple[FindingView, ...]:
     about_runs, owned = _check_runs(store)
     if place.kind == "elsewhere":
         return tuple(about_runs)
-    about_files = (check_place(place), check_rights(place), check_wal(place))
-    leftovers = check_leftovers(place, owned)
-    return tuple(chain(*about_files, leftovers, about_runs))
+    about_files = (
+        check_place(place),
+        check_rights(place),
+        check_database(place),
+        check_wal(place),
+        check_leftovers(place, owned),
+    )
+    return tuple(chain(*about_files, about_runs))
 
 
 def _check_runs(store: Store) -> tuple[list[FindingView], set[str]]:

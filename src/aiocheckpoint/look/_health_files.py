@@ -1,4 +1,4 @@
-"""What is wrong with the files of a store, found by looks at them that open none."""
+"""What is wrong with the files of a store, without a look at a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.look._file_systems import FileSystem
     from aiocheckpoint.look._places import StorePlace
 
-__all__ = ["check_leftovers", "check_place", "check_rights", "check_wal"]
+__all__ = ["check_database", "check_leftovers", "check_place", "check_rights", "check_wal"]
 
 LARGE_WAL_BYTES = 64 << 20
 """Four times the length to which the library cuts a "-wal"."""
@@ -78,7 +78,7 @@ def check_rights(place: StorePlace) -> Iterator[FindingView]:
             kind="readable",
             problem=f"{counted(readable, 'file', ('is', 'are'))} readable by every user of this "
             f"machine: {named(examples, readable)}.",
-            remedy=f"Take the right away: chmod o-rwx {_shown(place.directory)}",
+            remedy="chmod o-rwx takes the right away.",
             count=readable,
         )
     writable, examples = _having([place.directory, *files], _lets_others_write)
@@ -87,7 +87,7 @@ def check_rights(place: StorePlace) -> Iterator[FindingView]:
             kind="writable",
             problem=f"Every user of this machine may write to {named(examples, writable)}, and so "
             "run code in the processes that load these states.",
-            remedy=f"Take the right away: chmod o-w {_shown(place.directory)}",
+            remedy="chmod o-w takes the right away.",
             count=writable,
         )
 
@@ -188,6 +188,31 @@ def check_wal(place: StorePlace) -> Iterator[FindingView]:
             "reader that stays open, or a killed process, kept it from beginning anew.",
             remedy="End readers such as backups and shells, then run compact.",
         )
+
+
+def check_database(place: StorePlace) -> Iterator[FindingView]:
+    """Let SQLite look whether the pages of a database fit together.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    if place.kind != "database":
+        return
+    from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase  # noqa: PLC0415 - large
+
+    with ReadOnlyDatabase(place.path) as database:
+        found = [str(row[0]) for row in database.rows(f"PRAGMA quick_check({MOST_EXAMPLES})")]
+    if found != ["ok"]:
+        yield FindingView(
+            kind="damaged",
+            problem=f"{_shown(os.path.basename(place.path))} is a damaged database: "
+            f"{'; '.join(map(_on_one_line, found))}.",
+            remedy="Restore it from a backup. The command verify says which runs can be read.",
+        )
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _files_of(place: StorePlace) -> list[str]:

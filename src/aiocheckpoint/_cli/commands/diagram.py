@@ -34,6 +34,11 @@ def _configure(parser: CommandParser) -> None:
 
 def _execute(context: Context) -> int:
     of_code, run = _steps_of_code(context), _run_of(context)
+    if run is not None and run.damage is not None:
+        raise CommandProblem(
+            f"{run_name(run)} is damaged, so that its steps are unknown: {run.damage}",
+            ExitCode.DAMAGED,
+        )
     if run is not None:
         steps = _diagram.folded(_diagram.of_run(run, of_code), run.position)
         facts = {"flow": run.flow, "run": run.run_id, "status": run.status}

@@ -56,6 +56,8 @@ class _Tally:
             yield run
 
     def in_words(self) -> str:
+        if not self._runs:
+            return "No run is stored there."
         runs = "1 run was" if self._runs == 1 else f"{self._runs:,} runs were"
         bad = "1 snapshot is" if self.bad == 1 else f"{self.bad:,} snapshots are"
         verdict = f"{bad} bad." if self.bad else "All snapshots are sound."
