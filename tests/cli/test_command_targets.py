@@ -153,6 +153,12 @@ def test_refused_modules(words: str, orders: Path) -> None:
     assert "Traceback" not in done.err
 
 
+def test_variables_for_other_targets(orders: Path) -> None:
+    """Variables that are for bare stores do not keep a module from being used."""
+    env = {"AIOCHECKPOINT_FLOW": "bills", "AIOCHECKPOINT_SECRET_ENV": "KEY"}
+    assert first_run("service:cp", env=env, cwd=orders) == "order-61"
+
+
 def test_module_that_does_not_import(orders: Path) -> None:
     """Its traceback is shown, of its own frames alone and at most eight, before the words."""
     (orders / "bad.py").write_text(

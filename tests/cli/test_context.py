@@ -15,8 +15,6 @@ from aiocheckpoint._cli.command_parser import CommandParser
 from aiocheckpoint._cli.context import Context
 from aiocheckpoint._cli.log_records import told_by
 from aiocheckpoint._cli.options import (
-    add_all,
-    add_filters,
     add_output,
     add_runs,
     add_secret,
@@ -40,12 +38,11 @@ def output_to(err: io.StringIO | None = None) -> Output:
 
 
 def context_of(*words: str) -> Context:
-    """The context of a command with all options for runs."""
+    """The context of a command that changes runs."""
     parser = CommandParser("steer")
     add_target(parser)
     add_runs(parser, most=None)
-    add_all(parser)
-    for add in (add_filters, add_secret, add_output, add_write):
+    for add in (add_secret, add_output, add_write):
         add(parser)
     arguments = parser.parsed(words, {})
     target, runs = target_and_runs(arguments.words, arguments.target, parser.most_runs, {})
@@ -63,32 +60,20 @@ CHOICES = {
     "a b": ["a", "b"],
     "-": ["c", "d e", "f"],
     "a - b": ["a", "c", "d e", "f", "b"],
-    "--status failed": ["order-61", "order-57", "order-42"],
-    "--all --step charge": ["order-57", "order-42"],
 }
 
 
 @pytest.mark.parametrize("words", CHOICES)
 def test_runs(words: str, orders: Path) -> None:
-    """Runs are named, are the lines of stdin, or are chosen."""
+    """Runs are named, or are the lines of stdin."""
     stdin = io.StringIO("c\r\nd e\n\nf")
     with context_of("orders.db", *words.split()) as context, mock.patch("sys.stdin", stdin):
         assert list(context.run_ids()) == CHOICES[words]
 
 
-def test_all_runs(orders: Path) -> None:
-    """Without a filter, `--all` means all."""
-    with context_of("orders.db", "--all") as context:
-        assert len(list(context.run_ids())) == 6
-
-
-@pytest.mark.parametrize("words", ["", "a --all", "a --status failed"])
-def test_no_choice(words: str, orders: Path) -> None:
-    """No run at all is refused, and so are runs that are named and chosen at once."""
-    with (
-        context_of("orders.db", *words.split()) as context,
-        pytest.raises(UsageProblem, match="name the runs"),
-    ):
+def test_no_run_is_named(orders: Path) -> None:
+    """No run at all is refused."""
+    with context_of("orders.db") as context, pytest.raises(UsageProblem, match="name the runs"):
         list(context.run_ids())
 
 

@@ -193,6 +193,15 @@ def test_nobody_reads_from_the_start(orders: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_closed_stdout(orders: Path) -> None:
+    """A shell that closes stdout gets the exit code, and no traceback."""
+    command = f"exec '{sys.executable}' -m aiocheckpoint runs orders.db >&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=orders, stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 PAGER = "import sys; print('PAGED', len(sys.stdin.read().splitlines()))"
 
 

@@ -83,7 +83,7 @@ class CommandParser(argparse.ArgumentParser):
         (self if group is None else group).add_argument(option, help=text, **options)
 
     def parsed(self, words: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-        """Read the words of a command line.
+        """Read the words of a command line. `given` has the options that stand in it.
 
         Args:
             words: The words behind the name of the command.
@@ -96,7 +96,9 @@ class CommandParser(argparse.ArgumentParser):
         set_outside = [*self._from_environment(environ, given)]
         self._variables = {word.partition("=")[0] for word in set_outside}
         # Options may stand between the words, which a plain parse refuses.
-        return self.parse_intermixed_args([*set_outside, *words])
+        arguments = self.parse_intermixed_args([*set_outside, *words])
+        arguments.given = given
+        return arguments
 
     def _from_environment(self, environ: Mapping[str, str], given: set[str]) -> Iterator[str]:
         for option, is_flag in self._settings.items():

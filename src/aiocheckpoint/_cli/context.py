@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiocheckpoint._cli.bare import open_bare
 from aiocheckpoint._cli.exit_codes import ExitCode
-from aiocheckpoint._cli.filters import asks_for_some, filter_of
+from aiocheckpoint._cli.filters import filter_of
 from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.problems import CommandProblem, NeedsModuleTarget, UsageProblem
 from aiocheckpoint._runs.targets import load_target
@@ -120,7 +120,7 @@ class Context:
 
         Raises:
             NeedsModuleTarget: The target is a bare store.
-                UsageProblem: The module cannot be imported, or the attribute is no flow.
+            UsageProblem: The module cannot be imported, or the attribute is no flow.
         """
         if not self.target.is_module:
             raise NeedsModuleTarget(self.command, str(self.target))
@@ -145,10 +145,10 @@ class Context:
             raise UsageProblem(str(error), before=_traceback_of(error.__cause__)) from None
 
     def _check_module_options(self) -> None:
-        for name in ("flow", "secret_env", "secret_file"):
-            if getattr(self.arguments, name, None):
+        for option in ("--flow", "--secret-env", "--secret-file"):
+            if option in self.arguments.given:  # A variable may be set for other targets.
                 raise UsageProblem(
-                    f"--{name.replace('_', '-')} is for bare stores. The flow of a module target "
+                    f"{option} is for bare stores. The flow of a module target "
                     "has a name and a secret of its own."
                 )
 
@@ -227,34 +227,19 @@ class Context:
                 f"there is no flow {named!r} in {self.place}. {listed}", ExitCode.NOT_FOUND
             )
 
-    def run_ids(self) -> Iterator[str | None]:
-        """Give the runs: those named, the lines of stdin for "-", or the chosen ones.
-
-        Runs are chosen by filters, and by `--all` without one.
+    def run_ids(self) -> Iterator[str]:
+        """Give the runs that are named, and for "-" the lines of stdin.
 
         Raises:
-            UsageProblem: None of these is given, or runs are both named and chosen.
+            UsageProblem: None is named.
         """
-        if self._takes_chosen() == bool(self.runs):
-            raise UsageProblem(
-                "name the runs, or give - to read their ids from stdin, or choose them by filters "
-                "or --all. Only one of the three."
-                if hasattr(self.arguments, "all")
-                else "name the runs, or give - to read their ids from stdin."
-            )
         if not self.runs:
-            for run in self.store().runs(self.filter(), flow=self.flow_name, damaged=False):
-                yield run.run_id
+            raise UsageProblem("name the runs, or give - to read their ids from stdin.")
         for word in self.runs:
             if word == "-":
                 yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
             else:
                 yield word
-
-    def _takes_chosen(self) -> bool:
-        if not hasattr(self.arguments, "all"):
-            return False
-        return self.arguments.all or asks_for_some(self.filter())
 
     def filter(self) -> RunFilter:
         """Give the filter of the options.

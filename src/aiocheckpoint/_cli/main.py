@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         from aiocheckpoint._cli.completion import complete  # noqa: PLC0415 - the shell asks
 
         return complete()
-    _survive_encodings()
+    _survive_streams()
     words = sys.argv[1:] if argv is None else argv
     try:
         return _dispatch(words)
@@ -53,10 +53,12 @@ def main(argv: list[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
-def _survive_encodings() -> None:
-    """Show what the encoding lacks by escapes, in the place of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
+def _survive_streams() -> None:
+    """Show what the encoding lacks by escapes, and print into nothing where a stream is closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # The shell has closed it.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
 

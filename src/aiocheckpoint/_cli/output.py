@@ -15,7 +15,7 @@ from aiocheckpoint._cli.kept_stdout import kept_stdout
 from aiocheckpoint._cli.pager import PagedStream
 from aiocheckpoint._cli.signs import sign_of
 from aiocheckpoint._cli.tables import Cell, Column, Styled, lay_out
-from aiocheckpoint._texts import cut_middle, harmless
+from aiocheckpoint._texts import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -79,11 +79,6 @@ class Output:
     def is_text(self) -> bool:
         """Whether people read it, and no program."""
         return self.form == "text"
-
-    @property
-    def colour(self) -> bool:
-        """Whether colours are drawn."""
-        return self._painter() is not None
 
     @property
     def width(self) -> int | None:
@@ -263,11 +258,6 @@ class Output:
     def status(self, status: str) -> Styled:
         """The sign and the word of a status, in its colour."""
         return Styled(f"{self.sign(status).text} {status}", status)
-
-    def cut(self, text: str, width: int) -> str:
-        """Cut the middle out of a text that is wider, on a terminal alone."""
-        clean = harmless(text)
-        return clean if self.width is None else cut_middle(clean, width, self._dots)
 
     @property
     def _dots(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from contextlib import suppress
@@ -21,7 +22,7 @@ def pager_command(environ: Mapping[str, str], *, wanted: bool) -> list[str]:
         named = shlex.split(environ.get("PAGER", ""))
         if named:
             return named
-    return ["less", "-R"] if wanted else []
+    return ["less"] if wanted else []
 
 
 class PagerClosed(Exception):  # noqa: N818 - no error
@@ -78,7 +79,11 @@ class PagedStream:
     def _start(self) -> None:
         try:
             self._pager = subprocess.Popen(  # noqa: S603 - the person named it
-                self._command, stdin=subprocess.PIPE, encoding="utf-8", errors="backslashreplace"
+                self._command,
+                env={"LESS": "FRX", **os.environ},  # as git has it: colours, and no empty screen
+                stdin=subprocess.PIPE,
+                encoding="utf-8",
+                errors="backslashreplace",
             )
         except OSError:  # It is not installed, so the terminal has all.
             self._release(self._out)
