@@ -47,6 +47,7 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
         ("unseen_ending", broken.KeepsEndings, "the request is deleted"),
         ("submitted_again", broken.InsertsOver, "another state is one"),
         ("queue", broken.InsertsNothing, "it is stored when the call returns"),
+        ("reader", broken.HidesFromReaders, r"exists\(\) of a reader is true"),
         ("filtered_counts", broken.CountsAll, r"count\(\) counts those of statuses"),
     ],
 )

@@ -16,12 +16,12 @@ from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from aiocheckpoint import CheckpointError, Header
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.start_record import StartRecord
-    from aiocheckpoint.handlers import CountBy, Lock, RunFilter, SnapshotTarget
+    from aiocheckpoint.handlers import CountBy, FoundSnapshot, Lock, RunFilter, SnapshotTarget
 
 
 class FakeLock:
@@ -338,6 +338,14 @@ class Counts(LocalStateHandler):
     def counts(self, by: Literal["status", "step"]) -> dict[str | None, int]:
         """Give the wrong counts."""
         return type(self).miscount(super().counts(by))
+
+
+class HidesFromReaders(LocalStateHandler):
+    """Lists its runs, and finds none of them for readers."""
+
+    def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
+        """Find nothing."""
+        yield from ()
 
 
 class CountsAll(LocalStateHandler):

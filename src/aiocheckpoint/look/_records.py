@@ -240,8 +240,10 @@ class FlowView(Record):
     Attributes:
         flow: Its name. Empty where unknown.
         place: Path or URL of the store, without a password.
-        counts: Number of runs by status. Statuses without a run are missing.
-        damaged: Number of runs whose snapshot cannot be read, or None where it was not looked for.
+        counts: Number of runs by status. Statuses without a run are missing. "damaged" is one of
+            them where headers were looked at.
+        damaged: The number of damaged runs, or None where headers were not looked at, as in a
+            database.
         size: Bytes of all newest snapshots.
         oldest: When the oldest run began. 0.0 where unknown.
         newest: When the newest snapshot was written. 0.0 where unknown.

@@ -1,15 +1,18 @@
-"""Checks of a store as a whole, for every state handler: counting and copying."""
+"""Checks of a store as a whole, for every state handler: counting, looking and copying."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import tempfile
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, get_args
 
 from aiocheckpoint._model.header import Status
 from aiocheckpoint.errors import InvalidValueError, StorageError
 from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.testing._checking import bytes_of, fresh, must, store, store_under
 
 if TYPE_CHECKING:
@@ -47,6 +50,31 @@ def check_count(make: Make) -> None:
         must(asyncio.run(make().acount(by="status")) == expected, "acount() gives the same")
         make().remove("one")
         must(make().count() == number - 1, "a deleted run is not counted")
+
+
+def check_reader(make: Make) -> None:
+    """A reader finds what the handler stores, and opens it, on whatever handler it was made."""
+    statuses: dict[str, Status] = {"one": "finished", "two": "failed", "three": "running"}
+    with _emptied(make, *statuses, "four") as handler:
+        must(list(make().reader().found("")) == [], "a reader finds nothing in an empty store")
+        for run_id, status in statuses.items():
+            store(handler, run_id, status, steps=("a", "b"))
+        listed = [(header.run_id, header.status) for header in handler.runs(Query())]
+        with make().reader() as reader:
+            must(reader.exists(), "exists() of a reader is true where something is stored")
+            found = list(reader.runs(handler.flow, ALL, "began", None))
+            seen = [(run.run_id, run.status) for run in found]
+            must(seen == listed, "runs() of a reader has the runs of runs(), in their order")
+            first = list(reader.runs(handler.flow, ALL, "wrote", 1))
+            must(len(first) == 1, "runs() of a reader gives no more than its limit")
+            counts = reader.counts(handler.flow, ("status",), ALL)
+            expected = {("finished",): 1, ("failed",): 1, ("running",): 1}
+            must(counts == expected, "counts() of a reader gives each status's number")
+            (run,) = reader.find(handler.flow, "two")
+            with closing(reader.open(run) or io.BytesIO()) as file:
+                must(file.read() == bytes_of(handler, "two"), "open() of a reader has the bytes")
+            must(list(reader.find("", "four")) == [], "find() gives nothing of a missing run")
+            must(reader.snapshots(run)[0] == run, "the newest snapshot of a run comes first")
 
 
 def check_backup(make: Make) -> None:
@@ -88,5 +116,5 @@ def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHa
     return fresh(make, *{*(header.run_id for header in make().runs(Query())), *run_ids})
 
 
-STORE_CHECKS: tuple[Check, ...] = (check_count, check_backup)
+STORE_CHECKS: tuple[Check, ...] = (check_count, check_reader, check_backup)
 """Each check is called with `make`, see `check_handler`."""
