@@ -63,9 +63,14 @@ def add_runs(parser: CommandParser, *, most: int | None = 1) -> None:
     parser.most_runs = most
 
 
-def add_all(parser: CommandParser) -> None:
-    """Add `--all`, which takes all runs that the filters choose in the place of named ones."""
-    parser.add_argument("--all", action="store_true", help="all runs that the filters choose")
+def add_all(parser: CommandParser, which: str) -> None:
+    """Add `--all`, which chooses runs where none is named, and no filter is given.
+
+    Args:
+        parser: The parser.
+        which: Says which runs these are.
+    """
+    parser.add_argument("--all", action="store_true", help=f"without a filter: {which}")
 
 
 def add_secret(parser: CommandParser) -> None:

@@ -34,7 +34,13 @@ def _configure(parser: CommandParser) -> None:
     options.add_target(parser, module=True)
     options.add_runs(parser)
     add = parser.add_argument
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="JSON, and else text")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a value of the state: JSON, and else text",
+    )
     add("--unset", action="append", default=[], metavar="KEY", help="a key to take out")
     add("--goto", metavar="STEP", help="go on at this step; the number of steps finishes the run")
     options.add_reason(parser)

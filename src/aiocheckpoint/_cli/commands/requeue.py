@@ -32,7 +32,7 @@ _WORDS = {
 def _configure(parser: CommandParser) -> None:
     options.add_target(parser)
     options.add_runs(parser, most=None)
-    options.add_all(parser)
+    options.add_all(parser, "all stopped, failed and cancelled runs")
     options.add_filters(parser)
     options.add_dry_run(parser)
     options.add_reason(parser)

@@ -31,12 +31,14 @@ __all__ = ["COMMAND"]
 def _configure(parser: CommandParser) -> None:
     options.add_target(parser, module=True)
     options.add_runs(parser, most=None)
-    options.add_all(parser)
+    options.add_all(parser, "all runs that are due")
     options.add_filters(parser)
     add_limit(parser)
     options.add_dry_run(parser)
     parser.add_argument(
-        "--fail-fast", action="store_true", help="begin no run after the first that fails"
+        "--fail-fast",
+        action="store_true",
+        help="behind the first run that fails, begin none, and stop the others behind their steps",
     )
     options.add_output(parser)
 
