@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import RunNotFoundError, SeveralFlowsError, StorageError
+from aiocheckpoint.errors import (
+    InvalidValueError,
+    RunNotFoundError,
+    SeveralFlowsError,
+    StorageError,
+)
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._counting import checked_facts
+from aiocheckpoint.handlers._found_runs import Sort
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._inspecting import nothing_stored
 from aiocheckpoint.handlers._run_filter import ALL
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint.handlers._base import StateHandler
-    from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun, Sort
+    from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun
     from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.look._records import DiffView, RunView, SnapshotView
@@ -141,9 +147,11 @@ class Store:
             damaged: Whether runs that cannot be read are listed.
 
         Raises:
+            InvalidValueError: `sort` is another word, or `limit` no number from 0 on.
             StorageError: The store cannot be read.
             SeveralFlowsError: `flow` is left out, and the store has several.
         """
+        _check_list(sort, limit)
         found = self._reader.runs(self._one_flow(flow), where, sort, limit)
         return (view_of(run) for run in found if damaged or run.error is None)
 
@@ -294,3 +302,12 @@ class Store:
             newest=one.newest,
             steps=one.steps,
         )
+
+
+def _check_list(sort: object, limit: object) -> None:
+    if sort not in get_args(Sort):
+        known = ", ".join(map(repr, get_args(Sort)))
+        raise InvalidValueError(f"sort={sort!r}: a list is sorted by one of {known}.")
+    is_number = isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0
+    if limit is not None and not is_number:
+        raise InvalidValueError(f"limit={limit!r}: it is a number from 0 on, or None for all.")

@@ -91,12 +91,12 @@ def _title(context: Context, where: RunFilter, listed: list[RunView] | None) -> 
     """
     store, named, chosen = context.store(), context.flow_name, asks_for_some(where)
     if listed is None:
-        counted = store.count(where=where, flow=named)
+        counted = store.count((), where, flow=named)
         number, flow = counted.total, counted.flow
     else:
         number, flow = len(listed), listed[0].flow if listed else named or ""
     is_part = listed is not None and number == context.arguments.limit
-    total = store.count(flow=named).total if chosen or is_part else number
+    total = store.count((), flow=named).total if chosen or is_part else number
     words = [f"{number:,}", *_choice(where)]
     if is_part and number < total:
         words = ["the", *words, _SORTS[context.arguments.sort]]
