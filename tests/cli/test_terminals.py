@@ -111,21 +111,27 @@ def test_no_colours_without_the_extra(orders: Path) -> None:
     assert "pip install 'aiocheckpoint[cli]'" in asked.err
 
 
-def test_rich_is_imported_when_something_is_drawn(orders: Path) -> None:
-    """A pipe, a document, and a help on a terminal import no rich."""
-    script = (
-        "import sys; from aiocheckpoint._cli.main import main; main(sys.argv[1:]); "
-        "print('rich' in sys.modules, 'sqlite3' in sys.modules)"
-    )
+IMPORTED = """
+import io, sys
+from contextlib import redirect_stdout
+from aiocheckpoint._cli.main import main
+for words in ("--help", "runs --help", "runs orders.db", "runs orders.db --color always"):
+    with redirect_stdout(io.StringIO()):
+        main(words.split())
+    print([name in sys.modules for name in ("aiocheckpoint.look", "sqlite3", "rich")])
+"""
 
-    def imports(*words: str) -> str:
-        command = [sys.executable, "-c", script, *words]
-        done = subprocess.run(command, cwd=orders, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()[-1]
 
-    assert imports("runs", "orders.db") == "False True"
-    assert imports("runs", "orders.db", "--color", "always") == "True True"
-    assert imports("runs", "--help") == "False False"
+def test_what_is_imported_when(orders: Path) -> None:
+    """A help imports no store, and rich is imported when something is drawn in colours."""
+    command = [sys.executable, "-c", IMPORTED]
+    done = subprocess.run(command, cwd=orders, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "[False, False, False]",
+        "[False, False, False]",
+        "[True, True, False]",
+        "[True, True, True]",
+    ]
 
 
 @pytest.fixture
