@@ -15,11 +15,12 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._counting import checked_facts
+from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._found_runs import Sort
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._inspecting import nothing_stored
 from aiocheckpoint.handlers._run_filter import ALL
-from aiocheckpoint.handlers._urls import redact_url
+from aiocheckpoint.handlers._urls import absolute_path, redact_url
 from aiocheckpoint.look._records import CountView, FlowView
 from aiocheckpoint.look._snapshots import diff_of, history_of, run_with_state, verified_runs
 from aiocheckpoint.look._views import view_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint.handlers._addresses import StoreAddress
     from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun
     from aiocheckpoint.handlers._reading import StoreReader
@@ -63,11 +65,24 @@ def open_store(
     """
     address = find_store(target, None, None)
     address.check_whole("inspect")
+    _check_readable(address)
     handler = address.open("")
     reader = handler.reader(secret)
     if not reader.exists():
         raise nothing_stored(address, handler)
     return Store(str(address), reader)
+
+
+def _check_readable(address: StoreAddress) -> None:
+    """Check that a file can be read. One without the right is no damaged run.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    if address.is_file and os.path.isfile(address.path):
+        file = open_regular(absolute_path(address.path))
+        if file is not None:
+            file.close()
 
 
 @front_door
