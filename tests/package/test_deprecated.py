@@ -182,5 +182,6 @@ def test_patch_with_the_run_id_first(tmp_path: Path) -> None:
         "checkpoint",
         "run_id",
         "unset",
+        "reason",
     ]
     assert inspect.iscoroutinefunction(cp.apatch)
