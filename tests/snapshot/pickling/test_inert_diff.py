@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import dill  # type: ignore[import-untyped]
+import hostile_pickles as hostile
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -133,6 +134,28 @@ def test_what_another_pickler_wrote_may_be_the_same() -> None:
     )
     found = diff_trees(called, made, PATIENT).changes
     assert [(each.path, each.kind) for each in found] == [("k[0]", "rewritten")]
+
+
+def test_members_and_keys_that_another_pickler_wrote() -> None:
+    """A member of a set, or a key, in two forms is rewritten, neither added nor removed."""
+    places = [
+        hostile.text("shop") + hostile.text("Place") + b"\x93K\x01\x85" + way
+        for way in (b"R", b"\x81")
+    ]
+    for form, path in ((b"\x8f(%bK\x05\x90", "k{<shop.Place>}"), (b"}%bK\x05s", "k[<shop.Place>]")):
+        one, other = (decoded(stream_of(form % place)) for place in places)
+        found = diff_trees(one, other, PATIENT).changes
+        assert [(each.path, each.kind) for each in found] == [(path, "rewritten")]
+        assert diff_trees(one, one, PATIENT).changes == ()
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("name", hostile.OBJECTS)
+def test_objects_are_the_same_whoever_wrote_them(name: str, protocol: int) -> None:
+    """Objects of users are never changed by another pickler."""
+    state = {"k": hostile.OBJECTS[name]}
+    one, other = decoded(pickle.dumps(state, protocol)), decoded(dill.dumps(state, protocol))
+    assert {each.kind for each in diff_trees(one, other, PATIENT).changes} <= {"rewritten"}
 
 
 VALUES = st.recursive(

@@ -34,7 +34,14 @@ SHOWN: dict[str, tuple[Any, Any]] = {
     "inf": (float("-inf"), {"$type": "float", "$value": "-inf"}),
     "complex": (1 + 2j, {"$type": "complex", "$value": "(1+2j)"}),
     "text": ("é\x1b\n", "é\x1b\n"),
-    "surrogate": ("a\ud800'", {"$type": "str", "$value": ascii("a\ud800'")}),
+    "surrogate": (
+        "a\ud800'",
+        {"$type": "str", "$value": ascii("a\ud800'"), "$escaped": True},
+    ),
+    "long text with a surrogate": (
+        "\ud800" * 10_001,
+        {"$type": "str", "$value": ascii("\ud800" * 10_000), "$escaped": True, "$cut": 1},
+    ),
     "long text": ("x" * 10_005, {"$type": "str", "$value": "x" * 10_000, "$cut": 5}),
     "bytes": (b"\x00\xff", {"$type": "bytes", "$size": 2, "$base64": "AP8="}),
     "long bytes": (
@@ -45,7 +52,7 @@ SHOWN: dict[str, tuple[Any, Any]] = {
     "list": ([1, [2]], [1, [2]]),
     "tuple": ((1, ()), {"$type": "tuple", "$items": [1, {"$type": "tuple", "$items": []}]}),
     "set": ({3, 1, "a", None}, {"$type": "set", "$items": [None, 1, 3, "a"]}),
-    "frozenset": (frozenset({2, 10}), {"$type": "frozenset", "$items": [10, 2]}),
+    "frozenset": (frozenset({2, 10}), {"$type": "frozenset", "$items": [2, 10]}),
     "dict": ({"a": 1, "": {}}, {"a": 1, "": {}}),
     "numbers as keys": ({1: "a"}, {"$type": "dict", "$items": [[1, "a"]]}),
     "marks as keys": (
@@ -54,7 +61,10 @@ SHOWN: dict[str, tuple[Any, Any]] = {
     ),
     "surrogates as keys": (
         {"\udc80": 1},
-        {"$type": "dict", "$items": [[{"$type": "str", "$value": "'\\udc80'"}, 1]]},
+        {
+            "$type": "dict",
+            "$items": [[{"$type": "str", "$value": "'\\udc80'", "$escaped": True}, 1]],
+        },
     ),
     "many": (
         list(range(20_000)),

@@ -137,11 +137,12 @@ def test_a_list_with_attributes() -> None:
 
 def test_classes_and_functions() -> None:
     """What is stored by name is a global, what dill stores by value has a type."""
-    state = {"class": Order, "method": Order.__init__, "len": len, "code": lambda: 1}
+    state = {"class": Order, "method": Order.__init__, "len": len, "code": lambda: 1, "dots": ...}
     trees = {found.key: found.tree for found in decoded(dill.dumps(state)).keys}
     assert to_json(trees["class"]) == {"$global": f"{MODULE}.Order"}
     assert to_json(trees["method"]) == {"$global": f"{MODULE}.Order.__init__"}
     assert to_json(trees["len"])["$global"].endswith(".len")
+    assert to_json(trees["dots"]) == {"$global": "builtins.Ellipsis"}
     assert [type_name(trees[key]) for key in ("class", "code")] == ["global", "function"]
 
 

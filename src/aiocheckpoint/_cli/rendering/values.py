@@ -77,7 +77,7 @@ def _number(value: dict[str, Any]) -> str:
 
 def _text(value: dict[str, Any]) -> str:
     text: str = value["$value"]
-    is_python = "$cut" not in value  # A text with lone surrogates.
+    is_python = "$escaped" in value  # A text with lone surrogates.
     quoted = text if is_python else repr(text)
     return f"{quoted}{_cut_of(value)}"
 

@@ -118,6 +118,12 @@ def _decimal(line: bytes) -> int:
     return int(line.removesuffix(b"L"), 0)
 
 
+def _fraction(line: bytes) -> float:
+    if len(line) > _LONGEST_NUMBER:
+        raise ValueError
+    return float(line)
+
+
 def _escaped_text(line: bytes) -> str:
     """Text in quotes, as Python 2 wrote it."""
     quoted = line.strip()
@@ -164,7 +170,7 @@ ATOM_HANDLERS: dict[int, Handler] = {
         "BINSTRING": _counted(4, "str", _old_text, (1 << 31) - 1),
         "INT": _line(_number),
         "LONG": _line(_decimal),
-        "FLOAT": _line(float),
+        "FLOAT": _line(_fraction),
         "STRING": _line(_escaped_text),
         "UNICODE": _line(_raw_text),
     }.items()

@@ -48,7 +48,7 @@ def make_new(machine: InertMachine, maker: Any, args: Any, named: Any = None) ->
     """What `maker.__new__(maker, *args, **named)` would make."""
     if type(args) is not tuple or (named is not None and type(named) is not dict):
         raise TypeError
-    machine.made += 3
+    _charge(machine, 3 + len(args))
     given = (*args, named) if named else args
     return _object(maker, "new", given)
 
@@ -63,7 +63,7 @@ def call(machine: InertMachine, maker: Any, args: Any) -> Any:  # noqa: ANN401
     """What `maker(*args)` would make. Plain data where the maker is a builtin type."""
     if type(args) is not tuple:
         raise TypeError
-    machine.made += 3
+    _charge(machine, 3 + (len(args) >> 4))
     name = maker.type if isinstance(maker, Placeholder) and maker.kind == "global" else ""
     make = _PLAIN.get(name)
     if make is not None:
@@ -179,7 +179,7 @@ def _newobj(args: tuple[Any, ...]) -> Placeholder | None:
 def _attribute(args: tuple[Any, ...]) -> Placeholder | None:
     """A member of a class, or one of its methods."""
     match args:
-        case (Placeholder(kind="global", type=owner), str(name)) if len(name) < _LONGEST_NAME:
+        case (Placeholder(kind="global", type=owner), str(name), *_) if len(name) < _LONGEST_NAME:
             return _global(f"{owner}.{name}")
         case _:
             return None
@@ -204,12 +204,23 @@ def _type_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
             return None
 
 
-def _range_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
-    """A range, which dill writes as text."""
+def _text_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
+    """A range or a builtin constant, which dill writes as text."""
     match args:
+        case ("Ellipsis" | "NotImplemented" as name,):
+            return _global(f"builtins.{name}")
         case (str(text),) if len(text) < _LONGEST_NAME and (found := _RANGE.fullmatch(text)):
             numbers = (*map(int, found.group(1, 2)), int(found[3] or 1))
             return Placeholder("object", "builtins.range", "call", numbers)
+        case _:
+            return None
+
+
+def _namedtuple_of_dill(args: tuple[Any, ...]) -> Placeholder | None:
+    """A class of named tuples, which dill finds by its name."""
+    match args:
+        case (str(name), tuple(), str(module), *_) if len(module) + len(name) < _LONGEST_NAME:
+            return _global(f"{module}.{name}")
         case _:
             return None
 
@@ -229,7 +240,9 @@ _REMADE: dict[str, Callable[[tuple[Any, ...]], Placeholder | None]] = {
     "builtins.getattr": _attribute,
     "pkgutil.resolve_name": _resolved,
     "dill._dill._load_type": _type_of_dill,
-    "dill._dill._eval_repr": _range_of_dill,
+    "dill._dill._eval_repr": _text_of_dill,
+    "dill._dill._create_namedtuple": _namedtuple_of_dill,
+    "dill._dill._getattr": _attribute,
     **{
         f"dill._dill.{function}": _by_value(name)
         for function, name in {

@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint._snapshot.pickling.inert_json import type_name
-from aiocheckpoint._snapshot.pickling.inert_known import recognize
 from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError
-from aiocheckpoint._snapshot.pickling.inert_paths import member_step, step_of
+from aiocheckpoint._snapshot.pickling.inert_matching import (
+    are_compared_by_parts,
+    differing_part,
+    in_order,
+    kind_of_change,
+    match_rewritten,
+)
+from aiocheckpoint._snapshot.pickling.inert_paths import member_step
 from aiocheckpoint._snapshot.pickling.inert_values import DEFAULT, MISSING, Placeholder
 
 if TYPE_CHECKING:
@@ -77,7 +82,7 @@ class _Comparison:
         same: list[Any] = []
         try:
             olds, news = (self._by_text(side) for side in (0, 1))
-            for step, text in _in_order(olds, news, lambda one: one.key):
+            for step, text in in_order(olds, news, lambda one: one.key):
                 one, other = olds.get(text), news.get(text)
                 if (
                     one is not None
@@ -182,15 +187,19 @@ class _Comparison:
 
     def _entries(self, path: str, pairs: tuple[Iterable[Any], Iterable[Any]], depth: int) -> None:
         olds, news = ({self._text(side, pair[0]): pair for pair in pairs[side]} for side in (0, 1))
-        for step, text in _in_order(olds, news, lambda pair: pair[0]):
+        rewritten = match_rewritten(olds, news, lambda pair: pair[0])
+        for step, text in in_order(olds, news, lambda pair: pair[0]):
             one, other = (side.get(text, (None, MISSING))[1] for side in (olds, news))
-            self._pair(path + step, one, other, depth)
+            if text in rewritten:
+                self._note(path + step, "rewritten", one, other)
+            else:
+                self._pair(path + step, one, other, depth)
 
     def _lists(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
         begin, ends = 0, (len(old), len(new))
         if not any(map(self._is_cyclic, old, old)) and not any(map(self._is_cyclic, new, new)):
             olds, news = ([self._text(side, one) for one in (old, new)[side]] for side in (0, 1))
-            begin, ends = _common(olds, news)
+            begin, ends = differing_part(olds, news)
         for index in range(begin, max(ends)):
             one = old[index] if index < ends[0] else MISSING
             other = new[index] if index < ends[1] else MISSING
@@ -198,56 +207,17 @@ class _Comparison:
 
     def _sets(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
         olds, news = ({self._text(side, one): one for one in (old, new)[side]} for side in (0, 1))
-        for step, text in _in_order(olds, news, lambda one: one):
+        match_rewritten(olds, news, lambda one: one)
+        for step, text in in_order(olds, news, lambda one: one):
             one, other = olds.get(text, MISSING), news.get(text, MISSING)
-            if one is MISSING or other is MISSING:
-                self._pair(path + member_step(step), one, other, depth)
+            self._pair(path + member_step(step), one, other, depth)
 
     def _placeholders(self, path: str, old: Any, new: Any, depth: int) -> None:  # noqa: ANN401
-        if _are_compared_by_parts(old, new):
+        if are_compared_by_parts(old, new):
             self._pair(f"{path}()", old.args, new.args, depth)
             self._pair(path, old.state, new.state, depth)
             self._pair(path, old.items, new.items, depth)
             pairs = tuple(() if one.entries is MISSING else one.entries for one in (old, new))
             self._entries(path, (pairs[0], pairs[1]), depth)
         elif self._text(0, old) != self._text(1, new):
-            self._note(path, _kind_of_change(old, new), old, new)
-
-
-def _are_compared_by_parts(old: Placeholder, new: Placeholder) -> bool:
-    return (
-        (old.kind, old.type, old.written_by) == (new.kind, new.type, new.written_by)
-        and old.kind not in ("global", "large")
-        and recognize(old) is None
-        and recognize(new) is None
-    )
-
-
-def _kind_of_change(old: Placeholder, new: Placeholder) -> str:
-    """Whether two objects differ, or may only be written in another way."""
-    if recognize(old) is not None and recognize(new) is not None:
-        return "changed"
-    kinds = {old.kind, new.kind}
-    if kinds == {"global", "object"}:  # A class or function by its name, and one by value.
-        return "rewritten" if "by value" in (old.written_by, new.written_by) else "changed"
-    is_same = kinds == {"object"} and type_name(old) == type_name(new)
-    return "rewritten" if is_same else "changed"
-
-
-def _in_order(
-    old: dict[str, Any], new: dict[str, Any], key_of: Callable[[Any], Any]
-) -> list[tuple[str, str]]:
-    """The steps of paths to the keys of two dicts, and the texts of the keys, in their order."""
-    texts = old.keys() | new.keys()
-    return sorted((step_of(key_of(old.get(text) or new.get(text))), text) for text in texts)
-
-
-def _common(old: list[str], new: list[str]) -> tuple[int, tuple[int, int]]:
-    """Where two lists begin to differ, and the ends of what differs in each."""
-    begin, shorter = 0, min(len(old), len(new))
-    while begin < shorter and old[begin] == new[begin]:
-        begin += 1
-    one, other = len(old), len(new)
-    while one > begin and other > begin and old[one - 1] == new[other - 1]:
-        one, other = one - 1, other - 1
-    return begin, (one, other)
+            self._note(path, kind_of_change(old, new), old, new)

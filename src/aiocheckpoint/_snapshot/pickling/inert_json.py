@@ -5,7 +5,7 @@ r"""Inert trees as plain JSON. Whatever JSON lacks is a dict with marks, whose n
 | None, bool, float, text, integer of up to 53 bits | itself |
 | other integer, nan, inf | `{"$type": "int", "$value": "36893488147419103232"}` |
 | complex | `{"$type": "complex", "$value": "(1+2j)"}` |
-| text with lone surrogates | `{"$type": "str", "$value": "'\\ud800'"}`, in Python's notation |
+| text with lone surrogates | `{"$type": "str", "$value": "'\\ud800'", "$escaped": true}` |
 | bytes, bytearray | `{"$type": "bytes", "$size": 2, "$base64": "AAE="}` |
 | list | array |
 | tuple, set, frozenset | `{"$type": "tuple", "$items": [1, 2]}` |
@@ -161,12 +161,12 @@ class _Json:
         return self._items(part) if type(part) in (tuple, list) else self.value(part)
 
 
-def _order(value: Any) -> tuple[str, str]:  # noqa: ANN401
-    """A sort key for members of sets."""
+def _order(value: Any) -> tuple[str, int, str]:  # noqa: ANN401
+    """A sort key for members of sets: by their types, then by their numbers or texts."""
     kind = type(value)
-    if kind is int and value.bit_length() > _SAFE.bit_length():
-        return kind.__name__, hex(value)
-    return type_name(value), ascii(value) if kind in _ATOMS else ""
+    if kind is int:
+        return kind.__name__, value, ""
+    return type_name(value), 0, ascii(value) if kind in _ATOMS else ""
 
 
 def _has_surrogates(text: str) -> bool:
@@ -196,7 +196,7 @@ def _text(value: str, longest: int) -> Any:  # noqa: ANN401
     shown = value[:longest]
     cut = {} if len(value) <= longest else {"$cut": len(value) - longest}
     if _has_surrogates(shown):
-        return {"$type": "str", "$value": ascii(shown), **cut}
+        return {"$type": "str", "$value": ascii(shown), "$escaped": True, **cut}
     return {"$type": "str", "$value": shown, **cut} if cut else value
 
 

@@ -27,7 +27,7 @@ class InertBounds(NamedTuple):
     depth: int = 64
     items: int = 2_000_000
     text: int = 1 << 24
-    memory: int = 1 << 28
+    memory: int = 1 << 27
     seconds: float = 10.0
     shown: int = 10_000
     shown_text: int = 10_000
