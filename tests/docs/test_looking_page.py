@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = next(path for path in Path(__file__).parents if (path / "pyproject.toml").exists())
 PAGE = (ROOT / "docs" / "looking.md").read_text("utf-8")
 NAMES = ("FlowView", "RunView", "StepView", "SnapshotView", "KeyView", "DiffView", "ChangeView")
-RECORDS = {name: getattr(look, name) for name in (*NAMES, "CountView")}
+RECORDS = {name: getattr(look, name) for name in (*NAMES, "CountView", "FindingView")}
 TIME = 1_796_030_650.125
 
 
