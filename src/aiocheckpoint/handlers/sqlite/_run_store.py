@@ -44,6 +44,7 @@ class SqliteRunStore(SnapshotRunStore):
     header: Header | None
     first_write: FirstWrite | None
     start: ClaimedStart | None
+    cancellation: CancelledError | None
 
     def __init__(
         self,
