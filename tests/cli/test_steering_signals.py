@@ -93,6 +93,19 @@ def test_interrupted_run_is_stored_and_goes_on(shop: Shop) -> None:
     assert shop.does("resume", "x").out == "x  finished\n"
 
 
+def test_run_that_is_terminated_from_outside(shop: Shop) -> None:
+    """A bare store takes the request to end a run in progress, whose command tells of its end."""
+    with started(shop, "run", "x", "--state", '{"waits": true}') as command:
+        command.told("charging")
+        refused = shop.bare("requeue", "x", "--write")
+        assert (refused.code, "is in use by" in refused.out) == (4, True)
+        words = ["--write", "--yes", "--reason", "fraud", "--wait", str(PATIENCE)]
+        done = shop.bare("terminate", "x", *words)
+        assert (done.code, done.out) == (0, "x  terminated: fraud\n")
+        code, _, err = command.ended()
+    assert (code, err.splitlines()[-1]) == (12, "x  terminated: fraud")
+
+
 def test_reader_that_goes_away(shop: Shop) -> None:
     """A closed pipe ends a command for many runs quietly, and the runs are stored."""
     shop.does("submit", "x", "--state", "{}")
