@@ -178,6 +178,8 @@ BROKEN = {
     "UUID": b"\x8c\x04uuid\x8c\x04UUID\x93)\x81}\x8c\x03int\x8a\x11" + b"\x7f" * 17 + b"sb",
     "delta": b"\x8c\x08datetime\x8c\x09timedelta\x93J\xff\xff\xff\x7fK\0K\0\x87R",
     "scalar": b"\x8c\x16numpy._core.multiarray\x8c\x06scalar\x93NN\x86R",
+    "scalar of other length": b"\x8c\x16numpy._core.multiarray\x8c\x06scalar\x93"
+    b"\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02f8\x85R(K\x03\x8c\x01<tbC\x03abc\x86R",
     "array": b"\x8c\x16numpy._core.multiarray\x8c\x0c_reconstruct\x93)R(NNNNNtb",
     "shape": b"\x8c\x13numpy._core.numeric\x8c\x0b_frombuffer\x93(C\0N\x8c\1a\x85\x8c\1CtR",
 }
@@ -190,3 +192,13 @@ def test_what_only_looks_known(name: str) -> None:
     assert "$value" not in to_json(tree)
     assert "$shape" not in to_json(tree)
     json.dumps(to_json(tree))
+
+
+def test_zones_of_zones() -> None:
+    """A date whose zone is a date, and so on, is no well-known object."""
+    dates = b"\x8c\x08datetime\x8c\x08datetime\x93\x940"
+    content = b"C\x0a\x07\xea\x0b\x1e\0\0\0\0\0\0"
+    levels = 5_000
+    tree = decoded_value(dates + (b"h\0" + content) * levels + b"N" + b"\x86R" * levels)
+    assert to_json(tree)["$type"] == "datetime.datetime"
+    assert "$value" not in to_json(tree)

@@ -7,6 +7,7 @@ the type and the shape are known.
 from __future__ import annotations
 
 import datetime as dt
+import struct
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._snapshot.pickling.inert_numpy import array_of, scalar_of
@@ -19,16 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["recognize"]
 
 _LONGEST = 1_000
+_ZONES = ("datetime.timezone", "zoneinfo.ZoneInfo._unpickle")
 
 
 def recognize(found: Placeholder) -> Known | None:
-    """What is known of an object, or None for any other."""
+    """What is known of an object. None for any other, and for one that only has such a name."""
     reader = _READERS.get(found.type) if found.kind == "object" else None
     if reader is None:
         return None
     try:
         return reader(found)
-    except (ValueError, OverflowError, TypeError, IndexError):  # It is none of the kind.
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        IndexError,
+        struct.error,
+    ):  # It is no such object.
         return None
 
 
@@ -62,8 +70,10 @@ def _is_short(arg: Any) -> bool:  # noqa: ANN401
 def _zone(zone: Any) -> str | None:  # noqa: ANN401 - an inert tree
     if zone is None:
         return ""
-    known = recognize(zone) if isinstance(zone, Placeholder) else None
-    if known is None or known.type not in ("datetime.timezone", "zoneinfo.ZoneInfo"):
+    if not isinstance(zone, Placeholder) or zone.type not in _ZONES:
+        return None
+    known = recognize(zone)
+    if known is None:
         return None
     text = str(known.facts["value"])
     return text if known.type == "datetime.timezone" else f"[{text}]"
