@@ -89,6 +89,16 @@ def test_file_that_is_no_store(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "a list of things"
 
 
+@pytest.mark.parametrize("command", ["runs", "show"])
+def test_device(command: str, tmp_path: Path) -> None:
+    """What is no regular file is no store, and is not read."""
+    os.mkfifo(tmp_path / "fifo")
+    for place in ("fifo", "/dev/zero"):
+        done = invoke(command, place, cwd=tmp_path)
+        assert (done.code, done.out) == (1, "")
+        assert "is no regular file" in done.err
+
+
 def test_store_of_a_later_version(tmp_path: Path) -> None:
     """A database of a later release says so."""
     store_orders(tmp_path)

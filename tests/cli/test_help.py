@@ -68,7 +68,8 @@ WRONG = {
     "runs orders.db --since 99999999999d": "is too long",
     "runs orders.db order-1": "a word too many",
     "runs": "no target is given",
-    "count orders.db --by colour": "status",
+    "count orders.db --by colour": "by status, step, error, day",
+    "count orders.db --by step,eror": "Did you mean 'error'?",
     "show orders.db a b": "a word too many",
 }
 

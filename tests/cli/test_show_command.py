@@ -92,6 +92,7 @@ def test_no_such_run(orders: Path) -> None:
     done = invoke("show", "orders.db", "order-1", cwd=orders)
     assert (done.code, done.out) == (3, "")
     assert "order-1" in done.err
+    assert done.err.endswith("The command runs lists the stored runs.\n")
 
 
 def test_run_without_an_id(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ _CODES: tuple[tuple[tuple[type[Exception], ...], ExitCode], ...] = (
 """The first that fits counts: a `PauseConflictError` is an `InvalidValueError` too."""
 
 
+_LIST = "The command runs lists the stored runs."
+"""A remedy for people at a shell, in the place of methods of a flow."""
+
+
 def code_of(error: BaseException) -> ExitCode:
     """Give the exit code of an error, `FAILED` for any that is not named here."""
     if isinstance(error, CommandProblem):
@@ -74,6 +78,9 @@ def say_why(error: Exception, output: Output) -> None:
     """Say on stderr what went wrong. A fault of the library has its traceback, for a report."""
     if not isinstance(error, (CommandProblem, errors.CheckpointError)):
         output.words("".join(traceback.format_exception(error)).rstrip("\n"))
+        return
+    if isinstance(error, errors.RunNotFoundError):
+        output.words(f"aiocheckpoint: nothing is stored in {error.path}. {_LIST}")
         return
     before = error.before if isinstance(error, CommandProblem) else ""
     output.words(f"{before}aiocheckpoint: {error}")

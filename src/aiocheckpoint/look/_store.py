@@ -74,12 +74,12 @@ def open_store(
 
 
 def _check_readable(address: StoreAddress) -> None:
-    """Check that a file can be read. One without the right is no damaged run.
+    """Check that a file can be read. A device, or a file without the right, is no damaged run.
 
     Raises:
-        StorageError: It cannot be read.
+        StorageError: It cannot be read, or is no regular file.
     """
-    if address.is_file and os.path.isfile(address.path):
+    if address.is_file and not os.path.isdir(address.path):
         file = open_regular(absolute_path(address.path))
         if file is not None:
             file.close()

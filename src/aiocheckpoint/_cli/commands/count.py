@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.command import Command
+from aiocheckpoint._cli.command_parser import nearest
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column, Output
+from aiocheckpoint._cli.problems import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from aiocheckpoint.look import CountView
 
 __all__ = ["COMMAND"]
+
+_FACTS = ("status", "step", "error", "day")
 
 
 def _configure(parser: CommandParser) -> None:
@@ -35,6 +39,12 @@ def _configure(parser: CommandParser) -> None:
 
 def _execute(context: Context) -> int:
     words = ",".join(context.arguments.by or ["status"]).replace(" ", "").split(",")
+    for word in words:
+        if word not in _FACTS:
+            raise UsageProblem(
+                f"runs are not counted by {word!r}.{nearest(word, _FACTS)} "
+                f"Count them by {', '.join(_FACTS)}, or several of these."
+            )
     counts = context.store().count(words, context.filter(), flow=context.flow_name)
     if not counts.total:
         context.check_flow()
