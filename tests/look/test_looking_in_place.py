@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from forged_snapshots import Canary
 from locations import program
 from looked_at import KINDS, make_store, place_in
-from run_factories import active_run
+from run_factories import PATIENCE, active_run
 
 from aiocheckpoint import CheckpointFlow, StorageError
 from aiocheckpoint.handlers.sqlite import _read_only
@@ -23,6 +24,7 @@ from aiocheckpoint.look import open_store
 
 if TYPE_CHECKING:
     from run_factories import Runs
+    from support import State
 
 SCRIPT = program("looking_script.py")
 by_kind = pytest.mark.parametrize("kind", KINDS)
@@ -170,3 +172,29 @@ def test_payloads_are_not_read(tmp_path: Path) -> None:
     assert min(run.size for run in runs) > 4_000_000
     assert (flows[0].total, counts.total) == (5, 5)
     assert flows[0].size > 20_000_000
+
+
+@pytest.mark.ordinary
+def test_an_owner_whose_lock_file_may_be_read_alone(tmp_path: Path) -> None:
+    """The owner of a run is seen by a user who may not write to its lock file."""
+    cp = CheckpointFlow(f"{tmp_path}/runs/", fsync=False)
+    started, ended = Event(), Event()
+
+    @cp.add_step()
+    def wait(state: State) -> None:
+        started.set()
+        assert ended.wait(PATIENCE)
+
+    run = Thread(target=cp.run, args=({},), kwargs={"run_id": "x"})
+    run.start()
+    try:
+        assert started.wait(PATIENCE)
+        (lock,) = (tmp_path / "runs").glob(".x*.lock")
+        lock.chmod(0o400)
+        shown = open_store(tmp_path / "runs").run("x")
+        lock.chmod(0o600)
+        assert shown.owner is not None
+        assert not shown.stale
+    finally:
+        ended.set()
+        run.join()
