@@ -44,7 +44,11 @@ CASES = {
     ),
     "look": (
         ("--rounds=1", "--rows=200"),
-        ("runs --limit 50, 200 runs", "count of 200 runs by status"),
+        (
+            "runs --limit 50, 200 runs",
+            "count of 200 runs by status",
+            "diff of two states of 440 KB",
+        ),
     ),
     "many_runs": (
         ("--rounds=2", "--runs=3", "--crowds", "2", "--queued=4", "--no-rivals"),
