@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["is_temporary", "note_ended", "script_command"]
 
 _MAIN = "__main__"
+_WITH_VALUE = frozenset({"-W", "-X"})
+"""Options of Python whose value may be a word of its own."""
 
 
 class _History:
@@ -87,7 +89,16 @@ def _own_command(main: ModuleType) -> tuple[list[str], list[str]] | None:
         return None
     end = words.index(name) + 1
     options = words[: end - 1]
-    by_module = options[-1:] == ["-m"]
-    if by_module != (spec is not None) or "-m" in options[:-1] or "-c" in options:
+    if spec is not None and (not options or options.pop() != "-m"):
         return None
-    return [python, *words[:end]], words[end:]
+    return ([python, *words[:end]], words[end:]) if _are_options(options) else None
+
+
+def _are_options(words: list[str]) -> bool:
+    """Whether words are options of Python, and none of them names another program."""
+    before = ""
+    for word in words:
+        if before not in _WITH_VALUE and (word in {"-m", "-c"} or not word.startswith("-")):
+            return False
+        before = "" if before in _WITH_VALUE else word
+    return True
