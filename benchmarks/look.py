@@ -14,7 +14,6 @@ changed row. It is compared with unpickling both.
 
 from __future__ import annotations
 
-import os
 import pickle
 import sqlite3
 import subprocess
@@ -48,6 +47,12 @@ import sqlite3
 connection = sqlite3.connect("file:{}?mode=ro", uri=True)
 for row in connection.execute({!r}):
     print(*row)
+"""
+# In a process between, as a child begins with the memory of its parent.
+MOST_MEMORY = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 LIST = """SELECT run_id, status, step, position, started_at, written_at FROM runs
 WHERE flow = 'orders' ORDER BY started_at DESC, run_id DESC LIMIT 50"""
@@ -102,11 +107,9 @@ class Command:
 
     def megabytes(self) -> float:
         """Give the most resident memory, in MiB."""
-        with subprocess.Popen(self._words, stdout=subprocess.DEVNULL) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        command = [sys.executable, "-c", MOST_MEMORY, *self._words]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        return int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _bare(path: Path, statement: str) -> Command:
