@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 OF_CHANGES = {
     "step 2 was 'b' when it was stored, and is 'x'": ["a", "x", "c", "d"],
     "step 2 was 'b' when it was stored, and is missing": ["a"],
-    "it stands at step 3, 'c', which the flow has not": ["a", "b", "x"],
+    "it stands at step 3, 'c', which the flow lacks": ["a", "b", "x"],
     "it is a run of another flow, with none of the steps of this one": ["x", "y"],
 }
 

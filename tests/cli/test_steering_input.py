@@ -28,7 +28,7 @@ WRONG = {
     """run x --state '"hunter2"'""": "--state is a string, not a JSON object",
     "run x --state 7": "--state is a number, not a JSON object",
     "run x --state true": "--state is a boolean, not a JSON object",
-    """run x --state '{"a": NaN}'""": "--state holds a number that JSON has not",
+    """run x --state '{"a": NaN}'""": "--state holds NaN, an infinity, or a number",
     "run x --state": "--state: expected one argument",
     "run x --state @nothing.json": "--state names a file, 'nothing.json', that cannot be read: No",
     "run x --state @.": "that cannot be read: Is a directory",

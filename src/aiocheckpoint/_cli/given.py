@@ -131,12 +131,12 @@ def _parsed(where: str, text: str) -> object:
         raise UsageProblem(f"{where} is nested too deep.") from None
     except ValueError:  # An integer of thousands of digits.
         raise UsageProblem(
-            f"{where} holds a number that JSON has not, or a too long one."
+            f"{where} holds NaN, an infinity, or a number that is too long."
         ) from None
 
 
 def _no_constant(name: str) -> NoReturn:
-    """Refuse NaN and the infinities, which JSON has not: as a value of `--set` they are text."""
+    """Refuse NaN and the infinities, which are no JSON. As a value of `--set` they are text."""
     raise ValueError(name)
 
 

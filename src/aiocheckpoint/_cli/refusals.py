@@ -80,7 +80,7 @@ def _change(error: FlowChangedError) -> str:
     if error.of_other_flow:
         return "it is a run of another flow, with none of the steps of this one"
     if error.step is not None:
-        return f"it stands at step {error.position + 1}, {error.step!r}, which the flow has not"
+        return f"it stands at step {error.position + 1}, {error.step!r}, which the flow lacks"
     index = error.difference
     if index is None or index >= len(error.stored_steps):
         return "steps that it has done have other names now"
