@@ -48,6 +48,8 @@ FACTS: dict[CountBy, Any] = {
 def test_filters_and_counts(kind: str, tmp_path: Path) -> None:
     """Each filter chooses the runs whose headers fit it, and counts have as many by each fact."""
     cp = make_store(tmp_path, kind, 14)
+    cp.submit({"n": 99}, run_id="order-99")
+    cp.handler.close()
     with open_store(place_in(tmp_path, kind)) as store:
         for where in FILTERS:
             runs = list(store.runs(where))

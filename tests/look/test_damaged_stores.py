@@ -130,7 +130,9 @@ def test_a_damaged_page(sort: str, tmp_path: Path) -> None:
                 (run.started_at for run in sound), reverse=True
             )
         assert damages(store.verify()) == lost
-        assert store.count().total == 60
+        assert damages(store.run(run_id) for run_id in lost) == lost
+        assert store.count().total == store.count(("error", "day")).total == 60
+        assert [(flow.total, flow.damaged) for flow in store.flows()] == [(60, len(lost))]
 
 
 def test_odd_files_in_a_directory(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._found_runs import FoundRun, examined
 from aiocheckpoint.handlers._locations import format_location
@@ -16,10 +18,11 @@ from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.sqlite._choosing import Choice, chosen_rows
 from aiocheckpoint.handlers.sqlite._conditions import is_in_columns
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
+from aiocheckpoint.handlers.sqlite._errors import is_damaged
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
-from aiocheckpoint.handlers.sqlite._salvaging import LostRow
+from aiocheckpoint.handlers.sqlite._salvaging import LostRow, keys_of_rows
 from aiocheckpoint.handlers.sqlite._stored_rows import PAYLOAD_LENGTH, StoredRow, row_of_run
 from aiocheckpoint.handlers.sqlite._summing import counted_finished, flow_names, summed, total
 
@@ -89,7 +92,7 @@ class SqliteReader(StoreReader):
         with ReadOnlyDatabase(self._path) as database:
             for name in names:
                 key = sql_text(name), sql_text(run_id or "")
-                for row in database.read(partial(row_of_run, key=key)):
+                for row in _rows_of_run(database, key):
                     yield self._examined_row(row, looks)
 
     def kept(self, run: FoundRun) -> list[FoundRun]:
@@ -117,29 +120,53 @@ class SqliteReader(StoreReader):
         return self._for_snapshots
 
     def counts(self, flow: str, by: tuple[CountBy, ...], where: RunFilter) -> Counts:
-        """Count runs by columns, where these have the facts. Else by headers."""
-        key = sql_text(flow)
-        with ReadOnlyDatabase(self._path) as database:
-            if not by and where == ALL:
-                return database.read(partial(total, flow=key))
-            if is_in_columns(where) and COLUMN_FACTS.keys() >= set(by):
-                return database.read(partial(counted, flow=key, facts=by, where=where))
-            counts: Counts = {}
-            if is_in_columns(where):
-                read = partial(counted_finished, flow=key, facts=by, where=where)
-                counts, where = database.read(read)
-        return counts | count_found(self._all_chosen(Choice(key, where, "began")), by)
+        """Count runs by columns, where these have the facts. Else, or of damaged ones, by headers.
+
+        The errors of finished runs are None, so that only the headers of the others are read.
+        """
+        try:
+            with ReadOnlyDatabase(self._path) as database:
+                counts, rest = self._counted(database, sql_text(flow), by, where)
+        except StorageError as error:
+            if not is_damaged(error):
+                raise
+            return super().counts(flow, by, where)
+        if rest is not None:
+            found = self._all_chosen(Choice(sql_text(flow), rest, "began"))
+            counts = dict(Counter(counts) + Counter(count_found(found, by)))
+        return counts
+
+    def _counted(
+        self,
+        database: ReadOnlyDatabase,
+        key: str | bytes,
+        by: tuple[CountBy, ...],
+        where: RunFilter,
+    ) -> tuple[Counts, RunFilter | None]:
+        """Count what columns can count. Give the filter of the rest too, or None for no rest."""
+        if not by and where == ALL:
+            return database.read(partial(total, flow=key)), None
+        if not is_in_columns(where):
+            return {}, where
+        if COLUMN_FACTS.keys() >= set(by):
+            return database.read(partial(counted, flow=key, facts=by, where=where)), None
+        return database.read(partial(counted_finished, flow=key, facts=by, where=where))
 
     def summaries(self) -> list[FlowSummary]:
-        """Sum up each flow by columns. Whether snapshots are damaged is not looked at."""
+        """Sum up each flow by columns. Only of a damaged file all headers are looked at."""
         found: list[FlowSummary] = []
-        with ReadOnlyDatabase(self._path) as database:
-            for name in database.read(flow_names):
-                newest = next(self.runs(stored_text(name), ALL, "began", 1), None)
-                header = None if newest is None else newest.header
-                steps = () if header is None else header.step_names.names
-                summary = database.read(partial(summed, name=name))
-                found.append(summary._replace(steps=steps))
+        try:
+            with ReadOnlyDatabase(self._path) as database:
+                for name in database.read(flow_names):
+                    newest = next(self.runs(stored_text(name), ALL, "began", 1), None)
+                    header = None if newest is None else newest.header
+                    steps = () if header is None else header.step_names.names
+                    summary = database.read(partial(summed, name=name))
+                    found.append(summary._replace(steps=steps))
+        except StorageError as error:
+            if not is_damaged(error):
+                raise
+            return super().summaries()
         return found
 
     def _chosen(self, choice: Choice) -> Iterator[FoundRun]:
@@ -175,3 +202,16 @@ class SqliteReader(StoreReader):
         return examined(
             found, lambda codec: codec.peek(footer, length, found.location), self.codec_of, None
         )
+
+
+def _rows_of_run(
+    database: ReadOnlyDatabase, key: tuple[str | bytes, str | bytes]
+) -> Sequence[StoredRow | LostRow]:
+    """The row of a run, if it has a snapshot, or its key if the page that has it is damaged."""
+    try:
+        return database.read(partial(row_of_run, key=key))
+    except StorageError as error:
+        if not is_damaged(error):
+            raise
+    name = key[1].encode() if isinstance(key[1], str) else key[1]
+    return [lost for lost in keys_of_rows(database, key[0]) if lost.stored_id == name]
