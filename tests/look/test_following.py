@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from stored_runs import queue_run
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.handlers._run_filter import ALL, RunFilter
-from aiocheckpoint.look import RunView, _following, open_store
+from aiocheckpoint.look import RunView, Store, _following, open_store
 from aiocheckpoint.look._following import ChangedRun, ChangedRuns
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 Look = "Callable[[], list[tuple[str | None, str]]]"
+LONG = "long " * 50
 PLACES = {"database": "sqlite:///{}/o.db", "directory": "{}/runs/"}
 
 
@@ -112,8 +114,9 @@ def test_a_filter_chooses_the_runs(place: str) -> None:
         assert changed.look() == []
 
 
-def test_a_look_is_bounded(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many runs the unfinished and the newest are looked at, and old ones are told once."""
+def test_a_look_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a database the unfinished and the newest runs are looked at, and old ones told once."""
+    place = PLACES["database"].format(tmp_path)
     monkeypatch.setattr(_following, "MOST_UNFINISHED", 3)
     monkeypatch.setattr(_following, "MOST_NEW", 2)
     cp = make_flow(place)
@@ -130,6 +133,39 @@ def test_a_look_is_bounded(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert told == {"queued-1", "queued-2", "queued-3"}
         cp.terminate("queued-1", "enough")
         assert ("queued-1", "terminated", "first") in short(changed.look())
+
+
+def test_changed_files_alone_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a directory every change is told, and a run whose file stays is not read again."""
+    monkeypatch.setattr(_following, "MOST_NEW", 2)
+    cp = make_flow(PLACES["directory"].format(tmp_path))
+    for number in range(6):
+        cp.run({}, run_id=f"old-{number}")
+    queue_run(cp, LONG, {})
+    for path in (tmp_path / "runs").iterdir():
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    looked: list[str | None] = []
+    look = Store.run
+
+    def noted(store: Store, run_id: str | None, **options: Any) -> RunView:  # noqa: ANN401
+        looked.append(run_id)
+        return look(store, run_id, **options)
+
+    monkeypatch.setattr(Store, "run", noted)
+    with open_store(f"{tmp_path}/runs/") as store:
+        changed = ChangedRuns(store, None, ALL)
+        assert changed.look() == []
+        assert changed.look() == []
+        assert looked == []
+        cp.run({}, run_id="old-0")
+        assert short(changed.look()) == [("old-0", "finished", None)]
+        assert looked == ["old-0"]
+        cp.delete("old-1")  # It is not among those that began last.
+        assert changed.look() == []
+        cp.delete("old-0")
+        assert short(changed.look()) == [("old-0", "deleted", None)]
+        cp.terminate(LONG, "enough")  # Its file does not say whose it is.
+        assert short(changed.look()) == [(LONG, "terminated", "first")]
 
 
 def test_one_run(place: str) -> None:

@@ -18,7 +18,7 @@ from aiocheckpoint.handlers._files.leftovers import ending_path, lock_path, star
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-__all__ = ["Changes", "files_of_database", "files_of_directory", "files_of_run"]
+__all__ = ["Changes", "FileMark", "files_of_database", "files_of_directory", "files_of_run"]
 
 POLL_SECONDS = 0.25
 """Between two looks."""
@@ -56,7 +56,7 @@ def files_of_run(path: str) -> tuple[str, ...]:
     return path, target, lock, start_path(target), ending_path(lock)
 
 
-class _Mark(NamedTuple):
+class FileMark(NamedTuple):
     """A file as it was seen. -1 in each where there is none."""
 
     device: int
@@ -65,12 +65,16 @@ class _Mark(NamedTuple):
     changed: int
 
     @classmethod
-    def of(cls, path: str) -> _Mark:
+    def of(cls, path: str) -> FileMark:
         try:
             seen = os.stat(path)
         except (OSError, ValueError):
             return cls(-1, -1, -1, -1)
         return cls(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+
+    def is_settled(self) -> bool:
+        """Whether a later change of the file will show in its time."""
+        return time.time_ns() - self.changed > _SETTLED_NANOSECONDS
 
 
 class Changes:
@@ -86,17 +90,15 @@ class Changes:
 
     def __init__(self, files: Iterable[str] | None) -> None:
         self._files = None if files is None else tuple(files)
-        self._marks: tuple[_Mark, ...] | None = None
+        self._marks: tuple[FileMark, ...] | None = None
 
     def look(self) -> bool:
         """Whether the store may have changed since the last look. True for the first one."""
         if self._files is None:
             return True
-        now = time.time_ns()
-        marks = tuple(map(_Mark.of, self._files))
+        marks = tuple(map(FileMark.of, self._files))
         changed = marks != self._marks
-        settled = all(now - mark.changed > _SETTLED_NANOSECONDS for mark in marks)
-        self._marks = marks if settled else None
+        self._marks = marks if all(map(FileMark.is_settled, marks)) else None
         return changed
 
     def follow(

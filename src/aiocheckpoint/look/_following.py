@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from aiocheckpoint._model.header import Status
 from aiocheckpoint.errors import RunNotFoundError
+from aiocheckpoint.handlers._run_filter import ALL
+from aiocheckpoint.look._places import place_of
 from aiocheckpoint.look._records import RunView
+from aiocheckpoint.look._run_files import RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,10 +68,11 @@ class ChangedRun:
 
 
 class ChangedRuns:
-    """Looks which runs of a flow have changed. The cost of a look of a database has a bound.
+    """Looks which runs of a flow have changed.
 
-    Each look reads the unfinished runs, 500 at most, and the 50 runs that began last. So the change
-    of an older run is missed where it began and ended between two looks.
+    The first look, and each look at a database, reads the unfinished runs, 500 at most, and the 50
+    runs that began last. So the change of an older run is missed where it began and ended between
+    two looks. Where each run has a file, a later look reads the changed ones.
 
     Args:
         store: The store.
@@ -82,6 +86,9 @@ class ChangedRuns:
         self._unfinished = where._replace(statuses=frozenset(chosen))
         self._known: dict[str | None, _Mark] | None = None
         self._newest = 0.0
+        place = place_of(store)
+        has_files = place.kind in {"directory", "file"}
+        self._files = RunFiles(place) if has_files and where == ALL else None
 
     def look(self) -> list[RunView]:
         """Give the runs that have changed since the last look, in the order of their changes.
@@ -93,15 +100,25 @@ class ChangedRuns:
             StorageError: The store cannot be read.
             SeveralFlowsError: No flow is named, and the store has several.
         """
-        seen = {run.run_id: run for run in self._listed()}
-        known, self._known = self._known, {}
-        for run_id, mark in (known or {}).items():
-            if run_id not in seen and mark.status not in {"finished", DELETED}:
-                seen[run_id] = self._looked_up(run_id)
-        self._known = {run_id: _Mark.of(run) for run_id, run in seen.items()}
+        known, ids = self._known, None if self._files is None else self._files.changed()
+        if known is None or ids is None:
+            seen = self._all_of(known or {})
+            self._known = {run_id: _Mark.of(run) for run_id, run in seen.items()}
+        else:
+            running = {run_id for run_id, mark in known.items() if mark.status == "running"}
+            seen = {run_id: self._looked_up(run_id) for run_id in ids | running}
+            self._known = known | {run_id: _Mark.of(run) for run_id, run in seen.items()}
         changed = [run for run in seen.values() if self._is_changed(run, known)]
         self._newest = max([self._newest, *(run.written_at for run in seen.values())])
         return sorted(changed, key=lambda run: run.written_at)
+
+    def _all_of(self, known: dict[str | None, _Mark]) -> dict[str | None, RunView]:
+        """The listed runs, and those that were unfinished at the last look."""
+        seen = {run.run_id: run for run in self._listed()}
+        for run_id, mark in known.items():
+            if run_id not in seen and mark.status not in {"finished", DELETED}:
+                seen[run_id] = self._looked_up(run_id)
+        return seen
 
     def _listed(self) -> Iterator[RunView]:
         listed = self._store.runs
@@ -119,6 +136,8 @@ class ChangedRuns:
         if known is None:
             return run.status == "running"
         mark = known.get(run.run_id)
+        if run.status == DELETED:
+            return mark is not None and mark.status != DELETED
         if mark is None:  # New, or an older one in the place of one that was deleted.
             return run.status != "finished" or run.written_at > self._newest
         return mark != _Mark.of(run)
