@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli import in_pty, invoke
+from queued_runs import put_header
 from shop import KINDS, Shop, make_shop
 
 from aiocheckpoint import CheckpointFlow, RunTerminatedError, UntrustedSnapshotError
@@ -118,6 +119,14 @@ def test_requeue_by_filter(shop: Shop) -> None:
     assert sorted(done.out.splitlines()) == ["bad  due now, stopped", "fraud  due now, stopped"]
 
 
+def test_requeue_of_runs_that_were_killed(orders: Shop) -> None:
+    """`--stale` chooses the runs whose process is gone."""
+    put_header(orders.flow().handler, "bad", status="running", failure=None)
+    orders.flow().handler.close()
+    assert orders.bare("requeue", "--all", "--write").out == ""
+    assert orders.bare("requeue", "--stale", "--write").out == "bad  due now, stopped\n"
+
+
 def test_terminate(shop: Shop) -> None:
     """Runs are ended for good, with the reason."""
     done = shop.bare("terminate", "bad", "asked", "--write", "--yes", "--reason", "by Ann")
@@ -222,6 +231,23 @@ def test_flow_that_works_by_leases(tmp_path: Path) -> None:
             waited = shop.bare("terminate", "bad", "--write", "--yes", "--wait", "0.01")
             assert (asked.code, waited.code) == (0, 4)
         assert shop.bare("requeue", "bad", "--write").code == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_snapshots_stay(kind: str, tmp_path: Path) -> None:
+    """A bare store does not tell how many snapshots are kept, and so no older one is deleted."""
+    with make_shop(tmp_path, kind, ", keep='all'") as shop:
+        fill(shop)
+        positions = {header.position for header in shop.flow().history("bad")}
+        assert positions == {0, 1, 2}
+        assert shop.bare("requeue", "bad", "--write").code == 0
+        assert {header.position for header in shop.flow().history("bad")} == positions
+        assert shop.bare("terminate", "bad", "--write", "--yes").code == 0
+        assert {header.position for header in shop.flow().history("bad")} == positions
+        retried = shop.does("retry", "bad", "--from", "approve")
+        assert "ValueError: declined" in retried.err
+        assert shop.bare("delete", "bad", "--write", "--yes").code == 0
+        assert shop.flow().history("bad") == []
 
 
 def test_several_flows(orders: Shop) -> None:

@@ -47,7 +47,8 @@ def chosen_ids(context: Context, default: frozenset[Status]) -> list[str | None]
     if not is_by_filter(context):
         return [*dict.fromkeys(context.run_ids())]
     where = context.filter()
-    where = where._replace(statuses=where.statuses or default)
+    if where.statuses is None and not where.stale:  # A stale run is shown as running.
+        where = where._replace(statuses=default)
     views = context.store().runs(where, flow=context.flow_name, damaged=False)
     return [view.run_id for view in views]
 
