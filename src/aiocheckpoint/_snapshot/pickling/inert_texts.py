@@ -135,11 +135,15 @@ class Texts:
         if not levels:
             return None
         texts: list[str] = []
+        long, at_once = self._long, self.at_once
         for key, one in sorted(value.items()):
-            text = self.at_once(one, levels - 1)
+            # Atoms as in `at_once`, without its call.
+            is_short = type(one) in SCALARS and id(one) not in long
+            text = ascii(one) if is_short else at_once(one, levels - 1)
             if text is None:
                 return None
-            texts.append(f"({self.at_once(key)}, {text})")
+            name = ascii(key) if id(key) not in long else at_once(key)
+            texts.append(f"({name}, {text})")
         return ", ".join(texts)
 
     def _of_others(self, values: Any, levels: int) -> str | None:  # noqa: ANN401
