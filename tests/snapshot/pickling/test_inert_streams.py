@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import json
 import pickle
@@ -9,6 +10,7 @@ import pickletools
 import random
 import subprocess
 import sys
+import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -234,8 +236,32 @@ def test_bounds() -> None:
         assert [(one.key, bool(one.digest)) for one in found.keys] == [("a", True), ("b", False)]
         assert found.keys[0].size > 3
         assert not found.complete
+    ordered = collections.OrderedDict(state)
+    found = decoded(pickle.dumps(ordered), PATIENT._replace(items=2_000))
+    assert [(one.key, bool(one.digest)) for one in found.keys] == [("a", True), ("b", False)]
     found = decoded(pickle.dumps(state), InertBounds(seconds=-1))
     assert (found.keys, found.complete) == ((), False)
+
+
+def test_a_bound_of_time_behind_some_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where time runs out in the middle, the keys so far have their sizes, and no digests."""
+    state = {"a": [1], "b": (2, 3), "c": list(range(100_000))}
+    data = pickle.dumps(state, 0)  # Each item is set in the dict at once.
+    moments = iter([0.0, 0.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments, 100.0))
+    found = decoded(data, InertBounds(seconds=50))
+    assert not found.complete
+    assert [(one.key, one.digest) for one in found.keys] == [("a", ""), ("b", ""), ("c", "")]
+    assert [one.tree for one in found.keys[:2]] == [[1], (2, 3)]
+    assert all(one.size > 5 for one in found.keys[:2])
+
+
+def test_keys_that_are_set_twice() -> None:
+    """The last value of a key counts, also in an object that is a kind of dict."""
+    items = hostile.text("a") + b"K\1s" + hostile.text("b") + b"K\2s" + hostile.text("a") + b"K\3s"
+    for begin in (b"}", hostile.text("shop") + hostile.text("Cart") + b"\x93)R"):
+        found = decoded(b"\x80\x05" + begin + items + b".")
+        assert [(one.key, one.tree) for one in found.keys] == [("a", 3), ("b", 2)]
 
 
 def test_large_values_are_not_kept() -> None:

@@ -45,6 +45,9 @@ __all__ = [
 ]
 
 
+_ROOT_AND_ITEM = 3
+
+
 def decode_inert(stream: BinaryIO, bounds: InertBounds = DEFAULT) -> Inert:
     """Decode the state whose pickle is at the beginning of a file.
 
@@ -74,9 +77,12 @@ def _items_of(root: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - an inert tr
 def _items_so_far(machine: InertMachine) -> list[tuple[Any, Any]]:
     """The items of a stream that was not read up to its end. The value of the last is cut."""
     stack = machine.stack
-    items = _items_of(stack[0]) if stack else []
-    begins = [height for height in machine.marks if height > 1]  # The first mark may be the root's.
-    height = begins[0] if begins else len(stack)
+    has_items = stack and getattr(stack[0], "entries", None) is not MISSING
+    items = _items_of(stack[0]) if has_items else []
+    if machine.marks[:1] == [1]:  # The mark of the items, which are set together.
+        height = machine.marks[1] if len(machine.marks) > 1 else len(stack)
+    else:  # Each item is set alone. What is above a key and its value belongs to the value.
+        height = min(_ROOT_AND_ITEM, *machine.marks, len(stack))
     machine.note_spans(height, machine.at)
     waiting = [*stack[1:height], CUT]
     pairs = list(zip(waiting[::2], waiting[1::2], strict=False))
@@ -87,22 +93,30 @@ def _made(machine: InertMachine, items: Iterable[tuple[Any, Any]], *, complete: 
     digester, position = Digester(machine.long, machine.deadline), None
     spans: dict[str, int] = {}
     for key, span in machine.spans:
-        name = digester.text(key)
+        name = _name(digester, key)
         spans[name] = spans.get(name, 0) + span
-    keys: list[InertKey] = []
+    keys: dict[str, InertKey] = {}
     for key, tree in items:
         if type(key) is str and key == POSITION_KEY:
             position = tree if is_position(tree) else None
             continue
-        name, digest = _digested(digester, key, tree)
+        name, digest = _name(digester, key), _digest(digester, tree)
         complete = complete and bool(digest)
-        keys.append(InertKey(key, tree, spans.get(name, 0), digest))
-    return Inert(tuple(keys), complete, position, digester)
+        keys[name or f"key {len(keys)}"] = InertKey(key, tree, spans.get(name, 0), digest)
+    return Inert(tuple(keys.values()), complete, position, digester)
 
 
-def _digested(digester: Digester, key: Any, tree: Any) -> tuple[str, str]:  # noqa: ANN401
-    """The text of a key, and the digest of its value. Empty where it takes too long."""
+def _name(digester: Digester, key: Any) -> str:  # noqa: ANN401
+    """The text of a key. Empty where it takes too long."""
     try:
-        return digester.text(key), "" if tree is CUT else digester.digest(tree)
+        return digester.text(key)
     except BeyondBoundError:
-        return "", ""
+        return ""
+
+
+def _digest(digester: Digester, tree: Any) -> str:  # noqa: ANN401
+    """The digest of a value. Empty where it takes too long, or the value is cut."""
+    try:
+        return "" if tree is CUT else digester.digest(tree)
+    except BeyondBoundError:
+        return ""

@@ -119,7 +119,9 @@ class _Comparison:
         self._changes.append(Change(path, kind, old, new))
 
     def _text(self, side: int, tree: Any) -> str:  # noqa: ANN401
-        return self._states[side].digester.text(tree)
+        digester = self._states[side].digester
+        digester.check()
+        return digester.text(tree)
 
     def _is_cyclic(self, old: Any, new: Any) -> bool:  # noqa: ANN401
         """Whether a value holds itself. Its text tells of all else that it is part of."""

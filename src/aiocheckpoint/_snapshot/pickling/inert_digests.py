@@ -92,11 +92,15 @@ class Digester:
         Raises:
             BeyondBoundError: It takes too long.
         """
+        self.check()
         return hashed(self.text(tree))[:_DIGITS]
 
     def text(self, tree: Any) -> str:  # noqa: ANN401
-        """The text of a value."""
-        self._check()
+        """The text of a value.
+
+        Raises:
+            BeyondBoundError: It takes too long. Never for atoms and what is small.
+        """
         text = self._texts.at_once(tree)
         return self._walked(tree) if text is None else text
 
@@ -133,7 +137,7 @@ class Digester:
             return cyclic[id(child)] if before is None else f"^{before}"
         self._entered += 1
         if self._entered % _OFTEN == 0:
-            self._check()
+            self.check()
         self._open[id(child)] = self._entered
         walks.append((id(child), self._walk(child)))
         return None
@@ -149,7 +153,8 @@ class Digester:
         if walks:
             cyclic.setdefault(walks[-1][0], "")
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise BeyondBoundError where it takes too long."""
         if time.monotonic() > self.deadline:
             raise BeyondBoundError
 
@@ -175,7 +180,7 @@ class Digester:
                     text = at_once(value)
                     texts.append((yield value) if text is None else text)
             if body.add(texts):
-                self._check()
+                self.check()
         return body.text(letter)
 
     def _members(self, letter: str, values: Any) -> _Walk:  # noqa: ANN401
@@ -205,7 +210,7 @@ class Digester:
         body = _Body()
         for begin in range(0, len(texts), SOME):
             if body.add(texts[begin : begin + SOME]):
-                self._check()
+                self.check()
         return body.text(letter)
 
     def _object(self, found: Placeholder) -> _Walk:
