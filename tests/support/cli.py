@@ -135,13 +135,13 @@ def in_pty(
         shown = pool.submit(_all_of, main_end)
         os.write(main_end, typed.encode())
         with ExitStack() as stack:
+            stack.callback(os.close, child_end)  # Its last end ends the reading.
             for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
                 stream = open(os.dup(child_end), mode, encoding=encoding)  # noqa: PTH123, SIM115
                 stack.enter_context(stream)
                 stack.enter_context(mock.patch.object(sys, name, stream))
             stack.enter_context(_surroundings(_in_terminal(env), cwd))
             code = main([str(word) for word in words])
-        os.close(child_end)
         return Invoked(int(code), shown.result().decode(encoding).replace("\r\n", "\n"), "")
 
 
