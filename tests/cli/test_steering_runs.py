@@ -307,6 +307,8 @@ def test_patch(shop: Shop) -> None:
     done = shop.does("patch", "x", *words, "--goto", "invoice", "--yes", "--reason", "Ann")
     assert (done.code, done.out) == (0, "x  stopped: by patch\n")
     assert "goes on at 'invoice', not at 'charge'" in done.err
+    again = shop.does("patch", "x", "--goto", "invoice", "--yes", "--reason", "Ann")
+    assert again.err == "goes on at 'invoice'\n"
     assert shop.flow().read("x") == {"total": 4, "note": "hi", "checkpoint_index": 3}
     assert shop.header("x").actor == "Ann"
     assert shop.does("patch", "nope", "--set", "a=1", "--yes").code == 3

@@ -82,7 +82,8 @@ def _show(
     goto = context.arguments.goto
     if goto is not None:
         at = "the end" if header.next_step is None else repr(header.next_step)
-        context.output.words(f"goes on at {goto!r}, not at {at}")
+        moved = "" if goto == header.next_step else f", not at {at}"
+        context.output.words(f"goes on at {goto!r}{moved}")
 
 
 def _changes(state: dict[str, Any], values: dict[str, Any], unset: list[str]) -> Iterator[str]:
