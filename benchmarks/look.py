@@ -14,6 +14,7 @@ changed row. It is compared with unpickling both.
 
 from __future__ import annotations
 
+import os
 import pickle
 import sqlite3
 import subprocess
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 FEW = 1_000
 MANY = 1_000_000
 """The goals are for databases of so many runs."""
+BUSY = (
+    "Other programs kept all cores busy, so that each time is too long. The two sides of a ratio "
+    "met the same load."
+)
 LIST_MILLISECONDS, DIFF_MILLISECONDS = 200, 60
 KINDS = {"finished": 90, "failed": 6, "paused": 3, "queued": 1}
 """How many of 100 runs there are of each status."""
@@ -221,7 +226,9 @@ def main() -> None:
         if rows == MANY:
             goals[listed] = Goal(LIST_MILLISECONDS)
         workload = "Commands on a database, and calls of `aiocheckpoint.look`"
-        Report(workload, pairs, directory, {}, figures, goals=goals).finish(arguments.json)
+        notes = [BUSY] if os.getloadavg()[0] > (os.cpu_count() or 1) else []
+        report = Report(workload, pairs, directory, {}, figures, notes, goals)
+        report.finish(arguments.json)
 
 
 if __name__ == "__main__":
