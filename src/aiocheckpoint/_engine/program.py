@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._model.given_state import call_site
@@ -12,7 +12,7 @@ from aiocheckpoint._model.given_state import call_site
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["is_temporary", "note_ended", "script_command"]
+__all__ = ["CallingScript", "calling_script", "is_temporary", "note_ended"]
 
 _MAIN = "__main__"
 _WITH_VALUE = frozenset({"-W", "-X"})
@@ -38,28 +38,31 @@ def note_ended() -> None:
     _HISTORY.has_ended_run = True
 
 
-def script_command(run_id: str | None) -> list[str] | None:
-    """The words of the command line of the script that has called a run, such as `python train.py`.
+class CallingScript(NamedTuple):
+    """The script that has called a run.
 
-    It is given where it is certain to resume the run: the script itself has called the run, and no
-    run has ended well in this process, which the command would run again. The run has no id, or its
-    id is an argument of the script. Other arguments may hold secrets, and notes are logged.
+    Attributes:
+        command: The words of the command line up to the script, such as `python train.py`.
+        arguments: The words after it. They may hold secrets, and notes are logged.
+    """
 
-    Args:
-        run_id: The run.
+    command: list[str]
+    arguments: list[str]
+
+
+def calling_script() -> CallingScript | None:
+    """The script that has called a run, where its command line is certain to call it again.
+
+    It is certain where the script itself has called the run, and no run has ended well in this
+    process, which the command would run again.
 
     Returns:
-        The words. None where the command is not certain.
+        The script. None where the command is not certain.
     """
     # A process that `multiprocessing` has started calls its script `__mp_main__`.
     if _HISTORY.has_ended_run or forks.is_forked() or call_site().module != _MAIN:
         return None
-    command = _own_command(sys.modules[_MAIN])
-    if command is None:
-        return None
-    words, arguments = command
-    named = [] if run_id is None else [run_id]
-    return [*words, *arguments] if arguments == named else None
+    return _own_command(sys.modules[_MAIN])
 
 
 def is_temporary(location: str) -> bool:
@@ -75,8 +78,8 @@ def is_temporary(location: str) -> bool:
     return location.startswith(temporary) and not below
 
 
-def _own_command(main: ModuleType) -> tuple[list[str], list[str]] | None:
-    """The words of this process's command line up to the script, and the arguments after it.
+def _own_command(main: ModuleType) -> CallingScript | None:
+    """The script that this process's command line names, with its arguments.
 
     None where no script was started by its path or by `-m`.
     """
@@ -91,7 +94,8 @@ def _own_command(main: ModuleType) -> tuple[list[str], list[str]] | None:
     options = words[: end - 1]
     if spec is not None and (not options or options.pop() != "-m"):
         return None
-    return ([python, *words[:end]], words[end:]) if _are_options(options) else None
+    script = CallingScript([python, *words[:end]], words[end:])
+    return script if _are_options(options) else None
 
 
 def _are_options(words: list[str]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._engine.program import is_temporary, script_command
+from aiocheckpoint._engine.program import calling_script, is_temporary
 from aiocheckpoint._model.interactive import is_interactive
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.context import RunContext
+    from aiocheckpoint._engine.program import CallingScript
     from aiocheckpoint._model.header import Header
 
 __all__ = ["resume_command"]
@@ -22,31 +23,47 @@ def resume_command(context: RunContext, stored: Header | None) -> str | None:
         stored: The stored header. None where nothing is stored any more.
 
     Returns:
-        The command. None where no command is certain to resume the run. A wrong one is worse than
-        none.
+        The command, or a comment that names a script whose arguments are not shown, as they may be
+        secrets. None where no command is certain to resume the run. A wrong one is worse than none.
     """
     port, finished = context.run_store.port, stored is not None and stored.finished
     if finished or port is None or not port.outlives_process or is_interactive():
         return None
     if is_temporary(context.run_store.location) or not (context.run_id or "-").isprintable():
         return None
-    words = _script_command(context)
-    if words is None and stored is not None:
-        words = _target_command(context)
-    if words is None:
+    script, named = _script(context), [] if context.run_id is None else [context.run_id]
+    if script is not None and script.arguments == named:
+        return _shell_line([*script.command, *script.arguments])
+    words = None if stored is None else _target_command(context)
+    if words is not None:
+        return _shell_line(words)
+    return None if script is None else _comment(script, named)
+
+
+def _comment(script: CallingScript, named: list[str]) -> str | None:
+    """Name a script that was started with arguments. A shell and Python do nothing at a comment.
+
+    An id that is none of the arguments may be another one the next time.
+    """
+    is_certain = script.arguments and set(named) <= set(script.arguments)
+    if not is_certain or not all(map(str.isprintable, script.command)):
         return None
+    return f"# {_shell_line(script.command)}, with the same arguments"
+
+
+def _shell_line(words: list[str]) -> str:
     import shlex  # noqa: PLC0415 - no run needs it that does not break
 
     return shlex.join(words)
 
 
-def _script_command(context: RunContext) -> list[str] | None:
-    """The command of the script that has called the run, which calls it in the same way again."""
+def _script(context: RunContext) -> CallingScript | None:
+    """The script that has called the run, where it calls it in the same way again."""
     request = context.request
     is_plain = request.checkpoint is None and not request.is_answer
     if not is_plain or request.unattended or request.recovery is not None:
         return None
-    return script_command(context.run_id)
+    return calling_script()
 
 
 def _target_command(context: RunContext) -> list[str] | None:
