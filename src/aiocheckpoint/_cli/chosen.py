@@ -22,10 +22,11 @@ def is_by_filter(context: Context) -> bool:
     """Whether the runs are chosen by `--all` or filters, and not named.
 
     Raises:
-        UsageProblem: Both are given, or none.
+        UsageProblem: Both are given. Or none is, and each stored run has an id.
+        CheckpointError: The store cannot be read.
     """
     chosen: bool = context.arguments.all or asks_for_some(context.filter())
-    if chosen == bool(context.runs):
+    if chosen == bool(context.runs) and (chosen or not context.has_run_without_id):
         raise UsageProblem(
             "name the runs, or give - to read their ids from stdin, or choose them by --all or "
             f"filters such as --status{', and not both' if chosen else ''}."

@@ -12,8 +12,9 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import filter_of
 from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.problems import CommandProblem, NeedsModuleTarget, UsageProblem
+from aiocheckpoint._cli.stdin_ids import ids_of
 from aiocheckpoint._runs.targets import load_target
-from aiocheckpoint.errors import InvalidValueError, SeveralFlowsError
+from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, SeveralFlowsError
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import StateHandler
 
@@ -227,19 +228,31 @@ class Context:
                 f"there is no flow {named!r} in {self.place}. {listed}", ExitCode.NOT_FOUND
             )
 
-    def run_ids(self) -> Iterator[str]:
-        """Give the runs that are named, and for "-" the lines of stdin.
+    def run_ids(self) -> Iterator[str | None]:
+        """Give the runs that are named, and for "-" those of stdin. Else the run without an id.
 
         Raises:
-            UsageProblem: None is named.
+            UsageProblem: None is named, and each stored run has an id. Or a line of stdin is wrong.
+            CheckpointError: The store cannot be read.
         """
         if not self.runs:
-            raise UsageProblem("name the runs, or give - to read their ids from stdin.")
+            if not self.has_run_without_id:
+                raise UsageProblem("name the runs, or give - to read their ids from stdin.")
+            yield None
         for word in self.runs:
             if word == "-":
-                yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
+                yield from ids_of(sys.stdin)
             else:
                 yield word
+
+    @property
+    def has_run_without_id(self) -> bool:
+        """Whether the store has a run without an id, damaged or not, such as that of a file."""
+        try:
+            self.store().run(None, flow=self.flow_name)
+        except RunNotFoundError:
+            return False
+        return True
 
     def filter(self) -> RunFilter:
         """Give the filter of the options.

@@ -58,7 +58,8 @@ def add_runs(parser: CommandParser, *, most: int | None = 1) -> None:
 
     Args:
         parser: The parser, with the target added.
-        most: How many. None is for any number, with "-" for the lines of stdin.
+        most: How many. None is for any number, with "-" for the lines of stdin. Without any, it is
+            the run without an id.
     """
     parser.most_runs = most
 

@@ -22,6 +22,9 @@ A TARGET is a bare store, which is read and never executed:
 or a flow in a module, which is imported, from the current directory first:
   package.module:attribute
 It is left out where AIOCHECKPOINT_TARGET, or [tool.aiocheckpoint] target in pyproject.toml, has it.
+
+A RUN that is left out is the run without an id. - reads ids from stdin: plain ones, one a line, or
+JSON lines with "run_id", as --output jsonl prints them.
 """
 
 

@@ -13,8 +13,8 @@ __all__ = ["note_of", "place_of_run", "run_name", "signature_of"]
 
 
 def run_name(run: RunView) -> str:
-    """Name a run. The one without an id has a dash."""
-    return "-" if run.run_id is None else run.run_id
+    """Name a run, also the one without an id. A dash would be the id "-"."""
+    return "(no id)" if run.run_id is None else run.run_id
 
 
 def place_of_run(run: RunView) -> str:

@@ -44,7 +44,9 @@ def _preview(run: RunView) -> Outcome:
 
 
 async def _deleted(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
-    if run_id is not None and await flow.adelete(run_id):
+    if run_id is None:
+        await flow.areset()
+    if run_id is None or await flow.adelete(run_id):
         return Outcome(run_id, "deleted")
     return Outcome(run_id, "refused", ExitCode.NOT_FOUND, "refused: no such run is stored")
 
