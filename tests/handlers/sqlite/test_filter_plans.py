@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint.handlers import Query, RunFilter
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler
-from aiocheckpoint.handlers.sqlite._conditions import IDS_IN_RANGE, prefix_values
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _conditions
+from aiocheckpoint.handlers.sqlite._conditions import IDS_IN_RANGE, is_in_columns, prefix_values
 from aiocheckpoint.handlers.sqlite._counting import counted
 from aiocheckpoint.handlers.sqlite._listing import listed
 from aiocheckpoint.testing._checking import store
@@ -182,3 +182,30 @@ def test_patterns_that_take_long_elsewhere(handler: SqliteStateHandler) -> None:
     where = RunFilter(ids="a*" * 20 + "b")
     assert handler.runs(Query(where=where)) == []
     assert handler.count(where=where) == 0
+
+
+class _Wider(NamedTuple):
+    """A filter as it may become."""
+
+    statuses: frozenset[str] | None = None
+    steps: frozenset[str] | None = None
+    ids: str | None = None
+    since: float | None = None
+    before: float | None = None
+    new: str | None = None
+
+
+def test_what_no_column_is_known_to_have_is_decided_by_headers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A condition that is new in the filter is not ignored by the counts of a database."""
+    monkeypatch.setattr(_conditions, "ALL", _Wider())
+    chosen: Any = _Wider(frozenset({"failed"}), frozenset({"charge"}), "order-*", 1.0, 2.0)
+    assert is_in_columns(chosen)
+    assert not is_in_columns(chosen._replace(new="any"))
+
+
+@pytest.mark.parametrize("where", [RunFilter(error="*"), RunFilter(tries=1), RunFilter(stale=True)])
+def test_errors_attempts_and_owners_are_decided_by_headers(where: RunFilter) -> None:
+    """What headers alone tell is in no column."""
+    assert not is_in_columns(where)

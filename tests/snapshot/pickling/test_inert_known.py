@@ -194,6 +194,24 @@ def test_what_only_looks_known(name: str) -> None:
     json.dumps(to_json(tree))
 
 
+@pytest.mark.parametrize(
+    ("maker", "expected"),
+    [
+        ("zoneinfo:ZoneInfo._unpickle", "zoneinfo.ZoneInfo"),
+        ("numpy._core.multiarray:_reconstruct", "numpy.ndarray"),
+        ("numpy.core.numeric:_frombuffer", "numpy.ndarray"),
+        ("dill._dill:_create_array", "numpy.ndarray"),
+        ("numpy._core.multiarray:scalar", "numpy.generic"),
+        ("shop:make_place", "shop.make_place"),
+    ],
+)
+def test_what_a_function_makes_has_the_type_of_it(maker: str, expected: str) -> None:
+    """An object is named by its type, not by the function that makes it, if that is known."""
+    module, _, name = maker.partition(":")
+    tree = decoded_value(f"c{module}\n{name}\n".encode() + b"K\x07\x85R")
+    assert to_json(tree) == {"$type": expected, "$args": [7]}
+
+
 def test_zones_of_zones() -> None:
     """A date whose zone is a date, and so on, is no well-known object."""
     dates = b"\x8c\x08datetime\x8c\x08datetime\x93\x940"

@@ -149,8 +149,17 @@ _PLAIN: dict[str, Callable[[InertMachine, tuple[Any, ...]], Any]] = {
 
 _MADE_BY = {
     "re._compile": "re.Pattern",
+    "zoneinfo.ZoneInfo._unpickle": "zoneinfo.ZoneInfo",
+    "numpy._core.numeric._frombuffer": "numpy.ndarray",
+    "numpy.core.numeric._frombuffer": "numpy.ndarray",
+    "numpy._core.multiarray._reconstruct": "numpy.ndarray",
+    "numpy.core.multiarray._reconstruct": "numpy.ndarray",
+    "dill._dill._create_array": "numpy.ndarray",
+    "numpy._core.multiarray.scalar": "numpy.generic",
+    "numpy.core.multiarray.scalar": "numpy.generic",
     "pandas._libs.tslibs.timestamps._unpickle_timestamp": "pandas.Timestamp",
 }
+"""Types by the functions that objects of them are pickled with."""
 
 
 def _is_global(value: object) -> bool:

@@ -2,6 +2,9 @@
 
 Nothing is imported for them: the text of a date is made of the bytes in the stream, and of an array
 the type and the shape are known.
+
+A new type is a line in `_READERS`, with a reader that takes its placeholder. Where it is pickled
+with a function, that function is a line in `_MADE_BY` of `inert_calls`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["recognize"]
 
 _LONGEST = 1_000
-_ZONES = ("datetime.timezone", "zoneinfo.ZoneInfo._unpickle")
+_ZONES = ("datetime.timezone", "zoneinfo.ZoneInfo")
 
 
 def recognize(found: Placeholder) -> Known | None:
@@ -183,7 +186,7 @@ _READERS: dict[str, Callable[[Placeholder], Known | None]] = {
     "decimal.Decimal": _by_args("decimal.Decimal", _text),
     "fractions.Fraction": _by_args("fractions.Fraction", _fraction),
     "uuid.UUID": _uuid,
-    "zoneinfo.ZoneInfo._unpickle": _by_args("zoneinfo.ZoneInfo", _zoneinfo),
+    "zoneinfo.ZoneInfo": _by_args("zoneinfo.ZoneInfo", _zoneinfo),
     **{
         f"{module}.{name}": _by_args(f"pathlib.{name}", _path(separator))
         for name, separator in _PATHS.items()
@@ -191,19 +194,8 @@ _READERS: dict[str, Callable[[Placeholder], Known | None]] = {
     },
     "builtins.range": _by_args("range", _numbers),
     "builtins.slice": _by_args("slice", _numbers),
-    **dict.fromkeys(
-        (
-            "numpy.ndarray",
-            "numpy._core.numeric._frombuffer",
-            "numpy.core.numeric._frombuffer",
-            "numpy._core.multiarray._reconstruct",
-            "numpy.core.multiarray._reconstruct",
-            "dill._dill._create_array",
-        ),
-        array_of,
-    ),
+    "numpy.ndarray": array_of,
+    "numpy.generic": scalar_of,
     **dict.fromkeys(("pandas.DataFrame", "pandas.core.frame.DataFrame"), frame_of),
     **dict.fromkeys(("pandas.Series", "pandas.core.series.Series"), series_of),
-    "numpy._core.multiarray.scalar": scalar_of,
-    "numpy.core.multiarray.scalar": scalar_of,
 }

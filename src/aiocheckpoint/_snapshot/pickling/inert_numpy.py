@@ -36,13 +36,12 @@ def array_of(found: Placeholder) -> Known | None:
         ):
             return _array(shape, dtype, content, order)
         case Placeholder(
-            type="dill._dill._create_array",
             args=(
-                Placeholder(type=maker),
+                Placeholder(kind="global", type=maker),
                 (cls, *_),
                 (_, tuple(shape), dtype, fortran, content),
                 None,
-            ),
+            )
         ) if maker.endswith("._reconstruct"):
             return _array(shape, dtype, content, "F" if fortran else "C", cls)
         case Placeholder(args=(cls, *_), state=(_, tuple(shape), dtype, fortran, content)):

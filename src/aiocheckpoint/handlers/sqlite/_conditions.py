@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 
 if TYPE_CHECKING:
@@ -60,13 +61,19 @@ _NO_FAILURE, _FAILED_AT = _HAS.format('"failure":null'), _HAS.format('"attempt":
 """What a header says as this library writes it. In a text of JSON, the quotes would be escaped."""
 _MOST_COUNTED = 10
 
+_IN_COLUMNS: dict[str, Any] = {
+    name: getattr(ALL, name) for name in ("statuses", "steps", "ids", "since", "before")
+}
+"""The attributes of a filter that `conditions` decides by columns, with the values that
+choose every run. All others are decided by headers."""
+
 _WORD = re.compile(r"[A-Za-z0-9_.]+")
 _SPECIAL = re.compile(r"[*?[]")
 
 
 def is_in_columns(where: RunFilter) -> bool:
     """Whether the columns of a run, its id included, decide whether a filter chooses it."""
-    return where.error is None and where.tries is None and not where.stale
+    return where._replace(**_IN_COLUMNS) == ALL
 
 
 def is_decided(where: RunFilter) -> bool:
