@@ -9,6 +9,7 @@ import pytest
 
 from aiocheckpoint import Failure, Header
 from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.statuses import UNFINISHED
 from aiocheckpoint._model.step_names import MOST_NAMES, StepNames
 
 NAMES = ("a", "b", "c")
@@ -31,7 +32,7 @@ def test_what_is_unknown() -> None:
     none = ("run_id", "steps", "excerpt", "failure", "pause", "signed_by", "sizes", "owner")
     counts |= {"version": 0, "pause_number": 0, "starts": 0, "killed": 0}
     empty: dict[str, Any] = {"attempts": {}, "durations": {}, "step_digests": {}, "snapshots": {}}
-    names = ("stopped_by", "trace", "initial_digest", "due", "terminated_by", "termination")
+    names = ("stopped_by", "trace", "initial_digest", "due", "terminated_by", "termination", "actor")
     later = dict.fromkeys(names)
     rest = {**dict.fromkeys(none), **later, **empty}
     assert known == {**counts, **texts, **flags, **rest}
@@ -122,3 +123,8 @@ def test_next_snapshot_of_a_run(fields: dict[str, Any]) -> None:
     assert after == header(2, sequence=5, written_at=5.0, status="running")
     assert type(after) is Header
     assert before == copied
+
+
+def test_each_status_is_of_finished_runs_or_of_others() -> None:
+    """No status is forgotten in the sets of statuses."""
+    assert {"finished"} ^ UNFINISHED == set(get_args(Status))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
-from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.statuses import UNFINISHED
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.look._places import place_of
@@ -23,7 +23,6 @@ DELETED = "deleted"
 """The status of the view of a run that was there at the last look."""
 MOST_UNFINISHED = 500
 MOST_NEW = 50
-_UNFINISHED = frozenset(get_args(Status)) - {"finished"}
 
 
 class _Mark(NamedTuple):
@@ -82,8 +81,8 @@ class ChangedRuns:
 
     def __init__(self, store: Store, flow: str | None, where: RunFilter) -> None:
         self._store, self._flow, self._where = store, flow, where
-        chosen = _UNFINISHED if where.statuses is None else where.statuses & _UNFINISHED
-        self._unfinished = where._replace(statuses=frozenset(chosen))
+        chosen = UNFINISHED if where.statuses is None else where.statuses & UNFINISHED
+        self._unfinished = where._replace(statuses=chosen)
         self._known: dict[str | None, _Mark] | None = None
         self._newest = 0.0
         place = place_of(store)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiocheckpoint._model.statuses import ENDED
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.look._findings import MOST_EXAMPLES, FindingView, counted, megabytes, named
 from aiocheckpoint.look._health_files import (
@@ -34,7 +35,6 @@ __all__ = ["check_store"]
 
 LARGE_BYTES = 10_000_000
 """A snapshot is written at each step, so a large one costs that often."""
-_ENDED = frozenset({"finished", "terminated", "damaged"})
 _MINOR = "{}.{}".format(*sys.version_info)
 
 
@@ -136,7 +136,7 @@ class _RunChecks:
         if run.code:
             self._code.add(run)
         minor = ".".join(run.python.split(".")[:2])
-        if minor and minor != _MINOR and run.status not in _ENDED:
+        if minor and minor != _MINOR and run.status not in ENDED:
             self._pythons.setdefault(minor, _Tally()).add(run)
         if run.size > LARGE_BYTES:
             self._note_large(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.command_parser import nearest
@@ -11,6 +11,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column, Output
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint.handlers import CountBy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND"]
 
-_FACTS = ("status", "step", "error", "day")
+_FACTS: tuple[str, ...] = get_args(CountBy)
 
 
 def _configure(parser: CommandParser) -> None:

@@ -11,18 +11,16 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
+from aiocheckpoint._model.statuses import BROKEN
 
 if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
-    from aiocheckpoint._model.header import Status
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
 
-_BROKEN: frozenset[Status] = frozenset({"stopped", "failed", "cancelled"})
-"""What is made due where no status is named. A terminated run was ended on purpose."""
 _WORDS = {
     "finished": "refused: it is finished, and nothing is left to do",
     "paused": "refused: it waits for the answer to its pause, which approve gives",
@@ -42,7 +40,7 @@ def _configure(parser: CommandParser) -> None:
 
 
 def _execute(context: Context) -> int:
-    run_ids = chosen_ids(context, _BROKEN)
+    run_ids = chosen_ids(context, BROKEN)  # A terminated run was ended on purpose.
     if context.arguments.dry_run:
         return preview_each(context, run_ids, _preview)
 

@@ -14,6 +14,7 @@ from aiocheckpoint._cli.output import Cell, Column
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
 from aiocheckpoint._cli.times import ago, clock
+from aiocheckpoint._model.statuses import BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND"]
 
 _SORTS = {"began": "begun last", "wrote": "written last", "took": "that took longest"}
-_RESUMABLE = {"failed", "cancelled", "stopped", "running"}
 
 
 def _configure(parser: CommandParser) -> None:
@@ -75,7 +75,7 @@ def _print_table(
         return
     shown = runs if listed is None else listed
     output.table(columns, (_row(run, output, with_status=with_status) for run in shown))
-    if context.target.is_module and any(run.status in _RESUMABLE for run in listed or ()):
+    if context.target.is_module and any(run.status in {"running", *BROKEN} for run in listed or ()):
         chosen = filter_words(context.arguments) or ["--all"]
         words = ["aiocheckpoint", "resume", context.target.text, *chosen, "--dry-run"]
         output.suggest("What resuming would do", words)

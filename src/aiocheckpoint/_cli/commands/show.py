@@ -9,6 +9,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_copy, add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.run_card import print_failure, print_history, print_run
+from aiocheckpoint._model.statuses import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ def _print_record(run: RunView, kept: Sequence[SnapshotView] | None, output: Out
 
 
 def _say_what_comes_next(run: RunView, context: Context) -> None:
-    if run.damage is not None or run.step is None or run.status in {"terminated", "finished"}:
+    if run.damage is not None or run.step is None or run.status in ENDED:
         return
     context.output.words(f"It goes on at {run.step!r}, with the stored state.")
     if context.target.is_module:

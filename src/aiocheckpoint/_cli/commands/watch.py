@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
-from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import asks_for_some
 from aiocheckpoint._cli.options import add_filters, add_output, add_runs, add_secret, add_target
+from aiocheckpoint._cli.outcomes import code_of_status
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.rendering.changes import ChangeLines, ProgressLines
+from aiocheckpoint._model.statuses import ENDED
 from aiocheckpoint.look._changes import Changes
 from aiocheckpoint.look._following import ChangedRun, ChangedRuns
 from aiocheckpoint.look._places import place_of
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
-
-_CODES = {"finished": ExitCode.DONE, "terminated": ExitCode.TERMINATED}
-"""The statuses at which a run is followed no more. A failed or paused one may go on."""
 
 
 def _configure(parser: CommandParser) -> None:
@@ -84,8 +82,8 @@ def _follow_one(context: Context, run: RunView) -> int:
             continue
         _show(seen, lines, output)
         output.flush()
-        if seen.status in _CODES:
-            return _CODES[seen.status]
+        if seen.status in ENDED:  # A failed or paused one may go on.
+            return code_of_status(seen.status)
         told = told or _tell(output)
     raise AssertionError
 
