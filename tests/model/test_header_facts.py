@@ -32,8 +32,8 @@ def test_what_is_unknown() -> None:
     none = ("run_id", "steps", "excerpt", "failure", "pause", "signed_by", "sizes", "owner")
     counts |= {"version": 0, "pause_number": 0, "starts": 0, "killed": 0}
     empty: dict[str, Any] = {"attempts": {}, "durations": {}, "step_digests": {}, "snapshots": {}}
-    names = ("stopped_by", "trace", "initial_digest", "due", "terminated_by", "termination", "actor")
-    later = dict.fromkeys(names)
+    names = ("stopped_by", "trace", "initial_digest", "due", "terminated_by", "termination")
+    later = dict.fromkeys((*names, "actor"))
     rest = {**dict.fromkeys(none), **later, **empty}
     assert known == {**counts, **texts, **flags, **rest}
     assert FAILURE.attempt == 1
