@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from aiocheckpoint._errors.storage import defect_of
 from aiocheckpoint._model.current_step import step_in_progress
 from aiocheckpoint._model.interactive import is_interactive
 from aiocheckpoint.errors import (
@@ -337,14 +338,13 @@ def warn_unflushed(directory: str) -> None:
     )
 
 
-# The errors below are logged as text: a log record that is kept would keep the error, its
-# traceback, and so the handler with an open database.
+# Errors are logged as text: a kept record would keep a traceback, and so an open database.
 
 
 def log_skipped(error: CheckpointError, place: RunPlace) -> None:
     """Warn that an older snapshot is used in place of the newest one."""
     words = "An older snapshot is used, since this one cannot be: %s"
-    log(logging.WARNING, place, words, str(error))
+    log(logging.WARNING, place, words, defect_of(error))
 
 
 def log_waiting(place: RunPlace, seconds: float | None) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import Failure, look
+from aiocheckpoint._snapshot.pickling import inert_json
 from aiocheckpoint.look import RunView
+from aiocheckpoint.look._diagram import DiagramStep
 from aiocheckpoint.look._records import JSON_VERSION, Record
 
 if TYPE_CHECKING:
@@ -55,6 +57,19 @@ def test_a_failure_is_described() -> None:
     )
     run = RunView(flow="f", run_id=None, location="here", status="failed", failure=failure)
     assert sorted(documented("failure")) == sorted(run.to_json()["failure"])
+
+
+def test_a_drawn_step_is_described() -> None:
+    """So has a step of a diagram."""
+    shown = made(DiagramStep).to_json()
+    assert documented("Records of single commands") == list(shown)
+
+
+def test_every_mark_is_described() -> None:
+    """The marks of values that JSON lacks are those of the module that makes them."""
+    module = " ".join((inert_json.__doc__ or "").split())
+    section = PAGE.partition("### Values\n")[2].partition("\n### ")[0]
+    assert set(re.findall(r"\$\w+", section)) == set(re.findall(r"\$\w+", module))
 
 
 def test_version_and_names() -> None:

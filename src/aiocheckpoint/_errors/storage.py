@@ -12,6 +12,7 @@ __all__ = [
     "NotDurableError",
     "StorageError",
     "UntrustedSnapshotError",
+    "defect_of",
 ]
 
 
@@ -39,10 +40,21 @@ class CorruptSnapshotError(CheckpointError):
             "Restore the file from a copy, or delete it and start anew: with reset(), of a run "
             "with an id with reset(run_id=...)."
         )
-        super().__init__(f"{path} is not a sound snapshot of this run: {reason}. {remedy}")
+        super().__init__(f"{_unsound(path, reason)} {remedy}")
         self.path = path
         self.reason = reason
         self.of_unknown_origin = of_unknown_origin
+
+
+def defect_of(error: CheckpointError) -> str:
+    """Text of an error, without the remedies of a damage where an older snapshot remedies it."""
+    if isinstance(error, CorruptSnapshotError):
+        return _unsound(error.path, error.reason)
+    return str(error)
+
+
+def _unsound(path: str, reason: str) -> str:
+    return f"{path} is not a sound snapshot of this run: {reason}."
 
 
 class ForeignFileError(CorruptSnapshotError):

@@ -275,7 +275,7 @@ class ChangeView(Record):
         path: Where it is, such as `note` or `orders[3].price`.
         kind: "added", "removed", "changed", or "rewritten": an object that was pickled in another
             way, of which it is unknown whether it has changed.
-        old, new: The inert values, if values were asked for, else None. Types where they were not.
+        old, new: The inert values, if values were asked for, else None.
         old_type, new_type: Names of the types. None where there is no value.
     """
 
