@@ -92,7 +92,10 @@ class StoreReader:
         return self.handler.exists() or next(self.found(""), None) is not None
 
     def flow_names(self) -> tuple[str, ...]:
-        """Names of the flows that share the store. Empty where only headers tell them."""
+        """Names of the flows that share the store.
+
+        Empty where only headers tell them. Lists and counts that name no flow are then of all.
+        """
         return ()
 
     def found(self, flow: str, where: RunFilter = ALL) -> Iterator[FoundRun]:
