@@ -59,6 +59,9 @@ def test_version() -> None:
 WRONG = {
     "counts orders.db": "Did you mean 'count'?",
     "xyzzy": "there is no command 'xyzzy'",
+    "list": "Did you mean 'runs'?",
+    "help": "Did you mean '--help'?",
+    "orders.db count": "The command comes first: aiocheckpoint count orders.db.",
     "runs orders.db --satus failed": "Did you mean '--status'?",
     "runs orders.db --status finnished": "Did you mean 'finished'?",
     "runs orders.db --output yaml": "invalid choice: 'yaml'",
@@ -81,6 +84,17 @@ def test_wrong_words(words: str, tmp_path: Path) -> None:
     assert (done.code, done.out) == (2, "")
     assert WRONG[words] in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["terminate --status", "run --secret-env", "compact --yes", "runs --verbose", "lst"],
+)
+def test_words_that_are_not_close(words: str, tmp_path: Path) -> None:
+    """What is not close to any known word leads to no guess."""
+    done = invoke(*words.split(), cwd=tmp_path)
+    assert done.code == 2
+    assert "Did you mean" not in done.err
 
 
 def test_python_dash_m() -> None:

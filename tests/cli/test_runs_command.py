@@ -160,7 +160,7 @@ def test_no_store(tmp_path: Path) -> None:
     """A store that is not there has its own exit code, and nothing on stdout."""
     done = invoke("runs", "nothing.db", "--output", "json", cwd=tmp_path)
     assert (done.code, done.out) == (3, "")
-    assert "nothing is stored" in done.err
+    assert "there is no store nothing.db" in done.err
 
 
 def test_no_number(orders: Path) -> None:

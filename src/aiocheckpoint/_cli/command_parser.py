@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["PROGRAM", "CommandParser", "HelpPrinted", "OptionGroup", "nearest", "variable_of"]
 
 PROGRAM = "aiocheckpoint"
+_CLOSE = 0.74
+"""The least ratio of two words that may be one with a typo. "status" and "state" have 0.73."""
 _NO = {"", "0", "false", "no", "off"}
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """Give the end of a sentence that suggests the known word which is nearest, or ""."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    # Two dashes in common make no two options alike.
+    names = {one.removeprefix("--"): one for one in known}
+    found = difflib.get_close_matches(word.removeprefix("--"), names, n=1, cutoff=_CLOSE)
+    return f" Did you mean {names[found[0]]!r}?" if found else ""
 
 
 def variable_of(option: str) -> str:

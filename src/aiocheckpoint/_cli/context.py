@@ -13,6 +13,7 @@ from aiocheckpoint._cli.filters import filter_of
 from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.problems import CommandProblem, NeedsModuleTarget, UsageProblem
 from aiocheckpoint._cli.stdin_ids import ids_of
+from aiocheckpoint._cli.target_hints import module_hint
 from aiocheckpoint._runs.targets import load_target
 from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, SeveralFlowsError
 from aiocheckpoint.flow import CheckpointFlow
@@ -124,7 +125,7 @@ class Context:
             UsageProblem: The module cannot be imported, or the attribute is no flow.
         """
         if not self.target.is_module:
-            raise NeedsModuleTarget(self.command, str(self.target))
+            raise NeedsModuleTarget(self.command, str(self.target), module_hint(self.target.text))
         if self._flow is None:
             self._check_module_options()
             self._flow = self._load_flow()

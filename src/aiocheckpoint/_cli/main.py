@@ -15,13 +15,14 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.failures import code_of, say_why
 from aiocheckpoint._cli.flow_lists import list_flows
 from aiocheckpoint._cli.log_records import told_by
+from aiocheckpoint._cli.not_found import explained
 from aiocheckpoint._cli.output import ClosedPipe, Output
 from aiocheckpoint._cli.pager import PagedStream, PagerClosed, pager_command
 from aiocheckpoint._cli.parsers import general_help, load_command, make_parser
 from aiocheckpoint._cli.target import target_and_runs
 from aiocheckpoint._cli.terminal import Terminal
 from aiocheckpoint._version import __version__
-from aiocheckpoint.errors import SeveralFlowsError
+from aiocheckpoint.errors import CheckpointError, SeveralFlowsError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -88,7 +89,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _execute(name: str, words: list[str]) -> int:
-    command = load_command(name)
+    command = load_command(name, words)
     parser = make_parser(command)
     arguments = parser.parsed(words, os.environ)
     target, runs = target_and_runs(arguments.words, arguments.target, parser.most_runs, os.environ)
@@ -101,6 +102,11 @@ def _execute(name: str, words: list[str]) -> int:
             list_flows(context.store().flows(), output)
             output.words("Name one of these flows by --flow.")
             return code_of(error)
+        except CheckpointError as error:
+            shown = explained(error, context)
+            if shown is error:
+                raise
+            raise shown from None
     return ExitCode.DONE  # The person has left the pager.
 
 

@@ -12,10 +12,14 @@ from aiocheckpoint._cli.exit_codes import MEANINGS
 from aiocheckpoint._cli.problems import UsageProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiocheckpoint._cli.command import Command
 
 __all__ = ["general_help", "load_command", "make_parser"]
 
+_ELSEWHERE = {"list": "runs", "ls": "runs", "help": "--help", "-V": "--version"}
+"""Words that other programs have, and what they are here."""
 _TARGETS = """\
 A TARGET is a bare store, which is read and never executed:
   orders.db   sqlite:///orders.db   runs/   checkpoint.pkl
@@ -41,19 +45,31 @@ def general_help() -> str:
     )
 
 
-def load_command(name: str) -> Command:
+def load_command(name: str, behind: Sequence[str] = ()) -> Command:
     """Import the module of a command.
+
+    Args:
+        name: Its name.
+        behind: The words behind it.
 
     Raises:
         UsageProblem: There is none of this name.
     """
     if name not in SUMMARIES:
         raise UsageProblem(
-            f"there is no command {name!r}.{nearest(name, [*SUMMARIES])}\n"
+            f"there is no command {name!r}.{_meant(name, behind)}\n"
             f"{PROGRAM} --help lists all commands."
         )
     module = import_module(f"aiocheckpoint._cli.commands.{name}")
     return cast("Command", module.COMMAND)
+
+
+def _meant(name: str, behind: Sequence[str]) -> str:
+    if behind and behind[0] in SUMMARIES:
+        return f" The command comes first: {PROGRAM} {behind[0]} {name}."
+    if name in _ELSEWHERE:
+        return f" Did you mean {_ELSEWHERE[name]!r}?"
+    return nearest(name, [*SUMMARIES])
 
 
 def make_parser(command: Command) -> CommandParser:

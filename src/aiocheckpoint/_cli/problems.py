@@ -32,8 +32,9 @@ class UsageProblem(CommandProblem):
 class NeedsModuleTarget(UsageProblem):
     """A command needs the code of a flow, and was given a bare store."""
 
-    def __init__(self, command: str, place: str) -> None:
+    def __init__(self, command: str, place: str, hint: str = "") -> None:
         super().__init__(
             f"{command} loads a state or runs a step, which needs the code of the flow, and "
-            f"{place} is a bare store. Give the target as package.module:attribute."
+            f"{place} is a bare store."
+            f"{hint or ' Give the target as package.module:attribute.'}"
         )

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.target_hints import module_hint, source_of
 from aiocheckpoint.handlers._urls import redact_url, url_scheme
 
 if TYPE_CHECKING:
@@ -36,10 +37,13 @@ class Target(NamedTuple):
         """Tell a target's kind by its form. A file of that name is a bare store.
 
         Raises:
-            UsageProblem: The text is empty.
+            UsageProblem: The text is empty, or leads to Python source.
         """
         if not text:
             raise UsageProblem("the target is empty. Give a path, a URL or package.module:flow.")
+        source = source_of(text)
+        if source is not None:
+            raise UsageProblem(f"{source} is Python source, and no store.{module_hint(text)}")
         return cls(text, bool(_MODULE.fullmatch(text)) and not os.path.lexists(text))
 
     def __str__(self) -> str:

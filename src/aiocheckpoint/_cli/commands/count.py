@@ -8,6 +8,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.command_parser import nearest
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.nothing_found import empty_words, unfit_words
 from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column, Output
 from aiocheckpoint._cli.problems import UsageProblem
@@ -49,6 +50,7 @@ def _execute(context: Context) -> int:
     counts = context.store().count(words, context.filter(), flow=context.flow_name)
     if not counts.total:
         context.check_flow()
+        context.output.words(empty_words(context) or unfit_words(context))
     _print(counts, context.output)
     return ExitCode.DONE
 

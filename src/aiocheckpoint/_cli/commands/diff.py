@@ -33,6 +33,7 @@ def _configure(parser: CommandParser) -> None:
 
 def _execute(context: Context) -> int:
     run_id, old, new = _asked_for(context.runs)
+    context.runs = () if run_id is None else (run_id,)
     store, output = context.store(), context.output
     diff = store.diff(run_id, old, new, flow=context.flow_name, values=context.arguments.values)
     if output.is_text:

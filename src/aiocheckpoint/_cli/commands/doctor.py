@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.nothing_found import empty_words
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
 from aiocheckpoint.look import FindingView, check_store
 
@@ -33,7 +34,8 @@ def _execute(context: Context) -> int:
     found = [*_of_the_flow(context), *check_store(context.store())]
     findings = [one for one in found if named is None or one.flow in (None, "", named)]
     if output.is_text:
-        _print(findings, context.store().place, output)
+        none = empty_words(context) or f"{context.store().place}: nothing is wrong."
+        _print(findings, none, output)
         if not context.target.is_module:
             output.words(_UNSEEN)
     else:
@@ -53,11 +55,11 @@ def _of_the_flow(context: Context) -> Iterator[FindingView]:
         )
 
 
-def _print(findings: list[FindingView], place: str, output: Output) -> None:
+def _print(findings: list[FindingView], if_none: str, output: Output) -> None:
     for one in findings:
         output.data(output.sign("damaged"), f" {one.problem} {one.remedy}")
     if not findings:
-        output.words(f"{place}: nothing is wrong.")
+        output.words(if_none)
 
 
 COMMAND = Command(

@@ -8,6 +8,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.flow_lists import list_flows
+from aiocheckpoint._cli.nothing_found import say_if_empty
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def _execute(context: Context) -> int:
     flows = [one for one in context.store().flows() if named in (None, one.flow)]
     if not flows:
         context.check_flow()
+        say_if_empty(context)
     list_flows(flows, context.output)
     return ExitCode.DONE
 

@@ -9,6 +9,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import asks_for_some, filter_words
+from aiocheckpoint._cli.nothing_found import say_if_empty
 from aiocheckpoint._cli.options import add_copy, add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column
 from aiocheckpoint._cli.problems import UsageProblem
@@ -53,6 +54,7 @@ def _execute(context: Context) -> int:
     first = next(runs, None)
     if first is None:
         context.check_flow()
+        say_if_empty(context)
     else:
         runs = chain((first,), runs)
     if context.output.is_text:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.nothing_found import empty_words
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
 from aiocheckpoint._cli.run_facts import run_name
 
@@ -32,7 +33,7 @@ def _execute(context: Context) -> int:
     runs = tally.counted(context.store().verify(flow=context.flow_name))
     if output.is_text:
         _print_bad(runs, output)
-        output.words(tally.in_words())
+        output.words(tally.in_words() or empty_words(context) or "No run is stored there.")
     else:
         output.records("runs", (run.to_json() for run in runs))
     return ExitCode.DAMAGED if tally.bad else ExitCode.DONE
@@ -57,7 +58,7 @@ class _Tally:
 
     def in_words(self) -> str:
         if not self._runs:
-            return "No run is stored there."
+            return ""
         runs = "1 run was" if self._runs == 1 else f"{self._runs:,} runs were"
         bad = "1 snapshot is" if self.bad == 1 else f"{self.bad:,} snapshots are"
         verdict = f"{bad} bad." if self.bad else "All snapshots are sound."
