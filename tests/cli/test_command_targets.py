@@ -239,4 +239,4 @@ def test_file_of_one_run(tmp_path: Path) -> None:
     cp.add_step(name="fit")(lambda state: None)  # pyright: ignore[reportArgumentType]
     cp.run({"rate": 0.1})
     done = invoke("runs", "train.pkl", "--no-header", cwd=tmp_path)
-    assert (done.code, done.out.split()[:3]) == (0, ["-", "✓", "finished"])
+    assert (done.code, done.out.split()[:3]) == (0, ["(no", "id)", "✓"])
