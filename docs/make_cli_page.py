@@ -126,20 +126,20 @@ def printed(line: str, filled: Path) -> str:
 
 
 def _executed(words: list[str]) -> str:
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for _ in range(2))
+    both = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n")  # In the order of a terminal.
     sys.modules.pop("service", None)  # Its flow is that of another copy.
     before = [*sys.path]
-    with redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(both), redirect_stderr(both):
         execute(words)
     sys.path[:] = before
-    lines = _text(out).splitlines(keepends=True)
-    return "".join(sorted(lines) if words[0] in IN_ANY_ORDER else lines) + _text(err)
+    both.seek(0)
+    lines = both.readlines()
+    return "".join(sorted(lines, key=_run_first) if words[0] in IN_ANY_ORDER else lines)
 
 
-def _text(stream: io.TextIOWrapper) -> str:
-    stream.flush()
-    stream.seek(0)
-    return stream.read()
+def _run_first(line: str) -> tuple[bool, str]:
+    """A key that sorts the lines of runs, and leaves the sum behind them."""
+    return not line.startswith(tuple(ORDERS)), line
 
 
 def _followed(words: list[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from aiocheckpoint._model.header import Status
 
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
@@ -21,6 +23,8 @@ __all__ = [
     "add_write",
     "add_yes",
 ]
+
+_TIMES = "2h or 30d ago, or a date such as 2026-11-30"
 
 
 def add_target(parser: CommandParser, *, module: bool = False) -> None:
@@ -99,14 +103,15 @@ def add_filters(parser: CommandParser) -> None:
     """Add the filters of runs."""
     group = parser.add_argument_group("which runs")
     add = group.add_argument
-    add("--status", action="append", default=[], metavar="WORDS", help="failed,paused")
-    add("--step", action="append", default=[], metavar="NAME", help="that stand at this step")
-    add("--error", metavar="GLOB", help="that broke on it, such as '*.TimeoutError'")
-    add("--id", metavar="GLOB", help="with such an id, such as 'order-*'")
-    add("--tried", type=int, metavar="N", help="attempts at their step, at least")
-    add("--stale", action="store_true", help="shown as running, and their process is gone")
-    add("--since", metavar="TIME", help="written since: 2h, 30d, 2026-11-30")
-    add("--before", metavar="TIME", help="written before that time")
+    statuses = f"runs of these statuses, several by commas: {', '.join(get_args(Status))}"
+    add("--status", action="append", default=[], metavar="WORDS", help=statuses)
+    add("--step", action="append", default=[], metavar="NAME", help="runs that stand at this step")
+    add("--error", metavar="GLOB", help="runs that broke on such a type, as '*.TimeoutError'")
+    add("--id", metavar="GLOB", help="runs whose id is such a one, as 'order-*'")
+    add("--tried", type=int, metavar="N", help="runs with so many attempts at their step or more")
+    add("--stale", action="store_true", help="runs that are shown as running, with no process left")
+    add("--since", metavar="TIME", help=f"runs that were written since then: {_TIMES}")
+    add("--before", metavar="TIME", help=f"runs that were written last before then: {_TIMES}")
 
 
 def add_output(parser: CommandParser, *, pager: bool = False) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "plan_as_json"]
 
 
 def _configure(parser: CommandParser) -> None:
@@ -39,11 +39,12 @@ def _execute(context: Context) -> int:
     if context.output.is_text:
         context.output.block(str(plan))
     else:
-        context.output.record("plan", _to_json(plan, context.run_id))
+        context.output.record("plan", plan_as_json(plan, context.run_id))
     return ExitCode.DONE if plan.refused is None else code_of_run(plan.refused)
 
 
-def _to_json(plan: Plan, run_id: str | None) -> dict[str, Any]:
+def plan_as_json(plan: Plan, run_id: str | None) -> dict[str, Any]:
+    """Give a plan as plain JSON."""
     refused = plan.refused
     return {
         "run_id": run_id,

@@ -40,7 +40,11 @@ def _configure(parser: CommandParser) -> None:
         help="the least age of a run's newest snapshot, such as 30d or 12h",
     )
     parser.add_argument(
-        "--status", action="append", default=[], metavar="WORDS", help="which runs (finished)"
+        "--status",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="runs of these statuses, several by commas (finished)",
     )
     options.add_dry_run(parser)
     options.add_yes(parser)
