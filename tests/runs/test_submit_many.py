@@ -347,7 +347,7 @@ async def test_each_result_has_an_error_of_its_own() -> None:
     database: Any = SimpleNamespace(ask=lambda insert, loop: None)
     unused: Any = None
     results: Inserted = [None, None]
-    rows = {0: ("a",), 1: ("b",)}
+    rows: Any = {0: ("a",), 1: ("b",)}
     await Inserter(database, unused, unused, backend)._insert((), rows, results)  # noqa: SLF001
     one, other = results
     assert isinstance(one, StorageError)

@@ -68,7 +68,6 @@ def _execute(context: Context) -> int:
     if not asked_about(context, "Delete", count, [run.run_id for run in examples]):
         return ExitCode.FAILED
     deleted = flow.prune(age, statuses)
-    flow.handler.close()
     if deleted < count:
         output.words(f"{count - deleted:,} stay: they are in progress, or of another flow.")
     return _shown(context, "deleted", deleted, examples)

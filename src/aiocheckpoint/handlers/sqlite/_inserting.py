@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint._model.given_state import UNDIGESTED
 from aiocheckpoint._snapshot.new_headers import NewHeaders
@@ -25,12 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Inserted", "Inserter"]
 
-_Row = tuple[Any, ...]
+_Columns = tuple[Any, ...]
 Inserted = list["Header | CheckpointError | None"]
 """The results of `WholeStorePort.insert_runs`."""
 
 _MOST_BYTES = 1 << 24
 """About so many bytes are in memory, and in one transaction, beside the given states."""
+
+
+class _Row(NamedTuple):
+    """The values of one run in `INSERT_QUEUED`, in their order."""
+
+    run_id: str | bytes
+    written_at: float
+    footer: bytes
+    payload: bytes
 
 
 class Inserter:
@@ -69,7 +78,7 @@ class Inserter:
                 continue
             header, payload, footer = snapshot
             results[index] = header
-            rows[index] = sql_text(run_id), header.written_at, footer, payload
+            rows[index] = _Row(sql_text(run_id), header.written_at, footer, payload)
             size += len(payload)
             if size > _MOST_BYTES:
                 await self._insert(columns, rows, results)
@@ -92,36 +101,41 @@ class Inserter:
         header, location = headers.of(run_id, UNDIGESTED), self._locate(run_id)
         return await self._backend.run(encode_snapshot, self._codec, header, state, location)
 
-    async def _insert(self, columns: _Row, rows: dict[int, _Row], results: Inserted) -> None:
+    async def _insert(self, columns: _Columns, rows: dict[int, _Row], results: Inserted) -> None:
         """Insert rows by their index, and set the result of each row that is not stored."""
         if not rows:
             return
         indexes, backend = list(rows), self._backend
         work = partial(_insert_rows, columns, list(rows.values()))
-        insert = Execute(work, len(rows) if len(rows) <= MOST_ROWS else 0)
+        # More rows take several statements, which need a transaction around them.
+        of_one_statement = len(rows) if len(rows) <= MOST_ROWS else 0
+        insert = Execute(work, of_one_statement)
         try:
             left: set[int] = await backend.wait_for(self._database.ask(insert, backend.loop))
         except CheckpointError as error:
             for index in indexes:
-                results[index] = copy.copy(error)
+                results[index] = copy.copy(error)  # A caller may add notes to it.
             return
         for number in left:
             results[indexes[number]] = None
 
 
-def _common_columns(header: Header) -> _Row:
+def _common_columns(header: Header) -> _Columns:
     """The common values of `INSERT_QUEUED`."""
     facts = header.position, header.next_step, header.sequence, header.status, header.number
     return sql_text(header.flow), *facts, due_column(header)
 
 
-def _insert_rows(columns: _Row, rows: Sequence[_Row], connection: sqlite3.Connection) -> set[int]:
+def _insert_rows(
+    columns: _Columns, rows: Sequence[_Row], connection: sqlite3.Connection
+) -> set[int]:
     """Insert rows, and give the number of each whose run has a row already."""
     done = sum(cursor.rowcount for cursor in INSERT_QUEUED.execute(connection, rows, columns))
     if done == len(rows):
         return set()
     left = set(range(len(rows)))
-    named = [(columns[0], row[0], number, row[2]) for number, row in enumerate(rows)]
+    flow = columns[0]
+    named = [(flow, row.run_id, number, row.footer) for number, row in enumerate(rows)]
     for cursor in SELECT_INSERTED.execute(connection, named):
         left.difference_update(map(int, filter(None, (cursor.fetchone()[0] or "").split(","))))
     return left
