@@ -1,4 +1,4 @@
-"""Texts of strangers on a terminal: made harmless, measured and cut."""
+"""Texts of strangers on a terminal: made harmless, measured, cut and counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["cut_middle", "cut_start", "harmless", "width_of"]
+__all__ = ["MOST_EXAMPLES", "counted", "cut_middle", "cut_start", "harmless", "quoted", "width_of"]
+
+MOST_EXAMPLES = 3
+"""Runs or files that a text names of many."""
+_LONGEST_NAME = 60
 
 
 def harmless(text: str) -> str:
@@ -66,6 +70,25 @@ def cut_start(text: str, width: int, dots: str = "…") -> str:
     if width_of(text) <= width:
         return text
     return dots + _taken(reversed(text), width - len(dots))[::-1]
+
+
+def quoted(name: str) -> str:
+    """Quote a name, cut where it is long. It cannot steer a terminal."""
+    return cut_middle(repr(name), _LONGEST_NAME)
+
+
+def counted(count: int, noun: str, verbs: tuple[str, str] = ("", ""), *, of: str = "") -> str:
+    """Count things, such as "1 run of 'orders' is" or "3 files".
+
+    Args:
+        count: The number.
+        noun: The noun for one.
+        verbs: The verb for one, and that for several.
+        of: The flow that the things are of.
+    """
+    things = f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    whose = f"of {quoted(of)}" if of else ""
+    return " ".join(filter(None, (things, whose, verbs[count != 1])))
 
 
 def _taken(characters: Iterator[str], room: int) -> str:

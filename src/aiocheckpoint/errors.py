@@ -51,6 +51,7 @@ __all__ = [
     "PauseConflictError",
     "RunInProgressError",
     "RunNotFoundError",
+    "RunStatusError",
     "RunTerminatedError",
     "SeveralFlowsError",
     "StateConflictError",
@@ -131,6 +132,22 @@ class PauseConflictError(InvalidValueError):
         self.answers = answers
         self.pause_number = pause_number
         self.early = early
+
+
+class RunStatusError(InvalidValueError):
+    """A stored run has a status in which it is not queued again, or not terminated.
+
+    A finished run is neither. A paused one is not queued again. Nothing was changed.
+
+    Attributes:
+        path: Where the checkpoint is.
+        status: The status of the run, as in `Header.status`.
+    """
+
+    def __init__(self, path: str, status: str, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.status = status
 
 
 class RunNotFoundError(CheckpointError, LookupError):

@@ -48,6 +48,9 @@ CODES: dict[ExitCode, list[Exception]] = {
     ExitCode.REFUSED: [
         errors.FlowChangedError("orders.db", ["a"], ["b"], 1, change="x"),
         errors.PauseConflictError("orders.db", "x"),
+        errors.RunStatusError("orders.db", "finished", "x"),
+        errors.DrainingError("orders"),
+        errors.StateConflictError("orders.db", "a", finished=True, step=None, raised=True),
     ],
     ExitCode.FAILED: [
         CommandProblem("x"),

@@ -296,6 +296,18 @@ def test_worker_with_failures(shop: Shop) -> None:
     assert "a  failed: ValueError: declined" in done.out
 
 
+def test_filters_that_fit_no_run(shop: Shop) -> None:
+    """Options that leave no run are wrong usage, in the words of the command line."""
+    shop.run("x", 0)
+    for words in ("--stale --status failed", "--since 1h --before 2h"):
+        for command in ("runs", "count", "work --until-empty", "requeue --dry-run"):
+            done = shop.does(*command.split(), *words.split())
+            assert done.code == 2, (command, words)
+            assert all(word in done.err for word in words.split() if word[0] == "-"), done.err
+            assert "stale=" not in done.err
+            assert "since=" not in done.err
+
+
 def test_patch(shop: Shop) -> None:
     """A patch shows what it changes, and changes values, keys and the position."""
     shop.run("x", 1, declined=True, total=3)
@@ -311,4 +323,13 @@ def test_patch(shop: Shop) -> None:
     assert again.err == "goes on at 'invoice'\n"
     assert shop.flow().read("x") == {"total": 4, "note": "hi", "checkpoint_index": 3}
     assert shop.header("x").actor == "Ann"
+    for word, says in (
+        ("2", "goes on at 'charge', not at 'invoice'"),
+        ("4", "goes on at the end, not at 'invoice'"),
+        ("3", "goes on at 'invoice'"),
+    ):
+        asks = shop.does("patch", "x", "--goto", word)
+        assert asks.code == 2
+        assert [line for line in asks.err.splitlines() if "goes on" in line] == [says]
+    assert "is no step of this flow" in shop.does("patch", "x", "--goto", "5").err
     assert shop.does("patch", "nope", "--set", "a=1", "--yes").code == 3

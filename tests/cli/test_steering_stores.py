@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from contextlib import closing, redirect_stdout, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli import in_pty, invoke
@@ -66,6 +66,16 @@ def statuses(shop: Shop) -> dict[str | None, str]:
     return {header.run_id: header.status for header in shop.flow().runs()}
 
 
+def damage_header(shop: Shop, run_id: str) -> None:
+    """Damage the header of a stored order."""
+    if shop.store == "orders.db":
+        with closing(sqlite3.connect(shop.folder / "orders.db")) as connection, connection:
+            connection.execute("UPDATE runs SET footer = 'x' WHERE run_id = ?", (run_id,))
+    else:
+        path = Path(shop.flow().handler.locate(run_id))
+        path.write_bytes(path.read_bytes()[:-5])
+
+
 FILLED = {"done": "finished", "asked": "paused", "bad": "failed", "fraud": "terminated"}
 
 
@@ -105,10 +115,28 @@ def test_requeue_of_runs_that_are_named(shop: Shop) -> None:
     assert "is finished, and there is nothing left to do" in lines["done"]
     assert "waits for the answer to its pause" in lines["asked"]
     assert lines["nope"] == "refused: no such run is stored"
-    assert done.code == 2
+    assert done.code == 6
     dry = shop.bare("requeue", "done", "asked", "bad", "--dry-run")
     assert dry.code == 6
     assert "1 would be due" in dry.err
+
+
+def test_dry_run_refuses_what_the_command_refuses(shop: Shop) -> None:
+    """A dry run of `requeue` has the words and the exit code of the refusal that would come."""
+    damage_header(shop, "bad")
+    for run_id, code in (("done", 6), ("asked", 6), ("bad", 5), ("nope", 3)):
+        dry = shop.bare("requeue", run_id, "--dry-run")
+        real = shop.bare("requeue", run_id, "--write")
+        assert (dry.code, real.code) == (code, code), run_id
+        assert dry.out.startswith(f"{run_id}  refused: "), run_id
+        if run_id != "bad":  # A list of runs has other words for a damage.
+            assert dry.out == real.out
+
+
+def test_nothing_left_to_do(shop: Shop) -> None:
+    """A finished run is refused, which is no wrong usage."""
+    assert shop.bare("terminate", "done", "--write", "--yes").code == 6
+    assert shop.bare("requeue", "done", "--write").code == 6
 
 
 def test_requeue_by_filter(shop: Shop) -> None:
@@ -179,7 +207,25 @@ def test_signed_store_without_its_secret(signed: Shop) -> None:
     ):
         done = signed.bare(*words.split(), "--write")
         assert (done.code, "--secret-env" in done.out + done.err) == (2, True), words
+    for words in ("requeue bad", "delete bad"):
+        dry = signed.bare(*words.split(), "--dry-run")
+        assert (dry.code, "--secret-env" in dry.out) == (2, True), words
     assert statuses(signed) == FILLED
+
+
+def test_one_signed_run_among_many(tmp_path: Path) -> None:
+    """One signed run is enough to ask for its secret before anything is pruned."""
+    with make_shop(tmp_path) as shop:
+        place = "sqlite:///" + str(shop.folder / "orders.db")
+        given: list[tuple[dict[str, Any], str]] = [({"secret": KEY}, "a"), ({}, "bcdefg")]
+        for options, run_ids in given:
+            flow = CheckpointFlow[Any](place, name="shop", **options)
+            flow.add_step(name="pack")(lambda state: None)
+            for run_id in run_ids:
+                flow.run({}, run_id=run_id)
+            flow.handler.close()
+        done = shop.bare("prune", "--older-than", "0s", "--write", "--yes")
+        assert (done.code, "--secret-env" in done.err) == (2, True)
 
 
 def test_signed_store_with_its_secret(signed: Shop) -> None:
@@ -207,12 +253,7 @@ def test_signed_store_with_another_secret(signed: Shop) -> None:
 
 def test_damaged_run_is_deleted(shop: Shop) -> None:
     """A run whose snapshot is damaged is refused by the others, and can be deleted."""
-    if shop.store == "orders.db":
-        with closing(sqlite3.connect(shop.folder / "orders.db")) as connection, connection:
-            connection.execute("UPDATE runs SET footer = 'x' WHERE run_id = 'bad'")
-    else:
-        path = Path(shop.flow().handler.locate("bad"))
-        path.write_bytes(path.read_bytes()[:-5])
+    damage_header(shop, "bad")
     assert shop.bare("requeue", "bad", "--write").code == 5
     assert shop.bare("delete", "bad", "--write", "--yes").code == 0
     assert "bad" not in statuses(shop)

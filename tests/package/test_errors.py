@@ -34,6 +34,7 @@ from aiocheckpoint import (
     PauseConflictError,
     RunInProgressError,
     RunNotFoundError,
+    RunStatusError,
     RunTerminatedError,
     SeveralFlowsError,
     StateConflictError,
@@ -76,6 +77,10 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     ),
     "outside": (OutsideStepError(), {}),
     "pause": (PauseConflictError(PATH, "it is not paused."), {"path": PATH}),
+    "status": (
+        RunStatusError(PATH, "finished", "it is finished."),
+        {"path": PATH, "status": "finished"},
+    ),
     "not-found": (RunNotFoundError(PATH), {"path": PATH}),
     "terminated": (
         RunTerminatedError(PATH, run_id="order-1", reason="no such customer", by="step"),
@@ -205,6 +210,7 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     OutsideStepError: (CheckpointError, LookupError),
     PauseConflictError: (InvalidValueError,),
     RunNotFoundError: (CheckpointError, LookupError),
+    RunStatusError: (InvalidValueError,),
     RunTerminatedError: (CheckpointError,),
     SeveralFlowsError: (InvalidValueError,),
     StepTimeoutError: (CheckpointError, TimeoutError),

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli.asking import confirmed
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome, run_name
 from aiocheckpoint._cli.reports import Report
+from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.errors import (
     CheckpointError,
     CorruptSnapshotError,
@@ -20,15 +22,14 @@ from aiocheckpoint.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from aiocheckpoint import CheckpointFlow, Header
+    from aiocheckpoint import CheckpointFlow
     from aiocheckpoint._cli.context import Context
     from aiocheckpoint.look import RunView
 
     Change = Callable[[CheckpointFlow[Any], str | None], Awaitable[Outcome]]
 
-__all__ = ["EXAMPLES", "asked", "asked_about", "change_each", "preview_each"]
+__all__ = ["asked", "asked_about", "change_each", "lacks_secret", "preview_each"]
 
-EXAMPLES = 3
 _DAMAGES = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
 _SIGNED = (
     "refused: it is signed by {key}, and would be stored without a signature, which its flow "
@@ -42,15 +43,14 @@ def asked(context: Context, verb: str, run_ids: Sequence[str | None]) -> bool:
     Raises:
         UsageProblem: Nobody can be asked, and `--yes` is missing.
     """
-    return asked_about(context, verb, len(run_ids), run_ids[:EXAMPLES])
+    return asked_about(context, verb, len(run_ids), run_ids[:MOST_EXAMPLES])
 
 
 def asked_about(context: Context, verb: str, count: int, examples: Sequence[str | None]) -> bool:
     """Do as `asked` for so many runs, of which some are given as examples."""
-    runs = "1 run" if count == 1 else f"{count:,} runs"
     names = ", ".join(map(run_name, examples))
     more = ", ..." if count > len(examples) else ""
-    question = f"{verb} {runs} in {context.target}: {names}{more}?"
+    question = f"{verb} {counted(count, 'run')} in {context.target}: {names}{more}?"
     return confirmed(context.output, question, count, yes=context.arguments.yes)
 
 
@@ -81,8 +81,8 @@ def change_each(
             if not takes_damaged:
                 raise
         else:
-            if header is not None and _lacks_secret(context, flow, header):
-                return _without_secret(header)
+            if header is not None and lacks_secret(context, header.signed_by):
+                return _without_secret(run_id, header.signed_by)
         return await change(flow, run_id)
 
     return many.work(lambda: many.each(run_ids, checked), of_one=len(run_ids) == 1)
@@ -95,23 +95,25 @@ def preview_each(
     report, store = Report(context.output), context.store()
     for run_id in run_ids:
         try:
-            outcome = preview(store.run(run_id, flow=context.flow_name))
+            run = store.run(run_id, flow=context.flow_name)
         except SeveralFlowsError:
             raise
         except CheckpointError as error:
-            outcome = Outcome.of_refusal(run_id, error)
-        report.add(outcome)
+            report.add(Outcome.of_refusal(run_id, error))
+            continue
+        lacking = run.damage is None and lacks_secret(context, run.signed_by)
+        report.add(_without_secret(run_id, run.signed_by) if lacking else preview(run))
     report.end(f"{report.sum} Nothing was done.")
     return report.code(of_one=len(run_ids) == 1)
 
 
-def _lacks_secret(context: Context, flow: CheckpointFlow[Any], header: Header) -> bool:
-    """Whether a run of a bare store is signed, and the secret is not given."""
-    return (
-        header.signed_by is not None and not context.target.is_module and not flow.handler.key_ids
-    )
+def lacks_secret(context: Context, signed_by: str | None) -> bool:
+    """Whether a run of a bare store is signed, and no secret is given."""
+    if signed_by is None or context.target.is_module:
+        return False
+    return secrets_of(context.arguments) is None
 
 
-def _without_secret(header: Header) -> Outcome:
-    words = _SIGNED.format(key=(header.signed_by or "")[:8])
-    return Outcome(header.run_id, "refused", ExitCode.USAGE, words)
+def _without_secret(run_id: str | None, signed_by: str | None) -> Outcome:
+    words = _SIGNED.format(key=(signed_by or "")[:8])
+    return Outcome(run_id, "refused", ExitCode.USAGE, words)

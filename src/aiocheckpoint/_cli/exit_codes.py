@@ -31,7 +31,9 @@ MEANINGS = {
     ExitCode.NOT_FOUND: "no such run, flow or store",
     ExitCode.IN_PROGRESS: "the run is in progress elsewhere",
     ExitCode.DAMAGED: "damaged, untrusted, or of a later version",
-    ExitCode.REFUSED: "refused: the steps changed, or the flow drains",
+    ExitCode.REFUSED: (
+        "refused: changed steps, a draining flow, another state or answer, or nothing left to do"
+    ),
     ExitCode.PAUSED: "the run is paused",
     ExitCode.STOPPED: "the run is stopped",
     ExitCode.TERMINATED: "the run is terminated",

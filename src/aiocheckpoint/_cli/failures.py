@@ -33,6 +33,7 @@ _CODES: tuple[tuple[tuple[type[Exception], ...], ExitCode], ...] = (
             errors.DrainingError,
             errors.StateConflictError,
             errors.PauseConflictError,
+            errors.RunStatusError,
         ),
         ExitCode.REFUSED,
     ),

@@ -17,17 +17,28 @@ if TYPE_CHECKING:
 __all__ = ["asks_for_some", "filter_of", "filter_words", "statuses_of"]
 
 _STATUSES: tuple[str, ...] = get_args(Status)
+_CONTRADICTIONS = {
+    "times": (
+        "--since is not earlier than --before, so that no run fits both. --since is the first "
+        "moment, and --before the one behind the last."
+    ),
+    "stale": (
+        "--stale chooses runs that are shown as running, and --status leaves them out. Take one "
+        "of the two away."
+    ),
+}
 
 
 def filter_of(arguments: Namespace) -> RunFilter:
     """Make the filter of the options of `add_filters`.
 
     Raises:
-        UsageProblem: A status is unknown, a time is none, or `--tried` is below 1.
+        UsageProblem: A status is unknown, a time is none, `--tried` is below 1, or no run can fit
+            all of them.
     """
     if arguments.tried is not None and arguments.tried < 1:
         raise UsageProblem("--tried counts attempts, from 1 on.")
-    return RunFilter(
+    where = RunFilter(
         statuses=statuses_of(arguments.status) or None,
         steps=frozenset(arguments.step) or None,
         error=arguments.error,
@@ -37,6 +48,9 @@ def filter_of(arguments: Namespace) -> RunFilter:
         tries=arguments.tried,
         stale=arguments.stale,
     )
+    if where.contradiction is not None:
+        raise UsageProblem(_CONTRADICTIONS[where.contradiction])
+    return where
 
 
 def filter_words(arguments: Namespace) -> list[str]:

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.compatibility import check_flow, check_not_terminated
-from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint.errors import RunStatusError
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.request import Request
     from aiocheckpoint._model.step_names import StepNames
 
-__all__ = ["is_to_be_queued", "requeued"]
+__all__ = ["is_to_be_queued", "refusal_to_requeue", "requeued"]
 
 
 def is_to_be_queued(
@@ -40,6 +40,28 @@ def is_to_be_queued(
     return header.finished and not (request.once and header.number > 0)
 
 
+def refusal_to_requeue(status: str, location: str) -> RunStatusError | None:
+    """Why a run is not made due by hand. None if it is.
+
+    Args:
+        status: The status of the stored run.
+        location: Where the run is, for messages.
+    """
+    reasons = {
+        "finished": (
+            f"the run in {location} is finished, and there is nothing left to do. submit() queues "
+            "a new run under its id, and checkpoint= of run() does its steps again."
+        ),
+        "paused": (
+            f"the run in {location} waits for the answer to its pause, and would come to the same "
+            "pause again. Answer it by resume() with update=, or look again by run() without a "
+            "state."
+        ),
+    }
+    reason = reasons.get(status)
+    return None if reason is None else RunStatusError(location, status, reason)
+
+
 def requeued(
     header: Header, location: str, *, at: float, started: bool, actor: str | None = None
 ) -> Header:
@@ -55,19 +77,11 @@ def requeued(
         actor: Who does so, or why.
 
     Raises:
-        InvalidValueError: The run is finished, or waits in a pause.
+        RunStatusError: The run is finished, or waits in a pause.
     """
-    if header.finished:
-        raise InvalidValueError(
-            f"the run in {location} is finished, and there is nothing left to do. submit() queues "
-            "a new run under its id, and checkpoint= of run() does its steps again."
-        )
-    if header.status == "paused":
-        raise InvalidValueError(
-            f"the run in {location} waits for the answer to its pause, and would come to the same "
-            "pause again. Answer it by resume() with update=, or look again by run() without a "
-            "state."
-        )
+    refused = refusal_to_requeue(header.status, location)
+    if refused is not None:
+        raise refused
     if _has_begun(header) or started:
         ended = header.ended("stopped", at=at, failure=header.failure, stopped_by="requeue")
         return replace(ended, actor=actor)

@@ -46,12 +46,12 @@ def run_filter(status: object, **options: Unpack[FilterOptions]) -> RunFilter:
 
 
 def _check_possible(where: RunFilter, status: object) -> None:
-    if where.since is not None and where.before is not None and where.since >= where.before:
+    if where.contradiction == "times":
         raise InvalidValueError(
             "since= is not earlier than before=, so that no run fits both. since= is the first "
             "moment, and before= the one behind the last."
         )
-    if where.stale and where.statuses is not None and "running" not in where.statuses:
+    if where.contradiction == "stale":
         raise InvalidValueError(
             f"stale=True chooses runs that are shown as running, and status={status!r} leaves "
             "them out. Take one of the two away."

@@ -163,8 +163,9 @@ class RunQueue(FlowMethods[StateT]):
         Raises:
             RunNotFoundError: No run of this id is stored.
             RunInProgressError: The run is in progress.
-            InvalidTypeError, InvalidValueError: The run is finished, or waits in a pause. Or
-                `run_id` is no id, or the handler is a user's own class.
+            RunStatusError: The run is finished, or waits in a pause.
+            InvalidTypeError, InvalidValueError: `run_id` is no id, or the handler is a user's own
+                class.
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.
         """

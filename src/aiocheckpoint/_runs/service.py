@@ -114,9 +114,9 @@ class RunService(FlowMethods[StateT]):
 
         Raises:
             InvalidTypeError: An argument is of the wrong type.
-            InvalidValueError: The run has finished, `wait` is negative, or the handler is a user's
-                own class. Or the run is in progress in another process, and the handler keeps no
-                requests.
+            RunStatusError: The run has finished.
+            InvalidValueError: `wait` is negative, or the handler is a user's own class. Or the run
+                is in progress in another process, and the handler keeps no requests.
             RunNotFoundError: No run of this id is stored.
             StorageError, CorruptSnapshotError, UntrustedSnapshotError,
             IncompatibleSnapshotError: See `CheckpointFlow.run`.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.handlers import StateHandler
 
-__all__ = ["make_delete", "make_patch", "read_header", "read_state", "reset_run"]
+__all__ = ["make_delete", "make_patch", "position_of", "read_header", "read_state", "reset_run"]
 
 _STAYS = frozenset({"queued", "paused", "terminated", "finished"})
 """The statuses that a run keeps when its values alone are patched."""
@@ -75,7 +75,7 @@ def make_patch(
     """
     change = _checked_change(values, unset)
     names = core.registry.steps.names
-    position = None if checkpoint is None else _position(names.all, checkpoint)
+    position = None if checkpoint is None else position_of(names.all, checkpoint)
     handler = core.snapshot_handler()
     patch = bind(_patch, handler, checked_run_id(run_id), change, names, position)
     return bind(patch, version=core.settings.version, actor=checked_reason(reason))
@@ -195,8 +195,12 @@ def _moved(header: Header, names: StepNames, position: int | None) -> Header:
     )
 
 
-def _position(names: tuple[str, ...], checkpoint: int | str) -> int:
-    """The index that `checkpoint` names. The number of steps is the end."""
+def position_of(names: tuple[str, ...], checkpoint: int | str) -> int:
+    """Find the index that `checkpoint` of a patch names. The number of steps is the end.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: There is no such step.
+    """
     at_the_end = not isinstance(checkpoint, (bool, str)) and checkpoint == len(names)
     return len(names) if at_the_end else find_step(names, checkpoint, "checkpoint")
 

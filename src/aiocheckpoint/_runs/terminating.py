@@ -13,6 +13,7 @@ from aiocheckpoint.errors import (
     InvalidValueError,
     RunInProgressError,
     RunNotFoundError,
+    RunStatusError,
 )
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._stored_changes import terminate_stored
@@ -56,8 +57,8 @@ class TerminateCall:
 
         Raises:
             RunNotFoundError: Nothing is stored.
-            InvalidValueError: The run has finished, or it is in progress elsewhere and the handler
-                keeps no requests.
+            RunStatusError: The run has finished.
+            InvalidValueError: It is in progress elsewhere, and the handler keeps no requests.
             CheckpointError: The run cannot be read or written.
         """
         deadline = time.monotonic() + self._wait
@@ -79,9 +80,11 @@ class TerminateCall:
         if header is None:
             raise RunNotFoundError(self._location, "terminate")
         if header.finished:
-            raise InvalidValueError(
+            raise RunStatusError(
+                self._location,
+                header.status,
                 f"the run in {self._location} has finished, so that there is nothing to "
-                f"terminate. It runs again only if somebody begins it anew."
+                f"terminate. It runs again only if somebody begins it anew.",
             )
         if header.status == "terminated":
             return header

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
 from aiocheckpoint._model.header import Header, Status
 
@@ -52,6 +52,15 @@ class RunFilter(NamedTuple):
             and (self.tries is None or header.tries >= self.tries)
             and not (self.stale and (header.status != "running" or header.owner is not None))
         )
+
+    @property
+    def contradiction(self) -> Literal["times", "stale"] | None:
+        """What no run can fit: `since` behind `before`, or `stale` with statuses but "running"."""
+        if self.since is not None and self.before is not None and self.since >= self.before:
+            return "times"
+        if self.stale and self.statuses is not None and "running" not in self.statuses:
+            return "stale"
+        return None
 
 
 class FilterOptions(TypedDict, total=False):

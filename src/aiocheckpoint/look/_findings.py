@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._texts import cut_middle
+from aiocheckpoint._texts import quoted
 from aiocheckpoint.look._records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MOST_EXAMPLES", "FindingView", "counted", "megabytes", "named"]
-
-MOST_EXAMPLES = 3
-"""Runs or files that a finding names."""
-_LONGEST = 60
+__all__ = ["FindingView", "megabytes", "named"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,27 +43,9 @@ def named(names: Iterable[str | None], count: int) -> str:
         names: The examples. A name is cut where it is long, and cannot steer a terminal.
         count: How many there are in all.
     """
-    shown = ["the run without an id" if one is None else _quoted(one) for one in names]
+    shown = ["the run without an id" if one is None else quoted(one) for one in names]
     more = f" and {count - len(shown):,} more" if count > len(shown) else ""
     return ", ".join(shown) + more
-
-
-def _quoted(name: str) -> str:
-    return cut_middle(repr(name), _LONGEST)
-
-
-def counted(count: int, noun: str, verbs: tuple[str, str] = ("", ""), *, of: str = "") -> str:
-    """Count things, such as "1 run of 'orders' is" or "3 files".
-
-    Args:
-        count: The number.
-        noun: The noun for one.
-        verbs: The verb for one, and that for several.
-        of: The flow that the things are of.
-    """
-    things = f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-    whose = f"of {_quoted(of)}" if of else ""
-    return " ".join(filter(None, (things, whose, verbs[count != 1])))
 
 
 def megabytes(size: int) -> str:

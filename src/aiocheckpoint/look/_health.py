@@ -14,8 +14,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._model.statuses import ENDED
+from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.errors import RunNotFoundError
-from aiocheckpoint.look._findings import MOST_EXAMPLES, FindingView, counted, megabytes, named
+from aiocheckpoint.look._findings import FindingView, megabytes, named
 from aiocheckpoint.look._health_files import (
     check_database,
     check_leftovers,

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.handlers._files.leftovers import owner_of
 from aiocheckpoint.handlers.local._paths import RunPaths
 from aiocheckpoint.look._file_systems import file_system_of
-from aiocheckpoint.look._findings import MOST_EXAMPLES, FindingView, counted, megabytes, named
+from aiocheckpoint.look._findings import FindingView, megabytes, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence

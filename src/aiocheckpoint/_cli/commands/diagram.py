@@ -10,6 +10,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import CommandProblem
 from aiocheckpoint._cli.run_facts import run_name
+from aiocheckpoint._texts import counted
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.look import _diagram
 
@@ -91,7 +92,7 @@ def _newest_run(context: Context) -> RunView:
 
 
 def _print_flow(name: str, steps: Sequence[DiagramStep], count: int, output: Output) -> None:
-    title = f"{name}: 1 step" if count == 1 else f"{name}: {count} steps"
+    title = f"{name}: {counted(count, 'step')}"
     _print(title, {"flow": name}, _diagram.folded(steps), count, output)
 
 

@@ -14,6 +14,7 @@ from aiocheckpoint._cli.given import given_values, refuse_both
 from aiocheckpoint._cli.outcomes import Outcome, run_name
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.step_words import step_of
+from aiocheckpoint._runs.single_run import position_of
 from aiocheckpoint._snapshot.keys import drop_position
 from aiocheckpoint.errors import RunNotFoundError
 
@@ -79,11 +80,16 @@ def _show(
     drop_position(state)
     for line in _changes(state, values, unset):
         context.output.words(line)
-    goto = context.arguments.goto
+    goto = step_of(context.arguments.goto)
     if goto is not None:
-        at = "the end" if header.next_step is None else repr(header.next_step)
-        moved = "" if goto == header.next_step else f", not at {at}"
-        context.output.words(f"goes on at {goto!r}{moved}")
+        names = flow.plan(run_id=context.run_id).steps
+        before, then = header.next_step, (*names, None)[position_of(names, goto)]
+        moved = "" if then == before else f", not at {_step(before)}"
+        context.output.words(f"goes on at {_step(then)}{moved}")
+
+
+def _step(name: str | None) -> str:
+    return "the end" if name is None else repr(name)
 
 
 def _changes(state: dict[str, Any], values: dict[str, Any], unset: list[str]) -> Iterator[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli import options
-from aiocheckpoint._cli.changes import EXAMPLES, asked_about
+from aiocheckpoint._cli.changes import asked_about, lacks_secret
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import statuses_of
-from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.outcomes import run_name
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.times import now, parse_duration
+from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.handlers._run_filter import RunFilter
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def _execute(context: Context) -> int:
     flow = None if arguments.dry_run else context.writable_flow()
     store, name = context.store(), context.flow_name
     count = store.count(where=where, flow=name).total
-    examples = list(store.runs(where, flow=name, limit=EXAMPLES, damaged=False))
+    examples = list(store.runs(where, flow=name, limit=MOST_EXAMPLES, damaged=False))
     if flow is None or not count:
         return _shown(context, "would_delete" if arguments.dry_run else "deleted", count, examples)
-    _check_secret(context, examples)
+    _check_secret(context, where)
     if not asked_about(context, "Delete", count, [run.run_id for run in examples]):
         return ExitCode.FAILED
     deleted = flow.prune(age, statuses)
@@ -73,9 +73,9 @@ def _execute(context: Context) -> int:
     return _shown(context, "deleted", deleted, examples)
 
 
-def _check_secret(context: Context, examples: Sequence[RunView]) -> None:
-    signed = any(run.signed_by is not None for run in examples)
-    if signed and not context.target.is_module and secrets_of(context.arguments) is None:
+def _check_secret(context: Context, where: RunFilter) -> None:
+    runs = context.store().runs(where, flow=context.flow_name, damaged=False)
+    if any(lacks_secret(context, run.signed_by) for run in runs):
         raise UsageProblem(
             f"the runs in {context.target} are signed. Name their secret by --secret-env or "
             "--secret-file, so that nobody deletes what somebody else wrote into the store."
@@ -87,10 +87,10 @@ def _shown(context: Context, key: str, count: int, examples: Sequence[RunView]) 
     if not output.is_text:
         output.record("prune", {key: count, "examples": [run.run_id for run in examples]})
         return ExitCode.DONE
-    runs = "1 run" if count == 1 else f"{count:,} runs"
     names = ", ".join(run_name(run.run_id) for run in examples)
     some = f": {names}{', ...' if count > len(examples) else ''}" if count else ""
-    output.data(f"{'would delete' if key == 'would_delete' else 'deleted'} {runs}{some}")
+    verb = "would delete" if key == "would_delete" else "deleted"
+    output.data(f"{verb} {counted(count, 'run')}{some}")
     return ExitCode.DONE
 
 

@@ -12,6 +12,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._model.statuses import BROKEN
+from aiocheckpoint._model.submission import refusal_to_requeue
 
 if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
-
-_WORDS = {
-    "finished": "refused: it is finished, and nothing is left to do",
-    "paused": "refused: it waits for the answer to its pause, which approve gives",
-}
 
 
 def _configure(parser: CommandParser) -> None:
@@ -54,8 +50,11 @@ def _execute(context: Context) -> int:
 
 
 def _preview(run: RunView) -> Outcome:
-    if run.status in _WORDS:
-        return Outcome(run.run_id, "refused", ExitCode.REFUSED, _WORDS[run.status])
+    if run.damage is not None:
+        return Outcome(run.run_id, "refused", ExitCode.DAMAGED, f"refused: {run.damage}")
+    refused = refusal_to_requeue(run.status, run.location)
+    if refused is not None:
+        return Outcome.of_refusal(run.run_id, refused)
     if run.owner is not None:
         words = f"refused: it is in progress, in {run.owner}"
         return Outcome(run.run_id, "refused", ExitCode.IN_PROGRESS, words)

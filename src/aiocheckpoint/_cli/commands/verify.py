@@ -10,6 +10,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.nothing_found import empty_words
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
 from aiocheckpoint._cli.run_facts import run_name
+from aiocheckpoint._texts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,8 +60,8 @@ class _Tally:
     def in_words(self) -> str:
         if not self._runs:
             return ""
-        runs = "1 run was" if self._runs == 1 else f"{self._runs:,} runs were"
-        bad = "1 snapshot is" if self.bad == 1 else f"{self.bad:,} snapshots are"
+        runs = counted(self._runs, "run", ("was", "were"))
+        bad = counted(self.bad, "snapshot", ("is", "are"))
         verdict = f"{bad} bad." if self.bad else "All snapshots are sound."
         are = "is" if self._unverified == 1 else "are"
         unverified = f"{self._unverified:,} of them {are} signed, not verified: no secret given."
