@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MOST_EXAMPLES", "counted", "cut_middle", "cut_start", "harmless", "quoted", "width_of"]
+__all__ = [
+    "MOST_EXAMPLES",
+    "counted",
+    "cut_middle",
+    "cut_start",
+    "harmless",
+    "quoted",
+    "type_shown",
+    "width_of",
+]
 
 MOST_EXAMPLES = 3
 """Runs or files that a text names of many."""
@@ -70,6 +79,11 @@ def cut_start(text: str, width: int, dots: str = "…") -> str:
     if width_of(text) <= width:
         return text
     return dots + _taken(reversed(text), width - len(dots))[::-1]
+
+
+def type_shown(name: str) -> str:
+    """Give the name of a type as people know it: a built-in one without its module."""
+    return name.removeprefix("builtins.")
 
 
 def quoted(name: str) -> str:

@@ -57,7 +57,7 @@ order-42 of orders: failed
 └──────────────┘
 ════════════════
 ┌──────────────┐
-│ ✗ 2  charge  │  failed, builtins.ValueError
+│ ✗ 2  charge  │  failed, ValueError
 └──────────────┘
 ════════════════
 """
@@ -70,7 +70,7 @@ order-42 of orders: failed
   ↓ keep_items
 ════════════════
 ┌──────────────┐
-│ ✗ 2  charge  │  up to 3 tries, failed, builtins.ValueError
+│ ✗ 2  charge  │  up to 3 tries, failed, ValueError
 └──────────────┘
 ════════════════
 """
@@ -127,7 +127,7 @@ def test_the_run_without_an_id(tmp_path: Path) -> None:
     cp.add_step(name="send")(lambda state: None)
     cp.run({})
     done = invoke("diagram", "mails.pkl", cwd=tmp_path)
-    assert done.out.startswith("- of mails: finished\n")
+    assert done.out.startswith("(no id) of mails: finished\n")
 
 
 def test_a_damaged_run(runs: Path) -> None:
@@ -144,7 +144,7 @@ def test_ascii(runs: Path) -> None:
     done = in_pty("diagram", "runs", "order-42", encoding="ascii", cwd=runs)
     assert done.code == 0
     assert "+--------------+\n" in done.out
-    assert "| x 2  charge  |  failed, builtins.ValueError\n" in done.out
+    assert "| x 2  charge  |  failed, ValueError\n" in done.out
 
 
 def test_json(runs: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from cli import invoke
 from order_store import store_orders
 
+from aiocheckpoint import CheckpointFlow
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -67,3 +69,20 @@ def test_count_as_json(orders: Path) -> None:
     assert document["count"]["rows"][0] == [["charge", "httpx.ConnectTimeout"], 2]
     lines = invoke(*words, "jsonl", cwd=orders).out.splitlines()
     assert json.loads(lines[0]) == {"step": "charge", "error": "httpx.ConnectTimeout", "runs": 2}
+
+
+def test_built_in_errors(tmp_path: Path) -> None:
+    """People read a built-in error without its module, and programs read both."""
+    cp = CheckpointFlow(f"sqlite:///{tmp_path}/mails.db", name="mails", fsync=False)
+    cp.add_step(name="send")(lambda state: state["to"])
+    with pytest.raises(KeyError):
+        cp.run({}, run_id="mail-1")
+    cp.handler.close()
+    words = ["count", "mails.db", "--by", "error", "--error", "KeyError"]
+    assert invoke(*words, cwd=tmp_path).out == "1  KeyError\n"
+    record = json.loads(invoke(*words, "--output", "jsonl", cwd=tmp_path).out)
+    assert record == {"error": "builtins.KeyError", "runs": 1}
+    for command in (["runs", "mails.db"], ["show", "mails.db", "mail-1", "--traceback", "last"]):
+        done = invoke(*command, cwd=tmp_path)
+        assert "KeyError" in done.out
+        assert "builtins" not in done.out

@@ -99,7 +99,7 @@ def test_from_the_question_to_the_end(count: int, broken: int, tmp_path: Path) -
     incident = Incident(tmp_path, count, broken)
     failed = ("--status", "failed")
     assert incident.says("count", "orders.db", "--by", "step,error", *failed) == (
-        f"{broken}  charge  builtins.ConnectionError\n",
+        f"{broken}  charge  ConnectionError\n",
         "",
     )
     shown, _ = incident.says("show", "orders.db", "order-7")

@@ -25,7 +25,7 @@ run        order-42 of orders
 snapshot   2 of run 1, N bytes
 status     ✗ failed
 stands at  1/1 charge
-broke on   builtins.ValueError in its part 'step'
+broke on   ValueError in its part 'step'
 began      TIME
 written    N s ago by aiocheckpoint VERSION, Python VERSION, dill VERSION
 holds      a state

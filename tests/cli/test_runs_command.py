@@ -87,6 +87,7 @@ FILTERS = {
     "--step charge": ["order-57", "order-42"],
     "--step charge --step approve": ["order-59", "order-57", "order-42"],
     "--error *Timeout": ["order-57", "order-42"],
+    "--error OutOfStockError": ["order-61"],
     "--id *-5?": ["order-59", "order-58", "order-57"],
     "--tried 5": ["order-57", "order-42"],
     "--since 35s": ["order-61", "order-60"],

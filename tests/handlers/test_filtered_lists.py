@@ -78,7 +78,7 @@ filters: st.SearchStrategy[RunFilter] = st.builds(
     steps=several(NAMES),
     error=st.none()
     | st.sampled_from(["*", "*Timeout", "httpx.*", "*[oö]*", "*Gr??e*", "builtins.ValueError"])
-    | st.sampled_from(['odd"[[]type]', "[bh]*", "no.Such"]),
+    | st.sampled_from(['odd"[[]type]', "[bh]*", "no.Such", "ConnectTimeout", "V*Error", "Gr??e"]),
     ids=st.none()
     | st.sampled_from(["*", "order-*", "order-?", "[oO]rder-*", "order-1", "a*", "a?b", "*-*r*4*"])
     | st.sampled_from(["nul\0", "nul*", "\ud800", "\ud800*", "[*]", "\U0010ffff*", "x*", "*b"])

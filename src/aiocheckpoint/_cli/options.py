@@ -106,7 +106,7 @@ def add_filters(parser: CommandParser) -> None:
     statuses = f"runs of these statuses, several by commas: {', '.join(get_args(Status))}"
     add("--status", action="append", default=[], metavar="WORDS", help=statuses)
     add("--step", action="append", default=[], metavar="NAME", help="runs that stand at this step")
-    add("--error", metavar="GLOB", help="runs that broke on such a type, as '*.TimeoutError'")
+    add("--error", metavar="GLOB", help="runs that broke on such a type: TimeoutError, 'httpx.*'")
     add("--id", metavar="GLOB", help="runs whose id is such a one, as 'order-*'")
     add("--tried", type=int, metavar="N", help="runs with so many attempts at their step or more")
     add("--stale", action="store_true", help="runs that are shown as running, with no process left")

@@ -8,6 +8,7 @@ from aiocheckpoint._cli.output import Cell, Column, Output, Styled
 from aiocheckpoint._cli.rendering.values import shown_value
 from aiocheckpoint._cli.run_facts import note_of, signature_of
 from aiocheckpoint._cli.times import ago, clock, seconds_shown
+from aiocheckpoint._texts import type_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ def _more(step: StepView, run: RunView) -> str:
     failure = run.failure
     broke = ""
     if failure is not None and failure.step == step.name and step.status != "done":
-        broke = f"{failure.type} in its part {failure.part!r}"
+        broke = f"{type_shown(failure.type)} in its part {failure.part!r}"
     return "  ".join(filter(None, (tries, broke)))
 
 
@@ -122,4 +123,4 @@ def print_failure(run: RunView, output: Output, how_much: str) -> None:
     if failure is None or how_much == "none":
         return
     full = failure.traceback if how_much == "full" else ""
-    output.block(full or f"{failure.type}: {failure.message}")
+    output.block(full or f"{type_shown(failure.type)}: {failure.message}")

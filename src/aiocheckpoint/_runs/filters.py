@@ -15,7 +15,6 @@ from aiocheckpoint.handlers._run_filter import FilterOptions, RunFilter
 __all__ = ["checked_statuses", "run_filter"]
 
 _SEVERAL = (list, tuple, set, frozenset)
-_MARKS = "*?["
 
 
 def run_filter(status: object, **options: Unpack[FilterOptions]) -> RunFilter:
@@ -100,7 +99,7 @@ def _checked_pattern(name: str, pattern: object) -> str | None:
     return str.__str__(pattern)
 
 
-_EXAMPLES = {"ids": "order-*", "error": "*.TimeoutError"}
+_EXAMPLES = {"ids": "order-*", "error": "TimeoutError"}
 
 
 def _checked_error(error: object) -> str | None:
@@ -109,13 +108,7 @@ def _checked_error(error: object) -> str | None:
         raise InvalidTypeError(
             f"error= is a pattern for the name of a type, not the type itself. Give {kind!r}."
         )
-    pattern = _checked_pattern("error", error)
-    if pattern is not None and "." not in pattern and not any(one in pattern for one in _MARKS):
-        raise InvalidValueError(
-            f"error={pattern!r} fits no type, as types are stored with their modules. Give "
-            f"{'*.' + pattern!r}."
-        )
-    return pattern
+    return _checked_pattern("error", error)
 
 
 def _checked_time(name: str, given: object, now: float) -> float | None:

@@ -20,9 +20,9 @@ class RunFilter(NamedTuple):
         statuses: Statuses as users see them. None for all.
         steps: Names of steps at which runs stand, as `Header.next_step` has them. None for all. A
             finished run stands at none.
-        error: Pattern of the qualified type of the exception that an unfinished run broke on, as
-            `Failure.type` has it, such as "*.TimeoutError". Also of one that is tried again. None
-            for all.
+        error: Pattern of the type of the exception that an unfinished run broke on: of the
+            qualified type, as `Failure.type` has it, or of its last part. "TimeoutError" fits
+            "builtins.TimeoutError". Also of one that is tried again. None for all.
         ids: Pattern of run ids. The run without an id has none of them. None for all.
         since: Seconds since the epoch. The newest snapshot was written then or later.
         before: Seconds since the epoch. The newest snapshot was written earlier.
@@ -48,7 +48,7 @@ class RunFilter(NamedTuple):
             and (self.before is None or header.written_at < self.before)
             and (self.steps is None or header.next_step in self.steps)
             and (self.ids is None or fits(header.run_id, self.ids))
-            and (self.error is None or fits(error_type(header), self.error))
+            and (self.error is None or _fits_type(error_type(header), self.error))
             and (self.tries is None or header.tries >= self.tries)
             and not (self.stale and (header.status != "running" or header.owner is not None))
         )
@@ -72,8 +72,8 @@ class FilterOptions(TypedDict, total=False):
 
     Attributes:
         step: Name of the step at which a run stands, or several. A finished run stands at none.
-        error: Pattern of the qualified type of the exception that an unfinished run broke on, such
-            as "*.TimeoutError" or "builtins.ValueError". Also of one that is tried again.
+        error: Pattern of the type of the exception that an unfinished run broke on, with its module
+            or without: "httpx.*", "ConnectTimeout" or "*Timeout*". Also of one that is tried again.
         ids: Pattern of run ids, such as "order-*". The run without an id fits none.
         since: The newest snapshot was written then or later: a `timedelta` before now, a `datetime`
             with a time zone, or a number of seconds since the epoch.
@@ -98,6 +98,10 @@ ALL = RunFilter()
 def error_type(header: Header) -> str | None:
     """The type of the exception that an unfinished run broke on, or None."""
     return None if header.failure is None or header.finished else header.failure.type
+
+
+def _fits_type(kind: str | None, pattern: str) -> bool:
+    return kind is not None and (fits(kind, pattern) or fits(kind.rpartition(".")[2], pattern))
 
 
 def fits(text: str | None, pattern: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._model.steps import name_of
-from aiocheckpoint._texts import cut_middle, harmless, width_of
+from aiocheckpoint._texts import cut_middle, harmless, type_shown, width_of
 from aiocheckpoint.look._records import Record
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _notes(
         yield status
     failure = run.failure
     if failure is not None and failure.step == name and status in {"failed", "cancelled"}:
-        yield failure.type
+        yield type_shown(failure.type)
     if seconds is not None:
         yield f"{seconds:.3f} s"
     if attempts > 1:

@@ -39,6 +39,7 @@ _FILTERS: dict[str, RunFilter] = {
     "statuses": RunFilter(statuses=frozenset({"failed", "paused"})),
     "steps": RunFilter(steps=frozenset({"charge"})),
     "error": RunFilter(error="*Timeout"),
+    "error without its module": RunFilter(error="ConnectTimeout"),
     "error with a choice": RunFilter(error="[a-c]*.?alueError"),
     "ids": RunFilter(ids="order-?"),
     "ids with a choice": RunFilter(ids="[oO]rder-[!1]"),

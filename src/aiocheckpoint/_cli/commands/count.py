@@ -12,6 +12,7 @@ from aiocheckpoint._cli.nothing_found import empty_words, unfit_words
 from aiocheckpoint._cli.options import add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column, Output
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._texts import type_shown
 from aiocheckpoint.handlers import CountBy
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def _row(
     row: list[Cell] = [f"{number:,}"]
     for word, value in zip(by, values, strict=True):
         shown = "-" if value is None else value
+        if word == "error":
+            shown = type_shown(shown)
         row.append(output.status(shown) if word == "status" else shown)
     return row
 

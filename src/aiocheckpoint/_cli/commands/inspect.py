@@ -15,6 +15,7 @@ from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.rendering.values import shown_value
 from aiocheckpoint._cli.run_facts import place_of_run, run_name, signature_of
 from aiocheckpoint._cli.times import ago, clock
+from aiocheckpoint._texts import type_shown
 from aiocheckpoint.handlers._registry import handler_name_for
 from aiocheckpoint.handlers._urls import absolute_path
 from aiocheckpoint.look._single_files import snapshot_in_file
@@ -81,7 +82,7 @@ def _facts(run: RunView, output: Output) -> Iterator[list[Cell]]:
     if run.step is not None:
         yield ["stands at", place_of_run(run)]
     if run.failure is not None:
-        yield ["broke on", f"{run.failure.type} in its part {run.failure.part!r}"]
+        yield ["broke on", f"{type_shown(run.failure.type)} in its part {run.failure.part!r}"]
     if run.library:
         yield ["began", clock(run.started_at)]
         versions = f"aiocheckpoint {run.library}, Python {run.python}, dill {run.dill}"

@@ -16,6 +16,7 @@ from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
 from aiocheckpoint._cli.times import ago, clock
 from aiocheckpoint._model.statuses import BROKEN
+from aiocheckpoint._texts import type_shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +137,7 @@ def _row(run: RunView, output: Output, *, with_status: bool) -> list[Cell]:
         run_name(run),
         *status,
         place_of_run(run),
-        run.failure.type if run.failure is not None else "",
+        type_shown(run.failure.type) if run.failure is not None else "",
         f"{run.tries}" if run.tries else "",
         clock(run.started_at),
         ago(run.written_at),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
 from aiocheckpoint._cli.times import clock, now, seconds_shown
-from aiocheckpoint._texts import harmless, width_of
+from aiocheckpoint._texts import harmless, type_shown, width_of
 
 if TYPE_CHECKING:
     from aiocheckpoint._cli.output import Output
@@ -75,5 +75,5 @@ def _why(run: RunView) -> str:
     """Why a run stands where it does: what it broke on, its owner, the reason of a pause."""
     if run.status in {"failed", "cancelled"} and run.failure is not None:
         tries = f", {run.tries} tries" if run.tries > 1 else ""
-        return f"{run.failure.type}{tries}"
+        return f"{type_shown(run.failure.type)}{tries}"
     return note_of(run)

@@ -145,7 +145,10 @@ def _is_text(text: str) -> bool:
 
 
 def _longest_word(pattern: str) -> str:
-    """A text that is in all that fits a pattern, and that JSON has as it is. Empty for none."""
+    """A text that is in all that fits a pattern, and that JSON has as it is. Empty for none.
+
+    A type whose last part fits the pattern has the text as well.
+    """
     return max(_WORD.findall(pattern.partition("[")[0]), key=len, default="")
 
 
