@@ -37,9 +37,10 @@ from aiocheckpoint import (
     inspect_all,
     open_handler,
 )
+from aiocheckpoint.handlers._files.marks import SETTLED_NANOSECONDS
 from aiocheckpoint.handlers._locations import Location, format_location, parse_location
 from aiocheckpoint.handlers.local._paths import RunPaths, path_of_flow, run_path
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _read_only
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 from aiocheckpoint.testing._checking import ODD_IDS
 
@@ -82,7 +83,7 @@ def run_and_break(cp: CheckpointFlow) -> None:
 
 def settle() -> None:
     """Wait until a change of a file shows in its time."""
-    time.sleep(1.2 * _read_only.SETTLED_SECONDS)
+    time.sleep(1.2e-9 * SETTLED_NANOSECONDS)
 
 
 def content(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -19,7 +19,7 @@ from looked_at import KINDS, make_store, place_in
 from run_factories import PATIENCE, active_run
 
 from aiocheckpoint import CheckpointFlow, StorageError
-from aiocheckpoint.handlers.sqlite import _read_only
+from aiocheckpoint.handlers._files.marks import SETTLED_NANOSECONDS
 from aiocheckpoint.look import open_store
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def content(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def settle() -> None:
     """Wait until the times of the files are certainly past."""
-    time.sleep(1.2 * _read_only.SETTLED_SECONDS)
+    time.sleep(1.2e-9 * SETTLED_NANOSECONDS)
 
 
 @by_kind

@@ -7,14 +7,15 @@ import sys
 from typing import Any
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint.handlers.sqlite import _open_files, _session
+from aiocheckpoint.handlers._files import marks
+from aiocheckpoint.handlers.sqlite import _session
 
 
 def main(place: str, method: str, steps: int, *, fsync: bool) -> None:
     """Execute the run."""
     # Some looks at the files depend on the time since another. A busy machine would make more.
     _session._SECONDS_BETWEEN_CHECKS = 3600.0  # noqa: SLF001
-    _open_files._TICK_NS = 0  # noqa: SLF001
+    marks.SETTLED_NANOSECONDS = 0
     cp = CheckpointFlow(place, fsync=fsync)
     for number in range(steps):
 

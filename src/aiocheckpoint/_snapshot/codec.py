@@ -252,6 +252,18 @@ class Codec:
             guarded=self.signer is not None or self.allow is not None,
         )
 
+    def open_stored(self, file: BinaryIO, location: str) -> StoredSnapshot:
+        """As `open`, where something must be stored.
+
+        Raises:
+            CorruptSnapshotError: The file is empty, or as in `open`.
+            IncompatibleSnapshotError, UntrustedSnapshotError: As in `open`.
+        """
+        stored = self.open(file, location)
+        if stored is None:
+            raise CorruptSnapshotError(location, "it is empty, so nothing is stored in it")
+        return stored
+
     def peek(self, footer: bytes, payload_length: int, location: str) -> Header:
         """Check and read a footer that is stored apart from its payload.
 

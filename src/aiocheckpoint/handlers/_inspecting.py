@@ -13,7 +13,6 @@ from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
     CheckpointError,
-    CorruptSnapshotError,
     InvalidValueError,
     StorageError,
 )
@@ -118,9 +117,7 @@ def _header_of(snapshot: FoundSnapshot, handler: StateHandler) -> Header | None:
     if file is None:
         return None
     with closing(file):
-        stored = Codec().open(file, snapshot.location)
-        if stored is None:
-            raise CorruptSnapshotError(snapshot.location, "it is empty, so nothing is stored in it")
+        stored = Codec().open_stored(file, snapshot.location)
         header = stored.header
         is_named = bool(snapshot.flow) or snapshot.run_id is not None
         if header.library and is_named:

@@ -13,7 +13,7 @@ from contextlib import closing
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError
+from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._counting import facts_of
 from aiocheckpoint.handlers._found_runs import FlowSums, FoundRun, examined, sort_key
 from aiocheckpoint.handlers._options import make_codec
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.start_record import Ownership
     from aiocheckpoint._snapshot.codec import Codec
     from aiocheckpoint._snapshot.signing import Secret
@@ -176,9 +175,17 @@ class StoreReader:
         Raises:
             StorageError: The store cannot be read.
         """
-        found = (run.kept_as(*kept) for kept in self.handler.kept(run.run_id))
+        found = (run.kept_as(*numbers) for numbers in self.numbers_of_kept(run))
         read = (self.examine(one, functools.partial(self.open, one), None) for one in found)
         return [one for one in read if one is not None]
+
+    def numbers_of_kept(self, run: FoundRun) -> list[tuple[int, int]]:
+        """List numbers and sequences of the kept snapshots of a run, newest first.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return self.handler.kept(run.run_id)
 
     def snapshots(self, run: FoundRun) -> list[FoundRun]:
         """List all snapshots of a run, the newest first, each once.
@@ -237,15 +244,12 @@ class StoreReader:
             return None
         with closing(file):
             sized = bare._replace(size=file.seek(0, os.SEEK_END))
-
-            def read(codec: Codec) -> Header:
-                stored = codec.open(file, bare.location)
-                if stored is None:
-                    reason = "it is empty, so nothing is stored in it"
-                    raise CorruptSnapshotError(bare.location, reason)
-                return stored.header
-
-            return examined(sized, read, self.codec_of, known)
+            return examined(
+                sized,
+                lambda codec: codec.open_stored(file, bare.location).header,
+                self.codec_of,
+                known,
+            )
 
 
 def count_found(runs: Iterable[FoundRun], by: tuple[CountBy, ...]) -> Counts:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import time
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiocheckpoint.handlers._files.leftovers import ending_path, lock_path, start_path
+from aiocheckpoint.handlers._files.marks import FileMark
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-__all__ = ["Changes", "FileMark", "files_of_database", "files_of_directory", "files_of_run"]
+__all__ = ["Changes", "files_of_database", "files_of_directory", "files_of_run"]
 
 POLL_SECONDS = 0.25
 """Between two looks."""
@@ -26,8 +27,6 @@ ANYWAY_SECONDS = 5.0
 """After which a store counts as changed. No file changes when a process is killed."""
 REST = 4.0
 """A hearer that takes long is called again after so many times as long."""
-_SETTLED_NANOSECONDS = 100_000_000
-"""Times of files come from a clock that may tick every 10 ms, so two changes may have one time."""
 
 
 def files_of_database(path: str) -> tuple[str, ...]:
@@ -56,27 +55,6 @@ def files_of_run(path: str) -> tuple[str, ...]:
     return path, target, lock, start_path(target), ending_path(lock)
 
 
-class FileMark(NamedTuple):
-    """A file as it was seen. -1 in each where there is none."""
-
-    device: int
-    inode: int
-    size: int
-    changed: int
-
-    @classmethod
-    def of(cls, path: str) -> FileMark:
-        try:
-            seen = os.stat(path)
-        except (OSError, ValueError):
-            return cls(-1, -1, -1, -1)
-        return cls(seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
-
-    def is_settled(self) -> bool:
-        """Whether a later change of the file will show in its time."""
-        return time.time_ns() - self.changed > _SETTLED_NANOSECONDS
-
-
 class Changes:
     """Looks whether a store may have changed, by whatever process.
 
@@ -96,7 +74,7 @@ class Changes:
         """Whether the store may have changed since the last look. True for the first one."""
         if self._files is None:
             return True
-        marks = tuple(map(FileMark.of, self._files))
+        marks = tuple(map(FileMark.of_any, self._files))
         changed = marks != self._marks
         self._marks = marks if all(map(FileMark.is_settled, marks)) else None
         return changed

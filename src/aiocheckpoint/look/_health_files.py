@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.handlers._files.leftovers import owner_of
-from aiocheckpoint.handlers.local._paths import RunPaths
 from aiocheckpoint.look._file_systems import file_system_of
 from aiocheckpoint.look._findings import FindingView, megabytes, named
 
@@ -160,7 +159,7 @@ def _temporary_files(place: StorePlace, owned: Container[str]) -> Iterator[str]:
 def _leftovers_of(place: StorePlace) -> Iterator[tuple[str, list[str]]]:
     """The files beside each file of the store."""
     if place.kind != "database":
-        yield from _paths_of(place).found().leftovers.items()
+        yield from place.run_paths.found().leftovers.items()
         return
     own = os.path.basename(place.path)
     with os.scandir(place.directory) as entries:
@@ -220,13 +219,9 @@ def _files_of(place: StorePlace) -> list[str]:
     if place.kind == "database":
         return [f"{place.path}{ending}" for ending in ("", "-wal", "-shm")]
     try:
-        return sorted(_paths_of(place).found().paths)
+        return sorted(place.run_paths.found().paths)
     except OSError:
         return []
-
-
-def _paths_of(place: StorePlace) -> RunPaths:
-    return RunPaths(place.path, directory=place.kind == "directory")
 
 
 def _shown(path: str) -> str:

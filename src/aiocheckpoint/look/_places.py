@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from aiocheckpoint.handlers._urls import absolute_path
-from aiocheckpoint.handlers.local import LocalStateHandler
+from aiocheckpoint.handlers.local._paths import RunPaths
+from aiocheckpoint.handlers.local._reading import LocalReader
 from aiocheckpoint.look._changes import files_of_database, files_of_directory, files_of_run
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["StorePlace", "place_of"]
 
 _SQLITE = "aiocheckpoint.handlers.sqlite"
-_NO_ID = "~.pkl"
-"""In a directory, the file of the run without an id."""
 
 PlaceKind = Literal["database", "directory", "file", "elsewhere"]
 
@@ -54,15 +53,22 @@ class StorePlace(NamedTuple):
         """The directory of the store's files."""
         return self.path if self.kind == "directory" else os.path.dirname(self.path)
 
+    @property
+    def run_paths(self) -> RunPaths:
+        """The files of runs, in a directory or beside a file."""
+        return RunPaths(self.path, directory=self.kind == "directory")
+
 
 def place_of(store: Store) -> StorePlace:
     """Find the files of a store."""
     # Looks at files are nothing that a store offers to users.
-    handler = store._reader.handler  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    if isinstance(handler, LocalStateHandler):
-        path = handler.locate()
-        directory, name = os.path.split(path)
-        return StorePlace("directory", directory) if name == _NO_ID else StorePlace("file", path)
+    reader = store._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if isinstance(reader, LocalReader):
+        paths = reader.paths
+        if paths.is_directory:
+            return StorePlace("directory", paths.directory)
+        return StorePlace("file", paths.path(None))
+    handler = reader.handler
     if _SQLITE in sys.modules:  # Else no handler is of its class.
         from aiocheckpoint.handlers.sqlite import SqliteStateHandler  # noqa: PLC0415
         from aiocheckpoint.handlers.sqlite._file_url import file_of  # noqa: PLC0415

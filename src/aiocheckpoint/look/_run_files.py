@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.handlers.local._paths import RunPaths
-from aiocheckpoint.look._changes import FileMark
+from aiocheckpoint.handlers._files.marks import FileMark
 
 if TYPE_CHECKING:
     from aiocheckpoint.look._places import StorePlace
@@ -22,7 +21,7 @@ class RunFiles:
     """
 
     def __init__(self, place: StorePlace) -> None:
-        self._paths = RunPaths(place.path, directory=place.kind == "directory")
+        self._paths = place.run_paths
         self._marks: dict[str, tuple[FileMark, ...]] = {}
 
     def changed(self) -> set[str | None] | None:
@@ -42,7 +41,7 @@ class RunFiles:
         for path in found.paths:
             beside = found.leftovers.get(os.path.basename(path), ())
             names = (path, *(os.path.join(self._paths.directory, name) for name in beside))
-            marks[path] = tuple(map(FileMark.of, names))
+            marks[path] = tuple(map(FileMark.of_any, names))
         before, self._marks = (
             self._marks,
             {

@@ -5,22 +5,19 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import closing
-from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from aiocheckpoint._snapshot.codec import Codec
-from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError, StorageError
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._found_runs import FoundRun, examined
 from aiocheckpoint.handlers._options import make_codec
-from aiocheckpoint.look._states import decoded, key_views
-from aiocheckpoint.look._views import view_of
+from aiocheckpoint.look._snapshots import view_with_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint._snapshot.signing import Secret
-    from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint.look._records import RunView
 
 __all__ = ["snapshot_in_file"]
@@ -49,29 +46,12 @@ def snapshot_in_file(
     if file is None:
         raise StorageError(path, f"there is no file {path}.", errno=errno.ENOENT)
     with closing(file):
-        header = _opened(Codec(), file, path).header
+        header = Codec().open_stored(file, path).header
         size = file.seek(0, os.SEEK_END)
         found = examined(
             FoundRun(path, header.run_id, header.flow, size),
-            lambda codec: _opened(codec, file, path).header,
+            lambda codec: codec.open_stored(file, path).header,
             None if secret is None else lambda flow: make_codec(flow, {"secret": secret}),
             None,
         )
-        return _with_state(found, file, values=values)
-
-
-def _opened(codec: Codec, file: BinaryIO, path: str) -> StoredSnapshot:
-    stored = codec.open(file, path)
-    if stored is None:
-        raise CorruptSnapshotError(path, "it is empty, so nothing is stored in it")
-    return stored
-
-
-def _with_state(found: FoundRun, file: BinaryIO, *, values: bool) -> RunView:
-    """The view of a snapshot with its keys, or with its damage."""
-    try:
-        _opened(Codec(), file, found.location).checked_payload()
-        inert = decoded(file, found.location)
-    except CheckpointError as error:
-        return view_of(found._replace(error=found.error or error))
-    return replace(view_of(found), keys=key_views(inert, values=values), complete=inert.complete)
+        return view_with_state(found, file, keys=True, values=values)

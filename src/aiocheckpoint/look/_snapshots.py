@@ -26,25 +26,48 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._found_runs import FoundRun
     from aiocheckpoint.handlers._reading import StoreReader
 
-__all__ = ["diff_of", "history_of", "run_with_state", "verified_runs"]
+__all__ = ["diff_of", "history_of", "run_with_state", "verified_runs", "view_with_state"]
 
 
-def _checked(file: BinaryIO, location: str) -> tuple[StoredSnapshot | None, CheckpointError | None]:
-    """Compare a snapshot with its digests. Give it, if its header can be read, and its damage."""
-    stored: StoredSnapshot | None = None
+def _checked(file: BinaryIO, location: str) -> StoredSnapshot:
+    """Compare a snapshot with its digests.
+
+    Raises:
+        CorruptSnapshotError, IncompatibleSnapshotError: It is damaged, or cannot be read.
+    """
+    stored = Codec().open_stored(file, location)
+    stored.checked_payload()
+    return stored
+
+
+def view_with_state(
+    run: FoundRun, file: BinaryIO, *, keys: bool = False, values: bool = False, sizes: bool = False
+) -> RunView:
+    """Make the view of a run whose snapshot is read whole. A damage of it is in the view.
+
+    Args:
+        run: The run.
+        file: Its snapshot.
+        keys: Whether the keys of the state are shown.
+        values: Whether they are shown with their values.
+        sizes: Whether their sizes are shown.
+    """
+    more: dict[str, Any] = {}
     try:
-        stored = Codec().open(file, location)
-        if stored is not None:
-            stored.checked_payload()
+        stored = _checked(file, run.location)
+        if sizes:
+            more["sizes"] = stored.sizes()
+        if keys:
+            more |= _keys_of(_decoded(file, run.location), values=values)
     except CheckpointError as error:
-        return stored, error
-    return stored, None
+        run = run._replace(error=run.error or error)
+    return replace(view_of(run), **more)
 
 
 def run_with_state(
     reader: StoreReader, run: FoundRun, *, values: bool, sizes: bool
 ) -> RunView | None:
-    """Make the view of a run whose snapshot is read whole. None where it was deleted meanwhile.
+    """Read the snapshot of a run whole. None where it was deleted meanwhile.
 
     Args:
         reader: The store.
@@ -52,22 +75,14 @@ def run_with_state(
         values: Whether the keys of the state are shown, with their values.
         sizes: Whether their sizes are shown.
     """
-    more: dict[str, Any] = {}
     try:
         file = reader.open(run)
-        if file is None:
-            return None
-        with closing(file):
-            stored, damage = _checked(file, run.location)
-            if damage is not None:
-                raise damage
-            if stored is not None and sizes:
-                more["sizes"] = stored.sizes()
-            if stored is not None and values:
-                more |= _keys_of(_decoded(file, run.location), values=True)
     except CheckpointError as error:
-        run = run._replace(error=run.error or error)
-    return replace(view_of(run), **more)
+        return view_of(run._replace(error=run.error or error))
+    if file is None:
+        return None
+    with closing(file):
+        return view_with_state(run, file, keys=values, values=values, sizes=sizes)
 
 
 def verified_runs(reader: StoreReader, flow: str) -> Iterator[RunView]:
@@ -136,9 +151,7 @@ def _state_of(reader: StoreReader, one: FoundRun) -> Inert | None:
     if file is None:
         return None
     with closing(file):
-        _, damage = _checked(file, one.location)
-        if damage is not None:
-            raise damage
+        _checked(file, one.location)
         return _decoded(file, one.location)
 
 

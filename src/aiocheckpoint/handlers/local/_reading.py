@@ -39,6 +39,9 @@ class LocalReader(StoreReader):
         paths: Its paths.
         known_at: Gives what is known of the run of a path beside its snapshot.
         secret: As for `StoreReader`.
+
+    Attributes:
+        paths: The same.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class LocalReader(StoreReader):
         secret: Secret | Sequence[Secret] | None = None,
     ) -> None:
         super().__init__(handler, secret)
-        self._paths, self._known_at = paths, known_at
+        self.paths: RunPaths = paths
+        self._known_at = known_at
 
     def exists(self) -> bool:
         """Whether the directory is there, or a file of a run.
@@ -57,7 +61,7 @@ class LocalReader(StoreReader):
         Raises:
             CorruptSnapshotError: The file at the path is none that this library has written.
         """
-        if self._paths.is_directory:
+        if self.paths.is_directory:
             return self.handler.exists()
         own = next(self.find("", None), None)
         if own is not None and own.size and _is_of_others(own.error):
@@ -79,7 +83,7 @@ class LocalReader(StoreReader):
         """Find a run by the name of its file. Else look into all files of a directory."""
         direct = [run for run in super().find(flow, run_id) if self._of_own_flow(run) is None]
         yield from direct
-        if not direct and self._paths.is_directory:
+        if not direct and self.paths.is_directory:
             yield from (run for run in self.found(flow) if run.run_id == run_id)
 
     def again(self, run: FoundRun) -> FoundRun | None:
@@ -88,11 +92,9 @@ class LocalReader(StoreReader):
         bare = run._replace(error=None, verified=None)
         return self.examine(bare, partial(open_regular, run.location), known)
 
-    def kept(self, run: FoundRun) -> list[FoundRun]:
-        """List the kept snapshots of a run, whatever `keep` the handler has."""
-        found = (run.kept_as(*entry) for entry in self._retained(run).entries())
-        read = (self.examine(one, partial(self.open, one), None) for one in found)
-        return [one for one in read if one is not None]
+    def numbers_of_kept(self, run: FoundRun) -> list[tuple[int, int]]:
+        """List those of the kept snapshots of a run, whatever `keep` the handler has."""
+        return self._retained(run).entries()
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Open the file of a run, or of a kept snapshot."""
@@ -105,10 +107,10 @@ class LocalReader(StoreReader):
 
     def _other_files(self) -> Iterator[str]:
         """The files in a directory whose names look like those of runs of other flows."""
-        if not self._paths.is_directory:
+        if not self.paths.is_directory:
             return
-        with suppress(OSError), os.scandir(self._paths.directory) as entries:
-            known = {os.path.basename(path) for path in self._paths.found().paths}
+        with suppress(OSError), os.scandir(self.paths.directory) as entries:
+            known = {os.path.basename(path) for path in self.paths.found().paths}
             for entry in entries:
                 name = entry.name
                 if name.endswith(_SUFFIX) and name[0] != "." and name not in known:
@@ -120,7 +122,7 @@ class LocalReader(StoreReader):
         None for any other. A file whose name fits neither its flow nor its run was renamed.
         """
         header, path = run.header, run.location
-        if not self._paths.is_directory or header is None or not header.library:
+        if not self.paths.is_directory or header is None or not header.library:
             return None
         own = path if header.run_id is None else path_of_flow(path, header.run_id)
         if own is None or own.endswith(os.sep) or PurePath(own).stem != header.flow:

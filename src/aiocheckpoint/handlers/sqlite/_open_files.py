@@ -10,6 +10,7 @@ import sys
 import time
 
 from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers._files import marks
 from aiocheckpoint.handlers._files.databases import file_identity, protect, unprotect
 
 __all__ = ["DatabaseFiles", "WalLength", "moved", "refuse_stale"]
@@ -20,7 +21,6 @@ _MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _SALTS = slice(16, 24)
 _FRAMES_AT_ONCE = 1024
 _TRIES = 3
-_TICK_NS = 100_000_000
 
 _open: dict[DatabaseFiles, None] = {}
 """The files of all connections of this process, and of its parent before a fork."""
@@ -84,9 +84,8 @@ class DatabaseFiles:
         if mark is not None and mark == self._unchanged:
             return
         self._check_each()
-        # Times of files come from a clock that may tick every 10 ms (time(7), "The software clock,
-        # HZ, and jiffies"). A change within the same tick as the last one shows nothing.
-        is_settled = mark is not None and now - mark[2] > _TICK_NS and sys.platform != "win32"
+        is_old = mark is not None and now - mark[2] > marks.SETTLED_NANOSECONDS
+        is_settled = is_old and sys.platform != "win32"
         self._unchanged = mark if is_settled else None
 
     def check_for_another(self) -> None:

@@ -17,13 +17,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import IncompatibleSnapshotError, StorageError
 from aiocheckpoint.handlers._files.databases import file_identity, protect, read_held, unprotect
+from aiocheckpoint.handlers._files.marks import FileMark
 from aiocheckpoint.handlers.sqlite._errors import foreign_database, is_refused, translate_error
 from aiocheckpoint.handlers.sqlite._schema import APPLICATION_ID, MIGRATIONS
 
@@ -36,8 +36,6 @@ __all__ = ["ReadOnlyDatabase"]
 _Result = TypeVar("_Result")
 
 _SECONDS_FOR_OTHERS = 10.0
-SETTLED_SECONDS = 0.1
-"""Times of files come from a clock that may tick every 10 ms, see `DatabaseFiles.check`."""
 _TRIES = 3
 _PRAGMAS = ("PRAGMA user_version", "PRAGMA application_id")
 
@@ -46,12 +44,12 @@ class _Marks(NamedTuple):
     """What shows that the files of a database have changed.
 
     Attributes:
-        file: Device, inode, length and time of the file.
-        wal: Length and time of the "-wal". Its length is -1 where there is none.
+        file: That of the file.
+        wal: That of the "-wal", which may not be there.
     """
 
-    file: tuple[int, int, int, float]
-    wal: tuple[int, float]
+    file: FileMark
+    wal: FileMark
 
     def are_settled(self, most_wal_bytes: int) -> bool:
         """Whether the file has all commits, and nobody has written it just now.
@@ -59,7 +57,7 @@ class _Marks(NamedTuple):
         Args:
             most_wal_bytes: The most bytes of a "-wal". -1 where there may be none at all.
         """
-        return self.wal[0] <= most_wal_bytes and time.time() - self.file[-1] >= SETTLED_SECONDS
+        return self.wal.size <= most_wal_bytes and self.file.is_settled()
 
 
 class _Opened(NamedTuple):
@@ -218,11 +216,10 @@ class ReadOnlyDatabase:
             self._opened = None
 
     def _marks(self) -> _Marks:
-        file, wal = os.stat(self._path), (-1, 0.0)
+        file, wal = FileMark.of(self._path), FileMark()
         with contextlib.suppress(FileNotFoundError):
-            found = os.stat(f"{self._path}-wal")
-            wal = found.st_size, found.st_mtime
-        return _Marks((file.st_dev, file.st_ino, file.st_size, file.st_mtime), wal)
+            wal = FileMark.of(f"{self._path}-wal")
+        return _Marks(file, wal)
 
     def _copied(self) -> str:
         """Copy the file and its "-wal" while nobody changes them, and give the path of the copy."""
@@ -233,7 +230,7 @@ class ReadOnlyDatabase:
                 before = self._marks()
                 with open(copy, "wb") as file:
                     file.writelines(read_held(self._path))
-                if before.wal[0] >= 0:
+                if before.wal.size >= 0:
                     shutil.copyfile(f"{self._path}-wal", f"{copy}-wal")
                 if self._marks() == before:
                     words = "%s was read from a copy, for want of rights"
