@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import Failure, look
+from aiocheckpoint._cli.output import JSON_VERSION
 from aiocheckpoint._snapshot.pickling import inert_json
 from aiocheckpoint.look import RunView
 from aiocheckpoint.look._diagram import DiagramStep
-from aiocheckpoint.look._records import JSON_VERSION, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from aiocheckpoint.look._records import Record
 
 ROOT = next(path for path in Path(__file__).parents if (path / "pyproject.toml").exists())
 PAGE = (ROOT / "docs" / "looking.md").read_text("utf-8")

@@ -8,8 +8,9 @@ from aiocheckpoint._cli.asking import confirmed
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.many import Many
-from aiocheckpoint._cli.outcomes import Outcome, run_name
+from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.reports import Report
+from aiocheckpoint._cli.run_facts import run_in_words
 from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -48,7 +49,7 @@ def asked(context: Context, verb: str, run_ids: Sequence[str | None]) -> bool:
 
 def asked_about(context: Context, verb: str, count: int, examples: Sequence[str | None]) -> bool:
     """Do as `asked` for so many runs, of which some are given as examples."""
-    names = ", ".join(map(run_name, examples))
+    names = ", ".join(map(run_in_words, examples))
     more = ", ..." if count > len(examples) else ""
     question = f"{verb} {counted(count, 'run')} in {context.target}: {names}{more}?"
     return confirmed(context.output, question, count, yes=context.arguments.yes)

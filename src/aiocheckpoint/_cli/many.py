@@ -11,6 +11,7 @@ from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.problems import CommandProblem
 from aiocheckpoint._cli.reports import Report
 from aiocheckpoint._cli.signals import Stoppable
+from aiocheckpoint._cli.waits import MOST_AT_ONCE
 from aiocheckpoint.errors import DrainingError
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._cli.context import Context
 
 __all__ = ["Many"]
-
-_AT_ONCE = 100
-"""Without `--limit`."""
 
 
 class Many:
@@ -44,7 +42,7 @@ class Many:
         self.report = Report(context.output)
         self.stoppable = Stoppable(flow, context.output.words)
         self._flow, self._output = flow, context.output
-        self._limit: int = getattr(context.arguments, "limit", _AT_ONCE)
+        self._limit: int = getattr(context.arguments, "limit", MOST_AT_ONCE)
         self._fails_fast: bool = getattr(context.arguments, "fail_fast", False)
 
     def work(

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.refusals import code_of_run, is_of_step, refusal_words
+from aiocheckpoint._cli.run_facts import run_in_words
 from aiocheckpoint.errors import CheckpointError, RunTerminatedError
 
 if TYPE_CHECKING:
     from aiocheckpoint import Header, Plan, RunResult
 
-__all__ = ["Outcome", "code_of_status", "run_name"]
+__all__ = ["Outcome", "code_of_status"]
 
 _STATES = {
     "given": "given state",
@@ -50,7 +51,7 @@ class Outcome(NamedTuple):
     @property
     def line(self) -> str:
         """The line of a list: the run and the words."""
-        return f"{run_name(self.run_id)}  {self.words or self.status}"
+        return f"{run_in_words(self.run_id)}  {self.words or self.status}"
 
     def to_json(self) -> dict[str, Any]:
         """Give it as plain JSON."""
@@ -85,6 +86,11 @@ class Outcome(NamedTuple):
         return cls(header.run_id, header.status, code_of_status(header.status), words)
 
     @classmethod
+    def of_stored(cls, run_id: str | None, header: Header | None) -> Self:
+        """Describe a run that has run, by its header. A step may have deleted its own run."""
+        return cls(run_id, "finished") if header is None else cls.of_header(header)
+
+    @classmethod
     def of_error(cls, run_id: str | None, error: BaseException) -> Self:
         """Describe a run that ended by an error, or was refused with it."""
         code = code_of_run(error)
@@ -117,11 +123,6 @@ class Outcome(NamedTuple):
         if plan.migrates is not None:
             words = f"starts with migrate=: version {plan.migrates} of the flow stored it"
         return cls(run_id, "would run", words=words)
-
-
-def run_name(run_id: str | None) -> str:
-    """Give the id of a run, or words for the run without one."""
-    return "(the run without an id)" if run_id is None else run_id
 
 
 def code_of_status(status: str) -> ExitCode:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["JSON_VERSION", "Cell", "ClosedPipe", "Column", "Form", "Output", "Styled"]
 
 JSON_VERSION = 1
-"""Version of the JSON documents of all commands, the first key of each."""
+"""Version of the JSON documents of all commands, the first key of each, and of the keys of records.
+
+It changes when a key is renamed, removed, or means another thing. New keys leave it as it is.
+"""
 
 Form = Literal["text", "json", "jsonl"]
 

@@ -9,12 +9,17 @@ from aiocheckpoint._cli.times import clock
 if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
 
-__all__ = ["note_of", "place_of_run", "run_name", "signature_of"]
+__all__ = ["note_of", "place_of_run", "run_in_words", "run_name", "signature_of"]
 
 
 def run_name(run: RunView) -> str:
     """Name a run, also the one without an id. A dash would be the id "-"."""
     return "(no id)" if run.run_id is None else run.run_id
+
+
+def run_in_words(run_id: str | None) -> str:
+    """Name a run in a sentence or a line of outcomes. The one without an id has words."""
+    return "(the run without an id)" if run_id is None else run_id
 
 
 def place_of_run(run: RunView) -> str:

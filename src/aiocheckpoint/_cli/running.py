@@ -50,11 +50,7 @@ def run_one(context: Context, call: Callable[[CheckpointFlow[Any]], Awaitable[ob
     async def work() -> Outcome:
         async with flow:
             await call(flow)
-            header = await flow.aheader(context.run_id)
-            # A step may have deleted its own run.
-            return (
-                Outcome(context.run_id, "finished") if header is None else Outcome.of_header(header)
-            )
+            return Outcome.of_stored(context.run_id, await flow.aheader(context.run_id))
 
     try:
         with output.alone(), _told_conflicts(output):

@@ -1,4 +1,4 @@
-"""Seconds on the command line."""
+"""Seconds and numbers of runs on the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from aiocheckpoint._cli.problems import UsageProblem
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
 
-__all__ = ["add_limit", "add_wait"]
+__all__ = ["MOST_AT_ONCE", "add_limit", "add_wait"]
+
+MOST_AT_ONCE = 100
+"""Runs at once, unless `--limit` gives another number."""
 
 
 def add_wait(parser: CommandParser, purpose: str) -> None:
@@ -23,7 +26,11 @@ def add_wait(parser: CommandParser, purpose: str) -> None:
 def add_limit(parser: CommandParser) -> None:
     """Add `--limit`, the most runs at once."""
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=100, help="the most runs at once (100)"
+        "--limit",
+        metavar="N",
+        type=_count,
+        default=MOST_AT_ONCE,
+        help=f"the most runs at once ({MOST_AT_ONCE})",
     )
 
 

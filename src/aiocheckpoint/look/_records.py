@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from aiocheckpoint._model.header import Failure
 
 __all__ = [
-    "JSON_VERSION",
     "ChangeView",
     "CountView",
     "DiffView",
@@ -24,10 +23,6 @@ __all__ = [
     "SnapshotView",
     "StepView",
 ]
-
-JSON_VERSION = 1
-"""Version of the JSON of the records. It changes when a key is renamed, removed, or means another
-thing. New keys leave it as it is."""
 
 
 class Record:

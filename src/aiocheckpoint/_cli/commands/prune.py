@@ -10,8 +10,8 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import statuses_of
-from aiocheckpoint._cli.outcomes import run_name
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.run_facts import run_in_words
 from aiocheckpoint._cli.times import now, parse_duration
 from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.handlers._run_filter import RunFilter
@@ -87,7 +87,7 @@ def _shown(context: Context, key: str, count: int, examples: Sequence[RunView]) 
     if not output.is_text:
         output.record("prune", {key: count, "examples": [run.run_id for run in examples]})
         return ExitCode.DONE
-    names = ", ".join(run_name(run.run_id) for run in examples)
+    names = ", ".join(run_in_words(run.run_id) for run in examples)
     some = f": {names}{', ...' if count > len(examples) else ''}" if count else ""
     verb = "would delete" if key == "would_delete" else "deleted"
     output.data(f"{verb} {counted(count, 'run')}{some}")

@@ -55,8 +55,7 @@ def _execute(context: Context) -> int:
 
 async def _resumed(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
     await flow.aresume(run_id)
-    header = await flow.aheader(run_id)
-    return Outcome(run_id, "finished") if header is None else Outcome.of_header(header)
+    return Outcome.of_stored(run_id, await flow.aheader(run_id))
 
 
 def _resume_by_filter(context: Context) -> int:
