@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -135,36 +134,40 @@ def test_a_watched_database_is_closed_as_if_nobody_watched(tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["o.db"]
 
 
-def test_following_yields_at_once_and_anyway(tmp_path: Path) -> None:
+def make_clock(clock: list[float], pauses: list[float]) -> SimpleNamespace:
+    """Make a `time` whose sleeps take none: they are noted, and put the clock forward."""
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock[0] += seconds
+
+    return SimpleNamespace(monotonic=lambda: clock[0], time_ns=time.time_ns, sleep=sleep)
+
+
+def test_following_yields_at_once_and_anyway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hearer is called at once, and now and then without a change: a kill changes no file."""
     file = tmp_path / "c.pkl"
     file.write_bytes(b"")
     os.utime(file, (OLD, OLD))
-    ended = Event()
-    calls = 0
-    for _ in Changes((str(file),)).follow(poll=0.001, anyway=0.01, ended=ended):
-        calls += 1
-        if calls == 3:
-            ended.set()
-    assert calls == 3
+    clock, pauses = [0.0], list[float]()
+    monkeypatch.setattr(_changes, "time", make_clock(clock, pauses))
+    changes, times = Changes((str(file),)).follow(), list[float]()
+    for _ in range(3):
+        next(changes)
+        times.append(clock[0])
+    assert times == pytest.approx([0.0, 5.0, 10.0])
+    assert set(pauses) == {0.25}
 
 
 def test_a_slow_hearer_is_given_a_longer_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hearer takes a fifth of the time at most."""
     clock, pauses = [0.0], list[float]()
-
-    class Ended(Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            assert timeout is not None
-            pauses.append(timeout)
-            clock[0] += timeout
-            return True
-
-    clocks = SimpleNamespace(monotonic=lambda: clock[0], time_ns=time.time_ns)
-    monkeypatch.setattr(_changes, "time", clocks)
-    ended = Ended()
-    for number, _ in enumerate(Changes(None).follow(poll=0.25, ended=ended)):
-        clock[0] += 2.0 if number else 0.01
-        if number == 2:
-            ended.set()
+    monkeypatch.setattr(_changes, "time", make_clock(clock, pauses))
+    changes = Changes(None).follow()
+    for seconds in (0.01, 2.0, 2.0):
+        next(changes)
+        clock[0] += seconds
+    next(changes)
     assert pauses == pytest.approx([0.25, 8.0, 8.0])

@@ -8,10 +8,10 @@ the last process that closes the database from copying the "-wal" into it.
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from aiocheckpoint.handlers._files.leftovers import ending_path, lock_path, start_path
 from aiocheckpoint.handlers._files.marks import FileMark
@@ -79,27 +79,15 @@ class Changes:
         self._marks = marks if all(map(FileMark.is_settled, marks)) else None
         return changed
 
-    def follow(
-        self,
-        *,
-        poll: float = POLL_SECONDS,
-        anyway: float = ANYWAY_SECONDS,
-        ended: Event | None = None,
-    ) -> Generator[None, None, None]:
-        """Yield at once, then each time when the store may have changed.
+    def follow(self) -> Generator[None, None, NoReturn]:
+        """Yield at once, then each time when the store may have changed, for ever.
 
         A hearer that takes long is given a longer pause, so that it takes a fifth of the time.
-
-        Args:
-            poll: Seconds between two looks.
-            anyway: Seconds after which the store counts as changed.
-            ended: Ends the generator once it is set.
         """
-        ended = Event() if ended is None else ended
-        heard = 0.0
-        while not ended.is_set():
+        heard = -math.inf
+        while True:
             begun = time.monotonic()
-            if self.look() or begun - heard >= anyway:
+            if self.look() or begun - heard >= ANYWAY_SECONDS:
                 heard = begun
                 yield
-            ended.wait(max(poll, REST * (time.monotonic() - begun)))
+            time.sleep(max(POLL_SECONDS, REST * (time.monotonic() - begun)))
