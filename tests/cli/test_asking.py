@@ -54,6 +54,11 @@ def test_answers(typed: str, count: int, decided: object, monkeypatch: pytest.Mo
     assert found == (decided, f"Delete them? Type {wanted} to go on:\n")
 
 
+def test_end_of_input_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D at the question changes nothing."""
+    assert not asked(1, Keyboard(), monkeypatch)[0]
+
+
 def test_nobody_is_asked_behind_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `--yes` nothing is asked, on a terminal or not."""
     assert asked(999, Keyboard(), monkeypatch, yes=True) == (True, "")

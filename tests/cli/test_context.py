@@ -1,19 +1,16 @@
-"""What a command gets: runs by name, by lines or by filters, a flow to change, a question."""
+"""What a command gets: runs by name, by lines or by filters, and a flow to change."""
 
 from __future__ import annotations
 
 import io
-import logging
 from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 from order_store import store_orders
 
-from aiocheckpoint._cli.asking import confirmed
 from aiocheckpoint._cli.command_parser import CommandParser
 from aiocheckpoint._cli.context import Context
-from aiocheckpoint._cli.log_records import told_by
 from aiocheckpoint._cli.options import (
     add_output,
     add_runs,
@@ -32,11 +29,6 @@ if TYPE_CHECKING:
 PLAIN = Terminal(None, None, colour=False, unicode=True)
 
 
-def output_to(err: io.StringIO | None = None) -> Output:
-    """An output to memory."""
-    return Output(io.StringIO(), err or io.StringIO(), PLAIN)
-
-
 def context_of(*words: str) -> Context:
     """The context of a command that changes runs."""
     parser = CommandParser("steer")
@@ -46,7 +38,8 @@ def context_of(*words: str) -> Context:
         add(parser)
     arguments = parser.parsed(words, {})
     target, runs = target_and_runs(arguments.words, arguments.target, parser.most_runs, {})
-    return Context("steer", arguments, output_to(), target, runs)
+    output = Output(io.StringIO(), io.StringIO(), PLAIN)
+    return Context("steer", arguments, output, target, runs)
 
 
 @pytest.fixture
@@ -96,54 +89,3 @@ def test_bare_store_is_not_changed_by_mistake(orders: Path) -> None:
     with context_of("orders.db", "--write") as context:
         assert context.writable_flow().name == "orders"
         assert "steps=[]" in repr(context.writable_flow())
-
-
-ANSWERS: dict[str, tuple[int, str, bool]] = {
-    "yes": (3, "yes\n", True),
-    "y": (3, "Y\n", True),
-    "no": (3, "no\n", False),
-    "nothing": (3, "\n", False),
-    "end": (3, "", False),
-    "number of few": (3, "3\n", False),
-    "yes to many": (101, "yes\n", False),
-    "y to many": (101, "y\n", False),
-    "number of many": (101, "101\n", True),
-    "number with commas": (12_408, "12,408\n", True),
-    "wrong number": (101, "100\n", False),
-}
-
-
-@pytest.mark.parametrize("case", ANSWERS)
-def test_answers(case: str) -> None:
-    """A few runs are confirmed by a yes, and more than 100 by their number."""
-    count, typed, goes_on = ANSWERS[case]
-    err = io.StringIO()
-    with mock.patch("sys.stdin", _Typed(typed)):
-        assert confirmed(output_to(err), "Delete?", count, yes=False) is goes_on
-    assert err.getvalue().startswith("Delete? Type ")
-
-
-def test_nobody_to_ask() -> None:
-    """Where nobody can be asked, `--yes` is needed, and asks nobody."""
-    with mock.patch("sys.stdin", io.StringIO("yes\n")):
-        with pytest.raises(UsageProblem, match=r"Delete 3 runs\? .*--yes"):
-            confirmed(output_to(), "Delete 3 runs?", 3, yes=False)
-        assert confirmed(output_to(), "Delete 3 runs?", 3, yes=True)
-
-
-class _Typed(io.StringIO):
-    """What a person types."""
-
-    def isatty(self) -> bool:
-        """A person is there."""
-        return True
-
-
-def test_records_of_the_log() -> None:
-    """Warnings of the log are words, made harmless, unless the program has a log of its own."""
-    err = io.StringIO()
-    log = logging.getLogger("shop.of.a.test")
-    with mock.patch.object(logging.getLogger(), "handlers", []), told_by(output_to(err)):
-        log.warning("run %s was left out", "a\x1b[31m")
-        log.info("nobody hears this")
-    assert err.getvalue() == "warning: run a\\x1b[31m was left out\n"
