@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from queued_runs import put_header
 from shop import Shop, make_shop
 
 if TYPE_CHECKING:
@@ -333,3 +334,18 @@ def test_patch(shop: Shop) -> None:
         assert [line for line in asks.err.splitlines() if "goes on" in line] == [says]
     assert "is no step of this flow" in shop.does("patch", "x", "--goto", "5").err
     assert shop.does("patch", "nope", "--set", "a=1", "--yes").code == 3
+
+
+@pytest.mark.parametrize("chosen", ["--all", "--status failed,stopped"])
+def test_dry_run_of_resume_lists_what_it_takes(shop: Shop, chosen: str) -> None:
+    """Runs of a newer version, and those in progress, are left alone by a dry run as well."""
+    for run_id in ("mine", "newer", "owned"):
+        shop.run(run_id, 1, declined=True)
+        assert shop.does("requeue", run_id).code == 0
+    put_header(shop.flow().handler, "newer", version=7)
+    with shop.flow().handler.locked("owned"):
+        dry = shop.does("resume", *chosen.split(), "--dry-run")
+        assert [line.split()[0] for line in dry.out.splitlines()] == ["mine"]
+        assert dry.code == 0
+        real = shop.does("resume", *chosen.split())
+        assert [line.split()[0] for line in real.out.splitlines()] == ["mine"]

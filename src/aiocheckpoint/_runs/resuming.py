@@ -26,14 +26,14 @@ from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.events import Hook
     from aiocheckpoint.handlers._run_filter import FilterOptions, RunFilter
 
-__all__ = ["RunTaker", "resume_runs", "taken_runs"]
+__all__ = ["RunTaker", "resume_runs", "runs_to_resume", "taken_runs"]
 
 _PAGE = 500
 
@@ -51,6 +51,21 @@ def resume_runs(
     taker = RunTaker(core, where, BEGUN, by_hand=where != ALL)
     results = bounded_results(_listed_once(core, taker), taker.take, at_once, taker.active_runs)
     return Stream(results, of="results")
+
+
+def runs_to_resume(core: FlowCore, status: object, chosen: FilterOptions) -> Iterator[Header]:
+    """Give the headers of the runs that `aresume_all` would take now. None is taken.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: As `resume_runs` has them.
+        StorageError: The store cannot be read.
+    """
+    where = taken_runs(status, chosen)
+    taker = RunTaker(core, where, BEGUN, by_hand=where != ALL)
+    query = taker.query(_PAGE)
+    while headers := taker.handler.runs(query):
+        yield from filter(taker.wants, headers)
+        query = query._replace(after=headers[-1])
 
 
 def taken_runs(status: object, chosen: FilterOptions) -> RunFilter:

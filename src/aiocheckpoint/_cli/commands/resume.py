@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli import options
-from aiocheckpoint._cli.chosen import chosen_ids, filter_options, is_by_filter
+from aiocheckpoint._cli.chosen import filter_options, is_by_filter
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
-from aiocheckpoint._cli.filters import asks_for_some
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.reports import Report
 from aiocheckpoint._cli.waits import add_limit
-from aiocheckpoint._model.due import is_due
-from aiocheckpoint._model.statuses import BEGUN
+from aiocheckpoint._runs.resuming import runs_to_resume
 from aiocheckpoint.errors import CheckpointError, RunNotFoundError
 
 if TYPE_CHECKING:
@@ -83,12 +80,12 @@ def _plan_all(context: Context) -> int:
 
 def _ids_to_plan(context: Context) -> list[str | None]:
     """The runs that the command would take. Without a filter they are the ones that are due."""
-    if not is_by_filter(context) or asks_for_some(context.filter()):
-        return chosen_ids(context, BEGUN)
-    headers = context.flow().runs(BEGUN)
-    return [
-        header.run_id for header in headers if header.owner is None and is_due(header, time.time())
-    ]
+    if not is_by_filter(context):
+        return [*dict.fromkeys(context.run_ids())]
+    where = context.filter()
+    core = context.flow()._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no method lists them
+    headers = runs_to_resume(core, where.statuses, filter_options(where))
+    return [header.run_id for header in headers]
 
 
 def _planned(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
