@@ -192,9 +192,13 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     ),
     "storage": (
         StorageError.of(PATH, "writing", OSError(errno.ENOSPC, "No space left on device")),
-        {"path": PATH, "errno": errno.ENOSPC},
+        {"path": PATH, "errno": errno.ENOSPC, "damaged": False},
     ),
     "storage-bare": (StorageError(PATH, "no regular file."), {"path": PATH, "errno": None}),
+    "storage-damaged": (
+        StorageError(PATH, "it is a damaged database.", damaged=True),
+        {"path": PATH, "errno": None, "damaged": True},
+    ),
     "durable": (
         NotDurableError(PATH, "not flushed.", errno=errno.EIO),
         {"path": PATH, "errno": errno.EIO},

@@ -62,17 +62,12 @@ def code_of(error: BaseException) -> ExitCode:
         return error.code
     if isinstance(error, errors.StorageError) and error.errno == errno.ENOENT:
         return ExitCode.NOT_FOUND
-    if isinstance(error, errors.StorageError) and _is_of_damaged_database(error):
+    if isinstance(error, errors.StorageError) and error.damaged:
         return ExitCode.DAMAGED
     for kinds, code in _CODES:
         if isinstance(error, kinds):
             return code
     return ExitCode.FAILED
-
-
-def _is_of_damaged_database(error: errors.StorageError) -> bool:
-    """Whether SQLite found its file damaged. The errors for anything else are of subclasses."""
-    return type(error.__cause__).__name__ == "DatabaseError"
 
 
 def say_why(error: Exception, output: Output) -> None:

@@ -109,12 +109,16 @@ class StorageError(CheckpointError, OSError):
     Attributes:
         path: The path concerned.
         errno: The system's error number, or None.
+        damaged: Whether what is stored there was found damaged, such as the pages of a database.
     """
 
-    def __init__(self, path: str, problem: str, *, errno: int | None = None) -> None:
+    def __init__(
+        self, path: str, problem: str, *, errno: int | None = None, damaged: bool = False
+    ) -> None:
         super().__init__(problem)
         self.path = path
         self.errno = errno
+        self.damaged = damaged
 
     @classmethod
     def of(cls, path: str, doing: str, error: OSError) -> Self:
@@ -127,7 +131,7 @@ class StorageError(CheckpointError, OSError):
         )
 
     def _facts(self) -> dict[str, Any]:
-        return {**super()._facts(), "errno": self.errno}
+        return {**super()._facts(), "errno": self.errno, "damaged": self.damaged}
 
 
 class NotDurableError(StorageError):

@@ -13,13 +13,15 @@ from aiocheckpoint._snapshot.keys import POSITION_KEY, is_position
 from aiocheckpoint._snapshot.pickling.inert_diff import Change, Differences, diff_trees
 from aiocheckpoint._snapshot.pickling.inert_digests import Digester
 from aiocheckpoint._snapshot.pickling.inert_handlers import HANDLERS
-from aiocheckpoint._snapshot.pickling.inert_json import to_json, type_name
-from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError, InertMachine
+from aiocheckpoint._snapshot.pickling.inert_json import to_json
+from aiocheckpoint._snapshot.pickling.inert_known import type_name
+from aiocheckpoint._snapshot.pickling.inert_machine import InertMachine
 from aiocheckpoint._snapshot.pickling.inert_states import Inert, InertKey
 from aiocheckpoint._snapshot.pickling.inert_values import (
     CUT,
     DEFAULT,
     MISSING,
+    BeyondBoundError,
     InertBounds,
     Placeholder,
 )

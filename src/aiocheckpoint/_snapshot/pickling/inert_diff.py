@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError
 from aiocheckpoint._snapshot.pickling.inert_matching import (
     are_compared_by_parts,
     differing_part,
@@ -14,7 +13,12 @@ from aiocheckpoint._snapshot.pickling.inert_matching import (
     match_rewritten,
 )
 from aiocheckpoint._snapshot.pickling.inert_paths import member_step
-from aiocheckpoint._snapshot.pickling.inert_values import DEFAULT, MISSING, Placeholder
+from aiocheckpoint._snapshot.pickling.inert_values import (
+    DEFAULT,
+    MISSING,
+    BeyondBoundError,
+    Placeholder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

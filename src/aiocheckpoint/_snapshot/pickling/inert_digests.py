@@ -10,7 +10,6 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aiocheckpoint._snapshot.pickling.inert_machine import BeyondBoundError
 from aiocheckpoint._snapshot.pickling.inert_texts import (
     LETTERS,
     SOME,
@@ -20,7 +19,7 @@ from aiocheckpoint._snapshot.pickling.inert_texts import (
     hashed,
     parts_of,
 )
-from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Placeholder
+from aiocheckpoint._snapshot.pickling.inert_values import MISSING, BeyondBoundError, Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

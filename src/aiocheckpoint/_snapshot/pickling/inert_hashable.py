@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Placeholder
+from aiocheckpoint._snapshot.pickling.inert_values import MISSING, SCALARS, Placeholder
 
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.inert_machine import InertMachine
 
-__all__ = ["SCALARS", "add_members", "put_items"]
+__all__ = ["add_members", "put_items"]
 
-SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _TEXT = frozenset({str})
 _NESTED = (tuple, frozenset)
 _LEVELS, _MEMBERS, _SOME = 8, 4_096, 256

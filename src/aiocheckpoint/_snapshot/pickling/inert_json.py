@@ -27,7 +27,7 @@ import binascii
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from aiocheckpoint._snapshot.pickling.inert_known import recognize
+from aiocheckpoint._snapshot.pickling.inert_known import recognize, type_name
 from aiocheckpoint._snapshot.pickling.inert_values import DEFAULT, MISSING, Placeholder
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._snapshot.pickling.inert_values import InertBounds
 
-__all__ = ["to_json", "type_name"]
+__all__ = ["to_json"]
 
 _SAFE = (1 << 53) - 1
 _LONGEST_NUMBER = 2_000
@@ -43,16 +43,6 @@ _PARTS = ("args", "state", "items")
 _TEXTS = (str, bytes, bytearray)
 _LETTERS: Final = 100
 """So many characters of a text count as one value more."""
-
-
-def type_name(tree: Any) -> str:  # noqa: ANN401 - an inert tree
-    """Name of the type of a value, such as "int", "datetime.date", "shop.Place" or "global"."""
-    if not isinstance(tree, Placeholder):
-        return "None" if tree is None else type(tree).__name__
-    if tree.kind == "object":
-        known = recognize(tree)
-        return tree.type if known is None else known.type
-    return "global" if tree.kind == "global" else tree.type
 
 
 def to_json(tree: Any, bounds: InertBounds = DEFAULT) -> Any:  # noqa: ANN401

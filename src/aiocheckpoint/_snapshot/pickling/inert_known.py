@@ -20,7 +20,7 @@ from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Known, Placeh
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["recognize"]
+__all__ = ["recognize", "type_name"]
 
 _LONGEST = 1_000
 _ZONES = ("datetime.timezone", "zoneinfo.ZoneInfo")
@@ -41,6 +41,16 @@ def recognize(found: Placeholder) -> Known | None:
         struct.error,
     ):  # It is no such object.
         return None
+
+
+def type_name(tree: Any) -> str:  # noqa: ANN401 - an inert tree
+    """Name of the type of a value, such as "int", "datetime.date", "shop.Place" or "global"."""
+    if not isinstance(tree, Placeholder):
+        return "None" if tree is None else type(tree).__name__
+    if tree.kind == "object":
+        known = recognize(tree)
+        return tree.type if known is None else known.type
+    return "global" if tree.kind == "global" else tree.type
 
 
 def _by_args(

@@ -12,7 +12,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from aiocheckpoint._snapshot.pickling.inert_values import Placeholder
+from aiocheckpoint._snapshot.pickling.inert_values import BeyondBoundError, Placeholder
 from aiocheckpoint._snapshot.pickling.opcodes import CODES, MalformedError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[["InertMachine", bytes, int], int]
 
-__all__ = ["LONG", "BeyondBoundError", "InertMachine"]
+__all__ = ["LONG", "InertMachine"]
 
 LONG: Final = 1 << 10
 """Texts, bytes and integers of more bytes are noted, as they are digested in another way."""
@@ -35,10 +35,6 @@ _MEMOIZE, _BINGET, _MARK = CODES["MEMOIZE"], CODES["BINGET"], CODES["MARK"]
 _TEXT, _BYTE = CODES["SHORT_BINUNICODE"], CODES["BININT1"]
 _SETITEM, _SETITEMS = CODES["SETITEM"], CODES["SETITEMS"]
 _ROOT_AND_ITEM = 3
-
-
-class BeyondBoundError(Exception):
-    """A bound of items, memory or time was reached."""
 
 
 class InertMachine:

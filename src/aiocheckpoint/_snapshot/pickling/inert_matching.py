@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._snapshot.pickling.inert_json import type_name
-from aiocheckpoint._snapshot.pickling.inert_known import recognize
+from aiocheckpoint._snapshot.pickling.inert_known import recognize, type_name
 from aiocheckpoint._snapshot.pickling.inert_paths import step_of
 from aiocheckpoint._snapshot.pickling.inert_values import Placeholder
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aiocheckpoint._snapshot.pickling.inert_hashable import SCALARS
-from aiocheckpoint._snapshot.pickling.inert_json import type_name
-from aiocheckpoint._snapshot.pickling.inert_known import recognize
-from aiocheckpoint._snapshot.pickling.inert_values import Placeholder
+from aiocheckpoint._snapshot.pickling.inert_known import recognize, type_name
+from aiocheckpoint._snapshot.pickling.inert_values import SCALARS, Placeholder
 
 __all__ = ["member_step", "step_of"]
 

@@ -11,9 +11,8 @@ import hashlib
 import pickle
 from typing import TYPE_CHECKING, Any, Final
 
-from aiocheckpoint._snapshot.pickling.inert_hashable import SCALARS
 from aiocheckpoint._snapshot.pickling.inert_known import recognize
-from aiocheckpoint._snapshot.pickling.inert_values import MISSING, Placeholder
+from aiocheckpoint._snapshot.pickling.inert_values import MISSING, SCALARS, Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

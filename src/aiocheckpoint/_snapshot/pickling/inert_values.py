@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-__all__ = ["CUT", "DEFAULT", "MISSING", "InertBounds", "Known", "Placeholder"]
+__all__ = [
+    "CUT",
+    "DEFAULT",
+    "MISSING",
+    "SCALARS",
+    "BeyondBoundError",
+    "InertBounds",
+    "Known",
+    "Placeholder",
+]
+
+SCALARS: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""The types of values that hold no others, and that can be keys."""
 
 MISSING: Final[Any] = type("Missing", (), {"__slots__": (), "__repr__": lambda _: "MISSING"})()
 """In a placeholder: there is no such part."""
@@ -34,6 +46,10 @@ class InertBounds(NamedTuple):
 
 
 DEFAULT: Final = InertBounds()
+
+
+class BeyondBoundError(Exception):
+    """A bound of items, memory or time was reached."""
 
 
 class Known(NamedTuple):

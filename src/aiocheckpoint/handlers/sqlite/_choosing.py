@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.sqlite._conditions import is_decided
-from aiocheckpoint.handlers.sqlite._errors import is_damaged
 from aiocheckpoint.handlers.sqlite._salvaging import LostRow, keys_of_rows, salvaged
 from aiocheckpoint.handlers.sqlite._stored_rows import (
     RowKey,
@@ -91,7 +90,7 @@ def chosen_rows(database: ReadOnlyDatabase, choice: Choice) -> Iterator[StoredRo
                 return
             last, size = keys[-1], _MOST_KEYS
     except StorageError as error:
-        if not is_damaged(error):
+        if not error.damaged:
             raise
     known = frozenset(given)
     for key in keys_of_rows(database, choice.flow):

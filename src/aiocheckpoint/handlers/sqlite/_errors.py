@@ -20,7 +20,6 @@ __all__ = [
     "PATIENCE_SECONDS",
     "foreign_database",
     "is_busy",
-    "is_damaged",
     "is_read_only",
     "is_refused",
     "no_thread",
@@ -88,11 +87,6 @@ def is_refused(error: sqlite3.Error) -> bool:
     return _primary(error) in _REFUSED
 
 
-def is_damaged(error: StorageError) -> bool:
-    """Whether a translated error says that the file is damaged."""
-    return isinstance(error.__cause__, sqlite3.Error) and _primary(error.__cause__) in _DAMAGED
-
-
 def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointError:
     """Give the library's error for one of SQLite's, met while `doing` something (a gerund)."""
     code = _primary(error)
@@ -101,6 +95,7 @@ def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointEr
             path,
             f"{doing} {path} failed: it is no SQLite database, or a damaged one ({error}). Choose "
             "another path, or restore the file from a copy.",
+            damaged=True,
         )
     if code == sqlite3.SQLITE_ERROR:  # "no such table" and the like.
         return StorageError(

@@ -18,7 +18,6 @@ from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.sqlite._choosing import Choice, chosen_rows
 from aiocheckpoint.handlers.sqlite._conditions import is_in_columns
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
-from aiocheckpoint.handlers.sqlite._errors import is_damaged
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
@@ -128,7 +127,7 @@ class SqliteReader(StoreReader):
             with ReadOnlyDatabase(self._path) as database:
                 counts, rest = self._counted(database, sql_text(flow), by, where)
         except StorageError as error:
-            if not is_damaged(error):
+            if not error.damaged:
                 raise
             return super().counts(flow, by, where)
         if rest is not None:
@@ -164,7 +163,7 @@ class SqliteReader(StoreReader):
                     summary = database.read(partial(summed, name=name))
                     found.append(summary._replace(steps=steps))
         except StorageError as error:
-            if not is_damaged(error):
+            if not error.damaged:
                 raise
             return super().summaries()
         return found
@@ -211,7 +210,7 @@ def _rows_of_run(
     try:
         return database.read(partial(row_of_run, key=key))
     except StorageError as error:
-        if not is_damaged(error):
+        if not error.damaged:
             raise
     name = key[1].encode() if isinstance(key[1], str) else key[1]
     return [lost for lost in keys_of_rows(database, key[0]) if lost.stored_id == name]

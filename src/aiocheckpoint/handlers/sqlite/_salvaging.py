@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
-from aiocheckpoint.handlers.sqlite._errors import is_damaged
 from aiocheckpoint.handlers.sqlite._requests import stored_text
 from aiocheckpoint.handlers.sqlite._stored_rows import StoredRow, rows_of
 
@@ -55,7 +54,7 @@ def salvaged(database: ReadOnlyDatabase, key: LostRow) -> StoredRow | LostRow | 
     try:
         return next(iter(database.read(partial(rows_of, ids=(key.id,)))), None)
     except StorageError as error:
-        if not is_damaged(error):
+        if not error.damaged:
             raise
         return key
 
