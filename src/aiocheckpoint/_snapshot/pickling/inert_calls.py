@@ -188,7 +188,9 @@ def _newobj(args: tuple[Any, ...]) -> Placeholder | None:
 def _attribute(args: tuple[Any, ...]) -> Placeholder | None:
     """A member of a class, or one of its methods."""
     match args:
-        case (Placeholder(kind="global", type=owner), str(name), *_) if len(name) < _LONGEST_NAME:
+        case (Placeholder(kind="global", type=owner), str(name), *_) if (
+            len(owner) + len(name) < _LONGEST_NAME
+        ):
             return _global(f"{owner}.{name}")
         case _:
             return None

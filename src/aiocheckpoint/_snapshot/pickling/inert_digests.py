@@ -80,7 +80,7 @@ class Digester:
     def __init__(self, long: dict[int, object], deadline: float) -> None:
         self.deadline = deadline
         self.cyclic: set[int] = set()
-        self._texts = Texts(long)
+        self._texts = Texts(long, self.check)
         self._known = self._texts.known
         self._open: dict[int, int] = {}
         self._entered = 0
@@ -98,7 +98,7 @@ class Digester:
         """The text of a value.
 
         Raises:
-            BeyondBoundError: It takes too long. Never for atoms and what is small.
+            BeyondBoundError: It takes too long. Never for atoms and small containers of atoms.
         """
         text = self._texts.at_once(tree)
         return self._walked(tree) if text is None else text

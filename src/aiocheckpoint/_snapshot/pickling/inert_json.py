@@ -62,6 +62,8 @@ class _Json:
             shown = atom(tree, self._longest)
             if type(tree) in _TEXTS:
                 self._left -= min(len(tree), self._longest) // _LETTERS
+            elif type(tree) is int:
+                self._left -= min(tree.bit_length() >> 2, self._longest) // _LETTERS
             return shown
         if id(tree) in self._open:
             levels = len(self._open) - self._open.index(id(tree))
@@ -156,6 +158,8 @@ def _order(value: Any) -> tuple[str, int, str]:  # noqa: ANN401
     kind = type(value)
     if kind is int:
         return kind.__name__, value, ""
+    if isinstance(value, Placeholder):  # Its text would take long, and only some are shown.
+        return value.type, 0, ""
     return type_name(value), 0, ascii(value) if kind in _ATOMS else ""
 
 
@@ -173,9 +177,12 @@ def _integer(value: int, longest: int) -> Any:  # noqa: ANN401
     size = value.bit_length()
     if size <= _LONGEST_NUMBER:
         return {"$type": "int", "$value": str(value)}
-    digits = hex(value)
-    cut = {} if len(digits) <= longest else {"$cut": len(digits) - longest}
-    return {"$type": "int", "$value": digits[:longest], **cut}
+    sign, digits = "-0x" if value < 0 else "0x", (size + 3) // 4
+    cut = len(sign) + digits - longest
+    if cut <= 0:
+        return {"$type": "int", "$value": hex(value)}
+    first = abs(value) >> 4 * max(0, digits - longest)  # No digits are made only to be left out.
+    return {"$type": "int", "$value": f"{sign}{first:x}"[:longest], "$cut": cut}
 
 
 def _float(value: float, _: int) -> Any:  # noqa: ANN401

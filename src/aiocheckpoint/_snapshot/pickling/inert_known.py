@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["recognize", "type_name"]
 
-_LONGEST = 1_000
+_LONGEST, _LONGEST_TOGETHER = 1_000, 10_000
 _ZONES = ("datetime.timezone", "zoneinfo.ZoneInfo")
 
 
@@ -37,7 +37,7 @@ def recognize(found: Placeholder) -> Known | None:
         ValueError,
         OverflowError,
         TypeError,
-        IndexError,
+        LookupError,
         struct.error,
     ):  # It is no such object.
         return None
@@ -70,14 +70,22 @@ def _by_args(
 
 def _are_short(args: Any) -> bool:  # noqa: ANN401
     """Whether a text can be made of these arguments in little time."""
-    return type(args) is tuple and len(args) <= _LONGEST and all(map(_is_short, args))
+    if type(args) is not tuple or len(args) > _LONGEST:
+        return False
+    together = 0
+    for arg in args:
+        length = _length(arg)
+        together += length
+        if length > _LONGEST or together > _LONGEST_TOGETHER:
+            return False
+    return True
 
 
-def _is_short(arg: Any) -> bool:  # noqa: ANN401
+def _length(arg: Any) -> int:  # noqa: ANN401
     kind = type(arg)
     if kind is str or kind is bytes:
-        return len(arg) <= _LONGEST
-    return kind is not int or arg.bit_length() <= _LONGEST
+        return len(arg)
+    return int(arg.bit_length()) if kind is int else 0
 
 
 def _zone(zone: Any) -> str | None:  # noqa: ANN401 - an inert tree
@@ -98,25 +106,26 @@ def _fold(fold: int) -> str:
 
 def _datetime(content: bytes, zone: Any = None) -> str | None:  # noqa: ANN401
     """The ten bytes of a date and time, as `datetime` pickles them."""
+    shown = _zone(zone)
+    if type(content) is not bytes or len(content) != 10 or shown is None:  # noqa: PLR2004 - see above
+        return None
     year, (month, day, hour, minute, second) = int.from_bytes(content[:2], "big"), content[2:7]
     micro = int.from_bytes(content[7:], "big")
     moment = dt.datetime(year, month & 127, day, hour, minute, second, micro)  # noqa: DTZ001
-    shown = _zone(zone)
-    if len(content) != 10 or shown is None:  # noqa: PLR2004 - see above
-        return None
     return f"{moment.isoformat()}{shown}{_fold(month >> 7)}"
 
 
 def _date(content: bytes) -> str | None:
-    year, month, day = int.from_bytes(content[:2], "big"), content[2], content[3]
-    return dt.date(year, month, day).isoformat() if len(content) == 4 else None  # noqa: PLR2004
+    if type(content) is not bytes or len(content) != 4:  # noqa: PLR2004
+        return None
+    return dt.date(int.from_bytes(content[:2], "big"), content[2], content[3]).isoformat()
 
 
 def _time(content: bytes, zone: Any = None) -> str | None:  # noqa: ANN401
-    hour, minute, second = content[:3]
     shown = _zone(zone)
-    if len(content) != 6 or shown is None:  # noqa: PLR2004
+    if type(content) is not bytes or len(content) != 6 or shown is None:  # noqa: PLR2004
         return None
+    hour, minute, second = content[:3]
     micro = int.from_bytes(content[3:], "big")
     moment = dt.time(hour & 127, minute, second, micro)
     return f"{moment.isoformat()}{shown}{_fold(hour >> 7)}"

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[["InertMachine", bytes, int], int]
 
-__all__ = ["LONG", "InertMachine"]
+__all__ = ["InertMachine"]
 
-LONG: Final = 1 << 10
-"""Texts, bytes and integers of more bytes are noted, as they are digested in another way."""
+_LONG: Final = 1 << 10
+"""Texts and bytes of more bytes are noted, as they are digested in another way."""
+_LONG_NUMBER: Final = 255
+"""So are integers of more bytes. The limit on digits of Python may be 640, which are 265 bytes."""
 
 _WINDOW, _MARGIN, _PIECE = 1 << 16, 1 << 9, 1 << 20
-_LONGEST_LINE = 1 << 26
 _BROKEN = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.error)
 _MEMOIZE, _BINGET, _MARK = CODES["MEMOIZE"], CODES["BINGET"], CODES["MARK"]
 _TEXT, _BYTE = CODES["SHORT_BINUNICODE"], CODES["BININT1"]
@@ -220,8 +221,9 @@ class InertMachine:
 
     def note_long(self, value: Any) -> Any:  # noqa: ANN401
         """Note a text, bytes or integer if it is long, and give it."""
-        length = value.bit_length() >> 3 if type(value) is int else len(value)
-        if length > LONG:
+        is_number = type(value) is int
+        length = value.bit_length() >> 3 if is_number else len(value)
+        if length > (_LONG_NUMBER if is_number else _LONG):
             self.long[id(value)] = value
         return value
 
@@ -264,7 +266,9 @@ class InertMachine:
         if end >= 0:
             return window[begin : end + 1]
         self._file.seek(self.base + begin)
-        line = self._file.readline(min(_LONGEST_LINE, self.bounds.text))
-        if not line.endswith(b"\n"):
-            raise IndexError
-        return line
+        line = self._file.readline(self.bounds.text)
+        if line.endswith(b"\n"):
+            return line
+        if len(line) == self.bounds.text:
+            raise BeyondBoundError
+        raise IndexError

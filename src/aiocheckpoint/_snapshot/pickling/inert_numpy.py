@@ -24,7 +24,7 @@ _FORMATS = {
     "u8": "Q",
 }
 _NAMES = {"b1": "bool", "M": "datetime64", "m": "timedelta64", "U": "str_", "S": "bytes_"}
-_MOST_DIMENSIONS, _LONGEST_NAME = 64, 20
+_MOST_DIMENSIONS, _LONGEST_NAME, _MOST_PARTS = 64, 20, 10
 _KINDS = {"f": "float", "i": "int", "u": "uint", "c": "complex"}
 
 
@@ -64,8 +64,10 @@ def _dtype(dtype: Any) -> str | None:  # noqa: ANN401
     """The text of a type, such as "<f8"."""
     match dtype:
         case Placeholder(
-            type="numpy.dtype", args=(str(name), *_), state=(_, "<" | ">" | "|" | "=" as order, *_)
-        ) if len(name) <= _LONGEST_NAME:
+            type="numpy.dtype",
+            args=(str(name), *_),
+            state=(_, "<" | ">" | "|" | "=" as order, *more),
+        ) if len(name) <= _LONGEST_NAME and len(more) <= _MOST_PARTS:
             return name if order == "|" else order + name
         case _:
             return None

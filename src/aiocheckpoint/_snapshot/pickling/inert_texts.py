@@ -15,7 +15,7 @@ from aiocheckpoint._snapshot.pickling.inert_known import recognize
 from aiocheckpoint._snapshot.pickling.inert_values import MISSING, SCALARS, Placeholder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["LETTERS", "SOME", "TEXT", "Texts", "bracketed", "hashed", "parts_of"]
 
@@ -51,14 +51,15 @@ class Texts:
 
     Args:
         long: Long texts, bytes and integers by their ids.
+        check: Is called before each object, and raises where it takes too long.
 
     Attributes:
         known: The texts of containers by their ids.
     """
 
-    def __init__(self, long: dict[int, object]) -> None:
+    def __init__(self, long: dict[int, object], check: Callable[[], None]) -> None:
         self.known: dict[int, str] = {}
-        self._long = long.keys()
+        self._long, self._check = long.keys(), check
 
     def at_once(self, value: Any, levels: int = _LEVELS) -> str | None:  # noqa: ANN401
         """The text of a value. None where it takes a walk, as it is large, deep or no plain data.
@@ -107,6 +108,7 @@ class Texts:
         )
 
     def _of_object(self, found: Placeholder, levels: int) -> str | None:
+        self._check()
         text, parts = parts_of(found)
         if (parts and not levels) or found.entries is not MISSING:
             return None
