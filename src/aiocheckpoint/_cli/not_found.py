@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.command_parser import PROGRAM, nearest
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.failures import code_of
 from aiocheckpoint._cli.problems import CommandProblem
+from aiocheckpoint._cli.shell_words import in_shell_words
 from aiocheckpoint._cli.target_hints import module_hint, store_hint
 from aiocheckpoint.errors import CheckpointError, RunNotFoundError, SeveralFlowsError, StorageError
 from aiocheckpoint.handlers._urls import url_scheme
@@ -25,7 +27,7 @@ _MOST = 5_000
 
 
 def explained(error: CheckpointError, context: Context) -> Exception:
-    """Give the error to show for one of the library: the same, or which run or store is missing.
+    """Give the error to show for one of the library: the same, or one in words of the shell.
 
     Args:
         error: The error that ended the command.
@@ -35,7 +37,9 @@ def explained(error: CheckpointError, context: Context) -> Exception:
         return _without_run(context) or error
     if isinstance(error, StorageError) and error.errno == errno.ENOENT and _is_missing(context):
         return _without_store(context)
-    return error
+    text = str(error)
+    words = in_shell_words(text, context.command)
+    return error if words == text else CommandProblem(words, code_of(error))
 
 
 def _is_missing(context: Context) -> bool:

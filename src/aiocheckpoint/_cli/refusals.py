@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.failures import code_of
+from aiocheckpoint._cli.shell_words import in_shell_words
 from aiocheckpoint.errors import (
     DrainingError,
     FlowChangedError,
@@ -73,7 +74,7 @@ def refusal_words(error: CheckpointError) -> str:
         case RunNotFoundError():
             return "no such run is stored"
         case _:
-            return _first_sentence(str(error))
+            return _first_sentence(in_shell_words(str(error)))
 
 
 def _change(error: FlowChangedError) -> str:

@@ -9,6 +9,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.nothing_found import empty_words
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
+from aiocheckpoint._cli.shell_words import in_shell_words
 from aiocheckpoint.look import FindingView, check_store
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _of_the_flow(context: Context) -> Iterator[FindingView]:
 
 def _print(findings: list[FindingView], if_none: str, output: Output) -> None:
     for one in findings:
-        output.data(output.sign("damaged"), f" {one.problem} {one.remedy}")
+        output.data(output.sign("damaged"), f" {one.problem} {in_shell_words(one.remedy)}")
     if not findings:
         output.words(if_none)
 
