@@ -100,6 +100,7 @@ PROJECTS = {
     "other tables": ("[project]\nname = 'shop'\n", "no target is given"),
     "no target": ("[tool.aiocheckpoint]\n", "no target is given"),
     "no text": ("[tool.aiocheckpoint]\ntarget = 5\n", "is no text"),
+    "misspelt": ("[tool.aiocheckpoint]\ntraget = 'a:b'\n", "has the key 'traget'"),
     "no TOML": ("[tool.aiocheckpoint]\ntarget = \n", "pyproject.toml"),
     "no table": ("[tool.aiocheckpointer]\n[tool]\naiocheckpoint = 5\n", "pyproject.toml"),
 }
@@ -137,6 +138,7 @@ def test_default_target_that_is_given_as_well(orders: Path) -> None:
 REFUSED = {
     "service:nothing": "has no attribute 'nothing'. It has cp.",
     "service:make": "add --factory",
+    "service:make_later --factory": "service:make_later is an async function",
     "service:make_none --factory": "is no CheckpointFlow, but None",
     "nowhere:cp": "there is no module 'nowhere' in ",
     "service:cp --flow bills": "--flow is for bare stores",
@@ -171,7 +173,47 @@ def test_module_that_does_not_import(orders: Path) -> None:
     assert all("bad.py" in line for line in lines if line.startswith("  File "))
     assert 0 < sum(line.startswith("  File ") for line in lines) <= 8
     assert lines[-2] == "ZeroDivisionError: division by zero"
-    assert lines[-1].startswith("aiocheckpoint: the module 'bad' cannot be imported: ")
+    assert lines[-1] == "aiocheckpoint: the module 'bad' cannot be imported."
+
+
+def test_module_that_the_library_refuses(orders: Path) -> None:
+    """The traceback ends in the module, and its last line stands once."""
+    text = 'from aiocheckpoint import CheckpointFlow\ncp = CheckpointFlow("x.pkl", secret="a")\n'
+    (orders / "bad.py").write_text(text, encoding="utf-8")
+    done = invoke("runs", "bad:cp", cwd=orders)
+    assert (done.code, done.out) == (2, "")
+    assert [line for line in done.err.splitlines() if line.startswith("  File ")] == [
+        f'  File "{orders}/bad.py", line 2, in <module>'
+    ]
+    assert done.err.count("at least 32 bytes") == 1
+
+
+def test_project_that_nobody_needs(orders: Path) -> None:
+    """A pyproject.toml that cannot be read does not matter where the target is given."""
+    (orders / "pyproject.toml").write_text("[tool.aiocheckpoint]\ntarget = \n", encoding="utf-8")
+    assert invoke("count", "orders.db", cwd=orders).code == 0
+    assert invoke("show", "orders.db", "order-42", cwd=orders).code == 0
+    assert invoke("delete", "orders.db", "order-42", "--dry-run", cwd=orders).code == 2
+
+
+@pytest.mark.ordinary
+def test_directory_without_the_right(tmp_path: Path) -> None:
+    """A directory that may not be read is named, and not a file in it."""
+    (tmp_path / "runs").mkdir(0o000)
+    done = invoke("runs", "runs", cwd=tmp_path)
+    (tmp_path / "runs").chmod(0o700)
+    assert (done.code, done.out) == (1, "")
+    assert f"reading {tmp_path}/runs failed: " in done.err
+    assert "may this user read it?" in done.err
+
+
+def test_file_of_strangers(tmp_path: Path) -> None:
+    """A file that is no store is told as a target, and not as a run to reset."""
+    (tmp_path / "rand.db").write_bytes(b"\x93\x11" * 2_000)
+    done = invoke("count", "rand.db", cwd=tmp_path)
+    assert (done.code, done.out) == (5, "")
+    assert "Is it the right target?" in done.err
+    assert "reset" not in done.err
 
 
 def test_bare_stores_execute_nothing(orders: Path) -> None:

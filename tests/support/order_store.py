@@ -38,6 +38,9 @@ def make():
 def make_none():
     return None
 
+async def make_later():
+    return cp
+
 @cp.add_step()
 def reserve(state): ...
 

@@ -38,4 +38,7 @@ def confirmed(output: Output, question: str, count: int, *, yes: bool) -> bool:
     wanted = str(count) if count > _MANY else "yes"
     output.words(f"{question} Type {wanted} to go on:")
     answer = sys.stdin.readline().strip().lower().replace(",", "")
-    return answer == wanted or (wanted == "yes" and answer == "y")
+    agreed = answer == wanted or (wanted == "yes" and answer == "y")
+    if not agreed:
+        output.words("Nothing was changed.")
+    return agreed

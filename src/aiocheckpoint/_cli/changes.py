@@ -48,7 +48,12 @@ def asked(context: Context, verb: str, run_ids: Sequence[str | None]) -> bool:
 
 
 def asked_about(context: Context, verb: str, count: int, examples: Sequence[str | None]) -> bool:
-    """Do as `asked` for so many runs, of which some are given as examples."""
+    """Do as `asked` for so many runs, of which some are given as examples.
+
+    Raises:
+        UsageProblem: As `asked` has them, or a bare store is given without `--write`.
+    """
+    context.check_write()
     names = ", ".join(map(run_in_words, examples))
     more = ", ..." if count > len(examples) else ""
     question = f"{verb} {counted(count, 'run')} in {context.target}: {names}{more}?"

@@ -144,7 +144,10 @@ class Context:
                     factory=self.arguments.factory,
                 )
         except InvalidValueError as error:
-            raise UsageProblem(str(error), before=_traceback_of(error.__cause__)) from None
+            before = _traceback_of(error.__cause__)
+            # The last line of the traceback has what the error says behind its colon.
+            words = f"{str(error).partition(': ')[0]}." if before else str(error)
+            raise UsageProblem(words, before=before) from None
 
     def _check_module_options(self) -> None:
         for option in ("--flow", "--secret-env", "--secret-file"):
@@ -165,7 +168,7 @@ class Context:
         """
         if self.target.is_module:
             return self.flow()
-        self._check_write()
+        self.check_write()
         name = self._only_flow()
         handler = self._bare_handler(name)
         return CheckpointFlow(self.target.text, handler, name=name)
@@ -188,12 +191,21 @@ class Context:
         """
         if not self.target.is_module:
             if writes:
-                self._check_write()
+                self.check_write()
             self.store()  # Its error says that there is none.
             return self._bare_handler(None)
         return self._handler_of_snapshots()
 
-    def _check_write(self) -> None:
+    def check_write(self) -> None:
+        """Check that the store may be changed, before anybody is asked whether it is to be.
+
+        Raises:
+            UsageProblem: A bare store is given without `--write`.
+            CheckpointError: There is no store, or it cannot be read.
+        """
+        if self.target.is_module:
+            return
+        self.store()  # Its error says that there is none.
         if not self.arguments.write:
             raise UsageProblem(
                 f"{self.target} is a bare store, which is opened for reading alone. "

@@ -10,6 +10,13 @@ _PHRASES = {
     "Wait for it with wait=<seconds>, or use another path or run_id": "Try again when it has ended",
     "wait for it with wait=<seconds>, or use another path or run_id": "try again when it has ended",
     "A wait=, or a longer one, waits for the pause. ": "",
+    " of this run: ": ": ",
+    ", reset() included. Give the checkpoint another path, or move the file away.": (
+        ". Is it the right target?"
+    ),
+    "delete it and start anew: with reset(), of a run with an id with reset(run_id=...).": (
+        "forget the run by the command delete."
+    ),
     "resume() with update=": "the command approve",
     "values= of patch()": "--set",
     "unset= of patch()": "--unset",

@@ -67,8 +67,9 @@ def target_and_runs(
     """
     if given is not None:
         return Target.parse(given), _runs(words, most_runs)
-    default = default_target(environ)
-    if default is None or (most_runs is not None and len(words) > most_runs):
+    is_given = most_runs is not None and len(words) > most_runs
+    default = None if is_given else default_target(environ)
+    if default is None:
         if not words:
             raise UsageProblem(
                 "no target is given. Name a store, such as orders.db, or a flow, such as "
@@ -100,7 +101,7 @@ def default_target(environ: Mapping[str, str]) -> str | None:
     """Give the target that is left out: of the environment, or of pyproject.toml here.
 
     Raises:
-        UsageProblem: pyproject.toml cannot be read, or its target is no text.
+        UsageProblem: pyproject.toml cannot be read, its target is no text, or its table has more.
     """
     return environ.get("AIOCHECKPOINT_TARGET") or _of_project()
 
@@ -116,9 +117,15 @@ def _of_project() -> str | None:
     import tomllib  # noqa: PLC0415 - few projects set a target
 
     try:
-        found = tomllib.loads(text).get("tool", {}).get("aiocheckpoint", {}).get("target")
+        table = tomllib.loads(text).get("tool", {}).get("aiocheckpoint", {})
+        found, others = table.get("target"), sorted(table.keys() - {"target"})
     except (tomllib.TOMLDecodeError, AttributeError) as error:
         raise UsageProblem(f"{_PROJECT} has no readable [tool.aiocheckpoint]: {error}") from None
+    if others:
+        raise UsageProblem(
+            f"[tool.aiocheckpoint] of {_PROJECT} has the key {others[0]!r}, and only target is "
+            "known there."
+        )
     if found is not None and not isinstance(found, str):
         raise UsageProblem(f"target in [tool.aiocheckpoint] of {_PROJECT} is no text.")
     return found

@@ -123,12 +123,11 @@ class StorageError(CheckpointError, OSError):
     @classmethod
     def of(cls, path: str, doing: str, error: OSError) -> Self:
         """Translate a system error met while `doing` something (a gerund) at `path`."""
-        return cls(
-            path,
-            f"{doing} {path} failed: {error.strerror or error}. Make the path usable (does it "
-            "exist, is it writable, is there space?) and run again.",
-            errno=error.errno,
-        )
+        remedy = "Make the path usable (does it exist, is it writable, is there space?)"
+        if doing == "reading":
+            remedy = "Make the path readable (does it exist, may this user read it?)"
+        problem = f"{doing} {path} failed: {error.strerror or error}. {remedy} and run again."
+        return cls(path, problem, errno=error.errno)
 
     def _facts(self) -> dict[str, Any]:
         return {**super()._facts(), "errno": self.errno, "damaged": self.damaged}

@@ -7,7 +7,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint._concurrency.callables import is_async_callable
+from aiocheckpoint.errors import CheckpointError, InvalidValueError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -71,6 +72,11 @@ def _imported(name: str, folder: str) -> Any:  # noqa: ANN401 - a module's attri
 def _made(factory: Any, target: str) -> object:  # noqa: ANN401 - whatever the user named
     if not callable(factory):
         raise InvalidValueError(f"{target} is no function, but {_described(factory)}.")
+    if is_async_callable(factory):
+        raise InvalidValueError(
+            f"{target} is an async function, and a factory is called without an event loop. "
+            "Let a plain function make the flow."
+        )
     try:
         return factory()
     except (Exception, SystemExit) as error:
@@ -84,15 +90,27 @@ def _is_part(name: str, missing: str | None) -> bool:
 
 
 def _keep_frames_of_user(error: BaseException) -> None:
-    """Take the frames of this module and of Python's import out of the beginning."""
+    """Take the frames of this module and of Python's import out of the beginning.
+
+    An error of this library ends where the user's code called it.
+    """
     frame: TracebackType | None = error.__traceback__
     while frame is not None and _is_machinery(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     error.__traceback__ = frame
+    while frame is not None and isinstance(error, CheckpointError):
+        if frame.tb_next is not None and _is_of_library(frame.tb_next):
+            frame.tb_next = None
+        frame = frame.tb_next
 
 
 def _is_machinery(file: str) -> bool:
     return file in _OWN or file.startswith("<frozen importlib")
+
+
+def _is_of_library(frame: TracebackType) -> bool:
+    module: object = frame.tb_frame.f_globals.get("__name__")
+    return str(module).partition(".")[0] == "aiocheckpoint"
 
 
 def _said(error: BaseException) -> str:

@@ -74,13 +74,19 @@ def open_store(
 
 
 def _check_readable(address: StoreAddress) -> None:
-    """Check that a file can be read. A device, or a file without the right, is no damaged run.
+    """Check that a file or directory can be read. One without the right is no damaged run.
 
     Raises:
-        StorageError: It cannot be read, or is no regular file.
+        StorageError: It cannot be read, or is neither a regular file nor a directory.
     """
-    if address.is_file and not os.path.isdir(address.path):
-        file = open_regular(absolute_path(address.path))
+    path = absolute_path(address.path) if address.is_file else ""
+    if os.path.isdir(path):
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise StorageError.of(path, "reading", error) from error
+    elif path:
+        file = open_regular(path)
         if file is not None:
             file.close()
 
