@@ -62,14 +62,10 @@ def _step_hint(context: Context) -> str:
 
 
 def _error_hint(context: Context) -> str:
-    """Name the types that end in a name without its module, as filters take the whole name."""
     asked: str | None = context.arguments.error
     known = [] if asked is None else _known(context, "error")
-    if asked is None or asked in known:
-        return ""
-    if any(one.endswith(f".{asked}") for one in known):
-        return f" Types are stored with their modules: write --error '*.{asked}'."
-    return nearest(asked, known)
+    names = {*known, *(one.rpartition(".")[2] for one in known)}
+    return "" if asked is None or asked in names else nearest(asked, sorted(names))
 
 
 def _known(context: Context, fact: str) -> list[str]:
