@@ -139,16 +139,22 @@ def canary_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves threads, descriptors, or temporary and lock files behind."""
+    """Fail a test that leaves threads, signal handlers, descriptors or files behind."""
     place: Path | None = None
     if "tmp_path" in request.fixturenames:
         place = request.getfixturevalue("tmp_path")
     descriptors, threads = _descriptors(), set(threading.enumerate())
+    handlers = _signal_handlers()
     yield
+    assert _signal_handlers() == handlers, "signal handlers left behind"
     assert not _remaining(lambda: _strange_threads(threads)), "threads left behind"
     assert not _remaining(lambda: _left_open(descriptors)), "descriptors left behind"
     if place is not None and request.node.get_closest_marker("leaves_files") is None:
         assert _scraps(place) == [], "temporary or lock files left behind"
+
+
+def _signal_handlers() -> tuple[object, ...]:
+    return tuple(signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM))
 
 
 def _remaining(find: Callable[[], set[str]]) -> set[str]:

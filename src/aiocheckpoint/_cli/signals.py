@@ -75,7 +75,8 @@ class Stoppable:
             KeyboardInterrupt: The same, where a coroutine has held up the loop.
             BaseException: What the work raises.
         """
-        return asyncio.run(self._main(work))
+        with _kept_handlers():
+            return asyncio.run(self._main(work))
 
     async def _main(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
         task = asyncio.ensure_future(work())
@@ -110,6 +111,24 @@ class Stoppable:
 
     def _start(self, drain: Coroutine[Any, Any, object]) -> None:
         self._drains.add(asyncio.ensure_future(drain))
+
+
+@contextmanager
+def _kept_handlers() -> Generator[None, None, None]:
+    """Restore the handlers of signals behind a loop.
+
+    A step that raises SystemExit ends the loop before its tasks. What they clean up behind it is
+    a handler of the loop that has ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.getsignal(one) for one in _SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager
