@@ -18,7 +18,7 @@ from aiocheckpoint import CheckpointFlow
 
 pytest.importorskip("argcomplete", reason="it is of the extra cli")
 
-IDS = ("order-1", "order-2", "order[3]", "a b", "\x1b[31mred")
+IDS = ("order-1", "order-2", "order[3]", "a b", "\x1b[31mred", "--yes", "-", "--app-dir=/tmp")
 
 WORDS = {
     "aiocheckpoint sh": ["show"],
@@ -33,9 +33,12 @@ WORDS = {
     "aiocheckpoint show ord": ["orders.db"],
     "aiocheckpoint show orders.db order-": ["order-1", "order-2"],
     "aiocheckpoint show orders.db order[": ["order\\[3\\]"],
+    "aiocheckpoint show orders.db order[3]": ["order\\[3\\]"],
     "aiocheckpoint show --flow orders orders.db a": ["a\\ b"],
-    # Control characters are not offered: they would steer the terminal.
+    # Control characters are not offered: they would steer the terminal. Nor are dashes at the
+    # begin: the command would take them for options.
     "aiocheckpoint show orders.db ": ["a\\ b", "bill-1", "order-1", "order-2", "order\\[3\\]"],
+    "aiocheckpoint show orders.db --y": [""],
     "aiocheckpoint show orders.db order-1 order-": [""],
     "aiocheckpoint requeue orders.db order-1 bi": ["bill-1"],
     "aiocheckpoint show --target orders.db bi": ["bill-1"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from aiocheckpoint._cli.problems import UsageProblem
@@ -96,7 +97,8 @@ class CommandParser(argparse.ArgumentParser):
         Raises:
             UsageProblem: A word is wrong.
         """
-        given = {word.partition("=")[0] for word in words}
+        options = takewhile(lambda word: word != "--", words)  # Runs follow it.
+        given = {word.partition("=")[0] for word in options}
         set_outside = [*self._from_environment(environ, given)]
         self._variables = {word.partition("=")[0] for word in set_outside}
         # Options may stand between the words, which a plain parse refuses.

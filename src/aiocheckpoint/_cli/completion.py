@@ -139,7 +139,7 @@ class _Stored:
         glob = "".join(f"[{one}]" if one in "*?[" else one for one in prefix) + "*"
         where = RunFilter(ids=glob)
         runs = self._read(parsed_args, lambda store: _newest(store, parsed_args.flow, where, _MOST))
-        return [run.run_id for run in runs if run.run_id and run.run_id.isprintable()]
+        return [run.run_id for run in runs if run.run_id and _is_word(run.run_id)]
 
     def _read(
         self, parsed_args: Namespace, read: Callable[[Store], Iterable[_Found]]
@@ -163,6 +163,11 @@ class _Stored:
         reading.start()
         reading.join(_SECONDS)
         return [*found]
+
+
+def _is_word(run_id: str) -> bool:
+    """Whether the shell can show an id, and the command takes it for a run, and for no option."""
+    return run_id.isprintable() and not run_id.startswith("-")
 
 
 def _newest(store: Store, flow: str | None, where: RunFilter, limit: int = 1) -> Iterable[RunView]:

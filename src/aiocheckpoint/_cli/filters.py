@@ -55,13 +55,18 @@ def filter_of(arguments: Namespace) -> RunFilter:
 
 def filter_words(arguments: Namespace) -> list[str]:
     """Give the options of `add_filters` as the words that ask for them again."""
-    words = [word for text in arguments.status for word in ("--status", text)]
-    words += [word for name in arguments.step for word in ("--step", name)]
+    words = [word for text in arguments.status for word in _option("status", text)]
+    words += [word for name in arguments.step for word in _option("step", name)]
     for option in ("error", "id", "tried", "since", "before"):
         value = getattr(arguments, option)
         if value is not None:
-            words += [f"--{option}", str(value)]
+            words += _option(option, str(value))
     return words + ["--stale"] * arguments.stale
+
+
+def _option(name: str, value: str) -> list[str]:
+    """The words of an option. A value that begins with a dash would be taken for an option."""
+    return [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
 
 
 def asks_for_some(where: RunFilter) -> bool:

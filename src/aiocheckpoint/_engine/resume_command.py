@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.program import CallingScript
     from aiocheckpoint._model.header import Header
 
-__all__ = ["resume_command"]
+__all__ = ["resume_command", "words_of_run"]
 
 
 def resume_command(context: RunContext, stored: Header | None) -> str | None:
@@ -82,6 +82,11 @@ def _target_command(context: RunContext) -> list[str] | None:
         return None
     command = "run" if run_id is None or words else "resume"
     words = ["aiocheckpoint", command, *words, target]
-    if run_id is not None:
-        words += ["--", run_id] if run_id.startswith("-") else [run_id]
-    return words
+    return [*words, *words_of_run(run_id)]
+
+
+def words_of_run(run_id: str | None) -> list[str]:
+    """The last words of a command for a run. An id must never be taken for an option."""
+    if run_id is None:
+        return []
+    return ["--", run_id] if run_id.startswith("-") else [run_id]

@@ -9,6 +9,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_copy, add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.run_card import print_failure, print_history, print_run
+from aiocheckpoint._engine.resume_command import words_of_run
 from aiocheckpoint._model.statuses import ENDED
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def _say_what_comes_next(run: RunView, context: Context) -> None:
         return
     context.output.words(f"It goes on at {run.step!r}, with the stored state.")
     if context.target.is_module:
-        name = [] if run.run_id is None else [run.run_id]
-        words = ["aiocheckpoint", "plan", context.target.text, *name]
+        words = ["aiocheckpoint", "plan", context.target.text, *words_of_run(run.run_id)]
         context.output.suggest("Where and why in full", words)
 
 
