@@ -275,6 +275,43 @@ def test_place_without_a_password(tmp_path: Path) -> None:
     assert "geheim" not in done.out + done.err
 
 
+URL = "sqlite://ann:it'sgeheim@h/x.db"
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        ((URL,), {}),
+        (("flows", "sqlite:///orders.db", URL), {}),
+        (("show", "orders.db", URL), {}),
+        (("show", URL), {"AIOCHECKPOINT_TARGET": URL.replace("ann", "bob")}),
+        (("runs", "orders.db", f"--nothing={URL}"), {}),
+        (("runs", "orders.db", "--status", URL), {}),
+        (("runs", "orders.db", "--since", URL), {}),
+        (("runs", "orders.db", "--color", URL), {}),
+        (("runs", "orders.db"), {"AIOCHECKPOINT_OUTPUT": URL}),
+        (("inspect", URL), {}),
+    ],
+)
+def test_words_without_a_password(
+    words: tuple[str, ...], env: dict[str, str], orders: Path
+) -> None:
+    """No message repeats a password of a word, wherever the word was given by mistake."""
+    done = invoke(*words, env=env, cwd=orders)
+    assert done.code != 0
+    assert "geheim" not in done.out + done.err
+    assert "***@h/x.db" in done.err
+
+
+def test_default_target_without_a_password(orders: Path) -> None:
+    """Nor that of the target in pyproject.toml."""
+    (orders / "pyproject.toml").write_text(f'[tool.aiocheckpoint]\ntarget = "{URL}"\n')
+    done = invoke("show", "orders.db", cwd=orders)
+    assert done.code == 2
+    assert "geheim" not in done.err
+    assert "'sqlite://***@h/x.db'" in done.err
+
+
 def test_file_of_one_run(tmp_path: Path) -> None:
     """A file with the run without an id is a store."""
     cp = CheckpointFlow(tmp_path / "train.pkl", fsync=False)

@@ -329,7 +329,7 @@ def test_questions_on_a_terminal(tmp_path: Path) -> None:
         shop.flow().handler.close()
         one = ["delete", "orders.db", "x0", "--write"]
         yes = in_pty(*one, typed="yes\n", cwd=shop.folder)
-        assert "Delete 1 run in orders.db: x0? Type yes to go on:" in yes.out
+        assert "Delete 1 run in orders.db: 'x0'? Type yes to go on:" in yes.out
         assert (yes.code, len(statuses(shop))) == (0, 101)
         many = ["prune", "orders.db", "--older-than", "0s", "--status", "queued", "--write"]
         no = in_pty(*many, typed="yes\n", cwd=shop.folder)

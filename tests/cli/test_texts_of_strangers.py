@@ -74,6 +74,40 @@ def test_terminal(hostile: Path) -> None:
         assert controls(shown.out) == set(), words
 
 
+def test_questions_are_one_line(tmp_path: Path) -> None:
+    """No id makes a question look like another one: its line ends are escaped, and it is quoted."""
+    cp = open_orders(tmp_path)
+    run_ids = ("a? \nNothing is deleted by this dry run", "a, b")
+    for run_id in run_ids:
+        queue_run(cp, run_id, {}, **VERSIONS)
+    cp.handler.close()
+    words = ("delete", "orders.db", *run_ids, "--write")
+    asked = "Delete 2 runs in orders.db: 'a? \\nNothing is deleted by this dry run', 'a, b'?"
+    shown = in_pty(*words, columns=200, typed="no\n", cwd=tmp_path)
+    assert f"{asked} Type yes to go on:\n" in shown.out
+    refused = invoke(*words, cwd=tmp_path)
+    assert refused.err == f"aiocheckpoint: {asked} Nobody can be asked here: add --yes to go on.\n"
+
+
+def test_words_are_one_line(tmp_path: Path) -> None:
+    """Nor does a stored text begin a line of words of its own."""
+    fake = "x\naiocheckpoint:fine"
+    cp = open_orders(tmp_path)
+    queue_run(cp, "a", {}, **VERSIONS)
+    cp.handler.close()
+    lines = {
+        ("show", "orders.db", fake): 1,
+        ("runs", "orders.db", "--flow", fake): 1,
+        ("runs", f"orders.db/{fake}"): 1,
+        ("runs", "orders.db", f"--no{fake}"): 2,  # The second one names --help.
+        (fake,): 2,
+    }
+    for words, count in lines.items():
+        done = invoke(*words, cwd=tmp_path)
+        assert done.code != 0
+        assert (done.err.count("\n"), "\naiocheckpoint:fine" in done.err) == (count, False), words
+
+
 def test_json_has_the_text_itself(hostile: Path) -> None:
     """A document gives the very text back."""
     done = invoke("runs", "orders.db", "--output", "json", cwd=hostile)

@@ -10,7 +10,7 @@ from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.reports import Report
-from aiocheckpoint._cli.run_facts import run_in_words
+from aiocheckpoint._cli.run_facts import run_in_question
 from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -54,7 +54,7 @@ def asked_about(context: Context, verb: str, count: int, examples: Sequence[str 
         UsageProblem: As `asked` has them, or a bare store is given without `--write`.
     """
     context.check_write()
-    names = ", ".join(map(run_in_words, examples))
+    names = ", ".join(map(run_in_question, examples))
     more = ", ..." if count > len(examples) else ""
     question = f"{verb} {counted(count, 'run')} in {context.target}: {names}{more}?"
     return confirmed(context.output, question, count, yes=context.arguments.yes)

@@ -127,4 +127,4 @@ class CommandParser(argparse.ArgumentParser):
             raise UsageProblem(f"the environment variable {variable_of(option)}: {message}.")
         word = message.removeprefix("unrecognized arguments: ").split(" ")[0]
         hint = nearest(word, [*self._option_string_actions]) if word.startswith("--") else ""
-        raise UsageProblem(f"{message}.{hint}\n{self.prog} --help lists what it takes.")
+        raise UsageProblem(f"{message}.{hint}", behind=[f"{self.prog} --help lists what it takes."])

@@ -21,7 +21,7 @@ from aiocheckpoint.handlers import StateHandler
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from aiocheckpoint._cli.output import Output
     from aiocheckpoint._cli.target import Target
@@ -276,8 +276,8 @@ class Context:
         return filter_of(self.arguments)
 
 
-def _traceback_of(error: BaseException | None) -> str:
-    """The traceback of the user's code that a module broke in. "" where none of it ran."""
+def _traceback_of(error: BaseException | None) -> Sequence[str]:
+    """The lines of the traceback of the user's code that a module broke in, if any of it ran."""
     if error is None or (error.__traceback__ is None and not isinstance(error, SyntaxError)):
-        return ""
-    return "".join(traceback.format_exception(error, limit=-_FRAMES))
+        return ()
+    return "".join(traceback.format_exception(error, limit=-_FRAMES)).rstrip("\n").split("\n")

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from aiocheckpoint import errors
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.problems import CommandProblem
+from aiocheckpoint._cli.repeated import without_passwords
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiocheckpoint._cli.output import Output
 
 __all__ = ["code_of", "say_why"]
@@ -70,13 +73,20 @@ def code_of(error: BaseException) -> ExitCode:
     return ExitCode.FAILED
 
 
-def say_why(error: Exception, output: Output) -> None:
-    """Say on stderr what went wrong. A fault of the library has its traceback, for a report."""
+def say_why(error: Exception, output: Output, given: Sequence[str] = ()) -> None:
+    """Say on stderr what went wrong. A fault of the library has its traceback, for a report.
+
+    Args:
+        error: The error.
+        output: The output.
+        given: What the person has given, of which no password is repeated.
+    """
     if not isinstance(error, (CommandProblem, errors.CheckpointError)):
-        output.words("".join(traceback.format_exception(error)).rstrip("\n"))
+        output.words(*"".join(traceback.format_exception(error)).rstrip("\n").split("\n"))
         return
     if isinstance(error, errors.RunNotFoundError):
-        output.words(f"aiocheckpoint: nothing is stored in {error.path}. {_LIST}")
+        place = without_passwords(error.path, given)
+        output.words(f"aiocheckpoint: nothing is stored in {place}. {_LIST}")
         return
-    before = error.before if isinstance(error, CommandProblem) else ""
-    output.words(f"{before}aiocheckpoint: {error}")
+    before, behind = (error.before, error.behind) if isinstance(error, CommandProblem) else ((), ())
+    output.words(*before, f"aiocheckpoint: {without_passwords(str(error), given)}", *behind)

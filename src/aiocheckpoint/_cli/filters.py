@@ -9,6 +9,7 @@ from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.times import parse_time
 from aiocheckpoint._model.header import Status
 from aiocheckpoint.handlers._run_filter import RunFilter
+from aiocheckpoint.handlers._urls import redact_url
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -88,7 +89,7 @@ def _statuses(given: Iterable[str]) -> Iterable[str]:
         for word in filter(None, words.lower().replace(" ", "").split(",")):
             if word not in _STATUSES:
                 raise UsageProblem(
-                    f"there is no status {word!r}.{nearest(word, _STATUSES)} The statuses are "
-                    f"{', '.join(_STATUSES)}."
+                    f"there is no status {redact_url(word)!r}.{nearest(word, _STATUSES)} "
+                    f"The statuses are {', '.join(_STATUSES)}."
                 )
             yield word

@@ -19,6 +19,7 @@ from aiocheckpoint._cli.not_found import explained
 from aiocheckpoint._cli.output import ClosedPipe, Output
 from aiocheckpoint._cli.pager import PagedStream, PagerClosed, pager_command
 from aiocheckpoint._cli.parsers import general_help, load_command, make_parser
+from aiocheckpoint._cli.repeated import given_words
 from aiocheckpoint._cli.target import target_and_runs
 from aiocheckpoint._cli.terminal import Terminal
 from aiocheckpoint._version import __version__
@@ -84,7 +85,7 @@ def _dispatch(words: list[str]) -> int:
     except HelpPrinted:
         return ExitCode.DONE
     except Exception as error:  # noqa: BLE001 - the outermost place, which tells of all
-        say_why(error, plain)
+        say_why(error, plain, given_words(words, os.environ))
         return code_of(error)
 
 

@@ -209,18 +209,18 @@ class Output:
 
     # --- words
 
-    def words(self, text: str) -> None:
+    def words(self, *lines: str) -> None:
         """Say something to the person, on stderr.
 
         Args:
-            text: One or more lines.
+            lines: The lines. The end of a line within one, as of a stored text, is escaped.
         """
         if isinstance(self._out, PagedStream) and self._out.has_screen:
-            self._held.append(text)
+            self._held += lines
             return
         self.flush()
         with suppress(BrokenPipeError):  # Nobody hears it, and the work goes on.
-            for line in text.split("\n"):
+            for line in lines:
                 self._err.write(harmless(line) + "\n")
             self._err.flush()
 
@@ -230,8 +230,8 @@ class Output:
             self._out.close()
         self.flush()
         held, self._held = self._held, []
-        for text in held:
-            self.words(text)
+        if held:
+            self.words(*held)
 
     def suggest(self, why: str, command: Sequence[str]) -> None:
         """Name a command that helps on, quoted for the shell, on stderr.

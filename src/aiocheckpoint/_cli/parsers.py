@@ -57,8 +57,8 @@ def load_command(name: str, behind: Sequence[str] = ()) -> Command:
     """
     if name not in SUMMARIES:
         raise UsageProblem(
-            f"there is no command {name!r}.{_meant(name, behind)}\n"
-            f"{PROGRAM} --help lists all commands."
+            f"there is no command {name!r}.{_meant(name, behind)}",
+            behind=[f"{PROGRAM} --help lists all commands."],
         )
     module = import_module(f"aiocheckpoint._cli.commands.{name}")
     return cast("Command", module.COMMAND)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiocheckpoint._cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["CommandProblem", "NeedsModuleTarget", "UsageProblem"]
 
@@ -13,20 +18,31 @@ class CommandProblem(Exception):  # noqa: N818 - the CLI's own, never seen by pr
     Args:
         message: What is wrong, and the remedy.
         code: The exit code.
-        before: A text that is shown before the message, such as a traceback.
+        before: Lines that are shown before the message, such as a traceback.
+        behind: Lines that are shown behind it.
     """
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED, *, before: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        code: ExitCode = ExitCode.FAILED,
+        *,
+        before: Sequence[str] = (),
+        behind: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.before = before
+        self.behind = behind
 
 
 class UsageProblem(CommandProblem):
     """The words of the command line are wrong."""
 
-    def __init__(self, message: str, *, before: str = "") -> None:
-        super().__init__(message, ExitCode.USAGE, before=before)
+    def __init__(
+        self, message: str, *, before: Sequence[str] = (), behind: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, ExitCode.USAGE, before=before, behind=behind)
 
 
 class NeedsModuleTarget(UsageProblem):

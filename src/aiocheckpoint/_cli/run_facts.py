@@ -9,7 +9,7 @@ from aiocheckpoint._cli.times import clock
 if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
 
-__all__ = ["note_of", "place_of_run", "run_in_words", "run_name", "signature_of"]
+__all__ = ["note_of", "place_of_run", "run_in_question", "run_in_words", "run_name", "signature_of"]
 
 
 def run_name(run: RunView) -> str:
@@ -20,6 +20,11 @@ def run_name(run: RunView) -> str:
 def run_in_words(run_id: str | None) -> str:
     """Name a run in a sentence or a line of outcomes. The one without an id has words."""
     return "(the run without an id)" if run_id is None else run_id
+
+
+def run_in_question(run_id: str | None) -> str:
+    """Name a run in a question: in quotes, so that no id reads like two, or like other words."""
+    return run_in_words(None) if run_id is None else repr(run_id)
 
 
 def place_of_run(run: RunView) -> str:

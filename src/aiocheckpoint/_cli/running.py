@@ -91,7 +91,7 @@ def _tell(output: Output, error: BaseException) -> None:
     """Print an exception of a step as Python does, without the frames of the command."""
     if is_of_step(error):
         lines = traceback.format_exception(type(error), error, _frames_of_user(error))
-        output.words("".join(lines).rstrip("\n"))
+        output.words(*"".join(lines).rstrip("\n").split("\n"))
     else:
         output.words(f"aiocheckpoint: {error}")
 

@@ -80,7 +80,8 @@ def target_and_runs(
         return Target.parse(default), _runs(words[1:], most_runs)
     if words and _looks_like_target(words[0]):
         raise UsageProblem(
-            f"{words[0]!r} may be a target or a run, as the default target is {default!r}. "
+            f"{words[0]!r} may be a target or a run, as the default target is "
+            f"{redact_url(default)!r}. "
             "Give the target by --target."
         )
     return Target.parse(default), _runs(words, most_runs)

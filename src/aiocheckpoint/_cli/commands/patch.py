@@ -13,7 +13,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.given import given_values, refuse_both
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.problems import UsageProblem
-from aiocheckpoint._cli.run_facts import run_in_words
+from aiocheckpoint._cli.run_facts import run_in_question
 from aiocheckpoint._cli.step_words import step_of
 from aiocheckpoint._runs.single_run import position_of
 from aiocheckpoint._snapshot.keys import drop_position
@@ -58,7 +58,7 @@ def _execute(context: Context) -> int:
     if not values and not unset and goto is None:
         raise UsageProblem("nothing is to be changed: give --set, --unset or --goto.")
     _show(context, flow, values, unset)
-    question = f"Patch {run_in_words(run_id)} in {context.target}?"
+    question = f"Patch {run_in_question(run_id)} in {context.target}?"
     if not confirmed(context.output, question, 1, yes=arguments.yes):
         return ExitCode.FAILED
     header = flow.patch(values, goto, run_id=run_id, unset=unset, reason=arguments.reason)

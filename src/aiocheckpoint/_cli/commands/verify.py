@@ -34,7 +34,7 @@ def _execute(context: Context) -> int:
     runs = tally.counted(context.store().verify(flow=context.flow_name))
     if output.is_text:
         _print_bad(runs, output)
-        output.words(tally.in_words() or empty_words(context) or "No run is stored there.")
+        output.words(*(tally.in_words() or [empty_words(context) or "No run is stored there."]))
     else:
         output.records("runs", (run.to_json() for run in runs))
     return ExitCode.DAMAGED if tally.bad else ExitCode.DONE
@@ -57,15 +57,15 @@ class _Tally:
             self._unverified += run.damage is None and run.verified is False
             yield run
 
-    def in_words(self) -> str:
+    def in_words(self) -> list[str]:
         if not self._runs:
-            return ""
+            return []
         runs = counted(self._runs, "run", ("was", "were"))
         bad = counted(self.bad, "snapshot", ("is", "are"))
         verdict = f"{bad} bad." if self.bad else "All snapshots are sound."
         are = "is" if self._unverified == 1 else "are"
         unverified = f"{self._unverified:,} of them {are} signed, not verified: no secret given."
-        return f"{runs} checked. {verdict}" + (f"\n{unverified}" if self._unverified else "")
+        return [f"{runs} checked. {verdict}", *([unverified] if self._unverified else [])]
 
 
 def _print_bad(runs: Iterable[RunView], output: Output) -> None:
