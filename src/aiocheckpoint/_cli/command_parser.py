@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from aiocheckpoint._cli.output import ClosedPipe, LostOutput
 from aiocheckpoint._cli.problems import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from _typeshed import SupportsWrite
 
 __all__ = ["PROGRAM", "CommandParser", "HelpPrinted", "OptionGroup", "nearest", "variable_of"]
 
@@ -115,6 +119,15 @@ class CommandParser(argparse.ArgumentParser):
                 yield f"{option}={value}"
             elif value.lower() not in _NO:
                 yield option
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. `argparse` passes over a stream that cannot be written."""
+        try:
+            (file or sys.stdout).write(self.format_help())
+        except BrokenPipeError:
+            raise ClosedPipe from None
+        except OSError as error:
+            raise LostOutput(error.strerror) from None
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002
         """End after the help, which is all that argparse exits for here."""

@@ -48,5 +48,5 @@ def _moved(stream: TextIO) -> Generator[TextIO, None, None]:
         yield moved
     finally:
         os.dup2(own, _STDOUT)
-        with suppress(BrokenPipeError):  # The caller has flushed it, and knows of that.
+        with suppress(OSError):  # The caller has flushed it, and knows of that.
             moved.close()

@@ -16,10 +16,11 @@ from aiocheckpoint._cli.failures import code_of, say_why
 from aiocheckpoint._cli.flow_lists import list_flows
 from aiocheckpoint._cli.log_records import told_by
 from aiocheckpoint._cli.not_found import explained
-from aiocheckpoint._cli.output import ClosedPipe, Output
+from aiocheckpoint._cli.output import ClosedPipe, LostOutput, Output
 from aiocheckpoint._cli.pager import PagedStream, PagerClosed, pager_command
 from aiocheckpoint._cli.parsers import general_help, load_command, make_parser
 from aiocheckpoint._cli.repeated import given_words
+from aiocheckpoint._cli.streams import settled, survive_streams
 from aiocheckpoint._cli.target import target_and_runs
 from aiocheckpoint._cli.terminal import Terminal
 from aiocheckpoint._version import __version__
@@ -44,32 +45,16 @@ def main(argv: list[str] | None = None) -> int:
         from aiocheckpoint._cli.completion import complete  # noqa: PLC0415 - the shell asks
 
         return complete()
-    _survive_streams()
+    survive_streams()
     words = sys.argv[1:] if argv is None else argv
     try:
-        return _dispatch(words)
+        return settled(_dispatch(words))
     except ClosedPipe:
-        _forget_stdout()
-        return ExitCode.CLOSED_PIPE
+        return settled(ExitCode.CLOSED_PIPE)
+    except LostOutput as lost:
+        return settled(ExitCode.FAILED, str(lost))
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-
-
-def _survive_streams() -> None:
-    """Show what the encoding lacks by escapes, and print into nothing where a stream is closed."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # The shell has closed it.
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-
-
-def _forget_stdout() -> None:
-    """Let the interpreter flush into nothing at its end, without a message."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, sys.stdout.fileno())
-    os.close(nothing)
+        return settled(ExitCode.INTERRUPTED)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -80,7 +65,7 @@ def _dispatch(words: list[str]) -> int:
         return ExitCode.DONE if words else ExitCode.USAGE
     try:
         return _execute(words[0], words[1:])
-    except ClosedPipe:
+    except (ClosedPipe, LostOutput):
         raise
     except HelpPrinted:
         return ExitCode.DONE

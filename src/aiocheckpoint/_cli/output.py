@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._cli.terminal import Terminal
 
-__all__ = ["JSON_VERSION", "Cell", "ClosedPipe", "Column", "Form", "Output", "Styled"]
+__all__ = ["JSON_VERSION", "Cell", "ClosedPipe", "Column", "Form", "LostOutput", "Output", "Styled"]
 
 JSON_VERSION = 1
 """Version of the JSON documents of all commands, the first key of each, and of the keys of records.
@@ -35,6 +35,10 @@ Form = Literal["text", "json", "jsonl"]
 
 class ClosedPipe(Exception):  # noqa: N818 - no error
     """The reader of the data has gone, as `head` does."""
+
+
+class LostOutput(Exception):  # noqa: N818 - as `ClosedPipe`
+    """Stdout cannot be written, as on a full disk. Its text is the reason."""
 
 
 class Output:
@@ -77,11 +81,17 @@ class Output:
         self._paint: Callable[[str, str], str] | None = None
         self._tried = not terminal.colour
         self._held: list[str] = []
+        self._lost: LostOutput | None = None
 
     @property
     def is_text(self) -> bool:
         """Whether people read it, and no program."""
         return self.form == "text"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether stdout could not be written."""
+        return self._lost is not None
 
     @property
     def width(self) -> int | None:
@@ -172,21 +182,30 @@ class Output:
         self._send(_plain(text) + "\n")
 
     def _send(self, text: str) -> None:
-        try:
+        with self._sending():
             self._out.write(text)
-        except BrokenPipeError:
-            raise ClosedPipe from None
 
     def flush(self) -> None:
         """Send what was printed, as the next line may come much later.
 
         Raises:
             ClosedPipe: Nobody reads it any longer.
+            LostOutput: It cannot be written, now or before.
         """
-        try:
+        with self._sending():
             self._out.flush()
+
+    @contextmanager
+    def _sending(self) -> Generator[None, None, None]:
+        if self._lost is not None:
+            raise self._lost
+        try:
+            yield
         except BrokenPipeError:
             raise ClosedPipe from None
+        except OSError as error:
+            self._lost = LostOutput(error.strerror or type(error).__name__)
+            raise self._lost from None
 
     @contextmanager
     def alone(self) -> Generator[None, None, None]:
@@ -194,6 +213,7 @@ class Output:
 
         Raises:
             ClosedPipe: Nobody reads the output any longer.
+            LostOutput: It cannot be written.
         """
         if self.is_text or isinstance(self._out, PagedStream):
             yield
@@ -203,7 +223,8 @@ class Output:
             self._out = moved
             try:
                 yield
-                self.flush()
+                if not self.is_lost:  # The command has gone on without it, and says so at its end.
+                    self.flush()
             finally:
                 self._out = before
 
@@ -218,8 +239,9 @@ class Output:
         if isinstance(self._out, PagedStream) and self._out.has_screen:
             self._held += lines
             return
-        self.flush()
-        with suppress(BrokenPipeError):  # Nobody hears it, and the work goes on.
+        with suppress(LostOutput):  # It is said at the end.
+            self.flush()
+        with suppress(OSError):  # Nobody hears it, and the work goes on.
             for line in lines:
                 self._err.write(harmless(line) + "\n")
             self._err.flush()
@@ -227,7 +249,8 @@ class Output:
     def close(self) -> None:
         """End the pager, send what was printed, and say what was held back meanwhile."""
         if isinstance(self._out, PagedStream):
-            self._out.close()
+            with self._sending():
+                self._out.close()
         self.flush()
         held, self._held = self._held, []
         if held:

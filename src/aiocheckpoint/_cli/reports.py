@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli.exit_codes import ExitCode
+from aiocheckpoint._cli.output import LostOutput
 from aiocheckpoint._cli.refusals import code_of_many
 
 if TYPE_CHECKING:
@@ -34,17 +36,19 @@ class Report:
         self._records: list[dict[str, Any]] = []
 
     def add(self, outcome: Outcome) -> None:
-        """Print one outcome."""
+        """Print one outcome. The work goes on where stdout is lost."""
         self.counts[outcome.status] += 1
         self._codes[outcome.code] += 1
         self.failed = self.failed or outcome.code == ExitCode.FAILED
         if self._output.form == "json":
             self._records.append(outcome.to_json())
-        elif self._output.form == "jsonl":
-            self._output.jsonl(outcome.to_json())
-        else:
-            self._output.data(outcome.line)
-            self._output.flush()
+            return
+        with suppress(LostOutput):  # The sum says what was done, and the end of the command why.
+            if self._output.form == "jsonl":
+                self._output.jsonl(outcome.to_json())
+            else:
+                self._output.data(outcome.line)
+                self._output.flush()
 
     def end(self, words: str | None = None) -> None:
         """Print the document, and say the sum, which one run alone does not need.
@@ -53,8 +57,10 @@ class Report:
             words: What is said in the place of the sum.
         """
         if self._output.form == "json":
-            self._output.records("runs", self._records)
-        if words is not None or self.counts.total() != 1:
+            with suppress(LostOutput):
+                self._output.records("runs", self._records)
+                self._output.flush()
+        if words is not None or self.counts.total() != 1 or self._output.is_lost:
             self._output.words(self.sum if words is None else words)
 
     @property
