@@ -303,6 +303,11 @@ def test_words_without_a_password(
     assert "***@h/x.db" in done.err
 
 
+def test_target_without_a_password() -> None:
+    """Nor do questions and prompts, which name the target alone."""
+    assert str(Target.parse("sqlite://ann:geheim@h/x.db")) == "sqlite://***@h/x.db"
+
+
 def test_default_target_without_a_password(orders: Path) -> None:
     """Nor that of the target in pyproject.toml."""
     (orders / "pyproject.toml").write_text(f'[tool.aiocheckpoint]\ntarget = "{URL}"\n')

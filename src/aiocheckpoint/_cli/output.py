@@ -171,15 +171,15 @@ class Output:
         waiting = iter(records)
         first = next(waiting, None)  # Its error comes before a document begins.
         head = json.dumps({"version": JSON_VERSION, **facts, name: []}, indent=2)
-        self._send(_plain(head.removesuffix("]\n}")))
+        self._send(head.removesuffix("]\n}"))
         between = "\n"
         for record in () if first is None else chain((first,), waiting):
-            self._send(between + _plain(_indented(record)))
+            self._send(between + _indented(record))
             between = ",\n"
         self._send("]\n}\n" if between == "\n" else "\n  ]\n}\n")
 
     def _line(self, text: str) -> None:
-        self._send(_plain(text) + "\n")
+        self._send(text + "\n")
 
     def _send(self, text: str) -> None:
         with self._sending():
@@ -300,11 +300,6 @@ class Output:
             self._tried = True
             self._paint = make_painter(required=self._must_colour)
         return self._paint
-
-
-def _plain(text: str) -> str:
-    """Escape the one control character that `json` lets through."""
-    return text.replace("\x7f", "\\u007f")
 
 
 def _indented(record: Mapping[str, Any]) -> str:
