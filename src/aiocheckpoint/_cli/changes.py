@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli.asking import confirmed
 from aiocheckpoint._cli.exit_codes import ExitCode
-from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.reports import Report
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     Change = Callable[[CheckpointFlow[Any], str | None], Awaitable[Outcome]]
 
-__all__ = ["asked", "asked_about", "change_each", "lacks_secret", "preview_each"]
+__all__ = ["asked", "asked_about", "change_each", "is_trusted", "preview_each"]
 
 _DAMAGES = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
 _SIGNED = (
@@ -60,13 +59,7 @@ def asked_about(context: Context, verb: str, count: int, examples: Sequence[str 
     return confirmed(context.output, question, count, yes=context.arguments.yes)
 
 
-def change_each(
-    context: Context,
-    run_ids: Sequence[str | None],
-    change: Change,
-    *,
-    takes_damaged: bool = False,
-) -> int:
+def change_each(context: Context, run_ids: Sequence[str | None], change: Change) -> int:
     """Change each run, report it, and give the exit code.
 
     A signed run of a bare store is refused without its secret: it would lose its signature.
@@ -74,8 +67,7 @@ def change_each(
     Args:
         context: The command.
         run_ids: The runs.
-        change: Changes one.
-        takes_damaged: Whether it changes damaged runs too.
+        change: Changes one, or refuses it, as most do for a damaged one.
     """
     flow = context.writable_flow()
     many = Many(context, flow)
@@ -83,12 +75,15 @@ def change_each(
     async def checked(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
         try:
             header = await flow.aheader(run_id)
-        except _DAMAGES:
-            if not takes_damaged:
+        except _DAMAGES as error:
+            if _is_distrusted(context, error):
                 raise
+            # Whoever damages a signed run is not to gain the right to delete it.
+            signed_by = context.store().run(run_id, flow=context.flow_name).signed_by
         else:
-            if header is not None and lacks_secret(context, header.signed_by):
-                return _without_secret(run_id, header.signed_by)
+            signed_by = None if header is None else header.signed_by
+        if _lacks_secret(context, signed_by):
+            return _without_secret(run_id, signed_by)
         return await change(flow, run_id)
 
     return many.work(lambda: many.each(run_ids, checked), of_one=len(run_ids) == 1)
@@ -107,17 +102,34 @@ def preview_each(
         except CheckpointError as error:
             report.add(Outcome.of_refusal(run_id, error))
             continue
-        lacking = run.damage is None and lacks_secret(context, run.signed_by)
-        report.add(_without_secret(run_id, run.signed_by) if lacking else preview(run))
+        if _lacks_secret(context, run.signed_by):
+            report.add(_without_secret(run_id, run.signed_by))
+        elif run.library and not is_trusted(context, run):  # Its header could be read.
+            words = f"refused: {run.damage}"
+            report.add(Outcome(run_id, "refused", ExitCode.DAMAGED, words))
+        else:
+            report.add(preview(run))
     report.end(f"{report.sum} Nothing was done.")
     return report.code(of_one=len(run_ids) == 1)
 
 
-def lacks_secret(context: Context, signed_by: str | None) -> bool:
+def _lacks_secret(context: Context, signed_by: str | None) -> bool:
     """Whether a run of a bare store is signed, and no secret is given."""
     if signed_by is None or context.target.is_module:
         return False
-    return secrets_of(context.arguments) is None
+    return context.secrets is None
+
+
+def is_trusted(context: Context, run: RunView) -> bool:
+    """Whether a run may be changed: of a bare store, it is unsigned or of the secrets given."""
+    if context.target.is_module:
+        return True
+    return run.signed_by is None if context.secrets is None else run.verified is True
+
+
+def _is_distrusted(context: Context, error: CheckpointError) -> bool:
+    """Whether a run of a bare store is not signed by the secrets that are given."""
+    return isinstance(error, UntrustedSnapshotError) and not context.target.is_module
 
 
 def _without_secret(run_id: str | None, signed_by: str | None) -> Outcome:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Status
     from aiocheckpoint.handlers._run_filter import FilterOptions, RunFilter
 
-__all__ = ["chosen_ids", "filter_options", "is_by_filter"]
+__all__ = ["chosen_filter", "chosen_ids", "filter_options", "is_by_filter"]
 
 _ARGUMENTS = {"steps": "step"}
 """Arguments of a flow's methods that have another name than the part of a filter."""
@@ -34,8 +34,25 @@ def is_by_filter(context: Context) -> bool:
     return chosen
 
 
-def chosen_ids(context: Context, default: frozenset[Status]) -> list[str | None]:
+def chosen_ids(context: Context, where: RunFilter | None) -> list[str | None]:
     """List the ids of the runs, each once.
+
+    Args:
+        context: The command.
+        where: The filter that chooses them. None where they are named.
+
+    Raises:
+        UsageProblem: Stdin has something else than ids.
+        CheckpointError: The store cannot be read.
+    """
+    if where is None:
+        return [*dict.fromkeys(context.run_ids())]
+    views = context.store().runs(where, flow=context.flow_name, damaged=False)
+    return [view.run_id for view in views]
+
+
+def chosen_filter(context: Context, default: frozenset[Status]) -> RunFilter | None:
+    """Give the filter that chooses the runs, or None where they are named.
 
     Args:
         context: The command.
@@ -46,12 +63,11 @@ def chosen_ids(context: Context, default: frozenset[Status]) -> list[str | None]
         CheckpointError: The store cannot be read.
     """
     if not is_by_filter(context):
-        return [*dict.fromkeys(context.run_ids())]
+        return None
     where = context.filter()
     if where.statuses is None and not where.stale:  # A stale run is shown as running.
         where = where._replace(statuses=default)
-    views = context.store().runs(where, flow=context.flow_name, damaged=False)
-    return [view.run_id for view in views]
+    return where
 
 
 def filter_options(where: RunFilter) -> FilterOptions:

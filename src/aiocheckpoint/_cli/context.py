@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from contextlib import ExitStack, redirect_stdout
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from aiocheckpoint._cli.bare import open_bare
@@ -91,6 +92,15 @@ class Context:
         """The one run that a command for one run is given, or None for the run without an id."""
         return self.runs[0] if self.runs else None
 
+    @cached_property
+    def secrets(self) -> list[bytes] | None:
+        """The secrets that the options name, or None. Read once, as a file may be a pipe.
+
+        Raises:
+            UsageProblem: A variable is not set, or a file cannot be read.
+        """
+        return secrets_of(self.arguments)
+
     def store(self) -> Store:
         """Open what the target stores, for reading alone.
 
@@ -106,7 +116,7 @@ class Context:
 
         if self.target.is_module:
             return store_of(self._handler_of_snapshots())
-        return open_store(self.target.text, secret=secrets_of(self.arguments))
+        return open_store(self.target.text, secret=self.secrets)
 
     def _handler_of_snapshots(self) -> StateHandler:
         handler = self.flow().handler
@@ -174,7 +184,7 @@ class Context:
         return CheckpointFlow(self.target.text, handler, name=name)
 
     def _bare_handler(self, flow: str | None) -> StateHandler:
-        handler = open_bare(self.target.text, flow, secrets_of(self.arguments))
+        handler = open_bare(self.target.text, flow, self.secrets)
         self._opened.callback(handler.close_unused)
         return handler
 

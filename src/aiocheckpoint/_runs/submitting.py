@@ -13,6 +13,7 @@ from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._runs.pairs import checked_pairs, checked_runs
 from aiocheckpoint.errors import CheckpointError, InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._identifiers import checked_run_id
+from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._stored_changes import requeue_stored
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._runs.core import FlowCore
+    from aiocheckpoint.handlers._run_filter import RunFilter
 
 __all__ = ["SubmitArguments", "checked_submit", "requeue_run", "submit_run", "submit_runs"]
 
@@ -204,15 +206,26 @@ def _result(run_id: str, outcome: Header | CheckpointError) -> RunResult[Any]:
 
 
 async def requeue_run(
-    core: FlowCore, backend: Backend, run_id: str | None, reason: object
+    core: FlowCore,
+    backend: Backend,
+    run_id: str | None,
+    reason: object,
+    where: RunFilter = ALL,
 ) -> Header:
     """Make a stored run due now, and give its header.
+
+    Args:
+        core: The flow.
+        backend: Calls the store.
+        run_id: The run, or None.
+        reason: Who does so, or why.
+        where: The filter that chose it, which it still has to fit.
 
     Raises:
         InvalidTypeError, InvalidValueError: An argument is invalid.
         CheckpointError: It is refused, or the store cannot be read or written.
     """
     handler, actor = core.snapshot_handler(), checked_reason(reason)
-    header = await backend.run(requeue_stored, handler, checked_run_id(run_id), actor)
+    header = await backend.run(requeue_stored, handler, checked_run_id(run_id), actor, where)
     await announce(core.settings, backend, [header], requeued=True)
     return header

@@ -37,13 +37,25 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._snapshot.signing import Signer
 
-__all__ = ["TRAILER_BYTES", "Footer", "pack_footer", "read_footer", "split"]
+__all__ = [
+    "SIGNATURE_BYTES",
+    "SIGNATURE_FROM_END",
+    "TRAILER_BYTES",
+    "Footer",
+    "pack_footer",
+    "read_footer",
+    "split",
+]
 
 FORMAT_VERSION = 1
 MAGIC = b"aiockpt\n"
 _NUMBERS = struct.Struct("<QQII8s")
 _TRAILER = struct.Struct("<32s32s32s8s32s")
 TRAILER_BYTES = _TRAILER.size
+SIGNATURE_BYTES = 40
+"""Bytes of the signature with the id of its secret. All are zeros where there is none."""
+SIGNATURE_FROM_END = SIGNATURE_BYTES + _NUMBERS.size
+"""Where these bytes begin, from the end of the footer."""
 _LONGEST_HEADER = 1 << 24
 _NO_KEY, _NO_SIGNATURE = bytes(8), bytes(32)
 _LABEL = b"aiocheckpoint snapshot\0"

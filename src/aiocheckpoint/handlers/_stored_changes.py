@@ -7,15 +7,19 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._model.start_record import Ownership, shown_header
 from aiocheckpoint._model.statuses import ENDED
 from aiocheckpoint._model.submission import requeued
-from aiocheckpoint.errors import RunInProgressError, RunNotFoundError
+from aiocheckpoint.errors import RunInProgressError, RunNotFoundError, RunStatusError
+from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.start_record import StartRecord
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._port import SnapshotPort
+    from aiocheckpoint.handlers._run_filter import RunFilter
 
 __all__ = [
     "replace_header",
@@ -48,15 +52,22 @@ def replace_header(
     return handler.replace(run_id, copy, found.header, lock=lock)[0]
 
 
-def requeue_stored(handler: SnapshotPort, run_id: str | None, actor: str | None = None) -> Header:
+def requeue_stored(
+    handler: SnapshotPort,
+    run_id: str | None,
+    actor: str | None = None,
+    where: RunFilter = ALL,
+) -> Header:
     """Make a stored run due now, and give the header that is stored then.
 
     Args:
         handler: The store.
         run_id: The run, or None.
         actor: Who does so, or why.
+        where: The filter that chose it. It may have been changed before its lock was taken.
 
     Raises:
+        RunStatusError: It does not fit the filter any more.
         CheckpointError: It is refused, or the store cannot be read or written.
     """
     location = handler.locate(run_id)
@@ -64,6 +75,7 @@ def requeue_stored(handler: SnapshotPort, run_id: str | None, actor: str | None 
         if found is None:
             raise RunNotFoundError(location, "queue again")
         record = handler.ownership(run_id).record
+        _check_fits(found.header, record, where, location)
         number = 0 if record is None or not record.starts else record.number
         is_started = 0 < number == found.header.number
         at, known = time.time(), found.header
@@ -73,6 +85,20 @@ def requeue_stored(handler: SnapshotPort, run_id: str | None, actor: str | None 
         # A database has deleted it in the same statement, see `SAVE_STATUS`.
         handler.clear_ending(run_id, lock)
         return header
+
+
+def _check_fits(
+    header: Header, record: StartRecord | None, where: RunFilter, location: str
+) -> None:
+    """Check under the lock of a run that the filter which chose it still does.
+
+    Raises:
+        RunStatusError: It does not.
+    """
+    shown = shown_header(header, Ownership(record))
+    if not where.wants(shown):
+        reason = f"the run in {location} does not fit the filter any more: it is {shown.status}."
+        raise RunStatusError(location, shown.status, reason)
 
 
 def terminate_stored(

@@ -36,7 +36,7 @@ def _execute(context: Context) -> int:
         return preview_each(context, run_ids, _preview)
     if not asked(context, "Delete", run_ids):
         return ExitCode.FAILED
-    return change_each(context, run_ids, _deleted, takes_damaged=True)
+    return change_each(context, run_ids, _deleted)
 
 
 def _preview(run: RunView) -> Outcome:

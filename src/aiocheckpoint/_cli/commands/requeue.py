@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli import options
 from aiocheckpoint._cli.changes import change_each, preview_each
-from aiocheckpoint._cli.chosen import chosen_ids
+from aiocheckpoint._cli.chosen import chosen_filter, chosen_ids
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._model.statuses import BROKEN
 from aiocheckpoint._model.submission import refusal_to_requeue
+from aiocheckpoint._runs.submitting import requeue_run
+from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow
@@ -36,14 +38,17 @@ def _configure(parser: CommandParser) -> None:
 
 
 def _execute(context: Context) -> int:
-    run_ids = chosen_ids(context, BROKEN)  # A terminated run was ended on purpose.
+    where = chosen_filter(context, BROKEN)  # A terminated run was ended on purpose.
+    run_ids = chosen_ids(context, where)
     if context.arguments.dry_run:
         return preview_each(context, run_ids, _preview)
 
     reason: str | None = context.arguments.reason
 
     async def change(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
-        header = await flow.arequeue(run_id, reason=reason)
+        core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - filters are ours
+        backend = await core.async_backend()
+        header = await requeue_run(core, backend, run_id, reason, where or ALL)
         return Outcome(run_id, "requeued", words=f"due now, {header.status}")
 
     return change_each(context, run_ids, change)

@@ -41,7 +41,7 @@ from aiocheckpoint.handlers.sqlite._found_snapshots import found_snapshots
 from aiocheckpoint.handlers.sqlite._history import retained
 from aiocheckpoint.handlers.sqlite._inserting import Inserter
 from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._listing import delete_pruned, owned_row
+from aiocheckpoint.handlers.sqlite._listing import owned_row, prune_rows
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._maintenance import back_up, compact
 from aiocheckpoint.handlers.sqlite._pages import chosen_headers, listed_headers
@@ -309,21 +309,14 @@ class SqliteStateHandler(StateHandler):
         del run_ids
         self._database.note_draining()
 
-    @front_door
-    def prune(self, query: Query) -> int:
-        """Delete the runs that a query asks for, except runs in progress, and give their number.
-
-        Raises:
-            StorageError: The database cannot be written.
-        """
-        if not is_decided(query.chosen):
-            return super().prune(query)
-        count = 0
-        if file_identity(self._path) is not None:
-            self._database.expire_dead()
-            while more := self._database.call(partial(delete_pruned, self._key(None)[0], query)):
-                count += more
-        return count
+    def _prune(self, query: Query, *, trusted: bool = False) -> int:
+        """Delete by one statement for many, where columns decide and no signature is checked."""
+        if (trusted and self.codec.signer is not None) or not is_decided(query.chosen):
+            return super()._prune(query, trusted=trusted)
+        if file_identity(self._path) is None:
+            return 0
+        self._database.expire_dead()
+        return prune_rows(self._database.call, self._flow_key, query, unsigned=trusted)
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
         """Make the reader of the database, which opens it for reading alone."""

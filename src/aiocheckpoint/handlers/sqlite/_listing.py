@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint._errors.owner import describe_process
 from aiocheckpoint._model.due import is_due
 from aiocheckpoint._model.start_record import Ownership, StartRecord, shown_header
+from aiocheckpoint._snapshot.footer import SIGNATURE_BYTES, SIGNATURE_FROM_END
 from aiocheckpoint.handlers._query import due_key
 from aiocheckpoint.handlers.sqlite._conditions import (
     BY_IDS_IN_RANGE,
@@ -32,15 +34,20 @@ if TYPE_CHECKING:
 __all__ = [
     "OwnedRow",
     "Row",
-    "delete_pruned",
     "in_short_range",
     "listed",
     "owned_columns",
     "owned_row",
+    "prune_rows",
 ]
 
 _AT_ONCE = 500
 _MOST_ROWS = (1 << 63) - 1
+_IS_UNSIGNED = (
+    f"substr(CAST(footer AS BLOB), -{SIGNATURE_FROM_END}, {SIGNATURE_BYTES}) "
+    f"= zeroblob({SIGNATURE_BYTES})"
+)
+"""Whether the trailer has neither a signature nor the id of a secret."""
 
 
 class Row(NamedTuple):
@@ -251,12 +258,36 @@ def owned_columns(execute: Callable[[str], Iterable[Any]]) -> str:
     return _OWNED if has_starts(execute) else _OWNED_IN_05
 
 
-def delete_pruned(flow: str | bytes, query: Query, connection: sqlite3.Connection) -> int:
-    """Delete up to 500 runs that a query asks for, and give their number, 0 if none is left.
+def prune_rows(
+    call: Callable[[Callable[[sqlite3.Connection], int]], int],
+    flow: str | bytes,
+    query: Query,
+    *,
+    unsigned: bool = False,
+) -> int:
+    """Delete the runs that a query asks for, except runs in progress, and give their number.
 
     Rows that stay, because of a trigger that another program has made, do not count.
+
+    Args:
+        call: Calls a function in a transaction of the database.
+        flow: The flow as the table has it.
+        query: Which runs, by columns alone.
+        unsigned: Whether signed runs, and those of which no signature can be told, stay.
     """
+    count = 0
+    while more := call(partial(_delete_some, flow, query, unsigned=unsigned)):
+        count += more
+    return count
+
+
+def _delete_some(
+    flow: str | bytes, query: Query, connection: sqlite3.Connection, *, unsigned: bool
+) -> int:
+    """Delete up to 500 runs, and give their number, 0 if none is left."""
     where, values = _condition(flow, query._replace(unowned=True))
+    if unsigned:
+        where.append(_IS_UNSIGNED)
     ids = connection.execute(
         f"SELECT id FROM runs WHERE {' AND '.join(where)} LIMIT {_AT_ONCE}",  # noqa: S608 - bound
         values,
