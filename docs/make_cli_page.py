@@ -89,6 +89,7 @@ SHARED = {
 ALWAYS_OTHER = (
     (r"\d\d:\d\d:\d\d", "10:41:07"),
     (r"\d+ (s|min) ago", "1 min ago"),
+    (r"\(due (now|in \d+ (s|min))\)", "(due in 40 s)"),
     (r"\d+\.\d{3} s", "0.001 s"),
     (r"\d[\d,]* bytes", "1,271 bytes"),
     (r"(queued +)\d,\d{3}", r"\g<1>6,260"),

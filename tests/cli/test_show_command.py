@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support import State
 
 FAILED = """\
-order-42 of orders: failed at step 3 of 4, 'charge', 1 min ago
+order-42 of orders: failed at step 3 of 4, 'charge', 1 min ago (due now)
 began 10:41:07, snapshot 14 of run 1, N bytes
   ✓ reserve  0.031 s
   ✓ approve  0.001 s
@@ -29,7 +29,7 @@ TRACEBACK = TRACE.format(kind="httpx.ConnectTimeout", message="no answer in 10 s
 FIRST_LINES = {
     "order-58": "order-58 of orders: finished, 50 s ago",
     "order-59": "order-59 of orders: paused at step 2 of 4, 'approve', 40 s ago (over the limit)",
-    "order-60": "order-60 of orders: queued at step 1 of 4, 'reserve', 30 s ago (due 10:55:00)",
+    "order-60": "order-60 of orders: queued at step 1 of 4, 'reserve', 30 s ago (due in 10 min)",
 }
 
 
@@ -75,6 +75,17 @@ def test_what_comes_next(orders: Path) -> None:
         "Where and why in full: aiocheckpoint plan service:cp order-42",
     ]
     assert invoke("show", "orders.db", "order-58", cwd=orders).err == ""
+
+
+def test_pause_names_the_command_that_answers(orders: Path) -> None:
+    """A paused run waits, and goes on by approve alone, for which a flow is needed."""
+    assert invoke("show", "orders.db", "order-59", cwd=orders).err == (
+        "It waits at 'approve'. The command approve of its flow, package.module:flow, answers it.\n"
+    )
+    assert invoke("show", "service:cp", "order-59", cwd=orders).err.splitlines()[1:] == [
+        "It waits at 'approve'. The command approve answers it.",
+        "What answers the pause: aiocheckpoint approve service:cp order-59 --set KEY=VALUE",
+    ]
 
 
 def test_json(orders: Path) -> None:

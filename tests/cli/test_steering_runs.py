@@ -141,6 +141,17 @@ def test_plan(shop: Shop) -> None:
     )
 
 
+def test_plan_of_a_paused_run(shop: Shop) -> None:
+    """A plan names the pause, and the command that answers it, which `--checkpoint` needs not."""
+    shop.run("x", 10, total=700)
+    done = shop.does("plan", "x")
+    assert "(pause 1, 'approval')" in done.out
+    line = f"What answers the pause: aiocheckpoint approve {shop.target} x --set KEY=VALUE\n"
+    assert done.err == line
+    assert shop.does("plan", "x", "--checkpoint", "1").err == ""
+    assert "(pause 1, 'approval')" in shop.does("resume", "x", "--dry-run").out
+
+
 def test_plan_that_is_refused(shop: Shop) -> None:
     """The plan of a terminated run says why it is refused."""
     shop.run("x", 12, fraud=True)

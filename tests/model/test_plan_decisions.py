@@ -160,8 +160,8 @@ def test_data_from_the_checkpoint(
         (None, "nothing is stored yet"),
         (header(0, "finished"), "the last run finished"),
         (header(1, "stopped"), "the last run was stopped there"),
-        (header(1, "paused"), "the last run was paused there"),
-        (header(1, "paused", failure=failure("b")), "the last run was paused there"),
+        (header(1, "paused"), "the last run was paused there (pause 0)"),
+        (header(1, "paused", failure=failure("b")), "the last run was paused there (pause 0)"),
         (header(1, "running"), "the last run got that far"),
         (
             header(1, "running", failure=failure("b")),

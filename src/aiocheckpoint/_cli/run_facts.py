@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._cli.times import clock
+from aiocheckpoint._cli.times import due_shown
+from aiocheckpoint._model.due import due_at
 
 if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
 
-__all__ = ["note_of", "place_of_run", "run_in_question", "run_in_words", "run_name", "signature_of"]
+__all__ = [
+    "due_words",
+    "note_of",
+    "place_of_run",
+    "run_in_question",
+    "run_in_words",
+    "run_name",
+    "signature_of",
+]
 
 
 def run_name(run: RunView) -> str:
@@ -43,9 +52,17 @@ def note_of(run: RunView) -> str:
         "paused": run.pause or "",
         "stopped": f"by {run.stopped_by}" if run.stopped_by else "",
         "terminated": f"by {run.terminated_by}: {run.termination}",
-        "queued": f"due {clock(run.due)}" if run.due else "due now",
     }
-    return notes.get(run.status, "")
+    return ", ".join(filter(None, (notes.get(run.status), due_words(run))))
+
+
+def due_words(run: RunView) -> str:
+    """Say when workers take a run, such as "due now" or "due in 40 s".
+
+    It is "" where a living process has the run, or workers do not take it by themselves.
+    """
+    due = None if run.owner is not None else due_at(run)
+    return "" if due is None else due_shown(due)
 
 
 def signature_of(run: RunView) -> str:

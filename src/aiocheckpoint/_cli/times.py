@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 from aiocheckpoint._cli.problems import UsageProblem
 
-__all__ = ["ago", "clock", "now", "parse_due", "parse_duration", "parse_time", "seconds_shown"]
+__all__ = [
+    "ago",
+    "clock",
+    "due_shown",
+    "now",
+    "parse_due",
+    "parse_duration",
+    "parse_time",
+    "seconds_shown",
+]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _SAME_YEAR = 300 * 86_400.0
@@ -103,6 +112,15 @@ def ago(at: float) -> str:
     if seconds < 0:
         return f"in {_largest(-seconds)}"
     return f"{_largest(seconds)} ago"
+
+
+def due_shown(at: float) -> str:
+    """Show when something is due, such as "due now" or "due in 40 s".
+
+    Args:
+        at: Seconds since the epoch. 0.0 is at once.
+    """
+    return "due now" if at <= now() else f"due {ago(at)}"
 
 
 def _largest(seconds: float) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
 
-__all__ = ["TAKEN_AFTER", "backoff_seconds", "checked_due", "due_at", "is_due"]
+__all__ = ["TAKEN_AFTER", "Standing", "backoff_seconds", "checked_due", "due_at", "is_due"]
 
 TAKEN_AFTER: frozenset[str | None] = frozenset({None, "drain", "requeue"})
 """The values of `stopped_by` after which recovery goes on with a stopped run. None is of 0.5."""
@@ -23,8 +23,22 @@ _LONGEST_PLAIN = _LONGEST_BACKOFF / (1 + _JITTER)
 """Before the jitter, so that runs that have reached the end do not come together."""
 
 
-def due_at(header: Header) -> float | None:
+class Standing(Protocol):
+    """How a run stands: a header, or the view of one."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def stopped_by(self) -> str | None: ...
+    @property
+    def due(self) -> float | None: ...
+
+
+def due_at(header: Standing) -> float | None:
     """The time from which recovery may take a run, if no living process owns it.
+
+    Args:
+        header: Its header, or a view of it.
 
     Returns:
         Seconds since the epoch, 0.0 for at once, or None for a run that it never takes by itself.

@@ -26,7 +26,6 @@ ReturnedStep = Literal["ignored", "optional", "required"]
 
 _REASONS: dict[Status, str] = {
     "queued": "the run was queued, and has not begun",
-    "paused": "the last run was paused there",
     "stopped": "the last run was stopped there",
     "terminated": "the last run was terminated there",
     "finished": "the last run finished",
@@ -139,6 +138,9 @@ def _entry(
 def _reason(header: Header | None) -> str:
     if header is None:
         return "nothing is stored yet"
+    if header.status == "paused":
+        why = f", {header.pause!r}" if header.pause else ""
+        return f"the last run was paused there (pause {header.pause_number}{why})"
     if header.status in _REASONS:
         return _REASONS[header.status]
     if header.failure is None:

@@ -124,7 +124,7 @@ def test_words_of_the_plan(file_store: AnyStore, runner: Runner) -> None:
     """The text of the plan says that the run was paused."""
     cp = approvable(file_store)
     runner(cp, unapproved(), "always")
-    assert "the last run was paused there" in str(runner.plan(cp))
+    assert "the last run was paused there (pause 1" in str(runner.plan(cp))
 
 
 @pytest.mark.parametrize("failures", [0, 1])

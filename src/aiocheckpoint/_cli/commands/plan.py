@@ -9,6 +9,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.given import given_object
+from aiocheckpoint._cli.pause_words import suggest_answer
 from aiocheckpoint._cli.refusals import code_of_run
 from aiocheckpoint._cli.step_words import add_steps, step_of
 
@@ -38,9 +39,17 @@ def _execute(context: Context) -> int:
     )
     if context.output.is_text:
         context.output.block(str(plan))
+        if plan.refused is None and arguments.checkpoint is None:
+            _suggest_answer(context)
     else:
         context.output.record("plan", plan_as_json(plan, context.run_id))
     return ExitCode.DONE if plan.refused is None else code_of_run(plan.refused)
+
+
+def _suggest_answer(context: Context) -> None:
+    header = context.flow().header(context.run_id)
+    if header is not None and header.status == "paused":
+        suggest_answer(context)
 
 
 def plan_as_json(plan: Plan, run_id: str | None) -> dict[str, Any]:

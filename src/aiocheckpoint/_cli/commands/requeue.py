@@ -11,6 +11,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
+from aiocheckpoint._cli.run_facts import due_words
 from aiocheckpoint._model.statuses import BROKEN
 from aiocheckpoint._model.submission import refusal_to_requeue
 from aiocheckpoint._runs.submitting import requeue_run
@@ -63,7 +64,11 @@ def _preview(run: RunView) -> Outcome:
     if run.owner is not None:
         words = f"refused: it is in progress, in {run.owner}"
         return Outcome(run.run_id, "refused", ExitCode.IN_PROGRESS, words)
-    return Outcome(run.run_id, "would be due", words=f"would be due now, {run.status}")
+    if due_words(run) == "due now":
+        words = f"is due now already, {run.status}. Its starts would be counted anew"
+    else:
+        words = f"would be due now, {run.status}"
+    return Outcome(run.run_id, "would be due", words=words)
 
 
 COMMAND = Command(

@@ -13,7 +13,7 @@ from aiocheckpoint._cli.nothing_found import say_if_empty
 from aiocheckpoint._cli.options import add_copy, add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column
 from aiocheckpoint._cli.problems import UsageProblem
-from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
+from aiocheckpoint._cli.run_facts import due_words, note_of, place_of_run, run_name
 from aiocheckpoint._cli.times import ago, clock
 from aiocheckpoint._model.statuses import BROKEN
 from aiocheckpoint._texts import type_shown
@@ -78,10 +78,20 @@ def _print_table(
         return
     shown = runs if listed is None else listed
     output.table(columns, (_row(run, output, with_status=with_status) for run in shown))
-    if context.target.is_module and any(run.status in {"running", *BROKEN} for run in listed or ()):
-        chosen = filter_words(context.arguments) or ["--all"]
+    resumable = [
+        run for run in listed or () if run.status in {"running", *BROKEN} and run.owner is None
+    ]
+    if context.target.is_module and resumable:
+        chosen = filter_words(context.arguments) or _choice_of(resumable)
         words = ["aiocheckpoint", "resume", context.target.text, *chosen, "--dry-run"]
         output.suggest("What resuming would do", words)
+
+
+def _choice_of(runs: list[RunView]) -> list[str]:
+    """Choose runs: by `--all`, which takes those that are due, or by their statuses if none is."""
+    if any(due_words(run) == "due now" for run in runs):
+        return ["--all"]
+    return ["--status", ",".join(sorted({run.status for run in runs}))]
 
 
 def _title(context: Context, where: RunFilter, listed: list[RunView] | None) -> str:

@@ -8,6 +8,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_copy, add_output, add_runs, add_secret, add_target
+from aiocheckpoint._cli.pause_words import suggest_answer
 from aiocheckpoint._cli.run_card import print_failure, print_history, print_run
 from aiocheckpoint._engine.resume_command import words_of_run
 from aiocheckpoint._model.statuses import ENDED
@@ -65,6 +66,11 @@ def _print_record(run: RunView, kept: Sequence[SnapshotView] | None, output: Out
 
 def _say_what_comes_next(run: RunView, context: Context) -> None:
     if run.damage is not None or run.step is None or run.status in ENDED:
+        return
+    if run.status == "paused":
+        where = "" if context.target.is_module else " of its flow, package.module:flow,"
+        context.output.words(f"It waits at {run.step!r}. The command approve{where} answers it.")
+        suggest_answer(context)
         return
     context.output.words(f"It goes on at {run.step!r}, with the stored state.")
     if context.target.is_module:
