@@ -84,3 +84,12 @@ def test_suggestion_takes_runs_that_are_not_due(shop: Shop) -> None:
     wait(shop, now() - 1)
     assert shop.does("runs").err.endswith("--all --dry-run\n")
     assert "1 would run" in shop.does("resume", "--all", "--dry-run").err
+
+
+def test_queued_runs_are_for_workers(shop: Shop) -> None:
+    """`resume --all` takes begun runs, and says so. A queued one is left to `work`."""
+    shop.does("submit", "q", "--state", "{}")
+    wait(shop, None)
+    assert shop.does("resume", "--all", "--dry-run").out.startswith("bad  ")
+    words = " ".join(shop.does("resume", "--help").out.split())
+    assert "all begun runs that are due, and none that is queued" in words

@@ -32,8 +32,8 @@ __all__ = ["asked", "asked_about", "change_each", "is_trusted", "preview_each"]
 
 _DAMAGES = (CorruptSnapshotError, IncompatibleSnapshotError, UntrustedSnapshotError)
 _SIGNED = (
-    "refused: it is signed by {key}, and would be stored without a signature, which its flow "
-    "refuses. Name the secret by --secret-env or --secret-file"
+    "refused: it is signed by {key}. Name the secret by --secret-env or --secret-file, so that "
+    "nobody changes or deletes what somebody else wrote"
 )
 
 

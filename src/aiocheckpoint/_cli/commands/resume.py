@@ -8,19 +8,23 @@ from aiocheckpoint._cli import options
 from aiocheckpoint._cli.chosen import filter_options, is_by_filter
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
+from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.reports import Report
 from aiocheckpoint._cli.waits import add_limit
+from aiocheckpoint._model.statuses import BEGUN
 from aiocheckpoint._runs.resuming import runs_to_resume
 from aiocheckpoint.errors import CheckpointError, RunNotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from aiocheckpoint import CheckpointFlow, RunResult, Stream
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
+    from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
 
@@ -28,7 +32,7 @@ __all__ = ["COMMAND"]
 def _configure(parser: CommandParser) -> None:
     options.add_target(parser, module=True)
     options.add_runs(parser, most=None)
-    options.add_all(parser, "all runs that are due")
+    options.add_all(parser, "all begun runs that are due, and none that is queued")
     options.add_filters(parser)
     add_limit(parser)
     options.add_dry_run(parser)
@@ -67,6 +71,9 @@ def _resume_by_filter(context: Context) -> int:
 
 def _plan_all(context: Context) -> int:
     flow, report = context.flow(), Report(context.output)
+    for run in _unreadable_runs(context):
+        words = f"refused: {run.damage}"
+        report.add(Outcome(run.run_id, "refused", ExitCode.DAMAGED, words))
     for run_id in _ids_to_plan(context):
         report.add(_planned(flow, run_id))
     counts = report.counts
@@ -86,6 +93,16 @@ def _ids_to_plan(context: Context) -> list[str | None]:
     core = context.flow()._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no method lists them
     headers = runs_to_resume(core, where.statuses, filter_options(where))
     return [header.run_id for header in headers]
+
+
+def _unreadable_runs(context: Context) -> Iterator[RunView]:
+    """The chosen runs that the flow cannot read, for instance as it has another secret."""
+    if is_by_filter(context):
+        where = context.filter()
+        if where.statuses is None and not where.stale:  # A stale run is shown as running.
+            where = where._replace(statuses=BEGUN)
+        runs = context.store().runs(where, flow=context.flow_name)
+        yield from (run for run in runs if run.damage is not None)
 
 
 def _planned(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
