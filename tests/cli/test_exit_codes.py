@@ -133,8 +133,8 @@ def test_foreign_database(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     done = invoke("runs", "music.db", cwd=tmp_path)
-    assert done.code != 0
-    assert (done.out, "Traceback" in done.err) == ("", False)
+    assert (done.code, done.out, "Traceback" in done.err) == (5, "", False)
+    assert "is the database of another program" in done.err
 
 
 def test_fault_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

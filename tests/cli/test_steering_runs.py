@@ -152,6 +152,18 @@ def test_plan_of_a_paused_run(shop: Shop) -> None:
     assert "(pause 1, 'approval')" in shop.does("resume", "x", "--dry-run").out
 
 
+def test_run_that_is_not_stored_is_a_new_one(shop: Shop) -> None:
+    """A mistyped id begins a run, which run and plan say. A stored run goes on without a word."""
+    planned = shop.does("plan", "typo")
+    assert planned.code == 0
+    assert planned.err == "nothing is stored of typo: run would begin a new run.\n"
+    line = "nothing is stored of typo: this begins a new run."
+    done = shop.does("run", "typo", "--state", '{"total": 700}')
+    assert done.err.splitlines() == [line, "typo  paused: pause 1, approval"]
+    assert "nothing is stored" not in shop.does("run", "typo").err
+    assert "nothing is stored" not in shop.does("plan", "typo").err
+
+
 def test_plan_that_is_refused(shop: Shop) -> None:
     """The plan of a terminated run says why it is refused."""
     shop.run("x", 12, fraud=True)

@@ -350,6 +350,8 @@ def test_backup_and_compact(shop: Shop) -> None:
     copied = json.loads(invoke("runs", place, "--output", "json", cwd=shop.folder).out)
     assert {run["run_id"]: run["status"] for run in copied["runs"]} == FILLED
     assert shop.bare("backup", place).code == 1
+    (shop.folder / "a file").touch()
+    assert shop.bare("backup", "a file/copy").code == 1  # Nothing can be made in it.
     freed = shop.bare("compact", "--write", "--output", "json")
     assert json.loads(freed.out)["compact"]["bytes"] >= 0
     assert statuses(shop) == FILLED

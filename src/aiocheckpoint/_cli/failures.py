@@ -65,12 +65,17 @@ def code_of(error: BaseException) -> ExitCode:
         return error.code
     if isinstance(error, errors.StorageError) and error.errno == errno.ENOENT:
         return ExitCode.NOT_FOUND
-    if isinstance(error, errors.StorageError) and error.damaged:
+    if isinstance(error, errors.StorageError) and _is_no_sound_database(error):
         return ExitCode.DAMAGED
     for kinds, code in _CODES:
         if isinstance(error, kinds):
             return code
     return ExitCode.FAILED
+
+
+def _is_no_sound_database(error: errors.StorageError) -> bool:
+    """Whether a file was found damaged, or is another program's database."""
+    return error.damaged or error.errno == errno.EBADMSG
 
 
 def say_why(error: Exception, output: Output, given: Sequence[str] = ()) -> None:

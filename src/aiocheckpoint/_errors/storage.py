@@ -108,7 +108,7 @@ class StorageError(CheckpointError, OSError):
 
     Attributes:
         path: The path concerned.
-        errno: The system's error number, or None.
+        errno: The system's error number, or None. `EBADMSG` for a database of another program.
         damaged: Whether what is stored there was found damaged, such as the pages of a database.
     """
 

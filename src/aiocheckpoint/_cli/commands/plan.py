@@ -39,16 +39,19 @@ def _execute(context: Context) -> int:
     )
     if context.output.is_text:
         context.output.block(str(plan))
-        if plan.refused is None and arguments.checkpoint is None:
-            _suggest_answer(context)
+        if plan.refused is None:
+            _say_how_it_stands(context)
     else:
         context.output.record("plan", plan_as_json(plan, context.run_id))
     return ExitCode.DONE if plan.refused is None else code_of_run(plan.refused)
 
 
-def _suggest_answer(context: Context) -> None:
+def _say_how_it_stands(context: Context) -> None:
+    """Say that the run is a new one, or what answers its pause."""
     header = context.flow().header(context.run_id)
-    if header is not None and header.status == "paused":
+    if header is None and context.run_id is not None:
+        context.output.words(f"nothing is stored of {context.run_id}: run would begin a new run.")
+    elif header is not None and header.status == "paused" and context.arguments.checkpoint is None:
         suggest_answer(context)
 
 

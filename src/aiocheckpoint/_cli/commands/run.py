@@ -48,6 +48,8 @@ def _execute(context: Context) -> int:
     }
 
     async def call(flow: CheckpointFlow[Any]) -> None:
+        if context.run_id is not None and await flow.aheader(context.run_id) is None:
+            context.output.words(f"nothing is stored of {context.run_id}: this begins a new run.")
         await flow.arun(**given)
 
     return run_one(context, call)

@@ -24,7 +24,11 @@ def _configure(parser: CommandParser) -> None:
     options.add_target(parser)
     options.add_runs(parser, most=None)
     options.add_reason(parser)
-    add_wait(parser, "for the end of a run that is in progress")
+    add_wait(
+        parser,
+        "for the end of a run in progress, with code 4 if it does not come. Without it the run is "
+        "asked to end, with code 0",
+    )
     options.add_yes(parser)
     options.add_write(parser)
     options.add_secret(parser)

@@ -24,7 +24,9 @@ def _configure(parser: CommandParser) -> None:
     options.add_target(parser, module=True)
     add_limit(parser)
     parser.add_argument(
-        "--until-empty", action="store_true", help="end when nothing is queued or due"
+        "--until-empty",
+        action="store_true",
+        help="end when nothing is queued or due, with code 1 if a run failed",
     )
     options.add_filters(parser)
     options.add_output(parser)

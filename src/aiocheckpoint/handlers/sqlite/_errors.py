@@ -53,6 +53,7 @@ def foreign_database(path: str) -> StorageError:
     return StorageError(
         path,
         f"{path} is the database of another program, and was left as it is; choose another path.",
+        errno=errno.EBADMSG,
     )
 
 
