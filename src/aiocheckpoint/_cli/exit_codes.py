@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 
 MEANINGS = {
-    ExitCode.DONE: "done; of a command that runs something: finished; of work: drained by one signal",
+    ExitCode.DONE: "done; a command that runs something: finished; work: drained by one signal",
     ExitCode.FAILED: "a run failed, or the command could not do its work",
     ExitCode.USAGE: "wrong usage, or a target that cannot be loaded",
     ExitCode.NOT_FOUND: "no such run, flow or store",
@@ -38,7 +38,7 @@ MEANINGS = {
     ExitCode.STOPPED: "the run is stopped",
     ExitCode.TERMINATED: "the run is terminated",
     ExitCode.QUEUED: "the run is queued",
-    ExitCode.INTERRUPTED: "ended by Ctrl-C, after the runs were stored; of work: at a second signal",
+    ExitCode.INTERRUPTED: "ended by Ctrl-C, after the runs were stored; work: at a second signal",
     ExitCode.CLOSED_PIPE: "the reader of the output has gone",
     ExitCode.ENDED: "ended by SIGTERM, in the same way",
 }

@@ -23,7 +23,7 @@ class RunResult(Generic[StateT]):
         error: The exception that ended it, with a note on how to resume, or None.
         status: "finished", or "stopped" or "paused" where the run can be resumed. "terminated"
             where the error is a `RunTerminatedError`. Of a submitted run, "queued" or that of the
-            stored one. None where there is another error.
+            stored one. None where there is another error, so that a failed run has `error` alone.
         pause_number: Of a paused run, the number of the pause that it waits in, else 0.
     """
 
