@@ -72,8 +72,7 @@ def _resume_by_filter(context: Context) -> int:
 def _plan_all(context: Context) -> int:
     flow, report = context.flow(), Report(context.output)
     for run in _unreadable_runs(context):
-        words = f"refused: {run.damage}"
-        report.add(Outcome(run.run_id, "refused", ExitCode.DAMAGED, words))
+        report.add(Outcome(run.run_id, "refused", ExitCode.DAMAGED, f"refused: {run.damage}"))
     for run_id in _ids_to_plan(context):
         report.add(_planned(flow, run_id))
     counts = report.counts
