@@ -33,7 +33,11 @@ _OPTIONS = {
     "update": "--set",
     "values": "--set",
 }
-_OF_COMMAND = {"retry": {"checkpoint": "--from"}, "patch": {"checkpoint": "--goto"}}
+_OF_COMMAND = {
+    "retry": {"checkpoint": "--from"},
+    "patch": {"checkpoint": "--goto"},
+    "run": {"update": "--update"},
+}
 """Options that have another name in some command."""
 _COMMANDS = {
     "aresume_all": "resume --all",
