@@ -145,11 +145,11 @@ def test_plan_of_a_paused_run(shop: Shop) -> None:
     """A plan names the pause, and the command that answers it, which `--checkpoint` needs not."""
     shop.run("x", 10, total=700)
     done = shop.does("plan", "x")
-    assert "(pause 1, 'approval')" in done.out
+    assert "(pause 1)" in done.out
     line = f"What answers the pause: aiocheckpoint approve {shop.target} x --set KEY=VALUE\n"
     assert done.err == line
     assert shop.does("plan", "x", "--checkpoint", "1").err == ""
-    assert "(pause 1, 'approval')" in shop.does("resume", "x", "--dry-run").out
+    assert "(pause 1)" in shop.does("resume", "x", "--dry-run").out
 
 
 def test_run_that_is_not_stored_is_a_new_one(shop: Shop) -> None:

@@ -112,6 +112,8 @@ class StorageError(CheckpointError, OSError):
         damaged: Whether what is stored there was found damaged, such as the pages of a database.
     """
 
+    damaged: bool = False  # Of errors that an earlier release has pickled.
+
     def __init__(
         self, path: str, problem: str, *, errno: int | None = None, damaged: bool = False
     ) -> None:

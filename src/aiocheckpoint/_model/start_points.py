@@ -139,8 +139,8 @@ def _reason(header: Header | None) -> str:
     if header is None:
         return "nothing is stored yet"
     if header.status == "paused":
-        why = f", {header.pause!r}" if header.pause else ""
-        return f"the last run was paused there (pause {header.pause_number}{why})"
+        # Without the reason: a user's text, and plans are logged.
+        return f"the last run was paused there (pause {header.pause_number})"
     if header.status in _REASONS:
         return _REASONS[header.status]
     if header.failure is None:
