@@ -36,11 +36,26 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Generator[Shop]:
         yield opened
 
 
+def await_running(shop: Shop, number: int) -> None:
+    """Wait until so many orders are in progress, for as long as there is hope."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if sum(run.status == "running" for run in runs_of(shop)) >= number:
+            return
+        time.sleep(0.01)
+
+
 async def test_killed_under_load(tmp_path: Path) -> None:
     """Killed twice among sixty orders, the service does each of them once."""
     with open_shop(tmp_path) as own:
         orders = make_orders("order", 60)
-        reported = await serve_all(own, orders, 20, {10, 35}, own.orders.restart)
+
+        def kill() -> None:
+            """Kill it in the midst of several orders, also on a busy machine."""
+            await_running(own, 5)
+            own.orders.restart()
+
+        reported = await serve_all(own, orders, 20, {10, 35}, kill)
         check_books(own, orders)
         assert sum(reported.values()) > reported["200"], "no client noticed that it was killed"
         assert reported["left to the worker"] > 0, "the worker has had nothing to do"
@@ -53,11 +68,7 @@ async def test_ended_under_load(tmp_path: Path) -> None:
 
         def replace() -> None:
             """End it in the midst of an order, also on a busy machine."""
-            deadline = time.monotonic() + PATIENCE
-            while time.monotonic() < deadline:
-                if any(run.status == "running" for run in runs_of(own)):
-                    break
-                time.sleep(0.01)
+            await_running(own, 1)
             own.orders.replace()
 
         reported = await serve_all(own, orders, 20, {10, 35}, replace)
