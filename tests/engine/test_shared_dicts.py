@@ -133,10 +133,19 @@ def test_inside_a_step(runs: Runs, runner: Runner) -> None:
 
 async def test_same_run(runs: Runs) -> None:
     """A second call for the same run, with its own dict, is told that the run is in progress."""
-    cp, given = customer_flow(runs), {"n": 1}
-    calls = [cp.arun(given, run_id="x") for _ in range(2)]
-    results = await asyncio.gather(*calls, return_exceptions=True)
+    held, free, given = runs.empty_flow(), asyncio.Event(), {"n": 1}
+
+    @held.add_step()
+    async def hold(state: State) -> None:
+        await free.wait()
+
+    both = [asyncio.create_task(held.arun(given, run_id="x")) for _ in range(2)]
+    refused, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    assert [type(one.exception()) for one in refused] == [RunInProgressError]
+    free.set()
+    results = await asyncio.gather(*both, return_exceptions=True)
     assert {type(result) for result in results} == {dict, RunInProgressError}
+    cp = customer_flow(runs)
     calls = [cp.arun(given, run_id="y", wait=PATIENCE) for _ in range(3)]
     assert await asyncio.gather(*calls) == [given] * 3
 
