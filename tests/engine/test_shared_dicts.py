@@ -11,6 +11,9 @@ import pytest
 from run_factories import PATIENCE, Runs
 
 from aiocheckpoint import CheckpointFlow, InvalidValueError, RunInProgressError, current_step
+from aiocheckpoint._concurrency.backends import SyncBackend
+from aiocheckpoint._engine.given_dicts import claim_dicts, release_dicts
+from aiocheckpoint._model.request import Request
 from aiocheckpoint.testing import MemoryStateHandler
 
 if TYPE_CHECKING:
@@ -178,6 +181,21 @@ async def test_call_that_waited(runs: Runs) -> None:
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(result) for result in results} == {OSError, dict}
     assert await cp.aheader("y") is None
+
+
+def test_dict_of_a_call_whose_lock_is_gone(runs: Runs) -> None:
+    """The next call of a run has the dict before the call that had it releases it."""
+    handler, request = runs.empty_flow().handler, Request(state={"n": 1})
+    first, second, other = (handler.run_store(one, SyncBackend()) for one in ("x", "x", "y"))
+    claim_dicts(request, first, owns=True)
+    claim_dicts(request, second)
+    claim_dicts(request, second, owns=True)
+    release_dicts(request, first)
+    with pytest.raises(InvalidValueError, match=REMEDY):
+        claim_dicts(request, other)
+    release_dicts(request, second)
+    claim_dicts(request, other)
+    release_dicts(request, other)
 
 
 def test_between_threads(runs: Runs) -> None:

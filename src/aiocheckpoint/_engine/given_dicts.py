@@ -22,10 +22,16 @@ _runs: dict[int, RunStore] = {}
 because a signal handler may run a flow at any line. Each change is one operation of a dict."""
 
 
-def claim_dicts(request: Request, run_store: RunStore) -> None:
+def claim_dicts(request: Request, run_store: RunStore, *, owns: bool = False) -> None:
     """Claim the given dicts for a run, again without effect.
 
     A call for the same run may have its dict: it waits until that run has ended.
+
+    Args:
+        request: The call.
+        run_store: Its run.
+        owns: Whether the call has the lock of the run. It takes the dicts from a call before it,
+            which may have given up its lock with its last snapshot, and releases them after that.
 
     Raises:
         InvalidValueError: Another run has one of the dicts.
@@ -42,6 +48,8 @@ def claim_dicts(request: Request, run_store: RunStore) -> None:
                 "other. Give each run a copy, such as dict(defaults), or copy.deepcopy(defaults) "
                 "where it holds lists or dicts."
             )
+        if owns:
+            _runs[id(given)] = run_store
 
 
 def release_dicts(request: Request, run_store: RunStore) -> None:

@@ -136,7 +136,7 @@ class Run:
         began = time.perf_counter()
         try:
             # Claimed before as well, unless the call has waited for a run with the same dict.
-            claim_dicts(self._request, self._run_store)
+            claim_dicts(self._request, self._run_store, owns=True)
             plan, stored = await self._opening.plan()
             await self._end_if_hopeless(stored)
         except BaseException:
@@ -168,7 +168,7 @@ class Run:
         finally:
             finished = self._context.header.finished
             note_end(self._run_store.location, plan, self._request, finished=finished)
-            release_dicts(self._request, self._run_store)  # While its lock is held.
+            release_dicts(self._request, self._run_store)
         return self._ended(state, self._context.header.status)
 
     def _raise_kept_cancellation(self) -> None:
