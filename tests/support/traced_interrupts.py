@@ -51,6 +51,8 @@ class TracedInterrupt:
         before = sys.gettrace()  # for example, the trace function of coverage
         collects = gc.isenabled()
         gc.disable()
+        # Python 3.12.1 traces instructions only where a frame has asked for it before `settrace`.
+        sys._getframe().f_trace_opcodes = True  # noqa: SLF001
         sys.settrace(self._enter)
         try:
             yield
