@@ -224,7 +224,9 @@ async def test_a_refused_run_is_left_alone(runs: Runs, caplog: pytest.LogCapture
         assert isinstance(results["x"].error, FlowChangedError)
         assert results["y"].error is None
         assert len([one for one in caplog.records if one.levelno == logging.ERROR]) == 1
-        assert len(looks) <= 10  # A busy machine makes some more than the four that are needed.
+        # Four looks: at first, behind it, and at the end of each run. Those behind the first read
+        # what comes behind the runs passed over, and then the whole list if there is nothing.
+        assert len(looks) <= 7
         header = await cp.aheader("x")
         assert header is not None
         assert (header.status, header.starts) == ("failed", 1)
