@@ -57,15 +57,13 @@ class CommandParser(argparse.ArgumentParser):
 
     Attributes:
         name: As given.
-        takes_target: Whether the first word is the target.
-        most_runs: How many runs follow it at most. None is for any number.
+        most_runs: How many runs follow the target at most. None is for any number.
         run_word: What they are called in the usage.
     """
 
     def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - those of argparse
         super().__init__(prog=f"{PROGRAM} {name}", allow_abbrev=False, **options)
         self.name = name
-        self.takes_target = False
         self.most_runs: int | None = 0
         self.run_word = "RUN"
         self._settings: dict[str, bool] = {}

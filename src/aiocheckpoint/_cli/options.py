@@ -34,7 +34,6 @@ def add_target(parser: CommandParser, *, module: bool = False) -> None:
         parser: The parser.
         module: Whether the command needs the code of the flow, and takes no bare store.
     """
-    parser.takes_target = True
     parser.add_argument("words", nargs="*", metavar="TARGET", help=argparse.SUPPRESS)
     kinds = "package.module:flow" if module else "path, URL or package.module:flow"
     group = parser.add_argument_group("target")

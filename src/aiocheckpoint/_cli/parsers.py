@@ -86,7 +86,7 @@ def make_parser(command: Command) -> CommandParser:
 
 
 def _usage_words(parser: CommandParser) -> list[str]:
-    words = ["[TARGET]"] if parser.takes_target else []
+    words = ["[TARGET]"]
     if parser.most_runs is None:
         words.append(f"[{parser.run_word}...|-]")
     elif parser.most_runs:

@@ -19,12 +19,15 @@ from aiocheckpoint.look._views import snapshot_view, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.pickling.inert import Inert
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint.handlers._found_runs import FoundRun
     from aiocheckpoint.handlers._reading import StoreReader
+
+    _Readable: TypeAlias = tuple[FoundRun, Header]
 
 __all__ = ["diff_of", "history_of", "run_with_state", "verified_runs", "view_with_state"]
 
@@ -164,14 +167,15 @@ def diff_of(
     values: bool,
 ) -> DiffView:
     """Compare two snapshots of a run, see `Store.diff`."""
-    from aiocheckpoint.look._states import change_views, compared, shown_key  # noqa: PLC0415
+    from aiocheckpoint._snapshot.pickling.inert import diff_trees  # noqa: PLC0415
+    from aiocheckpoint.look._states import change_views, shown_key  # noqa: PLC0415
 
-    found = [one for one in reader.snapshots(run) if one.header is not None]
+    found = [(one, one.header) for one in reader.snapshots(run) if one.header is not None]
     earlier, later = _chosen(found, run, old, new)
     first, second = _state_of(reader, earlier), _state_of(reader, later)
     if first is None or second is None:
         raise StorageError(run.location, f"a snapshot of {run.location} was deleted meanwhile.")
-    differences = compared(first, second)
+    differences = diff_trees(first, second)
     return DiffView(
         flow=run.flow,
         run_id=run.run_id,
@@ -185,45 +189,38 @@ def diff_of(
 
 
 def _chosen(
-    found: Sequence[FoundRun], run: FoundRun, old: str | int | None, new: str | int | None
+    found: Sequence[_Readable], run: FoundRun, old: str | int | None, new: str | int | None
 ) -> tuple[FoundRun, FoundRun]:
     """Choose the older and the newer of the snapshots whose headers can be read."""
     if not found:
         raise run.error or CorruptSnapshotError(run.location, "its header cannot be read")
     later = found[0] if new is None else _named(found, run, new)
     if old is not None:
-        return _named(found, run, old), later
+        return _named(found, run, old)[0], later[0]
     older = found[found.index(later) + 1 :]
     if not older:
         raise InvalidValueError(
             f"of {run.location} no snapshot is kept that is older than number "
-            f"{_header(later).sequence}, so there is nothing to compare it with. A flow keeps more "
+            f"{later[1].sequence}, so there is nothing to compare it with. A flow keeps more "
             'than the newest with keep=10, or keep="all".'
         )
-    return older[0], later
+    return older[0][0], later[0]
 
 
-def _named(found: Sequence[FoundRun], run: FoundRun, name: str | int) -> FoundRun:
+def _named(found: Sequence[_Readable], run: FoundRun, name: str | int) -> _Readable:
     if isinstance(name, bool) or not isinstance(name, (str, int)):  # pyright: ignore[reportUnnecessaryIsInstance]
         kind = type(name).__name__
         raise InvalidTypeError(f"a snapshot is named by a step or a number, not by a {kind}.")
-    for one in found:
-        known = _header(one).sequence if isinstance(name, int) else _step(one)
+    for one, header in found:
+        known = header.sequence if isinstance(name, int) else _step(header)
         if known == name:
-            return one
-    kept = ", ".join(f"{_header(one).sequence} ({_step(one)})" for one in found)
+            return one, header
+    kept = ", ".join(f"{header.sequence} ({_step(header)})" for _, header in found)
     raise InvalidValueError(
         f"of {run.location} no snapshot {name!r} is kept. Kept are, the newest first: {kept}."
     )
 
 
-def _header(one: FoundRun) -> Header:
-    if one.header is None:
-        raise ValueError(one)
-    return one.header
-
-
-def _step(one: FoundRun) -> str:
+def _step(header: Header) -> str:
     """The step on whose entry a snapshot was taken, or "finished"."""
-    header = _header(one)
     return "finished" if header.finished else header.next_step or f"step {header.position}"

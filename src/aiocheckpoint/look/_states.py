@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._snapshot.pickling.inert import (
     MISSING,
     decode_inert,
-    diff_trees,
     to_json,
     type_name,
 )
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._snapshot.pickling.inert import Change, Differences, Inert
 
-__all__ = ["change_views", "compared", "decoded", "key_views", "shown_key"]
+__all__ = ["change_views", "decoded", "key_views", "shown_key"]
 
 
 def decoded(file: BinaryIO, location: str) -> Inert:
@@ -64,11 +63,6 @@ def key_views(inert: Inert, *, values: bool) -> tuple[KeyView, ...]:
 def shown_key(key: Any) -> str:  # noqa: ANN401 - an inert tree
     """A key of a state as text: itself if it is text, else as in a path, such as `[3]`."""
     return key if type(key) is str else step_of(key)
-
-
-def compared(old: Inert, new: Inert) -> Differences:
-    """Compare two decoded states."""
-    return diff_trees(old, new)
 
 
 def change_views(differences: Differences, *, values: bool) -> tuple[ChangeView, ...]:

@@ -11,23 +11,23 @@ from aiocheckpoint.look._records import RunView, SnapshotView, StepView
 if TYPE_CHECKING:
     from aiocheckpoint.handlers._found_runs import FoundRun
 
-__all__ = ["run_view", "snapshot_view", "step_views", "view_of"]
+__all__ = ["snapshot_view", "view_of"]
 
 
-def run_view(
+def _run_view(
     header: Header,
     location: str,
     *,
-    size: int = 0,
-    verified: bool | None = None,
-    damage: str | None = None,
+    size: int,
+    verified: bool | None,
+    damage: str | None,
 ) -> RunView:
     """Make the view of a run from its header.
 
     Args:
         header: The header, as lists or `header()` of a flow have it.
         location: Where the snapshot is, for messages.
-        size: Bytes of the whole snapshot. 0 where unknown.
+        size: Bytes of the whole snapshot.
         verified: Whether its signature was checked and is right. None for an unsigned snapshot.
         damage: What is wrong with the snapshot, or None.
     """
@@ -37,7 +37,7 @@ def run_view(
         damage=damage,
         step=header.next_step,
         step_count=header.step_names.count or None,
-        steps=step_views(header),
+        steps=_step_views(header),
         tries=header.tries,
         stale=header.status == "running" and header.owner is None,
         size=size,
@@ -51,7 +51,7 @@ _SAME = {one.name for one in fields(RunView)} & {one.name for one in fields(Head
 """The attributes that mean the same in both."""
 
 
-def step_views(header: Header) -> tuple[StepView, ...]:
+def _step_views(header: Header) -> tuple[StepView, ...]:
     """Make the views of the steps whose names a header has."""
     names = header.step_names
     return tuple(
@@ -64,7 +64,7 @@ def view_of(run: FoundRun) -> RunView:
     if run.header is not None:
         # The names of the store: the snapshot of another run may be in this one's place.
         header = replace(run.header, run_id=run.run_id, flow=run.flow)
-        return run_view(
+        return _run_view(
             header, run.location, size=run.size, verified=run.verified, damage=run.reason
         )
     return RunView(

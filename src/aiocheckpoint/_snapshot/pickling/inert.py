@@ -15,7 +15,7 @@ from aiocheckpoint._snapshot.pickling.inert_digests import Digester
 from aiocheckpoint._snapshot.pickling.inert_handlers import HANDLERS
 from aiocheckpoint._snapshot.pickling.inert_json import to_json
 from aiocheckpoint._snapshot.pickling.inert_known import type_name
-from aiocheckpoint._snapshot.pickling.inert_machine import InertMachine
+from aiocheckpoint._snapshot.pickling.inert_machine import ROOT_AND_ITEM, InertMachine
 from aiocheckpoint._snapshot.pickling.inert_states import Inert, InertKey
 from aiocheckpoint._snapshot.pickling.inert_values import (
     CUT,
@@ -32,22 +32,16 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 __all__ = [
-    "DEFAULT",
     "MISSING",
     "Change",
     "Differences",
     "Inert",
     "InertBounds",
-    "InertKey",
-    "Placeholder",
     "decode_inert",
     "diff_trees",
     "to_json",
     "type_name",
 ]
-
-
-_ROOT_AND_ITEM = 3
 
 
 def decode_inert(stream: BinaryIO, bounds: InertBounds = DEFAULT) -> Inert:
@@ -84,7 +78,7 @@ def _items_so_far(machine: InertMachine) -> list[tuple[Any, Any]]:
     if machine.marks[:1] == [1]:  # The mark of the items, which are set together.
         height = machine.marks[1] if len(machine.marks) > 1 else len(stack)
     else:  # Each item is set alone. What is above a key and its value belongs to the value.
-        height = min(_ROOT_AND_ITEM, *machine.marks, len(stack))
+        height = min(ROOT_AND_ITEM, *machine.marks, len(stack))
     machine.note_spans(height, machine.at)
     waiting = [*stack[1:height], CUT]
     pairs = list(zip(waiting[::2], waiting[1::2], strict=False))

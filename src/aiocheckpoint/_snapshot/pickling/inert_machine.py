@@ -35,7 +35,8 @@ _BROKEN = (IndexError, KeyError, ValueError, TypeError, OverflowError, struct.er
 _MEMOIZE, _BINGET, _MARK = CODES["MEMOIZE"], CODES["BINGET"], CODES["MARK"]
 _TEXT, _BYTE = CODES["SHORT_BINUNICODE"], CODES["BININT1"]
 _SETITEM, _SETITEMS = CODES["SETITEM"], CODES["SETITEMS"]
-_ROOT_AND_ITEM = 3
+ROOT_AND_ITEM: Final = 3
+"""Values on the stack when an item is set in the root: the root, a key and a value."""
 
 
 class InertMachine:
@@ -183,7 +184,7 @@ class InertMachine:
 
     def _note_spans(self, code: int, end: int) -> None:
         """Note the bytes of each item that is set in the object at the bottom of the stack."""
-        is_root = self.marks == [1] if code == _SETITEMS else len(self.stack) == _ROOT_AND_ITEM
+        is_root = self.marks == [1] if code == _SETITEMS else len(self.stack) == ROOT_AND_ITEM
         if is_root:
             self.note_spans(len(self.stack), end)
 
