@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import Failure, look
-from aiocheckpoint._cli.output import JSON_VERSION
 from aiocheckpoint._snapshot.pickling import inert_json
-from aiocheckpoint.look import RunView
+from aiocheckpoint.look import JSON_VERSION, RunView
 from aiocheckpoint.look._diagram import DiagramStep
 
 if TYPE_CHECKING:

@@ -22,13 +22,8 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._cli.terminal import Terminal
 
-__all__ = ["JSON_VERSION", "Cell", "ClosedPipe", "Column", "Form", "LostOutput", "Output", "Styled"]
+__all__ = ["Cell", "ClosedPipe", "Column", "Form", "LostOutput", "Output", "Styled"]
 
-JSON_VERSION = 1
-"""Version of the JSON documents of all commands, the first key of each, and of the keys of records.
-
-It changes when a key is renamed, removed, or means another thing. New keys leave it as it is.
-"""
 
 Form = Literal["text", "json", "jsonl"]
 
@@ -137,7 +132,7 @@ class Output:
 
     def json(self, document: Mapping[str, Any]) -> None:
         """Print one JSON document on stdout, with the version as its first key."""
-        self._line(json.dumps({"version": JSON_VERSION, **document}, indent=2))
+        self._line(_document(document))
 
     def jsonl(self, record: Mapping[str, Any]) -> None:
         """Print one JSON object on a line of stdout, at once."""
@@ -170,7 +165,7 @@ class Output:
             return
         waiting = iter(records)
         first = next(waiting, None)  # Its error comes before a document begins.
-        head = json.dumps({"version": JSON_VERSION, **facts, name: []}, indent=2)
+        head = _document({**facts, name: []})
         self._send(head.removesuffix("]\n}"))
         between = "\n"
         for record in () if first is None else chain((first,), waiting):
@@ -300,6 +295,13 @@ class Output:
             self._tried = True
             self._paint = make_painter(required=self._must_colour)
         return self._paint
+
+
+def _document(content: Mapping[str, Any]) -> str:
+    """A JSON document, with the version of its keys first."""
+    from aiocheckpoint.look import JSON_VERSION  # noqa: PLC0415 - help and tables need no import
+
+    return json.dumps({"version": JSON_VERSION, **content}, indent=2)
 
 
 def _indented(record: Mapping[str, Any]) -> str:

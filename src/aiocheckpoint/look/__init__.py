@@ -10,6 +10,7 @@ from aiocheckpoint import _public
 from aiocheckpoint.look._findings import FindingView
 from aiocheckpoint.look._health import check_store
 from aiocheckpoint.look._records import (
+    JSON_VERSION,
     ChangeView,
     CountView,
     DiffView,
@@ -22,6 +23,7 @@ from aiocheckpoint.look._records import (
 from aiocheckpoint.look._store import Store, open_store, store_of
 
 __all__ = [
+    "JSON_VERSION",
     "ChangeView",
     "CountView",
     "DiffView",

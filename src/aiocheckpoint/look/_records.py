@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from aiocheckpoint._model.header import Failure
 
 __all__ = [
+    "JSON_VERSION",
     "ChangeView",
     "CountView",
     "DiffView",
@@ -23,6 +24,11 @@ __all__ = [
     "SnapshotView",
     "StepView",
 ]
+
+JSON_VERSION = 1
+"""Version of the keys of all records, and of the documents of the command line.
+
+It changes when a key is renamed, removed, or means another thing. New keys leave it as it is."""
 
 
 class Record:
