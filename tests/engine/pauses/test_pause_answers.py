@@ -17,12 +17,15 @@ from aiocheckpoint import (
     RunInProgressError,
     RunNotFoundError,
 )
+from aiocheckpoint._engine.answering import run_answer
+from aiocheckpoint._runs import core
 from aiocheckpoint.events import StepPaused
 
 if TYPE_CHECKING:
     from run_factories import Runs
     from support import Runner, State
 
+    from aiocheckpoint import Header
     from aiocheckpoint.events import Event
 
 PATIENCE = 30.0
@@ -119,9 +122,32 @@ async def test_number_in_a_result(orders: Orders) -> None:
     assert (result.status, result.pause_number) == ("finished", 0)
 
 
+def look_together(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Let so many answers see the pause that the run waits in before any of them is stored."""
+    all_have_looked = asyncio.Barrier(number)
+
+    async def run_together(make: Any, *, read: Any, **rest: Any) -> Any:  # noqa: ANN401
+        has_looked = False
+
+        async def read_together() -> Header | None:
+            nonlocal has_looked
+            header: Header | None = await read()
+            if not has_looked:
+                has_looked = True
+                await all_have_looked.wait()
+            return header
+
+        return await run_answer(make, read=read_together, **rest)
+
+    patch.setattr(core, "run_answer", run_together)
+
+
 @pytest.mark.parametrize("named", [True, False])
-async def test_three_answers_at_once(orders: Orders, *, named: bool) -> None:
+async def test_three_answers_at_once(
+    orders: Orders, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
     """One is taken, the others are refused, and none answers the later pause."""
+    look_together(monkeypatch, 3)
     flows = [orders.flow() for _ in range(3)]
     await flows[0].arun({}, run_id="x")
     answers = {"answers": 1} if named else {}
