@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from order_store import NOW
 
-from aiocheckpoint._cli import times
+from aiocheckpoint._display import times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from queued_runs import put_header
 from shop import Shop, make_shop
 
 from aiocheckpoint._cli.run_facts import due_words
-from aiocheckpoint._cli.times import now
+from aiocheckpoint._display.times import now
 from aiocheckpoint.look import RunView
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import pytest
 from order_store import NOW
 
 from aiocheckpoint._cli.problems import UsageProblem
-from aiocheckpoint._cli.times import ago, clock, parse_duration, parse_time
+from aiocheckpoint._cli.times import parse_duration, parse_time
+from aiocheckpoint._display.times import ago, clock
 
 pytestmark = pytest.mark.usefixtures("at_quarter_to")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._cli.signs import SIGNS
+from aiocheckpoint._display.signs import SIGNS
 from aiocheckpoint.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Column, Output
-from aiocheckpoint._cli.times import ago, clock
+from aiocheckpoint._display.times import ago, clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

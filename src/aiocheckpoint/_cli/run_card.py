@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
 from aiocheckpoint._cli.rendering.values import shown_value
 from aiocheckpoint._cli.run_facts import note_of, signature_of
-from aiocheckpoint._cli.times import ago, clock, seconds_shown
+from aiocheckpoint._display.times import ago, clock, seconds_shown
 from aiocheckpoint._texts import type_shown
 
 if TYPE_CHECKING:

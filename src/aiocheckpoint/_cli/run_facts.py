@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._cli.times import due_shown
+from aiocheckpoint._display.times import due_shown
 from aiocheckpoint._model.due import due_at
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from aiocheckpoint._cli.output import Cell, Column, Output
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.rendering.values import shown_value
 from aiocheckpoint._cli.run_facts import place_of_run, run_name, signature_of
-from aiocheckpoint._cli.times import ago, clock
+from aiocheckpoint._display.times import ago, clock
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.handlers._registry import handler_name_for
 from aiocheckpoint.handlers._urls import absolute_path

@@ -14,7 +14,7 @@ from aiocheckpoint._cli.options import add_copy, add_filters, add_output, add_se
 from aiocheckpoint._cli.output import Cell, Column
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.run_facts import due_words, note_of, place_of_run, run_name
-from aiocheckpoint._cli.times import ago, clock
+from aiocheckpoint._display.times import ago, clock
 from aiocheckpoint._model.statuses import BROKEN
 from aiocheckpoint._texts import type_shown
 
