@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 ROOT = next(path for path in Path(__file__).parents if (path / "pyproject.toml").exists())
 PAGE = (ROOT / "docs" / "looking.md").read_text("utf-8")
 NAMES = ("FlowView", "RunView", "StepView", "SnapshotView", "KeyView", "DiffView", "ChangeView")
-RECORDS = {name: getattr(look, name) for name in (*NAMES, "CountView", "FindingView")}
+MORE = ("ProgressView", "CountView", "FindingView")
+RECORDS = {name: getattr(look, name) for name in (*NAMES, *MORE)}
 TIME = 1_796_030_650.125
 
 

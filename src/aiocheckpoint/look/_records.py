@@ -19,6 +19,7 @@ __all__ = [
     "DiffView",
     "FlowView",
     "KeyView",
+    "ProgressView",
     "Record",
     "RunView",
     "SnapshotView",
@@ -113,7 +114,13 @@ class StepView(Record):
         attempts: Attempts of this run at the step. 0 where it was not reached, or is unknown.
         snapshot_bytes: Bytes of the snapshot behind the step, or None where unknown.
         snapshot_seconds: Seconds that this snapshot took, or None.
+        expected: Seconds that earlier runs needed for the step, or None where unknown.
+        done, total, note: The progress that the step in progress has reported, as
+            `current_step().progress` has it. None where it reported none.
+        began: When the attempt in progress began, in a live view. 0.0 where unknown.
     """
+
+    _TIMES: ClassVar[frozenset[str]] = frozenset({"began"})
 
     index: int
     name: str
@@ -122,6 +129,36 @@ class StepView(Record):
     attempts: int = 0
     snapshot_bytes: int | None = None
     snapshot_seconds: float | None = None
+    expected: float | None = None
+    done: float | None = None
+    total: float | None = None
+    note: str | None = None
+    began: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressView(Record):
+    """The last progress that the step in progress has stored.
+
+    Attributes:
+        step: Name of the step.
+        done, total, note: As `current_step().progress` got them.
+        at: When it was reported.
+        cursor: The cursor, if values were asked for, else None.
+        cursor_size: Bytes of the cursor's JSON, or None where there is no cursor.
+        shown: Whether `cursor` was asked for.
+    """
+
+    _TIMES: ClassVar[frozenset[str]] = frozenset({"at"})
+
+    step: str
+    done: float
+    total: float | None = None
+    note: str | None = None
+    at: float = 0.0
+    cursor: Any = None
+    cursor_size: int | None = None
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +211,9 @@ class RunView(Record):
         step_count: Number of its flow's steps, or None where unknown.
         steps: Its steps. For a flow of more than 100 steps, the newest of them.
         tries: Attempts at the step where it stands, in this run. 0 where it has not begun there.
+        progress: What the step where it stands has stored of its progress, or None. Lists have
+            None, and so have live views, whose steps have it.
+        expected: Seconds by step that earlier runs needed. Empty where unknown.
         starts, killed: As in `Header`.
         owner: The living process that has claimed it, or None.
         stale: Whether it is shown as running and no living process owns it.
@@ -207,6 +247,8 @@ class RunView(Record):
     step_count: int | None = None
     steps: tuple[StepView, ...] = ()
     tries: int = 0
+    progress: ProgressView | None = None
+    expected: Mapping[str, float] = field(default_factory=dict[str, float])
     starts: int = 0
     killed: int = 0
     owner: str | None = None
