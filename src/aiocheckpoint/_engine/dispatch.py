@@ -6,7 +6,8 @@ import logging
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint._logging import is_logged, log, log_event, place_of
+from aiocheckpoint._event_log import log_event
+from aiocheckpoint._logging import is_logged, log, place_of
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
 from aiocheckpoint._tracebacks import drop_frames_of_engine
 from aiocheckpoint.events import (
