@@ -10,9 +10,9 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import CommandProblem
 from aiocheckpoint._cli.run_facts import run_name
+from aiocheckpoint._display import diagram_steps, diagram_text
 from aiocheckpoint._texts import counted
 from aiocheckpoint.errors import RunNotFoundError
-from aiocheckpoint.look import _diagram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
     from aiocheckpoint._cli.output import Output
+    from aiocheckpoint._display.diagram_steps import DiagramStep
     from aiocheckpoint.look import RunView
-    from aiocheckpoint.look._diagram import DiagramStep
 
 __all__ = ["COMMAND"]
 
@@ -41,7 +41,7 @@ def _execute(context: Context) -> int:
             ExitCode.DAMAGED,
         )
     if run is not None:
-        steps = _diagram.folded(_diagram.of_run(run, of_code), run.position)
+        steps = diagram_steps.folded(diagram_steps.of_run(run, of_code), run.position)
         facts = {"flow": run.flow, "run": run.run_id, "status": run.status}
         title = f"{run_name(run)} of {run.flow}: {run.status}"
         _print(title, facts, steps, run.step_count, context.output)
@@ -50,7 +50,7 @@ def _execute(context: Context) -> int:
     else:
         newest = _newest_run(context)
         count = newest.step_count or len(newest.steps)
-        _print_flow(newest.flow, _diagram.of_views(newest.steps), count, context.output)
+        _print_flow(newest.flow, diagram_steps.of_views(newest.steps), count, context.output)
     return ExitCode.DONE
 
 
@@ -59,7 +59,7 @@ def _steps_of_code(context: Context) -> tuple[DiagramStep, ...]:
         return ()
     flow = context.flow()
     core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - nothing lists steps
-    return _diagram.of_steps(core.registry.steps)
+    return diagram_steps.of_steps(core.registry.steps)
 
 
 def _run_of(context: Context) -> RunView | None:
@@ -93,7 +93,7 @@ def _newest_run(context: Context) -> RunView:
 
 def _print_flow(name: str, steps: Sequence[DiagramStep], count: int, output: Output) -> None:
     title = f"{name}: {counted(count, 'step')}"
-    _print(title, {"flow": name}, _diagram.folded(steps), count, output)
+    _print(title, {"flow": name}, diagram_steps.folded(steps), count, output)
 
 
 def _print(
@@ -104,9 +104,9 @@ def _print(
     output: Output,
 ) -> None:
     if output.form == "text":
-        strokes = _diagram.LINES if output.terminal.unicode else _diagram.ASCII
+        strokes = diagram_text.LINES if output.terminal.unicode else diagram_text.ASCII
         output.data(title)
-        drawn = _diagram.draw(
+        drawn = diagram_text.draw(
             steps, count, strokes=strokes, sign=lambda status: output.sign(status).text
         )
         output.block(drawn)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import CheckpointFlow, Retry
+from aiocheckpoint._display.diagram_steps import DiagramStep, folded, of_run, of_steps, of_views
+from aiocheckpoint._display.diagram_text import ASCII, draw
 from aiocheckpoint._model.header import Failure
 from aiocheckpoint.look import RunView, StepView
-from aiocheckpoint.look._diagram import ASCII, DiagramStep, draw, folded, of_run, of_steps, of_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

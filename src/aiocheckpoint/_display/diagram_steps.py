@@ -1,0 +1,164 @@
+"""The steps of a flow, or of a run of it, as diagrams draw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._model.steps import name_of
+from aiocheckpoint._texts import cut_middle, harmless, type_shown, width_of
+from aiocheckpoint.look._records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aiocheckpoint._model.steps import Step
+    from aiocheckpoint.look import RunView, StepView
+
+__all__ = [
+    "MOST_STEPS",
+    "DiagramStep",
+    "folded",
+    "name_shown",
+    "of_run",
+    "of_steps",
+    "of_views",
+    "with_gaps",
+]
+
+MOST_STEPS = 100
+"""A flow of more steps is folded."""
+_SHOWN_AT_ENDS = 8
+_SHOWN_AROUND = 3
+_CHARACTERS_A_COLUMN = 4
+"""More are marks that take no column, of which a name may have any number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagramStep(Record):
+    """A step as it is drawn.
+
+    Attributes:
+        index: Its index from 0.
+        name: Its name.
+        loader, saver: Names of the functions, or None.
+        badges: Its limits in words, such as "up to 5 tries".
+        status: Its status in a run, as in `StepView`, or None for the step of a flow.
+        notes: What is known of it in the run, in words.
+    """
+
+    index: int
+    name: str
+    loader: str | None = None
+    saver: str | None = None
+    badges: tuple[str, ...] = ()
+    status: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def of_steps(steps: Sequence[Step]) -> tuple[DiagramStep, ...]:
+    """Describe the steps of a flow."""
+    return tuple(
+        DiagramStep(
+            index=index,
+            name=step.name,
+            loader=None if step.load is None else name_of(step.load.function),
+            saver=None if step.save is None else name_of(step.save.function),
+            badges=tuple(_badges(step)),
+        )
+        for index, step in enumerate(steps)
+    )
+
+
+def of_views(steps: Sequence[StepView]) -> tuple[DiagramStep, ...]:
+    """Describe the steps of a flow of which a run is stored, without the run."""
+    return tuple(DiagramStep(index=step.index, name=step.name) for step in steps)
+
+
+def of_run(run: RunView, steps: Sequence[DiagramStep] = ()) -> tuple[DiagramStep, ...]:
+    """Describe the steps of a run.
+
+    Args:
+        run: The run.
+        steps: The steps of its flow, where its code is there. A step of the run with the index and
+            name of one of them gets its loader, saver and badges.
+    """
+    known = {(step.index, step.name): step for step in steps}
+    described: list[DiagramStep] = []
+    for one in run.steps:
+        step = known.get((one.index, one.name)) or DiagramStep(index=one.index, name=one.name)
+        described.append(replace(step, status=one.status, notes=tuple(_notes(run, one))))
+    return tuple(described)
+
+
+def folded(
+    steps: Sequence[DiagramStep], at: int | None = None, most: int = MOST_STEPS
+) -> tuple[DiagramStep, ...]:
+    """Leave out steps of a long flow: its ends and the steps around one stay.
+
+    Args:
+        steps: The steps.
+        at: Index of the step at which a run stands, or None.
+        most: The most steps that are not folded, at least 3. Of more, at most so many are shown.
+    """
+    if len(steps) <= most:
+        return tuple(steps)
+    ends = min(_SHOWN_AT_ENDS, most // 3)
+    around = min(_SHOWN_AROUND, (most - 2 * ends - 1) // 2)
+    shown = {*range(ends), *range(len(steps) - ends, len(steps))}
+    if at is not None and around >= 0:
+        shown.update(range(at - around, at + around + 1))
+    return tuple(step for place, step in enumerate(steps) if place in shown)
+
+
+def with_gaps(
+    steps: Sequence[DiagramStep], count: int | None = None
+) -> Iterator[DiagramStep | int]:
+    """Give the steps, and numbers of steps that are left out between them and behind them.
+
+    Args:
+        steps: The steps.
+        count: Number of all steps, or None where it is that of `steps`.
+    """
+    index = 0
+    for step in steps:
+        if step.index > index:
+            yield step.index - index
+        yield step
+        index = step.index + 1
+    if count is not None and count > index:
+        yield count - index
+
+
+def name_shown(name: str, columns: int, dots: str = "…") -> str:
+    """Give a name as it is drawn: harmless, and cut to columns and to a number of characters."""
+    shown = harmless(name)
+    most = _CHARACTERS_A_COLUMN * columns
+    if len(shown) > most:
+        shown = shown[: most // 2] + dots + shown[-most // 4 :]
+    return cut_middle(shown, columns, dots) if width_of(shown) > columns else shown
+
+
+def _badges(step: Step) -> Iterator[str]:
+    if step.retry is not None and step.retry.attempts is not None:
+        yield f"up to {step.retry.attempts} tries"
+    elif step.retry is not None:
+        yield "any number of tries"
+    if step.run.timeout is not None:
+        yield f"at most {step.run.timeout.seconds:g} s"
+    if step.limiter is not None:
+        yield "limited"
+
+
+def _notes(run: RunView, step: StepView) -> Iterator[str]:
+    if step.status not in {"done", "waiting"}:
+        yield step.status
+    failure = run.failure
+    if failure is not None and failure.step == step.name and step.status in {"failed", "cancelled"}:
+        yield type_shown(failure.type)
+    if step.status == "paused" and run.pause:
+        yield run.pause
+    if step.seconds is not None:
+        yield f"{step.seconds:.3f} s"
+    if step.attempts > 1:
+        yield f"{step.attempts} tries"
