@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from aiocheckpoint._model.header import Status
+from aiocheckpoint._model.header import Header, Status
 from aiocheckpoint._model.older_records import loads_older
 from aiocheckpoint._model.plan import Plan
 from aiocheckpoint._model.trace import OwnTrace
@@ -22,6 +22,7 @@ __all__ = [
     "Around",
     "AttemptFailed",
     "Event",
+    "EventsDropped",
     "Hook",
     "RunFinished",
     "RunStarted",
@@ -35,6 +36,7 @@ __all__ = [
     "StepFinished",
     "StepLoaded",
     "StepPaused",
+    "StepProgressed",
     "StepStarted",
 ]
 
@@ -52,6 +54,19 @@ class Event:
     flow: str
     run_id: str | None
     number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsDropped(Event):
+    """Events that `watch` has left out, in their place, as its hearer is too slow.
+
+    Only the hearer itself gets it. `run_id` is that of the call of `watch`, and `number` is 0.
+
+    Attributes:
+        count: How many.
+    """
+
+    count: int
 
 
 Hook = Callable[[Event], object]
@@ -93,11 +108,14 @@ class RunStarted(Event):
         plan: Its plan.
         trace: The trace of the last execution that is stored here, or None. That was an execution
             of an earlier run where `plan.fresh` is true.
+        header: The header with which the run begins: when it began, and what its finished steps
+            took. None where an earlier release has stored the event.
     """
 
     plan: Plan
     trace: str | None = None
     _own_trace: OwnTrace = field(default_factory=OwnTrace, repr=False, compare=False)
+    header: Header | None = field(default=None, repr=False)
 
     def set_trace(self, trace: str) -> None:
         """Set the trace of this execution, which the next one gets as `trace`.
@@ -182,6 +200,27 @@ class StepLoaded(StepEvent):
     """
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgressed(StepEvent):
+    """A step has said how far it is, by `current_step().progress` or `track`.
+
+    There are at most ten in a second for a step, and always the last of an attempt. Those in
+    between are left out. The log has none.
+
+    Attributes:
+        done: How much is done, in the step's own units.
+        total: How much there is to do, or None where that is unknown. It may be less than `done`.
+        note: A short text, such as the units, or None. It may hold any character, so show it
+            escaped.
+        attempt: Number of the attempt of this run at the step, from 1.
+    """
+
+    done: float
+    total: float | None
+    note: str | None
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

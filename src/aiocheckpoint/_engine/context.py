@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiocheckpoint._concurrency.loop_signal import LoopSignal
 from aiocheckpoint._engine.failures import StepFailure
+from aiocheckpoint._engine.listeners import Listeners
+from aiocheckpoint._engine.progress_reports import ProgressReports
 from aiocheckpoint._engine.recovered_runs import RecoveredRuns
 from aiocheckpoint._model.current_step import StepInProgress
 from aiocheckpoint._snapshot.keys import pop_reserved_keys
@@ -69,6 +71,7 @@ class FlowSettings:
         modules: The modules in which the steps are defined.
         recovered: The runs in progress that recovery has taken.
         work_wanted: Is notified when a run was queued, or made due, in this process.
+        listeners: The hearers of the events of all runs in this process.
     """
 
     flow: str
@@ -87,6 +90,7 @@ class FlowSettings:
     modules: StepModules = NO_MODULES
     recovered: RecoveredRuns = field(default_factory=RecoveredRuns)
     work_wanted: LoopSignal = field(default_factory=LoopSignal)
+    listeners: Listeners = field(default_factory=Listeners)
 
     @property
     def active_runs(self) -> ActiveRuns:
@@ -215,6 +219,7 @@ class StepProgress:
         ended: The step, where its saver is called alone in the next attempt.
         cancellation: A cancellation that came before the step was done, and is raised behind it.
         current: The step for `current_step()`.
+        reports: What it says of its progress.
     """
 
     __slots__ = (
@@ -227,6 +232,7 @@ class StepProgress:
         "loads",
         "of",
         "part",
+        "reports",
         "result_ignored",
         "seconds",
         "step",
@@ -242,6 +248,7 @@ class StepProgress:
         self.ended: EndedStep | None = None
         self.cancellation: CancelledError | None = None
         self.current = StepInProgress()
+        self.reports: ProgressReports = ProgressReports()
 
     @property
     def event_fields(self) -> dict[str, Any]:

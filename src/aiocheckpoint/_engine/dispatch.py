@@ -1,4 +1,4 @@
-"""Emits the events of a run: to the log, and to the hooks."""
+"""Emits the events of a run: to the log, to the hearers of its flow, and to the hooks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiocheckpoint._event_log import log_event
 from aiocheckpoint._logging import is_logged, log, place_of
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
-from aiocheckpoint._tracebacks import drop_frames_of_engine
+from aiocheckpoint._tracebacks import calls_user_code, drop_frames_of_engine
 from aiocheckpoint.events import (
     AttemptFailed,
     RunStarted,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._engine.listeners import Listener, Listeners
     from aiocheckpoint.events import Event, Hook
 
 __all__ = ["EventDispatcher"]
@@ -46,11 +47,11 @@ class EventDispatcher:
         run_id: The run's id, or None.
         hooks: Callables that are called with each event.
         backend: Calls the hooks.
+        listeners: The hearers of the flow.
+        listener: A hearer of this run alone, or None.
         unattended: Whether no caller gets the exception of the run.
 
     Attributes:
-        enabled: Whether events other than warnings reach a hook or the log. If not, the engine
-            skips them, because each one costs time in every step.
         number: The run number.
         end_emitted: Whether the event of an exception that ends the run was emitted.
     """
@@ -62,22 +63,34 @@ class EventDispatcher:
         hooks: Sequence[Hook],
         backend: Backend,
         *,
+        listeners: Listeners,
+        listener: Listener | None = None,
         unattended: bool = False,
     ) -> None:
-        self.enabled = bool(hooks) or is_logged()
         self.number = 0
         self.end_emitted = False
         self._flow, self._run_id = flow, run_id
         self._hooks = hooks
+        self._listeners, self._listener = listeners, listener
+        self._known = listeners.known
+        self._is_heard = bool(hooks) or listener is not None or is_logged()
         self._backend = backend
         self._unattended = unattended
+
+    @property
+    def enabled(self) -> bool:
+        """Whether events other than warnings reach a hook, a hearer or the log.
+
+        If not, the engine skips them, because each one costs time in every step.
+        """
+        return self._is_heard or bool(self._known)
 
     def make(self, kind: type[_Event], **facts: Any) -> _Event:  # noqa: ANN401
         """Make an event from its class and its attributes, without those of `Event`."""
         return kind(flow=self._flow, run_id=self._run_id, number=self.number, **facts)
 
     async def emit(self, kind: type[Event], **facts: Any) -> None:  # noqa: ANN401
-        """Log an event and call the hooks with it. A hook that raises is logged.
+        """Log an event, and call hearers and hooks with it. One that raises is logged.
 
         Args:
             kind: The class of the event.
@@ -85,13 +98,14 @@ class EventDispatcher:
         """
         if kind in _ENDS:
             self.end_emitted = True
-        if not (self._hooks or is_logged() or kind in _WARNINGS):
+        if not (self.enabled or is_logged() or kind in _WARNINGS):
             return
         await self.send(self.make(kind, **facts))
 
     async def send(self, event: Event) -> None:
-        """Log an event that is made already, and call the hooks with it."""
+        """Log an event that is made already, and call hearers and hooks with it."""
         log_event(event, unattended=self._unattended)
+        self.tell(event)
         for hook in self._hooks:
             before = self._backend.cancellations()
             try:
@@ -99,7 +113,26 @@ class EventDispatcher:
             except (Exception, CancelledError, *ENDS_OF_STEPS) as error:
                 if isinstance(error, CancelledError) and self._backend.cancellations() > before:
                     raise  # The run was cancelled, not the hook by itself.
-                drop_frames_of_engine(error)
-                place = place_of(self._flow, self._run_id)
-                words = "a hook raised an exception on %s. The run continues."
-                log(logging.ERROR, place, words, type(event).__name__, error=error)
+                self._log(error, "hook", event)
+
+    def tell(self, event: Event) -> None:
+        """Call the hearers with an event."""
+        hearers = self._listeners.current
+        if self._listener is not None:
+            hearers = (*hearers, self._listener)
+        for listener in hearers:
+            try:
+                _call(listener, event)
+            except (Exception, CancelledError, *ENDS_OF_STEPS) as error:  # noqa: BLE001 - logged
+                self._log(error, "listener", event)
+
+    def _log(self, error: BaseException, kind: str, event: Event) -> None:
+        drop_frames_of_engine(error)
+        place = place_of(self._flow, self._run_id)
+        words = "a %s raised an exception on %s. The run continues."
+        log(logging.ERROR, place, words, kind, type(event).__name__, error=error)
+
+
+@calls_user_code
+def _call(listener: Listener, event: Event) -> None:
+    listener(event)

@@ -29,6 +29,7 @@ from aiocheckpoint.events import RunFinished, RunStarted, SnapshotSkipped
 
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import Request
@@ -48,6 +49,7 @@ class Run:
         steps: The steps, which do not change during the run.
         run_store: The store of the run's snapshots.
         backend: Does the blocking work, and calls the users' functions.
+        listener: A hearer of the events of this run alone, or None.
 
     Attributes:
         run_store: The store.
@@ -63,6 +65,7 @@ class Run:
         steps: Steps,
         run_store: RunStore,
         backend: Backend,
+        listener: Listener | None = None,
     ) -> None:
         self._context = RunContext(
             settings=settings,
@@ -72,7 +75,10 @@ class Run:
             run_store=run_store,
             backend=backend,
             dispatcher=EventDispatcher(
-                *(settings.flow, run_id, settings.hooks, backend), unattended=request.unattended
+                *(settings.flow, run_id, settings.hooks, backend),
+                listeners=settings.listeners,
+                listener=listener,
+                unattended=request.unattended,
             ),
             request=request,
             header=NEW_HEADER,
@@ -253,9 +259,8 @@ class Run:
 
     def _started_event(self, plan: Plan, stored: Header | None) -> RunStarted:
         trace = None if stored is None else stored.trace
-        return self._context.dispatcher.make(
-            RunStarted, plan=plan, trace=trace, _own_trace=self._trace
-        )
+        facts = {"plan": plan, "trace": trace, "header": self._context.header.apart()}
+        return self._context.dispatcher.make(RunStarted, **facts, _own_trace=self._trace)
 
     async def _emit_started(self, event: RunStarted) -> None:
         """Emit the start of the run, and take over the trace that it was given."""

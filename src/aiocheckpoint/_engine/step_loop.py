@@ -115,7 +115,8 @@ class StepLoop:
             raise
         finally:
             context.active_run.progress = None
-            progress.current.facts = None  # For copies of this context, which may outlive the step.
+            progress.current.end()
+            progress.reports.close()
             CURRENT.set(progress.current.outer)
         return True
 
@@ -124,6 +125,7 @@ class StepLoop:
         number = self._opening.attempt_number if index == plan.start else 1
         progress = StepProgress(index, step.name, len(self._steps), number)
         progress.loads = step.load is not None and plan.loads_at(index, context.data)
+        progress.current.reports = progress.reports
         context.active_run.progress = progress
         return progress
 

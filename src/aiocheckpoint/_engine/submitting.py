@@ -208,7 +208,9 @@ async def announce(
     if headers:
         settings.work_wanted.notify()
     for header in headers:
-        dispatcher = EventDispatcher(settings.flow, header.run_id, settings.hooks, backend)
+        dispatcher = EventDispatcher(
+            *(settings.flow, header.run_id, settings.hooks, backend), listeners=settings.listeners
+        )
         if not dispatcher.enabled:
             return
         dispatcher.number = header.number

@@ -5,24 +5,69 @@ from __future__ import annotations
 import hashlib
 import json
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from aiocheckpoint._concurrency import forks
+from aiocheckpoint._model.cursor import decode_cursor, encode_cursor
+from aiocheckpoint._model.progress_arguments import checked_amount, checked_note
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import OutsideStepError
 
 __all__ = [
     "CURRENT",
     "CurrentStep",
+    "Progress",
     "StepInProgress",
+    "StepReports",
     "current_step",
     "step_in_progress",
     "step_inside",
 ]
 
 
-class CurrentStep(NamedTuple):
+class Progress(NamedTuple):
+    """How far a step is, as it has said last.
+
+    Attributes:
+        done: How much is done, in the step's own units.
+        total: How much there is to do, or None.
+        note: A short text, or None.
+    """
+
+    done: float
+    total: float | None
+    note: str | None
+
+
+class StepReports(Protocol):
+    """Takes what a step says of its progress.
+
+    Attributes:
+        cursor: The cursor as JSON, or None.
+    """
+
+    cursor: str | None
+
+    def report(
+        self, done: float, total: float | None, note: str | None, cursor: str | None
+    ) -> None:
+        """Take the progress of a step, in any thread. `cursor` is None where it stays as it is."""
+
+
+class _StepFacts(NamedTuple):
+    """The fields of `CurrentStep`."""
+
+    flow: str
+    run_id: str | None
+    number: int
+    step: str
+    attempt: int
+
+
+class CurrentStep(_StepFacts):
     """Which step of which run is being executed.
+
+    It is a tuple of these five, and compared and pickled as one.
 
     Attributes:
         flow: Name of the flow.
@@ -33,11 +78,11 @@ class CurrentStep(NamedTuple):
             killed are not counted.
     """
 
-    flow: str
-    run_id: str | None
-    number: int
-    step: str
-    attempt: int
+    _found: StepInProgress | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the fields alone. Nobody hears of the progress of a copy."""
+        return type(self), tuple(self)
 
     @property
     def idempotency_key(self) -> str:
@@ -48,6 +93,60 @@ class CurrentStep(NamedTuple):
         """
         identity = json.dumps([self.flow, self.run_id, self.number, self.step])
         return hashlib.sha256(identity.encode()).hexdigest()
+
+    @property
+    def cursor(self) -> dict[str, Any] | None:
+        """The cursor that this step has given last, at this attempt or the one before it.
+
+        A dict of its own at each access. None where there is none, and once the attempt has ended.
+        """
+        reports = self._open_reports()
+        text = None if reports is None else reports.cursor
+        return None if text is None else decode_cursor(text)
+
+    def progress(
+        self,
+        done: float,
+        total: float | None = None,
+        note: str | None = None,
+        *,
+        cursor: dict[str, Any] | None = None,
+    ) -> None:
+        """Say how far the step is, for displays, hooks and `watch`.
+
+        Call it as often as you like, in any thread or task that the step has started. It never
+        waits. Once the attempt has ended, and in a forked or pickled copy, it does nothing.
+
+        Args:
+            done: How much is done, in units of your own.
+            total: How much there is to do, or None where that is unknown.
+            note: A short text, such as the units. It is cut at 200 characters.
+            cursor: Where the next attempt is to go on, as a dict of plain JSON of at most 16 KiB.
+                By default the last one stays.
+
+        Raises:
+            InvalidTypeError: `done` or `total` is no real number, or a bool. `note` is no text. Or
+                `cursor` is no dict of plain JSON.
+            InvalidValueError: `done` or `total` is negative, not finite, or larger than 1e300. Or
+                `cursor` is too large, or holds a value that JSON cannot keep.
+        """
+        done = checked_amount("done", done)
+        if total is not None:
+            total = checked_amount("total=", total)
+        if note is not None:
+            note = checked_note(note)
+        encoded = None if cursor is None else encode_cursor(cursor)
+        reports = self._open_reports()
+        if reports is not None:
+            reports.report(done, total, note, encoded)
+
+    def _open_reports(self) -> StepReports | None:
+        """Give what takes the reports, as long as this attempt is executed by this process."""
+        found = self._found
+        if found is None or found.process is not forks.process:
+            return None
+        facts = found.facts
+        return None if facts is None or facts[4] != self.attempt else found.reports
 
 
 class StepInProgress:
@@ -61,20 +160,30 @@ class StepInProgress:
         facts: The fields of the step at its present attempt. None before the first attempt and
             after the end.
         process: The process that executes it, as `forks.process` has it.
+        reports: Takes what the step says of its progress. None outside of an attempt.
     """
 
-    __slots__ = ("facts", "outer", "process")
+    __slots__ = ("facts", "outer", "process", "reports")
 
     def __init__(self) -> None:
         self.outer: StepInProgress | None = CURRENT.get()
         self.facts: tuple[str, str | None, int, str, int] | None = None
         self.process: object = forks.process
+        self.reports: StepReports | None = None
 
     @property
     def step(self) -> CurrentStep | None:
         """The step, made for those who ask: every attempt begins one, and few are asked for."""
         facts = self.facts
-        return None if facts is None else CurrentStep(*facts)
+        if facts is None:
+            return None
+        step = CurrentStep(*facts)
+        step._found = self  # noqa: SLF001 - no field: it is neither compared nor pickled
+        return step
+
+    def end(self) -> None:
+        """End the step, for copies of its context as well, which may outlive it."""
+        self.facts = self.reports = None
 
 
 CURRENT: ContextVar[StepInProgress | None] = ContextVar("aiocheckpoint_step", default=None)

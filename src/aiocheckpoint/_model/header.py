@@ -176,6 +176,14 @@ class Header:
         status: Status = "stopped" if position else "finished"
         return cls(flow=flow, run_id=run_id, position=position, status=status)
 
+    def apart(self) -> Self:
+        """The same header, whose entries the run does not change on its way."""
+        copied = {
+            name: dict(value) if isinstance(value, dict) else value
+            for name, value in self.__dict__.items()
+        }
+        return self.from_trusted(copied)
+
     @property
     def finished(self) -> bool:
         """Whether the next run begins at the first step with a state of its own."""

@@ -44,12 +44,13 @@ from aiocheckpoint.handlers._store_threads import threads_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.step_threads import StepThreads
     from aiocheckpoint._engine.context import FlowSettings
+    from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._engine.outcomes import RunOutcome
     from aiocheckpoint._model.recovery import Recovery
     from aiocheckpoint.events import Hook
@@ -190,15 +191,17 @@ class FlowCore:
         run_id: str | None,
         wait: float = 0.0,
         hook: Hook | None = None,
+        *,
+        listener: Listener | None = None,
     ) -> RunOutcome:
-        """Run one request under the run's lock, and with one hook more if given.
+        """Run one request under the run's lock, and with one hook or hearer more if given.
 
         The result of a finished run under `once` or `resume` is read without the lock, also while
         the flow is drained.
         """
         run_id = checked_run_id(run_id)
         settings = self.settings if hook is None else self.settings.with_hook(hook)
-        make = partial(self._make_run, settings, run_id, request, backend)
+        make = partial(self._make_run, settings, run_id, request, backend, listener)
         run = make()
         await check_plain(request, settings, backend)
         seconds = checked_wait(wait)
@@ -241,7 +244,12 @@ class FlowCore:
             active_run.active_runs.leave(active_run)
 
     def _make_run(
-        self, settings: FlowSettings, run_id: str | None, request: Request, backend: Backend
+        self,
+        settings: FlowSettings,
+        run_id: str | None,
+        request: Request,
+        backend: Backend,
+        listener: Listener | None,
     ) -> Run:
         return Run(
             settings,
@@ -250,12 +258,24 @@ class FlowCore:
             steps=self.registry.complete(),
             run_store=self._make_run_store(run_id, backend),
             backend=backend,
+            listener=listener,
         )
 
-    def run_blocking(self, request: Request, run_id: str | None, wait: float) -> RunOutcome:
+    def run_blocking(
+        self,
+        request: Request,
+        run_id: str | None,
+        wait: float,
+        *,
+        listener: Listener | None = None,
+    ) -> RunOutcome:
         """Run one request in the caller's thread."""
+
+        def run(backend: Backend) -> Coroutine[Any, Any, RunOutcome]:
+            return self.run(backend, request, run_id, wait, listener=listener)
+
         try:
-            return run_blocking(lambda backend: self.run(backend, request, run_id, wait))
+            return run_blocking(run)
         except ExceptionEnvelope as envelope:
             error = envelope.error
         raise error
@@ -267,10 +287,12 @@ class FlowCore:
         run_id: str | None,
         wait: float = 0.0,
         hook: Hook | None = None,
+        *,
+        listener: Listener | None = None,
     ) -> RunOutcome:
         """Run one request on the running loop."""
         try:
-            return await self.run(backend, request, run_id, wait, hook)
+            return await self.run(backend, request, run_id, wait, hook, listener=listener)
         except ExceptionEnvelope as envelope:
             error = envelope.error
         if not isinstance(error, StopIteration):

@@ -10,6 +10,7 @@ from aiocheckpoint._tracebacks import shortened_traceback
 from aiocheckpoint.errors import RunTerminatedError, UnserializableStateError
 
 if TYPE_CHECKING:
+    from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.request import Request
     from aiocheckpoint._runs.core import FlowCore
@@ -19,7 +20,12 @@ __all__ = ["drop_states", "run_result"]
 
 
 async def run_result(
-    core: FlowCore, request: Request, run_id: str | None, hook: Hook | None = None
+    core: FlowCore,
+    request: Request,
+    run_id: str | None,
+    hook: Hook | None = None,
+    *,
+    listener: Listener | None = None,
 ) -> RunResult:
     """Run one run, and give its final state or its exception as a result.
 
@@ -34,7 +40,8 @@ async def run_result(
     request.remembers, request.unattended = False, True
     try:
         with shortened_traceback:
-            work = core.run_async(await core.async_backend(), request, run_id, hook=hook)
+            backend = await core.async_backend()
+            work = core.run_async(backend, request, run_id, hook=hook, listener=listener)
             del request  # The traceback of the result's error would keep its state.
             outcome = await work
     except (LeftAloneError, KeyboardInterrupt, SystemExit, GeneratorExit):
