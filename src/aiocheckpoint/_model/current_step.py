@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+_FOUND = "_found"
+"""The attribute of `CurrentStep` that has its step in progress. It is no field of the tuple."""
+
+
 class Progress(NamedTuple):
     """How far a step is, as it has said last.
 
@@ -77,8 +81,6 @@ class CurrentStep(_StepFacts):
         attempt: Counts the attempts of this run at this step, from 1. Attempts whose process was
             killed are not counted.
     """
-
-    _found: StepInProgress | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the fields alone. Nobody hears of the progress of a copy."""
@@ -142,7 +144,7 @@ class CurrentStep(_StepFacts):
 
     def _open_reports(self) -> StepReports | None:
         """Give what takes the reports, as long as this attempt is executed by this process."""
-        found = self._found
+        found: StepInProgress | None = vars(self).get(_FOUND)
         if found is None or found.process is not forks.process:
             return None
         facts = found.facts
@@ -178,7 +180,7 @@ class StepInProgress:
         if facts is None:
             return None
         step = CurrentStep(*facts)
-        step._found = self  # noqa: SLF001 - no field: it is neither compared nor pickled
+        vars(step)[_FOUND] = self
         return step
 
     def end(self) -> None:
