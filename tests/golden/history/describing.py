@@ -16,6 +16,7 @@ from aiocheckpoint import CheckpointError, StorageError, events, handlers
 
 MODULES = (aiocheckpoint, events, handlers)
 _PAUSE: type[BaseException] = getattr(aiocheckpoint, "Pause", CheckpointError)  # new in 0.4.0
+_TERMINATE: type[BaseException] = getattr(aiocheckpoint, "Terminate", CheckpointError)  # in 0.6.0
 
 
 def public_name(kind: type) -> str:
@@ -44,7 +45,7 @@ def described(value: object) -> Any:  # noqa: ANN401 - any JSON
     as_dict = getattr(value, "_asdict", None)
     if as_dict is not None:  # a named tuple
         return _record(value, as_dict())
-    if isinstance(value, (CheckpointError, _PAUSE)):
+    if isinstance(value, (CheckpointError, _PAUSE, _TERMINATE)):
         facts = {"args": value.args, **vars(value)}
         if isinstance(value, StorageError):
             facts["errno"] = value.errno
