@@ -9,7 +9,7 @@ import pytest
 from queued_runs import put_header
 from shop import Shop, make_shop
 
-from aiocheckpoint._cli.run_facts import due_words
+from aiocheckpoint._display.run_facts import due_words
 from aiocheckpoint._display.times import now
 from aiocheckpoint.look import RunView
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aiocheckpoint._cli.rendering.values import shown_value
+from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._snapshot.pickling.inert import InertBounds, decode_inert, to_json
 
 

@@ -9,7 +9,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.reports import Report
-from aiocheckpoint._cli.run_facts import run_in_question
+from aiocheckpoint._display.run_facts import run_in_question
 from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.errors import (
     CheckpointError,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.refusals import code_of_run, is_of_step, refusal_words
-from aiocheckpoint._cli.run_facts import run_in_words
+from aiocheckpoint._display.run_facts import run_in_words
 from aiocheckpoint.errors import CheckpointError, RunTerminatedError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from aiocheckpoint._cli.clipboard import put_into_clipboard
 from aiocheckpoint._cli.colours import make_painter
 from aiocheckpoint._cli.kept_stdout import kept_stdout
 from aiocheckpoint._cli.pager import PagedStream
-from aiocheckpoint._cli.tables import Cell, Column, Styled, lay_out
 from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.tables import Cell, Column, Styled, lay_out
 from aiocheckpoint._texts import harmless
 
 if TYPE_CHECKING:

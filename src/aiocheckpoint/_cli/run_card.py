@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
-from aiocheckpoint._cli.rendering.values import shown_value
-from aiocheckpoint._cli.run_facts import note_of, signature_of
+from aiocheckpoint._display.run_facts import note_of, signature_of
 from aiocheckpoint._display.times import ago, clock, seconds_shown
+from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import type_shown
 
 if TYPE_CHECKING:

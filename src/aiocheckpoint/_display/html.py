@@ -29,6 +29,7 @@ __all__ = [
     "fold",
     "join",
     "lines_of",
+    "listed",
     "paragraph",
     "quiet",
     "row",
@@ -84,9 +85,9 @@ class Room(NamedTuple):
 
 
 _ROOMS = (
-    Room(40, 60, 500, 6_000),
-    Room(40, 60, 500, 2_000, extras=False),
-    Room(24, 40, 300, 1_000, extras=False),
+    Room(24, 60, 500, 6_000),
+    Room(24, 60, 500, 2_000, extras=False),
+    Room(16, 40, 300, 1_000, extras=False),
     Room(10, 24, 150, 0, extras=False),
     Room(4, 12, 60, 0, extras=False),
 )
@@ -147,7 +148,7 @@ def box(*content: str) -> Html:
 
 def title(kind: str, *facts: str) -> Html:
     """The first line of a card: what it is of, and its facts, with points between them."""
-    return tag("div", tag("b", kind), " ", join(facts, " · "))
+    return tag("div", quiet(kind), " ", join(facts, " · "))
 
 
 def paragraph(*content: str) -> Html:
@@ -236,3 +237,8 @@ def lines_of(text: str, most: int) -> Html:
     shown = "\n".join(harmless(line) for line in kept.expandtabs().split("\n"))
     first = f"… {left_out:,} more characters before\n" if left_out > 0 else ""
     return tag("pre", Html(html.escape(first + shown)), style=_PRE)
+
+
+def listed(items: Iterable[str]) -> Html:
+    """A list without numbers."""
+    return tag("ul", *(tag("li", one) for one in items), style="margin:.2em 0;padding-left:1.5em")

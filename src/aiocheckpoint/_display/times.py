@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-__all__ = ["ago", "clock", "due_shown", "now", "seconds_shown"]
+__all__ = ["ago", "clock", "due_shown", "moment", "now", "seconds_shown", "took"]
 
 _SAME_YEAR = 300 * 86_400.0
+_FEW, _A_WHILE, _MOST_SECONDS = 9.995, 119.95, 1e9
 
 
 def now() -> float:
@@ -69,3 +70,28 @@ def _largest(seconds: float) -> str:
 def seconds_shown(seconds: float) -> str:
     """Show how long something took, such as "0.031 s"."""
     return f"{seconds:.3f} s"
+
+
+def took(seconds: float) -> str:
+    """Show how long something took, to three digits or so, such as "0.03 s" or "4 min 10 s"."""
+    if not 0 <= seconds < _MOST_SECONDS:  # Also NaN: a header may hold any number.
+        return "?"
+    if seconds < _A_WHILE:
+        return f"{seconds:.2f} s" if seconds < _FEW else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def moment(at: float) -> str:
+    """Show a time in the local zone with its date, as saved notebooks are read on other days.
+
+    Args:
+        at: Seconds since the epoch. 0.0 is unknown.
+    """
+    if not at:
+        return "-"
+    try:
+        return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # A header may hold any number.
+        return "?"

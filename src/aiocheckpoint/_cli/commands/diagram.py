@@ -9,8 +9,8 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import CommandProblem
-from aiocheckpoint._cli.run_facts import run_name
 from aiocheckpoint._display import diagram_steps, diagram_text
+from aiocheckpoint._display.run_facts import run_name
 from aiocheckpoint._texts import counted
 from aiocheckpoint.errors import RunNotFoundError
 

@@ -10,7 +10,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.rendering.diffs import print_diff
-from aiocheckpoint._cli.run_facts import run_name, signature_of
+from aiocheckpoint._display.run_facts import run_name, signature_of
 
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser

@@ -12,9 +12,9 @@ from aiocheckpoint._cli.given_secrets import secrets_of
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column, Output
 from aiocheckpoint._cli.problems import UsageProblem
-from aiocheckpoint._cli.rendering.values import shown_value
-from aiocheckpoint._cli.run_facts import place_of_run, run_name, signature_of
+from aiocheckpoint._display.run_facts import place_of_run, run_name, signature_of
 from aiocheckpoint._display.times import ago, clock
+from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.handlers._registry import handler_name_for
 from aiocheckpoint.handlers._urls import absolute_path

@@ -13,8 +13,8 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.given import given_values, refuse_both
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.problems import UsageProblem
-from aiocheckpoint._cli.run_facts import run_in_question
 from aiocheckpoint._cli.step_words import step_of
+from aiocheckpoint._display.run_facts import run_in_question
 from aiocheckpoint._runs.single_run import position_of
 from aiocheckpoint._snapshot.keys import drop_position
 from aiocheckpoint.errors import RunNotFoundError

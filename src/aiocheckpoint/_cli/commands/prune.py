@@ -10,8 +10,8 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.filters import statuses_of
-from aiocheckpoint._cli.run_facts import run_in_words
 from aiocheckpoint._cli.times import parse_duration
+from aiocheckpoint._display.run_facts import run_in_words
 from aiocheckpoint._display.times import now
 from aiocheckpoint._texts import MOST_EXAMPLES, counted
 from aiocheckpoint.handlers._query import Query

@@ -11,7 +11,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
-from aiocheckpoint._cli.run_facts import due_words
+from aiocheckpoint._display.run_facts import due_words
 from aiocheckpoint._model.statuses import BROKEN
 from aiocheckpoint._model.submission import refusal_to_requeue
 from aiocheckpoint._runs.submitting import requeue_run

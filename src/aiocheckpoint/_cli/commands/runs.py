@@ -13,7 +13,7 @@ from aiocheckpoint._cli.nothing_found import say_if_empty
 from aiocheckpoint._cli.options import add_copy, add_filters, add_output, add_secret, add_target
 from aiocheckpoint._cli.output import Cell, Column
 from aiocheckpoint._cli.problems import UsageProblem
-from aiocheckpoint._cli.run_facts import due_words, note_of, place_of_run, run_name
+from aiocheckpoint._display.run_facts import due_words, note_of, place_of_run, run_name
 from aiocheckpoint._display.times import ago, clock
 from aiocheckpoint._model.statuses import BROKEN
 from aiocheckpoint._texts import type_shown

@@ -9,7 +9,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.nothing_found import empty_words
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
-from aiocheckpoint._cli.run_facts import run_name
+from aiocheckpoint._display.run_facts import run_name
 from aiocheckpoint._texts import counted
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._cli.run_facts import note_of, place_of_run, run_name
+from aiocheckpoint._display.run_facts import note_of, place_of_run, run_name
 from aiocheckpoint._display.times import clock, now, seconds_shown
 from aiocheckpoint._texts import harmless, type_shown, width_of
 

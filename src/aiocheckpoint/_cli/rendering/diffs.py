@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
-from aiocheckpoint._cli.rendering.values import shown_value
+from aiocheckpoint._display.values import shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

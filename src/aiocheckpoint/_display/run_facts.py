@@ -14,6 +14,7 @@ __all__ = [
     "due_words",
     "note_of",
     "place_of_run",
+    "reason_of",
     "run_in_question",
     "run_in_words",
     "run_name",
@@ -47,13 +48,18 @@ def note_of(run: RunView) -> str:
     """Say what else there is to know of a run, such as its owner or the reason of a pause."""
     if run.damage is not None:
         return run.damage
-    notes = {
-        "running": run.owner or "its process is gone",
+    return ", ".join(filter(None, (reason_of(run), due_words(run))))
+
+
+def reason_of(run: RunView) -> str:
+    """Say why a run stands as it does, such as its owner or the reason of a pause."""
+    reasons = {
+        "running": "its process is gone" if run.stale else run.owner or "",
         "paused": run.pause or "",
         "stopped": f"by {run.stopped_by}" if run.stopped_by else "",
         "terminated": f"by {run.terminated_by}: {run.termination}",
     }
-    return ", ".join(filter(None, (notes.get(run.status), due_words(run))))
+    return reasons.get(run.status, "")
 
 
 def due_words(run: RunView) -> str:

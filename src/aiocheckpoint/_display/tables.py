@@ -10,7 +10,7 @@ from aiocheckpoint._texts import cut_middle, cut_start, harmless, width_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Cell", "Column", "Styled", "lay_out"]
+__all__ = ["Cell", "Column", "Styled", "lay_out", "plain_lines"]
 
 _BLOCK = 1_000
 """Rows by which the widths are decided, so that any number of rows takes the same memory."""
@@ -71,6 +71,20 @@ def lay_out(
         _narrow(widths, columns, width)
     for row in chain(titles, first, cleaned):
         yield tuple(_line(row, columns, widths, dots if width is not None else None))
+
+
+def plain_lines(
+    columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, header: bool = False
+) -> list[str]:
+    """Give the lines of a table without styles, and without spaces at their ends.
+
+    Args:
+        columns: The columns.
+        rows: The rows, with a cell for each column.
+        header: Whether the titles come first.
+    """
+    lines = lay_out(columns, rows, width=None, header=header, dots="…")
+    return ["".join(map(_text, line)).rstrip() for line in lines]
 
 
 def _clean(cell: Cell) -> Cell:

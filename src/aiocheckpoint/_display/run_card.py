@@ -1,0 +1,183 @@
+"""One run as a card and as text: how it stands, its steps, what it broke on, what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display import html
+from aiocheckpoint._display.figures import about, first_line
+from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.remedies import remedy_of
+from aiocheckpoint._display.run_details import (
+    fold_of_facts,
+    fold_of_state,
+    state_words,
+    stored_words,
+)
+from aiocheckpoint._display.run_facts import reason_of, run_in_words
+from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.step_lines import Gap, StepLine, step_lines
+from aiocheckpoint._display.tables import Column, plain_lines
+from aiocheckpoint._display.times import ago, moment, now
+from aiocheckpoint._texts import harmless, type_shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aiocheckpoint.look import RunView
+
+__all__ = ["run_card", "run_text"]
+
+_TEXT_ROOM = Room(rows=24, name=60, text=500, block=0)
+_COLUMNS = (Column(""), Column(""), Column(""), Column(""))
+_BAR = "font-size:.7em;"
+_TRACK = "width:12em;max-width:100%;vertical-align:middle"
+
+
+def run_card(
+    run: RunView,
+    *,
+    left: float | None = None,
+    diagram: str | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Show a run, stored or in progress, as HTML of at most 20 KB.
+
+    Args:
+        run: The run.
+        left: Seconds that it still needs, or None where that is unknown.
+        diagram: An SVG element of its steps, which is left out of a card that is full without.
+        notes: Further lines, such as what is wrong with a display.
+    """
+
+    def build(room: Room) -> Html:
+        picture = Html(diagram) if diagram and room.extras else Html()
+        return html.box(
+            _title(run, room),
+            *(html.paragraph(cut(one, room.text)) for one in _standing(run, left)),
+            _steps(run, room),
+            _failure(run, room),
+            fold_of_state(run, room),
+            html.fold("diagram", picture) if picture else Html(),
+            fold_of_facts(run, room),
+            *(html.paragraph(cut(one, room.text)) for one in notes[: room.rows]),
+            _remedy(run, room),
+        )
+
+    return html.fitted(build)
+
+
+def run_text(run: RunView, *, left: float | None = None) -> str:
+    """Show a run as the card does, in a few lines of text.
+
+    Args:
+        run: The run.
+        left: Seconds that it still needs, or None where that is unknown.
+    """
+    return "\n".join(cut(line, 4 * _TEXT_ROOM.text) for line in _lines(run, left))
+
+
+def _title(run: RunView, room: Room) -> Html:
+    named = html.strong("without an id" if run.run_id is None else cut(run.run_id, room.name))
+    of = f" of {cut(run.flow, room.name)}" if run.flow else ""
+    status = html.join((html.sign(run.status), cut(_place(run), room.name + 24)), " ")
+    facts = [html.join((named, of)), status]
+    if run.written_at:
+        words = f" ({moment(run.written_at)})"
+        facts.append(html.quiet(ago(run.written_at), words))
+    return html.title("Run", *facts)
+
+
+def _place(run: RunView) -> str:
+    if run.step is None:
+        return ""
+    return f"at {run.position + 1:,} of {run.step_count or '?'}, {run.step}"
+
+
+def _standing(run: RunView, left: float | None) -> Iterator[str]:
+    """What else there is to say of the whole run."""
+    note = run.damage if run.damage is not None else reason_of(run)
+    if note:
+        yield note
+    if run.due is not None and run.due > now():
+        yield f"workers take it again {ago(run.due)}"
+    if left is not None:
+        yield f"{about(left)}, by earlier runs"
+    stored = stored_words(run)
+    if stored:
+        yield stored
+
+
+def _steps(run: RunView, room: Room) -> Html:
+    if not run.steps:
+        return Html()
+    rows = [_row(one, room) for one in step_lines(run, room.rows)]
+    return html.table(rows)
+
+
+def _row(line: StepLine | Gap, room: Room) -> Html:
+    if isinstance(line, Gap):
+        return html.row(html.cell(), html.cell(html.quiet(f"… {line.words}")))
+    name = cut(line.name, room.name)
+    is_here = line.status not in {"done", "waiting"}
+    colour = f"color:{sign_of(line.status).colour}"
+    bar = (
+        html.tag("span", line.bar, style=f"{_BAR}{colour}", aria_hidden="true")
+        if line.bar
+        else Html()
+    )
+    words = cut(", ".join(line.words), room.text)
+    if line.share is not None:
+        track = html.tag("progress", value=f"{line.share:.4g}", max="1", style=_TRACK)
+        words = html.join((track, words), " ")
+    cells = (
+        html.sign(line.status),
+        html.strong(name) if is_here else name,
+        html.join((bar, words), " "),
+    )
+    return html.row(*map(html.cell, cells))
+
+
+def _failure(run: RunView, room: Room) -> Html:
+    failure = run.failure
+    if failure is None or run.damage is not None:
+        return Html()
+    head = f"{type_shown(failure.type)}: {failure.message}"
+    shown = html.paragraph(html.sign("failed", cut(head, room.text)))
+    if not failure.traceback or not room.block:
+        return shown
+    return html.join((shown, html.fold("traceback", html.lines_of(failure.traceback, room.block))))
+
+
+def _remedy(run: RunView, room: Room) -> Html:
+    remedy = remedy_of(run)
+    if remedy is None:
+        return Html()
+    words = cut(remedy.words, room.text)
+    return html.paragraph(words, " ", html.code_of(cut(remedy.call, room.text)))
+
+
+def _lines(run: RunView, left: float | None) -> Iterator[str]:
+    status = f"{sign_of(run.status).sign} {run.status}"
+    of = f" of {run.flow}" if run.flow else ""
+    when = f", {ago(run.written_at)}" if run.written_at else ""
+    place = f" {_place(run)}" if run.step is not None else ""
+    yield f"{run_in_words(run.run_id)}{of}: {status}{place}{when}"
+    yield from _standing(run, left)
+    yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, _TEXT_ROOM.rows)))
+    failure = run.failure
+    if failure is not None and run.damage is None:
+        yield f"{type_shown(failure.type)}: {first_line(failure.message)}"
+    state = state_words(run)
+    if state:
+        yield state
+    remedy = remedy_of(run)
+    if remedy is not None:
+        yield f"{remedy.words} {remedy.call}"
+
+
+def _cells(line: StepLine | Gap) -> tuple[str, str, str, str]:
+    if isinstance(line, Gap):
+        return "", f"… {line.words}", "", ""
+    status = f"  {sign_of(line.status).sign} {line.status}"
+    return status, cut(line.name, _TEXT_ROOM.name), line.bar, harmless(", ".join(line.words))
