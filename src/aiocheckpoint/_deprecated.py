@@ -183,7 +183,8 @@ class _Durations(dict[str, float]):
 
 
 def _set_header_state(header: Header, state: dict[str, Any]) -> None:
-    new: dict[str, Any] = {"initial_digest": None, "step_digests": {}, "snapshots": {}}
+    new: dict[str, Any] = {"initial_digest": None, "step_digests": {}}
+    new |= {"expected": {}, "snapshots": {}}
     attributes = {**new, **state, "durations": dict(state["durations"])}
     attributes.pop("fixed", None)  # cached text of 0.5.0
     header.__dict__.update(attributes)

@@ -56,6 +56,7 @@ LISTING = st.builds(
     actor=st.none() | TEXTS,
     attempts=st.dictionaries(TEXTS, ATTEMPTS, max_size=4),
     durations=st.dictionaries(TEXTS, TIMES.map(lambda time: round(time, 6)), max_size=4),
+    expected=st.dictionaries(TEXTS, TIMES.map(lambda time: round(time, 3)), max_size=4),
     snapshots=st.dictionaries(
         TEXTS, st.tuples(COUNTS, st.integers(1000, 10**12).map(lambda us: us / 1e6)), max_size=4
     ),
@@ -84,6 +85,7 @@ LATER: dict[str, Any] = {
     "attempts": {},
     "holds_data": False,
     "started_at": 0.0,
+    "expected": {},
     "snapshots": {},
     "version": 0,
     "initial_digest": None,
@@ -115,7 +117,7 @@ def test_any_header_is_read_as_written(header: Header) -> None:
         *({"flow": "g"}, {"run_id": "x"}, {"number": 2}, {"steps": ("b",)}, {"python": "3"}),
         *({"dill": "1"}, {"library": "1"}, {"started_at": 2.5}),
         *({"durations": {"a": 2.0, "b": 1.0}}, {"durations": {"b": 2.0, "c": 1.0}}),
-        {"snapshots": {"a": (2, 1.0)}},
+        *({"snapshots": {"a": (2, 1.0)}}, {"expected": {"a": 3.0}}),
     ],
     ids="-".join,
 )
@@ -185,6 +187,7 @@ def test_fields_added_by_later_headers(header: Header, more: dict[str, str]) -> 
     [
         *(("pause", 1), ("pause", ["waits"]), ("attempts", None), ("attempts", [2])),
         *(("attempts", {"a": "2"}), ("attempts", {"a": 1.5}), ("holds_data", 1)),
+        *(("expected", [1.5]), ("expected", None), ("expected", {"a": "1"})),
         *(("holds_data", None), ("status", "waiting")),
     ],
 )
@@ -193,7 +196,7 @@ def test_what_is_no_header(name: str, value: object) -> None:
     header = Header(flow="f", position=0)
     facts = json.loads(encode_header(header))
     assert decode_header(json.dumps(facts).encode()) == header
-    with pytest.raises(ValueError, match=rf"{name}|int|waiting"):
+    with pytest.raises(ValueError, match=rf"{name}|int|float|waiting"):
         decode_header(json.dumps({**facts, name: value}).encode())
 
 
@@ -208,8 +211,10 @@ def test_durations_are_read_to_the_microsecond() -> None:
     """Further digits of a duration are rounded away, as for a recorded one."""
     facts = json.loads(encode_header(Header(flow="f", position=0)))
     facts["durations"] = {"a": 0.1234567, "b": 2}
+    facts["expected"] = {"a": 0.1234567, "b": 2}
     header = decode_header(json.dumps(facts).encode())
     assert header.durations == {"a": 0.123457, "b": 2.0}
+    assert header.expected == {"a": 0.123, "b": 2.0}
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ __all__ = ["NEW_HEADER", "Opening", "new_header"]
 
 _Value = TypeVar("_Value")
 
+_LEAST_EXPECTED_SECONDS = 0.1
+"""Nobody waits for a shorter run, and its steps need no longer headers."""
+
 NEW_HEADER = stamped(Header(flow="", position=0))
 
 
@@ -153,6 +156,7 @@ def new_header(
         "pause_number": 0 if stored is None else stored.pause_number,
         "version": settings.version,
         "durations": {},
+        "expected": {} if stored is None else _expected(names, stored),
         "snapshots": {},
         "attempts": {},
         "initial_digest": UNDIGESTED,
@@ -188,6 +192,21 @@ def _header_at_start(context: RunContext, plan: Plan, stored: Header | None) -> 
         "started_at": stored.started_at,
     }
     return Header.from_trusted(facts)
+
+
+def _expected(names: StepNames, stored: Header) -> dict[str, float]:
+    """Seconds by step of the last finished run in this place, as its own or a later header has it.
+
+    Args:
+        names: Names of the flow's steps.
+        stored: The stored header.
+    """
+    if not stored.finished:
+        return _newest(stored.expected, names.max_recorded)
+    durations = _newest(stored.durations, names.max_recorded)
+    if sum(durations.values()) < _LEAST_EXPECTED_SECONDS:
+        return {}
+    return {name: round(seconds, 3) for name, seconds in durations.items()}
 
 
 def _unanswered_pause(context: RunContext, plan: Plan, before: Header) -> str | None:

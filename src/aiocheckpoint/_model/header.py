@@ -100,6 +100,8 @@ class Header:
             position have not run. For a flow of more than 100 steps, the newest 20 entries.
         durations: Seconds by step name, for the finished steps of this run: loader, step and saver
             together. For a flow of more than 100 steps, the newest 20 entries.
+        expected: Seconds by step name of the last run that finished here, to the millisecond, for
+            an estimate of the time left. Empty where none has, or where it took less than 0.1 s.
         snapshots: Bytes and seconds of the snapshot behind a step, by step name, the newest 20
             entries. The time is not part of `durations`. A snapshot cannot hold its own, so the
             last one is missing. While a run is running, empty where the last one took less than a
@@ -149,6 +151,7 @@ class Header:
     initial_digest: str | None = field(default=None, repr=False)
     step_digests: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     durations: dict[str, float] = field(default_factory=dict[str, float])
+    expected: dict[str, float] = field(default_factory=dict[str, float])
     snapshots: dict[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
     holds_data: bool = False
     code: bool = False

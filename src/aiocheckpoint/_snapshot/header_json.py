@@ -38,7 +38,8 @@ class HeaderEncoder:
 
         The value of `steps` is a list of names, null, or the excerpt as an object. Digests that
         are None or empty have no key, nor has a `stopped_by`, `due`, `terminated_by`,
-        `termination`, `actor` or `trace` of None, a `pause_number` of 0 or a `version` of 0.
+        `termination`, `actor` or `trace` of None, a `pause_number` of 0, a `version` of 0 or an
+        empty `expected`.
 
         A status that releases before 0.6 do not know has the key `status_now`, and they read
         `status`: a word that their recovery leaves alone.
@@ -91,7 +92,8 @@ class HeaderEncoder:
             header.trace,
             None if header.excerpt is not None else header.step_digests,
             header.version,
-        )  # The dict is shared by the headers of a run. Comparing it with itself takes no time.
+            header.expected,
+        )  # The headers of a run share both dicts. Comparing one with itself takes no time.
         known, text = self._fixed
         if key != known:
             run_id = "null" if header.run_id is None else quoted(header.run_id)
@@ -105,6 +107,8 @@ class HeaderEncoder:
                 text += f',"initial_digest":{quoted(header.initial_digest)}'
             if header.trace is not None:
                 text += f',"trace":{quoted(header.trace)}'
+            if header.expected:
+                text += f',"expected":{{{_encode_expected(header.expected)}}}'
             if header.excerpt is None:
                 text += self._encode_digests(header.step_digests)
             self._fixed = key, text
@@ -177,6 +181,8 @@ def decode_header(encoded: bytes) -> Header:
     known["durations"] = {
         name: round(float(value), 6) for name, value in known["durations"].items()
     }
+    _check_all(known["expected"].values(), _NUMBER)
+    known["expected"] = {name: round(float(value), 3) for name, value in known["expected"].items()}
     known["snapshots"] = {name: _decode_snapshot(cost) for name, cost in known["snapshots"].items()}
     if values.get("status_now") in _NEW_STATUSES:
         known["status"] = values["status_now"]
@@ -200,6 +206,10 @@ _NO_DURATIONS: tuple[list[str], list[float], str] = [], [], ""
 
 def _encode_duration(name: str, seconds: float) -> str:
     return f"{quoted(name)}:{seconds:.6f}"
+
+
+def _encode_expected(expected: dict[str, float]) -> str:
+    return ",".join(f"{quoted(name)}:{seconds:.3f}" for name, seconds in expected.items())
 
 
 def _encode_snapshots(snapshots: dict[str, tuple[int, float]]) -> str:
@@ -260,6 +270,7 @@ _TYPES: dict[str, _Types] = {
     "initial_digest": (str, type(None)),
     "step_digests": dict,
     "durations": dict,
+    "expected": dict,
     "snapshots": dict,
     "holds_data": bool,
     "code": bool,
@@ -291,6 +302,7 @@ _OLD_HEADER_DEFAULTS: dict[str, Any] = {
     "terminated_by": None,
     "termination": None,
     "attempts": {},
+    "expected": {},
     "snapshots": {},
     "version": 0,
     "initial_digest": None,
