@@ -220,6 +220,18 @@ class StoreReader:
         """
         return count_found(self.found(flow, where), by)
 
+    def newest_finished(self, flow: str, limit: int) -> list[FoundRun]:  # noqa: ARG002
+        """Find the finished runs that are new. None where that takes a look at all runs.
+
+        Args:
+            flow: The flow.
+            limit: The most runs.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return []
+
     def summaries(self) -> list[FlowSummary]:
         """Sum up each flow, in the order of their names."""
         flows: dict[str, FlowSums] = {}

@@ -22,7 +22,12 @@ from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
 from aiocheckpoint.handlers.sqlite._salvaging import LostRow, keys_of_rows
-from aiocheckpoint.handlers.sqlite._stored_rows import PAYLOAD_LENGTH, StoredRow, row_of_run
+from aiocheckpoint.handlers.sqlite._stored_rows import (
+    PAYLOAD_LENGTH,
+    StoredRow,
+    newest_finished,
+    row_of_run,
+)
 from aiocheckpoint.handlers.sqlite._summing import counted_finished, flow_names, summed, total
 
 if TYPE_CHECKING:
@@ -167,6 +172,13 @@ class SqliteReader(StoreReader):
                 raise
             return super().summaries()
         return found
+
+    def newest_finished(self, flow: str, limit: int) -> list[FoundRun]:
+        """Find the finished runs that were stored first most recently, by an index."""
+        looks = OwnerLooks(self._path)
+        with ReadOnlyDatabase(self._path) as database:
+            rows = database.read(partial(newest_finished, flow=sql_text(flow), limit=limit))
+            return [self._examined_row(row, looks) for row in rows]
 
     def _chosen(self, choice: Choice) -> Iterator[FoundRun]:
         return islice(self._all_chosen(choice), choice.limit)

@@ -24,6 +24,7 @@ __all__ = [
     "StoredRow",
     "keys_by_id",
     "keys_in_order",
+    "newest_finished",
     "row_of_run",
     "rows_of",
 ]
@@ -88,6 +89,8 @@ _IN_ORDER = (
     "ORDER BY {value} DESC, run_id DESC LIMIT :limit"
 )
 _BY_ID = f"SELECT id, 0.0, {_KEY} FROM runs WHERE {{where}} ORDER BY id LIMIT :limit"  # noqa: S608
+# The index of flow and status ends with the id of the row.
+_FINISHED = "SELECT id FROM runs WHERE flow = ? AND status = 'finished' ORDER BY id DESC LIMIT ?"
 # The CASTs take values of other types, and text that is no UTF-8, which others have stored.
 _ROWS = (
     "SELECT runs.id, CAST(runs.flow AS BLOB), CAST(run_id AS BLOB), "  # noqa: S608 - constants
@@ -152,6 +155,14 @@ def rows_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredRo
     marks = ", ".join("?" * len(ids))
     found = {row.id: row for row in _rows(connection, f"runs.id IN ({marks})", tuple(ids))}
     return [found[one] for one in ids if one in found]
+
+
+def newest_finished(
+    connection: sqlite3.Connection, flow: str | bytes, limit: int
+) -> list[StoredRow]:
+    """Give the rows of the finished runs of a flow that were stored first most recently."""
+    ids = [one for (one,) in connection.execute(_FINISHED, (flow, limit))]
+    return rows_of(connection, ids)
 
 
 def row_of_run(
