@@ -32,6 +32,7 @@ def test_what_is_unknown() -> None:
     none = ("run_id", "steps", "excerpt", "failure", "pause", "signed_by", "sizes", "owner")
     counts |= {"version": 0, "pause_number": 0, "starts": 0, "killed": 0}
     empty: dict[str, Any] = {"attempts": {}, "durations": {}, "step_digests": {}, "snapshots": {}}
+    empty["expected"] = {}
     names = ("stopped_by", "trace", "initial_digest", "due", "terminated_by", "termination")
     later = dict.fromkeys((*names, "actor"))
     rest = {**dict.fromkeys(none), **later, **empty}

@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import traceback
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._errors.messages import reset_call
-from aiocheckpoint._model.header import Failure
-from aiocheckpoint._tracebacks import user_frames
+from aiocheckpoint._model.failure_texts import failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiocheckpoint._model.header import Header, Status
 
-__all__ = ["StepFailure", "add_note_once", "safe_text"]
-
-_LONGEST_TEXT = 50_000
+__all__ = ["StepFailure", "add_note_once"]
 
 
 class StepFailure:
@@ -108,13 +102,10 @@ class StepFailure:
             header: The stored header.
             due: When the run is due again, for the failure that ends it.
         """
-        kind = type(self.error)
-        failure = Failure(
+        failure = failure_of(
+            self.error,
             step=self.step,
             part=self.part,
-            type=f"{kind.__module__}.{kind.__qualname__}",
-            message=safe_text(lambda: str(self.error)),
-            traceback=safe_text(lambda: "".join(_formatted(self.error))),
             at=time.time(),
             seconds=self.seconds,
             attempt=self.attempt,
@@ -134,15 +125,3 @@ def add_note_once(error: BaseException, text: str) -> None:
     with contextlib.suppress(Exception):
         if text not in getattr(error, "__notes__", ()):
             error.add_note(text)
-
-
-def safe_text(make: Callable[[], str]) -> str:
-    """The last part of a text made by a user's object, whose methods may raise anything."""
-    try:
-        return make()[-_LONGEST_TEXT:]
-    except Exception as error:  # noqa: BLE001
-        return f"<no text: {type(error).__name__}>"
-
-
-def _formatted(error: BaseException) -> list[str]:
-    return traceback.format_exception(type(error), error, user_frames(error))

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._concurrency.stalls import StalledError
 from aiocheckpoint._concurrency.threads import AbandonedCallError, prefer_cancellation
-from aiocheckpoint._engine.failures import add_note_once, safe_text
+from aiocheckpoint._engine.failures import add_note_once
 from aiocheckpoint._engine.missing_keys import missing_key_note
 from aiocheckpoint._engine.resume_call import resume_line
 from aiocheckpoint._model.due import backoff_seconds
+from aiocheckpoint._model.failure_texts import safe_text
 from aiocheckpoint._tracebacks import drop_frames_of_engine
 from aiocheckpoint.errors import (
     DrainingError,

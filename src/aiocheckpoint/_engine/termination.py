@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from aiocheckpoint._concurrency.stalls import StalledError
-from aiocheckpoint._engine.failures import safe_text
 from aiocheckpoint._engine.outcomes import emit_terminated, store_end, unanswered, update_header
+from aiocheckpoint._model.failure_texts import safe_text
 from aiocheckpoint.errors import RunTerminatedError
 
 if TYPE_CHECKING:

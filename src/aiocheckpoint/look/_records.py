@@ -117,10 +117,12 @@ class StepView(Record):
         expected: Seconds that earlier runs needed for the step, or None where unknown.
         done, total, note: The progress that the step in progress has reported, as
             `current_step().progress` has it. None where it reported none.
-        began: When the attempt in progress began, in a live view. 0.0 where unknown.
+        began: When the attempt in progress began. 0.0 where unknown.
+        ends_at: When the step ends, by the progress that it has reported so far. 0.0 where it has
+            reported too little, and where it is not in progress.
     """
 
-    _TIMES: ClassVar[frozenset[str]] = frozenset({"began"})
+    _TIMES: ClassVar[frozenset[str]] = frozenset({"began", "ends_at"})
 
     index: int
     name: str
@@ -134,6 +136,7 @@ class StepView(Record):
     total: float | None = None
     note: str | None = None
     began: float = 0.0
+    ends_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +212,7 @@ class RunView(Record):
         position: Index of the step at which it goes on.
         step: Name of that step. None for a finished run, or where unknown.
         step_count: Number of its flow's steps, or None where unknown.
+        stop: Index behind the last step that it is to run, in a live view, else None.
         steps: Its steps. For a flow of more than 100 steps, the newest of them.
         tries: Attempts at the step where it stands, in this run. 0 where it has not begun there.
         progress: What the step where it stands has stored of its progress, or None. Lists have
@@ -245,6 +249,7 @@ class RunView(Record):
     position: int = 0
     step: str | None = None
     step_count: int | None = None
+    stop: int | None = None
     steps: tuple[StepView, ...] = ()
     tries: int = 0
     progress: ProgressView | None = None

@@ -11,10 +11,10 @@ from aiocheckpoint.look._records import RunView, SnapshotView, StepView
 if TYPE_CHECKING:
     from aiocheckpoint.handlers._found_runs import FoundRun
 
-__all__ = ["snapshot_view", "view_of"]
+__all__ = ["run_view", "snapshot_view", "view_of"]
 
 
-def _run_view(
+def run_view(
     header: Header,
     location: str,
     *,
@@ -64,7 +64,7 @@ def view_of(run: FoundRun) -> RunView:
     if run.header is not None:
         # The names of the store: the snapshot of another run may be in this one's place.
         header = replace(run.header, run_id=run.run_id, flow=run.flow)
-        return _run_view(
+        return run_view(
             header, run.location, size=run.size, verified=run.verified, damage=run.reason
         )
     return RunView(
@@ -106,6 +106,7 @@ def _step_view(header: Header, index: int, name: str) -> StepView:
         attempts=header.tries if is_here else header.attempts.get(name, int(is_done)),
         snapshot_bytes=size,
         snapshot_seconds=seconds,
+        expected=header.expected.get(name),
     )
 
 

@@ -1,0 +1,164 @@
+"""A live view, made of events, is what the store has of the run afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiocheckpoint import CheckpointFlow, Pause, Retry, Terminate
+from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.look import RunView, StepView, open_store
+from aiocheckpoint.look._live_runs import LiveRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+State = dict[str, Any]
+Outcome = Literal["ok", "fails", "cancels", "pauses", "terminates", "drains", "saver fails"]
+OUTCOMES: list[Outcome] = [
+    *("ok", "ok", "ok", "fails", "fails", "cancels", "pauses", "drains", "saver fails"),
+    "terminates",
+]
+UNTOLD = {
+    # What no event tells, and the clocks of two places.
+    *("location", "sequence", "owner", "stale", "starts", "killed", "due", "size", "holds_data"),
+    *("code", "signed_by", "verified", "sizes", "keys", "complete", "written_at", "failure"),
+    *("steps", "stop", "progress", "expected"),
+}
+TOLD = [one.name for one in fields(RunView) if one.name not in UNTOLD]
+STEP_FACTS = ("index", "name", "status", "seconds", "attempts", "expected")
+
+
+class BrokenError(Exception):
+    """A step fails."""
+
+
+class StepScript(NamedTuple):
+    """How the attempts at a step end, one after the other. Those behind the last are ok."""
+
+    outcomes: tuple[Outcome, ...]
+    tries: int
+    has_parts: bool
+
+
+SCRIPTS = st.builds(
+    StepScript,
+    outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=3).map(tuple),
+    tries=st.integers(1, 3),
+    has_parts=st.booleans(),
+)
+
+
+class Played:
+    """A flow whose steps follow scripts, through any number of processes.
+
+    Args:
+        place: Its place.
+        scripts: A script for each step.
+        live: Hears the events.
+    """
+
+    def __init__(self, place: Path, scripts: list[StepScript], live: LiveRun) -> None:
+        self.place, self.scripts, self.live = place, scripts, live
+        self.left = [list(script.outcomes) for script in scripts]
+
+    def flow(self, *, is_async: bool, resumed_data: bool = False) -> CheckpointFlow:
+        """The flow as another process makes it."""
+        cp = CheckpointFlow(
+            self.place, fsync=False, hooks=[self.live.take], keep_data=resumed_data, name="f"
+        )
+        for index in range(len(self.scripts)):
+            self._add(cp, index, is_async=is_async)
+        return cp
+
+    def _add(self, cp: CheckpointFlow, index: int, *, is_async: bool) -> None:
+        script, left = self.scripts[index], self.left[index]
+
+        def step(state: State) -> None:
+            state[f"at{index}"] = len(left)
+            outcome = left[0] if left else "ok"
+            if outcome != "saver fails" and left:
+                left.pop(0)
+            if outcome == "drains":
+                cp.drain()
+            ends: dict[Outcome, BaseException] = {
+                "fails": BrokenError(f"step {index}, {len(left)} left"),
+                "cancels": asyncio.CancelledError() if is_async else KeyboardInterrupt(),
+                "pauses": Pause(f"asks {index}"),
+                "terminates": Terminate(f"hopeless {index}"),
+            }
+            if outcome in ends:
+                raise ends[outcome]
+
+        def save(state: State) -> None:
+            if left and left[0] == "saver fails":
+                left.pop(0)
+                raise BrokenError("saver")
+
+        parts: dict[str, Any] = {}
+        if script.has_parts:
+            parts = {"load": lambda state: {"rows": [1]}, "save": save}
+        if script.tries > 1:
+            parts["retry"] = Retry(attempts=script.tries, on=BrokenError, wait_initial=0)
+        cp.add_step(name=f"step{index}", **parts)(step)
+
+    def execute(self, until: str | None, *, is_async: bool) -> None:
+        """Execute the run once, whatever comes of it."""
+        cp = self.flow(is_async=is_async)
+        with suppress(BrokenError, CheckpointError, KeyboardInterrupt, asyncio.CancelledError):
+            if is_async:
+                asyncio.run(cp.arun({}, until=until))
+            else:
+                cp.run({}, until=until)
+
+
+def stored(place: Path) -> RunView:
+    """The run as the store has it."""
+    with open_store(place) as store:
+        return store.run(None)
+
+
+def assert_same(live: RunView, kept: RunView) -> None:
+    """A live view tells what the store does, as far as it knows it."""
+    assert {name: getattr(live, name) for name in TOLD} == {
+        name: getattr(kept, name) for name in TOLD
+    }
+    assert (live.failure is None) == (kept.failure is None)
+    if live.failure is not None and kept.failure is not None:
+        assert replace(live.failure, at=0.0) == replace(kept.failure, at=0.0)
+        assert live.failure.at == pytest.approx(kept.failure.at, abs=60)
+    assert [facts_of(step) for step in live.steps] == [facts_of(step) for step in kept.steps]
+    for mine, other in zip(live.steps, kept.steps, strict=True):
+        if other.snapshot_bytes is not None:
+            assert mine.snapshot_bytes == other.snapshot_bytes
+            assert mine.snapshot_seconds == pytest.approx(other.snapshot_seconds, abs=1e-6)
+
+
+def facts_of(step: StepView) -> list[Any]:
+    """What both views know of a step."""
+    return [getattr(step, name) for name in STEP_FACTS]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    scripts=st.lists(SCRIPTS, min_size=1, max_size=4),
+    calls=st.lists(st.tuples(st.booleans(), st.none() | st.integers(0, 3)), min_size=1, max_size=5),
+)
+def test_live_view_and_store(
+    tmp_path_factory: pytest.TempPathFactory,
+    scripts: list[StepScript],
+    calls: list[tuple[bool, int | None]],
+) -> None:
+    """After each end of a run the live view is that of the store, however the run has gone."""
+    place = tmp_path_factory.mktemp("live") / "c.pkl"
+    played = Played(place, scripts, LiveRun("f", None, str(place)))
+    for is_async, until in calls:
+        name = None if until is None or until >= len(scripts) else f"step{until}"
+        played.execute(name, is_async=is_async)
+        assert_same(played.live.view(), stored(place))
