@@ -43,16 +43,21 @@ __all__ = [
 MOST_BYTES = 20_000
 """Of one card, as UTF-8."""
 
-_BORDER = "color-mix(in srgb,currentColor 20%,transparent)"
+# JupyterLab's cleaner of notebooks that are not trusted drops a border with `color-mix`, and fonts
+# and colours that are `inherit`. So each has a plain declaration beside it.
+_BORDER = (
+    "border:1px solid rgba(128,128,128,.35);"
+    "border-color:color-mix(in srgb,currentColor 20%,transparent)"
+)
 _BOX = (
     f"display:inline-block;box-sizing:border-box;max-width:100%;overflow-x:auto;"
-    f"border:1px solid {_BORDER};border-radius:6px;padding:.6em .9em;margin:.2em 0;"
+    f"{_BORDER};border-radius:6px;padding:.6em .9em;margin:.2em 0;"
     "line-height:1.45;text-align:left"
 )
 _QUIET = "color:color-mix(in srgb,currentColor 75%,transparent)"
 # A table has neither the colour nor the font of its page in quirks mode. Notebooks give cells and
 # rows styles of their own.
-_TABLE = "color:inherit;font:inherit;border-collapse:collapse;margin:.3em 0"
+_TABLE = "color:inherit;font:inherit;font-size:1em;border-collapse:collapse;margin:.3em 0"
 _ROW = "background:transparent"
 _CELL = "padding:.1em 1em .1em 0;text-align:left;vertical-align:top"
 _NUMBER = "padding:.1em 1em .1em 0;text-align:right;vertical-align:top"
