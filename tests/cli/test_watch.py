@@ -19,9 +19,9 @@ from terminals import Terminal
 
 from aiocheckpoint import CheckpointFlow, Pause
 from aiocheckpoint._cli.output import Output
-from aiocheckpoint._cli.rendering.changes import ChangeLines
+from aiocheckpoint._cli.rendering.changes import ChangeLines, ProgressLines
 from aiocheckpoint._cli.terminal import Terminal as Screen
-from aiocheckpoint.look import RunView
+from aiocheckpoint.look import ProgressView, RunView, StepView
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -267,4 +267,41 @@ def test_lines_of_changes(capsys: pytest.CaptureFixture[str]) -> None:
         "order-1       > running                   me",
         "a\\x1b[2J very long id  = paused      2/2 charge    waits\\nlong",
         "order-1                > running                   me",
+    ]
+
+
+def running_view(done: float, at: float) -> RunView:
+    """A run in its second step of three, which has reported progress."""
+    steps = [
+        StepView(index=0, name="reserve", status="done", seconds=0.03),
+        StepView(index=1, name="charge", status="running", began=at - 100, ends_at=at + 500),
+        StepView(index=2, name="invoice", status="waiting", expected=600.0),
+    ]
+    return RunView(
+        flow="orders",
+        run_id="order-1",
+        location="",
+        status="running",
+        owner="me",
+        position=1,
+        step="charge",
+        step_count=3,
+        steps=tuple(steps),
+        progress=ProgressView(step="charge", done=done, total=2000.0, note="rows\x1b[2J", at=at),
+    )
+
+
+def test_lines_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """How far a step is comes with the time left, and not more than once in ten seconds."""
+    lines = ProgressLines(
+        Output(sys.stdout, sys.stderr, Screen(None, None, colour=False, unicode=False))
+    )
+    at = time.time()
+    lines.print(running_view(1240, at))
+    lines.print(running_view(1250, at))
+    assert capsys.readouterr().out.splitlines() == [
+        "order-1 of orders, run 0",
+        "  + reserve  0.030 s",
+        "> running  2/3 charge  me  about 18 min left",
+        "  charge  1,240/2,000 rows\\x1b[2J, about 8 min left, run: about 18 min left",
     ]

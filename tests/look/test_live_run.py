@@ -29,7 +29,7 @@ UNTOLD = {
     # What no event tells, and the clocks of two places.
     *("location", "sequence", "owner", "stale", "starts", "killed", "due", "size", "holds_data"),
     *("code", "signed_by", "verified", "sizes", "keys", "complete", "written_at", "failure"),
-    *("steps", "stop", "progress", "expected"),
+    *("steps", "stop", "progress", "ends_at"),
 }
 TOLD = [one.name for one in fields(RunView) if one.name not in UNTOLD]
 STEP_FACTS = ("index", "name", "status", "seconds", "attempts", "expected")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
+from aiocheckpoint._display.figures import about
 from aiocheckpoint._display.run_facts import note_of, signature_of
-from aiocheckpoint._display.times import ago, clock, seconds_shown
+from aiocheckpoint._display.times import ago, clock, now, seconds_shown
 from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import type_shown
+from aiocheckpoint.look._time_left import run_left, step_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,6 +83,9 @@ def _standing(run: RunView) -> Iterator[Cell]:
         yield f" at step {run.position + 1} of {run.step_count or '?'}, {run.step!r}"
     if run.written_at:
         yield f", {ago(run.written_at)}"
+    left = run_left(run, now())
+    if left is not None:
+        yield f", {about(left)}"
     note = note_of(run)
     if note and run.damage is None:
         yield f" ({note})"
@@ -108,7 +113,8 @@ def _more(step: StepView, run: RunView) -> str:
     broke = ""
     if failure is not None and failure.step == step.name and step.status != "done":
         broke = f"{type_shown(failure.type)} in its part {failure.part!r}"
-    return "  ".join(filter(None, (tries, broke)))
+    left = step_left(step, now())
+    return "  ".join(filter(None, (tries, broke, "" if left is None else about(left))))
 
 
 def print_failure(run: RunView, output: Output, how_much: str) -> None:

@@ -41,6 +41,8 @@ class FoundRun(NamedTuple):
         verified: Whether the signature was checked and is right. None for an unsigned snapshot.
         key: By what its reader finds the run again.
         kept: Number and sequence of a kept snapshot. None for the newest one.
+        began: When the attempt in progress began: the snapshot before it was stored then. 0.0 where
+            there is none, or where another process or attempt was at the step since.
     """
 
     location: str
@@ -52,6 +54,7 @@ class FoundRun(NamedTuple):
     verified: bool | None = None
     key: object = None
     kept: tuple[int, int] | None = None
+    began: float = 0.0
 
     def kept_as(self, number: int, sequence: int) -> FoundRun:
         """The place of a kept snapshot of the run, with nothing of it read."""
@@ -149,7 +152,14 @@ def examined(
         except CheckpointError as refusal:
             error = refusal
     shown = header if known is None else shown_header(header, known)
-    return found._replace(flow=flow, header=shown, error=error, verified=verified)
+    began = 0.0 if known is None or error is not None else _begin_of_attempt(header, shown)
+    return found._replace(flow=flow, header=shown, error=error, verified=verified, began=began)
+
+
+def _begin_of_attempt(stored: Header, shown: Header) -> float:
+    """When the attempt in progress began, see `FoundRun.began`."""
+    goes_on = stored.status == "running" and stored.failure is None
+    return stored.written_at if goes_on and shown.owner and shown.starts <= 1 else 0.0
 
 
 def _misplaced(header: Header, found: FoundRun) -> CheckpointError | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._model.statuses import UNFINISHED
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.handlers._run_filter import ALL
+from aiocheckpoint.look._expected import expected_of
 from aiocheckpoint.look._places import place_of
 from aiocheckpoint.look._records import RunView
 from aiocheckpoint.look._run_files import RunFiles
+from aiocheckpoint.look._step_pace import StepPace
+from aiocheckpoint.look._time_left import with_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.look._store import Store
@@ -50,10 +54,15 @@ class ChangedRun:
 
     def __init__(self, store: Store, run_id: str | None, flow: str | None) -> None:
         self._store, self._run_id, self._flow = store, run_id, flow
-        self._mark: _Mark | None = None
+        self._mark: tuple[_Mark, float] | None = None
+        self._attempt: tuple[int, ...] = ()
+        self._pace: StepPace | None = None
+        self._expected: Mapping[str, float] = {}
 
     def look(self) -> RunView | None:
-        """Give the run as it is now. None where it is as at the last look.
+        """Give the run as it is now. None where it is as at the last look, its progress too.
+
+        The times at which it ends are by all progress seen so far, and by other runs.
 
         Raises:
             RunNotFoundError: Nothing is stored of it.
@@ -61,9 +70,23 @@ class ChangedRun:
             SeveralFlowsError: No flow is named, and several have the run.
         """
         run = self._store.run(self._run_id, flow=self._flow)
-        mark = _Mark.of(run)
+        mark = _Mark.of(run), 0.0 if run.progress is None else run.progress.at
         changed, self._mark = mark != self._mark, mark
-        return run if changed else None
+        return self._timed(run) if changed else None
+
+    def _timed(self, run: RunView) -> RunView:
+        """The run with the times at which it ends."""
+        if run.status != "running":
+            return run
+        attempt = run.number, run.position, run.starts, run.tries
+        if attempt != self._attempt:
+            self._attempt = attempt
+            began = next((step.began for step in run.steps if step.index == run.position), 0.0)
+            self._pace = StepPace(began, from_zero=bool(began))
+            self._expected = run.expected or expected_of(self._store, run.flow)
+        if self._pace is not None and run.progress is not None:
+            self._pace.report(run.progress.done, run.progress.total, run.progress.at)
+        return with_ends(run, time.time(), pace=self._pace, expected=self._expected)
 
 
 class ChangedRuns:

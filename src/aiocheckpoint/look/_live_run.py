@@ -25,6 +25,7 @@ from aiocheckpoint.events import (
     StepStarted,
 )
 from aiocheckpoint.look._live_step import LiveNames, LiveStep
+from aiocheckpoint.look._time_left import run_left
 from aiocheckpoint.look._views import run_view
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ class LiveRun:
             steps = tuple(self._shown(step) for step in run.steps)
         at = self._names.at(header.position) if run.step is None and steps else run.step
         step = None if header.finished else at
-        return replace(run, steps=steps, stop=self._stop, stale=False, step=step)
+        whole = replace(run, steps=steps, stop=self._stop, stale=False, step=step)
+        left = run_left(whole, now := time.time())
+        return whole if left is None else replace(whole, ends_at=now + left)
 
     def _whole_header(self) -> Header:
         header = self._header

@@ -218,6 +218,8 @@ class RunView(Record):
         progress: What the step where it stands has stored of its progress, or None. Lists have
             None, and so have live views, whose steps have it.
         expected: Seconds by step that earlier runs needed. Empty where unknown.
+        ends_at: When it ends, by these and by the progress of its step. 0.0 where that is unknown,
+            in a list, and where it is not running.
         starts, killed: As in `Header`.
         owner: The living process that has claimed it, or None.
         stale: Whether it is shown as running and no living process owns it.
@@ -236,7 +238,7 @@ class RunView(Record):
         complete: Whether all keys are given. False where a bound of the decoder was reached.
     """
 
-    _TIMES: ClassVar[frozenset[str]] = frozenset({"started_at", "written_at", "due"})
+    _TIMES: ClassVar[frozenset[str]] = frozenset({"started_at", "written_at", "due", "ends_at"})
 
     flow: str
     run_id: str | None
@@ -254,6 +256,7 @@ class RunView(Record):
     tries: int = 0
     progress: ProgressView | None = None
     expected: Mapping[str, float] = field(default_factory=dict[str, float])
+    ends_at: float = 0.0
     starts: int = 0
     killed: int = 0
     owner: str | None = None

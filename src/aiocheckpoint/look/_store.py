@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING, Self, get_args
 
 from aiocheckpoint._tracebacks import front_door
@@ -23,6 +24,7 @@ from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import absolute_path, redact_url
 from aiocheckpoint.look._records import CountView, FlowView
 from aiocheckpoint.look._snapshots import diff_of, history_of, run_with_state, verified_runs
+from aiocheckpoint.look._time_left import with_ends
 from aiocheckpoint.look._views import view_of
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ class Store:
             view = run_with_state(reader, found, values=values, sizes=sizes)
         if view is None:  # Deleted meanwhile.
             raise RunNotFoundError(found.location, "show")
-        return view
+        return with_ends(view, time.time())
 
     @front_door
     def history(

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from aiocheckpoint.look._step_pace import StepPace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from aiocheckpoint.look._records import RunView, StepView
-    from aiocheckpoint.look._store import Store
 
-__all__ = ["expected_of", "run_left", "step_left"]
-
-_NEWEST = 20
-"""As many runs give the median."""
+__all__ = ["run_left", "step_left", "with_ends"]
 
 _SLACK_SHARE, _SLACK_SECONDS = 0.5, 1.0
 """How much longer than expected a step may take before nothing is said of the run any more."""
-
-
-def expected_of(store: Store, flow: str) -> Mapping[str, float]:
-    """Seconds that each step of a flow needs: the median of its newest 20 finished runs.
-
-    Args:
-        store: The store.
-        flow: Name of the flow.
-
-    Returns:
-        The seconds by step. Empty where none has finished, and of a store without an index.
-
-    Raises:
-        StorageError: The store cannot be read.
-    """
-    reader = store._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    seconds: dict[str, list[float]] = {}
-    for run in reader.newest_finished(flow, _NEWEST):
-        if run.header is not None and run.error is None:
-            for step, one in run.header.durations.items():
-                seconds.setdefault(step, []).append(one)
-    return {step: statistics.median(those) for step, those in seconds.items()}
 
 
 def step_left(step: StepView, now: float) -> float | None:
@@ -77,6 +53,49 @@ def run_left(run: RunView, now: float) -> float | None:
     if own is None or later is None:
         return None
     return own + later or None
+
+
+def with_ends(
+    run: RunView,
+    now: float,
+    *,
+    pace: StepPace | None = None,
+    expected: Mapping[str, float] | None = None,
+) -> RunView:
+    """The view of a run with the times at which it and its step end, where these are known.
+
+    Args:
+        run: The run.
+        now: Seconds since the epoch.
+        pace: The pace of its step, by times since the epoch. None to find it by the last report.
+        expected: What other runs needed, for one that does not know it.
+    """
+    if run.status != "running":
+        return run
+    if expected and not run.expected:
+        steps = tuple(replace(step, expected=expected.get(step.name)) for step in run.steps)
+        run = replace(run, expected=dict(expected), steps=steps)
+    left = _paced(run) if pace is None else pace
+    seconds = None if left is None else left.seconds_left(now)
+    if seconds is not None:
+        run = replace(run, steps=tuple(_ending(run, step, now + seconds) for step in run.steps))
+    rest = run_left(run, now)
+    return run if rest is None else replace(run, ends_at=now + rest)
+
+
+def _ending(run: RunView, step: StepView, at: float) -> StepView:
+    return replace(step, ends_at=at) if step.index == run.position else step
+
+
+def _paced(run: RunView) -> StepPace | None:
+    """The pace of the step in progress, which began with nothing done, by its last report."""
+    progress = run.progress
+    began = next((step.began for step in run.steps if step.index == run.position), 0.0)
+    if progress is None or not began:
+        return None
+    pace = StepPace(began, from_zero=True)
+    pace.report(progress.done, progress.total, progress.at)
+    return pace
 
 
 def _expected_left(step: StepView, now: float) -> float | None:

@@ -21,6 +21,7 @@ def run_view(
     size: int,
     verified: bool | None,
     damage: str | None,
+    began: float = 0.0,
 ) -> RunView:
     """Make the view of a run from its header.
 
@@ -30,6 +31,7 @@ def run_view(
         size: Bytes of the whole snapshot.
         verified: Whether its signature was checked and is right. None for an unsigned snapshot.
         damage: What is wrong with the snapshot, or None.
+        began: When the attempt in progress began, or 0.0.
     """
     return RunView(
         location=location,
@@ -37,7 +39,7 @@ def run_view(
         damage=damage,
         step=header.next_step,
         step_count=header.step_names.count or None,
-        steps=_step_views(header),
+        steps=_step_views(header, began),
         tries=header.tries,
         stale=header.status == "running" and header.owner is None,
         size=size,
@@ -51,11 +53,12 @@ _SAME = {one.name for one in fields(RunView)} & {one.name for one in fields(Head
 """The attributes that mean the same in both."""
 
 
-def _step_views(header: Header) -> tuple[StepView, ...]:
+def _step_views(header: Header, began: float) -> tuple[StepView, ...]:
     """Make the views of the steps whose names a header has."""
     names = header.step_names
     return tuple(
-        _step_view(header, index, name) for index, name in enumerate(names.names, names.begin)
+        _step_view(header, index, name, began)
+        for index, name in enumerate(names.names, names.begin)
     )
 
 
@@ -65,7 +68,12 @@ def view_of(run: FoundRun) -> RunView:
         # The names of the store: the snapshot of another run may be in this one's place.
         header = replace(run.header, run_id=run.run_id, flow=run.flow)
         return run_view(
-            header, run.location, size=run.size, verified=run.verified, damage=run.reason
+            header,
+            run.location,
+            size=run.size,
+            verified=run.verified,
+            damage=run.reason,
+            began=run.began,
         )
     return RunView(
         flow=run.flow,
@@ -94,7 +102,7 @@ def snapshot_view(one: FoundRun) -> SnapshotView:
     )
 
 
-def _step_view(header: Header, index: int, name: str) -> StepView:
+def _step_view(header: Header, index: int, name: str, began: float) -> StepView:
     size, seconds = header.snapshots.get(name, (None, None))
     is_here = index == header.position and not header.finished
     is_done = header.finished or index < header.position
@@ -107,6 +115,7 @@ def _step_view(header: Header, index: int, name: str) -> StepView:
         snapshot_bytes=size,
         snapshot_seconds=seconds,
         expected=header.expected.get(name),
+        began=began if is_here else 0.0,
     )
 
 

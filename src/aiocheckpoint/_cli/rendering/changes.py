@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._display.figures import about, amount_shown
 from aiocheckpoint._display.run_facts import note_of, place_of_run, run_name
 from aiocheckpoint._display.times import clock, now, seconds_shown
 from aiocheckpoint._texts import harmless, type_shown, width_of
+from aiocheckpoint.look._time_left import run_left, step_left
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aiocheckpoint._cli.output import Output
     from aiocheckpoint.look import RunView
 
@@ -16,6 +20,8 @@ __all__ = ["ChangeLines", "ProgressLines"]
 
 _LEAST = 12
 """Columns of a column whose later texts are not known yet."""
+_PROGRESS_SECONDS = 10.0
+"""Between two lines of progress of a step."""
 
 
 class ChangeLines:
@@ -46,7 +52,7 @@ class ChangeLines:
 
 
 class ProgressLines:
-    """Prints the steps of one run as they end, and each change of its status.
+    """Prints the steps of one run as they end, its progress, and each change of its status.
 
     Args:
         output: The output.
@@ -56,19 +62,56 @@ class ProgressLines:
         self._output = output
         self._number = -1
         self._done: set[int] = set()
+        self._standing: tuple[object, ...] = ()
+        self._told_progress = 0.0
 
     def print(self, run: RunView) -> None:
         """Print what is new."""
         if run.number != self._number:
-            self._number, self._done = run.number, set()
+            self._number, self._done, self._standing = run.number, set(), ()
             self._output.data(f"{run_name(run)} of {run.flow}, run {run.number}")
         for step in run.steps:
             if step.status == "done" and step.index not in self._done:
                 self._done.add(step.index)
                 took = "" if step.seconds is None else f"  {seconds_shown(step.seconds)}"
                 self._output.data("  ", self._output.sign("done"), f" {step.name}{took}")
-        words = (place_of_run(run), _why(run))
-        self._output.data(self._output.status(run.status), *(f"  {one}" for one in words if one))
+        words = (place_of_run(run), _why(run), *_left(run))
+        standing = run.status, run.sequence, run.starts, *words[:2]
+        if standing != self._standing:
+            self._standing, self._told_progress = standing, 0.0
+            self._output.data(
+                self._output.status(run.status), *(f"  {one}" for one in words if one)
+            )
+        self._print_progress(run)
+
+    def _print_progress(self, run: RunView) -> None:
+        """Print how far the step is, unless that was done less than 10 s ago."""
+        if run.progress is None or now() - self._told_progress < _PROGRESS_SECONDS:
+            return
+        if run.status == "running":
+            self._told_progress = now()
+            self._output.data("  ", ", ".join(_progress(run)))
+
+
+def _progress(run: RunView) -> Iterator[str]:
+    """How far the step of a run is, and how long it and the run still take."""
+    step = next((one for one in run.steps if one.index == run.position), None)
+    progress = run.progress
+    if progress is not None:
+        amount = amount_shown(progress.done, progress.total, progress.note)
+        yield f"{harmless(progress.step)}  {amount}"
+    left = None if step is None else step_left(step, now())
+    if left is not None:
+        yield about(left)
+    if run.position + 1 < (run.step_count or 0):
+        yield from (f"run: {one}" for one in _left(run))
+
+
+def _left(run: RunView) -> Iterator[str]:
+    """How long a run still takes, where that is known."""
+    left = run_left(run, now())
+    if left is not None:
+        yield about(left)
 
 
 def _why(run: RunView) -> str:
