@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 from aiocheckpoint._concurrency.anyio_warm_up import anyio_warm_up
@@ -55,6 +56,16 @@ class Backend(Protocol):
     @property
     def executor(self) -> FunctionExecutor:
         """Calls users' functions and hooks."""
+        ...
+
+    @property
+    def hook_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that is running for the run, and can call hooks. Asked in any thread."""
+        ...
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the run is in this thread, and can call hooks in it if no loop is running."""
         ...
 
     @property
@@ -150,6 +161,14 @@ class AsyncBackend:
         self._threads = executor.store_threads
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._throttle = start_throttle(executor.step_threads, self.loop)
+
+    @property
+    def hook_loop(self) -> asyncio.AbstractEventLoop:
+        return self.loop
+
+    @property
+    def is_here(self) -> bool:
+        return False  # Hooks are called on the loop alone.
 
     @property
     def gave_up(self) -> bool:
@@ -251,6 +270,15 @@ class SyncBackend:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.executor: SyncExecutor = SyncExecutor()
         self.gave_up: bool = False
+        self._thread = get_ident()
+
+    @property
+    def hook_loop(self) -> asyncio.AbstractEventLoop | None:
+        return self.executor.running_loop
+
+    @property
+    def is_here(self) -> bool:
+        return self._thread == get_ident()
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
         return function(*args)

@@ -180,6 +180,11 @@ class SyncExecutor:
             result = run_with_timeout(function.timeout, result)
         return None if result is None else await self.await_if_needed(result)
 
+    @property
+    def running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The private loop while it runs a coroutine. Asked in any thread."""
+        return None if self._private is None else self._private.running_loop
+
     def attempts(
         self, trials: Trials, sleep: Callable[[float], Coroutine[Any, Any, None]]
     ) -> AsyncIterator[AbstractContextManager[None]]:

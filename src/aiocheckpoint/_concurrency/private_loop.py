@@ -31,9 +31,13 @@ class PrivateLoop:
     asyncio allows no second one. The private loop then has a thread of its own, and the caller
     waits. This is no `ThreadPoolExecutor`: a signal handler that calls `run` may have come in the
     midst of the locks that all executors share.
+
+    Attributes:
+        running_loop: The loop while it runs a coroutine, else None.
     """
 
     def __init__(self, interrupter: LoopInterrupter) -> None:
+        self.running_loop: asyncio.AbstractEventLoop | None = None
         self._interrupter = interrupter
         # With a factory the runner leaves the thread's current event loop alone.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
@@ -81,7 +85,11 @@ class PrivateLoop:
     async def _main(self, awaitable: Awaitable[_Result]) -> _Result:
         self._task = asyncio.current_task()
         self._interrupter.begin()
-        return await awaitable
+        self.running_loop = asyncio.get_running_loop()
+        try:
+            return await awaitable
+        finally:
+            self.running_loop = None
 
     def _cancel(self) -> None:
         if self._task is not None:

@@ -135,6 +135,8 @@ def begin_attempt(
     )
     if attempt_number > 1:
         header.record_attempt(step.name, attempt_number)
+        if progress.reports is not None:
+            progress.reports.begin(attempt_number)
     if step.limiter is not None:
         return _attempt_limited, parts
     return _attempt_within if context.settings.around else _attempt, parts

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from aiocheckpoint._concurrency.loop_signal import LoopSignal
 from aiocheckpoint._engine.failures import StepFailure
 from aiocheckpoint._engine.listeners import Listeners
-from aiocheckpoint._engine.progress_reports import ProgressReports
 from aiocheckpoint._engine.recovered_runs import RecoveredRuns
 from aiocheckpoint._model.current_step import StepInProgress
 from aiocheckpoint._snapshot.keys import pop_reserved_keys
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.ended_steps import EndedStep
     from aiocheckpoint._engine.lifespans import Lifespans
     from aiocheckpoint._engine.migration import Migration
+    from aiocheckpoint._engine.progress_reports import ProgressReports
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import LoadWord, Request
@@ -209,6 +209,7 @@ class StepProgress:
         step: Its name.
         of: The number of steps.
         attempt: Number of the attempt at the step, from 1.
+        reports: Takes what the step says of its progress. None for a step that is not called.
 
     Attributes:
         loads: Whether each attempt calls the loader.
@@ -219,7 +220,6 @@ class StepProgress:
         ended: The step, where its saver is called alone in the next attempt.
         cancellation: A cancellation that came before the step was done, and is raised behind it.
         current: The step for `current_step()`.
-        reports: What it says of its progress.
     """
 
     __slots__ = (
@@ -238,7 +238,14 @@ class StepProgress:
         "step",
     )
 
-    def __init__(self, index: int, step: str, of: int, attempt: int) -> None:
+    def __init__(
+        self,
+        index: int,
+        step: str,
+        of: int,
+        attempt: int,
+        reports: ProgressReports | None = None,
+    ) -> None:
         self.index, self.step, self.of, self.attempt = index, step, of, attempt
         self.loads = False
         self.part = "load"
@@ -248,7 +255,8 @@ class StepProgress:
         self.ended: EndedStep | None = None
         self.cancellation: CancelledError | None = None
         self.current = StepInProgress()
-        self.reports: ProgressReports = ProgressReports()
+        self.current.reports = reports
+        self.reports = reports
 
     @property
     def event_fields(self) -> dict[str, Any]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextvars import copy_context
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from aiocheckpoint._concurrency import forks
+from aiocheckpoint._engine.progress_hooks import ProgressForHooks
 from aiocheckpoint._event_log import log_event
 from aiocheckpoint._logging import is_logged, log, place_of
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
@@ -17,10 +21,13 @@ from aiocheckpoint.events import (
     SnapshotSkipped,
     StepFailed,
     StepFinished,
+    StepPaused,
+    StepStarted,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from contextvars import Context
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._engine.listeners import Listener, Listeners
@@ -38,6 +45,25 @@ _WARNINGS: frozenset[type[Event]] = frozenset(
 _ENDS: frozenset[type[Event]] = frozenset({RunTerminated, StepFailed})
 """Events of exceptions that end a run."""
 
+_ENDS_OF_ATTEMPTS: frozenset[type[Event]] = frozenset(
+    {AttemptFailed, RunTerminated, StepFailed, StepFinished, StepPaused}
+)
+"""Events behind which an attempt says nothing more of its progress."""
+
+_PATIENCE_SECONDS = 1.0
+"""An event waits so long for a listener that another thread has called, and that hangs."""
+
+
+class AttemptReports(Protocol):
+    """The progress of the step that a run is in."""
+
+    def end(self) -> None:
+        """Tell the last value of the attempt, and no further one."""
+
+    def hand_over(self) -> Coroutine[Any, Any, None]:
+        """Call the hooks with the value that waits for them."""
+        ...
+
 
 class EventDispatcher:
     """Emits the events of one run.
@@ -54,6 +80,8 @@ class EventDispatcher:
     Attributes:
         number: The run number.
         end_emitted: Whether the event of an exception that ends the run was emitted.
+        reports: The progress of the step that the run is in, or None.
+        telling: Held by the thread that calls the listeners.
     """
 
     def __init__(
@@ -69,6 +97,8 @@ class EventDispatcher:
     ) -> None:
         self.number = 0
         self.end_emitted = False
+        self.reports: AttemptReports | None = None
+        self.telling = Lock()
         self._flow, self._run_id = flow, run_id
         self._hooks = hooks
         self._listeners, self._listener = listeners, listener
@@ -76,6 +106,8 @@ class EventDispatcher:
         self._is_heard = bool(hooks) or listener is not None or is_logged()
         self._backend = backend
         self._unattended = unattended
+        self._process = forks.process
+        self._context: Context | None = None
 
     @property
     def enabled(self) -> bool:
@@ -84,6 +116,18 @@ class EventDispatcher:
         If not, the engine skips them, because each one costs time in every step.
         """
         return self._is_heard or bool(self._known)
+
+    @property
+    def hears_progress(self) -> bool:
+        """Whether a hook or a hearer gets the progress of steps. The log does not."""
+        return bool(self._hooks) or self._is_listened_to
+
+    @property
+    def _is_listened_to(self) -> bool:
+        """Whether there is a hearer. A forked child that goes on with a run has none."""
+        if not self._known and self._listener is None:
+            return False
+        return self._process is forks.process
 
     def make(self, kind: type[_Event], **facts: Any) -> _Event:  # noqa: ANN401
         """Make an event from its class and its attributes, without those of `Event`."""
@@ -100,23 +144,39 @@ class EventDispatcher:
             self.end_emitted = True
         if not (self.enabled or is_logged() or kind in _WARNINGS):
             return
+        if self.reports is not None and kind in _ENDS_OF_ATTEMPTS:
+            self.reports.end()
         await self.send(self.make(kind, **facts))
 
     async def send(self, event: Event) -> None:
         """Log an event that is made already, and call hearers and hooks with it."""
         log_event(event, unattended=self._unattended)
         self.tell(event)
-        for hook in self._hooks:
-            before = self._backend.cancellations()
-            try:
-                await self._backend.executor.call_hook(hook, event)
-            except (Exception, CancelledError, *ENDS_OF_STEPS) as error:
-                if isinstance(error, CancelledError) and self._backend.cancellations() > before:
-                    raise  # The run was cancelled, not the hook by itself.
-                self._log(error, "hook", event)
+        if not self._hooks:
+            return
+        if self.reports is not None:
+            await self.reports.hand_over()
+        await self._call_hooks(event)
+        if type(event) is StepStarted:
+            self._context = copy_context()
 
     def tell(self, event: Event) -> None:
-        """Call the hearers with an event."""
+        """Call the hearers with an event, in the thread of the run.
+
+        It waits for a hearer that another thread has called with progress, so that all get the
+        events in the same order. One that hangs is not waited for.
+        """
+        if not self._is_listened_to:
+            return
+        is_locked = self.telling.acquire(timeout=_PATIENCE_SECONDS)
+        try:
+            self.call_listeners(event)
+        finally:
+            if is_locked:
+                self.telling.release()
+
+    def call_listeners(self, event: Event) -> None:
+        """Call the hearers with an event, in the thread that holds `telling`."""
         hearers = self._listeners.current
         if self._listener is not None:
             hearers = (*hearers, self._listener)
@@ -125,6 +185,22 @@ class EventDispatcher:
                 _call(listener, event)
             except (Exception, CancelledError, *ENDS_OF_STEPS) as error:  # noqa: BLE001 - logged
                 self._log(error, "listener", event)
+
+    def progress_for_hooks(self) -> ProgressForHooks | None:
+        """Make what calls the hooks with the progress of a step. None where there are none."""
+        if not self._hooks:
+            return None
+        return ProgressForHooks(self._backend, self._call_hooks, self._context or copy_context())
+
+    async def _call_hooks(self, event: Event) -> None:
+        for hook in self._hooks:
+            before = self._backend.cancellations()
+            try:
+                await self._backend.executor.call_hook(hook, event)
+            except (Exception, CancelledError, *ENDS_OF_STEPS) as error:
+                if isinstance(error, CancelledError) and self._backend.cancellations() > before:
+                    raise  # The run was cancelled, not the hook by itself.
+                self._log(error, "hook", event)
 
     def _log(self, error: BaseException, kind: str, event: Event) -> None:
         drop_frames_of_engine(error)

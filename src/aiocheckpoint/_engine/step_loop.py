@@ -9,6 +9,7 @@ from aiocheckpoint._engine.attempts import attempt_repeatedly, begin_attempt
 from aiocheckpoint._engine.context import DrainedError, StepProgress
 from aiocheckpoint._engine.ended_by_hand import end_by_hand, end_step_by_hand
 from aiocheckpoint._engine.outcomes import end_failed, end_paused, end_stopped
+from aiocheckpoint._engine.progress_reports import ProgressReports
 from aiocheckpoint._engine.shared_ends import RunEnd, SharedFailure
 from aiocheckpoint._engine.termination import end_terminated
 from aiocheckpoint._model.current_step import CURRENT
@@ -115,17 +116,19 @@ class StepLoop:
             raise
         finally:
             context.active_run.progress = None
-            progress.current.end()
-            progress.reports.close()
+            _close(progress)
+            context.dispatcher.reports = None
             CURRENT.set(progress.current.outer)
         return True
 
     def _enter_step(self, index: int, plan: Plan) -> StepProgress:
         step, context = self._steps[index], self._context
         number = self._opening.attempt_number if index == plan.start else 1
-        progress = StepProgress(index, step.name, len(self._steps), number)
+        of = len(self._steps)
+        reports = ProgressReports(context.dispatcher, index, step.name, of, number)
+        context.dispatcher.reports = reports
+        progress = StepProgress(index, step.name, of, number, reports)
         progress.loads = step.load is not None and plan.loads_at(index, context.data)
-        progress.current.reports = progress.reports
         context.active_run.progress = progress
         return progress
 
@@ -165,3 +168,10 @@ class StepLoop:
         if self._context.active_run.drains:
             return "stopped", position, "drain"
         return "running", position, None
+
+
+def _close(progress: StepProgress) -> None:
+    """End a step, for tasks and threads as well that it has started, and that outlive it."""
+    progress.current.end()
+    if progress.reports is not None:
+        progress.reports.close()

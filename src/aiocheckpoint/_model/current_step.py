@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._model.cursor import decode_cursor, encode_cursor
-from aiocheckpoint._model.progress_arguments import checked_amount, checked_note
+from aiocheckpoint._model.progress_arguments import checked_amount, checked_note, checked_total
+from aiocheckpoint._model.tracking import tracked
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import OutsideStepError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 __all__ = [
     "CURRENT",
@@ -24,6 +28,8 @@ __all__ = [
     "step_inside",
 ]
 
+
+_Item = TypeVar("_Item")
 
 _FOUND = "_found"
 """The attribute of `CurrentStep` that has its step in progress. It is no field of the tuple."""
@@ -141,6 +147,43 @@ class CurrentStep(_StepFacts):
         reports = self._open_reports()
         if reports is not None:
             reports.report(done, total, note, encoded)
+
+    @overload
+    def track(
+        self, iterable: Iterable[_Item], total: float | None = None, note: str | None = None
+    ) -> Iterator[_Item]: ...
+
+    @overload
+    def track(
+        self, iterable: AsyncIterable[_Item], total: float | None = None, note: str | None = None
+    ) -> AsyncIterator[_Item]: ...
+
+    def track(
+        self,
+        iterable: Iterable[_Item] | AsyncIterable[_Item],
+        total: float | None = None,
+        note: str | None = None,
+    ) -> Iterator[_Item] | AsyncIterator[_Item]:
+        """Give the items of an iterable, and say how many of them are done.
+
+        An item counts as done when the next one is asked for, so that leaving the loop early, or
+        an exception, does not count the last one.
+
+        Args:
+            iterable: Items for a `for` loop, or for an `async for` loop. One that is for both is
+                for `for`.
+            total: The number of items. By default `len(iterable)`, or what an iterator says
+                itself, where there is that.
+            note: A short text, as for `progress`.
+
+        Returns:
+            An iterator of the same kind.
+
+        Raises:
+            InvalidTypeError: `iterable` is none, or another argument is of the wrong type.
+            InvalidValueError: `total` is negative, not finite, or larger than 1e300.
+        """
+        return tracked(self.progress, iterable, checked_total(total), checked_note(note))
 
     def _open_reports(self) -> StepReports | None:
         """Give what takes the reports, as long as this attempt is executed by this process."""
