@@ -18,6 +18,7 @@ from aiocheckpoint._model.step_names import StepNamesExcerpt
 from aiocheckpoint._model.termination import Terminate
 from aiocheckpoint._runs.streams import Stream
 from aiocheckpoint._runs.sync_streams import SyncStream
+from aiocheckpoint._runs.watching import Watch
 from aiocheckpoint._version import __version__
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -106,6 +107,7 @@ __all__ = [
     "UnknownHandlerError",
     "UnserializableStateError",
     "UntrustedSnapshotError",
+    "Watch",
     "__version__",
     "adopt",
     "adopt_all",

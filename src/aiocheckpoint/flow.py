@@ -29,6 +29,7 @@ from aiocheckpoint._runs.registration import StepRegistration
 from aiocheckpoint._runs.service import RunService
 from aiocheckpoint._runs.stored_api import StoredRuns
 from aiocheckpoint._runs.twins import RunTwins
+from aiocheckpoint._runs.watch_api import WatchedRuns
 from aiocheckpoint._tracebacks import add_front_doors
 from aiocheckpoint.handlers._identifiers import checked_name
 from aiocheckpoint.handlers._registry import CONSTRUCTORS, HandlerOptions, make_handler
@@ -50,6 +51,7 @@ class CheckpointFlow(
     RunLists[StateT],
     RunTwins[StateT],
     RunQueue[StateT],
+    WatchedRuns[StateT],
     FlowLifespan[StateT],
 ):
     """An ordered list of steps, and the place where their checkpoints are stored.
@@ -351,5 +353,6 @@ class CheckpointFlow(
 
 
 add_front_doors(
-    StepRegistration, StoredRuns, RunService, RunTwins, RunQueue, FlowLifespan, CheckpointFlow
+    *(StepRegistration, StoredRuns, RunService, RunTwins, RunQueue, WatchedRuns, FlowLifespan),
+    CheckpointFlow,
 )

@@ -92,6 +92,7 @@ class ActiveRun:
         loop, task: Give its event loop and task, or None where it has none or they are gone.
         thread: The thread that carries it, by `threading.get_ident`.
         is_async: Whether it runs on a loop.
+        has_lock: Whether it has the lock of its run, and so is no call that waits for it.
         is_interruptible: Whether a termination may cancel what it awaits.
         progress: The step that it is in, or None.
         termination_reason: The reason for which it is to be terminated, or None.
@@ -102,6 +103,7 @@ class ActiveRun:
         "_interrupter",
         "_sleeping",
         "active_runs",
+        "has_lock",
         "is_async",
         "is_interruptible",
         "loop",
@@ -119,6 +121,7 @@ class ActiveRun:
         self.task: Callable[[], asyncio.Task[object] | None] = _nothing
         self.thread: int = 0
         self.is_async: bool = False
+        self.has_lock: bool = False
         self.is_interruptible: bool = False
         self.progress: StepFacts | None = None
         self.termination_reason: str | None = None

@@ -62,6 +62,25 @@ class ActiveRuns:
         self._flow = flow
         self._runs: dict[ActiveRun, None] = {}
         self._drain_signal = LoopSignal()
+        self._on_ends: dict[Callable[[], object], None] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the flow is drained: its runs have ended, or a drain has given up the rest."""
+        return self.drain_requested and (self.drain.has_ended or not self.living())
+
+    def on_ends(self, callback: Callable[[], object]) -> None:
+        """Call `callback` whenever a run or the drain has ended, in any thread."""
+        self._on_ends[callback] = None
+
+    def forget(self, callback: Callable[[], object]) -> None:
+        """Call `callback` no more. It may be gone already."""
+        self._on_ends.pop(callback, None)
+
+    def tell_end(self) -> None:
+        """Make the calls of `on_ends`."""
+        for callback in list(self._on_ends):
+            callback()
 
     def check(self) -> None:
         """Raise DrainingError if no run may begin."""
@@ -95,6 +114,8 @@ class ActiveRuns:
         del self._runs[run]
         if self.drain_requested and not self._runs:
             self.drain.wake()
+        if self._on_ends:
+            self.tell_end()
 
     def living(self) -> list[ActiveRun]:
         """The runs that can still end by themselves: their loop is not closed."""
@@ -117,6 +138,7 @@ class ActiveRuns:
         for run in list(self._runs):
             run.wake()
         self._drain_signal.notify()
+        self.tell_end()  # No run may be there to end.
         return True
 
     def check_outside(self) -> None:

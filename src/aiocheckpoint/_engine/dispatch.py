@@ -120,7 +120,7 @@ class EventDispatcher:
     @property
     def hears_progress(self) -> bool:
         """Whether a hook or a hearer gets the progress of steps. The log does not."""
-        return bool(self._hooks) or self._is_listened_to
+        return bool(self._hooks or self._known) or self._listener is not None
 
     @property
     def _is_listened_to(self) -> bool:

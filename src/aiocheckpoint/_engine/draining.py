@@ -51,6 +51,11 @@ class Drain:
         self._threads: dict[object, int] = {}
         self._waiters: set[weakref.ref[_Waiter]] = set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a wait has ended for all callers. Runs may be left."""
+        return self._answer is not None
+
     def waits_in(self, thread: int) -> bool:
         """Whether a caller waits in a thread, or on its loop."""
         return thread in list(self._threads.values())

@@ -129,6 +129,7 @@ class Run:
             self._run_store.port,
             self._run_store.location,
         )
+        run.has_lock = True
         if port is None:  # A user's own handler keeps no requests.
             return await self._execute()
         run.note_interrupter(self._context.backend)

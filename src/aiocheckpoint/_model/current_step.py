@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, overload
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._model.cursor import decode_cursor, encode_cursor
-from aiocheckpoint._model.progress_arguments import checked_amount, checked_note, checked_total
+from aiocheckpoint._model.progress_arguments import (
+    LONGEST_NOTE,
+    MOST,
+    checked_amount,
+    checked_note,
+    checked_total,
+)
 from aiocheckpoint._model.tracking import tracked
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import OutsideStepError
@@ -138,10 +144,12 @@ class CurrentStep(_StepFacts):
             InvalidValueError: `done` or `total` is negative, not finite, or larger than 1e300. Or
                 `cursor` is too large, or holds a value that JSON cannot keep.
         """
-        done = checked_amount("done", done)
-        if total is not None:
+        # Plain arguments are looked at here: a step may call it for each of a million items.
+        if not (type(done) is int or type(done) is float) or not 0 <= done <= MOST:
+            done = checked_amount("done", done)
+        if total is not None and (type(total) is not int or not 0 <= total <= MOST):
             total = checked_amount("total=", total)
-        if note is not None:
+        if note is not None and (type(note) is not str or len(note) > LONGEST_NOTE):
             note = checked_note(note)
         encoded = None if cursor is None else encode_cursor(cursor)
         reports = self._open_reports()
@@ -187,7 +195,7 @@ class CurrentStep(_StepFacts):
 
     def _open_reports(self) -> StepReports | None:
         """Give what takes the reports, as long as this attempt is executed by this process."""
-        found: StepInProgress | None = vars(self).get(_FOUND)
+        found: StepInProgress | None = self.__dict__.get(_FOUND)
         if found is None or found.process is not forks.process:
             return None
         facts = found.facts
@@ -223,7 +231,7 @@ class StepInProgress:
         if facts is None:
             return None
         step = CurrentStep(*facts)
-        vars(step)[_FOUND] = self
+        step.__dict__[_FOUND] = self
         return step
 
     def end(self) -> None:

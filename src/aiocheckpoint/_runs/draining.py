@@ -105,6 +105,7 @@ async def _drain(
     """
     note = _request(core, active_runs)
     left = await active_runs.drain.wait(backend, seconds)
+    active_runs.tell_end()
     if not left and note is not None:
         note.drop()  # Runs that have ended need none, and the store may hang.
     if left and core.store_threads is not SNAPSHOTS:
