@@ -123,9 +123,9 @@ class Writer:
         held = held or {}
         cp = place.make_flow(self.folder, {at: status})
         state = {**make_state(), **held}
-        done = place.steps if status == "finished" else place.steps[: place.steps.index(at)]
-        if status == "queued":
-            done = place.steps[:0]
+        done = place.steps
+        if status != "finished":
+            done = place.steps[: 0 if status == "queued" else place.steps.index(at)]
         arguments: dict[str, Any] = {} if run_id is None else {"run_id": run_id}
         if status == "stopped":
             arguments["until"] = done[-1]
