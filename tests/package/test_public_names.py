@@ -10,6 +10,7 @@ import pickle
 import pkgutil
 import re
 import typing
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -176,20 +177,21 @@ def test_documented_errors_exist(name: str) -> None:
 @pytest.mark.parametrize("name", LEAVES)
 def test_error_is_raised(name: str) -> None:
     """Every public error is raised by some module other than its own."""
-    makers = [other for other in MODULES if other != errors.__name__ and makes(other, name)]
+    makers = [other for other in MODULES if other != errors.__name__ and name in made_by(other)]
     assert makers
 
 
-def makes(module_name: str, error: str) -> bool:
-    """Return whether a module calls an error's class or a maker on it, raises or hands it on."""
+@cache
+def made_by(module_name: str) -> frozenset[str]:
+    """Find the names that a module calls, or a maker on them, that it raises or hands on."""
+    found = set[str]()
     for node in ast.walk(tree_of(importlib.import_module(module_name))):
         made = node.func if isinstance(node, ast.Call) else None
         made = node.exc if isinstance(node, ast.Raise) else made
         made = made.value if isinstance(made, ast.Attribute) else made
         given = node.args if isinstance(node, ast.Call) else []  # as a warning's class is
-        if any(isinstance(one, ast.Name) and one.id == error for one in (made, *given)):
-            return True
-    return False
+        found.update(one.id for one in (made, *given) if isinstance(one, ast.Name))
+    return frozenset(found)
 
 
 @pytest.mark.parametrize(("sync", "twin"), list(twins()))
