@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,11 +124,15 @@ print(header.library, header.status, cp.run()["n"])
 
 
 def test_release_0_5_passes_over_it(tmp_path: Path) -> None:
-    """A process of 0.5 reads such a header, and goes on with the run."""
+    """A process of 0.5 reads such a header, with expected times too, and goes on with the run."""
     cp: CheckpointFlow = CheckpointFlow(tmp_path / "runs.pkl", name="runs")
     for name in "abcd":
-        cp.add_step(name=name)(lambda state: None)
+        cp.add_step(name=name)(lambda state: time.sleep(0.03))
+    cp.run({"n": 0})
     cp.run({"n": 1}, until="b")
+    header = cp.header()
+    assert header is not None
+    assert set(header.expected) == set("abcd")
     assert cp.patch({"n": 2}, reason=HOSTILE).actor == HOSTILE
     environment = {**os.environ, "PYTHONPATH": installed(tmp_path)[OLD]}
     command = [sys.executable, "-c", _READ, str(tmp_path / "runs.pkl")]

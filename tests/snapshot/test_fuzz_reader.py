@@ -203,7 +203,7 @@ PAYLOADS = st.one_of(
 )
 FIELDS = [
     *("flow", "position", "run_id", "number", "sequence", "steps", "status", "failure"),
-    *("durations", "snapshots", "code", "python", "dill", "library", "written_at"),
+    *("durations", "expected", "snapshots", "code", "python", "dill", "library", "written_at"),
 ]
 
 
@@ -215,6 +215,13 @@ FIELDS = [
 @example("snapshots", {"one": [True, 1]})
 @example("snapshots", {"one": {"bytes": 1}})
 @example("durations", {"": float("inf")})
+@example("expected", [1])
+@example("expected", None)
+@example("expected", {"": float("nan")})
+@example("expected", {"": 10**400})
+@example("expected", {"": "1"})
+@example("expected", {"one": [1]})
+@example("expected", {str(number): number for number in range(5000)})
 @example("durations", {"": 10**400})
 @example("written_at", float("nan"))
 @example("durations", {"one": None})

@@ -104,8 +104,7 @@ class LiveRun:
             header = self._whole_header()
             run = run_view(header, self._location, size=self._size, verified=None, damage=None)
             steps = tuple(self._shown(step) for step in run.steps)
-        at = self._names.at(header.position) if run.step is None and steps else run.step
-        step = None if header.finished else at
+        step = None if header.finished else run.step or self._names.at(header.position)
         whole = replace(run, steps=steps, stop=self._stop, stale=False, step=step)
         left = run_left(whole, now := time.time())
         return whole if left is None else replace(whole, ends_at=now + left)

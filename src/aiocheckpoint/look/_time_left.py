@@ -17,6 +17,9 @@ __all__ = ["run_left", "step_left", "with_ends"]
 _SLACK_SHARE, _SLACK_SECONDS = 0.5, 1.0
 """How much longer than expected a step may take before nothing is said of the run any more."""
 
+_MOST_SECONDS = 1e9
+"""A header may hold any number. Nobody waits for 30 years."""
+
 
 def step_left(step: StepView, now: float) -> float | None:
     """Seconds that a step still needs by its own progress. None where nothing is known.
@@ -26,7 +29,7 @@ def step_left(step: StepView, now: float) -> float | None:
         now: Seconds since the epoch.
     """
     left = step.ends_at - now
-    return left if step.ends_at and left > 0 else None
+    return left if step.ends_at and 0 < left < _MOST_SECONDS else None
 
 
 def run_left(run: RunView, now: float) -> float | None:
@@ -52,7 +55,7 @@ def run_left(run: RunView, now: float) -> float | None:
     later = _summed(step.expected for step in rest[1:])
     if own is None or later is None:
         return None
-    return own + later or None
+    return own + later if 0 < own + later < _MOST_SECONDS else None
 
 
 def with_ends(
