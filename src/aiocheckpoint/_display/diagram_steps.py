@@ -105,10 +105,13 @@ def folded(
         return tuple(steps)
     ends = min(_SHOWN_AT_ENDS, most // 3)
     around = min(_SHOWN_AROUND, (most - 2 * ends - 1) // 2)
-    shown = {*range(ends), *range(len(steps) - ends, len(steps))}
-    if at is not None and around >= 0:
-        shown.update(range(at - around, at + around + 1))
-    return tuple(step for place, step in enumerate(steps) if place in shown)
+    near = range(0) if at is None else range(at - around, at + around + 1)
+    behind = len(steps) - ends
+    return tuple(
+        step
+        for place, step in enumerate(steps)
+        if place < ends or place >= behind or step.index in near
+    )
 
 
 def with_gaps(
