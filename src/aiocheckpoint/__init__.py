@@ -8,6 +8,7 @@ When one breaks, mend it and run again.
 """
 
 from aiocheckpoint import _deprecated, _public, events
+from aiocheckpoint._display.diagram import Diagram
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause
@@ -65,6 +66,7 @@ __all__ = [
     "CheckpointFlow",
     "CorruptSnapshotError",
     "CurrentStep",
+    "Diagram",
     "DrainingError",
     "Failure",
     "FlowChangedError",

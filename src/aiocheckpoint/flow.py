@@ -21,6 +21,7 @@ from aiocheckpoint._runs.arguments import (
 )
 from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
+from aiocheckpoint._runs.diagram_api import FlowDiagrams
 from aiocheckpoint._runs.flow_names import ProgramNames
 from aiocheckpoint._runs.lifespan_api import FlowLifespan
 from aiocheckpoint._runs.lists_api import RunLists
@@ -49,6 +50,7 @@ class CheckpointFlow(
     StepRegistration[StateT],
     StoredRuns[StateT],
     RunLists[StateT],
+    FlowDiagrams[StateT],
     RunTwins[StateT],
     RunQueue[StateT],
     WatchedRuns[StateT],

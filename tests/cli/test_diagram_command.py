@@ -157,6 +157,98 @@ def test_json(runs: Path) -> None:
     assert [json.loads(line)["name"] for line in lines] == ["reserve", "charge"]
 
 
+def test_formats(runs: Path) -> None:
+    """Each format is what `cp.diagram()` has, of a flow and of a run."""
+    (runs / "diagram_shop_formats.py").write_text(MODULE)
+    target = "diagram_shop_formats:cp"
+    cp = CheckpointFlow(f"{runs}/runs/", name="orders")
+    cp.add_step(load=read_items, save=keep_items, name="reserve")(lambda state: None)
+    cp.add_step(retry=3, name="charge")(lambda state: None)
+    for words, diagram in (((), cp.diagram()), (("order-42",), cp.diagram(run_id="order-42"))):
+        for form in ("text", "mermaid", "svg"):
+            done = invoke("diagram", target, *words, "--format", form, cwd=runs)
+            assert (done.code, done.out, done.err) == (0, f"{diagram.drawn(form)}\n", "")
+    bare = invoke("diagram", "runs", "order-42", "--format", "svg", cwd=runs)
+    assert ">httpx" not in bare.out
+    assert bare.out.startswith("<svg ")
+
+
+def read_items(state: State) -> State:
+    """A loader of this name."""
+    return {}
+
+
+def keep_items(state: State, data: State) -> None:
+    """A saver of this name."""
+
+
+def test_pictures_are_no_json(runs: Path) -> None:
+    """A format for people and one for programs exclude each other."""
+    done = invoke("diagram", "runs", "--format", "svg", "--output", "json", cwd=runs)
+    assert (done.code, done.out) == (2, "")
+    assert "--format svg is a text of its own, and --output json gives the steps" in done.err
+    assert invoke("diagram", "runs", "--format", "text", "--output", "json", cwd=runs).code == 0
+
+
+@pytest.mark.parametrize("name", ["flow.svg", "flow.mmd", "flow.txt"])
+def test_check(name: str, runs: Path) -> None:
+    """A file is compared with the diagram of today, and the command that renews it is named."""
+    (runs / "diagram_shop_check.py").write_text(MODULE)
+    check = ("diagram", "diagram_shop_check:cp", "--check", name)
+    missing = invoke(*check, cwd=runs)
+    assert (missing.code, missing.out) == (1, "")
+    renewing = missing.err.splitlines()[1].removeprefix("Draw it anew: ")
+    command, _, file = renewing.removeprefix("aiocheckpoint ").rpartition(" > ")
+    assert file == name
+    drawn = invoke(*command.split(), cwd=runs).out
+    (runs / name).write_bytes(drawn.replace("\n", "\r\n").encode())
+    done = invoke(*check, cwd=runs)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    for old in (drawn + "\n", drawn[:-9], "", "\udcff"):
+        (runs / name).write_bytes(old.encode(errors="surrogateescape"))
+        done = invoke(*check, cwd=runs)
+        assert (done.code, done.out) == (1, "")
+        assert f"{name} is not the diagram of diagram_shop_check:cp as it is today." in done.err
+
+
+def test_check_of_a_run_of_a_bare_store(runs: Path) -> None:
+    """A bare store and a run are checked as well, and nothing has to be writable."""
+    words = ("diagram", "runs", "order-42", "--format", "mermaid")
+    (runs / "run.txt").write_text(invoke(*words, cwd=runs).out, "utf-8")
+    for path in (runs / "run.txt", runs / "runs", runs):
+        path.chmod(0o555)
+    done = invoke(*words, "--check", "run.txt", cwd=runs)
+    renewed = invoke(*words[:2], "--flow", "orders", "--check", "run.txt", cwd=runs)
+    for path in (runs, runs / "runs"):
+        path.chmod(0o755)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert renewed.code == 1
+    renewing = "aiocheckpoint diagram runs --format text --flow orders > run.txt"
+    assert f"Draw it anew: {renewing}\n" in renewed.err
+
+
+def test_check_for_programs(runs: Path) -> None:
+    """In JSON a check says what the exit code says."""
+    for form in ("json", "jsonl"):
+        done = invoke("diagram", "runs", "--check", "no.svg", "--output", form, cwd=runs)
+        assert done.code == 1
+        record = json.loads(done.out)
+        found = record["diagram"] if form == "json" else record
+        assert (found["checked"], found["current"]) == ("no.svg", False)
+
+
+def test_checks_that_cannot_be_made(runs: Path) -> None:
+    """A file without a known ending, or one that cannot be read, is named."""
+    done = invoke("diagram", "runs", "--check", "README.md", cwd=runs)
+    assert (done.code, done.out) == (2, "")
+    assert "the ending of README.md says no format" in done.err
+    assert "Add --format." in done.err
+    done = invoke("diagram", "runs", "--check", "runs", "--format", "svg", cwd=runs)
+    assert (done.code, done.out) == (1, "")
+    assert "runs cannot be read: " in done.err
+    assert invoke("diagram", "runs", "order-43", "--check", "a.svg", cwd=runs).code == 3
+
+
 def test_a_large_flow(tmp_path: Path) -> None:
     """Of a flow of more than 100 steps the recorded ones are shown, and the others counted."""
     cp = CheckpointFlow(f"{tmp_path}/runs/", name="orders", fsync=False)

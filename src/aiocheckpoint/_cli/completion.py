@@ -92,6 +92,7 @@ def _with_completers(parser: CommandParser) -> CommandParser:
     known: dict[str, _Completer] = {
         "--target": files,
         "--secret-file": files,
+        "--check": files,
         "--app-dir": DirectoriesCompleter(),
         "--flow": stored.flows,
         "--status": lambda **_: get_args(Status),

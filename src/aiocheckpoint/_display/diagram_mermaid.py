@@ -81,7 +81,7 @@ def _lines(steps: Sequence[DiagramStep], count: int, title: str) -> Iterator[str
 
 def _step(step: DiagramStep, node: str) -> Iterator[str]:
     sign = "" if step.status is None else f"{sign_of(step.status).sign} "
-    label = f"{sign}{step.index + 1} {name_shown(step.name, _NAME_COLUMNS)}"
+    label = f"{sign}{step.index + 1} {name_shown(step.name, _NAME_COLUMNS)}".rstrip()
     beside = name_shown(", ".join((*step.badges, *step.notes)), _NOTE_COLUMNS)
     second = f"\n{_escaped(beside)}" if beside else ""
     if step.loader is not None:

@@ -30,7 +30,7 @@ MOST_STEPS = 100
 """A flow of more steps is folded."""
 _SHOWN_AT_ENDS = 8
 _SHOWN_AROUND = 3
-_CHARACTERS_A_COLUMN = 4
+_CHARACTERS_A_COLUMN = 2
 """More are marks that take no column, of which a name may have any number."""
 
 

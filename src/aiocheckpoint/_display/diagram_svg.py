@@ -35,10 +35,17 @@ _ROW_GAP = 20.0
 _HEADING = 28.0
 _OF_HEADING = 7.8
 _LEAST_WIDTH = 110.0
+_ALONE = "<style>@media(prefers-color-scheme:dark){svg:root{color:#e6edf3}}</style>"
+"""In a page, where the picture is no root, it says nothing."""
 
 
 def svg_of(
-    steps: Sequence[DiagramStep], count: int | None = None, *, title: str, heading: bool = True
+    steps: Sequence[DiagramStep],
+    count: int | None = None,
+    *,
+    title: str,
+    heading: bool = True,
+    alone: bool = False,
 ) -> str:
     """Draw steps as one SVG element.
 
@@ -47,9 +54,11 @@ def svg_of(
         count: Number of all steps, or None where it is that of `steps`.
         title: What is drawn, in a few words. It is the title of the picture.
         heading: Whether the title stands above the steps as well.
+        alone: Whether it is a file of its own. Its colour is then that of a light or dark page.
+            Inside a page the text has the colour of the page anyway.
 
     Returns:
-        ASCII text, without a newline at the end. No name makes a step larger than 3 KB.
+        ASCII text, without a newline at the end. No name makes a step larger than 10 KB.
     """
     cells = [cell_of(one, LEAD if place else 0.0) for place, one in _placed(steps, count)]
     rows = _rows(cells)
@@ -67,7 +76,8 @@ def svg_of(
     head = _head(width + 2 * _MARGIN, height)
     described = " ".join(plain(sentence_of(cell)) for cell in cells)
     named = f"<title>{plain(name_shown(title, 200))}</title>"
-    return "\n".join((head, named, f"<desc>{described}</desc>", *drawn, "</svg>"))
+    told = (named, f"<desc>{described}</desc>", *((_ALONE,) if alone else ()))
+    return "\n".join((head, *told, *drawn, "</svg>"))
 
 
 def _placed(

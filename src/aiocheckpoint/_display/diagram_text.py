@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._display.diagram_steps import name_shown, with_gaps
+from aiocheckpoint._display.signs import sign_of
 from aiocheckpoint._texts import width_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._display.diagram_steps import DiagramStep
 
-__all__ = ["ASCII", "LINES", "Strokes", "draw"]
+__all__ = ["ASCII", "LINES", "Strokes", "draw", "text_of"]
 
 _MOST_COLUMNS = 48
 _MOST_BESIDE = 200
@@ -36,6 +37,28 @@ class Strokes(NamedTuple):
 
 LINES = Strokes("┌┐", "│", "└┘", "─", "═", "↓", "…")
 ASCII = Strokes("++", "|", "++", "-", "=", "v", "...")
+
+
+def text_of(
+    steps: Sequence[DiagramStep], count: int | None, *, title: str, ascii_only: bool = False
+) -> str:
+    """Draw steps below a title, each with the sign of its status.
+
+    Args:
+        steps: The steps. Where indexes are missing, a line says how many steps are left out.
+        count: Number of all steps, or None where it is that of `steps`.
+        title: What is drawn.
+        ascii_only: Whether boxes and signs are ASCII.
+    """
+    strokes = ASCII if ascii_only else LINES
+    drawn = draw(
+        steps,
+        count,
+        strokes=strokes,
+        sign=lambda status: sign_of(status).ascii if ascii_only else sign_of(status).sign,
+    )
+    shown = name_shown(title, _MOST_BESIDE, strokes.dots).rstrip()
+    return "\n".join(filter(None, (shown, drawn)))
 
 
 def draw(

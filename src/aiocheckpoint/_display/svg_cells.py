@@ -30,6 +30,7 @@ _LINE = 15.0
 _NAME_COLUMNS = 28
 _NOTE_COLUMNS = 30
 _MOST_LINES = 5
+_MOST_SAID = 8
 _OF_NAME, _OF_PART, _OF_NOTE = 7.9, 6.7, 6.1
 """Widths of a column in the three fonts, as wide as in the widest of the usual ones."""
 _MIDDLE = 'text-anchor="middle"'
@@ -116,7 +117,7 @@ def sentence_of(cell: Cell) -> str:
         f"loader {loader}" if loader else "",
         f"saver {saver}" if saver else "",
         *((step.status,) if step.status in {"done", "waiting"} else ()),
-        *(name_shown(note, _NOTE_COLUMNS) for note in (*step.badges, *step.notes)),
+        *(name_shown(note, _NOTE_COLUMNS) for note in (*step.notes, *step.badges)[:_MOST_SAID]),
     )
     return f"{', '.join(filter(None, (f'{step.index + 1} {name}', *facts)))}."
 

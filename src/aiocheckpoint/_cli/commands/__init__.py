@@ -11,7 +11,7 @@ SUMMARIES = {
     "inspect": "Look at the snapshot in a single file, and check its digests",
     "verify": "Check every digest and signature of a store",
     "watch": "Follow runs as they change, until Ctrl-C",
-    "diagram": "Draw the steps of a flow, or of a run, as text",
+    "diagram": "Draw the steps of a flow, or of a run, as text or as a picture",
     "plan": "Say which steps would run next, with which state, and why",
     "run": "Do the steps of one run from where it stands, or begin it",
     "resume": "Go on with stored runs, one or many, and begin none",

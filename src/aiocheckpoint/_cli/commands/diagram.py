@@ -1,22 +1,27 @@
-"""`aiocheckpoint diagram`: the steps of a flow, or of a run of it, drawn as text."""
+"""`aiocheckpoint diagram`: the steps of a flow, or of a run of it, drawn as text or picture."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
-from aiocheckpoint._cli.problems import CommandProblem
-from aiocheckpoint._display import diagram_steps, diagram_text
+from aiocheckpoint._cli.problems import CommandProblem, UsageProblem
+from aiocheckpoint._display.diagram import (
+    Diagram,
+    DiagramFormat,
+    diagram_of_flow,
+    diagram_of_run,
+    format_of,
+)
+from aiocheckpoint._display.diagram_steps import of_steps, of_views
 from aiocheckpoint._display.run_facts import run_name
-from aiocheckpoint._texts import counted
-from aiocheckpoint.errors import RunNotFoundError
+from aiocheckpoint.errors import InvalidValueError, RunNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
     from aiocheckpoint._cli.output import Output
@@ -29,11 +34,51 @@ __all__ = ["COMMAND"]
 def _configure(parser: CommandParser) -> None:
     add_target(parser)
     add_runs(parser)
+    parser.add_argument(
+        "--format",
+        choices=("text", "mermaid", "svg"),
+        help="text, mermaid (text that GitHub draws) or svg (a picture)",
+    )
+    parser.add_argument(
+        "--check",
+        metavar="FILE",
+        help="print nothing, and end with 1 where this file is not the diagram of today",
+    )
     add_secret(parser)
     add_output(parser)
 
 
 def _execute(context: Context) -> int:
+    chosen = _format(context)
+    diagram, facts = _drawn(context)
+    file = context.arguments.check
+    if file is not None:
+        return _check(diagram, chosen, file, context)
+    _print(diagram, chosen, facts, context.output)
+    return ExitCode.DONE
+
+
+def _format(context: Context) -> DiagramFormat:
+    """The format that is asked for, or that of the file that is checked."""
+    asked, file = context.arguments.format, context.arguments.check
+    if asked is None and file is not None:
+        try:
+            return format_of(file)
+        except InvalidValueError:
+            raise UsageProblem(
+                f"the ending of {file} says no format, as .svg, .mmd and .txt do. Add --format."
+            ) from None
+    chosen: DiagramFormat = asked or "text"
+    if chosen != "text" and file is None and not context.output.is_text:
+        raise UsageProblem(
+            f"--format {chosen} is a text of its own, and --output {context.output.form} gives the "
+            "steps. Leave one of the two out."
+        )
+    return chosen
+
+
+def _drawn(context: Context) -> tuple[Diagram, dict[str, Any]]:
+    """The diagram, and what JSON says of it."""
     of_code, run = _steps_of_code(context), _run_of(context)
     if run is not None and run.damage is not None:
         raise CommandProblem(
@@ -41,17 +86,14 @@ def _execute(context: Context) -> int:
             ExitCode.DAMAGED,
         )
     if run is not None:
-        steps = diagram_steps.folded(diagram_steps.of_run(run, of_code), run.position)
         facts = {"flow": run.flow, "run": run.run_id, "status": run.status}
-        title = f"{run_name(run)} of {run.flow}: {run.status}"
-        _print(title, facts, steps, run.step_count, context.output)
-    elif context.target.is_module:
-        _print_flow(context.flow().name, of_code, len(of_code), context.output)
-    else:
-        newest = _newest_run(context)
-        count = newest.step_count or len(newest.steps)
-        _print_flow(newest.flow, diagram_steps.of_views(newest.steps), count, context.output)
-    return ExitCode.DONE
+        return diagram_of_run(run, of_code), facts
+    if context.target.is_module:
+        name = context.flow().name
+        return diagram_of_flow(name, of_code), {"flow": name}
+    newest = _newest_run(context)
+    diagram = diagram_of_flow(newest.flow, of_views(newest.steps), newest.step_count)
+    return diagram, {"flow": newest.flow}
 
 
 def _steps_of_code(context: Context) -> tuple[DiagramStep, ...]:
@@ -59,7 +101,7 @@ def _steps_of_code(context: Context) -> tuple[DiagramStep, ...]:
         return ()
     flow = context.flow()
     core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - nothing lists steps
-    return diagram_steps.of_steps(core.registry.steps)
+    return of_steps(core.registry.steps)
 
 
 def _run_of(context: Context) -> RunView | None:
@@ -91,30 +133,57 @@ def _newest_run(context: Context) -> RunView:
     )
 
 
-def _print_flow(name: str, steps: Sequence[DiagramStep], count: int, output: Output) -> None:
-    title = f"{name}: {counted(count, 'step')}"
-    _print(title, {"flow": name}, diagram_steps.folded(steps), count, output)
-
-
-def _print(
-    title: str,
-    facts: dict[str, str | None],
-    steps: Sequence[DiagramStep],
-    count: int | None,
-    output: Output,
-) -> None:
-    if output.form == "text":
-        strokes = diagram_text.LINES if output.terminal.unicode else diagram_text.ASCII
-        output.data(title)
-        drawn = diagram_text.draw(
-            steps, count, strokes=strokes, sign=lambda status: output.sign(status).text
-        )
-        output.block(drawn)
-    elif output.form == "json":
-        output.json({"diagram": {**facts, "steps": [one.to_json() for one in steps]}})
-    else:
+def _print(diagram: Diagram, chosen: DiagramFormat, facts: dict[str, Any], output: Output) -> None:
+    steps = [one.to_json() for one in diagram.steps]
+    if output.form == "json":
+        output.json({"diagram": {**facts, "steps": steps}})
+    elif output.form == "jsonl":
         for one in steps:
-            output.jsonl(one.to_json())
+            output.jsonl(one)
+    elif chosen == "text" and not output.terminal.unicode:
+        output.block(diagram.ascii)
+    else:
+        output.block(diagram.drawn(chosen))
+
+
+def _check(diagram: Diagram, chosen: DiagramFormat, file: str, context: Context) -> int:
+    """Compare the diagram with a file, and say how to renew it."""
+    is_current = _holds(file, f"{diagram.drawn(chosen)}\n")
+    output = context.output
+    if not output.is_text:
+        output.record("diagram", {"checked": file, "current": is_current})
+    if is_current:
+        return ExitCode.DONE
+    output.words(f"{file} is not the diagram of {context.target} as it is today.")
+    words = _drawing_words(context, chosen)
+    if all(map(str.isprintable, (*words, file))):
+        output.words(f"Draw it anew: {shlex.join(words)} > {shlex.quote(file)}")
+    return ExitCode.FAILED
+
+
+def _drawing_words(context: Context, chosen: DiagramFormat) -> list[str]:
+    """The command that draws the same."""
+    words = ["aiocheckpoint", "diagram", context.target.text, *context.runs, "--format", chosen]
+    for option in ("flow", "app_dir"):
+        value = getattr(context.arguments, option)
+        if value is not None:
+            words += [f"--{option.replace('_', '-')}", value]
+    return [*words, "--factory"] if context.arguments.factory else words
+
+
+def _holds(file: str, text: str) -> bool:
+    """Whether a file holds this text, with line ends of any system.
+
+    Raises:
+        CommandProblem: It cannot be read.
+    """
+    try:
+        with open(file, encoding="utf-8") as stream:
+            return stream.read(len(text) + 1) == text
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+    except OSError as error:
+        raise CommandProblem(f"{file} cannot be read: {error.strerror}.") from None
 
 
 COMMAND = Command(
