@@ -178,8 +178,9 @@ def diagram_of_run(
         format: The format that is shown.
     """
     from aiocheckpoint._display.diagram_steps import of_run  # noqa: PLC0415
+    from aiocheckpoint._display.run_facts import run_name  # noqa: PLC0415
 
-    title = f"{run.run_id or '(no id)'} of {run.flow}: {run.status}"
+    title = f"{run_name(run)} of {run.flow}: {run.status}"
     if not run.steps:
         return Diagram(title, steps, format=format)
     drawn = of_run(run, steps)

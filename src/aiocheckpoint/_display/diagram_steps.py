@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._display.figures import amount_shown
 from aiocheckpoint._model.steps import name_of
 from aiocheckpoint._texts import cut_middle, harmless, type_shown, width_of
 from aiocheckpoint.look._records import Record
@@ -161,6 +162,8 @@ def _notes(run: RunView, step: StepView) -> Iterator[str]:
         yield type_shown(failure.type)
     if step.status == "paused" and run.pause:
         yield run.pause
+    if step.done is not None:
+        yield amount_shown(step.done, step.total, step.note)
     if step.seconds is not None:
         yield f"{step.seconds:.3f} s"
     if step.attempts > 1:
