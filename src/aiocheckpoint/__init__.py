@@ -9,6 +9,7 @@ When one breaks, mend it and run again.
 
 from aiocheckpoint import _deprecated, _public, events
 from aiocheckpoint._display.diagram import Diagram
+from aiocheckpoint._display import cards as _cards  # noqa: F401 - registers how objects look
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause

@@ -19,6 +19,7 @@ from aiocheckpoint._runs.arguments import (
     checked_threads,
     checked_version,
 )
+from aiocheckpoint._runs.cards_api import FlowCards
 from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
 from aiocheckpoint._runs.diagram_api import FlowDiagrams
@@ -51,6 +52,7 @@ class CheckpointFlow(
     StoredRuns[StateT],
     RunLists[StateT],
     FlowDiagrams[StateT],
+    FlowCards[StateT],
     RunTwins[StateT],
     RunQueue[StateT],
     WatchedRuns[StateT],
@@ -355,6 +357,15 @@ class CheckpointFlow(
 
 
 add_front_doors(
-    *(StepRegistration, StoredRuns, RunService, RunTwins, RunQueue, WatchedRuns, FlowLifespan),
+    *(
+        StepRegistration,
+        StoredRuns,
+        FlowCards,
+        RunService,
+        RunTwins,
+        RunQueue,
+        WatchedRuns,
+        FlowLifespan,
+    ),
     CheckpointFlow,
 )

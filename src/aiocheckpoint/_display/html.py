@@ -30,6 +30,7 @@ __all__ = [
     "join",
     "lines_of",
     "listed",
+    "marked",
     "paragraph",
     "quiet",
     "row",
@@ -178,9 +179,12 @@ def sign(status: str, word: str | None = None) -> Html:
         status: The status.
         word: Another word in place of it.
     """
-    shown = sign_of(status)
-    mark = tag("span", shown.sign, style=f"color:{shown.colour}")
-    return join((mark, escape(status if word is None else word)), " ")
+    return marked(sign_of(status).sign, status, status if word is None else word)
+
+
+def marked(mark: str, status: str, word: str) -> Html:
+    """Another sign in the colour of a status, and a word."""
+    return join((tag("span", mark, style=f"color:{sign_of(status).colour}"), word), " ")
 
 
 def cell(*content: str, number: bool = False, heads: bool = False) -> Html:

@@ -13,6 +13,7 @@ from aiocheckpoint._display.run_details import (
     fold_of_state,
     state_words,
     stored_words,
+    value_lines,
 )
 from aiocheckpoint._display.run_facts import reason_of, run_in_words
 from aiocheckpoint._display.signs import sign_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.look import RunView
 
-__all__ = ["run_card", "run_text"]
+__all__ = ["place_words", "run_card", "run_text"]
 
 _TEXT_ROOM = Room(rows=24, name=60, text=500, block=0)
 _COLUMNS = (Column(""), Column(""), Column(""), Column(""))
@@ -80,7 +81,7 @@ def run_text(run: RunView, *, left: float | None = None) -> str:
 def _title(run: RunView, room: Room) -> Html:
     named = html.strong("without an id" if run.run_id is None else cut(run.run_id, room.name))
     of = f" of {cut(run.flow, room.name)}" if run.flow else ""
-    status = html.join((html.sign(run.status), cut(_place(run), room.name + 24)), " ")
+    status = html.join((html.sign(run.status), cut(place_words(run), room.name + 24)), " ")
     facts = [html.join((named, of)), status]
     if run.written_at:
         words = f" ({moment(run.written_at)})"
@@ -88,7 +89,7 @@ def _title(run: RunView, room: Room) -> Html:
     return html.title("Run", *facts)
 
 
-def _place(run: RunView) -> str:
+def place_words(run: RunView) -> str:
     if run.step is None:
         return ""
     return f"at {run.position + 1:,} of {run.step_count or '?'}, {run.step}"
@@ -99,8 +100,8 @@ def _standing(run: RunView, left: float | None) -> Iterator[str]:
     note = run.damage if run.damage is not None else reason_of(run)
     if note:
         yield note
-    if run.due is not None and run.due > now():
-        yield f"workers take it again {ago(run.due)}"
+    if run.status == "queued" and run.due is not None and run.due > now():
+        yield f"due at {moment(run.due)}"
     if left is not None:
         yield f"{about(left)}, by earlier runs"
     stored = stored_words(run)
@@ -161,7 +162,7 @@ def _lines(run: RunView, left: float | None) -> Iterator[str]:
     status = f"{sign_of(run.status).sign} {run.status}"
     of = f" of {run.flow}" if run.flow else ""
     when = f", {ago(run.written_at)}" if run.written_at else ""
-    place = f" {_place(run)}" if run.step is not None else ""
+    place = f" {place_words(run)}" if run.step is not None else ""
     yield f"{run_in_words(run.run_id)}{of}: {status}{place}{when}"
     yield from _standing(run, left)
     yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, _TEXT_ROOM.rows)))
@@ -171,6 +172,7 @@ def _lines(run: RunView, left: float | None) -> Iterator[str]:
     state = state_words(run)
     if state:
         yield state
+        yield from value_lines(run, _TEXT_ROOM)
     remedy = remedy_of(run)
     if remedy is not None:
         yield f"{remedy.words} {remedy.call}"

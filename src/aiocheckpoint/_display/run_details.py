@@ -9,6 +9,7 @@ from aiocheckpoint._display import html
 from aiocheckpoint._display.figures import amount_shown
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.run_facts import signature_of
+from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import ago, moment
 from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import counted, type_shown
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.look import KeyView, RunView
 
-__all__ = ["facts_of", "fold_of_facts", "fold_of_state", "state_words", "stored_words"]
+__all__ = [
+    "facts_of",
+    "fold_of_facts",
+    "fold_of_state",
+    "state_words",
+    "stored_words",
+    "value_lines",
+]
 
 
 def stored_words(run: RunView) -> str:
@@ -81,6 +89,22 @@ def _rows_of_values(keys: tuple[KeyView, ...], room: Room) -> Iterator[Html]:
             html.cell(f"{one.size:,}", number=True),
             html.cell(html.code_of(cut(shown_value(one.value), room.text))),
         )
+
+
+def value_lines(run: RunView, room: Room) -> list[str]:
+    """The keys with their values as lines of text, if they were asked for."""
+    rows = (
+        (
+            f"  {cut(one.key, room.name)}",
+            cut(type_shown(one.type), room.name),
+            cut(shown_value(one.value), room.text),
+        )
+        for one in run.keys or ()
+    )
+    lines = plain_lines((Column(""), Column(""), Column("")), rows)
+    left_out = len(lines) - room.rows
+    more = [f"  … {counted(left_out, 'more key')}"] if left_out > 0 else []
+    return [*lines[: room.rows], *more]
 
 
 def facts_of(run: RunView) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeVar
 
+from aiocheckpoint._model.shown import Shown
 from aiocheckpoint._model.step_names import (
     MOST_NAMES,
     MOST_OF_LARGE,
@@ -54,7 +55,7 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class Header(Shown):
     """The readable part of a snapshot.
 
     Attributes:

@@ -10,6 +10,7 @@ from aiocheckpoint._model.given_state import GIVEN_WORDS, Sameness
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._model.loading import choose_loaders
 from aiocheckpoint._model.request import Request
+from aiocheckpoint._model.shown import Shown
 from aiocheckpoint._model.start_points import (
     ReturnedStep,
     Source,
@@ -25,19 +26,20 @@ from aiocheckpoint.errors import (
     RunNotFoundError,
 )
 
-__all__ = ["Plan", "is_done", "make_plan", "no_steps", "place_plan"]
+__all__ = ["SOURCE_WORDS", "Plan", "is_done", "make_plan", "no_steps", "place_plan"]
 
 
-_WORDS: dict[Source, str] = {
+SOURCE_WORDS: dict[Source, str] = {
     "given": "the given state",
     "stored": "the stored state",
     "kept": "the state as it was on entry to it",
     "empty": "an empty state",
 }
+"""How a plan names the state that it starts with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Shown):
     """The plan of a run. `str()` gives it in words.
 
     Attributes:
@@ -127,7 +129,7 @@ class Plan:
         if self.refused is not None:
             return f"Runs nothing, and is refused with {type(self.refused).__name__}: {self.reason}"
         if self.done:
-            return f"Runs nothing, and gives {_WORDS[self.source]}: {self.reason}."
+            return f"Runs nothing, and gives {SOURCE_WORDS[self.source]}: {self.reason}."
         lines = self._lines()
         if self.ignores_given:
             lines.append(GIVEN_WORDS[self.given])
@@ -161,10 +163,10 @@ class Plan:
         if self.returned_step == "required" or (not names and is_open):
             return ["Starts at the step that it returns."]
         if not names:
-            return [f"Runs nothing, with {_WORDS[self.source]}: no step is left."]
+            return [f"Runs nothing, with {SOURCE_WORDS[self.source]}: no step is left."]
         place = f"step {self.start + 1} of {len(self.steps)}, {names[0]!r}"
         lines = [
-            f"Starts at {place}, with {_WORDS[self.source]}: {self.reason}.",
+            f"Starts at {place}, with {SOURCE_WORDS[self.source]}: {self.reason}.",
             f"Runs {_listed(names)}.",
             *self._loader_lines(),
         ]

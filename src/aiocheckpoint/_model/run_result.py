@@ -5,6 +5,7 @@ from typing import Generic
 
 from aiocheckpoint._model.header import Status
 from aiocheckpoint._model.older_records import loads_older
+from aiocheckpoint._model.shown import Shown
 from aiocheckpoint._model.state_type import StateT
 
 __all__ = ["RunResult"]
@@ -12,7 +13,7 @@ __all__ = ["RunResult"]
 
 @loads_older
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult(Generic[StateT]):
+class RunResult(Shown, Generic[StateT]):
     """The result of one run of many.
 
     Type checkers know its state by the flow: `CheckpointFlow[Order]` gives `RunResult[Order]`.

@@ -11,7 +11,7 @@ from aiocheckpoint.handlers._urls import redact_url
 if TYPE_CHECKING:
     from aiocheckpoint._runs.core import FlowCore
 
-__all__ = ["describe_flow"]
+__all__ = ["describe_flow", "location_of"]
 
 _MOST_STEPS = 8
 
@@ -23,10 +23,10 @@ def describe_flow(core: FlowCore, kind: str) -> str:
         names[_MOST_STEPS - 2 : -1] = [f"... {len(names) - _MOST_STEPS + 1} more ..."]
     handler = type(core.handler).__qualname__
     steps = ", ".join(names)
-    return f"{kind}({core.settings.flow!r}, {_location(core)!r}, {handler}, steps=[{steps}])"
+    return f"{kind}({core.settings.flow!r}, {location_of(core)!r}, {handler}, steps=[{steps}])"
 
 
-def _location(core: FlowCore) -> str:
+def location_of(core: FlowCore) -> str:
     """The path that the user gave, or that of the handler object, without credentials."""
     path = getattr(core.handler, "path", None) if isinstance(core.handler, StateHandler) else None
     if not isinstance(path, (str, os.PathLike)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Unpack, overload
 
+from aiocheckpoint._model.shown_list import ShownList
 from aiocheckpoint._model.state_type import StateT
 from aiocheckpoint._runs.filters import run_filter
 from aiocheckpoint._runs.flow_methods import FlowMethods
@@ -58,7 +59,8 @@ class RunLists(FlowMethods[StateT]):
         """
         query = listing_query(run_filter(status, **chosen), limit, after)
         backend = await self._core.reading_backend()
-        return await backend.read(self._core.snapshot_handler().runs, query)
+        runs = await backend.read(self._core.snapshot_handler().runs, query)
+        return ShownList(runs, "runs")
 
     def runs(
         self,
@@ -70,7 +72,7 @@ class RunLists(FlowMethods[StateT]):
     ) -> list[Header]:
         """List the headers of the stored runs, as `aruns` does, in scripts and notebooks."""
         query = listing_query(run_filter(status, **chosen), limit, after)
-        return self._core.snapshot_handler().runs(query)
+        return ShownList(self._core.snapshot_handler().runs(query), "runs")
 
     @overload
     async def acount(
@@ -211,8 +213,10 @@ class RunLists(FlowMethods[StateT]):
             StorageError: The place cannot be read.
         """
         backend = await self._core.reading_backend()
-        return await backend.read(self._core.snapshot_handler().history, checked_run_id(run_id))
+        read = self._core.snapshot_handler().history
+        return ShownList(await backend.read(read, checked_run_id(run_id)), "snapshots")
 
     def history(self, run_id: str | None = None) -> list[Header]:
         """List the headers of a run's snapshots, as `ahistory` does, in scripts and notebooks."""
-        return self._core.snapshot_handler().history(checked_run_id(run_id))
+        history = self._core.snapshot_handler().history(checked_run_id(run_id))
+        return ShownList(history, "snapshots")

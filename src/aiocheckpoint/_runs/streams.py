@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from aiocheckpoint._model.shown_list import ShownList
 from aiocheckpoint._runs.results import drop_states
 from aiocheckpoint._tracebacks import calls_user_code, front_door, shortened_traceback
 from aiocheckpoint.errors import StreamConsumedError
@@ -114,7 +115,7 @@ class Stream(AsyncIterator[_Item], Coroutine[Any, Any, list[_Item]]):
         items = list[_Item]()
         async for item in source:  # A comprehension is one frame more in tracebacks.
             items.append(item)
-        return items
+        return ShownList(items, "results") if self.of == "results" else items
 
     @front_door
     async def aclose(self) -> None:

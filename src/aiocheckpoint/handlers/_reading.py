@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from contextlib import closing
 from operator import itemgetter
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._counting import facts_of
@@ -49,6 +49,9 @@ class StoreReader:
     Raises:
         InvalidTypeError, InvalidValueError: A secret is invalid.
     """
+
+    has_index: ClassVar[bool] = False
+    """Whether counts, and the run that began last, are found without a look at all runs."""
 
     def __init__(
         self, handler: WholeStorePort, secret: Secret | Sequence[Secret] | None = None

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from aiocheckpoint._model.header import Failure
+from aiocheckpoint._model.shown import Shown
 
 __all__ = [
     "JSON_VERSION",
@@ -165,7 +166,7 @@ class ProgressView(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotView(Record):
+class SnapshotView(Record, Shown):
     """One stored snapshot of a run.
 
     Attributes:
@@ -198,7 +199,7 @@ class SnapshotView(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunView(Record):
+class RunView(Record, Shown):
     """One stored run.
 
     Attributes:
@@ -285,7 +286,7 @@ class RunView(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlowView(Record):
+class FlowView(Record, Shown):
     """One flow of a store.
 
     Attributes:
@@ -339,7 +340,7 @@ class ChangeView(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffView(Record):
+class DiffView(Record, Shown):
     """The differences between two snapshots of a run.
 
     Attributes:
@@ -363,7 +364,7 @@ class DiffView(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CountView(Record):
+class CountView(Record, Shown):
     """Numbers of runs by one or more facts.
 
     Attributes:

@@ -59,6 +59,8 @@ class SqliteReader(StoreReader):
         secret: As for `StoreReader`.
     """
 
+    has_index = True
+
     def __init__(
         self, handler: WholeStorePort, path: str, secret: Secret | Sequence[Secret] | None = None
     ) -> None:

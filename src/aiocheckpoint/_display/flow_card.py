@@ -1,0 +1,154 @@
+"""A flow as a card and as text: its place, its steps, and what is stored of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiocheckpoint._display import html
+from aiocheckpoint._display.diagram_steps import folded as folded_diagram
+from aiocheckpoint._display.diagram_steps import of_steps
+from aiocheckpoint._display.diagram_svg import svg_of
+from aiocheckpoint._display.flow_facts import (
+    how_words,
+    last_times,
+    limit_words,
+    newest_words,
+    part_words,
+)
+from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.step_lines import Gap, folded
+from aiocheckpoint._display.tables import Column, plain_lines
+from aiocheckpoint._texts import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiocheckpoint._display.flow_facts import FlowFacts
+    from aiocheckpoint.look._glance import Glance
+
+__all__ = ["flow_card", "flow_text"]
+
+_MOST = 24
+_LONGEST = 200
+_COLUMNS = (Column("", right=True), *(Column("") for _ in range(5)))
+_MOST_IN_DIAGRAM = 12
+_NO_STEPS = "It has no steps yet. Register them with @cp.add_step()."
+
+
+class _Mark(NamedTuple):
+    """A status in a line, shown by its sign and its word."""
+
+    status: str
+
+
+def flow_card(facts: FlowFacts) -> str:
+    """Show a flow as HTML of at most 20 KB."""
+    rows = _rows(facts)
+
+    def build(room: Room) -> Html:
+        shown = folded(rows, 0, room.rows)
+        return html.box(
+            html.title("Flow", html.strong(cut(facts.name, room.name)), *_title(facts, room)),
+            html.table(_row(one, room) for one in shown) if rows else html.paragraph(_NO_STEPS),
+            _diagram(facts) if rows and room.extras else Html(),
+            *(_html_of(one, room) for one in _stored(facts)),
+        )
+
+    return html.fitted(build)
+
+
+def flow_text(facts: FlowFacts) -> str:
+    """Show a flow in lines of text."""
+    rows = _rows(facts)
+    cells = (
+        (("", f"… {one.words}", "", "", "", "") if isinstance(one, Gap) else _plain(one))
+        for one in folded(rows, 0, _MOST)
+    )
+    room = Room(rows=_MOST, name=_LONGEST, text=_LONGEST, block=0)
+    lines = [" · ".join((cut(facts.name, _LONGEST), *_title(facts, room)))]
+    lines += plain_lines(_COLUMNS, cells) if rows else [_NO_STEPS]
+    return "\n".join(filter(None, (*lines, *map(_text_of, _stored(facts)))))
+
+
+def _title(facts: FlowFacts, room: Room) -> Iterator[str]:
+    yield cut(facts.place, 2 * room.name)
+    yield counted(len(facts.steps), "step")
+    yield cut(", ".join(facts.options), room.text)
+
+
+def _rows(facts: FlowFacts) -> list[tuple[str, ...]]:
+    times = last_times(facts)
+    return [
+        (
+            f"{index:,}",
+            step.name,
+            how_words(step),
+            part_words(step),
+            limit_words(step),
+            times.get(step.name, ""),
+        )
+        for index, step in enumerate(facts.steps, 1)
+    ]
+
+
+def _row(row: tuple[str, ...] | Gap, room: Room) -> Html:
+    if isinstance(row, Gap):
+        return html.row(html.cell(), html.cell(html.quiet(f"… {row.words}")))
+    number, name, *words = row
+    first = (html.cell(number, number=True), html.cell(html.strong(cut(name, room.name))))
+    return html.row(*first, *(html.cell(cut(one, room.name)) for one in words))
+
+
+def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
+    number, *words = row
+    return (f"  {number}", *(cut(one, _LONGEST) for one in words))
+
+
+def _diagram(facts: FlowFacts) -> Html:
+    steps = folded_diagram(of_steps(facts.steps[:10_000]), most=_MOST_IN_DIAGRAM)
+    # The builders of SVG escape as those of HTML do.
+    picture = Html(svg_of(steps, len(facts.steps), title=facts.name, heading=False))
+    return html.fold("diagram", picture)
+
+
+def _stored(facts: FlowFacts) -> Iterator[tuple[str | _Mark, ...]]:
+    """What is stored, or why that is unknown, in lines of words and signs."""
+    stored = facts.stored
+    if stored is None:
+        yield (facts.problem,) if facts.problem else ()
+        return
+    if not stored.counts:
+        yield ("nothing is stored yet",)
+        return
+    newest, total = stored.newest, sum(stored.counts.values())
+    is_only = newest is not None and newest.run_id is None and total == 1
+    if not is_only:
+        yield ("stored runs:", *_counted(stored))
+    if newest is not None:
+        label = "stored run:" if is_only else "the newest:"
+        yield label, _Mark(newest.status), newest_words(newest)
+
+
+def _counted(stored: Glance) -> Iterator[str | _Mark]:
+    rows = sorted(stored.counts.items(), key=lambda row: -row[1])
+    for place, (status, count) in enumerate(rows):
+        yield f"· {count:,}" if place else f"{count:,}"
+        yield _Mark(status)
+    if not stored.complete:
+        yield f"· more, as only {sum(stored.counts.values()):,} were counted"
+
+
+def _html_of(line: tuple[str | _Mark, ...], room: Room) -> Html:
+    parts = (
+        html.sign(one.status) if isinstance(one, _Mark) else cut(one, room.text) for one in line
+    )
+    return html.paragraph(html.join(parts, " "))
+
+
+def _text_of(line: tuple[str | _Mark, ...]) -> str:
+    parts = (
+        f"{sign_of(one.status).sign} {one.status}" if isinstance(one, _Mark) else one
+        for one in line
+    )
+    return cut(" ".join(filter(None, parts)), 4 * _LONGEST)

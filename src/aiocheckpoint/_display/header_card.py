@@ -1,0 +1,34 @@
+"""A header as a card and as text: those of the run, as far as a header tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint.look._views import run_view
+
+if TYPE_CHECKING:
+    from aiocheckpoint._model.header import Header
+    from aiocheckpoint.look import RunView
+
+__all__ = ["header_card", "header_text"]
+
+
+def header_card(header: Header) -> str:
+    """Show a header as HTML of at most 20 KB."""
+    return run_card(_view(header))
+
+
+def header_text(header: Header) -> str:
+    """Show a header in lines of text."""
+    return run_text(_view(header))
+
+
+def _view(header: Header) -> RunView:
+    """The run of a header. It may be of an older snapshot, and say nothing of the process now.
+
+    Whether its signature was checked, it does not say either.
+    """
+    view = run_view(header, "", size=0, verified=None, damage=None)
+    return replace(view, stale=False, sizes=header.sizes, signed_by=None)
