@@ -9,7 +9,7 @@ When one breaks, mend it and run again.
 
 from aiocheckpoint import _deprecated, _public, events
 from aiocheckpoint._display.diagram import Diagram
-from aiocheckpoint._display import cards as _cards  # noqa: F401 - registers how objects look
+from aiocheckpoint._display import cards as _cards
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause
@@ -124,6 +124,7 @@ __all__ = [
 
 _public.publish(__name__, globals(), __all__)
 _deprecated.keep_old_names()
+_cards.register()
 
 
 def __getattr__(name: str) -> object:

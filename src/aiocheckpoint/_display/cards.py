@@ -11,7 +11,7 @@ from aiocheckpoint._model.shown import register_cards
 if TYPE_CHECKING:
     from aiocheckpoint._display.renderers import Renderer
 
-__all__ = ["html_of", "text_of"]
+__all__ = ["html_of", "register", "text_of"]
 
 
 def html_of(shown: object) -> str | None:
@@ -45,4 +45,6 @@ def _log_failed(shown: object, error: Exception) -> None:
     log(logging.DEBUG, NOWHERE, "a %s could not be shown: %s", type(shown).__qualname__, kind)
 
 
-register_cards(html=html_of, text=text_of)
+def register() -> None:
+    """Let objects show themselves by these functions."""
+    register_cards(html=html_of, text=text_of)
