@@ -361,6 +361,7 @@ add_front_doors(
         StepRegistration,
         StoredRuns,
         FlowCards,
+        FlowDiagrams,
         RunService,
         RunTwins,
         RunQueue,
