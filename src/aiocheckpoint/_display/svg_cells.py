@@ -64,7 +64,7 @@ class Cell(NamedTuple):
     @property
     def height(self) -> float:
         """The height that its box needs."""
-        return 40.0 + _LINE * len(self.notes)
+        return 44.0 + _LINE * len(self.notes)
 
     @property
     def step(self) -> DiagramStep | None:
@@ -85,7 +85,7 @@ def cell_of(one: DiagramStep | int, lead: float) -> Cell:
     parts = [name_shown(part, _NAME_COLUMNS) for part in (one.loader, one.saver) if part]
     width = max(
         _LEAST_WIDTH,
-        _OF_NAME * width_of(name_shown(one.name, _NAME_COLUMNS)) + 28,
+        _OF_NAME * width_of(name_shown(one.name, _NAME_COLUMNS)) + 40,
         *(_OF_NOTE * width_of(note) + 20 for note in notes),
         *(_OF_PART * width_of(part) + 24 for part in parts),
     )
@@ -172,15 +172,15 @@ def draw_bars(x: float, y: float, height: float, *, is_stored: bool = True) -> I
 
 def _box(cell: Cell, step: DiagramStep, x: float, y: float, height: float) -> Iterator[str]:
     yield box((x, y), (cell.width, height), 6, _ground(step.status))
-    yield text(x + 7, y + 13, f"{step.index + 1}", _CORNER)
+    yield text(x + 6, y + 13, f"{step.index + 1}", _CORNER)
     if step.status is not None:
         sign = sign_of(step.status)
         style = f'text-anchor="end" font-size="12" fill="{sign.colour}"'
-        yield text(x + cell.width - 7, y + 14, sign.sign, style)
+        yield text(x + cell.width - 6, y + 14, sign.sign, style)
     middle, top = x + cell.width / 2, y + (height - cell.height) / 2
-    yield text(middle, top + 25, name_shown(step.name, _NAME_COLUMNS), _NAME)
+    yield text(middle, top + 28, name_shown(step.name, _NAME_COLUMNS), _NAME)
     for place, note in enumerate(cell.notes, 1):
-        yield text(middle, top + 25 + _LINE * place, note, _NOTE)
+        yield text(middle, top + 28 + _LINE * place, note, _NOTE)
 
 
 def _ground(status: str | None) -> str:

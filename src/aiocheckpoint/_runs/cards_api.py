@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.cards import html_of, text_of
@@ -10,14 +9,12 @@ from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._model.shown import Shown
 from aiocheckpoint._model.state_type import StateT
 from aiocheckpoint._runs.flow_methods import FlowMethods
-from aiocheckpoint.errors import RunNotFoundError, StorageError
-from aiocheckpoint.handlers._identifiers import checked_run_id
+from aiocheckpoint._runs.looking import make_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._display.flow_facts import FlowFacts
-    from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.look import RunView
 
 __all__ = ["FlowCards"]
@@ -48,13 +45,17 @@ class FlowCards(FlowMethods[StateT], Shown):
             StorageError: The store cannot be read.
             IncompatibleSnapshotError: It is a database of a later version of this library.
         """
-        look = _look(self._core, run_id, values=values)
+        look = self._look(run_id, values=values)
         backend = await self._core.reading_backend()
         return await backend.read(look)
 
     def show(self, run_id: str | None = None, *, values: bool = False) -> RunView:
         """Look at a stored run, as `ashow` does, in scripts and notebooks."""
-        return _look(self._core, run_id, values=values)()
+        return self._look(run_id, values=values)()
+
+    def _look(self, run_id: str | None, *, values: bool) -> Callable[[], RunView]:
+        shown = checked_flag("values", values)
+        return make_look(self._core, run_id, "show", values=shown, sizes=True)
 
     def __str__(self) -> str:
         """The same as the card, in a few lines of text. `repr()` is one line."""
@@ -76,22 +77,3 @@ class FlowCards(FlowMethods[StateT], Shown):
             return facts_of_flow(self._core)
         except Exception:  # noqa: BLE001 - a handler of a user's own raises anything
             return None
-
-
-def _look(core: FlowCore, run_id: str | None, *, values: bool) -> Callable[[], RunView]:
-    """Check the arguments of `show`, and make the function that looks."""
-    handler, checked = core.snapshot_handler(), checked_run_id(run_id)
-    shows_values = checked_flag("values", values)
-
-    def look() -> RunView:
-        from aiocheckpoint.look._store import store_of  # noqa: PLC0415 - shown rarely
-
-        try:
-            store = store_of(handler)
-        except StorageError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            raise RunNotFoundError(handler.locate(checked), "show") from None
-        return store.run(checked, flow=handler.flow, values=shows_values, sizes=True)
-
-    return look

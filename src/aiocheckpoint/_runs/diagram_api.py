@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,12 +14,12 @@ from aiocheckpoint._display.diagram import (
 )
 from aiocheckpoint._model.state_type import StateT
 from aiocheckpoint._runs.flow_methods import FlowMethods
-from aiocheckpoint.errors import RunNotFoundError, StorageError
-from aiocheckpoint.handlers._identifiers import checked_run_id
+from aiocheckpoint._runs.looking import make_look
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiocheckpoint._runs.core import FlowCore
-    from aiocheckpoint.look import RunView
 
 __all__ = ["FlowDiagrams"]
 
@@ -51,7 +50,7 @@ class FlowDiagrams(FlowMethods[StateT]):
             RunNotFoundError: Nothing is stored of the run.
             StorageError: The store cannot be read.
         """
-        return _draw(self._core, checked_format(format), checked_run_id(run_id))
+        return _drawing(self._core, format, run_id)()
 
     async def adiagram(
         self,
@@ -59,29 +58,18 @@ class FlowDiagrams(FlowMethods[StateT]):
         run_id: str | None = None,
     ) -> Diagram:
         """Draw the flow, as `diagram` does, without blocking the event loop."""
-        draw = partial(_draw, self._core, checked_format(format), checked_run_id(run_id))
+        draw = _drawing(self._core, format, run_id)
         if run_id is None:
             return draw()
         return await (await self._core.reading_backend()).read(draw)
 
 
-def _draw(core: FlowCore, format: DiagramFormat, run_id: str | None) -> Diagram:  # noqa: A002
+def _drawing(core: FlowCore, format: object, run_id: str | None) -> Callable[[], Diagram]:  # noqa: A002
+    """Check the arguments of `diagram`, and make the function that draws."""
     from aiocheckpoint._display.diagram_steps import of_steps  # noqa: PLC0415 - few draw
 
-    steps = of_steps(core.registry.steps)
+    chosen, steps = checked_format(format), of_steps(core.registry.steps)
     if run_id is None:
-        return diagram_of_flow(core.settings.flow, steps, format=format)
-    return diagram_of_run(_stored_run(core, run_id), steps, format)
-
-
-def _stored_run(core: FlowCore, run_id: str) -> RunView:
-    from aiocheckpoint.look import store_of  # noqa: PLC0415 - few draw
-
-    handler = core.snapshot_handler()
-    try:
-        with store_of(handler) as store:
-            return store.run(run_id, flow=core.settings.flow)
-    except StorageError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        raise RunNotFoundError(handler.locate(run_id), "draw") from None
+        return partial(diagram_of_flow, core.settings.flow, steps, format=chosen)
+    look = make_look(core, run_id, "draw")
+    return lambda: diagram_of_run(look(), steps, chosen)
