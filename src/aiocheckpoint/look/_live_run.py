@@ -69,7 +69,8 @@ class LiveRun:
             return
         with self._lock:
             if isinstance(event, StepEvent):
-                self._names.add(event)
+                if self._stop is None:
+                    self._names.add(event)
                 self._take_of_step(event)
             else:
                 self._take_of_run(event)
@@ -123,7 +124,8 @@ class LiveRun:
         return current.shown(step)
 
     def _change(self, **facts: Any) -> None:  # noqa: ANN401 - attributes of a header
-        self._header = self._header.from_trusted({**self._header.__dict__, **facts})
+        # Nobody else has this header. A copy for each event would show beside a fast step.
+        self._header.__dict__.update(facts)
 
     def _take_of_step(self, event: StepEvent) -> None:
         match event:

@@ -28,12 +28,16 @@ class LiveStep:
         self.index: int = event.index
         self.attempt: int = event.attempt
         self._began = time.time()
-        self._pace = StepPace(time.monotonic(), from_zero=from_zero)
+        self._from = time.monotonic(), from_zero
+        self._pace: StepPace | None = None
         self._report: StepProgressed | None = None
 
     def report(self, event: StepProgressed) -> None:
         """Take a report of its progress."""
         self._report = event
+        if self._pace is None:
+            began, from_zero = self._from
+            self._pace = StepPace(began, from_zero=from_zero)
         self._pace.report(event.done, event.total, time.monotonic())
 
     def end(self) -> None:
@@ -43,7 +47,7 @@ class LiveStep:
     def shown(self, step: StepView) -> StepView:
         """The view of the step with what is known of the attempt."""
         report, left = self._report, None
-        if self._began:
+        if self._began and self._pace is not None:
             left = self._pace.seconds_left(time.monotonic())
         facts: dict[str, Any] = {"began": self._began}
         if report is not None:
@@ -63,10 +67,9 @@ class LiveNames:
         self.count: int | None = None if names is None else len(names)
 
     def add(self, event: StepEvent) -> None:
-        """Take the name from an event of a step."""
-        if self._all is None:
-            self.count = event.of
-            self._note(event.index, event.step)
+        """Take the name from an event of a step, where not all are known."""
+        self.count = event.of
+        self._note(event.index, event.step)
 
     def note(self, index: int, name: str | None) -> None:
         """Take the name of the step at which a run stands."""
