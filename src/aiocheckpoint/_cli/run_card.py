@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
@@ -15,9 +16,11 @@ from aiocheckpoint.look._time_left import run_left, step_left
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aiocheckpoint.look import KeyView, RunView, SnapshotView, StepView
+    from aiocheckpoint.look import KeyView, ProgressView, RunView, SnapshotView, StepView
 
 __all__ = ["print_failure", "print_history", "print_run"]
+
+_LARGE = 1e15
 
 
 def print_run(run: RunView, output: Output) -> None:
@@ -40,6 +43,14 @@ def print_run(run: RunView, output: Output) -> None:
     elif run.sizes is not None:
         sizes = ", ".join(f"{key} {size:,} B" for key, size in run.sizes.items())
         output.data(f"state: {sizes or 'empty'}")
+    if run.progress is not None and run.progress.cursor_size is not None:
+        output.data(_cursor_of(run.progress))
+
+
+def _cursor_of(progress: ProgressView) -> str:
+    if progress.shown:
+        return f"cursor: {json.dumps(progress.cursor, ensure_ascii=False)}"
+    return f"cursor: {progress.cursor_size:,} B"
 
 
 def _print_values(keys: Sequence[KeyView], output: Output) -> None:
@@ -113,8 +124,24 @@ def _more(step: StepView, run: RunView) -> str:
     broke = ""
     if failure is not None and failure.step == step.name and step.status != "done":
         broke = f"{type_shown(failure.type)} in its part {failure.part!r}"
+    is_here = step.index == run.position and step.status != "done"
+    progress = _amount_of(run.progress) if run.progress is not None and is_here else ""
     left = step_left(step, now())
-    return "  ".join(filter(None, (tries, broke, "" if left is None else about(left))))
+    return "  ".join(filter(None, (progress, tries, broke, "" if left is None else about(left))))
+
+
+def _amount_of(progress: ProgressView) -> str:
+    """How far a step was, such as "1,240 of 2,000 rows, 12 s ago"."""
+    of = "" if progress.total is None else f" of {_number(progress.total)}"
+    note = f" {progress.note}" if progress.note else ""
+    return f"{_number(progress.done)}{of}{note}, {ago(progress.at)}"
+
+
+def _number(value: float) -> str:
+    """Show an amount in full, or a very large one by its first digits."""
+    if value >= _LARGE:
+        return f"{value:.3g}"
+    return f"{int(value):,}" if value == int(value) else f"{value:,.2f}"
 
 
 def print_failure(run: RunView, output: Output, how_much: str) -> None:

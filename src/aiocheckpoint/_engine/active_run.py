@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.interrupters import Interrupter
 
-__all__ = ["ActiveRun", "RunRegistry", "StepFacts"]
+__all__ = ["ActiveRun", "Cursors", "RunRegistry", "StepFacts"]
 
 
 class RunRegistry(Protocol):
@@ -77,6 +77,14 @@ class StepFacts(Protocol):
         ...
 
 
+class Cursors(Protocol):
+    """Keeps the cursors of a run."""
+
+    def store_new(self) -> Callable[[], None] | None:
+        """Store a new cursor, or begin to. Give a function that waits for the end of it."""
+        ...
+
+
 class ActiveRun:
     """A run among the active runs of its flow.
 
@@ -96,6 +104,7 @@ class ActiveRun:
         is_interruptible: Whether a termination may cancel what it awaits.
         progress: The step that it is in, or None.
         termination_reason: The reason for which it is to be terminated, or None.
+        cursors: Keeps the cursors of its steps, once its lock is taken. Or None.
     """
 
     __slots__ = (
@@ -103,6 +112,7 @@ class ActiveRun:
         "_interrupter",
         "_sleeping",
         "active_runs",
+        "cursors",
         "has_lock",
         "is_async",
         "is_interruptible",
@@ -125,6 +135,7 @@ class ActiveRun:
         self.is_interruptible: bool = False
         self.progress: StepFacts | None = None
         self.termination_reason: str | None = None
+        self.cursors: Cursors | None = None
         self._interrupter: Interrupter | None = None
         self._sleeping: dict[PendingResult[None], None] | None = None
 

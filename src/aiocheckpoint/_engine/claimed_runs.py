@@ -1,8 +1,9 @@
 """The runs in progress here that can be terminated, and the look for requests to do so.
 
 Another process leaves its request in the store. One thread looks once a second while there are
-runs, in the threads of each store, so that one that hangs holds up no other. Nothing here holds a
-lock, as a signal handler may come in the midst of any line.
+runs. It also stores the new cursors of their steps. Both is done in the threads of each store, so
+that one that hangs holds up no other. Nothing here holds a lock, as a signal handler may come in
+the midst of any line.
 """
 
 from __future__ import annotations
@@ -142,6 +143,9 @@ class _Looks:
 
 
 def _look_into(port: SnapshotPort, runs: dict[str | None, ActiveRun]) -> None:
+    begun = [run.cursors.store_new() for run in runs.values() if run.cursors is not None]
+    for finish in filter(None, begun):  # A database stores all of them together.
+        finish()
     with suppress(CheckpointError):  # The next snapshot says so, if the store is out of order.
         for run_id, reason in port.endings(runs).items():
             runs[run_id].terminate(reason)

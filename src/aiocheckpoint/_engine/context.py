@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiocheckpoint._concurrency.loop_signal import LoopSignal
+from aiocheckpoint._engine.cursors import CursorKeeper
 from aiocheckpoint._engine.failures import StepFailure
 from aiocheckpoint._engine.listeners import Listeners
 from aiocheckpoint._engine.recovered_runs import RecoveredRuns
@@ -119,11 +120,13 @@ class RunContext:
 
     Attributes:
         migration: Changes the stored state, where an older version of the flow has stored it.
+        cursors: Keeps the cursors of its steps.
     """
 
     __slots__ = (
         "active_run",
         "backend",
+        "cursors",
         "data",
         "dispatcher",
         "header",
@@ -154,6 +157,8 @@ class RunContext:
         self.run_store, self.backend, self.dispatcher = run_store, backend, dispatcher
         self.request, self.header, self.data = request, header, data
         self.migration: Migration | None = None
+        self.cursors: CursorKeeper = CursorKeeper(run_store)
+        active_run.cursors = self.cursors
 
     def holds_older(self, stored: Header | None) -> bool:
         """Whether the stored snapshot is still the one of the older version, before `migrate`."""

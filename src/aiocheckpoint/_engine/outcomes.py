@@ -80,6 +80,8 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
         cancellation = await _look_again(context)
     elif not isinstance(error, UnserializableStateError):  # It leaves what is stored untouched.
         cancellation = await record_failure(context, failure)
+    elif context.cursors.has_new:
+        cancellation = await _look_again(context)
     location, stored = context.run_store.location, context.run_store.header
     if (missing := missing_key_note(context, progress, error)) is not None:
         add_note_once(error, missing)
@@ -100,6 +102,8 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
 
 async def _look_again(context: RunContext) -> CancelledError | None:
     """Read the stored header after a snapshot that could not be written, for the note.
+
+    A new cursor is stored, if that is possible.
 
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
@@ -323,7 +327,7 @@ async def update_header(
         return stored if changed.sequence == stored.sequence else changed
 
     try:
-        update = context.run_store.update_header
+        update = context.cursors.update_header
         return await context.backend.run_shielded(update, updated, if_stalled="withdraw")
     finally:
         stored = context.run_store.header

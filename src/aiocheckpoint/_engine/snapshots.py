@@ -106,7 +106,10 @@ class SnapshotWriter:
         """Store a snapshot. That of a finished step is stored though a cancellation withdrew it."""
         sequence = self._context.header.sequence
         try:
-            return await self._run_store.write(self._context.header, state, step)
+            drops = step is not None and self._context.cursors.is_stored
+            return await self._run_store.write(
+                self._context.header, state, step, drops_progress=drops
+            )
         except UnserializableStateError as error:
             raise self._explained(error, state) from error.__cause__
         except CancelledError as caught:

@@ -102,12 +102,14 @@ class StepLoop:
             if has_reserved_keys(state):
                 check_reserved_keys(state, f"the state after step {step.name!r}")
                 drop_position(state)
+            context.cursors.note_done(context.header.sequence + 1)
             status, position, stopped_by = self._status_at(index + 1, plan)
             written = self._write(state, step.name, status, position, stopped_by)
             if progress.cancellation is None:
                 await written
             else:
                 await context.backend.finish(written, progress.cancellation, needs_store=True)
+            context.cursors.leave()
         except (GeneratorExit, DrainedError):
             raise
         except BaseException as error:
@@ -129,6 +131,7 @@ class StepLoop:
         context.dispatcher.reports = reports
         progress = StepProgress(index, step.name, of, number, reports)
         progress.loads = step.load is not None and plan.loads_at(index, context.data)
+        context.cursors.enter(step.name, reports)
         context.active_run.progress = progress
         return progress
 

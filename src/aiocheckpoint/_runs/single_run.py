@@ -174,6 +174,7 @@ def _patch(
             actor=actor,
         )
         emit = bind(handler.codec.write, header, state, None)
+        handler.write_progress(run_id, None, lock=lock)  # It is of the state before.
         return handler.replace(run_id, emit, lock=lock)[0]
 
 

@@ -20,6 +20,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._inspecting import nothing_stored, one_of_several
+from aiocheckpoint.handlers._stored_progress import adopted_progress
 from aiocheckpoint.handlers._urls import flow_name
 
 if TYPE_CHECKING:
@@ -255,7 +256,10 @@ def _adopted(
                 "lost, open_handler(path) reads the state, and its write() stores it unsigned."
             )
         header = _header_for(signing, snapshot, run_id)
+        progress = adopted_progress(signing, snapshot.header, header)
         write_to = partial(signing.codec.copy, header, snapshot)
+        if progress is not None:  # First, as a database may release the lock with the snapshot.
+            signing.write_progress(run_id, progress, lock=lock)
         written, _ = signing.replace(run_id, write_to, lock=lock)
         return replace(written, signed_by=next(iter(signing.key_ids), None))
 

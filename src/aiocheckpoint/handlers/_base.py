@@ -146,6 +146,7 @@ class StateHandler(WholeStorePort):
             write_to = functools.partial(
                 self.codec.write, header, content, None, with_position=POSITION_KEY in state
             )
+            self.write_progress(run_id, None, lock=lock)  # It is of the state before.
             self.replace(run_id, write_to, lock=lock)
 
     @front_door

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint._model.given_state import Sameness
+    from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._model.start_record import ClaimedStart
     from aiocheckpoint._snapshot.codec import Codec
     from aiocheckpoint.errors import CheckpointError
@@ -74,6 +75,7 @@ class DictRunStore:
         self.keeps_cancellation = False
         self.cancellation: CancelledError | None = None
         self.start: ClaimedStart | None = None
+        self.progress: ProgressRecord | None = None
         self.writes_async = handler.write.on_loop
         self.port: SnapshotPort | None = None
         self._handler = handler
@@ -133,7 +135,14 @@ class DictRunStore:
     async def compare(self, header: Header, state: dict[str, Any]) -> Sameness:  # noqa: ARG002
         return "unknown"
 
-    async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
+    async def write(
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None,
+        *,
+        drops_progress: bool = False,  # noqa: ARG002 - there is none
+    ) -> int:
         written, copy = await self._backend.run(
             partial(self._copied, header, state, step, with_position=True)
         )
@@ -166,10 +175,21 @@ class DictRunStore:
 
         await self._backend.finish(finish())
 
-    def update_header(self, change: Callable[[Header], Header]) -> None:
+    def update_header(
+        self,
+        change: Callable[[Header], Header],
+        progress: ProgressRecord | None = None,  # noqa: ARG002 - a dict has no room for it
+    ) -> bool:
         """Change the header in memory alone: a dict has no room for it."""
         if self.header is not None:
             self.header = change(self.header)
+        return False
+
+    def begin_progress(self, record: ProgressRecord) -> None:
+        """Do nothing: a dict has no room for it."""
+
+    def drop_progress(self) -> None:
+        """Do nothing, as above."""
 
     async def remove(self) -> None:
         await self._backend.executor.call(self._user_write, {}, None, MemoryTarget())

@@ -13,6 +13,7 @@ from contextlib import closing
 from operator import itemgetter
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
 
+from aiocheckpoint._snapshot.progress_record import UnusableProgressError, decode_progress
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._counting import facts_of
 from aiocheckpoint.handlers._found_runs import FlowSums, FoundRun, examined, sort_key
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._model.start_record import Ownership
     from aiocheckpoint._snapshot.codec import Codec
     from aiocheckpoint._snapshot.signing import Secret
@@ -199,6 +201,34 @@ class StoreReader:
         header = run.header
         newest = None if header is None else (header.number, header.sequence)
         return [run, *(one for one in self.kept(run) if one.kept != newest)]
+
+    def progress(self, run: FoundRun) -> ProgressRecord | None:
+        """Read the record of the progress of the step at which a run stands.
+
+        None where there is none that belongs to the run, or, where secrets are given, none that is
+        correctly signed.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        header = run.header
+        if header is None or header.finished or run.error is not None or run.kept is not None:
+            return None
+        signer = None if self.codec_of is None else self.codec_of(run.flow).signer
+        try:
+            encoded = self.progress_bytes(run)
+            record = None if encoded is None else decode_progress(encoded, signer)
+        except UnusableProgressError:
+            return None
+        return record if record is not None and record.is_of(header, header.next_step) else None
+
+    def progress_bytes(self, run: FoundRun) -> bytes | None:
+        """Read that record as it is stored.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        return self.handler.read_progress(run.run_id)
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Open a snapshot that was found. None where it was deleted meanwhile.

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from asyncio import CancelledError
     from collections.abc import Callable, Coroutine
 
+    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._model.given_state import Sameness
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._model.start_record import ClaimedStart
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._port import SnapshotPort
@@ -53,6 +55,8 @@ class RunStore(Protocol):
             where the store has recorded a start with the lock. The run that sets this records it.
         cancellation: The one that was kept.
         start: The start that the claim has recorded, from `read_header` on. None for a new run.
+        progress: The record of the progress of a run that goes on, from `read_header` on under its
+            lock. None where there is none that can be used.
         writes_async: Whether the method `write` of the handler is a coroutine function.
         port: The store that has the requests to terminate runs. None for a handler of dicts.
     """
@@ -64,6 +68,7 @@ class RunStore(Protocol):
     keeps_cancellation: bool
     cancellation: CancelledError | None
     start: ClaimedStart | None
+    progress: ProgressRecord | None
     writes_async: bool
     port: SnapshotPort | None
 
@@ -114,15 +119,55 @@ class RunStore(Protocol):
         ...
 
     def write(
-        self, header: Header, state: dict[str, Any], step: str | None
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None,
+        *,
+        drops_progress: bool = False,
     ) -> Coroutine[Any, Any, int]:
-        """Store a snapshot taken after `step`, and give its size in bytes, 0 if unknown."""
+        """Store a snapshot taken after `step`, and give its size in bytes, 0 if unknown.
+
+        Args:
+            header: Its header.
+            state: The state.
+            step: The step that has ended, or None.
+            drops_progress: Whether there is a record of the progress of that step, to be deleted.
+        """
         ...
 
-    def update_header(self, change: Callable[[Header], Header]) -> None:
+    def update_header(
+        self, change: Callable[[Header], Header], progress: ProgressRecord | None = None
+    ) -> bool:
         """Read the stored header, and replace it by the changed one, blocking.
 
         Nothing is written where `change` gives the same object back, or nothing is stored.
+
+        Args:
+            change: Changes the header.
+            progress: A record of the run's progress to be stored with it, or None.
+
+        Returns:
+            Whether `progress` is stored. A store that cannot store it still changes the header.
+        """
+        ...
+
+    def begin_progress(self, record: ProgressRecord) -> PendingResult[None] | None:
+        """Store a record of the run's progress in any thread, under its lock.
+
+        Returns:
+            None where it is stored, or what has to be waited for in the same thread.
+
+        Raises:
+            CheckpointError: It cannot be stored.
+        """
+        ...
+
+    def drop_progress(self) -> None:
+        """Delete the record of the run's progress, blocking.
+
+        Raises:
+            CheckpointError: It cannot be deleted.
         """
 
     async def remove(self) -> None:

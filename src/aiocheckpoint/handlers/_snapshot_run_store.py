@@ -14,6 +14,7 @@ from aiocheckpoint._model.start_record import (
 )
 from aiocheckpoint._snapshot.header_json import HeaderEncoder
 from aiocheckpoint._snapshot.pickling.serializer import NotSmallError
+from aiocheckpoint._snapshot.progress_record import encode_progress
 from aiocheckpoint.errors import (
     CheckpointError,
     CorruptSnapshotError,
@@ -28,14 +29,17 @@ from aiocheckpoint.handlers._stored_changes import (
     settle_ending,
     settle_left_ending,
 )
+from aiocheckpoint.handlers._stored_progress import log_unstored, stored_progress
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
     from collections.abc import Callable, Coroutine
 
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._model.given_state import Sameness
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._model.start_record import Loss
     from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
@@ -60,6 +64,7 @@ class SnapshotRunStore:
         self.keeps_cancellation = False
         self.cancellation: CancelledError | None = None
         self.start: ClaimedStart | None = None
+        self.progress: ProgressRecord | None = None
         self.writes_async = False
         self.port: SnapshotPort | None = handler
         self._handler = handler
@@ -137,14 +142,20 @@ class SnapshotRunStore:
         return await self._backend.run(codec.compare, header, state)
 
     def write(
-        self, header: Header, state: dict[str, Any], step: str | None
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None,
+        *,
+        drops_progress: bool = False,
     ) -> Coroutine[Any, Any, int]:
         snapshot = self.encode_small(header, state)
         if snapshot is None:
             write_to = partial(self._handler.codec.write, header, state, step, encode=self._encode)
         else:
             write_to = partial(_write_encoded, snapshot)
-        return self._backend.run(self._replace, write_to)
+        replace = self._replace_and_drop if drops_progress else self._replace
+        return self._backend.run(replace, write_to)
 
     def encode_small(self, header: Header, state: dict[str, Any]) -> EncodedSnapshot | None:
         """Encode a small state. For any other, give None, and try no more in this run."""
@@ -156,14 +167,18 @@ class SnapshotRunStore:
             self._is_small = False
             return None
 
-    def update_header(self, change: Callable[[Header], Header]) -> None:
+    def update_header(
+        self, change: Callable[[Header], Header], progress: ProgressRecord | None = None
+    ) -> bool:
         with self._handler.stored(self._run_id) as stored:
             if stored is None:  # Another program deleted it.
                 self.header = None
-                return
+                return False
             # The store is read again: Ctrl-C may have come between a write and `self.header`.
             self.header, changed = stored.header, change(stored.header)
-            if changed is not stored.header:
+            is_same = changed is stored.header
+            keeps = progress is not None and self._keep_progress(progress, alone=is_same)
+            if not is_same:
                 try:
                     self.header = replace_header(
                         self._handler, self._run_id, stored, changed, lock=self._lock
@@ -171,6 +186,31 @@ class SnapshotRunStore:
                 except NotDurableError:
                     self.header = changed  # The snapshot is in place.
                     raise
+            return keeps
+
+    def _keep_progress(self, record: ProgressRecord, *, alone: bool) -> bool:  # noqa: ARG002
+        """Store a record of progress before the header, which matters more. Whether it is stored.
+
+        Args:
+            record: The record.
+            alone: Whether no header is stored.
+        """
+        try:
+            pending = self.begin_progress(record)
+            if pending is not None:
+                pending.wait()
+        except Exception as error:  # noqa: BLE001 - the outcome of the run matters more
+            log_unstored(record, error)
+            return False
+        return True
+
+    def begin_progress(self, record: ProgressRecord) -> PendingResult[None] | None:
+        encoded = encode_progress(record, self._handler.codec.signer)
+        self._handler.write_progress(self._run_id, encoded, lock=self._lock)
+        return None
+
+    def drop_progress(self) -> None:
+        self._handler.write_progress(self._run_id, None, lock=self._lock)
 
     async def remove(self) -> None:
         await self._backend.run(self._remove)
@@ -190,7 +230,13 @@ class SnapshotRunStore:
                 self.header, self.skipped = stored.header, stored.skipped
         if self._lock.held:  # A plan reads without it.
             self._record_start()
+            self._find_progress()
         return self.header
+
+    def _find_progress(self) -> None:
+        """Read the record of the progress of a run that goes on."""
+        if self.header is not None and not self.header.finished:
+            self.progress = stored_progress(self._handler, self._run_id, self._lock)
 
     def _record_start(self) -> None:
         """Record the start of a run that goes on. A store may do so when the lock is taken.
@@ -261,6 +307,13 @@ class SnapshotRunStore:
         # Set in the thread: a cancelled wait must not lose the header of a written snapshot.
         replace = self._handler.replace
         self.header, length = replace(self._run_id, write_to, None, lock=self._lock)
+        return length
+
+    def _replace_and_drop(self, write_to: Callable[[SnapshotTarget], Header]) -> int:
+        """Replace the snapshot behind a step, and delete the record of the step's progress."""
+        length = self._replace(write_to)
+        with suppress(CheckpointError):  # One that stays is passed over, as its step has ended.
+            self.drop_progress()
         return length
 
 

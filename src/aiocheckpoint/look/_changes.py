@@ -13,7 +13,12 @@ import os
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from aiocheckpoint.handlers._files.leftovers import ending_path, lock_path, start_path
+from aiocheckpoint.handlers._files.leftovers import (
+    ending_path,
+    lock_path,
+    progress_path,
+    start_path,
+)
 from aiocheckpoint.handlers._files.marks import FileMark
 
 if TYPE_CHECKING:
@@ -52,7 +57,7 @@ def files_of_run(path: str) -> tuple[str, ...]:
     """
     target = os.path.realpath(path)
     lock = lock_path(target)
-    return path, target, lock, start_path(target), ending_path(lock)
+    return path, target, lock, start_path(target), ending_path(lock), progress_path(lock)
 
 
 class Changes:

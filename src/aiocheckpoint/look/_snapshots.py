@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from aiocheckpoint._model.cursor import decode_cursor
 from aiocheckpoint._snapshot.codec import Codec
 from aiocheckpoint.errors import (
     CheckpointError,
@@ -14,8 +15,8 @@ from aiocheckpoint.errors import (
     InvalidValueError,
     StorageError,
 )
-from aiocheckpoint.look._records import DiffView, RunView, SnapshotView
-from aiocheckpoint.look._views import snapshot_view, view_of
+from aiocheckpoint.look._records import DiffView, ProgressView, RunView, SnapshotView
+from aiocheckpoint.look._views import snapshot_view, view_of, with_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +86,32 @@ def run_with_state(
     if file is None:
         return None
     with closing(file):
-        return view_with_state(run, file, keys=values, values=values, sizes=sizes)
+        view = view_with_state(run, file, keys=values, values=values, sizes=sizes)
+    progress = _progress_of(reader, run, values=values)
+    return view if progress is None else with_progress(view, progress)
+
+
+def _progress_of(reader: StoreReader, run: FoundRun, *, values: bool) -> ProgressView | None:
+    """Make the view of the progress of the step at which a run stands.
+
+    None where none is stored, or it cannot be read. The run is shown all the same.
+    """
+    try:
+        found = reader.progress(run)
+    except CheckpointError:
+        return None
+    if found is None:
+        return None
+    return ProgressView(
+        step=found.step,
+        done=found.done,
+        total=found.total,
+        note=found.note,
+        at=found.at,
+        cursor=decode_cursor(found.cursor) if values else None,
+        cursor_size=len(found.cursor.encode()),
+        shown=values,
+    )
 
 
 def verified_runs(reader: StoreReader, flow: str) -> Iterator[RunView]:

@@ -10,8 +10,9 @@ from aiocheckpoint.look._records import RunView, SnapshotView, StepView
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers._found_runs import FoundRun
+    from aiocheckpoint.look._records import ProgressView
 
-__all__ = ["run_view", "snapshot_view", "view_of"]
+__all__ = ["run_view", "snapshot_view", "view_of", "with_progress"]
 
 
 def run_view(
@@ -83,6 +84,17 @@ def view_of(run: FoundRun) -> RunView:
         damage=run.reason,
         size=run.size,
     )
+
+
+def with_progress(run: RunView, progress: ProgressView) -> RunView:
+    """The view of a run with the progress of the step at which it stands."""
+    steps = tuple(
+        replace(step, done=progress.done, total=progress.total, note=progress.note)
+        if (step.index, step.name) == (run.position, progress.step)
+        else step
+        for step in run.steps
+    )
+    return replace(run, progress=progress, steps=steps)
 
 
 def snapshot_view(one: FoundRun) -> SnapshotView:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint.testing._checks_endings import ENDING_CHECKS
 from aiocheckpoint.testing._checks_filters import FILTER_CHECKS
 from aiocheckpoint.testing._checks_locks import LOCK_CHECKS
+from aiocheckpoint.testing._checks_progress import PROGRESS_CHECKS
 from aiocheckpoint.testing._checks_queue import QUEUE_CHECKS
 from aiocheckpoint.testing._checks_runs import RUN_CHECKS
 from aiocheckpoint.testing._checks_snapshots import SNAPSHOT_CHECKS
@@ -43,6 +44,7 @@ HANDLER_CHECKS: tuple[Callable[[Callable[[], StateHandler]], None], ...] = (
     *FILTER_CHECKS,
     *STORE_CHECKS,
     *ENDING_CHECKS,
+    *PROGRESS_CHECKS,
     *QUEUE_CHECKS,
 )
 """The single checks of `check_handler`. Each is called with `make`."""

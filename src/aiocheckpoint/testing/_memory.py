@@ -71,6 +71,7 @@ class MemoryStateHandler(StateHandler):
         self._owners: dict[str | None, _MemoryLock] = {}
         self._starts: dict[str | None, StartRecord] = {}
         self._endings: dict[str | None, str] = {}
+        self._progress: dict[str | None, bytes] = {}
 
     def locate(self, run_id: str | None = None) -> str:
         """The name and number of the store, and the run."""
@@ -131,6 +132,23 @@ class MemoryStateHandler(StateHandler):
         known = ((run_id, self._endings.get(run_id)) for run_id in run_ids)
         return {run_id: reason for run_id, reason in known if reason is not None}
 
+    def read_progress(
+        self,
+        run_id: str | None = None,
+        *,
+        lock: Lock | None = None,  # noqa: ARG002 - it is found by the run id
+    ) -> bytes | None:
+        """Read the record of a run's progress."""
+        return self._progress.get(checked_run_id(run_id))
+
+    def write_progress(self, run_id: str | None, record: bytes | None, *, lock: Lock) -> None:
+        """Store the record of a run's progress, or delete it."""
+        with self.hold_or_check(run_id, lock):
+            if record is None:
+                self._progress.pop(run_id, None)
+            else:
+                self._progress[run_id] = record
+
     def ownership(self, run_id: str | None = None) -> Ownership:
         """Give the owner of a run and the record of its last start."""
         owned = self._owners.get(run_id) is not None
@@ -172,6 +190,7 @@ class MemoryStateHandler(StateHandler):
             self._kept.pop(run_id, None)
             self._starts.pop(run_id, None)
             self._endings.pop(run_id, None)
+            self._progress.pop(run_id, None)
 
     def runs(self, query: Query) -> list[Header]:
         """List the headers of the stored runs, in the order of the query."""

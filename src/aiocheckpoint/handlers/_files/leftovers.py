@@ -1,4 +1,4 @@
-"""Files that killed owners leave behind: lock files, temporary files and records of starts.
+"""Files that killed owners leave behind: lock files, temporary files, and small records.
 
 They harm nobody: the kernel freed the lock, and the next owner of the run deletes them. A run that
 is finished has no next owner, so a listing of the directory deletes them as well. Of an unfinished
@@ -27,6 +27,7 @@ __all__ = [
     "ending_path",
     "lock_path",
     "owner_of",
+    "progress_path",
     "start_path",
 ]
 
@@ -34,10 +35,10 @@ TEMPORARY_DIGITS = 16
 """Hexadecimal digits in the name of a temporary file."""
 
 _LEFTOVER = re.compile(
-    rf"\.(.+)\.(?:lock|start|end|[0-9a-f]{{{TEMPORARY_DIGITS}}}\.tmp)", re.DOTALL
+    rf"\.(.+)\.(?:lock|start|end|progress|[0-9a-f]{{{TEMPORARY_DIGITS}}}\.tmp)", re.DOTALL
 )
-_ENDINGS = (".lock", ".start", ".end", ".tmp")
-_OF_UNFINISHED = (".lock", ".start", ".end")
+_OF_UNFINISHED = (".lock", ".start", ".end", ".progress")
+_ENDINGS = (*_OF_UNFINISHED, ".tmp")
 _TRIES = 1000
 _PAUSE_SECONDS = 0.001
 
@@ -57,6 +58,11 @@ def start_path(target: str) -> str:
 def ending_path(lock: str) -> str:
     """The file with the request to terminate a run, beside its lock file."""
     return f"{lock.removesuffix('.lock')}.end"
+
+
+def progress_path(lock: str) -> str:
+    """The file with the record of a run's progress, beside its lock file."""
+    return f"{lock.removesuffix('.lock')}.progress"
 
 
 def owner_of(name: str) -> str | None:

@@ -165,6 +165,7 @@ def replace_file(
     fsync: bool = True,
     check: Callable[[], None] | None = None,
     around: Callable[[str, _Result], AbstractContextManager[object]] | None = None,
+    owner: str | None = None,
 ) -> tuple[_Result, int]:
     """Replace a file by the bytes that `write_to` writes, whole or not at all.
 
@@ -180,6 +181,8 @@ def replace_file(
             replaced. An exception of it leaves the file as it is.
         around: Called with the path of the complete temporary file and the result of `write_to`.
             Gives a context manager, in which the file is renamed and its directory flushed.
+        owner: Name of the file that the temporary file is named for, so that the next owner of that
+            file deletes it. By default that of the file.
 
     Returns:
         The result of `write_to`, and the number of bytes written.
@@ -190,7 +193,7 @@ def replace_file(
     """
     path, target, _ = destination
     directory, _, name = target.rpartition(os.sep)
-    temporary, is_complete = _temporaries.beside(directory, name), False
+    temporary, is_complete = _temporaries.beside(directory, owner or name), False
     try:
         result, length = _fill(path, temporary, write_to, fsync=fsync)
         is_complete = True

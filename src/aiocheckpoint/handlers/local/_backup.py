@@ -14,6 +14,7 @@ from aiocheckpoint.handlers._files.replace import make_directory
 from aiocheckpoint.handlers._files.replacement import Replacement
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
 from aiocheckpoint.handlers.local._paths import RunPaths
+from aiocheckpoint.handlers.local._progress_file import path_of_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +74,7 @@ def _fill_directory(files: list[str], source: RunPaths, target: RunPaths) -> Non
             copy = source.counterpart(file, place)
             _copy_retained(file, RetainedSnapshots(copy, "all").directory)
             _copy(file, copy)
+            _copy(path_of_progress(file), path_of_progress(copy))
         check_vacant(target.directory)
     except BaseException:
         replacement.discard()
@@ -87,6 +89,7 @@ def _make_each(files: list[str], source: RunPaths, target: RunPaths) -> None:
     for file, copy in copies.items():
         _put(file, RetainedSnapshots(copy, "all").directory, _copy_retained)
         _put(file, copy, _copy)
+        _put(path_of_progress(file), path_of_progress(copy), _copy)
 
 
 def _put(file: str, copy: str, make: Callable[[str, str], bool]) -> None:

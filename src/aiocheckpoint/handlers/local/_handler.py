@@ -17,7 +17,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._files.databases import refuse_database
-from aiocheckpoint.handlers._files.leftovers import clear_unowned, ending_path
+from aiocheckpoint.handlers._files.leftovers import clear_unowned
 from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._files.replace import (
     find_destination,
@@ -36,13 +36,7 @@ from aiocheckpoint.handlers._urls import (
     url_scheme,
 )
 from aiocheckpoint.handlers.local._backup import back_up
-from aiocheckpoint.handlers.local._ending_file import (
-    EndingFiles,
-    clear_ending,
-    path_of_ending,
-    read_ending,
-    write_ending,
-)
+from aiocheckpoint.handlers.local._ending_file import EndingFiles
 from aiocheckpoint.handlers.local._headers import (
     found_files,
     header_at,
@@ -51,14 +45,14 @@ from aiocheckpoint.handlers.local._headers import (
 )
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
 from aiocheckpoint.handlers.local._paths import RunPaths
+from aiocheckpoint.handlers.local._record_files import RecordFiles
 from aiocheckpoint.handlers.local._run_lock import RunLock
-from aiocheckpoint.handlers.local._start_file import read_start, write_start
+from aiocheckpoint.handlers.local._start_file import read_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._model.start_record import StartRecord
     from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._locks import Lock
@@ -69,7 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalStateHandler"]
 
 
-class LocalStateHandler(StateHandler):
+class LocalStateHandler(RecordFiles):
     """Keeps each run's snapshot in a file of its own, replaced atomically and durably.
 
     Args:
@@ -184,47 +178,6 @@ class LocalStateHandler(StateHandler):
         """List the retained snapshots of a run: number and sequence of each, newest first."""
         return [] if self.keep == 1 else self._retained(self.locate(run_id)).entries()
 
-    def read_start(self, run_id: str | None = None) -> StartRecord | None:
-        """Read the record of the last start of a run, from a hidden file beside the run's."""
-        return read_start(self.locate(run_id))
-
-    def write_start(
-        self, run_id: str | None, record: StartRecord | None, *, lock: Lock | None = None
-    ) -> None:
-        """Write the record of a start, without waiting for the disk, or delete it."""
-        path = self.locate(run_id)
-        try:
-            if isinstance(lock, RunLock):
-                lock.check()
-            write_start(path, record)
-        except OSError as error:
-            raise StorageError.of(path, "recording the start of", error) from error
-
-    def write_ending(self, run_id: str | None, reason: str) -> None:
-        """Write the request to terminate a run into a hidden file beside the run's."""
-        path = self.locate(run_id)
-        try:
-            write_ending(path_of_ending(path), reason, fsync=self.fsync)
-        except OSError as error:
-            raise StorageError.of(path, "writing the request to terminate", error) from error
-
-    def clear_ending(self, run_id: str | None, lock: Lock) -> None:
-        """Delete the request to terminate a run, if there is one."""
-        clear_ending(self._path_of_ending(run_id, lock))
-
-    def read_ending(self, run_id: str | None, *, lock: Lock | None = None) -> str | None:
-        """Read the reason of the request to terminate a run."""
-        return read_ending(self._path_of_ending(run_id, lock))
-
-    def endings(self, run_ids: Iterable[str | None]) -> dict[str | None, str]:
-        """Look for the file of a request of each of these runs."""
-        return self._endings.found(run_ids)
-
-    def _path_of_ending(self, run_id: str | None, lock: Lock | None) -> str:
-        if isinstance(lock, RunLock):  # It has resolved the path already.
-            return ending_path(lock.file)
-        return path_of_ending(self.locate(run_id))
-
     def ownership(self, run_id: str | None = None) -> Ownership:
         """Read the owner of a run from its lock file, and the record of its last start."""
         return self._ownership_at(self.locate(run_id))
@@ -290,8 +243,7 @@ class LocalStateHandler(StateHandler):
                 self._retained(path).clear()
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.realpath(path))
-                write_start(path, None)
-                clear_ending(self._path_of_ending(run_id, held))
+                self.clear_records(path, held)
             except StorageError:
                 raise
             except OSError as error:

@@ -15,6 +15,7 @@ from aiocheckpoint.handlers._found_runs import FoundRun
 from aiocheckpoint.handlers._reading import StoreReader
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
 from aiocheckpoint.handlers.local._paths import path_of_flow
+from aiocheckpoint.handlers.local._progress_file import path_of_progress, read_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,6 +96,10 @@ class LocalReader(StoreReader):
     def numbers_of_kept(self, run: FoundRun) -> list[tuple[int, int]]:
         """List those of the kept snapshots of a run, whatever `keep` the handler has."""
         return self._retained(run).entries()
+
+    def progress_bytes(self, run: FoundRun) -> bytes | None:
+        """Read the record of the progress of a run from the file beside the run's."""
+        return read_progress(path_of_progress(str(run.key)))
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Open the file of a run, or of a kept snapshot."""

@@ -25,6 +25,8 @@ class Batch:
         steps: Requests that store a snapshot of a run that was running and stays so.
         status_changes: Requests that store a snapshot with another status, at the begin or end of a
             run.
+        with_progress: The members of `steps` and `status_changes` that store a record of progress,
+            or delete one.
         retaining: The members of `steps` and `status_changes` whose runs keep older snapshots.
         other: A request of another kind, alone in its batch.
     """
@@ -32,6 +34,7 @@ class Batch:
     claims: list[PendingResult[Any]] = field(default_factory=list)
     steps: list[PendingResult[Any]] = field(default_factory=list)
     status_changes: list[PendingResult[Any]] = field(default_factory=list)
+    with_progress: list[PendingResult[Any]] = field(default_factory=list)
     retaining: list[PendingResult[Any]] = field(default_factory=list)
     other: PendingResult[Any] | None = None
 
@@ -42,6 +45,8 @@ class Batch:
             (self.steps if request.keeps_running else self.status_changes).append(pending)
             if request.lease.keep != 1:
                 self.retaining.append(pending)
+            if request.progress is not None:
+                self.with_progress.append(pending)
         elif isinstance(request, Claim):
             self.claims.append(pending)
         else:
@@ -55,7 +60,7 @@ class Batch:
         """
         if self.other is not None:
             return isinstance(self.other.request, Execute) and self.other.request.rows > 0
-        if self.retaining or self.claims:
+        if self.retaining or self.with_progress or self.claims:
             return False
         lengths = [len(group) for group in (self.steps, self.status_changes) if group]
         return len(lengths) == 1 and lengths[0] <= MOST_ROWS

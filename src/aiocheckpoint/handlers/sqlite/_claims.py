@@ -91,12 +91,14 @@ def _set_claimed(
     for number, token, row, _, _, length, footer, facts, ending in _claimed(connection, group):
         if token != rows[number][3]:
             continue
-        start = None
+        start, has_progress = None, False
         if facts and group[number].request.runs:
-            record, status = start = _start(bytes.fromhex(facts).decode("utf-8", "replace"))
+            text = bytes.fromhex(facts).decode("utf-8", "replace")
+            record, status, has_progress = _start(text)
+            start = record, status
             shown = "running" if status in SHOWN_RUNNING_AFTER_CLAIM else status
             starts.append((row, token, shown, record.encode()))
-        group[number].result = Claimed(row, token, length, footer, start, ending)
+        group[number].result = Claimed(*(row, token, length, footer), start, ending, has_progress)
     for _ in RECORD_START.execute(connection, starts):
         pass
 
@@ -111,12 +113,16 @@ class _Facts(NamedTuple):
     sequence: int
 
 
-def _start(facts: str) -> tuple[StartRecord, str]:
-    """The record of a start of a run with these facts, and the run's status before it."""
-    status, stopped_by, number, position, sequence, lost, record = facts.split("/", 6)
+def _start(facts: str) -> tuple[StartRecord, str, bool]:
+    """The record of a start of a run with these facts.
+
+    Returns:
+        The record, the run's status before it, and whether there is a record of its progress.
+    """
+    status, stopped_by, number, position, sequence, lost, progress, record = facts.split("/", 7)
     stored = _Facts(status, stopped_by or None, int(number), int(position), int(sequence))
     loss: Loss | None = lost if lost in {"killed", "drained"} else None  # type: ignore[assignment]
-    return next_start(stored, StartRecord.decode(record), loss), status
+    return next_start(stored, StartRecord.decode(record), loss), status, progress == "1"
 
 
 def _claimed(

@@ -16,9 +16,7 @@ from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
     CheckpointError,
-    LeaseLostError,
 )
-from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._counting import count_headers
 from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
@@ -30,12 +28,6 @@ from aiocheckpoint.handlers._urls import absolute_path, flow_name
 from aiocheckpoint.handlers.sqlite._conditions import is_decided, is_in_columns
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._database import open_database
-from aiocheckpoint.handlers.sqlite._ending_column import (
-    clear_ending,
-    endings_of_flow,
-    read_ending,
-    write_ending,
-)
 from aiocheckpoint.handlers.sqlite._file_url import file_of
 from aiocheckpoint.handlers.sqlite._found_snapshots import found_snapshots
 from aiocheckpoint.handlers.sqlite._history import retained
@@ -46,11 +38,12 @@ from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._maintenance import back_up, compact
 from aiocheckpoint.handlers.sqlite._pages import chosen_headers, listed_headers
 from aiocheckpoint.handlers.sqlite._requests import sql_text
+from aiocheckpoint.handlers.sqlite._row_records import RowRecords
 from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED, delete_run
 from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
@@ -69,7 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStateHandler"]
 
 
-class SqliteStateHandler(StateHandler):
+class SqliteStateHandler(RowRecords):
     """Keeps the snapshots of many runs in one SQLite file, for services.
 
     Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
@@ -209,12 +202,6 @@ class SqliteStateHandler(StateHandler):
             lease.save(header, payload, footer, None, amends).wait()
             return header, len(payload) + len(footer)
 
-    def _lease_of(self, run_id: str | None, lock: Lock) -> Lease:
-        """Check that `lock` is the lease of this run, and return it."""
-        if not isinstance(lock, Lease) or lock.record.key != self._key(run_id):
-            raise LeaseLostError(self.locate(run_id))
-        return lock
-
     @front_door
     def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
         """Delete a run's row and its retained snapshots, if there are any.
@@ -274,40 +261,6 @@ class SqliteStateHandler(StateHandler):
         with self._database.reading() as connection:
             found = owned_row(connection, self._key(run_id))
         return found.known(OwnerLooks(self._path)) if found else Ownership()
-
-    def write_ending(self, run_id: str | None, reason: str) -> None:
-        """Store the request to terminate a run in its row."""
-        self._database.call(partial(write_ending, self._key(run_id), reason))
-
-    def clear_ending(self, run_id: str | None, lock: Lock) -> None:
-        """Delete the request to terminate a run, if the lease is still held."""
-        lease = self._lease_of(run_id, lock)
-        if lease.held:
-            self._database.call(partial(clear_ending, lease.record))
-
-    def read_ending(
-        self,
-        run_id: str | None,
-        *,
-        lock: Lock | None = None,  # noqa: ARG002 - the row is found by its key
-    ) -> str | None:
-        """Read the reason of the request to terminate a run."""
-        with self._database.reading() as connection:
-            return read_ending(self._key(run_id), connection)
-
-    def endings(self, run_ids: Iterable[str | None]) -> dict[str | None, str]:
-        """Read the requests of all runs of the flow by one statement."""
-        if not self._database.owner_id:  # The file was closed, and no run is in progress.
-            return {}
-        with self._database.reading() as connection:
-            found = endings_of_flow(self._flow_key, connection)
-        keys = ((run_id, self._key(run_id)[1]) for run_id in run_ids if found)
-        return {run_id: found[key] for run_id, key in keys if key in found}
-
-    def note_draining(self, run_ids: Iterable[str | None]) -> None:
-        """Note in the row of this owner, one for all its runs, that it has begun to drain."""
-        del run_ids
-        self._database.note_draining()
 
     def _prune(self, query: Query, *, trusted: bool = False) -> int:
         """Delete by one statement for many, where columns decide and no signature is checked."""
@@ -382,9 +335,6 @@ class SqliteStateHandler(StateHandler):
     def close_unused(self) -> None:
         """Close the file as `close` does, unless this process runs a run that is stored in it."""
         self._database.close(if_unused=True)
-
-    def _key(self, run_id: str | None) -> tuple[str | bytes, str | bytes]:
-        return self._flow_key, sql_text(checked_run_id(run_id) or "")
 
     def _find(self, statement: str, run_id: str | None, *more: Any) -> Any:  # noqa: ANN401
         if file_identity(self._path) is None:

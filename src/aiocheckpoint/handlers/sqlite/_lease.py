@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import LeaseLostError
-from aiocheckpoint.handlers.sqlite._requests import Claim, LeaseRecord, Release, Save
+from aiocheckpoint.handlers.sqlite._progress_table import write_progress
+from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, LeaseRecord, Release, Save
 from aiocheckpoint.handlers.sqlite._writer import is_writer
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class Lease:
     ) -> PendingResult[None]:
         """Ask for a snapshot to be stored. A snapshot that ends the run releases the lease.
 
+        The record of its progress that `LeaseRecord.progress` has is stored with it.
+
         Raises:
             LeaseLostError: The lease is not held.
             StorageError: The database was moved, or one of its files deleted, since the claim.
@@ -98,7 +102,21 @@ class Lease:
         if not self.held:
             reason = self._database.reason_lost(self.record.owner)
             raise copy.copy(reason) if reason else LeaseLostError(self.record.location)
-        return self._database.ask(Save(self.record, header, payload, footer, amends), loop)
+        progress, self.record.progress = self.record.progress, None
+        save = Save(self.record, header, payload, footer, amends, progress)
+        return self._database.ask(save, loop)
+
+    def save_progress(self, record: bytes) -> PendingResult[None]:
+        """Ask for the record of the run's progress to be stored, or to be deleted if it is empty.
+
+        Raises:
+            LeaseLostError: The lease is not held.
+            StorageError: No thread can be started.
+        """
+        if not self.held:
+            raise LeaseLostError(self.record.location)
+        write = partial(write_progress, self.record, record)
+        return self._database.ask(Execute(write, rows=1), None)
 
     def release(self) -> None:
         """Release the lease, also while its claim is queued. Otherwise without effect.

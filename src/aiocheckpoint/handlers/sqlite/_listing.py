@@ -19,6 +19,7 @@ from aiocheckpoint.handlers.sqlite._conditions import (
     prefix_values,
 )
 from aiocheckpoint.handlers.sqlite._due_runs import Place, due_rows
+from aiocheckpoint.handlers.sqlite._progress_table import delete_progress
 from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
 from aiocheckpoint.handlers.sqlite._schema import has_starts
 
@@ -293,6 +294,7 @@ def _delete_some(
         values,
     ).fetchall()
     connection.executemany("DELETE FROM kept WHERE run = ?", ids)
+    delete_progress(ids, connection)
     return connection.executemany("DELETE FROM runs WHERE id = ?", ids).rowcount if ids else 0
 
 

@@ -19,6 +19,7 @@ from aiocheckpoint.handlers.sqlite._choosing import Choice, chosen_rows
 from aiocheckpoint.handlers.sqlite._conditions import is_in_columns
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
+from aiocheckpoint.handlers.sqlite._progress_table import progress_of_row
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
 from aiocheckpoint.handlers.sqlite._salvaging import LostRow, keys_of_rows
@@ -105,6 +106,10 @@ class SqliteReader(StoreReader):
         """List the kept snapshots of a run by their footers, newest first."""
         rows = self._database().rows(_KEPT, (run.key,))
         return [self._examined_kept(run, *row) for row in rows]
+
+    def progress_bytes(self, run: FoundRun) -> bytes | None:
+        """Read the record of the progress of a run by the id of its row."""
+        return self._database().read(partial(progress_of_row, run.key))
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Read a snapshot into memory."""

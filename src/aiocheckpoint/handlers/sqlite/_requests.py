@@ -56,6 +56,9 @@ class LeaseRecord:
             a run that is new or finished, or that was not claimed to be run.
         status_before: The status of the run before that start.
         ending: Whether the end of the run was asked for, as its claim or its last snapshot found.
+        has_progress: Whether the claim of a run that goes on has found a record of its progress.
+        progress: The record of the run's progress that the next snapshot is to be stored with,
+            empty to delete the one before, or None.
         is_refused: Whether the run was refused, so that a release takes the start back.
         released: Whether the lease was released, possibly before its claim was committed. The
             writer thread then releases it right after the claim.
@@ -75,6 +78,8 @@ class LeaseRecord:
     start: StartRecord | None = None
     status_before: str = ""
     ending: bool = False
+    has_progress: bool = False
+    progress: bytes | None = None
     is_refused: bool = False
     released: bool = False
 
@@ -83,6 +88,7 @@ class LeaseRecord:
         self.row, self.token, self.is_refused = claimed.row, claimed.token, False
         self.start, self.status_before = claimed.start or (None, "")
         self.ending, self.payload_length = claimed.ending, claimed.payload_length
+        self.has_progress = claimed.has_progress
         footer = claimed.footer
         self.inserted = footer == GIVEN_FOOTER
         self.running = 1 if self.inserted else None
@@ -107,6 +113,7 @@ class Claimed(NamedTuple):
         payload_length, footer: Of the snapshot that was found, see `SELECT_CLAIMED`.
         start: The record of the start that was made, and the status of the run before it, or None.
         ending: Whether the end of the run was asked for.
+        has_progress: Whether there is a record of the run's progress.
     """
 
     row: int
@@ -115,6 +122,7 @@ class Claimed(NamedTuple):
     footer: str
     start: tuple[StartRecord, str] | None = None
     ending: bool = False
+    has_progress: bool = False
 
 
 class Claim(NamedTuple):
@@ -165,13 +173,14 @@ class Claim(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Save:
-    """Store a snapshot under a lease."""
+    """Store a snapshot under a lease, and perhaps the record of the run's progress."""
 
     lease: LeaseRecord
     header: Header
     payload: bytes
     footer: bytes
     amends: Header | None
+    progress: bytes | None = None
 
     @property
     def key(self) -> tuple[Any, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import LeaseLostError
+from aiocheckpoint.handlers.sqlite._progress_table import delete_progress
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,3 +42,4 @@ def delete_run(lease: LeaseRecord, connection: sqlite3.Connection) -> None:
     if not done.rowcount:
         raise LeaseLostError(lease.location)
     connection.execute("DELETE FROM kept WHERE run = ?", (lease.row,))
+    delete_progress([(lease.row,)], connection)

@@ -11,6 +11,7 @@ from aiocheckpoint._concurrency.threads import AbandonedCallError
 from aiocheckpoint._model.start_record import ClaimedStart
 from aiocheckpoint._snapshot.footer import split
 from aiocheckpoint._snapshot.header_json import encode_header
+from aiocheckpoint._snapshot.progress_record import encode_progress
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._run_store import FirstWrite, FoundRun
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._concurrency.backends import Backend
+    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._model.header import Header
+    from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._snapshot.codec import Codec, EncodedSnapshot
     from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers.sqlite._lease import Lease
@@ -127,7 +130,13 @@ class SqliteRunStore(SnapshotRunStore):
             handler.check_run(header, self._run_id, self.location)
             self.header = header
             self._record_start()
+            if lease.record.has_progress:
+                await self._backend.run(self._find_progress)
         return self.header
+
+    def _find_progress(self) -> None:
+        if self._lease.record.has_progress:
+            super()._find_progress()
 
     def _find_unlocked(self, wanted: Callable[[Header], bool]) -> FoundRun | None:
         # The state of an unfinished run may be large, and is not asked for.
@@ -137,11 +146,19 @@ class SqliteRunStore(SnapshotRunStore):
                 return None if header is None else FoundRun(header, None)
         return super()._find_unlocked(wanted)
 
-    async def write(self, header: Header, state: dict[str, Any], step: str | None) -> int:
+    async def write(
+        self,
+        header: Header,
+        state: dict[str, Any],
+        step: str | None,
+        *,
+        drops_progress: bool = False,
+    ) -> int:
         snapshot = self.encode_small(header, state)
         if snapshot is None:
             snapshot = await self._backend.run(self._encode_snapshot, header, state, step)
         written, payload, footer = snapshot
+        self._lease.record.progress = b"" if drops_progress else None
         pending = self._lease.save(written, payload, footer, self._backend.loop)
         try:
             await self._backend.wait_for(pending)
@@ -149,6 +166,16 @@ class SqliteRunStore(SnapshotRunStore):
             if pending.ended and pending.error is None:
                 self.header = written
         return len(payload) + len(footer)
+
+    def _keep_progress(self, record: ProgressRecord, *, alone: bool) -> bool:
+        """Let the transaction that stores the header store the record as well."""
+        if alone:
+            return super()._keep_progress(record, alone=alone)
+        self._lease.record.progress = encode_progress(record, self._handler.codec.signer)
+        return True
+
+    def begin_progress(self, record: ProgressRecord) -> PendingResult[None]:
+        return self._lease.save_progress(encode_progress(record, self._handler.codec.signer))
 
     def _encode_snapshot(
         self, header: Header, state: dict[str, Any], step: str | None

@@ -92,6 +92,11 @@ ADDITIONS: dict[str, str] = {
     "draining_owners": "CREATE TABLE draining_owners (id TEXT PRIMARY KEY)",
     # Without the owner, so that a claim does not change it.
     "runs_ending": "CREATE INDEX runs_ending ON runs (ending) WHERE ending IS NOT NULL",
+    # A table of its own, so that a step without a cursor writes nothing of it.
+    "progress": (
+        "CREATE TABLE progress (run INTEGER PRIMARY KEY, token INTEGER NOT NULL, "
+        "record BLOB NOT NULL)"
+    ),
 }
 """Indexes and tables, by name, that the present version of the tables got later. A process of an
 earlier release works with them, because SQLite keeps them, so that the version stays the same."""

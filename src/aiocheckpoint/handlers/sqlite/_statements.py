@@ -154,14 +154,15 @@ SELECT_CLAIMED = MultiRowStatement(
     "status || '/' || coalesce(stopped_by, '') || '/' || coalesce(CAST(number AS INTEGER), 0) || "
     "'/' || coalesce(CAST(position AS INTEGER), 0) || '/' || "
     "coalesce(CAST(sequence AS INTEGER), 0) || '/' || coalesce(lost, '') || '/' || "
-    "coalesce(start, '')) END || ' ' || (ending IS NOT NULL)) "
+    "EXISTS (SELECT 1 FROM progress WHERE run = runs.id) || '/' || coalesce(start, '')) END "
+    "|| ' ' || (ending IS NOT NULL)) "
     "FROM (VALUES {}) JOIN runs ON flow = column1 AND run_id = column2",
     4,
 )
 """Look up runs by flow, run id, a number of the caller's, and a footer. Gives in one row, for each:
 that number, token, id, owner, time of the claim, length of the payload, a word for the stored
-footer, in hex the facts by which starts are counted, empty for a run that is new or finished, and
-whether the end of the run was asked for.
+footer, in hex the facts by which starts are counted and whether there is a record of its progress,
+empty for a run that is new or finished, and whether the end of the run was asked for.
 The word is one of the three above, else the footer in hex. All rows come in one text, because each
 row of a result is a step of its own. No value of another type makes other words."""
 

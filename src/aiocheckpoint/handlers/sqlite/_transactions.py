@@ -14,6 +14,7 @@ from aiocheckpoint.handlers.sqlite._batches import Batch, into_batches
 from aiocheckpoint.handlers.sqlite._claims import claim, claim_from_dead_owners, insert_new
 from aiocheckpoint.handlers.sqlite._errors import is_read_only, translate_error
 from aiocheckpoint.handlers.sqlite._history import prune, retain_current
+from aiocheckpoint.handlers.sqlite._progress_table import write_progress
 from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, Release
 from aiocheckpoint.handlers.sqlite._session import Session
 from aiocheckpoint.handlers.sqlite._statements import (
@@ -286,6 +287,8 @@ def _release(connection: sqlite3.Connection, release: Release) -> None:
 
 def _save(session: Session, batch: Batch) -> None:
     connection = session.connection
+    for pending in batch.with_progress:  # Before a snapshot that releases the lease.
+        write_progress(pending.request.lease, pending.request.progress, connection)
     if batch.retaining:
         retain_current(connection, [pending.request for pending in batch.retaining])
     done = 0
