@@ -15,6 +15,7 @@ from aiocheckpoint._runs.arguments import (
     checked_conflict,
     checked_hooks,
     checked_migrate,
+    checked_progress,
     checked_starts,
     checked_threads,
     checked_version,
@@ -23,6 +24,7 @@ from aiocheckpoint._runs.cards_api import FlowCards
 from aiocheckpoint._runs.core import FlowCore
 from aiocheckpoint._runs.descriptions import describe_flow
 from aiocheckpoint._runs.diagram_api import FlowDiagrams
+from aiocheckpoint._runs.displaying import display_run
 from aiocheckpoint._runs.flow_names import ProgramNames
 from aiocheckpoint._runs.lifespan_api import FlowLifespan
 from aiocheckpoint._runs.lists_api import RunLists
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
+    from aiocheckpoint._display.displays import ProgressWord
     from aiocheckpoint._model.request import LoadPolicy, LoadWord
     from aiocheckpoint._runs.arguments import Migrate
     from aiocheckpoint.events import Around, Hook
@@ -127,6 +130,12 @@ class CheckpointFlow(
         backoff: Seconds after which `aresume_all` and `awork` take a run again that failed or was
             cancelled. Each further start at the same step doubles them, and each is changed at
             random by up to a quarter. An hour is the most.
+        progress: How the calls of the flow show their progress, unless they say otherwise.
+            "auto" is a card in a notebook, a bar on a terminal, and nothing elsewhere. "card" is
+            the card alone. "bar" stands on the terminal of stderr, if rich is installed (the extra
+            "cli"). Else it is plain lines, as "lines" are: one for each step. "none" shows nothing.
+            By default a call in a notebook gets a card when it takes longer than half a second, and
+            nothing is shown elsewhere. A run inside a step of a shown run is not shown.
         options: For handlers made here, the options of `HandlerOptions`. `fsync=` makes each
             snapshot wait for the disk (default True). `keep=` is the number of snapshots of each
             run (default 1). `secret=` signs them. `allow=` lists the globals that they may name.
@@ -172,6 +181,7 @@ class CheckpointFlow(
         migrate: Migrate[StateT] | None = None,
         starts: int | None = 10,
         backoff: float = 10.0,
+        progress: ProgressWord | None = None,
         **options: Unpack[HandlerOptions],
     ) -> None:
         self.name: str = checked_name(state_path, name)
@@ -192,7 +202,8 @@ class CheckpointFlow(
             starts=checked_starts(starts),
             backoff=checked_backoff(backoff),
         )
-        super().__init__(FlowCore(state_path, self.handler, settings))
+        word = checked_progress(progress)
+        super().__init__(FlowCore(state_path, self.handler, settings, word))
 
     def __repr__(self) -> str:
         """The name, place and steps."""
@@ -213,6 +224,7 @@ class CheckpointFlow(
         update: dict[str, Any] | None = None,
         answers: int | None = None,
         data: dict[str, Any] | None = None,
+        progress: ProgressWord | None = None,
     ) -> StateT:
         """Run the steps from the checkpoint on, in scripts and notebooks.
 
@@ -258,6 +270,7 @@ class CheckpointFlow(
                 looked at afterwards, also when a step broke, and be given to the next run. By
                 default an empty dict. Under `keep_data=True` a resumed run puts the stored values
                 into it, in the place of those under the same keys.
+            progress: How it shows its progress, as for `CheckpointFlow`. By default as that says.
 
         Returns:
             The final state. It is the given dict itself if the run started from it. If a step
@@ -308,7 +321,9 @@ class CheckpointFlow(
             data=data,
             run_id=run_id,
         )
-        return cast("StateT", core.run_blocking(request, run_id, wait).state)
+        with display_run(core, progress, run_id) as listener:
+            outcome = core.run_blocking(request, run_id, wait, listener=listener)
+        return cast("StateT", outcome.state)
 
     async def arun(
         self,
@@ -323,6 +338,7 @@ class CheckpointFlow(
         update: dict[str, Any] | None = None,
         answers: int | None = None,
         data: dict[str, Any] | None = None,
+        progress: ProgressWord | None = None,
     ) -> StateT:
         """Run the steps from the checkpoint on, in services.
 
@@ -353,7 +369,9 @@ class CheckpointFlow(
             data=data,
             run_id=run_id,
         )
-        return cast("StateT", (await core.run_async(backend, request, run_id, wait)).state)
+        with display_run(core, progress, run_id) as listener:
+            outcome = await core.run_async(backend, request, run_id, wait, listener=listener)
+        return cast("StateT", outcome.state)
 
 
 add_front_doors(

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable
+from aiocheckpoint._display.displays import PROGRESS_WORDS
 from aiocheckpoint._model.checks import checked_count, checked_number
 from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.state_type import StateT
@@ -17,6 +18,7 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
+    from aiocheckpoint._display.displays import ProgressWord
     from aiocheckpoint._model.given_state import CallSite
     from aiocheckpoint._model.request import Request
     from aiocheckpoint.events import Around, Hook
@@ -31,6 +33,7 @@ __all__ = [
     "checked_conflict",
     "checked_hooks",
     "checked_migrate",
+    "checked_progress",
     "checked_starts",
     "checked_threads",
     "checked_version",
@@ -226,6 +229,19 @@ def checked_backoff(backoff: object) -> float:
             "failed is due again."
         )
     return float(seconds)
+
+
+def checked_progress(progress: object) -> ProgressWord | None:
+    """Give `progress` back if it is the word for a display, or None."""
+    words = '"auto", "card", "bar", "lines" or "none"'
+    if progress is None:
+        return None
+    if not isinstance(progress, str):
+        raise InvalidTypeError(f"progress= is {words}, not a {type(progress).__name__}.")
+    for word in PROGRESS_WORDS:
+        if word == progress:
+            return word
+    raise InvalidValueError(f"progress= is {words}, not {progress!r}.")
 
 
 def checked_version(version: object, handler: object) -> int:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.step_threads import StepThreads
+    from aiocheckpoint._display.displays import ProgressWord
     from aiocheckpoint._engine.context import FlowSettings
     from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._engine.outcomes import RunOutcome
@@ -79,6 +80,7 @@ class FlowCore:
         state_path: The path that the user gave.
         handler: The state handler.
         settings: The settings that all runs of the flow share.
+        progress: The word for the displays of calls that give none.
 
     Attributes:
         registry: The steps registered so far.
@@ -90,9 +92,11 @@ class FlowCore:
         state_path: str | os.PathLike[str],
         handler: Any,  # noqa: ANN401 - any object with read and write
         settings: FlowSettings,
+        progress: ProgressWord | None = None,
     ) -> None:
         self.state_path = state_path
         self.handler: Any = handler
+        self.progress: ProgressWord | None = progress
         self.settings: FlowSettings = settings
         codec = handler.codec if isinstance(handler, SnapshotPort) else Codec()
         codec.modules.prefer(call_site().module)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._model.checks import checked_limit
 from aiocheckpoint._model.loading import check_policy
+from aiocheckpoint._runs.displaying import RunsDisplay
 from aiocheckpoint._runs.pairs import checked_pairs, checked_runs
 from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
@@ -27,6 +28,7 @@ def map_runs(
     *,
     limit: int,
     once: bool,
+    progress: object = None,
     method: str = "amap",
 ) -> Stream[RunResult[Any]]:
     """Check the arguments of `amap`, or of another method of this name, and make its stream.
@@ -40,8 +42,10 @@ def map_runs(
     async def run(pair: tuple[str, Data]) -> RunResult:
         run_id, state = pair
         request = core.request(state, load_policy, once=once, run_id=run_id)
-        return await run_result(core, request, run_id)
+        return await run_result(core, request, run_id, listener=display.of_run())
 
+    display = RunsDisplay(core, progress, runs)
     active_runs = core.settings.active_runs
     pairs = checked_pairs(checked_runs(runs, method), method, active_runs.check)
-    return Stream(bounded_results(pairs, run, at_once, active_runs), of="results")
+    results = bounded_results(pairs, run, at_once, active_runs)
+    return Stream(display.shown(results), of="results")

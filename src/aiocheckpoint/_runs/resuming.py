@@ -12,6 +12,7 @@ from aiocheckpoint._model.due import is_due
 from aiocheckpoint._model.recovery import LeftAloneError, Recovery, is_suspect
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._model.statuses import BEGUN, ENDED
+from aiocheckpoint._runs.displaying import RunsDisplay
 from aiocheckpoint._runs.filters import run_filter
 from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
@@ -39,7 +40,7 @@ _PAGE = 500
 
 
 def resume_runs(
-    core: FlowCore, limit: int, status: object, chosen: FilterOptions
+    core: FlowCore, limit: int, status: object, chosen: FilterOptions, *, progress: object
 ) -> Stream[RunResult[Any]]:
     """Check the arguments of `aresume_all`, and make its stream.
 
@@ -48,9 +49,10 @@ def resume_runs(
             class.
     """
     at_once, where = checked_limit(limit), taken_runs(status, chosen)
-    taker = RunTaker(core, where, BEGUN, by_hand=where != ALL)
+    display = RunsDisplay(core, progress)
+    taker = RunTaker(core, where, BEGUN, by_hand=where != ALL, display=display)
     results = bounded_results(_listed_once(core, taker), taker.take, at_once, taker.active_runs)
-    return Stream(results, of="results")
+    return Stream(display.shown(results), of="results")
 
 
 def runs_to_resume(core: FlowCore, status: object, chosen: FilterOptions) -> Iterator[Header]:
@@ -92,6 +94,7 @@ class RunTaker:
         statuses: The statuses of these runs, unless `where` has its own.
         by_hand: Whether these runs were chosen by hand. They are taken whether due or not, and
             none is terminated.
+        display: Shows the runs. None where none is taken.
 
     Attributes:
         handler: The handler of the flow.
@@ -102,11 +105,17 @@ class RunTaker:
     """
 
     def __init__(
-        self, core: FlowCore, where: RunFilter, statuses: frozenset[Status], *, by_hand: bool
+        self,
+        core: FlowCore,
+        where: RunFilter,
+        statuses: frozenset[Status],
+        *,
+        by_hand: bool,
+        display: RunsDisplay | None = None,
     ) -> None:
         self.handler = core.snapshot_handler()
         self.active_runs = core.settings.active_runs
-        self._core, self._by_hand = core, by_hand
+        self._core, self._by_hand, self._display = core, by_hand, display
         self._where = where if where.statuses else where._replace(statuses=statuses)
         self._request = core.request(None)
 
@@ -161,7 +170,8 @@ class RunTaker:
         hook: Hook | None = run.see if alone else None
         try:
             request = core.request(None, recovery=recovery)
-            result = await run_result(core, request, run_id, hook)
+            listener = None if self._display is None else self._display.of_run()
+            result = await run_result(core, request, run_id, hook, listener=listener)
         finally:
             run.leave()
         return None if _is_left_alone(result, self.handler.locate(run_id)) else result

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from aiocheckpoint._concurrency.backends import run_blocking
 from aiocheckpoint._model.checks import checked_wait
 from aiocheckpoint._model.state_type import StateT
+from aiocheckpoint._runs.displaying import display_run
 from aiocheckpoint._runs.flow_methods import FlowMethods
 from aiocheckpoint._runs.mapping import map_runs
 from aiocheckpoint._runs.resuming import resume_runs
@@ -18,6 +19,7 @@ from aiocheckpoint.handlers._identifiers import checked_run_id
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from aiocheckpoint._display.displays import ProgressWord
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult
@@ -38,6 +40,7 @@ class RunService(FlowMethods[StateT]):
         answers: int | None = None,
         *,
         wait: float = 0.0,
+        progress: ProgressWord | None = None,
     ) -> StateT:
         """Resume a stored run, and begin none, in scripts and notebooks.
 
@@ -52,6 +55,7 @@ class RunService(FlowMethods[StateT]):
             wait: Seconds to wait for another run of this checkpoint to end, or for the pause. With
                 `update` or `answers` it is also waited for a run that is not stored yet, so that a
                 mistyped id takes the whole time.
+            progress: How it shows its progress, as in `run`.
 
         Returns:
             The final state, of a finished run the stored one. If a step paused the run, it is the
@@ -63,7 +67,9 @@ class RunService(FlowMethods[StateT]):
             BaseException: All that `run` raises.
         """
         request = self._core.request(None, update=update, answers=answers, resumes=True)
-        return cast("StateT", self._core.run_blocking(request, run_id, wait).state)
+        with display_run(self._core, progress, run_id) as listener:
+            outcome = self._core.run_blocking(request, run_id, wait, listener=listener)
+        return cast("StateT", outcome.state)
 
     async def aresume(
         self,
@@ -72,11 +78,13 @@ class RunService(FlowMethods[StateT]):
         answers: int | None = None,
         *,
         wait: float = 0.0,
+        progress: ProgressWord | None = None,
     ) -> StateT:
         """Resume a stored run, and begin none, as `resume` does, in services."""
         backend = await self._core.async_backend()
         request = self._core.request(None, update=update, answers=answers, resumes=True)
-        outcome = await self._core.run_async(backend, request, run_id, wait)
+        with display_run(self._core, progress, run_id) as listener:
+            outcome = await self._core.run_async(backend, request, run_id, wait, listener=listener)
         return cast("StateT", outcome.state)
 
     def terminate(
@@ -131,6 +139,7 @@ class RunService(FlowMethods[StateT]):
         *,
         limit: int = 100,
         once: bool = False,
+        progress: ProgressWord | None = None,
     ) -> Stream[RunResult[StateT]]:
         """Run many runs, `limit` of them at once, and give their results as they end.
 
@@ -145,6 +154,7 @@ class RunService(FlowMethods[StateT]):
             load_policy: The loaders to call, as in `run`.
             limit: The most runs at once.
             once: Whether finished runs give their stored state, as in `run`.
+            progress: How they show their progress, as in `run`: all of them in one display.
 
         Returns:
             A stream of one `RunResult` for each run, failures beside successes.
@@ -156,7 +166,7 @@ class RunService(FlowMethods[StateT]):
                 taken. A pending wait for the source is cancelled. A pair taken at that moment is
                 a result with this error.
         """
-        return map_runs(self._core, runs, load_policy, limit=limit, once=once)
+        return map_runs(self._core, runs, load_policy, limit=limit, once=once, progress=progress)
 
     def astream(
         self,
@@ -212,6 +222,7 @@ class RunService(FlowMethods[StateT]):
         *,
         limit: int = 100,
         status: Status | Collection[Status] | None = None,
+        progress: ProgressWord | None = None,
         **chosen: Unpack[FilterOptions],
     ) -> Stream[RunResult[StateT]]:
         """Resume the unfinished runs that are due and that no process owns, in one pass.
@@ -240,6 +251,7 @@ class RunService(FlowMethods[StateT]):
             limit: The most runs at once.
             status: The status of the runs to take, or several, as in `aruns`. They count as taken
                 by hand: none is terminated, and "queued" and paused runs are taken as well.
+            progress: How they show their progress, as in `amap`.
             chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
                 `aiocheckpoint.handlers.FilterOptions`. They count as taken by hand, too. Without
                 `status=` they choose among the runs that have begun and not ended for good.
@@ -254,7 +266,7 @@ class RunService(FlowMethods[StateT]):
             StorageError: By the stream: the place cannot be read.
             DrainingError: By the stream: the flow is drained, and not all runs were resumed.
         """
-        return resume_runs(self._core, limit, status, chosen)
+        return resume_runs(self._core, limit, status, chosen, progress=progress)
 
     def awork(
         self,
@@ -262,6 +274,7 @@ class RunService(FlowMethods[StateT]):
         limit: int = 100,
         until_empty: bool = False,
         status: Status | Collection[Status] | None = None,
+        progress: ProgressWord | None = None,
         **chosen: Unpack[FilterOptions],
     ) -> Stream[RunResult[StateT]]:
         """Work off the runs of the flow until it is drained: queued, due, and left by dead owners.
@@ -284,6 +297,7 @@ class RunService(FlowMethods[StateT]):
             until_empty: Whether to end when nothing is queued or due, and no run is left by a dead
                 owner. What is paused, due later or owned by another process does not keep it.
             status: Only runs of this status, or of several, as in `aruns`.
+            progress: How they show their progress, as in `amap`.
             chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
                 `aiocheckpoint.handlers.FilterOptions`. Of the runs that are due, only the
                 chosen ones are taken.
@@ -300,4 +314,6 @@ class RunService(FlowMethods[StateT]):
                 opened it again.
             StorageError: By the stream: the place cannot be read at first.
         """
-        return work_runs(self._core, limit, status, chosen, until_empty=until_empty)
+        return work_runs(
+            self._core, limit, status, chosen, until_empty=until_empty, progress=progress
+        )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from aiocheckpoint._concurrency.caller_thread import CallerThread
+    from aiocheckpoint._display.displays import ProgressWord
     from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult
@@ -34,6 +35,7 @@ class RunTwins(RunService[StateT]):
         *,
         limit: int = 100,
         once: bool = False,
+        progress: ProgressWord | None = None,
     ) -> SyncStream[RunResult[StateT]]:
         """Run many runs, `limit` of them at once, and give their results as they end.
 
@@ -47,6 +49,7 @@ class RunTwins(RunService[StateT]):
             load_policy: The loaders to call, as in `run`.
             limit: The most runs at once.
             once: Whether finished runs give their stored state, as in `run`.
+            progress: How they show their progress, as in `run`: all of them in one display.
 
         Returns:
             An iterator of one `RunResult` for each run, failures beside successes. Closing it
@@ -61,8 +64,13 @@ class RunTwins(RunService[StateT]):
 
         def make(caller: CallerThread) -> Stream[RunResult[Any]]:
             pairs = taken_by_caller(runs, caller)
-            core = self._core
-            return map_runs(core, pairs, load_policy, limit=limit, once=once, method="map")
+            return map_runs(
+                *(self._core, pairs, load_policy),
+                limit=limit,
+                once=once,
+                progress=progress,
+                method="map",
+            )
 
         return SyncStream(make)
 
@@ -113,6 +121,7 @@ class RunTwins(RunService[StateT]):
         *,
         limit: int = 100,
         status: Status | Collection[Status] | None = None,
+        progress: ProgressWord | None = None,
         **chosen: Unpack[FilterOptions],
     ) -> SyncStream[RunResult[StateT]]:
         """Resume the unfinished runs that are due and that no process owns, as `aresume_all` does.
@@ -124,6 +133,7 @@ class RunTwins(RunService[StateT]):
         Args:
             limit: The most runs at once.
             status: The status of the runs to take, or several, whether due or not.
+            progress: How they show their progress, as in `map`.
             chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
                 `aiocheckpoint.handlers.FilterOptions`. They are taken whether due or not, too.
 
@@ -135,7 +145,7 @@ class RunTwins(RunService[StateT]):
             InvalidTypeError, InvalidValueError, StorageError, DrainingError: As `aresume_all`.
             NoThreadError: By the iterator: no thread can be started.
         """
-        stream = self.aresume_all(limit=limit, status=status, **chosen)
+        stream = self.aresume_all(limit=limit, status=status, progress=progress, **chosen)
         return SyncStream(lambda _: stream)
 
     def work(
@@ -144,6 +154,7 @@ class RunTwins(RunService[StateT]):
         limit: int = 100,
         until_empty: bool = False,
         status: Status | Collection[Status] | None = None,
+        progress: ProgressWord | None = None,
         **chosen: Unpack[FilterOptions],
     ) -> SyncStream[RunResult[StateT]]:
         """Work off the runs of the flow until it is drained, as `awork` does.
@@ -157,6 +168,7 @@ class RunTwins(RunService[StateT]):
             until_empty: Whether to end when nothing is queued or due, and no run is left by a dead
                 owner.
             status: Only runs of this status, or of several, as in `runs`.
+            progress: How they show their progress, as in `map`.
             chosen: `step=`, `error=`, `ids=`, `since=`, `before=`, `tries=` and `stale=`, see
                 `aiocheckpoint.handlers.FilterOptions`.
 
@@ -168,5 +180,7 @@ class RunTwins(RunService[StateT]):
             InvalidTypeError, InvalidValueError, FlowDefinitionError, StorageError: As `awork`.
             NoThreadError: By the iterator: no thread can be started.
         """
-        stream = self.awork(limit=limit, until_empty=until_empty, status=status, **chosen)
+        stream = self.awork(
+            limit=limit, until_empty=until_empty, status=status, progress=progress, **chosen
+        )
         return SyncStream(lambda _: stream)

@@ -16,6 +16,7 @@ from aiocheckpoint._model.due import backoff_seconds
 from aiocheckpoint._model.plan import no_steps
 from aiocheckpoint._model.statuses import TAKEN
 from aiocheckpoint._runs.core import REFUSALS
+from aiocheckpoint._runs.displaying import RunsDisplay
 from aiocheckpoint._runs.resuming import RunTaker, taken_runs
 from aiocheckpoint._runs.streams import Stream, bounded_results
 from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError, DrainingError
@@ -48,7 +49,13 @@ _FOR_GOOD = (CorruptSnapshotError, *REFUSALS)
 
 
 def work_runs(
-    core: FlowCore, limit: int, status: object, chosen: FilterOptions, *, until_empty: bool
+    core: FlowCore,
+    limit: int,
+    status: object,
+    chosen: FilterOptions,
+    *,
+    until_empty: bool,
+    progress: object,
 ) -> Stream[RunResult[Any]]:
     """Check the arguments of `awork`, and make its stream.
 
@@ -57,9 +64,10 @@ def work_runs(
             class, or another `awork` of the flow object is in progress.
     """
     at_once, ends = checked_limit(limit), checked_flag("until_empty", until_empty)
-    taker = RunTaker(core, taken_runs(status, chosen), TAKEN, by_hand=False)
+    display = RunsDisplay(core, progress)
+    taker = RunTaker(core, taken_runs(status, chosen), TAKEN, by_hand=False, display=display)
     core.settings.recovered.check_no_awork()
-    return Stream(_work(core, taker, at_once, until_empty=ends), of="results")
+    return Stream(display.shown(_work(core, taker, at_once, until_empty=ends)), of="results")
 
 
 async def _work(

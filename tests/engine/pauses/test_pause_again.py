@@ -94,9 +94,9 @@ async def test_answer_while_the_step_runs_again(desk: Desk) -> None:
     again = asyncio.create_task(cp.arun({}, run_id="x", once=True))
     await desk.latch.reached()
     assert pause(cp) == ("running", "approval", 1)
-    for options in ({"answers": 1}, {}):
+    for answers in (1, None):
         with pytest.raises(RunInProgressError):
-            await desk.flow().aresume("x", {"by": "Bob"}, **options)
+            await desk.flow().aresume("x", {"by": "Bob"}, answers)
     answer = asyncio.create_task(desk.flow().aresume("x", {"by": "Ann"}, 1, wait=PATIENCE))
     unnamed = asyncio.create_task(desk.flow().aresume("x", {"by": "Eve"}, wait=PATIENCE))
     await asyncio.sleep(0.1)

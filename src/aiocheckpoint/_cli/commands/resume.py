@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli import options
@@ -11,6 +12,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.outcomes import Outcome
+from aiocheckpoint._cli.progress import add_progress, progress_of
 from aiocheckpoint._cli.reports import Report
 from aiocheckpoint._cli.waits import add_limit
 from aiocheckpoint._model.statuses import BEGUN
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow, RunResult, Stream
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
+    from aiocheckpoint._display.displays import ProgressWord
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
@@ -41,6 +44,7 @@ def _configure(parser: CommandParser) -> None:
         action="store_true",
         help="behind the first run that fails, begin none, and stop the others behind their steps",
     )
+    add_progress(parser)
     options.add_output(parser)
 
 
@@ -51,20 +55,26 @@ def _execute(context: Context) -> int:
         return _resume_by_filter(context)
     run_ids = [*dict.fromkeys(context.run_ids())]
     many = Many(context, context.flow())
-    return many.work(lambda: many.each(run_ids, _resumed), of_one=len(run_ids) == 1)
+    resumed = partial(_resumed, progress_of(context))
+    return many.work(lambda: many.each(run_ids, resumed), of_one=len(run_ids) == 1)
 
 
-async def _resumed(flow: CheckpointFlow[Any], run_id: str | None) -> Outcome:
-    await flow.aresume(run_id)
+async def _resumed(
+    progress: ProgressWord, flow: CheckpointFlow[Any], run_id: str | None
+) -> Outcome:
+    await flow.aresume(run_id, progress=progress)
     return Outcome.of_stored(run_id, await flow.aheader(run_id))
 
 
 def _resume_by_filter(context: Context) -> int:
     where, flow, many = context.filter(), context.flow(), Many(context, context.flow())
     limit: int = context.arguments.limit
+    progress: ProgressWord = progress_of(context)
 
     def results() -> Stream[RunResult[Any]]:
-        return flow.aresume_all(limit=limit, status=where.statuses, **filter_options(where))
+        return flow.aresume_all(
+            limit=limit, status=where.statuses, progress=progress, **filter_options(where)
+        )
 
     return many.work(lambda: many.results(results))
 

@@ -9,6 +9,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.given import given_object
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.progress import add_progress, progress_of
 from aiocheckpoint._cli.running import run_one
 from aiocheckpoint._cli.step_words import add_steps, step_of
 from aiocheckpoint._cli.waits import add_wait
@@ -30,6 +31,7 @@ def _configure(parser: CommandParser) -> None:
     add("--once", action="store_true", help="do not run a finished run again")
     add_steps(parser)
     add_wait(parser, "for another owner of the run, or for the pause")
+    add_progress(parser)
     options.add_output(parser)
 
 
@@ -45,6 +47,7 @@ def _execute(context: Context) -> int:
         "once": arguments.once,
         "wait": arguments.wait,
         "run_id": context.run_id,
+        "progress": progress_of(context),
     }
 
     async def call(flow: CheckpointFlow[Any]) -> None:

@@ -10,6 +10,7 @@ from aiocheckpoint._cli.command import Command
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.many import Many
 from aiocheckpoint._cli.problems import UsageProblem
+from aiocheckpoint._cli.progress import add_progress, progress_of
 from aiocheckpoint._cli.waits import add_limit
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def _configure(parser: CommandParser) -> None:
         help="end when nothing is queued or due, with code 1 if a run failed",
     )
     options.add_filters(parser)
+    add_progress(parser)
     options.add_output(parser)
 
 
@@ -47,6 +49,7 @@ def _execute(context: Context) -> int:
             limit=arguments.limit,
             until_empty=arguments.until_empty,
             status=where.statuses,
+            progress=progress_of(context),
             **filter_options(where),
         )
 

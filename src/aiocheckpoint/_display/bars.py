@@ -1,0 +1,123 @@
+"""Displays that are a bar at the foot of a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.followed import FollowedRun, FollowedRuns
+from aiocheckpoint._display.run_bar import end_line, run_lines
+from aiocheckpoint._display.runs_bar import counts_line, runs_lines
+from aiocheckpoint._display.streams import is_terminal
+from aiocheckpoint._display.times import now
+from aiocheckpoint.events import StepEvent, StepProgressed
+
+if TYPE_CHECKING:
+    from aiocheckpoint._display.displays import Display, Shown
+    from aiocheckpoint._display.look_of_terminal import Line, Look
+    from aiocheckpoint._display.screen import Screen
+    from aiocheckpoint.events import Event
+
+__all__ = ["make_bar"]
+
+
+def make_bar(shown: Shown) -> Display | None:
+    """Make the bar of one call of a flow. None where stderr shows none, or rich is missing."""
+    if not is_terminal(sys.stderr):
+        return None
+    try:
+        from aiocheckpoint._display.screen import can_draw  # noqa: PLC0415 - rich is an extra
+    except ImportError:
+        return None
+    if not can_draw():
+        return None
+    return _RunsBar(shown) if shown.many else _RunBar(shown)
+
+
+class _Bar:
+    """A bar, which stands at the foot from the first event on.
+
+    Args:
+        followed: The run or runs, made of the events.
+        flow: Name of the flow.
+    """
+
+    def __init__(self, followed: FollowedRun | FollowedRuns, flow: str) -> None:
+        self._followed, self._flow = followed, flow
+        self._screen: Screen | None = None
+        self._unentered = deque((None,))
+
+    def hear(self, event: Event) -> None:
+        """Take an event."""
+        self._followed.take(event)
+        screen = self._screen or self._enter()
+        if screen is None:
+            return
+        if isinstance(event, StepEvent) and not isinstance(event, StepProgressed):
+            screen.come_back()
+        screen.wake()
+
+    def close(self, error: BaseException | None) -> None:
+        """Leave the lines that stay."""
+        self._followed.end(error)
+        if self._screen is not None:
+            self._screen.leave(self)
+
+    def _enter(self) -> Screen | None:
+        try:
+            self._unentered.pop()
+        except IndexError:
+            return None  # Another thread is at it.
+        from aiocheckpoint._display.screen import enter_screen  # noqa: PLC0415 - as above
+
+        self._screen = enter_screen(self, self._flow)
+        return self._screen
+
+    def news(self, look: Look) -> list[Line]:  # noqa: ARG002 - for those that have some
+        """Give lines to be put above the bars, once."""
+        return []
+
+    def lines(self, look: Look) -> list[Line]:
+        """Give the present lines."""
+        raise NotImplementedError
+
+    def last_lines(self, look: Look) -> list[Line]:
+        """Give the lines that stay when the bar has ended."""
+        raise NotImplementedError
+
+
+class _RunBar(_Bar):
+    """The bar of one run."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._run = FollowedRun(shown)
+        super().__init__(self._run, shown.flow)
+
+    def lines(self, look: Look) -> list[Line]:
+        """Give the step in progress, and the steps around it."""
+        return run_lines(self._run.view(), look, now())
+
+    def last_lines(self, look: Look) -> list[Line]:
+        """Give how the run has ended."""
+        return [end_line(self._run.view(), look, now())]
+
+
+class _RunsBar(_Bar):
+    """The bar of many runs. Those that have failed are listed above it."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._runs = FollowedRuns(shown)
+        super().__init__(self._runs, shown.flow)
+
+    def news(self, look: Look) -> list[Line]:
+        """Give the failures since the last time."""
+        return [[(look.sign("failed"), "failed"), (f" {one}", "")] for one in self._runs.news()]
+
+    def lines(self, look: Look) -> list[Line]:
+        """Give the numbers, and the slowest run."""
+        return runs_lines(self._runs, self._flow, look, now())
+
+    def last_lines(self, look: Look) -> list[Line]:
+        """Give the numbers."""
+        return [counts_line(self._runs, self._flow, look, now())]

@@ -1,0 +1,121 @@
+"""Displays of progress: what they are, what they show, and where."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+
+    from aiocheckpoint.events import Event
+
+__all__ = [
+    "PROGRESS_WORDS",
+    "Display",
+    "Displayed",
+    "ProgressWord",
+    "Shown",
+    "is_shown",
+    "mark_shown",
+    "notebook_shell",
+]
+
+ProgressWord = Literal["auto", "card", "bar", "lines", "none"]
+PROGRESS_WORDS: tuple[ProgressWord, ...] = ("auto", "card", "bar", "lines", "none")
+"""The words for `progress=`."""
+
+_is_shown: ContextVar[bool] = ContextVar("aiocheckpoint_is_shown", default=False)
+"""Whether a display shows the run in whose context this is. Runs inside it get no other."""
+_PROCESS = os.getpid()
+"""The process whose notebook this is. A forked child is none, though it has IPython."""
+
+
+class Display(Protocol):
+    """Shows one run, or many, while they are in progress."""
+
+    def hear(self, event: Event) -> None:
+        """Take an event. In any thread, and quickly: it is called in the midst of a run."""
+
+    def close(self, error: BaseException | None) -> None:
+        """Show the last state, and end.
+
+        Args:
+            error: The exception that ends the call, or None.
+        """
+
+
+class Shown(NamedTuple):
+    """What a display shows.
+
+    Attributes:
+        flow: Name of the flow.
+        run_id: The run, or None for the one without an id. Unused for many.
+        locate: Gives where its snapshot is, for messages.
+        many: Whether it shows many runs in one.
+        total: The number of these runs, or None where it is unknown.
+        expected: Gives the seconds that each step took in earlier runs. It may read the store, and
+            is called in the thread of the display.
+    """
+
+    flow: str
+    run_id: str | None
+    locate: Callable[[], str]
+    many: bool = False
+    total: int | None = None
+    expected: Callable[[], dict[str, float]] | None = None
+
+
+def notebook_shell() -> Any:  # noqa: ANN401 - IPython's shell
+    """Give the shell of the kernel in which this runs, or None. IPython is never imported for it.
+
+    The shell of a terminal has no kernel, and shows no HTML.
+    """
+    get = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    shell = None if get is None else get()
+    if getattr(shell, "kernel", None) is None or getattr(shell, "display_pub", None) is None:
+        return None
+    return shell if os.getpid() == _PROCESS else None
+
+
+def is_shown() -> bool:
+    """Whether a display shows the run in whose context this is called."""
+    return _is_shown.get()
+
+
+def mark_shown() -> None:
+    """Note for the rest of this task that a display shows its run."""
+    _is_shown.set(True)
+
+
+class Displayed:
+    """Lets a display show what happens in a `with` block, which gives the function that hears it.
+
+    Args:
+        display: The display, which is closed at the end of the block. Or None, for none.
+    """
+
+    __slots__ = ("_display", "_token")
+
+    def __init__(self, display: Display | None) -> None:
+        self._display = display
+        self._token: Token[bool] | None = None
+
+    def __enter__(self) -> Callable[[Event], None] | None:
+        if self._display is None:
+            return None
+        self._token = _is_shown.set(True)
+        return self._display.hear
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: object
+    ) -> None:
+        if self._token is not None:
+            with suppress(ValueError):  # Another context: somebody drives the coroutine by hand.
+                _is_shown.reset(self._token)
+        if self._display is not None:
+            self._display.close(error)

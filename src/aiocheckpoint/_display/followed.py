@@ -1,0 +1,93 @@
+"""The runs that a display follows, made of their events, and of what earlier runs needed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.runs_figures import failure_line
+from aiocheckpoint._display.times import now
+from aiocheckpoint.look._live_runs import LiveRun, LiveRuns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiocheckpoint._display.displays import Shown
+    from aiocheckpoint.events import Event
+    from aiocheckpoint.look import RunView
+    from aiocheckpoint.look._live_runs import LiveCounts
+
+__all__ = ["MOST_FAILURES", "FollowedRun", "FollowedRuns"]
+
+MOST_FAILURES = 10
+"""The newest failures that are listed."""
+_MOST_NEWS = 100
+"""Failures that wait to be shown. There are few, unless a terminal hangs."""
+
+
+class FollowedRun:
+    """One run, in the state that the events tell.
+
+    Args:
+        shown: What the display shows.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        self._run = LiveRun(shown.flow, shown.run_id, shown.locate())
+        self._expected: Callable[[], Mapping[str, float]] | None = shown.expected
+
+    def take(self, event: Event) -> None:
+        """Take an event, in any thread."""
+        self._run.take(event)
+
+    def end(self, error: BaseException | None) -> None:
+        """Take the exception that ends the call, or None."""
+        if error is not None:
+            self._run.ended(error)
+
+    def view(self) -> RunView:
+        """Give the run. At first this may read how long earlier runs took."""
+        expected, self._expected = self._expected, None
+        if expected is not None:
+            self._run.expect(expected())
+        return self._run.view()
+
+
+class FollowedRuns:
+    """Many runs in one display.
+
+    Args:
+        shown: What the display shows.
+
+    Attributes:
+        total: The number of all, or None where it is unknown.
+        began: When the first event came, in seconds since the epoch. 0.0 before.
+        failures: The newest failures, as lines.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        self._runs = LiveRuns()
+        self._news: deque[str] = deque(maxlen=_MOST_NEWS)
+        self.total: int | None = shown.total
+        self.began: float = 0.0
+        self.failures: deque[str] = deque(maxlen=MOST_FAILURES)
+
+    def take(self, event: Event) -> None:
+        """Take an event, in any thread."""
+        self.began = self.began or now()
+        self._runs.take(event)
+        failure = failure_line(event)
+        if failure is not None:
+            self.failures.append(failure)
+            self._news.append(failure)
+
+    def end(self, error: BaseException | None) -> None:
+        """Take the exception that ends the call, or None. Each run has told its end."""
+
+    def counts(self) -> LiveCounts:
+        """Count them."""
+        return self._runs.counts()
+
+    def news(self) -> list[str]:
+        """Give the failures since the last time."""
+        return [self._news.popleft() for _ in range(len(self._news))]

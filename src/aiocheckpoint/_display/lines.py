@@ -1,0 +1,180 @@
+"""Progress as plain lines on stderr: in a pipe, in a log, and where rich is not installed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.figures import (
+    amount_shown,
+    duration,
+    first_line,
+    percent,
+    run_shown,
+    share_of,
+)
+from aiocheckpoint._display.runs_figures import ends_shown, failure_line
+from aiocheckpoint._logging import RunPlace, log
+from aiocheckpoint._texts import harmless
+from aiocheckpoint.events import (
+    AttemptFailed,
+    RunFinished,
+    RunStarted,
+    RunTerminated,
+    StepEvent,
+    StepFailed,
+    StepFinished,
+    StepPaused,
+    StepProgressed,
+    StepStarted,
+)
+from aiocheckpoint.look._live_runs import LiveRuns
+
+if TYPE_CHECKING:
+    from aiocheckpoint._display.displays import Display, Shown
+    from aiocheckpoint.events import Event
+
+__all__ = ["make_lines"]
+
+LINE_SECONDS = 10.0
+"""The least time between two lines about the progress of one step, or of many runs."""
+
+
+def make_lines(shown: Shown) -> Display:
+    """Make the display by lines of one call of a flow."""
+    return _RunsLines(shown) if shown.many else _RunLines(shown)
+
+
+class _Lines:
+    """Prints lines on stderr. One that cannot be printed ends it.
+
+    Args:
+        flow: Name of the flow.
+    """
+
+    def __init__(self, flow: str) -> None:
+        self._flow = flow
+        self._is_over = False
+        self._due = 0.0
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self._is_over:
+            return
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError) as error:  # It is closed, or None.
+            self._is_over = True
+            words = "The display of progress has failed. The run continues without one: %s: %s"
+            log(logging.WARNING, RunPlace(self._flow), words, type(error).__name__, error)
+
+    def is_due(self) -> bool:
+        """Whether the last such line was long ago."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self.wait()
+        return True
+
+    def wait(self) -> None:
+        """Let the next such line come later."""
+        self._due = time.monotonic() + LINE_SECONDS
+
+
+class _RunLines:
+    """A line for each end of a step, and for its progress now and then."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._lines = _Lines(shown.flow)
+        self._run = "" if shown.run_id is None else f"{harmless(shown.run_id)} "
+
+    def hear(self, event: Event) -> None:
+        """Take an event."""
+        match event:
+            case StepStarted():
+                self._lines.wait()
+            case StepProgressed():
+                if self._lines.is_due():
+                    self._say(event, _progress_words(event))
+            case StepEvent():
+                words = _step_words(event)
+                if words:
+                    self._say(event, words)
+            case _:
+                words = _run_words(event)
+                if words:
+                    self._lines.say(f"{self._run or run_shown(event.flow, None) + ' '}{words}")
+
+    def close(self, error: BaseException | None) -> None:
+        """Each line is said already."""
+
+    def _say(self, event: StepEvent, words: str) -> None:
+        number = f"[{event.index + 1}/{event.of}]"
+        self._lines.say(f"{self._run}{number} {harmless(event.step)}: {words}")
+
+
+def _progress_words(event: StepProgressed) -> str:
+    share = share_of(event.done, event.total)
+    if share is not None:
+        return percent(share)
+    return amount_shown(event.done, event.total, event.note)
+
+
+def _step_words(event: StepEvent) -> str:
+    match event:
+        case StepFinished():
+            return f"done in {sum(event.seconds.values()):.2f} s"
+        case AttemptFailed():
+            return f"attempt {event.attempt} failed: {type(event.error).__name__}"
+        case StepFailed():
+            verb = "cancelled" if event.cancelled else "failed"
+            return f"{verb} after {duration(event.seconds)}: {type(event.error).__name__}"
+        case StepPaused():
+            return f"paused: {first_line(event.reason)}"
+        case _:
+            return ""
+
+
+def _run_words(event: Event) -> str:
+    match event:
+        case RunFinished(status="paused"):  # Its step has said so.
+            return ""
+        case RunFinished():
+            return f"{event.status} after {duration(event.seconds)}"
+        case RunTerminated():
+            return f"terminated: {first_line(event.reason)}"
+        case _:
+            return ""
+
+
+class _RunsLines:
+    """A line for each failure, and one for all runs now and then."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._lines = _Lines(shown.flow)
+        self._flow, self._total = harmless(shown.flow), shown.total
+        self._runs = LiveRuns()
+        self._has_begun = False
+
+    def hear(self, event: Event) -> None:
+        """Take an event."""
+        self._runs.take(event)
+        if isinstance(event, RunStarted) and not self._has_begun:
+            self._has_begun = True
+            self._lines.wait()
+        failure = failure_line(event)
+        if failure is not None:
+            self._lines.say(failure)
+        elif self._has_begun and self._lines.is_due():
+            self._say_counts()
+
+    def close(self, error: BaseException | None) -> None:  # noqa: ARG002 - each run tells its own
+        """Say how all have ended."""
+        if self._has_begun:
+            self._say_counts()
+
+    def _say_counts(self) -> None:
+        self._lines.say(f"{self._flow}: {ends_shown(self._runs.counts(), self._total)}")

@@ -1,0 +1,31 @@
+"""The card of one run in progress: the card of a run, with the time that is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.followed import FollowedRun
+from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint._display.times import now
+from aiocheckpoint.look._time_left import run_left
+
+if TYPE_CHECKING:
+    from aiocheckpoint._display.displays import Shown
+
+__all__ = ["LiveRunCard"]
+
+
+class LiveRunCard(FollowedRun):
+    """The picture of one run.
+
+    Args:
+        shown: What the display shows.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__(shown)
+
+    def drawn(self) -> tuple[str, str]:
+        """Give its present state as HTML and as text."""
+        view = self.view()
+        return run_card(view, left=run_left(view, now())), run_text(view)

@@ -1,0 +1,87 @@
+"""The card of many runs in progress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.figures import about, duration
+from aiocheckpoint._display.followed import FollowedRuns
+from aiocheckpoint._display.html import box, fold, join, paragraph, quiet, sign, tag, title
+from aiocheckpoint._display.runs_figures import (
+    ends_shown,
+    in_order,
+    left_of_runs,
+    rate_shown,
+    slowest_shown,
+)
+from aiocheckpoint._display.times import now
+from aiocheckpoint._texts import cut_middle, harmless
+
+if TYPE_CHECKING:
+    from aiocheckpoint._display.displays import Shown
+    from aiocheckpoint._display.html import Html
+    from aiocheckpoint.look._live_runs import LiveCounts
+
+__all__ = ["LiveRunsCard"]
+
+_LONGEST = 200
+
+
+class LiveRunsCard(FollowedRuns):
+    """The picture of many runs.
+
+    Args:
+        shown: What the display shows.
+    """
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__(shown)
+        self._flow = cut_middle(harmless(shown.flow), _LONGEST)
+
+    def drawn(self) -> tuple[str, str]:
+        """Give the present state as HTML and as text."""
+        counts, at = self.counts(), now()
+        failures = [cut_middle(one, _LONGEST) for one in [*self.failures][::-1]]
+        slowest = ""
+        if counts.slowest is not None:
+            slowest = f"slowest: {cut_middle(slowest_shown(counts.slowest, at), _LONGEST)}"
+        times = self._times(counts, at)
+        text = [f"{self._flow}: {ends_shown(counts, self.total)}, {times}", slowest, *failures]
+        html = box(
+            title("Runs", self._flow, _runs_shown(counts, self.total), rate_shown(counts), times),
+            _bar(counts, self.total),
+            paragraph(join(_statuses(counts), "   ")),
+            paragraph(quiet(slowest)) if slowest else "",
+            _failures(failures, counts),
+        )
+        return str(html), "\n".join(filter(None, text))
+
+    def _times(self, counts: LiveCounts, at: float) -> str:
+        passed, left = duration(at - self.began), left_of_runs(counts, self.total)
+        return passed if left is None else f"{passed}, {about(left)}"
+
+
+def _runs_shown(counts: LiveCounts, total: int | None) -> str:
+    ended = sum(counts.ended.values())
+    return f"{ended:,} runs" if total is None else f"{ended:,} of {total:,} runs"
+
+
+def _bar(counts: LiveCounts, total: int | None) -> Html | str:
+    if not total:
+        return ""
+    ended = min(sum(counts.ended.values()), total)
+    label = f"{ended:,} of {total:,} runs have ended"
+    return paragraph(tag("progress", value=ended, max=total, style="width:100%", aria_label=label))
+
+
+def _statuses(counts: LiveCounts) -> list[Html]:
+    shown = [sign(status, f"{number:,} {status}") for status, number in in_order(counts)]
+    return [*shown, sign("running", f"{counts.running:,} running")] if counts.running else shown
+
+
+def _failures(failures: list[str], counts: LiveCounts) -> Html | str:
+    if not failures:
+        return ""
+    number = sum(counts.ended.get(one, 0) for one in ("failed", "terminated"))
+    summary = f"{len(failures):,} of {max(number, len(failures)):,} failures, the newest first"
+    return fold(summary, tag("ol", *(tag("li", one) for one in failures)), shown=True)

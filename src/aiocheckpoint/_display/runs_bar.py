@@ -1,0 +1,71 @@
+"""The bar of many runs on a terminal, as lines of parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.figures import duration, share_of
+from aiocheckpoint._display.look_of_terminal import width_of_line
+from aiocheckpoint._display.run_bar import bar_of
+from aiocheckpoint._display.runs_figures import (
+    in_order,
+    left_of_runs,
+    rate_shown,
+    slowest_shown,
+)
+from aiocheckpoint._texts import cut_middle, harmless, width_of
+
+if TYPE_CHECKING:
+    from aiocheckpoint._display.followed import FollowedRuns
+    from aiocheckpoint._display.look_of_terminal import Line, Look
+    from aiocheckpoint.look._live_runs import LiveCounts
+
+__all__ = ["counts_line", "runs_lines"]
+
+_WIDEST, _NARROWEST, _LEAST_TITLE = 20, 6, 8
+_MOST_NEEDED = 2
+"""Figures that are never left out: how many runs have ended, and how many of them well."""
+
+
+def runs_lines(runs: FollowedRuns, flow: str, look: Look, now: float) -> list[Line]:
+    """Give the lines of many runs in progress.
+
+    Args:
+        runs: The runs.
+        flow: Name of the flow.
+        look: What the terminal can show.
+        now: Seconds since the epoch.
+    """
+    lines, slowest = [counts_line(runs, flow, look, now)], runs.counts().slowest
+    if slowest is not None:
+        words = f"slowest: {slowest_shown(slowest, now)}"
+        lines.append([(cut_middle(words, look.width, look.dots), "")])
+    return lines
+
+
+def counts_line(runs: FollowedRuns, flow: str, look: Look, now: float) -> Line:
+    """Give the line with all numbers. What has no room is left out, the last first."""
+    counts, total = runs.counts(), runs.total
+    figures = _figures(counts, total, now - runs.began)
+    while len(figures) > _MOST_NEEDED and width_of_line(figures) > look.width - _LEAST_TITLE - 2:
+        figures.pop()
+    room = look.width - width_of_line(figures)
+    title = cut_middle(harmless(flow), max(room - 2, _LEAST_TITLE), look.dots)
+    share = share_of(sum(counts.ended.values()), total)
+    room -= width_of(title) + 2
+    if share is None or room < _NARROWEST + 2:
+        return [(title, ""), *figures]
+    bar = bar_of(share, min(room - 2, _WIDEST), look)
+    return [(f"{title}  ", ""), (bar, "running"), *figures]
+
+
+def _figures(counts: LiveCounts, total: int | None, seconds: float) -> Line:
+    ended = sum(counts.ended.values())
+    of = "" if total is None else f"/{total:,}"
+    figures: Line = [(f"  {ended:,}{of} runs", "")]
+    figures += [(f"  {number:,} {harmless(status)}", status) for status, number in in_order(counts)]
+    if counts.running:
+        figures.append((f"  {counts.running:,} running", ""))
+    left, passed = left_of_runs(counts, total), duration(seconds)
+    times = passed if left is None else f"{passed}, about {duration(left)} left"
+    return [*figures, (f"  {rate_shown(counts)}", ""), (f"  {times}", "")]

@@ -1,0 +1,76 @@
+"""Figures of many runs in one display: how many have ended and how, how fast, and the slowest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiocheckpoint._display.figures import duration, first_line, step_shown
+from aiocheckpoint._texts import harmless
+from aiocheckpoint.events import RunTerminated, StepFailed
+
+if TYPE_CHECKING:
+    from aiocheckpoint.events import Event
+    from aiocheckpoint.look._live_runs import LiveCounts, SlowStep
+
+__all__ = [
+    "ends_shown",
+    "failure_line",
+    "in_order",
+    "left_of_runs",
+    "rate_shown",
+    "slowest_shown",
+]
+
+_ORDER = ("finished", "failed", "terminated", "cancelled", "paused", "stopped")
+
+
+def in_order(counts: LiveCounts) -> list[tuple[str, int]]:
+    """Give the numbers of ended runs by status, without those that are 0, and of finished ones."""
+    ended = counts.ended
+    known = [(one, ended.get(one, 0)) for one in _ORDER]
+    others = [(one, number) for one, number in ended.items() if one not in _ORDER]
+    return [pair for pair in (*known, *others) if pair[1] or pair[0] == "finished"]
+
+
+def ends_shown(counts: LiveCounts, total: int | None) -> str:
+    """Tell of all runs in one line, such as "130/200 runs, 120 finished, 3 failed, 70 running"."""
+    ended = sum(counts.ended.values())
+    words = [f"{ended:,}{'' if total is None else f'/{total:,}'} runs"]
+    words += [f"{number:,} {harmless(status)}" for status, number in in_order(counts)]
+    if counts.running:
+        words.append(f"{counts.running:,} running")
+    return ", ".join([*words, rate_shown(counts)])
+
+
+def rate_shown(counts: LiveCounts) -> str:
+    """Show how many runs end, such as "12.0/s"."""
+    return f"{counts.rate:.1f}/s"
+
+
+def left_of_runs(counts: LiveCounts, total: int | None) -> float | None:
+    """Seconds until the last run ends at the present rate. None where that is unknown."""
+    if total is None or counts.rate <= 0:
+        return None
+    left = total - sum(counts.ended.values())
+    return left / counts.rate if left > 0 else None
+
+
+def slowest_shown(slowest: SlowStep, now: float) -> str:
+    """Name the slowest step, such as "order-57 at 3/4 charge, 0:31"."""
+    run = harmless(slowest.flow if slowest.run_id is None else slowest.run_id)
+    where = step_shown(slowest.index, slowest.of, slowest.step)
+    return f"{run} at {where}, {duration(now - slowest.began)}"
+
+
+def failure_line(event: Event) -> str | None:
+    """Tell of a run that has failed or was terminated. None for other events."""
+    run = harmless(event.flow if event.run_id is None else event.run_id)
+    match event:
+        case StepFailed(cancelled=False):
+            where = step_shown(event.index, event.of, event.step)
+            return f"{run} failed at {where}: {type(event.error).__name__}"
+        case RunTerminated():
+            at = "" if event.step is None else f" at {harmless(event.step)}"
+            return f"{run} terminated{at}: {first_line(event.reason)}"
+        case _:
+            return None

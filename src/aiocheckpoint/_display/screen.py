@@ -1,0 +1,243 @@
+"""The foot of a terminal, where the bars of all displays of this process stand, drawn by rich."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from io import StringIO
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from aiocheckpoint._display.look_of_terminal import Look, encodes_signs
+from aiocheckpoint._display.painter import Painter
+from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.streams import WatchedStreams
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from aiocheckpoint._display.look_of_terminal import Line
+
+__all__ = ["Screen", "StandingBar", "can_draw", "enter_screen"]
+
+
+class StandingBar(Protocol):
+    """A bar at the foot. Its methods are called in the thread that draws."""
+
+    def news(self, look: Look) -> list[Line]:
+        """Give lines to be put above the bars, once."""
+        raise NotImplementedError
+
+    def lines(self, look: Look) -> list[Line]:
+        """Give its present lines."""
+        raise NotImplementedError
+
+    def last_lines(self, look: Look) -> list[Line]:
+        """Give the lines that stay when it has ended."""
+        raise NotImplementedError
+
+
+_entering = threading.RLock()
+"""Held while a bar comes or goes. A signal handler in the midst of that may begin a run."""
+_screens: list[Screen] = []
+"""The present screen, if there is one."""
+
+
+def can_draw() -> bool:
+    """Whether the terminal of stderr moves its cursor."""
+    console = _console()
+    return not (console.is_dumb_terminal or console.legacy_windows)
+
+
+def _console() -> Console:
+    # It only renders. Its lock is held while it writes, and must not be waited for under ours.
+    return Console(
+        file=StringIO(),
+        force_terminal=True,
+        force_jupyter=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def enter_screen(bar: StandingBar, flow: str) -> Screen:
+    """Let a bar stand at the foot of the terminal of stderr.
+
+    Args:
+        bar: The bar.
+        flow: Name of its flow, for the log.
+
+    Returns:
+        The screen, which the bar leaves at its end.
+    """
+    with _entering:
+        if _screens:
+            screen = _screens[0]
+        else:
+            screen = Screen(_console(), flow)
+            _screens.append(screen)
+            screen.begin()
+        screen.add(bar)
+        return screen
+
+
+class Screen:
+    """The bars at the foot of a terminal.
+
+    Args:
+        console: Draws on the terminal.
+        flow: Name of the first flow, for the log.
+    """
+
+    def __init__(self, console: Console, flow: str) -> None:
+        self._console, self._stream = console, sys.stderr
+        self._write = self._stream.write
+        self._lock = threading.RLock()
+        self._bars: list[StandingBar] = []
+        self._streams = WatchedStreams(self)
+        self._painter = Painter(self._paint, flow)
+        self._unicode = encodes_signs(self._stream.encoding)
+        self._drawn, self._rows = "", 0
+        self._is_aside = self._is_over = self._needs_line = False
+        self._problem: Exception | None = None
+
+    def begin(self) -> None:
+        """Let the output of the program stand above."""
+        self._streams.begin()
+
+    def add(self, bar: StandingBar) -> None:
+        """Add a bar at the lower end."""
+        with self._lock:
+            self._bars.append(bar)
+
+    def wake(self) -> None:
+        """Have the bars drawn soon."""
+        self._painter.wake()
+
+    def come_back(self) -> None:
+        """Draw the bars again, though a line above them has no end yet."""
+        self._is_aside = False
+
+    def say(self, lines: Iterable[Line]) -> None:
+        """Print lines above the bars."""
+        text = self._painted(lines)
+        if text:
+            with self.above(text):
+                self._put(text)
+
+    def leave(self, bar: StandingBar) -> None:
+        """Take a bar away. Its last lines stay above the others."""
+        with _entering:
+            with self._lock:
+                self._bars.remove(bar)
+                self.come_back()
+                look = self._look()
+                self._put(self._erased())
+                self._drawn = self._present(self._bars, look)
+                self.say([*bar.news(look), *bar.last_lines(look)])
+                is_last = not self._bars
+                if is_last:
+                    self._end()
+            if is_last:
+                self._painter.close()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._streams.end()
+        if self in _screens:
+            _screens.remove(self)
+
+    def drop(self) -> None:
+        """Be over, in a forked child. Whoever held the lock is not in it."""
+        self._lock = threading.RLock()
+        self._bars.clear()
+        self._end()
+
+    @contextmanager
+    def above(self, text: str | None) -> Generator[None, None, None]:
+        """Step aside for a block that writes a text, or None for one that is unknown.
+
+        The bars come back behind the end of a line.
+        """
+        with self._lock:
+            if not self._is_over:
+                self._put(self._erased())
+            try:
+                yield
+            finally:
+                if text != "":
+                    self._is_aside = text is None or text[-1] != "\n"
+                    self._needs_line = text is not None and self._is_aside
+                if not self._is_over and not self._is_aside:
+                    self._draw(self._drawn)
+
+    def _paint(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+        look = self._look()
+        with self._lock:
+            bars = [*self._bars]
+        self.say(line for bar in bars for line in bar.news(look))
+        text = self._present(bars, look)
+        with self._lock:
+            if self._is_over or self._is_aside:
+                self._drawn = text
+            elif text != self._drawn or not self._rows:
+                self._draw(text, before=self._erased())
+
+    def _present(self, bars: list[StandingBar], look: Look) -> str:
+        room = max(self._console.height - 2, 1)
+        lines: list[Line] = []
+        for number, bar in enumerate(bars):
+            added = bar.lines(look)
+            if lines and len(lines) + len(added) >= room:
+                lines.append([(f"and {len(bars) - number:,} more", "waiting")])
+                break
+            lines += added
+        return self._painted(lines).removesuffix("\n")
+
+    def _look(self) -> Look:
+        return Look(max(self._console.width - 1, 20), self._unicode)
+
+    def _painted(self, lines: Iterable[Line]) -> str:
+        with self._console.capture() as captured:
+            for line in lines:
+                styled = [(text, sign_of(status).basic if status else "") for text, status in line]
+                self._console.print(Text.assemble(*styled, no_wrap=True, overflow="crop"))
+        return captured.get()
+
+    def _draw(self, text: str, before: str = "") -> None:
+        if self._needs_line:
+            before, self._needs_line = "\n", False
+        self._drawn, self._rows = text, text.count("\n") + 1 if text else 0
+        self._put(before + text)
+
+    def _erased(self) -> str:
+        """The codes that take the bars away, and note that they are gone."""
+        rows, self._rows = self._rows, 0
+        return "\r\x1b[2K" + "\x1b[1A\x1b[2K" * (rows - 1) if rows else ""
+
+    def _put(self, text: str) -> None:
+        if not text or self._problem is not None:
+            return
+        try:
+            self._write(text)
+            self._stream.flush()
+        except (OSError, ValueError) as error:  # Not in the midst of a `print` of the program.
+            self._problem = error
+
+
+def _drop_all() -> None:
+    global _entering  # noqa: PLW0603 - the child's own
+    _entering = threading.RLock()
+    for screen in [*_screens]:
+        screen.drop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_all)

@@ -1,0 +1,86 @@
+"""The displays of progress of the calls of a flow."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiocheckpoint._display.choosing import make_display
+from aiocheckpoint._display.displays import Displayed, Shown, mark_shown
+from aiocheckpoint._runs.arguments import checked_progress
+from aiocheckpoint._tracebacks import shortened_traceback
+from aiocheckpoint.handlers._registry import moves_snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from aiocheckpoint._display.displays import Display
+    from aiocheckpoint._engine.listeners import Listener
+    from aiocheckpoint._runs.core import FlowCore
+
+__all__ = ["RunsDisplay", "display_run"]
+
+_Result = TypeVar("_Result")
+
+
+def display_run(core: FlowCore, progress: object, run_id: str | None) -> Displayed:
+    """Give the block in which a run is shown as `progress=` says.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: It is none of the words.
+    """
+    word = checked_progress(progress) or core.progress
+    return Displayed(make_display(word, partial(_shown, core, run_id)))
+
+
+class RunsDisplay:
+    """The display of many runs of one call. Where nothing is shown, it does nothing.
+
+    Args:
+        core: The core of the flow.
+        progress: The word.
+        runs: The runs as they were given, to count them, or None.
+
+    Raises:
+        InvalidTypeError, InvalidValueError: It is none of the words.
+    """
+
+    def __init__(self, core: FlowCore, progress: object, runs: object = None) -> None:
+        word = checked_progress(progress) or core.progress
+        total = len(runs) if isinstance(runs, (dict, list, tuple)) else None
+        self._display = make_display(word, partial(_shown, core, None, many=True, total=total))
+
+    def of_run(self) -> Listener | None:
+        """Give the function that hears a run, in whose task this is called."""
+        if self._display is None:
+            return None
+        mark_shown()
+        return self._display.hear
+
+    def shown(self, results: AsyncGenerator[_Result, None]) -> AsyncGenerator[_Result, None]:
+        """Give results, and close the display at their end."""
+        return results if self._display is None else _closed_behind(results, self._display)
+
+
+async def _closed_behind(
+    results: AsyncGenerator[_Result, None], display: Display
+) -> AsyncGenerator[_Result, None]:
+    try:
+        with shortened_traceback:
+            async with aclosing(results):
+                async for result in results:
+                    yield result
+    except BaseException as error:
+        display.close(error)
+        raise
+    display.close(None)
+
+
+def _shown(core: FlowCore, run_id: str | None, **facts: Any) -> Shown:  # noqa: ANN401
+    return Shown(core.settings.flow, run_id, partial(_locate, core, run_id), **facts)
+
+
+def _locate(core: FlowCore, run_id: str | None) -> str:
+    handler = core.handler
+    return str(handler.locate(run_id)) if moves_snapshots(handler) else str(core.state_path)
