@@ -62,12 +62,13 @@ from aiocheckpoint import (
     StepTimeoutError,
     Stream,
     Terminate,
+    Watch,
     current_step,
     events,
 )
 
 State = dict[str, Any]  # the known facts of one order, stored after every step
-Source = Stream[events.Event] | AsyncGenerator[events.Event, None]
+Source = Stream[events.Event] | Watch
 RELEASE = 1  # of the steps: raised when they change, so that old processes leave new orders alone
 NEEDS_APPROVAL = 500_000  # an order of more cents waits for an approval
 PATIENCE = 30.0  # seconds that a request waits for another of the same order
@@ -90,10 +91,10 @@ class Order(BaseModel):
     quantity: int = Field(gt=0, le=1_000)
 
 
-def make_flow(folder: Path, client: httpx.AsyncClient, hook: events.Hook) -> CheckpointFlow:
+def make_flow(folder: Path, client: httpx.AsyncClient) -> CheckpointFlow:
     """Make the flow. Each order is a run of it."""
     database = f"sqlite:///{folder}/orders.db"
-    cp = CheckpointFlow(database, hooks=[hook], conflict="raise", version=RELEASE)
+    cp = CheckpointFlow(database, conflict="raise", version=RELEASE)
 
     @cp.add_step()
     def reserve(state: State) -> None:  # sync, so it runs in a thread and never stalls the loop
@@ -123,37 +124,6 @@ def make_flow(folder: Path, client: httpx.AsyncClient, hook: events.Hook) -> Che
     return cp
 
 
-class Watchers:
-    """Passes the events of running orders on to their watchers, and never waits for one."""
-
-    def __init__(self) -> None:
-        self._under_way: set[str | None] = set()
-        self._queues: dict[str | None, set[asyncio.Queue[events.Event]]] = {}
-
-    def hook(self, event: events.Event) -> None:
-        """Take an event of any run. A watcher that is too slow loses its oldest events."""
-        if isinstance(event, events.RunStarted):
-            self._under_way.add(event.run_id)
-        elif isinstance(event, (events.RunFinished, events.RunTerminated, events.StepFailed)):
-            self._under_way.discard(event.run_id)
-        for queue in self._queues.get(event.run_id, ()):
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(event)
-
-    async def watch(self, order_id: str) -> AsyncGenerator[events.Event, None]:
-        """Yield the events of an order from now on, until its run ends."""
-        queue = asyncio.Queue[events.Event](maxsize=100)
-        self._queues.setdefault(order_id, set()).add(queue)
-        try:
-            while order_id in self._under_way or not queue.empty():
-                yield await queue.get()
-        finally:
-            self._queues[order_id].discard(queue)
-            if not self._queues[order_id]:
-                del self._queues[order_id]
-
-
 class OrderService:
     """The routes, with their shared flow, client and tasks."""
 
@@ -161,9 +131,8 @@ class OrderService:
         (folder / "invoices").mkdir(parents=True, exist_ok=True)
         open_stock(folder)
         self._client = httpx.AsyncClient(base_url=payments)
-        self._watchers = Watchers()
         self._tasks: set[asyncio.Task[State]] = set()
-        self.cp = make_flow(folder, self._client, self._watchers.hook)
+        self.cp = make_flow(folder, self._client)
 
     async def place(self, order: Order, request: Request) -> Response:
         """Do an order once, however often it is requested, and answer when it is done.
@@ -200,7 +169,7 @@ class OrderService:
     async def watch(self, order_id: OrderId) -> Response:
         """Stream the progress of an order until it ends. A watcher may leave at any time."""
         await self._show(order_id)
-        return self._stream(order_id, self._watchers.watch(order_id))
+        return self._stream(order_id, self.cp.watch(order_id, until_end=True))
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncGenerator[None, None]:
@@ -292,7 +261,7 @@ def check_same(order: Order, stored: State) -> None:
 
 def public(event: events.Event) -> dict[str, Any]:
     """Pick the attributes of an event that clients may see. Its exception is not among them."""
-    names = ("step", "index", "of", "attempt", "position", "status", "reason")
+    names = ("step", "index", "of", "attempt", "position", "status", "reason", "count")
     return {name: getattr(event, name) for name in names if hasattr(event, name)}
 
 

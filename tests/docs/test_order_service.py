@@ -166,7 +166,7 @@ async def test_payments_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     client = httpx.AsyncClient(transport=httpx.MockTransport(pay), base_url="http://payments")
     example.open_stock(tmp_path)
     (tmp_path / "invoices").mkdir()
-    async with client, example.make_flow(tmp_path, client, lambda _: None) as cp:
+    async with client, example.make_flow(tmp_path, client) as cp:
         results = await cp.amap({order["id"]: order for order in make_orders("limited", 9)})
     assert [result.status for result in results] == ["finished"] * 9
     assert most == 3

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_type
@@ -34,6 +36,7 @@ from aiocheckpoint import (
     StreamConsumedError,
     SyncStream,
     UnserializableStateError,
+    Watch,
     current_step,
     events,
 )
@@ -41,7 +44,7 @@ from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.testing import crash_everywhere
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Generator
 
 State = dict[str, Any]
 _Counts = dict[tuple[str | None, ...], int]
@@ -374,6 +377,26 @@ def of_a_step() -> None:
     assert_type(current_step().run_id, str | None)
     assert_type(current_step().attempt, int)
     assert_type(current_step().idempotency_key, str)
+    assert_type(current_step().cursor, dict[str, Any] | None)
+    current_step().progress(Decimal(1), 2.5, "rows", cursor={"page": 1})
+    assert_type(current_step().track([1, 2]), Iterator[int])
+    assert_type(current_step().track(rows(), 2, "rows"), AsyncIterator[str])
+
+
+async def rows() -> AsyncIterator[str]:
+    """Give two rows."""
+    yield "one"
+    yield "two"
+
+
+async def of_watching() -> None:
+    """Hear the events of all runs."""
+    async with cp.watch("order-1", size=10, until_end=True) as watch:
+        assert_type(watch, Watch)
+        assert_type([event async for event in watch], list[events.Event])
+    with cp.watch() as watch:
+        assert_type(list(watch), list[events.Event])
+        assert_type(watch.in_progress, bool)
 
 
 async def of_the_store() -> None:

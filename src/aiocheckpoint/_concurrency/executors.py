@@ -199,6 +199,8 @@ class SyncExecutor:
             return result
         if self._private is None:
             self._private = PrivateLoop(self.interrupter)
+        elif self._private.is_running_here:
+            return await result  # In a task beside the coroutine of a step.
         try:
             return self._private.run(result)
         except GeneratorExit as error:

@@ -44,8 +44,13 @@ class PrivateLoop:
         self._thread: DaemonThreads | None = None
         self._task: asyncio.Task[Any] | None = None
         self._context = MirroredContext()
-        if _inside_loop():
+        if _loop_here() is not None:
             self._thread = DaemonThreads("aiocheckpoint-loop", 1)
+
+    @property
+    def is_running_here(self) -> bool:
+        """Whether it runs a coroutine in this thread, which may await others."""
+        return self.running_loop is not None and _loop_here() is self.running_loop
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
         """Run `awaitable` to its end and return its result, with the caller's context variables.
@@ -147,9 +152,8 @@ def _reason_to_resume(task: asyncio.Task[Any]) -> object:
     return waits_for if waits_for is not None and waits_for.done() else None
 
 
-def _inside_loop() -> bool:
+def _loop_here() -> asyncio.AbstractEventLoop | None:
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None

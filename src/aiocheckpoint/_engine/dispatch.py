@@ -57,8 +57,12 @@ _PATIENCE_SECONDS = 1.0
 class AttemptReports(Protocol):
     """The progress of the step that a run is in."""
 
-    def end(self) -> None:
-        """Tell the last value of the attempt, and no further one."""
+    def end(self, *, breaks_off: bool) -> None:
+        """Tell the last value of the attempt, and no further one.
+
+        Args:
+            breaks_off: Whether a hook that is at an earlier value is cancelled, as the run is.
+        """
 
     def hand_over(self) -> Coroutine[Any, Any, None]:
         """Call the hooks with the value that waits for them."""
@@ -145,7 +149,8 @@ class EventDispatcher:
         if not (self.enabled or is_logged() or kind in _WARNINGS):
             return
         if self.reports is not None and kind in _ENDS_OF_ATTEMPTS:
-            self.reports.end()
+            breaks_off = kind is RunTerminated or facts.get("cancelled", False)
+            self.reports.end(breaks_off=breaks_off)
         await self.send(self.make(kind, **facts))
 
     async def send(self, event: Event) -> None:

@@ -74,15 +74,19 @@ class ProgressForHooks:
         if self._waiting:
             await self._call_hooks(self._waiting.popleft())
 
+    def break_off(self) -> None:
+        """Cancel a hook that is at an earlier event. In the thread of the run."""
+        if self._task is not None:
+            with suppress(RuntimeError):  # Its loop was closed.
+                self._task.cancel()
+
     def close(self) -> None:
         """Call the hooks no more. Their task has ended, unless the coroutine of the run is closed.
 
         Called in the thread of the run.
         """
         self._waiting.clear()
-        if self._task is not None:
-            with suppress(RuntimeError):  # Its loop was closed.
-                self._task.cancel()
+        self.break_off()
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the task on its loop, unless it is at work, or there is nothing left to do."""

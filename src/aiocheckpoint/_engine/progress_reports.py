@@ -85,9 +85,15 @@ class ProgressReports:
         self._latest, self._is_news, self._attempt = None, False, attempt
         self._is_over = False
 
-    def end(self) -> None:
-        """Tell the last value of the attempt, in the thread of the run, and no further one."""
+    def end(self, *, breaks_off: bool) -> None:
+        """Tell the last value of the attempt, in the thread of the run, and no further one.
+
+        Args:
+            breaks_off: Whether a hook that is at an earlier value is cancelled, as the run is.
+        """
         self._is_over = True
+        if breaks_off and self._for_hooks is not None:
+            self._for_hooks.break_off()
         if self._is_news:
             self._is_news = False
             event = self._event()

@@ -23,6 +23,8 @@ from aiocheckpoint.errors import OutsideStepError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
+    from aiocheckpoint._model.progress_arguments import Amount
+
 __all__ = [
     "CURRENT",
     "CurrentStep",
@@ -120,8 +122,8 @@ class CurrentStep(_StepFacts):
 
     def progress(
         self,
-        done: float,
-        total: float | None = None,
+        done: Amount,
+        total: Amount | None = None,
         note: str | None = None,
         *,
         cursor: dict[str, Any] | None = None,
@@ -132,7 +134,7 @@ class CurrentStep(_StepFacts):
         waits. Once the attempt has ended, and in a forked or pickled copy, it does nothing.
 
         Args:
-            done: How much is done, in units of your own.
+            done: How much is done, in units of your own: an int, a float, or another real number.
             total: How much there is to do, or None where that is unknown.
             note: A short text, such as the units. It is cut at 200 characters.
             cursor: Where the next attempt is to go on, as a dict of plain JSON of at most 16 KiB.
@@ -158,18 +160,18 @@ class CurrentStep(_StepFacts):
 
     @overload
     def track(
-        self, iterable: Iterable[_Item], total: float | None = None, note: str | None = None
+        self, iterable: Iterable[_Item], total: Amount | None = None, note: str | None = None
     ) -> Iterator[_Item]: ...
 
     @overload
     def track(
-        self, iterable: AsyncIterable[_Item], total: float | None = None, note: str | None = None
+        self, iterable: AsyncIterable[_Item], total: Amount | None = None, note: str | None = None
     ) -> AsyncIterator[_Item]: ...
 
     def track(
         self,
         iterable: Iterable[_Item] | AsyncIterable[_Item],
-        total: float | None = None,
+        total: Amount | None = None,
         note: str | None = None,
     ) -> Iterator[_Item] | AsyncIterator[_Item]:
         """Give the items of an iterable, and say how many of them are done.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["LONGEST_NOTE", "MOST", "checked_amount", "checked_note", "checked_total"]
+__all__ = ["LONGEST_NOTE", "MOST", "Amount", "checked_amount", "checked_note", "checked_total"]
 
+Amount: TypeAlias = SupportsFloat | SupportsIndex
+"""A real number: an int, a float, one of numpy, a `Decimal`, a `Fraction`."""
 LONGEST_NOTE = 200
 """The characters of a note. The rest is left out."""
 MOST = 1e300
