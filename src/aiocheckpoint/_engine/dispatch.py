@@ -155,7 +155,8 @@ class EventDispatcher:
 
     async def send(self, event: Event) -> None:
         """Log an event that is made already, and call hearers and hooks with it."""
-        log_event(event, unattended=self._unattended)
+        if is_logged() or type(event) in _WARNINGS:
+            log_event(event, unattended=self._unattended)
         self.tell(event)
         if not self._hooks:
             return
