@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from aiocheckpoint._texts import harmless
 
 __all__ = [
@@ -67,6 +69,8 @@ def first_line(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    if not math.isfinite(value):  # A stored record may hold any number.
+        return "?"
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) < _FEW_DIGITS else f"{value:,.0f}"

@@ -22,9 +22,10 @@ from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._texts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from aiocheckpoint._display.flow_facts import FlowFacts
+    from aiocheckpoint._model.steps import Step
     from aiocheckpoint.look._glance import Glance
 
 __all__ = ["flow_card", "flow_text"]
@@ -44,13 +45,12 @@ class _Mark(NamedTuple):
 
 def flow_card(facts: FlowFacts) -> str:
     """Show a flow as HTML of at most 20 KB."""
-    rows = _rows(facts)
 
     def build(room: Room) -> Html:
-        shown = folded(rows, 0, room.rows)
+        rows = [_row(one, room) for one in _rows(facts, room.rows)]
         return html.box(
             html.title("Flow", html.strong(cut(facts.name, room.name)), *_title(facts, room)),
-            html.table(_row(one, room) for one in shown) if rows else html.paragraph(_NO_STEPS),
+            html.table(rows) if rows else html.paragraph(_NO_STEPS),
             _diagram(facts) if rows and room.extras else Html(),
             *(_html_of(one, room) for one in _stored(facts)),
         )
@@ -60,14 +60,13 @@ def flow_card(facts: FlowFacts) -> str:
 
 def flow_text(facts: FlowFacts) -> str:
     """Show a flow in lines of text."""
-    rows = _rows(facts)
-    cells = (
+    cells = [
         (("", f"… {one.words}", "", "", "", "") if isinstance(one, Gap) else _plain(one))
-        for one in folded(rows, 0, _MOST)
-    )
+        for one in _rows(facts, _MOST)
+    ]
     room = Room(rows=_MOST, name=_LONGEST, text=_LONGEST, block=0)
     lines = [" · ".join((cut(facts.name, _LONGEST), *_title(facts, room)))]
-    lines += plain_lines(_COLUMNS, cells) if rows else [_NO_STEPS]
+    lines += plain_lines(_COLUMNS, cells) if cells else [_NO_STEPS]
     return "\n".join(filter(None, (*lines, *map(_text_of, _stored(facts)))))
 
 
@@ -77,19 +76,15 @@ def _title(facts: FlowFacts, room: Room) -> Iterator[str]:
     yield cut(", ".join(facts.options), room.text)
 
 
-def _rows(facts: FlowFacts) -> list[tuple[str, ...]]:
+def _rows(facts: FlowFacts, most: int) -> Iterator[tuple[str, ...] | Gap]:
     times = last_times(facts)
-    return [
-        (
-            f"{index:,}",
-            step.name,
-            how_words(step),
-            part_words(step),
-            limit_words(step),
-            times.get(step.name, ""),
-        )
-        for index, step in enumerate(facts.steps, 1)
-    ]
+    for index in folded(range(len(facts.steps)), 0, most):
+        yield index if isinstance(index, Gap) else _cells(facts.steps[index], index, times)
+
+
+def _cells(step: Step, index: int, times: Mapping[str, str]) -> tuple[str, ...]:
+    last = times.get(step.name, "")
+    return f"{index + 1:,}", step.name, how_words(step), part_words(step), limit_words(step), last
 
 
 def _row(row: tuple[str, ...] | Gap, room: Room) -> Html:
@@ -106,7 +101,7 @@ def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _diagram(facts: FlowFacts) -> Html:
-    steps = folded_diagram(of_steps(facts.steps[:10_000]), most=_MOST_IN_DIAGRAM)
+    steps = folded_diagram(of_steps(facts.steps), most=_MOST_IN_DIAGRAM)
     # The builders of SVG escape as those of HTML do.
     picture = Html(svg_of(steps, len(facts.steps), title=facts.name, heading=False))
     return html.fold("diagram", picture)

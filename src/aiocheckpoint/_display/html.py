@@ -46,6 +46,7 @@ MOST_BYTES = 20_000
 
 # JupyterLab's cleaner of notebooks that are not trusted drops a border with `color-mix`, and fonts
 # and colours that are `inherit`. So each has a plain declaration beside it.
+_LONGEST_WORD = 30
 _BORDER = (
     "border:1px solid rgba(128,128,128,.35);"
     "border-color:color-mix(in srgb,currentColor 20%,transparent)"
@@ -179,7 +180,9 @@ def sign(status: str, word: str | None = None) -> Html:
         status: The status.
         word: Another word in place of it.
     """
-    return marked(sign_of(status).sign, status, status if word is None else word)
+    return marked(
+        sign_of(status).sign, status, cut(status, _LONGEST_WORD) if word is None else word
+    )
 
 
 def marked(mark: str, status: str, word: str) -> Html:

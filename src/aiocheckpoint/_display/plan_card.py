@@ -22,8 +22,8 @@ def plan_card(plan: Plan) -> str:
     """Show a plan as HTML of at most 20 KB."""
 
     def build(room: Room) -> Html:
-        rows = folded(list(_rows(plan, room)), plan.start, room.rows)
-        shown = (one if isinstance(one, Html) else _gap(one) for one in rows)
+        rows = folded(range(len(plan.steps)), plan.start, room.rows)
+        shown = (_gap(one) if isinstance(one, Gap) else _row(plan, one, room) for one in rows)
         return html.box(
             html.title("Plan", *(cut(one, room.text) for one in _title(plan))),
             html.table(shown) if plan.steps and plan.refused is None else Html(),
@@ -48,16 +48,15 @@ def _title(plan: Plan) -> Iterator[str]:
     yield plan.reason
 
 
-def _rows(plan: Plan, room: Room) -> Iterator[Html]:
-    for index, name in enumerate(plan.steps):
-        runs = plan.start <= index < plan.stop
-        shown = cut(name, room.name)
-        cells = (
-            _sign(plan, index),
-            html.strong(shown) if runs else shown,
-            cut(_loader_words(plan, index), room.text) if runs else "",
-        )
-        yield html.row(*map(html.cell, cells))
+def _row(plan: Plan, index: int, room: Room) -> Html:
+    runs = plan.start <= index < plan.stop
+    name = cut(plan.steps[index], room.name)
+    cells = (
+        _sign(plan, index),
+        html.strong(name) if runs else name,
+        cut(_loader_words(plan, index), room.text) if runs else "",
+    )
+    return html.row(*map(html.cell, cells))
 
 
 def _sign(plan: Plan, index: int) -> Html:

@@ -31,6 +31,7 @@ __all__ = ["place_words", "run_card", "run_text"]
 
 _TEXT_ROOM = Room(rows=24, name=60, text=500, block=0)
 _COLUMNS = (Column(""), Column(""), Column(""), Column(""))
+_MOST_SECONDS = 1e9
 _BAR = "font-size:.7em;"
 _TRACK = "width:12em;max-width:100%;vertical-align:middle"
 
@@ -102,7 +103,7 @@ def _standing(run: RunView, left: float | None) -> Iterator[str]:
         yield note
     if run.status == "queued" and run.due is not None and run.due > now():
         yield f"due at {moment(run.due)}"
-    if left is not None:
+    if left is not None and 0 <= left < _MOST_SECONDS:
         yield f"{about(left)}, by earlier runs"
     stored = stored_words(run)
     if stored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
@@ -65,10 +66,11 @@ def fold_of_state(run: RunView, room: Room) -> Html:
     words = state_words(run)
     if not words:
         return Html()
-    rows = list(_rows_of_values(run.keys, room) if run.keys else _rows_of_sizes(run, room))
-    if len(rows) > room.rows:
-        left_out = counted(len(rows) - room.rows, "more key")
-        rows = [*rows[: room.rows], html.row(html.cell(f"… {left_out}"))]
+    every = _rows_of_values(run.keys, room) if run.keys else _rows_of_sizes(run, room)
+    rows = list(islice(every, room.rows))
+    left_out = len(_sizes(run) or ()) - len(rows)
+    if left_out > 0:
+        rows.append(html.row(html.cell(f"… {counted(left_out, 'more key')}")))
     if not rows:
         return html.paragraph(words)
     titles = ("key", "type", "bytes", "value") if run.keys else ("key", "bytes")
@@ -99,12 +101,12 @@ def value_lines(run: RunView, room: Room) -> list[str]:
             cut(type_shown(one.type), room.name),
             cut(shown_value(one.value), room.text),
         )
-        for one in run.keys or ()
+        for one in (run.keys or ())[: room.rows]
     )
     lines = plain_lines((Column(""), Column(""), Column("")), rows)
-    left_out = len(lines) - room.rows
+    left_out = len(run.keys or ()) - len(lines)
     more = [f"  … {counted(left_out, 'more key')}"] if left_out > 0 else []
-    return [*lines[: room.rows], *more]
+    return [*lines, *more]
 
 
 def facts_of(run: RunView) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiocheckpoint._display.figures import about, amount_shown, share_of
 from aiocheckpoint._display.times import now, took
 from aiocheckpoint._texts import type_shown
+from aiocheckpoint.look._time_left import step_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ __all__ = ["BAR", "Gap", "StepLine", "bar_of", "folded", "step_lines"]
 BAR = "▇"
 _BAR_LENGTH = 12
 _AT_ENDS = 3
+_MOST_SECONDS = 1e9
 
 
 class StepLine(NamedTuple):
@@ -52,23 +54,22 @@ class Gap(NamedTuple):
     words: str
 
 
-def step_lines(run: RunView, most: int, left: float | None = None) -> list[StepLine | Gap]:
+def step_lines(run: RunView, most: int) -> list[StepLine | Gap]:
     """Give the lines of a run.
 
     Args:
         run: The run.
         most: The most steps.
-        left: Seconds that the step in progress still needs, or None.
     """
     first = run.steps[0].index if run.steps else 0
     longest = max((_seconds(one, run) or 0.0 for one in run.steps), default=0.0)
-    lines = [_line(one, run, longest, left) for one in run.steps]
     at = run.position - first
     shown: list[StepLine | Gap] = []
     if first:
         shown.append(Gap(f"{first:,} earlier steps, of which only the newest are recorded"))
-    shown.extend(folded(lines, at, most))
-    behind = (run.step_count or 0) - first - len(lines)
+    rest = folded(run.steps, at, most)
+    shown.extend(one if isinstance(one, Gap) else _line(one, run, longest) for one in rest)
+    behind = (run.step_count or 0) - first - len(run.steps)
     if run.steps and behind > 0:
         shown.append(Gap(f"{behind:,} more steps"))
     return shown
@@ -108,17 +109,17 @@ def bar_of(seconds: float | None, longest: float) -> str:
     return BAR * length or "▏"
 
 
-def _line(step: StepView, run: RunView, longest: float, left: float | None) -> StepLine:
+def _line(step: StepView, run: RunView, longest: float) -> StepLine:
     return StepLine(
         name=step.name,
         status=step.status,
         bar=bar_of(_seconds(step, run), longest),
-        words=tuple(filter(None, _words(step, run, left))),
+        words=tuple(filter(None, _words(step, run))),
         share=share_of(step.done, step.total) if step.status == "running" else None,
     )
 
 
-def _words(step: StepView, run: RunView, left: float | None) -> Iterator[str]:
+def _words(step: StepView, run: RunView) -> Iterator[str]:
     """What is known of a step, the most important first."""
     is_running, broken = step.status == "running", _broken(step, run)
     seconds = _seconds(step, run)
@@ -130,7 +131,8 @@ def _words(step: StepView, run: RunView, left: float | None) -> Iterator[str]:
         yield f"try {step.attempts}" if is_running else f"{step.attempts} tries"
     if is_running and step.done is not None:
         yield amount_shown(step.done, step.total, step.note)
-    if is_running and left is not None:
+    left = step_left(step, now()) if is_running else None
+    if left is not None and left < _MOST_SECONDS:
         yield about(left)
     if broken is not None:
         before = "before: " if is_running else ""
