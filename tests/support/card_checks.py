@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-TAGS = {"div", "b", "span", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
-TAGS |= {"ul", "li", "code", "pre", "progress"}
-TAGS |= {"svg", "title", "desc", "g", "rect", "path", "text", "tspan", "line", "circle", "polygon"}
+_PICTURE = {"svg", "title", "desc", "g", "rect", "path", "text", "tspan", "line", "circle"}
+_TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
+TAGS = {"div", "b", "span", "details", "summary", "ul", "li", "code", "pre", "progress"} | {
+    *_PICTURE,
+    *_TABLE,
+}
 ATTRIBUTES = {"style", "scope", "open", "aria-hidden", "value", "max"}
 FORBIDDEN = {"id", "src", "href", "xlink:href", "class", "name", "srcdoc", "action", "formaction"}
 MOST_BYTES = 20_000
