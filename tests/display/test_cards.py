@@ -185,6 +185,29 @@ def test_ipython_stores_the_text(cp: CheckpointFlow) -> None:
         checked_card(html(thing))
 
 
+class Named(CheckpointFlow):
+    """A flow with a `repr` of its own."""
+
+    def __repr__(self) -> str:
+        """Give a name."""
+        return "my flow"
+
+
+class Pretty(CheckpointFlow):
+    """A flow with a text of its own for IPython."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001
+        printer.text("my text")
+
+
+def test_users_subclasses_keep_their_texts(tmp_path: Path) -> None:
+    """IPython shows what a user's subclass says of itself."""
+    formatters = pytest.importorskip("IPython.core.formatters")
+    plain = formatters.PlainTextFormatter()
+    assert plain(Named(tmp_path / "a.pkl")) == "my flow"
+    assert plain(Pretty(tmp_path / "a.pkl")) == "my text"
+
+
 @by_hostile
 def test_nothing_breaks_out(hostile: str, tmp_path: Path) -> None:
     """Names and texts of strangers are escaped and cut in every card and text."""

@@ -49,9 +49,14 @@ class Shown:
     __slots__ = ()
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - those of any base
-        """Let IPython find the text: it looks at each class alone, and takes a `__repr__` first."""
+        """Let IPython find the text: it looks at each class alone, and takes a `__repr__` first.
+
+        A class of a user that has one of the two keeps it.
+        """
         super().__init_subclass__(**options)
-        cls._repr_pretty_ = Shown._repr_pretty_  # type: ignore[method-assign]
+        is_ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if "_repr_pretty_" not in vars(cls) and (is_ours or "__repr__" not in vars(cls)):
+            cls._repr_pretty_ = Shown._repr_pretty_  # type: ignore[method-assign]
 
     def __str__(self) -> str:
         """The same as the card, in a few lines of text."""
