@@ -23,7 +23,7 @@ FILES = [
     "engine/retries/test_retry_interrupted.py",
     "handlers/sqlite/test_sqlite_ctrl_c.py",
 ]
-CHOSEN = "signal_in_a_part or ctrl_c and not every_line"
+CHOSEN = "signal_in_a_part or ctrl_c and not some_lines"
 IN_BACKGROUND = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)

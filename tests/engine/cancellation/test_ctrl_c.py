@@ -1,20 +1,18 @@
-"""Ctrl-C while `run` is in progress, at every line of it."""
+"""Ctrl-C while `run` is in progress."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from ctrl_c_lines import check_ctrl_c_on_lines
 from interrupts import PATIENCE
-from locations import program, with_support
 from support import add_with
 
 from aiocheckpoint import CheckpointFlow, Retry
@@ -26,19 +24,13 @@ if TYPE_CHECKING:
 
     from support import FlowFactory, State
 
-SCRIPT = program("ctrl_c_script.py")
-FEWEST_LINES = 300
 
+def test_ctrl_c_at_some_lines_of_run(tmp_path: Path) -> None:
+    """Ctrl-C at a line is raised, leaves nothing locked, and the next run resumes.
 
-@pytest.mark.parametrize(("kind", "stride"), [("threads", 1), ("coroutines", 5)])
-def test_ctrl_c_at_every_line_of_run(kind: str, stride: int, tmp_path: Path) -> None:
-    """Ctrl-C at any line is raised, leaves nothing locked, and the next run resumes."""
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), kind, str(stride), str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=with_support())
-    assert ended.returncode == 0, ended.stderr
-    *wrong, last = ended.stdout.splitlines()
-    assert wrong == []
-    assert int(last.split()[0]) > FEWEST_LINES
+    At every line, with one Python: test_ctrl_c_every_line.py.
+    """
+    check_ctrl_c_on_lines("threads", 7, tmp_path)
 
 
 def interrupted_flow(flows: FlowFactory, part: str, *, asynchronous: bool) -> CheckpointFlow:
