@@ -50,6 +50,10 @@ CASES = {
             "diff of two states of 440 KB",
         ),
     ),
+    "displays": (
+        ("--rounds=1", "--steps=20", "--runs=3"),
+        ("progress(), one watch", "run of 20 steps, with a card", "3 runs at once, with a card"),
+    ),
     "many_runs": (
         ("--rounds=2", "--runs=3", "--crowds", "2", "--queued=4", "--no-rivals"),
         (
