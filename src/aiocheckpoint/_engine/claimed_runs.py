@@ -12,10 +12,9 @@ import os
 import time
 import weakref
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocheckpoint._concurrency.workers import Worker
+from aiocheckpoint._concurrency.lone_thread import LoneThread
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._store_threads import threads_of
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from aiocheckpoint._concurrency.workers import Life
     from aiocheckpoint._engine.active_run import ActiveRun
     from aiocheckpoint.handlers._port import SnapshotPort
 
@@ -77,50 +75,20 @@ def _run_at(location: str) -> ActiveRun | None:
     return None if known is None else known.run()
 
 
-class _Looks:
+class _Looks(LoneThread):
     """The thread that looks once a second, while runs are in progress.
 
-    Attributes:
-        living: The thread, if there is one.
+    Without a thread, requests of other processes wait for the next claim.
     """
 
     def __init__(self) -> None:
-        self.living: dict[Life, Worker] = {}
-        self._queue: SimpleQueue[None] = SimpleQueue()  # It serves none.
+        super().__init__(_NAME, self._wait_and_look, lambda: _claimed)
         self._running: dict[int, Future[None]] = {}
 
-    def start(self) -> None:
-        """Start the thread. Without one, requests of other processes wait for the next claim."""
-        with suppress(RuntimeError, MemoryError):
-            worker = Worker(_NAME, self._queue, self._work, self.living, _ignore)
-            try:
-                self.living[worker.life] = worker
-                if self._is_first(worker):
-                    worker.start()
-            finally:
-                worker.let_go()
-
-    def _work(self, worker: Worker) -> None:
-        while _claimed or not self._may_end(worker):
-            time.sleep(LOOK_SECONDS)
-            with suppress(MemoryError):
-                self._look()
-
-    def _may_end(self, worker: Worker) -> bool:
-        """Whether the thread is needed no more. A run may have come just now, and found it."""
-        life = worker.life
-        self.living.pop(life, None)
-        if _claimed:
-            self.living[life] = worker
-            if self._is_first(worker):
-                return False
-            self.living.pop(life, None)
-        worker.retire()
-        return True
-
-    def _is_first(self, worker: Worker) -> bool:
-        """Whether it is the one that works: a signal in the start of one may start another."""
-        return next(iter(list(self.living)), None) is worker.life
+    def _wait_and_look(self) -> None:
+        time.sleep(LOOK_SECONDS)
+        with suppress(MemoryError):
+            self._look()
 
     def _look(self) -> None:
         by_port: dict[int, tuple[SnapshotPort, dict[str | None, ActiveRun]]] = {}
@@ -149,10 +117,6 @@ def _look_into(port: SnapshotPort, runs: dict[str | None, ActiveRun]) -> None:
     with suppress(CheckpointError):  # The next snapshot says so, if the store is out of order.
         for run_id, reason in port.endings(runs).items():
             runs[run_id].terminate(reason)
-
-
-def _ignore(_: Worker) -> None:
-    pass
 
 
 _looks = _Looks()
