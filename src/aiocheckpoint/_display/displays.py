@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextvars import Token
 
     from aiocheckpoint.events import Event
@@ -55,19 +55,19 @@ class Shown(NamedTuple):
     Attributes:
         flow: Name of the flow.
         run_id: The run, or None for the one without an id. Unused for many.
-        locate: Gives where its snapshot is, for messages.
+        location: Where its snapshot is, for messages.
         many: Whether it shows many runs in one.
         total: The number of these runs, or None where it is unknown.
         expected: Gives the seconds that each step took in earlier runs. It may read the store, and
-            is called in the thread of the display.
+            is called in the thread of the display. None where nothing is known.
     """
 
     flow: str
     run_id: str | None
-    locate: Callable[[], str]
+    location: str
     many: bool = False
     total: int | None = None
-    expected: Callable[[], dict[str, float]] | None = None
+    expected: Callable[[], Mapping[str, float]] | None = None
 
 
 def notebook_shell() -> Any:  # noqa: ANN401 - IPython's shell

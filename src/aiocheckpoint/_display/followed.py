@@ -33,7 +33,7 @@ class FollowedRun:
     """
 
     def __init__(self, shown: Shown) -> None:
-        self._run = LiveRun(shown.flow, shown.run_id, shown.locate())
+        self._run = LiveRun(shown.flow, shown.run_id, shown.location)
         self._expected: Callable[[], Mapping[str, float]] | None = shown.expected
 
     def take(self, event: Event) -> None:
@@ -47,9 +47,11 @@ class FollowedRun:
 
     def view(self) -> RunView:
         """Give the run. At first this may read how long earlier runs took."""
+        run = self._run.view()
         expected, self._expected = self._expected, None
-        if expected is not None:
-            self._run.expect(expected())
+        if expected is None or run.expected:
+            return run
+        self._run.expect(expected())
         return self._run.view()
 
 

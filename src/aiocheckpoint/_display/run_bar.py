@@ -69,7 +69,7 @@ def _times(step: StepView, now: float) -> str:
     passed = duration(now - step.began) if step.began else ""
     left = step_left(step, now)
     attempt = f"try {step.attempts}" if step.attempts > 1 else ""
-    times = passed if left is None else f"{passed}, about {duration(left)} left"
+    times = passed if left is None else f"{passed}, about {duration(left + 0.5)} left"
     return "  ".join(filter(None, (attempt, times)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aiocheckpoint._display.choosing import make_display
 from aiocheckpoint._display.displays import Displayed, Shown, mark_shown
@@ -31,7 +31,7 @@ def display_run(core: FlowCore, progress: object, run_id: str | None) -> Display
         InvalidTypeError, InvalidValueError: It is none of the words.
     """
     word = checked_progress(progress) or core.progress
-    return Displayed(make_display(word, partial(_shown, core, run_id)))
+    return Displayed(make_display(word, partial(_shown, core, run_id, many=False)))
 
 
 class RunsDisplay:
@@ -77,10 +77,11 @@ async def _closed_behind(
     display.close(None)
 
 
-def _shown(core: FlowCore, run_id: str | None, **facts: Any) -> Shown:  # noqa: ANN401
-    return Shown(core.settings.flow, run_id, partial(_locate, core, run_id), **facts)
+def _shown(core: FlowCore, run_id: str | None, *, many: bool, total: int | None = None) -> Shown:
+    flow, handler = core.settings.flow, core.handler
+    if not moves_snapshots(handler):
+        return Shown(flow, run_id, str(core.state_path), many, total)
+    from aiocheckpoint._display.earlier_runs import expected_in  # noqa: PLC0415 - see `choosing`
 
-
-def _locate(core: FlowCore, run_id: str | None) -> str:
-    handler = core.handler
-    return str(handler.locate(run_id)) if moves_snapshots(handler) else str(core.state_path)
+    expected = None if many or run_id is None else partial(expected_in, handler, flow)
+    return Shown(flow, run_id, str(handler.locate(run_id)), many, total, expected)
