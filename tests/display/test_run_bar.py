@@ -67,6 +67,7 @@ RUN = RunView(
         StepView(index=3, name="invoice", status="waiting", expected=90.0),
     ),
 )
+TITLE = "orders[order-42]"
 HOSTILE = "\x1b[2J\n" + "名" * 50 + "\u202e[bold]"
 
 
@@ -78,7 +79,7 @@ def texts(run: RunView, look: Look = WIDE) -> list[str]:
 def test_all_of_it() -> None:
     """The step with its bar, amount and times, and the steps around it with the time of the run."""
     assert texts(RUN) == [
-        f"orders[order-42]  3/4 charge   {'█' * 12}░░░░░░░░  1,240/2,000 rows  0:41, about 0:25 left",
+        f"{TITLE}  3/4 charge   ████████████░░░░░░░░  1,240/2,000 rows  0:41, about 0:25 left",
         f"✓ reserve 0.03 s   ✓ approve 0.00 s   · invoice{' ' * 32}run: about 2 min left",
     ]
 
