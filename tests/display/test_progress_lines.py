@@ -27,9 +27,9 @@ LINES = [
 ]
 
 
-def flow(folder: Path, **options: Literal["lines"]) -> CheckpointFlow[dict[str, Any]]:
+def flow(folder: Path, progress: Literal["lines"] | None = None) -> CheckpointFlow[dict[str, Any]]:
     """A flow of two steps. The second ends as the state says."""
-    cp = CheckpointFlow(folder / "orders.db", "sqlite", fsync=False, **options)
+    cp = CheckpointFlow(folder / "orders.db", "sqlite", fsync=False, progress=progress)
 
     @cp.add_step()
     def reserve(state: dict[str, Any]) -> None:
