@@ -38,36 +38,29 @@ class CursorKeeper:
         run_store: The store of the run. Its lock is held.
 
     Attributes:
+        header: A header of the run, from its begin on. Its name, number and beginning count.
+        reports: What the step in progress says. None before it and behind its snapshot.
+        done_at: The number of the snapshot behind the step, once it is about to be stored. Looks
+            store nothing then.
+        found: The cursor of an earlier attempt, for the first step.
         is_stored: Whether the store may have a record of the step in progress.
     """
 
-    __slots__ = (
-        "_done_at",
-        "_found",
-        "_has_logged",
-        "_lock",
-        "_process",
-        "_reports",
-        "_run",
-        "_run_store",
-        "_step",
-        "is_stored",
-    )
+    # Defaults of the class, as every run makes such an object, and few runs use it.
+    header: Header | None = None
+    reports: ProgressReports | None = None
+    done_at: int | None = None
+    found: str | None = None
+    is_stored: bool = False
+    _has_logged = False
 
     def __init__(self, run_store: RunStore) -> None:
         self._run_store = run_store
         self._process = forks.process
         self._lock = threading.Lock()
-        self._run: tuple[str, str | None, int, float] = ("", None, 0, 0.0)
-        self._step = ""
-        self._reports: ProgressReports | None = None
-        self._found: str | None = None
-        self._done_at: int | None = None
-        self._has_logged = False
-        self.is_stored: bool = False
 
-    def begin(self, header: Header, first: str | None, *, may_go_on: bool) -> bool:
-        """Note the run, and take over the cursor of an earlier attempt at its first step.
+    def take_over(self, header: Header, first: str | None, *, may_go_on: bool) -> bool:
+        """Take over the cursor that the store has of the first step.
 
         Args:
             header: The header that the run begins with.
@@ -75,15 +68,12 @@ class CursorKeeper:
             may_go_on: Whether the run goes on where it stood.
 
         Returns:
-            False if the store has a record that is not of this step, to be deleted.
+            False if the record is not of this step, and to be deleted.
         """
-        self._run = header.flow, header.run_id, header.number, header.started_at
         record = self._run_store.progress
-        if record is None:
-            return True
-        if not (may_go_on and record.is_of(header, first)):
+        if record is None or not (may_go_on and record.is_of(header, first)):
             return False
-        self._found, self.is_stored = record.cursor, True
+        self.found, self.is_stored = record.cursor, True
         return True
 
     def drop_found(self) -> None:
@@ -91,28 +81,14 @@ class CursorKeeper:
         with suppress(Exception):  # Also of a user's handler.
             self._run_store.drop_progress()
 
-    def enter(self, step: str, reports: ProgressReports) -> None:
-        """Keep the cursor of a step from now on."""
-        self._step, self._reports, self._done_at = step, reports, None
-        if self._found is not None:
-            reports.cursor, self._found = self._found, None
-
-    def note_done(self, sequence: int) -> None:
-        """Note that the snapshot of the step is about to be stored. Looks store nothing then.
-
-        Args:
-            sequence: The number of that snapshot.
-        """
-        self._done_at = sequence
-
-    def leave(self) -> None:
-        """Note that the snapshot of the step is stored, and a record of it deleted."""
-        self._reports, self.is_stored = None, False
+    def hand_over(self, reports: ProgressReports) -> None:
+        """Give the first step the cursor of the earlier attempt."""
+        reports.cursor, self.found = self.found, None
 
     @property
     def has_new(self) -> bool:
         """Whether the step has given a cursor that is not stored yet."""
-        return self._reports is not None and self._reports.cursor_is_new
+        return self.reports is not None and self.reports.cursor_is_new
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
         """Do as `RunStore.update_header`, and store a new cursor with the header, blocking."""
@@ -137,7 +113,7 @@ class CursorKeeper:
         if not self.has_new:
             return None
         with self._lock:
-            record = self._take() if self._done_at is None else None
+            record = self._take() if self.done_at is None else None
             if record is None:
                 return None
             self._note(stored=True)
@@ -164,23 +140,26 @@ class CursorKeeper:
 
     def _take(self) -> ProgressRecord | None:
         """Make the record of a cursor that is new."""
-        reports = self._reports
-        if reports is None or not reports.cursor_is_new or self._step_is_stored():
+        reports, header = self.reports, self.header
+        if reports is None or header is None or not reports.cursor_is_new:
+            return None
+        if self._step_is_stored():
             return None
         reports.cursor_is_new = False  # Before it is read: the next one may come in between.
         cursor = reports.cursor
         done, total, note = reports.latest or (0.0, None, None)
         if cursor is None:
             return None
-        return ProgressRecord(*self._run, self._step, cursor, done, total, note, time.time())
+        run = header.flow, header.run_id, header.number, header.started_at
+        return ProgressRecord(*run, reports.step, cursor, done, total, note, time.time())
 
     def _step_is_stored(self) -> bool:
         """Whether the step has ended, as a cancellation may come out of the write behind it."""
         stored = self._run_store.header
-        return self._done_at is not None and stored is not None and stored.sequence >= self._done_at
+        return self.done_at is not None and stored is not None and stored.sequence >= self.done_at
 
     def _note(self, *, stored: bool) -> None:
         if stored:
             self.is_stored = True
-        elif self._reports is not None:
-            self._reports.cursor_is_new = True
+        elif self.reports is not None:
+            self.reports.cursor_is_new = True

@@ -60,6 +60,11 @@ class ProgressReports:
         self._index, self._step, self._of, self._attempt = index, step, of, attempt
 
     @property
+    def step(self) -> str:
+        """Name of the step."""
+        return self._step
+
+    @property
     def latest(self) -> Progress | None:
         """What the present attempt has said last, or None."""
         latest = self._latest

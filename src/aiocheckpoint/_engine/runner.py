@@ -244,7 +244,9 @@ class Run:
         """Emit the start of the run, and store its first snapshot if that is needed."""
         run_store, dispatcher = self._run_store, self._context.dispatcher
         first_write, run_store.first_write = run_store.first_write, None
-        await self._take_over_cursor(plan, stored)
+        self._context.cursors.header = self._context.header
+        if run_store.progress is not None:
+            await self._take_over_cursor(plan, stored)
         if run_store.skipped is not None:
             await dispatcher.emit(SnapshotSkipped, error=run_store.skipped)
         if not plan.fresh and self._request.recovery is None:
@@ -264,7 +266,7 @@ class Run:
         context = self._context
         is_patched = stored is None or stored.stopped_by == "patch"
         goes_on = self._request.checkpoint is None and not is_patched
-        if not context.cursors.begin(context.header, plan.first, may_go_on=goes_on):
+        if not context.cursors.take_over(context.header, plan.first, may_go_on=goes_on):
             await context.backend.run(context.cursors.drop_found)
 
     def _started_event(self, plan: Plan, stored: Header | None) -> RunStarted:

@@ -102,14 +102,14 @@ class StepLoop:
             if has_reserved_keys(state):
                 check_reserved_keys(state, f"the state after step {step.name!r}")
                 drop_position(state)
-            context.cursors.note_done(context.header.sequence + 1)
+            context.cursors.done_at = context.header.sequence + 1
             status, position, stopped_by = self._status_at(index + 1, plan)
             written = self._write(state, step.name, status, position, stopped_by)
             if progress.cancellation is None:
                 await written
             else:
                 await context.backend.finish(written, progress.cancellation, needs_store=True)
-            context.cursors.leave()
+            context.cursors.reports, context.cursors.is_stored = None, False
         except (GeneratorExit, DrainedError):
             raise
         except BaseException as error:
@@ -131,7 +131,10 @@ class StepLoop:
         context.dispatcher.reports = reports
         progress = StepProgress(index, step.name, of, number, reports)
         progress.loads = step.load is not None and plan.loads_at(index, context.data)
-        context.cursors.enter(step.name, reports)
+        cursors = context.cursors
+        cursors.reports, cursors.done_at = reports, None
+        if cursors.found is not None:
+            cursors.hand_over(reports)
         context.active_run.progress = progress
         return progress
 
