@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint.events import Event, StepEvent, StepProgressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from aiocheckpoint import CheckpointFlow
     from aiocheckpoint._engine.listeners import Listeners
@@ -71,7 +71,7 @@ def listeners_of(cp: CheckpointFlow) -> Listeners:
 
 
 @contextmanager
-def heard(cp: CheckpointFlow, hear: Callable[[Event], None] | None = None) -> Iterator[Hearing]:
+def heard(cp: CheckpointFlow, hear: Callable[[Event], None] | None = None) -> Generator[Hearing]:
     """Let a hearer hear all events of a flow in a block."""
     hearing = Hearing()
     listener: Any = hear or hearing

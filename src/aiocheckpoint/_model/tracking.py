@@ -36,7 +36,8 @@ def tracked(
     count = _Count(progress, total, None if total is not None else _length(iterable), note)
     if isinstance(iterable, Iterable):
         return _Tracked(iterable, count)
-    if isinstance(iterable, AsyncIterable):
+    given: object = iterable
+    if isinstance(given, AsyncIterable):
         return _TrackedAsync(iterable, count)
     raise InvalidTypeError(
         f"track() takes an iterable or async iterable, not a {type(iterable).__name__}. "

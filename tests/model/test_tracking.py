@@ -1,0 +1,100 @@
+"""`current_step().track` gives the items, and reports how many of them are done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiocheckpoint import InvalidTypeError
+from aiocheckpoint._model.tracking import tracked
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+Report = tuple[float, float | None, str | None]
+
+
+@pytest.fixture
+def reports() -> list[Report]:
+    """Give a list for reports."""
+    return []
+
+
+@pytest.fixture
+def progress(reports: list[Report]) -> Callable[[float, float | None, str | None], None]:
+    """Give a function that notes reports."""
+    return lambda *report: reports.append(report)
+
+
+class NoLength(list[int]):
+    """A list whose length raises, as that of some data sets does."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class TooShort(list[int]):
+    """A list that says a smaller length than it has."""
+
+    def __len__(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize(
+    ("items", "total", "totals"),
+    [
+        ([7, 8, 9], None, [3, 3, 3, 3]),
+        (iter([7, 8, 9]), None, [3, 3, 3, 3]),
+        ((one for one in (7, 8, 9)), None, [None] * 4),
+        ((one for one in (7, 8, 9)), 5, [5] * 4),
+        ([7, 8, 9], 5, [5] * 4),
+        (NoLength([7, 8, 9]), None, [None] * 4),
+        (TooShort([7, 8, 9]), None, [2, 2, 2, None]),
+    ],
+    ids=["list", "iterator", "generator", "total", "other total", "no length", "too short"],
+)
+def test_totals(
+    items: Any,  # noqa: ANN401 - any iterable
+    total: float | None,
+    totals: list[float | None],
+    progress: Any,  # noqa: ANN401 - the fixture
+    reports: list[Report],
+) -> None:
+    """An item is done when the next one is asked for. The total is given, or the length."""
+    done = list[float]()
+    for item in tracked(progress, items, total, "rows"):  # type: ignore[union-attr]
+        done.append(reports[-1][0])
+        assert item == 7 + reports[-1][0]
+    assert done == [0, 1, 2]
+    assert reports == [(n, total, "rows") for n, total in enumerate(totals)]
+
+
+def test_left_early(progress: Any, reports: list[Report]) -> None:  # noqa: ANN401 - the fixture
+    """The item at which the loop is left is not done, and a used up iterator counts no further."""
+    for item in tracked(progress, [1, 2, 3], None, None):  # type: ignore[union-attr]
+        if item == 2:
+            break
+    assert reports[-1][0] == 1
+    all_items: Any = tracked(progress, [1], None, None)
+    assert [next(all_items, None) for _ in range(3)] == [1, None, None]
+    assert reports[-1][0] == 1
+
+
+async def test_async(progress: Any, reports: list[Report]) -> None:  # noqa: ANN401 - the fixture
+    """Async iterables are given to `async for`."""
+
+    async def rows() -> AsyncIterator[int]:
+        for row in range(3):
+            yield row
+
+    found = [row async for row in tracked(progress, rows(), 3, None)]  # type: ignore[union-attr]
+    assert found == [0, 1, 2]
+    assert [done for done, _, _ in reports] == [0, 1, 2, 3]
+
+
+def test_no_iterable(progress: Any) -> None:  # noqa: ANN401 - the fixture
+    """A number is no iterable, and the error says what takes one."""
+    nothing: Any = 3
+    with pytest.raises(InvalidTypeError, match="progress"):
+        tracked(progress, nothing, None, None)
