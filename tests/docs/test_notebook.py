@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+from executed_notebooks import (
+    RENEW,
+    cards_in,
+    cells_of,
+    execute,
+    printed_in,
+    read_notebook,
+    strange_paths,
+    telling,
+    text_of,
+)
 from locations import EXAMPLES
-from nbclient import NotebookClient
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from executed_notebooks import Cells, Notebook
+
 NOTEBOOK = EXAMPLES / "checkpoint_flow.ipynb"
-Cells = dict[str, Any]
 
 COLLECT = "step    collect        coroutine\n"
 CHOOSE = "step    choose         coroutine\n"
@@ -60,9 +70,9 @@ RESULTS = {
 
 
 @pytest.fixture(scope="module")
-def stored() -> Any:  # noqa: ANN401 (a notebook is a tree of plain JSON)
+def stored() -> Notebook:
     """Give the notebook as it is in the repository."""
-    return read_notebook()
+    return read_notebook(NOTEBOOK)
 
 
 @pytest.fixture(scope="module")
@@ -74,26 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cells(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Cells:
     """Execute the notebook in a kernel and give its cells by their ids."""
-    notebook = read_notebook()
-    home = tmp_path_factory.mktemp("ipython")
-    client = NotebookClient(
-        notebook,
-        timeout=120,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-    )
-    client.execute(env={**os.environ, "IPYTHONDIR": str(home)})
-    return {cell["id"]: cell for cell in notebook["cells"]}
-
-
-def read_notebook() -> Any:  # noqa: ANN401
-    """Read the notebook from its file."""
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-
-
-def printed(cell: Any, stream: str = "stdout") -> str:  # noqa: ANN401
-    """Join what a cell printed to a stream."""
-    return "".join(out["text"] for out in cell["outputs"] if out.get("name") == stream)
+    return cells_of(execute(NOTEBOOK, folder, tmp_path_factory.mktemp("ipython")))
 
 
 def error_of(cell: Any) -> Any:  # noqa: ANN401
@@ -106,7 +97,7 @@ def error_of(cell: Any) -> Any:  # noqa: ANN401
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_prints(cells: Cells, name: str) -> None:
     """A cell runs these functions in this order: sync ones in the main thread under `run`."""
-    assert printed(cells[name]) == OUTPUTS[name]
+    assert printed_in(cells[name]) == OUTPUTS[name]
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -129,14 +120,36 @@ def test_note(cells: Cells) -> None:
 
 def test_plan(cells: Cells) -> None:
     """Before the fix, the plan says where the next run starts and which loader it calls."""
-    words = printed(cells["plan"])
-    assert words.startswith("Starts at step 2 of 3, 'average', with the stored state: ")
-    assert "loader of 'average'." in words
+    (card,) = cards_in(cells["plan"])
+    assert card["text/plain"].startswith("Starts at step 2 of 3, 'average', with the stored state")
+    assert "loader of 'average'." in card["text/plain"]
+    assert "its loader runs" in text_of(card["text/html"])
+
+
+def test_cards(cells: Cells) -> None:
+    """A run has one card in its last state, as HTML and as text, and above the error."""
+    ends = {"first-run": "failed at 2 of 3, average"} | dict.fromkeys(RESULTS, "finished")
+    del ends["stored"]
+    for name, end in ends.items():
+        (card,) = cards_in(cells[name])
+        assert set(card) == {"text/html", "text/plain"}
+        assert end in card["text/plain"]
+        assert end in text_of(card["text/html"])
+    kinds = [output["output_type"] for output in cells["first-run"]["outputs"]]
+    assert kinds[-1] == "error"
+
+
+def test_shown_values(cells: Cells) -> None:
+    """The card of the stored run has the values of its state, and that of the flow its steps."""
+    (run,), (flow,) = cards_in(cells["show"]), cards_in(cells["flow"])
+    assert "town str 'Lund'" in " ".join(run["text/plain"].split())
+    words = text_of(flow["text/html"])
+    assert [step for step in ("collect", "average", "choose") if step not in words] == []
 
 
 def test_lines_on_stderr(cells: Cells) -> None:
     """The cell that mends the step, and the one that resumes, say so in one line each."""
-    told = {name: printed(cell, "stderr") for name, cell in cells.items() if "outputs" in cell}
+    told = {name: printed_in(cell, "stderr") for name, cell in cells.items() if "outputs" in cell}
     lines = {name: text for name, text in told.items() if text}
     place = "'average' takes the place of the old 'average': step 2 of 3."
     assert lines.pop("mend") == f"aiocheckpoint: {place}\n"
@@ -160,13 +173,16 @@ def test_leaves_nothing(cells: Cells, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_stored_clean(stored: Any) -> None:  # noqa: ANN401
-    """The stored notebook is valid and carries no outputs, counts, or traces of a machine."""
+def test_stored_clean(stored: Notebook) -> None:
+    """The stored notebook is valid, and tells nothing of the machine that executed it."""
     nbformat.validate(stored)
     assert set(stored["metadata"]) == {"kernelspec", "language_info"}
     assert stored["metadata"]["language_info"] == {"name": "python"}
-    for cell in stored["cells"]:
-        assert set(cell["metadata"]) <= {"tags"}
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == []
-            assert cell["execution_count"] is None
+    assert all(set(cell["metadata"]) <= {"tags"} for cell in stored["cells"])
+    assert strange_paths(NOTEBOOK.read_text("utf-8")) == []
+
+
+def test_stored_outputs(stored: Notebook, cells: Cells) -> None:
+    """The stored outputs are those of this execution, times and sizes aside."""
+    saved = {name: telling(cell) for name, cell in cells_of(stored).items()}
+    assert saved == {name: telling(cell) for name, cell in cells.items()}, RENEW
