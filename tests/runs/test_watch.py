@@ -36,7 +36,7 @@ from aiocheckpoint.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Generator
     from pathlib import Path
 
     from support import State
@@ -72,7 +72,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def held_run(cp: CheckpointFlow, run_id: str) -> AsyncIterator[asyncio.Event]:
+async def held_run(cp: CheckpointFlow, run_id: str) -> AsyncGenerator[asyncio.Event]:
     """Let a run be in its step in a block, which it leaves at the latest at its end."""
     number, gate = next(_numbers), asyncio.Event()
     GATES[number] = gate
@@ -418,7 +418,7 @@ def test_signal_handler(place: Path) -> None:
 
 
 @contextlib.contextmanager
-def interrupted_often(watch: Watch) -> Iterator[None]:
+def interrupted_often(watch: Watch) -> Generator[None]:
     """Let a signal come while the hearer holds its lock, at each event of the run."""
     lock = watch._lock  # noqa: SLF001
 
