@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from case_ids import UNSTABLE
 from flaky_steps import STORES, AnyStore
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from kept_open import close_kept_open
 from ordinary_user import MARK, may_write_everywhere
 from run_factories import KINDS, Runs
@@ -36,7 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # The short tests try the same examples each time, so that a failure is one of the change at
     # hand. Those under "torture" try new ones, and so does any run with a profile of its own.
-    settings.register_profile("repeatable", derandomize=True)
+    # None fails since the machine is busy.
+    slow = [HealthCheck.too_slow]
+    settings.register_profile(
+        "repeatable", derandomize=True, deadline=None, suppress_health_check=slow
+    )
     if "not torture" in config.option.markexpr and not config.getoption("--hypothesis-profile"):
         settings.load_profile("repeatable")
 
