@@ -55,7 +55,7 @@ class CursorStore:
 
     def bare_flow(self, **options: Any) -> CheckpointFlow:  # noqa: ANN401
         """Make the flow without steps."""
-        chosen = {"fsync": False, **self.options, **options}
+        chosen: dict[str, Any] = {"fsync": False, **self.options, **options}
         return CheckpointFlow(self.path, name="jobs", **chosen)
 
     def record(self) -> bytes | None:

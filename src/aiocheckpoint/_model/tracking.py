@@ -36,8 +36,7 @@ def tracked(
     count = _Count(progress, total, None if total is not None else _length(iterable), note)
     if isinstance(iterable, Iterable):
         return _Tracked(iterable, count)
-    given: object = iterable
-    if isinstance(given, AsyncIterable):
+    if isinstance(iterable, AsyncIterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         return _TrackedAsync(iterable, count)
     raise InvalidTypeError(
         f"track() takes an iterable or async iterable, not a {type(iterable).__name__}. "
