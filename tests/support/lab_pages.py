@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from executed_notebooks import cards_in
 from locations import SUPPORT
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ ConsoleMessage: TypeAlias = Any
 
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
 OUTPUT = ".jp-Notebook .jp-OutputArea-output"
-CARDS = '.jp-OutputArea-output[data-mime-type="text/html"]'
+CARDS = ".jp-OutputArea-output[data-mime-type='text/html']"
 PATIENCE = 60_000.0  # milliseconds
 _CONTRAST = (SUPPORT / "contrast.js").read_text()
 _SHOW = """async ({ path, kernel }) => {
@@ -33,7 +34,7 @@ _SHOW = """async ({ path, kernel }) => {
 }"""
 _CHANGE_THEME = "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })"
 _THEME_IS = "theme => document.body.dataset.jpThemeName === theme"
-_ALL_DRAWN = f"count => document.querySelectorAll('{OUTPUT}').length >= count"
+_ALL_DRAWN = f"count => document.querySelectorAll(`{CARDS}`).length >= count"
 _OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.open = true; })"
 
 
@@ -75,7 +76,7 @@ class LabPage:
 
         Args:
             name: A name that no other notebook of the JupyterLab has.
-            notebook: A notebook of `nbformat` with at least one output.
+            notebook: A notebook of `nbformat`.
             trusted: Whether the user has trusted it.
             kernel: Whether a kernel is started for it.
         """
@@ -83,7 +84,7 @@ class LabPage:
         self.errors.clear()
         self.requested.clear()
         await self.page.evaluate(_SHOW, {"path": f"{name}.ipynb", "kernel": kernel})
-        count = sum(len(cell.get("outputs", ())) for cell in notebook["cells"])
+        count = sum(len(cards_in(cell)) for cell in notebook["cells"])
         await self.page.wait_for_function(_ALL_DRAWN, arg=count, timeout=PATIENCE)
         await self.page.evaluate(_OPEN_ALL)
 
