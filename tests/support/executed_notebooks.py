@@ -76,7 +76,7 @@ def _without_places(notebook: Notebook, folder: Path) -> Notebook:
         re.escape(str(ROOT / "src")): "/usr/lib/python3/site-packages",
         re.escape(sysconfig.get_path("purelib")): "/usr/lib/python3/site-packages",
         re.escape(sysconfig.get_path("stdlib")): "/usr/lib/python3",
-        re.escape(str(Path(tempfile.gettempdir()) / "ipykernel_")) + r"\d+": "/tmp/ipykernel",  # noqa: S108 (a name that is shown)
+        r"ipykernel_\d+": "ipykernel",
     }
     text = nbformat.writes(notebook)  # type: ignore[no-untyped-call]
     for place, shown in places.items():

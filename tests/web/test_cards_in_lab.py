@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from executed_notebooks import read_notebook, text_of
-from lab_pages import THEMES
+from lab_pages import CARDS, THEMES
 from locations import EXAMPLES
 from shown_objects import notebook_of, shown_orders
 
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TEXT = 4.5  # the least contrast, by WCAG 2.2, 1.4.3
 SIGN = 3.0  # and that of signs, which have words beside them, by 1.4.11
+TRUSTED = f"{CARDS}.jp-mod-trusted"
 NOTEBOOKS = ("cards", "checkpoint_flow", "train")
 _SIGNS = {sign.sign for sign in SIGNS.values()} | {*"⚠+-~=→▏▎▍▌▋▊▉█▇░ "}
 
@@ -45,6 +46,7 @@ async def test_cards_are_readable_and_quiet(
     saved = notebooks[name]
     await lab_page.show(f"{name}-{trusted}", saved, trusted=trusted)
     assert [text_of(card) for card in await lab_page.cards()] == cards_in(saved)
+    assert bool(await lab_page.cards(TRUSTED)) is trusted
     for theme in THEMES:
         await lab_page.set_theme(theme)
         drawn = await lab_page.texts()
