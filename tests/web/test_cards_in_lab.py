@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TEXT = 4.5  # the least contrast, by WCAG 2.2, 1.4.3
 SIGN = 3.0  # and that of signs, which have words beside them, by 1.4.11
+PLAIN = """cards => cards.map((card) => {
+  for (const each of card.querySelectorAll("svg")) each.remove();
+  for (const each of card.querySelectorAll("*")) {
+    each.removeAttribute("style");
+    each.removeAttribute("class");
+  }
+  return card.innerText;
+})"""
 TRUSTED = f"{CARDS}.jp-mod-trusted"
 NOTEBOOKS = ("cards", "checkpoint_flow", "train")
+_SVG = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
+_WORD = re.compile(r"\w+")
 _SIGNS = {sign.sign for sign in SIGNS.values()} | {*"⚠+-~=→▏▎▍▌▋▊▉█▇░ "}
 
 
@@ -54,6 +65,16 @@ async def test_cards_are_readable_and_quiet(
         assert [text for text in drawn if text.ratio < least(text)] == []
     assert lab_page.errors == []
     assert lab_page.foreign() == []
+
+
+async def test_cards_read_well_without_styles(
+    lab_page: LabPage, notebooks: dict[str, Notebook]
+) -> None:
+    """No word vanishes or runs into another one when all styles, classes and pictures are gone."""
+    await lab_page.show("plain", notebooks["cards"], trusted=True)
+    without = [_SVG.sub("", card) for card in await lab_page.cards()]
+    plain = await lab_page.page.eval_on_selector_all(CARDS, PLAIN)
+    assert [_WORD.findall(text) for text in plain] == [_WORD.findall(text_of(c)) for c in without]
 
 
 def cards_in(notebook: Notebook) -> list[str]:
