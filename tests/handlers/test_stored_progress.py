@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 KINDS = ("file", "directory", "database")
 PASSED_OVER = "The progress stored for the run is passed over"
-NOT_STORED = "the cursor of step 'pages' is not stored"
+NOT_STORED = "The cursor of step 'pages' is not stored"
 
 
 def broken(folder: Path, place: str) -> CursorStore:

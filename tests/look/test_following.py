@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from stored_runs import queue_run
 
-from aiocheckpoint import CheckpointFlow
+from aiocheckpoint import CheckpointFlow, current_step
+from aiocheckpoint._engine.claimed_runs import begin_looks
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.handlers._run_filter import ALL, RunFilter
 from aiocheckpoint.look import RunView, Store, _following, open_store
@@ -193,3 +194,34 @@ def test_one_run(place: str) -> None:
         cp.delete("mine")
         with pytest.raises(RunNotFoundError):
             changed.look()
+
+
+def test_progress_of_one_run(place: str) -> None:
+    """A new record of progress is a change. One that is stored already is none."""
+    seen: list[float | None] = []
+
+    def look() -> None:
+        run = changed.look()
+        seen.append(None if run is None or run.progress is None else run.progress.done)
+
+    def work(state: State) -> None:
+        changed.look()
+        for done in (1, 2):
+            current_step().progress(done, cursor={"page": done})
+            store_cursors()
+            look()
+            look()
+
+    cp = CheckpointFlow(place, fsync=False)
+    cp.add_step(name="pages")(work)
+    queue_run(cp, "mine", {})
+    with open_store(place) as store:
+        changed = ChangedRun(store, "mine", None)
+        cp.run({}, run_id="mine")
+    assert seen == [1, None, 2, None]
+
+
+def store_cursors() -> None:
+    """Have the cursors stored that are new, and wait for it."""
+    for look in begin_looks():
+        look.result()

@@ -17,6 +17,7 @@ from aiocheckpoint._engine.opening import new_header
 from aiocheckpoint.handlers.sqlite._stored_rows import newest_finished
 from aiocheckpoint.look import ProgressView, RunView, StepView, open_store
 from aiocheckpoint.look._expected import expected_of
+from aiocheckpoint.look._following import ChangedRun
 from aiocheckpoint.look._step_pace import StepPace
 from aiocheckpoint.look._time_left import run_left, step_left, with_ends
 
@@ -211,6 +212,15 @@ def test_ends_by_other_runs() -> None:
     assert with_ends(bare, NOW, expected={"train": 30.0}).ends_at == 0.0
 
 
+def test_a_pace_that_is_lost() -> None:
+    """A view that is given another pace says what that says, and nothing of before."""
+    run = with_ends(run_of(progress=progress(10.0, NOW)), NOW)
+    assert run.ends_at
+    lost = with_ends(run, NOW, pace=StepPace(NOW, from_zero=False))
+    assert lost.steps[1].ends_at == 0.0
+    assert lost.ends_at == NOW + 60
+
+
 @pytest.mark.parametrize("facts", [{"status": "failed"}, {"began": 0.0}])
 def test_no_end_of_a_stored_run(facts: dict[str, Any]) -> None:
     """The progress of a run that does not run, or began who knows when, is no evidence."""
@@ -254,7 +264,7 @@ def test_a_place_expects_what_its_last_run_took(tmp_path: Path) -> None:
     assert again.expected == broken.expected
     with open_store(tmp_path / "c.pkl") as store:
         run = store.run(None)
-        assert expected_of(store, "f") == {}
+        assert expected_of(cp.handler.reader(), "f") == {}
     assert run.expected == again.expected
     assert [step.expected for step in run.steps] == list(again.expected.values())
 
@@ -292,12 +302,37 @@ def test_median_of_a_database(tmp_path: Path) -> None:
         cp.run({}, run_id=f"run-{number}")
     with pytest.raises(TimeoutError):
         slow_flow(place, fails=True).run({}, run_id="broken")
-    with open_store(place) as store:
-        found = expected_of(store, "f")
-        assert expected_of(store, "other") == {}
+    with open_store(place) as store, cp.handler.reader() as reader:
+        found = expected_of(reader, "f")
+        assert expected_of(reader, "other") == {}
         durations = [one.steps[0].seconds for one in store.runs() if one.status == "finished"]
     assert found["load"] == sorted(filter(None, durations))[1]
     assert set(found) == {"load", "train"}
+
+
+def test_a_running_run_of_a_database(tmp_path: Path) -> None:
+    """One that is looked at ends as the finished runs say, however it is looked at."""
+    place = f"sqlite:///{tmp_path}/runs.db"
+    slow_flow(place).run({}, run_id="one")
+    seen: list[RunView | None] = []
+
+    def look(state: State) -> None:
+        seen.append(cp.show("two"))
+        with open_store(place) as store:
+            seen.extend((store.run("two"), ChangedRun(store, "two", None).look()))
+
+    cp = CheckpointFlow(place, fsync=False, name="f")
+    cp.add_step(name="load")(look)
+    cp.add_step(name="train")(lambda state: None)
+    cp.run({}, run_id="two")
+    for run in seen:
+        assert run is not None
+        assert set(run.expected) == {"load", "train"}
+        assert [step.expected for step in run.steps] == list(run.expected.values())
+        assert run.ends_at > run.started_at
+    cp.run({}, run_id="three", until="load")
+    with open_store(place) as store:
+        assert (store.run("two").expected, store.run("three").expected) == ({}, {})
 
 
 class Recording(sqlite3.Connection):

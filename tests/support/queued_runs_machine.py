@@ -300,8 +300,7 @@ class _Looks(claimed_runs._Looks):  # noqa: SLF001
 
     def look(self) -> None:
         """Look."""
-        self._look()
-        for look in list(self._running.values()):
+        for look in self.begin():
             look.result()
 
 

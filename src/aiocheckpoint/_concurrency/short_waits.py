@@ -37,7 +37,7 @@ def call_within(seconds: float, function: Callable[[], _Result]) -> _Result:
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             errors.append(error)
 
-    thread = threading.Thread(target=work, name="aiocheckpoint look", daemon=True)
+    thread = threading.Thread(target=work, name="aiocheckpoint-short-wait", daemon=True)
     thread.start()
     thread.join(seconds)
     if results:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.active_run import ActiveRun
     from aiocheckpoint.handlers._port import SnapshotPort
 
-__all__ = ["is_claimed_here", "note_claimed", "note_released", "terminate_here"]
+__all__ = ["begin_looks", "is_claimed_here", "note_claimed", "note_released", "terminate_here"]
 
 LOOK_SECONDS = 1.0
 """Between two looks."""
 
-_NAME = "aiocheckpoint-endings"
+_NAME = "aiocheckpoint-looks"
 
 
 class _ClaimedRun(NamedTuple):
@@ -70,6 +70,15 @@ def terminate_here(location: str, reason: str) -> None:
         run.terminate(reason)
 
 
+def begin_looks() -> list[Future[None]]:
+    """Begin to look into each store, for the runs in progress here. Done once a second.
+
+    Returns:
+        The looks in progress. One of a store that still works at an earlier look is that look.
+    """
+    return _looks.begin()
+
+
 def _run_at(location: str) -> ActiveRun | None:
     known = _claimed.get(location)
     return None if known is None else known.run()
@@ -88,9 +97,10 @@ class _Looks(LoneThread):
     def _wait_and_look(self) -> None:
         time.sleep(LOOK_SECONDS)
         with suppress(MemoryError):
-            self._look()
+            begin_looks()
 
-    def _look(self) -> None:
+    def begin(self) -> list[Future[None]]:
+        """Do as `begin_looks`."""
         by_port: dict[int, tuple[SnapshotPort, dict[str | None, ActiveRun]]] = {}
         for location in list(_claimed):
             known = _claimed.get(location)
@@ -108,6 +118,7 @@ class _Looks(LoneThread):
                     self._running[key] = threads_of(port).submit(_look_into, port, runs)
         for key in self._running.keys() - by_port.keys():
             del self._running[key]
+        return list(self._running.values())
 
 
 def _look_into(port: SnapshotPort, runs: dict[str | None, ActiveRun]) -> None:

@@ -81,7 +81,7 @@ def _shown(core: FlowCore, run_id: str | None, *, many: bool, total: int | None 
     flow, handler = core.settings.flow, core.handler
     if not moves_snapshots(handler):
         return Shown(flow, run_id, str(core.state_path), many, total)
-    from aiocheckpoint._display.earlier_runs import expected_in  # noqa: PLC0415 - see `choosing`
+    from aiocheckpoint.look._expected import expected_in  # noqa: PLC0415 - see `choosing`
 
     expected = None if many or run_id is None else partial(expected_in, handler, flow)
     return Shown(flow, run_id, str(handler.locate(run_id)), many, total, expected)

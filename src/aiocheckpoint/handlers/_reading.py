@@ -254,7 +254,7 @@ class StoreReader:
         return count_found(self.found(flow, where), by)
 
     def newest_finished(self, flow: str, limit: int) -> list[FoundRun]:  # noqa: ARG002
-        """Find the finished runs that are new. None where that takes a look at all runs.
+        """Find the newest finished runs. None are found where that needs a look at all runs.
 
         Args:
             flow: The flow.

@@ -71,5 +71,5 @@ def adopted_progress(signing: SnapshotPort, found: Header, adopted: Header) -> b
 def log_unstored(record: ProgressRecord, error: BaseException) -> None:
     """Log that a record of progress could not be stored."""
     place = RunPlace(record.flow, record.run_id, record.step)
-    words = "the cursor of step %r is not stored, and its next attempt may begin earlier: %s"
+    words = "The cursor of step %r is not stored, and its next attempt may begin earlier: %s"
     log(logging.WARNING, place, words, record.step, str(error) or type(error).__name__)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiocheckpoint._model.statuses import UNFINISHED
 from aiocheckpoint.errors import RunNotFoundError
 from aiocheckpoint.handlers._run_filter import ALL
-from aiocheckpoint.look._expected import expected_of
 from aiocheckpoint.look._places import place_of
-from aiocheckpoint.look._records import RunView
+from aiocheckpoint.look._records import RunView, step_of
 from aiocheckpoint.look._run_files import RunFiles
 from aiocheckpoint.look._step_pace import StepPace
 from aiocheckpoint.look._time_left import with_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.look._store import Store
@@ -57,7 +56,6 @@ class ChangedRun:
         self._mark: tuple[_Mark, float] | None = None
         self._attempt: tuple[int, ...] = ()
         self._pace: StepPace | None = None
-        self._expected: Mapping[str, float] = {}
 
     def look(self) -> RunView | None:
         """Give the run as it is now. None where it is as at the last look, its progress too.
@@ -81,12 +79,12 @@ class ChangedRun:
         attempt = run.number, run.position, run.starts, run.tries
         if attempt != self._attempt:
             self._attempt = attempt
-            began = next((step.began for step in run.steps if step.index == run.position), 0.0)
+            step = step_of(run)
+            began = 0.0 if step is None else step.began
             self._pace = StepPace(began, from_zero=bool(began))
-            self._expected = run.expected or expected_of(self._store, run.flow)
         if self._pace is not None and run.progress is not None:
             self._pace.report(run.progress.done, run.progress.total, run.progress.at)
-        return with_ends(run, time.time(), pace=self._pace, expected=self._expected)
+        return with_ends(run, time.time(), pace=self._pace)
 
 
 class ChangedRuns:

@@ -57,6 +57,11 @@ class Record:
         return shown
 
 
+def step_of(run: "RunView") -> "StepView | None":
+    """The step at which a run stands. None where it is not among those that are shown."""
+    return next((step for step in run.steps if step.index == run.position), None)
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, Record):
         return value.to_json()

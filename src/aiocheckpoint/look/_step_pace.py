@@ -9,7 +9,8 @@ __all__ = ["StepPace"]
 _LEAST_SECONDS = 1.0
 _ENOUGH_SECONDS = 10.0
 _LEAST_SHARE = 0.01
-"""Less than 1 s of reports says nothing. From 10 s on, less than 1 % of the whole does, too."""
+"""Reports of less than 1 s say nothing. In the first 10 s, less than 1 % of the whole does not
+either."""
 
 
 class _Report(NamedTuple):
@@ -18,7 +19,9 @@ class _Report(NamedTuple):
 
 
 class StepPace:
-    """The pace of one attempt at a step. Times are of `time.monotonic`.
+    """The pace of one attempt at a step. All its times are of one clock.
+
+    Live runs take `time.monotonic`, stored ones the seconds since the epoch.
 
     Args:
         began: When the attempt began.

@@ -22,6 +22,7 @@ from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._inspecting import nothing_stored
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import absolute_path, redact_url
+from aiocheckpoint.look._expected import expected_of
 from aiocheckpoint.look._records import CountView, FlowView
 from aiocheckpoint.look._snapshots import diff_of, history_of, run_with_state, verified_runs
 from aiocheckpoint.look._time_left import with_ends
@@ -189,6 +190,8 @@ class Store:
     ) -> RunView:
         """Look at one run. Its payload is compared with its digest.
 
+        A running run of a database expects what the newest finished runs of its flow took.
+
         Args:
             run_id: The run, or None for the one without an id.
             flow: Name of the flow. It may be left out where one flow has the run.
@@ -203,9 +206,11 @@ class Store:
         with self._reader as reader:
             found = self._found(run_id, flow)
             view = run_with_state(reader, found, values=values, sizes=sizes)
-        if view is None:  # Deleted meanwhile.
-            raise RunNotFoundError(found.location, "show")
-        return with_ends(view, time.time())
+            if view is None:  # Deleted meanwhile.
+                raise RunNotFoundError(found.location, "show")
+            asks = view.status == "running" and not view.expected
+            expected = expected_of(reader, view.flow) if asks else None
+        return with_ends(view, time.time(), expected=expected)
 
     @front_door
     def history(

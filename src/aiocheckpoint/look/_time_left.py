@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aiocheckpoint.look._records import step_of
 from aiocheckpoint.look._step_pace import StepPace
 
 if TYPE_CHECKING:
@@ -79,24 +80,26 @@ def with_ends(
         steps = tuple(replace(step, expected=expected.get(step.name)) for step in run.steps)
         run = replace(run, expected=dict(expected), steps=steps)
     left = _paced(run) if pace is None else pace
-    seconds = None if left is None else left.seconds_left(now)
-    if seconds is not None:
-        run = replace(run, steps=tuple(_ending(run, step, now + seconds) for step in run.steps))
+    run = _with_step_ending(run, None if left is None else left.seconds_left(now), now)
     rest = run_left(run, now)
-    return run if rest is None else replace(run, ends_at=now + rest)
+    return replace(run, ends_at=0.0 if rest is None else now + rest)
 
 
-def _ending(run: RunView, step: StepView, at: float) -> StepView:
-    return replace(step, ends_at=at) if step.index == run.position else step
+def _with_step_ending(run: RunView, seconds: float | None, now: float) -> RunView:
+    current = step_of(run)
+    if current is None:
+        return run
+    ending = replace(current, ends_at=0.0 if seconds is None else now + seconds)
+    return replace(run, steps=tuple(ending if one is current else one for one in run.steps))
 
 
 def _paced(run: RunView) -> StepPace | None:
     """The pace of the step in progress, which began with nothing done, by its last report."""
     progress = run.progress
-    began = next((step.began for step in run.steps if step.index == run.position), 0.0)
-    if progress is None or not began:
+    step = step_of(run)
+    if progress is None or step is None or not step.began:
         return None
-    pace = StepPace(began, from_zero=True)
+    pace = StepPace(step.began, from_zero=True)
     pace.report(progress.done, progress.total, progress.at)
     return pace
 

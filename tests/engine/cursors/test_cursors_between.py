@@ -13,6 +13,7 @@ from cursor_flows import PLACES, CursorStore
 
 from aiocheckpoint import current_step
 from aiocheckpoint._engine import claimed_runs
+from aiocheckpoint._engine.claimed_runs import begin_looks
 
 if TYPE_CHECKING:
     from support import State
@@ -26,16 +27,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> CursorStore:
 
 @pytest.fixture(autouse=True)
 def _no_other_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the tests look by themselves."""
-    monkeypatch.setattr(claimed_runs._Looks, "_look", lambda looks: None)  # noqa: SLF001
+    """Let the tests look by themselves. Their runs begin behind this."""
+    monkeypatch.setattr(claimed_runs, "begin_looks", list)
 
 
 def look() -> None:
-    """Do what the thread does once a second."""
-    for known in list(claimed_runs._claimed.values()):  # noqa: SLF001
-        run = known.run()
-        if run is not None:
-            claimed_runs._look_into(known.port, {run.run_id: run})  # noqa: SLF001
+    """Do what the thread does once a second, and wait for it."""
+    for one in begin_looks():
+        one.result()
 
 
 def page(number: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.command import Command
@@ -13,8 +12,6 @@ from aiocheckpoint._cli.pause_words import suggest_answer
 from aiocheckpoint._cli.run_card import print_failure, print_history, print_run
 from aiocheckpoint._engine.resume_command import words_of_run
 from aiocheckpoint._model.statuses import ENDED
-from aiocheckpoint.look._expected import expected_of
-from aiocheckpoint.look._time_left import with_ends
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +44,6 @@ def _execute(context: Context) -> int:
     arguments, store, output = context.arguments, context.store(), context.output
     named = context.run_id, context.flow_name
     run = store.run(named[0], flow=named[1], sizes=True, values=arguments.values)
-    if run.status == "running" and not run.expected:
-        run = with_ends(run, time.time(), expected=expected_of(store, run.flow))
     kept = store.history(named[0], flow=named[1]) if arguments.history else None
     if output.is_text:
         print_run(run, output)
