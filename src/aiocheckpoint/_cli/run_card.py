@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
-from aiocheckpoint._display.figures import about
-from aiocheckpoint._display.run_facts import note_of, signature_of
-from aiocheckpoint._display.times import ago, clock, now, seconds_shown
+from aiocheckpoint._display.figures import amount_shown
+from aiocheckpoint._display.run_facts import note_of, signature_of, standing_at_step
+from aiocheckpoint._display.times import about_left, ago, clock, now, took_exactly
 from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.look._time_left import run_left, step_left
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from aiocheckpoint.look import KeyView, ProgressView, RunView, SnapshotView, StepView
 
 __all__ = ["print_failure", "print_history", "print_run"]
-
-_LARGE = 1e15
 
 
 def print_run(run: RunView, output: Output) -> None:
@@ -91,12 +89,12 @@ def _standing(run: RunView) -> Iterator[Cell]:
     yield f"{named} of {run.flow or 'an unknown flow'}: "
     yield Styled(run.status, run.status)
     if run.step is not None:
-        yield f" at step {run.position + 1} of {run.step_count or '?'}, {run.step!r}"
+        yield f" {standing_at_step(run)}"
     if run.written_at:
         yield f", {ago(run.written_at)}"
     left = run_left(run, now())
     if left is not None:
-        yield f", {about(left)}"
+        yield f", {about_left(left)}"
     note = note_of(run)
     if note and run.damage is None:
         yield f" ({note})"
@@ -115,7 +113,7 @@ def _origin(run: RunView) -> Iterator[str]:
 
 
 def _time_of(step: StepView) -> str:
-    return "" if step.seconds is None else seconds_shown(step.seconds)
+    return "" if step.seconds is None else took_exactly(step.seconds)
 
 
 def _more(step: StepView, run: RunView) -> str:
@@ -126,22 +124,14 @@ def _more(step: StepView, run: RunView) -> str:
         broke = f"{type_shown(failure.type)} in its part {failure.part!r}"
     is_here = step.index == run.position and step.status != "done"
     progress = _amount_of(run.progress) if run.progress is not None and is_here else ""
-    left = step_left(step, now())
-    return "  ".join(filter(None, (progress, tries, broke, "" if left is None else about(left))))
+    seconds = step_left(step, now())
+    left = "" if seconds is None else about_left(seconds)
+    return "  ".join(filter(None, (progress, tries, broke, left)))
 
 
 def _amount_of(progress: ProgressView) -> str:
-    """How far a step was, such as "1,240 of 2,000 rows, 12 s ago"."""
-    of = "" if progress.total is None else f" of {_number(progress.total)}"
-    note = f" {progress.note}" if progress.note else ""
-    return f"{_number(progress.done)}{of}{note}, {ago(progress.at)}"
-
-
-def _number(value: float) -> str:
-    """Show an amount in full, or a very large one by its first digits."""
-    if value >= _LARGE:
-        return f"{value:.3g}"
-    return f"{int(value):,}" if value == int(value) else f"{value:,.2f}"
+    """How far a step was, such as "1,240/2,000 rows, 12 s ago"."""
+    return f"{amount_shown(progress.done, progress.total, progress.note)}, {ago(progress.at)}"
 
 
 def print_failure(run: RunView, output: Output, how_much: str) -> None:

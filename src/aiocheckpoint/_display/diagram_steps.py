@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown
+from aiocheckpoint._display.times import took_exactly
 from aiocheckpoint._model.steps import name_of
 from aiocheckpoint._texts import cut_middle, harmless, type_shown, width_of
 from aiocheckpoint.look._records import Record
@@ -165,6 +166,6 @@ def _notes(run: RunView, step: StepView) -> Iterator[str]:
     if step.done is not None:
         yield amount_shown(step.done, step.total, step.note)
     if step.seconds is not None:
-        yield f"{step.seconds:.3f} s"
+        yield took_exactly(step.seconds)
     if step.attempts > 1:
         yield f"{step.attempts} tries"

@@ -1,4 +1,4 @@
-"""Figures of progress as bars and lines show them: counts, shares, durations, and names of runs."""
+"""Figures of progress: amounts, and shares of the whole."""
 
 from __future__ import annotations
 
@@ -6,44 +6,9 @@ import math
 
 from aiocheckpoint._texts import harmless
 
-__all__ = [
-    "about",
-    "amount_shown",
-    "duration",
-    "first_line",
-    "percent",
-    "run_shown",
-    "share_of",
-    "step_shown",
-]
+__all__ = ["amount_shown", "first_line", "percent", "share_of"]
 
-_FEW_DIGITS = 100_000
-
-
-def run_shown(flow: str, run_id: str | None) -> str:
-    """Name a run as the log does."""
-    return harmless(flow) if run_id is None else f"{harmless(flow)}[{harmless(run_id)}]"
-
-
-def step_shown(index: int, count: int | None, name: str) -> str:
-    """Name a step with its number, such as "3/4 charge"."""
-    of = "" if count is None else f"/{count}"
-    return f"{index + 1}{of} {harmless(name)}"
-
-
-def duration(seconds: float) -> str:
-    """Show how long something goes on, such as "0:41" or "2:05:09"."""
-    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def about(seconds: float) -> str:
-    """Show how long something will take, such as "about 4 min left"."""
-    for unit, size in (("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 1.5 * size:
-            return f"about {seconds / size:.0f} {unit} left"
-    return f"about {max(seconds, 1.0):.0f} s left"
+_FEW, _LARGE = 100, 1e15
 
 
 def share_of(done: float | None, total: float | None) -> float | None:
@@ -69,8 +34,11 @@ def first_line(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    """Show a number in full, a small one with two decimals, and a huge one by its first digits."""
     if not math.isfinite(value):  # A stored record may hold any number.
         return "?"
+    if abs(value) >= _LARGE:
+        return f"{value:.3g}"
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) < _FEW_DIGITS else f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) < _FEW else f"{value:,.1f}"

@@ -16,7 +16,7 @@ from aiocheckpoint._display.flow_facts import (
     part_words,
 )
 from aiocheckpoint._display.html import Html, Room, cut
-from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.step_lines import Gap, folded
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._texts import counted
@@ -142,8 +142,5 @@ def _html_of(line: tuple[str | _Mark, ...], room: Room) -> Html:
 
 
 def _text_of(line: tuple[str | _Mark, ...]) -> str:
-    parts = (
-        f"{sign_of(one.status).sign} {one.status}" if isinstance(one, _Mark) else one
-        for one in line
-    )
+    parts = (with_sign(one.status) if isinstance(one, _Mark) else one for one in line)
     return cut(" ".join(filter(None, parts)), 4 * _LONGEST)

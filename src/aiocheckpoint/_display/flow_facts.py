@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._concurrency.callables import is_async_callable
-from aiocheckpoint._display.run_card import place_words
+from aiocheckpoint._display.run_facts import standing_at
 from aiocheckpoint._display.times import ago, took
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ def newest_words(run: RunView) -> str:
     """Say how the run that began last stands, but for its status."""
     name = "" if run.run_id is None else f"run {run.run_id}"
     when = ago(run.written_at) if run.written_at else ""
-    return ", ".join(filter(None, (place_words(run), when, name)))
+    return ", ".join(filter(None, (standing_at(run), when, name)))

@@ -7,15 +7,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import (
-    amount_shown,
-    duration,
-    first_line,
-    percent,
-    run_shown,
-    share_of,
-)
+from aiocheckpoint._display.figures import amount_shown, first_line, percent, share_of
+from aiocheckpoint._display.run_facts import run_shown
 from aiocheckpoint._display.runs_figures import ends_shown, failure_line
+from aiocheckpoint._display.times import stopwatch, took
 from aiocheckpoint._logging import RunPlace, log
 from aiocheckpoint._texts import harmless
 from aiocheckpoint.events import (
@@ -126,12 +121,12 @@ def _progress_words(event: StepProgressed) -> str:
 def _step_words(event: StepEvent) -> str:
     match event:
         case StepFinished():
-            return f"done in {sum(event.seconds.values()):.2f} s"
+            return f"done in {took(sum(event.seconds.values()))}"
         case AttemptFailed():
             return f"attempt {event.attempt} failed: {type(event.error).__name__}"
         case StepFailed():
             verb = "cancelled" if event.cancelled else "failed"
-            return f"{verb} after {duration(event.seconds)}: {type(event.error).__name__}"
+            return f"{verb} after {stopwatch(event.seconds)}: {type(event.error).__name__}"
         case StepPaused():
             return f"paused: {first_line(event.reason)}"
         case _:
@@ -143,7 +138,7 @@ def _run_words(event: Event) -> str:
         case RunFinished(status="paused"):  # Its step has said so.
             return ""
         case RunFinished():
-            return f"{event.status} after {duration(event.seconds)}"
+            return f"{event.status} after {stopwatch(event.seconds)}"
         case RunTerminated():
             return f"terminated: {first_line(event.reason)}"
         case _:

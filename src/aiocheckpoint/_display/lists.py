@@ -8,7 +8,7 @@ from aiocheckpoint._display import html
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.result_card import error_words, status_of
 from aiocheckpoint._display.run_facts import run_in_words
-from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import ago, moment
 from aiocheckpoint._model.header import Header
@@ -98,7 +98,7 @@ def _row(cells: tuple[str, ...], room: Room) -> Html:
 
 def _plain(cells: tuple[str, ...]) -> tuple[str, ...]:
     status, *others = cells
-    return (f"{sign_of(status).sign} {status}", *(cut(one, _LONGEST) for one in others))
+    return (with_sign(status), *(cut(one, _LONGEST) for one in others))
 
 
 def _left_out(shown: Sequence[object], most: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import about, duration
 from aiocheckpoint._display.followed import FollowedRuns
 from aiocheckpoint._display.html import box, fold, join, paragraph, quiet, sign, tag, title
 from aiocheckpoint._display.runs_figures import (
@@ -14,7 +13,7 @@ from aiocheckpoint._display.runs_figures import (
     rate_shown,
     slowest_shown,
 )
-from aiocheckpoint._display.times import now
+from aiocheckpoint._display.times import now, passed_and_left
 from aiocheckpoint._texts import cut_middle, harmless
 
 if TYPE_CHECKING:
@@ -57,8 +56,7 @@ class LiveRunsCard(FollowedRuns):
         return str(html), "\n".join(filter(None, text))
 
     def _times(self, counts: LiveCounts, at: float) -> str:
-        passed, left = duration(at - self.began), left_of_runs(counts, self.total)
-        return passed if left is None else f"{passed}, {about(left)}"
+        return passed_and_left(at - self.began, left_of_runs(counts, self.total))
 
 
 def _runs_shown(counts: LiveCounts, total: int | None) -> str:

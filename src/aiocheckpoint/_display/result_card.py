@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._display import html
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.run_facts import run_in_words
-from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._texts import counted, type_shown
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def result_card(result: RunResult[Any]) -> str:
 def result_text(result: RunResult[Any]) -> str:
     """Show a result in a few lines of text."""
     status = status_of(result)
-    first = f"{run_in_words(result.run_id)}: {sign_of(status).sign} {status}"
+    first = f"{run_in_words(result.run_id)}: {with_sign(status)}"
     return "\n".join(cut(one, _LONGEST) for one in (first, *_lines(result, 10)))
 
 

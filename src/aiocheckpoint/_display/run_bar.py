@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import (
-    about,
-    amount_shown,
-    duration,
-    first_line,
-    run_shown,
-    share_of,
-    step_shown,
-)
+from aiocheckpoint._display.figures import amount_shown, first_line, share_of
 from aiocheckpoint._display.look_of_terminal import width_of_line
-from aiocheckpoint._texts import cut_middle, cut_start, type_shown, width_of
+from aiocheckpoint._display.run_facts import place_of_run, run_shown, step_shown, why
+from aiocheckpoint._display.times import about_left, passed_and_left, stopwatch, took
+from aiocheckpoint._texts import cut_middle, cut_start, harmless, width_of
 from aiocheckpoint.look._time_left import run_left, step_left
 
 if TYPE_CHECKING:
@@ -23,7 +17,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._display.look_of_terminal import Line, Look
     from aiocheckpoint.look import RunView, StepView
 
-__all__ = ["bar_of", "end_line", "padded", "run_lines"]
+__all__ = ["end_line", "padded", "run_lines", "share_bar"]
 
 _WIDEST, _NARROWEST = 20, 6
 _LEAST_TITLE, _LEAST_STEP = 12, 8
@@ -60,22 +54,21 @@ def _first_line(run: RunView, step: StepView, look: Look, now: float) -> Line:
     line: Line = [(f"{title}  ", ""), (where, "running"), (_GAP, "")]
     if share is not None:
         room = look.width - width_of_line(line) - width_of(figures) - 2
-        line += [(bar_of(share, min(max(room, _NARROWEST), _WIDEST), look), "running"), ("  ", "")]
+        bar = share_bar(share, min(max(room, _NARROWEST), _WIDEST), look)
+        line += [(bar, "running"), ("  ", "")]
     room = look.width - width_of_line(line)
     return [*line, (cut_middle(figures, max(room, 2), look.dots), "")]
 
 
 def _times(step: StepView, now: float) -> str:
-    passed = duration(now - step.began) if step.began else ""
-    left = step_left(step, now)
     attempt = f"try {step.attempts}" if step.attempts > 1 else ""
-    times = passed if left is None else f"{passed}, about {duration(left + 0.5)} left"
+    times = passed_and_left(now - step.began if step.began else None, step_left(step, now))
     return "  ".join(filter(None, (attempt, times)))
 
 
 def _second_line(run: RunView, current: StepView, look: Look, now: float) -> Line:
     seconds = run_left(run, now)
-    left = "" if seconds is None else f"run: {about(seconds)}"
+    left = "" if seconds is None else f"run: {about_left(seconds)}"
     room = look.width - width_of(left) - (2 if left else 0)
     line: Line = []
     for step in _near(run.steps, current):
@@ -95,8 +88,8 @@ def _near(steps: tuple[StepView, ...], current: StepView) -> Iterator[StepView]:
 
 
 def _step_part(step: StepView, look: Look) -> Line:
-    seconds = "" if step.seconds is None else f" {step.seconds:.2f} s"
-    name = cut_middle(step_shown(0, None, step.name)[2:], 24, look.dots)
+    seconds = "" if step.seconds is None else f" {took(step.seconds)}"
+    name = cut_middle(harmless(step.name), 24, look.dots)
     return [(look.sign(step.status), step.status), (f" {name}{seconds}", "")]
 
 
@@ -110,20 +103,17 @@ def end_line(run: RunView, look: Look, now: float) -> Line:
 
 
 def _how_it_ended(run: RunView, look: Look, now: float) -> str:
-    at = ""
-    if run.step is not None and run.status != "finished":
-        at = f" at {cut_middle(step_shown(run.position, run.step_count, run.step), 30, look.dots)}"
-    if run.pause and run.status == "paused":
-        return f"{at}: {first_line(run.pause)}"
-    if run.termination and run.status == "terminated":
-        return f"{at}: {first_line(run.termination)}"
-    if run.failure is not None and run.status in {"failed", "cancelled"}:
-        kind = cut_start(type_shown(first_line(run.failure.type)), 40, look.dots)
-        return f"{at}: {kind}"
-    return f"{at} after {duration(now - run.started_at)}" if run.started_at else at
+    place = "" if run.status == "finished" else place_of_run(run)
+    at = f" at {cut_middle(place, 30, look.dots)}" if place else ""
+    reason = first_line(why(run))
+    if run.status in {"failed", "cancelled"}:
+        reason = cut_start(reason, 40, look.dots)
+    if reason:
+        return f"{at}: {reason}"
+    return f"{at} after {stopwatch(now - run.started_at)}" if run.started_at else at
 
 
-def bar_of(share: float, width: int, look: Look) -> str:
+def share_bar(share: float, width: int, look: Look) -> str:
     """Draw a bar."""
     full, empty = "█░" if look.unicode else "#."
     done = int(share * width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.figures import about, first_line
+from aiocheckpoint._display.figures import first_line
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.remedies import remedy_of
 from aiocheckpoint._display.run_details import (
@@ -15,11 +15,11 @@ from aiocheckpoint._display.run_details import (
     stored_words,
     value_lines,
 )
-from aiocheckpoint._display.run_facts import reason_of, run_in_words
-from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.run_facts import reason_of, run_in_words, standing_at
+from aiocheckpoint._display.signs import sign_of, with_sign
 from aiocheckpoint._display.step_lines import Gap, StepLine, step_lines
 from aiocheckpoint._display.tables import Column, plain_lines
-from aiocheckpoint._display.times import ago, moment, now
+from aiocheckpoint._display.times import about_left, ago, moment, now
 from aiocheckpoint._texts import harmless, type_shown
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.look import RunView
 
-__all__ = ["place_words", "run_card", "run_text"]
+__all__ = ["run_card", "run_text"]
 
 _TEXT_ROOM = Room(rows=24, name=60, text=500, block=0)
 _COLUMNS = (Column(""), Column(""), Column(""), Column(""))
@@ -82,18 +82,12 @@ def run_text(run: RunView, *, left: float | None = None) -> str:
 def _title(run: RunView, room: Room) -> Html:
     named = html.strong("without an id" if run.run_id is None else cut(run.run_id, room.name))
     of = f" of {cut(run.flow, room.name)}" if run.flow else ""
-    status = html.join((html.sign(run.status), cut(place_words(run), room.name + 24)), " ")
+    status = html.join((html.sign(run.status), cut(standing_at(run), room.name + 24)), " ")
     facts = [html.join((named, of)), status]
     if run.written_at:
         words = f" ({moment(run.written_at)})"
         facts.append(html.quiet(ago(run.written_at), words))
     return html.title("Run", *facts)
-
-
-def place_words(run: RunView) -> str:
-    if run.step is None:
-        return ""
-    return f"at {run.position + 1:,} of {run.step_count or '?'}, {run.step}"
 
 
 def _standing(run: RunView, left: float | None) -> Iterator[str]:
@@ -104,7 +98,7 @@ def _standing(run: RunView, left: float | None) -> Iterator[str]:
     if run.status == "queued" and run.due is not None and run.due > now():
         yield f"due at {moment(run.due)}"
     if left is not None and 0 <= left < _MOST_SECONDS:
-        yield f"{about(left)}, by earlier runs"
+        yield f"{about_left(left)}, by earlier runs"
     stored = stored_words(run)
     if stored:
         yield stored
@@ -160,10 +154,10 @@ def _remedy(run: RunView, room: Room) -> Html:
 
 
 def _lines(run: RunView, left: float | None) -> Iterator[str]:
-    status = f"{sign_of(run.status).sign} {run.status}"
+    status = with_sign(run.status)
     of = f" of {run.flow}" if run.flow else ""
     when = f", {ago(run.written_at)}" if run.written_at else ""
-    place = f" {place_words(run)}" if run.step is not None else ""
+    place = f" {standing_at(run)}" if run.step is not None else ""
     yield f"{run_in_words(run.run_id)}{of}: {status}{place}{when}"
     yield from _standing(run, left)
     yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, _TEXT_ROOM.rows)))
@@ -182,5 +176,5 @@ def _lines(run: RunView, left: float | None) -> Iterator[str]:
 def _cells(line: StepLine | Gap) -> tuple[str, str, str, str]:
     if isinstance(line, Gap):
         return "", f"… {line.words}", "", ""
-    status = f"  {sign_of(line.status).sign} {line.status}"
+    status = f"  {with_sign(line.status)}"
     return status, cut(line.name, _TEXT_ROOM.name), line.bar, harmless(", ".join(line.words))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.times import due_shown
 from aiocheckpoint._model.due import due_at
+from aiocheckpoint._texts import harmless, type_shown
 
 if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
@@ -18,7 +19,12 @@ __all__ = [
     "run_in_question",
     "run_in_words",
     "run_name",
+    "run_shown",
     "signature_of",
+    "standing_at",
+    "standing_at_step",
+    "step_shown",
+    "why",
 ]
 
 
@@ -37,11 +43,33 @@ def run_in_question(run_id: str | None) -> str:
     return run_in_words(None) if run_id is None else repr(run_id)
 
 
+def run_shown(flow: str, run_id: str | None) -> str:
+    """Name a run as the log does, such as "orders[order-42]"."""
+    return harmless(flow) if run_id is None else f"{harmless(flow)}[{harmless(run_id)}]"
+
+
+def step_shown(index: int, count: int | None, name: str) -> str:
+    """Name a step with its number, such as "3/4 charge", or "3/? charge" of an unknown number."""
+    return f"{index + 1}/{count or '?'} {harmless(name)}"
+
+
 def place_of_run(run: RunView) -> str:
     """Say at which step a run stands, such as "3/4 charge". "" where it is at none."""
+    return "" if run.step is None else step_shown(run.position, run.step_count, run.step)
+
+
+def standing_at(run: RunView) -> str:
+    """Say it in a title, such as "at 3 of 4, charge". "" where it is at none."""
     if run.step is None:
         return ""
-    return f"{run.position + 1}/{run.step_count or '?'} {run.step}"
+    return f"at {run.position + 1:,} of {run.step_count or '?'}, {run.step}"
+
+
+def standing_at_step(run: RunView) -> str:
+    """Say it in a sentence, such as "at step 3 of 4, 'charge'". "" where it is at none."""
+    if run.step is None:
+        return ""
+    return f"at step {run.position + 1} of {run.step_count or '?'}, {run.step!r}"
 
 
 def note_of(run: RunView) -> str:
@@ -57,9 +85,18 @@ def reason_of(run: RunView) -> str:
         "running": "its process is gone" if run.stale else run.owner or "",
         "paused": run.pause or "",
         "stopped": f"by {run.stopped_by}" if run.stopped_by else "",
-        "terminated": f"by {run.terminated_by}: {run.termination}",
+        "terminated": ": ".join(
+            filter(None, (run.terminated_by and f"by {run.terminated_by}", run.termination))
+        ),
     }
     return reasons.get(run.status, "")
+
+
+def why(run: RunView) -> str:
+    """Say why a run stands as it does: by the type of its failure, or as `reason_of` does."""
+    if run.failure is not None and run.status in {"failed", "cancelled"}:
+        return type_shown(run.failure.type)
+    return reason_of(run)
 
 
 def due_words(run: RunView) -> str:

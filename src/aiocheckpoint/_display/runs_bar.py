@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import duration, share_of
+from aiocheckpoint._display.figures import share_of
 from aiocheckpoint._display.look_of_terminal import width_of_line
-from aiocheckpoint._display.run_bar import bar_of
+from aiocheckpoint._display.run_bar import share_bar
 from aiocheckpoint._display.runs_figures import (
     in_order,
     left_of_runs,
     rate_shown,
     slowest_shown,
 )
+from aiocheckpoint._display.times import passed_and_left
 from aiocheckpoint._texts import cut_middle, harmless, width_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def counts_line(runs: FollowedRuns, flow: str, look: Look, now: float) -> Line:
     room -= width_of(title) + 2
     if share is None or room < _NARROWEST + 2:
         return [(title, ""), *figures]
-    bar = bar_of(share, min(room - 2, _WIDEST), look)
+    bar = share_bar(share, min(room - 2, _WIDEST), look)
     return [(f"{title}  ", ""), (bar, "running"), *figures]
 
 
@@ -66,6 +67,5 @@ def _figures(counts: LiveCounts, total: int | None, seconds: float) -> Line:
     figures += [(f"  {number:,} {harmless(status)}", status) for status, number in in_order(counts)]
     if counts.running:
         figures.append((f"  {counts.running:,} running", ""))
-    left, passed = left_of_runs(counts, total), duration(seconds)
-    times = passed if left is None else f"{passed}, about {duration(left)} left"
+    times = passed_and_left(seconds, left_of_runs(counts, total))
     return [*figures, (f"  {rate_shown(counts)}", ""), (f"  {times}", "")]

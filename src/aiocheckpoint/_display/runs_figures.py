@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import duration, first_line, step_shown
+from aiocheckpoint._display.figures import first_line
+from aiocheckpoint._display.run_facts import step_shown
+from aiocheckpoint._display.times import stopwatch
 from aiocheckpoint._texts import harmless
 from aiocheckpoint.events import RunTerminated, StepFailed
 
@@ -59,7 +61,7 @@ def slowest_shown(slowest: SlowStep, now: float) -> str:
     """Name the slowest step, such as "order-57 at 3/4 charge, 0:31"."""
     run = harmless(slowest.flow if slowest.run_id is None else slowest.run_id)
     where = step_shown(slowest.index, slowest.of, slowest.step)
-    return f"{run} at {where}, {duration(now - slowest.began)}"
+    return f"{run} at {where}, {stopwatch(now - slowest.began)}"
 
 
 def failure_line(event: Event) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["SIGNS", "Sign", "sign_of"]
+__all__ = ["SIGNS", "Sign", "sign_of", "with_sign"]
 
 
 class Sign(NamedTuple):
@@ -50,3 +50,8 @@ SIGNS = {
 def sign_of(status: str) -> Sign:
     """Give the sign of a status, also of one that a later release brings."""
     return SIGNS.get(status, _UNKNOWN)
+
+
+def with_sign(status: str) -> str:
+    """Give a status as a text, by its sign and its word, such as "✓ finished"."""
+    return f"{sign_of(status).sign} {status}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocheckpoint._display.figures import about, amount_shown, share_of
-from aiocheckpoint._display.times import now, took
+from aiocheckpoint._display.figures import amount_shown, share_of
+from aiocheckpoint._display.times import about_left, now, took
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.look._time_left import step_left
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
     _Item = TypeVar("_Item")
 
-__all__ = ["BAR", "Gap", "StepLine", "bar_of", "folded", "step_lines"]
+__all__ = ["BAR", "Gap", "StepLine", "duration_bar", "folded", "step_lines"]
 
 BAR = "▇"
 _BAR_LENGTH = 12
 _AT_ENDS = 3
-_MOST_SECONDS = 1e9
 
 
 class StepLine(NamedTuple):
@@ -101,7 +100,7 @@ def folded(lines: Sequence[_Item], at: int, most: int) -> Iterator[_Item | Gap]:
         yield line
 
 
-def bar_of(seconds: float | None, longest: float) -> str:
+def duration_bar(seconds: float | None, longest: float) -> str:
     """Draw a duration beside the longest one."""
     if seconds is None or not 0 <= seconds <= longest or not longest < float("inf"):
         return ""
@@ -113,7 +112,7 @@ def _line(step: StepView, run: RunView, longest: float) -> StepLine:
     return StepLine(
         name=step.name,
         status=step.status,
-        bar=bar_of(_seconds(step, run), longest),
+        bar=duration_bar(_seconds(step, run), longest),
         words=tuple(filter(None, _words(step, run))),
         share=share_of(step.done, step.total) if step.status == "running" else None,
     )
@@ -132,8 +131,8 @@ def _words(step: StepView, run: RunView) -> Iterator[str]:
     if is_running and step.done is not None:
         yield amount_shown(step.done, step.total, step.note)
     left = step_left(step, now()) if is_running else None
-    if left is not None and left < _MOST_SECONDS:
-        yield about(left)
+    if left is not None:
+        yield about_left(left)
     if broken is not None:
         before = "before: " if is_running else ""
         yield f"{before}{type_shown(broken.type)} in its part {broken.part!r}"

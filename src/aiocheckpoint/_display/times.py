@@ -1,11 +1,22 @@
-"""Times as people read them."""
+"""Times and lengths of time as people read them. Each way to write one has its function here."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime
 
-__all__ = ["ago", "clock", "due_shown", "moment", "now", "seconds_shown", "took"]
+__all__ = [
+    "about_left",
+    "ago",
+    "clock",
+    "due_shown",
+    "moment",
+    "now",
+    "passed_and_left",
+    "stopwatch",
+    "took",
+    "took_exactly",
+]
 
 _SAME_YEAR = 300 * 86_400.0
 _FEW, _A_WHILE, _MOST_SECONDS = 9.995, 119.95, 1e9
@@ -67,11 +78,6 @@ def _largest(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def seconds_shown(seconds: float) -> str:
-    """Show how long something took, such as "0.031 s"."""
-    return f"{seconds:.3f} s"
-
-
 def took(seconds: float) -> str:
     """Show how long something took, to three digits or so, such as "0.03 s" or "4 min 10 s"."""
     if not 0 <= seconds < _MOST_SECONDS:  # Also NaN: a header may hold any number.
@@ -81,6 +87,40 @@ def took(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def took_exactly(seconds: float) -> str:
+    """Show how long something took, to the millisecond if that was short, such as "0.031 s"."""
+    return f"{seconds:.3f} s" if 0 <= seconds < _A_WHILE else took(seconds)
+
+
+def stopwatch(seconds: float) -> str:
+    """Show how long something goes on, such as "0:41" or "2:05:09"."""
+    if not seconds < _MOST_SECONDS:  # Also NaN.
+        return "?"
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def about_left(seconds: float) -> str:
+    """Show how long something will take, such as "about 4 min left"."""
+    for unit, size in (("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit} left"
+    return f"about {max(seconds, 1.0):.0f} s left"
+
+
+def passed_and_left(passed: float | None, left: float | None) -> str:
+    """Show a clock that runs, and how long it will, such as "0:41, about 0:25 left".
+
+    Args:
+        passed: Seconds since the beginning, or None where that is unknown.
+        left: Seconds until the end, or None where that is unknown.
+    """
+    shown = "" if passed is None else stopwatch(passed)
+    rest = "" if left is None else f"about {stopwatch(left + 0.5)} left"
+    return ", ".join(filter(None, (shown, rest)))
 
 
 def moment(at: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
 from aiocheckpoint._display.html import Html, Room, cut
-from aiocheckpoint._display.signs import sign_of
+from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import ago, moment
 from aiocheckpoint._texts import counted
@@ -87,8 +87,8 @@ def snapshot_card(snapshot: SnapshotView) -> str:
 
 def snapshot_text(snapshot: SnapshotView) -> str:
     """Show a snapshot in lines of text."""
-    status = f"{sign_of(snapshot.status).sign} {snapshot.status}"
-    head = ", ".join((f"snapshot {_number(snapshot)}: {status}", *_snapshot_facts(snapshot)))
+    status = f"snapshot {_number(snapshot)}: {with_sign(snapshot.status)}"
+    head = ", ".join((status, *_snapshot_facts(snapshot)))
     lines = (head, _keys_words(snapshot, _MOST))
     return "\n".join(cut(one, 4 * _LONGEST) for one in lines if one)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import about, amount_shown
-from aiocheckpoint._display.run_facts import note_of, place_of_run, run_name
-from aiocheckpoint._display.times import clock, now, seconds_shown
-from aiocheckpoint._texts import harmless, type_shown, width_of
+from aiocheckpoint._display.figures import amount_shown
+from aiocheckpoint._display.run_facts import note_of, place_of_run, run_name, why
+from aiocheckpoint._display.times import about_left, clock, now, took_exactly
+from aiocheckpoint._texts import harmless, width_of
 from aiocheckpoint.look._time_left import run_left, step_left
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ProgressLines:
         for step in run.steps:
             if step.status == "done" and step.index not in self._done:
                 self._done.add(step.index)
-                took = "" if step.seconds is None else f"  {seconds_shown(step.seconds)}"
+                took = "" if step.seconds is None else f"  {took_exactly(step.seconds)}"
                 self._output.data("  ", self._output.sign("done"), f" {step.name}{took}")
         words = (place_of_run(run), _why(run), *_left(run))
         standing = run.status, run.sequence, run.starts, *words[:2]
@@ -102,7 +102,7 @@ def _progress(run: RunView) -> Iterator[str]:
         yield f"{harmless(progress.step)}  {amount}"
     left = None if step is None else step_left(step, now())
     if left is not None:
-        yield about(left)
+        yield about_left(left)
     if run.position + 1 < (run.step_count or 0):
         yield from (f"run: {one}" for one in _left(run))
 
@@ -111,12 +111,12 @@ def _left(run: RunView) -> Iterator[str]:
     """How long a run still takes, where that is known."""
     left = run_left(run, now())
     if left is not None:
-        yield about(left)
+        yield about_left(left)
 
 
 def _why(run: RunView) -> str:
     """Why a run stands where it does: what it broke on, its owner, the reason of a pause."""
     if run.status in {"failed", "cancelled"} and run.failure is not None:
         tries = f", {run.tries} tries" if run.tries > 1 else ""
-        return f"{type_shown(run.failure.type)}{tries}"
+        return f"{why(run)}{tries}"
     return note_of(run)
