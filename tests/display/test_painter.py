@@ -157,17 +157,19 @@ def test_an_error_of_the_display(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_display_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events never wait for a picture, and the end waits for the last one for a while alone."""
     monkeypatch.setattr(module, "_LAST_SECONDS", 0.01)
-    free, begun = threading.Event(), threading.Event()
+    free, begun, returned = threading.Event(), threading.Event(), threading.Event()
 
     def hang() -> None:
         begun.set()
-        assert free.wait(PATIENCE)
+        free.wait(PATIENCE)
+        returned.set()
 
     painter = Painter(hang, "orders")
     painter.wake()
     assert begun.wait(PATIENCE)
     painter.wake()
     painter.close()
+    assert not returned.is_set()
     free.set()
     for thread in painting():
         thread.join()
