@@ -197,10 +197,11 @@ def test_check(name: str, runs: Path) -> None:
     check = ("diagram", "diagram_shop_check:cp", "--check", name)
     missing = invoke(*check, cwd=runs)
     assert (missing.code, missing.out) == (1, "")
-    renewing = missing.err.splitlines()[1].removeprefix("Draw it anew: ")
-    command, _, file = renewing.removeprefix("aiocheckpoint ").rpartition(" > ")
-    assert file == name
-    drawn = invoke(*command.split(), cwd=runs).out
+    reason, renewing = missing.err.splitlines()
+    assert (reason, renewing.rpartition(" ")[2]) == (f"{name} is missing.", name)
+    saved = invoke(*renewing.removeprefix("Draw it: aiocheckpoint ").split(), cwd=runs)
+    assert (saved.code, saved.out, saved.err) == (0, "", f"{name} was written.\n")
+    drawn = (runs / name).read_text("utf-8")
     (runs / name).write_bytes(drawn.replace("\n", "\r\n").encode())
     done = invoke(*check, cwd=runs)
     assert (done.code, done.out, done.err) == (0, "", "")
@@ -223,7 +224,7 @@ def test_check_of_a_run_of_a_bare_store(runs: Path) -> None:
         path.chmod(0o755)
     assert (done.code, done.out, done.err) == (0, "", "")
     assert renewed.code == 1
-    renewing = "aiocheckpoint diagram runs --format text --flow orders > run.txt"
+    renewing = "aiocheckpoint diagram runs --format text --flow orders --save run.txt"
     assert f"Draw it anew: {renewing}\n" in renewed.err
 
 
@@ -239,14 +240,58 @@ def test_check_for_programs(runs: Path) -> None:
 
 def test_checks_that_cannot_be_made(runs: Path) -> None:
     """A file without a known ending, or one that cannot be read, is named."""
-    done = invoke("diagram", "runs", "--check", "README.md", cwd=runs)
+    done = invoke("diagram", "runs", "--check", "flow.png", cwd=runs)
     assert (done.code, done.out) == (2, "")
-    assert "the ending of README.md says no format" in done.err
+    assert "the ending of flow.png says no format" in done.err
     assert "Add --format." in done.err
     done = invoke("diagram", "runs", "--check", "runs", "--format", "svg", cwd=runs)
     assert (done.code, done.out) == (1, "")
     assert "runs cannot be read: " in done.err
     assert invoke("diagram", "runs", "order-43", "--check", "a.svg", cwd=runs).code == 3
+
+
+@pytest.mark.parametrize("option", ["--check", "--save"])
+def test_pages_are_no_diagrams(option: str, runs: Path) -> None:
+    """A page with more than a diagram is neither compared nor overwritten."""
+    (runs / "README.md").write_text("all of it")
+    done = invoke("diagram", "runs", option, "README.md", "--format", "mermaid", cwd=runs)
+    assert (done.code, done.out) == (2, "")
+    assert "README.md is a page" in done.err
+    assert (runs / "README.md").read_text() == "all of it"
+
+
+def test_save_keeps_the_old_file(runs: Path) -> None:
+    """Where the flow cannot be imported, or nothing can be written, the old file stays."""
+    (runs / "flow.svg").write_text("the old one")
+    (runs / "broken_shop.py").write_text("raise ValueError('no flow')")
+    assert invoke("diagram", "broken_shop:cp", "--save", "flow.svg", cwd=runs).code == 2
+    assert (runs / "flow.svg").read_text() == "the old one"
+    done = invoke("diagram", "runs", "--save", "nowhere/flow.svg", cwd=runs)
+    assert (done.code, "nowhere" in done.err) == (1, True)
+    done = invoke("diagram", "runs", "--save", "flow.svg", "--output", "json", cwd=runs)
+    assert json.loads(done.out)["diagram"] == {"saved": "flow.svg"}
+    assert (runs / "flow.svg").read_text().startswith("<svg ")
+
+
+def test_files_too_many(runs: Path) -> None:
+    """A second file is not taken for a missing run, and the two options exclude each other."""
+    done = invoke("diagram", "runs", "b.mmd", "--check", "a.svg", cwd=runs)
+    assert (done.code, done.out) == (2, "")
+    assert "b.mmd is taken for a run" in done.err
+    done = invoke("diagram", "runs", "--check", "a.svg", "--save", "b.svg", cwd=runs)
+    assert (done.code, "exclude each other" in done.err) == (2, True)
+
+
+def test_a_package_that_is_missing(tmp_path: Path) -> None:
+    """A flow that needs an extra is refused with one line, the remedy."""
+    (tmp_path / "diagram_shop_extra.py").write_text(
+        "import sys\nsys.modules['stamina'] = None\ntry:\n"
+        + MODULE.replace("\n", "\n    ")
+        + "\nfinally:\n    del sys.modules['stamina']\n"
+    )
+    done = invoke("diagram", "diagram_shop_extra:cp", cwd=tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "pip install 'aiocheckpoint[retry]'" in done.err
 
 
 def test_a_large_flow(tmp_path: Path) -> None:

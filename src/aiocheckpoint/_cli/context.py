@@ -16,7 +16,12 @@ from aiocheckpoint._cli.problems import CommandProblem, NeedsModuleTarget, Usage
 from aiocheckpoint._cli.stdin_ids import ids_of
 from aiocheckpoint._cli.target_hints import module_hint
 from aiocheckpoint._runs.targets import load_target
-from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, SeveralFlowsError
+from aiocheckpoint.errors import (
+    InvalidValueError,
+    MissingExtraError,
+    RunNotFoundError,
+    SeveralFlowsError,
+)
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import StateHandler
 
@@ -154,7 +159,9 @@ class Context:
                     factory=self.arguments.factory,
                 )
         except InvalidValueError as error:
-            before = _traceback_of(error.__cause__)
+            # Of a package that is missing, the message has the remedy.
+            lacks = isinstance(error.__cause__, MissingExtraError)
+            before = () if lacks else _traceback_of(error.__cause__)
             # The last line of the traceback has what the error says behind its colon.
             words = f"{str(error).partition(': ')[0]}." if before else str(error)
             raise UsageProblem(words, before=before) from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._cli.command import Command
@@ -19,7 +21,7 @@ from aiocheckpoint._display.diagram import (
 )
 from aiocheckpoint._display.diagram_steps import of_steps, of_views
 from aiocheckpoint._display.run_facts import run_name
-from aiocheckpoint.errors import InvalidValueError, RunNotFoundError
+from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, StorageError
 
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
+
+_PAGES = (".md", ".markdown", ".rst", ".html", ".htm", ".adoc", ".ipynb")
+"""Endings of files that have more than a diagram, so that writing one into them loses the rest."""
 
 
 def _configure(parser: CommandParser) -> None:
@@ -44,23 +49,50 @@ def _configure(parser: CommandParser) -> None:
         metavar="FILE",
         help="print nothing, and end with 1 where this file is not the diagram of today",
     )
+    parser.add_argument(
+        "--save",
+        metavar="FILE",
+        help="write the diagram into this file, and leave an old one as it is where that fails",
+    )
     add_secret(parser)
     add_output(parser)
 
 
 def _execute(context: Context) -> int:
+    arguments = context.arguments
+    if arguments.check is not None and arguments.save is not None:
+        raise UsageProblem("--check and --save exclude each other: leave one of the two out.")
     chosen = _format(context)
     diagram, facts = _drawn(context)
-    file = context.arguments.check
-    if file is not None:
-        return _check(diagram, chosen, file, context)
-    _print(diagram, chosen, facts, context.output)
+    if arguments.check is not None:
+        return _check(diagram, chosen, arguments.check, context)
+    if arguments.save is not None:
+        _save(diagram, chosen, arguments.save, context.output)
+    else:
+        _print(diagram, chosen, facts, context.output)
     return ExitCode.DONE
 
 
+def _file(context: Context) -> str | None:
+    """The file that is checked or written."""
+    arguments = context.arguments
+    file: str | None = arguments.save if arguments.check is None else arguments.check
+    return file
+
+
 def _format(context: Context) -> DiagramFormat:
-    """The format that is asked for, or that of the file that is checked."""
-    asked, file = context.arguments.format, context.arguments.check
+    """The format that is asked for, or that of the file.
+
+    Raises:
+        UsageProblem: The file is a page with more than a diagram, its ending says no format, or
+            a picture is asked for as JSON.
+    """
+    asked, file = context.arguments.format, _file(context)
+    if file is not None and file.lower().endswith(_PAGES):
+        raise UsageProblem(
+            f"{file} is a page, which has more than the diagram. Keep the diagram in a file of its "
+            "own, such as flow.svg, and show that in the page."
+        )
     if asked is None and file is not None:
         try:
             return format_of(file)
@@ -107,13 +139,28 @@ def _steps_of_code(context: Context) -> tuple[DiagramStep, ...]:
 def _run_of(context: Context) -> RunView | None:
     """The run that is named. Of a bare store also the run without an id, if there is one."""
     if context.runs:
-        return context.store().run(context.run_id, flow=context.flow_name)
+        try:
+            return context.store().run(context.run_id, flow=context.flow_name)
+        except RunNotFoundError:
+            _refuse_second_file(context)
+            raise
     if context.target.is_module:
         return None
     try:
         return context.store().run(None, flow=context.flow_name)
     except RunNotFoundError:
         return None
+
+
+def _refuse_second_file(context: Context) -> None:
+    """Refuse a run that is missing and named like a file, behind `--check` or `--save`."""
+    word, file = context.runs[0], _file(context)
+    with suppress(InvalidValueError):
+        if file is not None and format_of(word):
+            raise UsageProblem(
+                f"{word} is taken for a run, and there is none: one call takes one file, here "
+                f"{file}. Call it again for {word}."
+            )
 
 
 def _newest_run(context: Context) -> RunView:
@@ -154,11 +201,32 @@ def _check(diagram: Diagram, chosen: DiagramFormat, file: str, context: Context)
         output.record("diagram", {"checked": file, "current": is_current})
     if is_current:
         return ExitCode.DONE
-    output.words(f"{file} is not the diagram of {context.target} as it is today.")
-    words = _drawing_words(context, chosen)
-    if all(map(str.isprintable, (*words, file))):
-        output.words(f"Draw it anew: {shlex.join(words)} > {shlex.quote(file)}")
+    if os.path.lexists(file):
+        output.words(f"{file} is not the diagram of {context.target} as it is today.")
+        remedy = "Draw it anew"
+    else:
+        output.words(f"{file} is missing.")
+        remedy = "Draw it"
+    words = [*_drawing_words(context, chosen), "--save", file]
+    if all(map(str.isprintable, words)):
+        output.words(f"{remedy}: {shlex.join(words)}")
     return ExitCode.FAILED
+
+
+def _save(diagram: Diagram, chosen: DiagramFormat, file: str, output: Output) -> None:
+    """Write the diagram into a file, whole or not at all.
+
+    Raises:
+        CommandProblem: It cannot be written.
+    """
+    try:
+        diagram.save(file, chosen)
+    except StorageError as error:
+        raise CommandProblem(str(error)) from None
+    if output.is_text:
+        output.words(f"{file} was written.")
+    else:
+        output.record("diagram", {"saved": file})
 
 
 def _drawing_words(context: Context, chosen: DiagramFormat) -> list[str]:
