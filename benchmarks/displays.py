@@ -9,7 +9,7 @@ sample is a process of its own. With `--instructions`, valgrind counts the instr
 well, which do not depend on other work of the machine.
 
 `progress` is called 10,000 times in a step. The base is a call of an empty function with the same
-arguments. Beside a hearer the events are limited to ten a second. These are CPU times.
+arguments. Beside a listener the events are limited to ten a second. These are CPU times.
 
 The cards are shown in a kernel, as in a notebook: one of a run of 1,000 short durable steps, and
 one of 200 runs at once on SQLite, five steps each. The base is the same without a card.
@@ -125,7 +125,7 @@ class ProgressCalls:
         return self._taken
 
     def heard(self) -> float:
-        """Give those of a call beside one hearer."""
+        """Give those of a call beside one listener."""
         with self._flow.watch():
             return self.unheard()
 

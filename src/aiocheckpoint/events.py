@@ -58,9 +58,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsDropped(Event):
-    """Events that `watch` has left out, in their place, as its hearer is too slow.
+    """Events that `watch` has left out, in their place, as its watcher is too slow.
 
-    Only the hearer itself gets it. `run_id` is that of the call of `watch`, and `number` is 0.
+    Only the watcher itself gets it. `run_id` is that of the call of `watch`, and `number` is 0.
 
     Attributes:
         count: How many.

@@ -1,4 +1,4 @@
-"""A step says how far it is: hearers, hooks and streams are told, each in its place."""
+"""A step says how far it is: listeners, hooks and streams are told, each in its place."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_kinds_of_numbers(tmp_path: Path) -> None:
     assert {(type(event.note), event.note) for event in told} == {(str, "x" * 200)}
 
 
-def test_broken_hearers(runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_broken_listeners(runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A listener or a hook that raises is logged by the kind of the event, and ends nothing."""
 
     def broken(event: Event) -> None:
@@ -377,8 +377,8 @@ def test_log_has_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [one for one in caplog.records if "Progress" in one.getMessage()] == []
 
 
-def test_hearers_come_and_go(runner: Runner, tmp_path: Path) -> None:
-    """A hearer that comes in the midst of a step hears its end, and one that leaves no more."""
+def test_listeners_come_and_go(runner: Runner, tmp_path: Path) -> None:
+    """A listener that comes in the midst of a step hears its end, and one that leaves no more."""
     comes, goes = Hearing(), Hearing()
 
     def work(step: CurrentStep) -> None:
@@ -396,8 +396,8 @@ def test_hearers_come_and_go(runner: Runner, tmp_path: Path) -> None:
     assert comes.words == ["a 2", "StepFinished a", "RunFinished"]
 
 
-def test_hearer_of_one_call(tmp_path: Path) -> None:
-    """A hearer that a call brings hears that run alone, and everything before the call returns."""
+def test_listener_of_one_call(tmp_path: Path) -> None:
+    """A listener of one call hears that run alone, and everything before the call returns."""
     cp = one_step(tmp_path, lambda step: step.progress(step.number))
     core, hearing = core_of(cp), Hearing()
     core.run_blocking(core.request({}), None, 0.0, listener=hearing)

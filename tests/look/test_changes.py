@@ -147,7 +147,7 @@ def make_clock(clock: list[float], pauses: list[float]) -> SimpleNamespace:
 def test_following_yields_at_once_and_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hearer is called at once, and now and then without a change: a kill changes no file."""
+    """A caller is called at once, and now and then without a change: a kill changes no file."""
     file = tmp_path / "c.pkl"
     file.write_bytes(b"")
     os.utime(file, (OLD, OLD))
@@ -161,8 +161,8 @@ def test_following_yields_at_once_and_anyway(
     assert set(pauses) == {0.25}
 
 
-def test_a_slow_hearer_is_given_a_longer_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hearer takes a fifth of the time at most."""
+def test_a_slow_caller_is_given_a_longer_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller takes a fifth of the time at most."""
     clock, pauses = [0.0], list[float]()
     monkeypatch.setattr(_changes, "time", make_clock(clock, pauses))
     changes = Changes(None).follow()

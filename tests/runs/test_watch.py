@@ -1,4 +1,4 @@
-"""`watch` gives any number of hearers the events of all runs, and no run waits for one."""
+"""`watch` gives any number of watchers the events of all runs, and no run waits for one."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def held_run(cp: CheckpointFlow, run_id: str) -> AsyncGenerator[asyncio.Ev
 
 
 async def test_all_runs_and_one(place: Path) -> None:
-    """A hearer of all runs gets what a hook gets, in order, and one of a run that run alone."""
+    """A watcher of all runs gets what a hook gets, in order, and one of a run that run alone."""
     hooked = list[Event]()
     cp = make_flow(place, hooks=[hooked.append])
     everything, of_one = cp.watch(), cp.watch("1")
@@ -104,7 +104,7 @@ async def test_all_runs_and_one(place: Path) -> None:
 
 
 async def test_live(place: Path) -> None:
-    """A hearer that comes in the midst of a run hears the rest as it happens."""
+    """A watcher that comes in the midst of a run hears the rest as it happens."""
     cp = make_flow(place)
     async with held_run(cp, "1") as gate, cp.watch() as watch:
         assert watch.in_progress
@@ -137,8 +137,8 @@ def test_in_threads(place: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
-async def test_slow_hearer(place: Path, size: int) -> None:
-    """A slow hearer loses the oldest events, and the number of them stands in their place."""
+async def test_slow_watcher(place: Path, size: int) -> None:
+    """A slow watcher loses the oldest events, and the number of them stands in their place."""
     cp = make_flow(place)
     slow, quick = cp.watch(size=size), cp.watch()
     await cp.arun({}, run_id="1")
@@ -159,7 +159,7 @@ async def test_slow_hearer(place: Path, size: int) -> None:
 
 
 async def test_closing(place: Path) -> None:
-    """A hearer that is closed, by whatever, is forgotten, and its loop ends."""
+    """A watcher that is closed, by whatever, is forgotten, and its loop ends."""
     cp = make_flow(place)
     async with cp.watch() as of_async, cp.watch() as closed:
         with cp.watch() as of_sync:
@@ -188,7 +188,7 @@ async def test_closed_while_it_waits(place: Path) -> None:
 
 
 async def test_dropped(place: Path) -> None:
-    """A hearer that is dropped, as by `break`, is forgotten. So is one in a cycle of garbage."""
+    """A watcher that is dropped, as by `break`, is forgotten. So is one in a cycle of garbage."""
     cp = make_flow(place)
     kept = cp.watch()
     run = asyncio.create_task(cp.arun({}, run_id="1"))
@@ -204,7 +204,7 @@ async def test_dropped(place: Path) -> None:
 
 
 async def test_ends_with_the_drain(place: Path) -> None:
-    """Hearers end with the lifespan of the flow, behind its last event."""
+    """Watchers end with the lifespan of the flow, behind its last event."""
     cp = make_flow(place)
     async with cp:
         watch = cp.watch()
@@ -224,7 +224,7 @@ async def test_ends_with_the_drain(place: Path) -> None:
 
 
 async def test_drain_that_gives_up(place: Path) -> None:
-    """A drain whose time is over ends the hearers, though a run is left in its step."""
+    """A drain whose time is over ends the watchers, though a run is left in its step."""
     cp = make_flow(place)
     waiting = asyncio.create_task(listed(cp.watch()))
     await asyncio.sleep(0)
@@ -234,12 +234,12 @@ async def test_drain_that_gives_up(place: Path) -> None:
 
 
 async def listed(watch: Watch) -> list[str]:
-    """Give all that a hearer gets, in short words."""
+    """Give all that a watcher gets, in short words."""
     return [word_of(event) async for event in watch]
 
 
 async def test_until_the_end(place: Path) -> None:
-    """With `until_end=True` a hearer ends with the run, and at once where none is in progress."""
+    """With `until_end=True` a watcher ends with the run, and at once where none is in progress."""
     cp = make_flow(place)
     assert await listed(cp.watch("1", until_end=True)) == []
     async with held_run(cp, "1") as first, held_run(cp, "2"):
@@ -267,7 +267,7 @@ async def test_call_that_waits_is_not_in_progress(place: Path) -> None:
 
 
 async def test_one_loop_at_a_time(place: Path) -> None:
-    """A second task or thread that waits for the same hearer is refused."""
+    """A second task or thread that waits for the same watcher is refused."""
     cp = make_flow(place)
     watch = cp.watch()
     waiting = asyncio.create_task(anext(watch))
@@ -299,7 +299,7 @@ async def test_cancelled_wait(place: Path) -> None:
 
 
 def test_several_loops(place: Path) -> None:
-    """A hearer serves one loop after the other, also where the first was closed under a wait."""
+    """A watcher serves one loop after the other, also where the first was closed under a wait."""
     cp = make_flow(place)
     watch = cp.watch()
     loop = asyncio.new_event_loop()
@@ -346,7 +346,7 @@ def test_notebook(place: Path) -> None:
 
 
 async def test_submitted(place: Path) -> None:
-    """Hearers hear of runs that are submitted in this process, too."""
+    """Watchers hear of runs that are submitted in this process, too."""
     cp = make_flow(place)
     watch = cp.watch()
     await cp.asubmit({}, run_id="1")
@@ -357,7 +357,7 @@ async def test_submitted(place: Path) -> None:
 
 
 def test_copies(place: Path) -> None:
-    """A copied flow shares the hearers. A deep copy and a pickled one have none."""
+    """A copied flow shares the watchers. A deep copy and a pickled one have none."""
     cp = make_flow(place)
     with cp.watch() as watch:
         copied = copy.copy(cp)
@@ -372,7 +372,7 @@ def test_copies(place: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_forked_child(place: Path) -> None:
-    """In a forked child a hearer of the parent has ended, and the child's own hears its runs."""
+    """In a forked child a watcher of the parent has ended, and the child's own hears its runs."""
     cp = make_flow(place)
     with cp.watch() as watch:
         cp.run({}, run_id="1")
@@ -419,7 +419,7 @@ def test_signal_handler(place: Path) -> None:
 
 @contextlib.contextmanager
 def interrupted_often(watch: Watch) -> Generator[None]:
-    """Let a signal come while the hearer holds its lock, at each event of the run."""
+    """Let a signal come while the watcher holds its lock, at each event of the run."""
     lock = watch._lock  # noqa: SLF001
 
     class Interrupted:
@@ -443,7 +443,7 @@ def interrupted_often(watch: Watch) -> Generator[None]:
 
 
 def test_many_threads(place: Path) -> None:
-    """Runs in many threads beside slow hearers: each event is given, or counted as dropped."""
+    """Runs in many threads beside slow watchers: each event is given, or counted as dropped."""
     hooked, totals = list[Event](), list[int]()
     cp = make_flow(place, hooks=[hooked.append])
 
@@ -453,17 +453,17 @@ def test_many_threads(place: Path) -> None:
             total += event.count if isinstance(event, EventsDropped) else 1
         totals.append(total)
 
-    hearers = [threading.Thread(target=hear, args=(cp.watch(size=n),)) for n in (1, 5, 1000)]
+    watchers = [threading.Thread(target=hear, args=(cp.watch(size=n),)) for n in (1, 5, 1000)]
     runners = [
         threading.Thread(target=lambda n=n: [cp.run({}, run_id=f"{n}-{i}") for i in range(15)])
         for n in range(4)
     ]
-    for thread in [*hearers, *runners]:
+    for thread in [*watchers, *runners]:
         thread.start()
     for thread in runners:
         thread.join()
     cp.drain()
-    for thread in hearers:
+    for thread in watchers:
         thread.join(PATIENCE)
     assert totals == [len(hooked)] * 3
 

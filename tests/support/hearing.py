@@ -1,4 +1,4 @@
-"""Hearers of the events of a flow, as displays are."""
+"""Listeners of the events of a flow, as displays are."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def core_of(cp: CheckpointFlow) -> FlowCore:
 
 
 def listeners_of(cp: CheckpointFlow) -> Listeners:
-    """Give the hearers of a flow."""
+    """Give the listeners of a flow."""
     return core_of(cp).settings.listeners
 
 
 @contextmanager
 def heard(cp: CheckpointFlow, hear: Callable[[Event], None] | None = None) -> Generator[Hearing]:
-    """Let a hearer hear all events of a flow in a block."""
+    """Let a listener hear all events of a flow in a block."""
     hearing = Hearing()
     listener: Any = hear or hearing
     listeners_of(cp).add(listener)

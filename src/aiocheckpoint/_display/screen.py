@@ -153,7 +153,7 @@ class Screen:
             _screens.remove(self)
 
     def drop(self) -> None:
-        """Be over, in a forked child. Whoever held the lock is not in it."""
+        """Be over, in a forked child. The thread that held the lock is not in it."""
         self._lock = threading.RLock()
         self._bars.clear()
         self._end()

@@ -72,7 +72,7 @@ class FlowSettings:
         modules: The modules in which the steps are defined.
         recovered: The runs in progress that recovery has taken.
         work_wanted: Is notified when a run was queued, or made due, in this process.
-        listeners: The hearers of the events of all runs in this process.
+        listeners: The listeners of the events of all runs in this process.
     """
 
     flow: str

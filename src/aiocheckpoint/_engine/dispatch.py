@@ -1,4 +1,4 @@
-"""Emits the events of a run: to the log, to the hearers of its flow, and to the hooks."""
+"""Emits the events of a run: to the log, to the listeners of its flow, and to the hooks."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class EventDispatcher:
         run_id: The run's id, or None.
         hooks: Callables that are called with each event.
         backend: Calls the hooks.
-        listeners: The hearers of the flow.
-        listener: A hearer of this run alone, or None.
+        listeners: The listeners of the flow.
+        listener: A listener of this run alone, or None.
         unattended: Whether no caller gets the exception of the run.
 
     Attributes:
@@ -115,7 +115,7 @@ class EventDispatcher:
 
     @property
     def enabled(self) -> bool:
-        """Whether events other than warnings reach a hook, a hearer or the log.
+        """Whether events other than warnings reach a hook, a listener or the log.
 
         If not, the engine skips them, because each one costs time in every step.
         """
@@ -123,12 +123,12 @@ class EventDispatcher:
 
     @property
     def hears_progress(self) -> bool:
-        """Whether a hook or a hearer gets the progress of steps. The log does not."""
+        """Whether a hook or a listener gets the progress of steps. The log does not."""
         return bool(self._hooks or self._known) or self._listener is not None
 
     @property
     def _is_listened_to(self) -> bool:
-        """Whether there is a hearer. A forked child that goes on with a run has none."""
+        """Whether there is a listener. A forked child that goes on with a run has none."""
         if not self._known and self._listener is None:
             return False
         return self._process is forks.process
@@ -138,7 +138,7 @@ class EventDispatcher:
         return kind(flow=self._flow, run_id=self._run_id, number=self.number, **facts)
 
     async def emit(self, kind: type[Event], **facts: Any) -> None:  # noqa: ANN401
-        """Log an event, and call hearers and hooks with it. One that raises is logged.
+        """Log an event, and call listeners and hooks with it. One that raises is logged.
 
         Args:
             kind: The class of the event.
@@ -154,7 +154,7 @@ class EventDispatcher:
         await self.send(self.make(kind, **facts))
 
     async def send(self, event: Event) -> None:
-        """Log an event that is made already, and call hearers and hooks with it."""
+        """Log an event that is made already, and call listeners and hooks with it."""
         if is_logged() or type(event) in _WARNINGS:
             log_event(event, unattended=self._unattended)
         self.tell(event)
@@ -167,9 +167,9 @@ class EventDispatcher:
             self._context = copy_context()
 
     def tell(self, event: Event) -> None:
-        """Call the hearers with an event, in the thread of the run.
+        """Call the listeners with an event, in the thread of the run.
 
-        It waits for a hearer that another thread has called with progress, so that all get the
+        It waits for a listener that another thread has called with progress, so that all get the
         events in the same order. One that hangs is not waited for.
         """
         if not self._is_listened_to:
@@ -182,11 +182,11 @@ class EventDispatcher:
                 self.telling.release()
 
     def call_listeners(self, event: Event) -> None:
-        """Call the hearers with an event, in the thread that holds `telling`."""
-        hearers = self._listeners.current
+        """Call the listeners with an event, in the thread that holds `telling`."""
+        called = self._listeners.current
         if self._listener is not None:
-            hearers = (*hearers, self._listener)
-        for listener in hearers:
+            called = (*called, self._listener)
+        for listener in called:
             try:
                 _call(listener, event)
             except (Exception, CancelledError, *ENDS_OF_STEPS) as error:  # noqa: BLE001 - logged

@@ -1,4 +1,4 @@
-"""Hearers of the events of all runs of a flow in this process, such as displays and `watch`."""
+"""Listeners of the events of all runs of a flow in this process, such as displays and `watch`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ It is quick, works in any thread, and waits for nothing. What it raises is logge
 
 
 class Listeners:
-    """The hearers of a flow. They come and go at any time, also in the midst of a run.
+    """The listeners of a flow. They come and go at any time, also in the midst of a run.
 
     There is no lock, because a signal handler or a finalizer may add or remove one as well. Each
-    change is one operation of a dict. A copied flow shares the hearers. A pickled one, and that of
+    change is one operation of a dict. A copied flow shares them. A pickled one, and that of
     a forked child, have none.
 
     Attributes:
-        known: The hearers, in the order in which they came. This dict is never replaced.
+        known: The listeners, in the order in which they came. This dict is never replaced.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Listeners:
         self.known: dict[Listener, None] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        """A pickled flow has no hearers."""
+        """A pickled flow has no listeners."""
         return type(self), ()
 
     @property

@@ -1,4 +1,4 @@
-"""What a step says of its progress: kept for its record, and told to hearers and hooks.
+"""What a step says of its progress: kept for its record, and told to listeners and hooks.
 
 Listeners hear it in the thread that has said it, or in that of the timer. A value is told at once
 if the last one was told a tenth of a second ago. Else it waits for its time, or for the end of the

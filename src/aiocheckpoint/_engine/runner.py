@@ -49,7 +49,7 @@ class Run:
         steps: The steps, which do not change during the run.
         run_store: The store of the run's snapshots.
         backend: Does the blocking work, and calls the users' functions.
-        listener: A hearer of the events of this run alone, or None.
+        listener: A listener of the events of this run alone, or None.
 
     Attributes:
         run_store: The store.

@@ -198,7 +198,7 @@ class FlowCore:
         *,
         listener: Listener | None = None,
     ) -> RunOutcome:
-        """Run one request under the run's lock, and with one hook or hearer more if given.
+        """Run one request under the run's lock, and with one hook or listener more if given.
 
         The result of a finished run under `once` or `resume` is read without the lock, also while
         the flow is drained.

@@ -1,4 +1,4 @@
-"""What the card of a flow shows, found out in a moment and without an error."""
+"""The facts that the card of a flow shows, found out in a moment and without an error."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ class WatchedRuns(FlowMethods[StateT]):
         """Hear the events of the runs of this flow object in this process, from now on.
 
         For progress in a web page, a bar, or a test: `async for event in cp.watch("order-42")`.
-        Any number of hearers may come and go, also in the midst of a run. No run waits for them.
+        Any number of watchers may come and go, also in the midst of a run. No run waits for them.
         Runs of other processes are not heard.
 
         Args:
             run_id: The run to hear of. By default all runs.
-            size: The events that are kept for a hearer that is slow. Beyond them the oldest are
+            size: The events that are kept for a watcher that is slow. Beyond them the oldest are
                 dropped, and `EventsDropped` stands in their place.
             until_end: Whether it ends once the run has ended, or is not in progress in this process
                 at all. Without a `run_id` it ends once no run is in progress. By default it goes

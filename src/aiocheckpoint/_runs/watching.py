@@ -1,4 +1,4 @@
-"""A hearer of the events of all runs of a flow in this process: `watch`."""
+"""A watcher of the events of all runs of a flow in this process: `watch`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
     """Gives the events of the runs of a flow in this process, from the call of `watch` on.
 
     Loop over it by `async for` on any event loop, or by `for` in a thread that no run needs. One
-    loop takes them at a time. Each call of `watch` gives another hearer.
+    loop takes them at a time. Each call of `watch` gives another watcher.
 
-    No run waits for a hearer. It keeps `size` events for a slow one. Beyond that the oldest are
+    No run waits for a watcher. It keeps `size` events for a slow one. Beyond that the oldest are
     dropped, and an `aiocheckpoint.events.EventsDropped` stands in their place.
 
     It ends when it is closed: by `close`, `aclose`, the end of a `with` or `async with` block, or
@@ -49,9 +49,9 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
         self._dropped = 0
         self._closed = False
         self._waiting: dict[PendingResult[None], None] = {}
-        self._hearer = _Hearer(self)
-        settings.listeners.add(self._hearer)
-        self._active_runs.on_ends(self._hearer.wake)
+        self._watcher = _Watcher(self)
+        settings.listeners.add(self._watcher)
+        self._active_runs.on_ends(self._watcher.wake)
 
     def __repr__(self) -> str:
         """The flow and the run, and whether it has ended."""
@@ -61,7 +61,7 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
 
     def __del__(self) -> None:
         """Hear no more."""
-        if "_hearer" in self.__dict__:
+        if "_watcher" in self.__dict__:
             self._leave()
 
     @property
@@ -154,8 +154,8 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
 
     def _leave(self) -> None:
         self._closed = True
-        self._settings.listeners.remove(self._hearer)
-        self._active_runs.forget(self._hearer.wake)
+        self._settings.listeners.remove(self._watcher)
+        self._active_runs.forget(self._watcher.wake)
 
     def _hear(self, event: Event) -> None:
         """Take an event, in the thread in which it happens."""
@@ -224,7 +224,7 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
             deliver([pending])
 
 
-class _Hearer:
+class _Watcher:
     """Hears events for a `Watch`, which it does not keep alive."""
 
     __slots__ = ("_watch",)

@@ -31,7 +31,7 @@ POLL_SECONDS = 0.25
 ANYWAY_SECONDS = 5.0
 """After which a store counts as changed. No file changes when a process is killed."""
 REST = 4.0
-"""A hearer that takes long is called again after so many times as long."""
+"""A caller that takes long is called again after so many times as long."""
 
 
 def files_of_database(path: str) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Changes:
     def follow(self) -> Generator[None, None, NoReturn]:
         """Yield at once, then each time when the store may have changed, for ever.
 
-        A hearer that takes long is given a longer pause, so that it takes a fifth of the time.
+        A caller that takes long is given a longer pause, so that it takes a fifth of the time.
         """
         heard = -math.inf
         while True:
