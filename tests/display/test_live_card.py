@@ -158,9 +158,10 @@ def test_two_at_once(cells: dict[str, Cell]) -> None:
 def test_many(cells: dict[str, Cell]) -> None:
     """Many runs have one card, with the failed ones."""
     (text,) = texts(cells["many"])
-    first, *failures = text.splitlines()
+    first, *failures, remedy = text.splitlines()
     assert first.startswith("orders: 8/8 runs, 7 finished, 1 failed, ")
     assert failures == ["m-3 failed at 2/2 charge: ConnectionError"]
+    assert remedy == "Those go on by: list(cp.resume_all(status='failed'))"
     (html,) = outputs(cells["many"], "display_data")
     assert "<progress" in html["data"]["text/html"]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from card_checks import checked_card
 
 from aiocheckpoint._display.displays import Shown
 from aiocheckpoint._display.followed import FollowedRuns
+from aiocheckpoint._display.live_runs_card import LiveRunsCard
 from aiocheckpoint._display.look_of_terminal import Look, plain, width_of_line
 from aiocheckpoint._display.run_bar import end_line, run_lines
 from aiocheckpoint._display.runs_bar import counts_line, runs_lines
@@ -17,7 +19,13 @@ from aiocheckpoint._model.plan import Plan
 from aiocheckpoint.events import RunFinished, RunStarted, RunTerminated, StepFailed, StepStarted
 from aiocheckpoint.look import RunView, StepView
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiocheckpoint.events import Event
+
 NOW = 1_000_000.0
+AGAIN = "The same call goes on, and repeats no finished run, with: once=True"
 WIDE = Look(100, unicode=True)
 FAILURE = Failure(
     step="charge",
@@ -146,21 +154,27 @@ def test_end(status: str) -> None:
 def runs(total: int | None) -> FollowedRuns:
     """Five runs: one of each end, and one in progress."""
     followed = FollowedRuns(Shown("orders", None, "orders.db", many=True, total=total))
+    for event in events_of_five():
+        followed.take(event)
+    followed.began = NOW - 41
+    return followed
+
+
+def events_of_five() -> Iterator[Event]:
+    """Their events."""
     for number in range(5):
         facts: dict[str, Any] = {"flow": "orders", "run_id": f"order-{number}", "number": 1}
         step: dict[str, Any] = {**facts, "step": "charge", "index": 0, "of": 1}
-        followed.take(RunStarted(**facts, plan=PLAN))
-        followed.take(StepStarted(**step, attempt=1))
+        yield RunStarted(**facts, plan=PLAN)
+        yield StepStarted(**step, attempt=1)
         if number == 0:
             error: dict[str, Any] = {"part": "step", "error": OSError("no"), "cancelled": False}
-            followed.take(StepFailed(**step, **error, attempt=1, seconds=1.0))
+            yield StepFailed(**step, **error, attempt=1, seconds=1.0)
         elif number == 1:
-            followed.take(RunTerminated(**facts, step="charge", reason="sold", by="step"))
+            yield RunTerminated(**facts, step="charge", reason="sold", by="step")
         elif number < 4:
             end: dict[str, Any] = {"status": "paused" if number == 2 else "finished"}
-            followed.take(RunFinished(**facts, **end, position=0, seconds=1.0))
-    followed.began = NOW - 41
-    return followed
+            yield RunFinished(**facts, **end, position=0, seconds=1.0)
 
 
 def test_many_runs() -> None:
@@ -173,6 +187,42 @@ def test_many_runs() -> None:
     expected = ["order-0 failed at 1/1 charge: OSError", "order-1 terminated at charge: sold"]
     assert followed.news() == expected
     assert followed.news() == []
+
+
+@pytest.mark.parametrize(
+    ("total", "error", "remedy"),
+    [
+        (8, None, "Those go on by: list(cp.resume_all(status='failed'))"),
+        (
+            8,
+            KeyboardInterrupt(),
+            AGAIN,
+        ),
+        (None, KeyboardInterrupt(), "Those go on by: list(cp.resume_all(status='failed'))"),
+    ],
+)
+def test_end_of_many(total: int | None, error: BaseException | None, remedy: str) -> None:
+    """At the end there is no time left. An interrupted call says how many it has not begun."""
+    card = LiveRunsCard(Shown("orders", None, "orders.db", many=True, total=total))
+    for event in events_of_five():
+        card.take(event)
+    card.began = NOW - 41
+    both: tuple[FollowedRuns, ...] = (runs(total), card)
+    for followed in both:
+        bar = plain(counts_line(followed, "orders", Look(200, unicode=True), NOW))
+        assert ("left" in bar) == (total is not None)
+        assert "not begun" not in bar
+        followed.end(error)
+        bar = plain(counts_line(followed, "orders", Look(200, unicode=True), NOW))
+        assert "left" not in bar
+        assert ("3 not begun" in bar) == (error is not None and total is not None)
+    html, text = card.drawn()
+    assert text.endswith(f"\n{remedy}")
+    shown = checked_card(html)
+    assert shown.endswith(remedy)
+    for words in (shown, text):
+        assert "left" not in words
+        assert ("3 not begun" in words) == (error is not None and total is not None)
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 79, 120])

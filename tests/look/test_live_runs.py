@@ -311,6 +311,33 @@ def test_counts_of_many_runs(tmp_path: Path) -> None:
     assert json.loads(json.dumps(seen[0].to_json()))["slowest"]["began_utc"]
 
 
+def test_run_cancelled_behind_its_last_snapshot_has_finished(tmp_path: Path) -> None:
+    """Runs are counted as they are stored: a sync step ends under a cancellation."""
+    runs = LiveRuns()
+    cp = CheckpointFlow(tmp_path / "runs.db", "sqlite", fsync=False)
+    begun, may_end = threading.Event(), threading.Event()
+
+    @cp.add_step()
+    def one(state: State) -> None:
+        begun.set()
+        assert may_end.wait(PATIENCE)
+
+    cp._core.settings.listeners.add(runs.take)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    async def cancel() -> None:
+        task = asyncio.create_task(cp.arun({}, run_id="a"))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        task.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert [header.status for header in cp.runs()] == ["finished"]
+    assert runs.counts().ended == {"finished": 1}
+
+
 def test_slowest_step_has_its_report() -> None:
     """The slowest step is shown with the last report of its progress."""
     runs = LiveRuns()

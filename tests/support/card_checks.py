@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 _PICTURE = {"svg", "title", "desc", "g", "rect", "path", "text", "tspan", "line", "circle"}
 _TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
-TAGS = {"div", "b", "span", "details", "summary", "ul", "li", "code", "pre", "progress"} | {
+TAGS = {"div", "b", "span", "details", "summary", "ul", "ol", "li", "code", "pre", "progress"} | {
     *_PICTURE,
     *_TABLE,
 }
-ATTRIBUTES = {"style", "scope", "open", "aria-hidden", "value", "max"}
+ATTRIBUTES = {"style", "scope", "open", "aria-hidden", "aria-label", "value", "max"}
 FORBIDDEN = {"id", "src", "href", "xlink:href", "class", "name", "srcdoc", "action", "formaction"}
 MOST_BYTES = 20_000
 

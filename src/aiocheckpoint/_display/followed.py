@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.runs_figures import failure_line
+from aiocheckpoint._display.runs_figures import failure_line, left_of_runs, not_begun_shown
 from aiocheckpoint._display.times import now
 from aiocheckpoint.look._live_runs import LiveRun, LiveRuns
 
@@ -65,6 +65,8 @@ class FollowedRuns:
         total: The number of all, or None where it is unknown.
         began: When the first event came, in seconds since the epoch. 0.0 before.
         failures: The newest failures, as lines.
+        is_over: Whether the call has ended.
+        is_cut: Whether an exception has ended it, so that some runs may not have begun.
     """
 
     def __init__(self, shown: Shown) -> None:
@@ -73,6 +75,7 @@ class FollowedRuns:
         self.total: int | None = shown.total
         self.began: float = 0.0
         self.failures: deque[str] = deque(maxlen=MOST_FAILURES)
+        self.is_over = self.is_cut = False
 
     def take(self, event: Event) -> None:
         """Take an event, in any thread."""
@@ -85,6 +88,15 @@ class FollowedRuns:
 
     def end(self, error: BaseException | None) -> None:
         """Take the exception that ends the call, or None. Each run has told its end."""
+        self.is_over, self.is_cut = True, error is not None
+
+    def left(self, counts: LiveCounts) -> float | None:
+        """Seconds until the last run ends. None where that is unknown, and at the end."""
+        return None if self.is_over else left_of_runs(counts, self.total)
+
+    def not_begun(self, counts: LiveCounts) -> str:
+        """Say how many runs an interrupted call has not begun. "" for none."""
+        return not_begun_shown(counts, self.total) if self.is_cut else ""
 
     def counts(self) -> LiveCounts:
         """Count them."""

@@ -166,10 +166,11 @@ class _RunsLines:
         elif self._has_begun and self._lines.is_due():
             self._say_counts()
 
-    def close(self, error: BaseException | None) -> None:  # noqa: ARG002 - each run tells its own
+    def close(self, error: BaseException | None) -> None:
         """Say how all have ended."""
         if self._has_begun:
-            self._say_counts()
+            self._say_counts(is_cut=error is not None)
 
-    def _say_counts(self) -> None:
-        self._lines.say(f"{self._flow}: {ends_shown(self._runs.counts(), self._total)}")
+    def _say_counts(self, *, is_cut: bool = False) -> None:
+        ends = ends_shown(self._runs.counts(), self._total, is_cut=is_cut)
+        self._lines.say(f"{self._flow}: {ends}")

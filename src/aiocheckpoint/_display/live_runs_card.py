@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.followed import FollowedRuns
-from aiocheckpoint._display.html import box, fold, join, paragraph, quiet, sign, tag, title
+from aiocheckpoint._display.html import box, code_of, fold, join, paragraph, quiet, sign, tag, title
+from aiocheckpoint._display.remedies import remedy_of_runs
 from aiocheckpoint._display.runs_figures import (
     ends_shown,
     in_order,
-    left_of_runs,
     rate_shown,
     slowest_shown,
 )
@@ -19,6 +19,7 @@ from aiocheckpoint._texts import cut_middle, harmless
 if TYPE_CHECKING:
     from aiocheckpoint._display.displays import Shown
     from aiocheckpoint._display.html import Html
+    from aiocheckpoint._display.remedies import Remedy
     from aiocheckpoint.look._live_runs import LiveCounts
 
 __all__ = ["LiveRunsCard"]
@@ -45,18 +46,27 @@ class LiveRunsCard(FollowedRuns):
         if counts.slowest is not None:
             slowest = f"slowest: {cut_middle(slowest_shown(counts.slowest, at), _LONGEST)}"
         times = self._times(counts, at)
-        text = [f"{self._flow}: {ends_shown(counts, self.total)}, {times}", slowest, *failures]
+        ends = ends_shown(counts, self.total, is_cut=self.is_cut)
+        remedy = self._remedy(counts)
+        words = "" if remedy is None else f"{remedy.words} {remedy.call}"
+        text = [f"{self._flow}: {ends}, {times}", slowest, *failures, words]
         html = box(
             title("Runs", self._flow, _runs_shown(counts, self.total), rate_shown(counts), times),
             _bar(counts, self.total),
-            paragraph(join(_statuses(counts), "   ")),
+            paragraph(join((*_statuses(counts), self.not_begun(counts)), "   ")),
             paragraph(quiet(slowest)) if slowest else "",
             _failures(failures, counts),
+            "" if remedy is None else paragraph(remedy.words, " ", code_of(remedy.call)),
         )
         return str(html), "\n".join(filter(None, text))
 
     def _times(self, counts: LiveCounts, at: float) -> str:
-        return passed_and_left(at - self.began, left_of_runs(counts, self.total))
+        return passed_and_left(at - self.began, self.left(counts))
+
+    def _remedy(self, counts: LiveCounts) -> Remedy | None:
+        if not self.is_over:
+            return None
+        return remedy_of_runs(counts.ended, begins_more=bool(self.not_begun(counts)))
 
 
 def _runs_shown(counts: LiveCounts, total: int | None) -> str:

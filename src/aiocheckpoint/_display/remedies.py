@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiocheckpoint.look import RunView
 
-__all__ = ["Remedy", "remedy_of"]
+__all__ = ["Remedy", "remedy_of", "remedy_of_runs"]
+
+
+_GO_ON = ("failed", "cancelled", "stopped")
+"""Ends after which a run goes on without an answer."""
 
 
 class Remedy(NamedTuple):
@@ -38,6 +44,22 @@ def remedy_of(run: RunView) -> Remedy | None:
         "terminated": Remedy("It has ended for good. To run it nevertheless:", _run_from_here(run)),
     }
     return remedies.get(run.status)
+
+
+def remedy_of_runs(ended: Mapping[str, int], *, begins_more: bool) -> Remedy | None:
+    """Say how many runs go on whose call has ended. None where nothing is left to do.
+
+    Args:
+        ended: Number of ends by status.
+        begins_more: Whether the call has not begun all runs that it was given.
+    """
+    if begins_more:
+        return Remedy("The same call goes on, and repeats no finished run, with:", "once=True")
+    unfinished = [repr(status) for status in _GO_ON if ended.get(status)]
+    if not unfinished:
+        return None
+    status = unfinished[0] if len(unfinished) == 1 else f"({', '.join(unfinished)})"
+    return Remedy("Those go on by:", f"list(cp.resume_all(status={status}))")
 
 
 def _step(run: RunView) -> str:

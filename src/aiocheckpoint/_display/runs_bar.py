@@ -9,7 +9,6 @@ from aiocheckpoint._display.look_of_terminal import width_of_line
 from aiocheckpoint._display.run_bar import share_bar
 from aiocheckpoint._display.runs_figures import (
     in_order,
-    left_of_runs,
     rate_shown,
     slowest_shown,
 )
@@ -47,7 +46,7 @@ def runs_lines(runs: FollowedRuns, flow: str, look: Look, now: float) -> list[Li
 def counts_line(runs: FollowedRuns, flow: str, look: Look, now: float) -> Line:
     """Give the line with all numbers. What has no room is left out, the last first."""
     counts, total = runs.counts(), runs.total
-    figures = _figures(counts, total, now - runs.began)
+    figures = _figures(runs, counts, now)
     while len(figures) > _MOST_NEEDED and width_of_line(figures) > look.width - _LEAST_TITLE - 2:
         figures.pop()
     room = look.width - width_of_line(figures)
@@ -60,12 +59,16 @@ def counts_line(runs: FollowedRuns, flow: str, look: Look, now: float) -> Line:
     return [(f"{title}  ", ""), (bar, "running"), *figures]
 
 
-def _figures(counts: LiveCounts, total: int | None, seconds: float) -> Line:
+def _figures(runs: FollowedRuns, counts: LiveCounts, now: float) -> Line:
+    total = runs.total
     ended = sum(counts.ended.values())
     of = "" if total is None else f"/{total:,}"
     figures: Line = [(f"  {ended:,}{of} runs", "")]
     figures += [(f"  {number:,} {harmless(status)}", status) for status, number in in_order(counts)]
     if counts.running:
         figures.append((f"  {counts.running:,} running", ""))
-    times = passed_and_left(seconds, left_of_runs(counts, total))
+    not_begun = runs.not_begun(counts)
+    if not_begun:
+        figures.append((f"  {not_begun}", ""))
+    times = passed_and_left(now - runs.began, runs.left(counts))
     return [*figures, (f"  {rate_shown(counts)}", ""), (f"  {times}", "")]

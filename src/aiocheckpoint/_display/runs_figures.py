@@ -19,6 +19,7 @@ __all__ = [
     "failure_line",
     "in_order",
     "left_of_runs",
+    "not_begun_shown",
     "rate_shown",
     "slowest_shown",
 ]
@@ -34,14 +35,22 @@ def in_order(counts: LiveCounts) -> list[tuple[str, int]]:
     return [pair for pair in (*known, *others) if pair[1] or pair[0] == "finished"]
 
 
-def ends_shown(counts: LiveCounts, total: int | None) -> str:
+def ends_shown(counts: LiveCounts, total: int | None, *, is_cut: bool = False) -> str:
     """Tell of all runs in one line, such as "130/200 runs, 120 finished, 3 failed, 70 running"."""
     ended = sum(counts.ended.values())
     words = [f"{ended:,}{'' if total is None else f'/{total:,}'} runs"]
     words += [f"{number:,} {harmless(status)}" for status, number in in_order(counts)]
     if counts.running:
         words.append(f"{counts.running:,} running")
+    if is_cut:
+        words += filter(None, [not_begun_shown(counts, total)])
     return ", ".join([*words, rate_shown(counts)])
+
+
+def not_begun_shown(counts: LiveCounts, total: int | None) -> str:
+    """Tell how many runs an ended call has not begun, such as "110 not begun". "" for none."""
+    rest = 0 if total is None else total - sum(counts.ended.values()) - counts.running
+    return f"{rest:,} not begun" if rest > 0 else ""
 
 
 def rate_shown(counts: LiveCounts) -> str:

@@ -13,6 +13,8 @@ from aiocheckpoint.events import (
     RunFinished,
     RunStarted,
     RunTerminated,
+    SnapshotWritten,
+    StepEvent,
     StepFailed,
     StepFinished,
     StepProgressed,
@@ -85,6 +87,7 @@ class LiveRuns:
         self._running: set[_Key] = set()
         self._steps: dict[_Key, tuple[StepStarted, float]] = {}  # in the order of their beginning
         self._reports: dict[_Key, StepProgressed] = {}
+        self._at_end: dict[_Key, bool] = {}  # behind the last step; whether that is stored
         self._counts: Counter[str] = Counter()
         self._rate = _Rate()
 
@@ -92,26 +95,47 @@ class LiveRuns:
         """Take an event, from any thread."""
         key = event.flow, event.run_id
         with self._lock:
-            match event:
-                case StepProgressed():
-                    if key in self._steps:
-                        self._reports[key] = event
-                case StepStarted():
-                    self._begin(key)
-                    self._leave_step(key)
-                    self._steps[key] = event, time.time()
-                case StepFinished() | AttemptFailed():
-                    self._leave_step(key)
-                case RunStarted():
-                    self._begin(key)
-                case RunFinished():
-                    self._end(key, event.status)
-                case StepFailed():
-                    self._end(key, "cancelled" if event.cancelled else "failed")
-                case RunTerminated():
-                    self._end(key, "terminated")
-                case _:
-                    pass
+            if isinstance(event, StepEvent):
+                self._take_of_step(key, event)
+            else:
+                self._take_of_run(key, event)
+
+    def _take_of_step(self, key: _Key, event: StepEvent) -> None:
+        match event:
+            case StepProgressed():
+                if key in self._steps:
+                    self._reports[key] = event
+            case StepStarted():
+                self._begin(key)
+                self._leave_step(key)
+                self._steps[key] = event, time.time()
+            case StepFinished():
+                self._leave_step(key)
+                if event.index == event.of - 1:
+                    self._at_end[key] = False
+            case AttemptFailed():
+                self._leave_step(key)
+            case StepFailed():
+                # A run that is cancelled behind its last snapshot is stored as finished.
+                is_stored = event.cancelled and self._at_end.get(key, False)
+                status = "cancelled" if event.cancelled else "failed"
+                self._end(key, "finished" if is_stored else status)
+            case _:
+                pass
+
+    def _take_of_run(self, key: _Key, event: Event) -> None:
+        match event:
+            case SnapshotWritten():
+                if key in self._at_end:
+                    self._at_end[key] = event.position == 0
+            case RunStarted():
+                self._begin(key)
+            case RunFinished():
+                self._end(key, event.status)
+            case RunTerminated():
+                self._end(key, "terminated")
+            case _:
+                pass
 
     def ended(self, flow: str, run_id: str | None, status: str) -> None:
         """Note the end of a run of which no event tells, as one whose store has failed.
@@ -137,6 +161,7 @@ class LiveRuns:
 
     def _begin(self, key: _Key) -> None:
         self._running.add(key)
+        self._at_end.pop(key, None)
         self._rate.begin(time.monotonic())
 
     def _leave_step(self, key: _Key) -> None:
@@ -146,6 +171,7 @@ class LiveRuns:
     def _end(self, key: _Key, status: str) -> None:
         self._leave_step(key)
         self._running.discard(key)
+        self._at_end.pop(key, None)
         self._counts[status] += 1
         self._rate.add(time.monotonic())
 
