@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -17,11 +18,12 @@ from cli import clean_environment, invoke
 from stored_runs import queue_run
 from terminals import Terminal
 
-from aiocheckpoint import CheckpointFlow, Pause
+from aiocheckpoint import CheckpointFlow, Pause, current_step
 from aiocheckpoint._cli.output import Output
 from aiocheckpoint._cli.rendering.changes import ChangeLines, ProgressLines
 from aiocheckpoint._cli.terminal import Terminal as Screen
-from aiocheckpoint.look import ProgressView, RunView, StepView
+from aiocheckpoint.look import ProgressView, RunView, StepView, open_store
+from aiocheckpoint.look._following import ChangedRun
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -305,3 +307,35 @@ def test_lines_of_progress(capsys: pytest.CaptureFixture[str]) -> None:
         "> running  2/3 charge  me  about 18 min left",
         "  charge  1,240/2,000 rows\\x1b[2J, about 8 min left, run: about 18 min left",
     ]
+
+
+def test_time_left_of_a_stored_cursor(tmp_path: Path) -> None:
+    """Progress that a step has stored tells `show` and `watch` when it ends, and so the run."""
+    cp = CheckpointFlow(f"sqlite:///{tmp_path}/orders.db", name="orders", fsync=False)
+    looks: list[tuple[RunView, str]] = []
+
+    @cp.add_step()
+    def pages(state: State) -> None:
+        began = time.monotonic()
+        with open_store(tmp_path / "orders.db") as store:
+            changed = ChangedRun(store, "order-1", None)
+            while not looks and (done := time.monotonic() - began) < PATIENCE:
+                current_step().progress(done, 1.5 * PATIENCE, "s", cursor={"at": done})
+                time.sleep(0.02)
+                seen = changed.look()
+                if seen is not None and seen.ends_at:
+                    looks.append((seen, invoke("show", "orders.db", "order-1", cwd=tmp_path).out))
+
+    cp.run({}, run_id="order-1")
+    cp.handler.close()
+    ((seen, shown),) = looks
+    assert seen.progress is not None
+    assert seen.steps[0].ends_at == pytest.approx(seen.ends_at)
+    assert seen.ends_at > seen.progress.at
+    head, step, *_ = [line for line in shown.splitlines() if " left" in line]
+    assert re.search(r"running at step 1 of 1, 'pages', .*, about \d+ s left", head)
+    assert re.search(r"[\d.]+ of 90 s, \d s ago  about \d+ s left", step)
+    assert "cursor: " in shown
+    lines = io.StringIO()
+    ProgressLines(Output(lines, lines, Screen(None, None, colour=False, unicode=False))).print(seen)
+    assert re.search(r"pages  [\d.]+/90 s, about \d+ s left", lines.getvalue())

@@ -47,6 +47,18 @@ FAILED = RunView(
     size=812,
     sizes={"order": 24, "note": 36},
 )
+RUNNING = replace(
+    FAILED,
+    status="running",
+    steps=(
+        STEPS[0],
+        StepView(index=1, name="fit", status="running", done=1_240, total=2_000, note="rows"),
+        STEPS[2],
+    ),
+    step="fit",
+    failure=None,
+    owner="process 7",
+)
 
 
 def steps_of(count: int, at: int) -> tuple[StepView, ...]:
@@ -100,21 +112,35 @@ def test_text_tells_the_same() -> None:
 
 def test_run_in_progress_shows_how_far_it_is() -> None:
     """The step in progress has a bar with its share, its report, and the time that is left."""
-    steps = (
-        replace(STEPS[0]),
-        StepView(index=1, name="fit", status="running", done=1_240, total=2_000, note="rows"),
-    )
-    steps = (steps[0], replace(steps[1], ends_at=now() + 90.5))
-    run = replace(
-        FAILED, status="running", steps=steps, step="fit", failure=None, owner="process 7"
-    )
-    html = run_card(run, left=240.0)
+    fit = replace(RUNNING.steps[1], ends_at=now() + 90.5)
+    html = run_card(replace(RUNNING, steps=(STEPS[0], fit, STEPS[2])))
     text = checked_card(html)
     assert ' value="0.62" max="1"></progress>' in html
     assert "1,240/2,000 rows, about 2 min left" in text
-    assert "about 4 min left, by earlier runs" in text
     assert "process 7" in text
-    assert "earlier runs" not in checked_card(run_card(run))
+
+
+@pytest.mark.parametrize(
+    ("own", "later", "words"),
+    [
+        (90.5, 150.0, "about 4 min left, by its progress and earlier runs"),
+        (0.0, 150.0, "about 4 min left, by earlier runs"),
+        (90.5, None, None),
+    ],
+)
+def test_time_left_says_by_what(own: float, later: float | None, words: str | None) -> None:
+    """The time that a run still takes is by its step, by earlier runs, or by both."""
+    at = now()
+    fit = replace(RUNNING.steps[1], ends_at=own and at + own, began=at, expected=90.5)
+    run = replace(RUNNING, steps=(STEPS[0], fit, replace(STEPS[2], expected=later)))
+    for shown in (checked_card(run_card(run)), run_text(run)):
+        assert (words or "about") in shown
+        assert ("earlier runs" in shown) is (words is not None)
+    last = replace(run, steps=run.steps[:2], step_count=2)
+    words = "by its progress" if own else "by earlier runs"
+    for shown in (checked_card(run_card(last)), run_text(last)):
+        assert f"about 2 min left, {words}" in shown
+        assert ("earlier runs" in shown) is (own == 0.0)
 
 
 @pytest.mark.parametrize("status", [*SIGNS, "of a later release"])
@@ -233,7 +259,17 @@ def test_steps_before_the_recorded_ones_are_counted() -> None:
 def test_odd_numbers(odd: float) -> None:
     """A header may hold any number as a time or duration."""
     steps = tuple(
-        replace(one, seconds=odd, done=odd, total=odd, began=odd, status="running") for one in STEPS
+        replace(
+            one,
+            seconds=odd,
+            done=odd,
+            total=odd,
+            began=odd,
+            ends_at=odd,
+            expected=odd,
+            status="running",
+        )
+        for one in STEPS
     )
     run = replace(
         FAILED,
@@ -246,8 +282,8 @@ def test_odd_numbers(odd: float) -> None:
         progress=ProgressView(step="charge", done=odd, total=odd, at=odd),
     )
     for one in (run, replace(run, status="running")):
-        checked_card(run_card(one, left=odd))
-        run_text(one, left=odd)
+        checked_card(run_card(one))
+        run_text(one)
 
 
 def test_picture_goes_first_where_there_is_no_room() -> None:
@@ -259,7 +295,7 @@ def test_picture_goes_first_where_there_is_no_room() -> None:
 
 def test_styles_are_not_needed_and_do_nothing() -> None:
     """Without styles and tags the text is the same, and no style positions or loads anything."""
-    html = run_card(FAILED, left=3.0)
+    html = run_card(FAILED)
     stripped = re.sub(r' style="[^"]*"', "", html)
     assert checked_card(stripped) == checked_card(html)
     styles = set(re.findall(r' style="([^"]*)"', html))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
 from aiocheckpoint._display.diff_words import (
-    INCOMPLETE,
     MARKS,
     NOTHING,
     STYLES,
     change_words,
+    incomplete_words,
     snapshot_words,
 )
 from aiocheckpoint._display.html import Html, Room, cut
@@ -76,9 +76,9 @@ def _left_out(diff: DiffView, most: int) -> Iterator[str]:
 
 
 def _behind(diff: DiffView) -> Iterator[str]:
-    if not diff.changes:
+    if not diff.changes and diff.complete:
         yield NOTHING
     if diff.same:
         yield f"= the same: {', '.join(diff.same)}"
     if not diff.complete:
-        yield INCOMPLETE
+        yield incomplete_words(diff)

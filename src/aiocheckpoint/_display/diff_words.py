@@ -11,13 +11,12 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.look import ChangeView, DiffView, SnapshotView
 
-__all__ = ["INCOMPLETE", "MARKS", "NOTHING", "STYLES", "change_words", "snapshot_words"]
+__all__ = ["MARKS", "NOTHING", "STYLES", "change_words", "incomplete_words", "snapshot_words"]
 
 MARKS = {"added": "+", "removed": "-", "changed": "~", "rewritten": "?"}
 STYLES = {"added": "finished", "removed": "failed", "changed": "paused", "rewritten": "paused"}
 """The status in whose colour a change is shown."""
 NOTHING = "Nothing differs."
-INCOMPLETE = "The states are too large to be compared as a whole: there may be more."
 
 
 def snapshot_words(diff: DiffView, one: SnapshotView) -> str:
@@ -25,6 +24,14 @@ def snapshot_words(diff: DiffView, one: SnapshotView) -> str:
     where = "at the end" if one.step is None else f"on entry to {one.step!r}"
     of = f" of run {one.number}" if diff.old.number != diff.new.number else ""
     return f"{where} (snapshot {one.sequence}{of})"
+
+
+def incomplete_words(diff: DiffView) -> str:
+    """Say why two snapshots were not compared as a whole."""
+    for one in (diff.old, diff.new):
+        if one.damage is not None:
+            return f"Not compared: snapshot {one.sequence} is damaged: {one.damage}"
+    return "The states are too large to be compared as a whole: there may be more."
 
 
 def change_words(change: ChangeView, *, shown: bool) -> str:

@@ -1,4 +1,4 @@
-"""The card of one run in progress: the card of a run, with the time that is left."""
+"""The card of one run in progress: the card of a run, as it is now."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.followed import FollowedRun
 from aiocheckpoint._display.run_card import run_card, run_text
-from aiocheckpoint._display.times import now
-from aiocheckpoint.look._time_left import run_left
 
 if TYPE_CHECKING:
     from aiocheckpoint._display.displays import Shown
@@ -28,4 +26,4 @@ class LiveRunCard(FollowedRun):
     def drawn(self) -> tuple[str, str]:
         """Give its present state as HTML and as text."""
         view = self.view()
-        return run_card(view, left=run_left(view, now())), run_text(view)
+        return run_card(view), run_text(view)

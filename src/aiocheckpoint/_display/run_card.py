@@ -17,10 +17,12 @@ from aiocheckpoint._display.run_details import (
 )
 from aiocheckpoint._display.run_facts import reason_of, run_in_words, standing_at
 from aiocheckpoint._display.signs import sign_of, with_sign
+from aiocheckpoint._display.step_changes import changes_words, fold_of_changes
 from aiocheckpoint._display.step_lines import Gap, StepLine, step_lines
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import about_left, ago, moment, now
 from aiocheckpoint._texts import harmless, type_shown
+from aiocheckpoint.look._time_left import is_by_earlier_runs, is_by_progress, run_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,23 +33,15 @@ __all__ = ["run_card", "run_text"]
 
 _TEXT_ROOM = Room(rows=24, name=60, text=500, block=0)
 _COLUMNS = (Column(""), Column(""), Column(""), Column(""))
-_MOST_SECONDS = 1e9
 _BAR = "font-size:.7em;"
 _TRACK = "width:12em;max-width:100%;vertical-align:middle"
 
 
-def run_card(
-    run: RunView,
-    *,
-    left: float | None = None,
-    diagram: str | None = None,
-    notes: Sequence[str] = (),
-) -> str:
+def run_card(run: RunView, *, diagram: str | None = None, notes: Sequence[str] = ()) -> str:
     """Show a run, stored or in progress, as HTML of at most 20 KB.
 
     Args:
         run: The run.
-        left: Seconds that it still needs, or None where that is unknown.
         diagram: An SVG element of its steps, which is left out of a card that is full without.
         notes: Further lines, such as what is wrong with a display.
     """
@@ -56,10 +50,11 @@ def run_card(
         picture = Html(diagram) if diagram and room.extras else Html()
         return html.box(
             _title(run, room),
-            *(html.paragraph(cut(one, room.text)) for one in _standing(run, left)),
+            *(html.paragraph(cut(one, room.text)) for one in _standing(run)),
             _steps(run, room),
             _failure(run, room),
             fold_of_state(run, room),
+            fold_of_changes(run, room),
             html.fold("diagram", picture) if picture else Html(),
             fold_of_facts(run, room),
             *(html.paragraph(cut(one, room.text)) for one in notes[: room.rows]),
@@ -69,14 +64,9 @@ def run_card(
     return html.fitted(build)
 
 
-def run_text(run: RunView, *, left: float | None = None) -> str:
-    """Show a run as the card does, in a few lines of text.
-
-    Args:
-        run: The run.
-        left: Seconds that it still needs, or None where that is unknown.
-    """
-    return "\n".join(cut(line, 4 * _TEXT_ROOM.text) for line in _lines(run, left))
+def run_text(run: RunView) -> str:
+    """Show a run as the card does, in a few lines of text."""
+    return "\n".join(cut(line, 4 * _TEXT_ROOM.text) for line in _lines(run))
 
 
 def _title(run: RunView, room: Room) -> Html:
@@ -90,18 +80,27 @@ def _title(run: RunView, room: Room) -> Html:
     return html.title("Run", *facts)
 
 
-def _standing(run: RunView, left: float | None) -> Iterator[str]:
+def _standing(run: RunView) -> Iterator[str]:
     """What else there is to say of the whole run."""
     note = run.damage if run.damage is not None else reason_of(run)
     if note:
         yield note
     if run.status == "queued" and run.due is not None and run.due > now():
         yield f"due at {moment(run.due)}"
-    if left is not None and 0 <= left < _MOST_SECONDS:
-        yield f"{about_left(left)}, by earlier runs"
+    at = now()
+    left = run_left(run, at)
+    if left is not None:
+        yield f"{about_left(left)}, by {_evidence(run, at)}"
     stored = stored_words(run)
     if stored:
         yield stored
+
+
+def _evidence(run: RunView, at: float) -> str:
+    """Say by what it is known how long a run still takes."""
+    if not is_by_earlier_runs(run, at):
+        return "its progress"
+    return "its progress and earlier runs" if is_by_progress(run, at) else "earlier runs"
 
 
 def _steps(run: RunView, room: Room) -> Html:
@@ -153,13 +152,13 @@ def _remedy(run: RunView, room: Room) -> Html:
     return html.paragraph(words, " ", html.code_of(cut(remedy.call, room.text)))
 
 
-def _lines(run: RunView, left: float | None) -> Iterator[str]:
+def _lines(run: RunView) -> Iterator[str]:
     status = with_sign(run.status)
     of = f" of {run.flow}" if run.flow else ""
     when = f", {ago(run.written_at)}" if run.written_at else ""
     place = f" {standing_at(run)}" if run.step is not None else ""
     yield f"{run_in_words(run.run_id)}{of}: {status}{place}{when}"
-    yield from _standing(run, left)
+    yield from _standing(run)
     yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, _TEXT_ROOM.rows)))
     failure = run.failure
     if failure is not None and run.damage is None:
@@ -168,6 +167,9 @@ def _lines(run: RunView, left: float | None) -> Iterator[str]:
     if state:
         yield state
         yield from value_lines(run, _TEXT_ROOM)
+    changes = changes_words(run)
+    if changes:
+        yield changes
     remedy = remedy_of(run)
     if remedy is not None:
         yield f"{remedy.words} {remedy.call}"

@@ -26,13 +26,16 @@ class FlowCards(FlowMethods[StateT], Shown):
     async def ashow(self, run_id: str | None = None, *, values: bool = False) -> RunView:
         """Look at a stored run: how it stands, its steps, and the sizes of its state.
 
+        Where older snapshots are kept, it tells what changed in each step. See `Store.run`.
+
         The result shows itself as a card in notebooks, and `print()` shows it as text. Nothing is
         changed, and nothing is unpickled: values are decoded without executing anything, so that
         objects are shown by the names of their classes alone.
 
         Args:
             run_id: The run, or None for the one without an id.
-            values: Whether the keys of the state are shown with their values, and the cursor.
+            values: Whether the keys of the state, and changes, are shown with their values, and
+                the cursor.
 
         Returns:
             The run. Its `damage` says what is wrong with a snapshot that cannot be read, or is not
@@ -55,7 +58,7 @@ class FlowCards(FlowMethods[StateT], Shown):
 
     def _look(self, run_id: str | None, *, values: bool) -> Callable[[], RunView]:
         shown = checked_flag("values", values)
-        return make_look(self._core, run_id, "show", values=shown, sizes=True)
+        return make_look(self._core, run_id, "show", values=shown, sizes=True, diffs=True)
 
     def __str__(self) -> str:
         """The same as the card, in a few lines of text. `repr()` is one line."""

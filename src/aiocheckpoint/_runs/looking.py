@@ -18,7 +18,13 @@ __all__ = ["make_look"]
 
 
 def make_look(
-    core: FlowCore, run_id: str | None, to: str, *, values: bool = False, sizes: bool = False
+    core: FlowCore,
+    run_id: str | None,
+    to: str,
+    *,
+    values: bool = False,
+    sizes: bool = False,
+    diffs: bool = False,
 ) -> Callable[[], RunView]:
     """Check the arguments of a look at a run, and make the blocking function that looks.
 
@@ -28,6 +34,7 @@ def make_look(
         to: What is to be done with the run, for the error, such as "show".
         values: Whether the keys of the state are given, with their values.
         sizes: Whether the sizes of the keys are given.
+        diffs: Whether it is given what changed in each step, from the kept snapshots.
 
     Raises:
         InvalidTypeError, InvalidValueError: `run_id` is no id, or the handler is a user's own
@@ -44,6 +51,6 @@ def make_look(
             if error.errno != errno.ENOENT:
                 raise
             raise RunNotFoundError(handler.locate(checked), to) from None
-        return store.run(checked, flow=handler.flow, values=values, sizes=sizes)
+        return store.run(checked, flow=handler.flow, values=values, sizes=sizes, diffs=diffs)
 
     return look

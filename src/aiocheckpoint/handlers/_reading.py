@@ -174,13 +174,17 @@ class StoreReader:
             if run is not None and (not flow or run.flow in ("", flow)):
                 yield run
 
-    def kept(self, run: FoundRun) -> list[FoundRun]:
+    def kept(self, run: FoundRun, most: int | None = None) -> list[FoundRun]:
         """List the kept snapshots of a run, newest first. The newest of the run may be among them.
+
+        Args:
+            run: The run.
+            most: How many of the newest, None for all.
 
         Raises:
             StorageError: The store cannot be read.
         """
-        found = (run.kept_as(*numbers) for numbers in self.numbers_of_kept(run))
+        found = (run.kept_as(*numbers) for numbers in self.numbers_of_kept(run)[:most])
         read = (self.examine(one, functools.partial(self.open, one), None) for one in found)
         return [one for one in read if one is not None]
 
@@ -192,15 +196,19 @@ class StoreReader:
         """
         return self.handler.kept(run.run_id)
 
-    def snapshots(self, run: FoundRun) -> list[FoundRun]:
+    def snapshots(self, run: FoundRun, most: int | None = None) -> list[FoundRun]:
         """List all snapshots of a run, the newest first, each once.
+
+        Args:
+            run: The run.
+            most: How many of the kept ones are looked at, None for all.
 
         Raises:
             StorageError: The store cannot be read.
         """
         header = run.header
         newest = None if header is None else (header.number, header.sequence)
-        return [run, *(one for one in self.kept(run) if one.kept != newest)]
+        return [run, *(one for one in self.kept(run, most) if one.kept != newest)]
 
     def progress(self, run: FoundRun) -> ProgressRecord | None:
         """Read the record of the progress of the step at which a run stands.

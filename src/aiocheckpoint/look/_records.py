@@ -204,6 +204,51 @@ class SnapshotView(Record, Shown):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeView(Record):
+    """One difference between two states.
+
+    Attributes:
+        path: Where it is, such as `note` or `orders[3].price`.
+        kind: "added", "removed", "changed", or "rewritten": an object that was pickled in another
+            way, of which it is unknown whether it has changed.
+        old, new: The inert values, if values were asked for, else None.
+        old_type, new_type: Names of the types. None where there is no value.
+    """
+
+    path: str
+    kind: str
+    old: Any = None
+    new: Any = None
+    old_type: str | None = None
+    new_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffView(Record, Shown):
+    """The differences between two snapshots of a run.
+
+    Attributes:
+        flow, run_id: The run.
+        old, new: The snapshots.
+        changes: The differences, in the order of their paths: by key of the state, and inside
+            dicts and lists by path.
+        same: Keys of the state whose values are equal.
+        complete: Whether everything was compared. False where a bound was reached, and where the
+            `damage` of a snapshot says why it cannot be read.
+        shown: Whether values were asked for.
+    """
+
+    flow: str
+    run_id: str | None
+    old: SnapshotView
+    new: SnapshotView
+    changes: tuple[ChangeView, ...]
+    same: tuple[str, ...]
+    complete: bool = True
+    shown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView(Record, Shown):
     """One stored run.
 
@@ -242,6 +287,8 @@ class RunView(Record, Shown):
         sizes: Bytes by key of the state, if they were asked for, else None.
         keys: The keys of its state with their values, if they were asked for, else None.
         complete: Whether all keys are given. False where a bound of the decoder was reached.
+        diffs: What changed in each step, if that was asked for, else None: each kept snapshot of
+            this run compared with the one before, in their order. Empty where one alone is kept.
     """
 
     _TIMES: ClassVar[frozenset[str]] = frozenset({"started_at", "written_at", "due", "ends_at"})
@@ -288,6 +335,7 @@ class RunView(Record, Shown):
     sizes: Mapping[str, int] | None = None
     keys: tuple[KeyView, ...] | None = None
     complete: bool = True
+    diffs: tuple[DiffView, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,50 +370,6 @@ class FlowView(Record, Shown):
     def total(self) -> int:
         """The number of runs."""
         return sum(self.counts.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeView(Record):
-    """One difference between two states.
-
-    Attributes:
-        path: Where it is, such as `note` or `orders[3].price`.
-        kind: "added", "removed", "changed", or "rewritten": an object that was pickled in another
-            way, of which it is unknown whether it has changed.
-        old, new: The inert values, if values were asked for, else None.
-        old_type, new_type: Names of the types. None where there is no value.
-    """
-
-    path: str
-    kind: str
-    old: Any = None
-    new: Any = None
-    old_type: str | None = None
-    new_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffView(Record, Shown):
-    """The differences between two snapshots of a run.
-
-    Attributes:
-        flow, run_id: The run.
-        old, new: The snapshots.
-        changes: The differences, in the order of their paths: by key of the state, and inside
-            dicts and lists by path.
-        same: Keys of the state whose values are equal.
-        complete: Whether everything was compared. False where a bound was reached.
-        shown: Whether values were asked for.
-    """
-
-    flow: str
-    run_id: str | None
-    old: SnapshotView
-    new: SnapshotView
-    changes: tuple[ChangeView, ...]
-    same: tuple[str, ...]
-    complete: bool = True
-    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from aiocheckpoint._model.cursor import decode_cursor
 from aiocheckpoint._snapshot.codec import Codec
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.pickling.inert import Inert
+    from aiocheckpoint._snapshot.pickling.inert import Inert, InertBounds
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint.handlers._found_runs import FoundRun
     from aiocheckpoint.handlers._reading import StoreReader
 
     _Readable: TypeAlias = tuple[FoundRun, Header]
 
-__all__ = ["diff_of", "history_of", "run_with_state", "verified_runs", "view_with_state"]
+__all__ = [
+    "compared",
+    "diff_of",
+    "history_of",
+    "run_with_state",
+    "state_of",
+    "verified_runs",
+    "view_with_state",
+]
 
 
 def _checked(file: BinaryIO, location: str) -> StoredSnapshot:
@@ -147,13 +155,11 @@ def history_of(reader: StoreReader, run: FoundRun, *, keys: bool) -> tuple[Snaps
 
 def _with_keys(reader: StoreReader, one: FoundRun, view: SnapshotView) -> SnapshotView | None:
     try:
-        inert = _state_of(reader, one)
+        found = state_of(reader, one)
     except CheckpointError as error:
         damaged = one._replace(error=one.error or error)
         return snapshot_view(damaged)
-    if inert is None:
-        return None
-    return replace(view, **_keys_of(inert, values=False))
+    return None if found is None else replace(view, **_keys_of(found.inert, values=False))
 
 
 def _keys_of(inert: Inert, *, values: bool) -> dict[str, Any]:
@@ -162,14 +168,33 @@ def _keys_of(inert: Inert, *, values: bool) -> dict[str, Any]:
     return {"keys": key_views(inert, values=values), "complete": inert.complete}
 
 
-def _decoded(file: BinaryIO, location: str) -> Inert:
+def _decoded(file: BinaryIO, location: str, bounds: InertBounds | None = None) -> Inert:
     from aiocheckpoint.look._states import decoded  # noqa: PLC0415 - as above
 
-    return decoded(file, location)
+    return decoded(file, location, bounds)
 
 
-def _state_of(reader: StoreReader, one: FoundRun) -> Inert | None:
+class ReadState(NamedTuple):
+    """A state that was read and decoded.
+
+    Attributes:
+        sequence: Number of its snapshot, as it was when the state was read.
+        inert: The state.
+    """
+
+    sequence: int
+    inert: Inert
+
+
+def state_of(
+    reader: StoreReader, one: FoundRun, bounds: InertBounds | None = None
+) -> ReadState | None:
     """Decode the state of a snapshot. None where it was deleted meanwhile.
+
+    Args:
+        reader: The store.
+        one: The snapshot.
+        bounds: The bounds of the decoder, or None for its usual ones.
 
     Raises:
         CheckpointError: It is damaged, wrongly signed, or cannot be read.
@@ -180,8 +205,8 @@ def _state_of(reader: StoreReader, one: FoundRun) -> Inert | None:
     if file is None:
         return None
     with closing(file):
-        _checked(file, one.location)
-        return _decoded(file, one.location)
+        stored = _checked(file, one.location)
+        return ReadState(stored.header.sequence, _decoded(file, one.location, bounds))
 
 
 def diff_of(
@@ -193,21 +218,39 @@ def diff_of(
     values: bool,
 ) -> DiffView:
     """Compare two snapshots of a run, see `Store.diff`."""
+    found = [(one, one.header) for one in reader.snapshots(run) if one.header is not None]
+    earlier, later = _chosen(found, run, old, new)
+    first, second = state_of(reader, earlier), state_of(reader, later)
+    if first is None or second is None:
+        raise StorageError(run.location, f"a snapshot of {run.location} was deleted meanwhile.")
+    return compared((earlier, first.inert), (later, second.inert), values=values)
+
+
+def compared(
+    earlier: tuple[FoundRun, Inert],
+    later: tuple[FoundRun, Inert],
+    *,
+    values: bool,
+    bounds: InertBounds | None = None,
+) -> DiffView:
+    """Compare two snapshots of a run, whose states are given.
+
+    Args:
+        earlier: The older one, with its state.
+        later: The newer one.
+        values: Whether values are shown.
+        bounds: The bounds of the comparison, or None for its usual ones.
+    """
     from aiocheckpoint._snapshot.pickling.inert import diff_trees  # noqa: PLC0415
     from aiocheckpoint.look._states import change_views, shown_key  # noqa: PLC0415
 
-    found = [(one, one.header) for one in reader.snapshots(run) if one.header is not None]
-    earlier, later = _chosen(found, run, old, new)
-    first, second = _state_of(reader, earlier), _state_of(reader, later)
-    if first is None or second is None:
-        raise StorageError(run.location, f"a snapshot of {run.location} was deleted meanwhile.")
-    differences = diff_trees(first, second)
+    differences = diff_trees(earlier[1], later[1], *filter(None, (bounds,)))
     return DiffView(
-        flow=run.flow,
-        run_id=run.run_id,
-        old=snapshot_view(earlier),
-        new=snapshot_view(later),
-        changes=change_views(differences, values=values),
+        flow=later[0].flow,
+        run_id=later[0].run_id,
+        old=snapshot_view(earlier[0]),
+        new=snapshot_view(later[0]),
+        changes=change_views(differences, values=values, bounds=bounds),
         same=tuple(shown_key(key) for key in differences.same),
         complete=differences.complete,
         shown=values,

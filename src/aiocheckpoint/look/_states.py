@@ -14,6 +14,7 @@ from aiocheckpoint._snapshot.pickling.inert import (
     type_name,
 )
 from aiocheckpoint._snapshot.pickling.inert_paths import step_of
+from aiocheckpoint._snapshot.pickling.inert_values import DEFAULT
 from aiocheckpoint._snapshot.pickling.opcodes import MalformedError
 from aiocheckpoint.errors import CorruptSnapshotError
 from aiocheckpoint.look._records import ChangeView, KeyView
@@ -21,19 +22,24 @@ from aiocheckpoint.look._records import ChangeView, KeyView
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-    from aiocheckpoint._snapshot.pickling.inert import Change, Differences, Inert
+    from aiocheckpoint._snapshot.pickling.inert import Change, Differences, Inert, InertBounds
 
 __all__ = ["change_views", "decoded", "key_views", "shown_key"]
 
 
-def decoded(file: BinaryIO, location: str) -> Inert:
+def decoded(file: BinaryIO, location: str, bounds: InertBounds | None = None) -> Inert:
     """Decode the state of a snapshot.
+
+    Args:
+        file: The snapshot.
+        location: Where it is, for the error.
+        bounds: The bounds of the decoder, or None for its usual ones.
 
     Raises:
         CorruptSnapshotError: Its payload is no pickle of a dict.
     """
     try:
-        return decode_inert(file)
+        return decode_inert(file, bounds or DEFAULT)
     except MalformedError as error:
         raise CorruptSnapshotError(
             location, f"its pickle cannot be read from byte {error.at} on"
@@ -65,19 +71,22 @@ def shown_key(key: Any) -> str:  # noqa: ANN401 - an inert tree
     return key if type(key) is str else step_of(key)
 
 
-def change_views(differences: Differences, *, values: bool) -> tuple[ChangeView, ...]:
+def change_views(
+    differences: Differences, *, values: bool, bounds: InertBounds | None = None
+) -> tuple[ChangeView, ...]:
     """Make the views of the differences of two states.
 
     Args:
         differences: The differences.
         values: Whether values are shown.
+        bounds: The bounds of what is shown, or None for the usual ones.
     """
-    return tuple(_change_view(one, values=values) for one in differences.changes)
+    return tuple(_change_view(one, bounds or DEFAULT, values=values) for one in differences.changes)
 
 
-def _change_view(change: Change, *, values: bool) -> ChangeView:
+def _change_view(change: Change, bounds: InertBounds, *, values: bool) -> ChangeView:
     shown = {
-        side: to_json(tree)
+        side: to_json(tree, bounds)
         for side, tree in (("old", change.old), ("new", change.new))
         if values and tree is not MISSING
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self, get_args
 
 from aiocheckpoint._tracebacks import front_door
@@ -25,6 +26,7 @@ from aiocheckpoint.handlers._urls import absolute_path, redact_url
 from aiocheckpoint.look._expected import expected_of
 from aiocheckpoint.look._records import CountView, FlowView
 from aiocheckpoint.look._snapshots import diff_of, history_of, run_with_state, verified_runs
+from aiocheckpoint.look._step_diffs import diffs_of_steps
 from aiocheckpoint.look._time_left import with_ends
 from aiocheckpoint.look._views import view_of
 
@@ -187,6 +189,7 @@ class Store:
         flow: str | None = None,
         values: bool = False,
         sizes: bool = False,
+        diffs: bool = False,
     ) -> RunView:
         """Look at one run. Its payload is compared with its digest.
 
@@ -197,6 +200,8 @@ class Store:
             flow: Name of the flow. It may be left out where one flow has the run.
             values: Whether the keys of the state are shown, with their values.
             sizes: Whether the sizes of the keys of the state are shown.
+            diffs: Whether it is shown what changed in each step, from the kept snapshots. Of many,
+                the newest 20 are compared, for about 5 s at most.
 
         Raises:
             RunNotFoundError: Nothing is stored of the run.
@@ -208,6 +213,8 @@ class Store:
             view = run_with_state(reader, found, values=values, sizes=sizes)
             if view is None:  # Deleted meanwhile.
                 raise RunNotFoundError(found.location, "show")
+            if diffs:
+                view = replace(view, diffs=diffs_of_steps(reader, found, values=values))
             asks = view.status == "running" and not view.expected
             expected = expected_of(reader, view.flow) if asks else None
         return with_ends(view, time.time(), expected=expected)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.look._records import RunView, StepView
 
-__all__ = ["run_left", "step_left", "with_ends"]
+__all__ = ["is_by_earlier_runs", "is_by_progress", "run_left", "step_left", "with_ends"]
 
 _SLACK_SHARE, _SLACK_SECONDS = 0.5, 1.0
 """How much longer than expected a step may take before nothing is said of the run any more."""
@@ -57,6 +57,29 @@ def run_left(run: RunView, now: float) -> float | None:
     if own is None or later is None:
         return None
     return own + later if 0 < own + later < _MOST_SECONDS else None
+
+
+def is_by_earlier_runs(run: RunView, now: float) -> bool:
+    """Whether `run_left` takes earlier runs into account.
+
+    It does not where the last step is in progress, and its progress says when it ends.
+
+    Args:
+        run: The run.
+        now: Seconds since the epoch.
+    """
+    stop = run.step_count if run.stop is None else run.stop
+    return not is_by_progress(run, now) or stop is None or run.position + 1 < stop
+
+
+def is_by_progress(run: RunView, now: float) -> bool:
+    """Whether `run_left` takes the progress of the present step into account.
+
+    Args:
+        run: The run.
+        now: Seconds since the epoch.
+    """
+    return any(step.index == run.position and step_left(step, now) for step in run.steps)
 
 
 def with_ends(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
 from aiocheckpoint._display.diff_words import (
-    INCOMPLETE,
     MARKS,
     NOTHING,
     STYLES,
     change_words,
+    incomplete_words,
     snapshot_words,
 )
 
@@ -31,7 +31,7 @@ def print_diff(diff: DiffView, output: Output) -> None:
     if not diff.changes:
         output.words(NOTHING)
     if not diff.complete:
-        output.words(INCOMPLETE)
+        output.words(incomplete_words(diff))
 
 
 def _row(change: ChangeView, diff: DiffView) -> list[Cell]:

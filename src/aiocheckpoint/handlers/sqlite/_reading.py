@@ -47,8 +47,9 @@ _SNAPSHOT = f"SELECT {_BYTES} FROM runs WHERE id = ? AND status IS NOT NULL"  # 
 _KEPT_SNAPSHOT = f"SELECT {_BYTES} FROM kept WHERE run = ? AND number = ? AND sequence = ?"  # noqa: S608
 _KEPT = (
     f"SELECT number, sequence, coalesce(CAST(footer AS BLOB), x''), {PAYLOAD_LENGTH} "  # noqa: S608
-    "FROM kept WHERE run = ? ORDER BY sequence DESC"
+    "FROM kept WHERE run = ? ORDER BY sequence DESC LIMIT ?"
 )
+_ALL_ROWS = -1
 
 
 class SqliteReader(StoreReader):
@@ -102,9 +103,9 @@ class SqliteReader(StoreReader):
                 for row in _rows_of_run(database, key):
                     yield self._examined_row(row, looks)
 
-    def kept(self, run: FoundRun) -> list[FoundRun]:
+    def kept(self, run: FoundRun, most: int | None = None) -> list[FoundRun]:
         """List the kept snapshots of a run by their footers, newest first."""
-        rows = self._database().rows(_KEPT, (run.key,))
+        rows = self._database().rows(_KEPT, (run.key, _ALL_ROWS if most is None else most))
         return [self._examined_kept(run, *row) for row in rows]
 
     def progress_bytes(self, run: FoundRun) -> bytes | None:
