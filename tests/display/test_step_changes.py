@@ -32,15 +32,20 @@ def entry(at: int, sequence: int = 1, **facts: Any) -> SnapshotView:  # noqa: AN
     return SnapshotView(sequence=sequence, **{**known, **facts})
 
 
-LOST = {"step": None, "position": 0, "written_at": 0.0, "status": "damaged", "damage": "it is cut"}
+LOST: dict[str, Any] = {
+    "step": None,
+    "position": 0,
+    "written_at": 0.0,
+    "status": "damaged",
+    "damage": "it is cut",
+}
 """The facts of a snapshot whose header cannot be read."""
 
 
 def diff(old: SnapshotView, new: SnapshotView, *changes: ChangeView, **facts: Any) -> DiffView:  # noqa: ANN401
     """The differences between two snapshots."""
-    return DiffView(
-        flow="orders", run_id="x", old=old, new=new, changes=changes, **{"same": (), **facts}
-    )
+    made: dict[str, Any] = {"same": (), **facts}
+    return DiffView(flow="orders", run_id="x", old=old, new=new, changes=changes, **made)
 
 
 def run_of(*diffs: DiffView, count: int = 3) -> RunView:

@@ -42,7 +42,14 @@ def told(diffs: Sequence[DiffView] | None) -> Told:
 def looked(folder: Path, kind: str, run_id: str = "order-2", **options: Any) -> RunView:  # noqa: ANN401
     """Look at a run, without the code of its flow."""
     with open_store(place_in(folder, kind)) as store:
-        return store.run(run_id, **{"diffs": True, **options})
+        asked: dict[str, Any] = {"diffs": True, **options}
+        return store.run(run_id, **asked)
+
+
+def diffs_of(run: RunView) -> list[DiffView]:
+    """What changed in each step, which was asked for."""
+    assert run.diffs is not None
+    return list(run.diffs)
 
 
 @by_kind
@@ -167,7 +174,7 @@ def test_many_changes_of_a_step(tmp_path: Path) -> None:
         lambda state: state.update(dict.fromkeys(map(str, range(500)), "v" * 9_000))
     )
     cp.run({})
-    (diff,) = cp.show(values=True).diffs or ()
+    (diff,) = diffs_of(cp.show(values=True))
     assert (len(diff.changes), diff.complete) == (200, False)
     assert len(json.dumps(diff.to_json())) < 1_000_000
 
@@ -196,7 +203,7 @@ def test_a_damaged_snapshot(kind: str, header: bool, tmp_path: Path) -> None:  #
     damage_kept(tmp_path, kind, 2, header=header)
     run = looked(tmp_path, kind, values=True)
     assert (run.status, run.damage) == ("finished", None)
-    first, second, third = run.diffs or ()
+    first, second, third = diffs_of(run)
     assert (first.complete, second.complete, third.complete) == (False, False, True)
     assert first.new == second.old
     assert (first.new.sequence, first.new.status, first.changes) == (2, "damaged", ())
@@ -213,28 +220,29 @@ def test_a_damaged_run(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x05x" + found[3:])
     run = looked(tmp_path, "file")
     assert run.status == "damaged"
-    assert [one.complete for one in run.diffs or ()] == [True, True, False]
+    assert [one.complete for one in diffs_of(run)] == [True, True, False]
     path.write_bytes(found[:-9])
     assert looked(tmp_path, "file").diffs == ()
 
 
 def test_a_snapshot_that_is_not_trusted(tmp_path: Path) -> None:
     """A kept snapshot without the signature is not decoded where the flow has a secret."""
-    for folder, options in (("signed", {"secret": SECRET}), ("not", {})):
+    for folder in ("signed", "not"):
         (tmp_path / folder).mkdir()
-        make_store(tmp_path / folder, "file", keep="all", **options)
+    make_store(tmp_path / "signed", "file", keep="all", secret=SECRET)
+    make_store(tmp_path / "not", "file", keep="all")
     forged, mine = (kept_of(tmp_path / folder, "order-2", 2) for folder in ("not", "signed"))
     shutil.copyfile(forged, mine)
     place = place_in(tmp_path / "signed", "file")
     with open_store(place, secret=SECRET) as store:
         run = store.run("order-2", diffs=True)
     assert run.verified
-    assert [one.complete for one in run.diffs or ()] == [False, False, True]
-    assert "sign" in ((run.diffs or ())[0].new.damage or "")
+    assert [one.complete for one in diffs_of(run)] == [False, False, True]
+    assert "sign" in (diffs_of(run)[0].new.damage or "")
     with open_store(place, secret="another " * 8) as store:
         other = store.run("order-2", diffs=True, values=True)
-    assert [(one.complete, one.changes) for one in other.diffs or ()] == 3 * [(False, ())]
-    assert [one.complete for one in looked(tmp_path / "signed", "file").diffs or ()] == 3 * [True]
+    assert [(one.complete, one.changes) for one in diffs_of(other)] == 3 * [(False, ())]
+    assert [one.complete for one in diffs_of(looked(tmp_path / "signed", "file"))] == 3 * [True]
 
 
 def kept_of(folder: Path, run_id: str, sequence: int) -> Path:
@@ -255,7 +263,7 @@ def test_a_snapshot_that_is_deleted_meanwhile(
 
     is_read = False
     monkeypatch.setattr(LocalReader, "open", pruned)
-    assert len(looked(tmp_path, "file").diffs or ()) == len(STEPS)
+    assert len(diffs_of(looked(tmp_path, "file"))) == len(STEPS)
     listed = LocalReader.snapshots
 
     def snapshots(reader: LocalReader, *arguments: Any) -> list[FoundRun]:  # noqa: ANN401
