@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
+from hearing import heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,3 +163,30 @@ def test_live_view_and_store(
         name = None if until is None or until >= len(scripts) else f"step{until}"
         played.execute(name, is_async=is_async)
         assert_same(played.live.view(), stored(place))
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_notes_of_the_library_are_left_out(tmp_path: Path, loses: bool) -> None:  # noqa: FBT001
+    """The notes that an exception gets are no part of the failure, in the store and live."""
+    place = tmp_path / "a.pkl"
+    cp, live = CheckpointFlow(place, fsync=False, name="a"), LiveRun("a", None, str(place))
+
+    @cp.add_step()
+    def look_up(state: State, data: State) -> None:
+        if loses:  # the lock, so that the failure cannot be recorded
+            (tmp_path / ".a.pkl.lock").unlink()
+        data["rates"]
+
+    with heard(cp, live.take), pytest.raises(KeyError) as info:
+        cp.run({})
+    notes = [note.partition(":")[2][:10] for note in info.value.__notes__]
+    assert notes == [*([" this fail"] * loses), " `data` ha", " step 1 of"]
+    told, header = live.view().failure, cp.header()
+    assert told is not None
+    assert "aiocheckpoint: " not in told.traceback
+    assert header is not None
+    if loses:
+        assert header.failure is None
+    else:
+        assert header.failure is not None
+        assert header.failure.traceback == told.traceback

@@ -12,6 +12,7 @@ from aiocheckpoint._cli.problems import CommandProblem
 from aiocheckpoint._cli.reports import Report
 from aiocheckpoint._cli.signals import Stoppable
 from aiocheckpoint._cli.waits import MOST_AT_ONCE
+from aiocheckpoint._model.failure_texts import CANCELLATIONS
 from aiocheckpoint.errors import DrainingError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Many:
         try:
             with self._output.alone():
                 self.stoppable.run(work)
-        except (asyncio.CancelledError, KeyboardInterrupt):
+        except CANCELLATIONS:
             self.report.end(f"{self.report.sum} The runs in progress were cancelled.")
             return self.stoppable.exit_code or ExitCode.INTERRUPTED
         except SystemExit:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.failures import code_of
 from aiocheckpoint._cli.shell_words import in_shell_words
+from aiocheckpoint._model.failure_texts import NOTE_OF_STEP
 from aiocheckpoint.errors import (
     DrainingError,
     FlowChangedError,
@@ -41,7 +42,7 @@ def is_of_step(error: BaseException) -> bool:
     step tells it from an error of its own run.
     """
     notes: Iterable[object] = getattr(error, "__notes__", ())
-    return any(str(note).startswith("aiocheckpoint: step ") for note in notes)
+    return any(str(note).startswith(NOTE_OF_STEP) for note in notes)
 
 
 def code_of_run(error: BaseException) -> ExitCode:

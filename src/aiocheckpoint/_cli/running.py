@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import traceback
 import warnings
@@ -13,6 +12,7 @@ from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.outcomes import Outcome
 from aiocheckpoint._cli.refusals import is_of_step
 from aiocheckpoint._cli.signals import Stoppable
+from aiocheckpoint._model.failure_texts import CANCELLATIONS
 from aiocheckpoint.errors import CheckpointError, GivenStateIgnoredWarning
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run_one(context: Context, call: Callable[[CheckpointFlow[Any]], Awaitable[ob
     try:
         with output.alone(), _told_conflicts(output):
             outcome = stoppable.run(work)
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except CANCELLATIONS:
         code = stoppable.exit_code or ExitCode.INTERRUPTED
         _show(output, _stored(flow, context.run_id)._replace(code=ExitCode(code)))
         return code

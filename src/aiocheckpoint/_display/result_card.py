@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.run_facts import run_in_words
 from aiocheckpoint._display.signs import with_sign
+from aiocheckpoint._model.failure_texts import CANCELLATIONS
 from aiocheckpoint._texts import counted, type_shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def status_of(result: RunResult[Any]) -> str:
     """The status of the run, also of one that has an error alone."""
     if result.status is not None or result.error is None:
         return result.status or "finished"
-    is_cancelled = isinstance(result.error, (asyncio.CancelledError, KeyboardInterrupt))
+    is_cancelled = isinstance(result.error, CANCELLATIONS)
     return "cancelled" if is_cancelled else "failed"
 
 

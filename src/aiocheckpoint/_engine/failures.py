@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._errors.messages import reset_call
-from aiocheckpoint._model.failure_texts import failure_of
+from aiocheckpoint._model.failure_texts import CANCELLATIONS, beginning_of_note, failure_of
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header, Status
@@ -46,7 +45,7 @@ class StepFailure:
     @property
     def cancelled(self) -> bool:
         """Whether the run was cancelled or interrupted, rather than failed."""
-        return isinstance(self.error, (asyncio.CancelledError, KeyboardInterrupt))
+        return isinstance(self.error, CANCELLATIONS)
 
     def note(
         self, index: int, of: int, location: str, stored: Header | None, *, older: bool = False
@@ -64,7 +63,7 @@ class StepFailure:
         if self.cancelled and not older and self._is_done(index, stored):
             broke = "was done when the run was cancelled"
         remedy = self._remedy(index, location, stored, older=older)
-        return f"aiocheckpoint: step {index + 1} of {of}, {self.step!r}, {broke}. {remedy}"
+        return f"{beginning_of_note(self.step, index, of)}{broke}. {remedy}"
 
     def _is_done(self, index: int, stored: Header | None) -> bool:
         """Whether the stored snapshot is the one behind the step."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._concurrency.threads import LateCancellationError
 from aiocheckpoint._engine.failures import add_note_once
+from aiocheckpoint._model.failure_texts import CANCELLATIONS
 from aiocheckpoint._model.start_points import find_step
 from aiocheckpoint._snapshot.keys import check_reserved_keys, drop_position, has_reserved_keys
 from aiocheckpoint.errors import InvalidValueError
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.callables import UserFunction
 
 __all__ = ["Migration"]
-
-_CANCELLED = (asyncio.CancelledError, KeyboardInterrupt)
 
 
 class Migration:
@@ -87,9 +85,10 @@ class Migration:
         return place
 
     def _add_note(self, error: BaseException) -> None:
+        mend = "Run again" if isinstance(error, CANCELLATIONS) else "Mend migrate= and run again"
         add_note_once(
             error,
             f"aiocheckpoint: migrate= was to take the run in {self._location} on, from version "
             f"{self._stored} to {self._version}. No step was run, and the run is as it was. "
-            f"{'Run again' if isinstance(error, _CANCELLED) else 'Mend migrate= and run again'}.",
+            f"{mend}.",
         )

@@ -7,6 +7,8 @@ import linecache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._model.failure_texts import MISSING_KEY
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -38,12 +40,12 @@ def missing_key_note(
         return None
     if step.load is None:
         return (
-            f"aiocheckpoint: `data` has no {key!r}, and step {step.name!r} has no loader. In a "
+            f"{MISSING_KEY}{key!r}, and step {step.name!r} has no loader. In a "
             "resumed run, `data` has what loaders bring. Add one with "
             f"@cp.add_step(load=..., needs=({key!r},)), or start at an earlier step by checkpoint=."
         )
     return (
-        f"aiocheckpoint: `data` has no {key!r}, and the loader of step {step.name!r} was not "
+        f"{MISSING_KEY}{key!r}, and the loader of step {step.name!r} was not "
         f"called. @cp.add_step(load=..., needs=({key!r},)) calls it whenever that key is missing, "
         "and load_policy='always' in every run."
     )

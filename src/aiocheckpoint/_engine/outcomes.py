@@ -17,7 +17,7 @@ from aiocheckpoint._engine.failures import add_note_once
 from aiocheckpoint._engine.missing_keys import missing_key_note
 from aiocheckpoint._engine.resume_call import resume_line
 from aiocheckpoint._model.due import backoff_seconds
-from aiocheckpoint._model.failure_texts import safe_text
+from aiocheckpoint._model.failure_texts import NOT_RECORDED, safe_text
 from aiocheckpoint._tracebacks import drop_frames_of_engine
 from aiocheckpoint.errors import (
     DrainingError,
@@ -142,8 +142,7 @@ async def record_failure(context: RunContext, failure: StepFailure) -> Cancelled
         problem = str(second) if stalled else f"{type(second).__name__}: {second}"
         add_note_once(
             failure.error,
-            "aiocheckpoint: this failure is not recorded in the checkpoint, because writing it "
-            f"failed: {problem}",
+            f"{NOT_RECORDED}writing it failed: {problem}",
         )
         if isinstance(second, LeaseLostError) and not failure.last:
             raise

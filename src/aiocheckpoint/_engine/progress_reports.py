@@ -39,13 +39,11 @@ class ProgressReports:
     Attributes:
         cursor: The cursor as JSON, of this attempt or an earlier one, or None.
         cursor_is_new: Whether it was given since somebody has cleared this.
-        closed: Whether the step has ended.
     """
 
     # Defaults of the class, as every step makes such an object, and few steps use it.
     cursor: str | None = None
     cursor_is_new: bool = False
-    closed: bool = False
     _latest: tuple[float, float | None, str | None] | None = None
     _is_news = False
     _is_over = False
@@ -107,7 +105,7 @@ class ProgressReports:
 
     def close(self) -> None:
         """Note the end of the step."""
-        self.closed = self._is_over = True
+        self._is_over = True
         if self._for_hooks is not None:
             self._for_hooks.close()
 

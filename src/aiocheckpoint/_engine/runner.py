@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from asyncio import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from aiocheckpoint._engine.step_loop import StepLoop
 from aiocheckpoint._engine.termination import terminate_claimed
 from aiocheckpoint._engine.unbegun import end_unbegun
 from aiocheckpoint._logging import tell_resumed
+from aiocheckpoint._model.failure_texts import CANCELLATIONS
 from aiocheckpoint._model.given_state import UNDIGESTED
 from aiocheckpoint._model.trace import OwnTrace
 from aiocheckpoint.events import RunFinished, RunStarted, SnapshotSkipped
@@ -185,7 +185,7 @@ class Run:
 
     async def _end_unbegun(self, plan: Plan, stored: Header | None, error: BaseException) -> None:
         """Record a cancellation before the first step, or take the start back."""
-        if isinstance(error, (CancelledError, KeyboardInterrupt)):
+        if isinstance(error, CANCELLATIONS):
             if self._context.header is NEW_HEADER:
                 self._opening.set_header(plan, stored)
             if await end_unbegun(self._context, plan, self._opening.attempt_number, error):

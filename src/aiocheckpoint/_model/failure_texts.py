@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,43 @@ from aiocheckpoint._tracebacks import user_frames
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["failure_of", "safe_text"]
+__all__ = [
+    "CANCELLATIONS",
+    "MISSING_KEY",
+    "NOTE_OF_STEP",
+    "NOT_RECORDED",
+    "beginning_of_note",
+    "beginnings_of_notes",
+    "failure_of",
+    "safe_text",
+]
 
+CANCELLATIONS = (asyncio.CancelledError, KeyboardInterrupt)
+"""Exceptions that cancel or interrupt a run. Any other one fails it."""
+
+NOTE_OF_STEP = "aiocheckpoint: step "
+"""The beginning of the note on the exception of any step."""
+MISSING_KEY = "aiocheckpoint: `data` has no "
+"""The beginning of the note on a missing key of `data`."""
+NOT_RECORDED = "aiocheckpoint: this failure is not recorded in the checkpoint, because "
+"""The beginning of the note on a failure that could not be stored."""
 _LONGEST_TEXT = 50_000
+
+
+def beginning_of_note(step: str, index: int, of: int) -> str:
+    """The beginning of the note that the exception of a step gets.
+
+    Args:
+        step: Name of the step.
+        index: Its index.
+        of: The number of steps.
+    """
+    return f"{NOTE_OF_STEP}{index + 1} of {of}, {step!r}, "
+
+
+def beginnings_of_notes(step: str, index: int, of: int) -> tuple[str, ...]:
+    """The beginnings of all notes of ours on a failure. They are not stored with it."""
+    return beginning_of_note(step, index, of), MISSING_KEY, NOT_RECORDED
 
 
 def failure_of(

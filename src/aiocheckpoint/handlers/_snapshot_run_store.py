@@ -177,7 +177,8 @@ class SnapshotRunStore:
             # The store is read again: Ctrl-C may have come between a write and `self.header`.
             self.header, changed = stored.header, change(stored.header)
             is_same = changed is stored.header
-            keeps = progress is not None and self._keep_progress(progress, alone=is_same)
+            keep = self._keep_alone if is_same else self._keep_before_header
+            keeps = progress is not None and keep(progress)
             if not is_same:
                 try:
                     self.header = replace_header(
@@ -188,13 +189,16 @@ class SnapshotRunStore:
                     raise
             return keeps
 
-    def _keep_progress(self, record: ProgressRecord, *, alone: bool) -> bool:  # noqa: ARG002
+    def _keep_before_header(self, record: ProgressRecord) -> bool:
         """Store a record of progress before the header, which matters more. Whether it is stored.
 
         Args:
             record: The record.
-            alone: Whether no header is stored.
         """
+        return self._keep_alone(record)
+
+    def _keep_alone(self, record: ProgressRecord) -> bool:
+        """Store a record of progress. Whether it is stored."""
         try:
             pending = self.begin_progress(record)
             if pending is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._model.failure_texts import failure_of
+from aiocheckpoint._model.failure_texts import CANCELLATIONS, beginnings_of_notes, failure_of
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.events import (
     AttemptFailed,
@@ -88,7 +87,7 @@ class LiveRun:
         with self._lock:
             if self._header.status != "running":
                 return
-            is_cancelled = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt))
+            is_cancelled = isinstance(error, CANCELLATIONS)
             step, now = self._names.at(self._header.position) or "", time.time()
             failure = failure_of(error, step=step, part="snapshot", at=now, seconds=0.0, attempt=1)
             self._change(status="cancelled" if is_cancelled else "failed", failure=failure)
@@ -216,7 +215,7 @@ class LiveRun:
             at=now,
             seconds=event.seconds,
             attempt=event.attempt,
-            without_notes=_notes_of(event),
+            without_notes=beginnings_of_notes(event.step, event.index, event.of),
         )
         self._note_attempt(event.step, event.attempt)
         self._change(status=status, position=position, failure=failure, written_at=now)
@@ -255,9 +254,3 @@ class LiveRun:
         self._finished = None
         if self._step is not None:
             self._step.end()
-
-
-def _notes_of(event: StepEvent) -> tuple[str, ...]:
-    """How the notes begin that a failed step's exception gets, which are not stored with it."""
-    step = f"step {event.index + 1} of {event.of}, {event.step!r}, "
-    return tuple(f"aiocheckpoint: {one}" for one in (step, "`data` has no ", "this failure is not"))

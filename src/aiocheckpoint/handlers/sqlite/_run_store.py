@@ -167,10 +167,8 @@ class SqliteRunStore(SnapshotRunStore):
                 self.header = written
         return len(payload) + len(footer)
 
-    def _keep_progress(self, record: ProgressRecord, *, alone: bool) -> bool:
+    def _keep_before_header(self, record: ProgressRecord) -> bool:
         """Let the transaction that stores the header store the record as well."""
-        if alone:
-            return super()._keep_progress(record, alone=alone)
         self._lease.record.progress = encode_progress(record, self._handler.codec.signer)
         return True
 
