@@ -91,6 +91,7 @@ ALWAYS_OTHER = (
     (r"\d+ (s|min) ago", "1 min ago"),
     (r"\(due (now|in \d+ (s|min))\)", "(due in 40 s)"),
     (r"\d+\.\d{3} s", "0.001 s"),
+    (r"\d+\.\d\d s", "0.00 s"),
     (r"\d[\d,]* bytes", "1,271 bytes"),
     (r"(queued +)\d,\d{3}", r"\g<1>6,260"),
     (r"aiocheckpoint \S+, Python \S+, dill \S+", "aiocheckpoint 0.6.0, Python 3.11.7, dill 0.4.1"),

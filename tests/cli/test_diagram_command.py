@@ -57,7 +57,7 @@ order-42 of orders: failed
 └──────────────┘
 ════════════════
 ┌──────────────┐
-│ ✗ 2  charge  │  failed, ValueError
+│ ✗ 2  charge  │  failed, TIME s, ValueError in its part 'step'
 └──────────────┘
 ════════════════
 """
@@ -70,7 +70,7 @@ order-42 of orders: failed
   ↓ keep_items
 ════════════════
 ┌──────────────┐
-│ ✗ 2  charge  │  up to 3 tries, failed, ValueError
+│ ✗ 2  charge  │  up to 3 tries, failed, TIME s, ValueError in its part 'step'
 └──────────────┘
 ════════════════
 """
@@ -96,7 +96,7 @@ def runs(tmp_path: Path) -> Path:
 
 def without_times(text: str) -> str:
     """The text with each time replaced."""
-    return re.sub(r"\d+\.\d{3} s", "TIME s", text)
+    return re.sub(r"\d+\.\d\d s", "TIME s", text)
 
 
 def test_a_flow_of_a_module(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_ascii(runs: Path) -> None:
     done = in_pty("diagram", "runs", "order-42", encoding="ascii", cwd=runs)
     assert done.code == 0
     assert "+--------------+\n" in done.out
-    assert "| x 2  charge  |  failed, ValueError\n" in done.out
+    assert "| x 2  charge  |  failed, TIME s, ValueError in" in without_times(done.out)
 
 
 def test_json(runs: Path) -> None:

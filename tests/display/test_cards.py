@@ -66,7 +66,7 @@ def test_flow(cp: CheckpointFlow) -> None:
             assert words in text
         assert "sync, thread" in text
         assert "saver" in text
-        assert "1 tries, 30 s" in text
+        assert "one try, at most 30 s" in text
         assert "loader of 'rows'" in text
         assert "3 ✓ finished · 1 ✗ failed" in text
         assert "last time" in text

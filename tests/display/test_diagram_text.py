@@ -102,11 +102,11 @@ BROKEN = RunView(
 
 RUN = """\
 +--------------+
-| D 1  reserve |  0.031 s
+| D 1  reserve |  0.03 s
 +--------------+
 ================
 +--------------+
-| F 2  charge  |  failed, httpx.ConnectTimeout, 10.004 s, 5 tries
+| F 2  charge  |  failed, 10.0 s, 5 tries, httpx.ConnectTimeout in its part 'step'
 +--------------+
 ================
 +--------------+

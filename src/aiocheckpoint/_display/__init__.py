@@ -1,7 +1,8 @@
 """How flows, plans and runs look: texts, HTML cards, diagrams, and displays of progress.
 
-Everything here renders the records of `look/`, and executes and stores nothing. It imports `look/`
-and what is below it. `words.py` and `signs.py` have what texts and cards share.
+Everything here renders the records of `look/`. It executes no step, and writes no file but that of
+`Diagram.save`. It imports `look/` and what is below it. Texts and cards share the words of
+`run_facts.py`, `step_words.py`, `figures.py` and `times.py`, and the signs of `signs.py`.
 """
 
 __all__: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.diagram_steps import MOST_STEPS, folded, name_shown, with_gaps
+from aiocheckpoint._display.diagram_steps import MOST_STEPS, folded, name_shown, nearest, with_gaps
 from aiocheckpoint._display.signs import SIGNS, sign_of
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def mermaid_of(
     Returns:
         The text, without a newline at the end.
     """
-    most, drawn = MOST_STEPS, ""
-    while not drawn or (len(drawn) > _MOST_CHARACTERS and most > _FEWEST_STEPS):
-        shown = folded(steps, at, most)
-        all_steps = len(steps) if count is None else count
-        drawn = "\n".join(_lines(shown, all_steps, title))
+    most, shown = MOST_STEPS, folded(steps, at)
+    all_steps = len(steps) if count is None else count
+    while len(drawn := "\n".join(_lines(shown, all_steps, title))) > _MOST_CHARACTERS:
+        if most <= _FEWEST_STEPS:
+            break
         most //= 2
+        shown = nearest(steps, at, most)
     return drawn
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.figures import amount_shown
-from aiocheckpoint._display.times import took_exactly
+from aiocheckpoint._display.folding import places_kept
+from aiocheckpoint._display.step_words import limits_of, words_of
 from aiocheckpoint._model.steps import name_of
-from aiocheckpoint._texts import cut_middle, harmless, type_shown, width_of
+from aiocheckpoint._texts import cut_middle, harmless, width_of
 from aiocheckpoint.look._records import Record
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "DiagramStep",
     "folded",
     "name_shown",
+    "nearest",
     "of_run",
     "of_steps",
     "of_views",
@@ -30,8 +31,7 @@ __all__ = [
 
 MOST_STEPS = 100
 """A flow of more steps is folded."""
-_SHOWN_AT_ENDS = 8
-_SHOWN_AROUND = 3
+_MOST_FOLDED = 24
 _CHARACTERS_A_COLUMN = 2
 """More are marks that take no column, of which a name may have any number."""
 
@@ -66,7 +66,7 @@ def of_steps(steps: Sequence[Step]) -> tuple[DiagramStep, ...]:
             name=step.name,
             loader=None if step.load is None else name_of(step.load.function),
             saver=None if step.save is None else name_of(step.save.function),
-            badges=tuple(_badges(step)),
+            badges=tuple(limits_of(step)),
         )
         for index, step in enumerate(steps)
     )
@@ -93,27 +93,27 @@ def of_run(run: RunView, steps: Sequence[DiagramStep] = ()) -> tuple[DiagramStep
     return tuple(described)
 
 
-def folded(
-    steps: Sequence[DiagramStep], at: int | None = None, most: int = MOST_STEPS
-) -> tuple[DiagramStep, ...]:
-    """Leave out steps of a long flow: its ends and the steps around one stay.
+def folded(steps: Sequence[DiagramStep], at: int | None = None) -> tuple[DiagramStep, ...]:
+    """Leave out steps of a flow of more than 100: its ends and the steps around one stay.
 
     Args:
         steps: The steps.
         at: Index of the step at which a run stands, or None.
-        most: The most steps that are not folded, at least 3. Of more, at most so many are shown.
     """
-    if len(steps) <= most:
-        return tuple(steps)
-    ends = min(_SHOWN_AT_ENDS, most // 3)
-    around = min(_SHOWN_AROUND, (most - 2 * ends - 1) // 2)
-    near = range(0) if at is None else range(at - around, at + around + 1)
-    behind = len(steps) - ends
-    return tuple(
-        step
-        for place, step in enumerate(steps)
-        if place < ends or place >= behind or step.index in near
-    )
+    return tuple(steps) if len(steps) <= MOST_STEPS else nearest(steps, at, _MOST_FOLDED)
+
+
+def nearest(steps: Sequence[DiagramStep], at: int | None, most: int) -> tuple[DiagramStep, ...]:
+    """Leave out steps of more than a number: the ends and the steps around one stay.
+
+    Args:
+        steps: The steps, with indexes that follow each other.
+        at: Index of the step at which a run stands, or None.
+        most: The most steps that stay, at least 3.
+    """
+    place = None if at is None or not steps else at - steps[0].index
+    kept = places_kept(len(steps), place, most)
+    return tuple(step for number, step in enumerate(steps) if number in kept)
 
 
 def with_gaps(
@@ -144,28 +144,7 @@ def name_shown(name: str, columns: int, dots: str = "…") -> str:
     return cut_middle(shown, columns, dots) if width_of(shown) > columns else shown
 
 
-def _badges(step: Step) -> Iterator[str]:
-    if step.retry is not None and step.retry.attempts is not None:
-        yield f"up to {step.retry.attempts} tries"
-    elif step.retry is not None:
-        yield "any number of tries"
-    if step.run.timeout is not None:
-        yield f"at most {step.run.timeout.seconds:g} s"
-    if step.limiter is not None:
-        yield "limited"
-
-
 def _notes(run: RunView, step: StepView) -> Iterator[str]:
     if step.status not in {"done", "waiting"}:
         yield step.status
-    failure = run.failure
-    if failure is not None and failure.step == step.name and step.status in {"failed", "cancelled"}:
-        yield type_shown(failure.type)
-    if step.status == "paused" and run.pause:
-        yield run.pause
-    if step.done is not None:
-        yield amount_shown(step.done, step.total, step.note)
-    if step.seconds is not None:
-        yield took_exactly(step.seconds)
-    if step.attempts > 1:
-        yield f"{step.attempts} tries"
+    yield from words_of(step, run, None)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.diagram_steps import folded as folded_diagram
-from aiocheckpoint._display.diagram_steps import of_steps
+from aiocheckpoint._display.diagram_steps import nearest, of_steps
 from aiocheckpoint._display.diagram_svg import svg_of
 from aiocheckpoint._display.flow_facts import (
     how_words,
     last_times,
-    limit_words,
     newest_words,
     part_words,
 )
+from aiocheckpoint._display.folding import Gap, folded
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.signs import with_sign
-from aiocheckpoint._display.step_lines import Gap, folded
+from aiocheckpoint._display.step_words import limits_of
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._texts import counted
 
@@ -78,13 +77,13 @@ def _title(facts: FlowFacts, room: Room) -> Iterator[str]:
 
 def _rows(facts: FlowFacts, most: int) -> Iterator[tuple[str, ...] | Gap]:
     times = last_times(facts)
-    for index in folded(range(len(facts.steps)), 0, most):
+    for index in folded(range(len(facts.steps)), None, most):
         yield index if isinstance(index, Gap) else _cells(facts.steps[index], index, times)
 
 
 def _cells(step: Step, index: int, times: Mapping[str, str]) -> tuple[str, ...]:
-    last = times.get(step.name, "")
-    return f"{index + 1:,}", step.name, how_words(step), part_words(step), limit_words(step), last
+    words = how_words(step), part_words(step), ", ".join(limits_of(step))
+    return f"{index + 1:,}", step.name, *words, times.get(step.name, "")
 
 
 def _row(row: tuple[str, ...] | Gap, room: Room) -> Html:
@@ -101,7 +100,7 @@ def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _diagram(facts: FlowFacts) -> Html:
-    steps = folded_diagram(of_steps(facts.steps), most=_MOST_IN_DIAGRAM)
+    steps = nearest(of_steps(facts.steps), None, _MOST_IN_DIAGRAM)
     # The builders of SVG escape as those of HTML do.
     picture = Html(svg_of(steps, len(facts.steps), title=facts.name, heading=False))
     return html.fold("diagram", picture)

@@ -9,13 +9,13 @@ from aiocheckpoint._display.run_facts import standing_at
 from aiocheckpoint._display.times import ago, took
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from aiocheckpoint._model.steps import Step
     from aiocheckpoint.look import RunView
     from aiocheckpoint.look._glance import Glance
 
-__all__ = ["FlowFacts", "how_words", "last_times", "limit_words", "newest_words", "part_words"]
+__all__ = ["FlowFacts", "how_words", "last_times", "newest_words", "part_words"]
 
 
 class FlowFacts(NamedTuple):
@@ -50,21 +50,6 @@ def part_words(step: Step) -> str:
     needs = f" of {', '.join(map(repr, step.needs))}" if step.needs else ""
     loader = f"loader{needs}" if step.load is not None else ""
     return ", ".join(filter(None, (loader, "saver" if step.save is not None else "")))
-
-
-def limit_words(step: Step) -> str:
-    """Say its limits, such as "5 tries, 30 s"."""
-    return ", ".join(_limits(step))
-
-
-def _limits(step: Step) -> Iterator[str]:
-    if step.retry is not None:
-        attempts = step.retry.attempts
-        yield "any number of tries" if attempts is None else f"{attempts:,} tries"
-    if step.run.timeout is not None:
-        yield f"{step.run.timeout.seconds:g} s"
-    if step.limiter is not None:
-        yield "limiter"
 
 
 def last_times(facts: FlowFacts) -> dict[str, str]:

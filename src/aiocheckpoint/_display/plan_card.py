@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
+from aiocheckpoint._display.folding import Gap, folded
 from aiocheckpoint._display.html import Html, Room, cut
-from aiocheckpoint._display.step_lines import Gap, folded
 from aiocheckpoint._model.given_state import GIVEN_WORDS
 from aiocheckpoint._model.plan import SOURCE_WORDS
 

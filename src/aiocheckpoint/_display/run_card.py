@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
 from aiocheckpoint._display.figures import first_line
+from aiocheckpoint._display.folding import Gap
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.remedies import remedy_of
 from aiocheckpoint._display.run_details import (
@@ -18,7 +19,7 @@ from aiocheckpoint._display.run_details import (
 from aiocheckpoint._display.run_facts import reason_of, run_in_words, standing_at
 from aiocheckpoint._display.signs import sign_of, with_sign
 from aiocheckpoint._display.step_changes import changes_words, fold_of_changes
-from aiocheckpoint._display.step_lines import Gap, StepLine, step_lines
+from aiocheckpoint._display.step_lines import StepLine, step_lines
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import about_left, ago, moment, now
 from aiocheckpoint._texts import harmless, type_shown
