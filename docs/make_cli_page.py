@@ -87,6 +87,7 @@ SHARED = {
 }
 """The groups of options that many commands have, with their titles on the page."""
 ALWAYS_OTHER = (
+    (r"began \d{4}-\d\d-\d\d", "began 2026-11-30"),
     (r"\d\d:\d\d:\d\d", "10:41:07"),
     (r"\d+ (s|min) ago", "1 min ago"),
     (r"\(due (now|in \d+ (s|min))\)", "(due in 40 s)"),

@@ -1,17 +1,14 @@
-"""When workers take a run: what cards, lists, requeue and suggestions say of it."""
+"""When workers take a run: what show, lists, requeue and suggestions say of it."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 from queued_runs import put_header
 from shop import Shop, make_shop
 
-from aiocheckpoint._display.run_facts import due_words
 from aiocheckpoint._display.times import now
-from aiocheckpoint.look import RunView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,32 +26,6 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def wait(shop: Shop, due: float | None) -> None:
     """Set when the run is due."""
     put_header(shop.flow().handler, "bad", due=due)
-
-
-@pytest.mark.parametrize(
-    ("facts", "words"),
-    [
-        ({"status": "failed"}, "due now"),
-        ({"status": "failed", "due": 7e9}, r"due in \d+ d"),
-        ({"status": "failed", "due": 7e9, "owner": "process 7"}, ""),
-        ({"status": "cancelled", "due": 1.0}, "due now"),
-        ({"status": "queued"}, "due now"),
-        ({"status": "running"}, "due now"),
-        ({"status": "running", "owner": "process 7"}, ""),
-        ({"status": "stopped", "stopped_by": "requeue"}, "due now"),
-        ({"status": "stopped", "stopped_by": "until"}, ""),
-        ({"status": "paused"}, ""),
-        ({"status": "paused", "due": 7e9}, r"due in \d+ d"),
-        ({"status": "finished"}, ""),
-        ({"status": "terminated"}, ""),
-        ({"status": "damaged"}, ""),
-    ],
-    ids=str,
-)
-def test_words(facts: dict[str, object], words: str) -> None:
-    """A run is due by its status, when no living process has it."""
-    run = RunView(flow="f", run_id="x", location="/f", **facts)  # type: ignore[arg-type]
-    assert re.fullmatch(words, due_words(run))
 
 
 def test_run_that_waits_for_its_next_try(shop: Shop) -> None:

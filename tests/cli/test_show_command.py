@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FAILED = """\
 order-42 of orders: failed at step 3 of 4, 'charge', 1 min ago (due now)
-began 10:41:07, snapshot 14 of run 1, N bytes
+began 2026-11-30 10:41:07, snapshot 14 of run 1, N bytes
   ✓ reserve  0.031 s
   ✓ approve  0.001 s
   ✗ charge            5 tries  httpx.ConnectTimeout in its part 'step'

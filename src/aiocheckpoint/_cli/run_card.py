@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
 from aiocheckpoint._display.figures import amount_shown
-from aiocheckpoint._display.run_facts import note_of, signature_of, standing_at_step
-from aiocheckpoint._display.times import about_left, ago, clock, now, took_exactly
+from aiocheckpoint._display.run_details import facts_of
+from aiocheckpoint._display.run_facts import note_of, standing_at_step
+from aiocheckpoint._display.times import about_left, ago, now, took_exactly
 from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.look._time_left import run_left, step_left
@@ -27,7 +28,7 @@ def print_run(run: RunView, output: Output) -> None:
     if run.damage is not None:
         output.data(f"damaged: {run.damage}")
         return
-    output.data(", ".join(filter(None, _origin(run))))
+    output.data(", ".join(facts_of(run)))
     first = run.steps[0].index if run.steps else 0
     if first:
         output.data(f"  ({first:,} earlier steps are not recorded)")
@@ -98,18 +99,6 @@ def _standing(run: RunView) -> Iterator[Cell]:
     note = note_of(run)
     if note and run.damage is None:
         yield f" ({note})"
-
-
-def _origin(run: RunView) -> Iterator[str]:
-    yield f"began {clock(run.started_at)}"
-    yield f"snapshot {run.sequence} of run {run.number}"
-    yield f"{run.size:,} bytes"
-    yield signature_of(run)
-    yield "holds data" if run.holds_data else ""
-    yield "holds code" if run.code else ""
-    yield f"version {run.version} of the flow" if run.version else ""
-    yield f"started {run.starts} times here" if run.starts > 1 else ""
-    yield f"changed by hand: {run.actor}" if run.actor else ""
 
 
 def _time_of(step: StepView) -> str:

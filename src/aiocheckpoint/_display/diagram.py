@@ -73,6 +73,11 @@ class Diagram:
         return folded(self._steps, self._at)
 
     @property
+    def all_steps(self) -> tuple[DiagramStep, ...]:
+        """The same records of all steps, also of those that are not drawn."""
+        return self._steps
+
+    @property
     def text(self) -> str:
         """The picture as lines of text, with the title as the first one."""
         return self._text(ascii_only=False)

@@ -14,7 +14,7 @@ from aiocheckpoint._display.flow_facts import (
     part_words,
 )
 from aiocheckpoint._display.folding import Gap, folded
-from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.html import TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.step_words import limits_of
 from aiocheckpoint._display.tables import Column, plain_lines
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["flow_card", "flow_text"]
 
-_MOST = 24
-_LONGEST = 200
 _COLUMNS = (Column("", right=True), *(Column("") for _ in range(5)))
 _MOST_IN_DIAGRAM = 12
 _NO_STEPS = "It has no steps yet. Register them with @cp.add_step()."
@@ -61,10 +59,9 @@ def flow_text(facts: FlowFacts) -> str:
     """Show a flow in lines of text."""
     cells = [
         (("", f"… {one.words}", "", "", "", "") if isinstance(one, Gap) else _plain(one))
-        for one in _rows(facts, _MOST)
+        for one in _rows(facts, TEXT_ROOM.rows)
     ]
-    room = Room(rows=_MOST, name=_LONGEST, text=_LONGEST, block=0)
-    lines = [" · ".join((cut(facts.name, _LONGEST), *_title(facts, room)))]
+    lines = [" · ".join((cut(facts.name, TEXT_ROOM.name), *_title(facts, TEXT_ROOM)))]
     lines += plain_lines(_COLUMNS, cells) if cells else [_NO_STEPS]
     return "\n".join(filter(None, (*lines, *map(_text_of, _stored(facts)))))
 
@@ -96,7 +93,7 @@ def _row(row: tuple[str, ...] | Gap, room: Room) -> Html:
 
 def _plain(row: tuple[str, ...]) -> tuple[str, ...]:
     number, *words = row
-    return (f"  {number}", *(cut(one, _LONGEST) for one in words))
+    return (f"  {number}", *(cut(one, TEXT_ROOM.name) for one in words))
 
 
 def _diagram(facts: FlowFacts) -> Html:
@@ -142,4 +139,4 @@ def _html_of(line: tuple[str | _Mark, ...], room: Room) -> Html:
 
 def _text_of(line: tuple[str | _Mark, ...]) -> str:
     parts = (with_sign(one.status) if isinstance(one, _Mark) else one for one in line)
-    return cut(" ".join(filter(None, parts)), 4 * _LONGEST)
+    return cut(" ".join(filter(None, parts)), 4 * TEXT_ROOM.text)

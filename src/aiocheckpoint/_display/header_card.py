@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.look import RunView
 
-__all__ = ["header_card", "header_text"]
+__all__ = ["header_card", "header_text", "view_of_header"]
 
 
 def header_card(header: Header) -> str:
     """Show a header as HTML of at most 20 KB."""
-    return run_card(_view(header))
+    return run_card(view_of_header(header))
 
 
 def header_text(header: Header) -> str:
     """Show a header in lines of text."""
-    return run_text(_view(header))
+    return run_text(view_of_header(header))
 
 
-def _view(header: Header) -> RunView:
+def view_of_header(header: Header) -> RunView:
     """The run of a header. It may be of an older snapshot, and say nothing of the process now.
 
     Whether its signature was checked, it does not say either.

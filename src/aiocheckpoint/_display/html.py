@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_BYTES",
+    "ROWS_OF_LISTS",
+    "TEXT_ROOM",
     "Html",
     "Room",
     "box",
@@ -98,6 +100,13 @@ _ROOMS = (
     Room(10, 24, 150, 0, extras=False),
     Room(4, 12, 60, 0, extras=False),
 )
+
+
+TEXT_ROOM = Room(rows=24, name=200, text=500, block=0)
+"""What a text may take that says the same as a card. A line of it may be four times its `text`."""
+
+ROWS_OF_LISTS = 100
+"""The most rows of a text that is a list."""
 
 
 def fitted(build: Callable[[Room], Html]) -> Html:

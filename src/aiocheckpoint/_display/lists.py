@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.header_card import view_of_header
+from aiocheckpoint._display.html import ROWS_OF_LISTS, TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.result_card import error_words, status_of
-from aiocheckpoint._display.run_facts import run_in_words
+from aiocheckpoint._display.run_facts import place_of_run, run_in_words, why
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import ago, moment
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.shown_list import ShownList
 
 __all__ = ["list_card", "list_text"]
-
-_MOST = 100
-_LONGEST = 200
 
 
 class _Kind(NamedTuple):
@@ -65,14 +63,14 @@ def list_text(shown: ShownList[Any]) -> str | None:
     kind = _kind_of(shown)
     if kind is None:
         return None
-    titles, *items = _filled(kind, shown[:_MOST])
+    titles, *items = _filled(kind, shown[:ROWS_OF_LISTS])
     columns = [Column(one.upper()) for one in titles]
     rows = map(_plain, items)
     lines = [" · ".join((counted(len(shown), kind.noun), *_counts(shown, kind)))]
     if shown:
         lines += plain_lines(columns, rows, header=True)
-    if len(shown) > _MOST:
-        lines.append(_left_out(shown, _MOST))
+    if len(shown) > ROWS_OF_LISTS:
+        lines.append(_left_out(shown, ROWS_OF_LISTS))
     return "\n".join(lines)
 
 
@@ -98,7 +96,7 @@ def _row(cells: tuple[str, ...], room: Room) -> Html:
 
 def _plain(cells: tuple[str, ...]) -> tuple[str, ...]:
     status, *others = cells
-    return (with_sign(status), *(cut(one, _LONGEST) for one in others))
+    return (with_sign(status), *(cut(one, TEXT_ROOM.name) for one in others))
 
 
 def _left_out(shown: Sequence[object], most: int) -> str:
@@ -117,21 +115,15 @@ def _counts(shown: Sequence[Any], kind: _Kind) -> list[str]:
 
 
 def _of_run(header: Header) -> tuple[str, ...]:
-    step = "" if header.next_step is None else f"{_place(header)} {header.next_step}"
-    tries = f"{header.tries}" if header.tries > 1 else ""
-    error = "" if header.failure is None else type_shown(header.failure.type)
+    run = view_of_header(header)
     return (
-        header.status,
-        run_in_words(header.run_id),
-        step,
-        tries,
-        error or header.pause or header.termination or "",
+        run.status,
+        run_in_words(run.run_id),
+        place_of_run(run),
+        f"{run.tries}" if run.tries > 1 else "",
+        why(run),
         _when(header),
     )
-
-
-def _place(header: Header) -> str:
-    return f"{header.position + 1}/{header.step_names.count or '?'}"
 
 
 def _when(header: Header) -> str:

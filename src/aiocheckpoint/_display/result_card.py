@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.html import TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.run_facts import run_in_words
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._model.failure_texts import CANCELLATIONS
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.run_result import RunResult
 
 __all__ = ["error_words", "result_card", "result_text", "status_of"]
-
-_LONGEST = 2_000
 
 
 def result_card(result: RunResult[Any]) -> str:
@@ -39,7 +37,7 @@ def result_text(result: RunResult[Any]) -> str:
     """Show a result in a few lines of text."""
     status = status_of(result)
     first = f"{run_in_words(result.run_id)}: {with_sign(status)}"
-    return "\n".join(cut(one, _LONGEST) for one in (first, *_lines(result, 10)))
+    return "\n".join(cut(one, 4 * TEXT_ROOM.text) for one in (first, *_lines(result, 10)))
 
 
 def status_of(result: RunResult[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._display import html
 from aiocheckpoint._display.figures import first_line
 from aiocheckpoint._display.folding import Gap
-from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.html import TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.remedies import remedy_of
 from aiocheckpoint._display.run_details import (
     fold_of_facts,
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_card", "run_text"]
 
-_TEXT_ROOM = Room(rows=24, name=60, text=500, block=0)
 _COLUMNS = (Column(""), Column(""), Column(""), Column(""))
 _BAR = "font-size:.7em;"
 _TRACK = "width:12em;max-width:100%;vertical-align:middle"
@@ -67,7 +66,7 @@ def run_card(run: RunView, *, diagram: str | None = None, notes: Sequence[str] =
 
 def run_text(run: RunView) -> str:
     """Show a run as the card does, in a few lines of text."""
-    return "\n".join(cut(line, 4 * _TEXT_ROOM.text) for line in _lines(run))
+    return "\n".join(cut(line, 4 * TEXT_ROOM.text) for line in _lines(run))
 
 
 def _title(run: RunView, room: Room) -> Html:
@@ -160,14 +159,14 @@ def _lines(run: RunView) -> Iterator[str]:
     place = f" {standing_at(run)}" if run.step is not None else ""
     yield f"{run_in_words(run.run_id)}{of}: {status}{place}{when}"
     yield from _standing(run)
-    yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, _TEXT_ROOM.rows)))
+    yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, TEXT_ROOM.rows)))
     failure = run.failure
     if failure is not None and run.damage is None:
         yield f"{type_shown(failure.type)}: {first_line(failure.message)}"
     state = state_words(run)
     if state:
         yield state
-        yield from value_lines(run, _TEXT_ROOM)
+        yield from value_lines(run, TEXT_ROOM)
     changes = changes_words(run)
     if changes:
         yield changes
@@ -180,4 +179,4 @@ def _cells(line: StepLine | Gap) -> tuple[str, str, str, str]:
     if isinstance(line, Gap):
         return "", f"… {line.words}", "", ""
     status = f"  {with_sign(line.status)}"
-    return status, cut(line.name, _TEXT_ROOM.name), line.bar, harmless(", ".join(line.words))
+    return status, cut(line.name, TEXT_ROOM.name), line.bar, harmless(", ".join(line.words))

@@ -111,25 +111,32 @@ def value_lines(run: RunView, room: Room) -> list[str]:
 
 def facts_of(run: RunView) -> Iterator[str]:
     """Further facts: when it began, its snapshot, who signed it, who changed it."""
-    if run.started_at:
-        yield f"began {moment(run.started_at)}"
-    if run.sequence:
-        yield f"snapshot {run.sequence} of run {run.number}, {counted(run.size, 'byte')}"
-    yield signature_of(run)
-    yield "holds data" if run.holds_data else ""
-    yield "holds code" if run.code else ""
-    yield f"version {run.version} of the flow" if run.version else ""
-    yield f"started {run.starts} times here" if run.starts > 1 else ""
-    yield f"killed {run.killed} times here" if run.killed > 1 else ""
-    yield f"changed by hand: {run.actor}" if run.actor else ""
+    facts = (
+        f"began {moment(run.started_at)}" if run.started_at else "",
+        f"snapshot {run.sequence} of run {run.number}" if run.sequence else "",
+        counted(run.size, "byte") if run.size else "",
+        signature_of(run),
+        "holds data" if run.holds_data else "",
+        "holds code" if run.code else "",
+        f"version {run.version} of the flow" if run.version else "",
+        f"started {run.starts} times here" if run.starts > 1 else "",
+        f"killed {run.killed} times here" if run.killed > 1 else "",
+        f"changed by hand: {run.actor}" if run.actor else "",
+    )
+    return filter(None, facts)
+
+
+def _origin_of(run: RunView) -> Iterator[str]:
+    """Facts of its file, which a saved card keeps: what wrote it, and where it is."""
     if run.python and run.library:
         yield f"written by aiocheckpoint {run.library} on Python {run.python}"
-    yield f"in {run.location}" if run.location else ""
+    if run.location:
+        yield f"in {run.location}"
 
 
 def fold_of_facts(run: RunView, room: Room) -> Html:
     """The further facts, behind a line."""
-    facts = [cut(one, room.text) for one in facts_of(run) if one]
+    facts = [cut(one, room.text) for one in (*facts_of(run), *_origin_of(run))]
     if not facts:
         return Html()
     return html.fold("facts", html.listed(facts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.html import ROWS_OF_LISTS, TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import ago, moment
@@ -24,9 +24,6 @@ __all__ = [
     "snapshot_card",
     "snapshot_text",
 ]
-
-_LONGEST = 500
-_MOST = 100
 
 
 def _counts_words(counts: Mapping[str, int]) -> str:
@@ -60,8 +57,8 @@ def flow_view_card(flow: FlowView) -> str:
 def flow_view_text(flow: FlowView) -> str:
     """Show a flow of a store in lines of text."""
     head = f"{flow.flow or 'without a name'} in {flow.place}: {counted(flow.total, 'run')}"
-    lines = (head, _counts_words(flow.counts), *_flow_lines(flow, _MOST))
-    return "\n".join(cut(one, 4 * _LONGEST) for one in lines if one)
+    lines = (head, _counts_words(flow.counts), *_flow_lines(flow, ROWS_OF_LISTS))
+    return "\n".join(cut(one, 4 * TEXT_ROOM.text) for one in lines if one)
 
 
 def _flow_lines(flow: FlowView, most: int) -> Iterator[str]:
@@ -89,8 +86,8 @@ def snapshot_text(snapshot: SnapshotView) -> str:
     """Show a snapshot in lines of text."""
     status = f"snapshot {_number(snapshot)}: {with_sign(snapshot.status)}"
     head = ", ".join((status, *_snapshot_facts(snapshot)))
-    lines = (head, _keys_words(snapshot, _MOST))
-    return "\n".join(cut(one, 4 * _LONGEST) for one in lines if one)
+    lines = (head, _keys_words(snapshot, ROWS_OF_LISTS))
+    return "\n".join(cut(one, 4 * TEXT_ROOM.text) for one in lines if one)
 
 
 def _number(snapshot: SnapshotView) -> str:
@@ -142,13 +139,13 @@ def count_text(count: CountView) -> str:
     """Show counts in lines of text."""
     columns = [*(Column(one.upper()) for one in count.by), Column("RUNS", right=True)]
     rows = (
-        [*(cut(one or "-", _LONGEST) for one in values), f"{number:,}"]
-        for values, number in count.rows[:_MOST]
+        [*(cut(one or "-", TEXT_ROOM.name) for one in values), f"{number:,}"]
+        for values, number in count.rows[:ROWS_OF_LISTS]
     )
-    lines = [cut(f"{count.flow}: {counted(count.total, 'run')}", _LONGEST)]
+    lines = [cut(f"{count.flow}: {counted(count.total, 'run')}", TEXT_ROOM.text)]
     if count.by:
         lines += plain_lines(columns, rows, header=True)
-    return "\n".join((*lines, *_rows_left_out(count, _MOST)))
+    return "\n".join((*lines, *_rows_left_out(count, ROWS_OF_LISTS)))
 
 
 def _rows_left_out(count: CountView, most: int) -> Iterator[str]:

@@ -19,7 +19,7 @@ from aiocheckpoint._display.diagram import (
     diagram_of_run,
     format_of,
 )
-from aiocheckpoint._display.diagram_steps import of_steps, of_views
+from aiocheckpoint._display.diagram_steps import of_views
 from aiocheckpoint._display.run_facts import run_name
 from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, StorageError
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
     from aiocheckpoint._cli.output import Output
-    from aiocheckpoint._display.diagram_steps import DiagramStep
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]
@@ -111,7 +110,7 @@ def _format(context: Context) -> DiagramFormat:
 
 def _drawn(context: Context) -> tuple[Diagram, dict[str, Any]]:
     """The diagram, and what JSON says of it."""
-    of_code, run = _steps_of_code(context), _run_of(context)
+    of_code, run = _diagram_of_code(context), _run_of(context)
     if run is not None and run.damage is not None:
         raise CommandProblem(
             f"{run_name(run)} is damaged, so that its steps are unknown: {run.damage}",
@@ -119,21 +118,16 @@ def _drawn(context: Context) -> tuple[Diagram, dict[str, Any]]:
         )
     if run is not None:
         facts = {"flow": run.flow, "run": run.run_id, "status": run.status}
-        return diagram_of_run(run, of_code), facts
-    if context.target.is_module:
-        name = context.flow().name
-        return diagram_of_flow(name, of_code), {"flow": name}
+        return diagram_of_run(run, () if of_code is None else of_code.all_steps), facts
+    if of_code is not None:
+        return of_code, {"flow": context.flow().name}
     newest = _newest_run(context)
     diagram = diagram_of_flow(newest.flow, of_views(newest.steps), newest.step_count)
     return diagram, {"flow": newest.flow}
 
 
-def _steps_of_code(context: Context) -> tuple[DiagramStep, ...]:
-    if not context.target.is_module:
-        return ()
-    flow = context.flow()
-    core = flow._core  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - nothing lists steps
-    return of_steps(core.registry.steps)
+def _diagram_of_code(context: Context) -> Diagram | None:
+    return context.flow().diagram() if context.target.is_module else None
 
 
 def _run_of(context: Context) -> RunView | None:
