@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def run_of(status: str = "failed", **facts: object) -> RunView:
     ],
     ids=str,
 )
-def test_due(facts: dict[str, object], words: str) -> None:
+def test_due(facts: dict[str, Any], words: str) -> None:
     """A run is due by its status, when no living process has it."""
     assert re.fullmatch(words, due_words(run_of(**facts)))
 
@@ -84,7 +85,7 @@ def test_place() -> None:
     ],
     ids=str,
 )
-def test_why(facts: dict[str, object], words: str) -> None:
+def test_why(facts: dict[str, Any], words: str) -> None:
     """A failed run stands by its failure, and any other by the reason of its status."""
     assert why(run_of(**facts)) == words
 

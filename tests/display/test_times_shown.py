@@ -24,7 +24,7 @@ LENGTHS = {
     1e300: ("?", "?", "?"),
     float("nan"): ("?", "?", "?"),
 }
-AMOUNTS = {
+AMOUNTS: dict[tuple[float, float | None, str | None], str] = {
     (0.25, 1, "GB"): "0.25/1 GB",
     (1_240, 2_000, "rows"): "1,240/2,000 rows",
     (99.5, None, None): "99.50",
