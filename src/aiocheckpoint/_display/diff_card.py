@@ -13,7 +13,7 @@ from aiocheckpoint._display.diff_words import (
     incomplete_words,
     snapshot_words,
 )
-from aiocheckpoint._display.html import Html, Room, cut
+from aiocheckpoint._display.html import ROWS_OF_LISTS, TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.run_facts import run_in_words
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._texts import counted
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["diff_card", "diff_text"]
 
-_MOST = 100
-_LONGEST = 500
 _COLUMNS = (Column("", gap=" "), Column(""), Column(""), Column(""))
 
 
@@ -51,23 +49,26 @@ def diff_text(diff: DiffView) -> str:
     """Show the differences in lines of text."""
     ends = f"{snapshot_words(diff, diff.old)} -> {snapshot_words(diff, diff.new)}"
     rows = (
-        (f"  {MARKS.get(one.kind, '?')}", one.kind, cut(one.path, _LONGEST), _words(one, diff))
-        for one in diff.changes[:_MOST]
+        (f"  {_mark(one)}", one.kind, cut(one.path, TEXT_ROOM.text), _words(one, diff))
+        for one in diff.changes[:ROWS_OF_LISTS]
     )
     lines = [f"{run_in_words(diff.run_id)}: {ends}", *plain_lines(_COLUMNS, rows)]
-    return "\n".join(
-        cut(one, 3 * _LONGEST) for one in (*lines, *_left_out(diff, _MOST), *_behind(diff))
-    )
+    lines += [*_left_out(diff, ROWS_OF_LISTS), *_behind(diff)]
+    return "\n".join(cut(one, 4 * TEXT_ROOM.text) for one in lines)
 
 
 def _row(change: ChangeView, diff: DiffView, room: Room) -> Html:
-    sign = html.marked(MARKS.get(change.kind, "?"), STYLES.get(change.kind, ""), change.kind)
+    sign = html.marked(_mark(change), STYLES.get(change.kind, ""), change.kind)
     words = html.code_of(cut(_words(change, diff), room.text))
     return html.row(*map(html.cell, (sign, cut(change.path, room.name), words)))
 
 
+def _mark(change: ChangeView) -> str:
+    return MARKS.get(change.kind, "?")
+
+
 def _words(change: ChangeView, diff: DiffView) -> str:
-    return cut(change_words(change, shown=diff.shown), _LONGEST)
+    return cut(change_words(change, shown=diff.shown), TEXT_ROOM.text)
 
 
 def _left_out(diff: DiffView, most: int) -> Iterator[str]:
