@@ -92,6 +92,12 @@ async def test_a_run(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (await cp.adiagram()).text == TEXT
 
 
+def test_no_steps(tmp_path: Path) -> None:
+    """The diagram of an empty flow says how it gets steps."""
+    diagram = CheckpointFlow(tmp_path / "x.pkl", name="orders").diagram()
+    assert diagram.text == "orders: 0 steps. Register them with @cp.add_step()"
+
+
 @pytest.mark.parametrize("place", ["runs/", "sqlite:///orders.db"])
 async def test_a_run_that_is_not_stored(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,7 +106,7 @@ async def test_a_run_that_is_not_stored(
     monkeypatch.chdir(tmp_path)
     cp = shop(place)
     for _ in range(2):
-        with pytest.raises(RunNotFoundError, match="order-43"):
+        with pytest.raises(RunNotFoundError, match=r"order-43.* no run to draw"):
             cp.diagram(run_id="order-43")
         with pytest.raises(RunNotFoundError, match="order-43"):
             await cp.adiagram(run_id="order-43")

@@ -144,8 +144,10 @@ def test_wrong_words(method: str, tmp_path: Path) -> None:
     call: Any = getattr(cp, method)
     with pytest.raises(InvalidValueError, match=r"progress= is .*, not 'bars'"):
         call(*first, progress="bars")
-    with pytest.raises(InvalidTypeError, match=r"progress= is .*, not a bool"):
+    with pytest.raises(InvalidTypeError, match=r'progress= is .*, not a bool. True is "auto"'):
         call(*first, progress=True)
+    with pytest.raises(InvalidTypeError, match=r'not a bool. False is "none"'):
+        call(*first, progress=False)
     with pytest.raises(InvalidValueError, match="progress="):
         CheckpointFlow(tmp_path / "x.pkl", progress="loud")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 

@@ -76,6 +76,14 @@ def test_one_run(place: str) -> None:
     assert json.loads(json.dumps(run.to_json()))["failure"]["type"] == "builtins.TimeoutError"
 
 
+def test_named(tmp_path: Path) -> None:
+    """A store says which one it is."""
+    CheckpointFlow(tmp_path / "o.db", "sqlite", name="orders").handler.write({})
+    with open_store(f"{tmp_path}/o.db") as store:
+        assert repr(store) == f"<Store of {store.place}>"
+        assert "o.db" in store.place
+
+
 def test_nothing_there(place: str) -> None:
     """A store that is not there is refused at once, and so is a run that is not stored."""
     with pytest.raises(StorageError, match="nothing is stored"):

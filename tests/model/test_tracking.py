@@ -93,6 +93,25 @@ async def test_async(progress: Any, reports: list[Report]) -> None:  # noqa: ANN
     assert [done for done, _, _ in reports] == [0, 1, 2, 3]
 
 
+async def test_sync_items_in_async_for(progress: Any, reports: list[Report]) -> None:  # noqa: ANN401 - the fixture
+    """The items of a list come by `async for` too, and are counted."""
+    tracked_items: Any = tracked(progress, [7, 8], None, None)
+    assert [item async for item in tracked_items] == [7, 8]
+    assert reports == [(done, 2, None) for done in (0, 1, 2)]
+
+
+async def test_async_items_in_for(progress: Any) -> None:  # noqa: ANN401 - the fixture
+    """A `for` over async items says what to write, and they are taken for no `Iterable`."""
+
+    async def rows() -> AsyncIterator[int]:
+        yield 1
+
+    items: Any = tracked(progress, rows(), None, None)
+    with pytest.raises(InvalidTypeError, match="`async for`"):
+        list(items)
+    assert [row async for row in tracked(progress, items, None, None)] == [1]  # type: ignore[union-attr]
+
+
 def test_no_iterable(progress: Any) -> None:  # noqa: ANN401 - the fixture
     """A number is no iterable, and the error says what takes one."""
     nothing: Any = 3

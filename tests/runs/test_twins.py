@@ -418,7 +418,8 @@ def test_iterator(tmp_path: Path) -> None:
     said.append(repr(results))
     assert list(results) == []
     results.close()
-    assert said == [f"<SyncStream of results, {how}>" for how in ("not begun", "begun", "ended")]
-    assert repr(cp.stream({})) == "<SyncStream of events, not begun>"
+    begin = "not begun: iterate over it, or call list(...)"
+    assert said == [f"<SyncStream of results, {how}>" for how in (begin, "begun", "ended")]
+    assert repr(cp.stream({})) == f"<SyncStream of events, {begin}>"
     assert list(cp.map({})) == []
     assert nothing_runs()

@@ -207,7 +207,8 @@ def diagram_of_flow(
         format: The format that is shown.
     """
     number = len(steps) if count is None else count
-    return Diagram(f"{name}: {counted(number, 'step')}", steps, count, format=format)
+    how = "" if number else ". Register them with @cp.add_step()"
+    return Diagram(f"{name}: {counted(number, 'step')}{how}", steps, count, format=format)
 
 
 def checked_format(word: object) -> DiagramFormat:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._engine.conflicts import compare_given
 from aiocheckpoint._model.plan import make_plan
+from aiocheckpoint._model.start_record import SHOWN_RUNNING_AFTER_CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["plan_from", "plan_run"]
+
+_ENDS_BEFORE_A_START = SHOWN_RUNNING_AFTER_CLAIM - {"running"}
+_LOST = "the last run recorded no end there, as where its process is killed"
 
 
 async def plan_run(
@@ -34,7 +38,20 @@ async def plan_run(
     if request.recovery is not None:
         request.recovery.check(stored, run_store.start, time.time())
     history = [] if request.checkpoint is None else await run_store.history()
-    return await plan_from(steps, request, run_store, stored, history), stored
+    plan = await plan_from(steps, request, run_store, stored, history)
+    return _with_lost_start(plan, request, run_store, stored), stored
+
+
+def _with_lost_start(
+    plan: Plan, request: Request, run_store: RunStore, stored: Header | None
+) -> Plan:
+    """Let the plan tell of a start that has stored nothing, and not of the end before it."""
+    if plan.fresh or plan.done or stored is None or run_store.start is None:
+        return plan
+    is_lost = run_store.start.was_running and stored.status in _ENDS_BEFORE_A_START
+    if not is_lost or request.checkpoint is not None:
+        return plan
+    return replace(plan, reason=_LOST)
 
 
 async def plan_from(

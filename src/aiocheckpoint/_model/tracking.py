@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from operator import length_hint
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from aiocheckpoint.errors import InvalidTypeError
 
@@ -76,7 +76,7 @@ class _Count:
 
 
 class _Tracked(Iterator[_Item], Generic[_Item]):
-    """The items of an iterable."""
+    """The items of an iterable, for a `for` loop. In an `async for` loop they come as well."""
 
     def __init__(self, iterable: Iterable[_Item], count: _Count) -> None:
         self._items, self._count = iter(iterable), count
@@ -86,6 +86,10 @@ class _Tracked(Iterator[_Item], Generic[_Item]):
         item = next(self._items)
         self._count.given += 1
         return item
+
+    async def __aiter__(self) -> AsyncIterator[_Item]:
+        for item in self:
+            yield item
 
 
 class _TrackedAsync(AsyncIterator[_Item], Generic[_Item]):
@@ -99,6 +103,15 @@ class _TrackedAsync(AsyncIterator[_Item], Generic[_Item]):
         item = await anext(self._items)
         self._count.given += 1
         return item
+
+    def __getitem__(self, _: object) -> NoReturn:
+        """Say what to write. Python asks for the item 0 in a `for` loop without `__iter__`.
+
+        With `__iter__`, programs would take this for an `Iterable`.
+        """
+        raise InvalidTypeError(
+            "track() got an async iterable, whose items come by `async for`, not by `for`."
+        )
 
 
 def _length(iterable: object) -> int | None:

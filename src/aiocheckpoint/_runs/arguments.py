@@ -237,7 +237,9 @@ def checked_progress(progress: object) -> ProgressWord | None:
     if progress is None:
         return None
     if not isinstance(progress, str):
-        raise InvalidTypeError(f"progress= is {words}, not a {type(progress).__name__}.")
+        hint = {True: ' True is "auto".', False: ' False is "none".'}
+        meant = hint[progress] if isinstance(progress, bool) else ""
+        raise InvalidTypeError(f"progress= is {words}, not a {type(progress).__name__}.{meant}")
     for word in PROGRESS_WORDS:
         if word == progress:
             return word

@@ -47,10 +47,12 @@ def make_look(
 
         try:
             store = store_of(handler)
+            return store.run(checked, flow=handler.flow, values=values, sizes=sizes, diffs=diffs)
+        except RunNotFoundError:
+            pass
         except StorageError as error:
             if error.errno != errno.ENOENT:
                 raise
-            raise RunNotFoundError(handler.locate(checked), to) from None
-        return store.run(checked, flow=handler.flow, values=values, sizes=sizes, diffs=diffs)
+        raise RunNotFoundError(handler.locate(checked), to)
 
     return look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from aiocheckpoint._concurrency.caller_thread import CallersItems, CallerThread
@@ -47,8 +47,9 @@ class SyncStream(Iterator[_Item]):
         self._items = items_from_loop(source, self._caller)
 
     def __repr__(self) -> str:
-        """The kind of items, and how far the stream is."""
-        states = {inspect.GEN_CREATED: "not begun", inspect.GEN_CLOSED: "ended"}
+        """The kind of items, and how far the stream is. One alone in a cell has not begun."""
+        begin = "not begun: iterate over it, or call list(...)"
+        states = {inspect.GEN_CREATED: begin, inspect.GEN_CLOSED: "ended"}
         state = states.get(inspect.getgeneratorstate(self._items), "begun")
         return f"<{type(self).__name__} of {self._of}, {state}>"
 
@@ -100,7 +101,6 @@ def taken_by_caller(runs: Runs[Any], caller: CallerThread) -> Runs[Any]:
     Dicts, lists and async iterables are iterated on the loop.
     """
     given = cast("object", runs)
-    on_loop = isinstance(given, (Mapping, list, tuple, str, bytes, AsyncIterable))
-    if on_loop or not isinstance(given, Iterable):
+    if isinstance(given, (Mapping, list, tuple, str, bytes)) or not isinstance(given, Iterable):
         return runs
     return CallersItems(cast("Iterable[tuple[str, Any]]", given), caller)

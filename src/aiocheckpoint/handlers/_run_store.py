@@ -55,6 +55,7 @@ class RunStore(Protocol):
             where the store has recorded a start with the lock. The run that sets this records it.
         cancellation: The one that was kept.
         start: The start that the claim has recorded, from `read_header` on. None for a new run.
+            Without a claim, as of a plan, the last start.
         progress: The record of the progress of a run that goes on, from `read_header` on under its
             lock. None where there is none that can be used.
         writes_async: Whether the method `write` of the handler is a coroutine function.

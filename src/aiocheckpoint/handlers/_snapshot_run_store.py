@@ -235,7 +235,18 @@ class SnapshotRunStore:
         if self._lock.held:  # A plan reads without it.
             self._record_start()
             self._find_progress()
+        else:
+            self._find_start()
         return self.header
+
+    def _find_start(self) -> None:
+        """Read the record of the last start of a run, for a plan, which claims nothing."""
+        header = self.header
+        if header is None or header.finished:
+            return
+        record = self._handler.ownership(self._run_id).record
+        if record is not None:
+            self.start = ClaimedStart(record, is_shown_running(header, record))
 
     def _find_progress(self) -> None:
         """Read the record of the progress of a run that goes on."""

@@ -128,6 +128,9 @@ class Store:
         self.place: str = place
         self._reader = reader
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.place}>"
+
     def __enter__(self) -> Self:
         return self
 
