@@ -115,7 +115,8 @@ def test_lists(cp: CheckpointFlow) -> None:
     card, text = shown(cp.history("order-1"))
     assert "4 snapshots" in card
     assert "✓ finished 1.4 the end" in card
-    assert "▶ running   1.2     charge" in text
+    assert "· kept      1.2     charge" in text
+    assert "running" not in card
     for empty in (cp.runs("queued"), cp.history("nobody")):
         assert str(empty).startswith("0 ")
         checked_card(empty._repr_html_())  # type: ignore[attr-defined]

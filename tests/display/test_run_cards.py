@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import pytest
 from card_checks import HOSTILE, checked_card
@@ -142,6 +144,62 @@ def test_time_left_says_by_what(own: float, later: float | None, words: str | No
     for shown in (checked_card(run_card(last)), run_text(last)):
         assert f"about 2 min left, {words}" in shown
         assert ("earlier runs" in shown) is (own == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "absent"),
+    [
+        pytest.param({}, "charge", "stored", id="failed"),
+        pytest.param({"status": "running"}, "stored ", "by a", id="in progress"),
+        pytest.param(
+            {"status": "stopped", "stopped_by": "until"}, "by the argument until=", "", id="until"
+        ),
+        pytest.param({"status": "stopped", "stopped_by": "drain"}, "by a drain", "", id="drain"),
+        pytest.param(
+            {
+                "status": "cancelled",
+                "failure": replace(FAILURE, type="KeyboardInterrupt", message=""),
+            },
+            "⊘ KeyboardInterrupt",
+            "KeyboardInterrupt:",
+            id="cancelled",
+        ),
+    ],
+)
+def test_words_of_a_run(changes: dict[str, Any], expected: str, absent: str) -> None:
+    """Times have their dates, a run in progress says what was stored then, and why it stopped."""
+    at = datetime(2026, 11, 30, 12, 0, 0).timestamp()  # noqa: DTZ001 - in the local zone, as shown
+    run = replace(FAILED, written_at=at, **changes)
+    card, text = checked_card(run_card(run)), run_text(run)
+    for shown in (card, text):
+        assert "(2026-11-30 12:00:00)" in shown
+        assert expected.removeprefix("⊘ ") in shown
+        assert not absent or absent not in shown
+    assert expected in card
+
+
+def test_amount_of_a_step_that_has_ended() -> None:
+    """A live card keeps how far its step was. A stored run has one line for it, with its date."""
+    steps = (replace(STEPS[1], done=71.0, total=200.0, note="pages"),)
+    run = replace(FAILED, steps=steps)
+    for shown in (checked_card(run_card(run)), run_text(run)):
+        assert "71/200 pages done" in shown
+    at = datetime(2026, 11, 30, 12, 0, 0).timestamp()  # noqa: DTZ001 - as above
+    stored = ProgressView(step="charge", done=71.0, total=200.0, note="pages", at=at)
+    for shown in (
+        checked_card(run_card(replace(run, progress=stored))),
+        run_text(replace(run, progress=stored)),
+    ):
+        assert "71/200 pages done" not in shown
+        assert "71/200 pages of 'charge' were done" in shown
+        assert "ago (2026-11-30 12:00:00)" in shown
+
+
+def test_size_that_is_unknown_is_left_out() -> None:
+    """A header does not know the bytes of its snapshot."""
+    text = checked_card(run_card(replace(FAILED, size=0)))
+    assert "snapshot 8 of run 1" in text
+    assert "0 bytes" not in text.replace("60 bytes", "")
 
 
 @pytest.mark.parametrize("status", [*SIGNS, "of a later release"])

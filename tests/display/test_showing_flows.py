@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -184,3 +186,27 @@ def test_show_of_no_store(tmp_path: Path) -> None:
     (tmp_path / "runs.db").write_bytes(b"SQLite format 3\0" + bytes(4_000))
     with pytest.raises(StorageError):
         flow_in(tmp_path, "runs.db").show("r")
+
+
+@pytest.mark.leaves_files  # The lock of a killed run is cleared by its next owner.
+@pytest.mark.parametrize("place", ["runs/", "runs.db"])
+def test_run_whose_process_is_gone(place: str, tmp_path: Path) -> None:
+    """The card of its flow, lists and its header say so. Older snapshots do not."""
+    kind = "sqlite" if place.endswith(".db") else "local"
+    program = f"""
+import os
+from aiocheckpoint import CheckpointFlow
+cp = CheckpointFlow({f"{tmp_path}/{place}"!r}, {kind!r}, name="shop", keep="all")
+cp.add_step(name="a")(lambda state: None)
+cp.add_step(name="b")(lambda state: os._exit(1))
+cp.run({{"n": 1}}, run_id="x")
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 1
+    cp = flow_in(tmp_path, place, keep="all")
+    header = cp.header("x")
+    assert header is not None
+    for text in (shown(cp), str(cp.runs()), str(header), checked_card(header._repr_html_())):
+        assert "its process is gone" in text.lower()
+        assert " ago (" in text
+    older = cp.history("x")[-1]
+    assert "process" not in str(older)

@@ -6,7 +6,7 @@ import math
 
 from aiocheckpoint._texts import harmless
 
-__all__ = ["amount_shown", "first_line", "percent", "share_of"]
+__all__ = ["amount_of", "amount_shown", "first_line", "percent", "share_of"]
 
 _FEW, _LARGE = 100, 1e15
 
@@ -22,8 +22,15 @@ def percent(share: float) -> str:
 
 
 def amount_shown(done: float, total: float | None, note: str | None) -> str:
-    """Show the progress of a step, such as "1,240/2,000 rows"."""
-    of = "" if total is None else f"/{_number(total)}"
+    """Show the progress of a step, such as "1,240/2,000 rows", or "7 done" of a bare number."""
+    amount = amount_of(done, total, note)
+    return f"{amount} done" if amount == _number(done) else amount
+
+
+def amount_of(done: float, total: float | None, note: str | None) -> str:
+    """Show the same within a sentence: a bare number stays bare."""
+    # A total of 0 of which something is done is none.
+    of = "" if total is None or (not total and done) else f"/{_number(total)}"
     words = f" {first_line(note)}" if note else ""
     return f"{_number(done)}{of}{words}"
 

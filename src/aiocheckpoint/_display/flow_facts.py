@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._concurrency.callables import is_async_callable
-from aiocheckpoint._display.run_facts import standing_at
-from aiocheckpoint._display.times import ago, took
+from aiocheckpoint._display.run_facts import reason_of, standing_at
+from aiocheckpoint._display.times import took, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,5 +65,5 @@ def last_times(facts: FlowFacts) -> dict[str, str]:
 def newest_words(run: RunView) -> str:
     """Say how the run that began last stands, but for its status."""
     name = "" if run.run_id is None else f"run {run.run_id}"
-    when = ago(run.written_at) if run.written_at else ""
-    return ", ".join(filter(None, (standing_at(run), when, name)))
+    gone = reason_of(run) if run.stale else ""
+    return ", ".join(filter(None, (standing_at(run), gone, when(run.written_at), name)))

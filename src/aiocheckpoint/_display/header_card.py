@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint._display.run_facts import gone_words
 from aiocheckpoint.look._views import run_view
 
 if TYPE_CHECKING:
@@ -31,4 +32,4 @@ def view_of_header(header: Header) -> RunView:
     Whether its signature was checked, it does not say either.
     """
     view = run_view(header, "", size=0, verified=None, damage=None)
-    return replace(view, stale=False, sizes=header.sizes, signed_by=None)
+    return replace(view, stale=bool(gone_words(header)), sizes=header.sizes, signed_by=None)

@@ -199,15 +199,16 @@ def marked(mark: str, status: str, word: str) -> Html:
     return join((tag("span", mark, style=f"color:{sign_of(status).colour}"), word), " ")
 
 
-def cell(*content: str, number: bool = False, heads: bool = False) -> Html:
+def cell(*content: str, number: bool = False, heads: bool = False, whole: bool = False) -> Html:
     """A cell of a table.
 
     Args:
         content: What is in it.
         number: Whether it stands on the right.
         heads: Whether it is the title of a column.
+        whole: Whether it stays in one line.
     """
-    style = _NUMBER if number else _CELL
+    style = _NUMBER if number else f"{_CELL};white-space:nowrap" if whole else _CELL
     if heads:
         return tag("th", *content, style=style, scope="col")
     return tag("td", *content, style=style)

@@ -11,7 +11,7 @@ from aiocheckpoint._display.result_card import error_words, status_of
 from aiocheckpoint._display.run_facts import place_of_run, run_in_words, why
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines
-from aiocheckpoint._display.times import ago, moment
+from aiocheckpoint._display.times import when
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._texts import counted, type_shown
@@ -77,8 +77,16 @@ def list_text(shown: ShownList[Any]) -> str | None:
 def _filled(kind: _Kind, items: Sequence[Any]) -> list[tuple[str, ...]]:
     """The titles and the rows, without columns that are empty."""
     rows = [kind.cells(one) for one in items]
+    if kind is _SNAPSHOTS:
+        rows[1:] = [_kept(row) for row in rows[1:]]
     columns = zip(("status", *kind.titles), *rows, strict=True)
     return list(zip(*(one for one in columns if any(one[1:]) or not rows), strict=True))
+
+
+def _kept(row: tuple[str, ...]) -> tuple[str, ...]:
+    """An older snapshot was stored while its run was running, which says nothing of the run now."""
+    status, *others = row
+    return ("kept" if status == "running" else status, *others)
 
 
 def _kind_of(shown: ShownList[Any]) -> _Kind | None:
@@ -90,7 +98,8 @@ def _kind_of(shown: ShownList[Any]) -> _Kind | None:
 def _row(cells: tuple[str, ...], room: Room) -> Html:
     status, *others = cells
     return html.row(
-        html.cell(html.sign(status)), *(html.cell(cut(one, room.name)) for one in others)
+        html.cell(html.sign(status), whole=True),
+        *(html.cell(cut(one, room.name)) for one in others),
     )
 
 
@@ -122,18 +131,14 @@ def _of_run(header: Header) -> tuple[str, ...]:
         place_of_run(run),
         f"{run.tries}" if run.tries > 1 else "",
         why(run),
-        _when(header),
+        when(header.written_at),
     )
-
-
-def _when(header: Header) -> str:
-    return f"{ago(header.written_at)} ({moment(header.written_at)})" if header.written_at else ""
 
 
 def _of_snapshot(header: Header) -> tuple[str, ...]:
     at = "the end" if header.finished else header.next_step or f"step {header.position + 1}"
     error = "" if header.failure is None else type_shown(header.failure.type)
-    return header.status, f"{header.number}.{header.sequence}", at, error, _when(header)
+    return header.status, f"{header.number}.{header.sequence}", at, error, when(header.written_at)
 
 
 def _of_result(result: RunResult[Any]) -> tuple[str, ...]:

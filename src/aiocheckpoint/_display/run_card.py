@@ -16,18 +16,19 @@ from aiocheckpoint._display.run_details import (
     stored_words,
     value_lines,
 )
-from aiocheckpoint._display.run_facts import reason_of, run_in_words, standing_at
+from aiocheckpoint._display.run_facts import reason_of, run_in_words, standing_at, stopped_words
 from aiocheckpoint._display.signs import sign_of, with_sign
 from aiocheckpoint._display.step_changes import changes_words, fold_of_changes
 from aiocheckpoint._display.step_lines import StepLine, step_lines
 from aiocheckpoint._display.tables import Column, plain_lines
-from aiocheckpoint._display.times import about_left, ago, moment, now
+from aiocheckpoint._display.times import about_left, moment, now, when
 from aiocheckpoint._texts import harmless, type_shown
 from aiocheckpoint.look._time_left import is_by_earlier_runs, is_by_progress, run_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from aiocheckpoint._model.header import Failure
     from aiocheckpoint.look import RunView
 
 __all__ = ["run_card", "run_text"]
@@ -75,14 +76,14 @@ def _title(run: RunView, room: Room) -> Html:
     status = html.join((html.sign(run.status), cut(standing_at(run), room.name + 24)), " ")
     facts = [html.join((named, of)), status]
     if run.written_at:
-        words = f" ({moment(run.written_at)})"
-        facts.append(html.quiet(ago(run.written_at), words))
+        facts.append(html.quiet(_written(run)))
     return html.title("Run", *facts)
 
 
 def _standing(run: RunView) -> Iterator[str]:
     """What else there is to say of the whole run."""
-    note = run.damage if run.damage is not None else reason_of(run)
+    note = stopped_words(run) if run.status == "stopped" else reason_of(run)
+    note = run.damage if run.damage is not None else note
     if note:
         yield note
     if run.status == "queued" and run.due is not None and run.due > now():
@@ -126,22 +127,33 @@ def _row(line: StepLine | Gap, room: Room) -> Html:
         track = html.tag("progress", value=f"{line.share:.4g}", max="1", style=_TRACK)
         words = html.join((track, words), " ")
     cells = (
-        html.sign(line.status),
         html.strong(name) if is_here else name,
         html.join((bar, words), " "),
     )
-    return html.row(*map(html.cell, cells))
+    return html.row(html.cell(html.sign(line.status), whole=True), *map(html.cell, cells))
 
 
 def _failure(run: RunView, room: Room) -> Html:
     failure = run.failure
     if failure is None or run.damage is not None:
         return Html()
-    head = f"{type_shown(failure.type)}: {failure.message}"
-    shown = html.paragraph(html.sign("failed", cut(head, room.text)))
+    head = cut(_error(failure, failure.message), room.text)
+    status = "cancelled" if run.status == "cancelled" else "failed"
+    shown = html.paragraph(html.sign(status, head))
     if not failure.traceback or not room.block:
         return shown
     return html.join((shown, html.fold("traceback", html.lines_of(failure.traceback, room.block))))
+
+
+def _error(failure: Failure, message: str) -> str:
+    """The type and the message. An exception such as a `KeyboardInterrupt` has no message."""
+    kind = type_shown(failure.type)
+    return f"{kind}: {message}" if message else kind
+
+
+def _written(run: RunView) -> str:
+    """Say when the run was written last. Of one in progress it is its snapshot."""
+    return f"stored {when(run.written_at)}" if run.status == "running" else when(run.written_at)
 
 
 def _remedy(run: RunView, room: Room) -> Html:
@@ -155,14 +167,14 @@ def _remedy(run: RunView, room: Room) -> Html:
 def _lines(run: RunView) -> Iterator[str]:
     status = with_sign(run.status)
     of = f" of {run.flow}" if run.flow else ""
-    when = f", {ago(run.written_at)}" if run.written_at else ""
+    written = f", {_written(run)}" if run.written_at else ""
     place = f" {standing_at(run)}" if run.step is not None else ""
-    yield f"{run_in_words(run.run_id)}{of}: {status}{place}{when}"
+    yield f"{run_in_words(run.run_id)}{of}: {status}{place}{written}"
     yield from _standing(run)
     yield from plain_lines(_COLUMNS, map(_cells, step_lines(run, TEXT_ROOM.rows)))
     failure = run.failure
     if failure is not None and run.damage is None:
-        yield f"{type_shown(failure.type)}: {first_line(failure.message)}"
+        yield _error(failure, first_line(failure.message))
     state = state_words(run)
     if state:
         yield state

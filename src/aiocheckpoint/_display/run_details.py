@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.figures import amount_shown
+from aiocheckpoint._display.figures import amount_of
 from aiocheckpoint._display.html import Html, Room, cut
 from aiocheckpoint._display.run_facts import signature_of
 from aiocheckpoint._display.tables import Column, plain_lines
-from aiocheckpoint._display.times import ago, moment
+from aiocheckpoint._display.times import moment, when
 from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import counted, type_shown
 
@@ -35,9 +35,9 @@ def stored_words(run: RunView) -> str:
     stored = run.progress
     if stored is None:
         return ""
-    words = f"{amount_shown(stored.done, stored.total, stored.note)} of {stored.step!r} were done"
+    words = f"{amount_of(stored.done, stored.total, stored.note)} of {stored.step!r} were done"
     if stored.at:
-        words += f" {ago(stored.at)}"
+        words += f" {when(stored.at)}"
     if stored.cursor_size is None:
         return words
     cursor = f"{stored.cursor_size:,} bytes"

@@ -9,10 +9,12 @@ from aiocheckpoint._model.due import due_at
 from aiocheckpoint._texts import harmless, type_shown
 
 if TYPE_CHECKING:
+    from aiocheckpoint._model.header import Header
     from aiocheckpoint.look import RunView
 
 __all__ = [
     "due_words",
+    "gone_words",
     "note_of",
     "place_of_run",
     "reason_of",
@@ -24,8 +26,18 @@ __all__ = [
     "standing_at",
     "standing_at_step",
     "step_shown",
+    "stopped_words",
     "why",
 ]
+
+
+_GONE = "its process is gone"
+_STOPPED_BY = {
+    "until": "the argument until=",
+    "drain": "a drain",
+    "patch": "a patch",
+    "requeue": "a requeue",
+}
 
 
 def run_name(run: RunView) -> str:
@@ -82,7 +94,7 @@ def note_of(run: RunView) -> str:
 def reason_of(run: RunView) -> str:
     """Say why a run stands as it does, such as its owner or the reason of a pause."""
     reasons = {
-        "running": "its process is gone" if run.stale else run.owner or "",
+        "running": _GONE if run.stale else run.owner or "",
         "paused": run.pause or "",
         "stopped": f"by {run.stopped_by}" if run.stopped_by else "",
         "terminated": ": ".join(
@@ -90,6 +102,21 @@ def reason_of(run: RunView) -> str:
         ),
     }
     return reasons.get(run.status, "")
+
+
+def gone_words(header: Header) -> str:
+    """Say that the process of a running run is gone. "" for others, and for an older snapshot.
+
+    Headers of older snapshots know neither owners nor starts.
+    """
+    is_gone = header.status == "running" and header.owner is None and header.starts > 0
+    return _GONE if is_gone else ""
+
+
+def stopped_words(run: RunView) -> str:
+    """Say in a sentence what stopped a run, such as "by a drain". "" where that is unknown."""
+    by = run.stopped_by
+    return f"by {_STOPPED_BY.get(by, by)}" if by else ""
 
 
 def why(run: RunView) -> str:

@@ -42,6 +42,7 @@ SIGNS = {
     "done": Sign("✓", "+", *_GOOD),
     "damaged": Sign("!", "!", *_BAD),
     "next": Sign("→", "-", *_BUSY),
+    "kept": Sign("·", ".", *_QUIET),
     "waiting": Sign("·", ".", *_QUIET),
 }
 """By status of a run or of a step."""

@@ -45,8 +45,9 @@ def words_of(step: StepView, run: RunView, now: float | None) -> Iterator[str]:
         yield f"{took(max(now - step.began, 0.0))} so far"
     if step.attempts > 1:
         yield f"try {step.attempts}" if is_running else f"{step.attempts} tries"
-    if is_running and step.done is not None:
-        yield amount_shown(step.done, step.total, step.note)
+    amount = _amount(step, run)
+    if amount:
+        yield amount
     left = step_left(step, now) if is_running and now is not None else None
     if left is not None:
         yield about_left(left)
@@ -55,6 +56,15 @@ def words_of(step: StepView, run: RunView, now: float | None) -> Iterator[str]:
         yield f"{before}{type_shown(broken.type)} in its part {broken.part!r}"
     if step.status == "paused" and run.pause:
         yield run.pause
+
+
+def _amount(step: StepView, run: RunView) -> str:
+    """How far a step is, or was. A stored run has a line of its own for what was done."""
+    is_over = step.status in {"done", "waiting"}
+    if step.done is None or is_over or (run.progress is not None and step.status != "running"):
+        return ""
+    amount = amount_shown(step.done, step.total, step.note)
+    return amount if step.status == "running" else f"{amount.removesuffix(' done')} done"
 
 
 def _tries(most: int | None) -> str:

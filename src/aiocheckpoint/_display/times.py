@@ -16,6 +16,7 @@ __all__ = [
     "stopwatch",
     "took",
     "took_exactly",
+    "when",
 ]
 
 _SAME_YEAR = 300 * 86_400.0
@@ -60,6 +61,17 @@ def ago(at: float) -> str:
     if seconds < 0:
         return f"in {_largest(-seconds)}"
     return f"{_largest(seconds)} ago"
+
+
+def when(at: float) -> str:
+    """Show how long ago a time was, with its date: "12 s ago (2026-11-30 17:28:53)".
+
+    Cards and texts are saved and read on other days, when "12 s ago" alone says nothing.
+
+    Args:
+        at: Seconds since the epoch. 0.0 is unknown, and shown as "".
+    """
+    return f"{ago(at)} ({moment(at)})" if at else ""
 
 
 def due_shown(at: float) -> str:

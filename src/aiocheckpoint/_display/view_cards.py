@@ -8,7 +8,7 @@ from aiocheckpoint._display import html
 from aiocheckpoint._display.html import ROWS_OF_LISTS, TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines
-from aiocheckpoint._display.times import ago, moment
+from aiocheckpoint._display.times import when
 from aiocheckpoint._texts import counted
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _flow_lines(flow: FlowView, most: int) -> Iterator[str]:
         more = len(flow.steps) - most
         yield f"steps: {', '.join(flow.steps[:most])}{f' … {more:,} more' if more > 0 else ''}"
     if flow.newest:
-        yield f"written last {ago(flow.newest)} ({moment(flow.newest)}), {flow.size:,} bytes"
+        yield f"written last {when(flow.newest)}, {flow.size:,} bytes"
 
 
 def snapshot_card(snapshot: SnapshotView) -> str:
@@ -75,7 +75,7 @@ def snapshot_card(snapshot: SnapshotView) -> str:
     def build(room: Room) -> Html:
         facts = (cut(one, room.text) for one in _snapshot_facts(snapshot))
         return html.box(
-            html.title("Snapshot", _number(snapshot), html.sign(snapshot.status), *facts),
+            html.title("Snapshot", _number(snapshot), html.sign(_status(snapshot)), *facts),
             html.paragraph(cut(_keys_words(snapshot, room.rows), 2 * room.text)),
         )
 
@@ -84,10 +84,16 @@ def snapshot_card(snapshot: SnapshotView) -> str:
 
 def snapshot_text(snapshot: SnapshotView) -> str:
     """Show a snapshot in lines of text."""
-    status = f"snapshot {_number(snapshot)}: {with_sign(snapshot.status)}"
+    status = f"snapshot {_number(snapshot)}: {with_sign(_status(snapshot))}"
     head = ", ".join((status, *_snapshot_facts(snapshot)))
     lines = (head, _keys_words(snapshot, ROWS_OF_LISTS))
     return "\n".join(cut(one, 4 * TEXT_ROOM.text) for one in lines if one)
+
+
+def _status(snapshot: SnapshotView) -> str:
+    """The status. An older snapshot that says "running" says nothing of the run now."""
+    is_kept = snapshot.status == "running" and not snapshot.newest
+    return "kept" if is_kept else snapshot.status
 
 
 def _number(snapshot: SnapshotView) -> str:
@@ -100,9 +106,9 @@ def _snapshot_facts(snapshot: SnapshotView) -> Iterator[str]:
     elif snapshot.step is not None:
         yield f"on entry to {snapshot.step!r}"
     if snapshot.written_at:
-        yield f"{ago(snapshot.written_at)} ({moment(snapshot.written_at)})"
+        yield when(snapshot.written_at)
     yield counted(snapshot.size, "byte")
-    yield "the newest" if snapshot.newest else "kept"
+    yield "the newest" if snapshot.newest else "an older one"
 
 
 def _keys_words(snapshot: SnapshotView, most: int) -> str:
