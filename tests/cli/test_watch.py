@@ -333,8 +333,8 @@ def test_time_left_of_a_stored_cursor(tmp_path: Path) -> None:
     assert seen.steps[0].ends_at == pytest.approx(seen.ends_at)
     assert seen.ends_at > seen.progress.at
     head, step, *_ = [line for line in shown.splitlines() if " left" in line]
-    assert re.search(r"running at step 1 of 1, 'pages', .*, about \d+ (s|min) left", head)
-    assert re.search(r"[\d.]+/90 s, \d+ s ago  about \d+ (s|min) left", step)
+    assert re.search(r"running at step 1 of 1, 'pages', .*, about \d+ (s|min|h) left", head)
+    assert re.search(r"[\d.]+/90 s, \d+ s ago  about \d+ (s|min|h) left", step)
     assert "cursor: " in shown
     lines = io.StringIO()
     ProgressLines(Output(lines, lines, Screen(None, None, colour=False, unicode=False))).print(seen)

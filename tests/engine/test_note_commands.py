@@ -165,7 +165,7 @@ def test_runs_for_which_the_command_is_not_certain(tmp_path: Path) -> None:
     assert ended.stdout.splitlines() == [
         "cp.run()",  # a forked child
         "python train.py",
-        "cp.run(run_id='x')",
+        "cp.resume('x')",
         "cp.run()",  # It starts at checkpoint= again.
         "cp.run()",  # a temporary directory
         "cp.run()",  # a store in memory
@@ -244,8 +244,8 @@ def line_of(cp: CheckpointFlow, **arguments: object) -> str:
         ({"run_id": "-x"}, "aiocheckpoint resume cp -- -x"),
         ({"run_id": "x", "until": 1}, "aiocheckpoint run --until invert cp x"),
         ({"run_id": "x", "once": True}, "aiocheckpoint resume cp x"),
-        ({"run_id": "-"}, "await cp.arun(run_id='-')"),
-        ({"run_id": "a\nb"}, "await cp.arun(run_id='a\\nb')"),
+        ({"run_id": "-"}, "await cp.aresume('-')"),
+        ({"run_id": "a\nb"}, "await cp.aresume('a\\nb')"),
         ({"load_policy": "always"}, "await cp.arun(load_policy='always')"),
         ({"data": {}}, "await cp.arun(data=data)"),
     ],
@@ -268,7 +268,7 @@ def test_target_of_the_environment(service: ModuleType, monkeypatch: pytest.Monk
 
 def test_no_target(service: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A flow that no other process finds under a name has the call as its last line."""
-    cp, call = service.cp, "await cp.arun(run_id='x')"
+    cp, call = service.cp, "await cp.aresume('x')"
     (tmp_path / "elsewhere").mkdir()
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path / "elsewhere")

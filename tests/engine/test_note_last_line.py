@@ -76,7 +76,7 @@ def test_line_names_the_run(run_id: str, any_runner: Runner, tmp_path: Path) -> 
     """A run id is written as Python reads it, so that no line is torn by it."""
     cp = counting_flow(f"{tmp_path}/runs/")
     line = broken_run(any_runner, cp, run_id=run_id)
-    assert line.endswith(f"run(run_id={run_id!r})")
+    assert line.endswith(f"resume({run_id!r})")
     cp.patch({"left": 0}, run_id=run_id)
     assert paste(line, cp)["trail"] == ["a", "c"]
 
@@ -111,7 +111,7 @@ def test_id_of_a_subclass(any_runner: Runner, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError) as info:
         any_runner(cp, {"left": 1}, run_id=Order.A)
     assert "reset(run_id='a') starts over" in notes_of(info.value)
-    assert last_line(info.value).endswith("run(run_id='a')")
+    assert last_line(info.value).endswith("resume('a')")
 
 
 @pytest.mark.parametrize("run_id", [None, "x"])
@@ -163,4 +163,4 @@ async def test_lines_of_many_runs(tmp_path: Path) -> None:
     cp = counting_flow(f"{tmp_path}/runs/")
     results = await cp.amap({name: {"left": 1} for name in ("x", "y")})
     lines = {result.run_id: last_line(result.error) for result in results if result.error}
-    assert lines == {name: f"await cp.arun(run_id={name!r})" for name in ("x", "y")}
+    assert lines == {name: f"await cp.aresume({name!r})" for name in ("x", "y")}

@@ -53,8 +53,8 @@ shell, line = get_ipython(), sys.last_value.__notes__[-1].splitlines()[-1]
 """
 """The last line of the note, executed as a cell."""
 PASTED = {
-    "orders.run(run_id='order-42')": "orders.run({}, run_id='order-42')",
-    "await orders.arun(run_id='x')": "ready.clear()\nawait orders.arun({}, run_id='x')",
+    "orders.resume('order-42')": "orders.run({}, run_id='order-42')",
+    "await orders.aresume('x')": "ready.clear()\nawait orders.arun({}, run_id='x')",
 }
 """The last lines, by the cells whose notes they end."""
 

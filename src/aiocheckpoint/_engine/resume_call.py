@@ -18,7 +18,7 @@ def resume_line(context: RunContext, stored: Header | None) -> str:
     """The line after a failure, ready to be pasted.
 
     It is the command of a script or service where that is certain to resume the run, such as
-    `python train.py`. Else it is the call, such as `cp.run(run_id='order-42')`.
+    `python train.py`. Else it is the call, such as `cp.resume('order-42')`.
 
     Args:
         context: The run.
@@ -45,7 +45,9 @@ def _resume_call(context: RunContext, stored: Header | None) -> str:
         words.append(f"until={request.until!r}")
     if not finished and request.data is not None:
         words.append("data=data")
-    if context.run_id is not None:
+    if context.run_id is not None and stored is not None and not finished and not words:
+        method, words = "resume", [repr(context.run_id)]  # It never begins the run anew.
+    elif context.run_id is not None:
         words.append(f"run_id={context.run_id!r}")
     call, flow = f"{method}({', '.join(words)})", _variable(context)
     return f"{flow}.{call}" if context.backend.loop is None else f"await {flow}.a{call}"
