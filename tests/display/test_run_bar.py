@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from card_checks import checked_card
 
-from aiocheckpoint._display.displays import Shown
+from aiocheckpoint._display.displays import DisplaySubject
 from aiocheckpoint._display.followed import FollowedRuns
 from aiocheckpoint._display.live_runs_card import LiveRunsCard
 from aiocheckpoint._display.look_of_terminal import Look, plain, width_of_line
@@ -153,7 +153,7 @@ def test_end(status: str) -> None:
 
 def runs(total: int | None) -> FollowedRuns:
     """Five runs: one of each end, and one in progress."""
-    followed = FollowedRuns(Shown("orders", None, "orders.db", many=True, total=total))
+    followed = FollowedRuns(DisplaySubject("orders", None, "orders.db", many=True, total=total))
     for event in events_of_five():
         followed.take(event)
     followed.began = NOW - 41

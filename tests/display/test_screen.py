@@ -36,6 +36,7 @@ class Bar:
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
         self.said: list[str] = []
+        self.place = self.marks = 0
         self.drawn = threading.Semaphore(0)
 
     def news(self, look: Look) -> list[Line]:
@@ -206,7 +207,7 @@ def test_half_a_line(tty: Tty) -> None:
     say(" done")
     settle(tty, ["loading ... done", "the bar"])
     say("half", end="", flush=True)
-    screen.come_back()
+    bar.place += 1
     draw(screen, bar)
     settle(tty, ["loading ... done", "half", "the bar"])
     screen.leave(bar)
@@ -222,7 +223,7 @@ def test_it_steps_aside_for_a_prompt(tty: Tty) -> None:
     draw(screen, bar)
     settle(tty, ["name?"])
     os.write(sys.stdout.fileno(), b"Ann\r\n")
-    screen.come_back()
+    bar.place += 1
     draw(screen, bar)
     settle(tty, ["name? Ann", "the bar"])
     screen.leave(bar)

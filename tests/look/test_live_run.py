@@ -20,6 +20,10 @@ from aiocheckpoint.look._live_runs import LiveRun
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aiocheckpoint._model.request import Request
+    from aiocheckpoint._runs.core import FlowCore
+    from aiocheckpoint.events import Event
+
 State = dict[str, Any]
 Outcome = Literal["ok", "fails", "cancels", "pauses", "terminates", "drains", "saver fails"]
 OUTCOMES: list[Outcome] = [
@@ -56,6 +60,23 @@ SCRIPTS = st.builds(
 )
 
 
+class Follows:
+    """A display that follows a run.
+
+    Args:
+        live: The view of the run.
+    """
+
+    def __init__(self, live: LiveRun) -> None:
+        self.follow, self._live = live.follow, live
+        self.heard: list[Event] = []
+
+    def hear(self, event: Event) -> None:
+        """Take a rare event."""
+        self.heard.append(event)
+        self._live.take(event)
+
+
 class Played:
     """A flow whose steps follow scripts, through any number of processes.
 
@@ -63,17 +84,20 @@ class Played:
         place: Its place.
         scripts: A script for each step.
         live: Hears the events.
+        is_followed: Whether it hears only rare ones, and follows the run.
     """
 
-    def __init__(self, place: Path, scripts: list[StepScript], live: LiveRun) -> None:
+    def __init__(
+        self, place: Path, scripts: list[StepScript], live: LiveRun, *, is_followed: bool = False
+    ) -> None:
         self.place, self.scripts, self.live = place, scripts, live
+        self.follows = Follows(live) if is_followed else None
         self.left = [list(script.outcomes) for script in scripts]
 
     def flow(self, *, is_async: bool, resumed_data: bool = False) -> CheckpointFlow:
         """The flow as another process makes it."""
-        cp = CheckpointFlow(
-            self.place, fsync=False, hooks=[self.live.take], keep_data=resumed_data, name="f"
-        )
+        hooks = [] if self.follows else [self.live.take]
+        cp = CheckpointFlow(self.place, fsync=False, hooks=hooks, keep_data=resumed_data, name="f")
         for index in range(len(self.scripts)):
             self._add(cp, index, is_async=is_async)
         return cp
@@ -112,11 +136,17 @@ class Played:
     def execute(self, until: str | None, *, is_async: bool) -> None:
         """Execute the run once, whatever comes of it."""
         cp = self.flow(is_async=is_async)
+        core = cp._core  # noqa: SLF001
+        request = core.request({}, until=until)
         with suppress(BrokenError, CheckpointError, KeyboardInterrupt, asyncio.CancelledError):
             if is_async:
-                asyncio.run(cp.arun({}, until=until))
+                asyncio.run(self._arun(core, request))
             else:
-                cp.run({}, until=until)
+                core.run_blocking(request, None, 0.0, listener=self.follows)
+
+    async def _arun(self, core: FlowCore, request: Request) -> None:
+        backend = await core.async_backend()
+        await core.run_async(backend, request, None, listener=self.follows)
 
 
 def stored(place: Path) -> RunView:
@@ -150,18 +180,23 @@ def facts_of(step: StepView) -> list[Any]:
 @given(
     scripts=st.lists(SCRIPTS, min_size=1, max_size=4),
     calls=st.lists(st.tuples(st.booleans(), st.none() | st.integers(0, 3)), min_size=1, max_size=5),
+    is_followed=st.booleans(),
+    name=st.sampled_from(["c.pkl", "c.db"]),
 )
 def test_live_view_and_store(
     tmp_path_factory: pytest.TempPathFactory,
     scripts: list[StepScript],
     calls: list[tuple[bool, int | None]],
+    *,
+    is_followed: bool,
+    name: str,
 ) -> None:
     """After each end of a run the live view is that of the store, however the run has gone."""
-    place = tmp_path_factory.mktemp("live") / "c.pkl"
-    played = Played(place, scripts, LiveRun("f", None, str(place)))
+    place = tmp_path_factory.mktemp("live") / name
+    played = Played(place, scripts, LiveRun("f", None, str(place)), is_followed=is_followed)
     for is_async, until in calls:
-        name = None if until is None or until >= len(scripts) else f"step{until}"
-        played.execute(name, is_async=is_async)
+        last = None if until is None or until >= len(scripts) else f"step{until}"
+        played.execute(last, is_async=is_async)
         assert_same(played.live.view(), stored(place))
 
 

@@ -11,18 +11,18 @@ from aiocheckpoint._display.run_bar import end_line, run_lines
 from aiocheckpoint._display.runs_bar import counts_line, runs_lines
 from aiocheckpoint._display.streams import is_terminal
 from aiocheckpoint._display.times import now
-from aiocheckpoint.events import StepEvent, StepProgressed
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display, Shown
+    from aiocheckpoint._display.displays import Display, DisplaySubject
     from aiocheckpoint._display.look_of_terminal import Line, Look
     from aiocheckpoint._display.screen import Screen
+    from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
 
 __all__ = ["make_bar"]
 
 
-def make_bar(shown: Shown) -> Display | None:
+def make_bar(shown: DisplaySubject) -> Display | None:
     """Make the bar of one call of a flow. None where stderr shows none, or rich is missing."""
     if not is_terminal(sys.stderr):
         return None
@@ -39,7 +39,7 @@ class _Bar:
     """A bar, which stands at the foot from the first event on.
 
     Args:
-        followed: The run or runs, made of the events.
+        followed: The run or runs.
         flow: Name of the flow.
     """
 
@@ -48,15 +48,26 @@ class _Bar:
         self._screen: Screen | None = None
         self._unentered = deque((None,))
 
+    @property
+    def place(self) -> object:
+        """Where the run is, or the runs are. Another value where that is elsewhere."""
+        return self._followed.place
+
+    @property
+    def marks(self) -> object:
+        """What there is to show. Another value where there is something new."""
+        return self._followed.marks
+
+    def follow(self, run: RunFacts) -> None:
+        """Take a run that begins now."""
+        self._followed.follow(run)
+
     def hear(self, event: Event) -> None:
-        """Take an event."""
+        """Take a rare event."""
         self._followed.take(event)
         screen = self._screen or self._enter()
-        if screen is None:
-            return
-        if isinstance(event, StepEvent) and not isinstance(event, StepProgressed):
-            screen.come_back()
-        screen.wake()
+        if screen is not None:
+            screen.wake()
 
     def close(self, error: BaseException | None) -> None:
         """Leave the lines that stay."""
@@ -90,7 +101,7 @@ class _Bar:
 class _RunBar(_Bar):
     """The bar of one run."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         self._run = FollowedRun(shown)
         super().__init__(self._run, shown.flow)
 
@@ -106,7 +117,7 @@ class _RunBar(_Bar):
 class _RunsBar(_Bar):
     """The bar of many runs. Those that have failed are listed above it."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         self._runs = FollowedRuns(shown)
         super().__init__(self._runs, shown.flow)
 

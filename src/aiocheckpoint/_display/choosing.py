@@ -11,14 +11,14 @@ from aiocheckpoint._display.streams import is_terminal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._display.displays import Display, ProgressWord, Shown
+    from aiocheckpoint._display.displays import Display, DisplaySubject, ProgressWord
 
 __all__ = ["make_display"]
 
 _Kind = Literal["card", "late card", "bar", "lines"]
 
 
-def make_display(word: ProgressWord | None, shown: Callable[[], Shown]) -> Display | None:
+def make_display(word: ProgressWord | None, shown: Callable[[], DisplaySubject]) -> Display | None:
     """Make the display for one call of a flow.
 
     Args:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from aiocheckpoint._model.followers import Follower
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Token
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "PROGRESS_WORDS",
     "Display",
-    "Displayed",
+    "DisplayBlock",
+    "DisplaySubject",
     "ProgressWord",
-    "Shown",
     "is_shown",
+    "listener_of",
     "mark_shown",
     "notebook_shell",
 ]
@@ -36,7 +39,10 @@ _PROCESS = os.getpid()
 
 
 class Display(Protocol):
-    """Shows one run, or many, while they are in progress."""
+    """Shows one run, or many, while they are in progress.
+
+    One that is a `Follower` hears rare events alone.
+    """
 
     def hear(self, event: Event) -> None:
         """Take an event. In any thread, and quickly: it is called in the midst of a run."""
@@ -49,7 +55,7 @@ class Display(Protocol):
         """
 
 
-class Shown(NamedTuple):
+class DisplaySubject(NamedTuple):
     """What a display shows.
 
     Attributes:
@@ -92,8 +98,13 @@ def mark_shown() -> None:
     _is_shown.set(True)
 
 
-class Displayed:
-    """Lets a display show what happens in a `with` block, which gives the function that hears it.
+def listener_of(display: Display) -> Callable[[Event], None] | Follower:
+    """Give what a run takes as its listener, so that a display shows it."""
+    return display if isinstance(display, Follower) else display.hear
+
+
+class DisplayBlock:
+    """Lets a display show what happens in a `with` block, which gives the listener for it.
 
     Args:
         display: The display, which is closed at the end of the block. Or None, for none.
@@ -105,11 +116,11 @@ class Displayed:
         self._display = display
         self._token: Token[bool] | None = None
 
-    def __enter__(self) -> Callable[[Event], None] | None:
+    def __enter__(self) -> Callable[[Event], None] | Follower | None:
         if self._display is None:
             return None
         self._token = _is_shown.set(True)
-        return self._display.hear
+        return listener_of(self._display)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: object

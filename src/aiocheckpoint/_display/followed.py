@@ -1,4 +1,4 @@
-"""The runs that a display follows, made of their events, and of what earlier runs needed."""
+"""The runs that a display follows: where they are, and what earlier runs needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from aiocheckpoint.look._live_runs import LiveRun, LiveRuns
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiocheckpoint._display.displays import Shown
+    from aiocheckpoint._display.displays import DisplaySubject
+    from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
     from aiocheckpoint.look import RunView
     from aiocheckpoint.look._live_runs import LiveCounts
@@ -26,18 +27,32 @@ _MOST_NEWS = 100
 
 
 class FollowedRun:
-    """One run, in the state that the events tell.
+    """One run, as it is at the moment.
 
     Args:
         shown: What the display shows.
     """
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         self._run = LiveRun(shown.flow, shown.run_id, shown.location)
         self._expected: Callable[[], Mapping[str, float]] | None = shown.expected
 
+    @property
+    def place(self) -> object:
+        """Where the run is. Another value where it is elsewhere."""
+        return self._run.place
+
+    @property
+    def marks(self) -> object:
+        """What there is to show. Another value where there is something new."""
+        return self._run.marks
+
+    def follow(self, run: RunFacts) -> None:
+        """Take the run, which begins now."""
+        self._run.follow(run)
+
     def take(self, event: Event) -> None:
-        """Take an event, in any thread."""
+        """Take a rare event, in any thread."""
         self._run.take(event)
 
     def end(self, error: BaseException | None) -> None:
@@ -69,7 +84,7 @@ class FollowedRuns:
         is_cut: Whether an exception has ended it, so that some runs may not have begun.
     """
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         self._runs = LiveRuns()
         self._news: deque[str] = deque(maxlen=_MOST_NEWS)
         self.total: int | None = shown.total
@@ -77,8 +92,25 @@ class FollowedRuns:
         self.failures: deque[str] = deque(maxlen=MOST_FAILURES)
         self.is_over = self.is_cut = False
 
+    @property
+    def place(self) -> object:
+        """Where the runs are. Another value where the slowest is elsewhere, or one has ended."""
+        counts = self.counts()
+        slowest = counts.slowest
+        at = None if slowest is None else (slowest.flow, slowest.run_id, slowest.index)
+        return counts.running, counts.ended, at
+
+    @property
+    def marks(self) -> object:
+        """Nothing: events tell what there is to show."""
+        return None
+
+    def follow(self, run: RunFacts) -> None:
+        """Take a run that begins now."""
+        self._runs.follow(run)
+
     def take(self, event: Event) -> None:
-        """Take an event, in any thread."""
+        """Take a rare event, in any thread."""
         self.began = self.began or now()
         self._runs.take(event)
         failure = failure_line(event)

@@ -140,7 +140,7 @@ def escape(text: str) -> Html:
 
 def join(parts: Iterable[str], separator: str = "") -> Html:
     """Join texts and HTML. Empty ones are left out, with their separator."""
-    return Html(escape(separator).join(escape(one) for one in parts if one))
+    return Html(escape(separator).join([escape(one) for one in parts if one]))
 
 
 def tag(name: str, *content: str, style: str = "", **attributes: str | float) -> Html:
@@ -152,8 +152,9 @@ def tag(name: str, *content: str, style: str = "", **attributes: str | float) ->
         style: Its style, a constant.
         attributes: Its attributes. An underscore stands for a hyphen.
     """
-    given = {"style": style, **attributes} if style else attributes
-    words = "".join(f' {key.replace("_", "-")}="{escape(str(one))}"' for key, one in given.items())
+    words = f' style="{style}"' if style else ""
+    for key, one in attributes.items():
+        words += f' {key.replace("_", "-")}="{escape(str(one))}"'
     return Html(f"<{name}{words}>{join(content)}</{name}>")
 
 

@@ -28,7 +28,7 @@ from aiocheckpoint.events import (
 from aiocheckpoint.look._live_runs import LiveRuns
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display, Shown
+    from aiocheckpoint._display.displays import Display, DisplaySubject
     from aiocheckpoint.events import Event
 
 __all__ = ["make_lines"]
@@ -37,7 +37,7 @@ LINE_SECONDS = 10.0
 """The least time between two lines about the progress of one step, or of many runs."""
 
 
-def make_lines(shown: Shown) -> Display:
+def make_lines(shown: DisplaySubject) -> Display:
     """Make the display by lines of one call of a flow."""
     return _RunsLines(shown) if shown.many else _RunLines(shown)
 
@@ -82,7 +82,7 @@ class _Lines:
 class _RunLines:
     """A line for each end of a step, and for its progress now and then."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         self._lines = _Lines(shown.flow)
         self._run = "" if shown.run_id is None else f"{harmless(shown.run_id)} "
 
@@ -148,7 +148,7 @@ def _run_words(event: Event) -> str:
 class _RunsLines:
     """A line for each failure, and one for all runs now and then."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         self._lines = _Lines(shown.flow)
         self._flow, self._total = harmless(shown.flow), shown.total
         self._runs = LiveRuns()

@@ -15,10 +15,11 @@ from aiocheckpoint._display.live_runs_card import LiveRunsCard
 from aiocheckpoint._display.painter import Painter, count_painters
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display, Shown
+    from aiocheckpoint._display.displays import Display, DisplaySubject
+    from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
 
-__all__ = ["LiveCard", "Picture", "make_card"]
+__all__ = ["CardContent", "LiveCard", "make_card"]
 
 _LATE_SECONDS = 0.5
 """A run that is shorter has no card that was not asked for."""
@@ -26,11 +27,18 @@ _MOST_CARDS = 10
 """The most cards at once that were not asked for, as of hundreds of runs in one `gather`."""
 
 
-class Picture(Protocol):
-    """What a card shows, made of the events."""
+class CardContent(Protocol):
+    """What a card shows."""
+
+    @property
+    def marks(self) -> object:
+        """What there is to show. Another value where there is something new."""
+
+    def follow(self, run: RunFacts) -> None:
+        """Take a run that begins now."""
 
     def take(self, event: Event) -> None:
-        """Take an event, in any thread."""
+        """Take a rare event, in any thread."""
 
     def end(self, error: BaseException | None) -> None:
         """Take the exception that ends the call, or None."""
@@ -40,7 +48,7 @@ class Picture(Protocol):
         raise NotImplementedError
 
 
-def make_card(shown: Shown, *, late: bool) -> Display | None:
+def make_card(shown: DisplaySubject, *, late: bool) -> Display | None:
     """Make the card of one call of a flow.
 
     Args:
@@ -49,15 +57,15 @@ def make_card(shown: Shown, *, late: bool) -> Display | None:
     """
     if late and count_painters() >= _MOST_CARDS:
         return None
-    picture: Picture = LiveRunsCard(shown) if shown.many else LiveRunCard(shown)
-    return LiveCard(picture, notebook_shell(), shown.flow, late=_LATE_SECONDS if late else None)
+    content: CardContent = LiveRunsCard(shown) if shown.many else LiveRunCard(shown)
+    return LiveCard(content, notebook_shell(), shown.flow, late=_LATE_SECONDS if late else None)
 
 
 class LiveCard:
     """A card that is updated in place while a run is in progress.
 
     Args:
-        picture: What it shows.
+        content: What it shows.
         shell: The shell of IPython.
         flow: Name of the flow, for the log.
         late: Seconds after which it comes. None for at once.
@@ -65,30 +73,34 @@ class LiveCard:
 
     def __init__(
         self,
-        picture: Picture,
+        content: CardContent,
         shell: Any,  # noqa: ANN401 - of IPython
         flow: str,
         *,
         late: float | None = None,
     ) -> None:
-        self._picture, self._shell = picture, shell
-        self._painter = Painter(self._paint, flow, late=late)
+        self._content, self._shell = content, shell
+        self._painter = Painter(self._paint, flow, late=late, marks=lambda: content.marks)
         self._display_id = f"aiocheckpoint-{os.urandom(8).hex()}"
         self._last: tuple[str, str] | None = None
 
+    def follow(self, run: RunFacts) -> None:
+        """Take a run that begins now."""
+        self._content.follow(run)
+
     def hear(self, event: Event) -> None:
-        """Take an event."""
+        """Take a rare event."""
         if not self._painter.is_over:
-            self._picture.take(event)
+            self._content.take(event)
             self._painter.wake()
 
     def close(self, error: BaseException | None) -> None:
         """Show the last state, and end."""
-        self._picture.end(error)
+        self._content.end(error)
         self._painter.close()
 
     def _paint(self) -> None:
-        shown = self._picture.drawn()
+        shown = self._content.drawn()
         if shown == self._last:
             return
         html, text = shown

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiocheckpoint._display.followed import FollowedRun
 from aiocheckpoint._display.run_card import run_card, run_text
-
-if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Shown
 
 __all__ = ["LiveRunCard"]
 
@@ -19,9 +14,6 @@ class LiveRunCard(FollowedRun):
     Args:
         shown: What the display shows.
     """
-
-    def __init__(self, shown: Shown) -> None:
-        super().__init__(shown)
 
     def drawn(self) -> tuple[str, str]:
         """Give its present state as HTML and as text."""

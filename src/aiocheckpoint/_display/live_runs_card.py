@@ -17,7 +17,7 @@ from aiocheckpoint._display.times import now, passed_and_left
 from aiocheckpoint._texts import cut_middle, harmless
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Shown
+    from aiocheckpoint._display.displays import DisplaySubject
     from aiocheckpoint._display.html import Html
     from aiocheckpoint._display.remedies import Remedy
     from aiocheckpoint.look._live_runs import LiveCounts
@@ -34,7 +34,7 @@ class LiveRunsCard(FollowedRuns):
         shown: What the display shows.
     """
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: DisplaySubject) -> None:
         super().__init__(shown)
         self._flow = cut_middle(harmless(shown.flow), _LONGEST)
 

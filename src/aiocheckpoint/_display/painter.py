@@ -1,8 +1,8 @@
 """The thread that paints a display, so that no display holds up a run.
 
-Events only note that something has changed. The thread paints at most five times a second, and once
-a second while nothing changes, as times go on. Nothing here holds a lock, since a signal handler
-may come in the midst of any line.
+Events only note that something has changed. For all else the thread looks five times a second. It
+paints as often at most, and once a second while nothing changes, as times go on. Nothing here holds
+a lock, since a signal handler may come in the midst of any line.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ PAINT_SECONDS = 0.2
 """The least time between two pictures."""
 TICK_SECONDS = 1.0
 """The time between two pictures while nothing changes."""
-_SHARE = 100
-"""Painting takes at most one part in so many of the time."""
+_SHARE = 200
+"""Painting takes at most one part in so many of the time. A notebook needs as much to send it."""
 _MOST_SECONDS = 5.0
 """The longest time between two pictures."""
 _LAST_SECONDS = 5.0
@@ -50,15 +50,21 @@ class Painter:
         flow: Name of the flow, for the log.
         late: Seconds after the first event before the first picture. A display that is closed
             before is never painted. None paints at once, and the last state always.
+        marks: Gives another value where there is something new to paint. It is quick.
 
     Attributes:
         is_over: Whether the display has failed, or is closed.
     """
 
     def __init__(
-        self, paint: Callable[[], object], flow: str, *, late: float | None = None
+        self,
+        paint: Callable[[], object],
+        flow: str,
+        *,
+        late: float | None = None,
+        marks: Callable[[], object] = bool,
     ) -> None:
-        self._paint, self._flow, self._late = paint, flow, late
+        self._paint, self._flow, self._late, self._marks = paint, flow, late, marks
         self._context = copy_context()  # The output of a notebook belongs to the cell of the call.
         self._queue: SimpleQueue[None] = SimpleQueue()
         self._life: dict[Life, Worker] = {}
@@ -127,25 +133,29 @@ class Painter:
         while not self.is_over:
             is_last = self._is_closed
             self._has_changed = False
+            marks = self._marks()
             began, spent = time.monotonic(), time.thread_time()
             self._paint()
             if is_last:
                 return
             pause = (time.thread_time() - spent) * _SHARE
             self._wait_until(began + min(max(pause, PAINT_SECONDS), _MOST_SECONDS))
-            self._wait_for_change(began + TICK_SECONDS)
+            self._wait_for_change(marks, began + TICK_SECONDS)
 
     def _wait_until(self, at: float) -> None:
         """Wait until a time, or until the display is closed."""
         while not self._is_closed and (seconds := at - time.monotonic()) > 0:
             self._wait(seconds)
 
-    def _wait_for_change(self, until: float) -> None:
-        """Wait for an event, for the end, or for the next tick."""
+    def _wait_for_change(self, marks: object, until: float) -> None:
+        """Wait for something new, for the end, or for the next tick."""
         self._is_idle = True
         # Behind `_is_idle`: an event that came before it has put nothing into the queue.
-        if not (self._has_changed or self._is_closed):
-            self._wait(max(until - time.monotonic(), 0.0))
+        while not (self._has_changed or self._is_closed or self._marks() != marks):
+            seconds = until - time.monotonic()
+            if seconds <= 0:
+                break
+            self._wait(min(seconds, PAINT_SECONDS))
         self._is_idle = False
 
     def _wait(self, seconds: float) -> None:

@@ -28,6 +28,14 @@ __all__ = ["Screen", "StandingBar", "can_draw", "enter_screen"]
 class StandingBar(Protocol):
     """A bar at the foot. Its methods are called in the thread that draws."""
 
+    @property
+    def place(self) -> object:
+        """Where its run is. Another value where that is elsewhere. In any thread."""
+
+    @property
+    def marks(self) -> object:
+        """What there is to show. Another value where there is something new."""
+
     def news(self, look: Look) -> list[Line]:
         """Give lines to be put above the bars, once."""
         raise NotImplementedError
@@ -100,10 +108,13 @@ class Screen:
         self._lock = threading.RLock()
         self._bars: list[StandingBar] = []
         self._streams = WatchedStreams(self)
-        self._painter = Painter(self._paint, flow)
+        self._painter = Painter(
+            self._paint, flow, marks=lambda: [bar.marks for bar in [*self._bars]]
+        )
         self._unicode = encodes_signs(self._stream.encoding)
         self._drawn, self._rows = "", 0
         self._is_aside = self._is_over = self._needs_line = False
+        self._places: list[object] = []
         self._problem: Exception | None = None
 
     def begin(self) -> None:
@@ -119,10 +130,6 @@ class Screen:
         """Have the bars drawn soon."""
         self._painter.wake()
 
-    def come_back(self) -> None:
-        """Draw the bars again, though a line above them has no end yet."""
-        self._is_aside = False
-
     def say(self, lines: Iterable[Line]) -> None:
         """Print lines above the bars."""
         text = self._painted(lines)
@@ -135,7 +142,7 @@ class Screen:
         with _entering:
             with self._lock:
                 self._bars.remove(bar)
-                self.come_back()
+                self._is_aside = False
                 look = self._look()
                 self._put(self._erased())
                 self._drawn = self._present(self._bars, look)
@@ -162,7 +169,7 @@ class Screen:
     def above(self, text: str | None) -> Generator[None, None, None]:
         """Step aside for a block that writes a text, or None for one that is unknown.
 
-        The bars come back behind the end of a line.
+        The bars come back behind the end of a line, or where a run goes on to another step.
         """
         with self._lock:
             if not self._is_over:
@@ -173,6 +180,8 @@ class Screen:
                 if text != "":
                     self._is_aside = text is None or text[-1] != "\n"
                     self._needs_line = text is not None and self._is_aside
+                    if self._is_aside:
+                        self._places = self._present_places()
                 if not self._is_over and not self._is_aside:
                     self._draw(self._drawn)
 
@@ -182,6 +191,8 @@ class Screen:
         look = self._look()
         with self._lock:
             bars = [*self._bars]
+            if self._is_aside and self._places != self._present_places():
+                self._is_aside = False
         self.say(line for bar in bars for line in bar.news(look))
         text = self._present(bars, look)
         with self._lock:
@@ -189,6 +200,12 @@ class Screen:
                 self._drawn = text
             elif text != self._drawn or not self._rows:
                 self._draw(text, before=self._erased())
+
+    def _marks(self) -> list[object]:
+        return [bar.marks for bar in [*self._bars]]
+
+    def _present_places(self) -> list[object]:
+        return [bar.place for bar in self._bars]
 
     def _present(self, bars: list[StandingBar], look: Look) -> str:
         room = max(self._console.height - 2, 1)

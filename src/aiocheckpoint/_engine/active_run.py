@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.interrupters import Interrupter
+    from aiocheckpoint._model.followers import StepFacts
 
-__all__ = ["ActiveRun", "Cursors", "RunRegistry", "StepFacts"]
+__all__ = ["ActiveRun", "Cursors", "RunRegistry"]
 
 
 class RunRegistry(Protocol):
@@ -50,30 +51,6 @@ class RunRegistry(Protocol):
 
     def leave(self, run: ActiveRun) -> None:
         """Remove a run that has ended."""
-        ...
-
-
-class StepFacts(Protocol):
-    """What others see of the step that a run is in."""
-
-    @property
-    def step(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def part(self) -> str:
-        """The part: "limiter", "load", "step", "save", or "snapshot" behind them."""
-        ...
-
-    @property
-    def attempt(self) -> int:
-        """Number of the attempt, from 1."""
-        ...
-
-    @property
-    def began(self) -> float:
-        """Start of the attempt, by `time.perf_counter`."""
         ...
 
 

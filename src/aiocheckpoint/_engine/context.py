@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.lifespans import Lifespans
     from aiocheckpoint._engine.migration import Migration
     from aiocheckpoint._engine.progress_reports import ProgressReports
+    from aiocheckpoint._model.current_step import Progress
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import LoadWord, Request
@@ -262,6 +263,11 @@ class StepProgress:
         self.current = StepInProgress()
         self.current.reports = reports
         self.reports = reports
+
+    @property
+    def latest(self) -> Progress | None:
+        """What the attempt has said last of its progress, or None."""
+        return None if self.reports is None else self.reports.latest
 
     @property
     def event_fields(self) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from aiocheckpoint._concurrency import forks
 from aiocheckpoint._engine.progress_hooks import ProgressForHooks
 from aiocheckpoint._event_log import log_event
 from aiocheckpoint._logging import is_logged, log, place_of
+from aiocheckpoint._model.followers import Follower
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
 from aiocheckpoint._tracebacks import calls_user_code, drop_frames_of_engine
 from aiocheckpoint.events import (
     AttemptFailed,
+    RunFinished,
     RunStarted,
     RunTerminated,
     SnapshotSkipped,
@@ -50,6 +52,14 @@ _ENDS_OF_ATTEMPTS: frozenset[type[Event]] = frozenset(
 )
 """Events behind which an attempt says nothing more of its progress."""
 
+_RARE: frozenset[type[Event]] = frozenset(
+    {
+        *(AttemptFailed, RunFinished, RunStarted, RunTerminated, SnapshotSkipped),
+        *(StepFailed, StepPaused),
+    }
+)
+"""Events that a follower hears. Each step has others, which cost more than a short one."""
+
 _PATIENCE_SECONDS = 1.0
 """An event waits so long for a listener that another thread has called, and that hangs."""
 
@@ -78,7 +88,7 @@ class EventDispatcher:
         hooks: Callables that are called with each event.
         backend: Calls the hooks.
         listeners: The listeners of the flow.
-        listener: A listener of this run alone, or None.
+        listener: A listener of this run alone, or one that follows it, or None.
         unattended: Whether no caller gets the exception of the run.
 
     Attributes:
@@ -86,6 +96,7 @@ class EventDispatcher:
         end_emitted: Whether the event of an exception that ends the run was emitted.
         reports: The progress of the step that the run is in, or None.
         telling: Held by the thread that calls the listeners.
+        follower: What follows the run, or None.
     """
 
     def __init__(
@@ -96,9 +107,12 @@ class EventDispatcher:
         backend: Backend,
         *,
         listeners: Listeners,
-        listener: Listener | None = None,
+        listener: Listener | Follower | None = None,
         unattended: bool = False,
     ) -> None:
+        self.follower: Follower | None = None
+        if isinstance(listener, Follower):
+            self.follower, listener = listener, None
         self.number = 0
         self.end_emitted = False
         self.reports: AttemptReports | None = None
@@ -122,6 +136,11 @@ class EventDispatcher:
         return self._is_heard or bool(self._known)
 
     @property
+    def tells_of_runs(self) -> bool:
+        """Whether the beginning of a run, and its end, reach anyone."""
+        return self.enabled or self.follower is not None
+
+    @property
     def hears_progress(self) -> bool:
         """Whether a hook or a listener gets the progress of steps. The log does not."""
         return bool(self._hooks or self._known) or self._listener is not None
@@ -129,7 +148,7 @@ class EventDispatcher:
     @property
     def _is_listened_to(self) -> bool:
         """Whether there is a listener. A forked child that goes on with a run has none."""
-        if not self._known and self._listener is None:
+        if not self._known and self._listener is None and self.follower is None:
             return False
         return self._process is forks.process
 
@@ -146,7 +165,7 @@ class EventDispatcher:
         """
         if kind in _ENDS:
             self.end_emitted = True
-        if not (self.enabled or is_logged() or kind in _WARNINGS):
+        if not (self.enabled or is_logged() or kind in _WARNINGS or self._is_followed(kind)):
             return
         if self.reports is not None and kind in _ENDS_OF_ATTEMPTS:
             breaks_off = kind is RunTerminated or facts.get("cancelled", False)
@@ -186,11 +205,16 @@ class EventDispatcher:
         called = self._listeners.current
         if self._listener is not None:
             called = (*called, self._listener)
+        if self.follower is not None and self._is_followed(type(event)):
+            called = (*called, self.follower.hear)
         for listener in called:
             try:
                 _call(listener, event)
             except (Exception, CancelledError, *ENDS_OF_STEPS) as error:  # noqa: BLE001 - logged
                 self._log(error, "listener", event)
+
+    def _is_followed(self, kind: type[Event]) -> bool:
+        return self.follower is not None and kind in _RARE
 
     def progress_for_hooks(self) -> ProgressForHooks | None:
         """Make what calls the hooks with the progress of a step. None where there are none."""

@@ -13,6 +13,7 @@ from aiocheckpoint._engine.conflicts import check_given, note_end
 from aiocheckpoint._engine.context import FlowSettings, RunContext
 from aiocheckpoint._engine.dispatch import EventDispatcher
 from aiocheckpoint._engine.given_dicts import claim_dicts, release_dicts
+from aiocheckpoint._engine.live_facts import LiveFacts
 from aiocheckpoint._engine.opening import NEW_HEADER, Opening
 from aiocheckpoint._engine.outcomes import RunOutcome
 from aiocheckpoint._engine.program import note_ended
@@ -30,6 +31,7 @@ from aiocheckpoint.events import RunFinished, RunStarted, SnapshotSkipped
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._engine.listeners import Listener
+    from aiocheckpoint._model.followers import Follower
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import Request
@@ -49,7 +51,7 @@ class Run:
         steps: The steps, which do not change during the run.
         run_store: The store of the run's snapshots.
         backend: Does the blocking work, and calls the users' functions.
-        listener: A listener of the events of this run alone, or None.
+        listener: A listener of the events of this run alone, or what follows it, or None.
 
     Attributes:
         run_store: The store.
@@ -65,7 +67,7 @@ class Run:
         steps: Steps,
         run_store: RunStore,
         backend: Backend,
-        listener: Listener | None = None,
+        listener: Listener | Follower | None = None,
     ) -> None:
         self._context = RunContext(
             settings=settings,
@@ -93,6 +95,7 @@ class Run:
         self._trace = OwnTrace()
         self.is_planned: bool = False
         self._has_begun = False
+        self._facts: LiveFacts | None = None
         self._end: RunEnd | None = None
 
     @property
@@ -173,6 +176,8 @@ class Run:
                 await self._end_unbegun(plan, stored, error)
             raise
         finally:
+            if self._facts is not None:
+                self._facts.end()
             finished = self._context.header.finished
             note_end(self._run_store.location, plan, self._request, finished=finished)
             release_dicts(self._request, self._run_store)
@@ -251,7 +256,10 @@ class Run:
             await dispatcher.emit(SnapshotSkipped, error=run_store.skipped)
         if not plan.fresh and self._request.recovery is None:
             tell_resumed(self._context.header, plan)
-        if self._started is not None or dispatcher.enabled or plan.needs_warning:
+        if dispatcher.follower is not None:
+            self._facts = LiveFacts(self._context)
+            dispatcher.follower.follow(self._facts)
+        if self._started is not None or dispatcher.tells_of_runs or plan.needs_warning:
             await self._emit_started(self._started or self._started_event(plan, stored))
         if first_write is not None:
             if dispatcher.enabled:
@@ -296,7 +304,7 @@ class Run:
 
     async def _emit_finished(self, began: float) -> None:
         dispatcher, header = self._context.dispatcher, self._context.header
-        if dispatcher.enabled:
+        if dispatcher.tells_of_runs:
             facts = {"status": header.status, "position": header.position}
             seconds = time.perf_counter() - began
             await dispatcher.emit(RunFinished, **facts, seconds=seconds)

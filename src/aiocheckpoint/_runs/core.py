@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.context import FlowSettings
     from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._engine.outcomes import RunOutcome
+    from aiocheckpoint._model.followers import Follower
     from aiocheckpoint._model.recovery import Recovery
     from aiocheckpoint.events import Hook
     from aiocheckpoint.handlers import StateHandler
@@ -196,7 +197,7 @@ class FlowCore:
         wait: float = 0.0,
         hook: Hook | None = None,
         *,
-        listener: Listener | None = None,
+        listener: Listener | Follower | None = None,
     ) -> RunOutcome:
         """Run one request under the run's lock, and with one hook or listener more if given.
 
@@ -253,7 +254,7 @@ class FlowCore:
         run_id: str | None,
         request: Request,
         backend: Backend,
-        listener: Listener | None,
+        listener: Listener | Follower | None,
     ) -> Run:
         return Run(
             settings,
@@ -271,7 +272,7 @@ class FlowCore:
         run_id: str | None,
         wait: float,
         *,
-        listener: Listener | None = None,
+        listener: Listener | Follower | None = None,
     ) -> RunOutcome:
         """Run one request in the caller's thread."""
 
@@ -292,7 +293,7 @@ class FlowCore:
         wait: float = 0.0,
         hook: Hook | None = None,
         *,
-        listener: Listener | None = None,
+        listener: Listener | Follower | None = None,
     ) -> RunOutcome:
         """Run one request on the running loop."""
         try:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from aiocheckpoint._display.choosing import make_display
-from aiocheckpoint._display.displays import Displayed, Shown, mark_shown
+from aiocheckpoint._display.displays import DisplayBlock, DisplaySubject, listener_of, mark_shown
 from aiocheckpoint._runs.arguments import checked_progress
 from aiocheckpoint._tracebacks import shortened_traceback
 from aiocheckpoint.handlers._registry import moves_snapshots
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._display.displays import Display
     from aiocheckpoint._engine.listeners import Listener
+    from aiocheckpoint._model.followers import Follower
     from aiocheckpoint._runs.core import FlowCore
 
 __all__ = ["RunsDisplay", "display_run"]
@@ -24,14 +25,14 @@ __all__ = ["RunsDisplay", "display_run"]
 _Result = TypeVar("_Result")
 
 
-def display_run(core: FlowCore, progress: object, run_id: str | None) -> Displayed:
+def display_run(core: FlowCore, progress: object, run_id: str | None) -> DisplayBlock:
     """Give the block in which a run is shown as `progress=` says.
 
     Raises:
         InvalidTypeError, InvalidValueError: It is none of the words.
     """
     word = checked_progress(progress) or core.progress
-    return Displayed(make_display(word, partial(_shown, core, run_id, many=False)))
+    return DisplayBlock(make_display(word, partial(_shown, core, run_id, many=False)))
 
 
 class RunsDisplay:
@@ -51,12 +52,12 @@ class RunsDisplay:
         total = len(runs) if isinstance(runs, (dict, list, tuple)) else None
         self._display = make_display(word, partial(_shown, core, None, many=True, total=total))
 
-    def of_run(self) -> Listener | None:
-        """Give the function that hears a run, in whose task this is called."""
+    def of_run(self) -> Listener | Follower | None:
+        """Give what hears or follows a run, in whose task this is called."""
         if self._display is None:
             return None
         mark_shown()
-        return self._display.hear
+        return listener_of(self._display)
 
     def shown(self, results: AsyncGenerator[_Result, None]) -> AsyncGenerator[_Result, None]:
         """Give results, and close the display at their end."""
@@ -77,11 +78,13 @@ async def _closed_behind(
     display.close(None)
 
 
-def _shown(core: FlowCore, run_id: str | None, *, many: bool, total: int | None = None) -> Shown:
+def _shown(
+    core: FlowCore, run_id: str | None, *, many: bool, total: int | None = None
+) -> DisplaySubject:
     flow, handler = core.settings.flow, core.handler
     if not moves_snapshots(handler):
-        return Shown(flow, run_id, str(core.state_path), many, total)
+        return DisplaySubject(flow, run_id, str(core.state_path), many, total)
     from aiocheckpoint.look._expected import expected_in  # noqa: PLC0415 - see `choosing`
 
     expected = None if many or run_id is None else partial(expected_in, handler, flow)
-    return Shown(flow, run_id, str(handler.locate(run_id)), many, total, expected)
+    return DisplaySubject(flow, run_id, str(handler.locate(run_id)), many, total, expected)

@@ -11,6 +11,7 @@ from aiocheckpoint.errors import RunTerminatedError, UnserializableStateError
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.listeners import Listener
+    from aiocheckpoint._model.followers import Follower
     from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.request import Request
     from aiocheckpoint._runs.core import FlowCore
@@ -25,7 +26,7 @@ async def run_result(
     run_id: str | None,
     hook: Hook | None = None,
     *,
-    listener: Listener | None = None,
+    listener: Listener | Follower | None = None,
 ) -> RunResult:
     """Run one run, and give its final state or its exception as a result.
 

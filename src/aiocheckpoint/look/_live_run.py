@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._model.current_step import Progress
 from aiocheckpoint._model.failure_texts import CANCELLATIONS, beginnings_of_notes, failure_of
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.events import (
@@ -23,6 +24,7 @@ from aiocheckpoint.events import (
     StepProgressed,
     StepStarted,
 )
+from aiocheckpoint.look._asked_run import AskedRun
 from aiocheckpoint.look._live_step import LiveNames, LiveStep
 from aiocheckpoint.look._time_left import run_left
 from aiocheckpoint.look._views import run_view
@@ -30,19 +32,19 @@ from aiocheckpoint.look._views import run_view
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
+    from aiocheckpoint.look._asked_run import StepNow
     from aiocheckpoint.look._records import RunView, StepView
 
 __all__ = ["LiveRun"]
 
 
-_ENTRIES = ("attempts", "durations", "snapshots")
-
-
 class LiveRun:
-    """A run of this process, from its events.
+    """A run of this process, from its events, or followed.
 
-    It may hear from the midst of a run on. What happened before is then unknown.
+    It may hear from the midst of a run on. What happened before is then unknown. A run that is
+    followed tells rare events alone. Where it is, it is asked for each view.
 
     Args:
         flow: Name of the flow.
@@ -57,6 +59,8 @@ class LiveRun:
         self._names = LiveNames()
         self._stop: int | None = None
         self._step: LiveStep | None = None
+        self._asked: AskedRun | None = None
+        self._step_before: StepNow | None = None
         self._finished: tuple[str, float] | None = None
         self._resumed: int | None = None
         self._size = 0
@@ -67,12 +71,29 @@ class LiveRun:
         if (event.flow, event.run_id) != (self._flow, self._run_id):
             return
         with self._lock:
+            self._catch_up()
             if isinstance(event, StepEvent):
                 if self._stop is None:
                     self._names.add(event)
                 self._take_of_step(event)
             else:
                 self._take_of_run(event)
+
+    def follow(self, run: RunFacts) -> None:
+        """Follow a run that begins now."""
+        if (run.flow, run.run_id) == (self._flow, self._run_id):
+            with self._lock:
+                self._asked = AskedRun(run)
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Where a run is that is followed. Another value where it is elsewhere."""
+        return () if self._asked is None else self._asked.place
+
+    @property
+    def marks(self) -> tuple[object, ...]:
+        """What is shown of a run that is followed. Another value where there is something new."""
+        return () if self._asked is None else self._asked.marks
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """Set how long the steps of other runs took, for a run whose header does not say it."""
@@ -85,6 +106,7 @@ class LiveRun:
         So ends a run whose first snapshot cannot be stored. Nothing changes if an event has told.
         """
         with self._lock:
+            self._catch_up()
             if self._header.status != "running":
                 return
             is_cancelled = isinstance(error, CANCELLATIONS)
@@ -101,6 +123,7 @@ class LiveRun:
         where the store has failed.
         """
         with self._lock:
+            self._catch_up()
             header = self._whole_header()
             run = run_view(header, self._location, size=self._size, verified=None, damage=None)
             steps = tuple(self._shown(step) for step in run.steps)
@@ -109,12 +132,27 @@ class LiveRun:
         left = run_left(whole, now := time.time())
         return whole if left is None else replace(whole, ends_at=now + left)
 
+    def _catch_up(self) -> None:
+        """Ask a run that is followed where it is."""
+        asked = self._asked
+        if asked is None:
+            return
+        self._header = asked.newest_header(self._header)
+        now, before = asked.step(), self._step_before
+        if now is None:
+            return
+        self._note_attempt(now.name, now.attempt)
+        if not now.is_same(before):
+            self._step_before = now
+            self._begin_step(now.index, now.attempt, now.began_at)
+        if self._step is not None:
+            self._step.take(now.progress)
+
     def _whole_header(self) -> Header:
         header = self._header
         names = self._names.recorded(header.position, is_finished=header.finished)
         expected = header.expected or self._expected
-        copied = {name: dict(getattr(header, name)) for name in _ENTRIES}
-        return header.from_trusted({**header.__dict__, **copied, **names, "expected": expected})
+        return header.from_trusted({**header.apart().__dict__, **names, "expected": expected})
 
     def _shown(self, step: StepView) -> StepView:
         current = self._step
@@ -176,13 +214,16 @@ class LiveRun:
     def _take_step(self, event: StepStarted) -> None:
         self._note_attempt(event.step, event.attempt)
         self._change(number=event.number, status="running", position=event.index)
-        from_zero = self._stop is not None and event.attempt == 1 and event.index != self._resumed
-        self._step = LiveStep(event, from_zero=from_zero)
+        self._begin_step(event.index, event.attempt, time.time())
+
+    def _begin_step(self, index: int, attempt: int, began: float) -> None:
+        from_zero = self._stop is not None and attempt == 1 and index != self._resumed
+        self._step = LiveStep(index, attempt, began=began, from_zero=from_zero)
 
     def _take_progress(self, event: StepProgressed) -> None:
         step = self._step
         if step is not None and (step.index, step.attempt) == (event.index, event.attempt):
-            step.report(event)
+            step.report(Progress(event.done, event.total, event.note))
 
     def _take_snapshot(self, event: SnapshotWritten) -> None:
         finished, self._finished = self._finished, None

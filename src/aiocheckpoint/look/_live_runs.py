@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from aiocheckpoint.events import (
     AttemptFailed,
@@ -20,13 +20,16 @@ from aiocheckpoint.events import (
     StepProgressed,
     StepStarted,
 )
+from aiocheckpoint.look._asked_run import step_now
 from aiocheckpoint.look._live_run import LiveRun
 from aiocheckpoint.look._records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
+    from aiocheckpoint.look._asked_run import StepNow
 
     _Key = tuple[str, str | None]
 
@@ -80,7 +83,10 @@ class LiveCounts(Record):
 
 
 class LiveRuns:
-    """Counts the runs of this process, from their events."""
+    """Counts the runs of this process, from their events.
+
+    Those that are followed tell rare events alone. They are asked for their steps.
+    """
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -88,6 +94,7 @@ class LiveRuns:
         self._steps: dict[_Key, tuple[StepStarted, float]] = {}  # in the order of their beginning
         self._reports: dict[_Key, StepProgressed] = {}
         self._at_end: dict[_Key, bool] = {}  # behind the last step; whether that is stored
+        self._followed: dict[_Key, RunFacts] = {}
         self._counts: Counter[str] = Counter()
         self._rate = _Rate()
 
@@ -117,7 +124,7 @@ class LiveRuns:
                 self._leave_step(key)
             case StepFailed():
                 # A run that is cancelled behind its last snapshot is stored as finished.
-                is_stored = event.cancelled and self._at_end.get(key, False)
+                is_stored = event.cancelled and self._is_finished(key)
                 status = "cancelled" if event.cancelled else "failed"
                 self._end(key, "finished" if is_stored else status)
             case _:
@@ -136,6 +143,11 @@ class LiveRuns:
                 self._end(key, "terminated")
             case _:
                 pass
+
+    def follow(self, run: RunFacts) -> None:
+        """Follow a run that begins now."""
+        with self._lock:
+            self._followed[run.flow, run.run_id] = run
 
     def ended(self, flow: str, run_id: str | None, status: str) -> None:
         """Note the end of a run of which no event tells, as one whose store has failed.
@@ -164,18 +176,28 @@ class LiveRuns:
         self._at_end.pop(key, None)
         self._rate.begin(time.monotonic())
 
+    def _is_finished(self, key: _Key) -> bool:
+        """Whether the last snapshot of a run is stored."""
+        run = self._followed.get(key)
+        stored = None if run is None else run.stored
+        return self._at_end.get(key, False) or (stored is not None and stored.finished)
+
     def _leave_step(self, key: _Key) -> None:
         self._steps.pop(key, None)
         self._reports.pop(key, None)
 
     def _end(self, key: _Key, status: str) -> None:
         self._leave_step(key)
+        self._followed.pop(key, None)
         self._running.discard(key)
         self._at_end.pop(key, None)
         self._counts[status] += 1
         self._rate.add(time.monotonic())
 
     def _slowest(self) -> SlowStep | None:
+        asked = [(run, now) for run in self._followed.values() if (now := step_now(run))]
+        if asked:
+            return _slow_step(*min(asked, key=_began))
         for key, (started, began) in self._steps.items():
             report = self._reports.get(key)
             return SlowStep(
@@ -190,6 +212,23 @@ class LiveRuns:
                 note=None if report is None else report.note,
             )
         return None
+
+
+def _began(asked: tuple[RunFacts, StepNow]) -> float:
+    return asked[1].began
+
+
+def _slow_step(run: RunFacts, now: StepNow) -> SlowStep:
+    facts: dict[str, Any] = {} if now.progress is None else now.progress._asdict()
+    return SlowStep(
+        flow=run.flow,
+        run_id=run.run_id,
+        step=now.name,
+        index=now.index,
+        of=now.of,
+        began=now.began_at,
+        **facts,
+    )
 
 
 class _Rate:

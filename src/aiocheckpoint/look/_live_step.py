@@ -10,7 +10,8 @@ from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES, StepNamesExcerpt
 from aiocheckpoint.look._step_pace import StepPace
 
 if TYPE_CHECKING:
-    from aiocheckpoint.events import StepEvent, StepProgressed, StepStarted
+    from aiocheckpoint._model.current_step import Progress
+    from aiocheckpoint.events import StepEvent
     from aiocheckpoint.look._records import StepView
 
 __all__ = ["LiveNames", "LiveStep"]
@@ -20,25 +21,31 @@ class LiveStep:
     """The attempt at a step that is in progress, or was the last.
 
     Args:
-        event: Its beginning, which is now.
+        index: Index of the step.
+        attempt: Number of the attempt.
+        began: When the attempt began, in seconds since the epoch.
         from_zero: Whether it began with nothing done. Not where it may go on at a cursor.
     """
 
-    def __init__(self, event: StepStarted, *, from_zero: bool) -> None:
-        self.index: int = event.index
-        self.attempt: int = event.attempt
-        self._began = time.time()
-        self._from = time.monotonic(), from_zero
+    def __init__(self, index: int, attempt: int, *, began: float, from_zero: bool) -> None:
+        self.index, self.attempt = index, attempt
+        self._began = began
+        self._from = time.monotonic() - (time.time() - began), from_zero
         self._pace: StepPace | None = None
-        self._report: StepProgressed | None = None
+        self._report: Progress | None = None
 
-    def report(self, event: StepProgressed) -> None:
+    def report(self, progress: Progress) -> None:
         """Take a report of its progress."""
-        self._report = event
+        self._report = progress
         if self._pace is None:
             began, from_zero = self._from
             self._pace = StepPace(began, from_zero=from_zero)
-        self._pace.report(event.done, event.total, time.monotonic())
+        self._pace.report(progress.done, progress.total, time.monotonic())
+
+    def take(self, progress: Progress | None) -> None:
+        """Take what it has said last of its progress. The same once more is no further report."""
+        if progress is not None and progress != self._report and self._began:
+            self.report(progress)
 
     def end(self) -> None:
         """Note that it has ended, or waits for the next attempt. What was done stays known."""
