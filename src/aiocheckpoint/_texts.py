@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def width_of(text: str) -> int:
     return sum(_columns(one) for one in text)
 
 
+@lru_cache(maxsize=1024)  # Signs and bars, which a display paints again and again.
 def _columns(character: str) -> int:
     import unicodedata  # noqa: PLC0415 - its tables are large, and most texts are ASCII
 
