@@ -21,14 +21,14 @@ class StepNow(NamedTuple):
 
     Attributes:
         facts: The step, for its identity.
-        index, of: Its index, and the number of steps.
+        position, of: Its index, and the number of steps.
         attempt: Number of the attempt.
         began: When the attempt began, by `time.perf_counter`.
         progress: What the attempt has said last of its progress, or None.
     """
 
     facts: StepFacts
-    index: int
+    position: int
     of: int
     attempt: int
     began: float

@@ -144,7 +144,7 @@ class LiveRun:
         self._note_attempt(now.name, now.attempt)
         if not now.is_same(before):
             self._step_before = now
-            self._begin_step(now.index, now.attempt, now.began_at)
+            self._begin_step(now.position, now.attempt, now.began_at)
         if self._step is not None:
             self._step.take(now.progress)
 

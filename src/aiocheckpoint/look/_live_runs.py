@@ -224,7 +224,7 @@ def _slow_step(run: RunFacts, now: StepNow) -> SlowStep:
         flow=run.flow,
         run_id=run.run_id,
         step=now.name,
-        index=now.index,
+        index=now.position,
         of=now.of,
         began=now.began_at,
         **facts,
