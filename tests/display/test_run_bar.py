@@ -203,7 +203,7 @@ def test_many_runs() -> None:
 )
 def test_end_of_many(total: int | None, error: BaseException | None, remedy: str) -> None:
     """At the end there is no time left. An interrupted call says how many it has not begun."""
-    card = LiveRunsCard(Shown("orders", None, "orders.db", many=True, total=total))
+    card = LiveRunsCard(DisplaySubject("orders", None, "orders.db", many=True, total=total))
     for event in events_of_five():
         card.take(event)
     card.began = NOW - 41

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry, Terminate
 from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.events import SnapshotWritten, StepFinished, StepProgressed, StepStarted
 from aiocheckpoint.look import RunView, StepView, open_store
 from aiocheckpoint.look._live_runs import LiveRun
 
@@ -198,6 +199,9 @@ def test_live_view_and_store(
         last = None if until is None or until >= len(scripts) else f"step{until}"
         played.execute(last, is_async=is_async)
         assert_same(played.live.view(), stored(place))
+    if played.follows is not None:
+        heard = {type(event) for event in played.follows.heard}
+        assert heard.isdisjoint({StepStarted, StepFinished, SnapshotWritten, StepProgressed})
 
 
 @pytest.mark.parametrize("loses", [False, True])
