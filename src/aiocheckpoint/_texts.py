@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = [
 MOST_EXAMPLES = 3
 """Runs or files that a text names of many."""
 _LONGEST_NAME = 60
+_CHARACTERS = 4
+"""The most characters of a cut text for each of its columns. Combining marks take no column."""
 
 
 def harmless(text: str) -> str:
@@ -63,11 +66,11 @@ def cut_middle(text: str, width: int, dots: str = "…") -> str:
         width: The columns that it may take, at least one more than the dots.
         dots: What stands for the missing part.
     """
-    if width_of(text) <= width:
+    if _fits(text, width):
         return text
     room = width - len(dots)
-    tail = _taken(reversed(text), room // 2)
-    head = _taken(iter(text), room - width_of(tail))
+    tail = _taken(reversed(text), room // 2, _CHARACTERS * (room // 2))
+    head = _taken(iter(text), room - width_of(tail), _CHARACTERS * room - len(tail))
     return head + dots + tail[::-1]
 
 
@@ -79,9 +82,9 @@ def cut_start(text: str, width: int, dots: str = "…") -> str:
         width: The columns that it may take, at least one more than the dots.
         dots: What stands for the missing part.
     """
-    if width_of(text) <= width:
+    if _fits(text, width):
         return text
-    return dots + _taken(reversed(text), width - len(dots))[::-1]
+    return dots + _taken(reversed(text), width - len(dots), _CHARACTERS * width)[::-1]
 
 
 def type_shown(name: str) -> str:
@@ -108,9 +111,13 @@ def counted(count: int, noun: str, verbs: tuple[str, str] = ("", ""), *, of: str
     return " ".join(filter(None, (things, whose, verbs[count != 1])))
 
 
-def _taken(characters: Iterator[str], room: int) -> str:
+def _fits(text: str, width: int) -> bool:
+    return len(text) <= _CHARACTERS * width and width_of(text) <= width
+
+
+def _taken(characters: Iterator[str], room: int, most: int) -> str:
     taken: list[str] = []
-    for one in characters:
+    for one in islice(characters, most):
         room -= _columns(one)
         if room < 0:
             break

@@ -321,7 +321,7 @@ class CheckpointFlow(
             data=data,
             run_id=run_id,
         )
-        with display_run(core, progress, run_id) as listener:
+        with display_run(core, progress, run_id) as shown, shown as listener:
             outcome = core.run_blocking(request, run_id, wait, listener=listener)
         return cast("StateT", outcome.state)
 
@@ -369,7 +369,7 @@ class CheckpointFlow(
             data=data,
             run_id=run_id,
         )
-        with display_run(core, progress, run_id) as listener:
+        with display_run(core, progress, run_id) as shown, shown as listener:
             outcome = await core.run_async(backend, request, run_id, wait, listener=listener)
         return cast("StateT", outcome.state)
 

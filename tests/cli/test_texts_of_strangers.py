@@ -16,6 +16,7 @@ from stored_runs import queue_run
 from aiocheckpoint._texts import cut_middle, cut_start, harmless, width_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\r\n\u202egnp.exe\x9b31m\x7f\ud800\u2028"
@@ -159,3 +160,12 @@ def test_cuts(text: str, width: int) -> None:
 def test_widths() -> None:
     """Wide characters take two columns, and combining ones none."""
     assert [width_of(text) for text in ("abc", "日本", "e\u0301", "✓")] == [3, 4, 1, 1]
+
+
+@pytest.mark.parametrize("cut", [cut_middle, cut_start])
+def test_marks_without_a_column(cut: Callable[[str, int], str]) -> None:
+    """A million marks on one letter take one column, and are cut by their number."""
+    shown = cut("e" + "\u0301" * 1_000_000 + "nd", 10)
+    assert len(shown) <= 41
+    assert shown.endswith("nd")
+    assert cut("e\u0301" * 10, 10) == "e\u0301" * 10

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import pytest
-from emulated_terminal import EmulatedTerminal
+from bar_terminals import terminal
 
 from aiocheckpoint._display import painter as painters
-from aiocheckpoint._display.screen import Screen, can_draw, enter_screen
-from aiocheckpoint._display.streams import is_terminal
+from aiocheckpoint._display.screen import Screen, can_draw
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from bar_terminals import Tty
 
     from aiocheckpoint._display.look_of_terminal import Line, Look
 
-fcntl = pytest.importorskip("fcntl", reason="pseudo-terminals are a POSIX thing")
-termios = pytest.importorskip("termios", reason="pseudo-terminals are a POSIX thing")
-COLUMNS, ROWS = 40, 10
+pytest.importorskip("fcntl", reason="pseudo-terminals are a POSIX thing")
 say = print
 """As the program of a user does."""
 
@@ -52,84 +46,6 @@ class Bar:
     def last_lines(self, look: Look) -> list[Line]:
         """Give the line that stays."""
         return [[(f"{self.texts[0]} has ended", "finished")]]
-
-
-class Tty:
-    """A pseudo-terminal that is stdout and stderr of this process, and what it was sent."""
-
-    def __init__(self, main: int, child: int) -> None:
-        self._main, self._child = main, child
-        self.sent = ""
-        self._stack = ExitStack()
-
-    def begin(self) -> None:
-        """Become the streams. In the test itself, as pytest sets its own ones before it."""
-        for name in ("stdout", "stderr"):
-            stream = open(os.dup(self._child), "w", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115
-            self._stack.enter_context(stream)
-            self._stack.enter_context(mock.patch.object(sys, name, stream))
-        # rich asks the numbers of the standard streams for the size of the terminal.
-        numbers = mock.patch("rich.console._STD_STREAMS", (self._child,))
-        self._stack.enter_context(numbers)
-
-    def end(self) -> None:
-        """Give the streams back."""
-        self._stack.close()
-
-    def enter(self, bar: Bar) -> Screen:
-        """Let a bar stand at the foot."""
-        if not is_terminal(sys.stderr):
-            self.begin()
-        return enter_screen(bar, "orders")
-
-    def read(self) -> None:
-        """Read until the terminal is closed, as a terminal does whose window is open."""
-        while True:
-            try:
-                self.sent += os.read(self._main, 65_536).decode().replace("\r\n", "\n")
-            except OSError:  # Linux tells so that nobody has it open any longer.
-                return
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines that are seen now."""
-        return self.terminal.lines
-
-    @property
-    def terminal(self) -> EmulatedTerminal:
-        """The terminal as it is seen now."""
-        return EmulatedTerminal(COLUMNS).feed(self.sent)
-
-
-@contextmanager
-def terminal(patch: pytest.MonkeyPatch, **environment: str) -> Generator[Tty]:
-    """Let stdout and stderr be a terminal for a while."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
-        patch.delenv(name, raising=False)
-    for name, value in {"TERM": "xterm-256color", **environment}.items():
-        patch.setenv(name, value)
-    main, child = os.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    found = Tty(main, child)
-    reader = threading.Thread(target=found.read)
-    reader.start()
-    try:
-        yield found
-    finally:
-        found.end()
-        os.close(child)
-        reader.join()
-        os.close(main)
-
-
-@pytest.fixture
-def tty(monkeypatch: pytest.MonkeyPatch) -> Generator[Tty]:
-    """Give a terminal of 40 columns, on which bars are drawn as a test asks for it."""
-    for name in ("PAINT_SECONDS", "TICK_SECONDS", "_MOST_SECONDS"):
-        monkeypatch.setattr(painters, name, 0.0 if name == "PAINT_SECONDS" else 60.0)
-    monkeypatch.setattr(painters, "_SHARE", 0)
-    with pytest.MonkeyPatch.context() as patch, terminal(patch) as found:
-        yield found
 
 
 def draw(screen: Screen, *bars: Bar) -> None:
@@ -159,6 +75,8 @@ def test_two_lines_in_place(tty: Tty) -> None:
     screen.leave(bar)
     settle(tty, ["third has ended"])
     assert tty.terminal.styles
+    screen.leave(bar)  # As Ctrl-C may have broken off the first time.
+    settle(tty, ["third has ended"])
 
 
 def test_output_stands_above(tty: Tty) -> None:
@@ -243,6 +161,23 @@ def test_two_bars(tty: Tty) -> None:
     settle(tty, ["first has ended", "second has ended"])
     assert "write" not in vars(sys.stderr)
     assert "fileno" not in vars(sys.stdout)
+
+
+def test_bars_leave_with_the_next_picture(tty: Tty, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars that leave draw nothing themselves, but the last one, which leaves the lines of all."""
+    monkeypatch.setattr(painters, "PAINT_SECONDS", 60.0)
+    monkeypatch.setattr(painters, "_MOST_SECONDS", 60.0)
+    bars = [Bar(f"bar {number}") for number in range(3)]
+    for bar in bars:
+        screen = tty.enter(bar)
+    draw(screen, *bars)
+    settle(tty, ["bar 0", "bar 1", "bar 2"])
+    for bar in bars[:2]:
+        screen.leave(bar)
+    assert tty.lines == ["bar 0", "bar 1", "bar 2"]
+    assert not any(bar.drawn.acquire(blocking=False) for bar in bars)
+    screen.leave(bars[2])
+    settle(tty, [f"bar {number} has ended" for number in range(3)])
 
 
 def test_more_bars_than_lines(tty: Tty) -> None:

@@ -72,8 +72,11 @@ class _Bar:
     def close(self, error: BaseException | None) -> None:
         """Leave the lines that stay."""
         self._followed.end(error)
-        if self._screen is not None:
-            self._screen.leave(self)
+        if self._unentered:
+            return
+        from aiocheckpoint._display.screen import leave_screens  # noqa: PLC0415 - as above
+
+        leave_screens(self)  # Ctrl-C may have broken off `_enter`.
 
     def _enter(self) -> Screen | None:
         try:

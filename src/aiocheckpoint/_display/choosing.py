@@ -6,7 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Literal, cast
 
 from aiocheckpoint._display.displays import is_shown, notebook_shell
+from aiocheckpoint._display.guarding import guarded, log_failed
 from aiocheckpoint._display.streams import is_terminal
+from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,19 +20,31 @@ __all__ = ["make_display"]
 _Kind = Literal["card", "late card", "bar", "lines"]
 
 
-def make_display(word: ProgressWord | None, shown: Callable[[], DisplaySubject]) -> Display | None:
-    """Make the display for one call of a flow.
+def make_display(
+    word: ProgressWord | None, shown: Callable[[], DisplaySubject], flow: str
+) -> Display | None:
+    """Make the display for one call of a flow. No error of it, or of this, comes out.
 
     Args:
         word: The word for `progress=`. None is a card in notebooks that comes after half a second.
         shown: Gives what to show. It is not called where nothing is shown.
+        flow: Name of the flow, for the log.
 
     Returns:
         The display. None where nothing is to be shown, and in a run that has a display already.
     """
-    kind = _kind_of(word)
-    if kind is None or is_shown():
+    try:
+        kind = _kind_of(word)
+        display = None if kind is None or is_shown() else _made(kind, shown)
+    except CheckpointError:  # Of an argument. The call raises the same.
         return None
+    except Exception as error:  # noqa: BLE001 - a display never breaks a run
+        log_failed(flow, error)
+        return None
+    return None if display is None else guarded(display, flow)
+
+
+def _made(kind: _Kind, shown: Callable[[], DisplaySubject]) -> Display | None:
     # Where nothing is shown, a process does without these imports.
     if kind in {"card", "late card"}:
         from aiocheckpoint._display.live_card import make_card  # noqa: PLC0415

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROGRESS_WORDS",
+    "Closing",
     "Display",
     "DisplayBlock",
     "DisplaySubject",
@@ -103,6 +104,30 @@ def listener_of(display: Display) -> Callable[[Event], None] | Follower:
     return display if isinstance(display, Follower) else display.hear
 
 
+class Closing:
+    """Closes a display at the end of a `with` block.
+
+    Another such block, or a `DisplayBlock`, stands in it. Ctrl-C may come at the first line of the
+    `__exit__` of the inner one.
+
+    Args:
+        display: The display, or None.
+    """
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, display: Display | None) -> None:
+        self._inner = DisplayBlock(display)
+
+    def __enter__(self) -> DisplayBlock:
+        return self._inner
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: object
+    ) -> None:
+        self._inner.end(error)
+
+
 class DisplayBlock:
     """Lets a display show what happens in a `with` block, which gives the listener for it.
 
@@ -125,8 +150,13 @@ class DisplayBlock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: object
     ) -> None:
-        if self._token is not None:
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Close the display, as at the end of the block."""
+        token, self._token = self._token, None
+        if token is not None:
             with suppress(ValueError):  # Another context: somebody drives the coroutine by hand.
-                _is_shown.reset(self._token)
+                _is_shown.reset(token)
         if self._display is not None:
             self._display.close(error)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown, first_line, percent, share_of
+from aiocheckpoint._display.guarding import log_failed
 from aiocheckpoint._display.run_facts import run_shown
 from aiocheckpoint._display.runs_figures import ends_shown, failure_line
 from aiocheckpoint._display.times import stopwatch, took
-from aiocheckpoint._logging import RunPlace, log
 from aiocheckpoint._texts import harmless
 from aiocheckpoint.events import (
     AttemptFailed,
@@ -61,10 +60,9 @@ class _Lines:
         try:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
-        except (OSError, ValueError, AttributeError) as error:  # It is closed, or None.
+        except Exception as error:  # noqa: BLE001 - closed, None, or an object of the program
             self._is_over = True
-            words = "The display of progress has failed. The run continues without one: %s: %s"
-            log(logging.WARNING, RunPlace(self._flow), words, type(error).__name__, error)
+            log_failed(self._flow, error)
 
     def is_due(self) -> bool:
         """Whether the last such line was long ago."""

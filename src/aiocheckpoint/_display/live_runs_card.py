@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.followed import FollowedRuns
-from aiocheckpoint._display.html import box, code_of, fold, join, paragraph, quiet, sign, tag, title
+from aiocheckpoint._display.html import (
+    box,
+    code_of,
+    cut,
+    fitted,
+    fold,
+    join,
+    paragraph,
+    quiet,
+    sign,
+    tag,
+    title,
+)
 from aiocheckpoint._display.remedies import remedy_of_runs
 from aiocheckpoint._display.runs_figures import (
     ends_shown,
@@ -14,11 +26,10 @@ from aiocheckpoint._display.runs_figures import (
     slowest_shown,
 )
 from aiocheckpoint._display.times import now, passed_and_left
-from aiocheckpoint._texts import cut_middle, harmless
 
 if TYPE_CHECKING:
     from aiocheckpoint._display.displays import DisplaySubject
-    from aiocheckpoint._display.html import Html
+    from aiocheckpoint._display.html import Html, Room
     from aiocheckpoint._display.remedies import Remedy
     from aiocheckpoint.look._live_runs import LiveCounts
 
@@ -36,29 +47,33 @@ class LiveRunsCard(FollowedRuns):
 
     def __init__(self, shown: DisplaySubject) -> None:
         super().__init__(shown)
-        self._flow = cut_middle(harmless(shown.flow), _LONGEST)
+        self._flow = cut(shown.flow, _LONGEST)
 
     def drawn(self) -> tuple[str, str]:
         """Give the present state as HTML and as text."""
         counts, at = self.counts(), now()
-        failures = [cut_middle(one, _LONGEST) for one in [*self.failures][::-1]]
+        failures = [cut(one, _LONGEST) for one in [*self.failures][::-1]]
         slowest = ""
         if counts.slowest is not None:
-            slowest = f"slowest: {cut_middle(slowest_shown(counts.slowest, at), _LONGEST)}"
+            slowest = f"slowest: {cut(slowest_shown(counts.slowest, at), _LONGEST)}"
         times = self._times(counts, at)
         ends = ends_shown(counts, self.total, is_cut=self.is_cut)
+        facts = _runs_shown(counts, self.total), rate_shown(counts), times
         remedy = self._remedy(counts)
         words = "" if remedy is None else f"{remedy.words} {remedy.call}"
         text = [f"{self._flow}: {ends}, {times}", slowest, *failures, words]
-        html = box(
-            title("Runs", self._flow, _runs_shown(counts, self.total), rate_shown(counts), times),
-            _bar(counts, self.total),
-            paragraph(join((*_statuses(counts), self.not_begun(counts)), "   ")),
-            paragraph(quiet(slowest)) if slowest else "",
-            _failures(failures, counts),
-            "" if remedy is None else paragraph(remedy.words, " ", code_of(remedy.call)),
-        )
-        return str(html), "\n".join(filter(None, text))
+
+        def build(room: Room) -> Html:
+            return box(
+                title("Runs", cut(self._flow, room.text), *facts),
+                _bar(counts, self.total),
+                paragraph(join((*_statuses(counts), self.not_begun(counts)), "   ")),
+                paragraph(quiet(cut(slowest, room.text))) if slowest else "",
+                _failures([cut(one, room.text) for one in failures], counts),
+                "" if remedy is None else paragraph(remedy.words, " ", code_of(remedy.call)),
+            )
+
+        return str(fitted(build)), "\n".join(filter(None, text))
 
     def _times(self, counts: LiveCounts, at: float) -> str:
         return passed_and_left(at - self.began, self.left(counts))

@@ -7,7 +7,6 @@ a lock, since a signal handler may come in the midst of any line.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import weakref
@@ -17,8 +16,9 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint._concurrency.workers import Worker
-from aiocheckpoint._logging import RunPlace, log
+from aiocheckpoint._display.guarding import log_failed, log_hanging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,11 @@ _SHARE = 200
 """Painting takes at most one part in so many of the time. A notebook needs as much to send it."""
 _MOST_SECONDS = 5.0
 """The longest time between two pictures."""
-_LAST_SECONDS = 5.0
-"""The call of a flow waits so long for the last picture. A terminal may be stopped by Ctrl-S."""
+_LAST_SECONDS = 2.0
+"""The call of a flow waits so long for the last picture, which takes some milliseconds.
+
+A terminal may be stopped by Ctrl-S, and a publisher may hang.
+"""
 
 _NAME = "aiocheckpoint-display"
 _living: weakref.WeakSet[Painter] = weakref.WeakSet()
@@ -70,7 +73,7 @@ class Painter:
         self._life: dict[Life, Worker] = {}
         self._worker: Worker | None = None
         self._unstarted = deque((None,))
-        self._has_changed = self._is_idle = self._is_closed = False
+        self._has_changed = self._is_idle = self._is_closed = self._is_awaited = False
         self.is_over: bool = False
         _living.add(self)
 
@@ -83,12 +86,15 @@ class Painter:
             self._start()
 
     def close(self) -> None:
-        """Paint the last state, and wait until that is done."""
+        """Paint the last state, and wait until that is done. Ctrl-C ends the wait for good."""
         self._is_closed = True
         worker = self._worker
-        if worker is not None:
+        if worker is not None and not self._is_awaited:
             self._queue.put(None)
+            self._is_awaited = True
             worker.join(_LAST_SECONDS)
+            if worker.is_alive():
+                log_hanging(self._flow)
         self.is_over = True
 
     def drop(self) -> None:
@@ -98,9 +104,7 @@ class Painter:
 
     def _fail(self, error: Exception) -> None:
         self.is_over = True
-        words = "The display of progress has failed. The run continues without one: %s: %s"
-        # As text: a kept record would keep the traceback, and so the state of the run.
-        log(logging.WARNING, RunPlace(self._flow), words, type(error).__name__, error)
+        log_failed(self._flow, error)
 
     def _start(self) -> None:
         try:
@@ -165,7 +169,7 @@ class Painter:
 
 def count_painters() -> int:
     """Count the displays that are in progress in this process."""
-    return sum(not one.is_over for one in list(_living))
+    return sum(not one.is_over for one in copied(_living))
 
 
 def _ignore(_: Worker) -> None:
@@ -173,7 +177,7 @@ def _ignore(_: Worker) -> None:
 
 
 def _drop_all() -> None:
-    for painter in list(_living):
+    for painter in copied(_living):
         painter.drop()
 
 

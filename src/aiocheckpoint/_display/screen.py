@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._display.look_of_terminal import Line
 
-__all__ = ["Screen", "StandingBar", "can_draw", "enter_screen"]
+__all__ = ["Screen", "StandingBar", "can_draw", "enter_screen", "leave_screens"]
 
 
 class StandingBar(Protocol):
@@ -52,7 +52,7 @@ class StandingBar(Protocol):
 _entering = threading.RLock()
 """Held while a bar comes or goes. A signal handler in the midst of that may begin a run."""
 _screens: list[Screen] = []
-"""The present screen, if there is one."""
+"""The present screen, if there is one, and one that is about to end."""
 
 
 def can_draw() -> bool:
@@ -84,14 +84,19 @@ def enter_screen(bar: StandingBar, flow: str) -> Screen:
         The screen, which the bar leaves at its end.
     """
     with _entering:
-        if _screens:
-            screen = _screens[0]
-        else:
-            screen = Screen(_console(), flow)
+        present = [one for one in _screens if not one.is_over]
+        screen = present[0] if present else Screen(_console(), flow)
+        screen.add(bar)
+        if not present:
             _screens.append(screen)
             screen.begin()
-        screen.add(bar)
         return screen
+
+
+def leave_screens(bar: StandingBar) -> None:
+    """Take a bar away. A second call completes one that Ctrl-C has broken off."""
+    for screen in [*_screens]:
+        screen.leave(bar)
 
 
 class Screen:
@@ -100,6 +105,9 @@ class Screen:
     Args:
         console: Draws on the terminal.
         flow: Name of the first flow, for the log.
+
+    Attributes:
+        is_over: Whether its last bar has left.
     """
 
     def __init__(self, console: Console, flow: str) -> None:
@@ -107,13 +115,15 @@ class Screen:
         self._write = self._stream.write
         self._lock = threading.RLock()
         self._bars: list[StandingBar] = []
+        self._ending: list[StandingBar] = []
         self._streams = WatchedStreams(self)
         self._painter = Painter(
             self._paint, flow, marks=lambda: [bar.marks for bar in [*self._bars]]
         )
         self._unicode = encodes_signs(self._stream.encoding)
         self._drawn, self._rows = "", 0
-        self._is_aside = self._is_over = self._needs_line = False
+        self.is_over: bool = False
+        self._is_aside = self._needs_line = False
         self._places: list[object] = []
         self._problem: Exception | None = None
 
@@ -135,27 +145,51 @@ class Screen:
         text = self._painted(lines)
         if text:
             with self.above(text):
-                self._put(text)
+                self._put(f"\n{text}" if self._needs_line else text)
 
     def leave(self, bar: StandingBar) -> None:
-        """Take a bar away. Its last lines stay above the others."""
+        """Take a bar away. Its last lines come with the next picture, and stay above the others.
+
+        The last bar brings them at once. Ctrl-C may come in the midst of this, which is called once
+        more then.
+        """
         with _entering:
             with self._lock:
-                self._bars.remove(bar)
-                self._is_aside = False
-                look = self._look()
-                self._put(self._erased())
-                self._drawn = self._present(self._bars, look)
-                self.say([*bar.news(look), *bar.last_lines(look)])
+                if bar in self._bars:
+                    self._ending.append(bar)
+                    self._bars.remove(bar)
+                    self._is_aside = False
                 is_last = not self._bars
-                if is_last:
-                    self._end()
+                if is_last and not self.is_over:
+                    self._finish()
             if is_last:
                 self._painter.close()
+                self._forget()
+        if not is_last:
+            self.wake()
+
+    def _finish(self) -> None:
+        """Leave the last lines. The streams are as before, even if that fails."""
+        try:
+            self._put(self._erased())
+            self._drawn = ""
+            self._say_ends(self._look())
+        finally:
+            self._end()
+
+    def _say_ends(self, look: Look) -> None:
+        """Print the last lines of the bars that have left, above the others."""
+        while self._ending:
+            ended = self._ending[:]
+            lines = [line for bar in ended for line in (*bar.news(look), *bar.last_lines(look))]
+            del self._ending[: len(ended)]
+            self.say(lines)
 
     def _end(self) -> None:
-        self._is_over = True
         self._streams.end()
+        self.is_over = True
+
+    def _forget(self) -> None:
         if self in _screens:
             _screens.remove(self)
 
@@ -163,7 +197,9 @@ class Screen:
         """Be over, in a forked child. The thread that held the lock is not in it."""
         self._lock = threading.RLock()
         self._bars.clear()
+        self._ending.clear()
         self._end()
+        self._forget()
 
     @contextmanager
     def above(self, text: str | None) -> Generator[None, None, None]:
@@ -172,7 +208,7 @@ class Screen:
         The bars come back behind the end of a line, or where a run goes on to another step.
         """
         with self._lock:
-            if not self._is_over:
+            if not self.is_over:
                 self._put(self._erased())
             try:
                 yield
@@ -182,21 +218,23 @@ class Screen:
                     self._needs_line = text is not None and self._is_aside
                     if self._is_aside:
                         self._places = self._present_places()
-                if not self._is_over and not self._is_aside:
+                if not self.is_over and not self._is_aside:
                     self._draw(self._drawn)
 
     def _paint(self) -> None:
         if self._problem is not None:
             raise self._problem
         look = self._look()
-        with self._lock:
+        with self._lock:  # In one go: the call of the last bar returns behind all lines.
             bars = [*self._bars]
             if self._is_aside and self._places != self._present_places():
                 self._is_aside = False
-        self.say(line for bar in bars for line in bar.news(look))
+            self.say([line for bar in bars for line in bar.news(look)])
+            if not self._is_aside:
+                self._say_ends(look)
         text = self._present(bars, look)
         with self._lock:
-            if self._is_over or self._is_aside:
+            if self.is_over or self._is_aside:
                 self._drawn = text
             elif text != self._drawn or not self._rows:
                 self._draw(text, before=self._erased())
@@ -245,7 +283,7 @@ class Screen:
         try:
             self._write(text)
             self._stream.flush()
-        except (OSError, ValueError) as error:  # Not in the midst of a `print` of the program.
+        except Exception as error:  # noqa: BLE001 - not in the midst of a `print` of the program
             self._problem = error
 
 

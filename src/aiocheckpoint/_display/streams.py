@@ -56,7 +56,7 @@ class WatchedStreams:
             "write": self._written_above(stream),
             "fileno": self._stepped_aside(stream),
         }
-        with suppress(AttributeError):  # A stream of another kind may take no attributes.
+        with suppress(AttributeError, TypeError):  # Other streams may take no attributes.
             for name, method in methods.items():
                 setattr(stream, name, method)
             self._patched.append((stream, methods))
@@ -87,5 +87,5 @@ def is_terminal(stream: object) -> bool:
     """Whether a stream is a terminal. It may be closed, None, or an object that has `write`."""
     try:
         return bool(cast("Any", stream).isatty())
-    except (AttributeError, ValueError):
+    except Exception:  # noqa: BLE001 - of an object of the program
         return False

@@ -14,6 +14,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint._concurrency.lone_thread import LoneThread
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._store_threads import threads_of
@@ -102,7 +103,7 @@ class _Looks(LoneThread):
     def begin(self) -> list[Future[None]]:
         """Do as `begin_looks`."""
         by_port: dict[int, tuple[SnapshotPort, dict[str | None, ActiveRun]]] = {}
-        for location in list(_claimed):
+        for location in copied(_claimed):
             known = _claimed.get(location)
             run = None if known is None else known.run()
             if known is None or run is None:

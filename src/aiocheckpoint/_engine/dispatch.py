@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
+from contextlib import suppress
 from contextvars import copy_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -236,7 +237,8 @@ class EventDispatcher:
         drop_frames_of_engine(error)
         place = place_of(self._flow, self._run_id)
         words = "a %s raised an exception on %s. The run continues."
-        log(logging.ERROR, place, words, kind, type(event).__name__, error=error)
+        with suppress(Exception):  # A closed stderr fails the log too.
+            log(logging.ERROR, place, words, kind, type(event).__name__, error=error)
 
 
 @calls_user_code

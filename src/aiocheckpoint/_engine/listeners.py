@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from aiocheckpoint._concurrency import forks
+from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint.events import Event
 
 __all__ = ["Listener", "Listeners"]
@@ -41,7 +42,7 @@ class Listeners:
         """Those that hear the next event."""
         if self._process is not forks.process:
             return ()
-        return tuple(self.known)
+        return tuple(copied(self.known))
 
     def add(self, listener: Listener) -> None:
         """Call `listener` with all events from now on."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from aiocheckpoint._display.choosing import make_display
-from aiocheckpoint._display.displays import DisplayBlock, DisplaySubject, listener_of, mark_shown
+from aiocheckpoint._display.displays import Closing, DisplaySubject, listener_of, mark_shown
 from aiocheckpoint._runs.arguments import checked_progress
 from aiocheckpoint._tracebacks import shortened_traceback
 from aiocheckpoint.handlers._registry import moves_snapshots
@@ -25,14 +25,15 @@ __all__ = ["RunsDisplay", "display_run"]
 _Result = TypeVar("_Result")
 
 
-def display_run(core: FlowCore, progress: object, run_id: str | None) -> DisplayBlock:
-    """Give the block in which a run is shown as `progress=` says.
+def display_run(core: FlowCore, progress: object, run_id: str | None) -> Closing:
+    """Give the block in which a run is shown as `progress=` says, with another one inside it.
 
     Raises:
         InvalidTypeError, InvalidValueError: It is none of the words.
     """
     word = checked_progress(progress) or core.progress
-    return DisplayBlock(make_display(word, partial(_shown, core, run_id, many=False)))
+    shown = partial(_shown, core, run_id, many=False)
+    return Closing(make_display(word, shown, core.settings.flow))
 
 
 class RunsDisplay:
@@ -50,7 +51,8 @@ class RunsDisplay:
     def __init__(self, core: FlowCore, progress: object, runs: object = None) -> None:
         word = checked_progress(progress) or core.progress
         total = len(runs) if isinstance(runs, (dict, list, tuple)) else None
-        self._display = make_display(word, partial(_shown, core, None, many=True, total=total))
+        shown = partial(_shown, core, None, many=True, total=total)
+        self._display = make_display(word, shown, core.settings.flow)
 
     def of_run(self) -> Listener | Follower | None:
         """Give what hears or follows a run, in whose task this is called."""
@@ -67,15 +69,10 @@ class RunsDisplay:
 async def _closed_behind(
     results: AsyncGenerator[_Result, None], display: Display
 ) -> AsyncGenerator[_Result, None]:
-    try:
-        with shortened_traceback:
-            async with aclosing(results):
-                async for result in results:
-                    yield result
-    except BaseException as error:
-        display.close(error)
-        raise
-    display.close(None)
+    with Closing(display), Closing(display), shortened_traceback:
+        async with aclosing(results):
+            async for result in results:
+                yield result
 
 
 def _shown(

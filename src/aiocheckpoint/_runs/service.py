@@ -67,7 +67,7 @@ class RunService(FlowMethods[StateT]):
             BaseException: All that `run` raises.
         """
         request = self._core.request(None, update=update, answers=answers, resumes=True)
-        with display_run(self._core, progress, run_id) as listener:
+        with display_run(self._core, progress, run_id) as shown, shown as listener:
             outcome = self._core.run_blocking(request, run_id, wait, listener=listener)
         return cast("StateT", outcome.state)
 
@@ -83,7 +83,7 @@ class RunService(FlowMethods[StateT]):
         """Resume a stored run, and begin none, as `resume` does, in services."""
         backend = await self._core.async_backend()
         request = self._core.request(None, update=update, answers=answers, resumes=True)
-        with display_run(self._core, progress, run_id) as listener:
+        with display_run(self._core, progress, run_id) as shown, shown as listener:
             outcome = await self._core.run_async(backend, request, run_id, wait, listener=listener)
         return cast("StateT", outcome.state)
 

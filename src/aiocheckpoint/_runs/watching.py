@@ -10,6 +10,7 @@ from threading import TIMEOUT_MAX, RLock
 from typing import TYPE_CHECKING, Any, Self
 
 from aiocheckpoint._concurrency import forks
+from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import StreamConsumedError
@@ -204,7 +205,7 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
 
     def _enter(self, loop: asyncio.AbstractEventLoop | None) -> PendingResult[None]:
         """Note the wait for the next event, before it is looked for once more."""
-        others = list(self._waiting)
+        others = copied(self._waiting)
         if any(other.loop is None or not other.loop.is_closed() for other in others):
             raise StreamConsumedError(
                 "another task or thread is waiting for its next event. Call watch() for each."
