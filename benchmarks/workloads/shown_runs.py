@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiocheckpoint import CheckpointFlow
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
 
 __all__ = ["ManyRuns", "OneRun", "Taken"]
 

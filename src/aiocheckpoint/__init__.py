@@ -8,8 +8,8 @@ When one breaks, mend it and run again.
 """
 
 from aiocheckpoint import _deprecated, _public, events
-from aiocheckpoint._display import cards as _cards
-from aiocheckpoint._display.diagram import Diagram
+from aiocheckpoint._display.cards import cards as _cards
+from aiocheckpoint._display.diagrams.diagram import Diagram
 from aiocheckpoint._model.current_step import CurrentStep, current_step
 from aiocheckpoint._model.header import Failure, Header
 from aiocheckpoint._model.pause import Pause

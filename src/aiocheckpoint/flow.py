@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint._model.request import LoadPolicy, LoadWord
     from aiocheckpoint._runs.arguments import Migrate
     from aiocheckpoint.events import Around, Hook

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiocheckpoint._concurrency.copies import copied
-from aiocheckpoint._display import painter
+from aiocheckpoint._display.live import painter
 from aiocheckpoint._engine.listeners import Listener, Listeners
 from aiocheckpoint.events import Event
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bar_terminals import Tty, terminal
 
-from aiocheckpoint._display import painter as painters
+from aiocheckpoint._display.live import painter as painters
 
 if TYPE_CHECKING:
     from collections.abc import Generator

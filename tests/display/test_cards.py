@@ -12,8 +12,8 @@ import pytest
 from card_checks import HOSTILE, checked_card
 
 from aiocheckpoint import CheckpointFlow, Failure, Header, RunResult
-from aiocheckpoint._display.flow_card import flow_card, flow_text
-from aiocheckpoint._display.plan_card import plan_card
+from aiocheckpoint._display.cards.flow_card import flow_card, flow_text
+from aiocheckpoint._display.cards.plan_card import plan_card
 from aiocheckpoint._display.signs import SIGNS
 from aiocheckpoint._model.shown_list import ShownList
 from aiocheckpoint._runs.shown_flow import facts_of_flow

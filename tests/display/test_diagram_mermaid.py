@@ -10,8 +10,8 @@ import re
 
 import pytest
 
-from aiocheckpoint._display.diagram_mermaid import mermaid_of
-from aiocheckpoint._display.diagram_steps import DiagramStep
+from aiocheckpoint._display.diagrams.diagram_mermaid import mermaid_of
+from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
 from aiocheckpoint._display.signs import SIGNS
 
 ESCAPED = {

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from aiocheckpoint import Diagram
-from aiocheckpoint._display.diagram_steps import DiagramStep, folded
-from aiocheckpoint._display.diagram_svg import svg_of
+from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep, folded
+from aiocheckpoint._display.diagrams.diagram_svg import svg_of
 from aiocheckpoint._display.signs import SIGNS, sign_of
 from aiocheckpoint._texts import harmless
 
@@ -89,7 +89,7 @@ def test_the_same_bytes_each_time() -> None:
     code = (
         "import sys\n"
         "from aiocheckpoint import Diagram\n"
-        "from aiocheckpoint._display.diagram_steps import DiagramStep\n"
+        "from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep\n"
         f"drawn = Diagram('t', {RUN!r})\n"
         "sys.stdout.buffer.write((drawn.svg + drawn.mermaid + drawn.text).encode())"
     )

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import CheckpointFlow, Retry
-from aiocheckpoint._display.diagram_steps import DiagramStep, folded, of_run, of_steps, of_views
-from aiocheckpoint._display.diagram_text import ASCII, draw
+from aiocheckpoint._display.diagrams.diagram_steps import (
+    DiagramStep,
+    folded,
+    of_run,
+    of_steps,
+    of_views,
+)
+from aiocheckpoint._display.diagrams.diagram_text import ASCII, draw
 from aiocheckpoint._model.header import Failure
 from aiocheckpoint.look import RunView, StepView
 

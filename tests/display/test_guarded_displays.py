@@ -13,9 +13,9 @@ import pytest
 
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint._concurrency.workers import Worker
-from aiocheckpoint._display import choosing, displays, lines, screen, streams
 from aiocheckpoint._display.html import MOST_BYTES
-from aiocheckpoint._display.live_runs_card import LiveRunsCard
+from aiocheckpoint._display.live import choosing, displays, lines, screen, streams
+from aiocheckpoint._display.live.live_runs_card import LiveRunsCard
 from aiocheckpoint.events import StepFailed, StepStarted
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bar_terminals import Tty
     from support import Runner
 
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
 
 FAILED = "The display of progress has failed. The run continues without one: "
 

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 SETUP = """
 import asyncio, os, signal, sys, threading, time
 from aiocheckpoint import CheckpointFlow, Pause
-from aiocheckpoint._display import live_card
+from aiocheckpoint._display.live import live_card
 
 cp = CheckpointFlow("orders.db", "sqlite", fsync=False)
 
@@ -61,7 +61,7 @@ print(state, file=sys.stdout)""",
     "forked": """
 child = os.fork()
 if child == 0:
-    from aiocheckpoint._display.displays import notebook_shell
+    from aiocheckpoint._display.live.displays import notebook_shell
     os._exit(notebook_shell() is not None)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))""",
     "threads": """

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiocheckpoint._display import painter as module
-from aiocheckpoint._display.painter import Painter, count_painters
+from aiocheckpoint._display.live import painter as module
+from aiocheckpoint._display.live.painter import Painter, count_painters
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry, Terminate, current_step
-from aiocheckpoint._display import lines
+from aiocheckpoint._display.live import lines
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:

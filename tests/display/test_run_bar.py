@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from card_checks import checked_card
 
-from aiocheckpoint._display.displays import DisplaySubject
-from aiocheckpoint._display.followed import FollowedRuns
-from aiocheckpoint._display.live_runs_card import LiveRunsCard
-from aiocheckpoint._display.look_of_terminal import Look, plain, width_of_line
-from aiocheckpoint._display.run_bar import end_line, run_lines
-from aiocheckpoint._display.runs_bar import counts_line, runs_lines
+from aiocheckpoint._display.live.displays import DisplaySubject
+from aiocheckpoint._display.live.followed import FollowedRuns
+from aiocheckpoint._display.live.live_runs_card import LiveRunsCard
+from aiocheckpoint._display.live.look_of_terminal import Look, plain, width_of_line
+from aiocheckpoint._display.live.run_bar import end_line, run_lines
+from aiocheckpoint._display.live.runs_bar import counts_line, runs_lines
 from aiocheckpoint._model.header import Failure
 from aiocheckpoint._model.plan import Plan
 from aiocheckpoint.events import RunFinished, RunStarted, RunTerminated, StepFailed, StepStarted

@@ -11,7 +11,7 @@ import pytest
 from card_checks import HOSTILE, checked_card
 
 from aiocheckpoint import Failure
-from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint._display.cards.run_card import run_card, run_text
 from aiocheckpoint._display.signs import SIGNS
 from aiocheckpoint._display.times import now
 from aiocheckpoint.look import KeyView, ProgressView, RunView, StepView

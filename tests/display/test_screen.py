@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from bar_terminals import terminal
 
-from aiocheckpoint._display import painter as painters
-from aiocheckpoint._display.screen import Screen, can_draw
+from aiocheckpoint._display.live import painter as painters
+from aiocheckpoint._display.live.screen import Screen, can_draw
 
 if TYPE_CHECKING:
     from bar_terminals import Tty
 
-    from aiocheckpoint._display.look_of_terminal import Line, Look
+    from aiocheckpoint._display.live.look_of_terminal import Line, Look
 
 pytest.importorskip("fcntl", reason="pseudo-terminals are a POSIX thing")
 say = print

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from card_checks import HOSTILE, checked_card
 
-from aiocheckpoint._display.diff_card import diff_card, diff_text
-from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint._display.cards.diff_card import diff_card, diff_text
+from aiocheckpoint._display.cards.run_card import run_card, run_text
 from aiocheckpoint.look import ChangeView, DiffView, RunView, SnapshotView, StepView
 
 STEPS = ("reserve", "charge", "invoice")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import Failure, look
-from aiocheckpoint._display.diagram_steps import DiagramStep
+from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
 from aiocheckpoint._snapshot.pickling import inert_json
 from aiocheckpoint.look import JSON_VERSION, RunView
 

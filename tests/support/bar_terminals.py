@@ -13,14 +13,14 @@ from unittest import mock
 
 from emulated_terminal import EmulatedTerminal
 
-from aiocheckpoint._display.streams import is_terminal
+from aiocheckpoint._display.live.streams import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     import pytest
 
-    from aiocheckpoint._display.screen import Screen, StandingBar
+    from aiocheckpoint._display.live.screen import Screen, StandingBar
 
 __all__ = ["COLUMNS", "ROWS", "Tty", "terminal"]
 
@@ -51,7 +51,7 @@ class Tty:
 
     def enter(self, bar: StandingBar) -> Screen:
         """Let a bar stand at the foot."""
-        from aiocheckpoint._display.screen import enter_screen  # noqa: PLC0415 - rich is an extra
+        from aiocheckpoint._display.live.screen import enter_screen  # noqa: PLC0415 - rich is an extra
 
         if not is_terminal(sys.stderr):
             self.begin()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
 
 __all__ = ["add_progress", "progress_of"]
 

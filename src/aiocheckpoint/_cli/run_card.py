@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._cli.output import Cell, Column, Output, Styled
+from aiocheckpoint._display.cards.run_details import facts_of
 from aiocheckpoint._display.figures import amount_shown
-from aiocheckpoint._display.run_details import facts_of
 from aiocheckpoint._display.run_facts import note_of, standing_at_step
 from aiocheckpoint._display.times import about_left, ago, now, took_exactly
 from aiocheckpoint._display.values import shown_value

@@ -1,7 +1,7 @@
 """Objects that show themselves: as a card in notebooks, and in a few lines of text elsewhere.
 
 How they look is decided in `_display/`, which imports this package. So it registers its functions
-here, in `_display/cards.py`.
+here, in `_display/cards/cards.py`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable
-from aiocheckpoint._display.displays import PROGRESS_WORDS
+from aiocheckpoint._display.live.displays import PROGRESS_WORDS
 from aiocheckpoint._model.checks import checked_count, checked_number
 from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.state_type import StateT
@@ -18,7 +18,7 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint._model.given_state import CallSite
     from aiocheckpoint._model.request import Request
     from aiocheckpoint.events import Around, Hook

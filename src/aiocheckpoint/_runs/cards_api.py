@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.cards import html_of, text_of
+from aiocheckpoint._display.cards.cards import html_of, text_of
 from aiocheckpoint._model.checks import checked_flag
 from aiocheckpoint._model.shown import Shown
 from aiocheckpoint._model.state_type import StateT
@@ -14,7 +14,7 @@ from aiocheckpoint._runs.looking import make_look
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._display.flow_facts import FlowFacts
+    from aiocheckpoint._display.cards.flow_facts import FlowFacts
     from aiocheckpoint.look import RunView
 
 __all__ = ["FlowCards"]

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.step_threads import StepThreads
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint._engine.context import FlowSettings
     from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._engine.outcomes import RunOutcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.diagram import (
+from aiocheckpoint._display.diagrams.diagram import (
     Diagram,
     DiagramFormat,
     checked_format,
@@ -66,7 +66,7 @@ class FlowDiagrams(FlowMethods[StateT]):
 
 def _drawing(core: FlowCore, format: object, run_id: str | None) -> Callable[[], Diagram]:  # noqa: A002
     """Check the arguments of `diagram`, and make the function that draws."""
-    from aiocheckpoint._display.diagram_steps import of_steps  # noqa: PLC0415 - few draw
+    from aiocheckpoint._display.diagrams.diagram_steps import of_steps  # noqa: PLC0415 - few draw
 
     chosen, steps = checked_format(format), of_steps(core.registry.steps)
     if run_id is None:

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from aiocheckpoint._display.choosing import make_display
-from aiocheckpoint._display.displays import Closing, DisplaySubject, listener_of, mark_shown
+from aiocheckpoint._display.live.choosing import make_display
+from aiocheckpoint._display.live.displays import Closing, DisplaySubject, listener_of, mark_shown
 from aiocheckpoint._runs.arguments import checked_progress
 from aiocheckpoint._tracebacks import shortened_traceback
 from aiocheckpoint.handlers._registry import moves_snapshots
@@ -15,7 +15,7 @@ from aiocheckpoint.handlers._registry import moves_snapshots
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from aiocheckpoint._display.displays import Display
+    from aiocheckpoint._display.live.displays import Display
     from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._model.followers import Follower
     from aiocheckpoint._runs.core import FlowCore

@@ -19,7 +19,7 @@ from aiocheckpoint.handlers._identifiers import checked_run_id
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult

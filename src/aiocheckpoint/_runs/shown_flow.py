@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._concurrency.short_waits import call_within
-from aiocheckpoint._display.flow_facts import FlowFacts
+from aiocheckpoint._display.cards.flow_facts import FlowFacts
 from aiocheckpoint._runs.descriptions import location_of
 from aiocheckpoint._texts import quoted
 from aiocheckpoint.errors import CheckpointError

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from aiocheckpoint._concurrency.caller_thread import CallerThread
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult

@@ -12,14 +12,14 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import CommandProblem, UsageProblem
-from aiocheckpoint._display.diagram import (
+from aiocheckpoint._display.diagrams.diagram import (
     Diagram,
     DiagramFormat,
     diagram_of_flow,
     diagram_of_run,
     format_of,
 )
-from aiocheckpoint._display.diagram_steps import of_views
+from aiocheckpoint._display.diagrams.diagram_steps import of_views
 from aiocheckpoint._display.run_facts import run_name
 from aiocheckpoint.errors import InvalidValueError, RunNotFoundError, StorageError
 

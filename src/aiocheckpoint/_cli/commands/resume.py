@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint import CheckpointFlow, RunResult, Stream
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
-    from aiocheckpoint._display.displays import ProgressWord
+    from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint.look import RunView
 
 __all__ = ["COMMAND"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
 
-    from aiocheckpoint._display.diagram_steps import DiagramStep
+    from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
     from aiocheckpoint.look import RunView
 
     class _Printer(Protocol):
@@ -68,7 +68,7 @@ class Diagram:
     @property
     def steps(self) -> tuple[DiagramStep, ...]:
         """The steps that are drawn, as records with `to_json()`."""
-        from aiocheckpoint._display.diagram_steps import folded  # noqa: PLC0415
+        from aiocheckpoint._display.diagrams.diagram_steps import folded  # noqa: PLC0415
 
         return folded(self._steps, self._at)
 
@@ -90,7 +90,7 @@ class Diagram:
     @property
     def mermaid(self) -> str:
         """The picture as text of Mermaid, which GitHub and JupyterLab draw."""
-        from aiocheckpoint._display.diagram_mermaid import mermaid_of  # noqa: PLC0415
+        from aiocheckpoint._display.diagrams.diagram_mermaid import mermaid_of  # noqa: PLC0415
 
         return mermaid_of(self._steps, self._count, title=self.title, at=self._at)
 
@@ -160,12 +160,12 @@ class Diagram:
         printer.text(str(self))
 
     def _svg(self, *, alone: bool) -> str:
-        from aiocheckpoint._display.diagram_svg import svg_of  # noqa: PLC0415
+        from aiocheckpoint._display.diagrams.diagram_svg import svg_of  # noqa: PLC0415
 
         return svg_of(self.steps, self._count, title=self.title, alone=alone)
 
     def _text(self, *, ascii_only: bool) -> str:
-        from aiocheckpoint._display.diagram_text import text_of  # noqa: PLC0415
+        from aiocheckpoint._display.diagrams.diagram_text import text_of  # noqa: PLC0415
 
         return text_of(self.steps, self._count, title=self.title, ascii_only=ascii_only)
 
@@ -182,7 +182,7 @@ def diagram_of_run(
         steps: The steps of its flow, where its code is there.
         format: The format that is shown.
     """
-    from aiocheckpoint._display.diagram_steps import of_run  # noqa: PLC0415
+    from aiocheckpoint._display.diagrams.diagram_steps import of_run  # noqa: PLC0415
     from aiocheckpoint._display.run_facts import run_name  # noqa: PLC0415
 
     title = f"{run_name(run)} of {run.flow}: {run.status}"

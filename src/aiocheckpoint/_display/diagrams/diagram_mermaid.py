@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.diagram_steps import MOST_STEPS, folded, name_shown, nearest, with_gaps
+from aiocheckpoint._display.diagrams.diagram_steps import (
+    MOST_STEPS,
+    folded,
+    name_shown,
+    nearest,
+    with_gaps,
+)
 from aiocheckpoint._display.signs import SIGNS, sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aiocheckpoint._display.diagram_steps import DiagramStep
+    from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
 
 __all__ = ["mermaid_of"]
 

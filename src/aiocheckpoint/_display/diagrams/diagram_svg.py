@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.diagram_steps import name_shown, with_gaps
-from aiocheckpoint._display.svg_cells import (
+from aiocheckpoint._display.diagrams.diagram_steps import name_shown, with_gaps
+from aiocheckpoint._display.diagrams.svg_cells import (
     ABOVE,
     LEAD,
     Cell,
@@ -19,13 +19,13 @@ from aiocheckpoint._display.svg_cells import (
     draw_cell,
     sentence_of,
 )
-from aiocheckpoint._display.svg_shapes import number, plain, text
+from aiocheckpoint._display.diagrams.svg_shapes import number, plain, text
 from aiocheckpoint._texts import width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aiocheckpoint._display.diagram_steps import DiagramStep
+    from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
 
 __all__ = ["svg_of"]
 

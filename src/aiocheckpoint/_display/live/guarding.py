@@ -11,7 +11,7 @@ from aiocheckpoint._logging import RunPlace, log
 from aiocheckpoint._model.followers import Follower
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display
+    from aiocheckpoint._display.live.displays import Display
     from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
 

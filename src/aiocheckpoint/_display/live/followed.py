@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.runs_figures import failure_line, left_of_runs, not_begun_shown
+from aiocheckpoint._display.live.runs_figures import failure_line, left_of_runs, not_begun_shown
 from aiocheckpoint._display.times import now
 from aiocheckpoint.look._live_runs import LiveRun, LiveRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aiocheckpoint._display.displays import DisplaySubject
+    from aiocheckpoint._display.live.displays import DisplaySubject
     from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
     from aiocheckpoint.look import RunView

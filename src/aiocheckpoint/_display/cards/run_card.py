@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.figures import first_line
-from aiocheckpoint._display.folding import Gap
-from aiocheckpoint._display.html import TEXT_ROOM, Html, Room, cut
-from aiocheckpoint._display.remedies import remedy_of
-from aiocheckpoint._display.run_details import (
+from aiocheckpoint._display.cards.remedies import remedy_of
+from aiocheckpoint._display.cards.run_details import (
     fold_of_facts,
     fold_of_state,
     state_words,
     stored_words,
     value_lines,
 )
+from aiocheckpoint._display.cards.step_changes import changes_words, fold_of_changes
+from aiocheckpoint._display.cards.step_lines import StepLine, step_lines
+from aiocheckpoint._display.figures import first_line
+from aiocheckpoint._display.folding import Gap
+from aiocheckpoint._display.html import TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.run_facts import reason_of, run_in_words, standing_at, stopped_words
 from aiocheckpoint._display.signs import sign_of, with_sign
-from aiocheckpoint._display.step_changes import changes_words, fold_of_changes
-from aiocheckpoint._display.step_lines import StepLine, step_lines
 from aiocheckpoint._display.tables import Column, plain_lines
 from aiocheckpoint._display.times import about_left, moment, now, when
 from aiocheckpoint._texts import harmless, type_shown

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocheckpoint._display.diagram_steps import name_shown
+from aiocheckpoint._display.diagrams.diagram_steps import name_shown
+from aiocheckpoint._display.diagrams.svg_shapes import MONO, arrow, box, line, text
 from aiocheckpoint._display.signs import sign_of
-from aiocheckpoint._display.svg_shapes import MONO, arrow, box, line, text
 from aiocheckpoint._texts import width_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from aiocheckpoint._display.diagram_steps import DiagramStep
+    from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
 
 __all__ = ["ABOVE", "LEAD", "Cell", "cell_of", "draw_bars", "draw_cell", "sentence_of"]
 

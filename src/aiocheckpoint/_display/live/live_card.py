@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiocheckpoint._display.displays import notebook_shell
-from aiocheckpoint._display.live_run_card import LiveRunCard
-from aiocheckpoint._display.live_runs_card import LiveRunsCard
-from aiocheckpoint._display.painter import Painter, count_painters
+from aiocheckpoint._display.live.displays import notebook_shell
+from aiocheckpoint._display.live.live_run_card import LiveRunCard
+from aiocheckpoint._display.live.live_runs_card import LiveRunsCard
+from aiocheckpoint._display.live.painter import Painter, count_painters
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display, DisplaySubject
+    from aiocheckpoint._display.live.displays import Display, DisplaySubject
     from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown, first_line, share_of
-from aiocheckpoint._display.look_of_terminal import width_of_line
+from aiocheckpoint._display.live.look_of_terminal import width_of_line
 from aiocheckpoint._display.run_facts import place_of_run, run_shown, step_shown, why
 from aiocheckpoint._display.times import about_left, passed_and_left, stopwatch, took
 from aiocheckpoint._texts import cut_middle, cut_start, harmless, width_of
@@ -14,7 +14,7 @@ from aiocheckpoint.look._time_left import run_left, step_left
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aiocheckpoint._display.look_of_terminal import Line, Look
+    from aiocheckpoint._display.live.look_of_terminal import Line, Look
     from aiocheckpoint.look import RunView, StepView
 
 __all__ = ["end_line", "padded", "run_lines", "share_bar"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint._display.cards.run_card import run_card, run_text
 from aiocheckpoint._display.run_facts import gone_words
 from aiocheckpoint.look._views import run_view
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiocheckpoint._display.diff_card import diff_card, diff_text
-from aiocheckpoint._display.flow_card import flow_card, flow_text
-from aiocheckpoint._display.flow_facts import FlowFacts
-from aiocheckpoint._display.header_card import header_card, header_text
-from aiocheckpoint._display.lists import list_card, list_text
-from aiocheckpoint._display.plan_card import plan_card
-from aiocheckpoint._display.result_card import result_card, result_text
-from aiocheckpoint._display.run_card import run_card, run_text
-from aiocheckpoint._display.view_cards import (
+from aiocheckpoint._display.cards.diff_card import diff_card, diff_text
+from aiocheckpoint._display.cards.flow_card import flow_card, flow_text
+from aiocheckpoint._display.cards.flow_facts import FlowFacts
+from aiocheckpoint._display.cards.header_card import header_card, header_text
+from aiocheckpoint._display.cards.lists import list_card, list_text
+from aiocheckpoint._display.cards.plan_card import plan_card
+from aiocheckpoint._display.cards.result_card import result_card, result_text
+from aiocheckpoint._display.cards.run_card import run_card, run_text
+from aiocheckpoint._display.cards.view_cards import (
     count_card,
     count_text,
     flow_view_card,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint._concurrency.workers import Worker
-from aiocheckpoint._display.guarding import log_failed, log_hanging
+from aiocheckpoint._display.live.guarding import log_failed, log_hanging
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.diagram_steps import nearest, of_steps
-from aiocheckpoint._display.diagram_svg import svg_of
-from aiocheckpoint._display.flow_facts import (
+from aiocheckpoint._display.cards.flow_facts import (
     how_words,
     last_times,
     newest_words,
     part_words,
 )
+from aiocheckpoint._display.diagrams.diagram_steps import nearest, of_steps
+from aiocheckpoint._display.diagrams.diagram_svg import svg_of
 from aiocheckpoint._display.folding import Gap, folded
 from aiocheckpoint._display.html import TEXT_ROOM, Html, Room, cut
 from aiocheckpoint._display.signs import with_sign
@@ -23,7 +23,7 @@ from aiocheckpoint._texts import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from aiocheckpoint._display.flow_facts import FlowFacts
+    from aiocheckpoint._display.cards.flow_facts import FlowFacts
     from aiocheckpoint._model.steps import Step
     from aiocheckpoint.look._glance import Glance
 

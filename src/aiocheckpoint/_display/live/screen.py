@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from aiocheckpoint._display.look_of_terminal import Look, encodes_signs
-from aiocheckpoint._display.painter import Painter
+from aiocheckpoint._display.live.look_of_terminal import Look, encodes_signs
+from aiocheckpoint._display.live.painter import Painter
+from aiocheckpoint._display.live.streams import WatchedStreams
 from aiocheckpoint._display.signs import sign_of
-from aiocheckpoint._display.streams import WatchedStreams
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from aiocheckpoint._display.look_of_terminal import Line
+    from aiocheckpoint._display.live.look_of_terminal import Line
 
 __all__ = ["Screen", "StandingBar", "can_draw", "enter_screen", "leave_screens"]
 

@@ -9,7 +9,7 @@ from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint._model.shown import register_cards
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.renderers import Renderer
+    from aiocheckpoint._display.cards.renderers import Renderer
 
 __all__ = ["html_of", "register", "text_of"]
 
@@ -35,7 +35,7 @@ def text_of(shown: object) -> str | None:
 
 
 def _renderer_of(shown: object) -> Renderer | None:
-    from aiocheckpoint._display.renderers import renderer_of  # noqa: PLC0415 - shown rarely
+    from aiocheckpoint._display.cards.renderers import renderer_of  # noqa: PLC0415 - shown rarely
 
     return renderer_of(type(shown))
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocheckpoint._display.diagram_steps import name_shown, with_gaps
+from aiocheckpoint._display.diagrams.diagram_steps import name_shown, with_gaps
 from aiocheckpoint._display.signs import sign_of
 from aiocheckpoint._texts import width_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from aiocheckpoint._display.diagram_steps import DiagramStep
+    from aiocheckpoint._display.diagrams.diagram_steps import DiagramStep
 
 __all__ = ["ASCII", "LINES", "Strokes", "draw", "text_of"]
 

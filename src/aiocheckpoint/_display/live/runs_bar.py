@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import share_of
-from aiocheckpoint._display.look_of_terminal import width_of_line
-from aiocheckpoint._display.run_bar import share_bar
-from aiocheckpoint._display.runs_figures import (
+from aiocheckpoint._display.live.look_of_terminal import width_of_line
+from aiocheckpoint._display.live.run_bar import share_bar
+from aiocheckpoint._display.live.runs_figures import (
     in_order,
     rate_shown,
     slowest_shown,
@@ -16,8 +16,8 @@ from aiocheckpoint._display.times import passed_and_left
 from aiocheckpoint._texts import cut_middle, harmless, width_of
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.followed import FollowedRuns
-    from aiocheckpoint._display.look_of_terminal import Line, Look
+    from aiocheckpoint._display.live.followed import FollowedRuns
+    from aiocheckpoint._display.live.look_of_terminal import Line, Look
     from aiocheckpoint.look._live_runs import LiveCounts
 
 __all__ = ["counts_line", "runs_lines"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.followed import FollowedRuns
+from aiocheckpoint._display.cards.remedies import remedy_of_runs
 from aiocheckpoint._display.html import (
     box,
     code_of,
@@ -18,8 +18,8 @@ from aiocheckpoint._display.html import (
     tag,
     title,
 )
-from aiocheckpoint._display.remedies import remedy_of_runs
-from aiocheckpoint._display.runs_figures import (
+from aiocheckpoint._display.live.followed import FollowedRuns
+from aiocheckpoint._display.live.runs_figures import (
     ends_shown,
     in_order,
     rate_shown,
@@ -28,9 +28,9 @@ from aiocheckpoint._display.runs_figures import (
 from aiocheckpoint._display.times import now, passed_and_left
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import DisplaySubject
+    from aiocheckpoint._display.cards.remedies import Remedy
     from aiocheckpoint._display.html import Html, Room
-    from aiocheckpoint._display.remedies import Remedy
+    from aiocheckpoint._display.live.displays import DisplaySubject
     from aiocheckpoint.look._live_runs import LiveCounts
 
 __all__ = ["LiveRunsCard"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._display import html
-from aiocheckpoint._display.header_card import view_of_header
+from aiocheckpoint._display.cards.header_card import view_of_header
+from aiocheckpoint._display.cards.result_card import error_words, status_of
 from aiocheckpoint._display.html import ROWS_OF_LISTS, TEXT_ROOM, Html, Room, cut
-from aiocheckpoint._display.result_card import error_words, status_of
 from aiocheckpoint._display.run_facts import place_of_run, run_in_words, why
 from aiocheckpoint._display.signs import with_sign
 from aiocheckpoint._display.tables import Column, plain_lines

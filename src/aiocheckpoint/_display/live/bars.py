@@ -6,16 +6,16 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.followed import FollowedRun, FollowedRuns
-from aiocheckpoint._display.run_bar import end_line, run_lines
-from aiocheckpoint._display.runs_bar import counts_line, runs_lines
-from aiocheckpoint._display.streams import is_terminal
+from aiocheckpoint._display.live.followed import FollowedRun, FollowedRuns
+from aiocheckpoint._display.live.run_bar import end_line, run_lines
+from aiocheckpoint._display.live.runs_bar import counts_line, runs_lines
+from aiocheckpoint._display.live.streams import is_terminal
 from aiocheckpoint._display.times import now
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display, DisplaySubject
-    from aiocheckpoint._display.look_of_terminal import Line, Look
-    from aiocheckpoint._display.screen import Screen
+    from aiocheckpoint._display.live.displays import Display, DisplaySubject
+    from aiocheckpoint._display.live.look_of_terminal import Line, Look
+    from aiocheckpoint._display.live.screen import Screen
     from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
 
@@ -27,7 +27,7 @@ def make_bar(shown: DisplaySubject) -> Display | None:
     if not is_terminal(sys.stderr):
         return None
     try:
-        from aiocheckpoint._display.screen import can_draw  # noqa: PLC0415 - rich is an extra
+        from aiocheckpoint._display.live.screen import can_draw  # noqa: PLC0415 - rich is an extra
     except ImportError:
         return None
     if not can_draw():
@@ -74,7 +74,7 @@ class _Bar:
         self._followed.end(error)
         if self._unentered:
             return
-        from aiocheckpoint._display.screen import leave_screens  # noqa: PLC0415 - as above
+        from aiocheckpoint._display.live.screen import leave_screens  # noqa: PLC0415 - as above
 
         leave_screens(self)  # Ctrl-C may have broken off `_enter`.
 
@@ -83,7 +83,7 @@ class _Bar:
             self._unentered.pop()
         except IndexError:
             return None  # Another thread is at it.
-        from aiocheckpoint._display.screen import enter_screen  # noqa: PLC0415 - as above
+        from aiocheckpoint._display.live.screen import enter_screen  # noqa: PLC0415 - as above
 
         self._screen = enter_screen(self, self._flow)
         return self._screen

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aiocheckpoint._display.followed import FollowedRun
-from aiocheckpoint._display.run_card import run_card, run_text
+from aiocheckpoint._display.cards.run_card import run_card, run_text
+from aiocheckpoint._display.live.followed import FollowedRun
 
 __all__ = ["LiveRunCard"]
 

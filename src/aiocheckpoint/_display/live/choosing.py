@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Literal, cast
 
-from aiocheckpoint._display.displays import is_shown, notebook_shell
-from aiocheckpoint._display.guarding import guarded, log_failed
-from aiocheckpoint._display.streams import is_terminal
+from aiocheckpoint._display.live.displays import is_shown, notebook_shell
+from aiocheckpoint._display.live.guarding import guarded, log_failed
+from aiocheckpoint._display.live.streams import is_terminal
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiocheckpoint._display.displays import Display, DisplaySubject, ProgressWord
+    from aiocheckpoint._display.live.displays import Display, DisplaySubject, ProgressWord
 
 __all__ = ["make_display"]
 
@@ -47,16 +47,16 @@ def make_display(
 def _made(kind: _Kind, shown: Callable[[], DisplaySubject]) -> Display | None:
     # Where nothing is shown, a process does without these imports.
     if kind in {"card", "late card"}:
-        from aiocheckpoint._display.live_card import make_card  # noqa: PLC0415
+        from aiocheckpoint._display.live.live_card import make_card  # noqa: PLC0415
 
         return make_card(shown(), late=kind == "late card")
     if kind == "bar":
-        from aiocheckpoint._display.bars import make_bar  # noqa: PLC0415
+        from aiocheckpoint._display.live.bars import make_bar  # noqa: PLC0415
 
         bar = make_bar(shown())
         if bar is not None:
             return bar
-    from aiocheckpoint._display.lines import make_lines  # noqa: PLC0415
+    from aiocheckpoint._display.live.lines import make_lines  # noqa: PLC0415
 
     return make_lines(shown())
 

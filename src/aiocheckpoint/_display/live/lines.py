@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown, first_line, percent, share_of
-from aiocheckpoint._display.guarding import log_failed
+from aiocheckpoint._display.live.guarding import log_failed
+from aiocheckpoint._display.live.runs_figures import ends_shown, failure_line
 from aiocheckpoint._display.run_facts import run_shown
-from aiocheckpoint._display.runs_figures import ends_shown, failure_line
 from aiocheckpoint._display.times import stopwatch, took
 from aiocheckpoint._texts import harmless
 from aiocheckpoint.events import (
@@ -27,7 +27,7 @@ from aiocheckpoint.events import (
 from aiocheckpoint.look._live_runs import LiveRuns
 
 if TYPE_CHECKING:
-    from aiocheckpoint._display.displays import Display, DisplaySubject
+    from aiocheckpoint._display.live.displays import Display, DisplaySubject
     from aiocheckpoint.events import Event
 
 __all__ = ["make_lines"]
