@@ -286,12 +286,38 @@ def test_forked_child(tmp_path: Path) -> None:
     assert hearing.progress == [1]
 
 
+class NoIndex:
+    """A number in name only."""
+
+    def __index__(self) -> Any:  # noqa: ANN401 - no int
+        """Give a text."""
+        return "7"  # noqa: PLE0305 - as a broken class does
+
+
+class NoDtype:
+    """An object whose attribute raises, as that of some data sets does."""
+
+    def __float__(self) -> float:
+        """Give a number."""
+        return 1.0
+
+    @property
+    def dtype(self) -> object:
+        """Raise."""
+        raise OSError
+
+
 BAD: list[tuple[type[Exception], dict[str, Any]]] = [
     (InvalidTypeError, {"done": "1"}),
     (InvalidTypeError, {"done": True}),
     (InvalidTypeError, {"done": None}),
     (InvalidTypeError, {"done": 1j}),
     (InvalidTypeError, {"done": np.zeros(2)}),
+    (InvalidTypeError, {"done": np.bool_(True)}),  # noqa: FBT003 - a value of numpy
+    (InvalidTypeError, {"done": np.array(True)}),  # noqa: FBT003
+    (InvalidTypeError, {"done": NoIndex()}),
+    (InvalidTypeError, {"done": NoDtype()}),
+    (InvalidValueError, {"done": np.array(-0.5)}),
     (InvalidValueError, {"done": -1}),
     (InvalidValueError, {"done": float("nan")}),
     (InvalidValueError, {"done": float("inf")}),
@@ -330,7 +356,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
 def test_kinds_of_numbers(tmp_path: Path) -> None:
     """Numbers of all kinds become ints and floats, and a note is cut."""
     numbers: list[Any] = [np.int64(3), np.float32(0.5), Decimal("1.5"), Fraction(1, 4), 10**20, 0.0]
-    plain = [3, 0.5, 1.5, 0.25, 10**20, 0.0]
+    numbers += [np.array(0.5), np.array(7)]
+    plain = [3, 0.5, 1.5, 0.25, 10**20, 0.0, 0.5, 7]
 
     class Text(str):
         __slots__ = ()

@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
-from hearing import heard
+from hearing import core_of, heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiocheckpoint import CheckpointFlow, Pause, Retry, Terminate
+from aiocheckpoint import CheckpointFlow, Pause, Retry, Terminate, current_step
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.events import SnapshotWritten, StepFinished, StepProgressed, StepStarted
 from aiocheckpoint.look import RunView, StepView, open_store
@@ -202,6 +202,48 @@ def test_live_view_and_store(
     if played.follows is not None:
         heard = {type(event) for event in played.follows.heard}
         assert heard.isdisjoint({StepStarted, StepFinished, SnapshotWritten, StepProgressed})
+
+
+def test_a_further_attempt_has_said_nothing(tmp_path: Path) -> None:
+    """What an attempt has said is no progress of the next one."""
+    place = tmp_path / "a.pkl"
+    cp, live = CheckpointFlow(place, fsync=False, name="a"), LiveRun("a", None, str(place))
+    seen: list[object] = []
+
+    @cp.add_step(retry=Retry(attempts=2, on=BrokenError, wait_initial=0))
+    def ask(state: State) -> None:
+        step = current_step()
+        seen.append(live.view().steps[0].done)
+        step.progress(5, cursor={"page": 5})
+        seen.append(live.view().steps[0].done)
+        if step.attempt == 1:
+            raise BrokenError
+
+    core = core_of(cp)
+    core.run_blocking(core.request({}), None, 0.0, listener=Follows(live))
+    assert seen == [None, 5, None, 5]
+
+
+def test_a_run_that_was_left_begins_anew(tmp_path: Path) -> None:
+    """Nothing of a run whose end is not told shows in the next one under the same id."""
+    place = tmp_path / "a.pkl"
+    cp, live = CheckpointFlow(place, fsync=False, name="a"), LiveRun("a", None, str(place))
+
+    @cp.add_step()
+    def ask(state: State) -> None:
+        current_step().progress(5)
+
+    with heard(cp) as hearing:
+        cp.run({})
+    started, first, *_ = events = hearing.events
+    for event in events[: [type(one) for one in events].index(StepFinished) + 1]:
+        live.take(event)
+    assert live.view().steps[0].done == 5
+    live.take(started)
+    assert live.view().steps[0].done is None
+    live.take(first)
+    view = live.view()
+    assert (view.status, view.steps[0].seconds) == ("running", None)
 
 
 @pytest.mark.parametrize("loses", [False, True])

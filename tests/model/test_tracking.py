@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,6 +43,16 @@ class TooShort(list[int]):
         return 2
 
 
+class ByIndex:
+    """Items that have no `__iter__`, as those of some data sets."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> int:
+        return (7, 8, 9)[index]
+
+
 @pytest.mark.parametrize(
     ("items", "total", "totals"),
     [
@@ -51,8 +63,18 @@ class TooShort(list[int]):
         ([7, 8, 9], 5, [5] * 4),
         (NoLength([7, 8, 9]), None, [None] * 4),
         (TooShort([7, 8, 9]), None, [2, 2, 2, None]),
+        (ByIndex(), None, [3, 3, 3, 3]),
     ],
-    ids=["list", "iterator", "generator", "total", "other total", "no length", "too short"],
+    ids=[
+        "list",
+        "iterator",
+        "generator",
+        "total",
+        "other total",
+        "no length",
+        "too short",
+        "index",
+    ],
 )
 def test_totals(
     items: Any,  # noqa: ANN401 - any iterable
@@ -93,6 +115,33 @@ async def test_async(progress: Any, reports: list[Report]) -> None:  # noqa: ANN
     assert [done for done, _, _ in reports] == [0, 1, 2, 3]
 
 
+async def test_async_items_are_closed(progress: Any) -> None:  # noqa: ANN401 - the fixture
+    """`aclosing` closes the source of a loop that is left early. One without `aclose` stays."""
+    closed = list[bool]()
+
+    async def rows() -> AsyncIterator[int]:
+        try:
+            yield 7
+            yield 8
+        finally:
+            closed.append(True)
+
+    class Rows:
+        def __aiter__(self) -> Rows:
+            return self
+
+        async def __anext__(self) -> int:
+            return 7
+
+    for source in (rows(), Rows()):
+        items: Any = tracked(progress, source, None, None)
+        async with aclosing(items):
+            async for item in items:
+                assert item == 7
+                break
+    assert closed == [True]
+
+
 async def test_sync_items_in_async_for(progress: Any, reports: list[Report]) -> None:  # noqa: ANN401 - the fixture
     """The items of a list come by `async for` too, and are counted."""
     tracked_items: Any = tracked(progress, [7, 8], None, None)
@@ -112,8 +161,8 @@ async def test_async_items_in_for(progress: Any) -> None:  # noqa: ANN401 - the 
     assert [row async for row in tracked(progress, items, None, None)] == [1]  # type: ignore[union-attr]
 
 
-def test_no_iterable(progress: Any) -> None:  # noqa: ANN401 - the fixture
+@pytest.mark.parametrize("nothing", [3, None, re.match("", ""), int], ids=repr)
+def test_no_iterable(progress: Any, nothing: Any) -> None:  # noqa: ANN401 - the fixture
     """A number is no iterable, and the error says what takes one."""
-    nothing: Any = 3
     with pytest.raises(InvalidTypeError, match="progress"):
         tracked(progress, nothing, None, None)

@@ -36,7 +36,7 @@ from aiocheckpoint.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
     from pathlib import Path
 
     from support import State
@@ -307,16 +307,18 @@ def test_several_loops(place: Path) -> None:
     loop.run_until_complete(asyncio.sleep(0))
     waiting._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
     loop.close()
-    cp.run({}, run_id="1")
-    assert word_of(asyncio.run(first_of(watch))) == "RunStarted"
+    assert word_of(asyncio.run(first_of_run(cp, watch))) == "RunStarted"
     assert word_of(next(watch)) == "SnapshotWritten"
     watch.close()
     del waiting
 
 
-async def first_of(watch: Watch) -> Event:
-    """Take one event."""
-    return await anext(watch)
+async def first_of_run(cp: CheckpointFlow, watch: Watch) -> Event:
+    """Wait for an event before the run that gives it begins."""
+    waiting = asyncio.create_task(anext(watch))
+    await asyncio.sleep(0)
+    await cp.arun({}, run_id="1")
+    return await waiting
 
 
 def test_notebook(place: Path) -> None:
@@ -370,6 +372,17 @@ def test_copies(place: Path) -> None:
             assert listeners_of(pickle.loads(pickle.dumps(bare))).known == {}
 
 
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_no_copy(place: Path, duplicate: Callable[[Watch], object]) -> None:
+    """A watcher is not copied or pickled, and goes on where that was tried."""
+    cp = make_flow(place)
+    with cp.watch() as watch:
+        with pytest.raises(InvalidTypeError, match=r"this process\. Call watch\(\)"):
+            duplicate(watch)
+        cp.run({}, run_id="1")
+        assert word_of(next(watch)) == "RunStarted"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_forked_child(place: Path) -> None:
     """In a forked child a watcher of the parent has ended, and the child's own hears its runs."""
@@ -381,10 +394,12 @@ def test_forked_child(place: Path) -> None:
             code = 1
             with contextlib.suppress(BaseException):
                 own = cp.watch()
+                known = len(listeners_of(cp).known)
                 cp.run({}, run_id="2")
                 of_parent = list(watch)
                 cp.drain()
-                code = 0 if (of_parent, [word_of(one) for one in own]) == ([], WORDS) else 2
+                heard = [word_of(one) for one in own]
+                code = 0 if (known, of_parent, heard) == (1, [], WORDS) else 2
             os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
         assert [word_of(next(watch)) for _ in WORDS] == WORDS

@@ -135,6 +135,15 @@ def test_each_changed_byte_is_noticed(signer: Any) -> None:  # noqa: ANN401
         forged(done=True),
         forged(total=False),
         forged(total=float("inf")),
+        forged(done=-1),
+        forged(done=2e300),
+        forged(total=-0.5),
+        forged(total=10**301),
+        forged(total="many"),
+        forged(note="x" * 201),
+        forged(at=-1),
+        forged(at=253_402_300_800.0),
+        forged(at=True),
         forged(at="now"),
         forged(began=None),
         forged(number="3"),
@@ -150,6 +159,14 @@ def test_what_is_no_record_is_passed_over(encoded: bytes) -> None:
         decode_progress(encoded, None)
     assert len(str(caught.value)) < 60
     assert "many" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"done": 0}, {"done": 1e300, "total": 0}, {"total": None, "note": None}, {"at": 0}]
+)
+def test_amounts_at_the_bounds(facts: dict[str, Any]) -> None:
+    """What a step may say is read."""
+    assert decode_progress(forged(**facts), None) == RECORD._replace(**facts)
 
 
 def test_keys_of_a_later_version_are_passed_over() -> None:

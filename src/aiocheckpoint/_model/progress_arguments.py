@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
@@ -72,10 +73,21 @@ def checked_note(note: object) -> str | None:
 def _converted(what: str, amount: Any) -> float:  # noqa: ANN401
     """Convert a number of another kind. Whole ones stay whole."""
     try:
-        return amount.__index__() if isinstance(amount, SupportsIndex) else float(amount)
+        return _whole_or_float(amount)
     except OverflowError:
         return float("inf")
     except Exception as error:
         raise InvalidTypeError(
             f"{what} of progress() is a {type(amount).__name__} that cannot be made a float."
         ) from error
+
+
+def _whole_or_float(amount: Any) -> float:  # noqa: ANN401
+    """Convert a number, or raise an exception of any kind."""
+    # The attributes of numpy, whose bools are numbers to `float`.
+    if getattr(getattr(amount, "dtype", None), "kind", None) == "b":
+        raise TypeError
+    try:
+        return operator.index(amount)
+    except TypeError:  # Arrays have `__index__` even where they hold a fraction.
+        return float(amount)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from operator import length_hint
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from aiocheckpoint.errors import InvalidTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["tracked"]
 
@@ -34,14 +34,9 @@ def tracked(
         InvalidTypeError: `iterable` is none.
     """
     count = _Count(progress, total, None if total is not None else _length(iterable), note)
-    if isinstance(iterable, Iterable):
-        return _Tracked(iterable, count)
-    if isinstance(iterable, AsyncIterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(iterable, AsyncIterable) and not isinstance(iterable, Iterable):
         return _TrackedAsync(iterable, count)
-    raise InvalidTypeError(
-        f"track() takes an iterable or async iterable, not a {type(iterable).__name__}. "
-        "progress() takes numbers."
-    )
+    return _Tracked(_iterator(iterable), count)
 
 
 class _Count:
@@ -78,8 +73,8 @@ class _Count:
 class _Tracked(Iterator[_Item], Generic[_Item]):
     """The items of an iterable, for a `for` loop. In an `async for` loop they come as well."""
 
-    def __init__(self, iterable: Iterable[_Item], count: _Count) -> None:
-        self._items, self._count = iter(iterable), count
+    def __init__(self, items: Iterator[_Item], count: _Count) -> None:
+        self._items, self._count = items, count
 
     def __next__(self) -> _Item:
         self._count.note_next()
@@ -104,6 +99,12 @@ class _TrackedAsync(AsyncIterator[_Item], Generic[_Item]):
         self._count.given += 1
         return item
 
+    async def aclose(self) -> None:
+        """Close the source, if it can be closed, as `contextlib.aclosing` asks for."""
+        close: Callable[[], Awaitable[object]] | None = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
+
     def __getitem__(self, _: object) -> NoReturn:
         """Say what to write. Python asks for the item 0 in a `for` loop without `__iter__`.
 
@@ -112,6 +113,23 @@ class _TrackedAsync(AsyncIterator[_Item], Generic[_Item]):
         raise InvalidTypeError(
             "track() got an async iterable, whose items come by `async for`, not by `for`."
         )
+
+
+def _iterator(iterable: Any) -> Iterator[Any]:  # noqa: ANN401 - what a user gives
+    """Iterate as `for` does, also over an object that has `__getitem__` alone.
+
+    Raises:
+        InvalidTypeError: It is no iterable.
+    """
+    if isinstance(iterable, Iterable):
+        return iter(iterable)
+    try:
+        return iter(iterable)
+    except TypeError:
+        raise InvalidTypeError(
+            f"track() takes an iterable or async iterable, not a {type(iterable).__name__}. "
+            "progress() takes numbers."
+        ) from None
 
 
 def _length(iterable: object) -> int | None:

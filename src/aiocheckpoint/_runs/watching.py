@@ -7,13 +7,13 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from threading import TIMEOUT_MAX, RLock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import StreamConsumedError
+from aiocheckpoint.errors import InvalidTypeError, StreamConsumedError
 from aiocheckpoint.events import Event, EventsDropped
 
 if TYPE_CHECKING:
@@ -64,6 +64,17 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
         """Hear no more."""
         if "_watcher" in self.__dict__:
             self._leave()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be copied or pickled.
+
+        Raises:
+            InvalidTypeError: Always.
+        """
+        raise InvalidTypeError(
+            "a Watch cannot be copied or pickled, because it hears the runs of this process. Call "
+            "watch() of the flow again for another one."
+        )
 
     @property
     def in_progress(self) -> bool:

@@ -18,6 +18,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from aiocheckpoint._model.cursor import MOST_CURSOR_BYTES, encode_cursor
+from aiocheckpoint._model.progress_arguments import checked_amount, checked_note, checked_total
 from aiocheckpoint._model.progress_record import ProgressRecord
 from aiocheckpoint.errors import CheckpointError
 
@@ -36,6 +37,8 @@ MOST_PROGRESS_BYTES: Final = MOST_CURSOR_BYTES + (1 << 16)
 _MAGIC = b"aiocheckpoint progress 1"
 _LABEL = b"aiocheckpoint progress\0"
 _WORDS_BEHIND_MAGIC = 3
+_YEAR_9999 = 253_370_764_800
+"""Its beginning. Later ones are no `datetime` in each time zone."""
 _NUMBER = float, int
 _DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError, CheckpointError)
 
@@ -104,14 +107,23 @@ def _record(values: Any) -> ProgressRecord:  # noqa: ANN401 - any JSON
     known = {name: values[name] for name in ProgressRecord._fields}
     known["cursor"] = encode_cursor(known["cursor"])
     record = ProgressRecord(**known)
-    texts = record.flow, record.step, *_given(record.run_id, record.note)
-    numbers = record.number, record.began, record.done, record.at, *_given(record.total)
+    texts = [record.flow, record.step, *([] if record.run_id is None else [record.run_id])]
+    numbers = record.number, record.began, record.at
     if not all(type(text) is str for text in texts):
         raise TypeError
     if not all(type(one) in _NUMBER and math.isfinite(one) for one in numbers):
         raise TypeError
+    _check_told(record)
     return record
 
 
-def _given(*values: Any) -> list[Any]:  # noqa: ANN401 - any JSON
-    return [value for value in values if value is not None]
+def _check_told(record: ProgressRecord) -> None:
+    """Check what `progress()` checks, since displays rely on it.
+
+    Raises:
+        Exception: One of `_DAMAGE`.
+    """
+    checked_amount("done", record.done)
+    checked_total(record.total)
+    if record.note != checked_note(record.note) or not 0 <= record.at < _YEAR_9999:
+        raise ValueError
