@@ -43,6 +43,8 @@ CELLS = {
     "awaited": "await cp.arun({}, run_id='order-4', progress='card');",
     "two": """await asyncio.gather(
     *(cp.arun({}, run_id=f'order-{one}', progress='card') for one in (5, 6)));""",
+    "crowd": "await asyncio.gather("
+    "*(cp.arun({'seconds': 1.0}, run_id=f'c-{one}') for one in range(14)));",
     "many": "await cp.amap({f'm-{n}': {'end': 'fail' if n == 3 else ''} for n in range(8)}, "
     "progress='card');",
     "twins": "list(cp.map({f't-{n}': {} for n in range(8)}, progress='card'));",
@@ -113,6 +115,12 @@ def test_a_card_for_long_runs(cells: dict[str, Cell]) -> None:
     """A longer one has a card, though nobody asked for it."""
     (text,) = texts(cells["late"])
     assert "✓ finished" in text
+
+
+def test_a_crowd_of_long_runs(cells: dict[str, Cell]) -> None:
+    """At most ten cards come at once that nobody asked for."""
+    assert outputs(cells["crowd"], "error") == []
+    assert 0 < len(texts(cells["crowd"])) <= 10
 
 
 ENDS = {
