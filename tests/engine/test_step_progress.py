@@ -31,6 +31,7 @@ from aiocheckpoint import (
     current_step,
 )
 from aiocheckpoint._engine import dispatch
+from aiocheckpoint._model.current_step import CURRENT, ReportingStep
 from aiocheckpoint.events import (
     AttemptFailed,
     Event,
@@ -241,6 +242,25 @@ def test_after_the_end(runner: Runner, tmp_path: Path) -> None:
         kept[-1].progress(99)
     assert hearing.progress == [1, 2]
     assert kept[-1].cursor is None
+
+
+def test_thread_that_the_end_overtakes(runner: Runner, tmp_path: Path) -> None:
+    """A thread that comes first behind the end, and had found the step before it, tells nothing."""
+    found = list[ReportingStep]()
+
+    def work(step: CurrentStep) -> None:
+        in_progress = CURRENT.get()
+        assert in_progress is not None
+        assert in_progress.reporting is not None
+        assert in_progress.reporting.reports is None  # Nothing was said, so nothing is made.
+        found.append(in_progress.reporting)
+
+    cp = one_step(tmp_path, work)
+    with heard(cp) as hearing:
+        runner(cp, {})
+        found[0].make_reports().report(99, None, None, '{"page":99}')
+    assert hearing.progress == []
+    assert found[0].make_reports() is found[0].reports
 
 
 def test_cursor_of_the_next_attempt(runner: Runner, tmp_path: Path) -> None:

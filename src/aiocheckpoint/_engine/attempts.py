@@ -136,7 +136,7 @@ def begin_attempt(
     if attempt_number > 1:
         header.record_attempt(step.name, attempt_number)
         if progress.reports is not None:
-            progress.reports.begin(attempt_number)
+            progress.reports.begin()
     if step.limiter is not None:
         return _attempt_limited, parts
     return _attempt_within if context.settings.around else _attempt, parts
@@ -159,7 +159,7 @@ async def _attempt(
         state: The state.
     """
     dispatcher, seconds, late = context.dispatcher, progress.seconds, None
-    if dispatcher.enabled:
+    if dispatcher.is_heard or dispatcher.known:
         await dispatcher.emit(StepStarted, **progress.event_fields, attempt=progress.attempt)
     for name, function in parts:
         progress.part = name
@@ -186,7 +186,7 @@ async def _attempt(
             )
     progress.cancellation = late
     context.header.record_duration(step.name, sum(seconds.values()))
-    if dispatcher.enabled or progress.result_ignored:
+    if dispatcher.is_heard or dispatcher.known or progress.result_ignored:
         await _emit_finished(context, progress)
 
 

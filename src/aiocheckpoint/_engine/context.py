@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiocheckpoint._concurrency.loop_signal import LoopSignal
 from aiocheckpoint._engine.cursors import CursorKeeper
 from aiocheckpoint._engine.failures import StepFailure
 from aiocheckpoint._engine.listeners import Listeners
+from aiocheckpoint._engine.progress_reports import ProgressReports
 from aiocheckpoint._engine.recovered_runs import RecoveredRuns
 from aiocheckpoint._model.current_step import StepInProgress
 from aiocheckpoint._snapshot.keys import pop_reserved_keys
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.ended_steps import EndedStep
     from aiocheckpoint._engine.lifespans import Lifespans
     from aiocheckpoint._engine.migration import Migration
-    from aiocheckpoint._engine.progress_reports import ProgressReports
     from aiocheckpoint._model.current_step import Progress
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
@@ -207,6 +208,10 @@ class RunContext:
                 target.update(entries)
 
 
+_MAKING = RLock()
+"""Held while a step's first report makes what takes them. A signal handler may come in between."""
+
+
 class StepProgress:
     """The step, attempt and part that a run is in.
 
@@ -215,7 +220,7 @@ class StepProgress:
         step: Its name.
         of: The number of steps.
         attempt: Number of the attempt at the step, from 1.
-        reports: Takes what the step says of its progress. None for a step that is not called.
+        dispatcher: Emits what the step says of its progress. None for a step that is not called.
 
     Attributes:
         loads: Whether each attempt calls the loader.
@@ -226,9 +231,11 @@ class StepProgress:
         ended: The step, where its saver is called alone in the next attempt.
         cancellation: A cancellation that came before the step was done, and is raised behind it.
         current: The step for `current_step()`.
+        reports: Takes what the step says of its progress. None where it has said nothing.
     """
 
     __slots__ = (
+        "_dispatcher",
         "attempt",
         "began",
         "cancellation",
@@ -250,7 +257,7 @@ class StepProgress:
         step: str,
         of: int,
         attempt: int,
-        reports: ProgressReports | None = None,
+        dispatcher: EventDispatcher | None = None,
     ) -> None:
         self.index, self.step, self.of, self.attempt = index, step, of, attempt
         self.loads = False
@@ -261,8 +268,25 @@ class StepProgress:
         self.ended: EndedStep | None = None
         self.cancellation: CancelledError | None = None
         self.current = StepInProgress()
-        self.current.reports = reports
-        self.reports = reports
+        self.reports: ProgressReports | None = None
+        self._dispatcher = dispatcher
+        if dispatcher is not None:
+            self.current.reporting = self
+
+    def make_reports(self) -> ProgressReports:
+        """Make what takes the progress of the step, once, in any thread. Few steps say any."""
+        if self._dispatcher is None:
+            raise AssertionError(self.step)
+        with _MAKING:
+            if self.reports is None:
+                self.reports = ProgressReports(self._dispatcher, self)
+            return self.reports
+
+    def close(self) -> None:
+        """Note the end of the step, for tasks and threads as well that it has started."""
+        self.current.end()
+        if self.reports is not None:
+            self.reports.close()
 
     @property
     def latest(self) -> Progress | None:

@@ -10,7 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._model.progress_record import ProgressRecord
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["CursorKeeper"]
 
 
+class ReportingStep(Protocol):
+    """A step that may say how far it is."""
+
+    @property
+    def reports(self) -> ProgressReports | None:
+        """Takes what it says. None where it has said nothing."""
+        ...
+
+
 class CursorKeeper:
     """Keeps the cursors of one run.
 
@@ -39,7 +48,7 @@ class CursorKeeper:
 
     Attributes:
         header: A header of the run, from its begin on. Its name, number and beginning count.
-        reports: What the step in progress says. None before it and behind its snapshot.
+        step: The step in progress. None before it and behind its snapshot.
         done_at: The number of the snapshot behind the step, once it is about to be stored. Looks
             store nothing then.
         found: The cursor of an earlier attempt, for the first step.
@@ -48,7 +57,7 @@ class CursorKeeper:
 
     # Defaults of the class, as every run makes such an object, and few runs use it.
     header: Header | None = None
-    reports: ProgressReports | None = None
+    step: ReportingStep | None = None
     done_at: int | None = None
     found: str | None = None
     is_stored: bool = False
@@ -86,9 +95,15 @@ class CursorKeeper:
         reports.cursor, self.found = self.found, None
 
     @property
+    def _reports(self) -> ProgressReports | None:
+        """What the step in progress says. None where it has said nothing."""
+        return None if self.step is None else self.step.reports
+
+    @property
     def has_new(self) -> bool:
         """Whether the step has given a cursor that is not stored yet."""
-        return self.reports is not None and self.reports.cursor_is_new
+        reports = self._reports
+        return reports is not None and reports.cursor_is_new
 
     def update_header(self, change: Callable[[Header], Header]) -> None:
         """Do as `RunStore.update_header`, and store a new cursor with the header, blocking."""
@@ -140,7 +155,7 @@ class CursorKeeper:
 
     def _take(self) -> ProgressRecord | None:
         """Make the record of a cursor that is new."""
-        reports, header = self.reports, self.header
+        reports, header = self._reports, self.header
         if reports is None or header is None or not reports.cursor_is_new:
             return None
         if self._step_is_stored():
@@ -161,5 +176,7 @@ class CursorKeeper:
     def _note(self, *, stored: bool) -> None:
         if stored:
             self.is_stored = True
-        elif self.reports is not None:
-            self.reports.cursor_is_new = True
+            return
+        reports = self._reports
+        if reports is not None:
+            reports.cursor_is_new = True

@@ -80,6 +80,15 @@ class AttemptReports(Protocol):
         ...
 
 
+class StepWithReports(Protocol):
+    """A step that may say how far it is."""
+
+    @property
+    def reports(self) -> AttemptReports | None:
+        """Its progress. None where it has said none."""
+        ...
+
+
 class EventDispatcher:
     """Emits the events of one run.
 
@@ -95,7 +104,10 @@ class EventDispatcher:
     Attributes:
         number: The run number.
         end_emitted: Whether the event of an exception that ends the run was emitted.
-        reports: The progress of the step that the run is in, or None.
+        step: The step that the run is in, or None.
+        is_heard: Whether a hook, the listener of the call, or the log gets its events.
+        known: The listeners of the flow. Each step looks at both three times, in a third of the
+            time that `enabled` takes.
         telling: Held by the thread that calls the listeners.
         follower: What follows the run, or None.
     """
@@ -116,13 +128,13 @@ class EventDispatcher:
             self.follower, listener = listener, None
         self.number = 0
         self.end_emitted = False
-        self.reports: AttemptReports | None = None
+        self.step: StepWithReports | None = None
         self.telling = Lock()
         self._flow, self._run_id = flow, run_id
         self._hooks = hooks
         self._listeners, self._listener = listeners, listener
-        self._known = listeners.known
-        self._is_heard = bool(hooks) or listener is not None or is_logged()
+        self.known = listeners.known
+        self.is_heard = bool(hooks) or listener is not None or is_logged()
         self._backend = backend
         self._unattended = unattended
         self._process = forks.process
@@ -134,7 +146,7 @@ class EventDispatcher:
 
         If not, the engine skips them, because each one costs time in every step.
         """
-        return self._is_heard or bool(self._known)
+        return self.is_heard or bool(self.known)
 
     @property
     def tells_of_runs(self) -> bool:
@@ -144,14 +156,19 @@ class EventDispatcher:
     @property
     def hears_progress(self) -> bool:
         """Whether a hook or a listener gets the progress of steps. The log does not."""
-        return bool(self._hooks or self._known) or self._listener is not None
+        return bool(self._hooks or self.known) or self._listener is not None
 
     @property
     def _is_listened_to(self) -> bool:
         """Whether there is a listener. A forked child that goes on with a run has none."""
-        if not self._known and self._listener is None and self.follower is None:
+        if not self.known and self._listener is None and self.follower is None:
             return False
         return self._process is forks.process
+
+    @property
+    def _reports(self) -> AttemptReports | None:
+        """The progress of the step that the run is in. None where it has said none."""
+        return None if self.step is None else self.step.reports
 
     def make(self, kind: type[_Event], **facts: Any) -> _Event:  # noqa: ANN401
         """Make an event from its class and its attributes, without those of `Event`."""
@@ -168,9 +185,10 @@ class EventDispatcher:
             self.end_emitted = True
         if not (self.enabled or is_logged() or kind in _WARNINGS or self._is_followed(kind)):
             return
-        if self.reports is not None and kind in _ENDS_OF_ATTEMPTS:
+        reports = self._reports
+        if reports is not None and kind in _ENDS_OF_ATTEMPTS:
             breaks_off = kind is RunTerminated or facts.get("cancelled", False)
-            self.reports.end(breaks_off=breaks_off)
+            reports.end(breaks_off=breaks_off)
         await self.send(self.make(kind, **facts))
 
     async def send(self, event: Event) -> None:
@@ -180,8 +198,9 @@ class EventDispatcher:
         self.tell(event)
         if not self._hooks:
             return
-        if self.reports is not None:
-            await self.reports.hand_over()
+        reports = self._reports
+        if reports is not None:
+            await reports.hand_over()
         await self._call_hooks(event)
         if type(event) is StepStarted:
             self._context = copy_context()

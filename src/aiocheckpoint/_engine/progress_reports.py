@@ -8,7 +8,7 @@ attempt, and only the newest one waits.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiocheckpoint._engine.progress_timer import call_at
 from aiocheckpoint._model.current_step import Progress
@@ -17,6 +17,7 @@ from aiocheckpoint.events import StepProgressed
 if TYPE_CHECKING:
     from aiocheckpoint._engine.dispatch import EventDispatcher
     from aiocheckpoint._engine.progress_hooks import ProgressForHooks
+    from aiocheckpoint._model.current_step import StepInProgress
 
 __all__ = ["ProgressReports"]
 
@@ -26,22 +27,42 @@ _LOST_SECONDS = 1.0
 """A call of the timer that is late by so much does not come: no thread could be started."""
 
 
+class AttemptInProgress(Protocol):
+    """A step at its present attempt."""
+
+    @property
+    def step(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt, from 1."""
+        ...
+
+    @property
+    def current(self) -> StepInProgress:
+        """The step for `current_step()`."""
+        ...
+
+    @property
+    def event_fields(self) -> dict[str, Any]:
+        """The fields that all events of the step have."""
+        ...
+
+
 class ProgressReports:
     """Takes the progress of one step, in any thread.
 
     Args:
         dispatcher: Emits the events of the run.
-        index: Index of the step.
-        step: Its name.
-        of: The number of steps.
-        attempt: Number of the attempt.
+        step: The step, at its present attempt.
 
     Attributes:
         cursor: The cursor as JSON, of this attempt or an earlier one, or None.
         cursor_is_new: Whether it was given since somebody has cleared this.
     """
 
-    # Defaults of the class, as every step makes such an object, and few steps use it.
     cursor: str | None = None
     cursor_is_new: bool = False
     _latest: tuple[float, float | None, str | None] | None = None
@@ -51,16 +72,13 @@ class ProgressReports:
     _due = float("-inf")
     _for_hooks: ProgressForHooks | None = None
 
-    def __init__(
-        self, dispatcher: EventDispatcher, index: int, step: str, of: int, attempt: int
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._index, self._step, self._of, self._attempt = index, step, of, attempt
+    def __init__(self, dispatcher: EventDispatcher, step: AttemptInProgress) -> None:
+        self._dispatcher, self._progress = dispatcher, step
 
     @property
     def step(self) -> str:
         """Name of the step."""
-        return self._step
+        return self._progress.step
 
     @property
     def latest(self) -> Progress | None:
@@ -76,16 +94,18 @@ class ProgressReports:
         if cursor is not None:
             self.cursor = cursor
             self.cursor_is_new = True
-        if self._dispatcher.hears_progress and not self._is_over:
+        # A thread may come here first behind the end of the step, and have made this object.
+        has_ended = self._is_over or self._progress.current.facts is None
+        if self._dispatcher.hears_progress and not has_ended:
             self._is_news = True
             if time.monotonic() - self._told_at >= _SECONDS:
                 self._tell_news()
             else:
                 self._call_later()
 
-    def begin(self, attempt: int) -> None:
+    def begin(self) -> None:
         """Begin a further attempt. The cursor stays."""
-        self._latest, self._is_news, self._attempt = None, False, attempt
+        self._latest, self._is_news = None, False
         self._is_over = False
 
     def end(self, *, breaks_off: bool) -> None:
@@ -151,13 +171,11 @@ class ProgressReports:
         done, total, note = self._latest or (0, None, None)
         return self._dispatcher.make(
             StepProgressed,
-            step=self._step,
-            index=self._index,
-            of=self._of,
+            **self._progress.event_fields,
             done=done,
             total=total,
             note=note,
-            attempt=self._attempt,
+            attempt=self._progress.attempt,
         )
 
     def _call_later(self) -> None:

@@ -64,7 +64,7 @@ class SnapshotWriter:
         if size >= LARGE_BYTES and not self._warned_of_size:
             self._warned_of_size = True
             await self._warn_large(state, size)
-        if context.dispatcher.enabled:
+        if context.dispatcher.is_heard or context.dispatcher.known:
             await self.emit_written(size, seconds)
 
     async def write_within(

@@ -9,7 +9,6 @@ from aiocheckpoint._engine.attempts import attempt_repeatedly, begin_attempt
 from aiocheckpoint._engine.context import DrainedError, StepProgress
 from aiocheckpoint._engine.ended_by_hand import end_by_hand, end_step_by_hand
 from aiocheckpoint._engine.outcomes import end_failed, end_paused, end_stopped
-from aiocheckpoint._engine.progress_reports import ProgressReports
 from aiocheckpoint._engine.shared_ends import RunEnd, SharedFailure
 from aiocheckpoint._engine.termination import end_terminated
 from aiocheckpoint._model.current_step import CURRENT
@@ -109,7 +108,7 @@ class StepLoop:
                 await written
             else:
                 await context.backend.finish(written, progress.cancellation, needs_store=True)
-            context.cursors.reports, context.cursors.is_stored = None, False
+            context.cursors.step, context.cursors.is_stored = None, False
         except (GeneratorExit, DrainedError):
             raise
         except BaseException as error:
@@ -118,8 +117,8 @@ class StepLoop:
             raise
         finally:
             context.active_run.progress = None
-            _close(progress)
-            context.dispatcher.reports = None
+            progress.close()
+            context.dispatcher.step = None
             CURRENT.set(progress.current.outer)
         return True
 
@@ -127,14 +126,13 @@ class StepLoop:
         step, context = self._steps[index], self._context
         number = self._opening.attempt_number if index == plan.start else 1
         of = len(self._steps)
-        reports = ProgressReports(context.dispatcher, index, step.name, of, number)
-        context.dispatcher.reports = reports
-        progress = StepProgress(index, step.name, of, number, reports)
+        progress = StepProgress(index, step.name, of, number, context.dispatcher)
+        context.dispatcher.step = progress
         progress.loads = step.load is not None and plan.loads_at(index, context.data)
         cursors = context.cursors
-        cursors.reports, cursors.done_at = reports, None
+        cursors.step, cursors.done_at = progress, None
         if cursors.found is not None:
-            cursors.hand_over(reports)
+            cursors.hand_over(progress.make_reports())
         context.active_run.progress = progress
         return progress
 
@@ -174,10 +172,3 @@ class StepLoop:
         if self._context.active_run.drains:
             return "stopped", position, "drain"
         return "running", position, None
-
-
-def _close(progress: StepProgress) -> None:
-    """End a step, for tasks and threads as well that it has started, and that outlive it."""
-    progress.current.end()
-    if progress.reports is not None:
-        progress.reports.close()

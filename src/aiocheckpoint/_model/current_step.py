@@ -29,6 +29,7 @@ __all__ = [
     "CURRENT",
     "CurrentStep",
     "Progress",
+    "ReportingStep",
     "StepInProgress",
     "StepReports",
     "current_step",
@@ -70,6 +71,23 @@ class StepReports(Protocol):
         self, done: float, total: float | None, note: str | None, cursor: str | None
     ) -> None:
         """Take the progress of a step, in any thread. `cursor` is None where it stays as it is."""
+
+
+class ReportingStep(Protocol):
+    """A step that may say how far it is.
+
+    Attributes:
+        reports: Takes what it says. None where it has said nothing yet.
+    """
+
+    @property
+    def reports(self) -> StepReports | None:
+        """Takes what it says. None where it has said nothing yet."""
+        ...
+
+    def make_reports(self) -> StepReports:
+        """Make what takes it, once, in any thread."""
+        ...
 
 
 class _StepFacts(NamedTuple):
@@ -116,8 +134,8 @@ class CurrentStep(_StepFacts):
 
         A dict of its own at each access. None where there is none, and once the attempt has ended.
         """
-        reports = self._open_reports()
-        text = None if reports is None else reports.cursor
+        step = self._reporting_step()
+        text = None if step is None or step.reports is None else step.reports.cursor
         return None if text is None else decode_cursor(text)
 
     def progress(
@@ -154,9 +172,9 @@ class CurrentStep(_StepFacts):
         if note is not None and (type(note) is not str or len(note) > LONGEST_NOTE):
             note = checked_note(note)
         encoded = None if cursor is None else encode_cursor(cursor)
-        reports = self._open_reports()
-        if reports is not None:
-            reports.report(done, total, note, encoded)
+        step = self._reporting_step()
+        if step is not None:
+            (step.reports or step.make_reports()).report(done, total, note, encoded)
 
     @overload
     def track(
@@ -195,13 +213,13 @@ class CurrentStep(_StepFacts):
         """
         return tracked(self.progress, iterable, checked_total(total), checked_note(note))
 
-    def _open_reports(self) -> StepReports | None:
-        """Give what takes the reports, as long as this attempt is executed by this process."""
+    def _reporting_step(self) -> ReportingStep | None:
+        """Give the step that reports, as long as this attempt is executed by this process."""
         found: StepInProgress | None = self.__dict__.get(_FOUND)
         if found is None or found.process is not forks.process:
             return None
         facts = found.facts
-        return None if facts is None or facts[4] != self.attempt else found.reports
+        return None if facts is None or facts[4] != self.attempt else found.reporting
 
 
 class StepInProgress:
@@ -215,16 +233,16 @@ class StepInProgress:
         facts: The fields of the step at its present attempt. None before the first attempt and
             after the end.
         process: The process that executes it, as `forks.process` has it.
-        reports: Takes what the step says of its progress. None outside of an attempt.
+        reporting: The step as one that says how far it is. None where it is not called.
     """
 
-    __slots__ = ("facts", "outer", "process", "reports")
+    __slots__ = ("facts", "outer", "process", "reporting")
 
     def __init__(self) -> None:
         self.outer: StepInProgress | None = CURRENT.get()
         self.facts: tuple[str, str | None, int, str, int] | None = None
         self.process: object = forks.process
-        self.reports: StepReports | None = None
+        self.reporting: ReportingStep | None = None
 
     @property
     def step(self) -> CurrentStep | None:
@@ -238,7 +256,7 @@ class StepInProgress:
 
     def end(self) -> None:
         """End the step, for copies of its context as well, which may outlive it."""
-        self.facts = self.reports = None
+        self.facts = self.reporting = None
 
 
 CURRENT: ContextVar[StepInProgress | None] = ContextVar("aiocheckpoint_step", default=None)
