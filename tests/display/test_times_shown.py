@@ -27,8 +27,8 @@ LENGTHS = {
 AMOUNTS: dict[tuple[float, float | None, str | None], str] = {
     (0.25, 1, "GB"): "0.25/1 GB",
     (1_240, 2_000, "rows"): "1,240/2,000 rows",
-    (99.5, None, None): "99.50",
-    (1_234.56, None, None): "1,234.6",
+    (99.5, None, None): "99.50 done",
+    (1_234.56, None, None): "1,234.6 done",
     (2e300, float("inf"), None): "2e+300/?",
     (1, None, "rows\nmore"): "1 rows",
 }
