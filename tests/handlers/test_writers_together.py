@@ -115,6 +115,33 @@ def test_writer_between_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [one.name for one in tmp_path.iterdir()] == ["parts"]
 
 
+def test_two_writers_between_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays aside where a second writer comes, and a third one moves the second's away."""
+    choose("two-steps", monkeypatch)
+    path, rename, moved = tmp_path / "parts", os.rename, tmp_path / "third"
+    write(path, "old", lambda: None)
+
+    def come_between(source: str, target: str) -> None:
+        if moved.exists():
+            return rename(source, target)
+        try:
+            rename(source, target)
+        except OSError:
+            if "~old" in source:  # It was to be put back, and the second one's is there.
+                rename(path, moved)
+            raise
+        if "~old" in target:
+            path.mkdir()
+            (path / "theirs").touch()
+        return None
+
+    monkeypatch.setattr(os, "rename", come_between)
+    write(path, "new", lambda: None)
+    assert [one.name for one in moved.iterdir()] == ["theirs"]
+    assert sorted(one.name for one in path.iterdir()) == ["one", "two"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["parts", "third"]
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTEMPTY])
 def test_rename_that_always_fails(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

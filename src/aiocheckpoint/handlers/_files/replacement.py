@@ -123,10 +123,12 @@ class Replacement:
         try:
             os.rename(self.temporary, self._target)
         except BaseException:
-            with contextlib.suppress(OSError):  # It fails where a new one is in place.
+            try:
                 os.rename(aside, self._target)
-            if os.path.lexists(self._target):
-                _delete(aside)
+            except OSError as error:
+                # Another writer has put a newer one in place, and a third may have moved that.
+                if error.errno in _TAKEN or os.path.lexists(self._target):
+                    _delete(aside)
             raise
         _delete(aside)
 
