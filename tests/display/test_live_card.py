@@ -58,6 +58,15 @@ from unittest import mock
 with mock.patch.object(get_ipython().display_pub, 'publish', side_effect=OSError('closed')):
     state = cp.run({}, run_id='order-8', progress='card')
 print(state, file=sys.stdout)""",
+    "own": """
+class Redis:
+    def __init__(self, url): self.state = {}
+    def read(self): return dict(self.state)
+    def write(self, state): self.state = dict(state)
+
+own = CheckpointFlow("redis://me:s3cret@host/0", Redis, name="own", progress="card")
+own.add_step()(reserve)
+own.run({});""",
     "capture": "%%capture kept\ncp.run({}, progress='card')",
     "captured": "print(len(kept.outputs))",
     "forked": """
@@ -153,6 +162,13 @@ def test_nothing_breaks_out(cells: dict[str, Cell]) -> None:
     (card,) = outputs(cells["failed"], "display_data")
     assert "no &lt;b&gt;answer&lt;/b&gt;" in card["data"]["text/html"]
     assert "<b>answer" not in card["data"]["text/html"]
+
+
+def test_no_password(cells: dict[str, Cell]) -> None:
+    """The URL of a user's own handler is shown without its password."""
+    (card,) = outputs(cells["own"], "display_data")
+    assert "redis://" in card["data"]["text/html"]
+    assert "s3cret" not in str(cells["own"]["outputs"])
 
 
 def test_two_at_once(cells: dict[str, Cell]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aiocheckpoint._display.live.choosing import make_display
 from aiocheckpoint._display.live.displays import Closing, DisplaySubject, listener_of, mark_shown
 from aiocheckpoint._runs.arguments import checked_progress
+from aiocheckpoint._runs.descriptions import location_of
 from aiocheckpoint._tracebacks import shortened_traceback
 from aiocheckpoint.handlers._registry import moves_snapshots
 
@@ -80,7 +81,7 @@ def _shown(
 ) -> DisplaySubject:
     flow, handler = core.settings.flow, core.handler
     if not moves_snapshots(handler):
-        return DisplaySubject(flow, run_id, str(core.state_path), many, total)
+        return DisplaySubject(flow, run_id, location_of(core), many, total)
     from aiocheckpoint.look._expected import expected_in  # noqa: PLC0415 - see `choosing`
 
     expected = None if many or run_id is None else partial(expected_in, handler, flow)
