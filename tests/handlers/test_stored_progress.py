@@ -6,6 +6,7 @@ The cursors of flows are in `tests/engine/cursors`.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -168,6 +169,26 @@ def test_links_to_one_file_share_it(tmp_path: Path) -> None:
     assert next_cursor(store) == {"page": 3}
     assert not record_file(store).exists()
     assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_files_of_records_are_not_flushed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No record waits for the disk, though each snapshot does."""
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    handler = CursorStore(tmp_path, kind).bare_flow(fsync=True).handler
+    run_id = None if kind == "file" else "nightly"
+    handler.write({"n": 1}, run_id)
+    assert flushed
+    with handler.locked(run_id) as lock:
+        flushed.clear()
+        handler.write_progress(run_id, b"first", lock=lock)
+        handler.write_progress(run_id, b"second", lock=lock)
+        assert handler.read_progress(run_id, lock=lock) == b"second"
+        handler.write_progress(run_id, None, lock=lock)
+    assert flushed == []
 
 
 @pytest.mark.parametrize("kind", ["directory", "database"])
