@@ -29,12 +29,12 @@ class Shrinking(dict["Listener", None]):
                 self.popitem()
 
 
-def test_hearers_that_go_meanwhile() -> None:
-    """A hearer that goes while the hearers are read is an event like any other."""
+def test_listeners_that_go_meanwhile() -> None:
+    """A listener that goes while they are read is left out, and no error."""
     listeners, heard = Listeners(), list[Event]()
-    hearers: list[Listener] = [heard.append, heard.remove, print]
-    listeners.known = Shrinking(dict.fromkeys(hearers))
-    assert listeners.current == tuple(hearers[:2])
+    known: list[Listener] = [heard.append, heard.remove, print]
+    listeners.known = Shrinking(dict.fromkeys(known))
+    assert listeners.current == tuple(known[:2])
 
 
 def test_displays_that_come_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
