@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import statistics
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -308,6 +309,20 @@ def test_median_of_a_database(tmp_path: Path) -> None:
         durations = [one.steps[0].seconds for one in store.runs() if one.status == "finished"]
     assert found["load"] == sorted(filter(None, durations))[1]
     assert set(found) == {"load", "train"}
+
+
+def test_median_of_the_newest(tmp_path: Path) -> None:
+    """Of many finished runs, each longer than the one before, the newest 20 count."""
+    cp = CheckpointFlow(f"sqlite:///{tmp_path}/runs.db", fsync=False, name="f")
+    cp.add_step(name="only")(lambda state: time.sleep(state["seconds"]))
+    seconds: list[float] = []
+    for number in range(25):
+        cp.run({"seconds": number / 2000}, run_id=f"run-{number}")
+        header = cp.header(f"run-{number}")
+        assert header is not None
+        seconds.append(header.durations["only"])
+    with cp.handler.reader() as reader:
+        assert expected_of(reader, "f") == {"only": statistics.median(seconds[-20:])}
 
 
 def test_a_running_run_of_a_database(tmp_path: Path) -> None:
