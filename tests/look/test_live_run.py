@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry, Terminate, current_step
+from aiocheckpoint._model.followers import Follower
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.events import SnapshotWritten, StepFinished, StepProgressed, StepStarted
 from aiocheckpoint.look import RunView, StepView, open_store
@@ -21,6 +22,7 @@ from aiocheckpoint.look._live_runs import LiveRun
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint._model.request import Request
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint.events import Event
@@ -61,7 +63,7 @@ SCRIPTS = st.builds(
 )
 
 
-class Follows:
+class Follows(Follower):
     """A display that follows a run.
 
     Args:
@@ -69,8 +71,12 @@ class Follows:
     """
 
     def __init__(self, live: LiveRun) -> None:
-        self.follow, self._live = live.follow, live
+        self._live = live
         self.heard: list[Event] = []
+
+    def follow(self, run: RunFacts) -> None:
+        """Take a run that begins now."""
+        self._live.follow(run)
 
     def hear(self, event: Event) -> None:
         """Take a rare event."""

@@ -6,7 +6,7 @@ and asks for all else when it paints.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.current_step import Progress
@@ -81,12 +81,16 @@ class RunFacts(Protocol):
         ...
 
 
-@runtime_checkable
-class Follower(Protocol):
-    """Follows runs by asking them. It hears no event that each step has."""
+class Follower:
+    """Follows runs by asking them. It hears no event that each step has.
+
+    It is no protocol: `isinstance` of one takes 20 µs in Python 3.11, and each run asks it.
+    """
 
     def follow(self, run: RunFacts) -> None:
         """Take a run that begins now, in its thread."""
+        raise NotImplementedError
 
     def hear(self, event: Any) -> None:  # noqa: ANN401 - events are above this package
         """Take a rare event, as a listener does: a beginning, a failure, or an end."""
+        raise NotImplementedError

@@ -11,6 +11,7 @@ from aiocheckpoint._display.live.run_bar import end_line, run_lines
 from aiocheckpoint._display.live.runs_bar import counts_line, runs_lines
 from aiocheckpoint._display.live.streams import is_terminal
 from aiocheckpoint._display.times import now
+from aiocheckpoint._model.followers import Follower
 
 if TYPE_CHECKING:
     from aiocheckpoint._display.live.displays import Display, DisplaySubject
@@ -35,7 +36,7 @@ def make_bar(shown: DisplaySubject) -> Display | None:
     return _RunsBar(shown) if shown.many else _RunBar(shown)
 
 
-class _Bar:
+class _Bar(Follower):
     """A bar, which stands at the foot from the first event on.
 
     Args:

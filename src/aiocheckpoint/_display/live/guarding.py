@@ -56,7 +56,7 @@ class GuardedDisplay:
             log_failed(self._flow, error)
 
 
-class _GuardedFollower(GuardedDisplay):
+class _GuardedFollower(GuardedDisplay, Follower):
     """One that follows runs."""
 
     def __init__(self, display: Display, follower: Follower, flow: str) -> None:

@@ -13,6 +13,7 @@ from aiocheckpoint._display.live.displays import notebook_shell
 from aiocheckpoint._display.live.live_run_card import LiveRunCard
 from aiocheckpoint._display.live.live_runs_card import LiveRunsCard
 from aiocheckpoint._display.live.painter import Painter, count_painters
+from aiocheckpoint._model.followers import Follower
 
 if TYPE_CHECKING:
     from aiocheckpoint._display.live.displays import Display, DisplaySubject
@@ -61,7 +62,7 @@ def make_card(shown: DisplaySubject, *, late: bool) -> Display | None:
     return LiveCard(content, notebook_shell(), shown.flow, late=_LATE_SECONDS if late else None)
 
 
-class LiveCard:
+class LiveCard(Follower):
     """A card that is updated in place while a run is in progress.
 
     Args:
