@@ -11,9 +11,9 @@ from card_checks import checked_card
 from aiocheckpoint._display.live.displays import DisplaySubject
 from aiocheckpoint._display.live.followed import FollowedRuns
 from aiocheckpoint._display.live.live_runs_card import LiveRunsCard
-from aiocheckpoint._display.live.look_of_terminal import Look, plain, width_of_line
 from aiocheckpoint._display.live.run_bar import end_line, run_lines
 from aiocheckpoint._display.live.runs_bar import counts_line, runs_lines
+from aiocheckpoint._display.live.terminal_style import TerminalStyle, width_of_line
 from aiocheckpoint._model.header import Failure
 from aiocheckpoint._model.plan import Plan
 from aiocheckpoint.events import RunFinished, RunStarted, RunTerminated, StepFailed, StepStarted
@@ -22,11 +22,12 @@ from aiocheckpoint.look import RunView, StepView
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aiocheckpoint._display.live.terminal_style import Line
     from aiocheckpoint.events import Event
 
 NOW = 1_000_000.0
 AGAIN = "The same call goes on, and repeats no finished run, with: once=True"
-WIDE = Look(100, unicode=True)
+WIDE = TerminalStyle(100, unicode=True)
 FAILURE = Failure(
     step="charge",
     part="step",
@@ -79,9 +80,14 @@ TITLE = "orders[order-42]"
 HOSTILE = "\x1b[2J\n" + "名" * 50 + "\u202e[bold]"
 
 
-def texts(run: RunView, look: Look = WIDE) -> list[str]:
+def plain(line: Line) -> str:
+    """A line without its colours."""
+    return "".join(text for text, _ in line)
+
+
+def texts(run: RunView, style: TerminalStyle = WIDE) -> list[str]:
     """The lines of a run without their colours."""
-    return [plain(line).rstrip() for line in run_lines(run, look, NOW)]
+    return [plain(line).rstrip() for line in run_lines(run, style, NOW)]
 
 
 def test_all_of_it() -> None:
@@ -94,7 +100,7 @@ def test_all_of_it() -> None:
 
 def test_ascii() -> None:
     """A terminal without these signs gets others."""
-    shown = "\n".join(texts(RUN, Look(100, unicode=False)))
+    shown = "\n".join(texts(RUN, TerminalStyle(100, unicode=False)))
     assert shown.isascii()
     assert "############........" in shown
 
@@ -124,8 +130,8 @@ def test_width(width: int, name: str) -> None:
     run = replace(RUN, flow=name, run_id=name, step=name, steps=(*RUN.steps[:2], step))
     for status in ("running", "failed", "paused", "finished"):
         one = replace(run, status=status, failure=FAILURE, pause=name)
-        look = Look(width, unicode=True)
-        for line in (*run_lines(one, look, NOW), end_line(one, look, NOW)):
+        style = TerminalStyle(width, unicode=True)
+        for line in (*run_lines(one, style, NOW), end_line(one, style, NOW)):
             shown = plain(line)
             assert width_of_line(line) <= width
             assert shown.isprintable()
@@ -209,11 +215,11 @@ def test_end_of_many(total: int | None, error: BaseException | None, remedy: str
     card.began = NOW - 41
     both: tuple[FollowedRuns, ...] = (runs(total), card)
     for followed in both:
-        bar = plain(counts_line(followed, "orders", Look(200, unicode=True), NOW))
+        bar = plain(counts_line(followed, "orders", TerminalStyle(200, unicode=True), NOW))
         assert ("left" in bar) == (total is not None)
         assert "not begun" not in bar
         followed.end(error)
-        bar = plain(counts_line(followed, "orders", Look(200, unicode=True), NOW))
+        bar = plain(counts_line(followed, "orders", TerminalStyle(200, unicode=True), NOW))
         assert "left" not in bar
         assert ("3 not begun" in bar) == (error is not None and total is not None)
     html, text = card.drawn()
@@ -228,6 +234,6 @@ def test_end_of_many(total: int | None, error: BaseException | None, remedy: str
 @pytest.mark.parametrize("width", [30, 40, 60, 79, 120])
 def test_width_of_many(width: int) -> None:
     """What has no room is left out, the last first."""
-    line = counts_line(runs(total=8), HOSTILE, Look(width, unicode=True), NOW)
+    line = counts_line(runs(total=8), HOSTILE, TerminalStyle(width, unicode=True), NOW)
     assert width_of_line(line) <= width
     assert "4/8 runs" in plain(line)

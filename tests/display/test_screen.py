@@ -17,7 +17,7 @@ from aiocheckpoint._display.live.screen import Screen, can_draw
 if TYPE_CHECKING:
     from bar_terminals import Tty
 
-    from aiocheckpoint._display.live.look_of_terminal import Line, Look
+    from aiocheckpoint._display.live.terminal_style import Line, TerminalStyle
 
 pytest.importorskip("fcntl", reason="pseudo-terminals are a POSIX thing")
 say = print
@@ -33,17 +33,17 @@ class Bar:
         self.place = self.marks = 0
         self.drawn = threading.Semaphore(0)
 
-    def news(self, look: Look) -> list[Line]:
+    def news(self, style: TerminalStyle) -> list[Line]:
         """Give the lines to say, once."""
         said, self.said = self.said, []
         return [[(text, "failed")] for text in said]
 
-    def lines(self, look: Look) -> list[Line]:
+    def lines(self, style: TerminalStyle) -> list[Line]:
         """Give the lines."""
         self.drawn.release()
-        return [[(text[: look.width], "running")] for text in self.texts]
+        return [[(text[: style.width], "running")] for text in self.texts]
 
-    def last_lines(self, look: Look) -> list[Line]:
+    def last_lines(self, style: TerminalStyle) -> list[Line]:
         """Give the line that stays."""
         return [[(f"{self.texts[0]} has ended", "finished")]]
 

@@ -233,9 +233,10 @@ def checked_backoff(backoff: object) -> float:
 
 def checked_progress(progress: object) -> ProgressWord | None:
     """Give `progress` back if it is the word for a display, or None."""
-    words = '"auto", "card", "bar", "lines" or "none"'
     if progress is None:
         return None
+    *most, last = (f'"{word}"' for word in PROGRESS_WORDS)
+    words = f"{', '.join(most)} or {last}"
     if not isinstance(progress, str):
         hint = {True: ' True is "auto".', False: ' False is "none".'}
         meant = hint[progress] if isinstance(progress, bool) else ""

@@ -15,8 +15,8 @@ from aiocheckpoint._model.followers import Follower
 
 if TYPE_CHECKING:
     from aiocheckpoint._display.live.displays import Display, DisplaySubject
-    from aiocheckpoint._display.live.look_of_terminal import Line, Look
     from aiocheckpoint._display.live.screen import Screen
+    from aiocheckpoint._display.live.terminal_style import Line, TerminalStyle
     from aiocheckpoint._model.followers import RunFacts
     from aiocheckpoint.events import Event
 
@@ -89,15 +89,15 @@ class _Bar(Follower):
         self._screen = enter_screen(self, self._flow)
         return self._screen
 
-    def news(self, look: Look) -> list[Line]:  # noqa: ARG002 - for those that have some
+    def news(self, style: TerminalStyle) -> list[Line]:  # noqa: ARG002 - for those that have some
         """Give lines to be put above the bars, once."""
         return []
 
-    def lines(self, look: Look) -> list[Line]:
+    def lines(self, style: TerminalStyle) -> list[Line]:
         """Give the present lines."""
         raise NotImplementedError
 
-    def last_lines(self, look: Look) -> list[Line]:
+    def last_lines(self, style: TerminalStyle) -> list[Line]:
         """Give the lines that stay when the bar has ended."""
         raise NotImplementedError
 
@@ -109,13 +109,13 @@ class _RunBar(_Bar):
         self._run = FollowedRun(shown)
         super().__init__(self._run, shown.flow)
 
-    def lines(self, look: Look) -> list[Line]:
+    def lines(self, style: TerminalStyle) -> list[Line]:
         """Give the step in progress, and the steps around it."""
-        return run_lines(self._run.view(), look, now())
+        return run_lines(self._run.view(), style, now())
 
-    def last_lines(self, look: Look) -> list[Line]:
+    def last_lines(self, style: TerminalStyle) -> list[Line]:
         """Give how the run has ended."""
-        return [end_line(self._run.view(), look, now())]
+        return [end_line(self._run.view(), style, now())]
 
 
 class _RunsBar(_Bar):
@@ -125,14 +125,14 @@ class _RunsBar(_Bar):
         self._runs = FollowedRuns(shown)
         super().__init__(self._runs, shown.flow)
 
-    def news(self, look: Look) -> list[Line]:
+    def news(self, style: TerminalStyle) -> list[Line]:
         """Give the failures since the last time."""
-        return [[(look.sign("failed"), "failed"), (f" {one}", "")] for one in self._runs.news()]
+        return [[(style.sign("failed"), "failed"), (f" {one}", "")] for one in self._runs.news()]
 
-    def lines(self, look: Look) -> list[Line]:
+    def lines(self, style: TerminalStyle) -> list[Line]:
         """Give the numbers, and the slowest run."""
-        return runs_lines(self._runs, self._flow, look, now())
+        return runs_lines(self._runs, self._flow, style, now())
 
-    def last_lines(self, look: Look) -> list[Line]:
+    def last_lines(self, style: TerminalStyle) -> list[Line]:
         """Give the numbers."""
-        return [counts_line(self._runs, self._flow, look, now())]
+        return [counts_line(self._runs, self._flow, style, now())]

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args
 
 from aiocheckpoint._model.followers import Follower
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 ProgressWord = Literal["auto", "card", "bar", "lines", "none"]
-PROGRESS_WORDS: tuple[ProgressWord, ...] = ("auto", "card", "bar", "lines", "none")
+PROGRESS_WORDS: tuple[ProgressWord, ...] = get_args(ProgressWord)
 """The words for `progress=`."""
 
 _is_shown: ContextVar[bool] = ContextVar("aiocheckpoint_is_shown", default=False)

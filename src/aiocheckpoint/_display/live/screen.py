@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.text import Text
 
-from aiocheckpoint._display.live.look_of_terminal import Look, encodes_signs
 from aiocheckpoint._display.live.painter import Painter
 from aiocheckpoint._display.live.streams import WatchedStreams
+from aiocheckpoint._display.live.terminal_style import TerminalStyle, encodes_signs
 from aiocheckpoint._display.signs import sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-    from aiocheckpoint._display.live.look_of_terminal import Line
+    from aiocheckpoint._display.live.terminal_style import Line
 
 __all__ = ["Screen", "StandingBar", "can_draw", "enter_screen", "leave_screens"]
 
@@ -36,15 +36,15 @@ class StandingBar(Protocol):
     def marks(self) -> object:
         """What there is to show. Another value where there is something new."""
 
-    def news(self, look: Look) -> list[Line]:
+    def news(self, style: TerminalStyle) -> list[Line]:
         """Give lines to be put above the bars, once."""
         raise NotImplementedError
 
-    def lines(self, look: Look) -> list[Line]:
+    def lines(self, style: TerminalStyle) -> list[Line]:
         """Give its present lines."""
         raise NotImplementedError
 
-    def last_lines(self, look: Look) -> list[Line]:
+    def last_lines(self, style: TerminalStyle) -> list[Line]:
         """Give the lines that stay when it has ended."""
         raise NotImplementedError
 
@@ -117,9 +117,7 @@ class Screen:
         self._bars: list[StandingBar] = []
         self._ending: list[StandingBar] = []
         self._streams = WatchedStreams(self)
-        self._painter = Painter(
-            self._paint, flow, marks=lambda: [bar.marks for bar in [*self._bars]]
-        )
+        self._painter = Painter(self._paint, flow, marks=self._marks)
         self._unicode = encodes_signs(self._stream.encoding)
         self._drawn, self._rows = "", 0
         self.is_over: bool = False
@@ -173,15 +171,15 @@ class Screen:
         try:
             self._put(self._erased())
             self._drawn = ""
-            self._say_ends(self._look())
+            self._say_ends(self._style())
         finally:
             self._end()
 
-    def _say_ends(self, look: Look) -> None:
+    def _say_ends(self, style: TerminalStyle) -> None:
         """Print the last lines of the bars that have left, above the others."""
         while self._ending:
             ended = self._ending[:]
-            lines = [line for bar in ended for line in (*bar.news(look), *bar.last_lines(look))]
+            lines = [line for bar in ended for line in (*bar.news(style), *bar.last_lines(style))]
             del self._ending[: len(ended)]
             self.say(lines)
 
@@ -224,15 +222,15 @@ class Screen:
     def _paint(self) -> None:
         if self._problem is not None:
             raise self._problem
-        look = self._look()
+        style = self._style()
         with self._lock:  # In one go: the call of the last bar returns behind all lines.
             bars = [*self._bars]
             if self._is_aside and self._places != self._present_places():
                 self._is_aside = False
-            self.say([line for bar in bars for line in bar.news(look)])
+            self.say([line for bar in bars for line in bar.news(style)])
             if not self._is_aside:
-                self._say_ends(look)
-        text = self._present(bars, look)
+                self._say_ends(style)
+        text = self._present(bars, style)
         with self._lock:
             if self.is_over or self._is_aside:
                 self._drawn = text
@@ -245,19 +243,19 @@ class Screen:
     def _present_places(self) -> list[object]:
         return [bar.place for bar in self._bars]
 
-    def _present(self, bars: list[StandingBar], look: Look) -> str:
+    def _present(self, bars: list[StandingBar], style: TerminalStyle) -> str:
         room = max(self._console.height - 2, 1)
         lines: list[Line] = []
         for number, bar in enumerate(bars):
-            added = bar.lines(look)
+            added = bar.lines(style)
             if lines and len(lines) + len(added) >= room:
                 lines.append([(f"and {len(bars) - number:,} more", "waiting")])
                 break
             lines += added
         return self._painted(lines).removesuffix("\n")
 
-    def _look(self) -> Look:
-        return Look(max(self._console.width - 1, 20), self._unicode)
+    def _style(self) -> TerminalStyle:
+        return TerminalStyle(max(self._console.width - 1, 20), self._unicode)
 
     def _painted(self, lines: Iterable[Line]) -> str:
         with self._console.capture() as captured:

@@ -7,14 +7,14 @@ from typing import NamedTuple
 from aiocheckpoint._display.signs import sign_of
 from aiocheckpoint._texts import width_of
 
-__all__ = ["Line", "Look", "Part", "encodes_signs", "plain", "width_of_line"]
+__all__ = ["Line", "Part", "TerminalStyle", "encodes_signs", "width_of_line"]
 
 Part = tuple[str, str]
 """A harmless text, and the status in whose colour it is shown, or ""."""
 Line = list[Part]
 
 
-class Look(NamedTuple):
+class TerminalStyle(NamedTuple):
     """What a terminal can show.
 
     Attributes:
@@ -34,11 +34,6 @@ class Look(NamedTuple):
         """The sign of a status."""
         sign = sign_of(status)
         return sign.sign if self.unicode else sign.ascii
-
-
-def plain(line: Line) -> str:
-    """Give a line without its colours."""
-    return "".join(text for text, _ in line)
 
 
 def width_of_line(line: Line) -> int:
