@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown, first_line, percent, share_of
-from aiocheckpoint._display.live.guarding import log_failed
 from aiocheckpoint._display.live.runs_figures import ends_shown, failure_line
 from aiocheckpoint._display.run_facts import run_shown
 from aiocheckpoint._display.times import stopwatch, took
@@ -42,27 +41,15 @@ def make_lines(shown: DisplaySubject) -> Display:
 
 
 class _Lines:
-    """Prints lines on stderr. One that cannot be printed ends it.
+    """Prints lines on stderr."""
 
-    Args:
-        flow: Name of the flow.
-    """
-
-    def __init__(self, flow: str) -> None:
-        self._flow = flow
-        self._is_over = False
+    def __init__(self) -> None:
         self._due = 0.0
 
     def say(self, line: str) -> None:
         """Print a line."""
-        if self._is_over:
-            return
-        try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        except Exception as error:  # noqa: BLE001 - closed, None, or an object of the program
-            self._is_over = True
-            log_failed(self._flow, error)
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
     def is_due(self) -> bool:
         """Whether the last such line was long ago."""
@@ -81,7 +68,7 @@ class _RunLines:
     """A line for each end of a step, and for its progress now and then."""
 
     def __init__(self, shown: DisplaySubject) -> None:
-        self._lines = _Lines(shown.flow)
+        self._lines = _Lines()
         self._run = "" if shown.run_id is None else f"{harmless(shown.run_id)} "
 
     def hear(self, event: Event) -> None:
@@ -147,7 +134,7 @@ class _RunsLines:
     """A line for each failure, and one for all runs now and then."""
 
     def __init__(self, shown: DisplaySubject) -> None:
-        self._lines = _Lines(shown.flow)
+        self._lines = _Lines()
         self._flow, self._total = harmless(shown.flow), shown.total
         self._runs = LiveRuns()
         self._has_begun = False
