@@ -116,6 +116,13 @@ def test_lines_of_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "orders: 1 runs, 0 finished, 1 failed, " in capsys.readouterr().err
 
 
+def test_an_end_without_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose first state cannot be stored tells no end. It has failed all the same."""
+    given: dict[str, dict[str, Any]] = {"order-1": {}, "order-2": {"lock": threading.Lock()}}
+    assert len(list(flow(tmp_path).map(given, progress="lines"))) == 2
+    assert "orders: 2/2 runs, 1 finished, 1 failed, " in capsys.readouterr().err
+
+
 def test_bar_without_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A bar that has no terminal is lines, and "auto" and "card" are nothing."""
     cp = flow(tmp_path)

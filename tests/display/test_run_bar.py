@@ -204,7 +204,11 @@ def test_many_runs() -> None:
             KeyboardInterrupt(),
             AGAIN,
         ),
-        (None, KeyboardInterrupt(), "Those go on by: list(cp.resume_all(status='failed'))"),
+        (
+            None,
+            KeyboardInterrupt(),
+            "Those go on by: list(cp.resume_all(status=('failed', 'cancelled')))",
+        ),
     ],
 )
 def test_end_of_many(total: int | None, error: BaseException | None, remedy: str) -> None:
@@ -222,6 +226,7 @@ def test_end_of_many(total: int | None, error: BaseException | None, remedy: str
         bar = plain(counts_line(followed, "orders", TerminalStyle(200, unicode=True), NOW))
         assert "left" not in bar
         assert ("3 not begun" in bar) == (error is not None and total is not None)
+        assert "running" not in bar
     html, text = card.drawn()
     assert text.endswith(f"\n{remedy}")
     shown = checked_card(html)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint import CheckpointFlow, Pause, UnserializableStateError
-from aiocheckpoint.events import Event, RunTerminated, StepProgressed, StepStarted
+from aiocheckpoint.events import Event, RunFinished, RunTerminated, StepProgressed, StepStarted
 from aiocheckpoint.look import RunView, open_store
 from aiocheckpoint.look._live_runs import LiveRun, LiveRuns, SlowStep
 
@@ -346,12 +346,14 @@ def test_slowest_step_has_its_report() -> None:
     slowest = runs.counts().slowest
     assert slowest is not None
     assert (slowest.run_id, slowest.step, slowest.done, slowest.total) == ("a", "s", 3.0, None)
-    runs.ended("f", "a", "failed")
-    runs.ended("f", "a", "failed")
+    runs.take(RunFinished(flow="f", run_id="a", number=1, status="paused", position=0, seconds=1.0))
+    slowest = runs.counts().slowest
+    assert slowest is not None
+    assert (slowest.run_id, slowest.done) == ("b", None)
+    runs.end_all("failed")
+    runs.end_all("cancelled")
     counts = runs.counts()
-    assert (counts.running, counts.ended) == (1, {"failed": 1})
-    assert counts.slowest is not None
-    assert (counts.slowest.run_id, counts.slowest.done) == ("b", None)
+    assert (counts.running, counts.ended, counts.slowest) == (0, {"paused": 1, "failed": 1}, None)
 
 
 def events_of_two_runs() -> list[Event]:

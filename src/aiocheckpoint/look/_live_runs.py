@@ -81,6 +81,17 @@ class LiveCounts(Record):
     rate: float = 0.0
     slowest: SlowStep | None = None
 
+    def seconds_left(self, total: int | None) -> float | None:
+        """Seconds until the last run ends, at the present rate. None where that is unknown.
+
+        Args:
+            total: The number of all runs, or None where it is unknown.
+        """
+        if total is None or self.rate <= 0:
+            return None
+        left = total - sum(self.ended.values())
+        return left / self.rate if left > 0 else None
+
 
 class LiveRuns:
     """Counts the runs of this process, from their events.
@@ -149,17 +160,17 @@ class LiveRuns:
         with self._lock:
             self._followed[run.flow, run.run_id] = run
 
-    def ended(self, flow: str, run_id: str | None, status: str) -> None:
-        """Note the end of a run of which no event tells, as one whose store has failed.
+    def end_all(self, status: str) -> None:
+        """Note the end of the runs of which no event has told one.
+
+        So ends a run whose first snapshot cannot be stored.
 
         Args:
-            flow: Name of its flow.
-            run_id: The run.
-            status: "failed" or "cancelled". Nothing changes if an event has told.
+            status: "failed" or "cancelled".
         """
         with self._lock:
-            if (flow, run_id) in self._running:
-                self._end((flow, run_id), status)
+            for key in [*self._running]:
+                self._end(key, status)
 
     def counts(self) -> LiveCounts:
         """The counts as they are now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._display.live.runs_figures import failure_line, left_of_runs, not_begun_shown
+from aiocheckpoint._display.live.runs_figures import failure_line, not_begun_shown
 from aiocheckpoint._display.times import now
 from aiocheckpoint.look._live_runs import LiveRun, LiveRuns
 
@@ -119,12 +119,13 @@ class FollowedRuns:
             self._news.append(failure)
 
     def end(self, error: BaseException | None) -> None:
-        """Take the exception that ends the call, or None. Each run has told its end."""
+        """Take the exception that ends the call, or None. No run of it is in progress any more."""
+        self._runs.end_all("failed" if error is None else "cancelled")
         self.is_over, self.is_cut = True, error is not None
 
     def left(self, counts: LiveCounts) -> float | None:
         """Seconds until the last run ends. None where that is unknown, and at the end."""
-        return None if self.is_over else left_of_runs(counts, self.total)
+        return None if self.is_over else counts.seconds_left(self.total)
 
     def not_begun(self, counts: LiveCounts) -> str:
         """Say how many runs an interrupted call has not begun. "" for none."""

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown, first_line, percent, share_of
+from aiocheckpoint._display.live.followed import FollowedRuns
 from aiocheckpoint._display.live.runs_figures import ends_shown, failure_line
 from aiocheckpoint._display.run_facts import run_shown
 from aiocheckpoint._display.times import stopwatch, took
@@ -14,7 +15,6 @@ from aiocheckpoint._texts import harmless
 from aiocheckpoint.events import (
     AttemptFailed,
     RunFinished,
-    RunStarted,
     RunTerminated,
     StepEvent,
     StepFailed,
@@ -23,7 +23,6 @@ from aiocheckpoint.events import (
     StepProgressed,
     StepStarted,
 )
-from aiocheckpoint.look._live_runs import LiveRuns
 
 if TYPE_CHECKING:
     from aiocheckpoint._display.live.displays import Display, DisplaySubject
@@ -134,28 +133,27 @@ class _RunsLines:
     """A line for each failure, and one for all runs now and then."""
 
     def __init__(self, shown: DisplaySubject) -> None:
-        self._lines = _Lines()
-        self._flow, self._total = harmless(shown.flow), shown.total
-        self._runs = LiveRuns()
-        self._has_begun = False
+        self._lines, self._flow = _Lines(), harmless(shown.flow)
+        self._runs = FollowedRuns(shown)
 
     def hear(self, event: Event) -> None:
         """Take an event."""
-        self._runs.take(event)
-        if isinstance(event, RunStarted) and not self._has_begun:
-            self._has_begun = True
+        if not self._runs.began:
             self._lines.wait()
+        self._runs.take(event)
         failure = failure_line(event)
         if failure is not None:
             self._lines.say(failure)
-        elif self._has_begun and self._lines.is_due():
+        elif self._lines.is_due():
             self._say_counts()
 
     def close(self, error: BaseException | None) -> None:
         """Say how all have ended."""
-        if self._has_begun:
-            self._say_counts(is_cut=error is not None)
+        self._runs.end(error)
+        if self._runs.began:
+            self._say_counts()
 
-    def _say_counts(self, *, is_cut: bool = False) -> None:
-        ends = ends_shown(self._runs.counts(), self._total, is_cut=is_cut)
+    def _say_counts(self) -> None:
+        runs = self._runs
+        ends = ends_shown(runs.counts(), runs.total, is_cut=runs.is_cut)
         self._lines.say(f"{self._flow}: {ends}")

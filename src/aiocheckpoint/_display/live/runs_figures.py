@@ -18,7 +18,6 @@ __all__ = [
     "ends_shown",
     "failure_line",
     "in_order",
-    "left_of_runs",
     "not_begun_shown",
     "rate_shown",
     "slowest_shown",
@@ -58,30 +57,25 @@ def rate_shown(counts: LiveCounts) -> str:
     return f"{counts.rate:.1f}/s"
 
 
-def left_of_runs(counts: LiveCounts, total: int | None) -> float | None:
-    """Seconds until the last run ends at the present rate. None where that is unknown."""
-    if total is None or counts.rate <= 0:
-        return None
-    left = total - sum(counts.ended.values())
-    return left / counts.rate if left > 0 else None
-
-
 def slowest_shown(slowest: SlowStep, now: float) -> str:
     """Name the slowest step, such as "order-57 at 3/4 charge, 0:31"."""
-    run = harmless(slowest.flow if slowest.run_id is None else slowest.run_id)
     where = step_shown(slowest.index, slowest.of, slowest.step)
-    return f"{run} at {where}, {stopwatch(now - slowest.began)}"
+    return f"{_run_of(slowest)} at {where}, {stopwatch(now - slowest.began)}"
 
 
 def failure_line(event: Event) -> str | None:
     """Tell of a run that has failed or was terminated. None for other events."""
-    run = harmless(event.flow if event.run_id is None else event.run_id)
     match event:
         case StepFailed(cancelled=False):
             where = step_shown(event.index, event.of, event.step)
-            return f"{run} failed at {where}: {type(event.error).__name__}"
+            return f"{_run_of(event)} failed at {where}: {type(event.error).__name__}"
         case RunTerminated():
             at = "" if event.step is None else f" at {harmless(event.step)}"
-            return f"{run} terminated{at}: {first_line(event.reason)}"
+            return f"{_run_of(event)} terminated{at}: {first_line(event.reason)}"
         case _:
             return None
+
+
+def _run_of(one: Event | SlowStep) -> str:
+    """Name a run of one flow by its id alone."""
+    return harmless(one.flow if one.run_id is None else one.run_id)
