@@ -1,7 +1,7 @@
 """The header of a snapshot, readable without unpickling: run, time, progress, failure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, Self, TypeVar
 
 from aiocheckpoint._model.shown import Shown
@@ -182,11 +182,10 @@ class Header(Shown):
 
     def apart(self) -> Self:
         """The same header, whose entries the run does not change on its way."""
-        copied = {
-            name: dict(value) if isinstance(value, dict) else value
-            for name, value in self.__dict__.items()
-        }
-        return self.from_trusted(copied)
+        attributes = self.__dict__.copy()
+        for name in _ENTRIES:
+            attributes[name] = attributes[name].copy()
+        return self.from_trusted(attributes)
 
     @property
     def finished(self) -> bool:
@@ -315,6 +314,10 @@ class Header(Shown):
         if self.due is not None or self.terminated_by is not None:
             attributes["due"] = attributes["terminated_by"] = attributes["termination"] = None
         return self.from_trusted(attributes)
+
+
+_ENTRIES = tuple(one.name for one in fields(Header) if one.default_factory is not MISSING)
+"""The attributes that are dicts by step name."""
 
 
 def _record(entries: dict[str, _Value], step: str, value: _Value, most: int) -> None:
