@@ -7,7 +7,7 @@ Register functions with `cp.add_step()`, run them with `cp.run(state)` or `await
 When one breaks, mend it and run again.
 """
 
-from aiocheckpoint import _deprecated, _public, events
+from aiocheckpoint import _old_pickles, _public, events
 from aiocheckpoint._display.cards import cards as _cards
 from aiocheckpoint._display.diagrams.diagram import Diagram
 from aiocheckpoint._model.current_step import CurrentStep, current_step
@@ -123,10 +123,5 @@ __all__ = [
 ]
 
 _public.publish(__name__, globals(), __all__)
-_deprecated.keep_old_names()
+_old_pickles.install()
 _cards.register()
-
-
-def __getattr__(name: str) -> object:
-    """Give names of earlier versions (PEP 562)."""
-    return _deprecated.renamed(__name__, name)

@@ -191,9 +191,3 @@ def test_names_of_blocking_work() -> None:
     """The functions and requests that have words for their boundaries exist."""
     for name in _BLOCKING_WORK:
         assert hasattr(SnapshotRunStore, name) or hasattr(_requests, name), name
-
-
-def test_old_name_of_method() -> None:
-    """`door=` is `method=`, with a warning."""
-    with pytest.warns(DeprecationWarning, match="method="):
-        assert crash_everywhere(failing_once, {"n": 1}, door="arun", same=noting([])) > 25

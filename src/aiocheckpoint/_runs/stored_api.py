@@ -131,8 +131,7 @@ class StoredRuns(FlowMethods[StateT]):
         To skip a step whose work was done by hand, pass the `checkpoint` behind it. The record of
         a failure is deleted, and the run is stopped by "patch": it waits for `resume`, `run` or
         `requeue`. A queued, paused, terminated or finished run stays so unless `checkpoint` is
-        given. The form of 0.5, `apatch(run_id, values)`, works until 0.8, with a
-        DeprecationWarning.
+        given.
 
         Args:
             values: Values to put into the stored state, as by `dict.update`. May be empty.

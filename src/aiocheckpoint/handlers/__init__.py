@@ -3,7 +3,7 @@
 Imports `_snapshot` and everything below it. Open `_base` first, then `local/` as an example.
 """
 
-from aiocheckpoint import _deprecated, _public
+from aiocheckpoint import _public
 from aiocheckpoint._model.start_record import Loss, Ownership, StartRecord
 from aiocheckpoint._snapshot.target import SnapshotTarget
 from aiocheckpoint.handlers._base import StateHandler
@@ -33,8 +33,3 @@ __all__ = [
 ]
 
 _public.publish(__name__, globals(), __all__)
-
-
-def __getattr__(name: str) -> object:
-    """Give names of earlier versions (PEP 562)."""
-    return _deprecated.renamed(__name__, name)

@@ -7,7 +7,6 @@ import copy
 import operator
 import os
 import tempfile
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -55,7 +54,6 @@ def crash_everywhere(
     method: Literal["run", "arun"] = "run",
     same: Callable[[Any, Any], object] = operator.eq,
     update: _State | None = None,
-    door: Literal["run", "arun"] | None = None,
 ) -> int:
     """Interrupt a flow at every boundary, resume it, and check that the final state is the same.
 
@@ -86,7 +84,6 @@ def crash_everywhere(
             times or arrays.
         update: The update for a paused run, as in `CheckpointFlow.run`, with the values for all
             its steps. Each run is given a deep copy.
-        door: The old name of `method`, until 0.8.
 
     Returns:
         The number of boundaries.
@@ -98,10 +95,6 @@ def crash_everywhere(
             boundary, and the keys that differ.
         BaseException: The exception of the flow, with a note that names the interruption.
     """
-    if door is not None:
-        text = "crash_everywhere(door=) is now method=. The old name goes in 0.8."
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-        method = door
     trial = _Trial(make_flow, state, load_policy, method, update)
     with tempfile.TemporaryDirectory(prefix="aiocheckpoint-") as directory:
         boundaries: list[str] = []

@@ -56,7 +56,7 @@ def make_records(failed: Header, large: Header) -> dict[str, object]:
     """
     return {
         **_make_plain(failed, large),
-        **{type(event).__name__: event for event in _make_events(_make_plan(failed))},
+        **{type(event).__name__: event for event in _make_events(make_plan(failed))},
         **{type(error).__name__: error for error in _make_errors()},
         "FlowChangedError-large": FlowChangedError(
             PLACE, (), STEPS, 3, large.excerpt, change="after 3 steps"
@@ -67,10 +67,11 @@ def make_records(failed: Header, large: Header) -> dict[str, object]:
 def make_held(failed: Header, large: Header) -> dict[str, object]:
     """Make the records that a state holds as values."""
     result: RunResult = RunResult(run_id=None, state={"done": []}, error=None, status="stopped")
-    return {"header": failed, "large": large, "plan": _make_plan(failed), "result": result}
+    return {"header": failed, "large": large, "plan": make_plan(failed), "result": result}
 
 
-def _make_plan(kept: Header | None) -> Plan:
+def make_plan(kept: Header | None) -> Plan:
+    """Make a plan, from a kept snapshot or from the stored one."""
     return Plan(
         steps=STEPS,
         start=1,
@@ -114,8 +115,8 @@ def _make_plain(failed: Header, large: Header) -> dict[str, object]:
         "Failure": failure,
         "Header": failed,
         "Header-large": large,
-        "Plan": _make_plan(None),
-        "Plan-kept": _make_plan(failed),
+        "Plan": make_plan(None),
+        "Plan-kept": make_plan(failed),
         "Query": Query(frozenset({"failed"}), 10, None, unowned=True, written_before=1.5),
         "Query-after": Query(after=failed),
         "Retry": retry,

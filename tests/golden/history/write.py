@@ -268,6 +268,10 @@ def write_records(writer: Writer) -> list[dict[str, Any]]:
         from golden.history import records_060  # noqa: PLC0415 - for the same reason
 
         made |= records_060.make_records()
+    if VERSION >= (0, 7):
+        from golden.history import records_070  # noqa: PLC0415 - for the same reason
+
+        made |= records_070.make_records(failed)
     kinds = {type(record) for record in made.values()}
     public = [getattr(errors, name) for name in errors.__all__ if not name.endswith("Warning")]
     public += [getattr(events, name) for name in events.__all__]
