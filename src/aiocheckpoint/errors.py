@@ -20,6 +20,7 @@ from aiocheckpoint._errors.storage import (
     ForeignFileError,
     NotDurableError,
     StorageError,
+    StoreUnreachableError,
     UntrustedSnapshotError,
 )
 from aiocheckpoint._errors.terminated import RunTerminatedError
@@ -57,6 +58,7 @@ __all__ = [
     "StateConflictError",
     "StepTimeoutError",
     "StorageError",
+    "StoreUnreachableError",
     "StreamConsumedError",
     "UnknownHandlerError",
     "UnserializableStateError",

@@ -57,6 +57,7 @@ CODES: dict[ExitCode, list[Exception]] = {
         errors.StorageError("orders.db", "x", errno=13),
         errors.StorageError("orders.db", "x"),
         errors.NotDurableError("orders.db", "x"),
+        errors.StoreUnreachableError("postgresql://db/orders", "x"),
         errors.StepTimeoutError("charge", "step", 1.0),
         ValueError("x"),
     ],

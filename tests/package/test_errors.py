@@ -40,6 +40,7 @@ from aiocheckpoint import (
     StateConflictError,
     StepTimeoutError,
     StorageError,
+    StoreUnreachableError,
     StreamConsumedError,
     UnknownHandlerError,
     UnserializableStateError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATH = "/data/checkpoint.pkl"
+URL = "postgresql://db.example:5432/orders"
 SINCE = "2024-02-29T12:00:00+00:00"
 
 EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
@@ -199,6 +201,14 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         StorageError(PATH, "it is a damaged database.", damaged=True),
         {"path": PATH, "errno": None, "damaged": True},
     ),
+    "unreachable": (
+        StoreUnreachableError(URL, "connection refused", seconds=60.0),
+        {"path": URL, "problem": "connection refused", "seconds": 60.0, "errno": None},
+    ),
+    "unreachable-once": (
+        StoreUnreachableError(URL, "read-only."),
+        {"path": URL, "problem": "read-only.", "seconds": 0.0, "damaged": False},
+    ),
     "durable": (
         NotDurableError(PATH, "not flushed.", errno=errno.EIO),
         {"path": PATH, "errno": errno.EIO},
@@ -233,6 +243,7 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     UntrustedSnapshotError: (CheckpointError,),
     StorageError: (CheckpointError, OSError),
     NotDurableError: (StorageError,),
+    StoreUnreachableError: (StorageError,),
 }
 REMEDIES = {
     "handler": ["'redis'", "'local'", "read()", "write(state)"],
@@ -263,6 +274,8 @@ REMEDIES = {
     "foreign": [PATH, "it is a list", "another path", "reset() does not", "Or adopt it."],
     "incompatible": [PATH, "no module m"],
     "untrusted": [PATH, "it is not signed", "adopt(", "allow=", "reset()"],
+    "unreachable": [URL, "for 60 s", "connection refused", "Nothing", "run again", "aresume_all()"],
+    "unreachable-once": [URL, "read-only", "Nothing", "run again"],
     "storage": [PATH, "writing", "No space left on device", "run again"],
 }
 

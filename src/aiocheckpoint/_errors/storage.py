@@ -11,6 +11,7 @@ __all__ = [
     "ForeignFileError",
     "NotDurableError",
     "StorageError",
+    "StoreUnreachableError",
     "UntrustedSnapshotError",
     "defect_of",
 ]
@@ -140,3 +141,30 @@ class NotDurableError(StorageError):
 
     Raised when the directory could not be flushed after the rename.
     """
+
+
+class StoreUnreachableError(StorageError):
+    """The store was out of reach until `patience=` was over. Nothing is known to be written.
+
+    The network or the server was down, the server was starting, read-only, or had no connection
+    free, or transactions of others kept it from answering. A run that ends with this error has lost
+    no stored step. A step that was done and not stored is executed again. Nobody can tell whether
+    the last request was carried out, as its answer may have been lost.
+
+    Attributes:
+        path: The store, without a password.
+        problem: The last problem, as the store or the network gave it.
+        seconds: How long it was tried. 0.0 for a single try.
+        errno: None.
+        damaged: False.
+    """
+
+    def __init__(self, path: str, problem: str, *, seconds: float = 0.0) -> None:
+        tried = f" for {seconds:.3g} s" if seconds else ""
+        super().__init__(
+            path,
+            f"{path} was out of reach{tried}: {problem.rstrip('.')}. Nothing is known to be "
+            "written in this time. When it is in reach, run again, or call aresume_all().",
+        )
+        self.problem = problem
+        self.seconds = seconds

@@ -1,0 +1,140 @@
+"""Patience with a store that is out of reach: requests and reads are repeated for so long.
+
+The thread of the writer and the threads of readers use one `Patience` for a store. Nothing here
+holds a lock: a signal handler or a finalizer may interrupt any line, and call it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiocheckpoint._logging import NOWHERE, log
+from aiocheckpoint.errors import StoreUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint.handlers.leased._clock import Clock
+
+__all__ = ["Patience"]
+
+_Result = TypeVar("_Result")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between two tries. The pause is doubled after each."""
+_DOUBLINGS = 8
+_BETWEEN_WARNINGS = 10.0
+"""Seconds. A store that comes and goes is not logged more often."""
+
+
+class Patience:
+    """Decides how long requests wait for a store that is out of reach, and logs its outages.
+
+    An outage begins with the second try in a row that fails. One connection that was ended, and
+    made anew at once, is none.
+
+    Args:
+        location: The store in messages, without a password.
+        seconds: How long a request or a read is repeated, from its first failure on.
+        clock: Tells the time.
+
+    Attributes:
+        seconds: The same seconds.
+    """
+
+    def __init__(self, location: str, seconds: float, clock: Clock) -> None:
+        self.seconds: float = seconds
+        self._location = location
+        self._clock = clock
+        self._failures = 0
+        self._failed_first: dict[PendingResult[Any], float] = {}
+        self._outage: dict[None, float] = {}  # setdefault() and pop() are atomic.
+        self._warned_at = float("-inf")
+        self._most_waiting = 0
+
+    def wait_on(
+        self, group: Sequence[PendingResult[Any]], error: StoreUnreachableError
+    ) -> float | None:
+        """Note that a try to carry out requests has failed. Called by the writer thread.
+
+        Requests whose time is over end with a `StoreUnreachableError`.
+
+        Args:
+            group: The requests that have neither result nor error.
+            error: The failure.
+
+        Returns:
+            Seconds until the next try. None where all requests have ended.
+        """
+        now = self._clock.monotonic()
+        first = {pending: self._failed_first.get(pending, now) for pending in group}
+        over = [pending for pending, since in first.items() if now - since >= self.seconds]
+        for pending in over:
+            pending.error = self._given_up(error, now - first.pop(pending))
+        self._failed_first = first
+        self._failures += 1
+        self._note_failure(self._failures, error.problem, len(group))
+        if not first:
+            return None
+        return self._pause(self._failures, min(first.values()) + self.seconds - now)
+
+    def note_success(self) -> None:
+        """Note that the store has answered."""
+        if self._failures:
+            self._failures = 0
+            self._failed_first = {}
+        if self._outage:
+            self._note_end()
+
+    def repeat(self, read: Callable[[], _Result]) -> _Result:
+        """Call a function that only reads, until the store answers. Called in any thread.
+
+        Raises:
+            StoreUnreachableError: It was out of reach for the whole time.
+        """
+        failures, since = 0, 0.0
+        while True:
+            try:
+                result = read()
+            except StoreUnreachableError as error:
+                now = self._clock.monotonic()
+                since = since if failures else now
+                failures += 1
+                self._note_failure(failures, error.problem, 0)
+                if now - since >= self.seconds:
+                    raise self._given_up(error, now - since) from error.__cause__
+                left = since + self.seconds - now
+            else:
+                if self._outage:
+                    self._note_end()
+                return result
+            self._clock.sleep(self._pause(failures, left))
+
+    def _given_up(self, error: StoreUnreachableError, seconds: float) -> StoreUnreachableError:
+        return StoreUnreachableError(self._location, error.problem, seconds=seconds)
+
+    def _pause(self, failures: int, left: float) -> float:
+        pause = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_PAUSE)
+        # Without jitter, all processes would come back to a server at the same moment.
+        return min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311 - no secret
+
+    def _note_failure(self, failures: int, problem: str, waiting: int) -> None:
+        self._most_waiting = max(self._most_waiting, waiting)
+        now = self._clock.monotonic()
+        if failures == 2 and self._outage.setdefault(None, now) == now:  # noqa: PLR2004
+            if now - self._warned_at < _BETWEEN_WARNINGS:
+                self._outage.pop(None, None)
+                return
+            self._warned_at = now
+            text = "%s is out of reach: %s. It is tried again, and each request waits up to %g s."
+            log(logging.WARNING, NOWHERE, text, self._location, problem, self.seconds)
+
+    def _note_end(self) -> None:
+        since = self._outage.pop(None, None)
+        if since is None:  # Another thread has logged it.
+            return
+        most, self._most_waiting = self._most_waiting, 0
+        text = "%s is in reach again, after %.1f s. Up to %d requests waited for it."
+        log(logging.INFO, NOWHERE, text, self._location, self._clock.monotonic() - since, most)
