@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from aiocheckpoint._snapshot.codec import Codec
-from aiocheckpoint.handlers import Query, RunFilter
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _conditions
-from aiocheckpoint.handlers.sqlite._conditions import IDS_IN_RANGE, is_in_columns, prefix_values
+from aiocheckpoint.handlers import Query, RunFilter, _filter_columns
+from aiocheckpoint.handlers._filter_columns import is_in_columns
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler
+from aiocheckpoint.handlers.sqlite._conditions import IDS_IN_RANGE, prefix_values
 from aiocheckpoint.handlers.sqlite._counting import counted
 from aiocheckpoint.handlers.sqlite._listing import listed
 from aiocheckpoint.testing._checking import store
@@ -199,7 +200,7 @@ def test_what_no_column_is_known_to_have_is_decided_by_headers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A condition that is new in the filter is not ignored by the counts of a database."""
-    monkeypatch.setattr(_conditions, "ALL", _Wider())
+    monkeypatch.setattr(_filter_columns, "ALL", _Wider())
     chosen: Any = _Wider(frozenset({"failed"}), frozenset({"charge"}), "order-*", 1.0, 2.0)
     assert is_in_columns(chosen)
     assert not is_in_columns(chosen._replace(new="any"))

@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.handlers._run_filter import ALL
+from aiocheckpoint.handlers._filter_columns import (
+    UNFINISHED,
+    error_word,
+    is_in_columns,
+    is_of_unfinished,
+    is_pattern,
+    words_of_fewer_tries,
+)
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 
 if TYPE_CHECKING:
@@ -18,20 +25,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BY_IDS_IN_RANGE",
     "IDS_IN_RANGE",
-    "UNFINISHED",
     "UNSURE_ID",
     "conditions",
-    "id_prefix",
     "is_decided",
-    "is_in_columns",
     "prefix_values",
 ]
 
 Values = dict[str, Any]
 """The values of a statement by name."""
-
-UNFINISHED = "status <> 'finished'"
-"""SQLite uses a partial index only where the condition repeats its words."""
 
 IDS_IN_RANGE = (
     "SELECT id FROM runs WHERE flow = :flow AND run_id >= :id_from AND run_id < :id_to "
@@ -56,24 +57,6 @@ UNSURE_ID = f"CASE WHEN :is_glob AND {_PLAIN_ID} THEN NULL ELSE CAST(run_id AS B
 _LAST_CHARACTER, _BEHIND_SURROGATES = "\U0010ffff", "\ue000"
 
 _HAS = "instr(footer, CAST('{}' AS BLOB))"
-_NO_ATTEMPTS = _HAS.format('"attempts":{}')
-_NO_FAILURE, _FAILED_AT = _HAS.format('"failure":null'), _HAS.format('"attempt":{}}}')
-"""What a header says as this library writes it. In a text of JSON, the quotes would be escaped."""
-_MOST_COUNTED = 10
-
-_IN_COLUMNS: dict[str, Any] = {
-    name: getattr(ALL, name) for name in ("statuses", "steps", "ids", "since", "before")
-}
-"""The attributes of a filter that `conditions` decides by columns, with the values that
-choose every run. All others are decided by headers."""
-
-_WORD = re.compile(r"[A-Za-z0-9_.]+")
-_SPECIAL = re.compile(r"[*?[]")
-
-
-def is_in_columns(where: RunFilter) -> bool:
-    """Whether the columns of a run, its id included, decide whether a filter chooses it."""
-    return where._replace(**_IN_COLUMNS) == ALL
 
 
 def is_decided(where: RunFilter) -> bool:
@@ -87,7 +70,7 @@ def conditions(where: RunFilter) -> tuple[list[str], Values]:
     values: Values = {}
     if where.statuses is not None:
         found.append(f"status IN ({_listed('status', sorted(where.statuses), values)})")
-    if _is_of_unfinished(where):
+    if is_of_unfinished(where):
         found.append(UNFINISHED)
     if where.stale:
         found.append("status = 'running'")
@@ -100,20 +83,14 @@ def conditions(where: RunFilter) -> tuple[list[str], Values]:
             values[name] = time
     if where.ids is not None:
         found.append(_id_condition(where.ids, values))
-    if where.error is not None and (word := _longest_word(where.error)):
+    if word := error_word(where):
         found.append("instr(footer, CAST(:word AS BLOB))")
         values["word"] = word
-    if where.tries is not None and where.tries > 1:
-        fewer = [_FAILED_AT.format(tries) for tries in range(1, min(where.tries, _MOST_COUNTED))]
-        found.append(f"NOT ({_NO_ATTEMPTS} AND ({' OR '.join((_NO_FAILURE, *fewer))}))")
+    common, fewer = words_of_fewer_tries(where)
+    if common:
+        has_one = " OR ".join(map(_HAS.format, fewer))
+        found.append(f"NOT ({_HAS.format(common)} AND ({has_one}))")
     return found, values
-
-
-def _is_of_unfinished(where: RunFilter) -> bool:
-    if where.statuses is not None and "finished" not in where.statuses:
-        return True
-    needs_step = where.steps is not None or where.tries is not None
-    return needs_step or where.error is not None or where.stale
 
 
 def _listed(name: str, several: list[Any], values: Values) -> str:
@@ -122,7 +99,7 @@ def _listed(name: str, several: list[Any], values: Values) -> str:
 
 
 def _id_condition(pattern: str, values: Values) -> str:
-    if not _SPECIAL.search(pattern):
+    if not is_pattern(pattern):
         values["run_id"], values["is_glob"] = sql_text(pattern), False
         return "run_id = :run_id"
     values["glob"] = glob = _wider_glob(pattern)
@@ -142,20 +119,6 @@ def _wider_glob(pattern: str) -> str:
 
 def _is_text(text: str) -> bool:
     return isinstance(sql_text(text), str)
-
-
-def _longest_word(pattern: str) -> str:
-    """A text that is in all that fits a pattern, and that JSON has as it is. Empty for none.
-
-    A type whose last part fits the pattern has the text as well.
-    """
-    return max(_WORD.findall(pattern.partition("[")[0]), key=len, default="")
-
-
-def id_prefix(pattern: str | None) -> str:
-    """The text that all ids of a pattern begin with. Empty for none, or for a single id."""
-    found = None if pattern is None else _SPECIAL.search(pattern)
-    return "" if found is None or pattern is None else pattern[: found.start()]
 
 
 def prefix_values(prefix: str) -> Values:

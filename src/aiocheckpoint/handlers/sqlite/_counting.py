@@ -6,14 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.handlers._counting import day_text
+from aiocheckpoint.handlers._filter_columns import UNFINISHED, id_prefix
 from aiocheckpoint.handlers._run_filter import ALL, fits
 from aiocheckpoint.handlers.sqlite._conditions import (
     BY_IDS_IN_RANGE,
     IDS_IN_RANGE,
-    UNFINISHED,
     UNSURE_ID,
     conditions,
-    id_prefix,
     prefix_values,
 )
 from aiocheckpoint.handlers.sqlite._requests import stored_text

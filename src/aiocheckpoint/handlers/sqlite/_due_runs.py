@@ -8,38 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint.handlers._filter_columns import UNFINISHED, stretches_of_due_runs
 from aiocheckpoint.handlers._query import due_key
 from aiocheckpoint.handlers.sqlite._conditions import conditions
 from aiocheckpoint.handlers.sqlite._requests import sql_text
 from aiocheckpoint.handlers.sqlite._schema import DUE
 
 if TYPE_CHECKING:
+    from aiocheckpoint.handlers._filter_columns import Stretch
     from aiocheckpoint.handlers._query import Query
 
 __all__ = ["Place", "due_rows"]
 
-_NONE = f"{DUE} IS NULL"  # Of 0.5, or of a run that has begun.
-_AT_ONCE = f"{DUE} = 0.0"
-_BEGAN = "started_at"
-_SINCE = f"{DUE} > 0.0 AND {DUE} <= :before"
-_STRETCHES: tuple[tuple[str, str, str], ...] = (
-    *(
-        (status, _NONE, _BEGAN)
-        for status in ("queued", "running", "stopped", "failed", "cancelled")
-    ),
-    *(
-        (status, _AT_ONCE, _BEGAN)
-        for status in ("queued", "stopped", "paused", "failed", "cancelled")
-    ),
-    *((status, _SINCE, DUE) for status in ("queued", "paused", "failed", "cancelled")),
-    # A run that is claimed keeps its time until the first snapshot.
-    ("running", f"{DUE} >= 0.0", _BEGAN),
-)
-"""Status, condition and key of each stretch: what `due_at` decides, in SQL."""
+_STRETCHES = stretches_of_due_runs(DUE, ":before")
 
 _STRETCH = (
-    "SELECT * FROM (SELECT id AS found, {key} AS key, started_at AS began, run_id AS name "
-    "FROM runs{index} WHERE flow = :flow AND {owner} AND status <> 'finished' "
+    "SELECT * FROM (SELECT id AS found, {key} AS key, started_at AS began, run_id AS name "  # noqa: S608
+    f"FROM runs{{index}} WHERE flow = :flow AND {{owner}} AND {UNFINISHED} "
     "AND status = '{status}' AND {condition} AND {more} "
     "ORDER BY {order}started_at, run_id LIMIT :limit)"
 )
@@ -90,28 +75,28 @@ def due_rows(
         values |= {"due": after.due, "began": after.started_at, "name": after.run_id}
     stretches = [
         _STRETCH.format(
-            key=key,
+            key=DUE if one.is_by_time else "started_at",
             # SQLite would take another index for a page behind the first.
             index=" INDEXED BY runs_due" if query.unowned else "",
             owner="owner IS NULL" if query.unowned else "TRUE",
-            status=status,
-            condition=condition,
-            more=" AND ".join(found + _behind(key, after)),
-            order="" if key == _BEGAN else f"{DUE}, ",
+            status=one.status,
+            condition=one.condition,
+            more=" AND ".join(found + _behind(one, after)),
+            order=f"{DUE}, " if one.is_by_time else "",
         )
-        for status, condition, key in _STRETCHES
-        if chosen.statuses is None or status in chosen.statuses
+        for one in _STRETCHES
+        if chosen.statuses is None or one.status in chosen.statuses
     ]
     nothing = "SELECT NULL AS found, NULL AS key, NULL AS began, NULL AS name WHERE FALSE"
     return _ROWS.format(" UNION ALL ".join([nothing, *stretches])), values
 
 
-def _behind(key: str, after: Place | None) -> list[str]:
+def _behind(stretch: Stretch, after: Place | None) -> list[str]:
     """The condition for the rows of a stretch behind a place."""
     if after is None:
         return []
     name = "CAST(:name AS TEXT)" if after.is_text else ":name"
-    if key == DUE:
+    if stretch.is_by_time:
         return [f"({DUE}, started_at, run_id) > (:due, :began, {name})"]
     behind = f"(started_at, started_at, run_id) > (:due, :began, {name})"
     return ["started_at >= :due", behind]  # The first one is for the index.

@@ -19,13 +19,14 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._counting import count_headers
 from aiocheckpoint.handlers._files.databases import file_identity
+from aiocheckpoint.handlers._filter_columns import is_in_columns
 from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
 from aiocheckpoint.handlers._leases import LEASE_SECONDS, checked_lease
 from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import absolute_path, flow_name
-from aiocheckpoint.handlers.sqlite._conditions import is_decided, is_in_columns
+from aiocheckpoint.handlers.sqlite._conditions import is_decided
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._file_url import file_of

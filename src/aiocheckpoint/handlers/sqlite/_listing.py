@@ -10,12 +10,12 @@ from aiocheckpoint._errors.owner import describe_process
 from aiocheckpoint._model.due import is_due
 from aiocheckpoint._model.start_record import Ownership, StartRecord, shown_header
 from aiocheckpoint._snapshot.footer import SIGNATURE_BYTES, SIGNATURE_FROM_END
+from aiocheckpoint.handlers._filter_columns import id_prefix
 from aiocheckpoint.handlers._query import due_key
 from aiocheckpoint.handlers.sqlite._conditions import (
     BY_IDS_IN_RANGE,
     IDS_IN_RANGE,
     conditions,
-    id_prefix,
     prefix_values,
 )
 from aiocheckpoint.handlers.sqlite._due_runs import Place, due_rows

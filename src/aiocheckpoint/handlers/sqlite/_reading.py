@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._files.databases import file_identity
+from aiocheckpoint.handlers._filter_columns import is_in_columns
 from aiocheckpoint.handlers._found_runs import FoundRun, examined
 from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers._reading import StoreReader, count_found
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.sqlite._choosing import Choice, chosen_rows
-from aiocheckpoint.handlers.sqlite._conditions import is_in_columns
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._progress_table import progress_of_row
