@@ -1,0 +1,45 @@
+"""The place of a leased store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers.leased._connection import StoreConnection
+
+__all__ = ["LeasedStore"]
+
+
+class LeasedStore(ABC):
+    """A place, and how to connect to it.
+
+    Handlers with equal stores share one writer in this process. So a store is hashable, and equal
+    to another one of the same place and options. A frozen dataclass serves well. It holds neither a
+    connection nor a handler.
+    """
+
+    @abstractmethod
+    def connect(self, *, writes: bool) -> StoreConnection:
+        """Connect. Make or migrate the tables on the way, if `writes`.
+
+        Args:
+            writes: Whether the connection is the writer's. There is one of these in a process.
+                Connections for reading are made as they are needed, and kept for the next reading.
+
+        Raises:
+            StorageError: It cannot be used as it is, with the remedy. A `StoreUnreachableError`
+                where it is out of reach for the moment.
+        """
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The place for messages, without a password."""
+
+    def text(self, text: str) -> str | bytes:
+        """Give a flow's name or a run id as the store has it. By default bytes in UTF-8.
+
+        A run id may hold NUL and lone surrogates.
+        """
+        return text.encode("utf-8", "surrogatepass")
