@@ -1,0 +1,187 @@
+"""One connection of psycopg, as the statements of this store use it.
+
+Names of tables are qualified by the schema, because the `search_path` is the user's. Behind a
+pooler, each transaction may have another session of the server. So no setting, prepared statement
+or lock may outlive a transaction there.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg import pq
+from psycopg.rows import TupleRow
+
+from aiocheckpoint.handlers.postgres._errors import translate_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from psycopg.abc import PQGen
+
+    from aiocheckpoint.handlers.postgres._url import ServerAddress
+
+__all__ = ["Link", "Session", "in_schema"]
+
+_Result = TypeVar("_Result")
+
+_LIMITS = "lock_timeout = '10s'", "idle_in_transaction_session_timeout = '10s'"
+"""A process that is stopped within a transaction, or cut off, holds its rows for so long."""
+
+_BYTES_A_SECOND = 4e6
+"""The least that a server and its network are expected to take of a large snapshot."""
+
+
+class Link(psycopg.Connection[TupleRow]):
+    """A connection that waits for an answer, or for the next part of one, for a limited time.
+
+    A frozen network gives no error: the kernel's own limits count unacknowledged data alone.
+    """
+
+    seconds_to_answer: float = float("inf")
+
+    def wait(self, gen: PQGen[_Result], *args: Any, **options: Any) -> _Result:  # noqa: ANN401
+        """Consume a generator of psycopg.
+
+        Raises:
+            psycopg.OperationalError: Nothing came for so long.
+        """
+        return super().wait(_limited(gen, self.seconds_to_answer), *args, **options)
+
+
+def _limited(gen: PQGen[_Result], seconds: float) -> PQGen[_Result]:
+    """Give a generator of psycopg an end: psycopg sends 0 to it while nothing happens."""
+    since = time.monotonic()
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if ready:
+                since = time.monotonic()
+            elif time.monotonic() - since > seconds:
+                raise psycopg.OperationalError(f"no answer came within {seconds:.3g} s")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
+
+
+class Session:
+    """A connection, and the schema of the tables. Used by one thread at a time.
+
+    Args:
+        link: The connection, in autocommit mode.
+        address: The server.
+        seconds_to_answer: How long an answer of the server may take, beside the time for the bytes
+            of a large snapshot.
+        is_pooled: Whether a pooler stands between.
+    """
+
+    def __init__(
+        self, link: Link, address: ServerAddress, seconds_to_answer: float, *, is_pooled: bool
+    ) -> None:
+        self.link = link
+        self.address = address
+        self.is_pooled = is_pooled
+        self._seconds_to_answer = seconds_to_answer
+        link.seconds_to_answer = seconds_to_answer
+        if is_pooled:
+            limits = "; ".join(f"SET LOCAL {limit}" for limit in _LIMITS)
+            self._begin = f"BEGIN; {limits}"
+        else:
+            self._begin = "BEGIN"
+            self._simply("; ".join(f"SET {limit}" for limit in _LIMITS))
+
+    def rows(
+        self,
+        statement: str,
+        values: Mapping[str, Any] | tuple[Any, ...] = (),
+        *,
+        doing: str = "reading",
+    ) -> list[tuple[Any, ...]]:
+        """Execute a statement, and give its rows.
+
+        Args:
+            statement: The statement, with SCHEMA for the name of the schema.
+            values: Its values, by name or by place.
+            doing: The work for messages, a gerund.
+
+        Raises:
+            StorageError: The server refused it, or is out of reach.
+        """
+        text = in_schema(statement, self.address.schema)
+        return self._guarded(lambda: self.link.execute(text, values, binary=True).fetchall(), doing)
+
+    def write(
+        self,
+        statement: str,
+        values: Mapping[str, Any] | tuple[Any, ...] = (),
+        *,
+        size: int = 0,
+    ) -> int:
+        """Execute a statement that writes, and give the number of rows that it has written.
+
+        Args:
+            statement: The statement, with SCHEMA for the name of the schema.
+            values: Its values, by name or by place.
+            size: The number of bytes in its values, if it is large.
+
+        Raises:
+            StorageError: The server refused it, or is out of reach.
+        """
+        text = in_schema(statement, self.address.schema)
+        self.link.seconds_to_answer = self._seconds_to_answer + size / _BYTES_A_SECOND
+        return self._guarded(lambda: self.link.execute(text, values).rowcount, "writing")
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """Commit all statements of a `with` block together, or none of them after an exception.
+
+        Raises:
+            StorageError: It cannot begin or be committed.
+        """
+        self._simply(self._begin)
+        try:
+            yield
+        except BaseException:
+            with suppress(psycopg.Error):
+                self.link.execute("ROLLBACK")
+            raise
+        self._simply("COMMIT")
+
+    def close(self) -> None:
+        """Close the connection. Raises nothing."""
+        with suppress(psycopg.Error, OSError):
+            self.link.close()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the connection is known to be lost."""
+        return self.link.pgconn.status != pq.ConnStatus.OK
+
+    def _simply(self, statements: str) -> None:
+        """Execute statements without values, which go to the server in one message."""
+        self._guarded(lambda: self.link.execute(statements), "writing")
+
+    def _guarded(self, work: Callable[[], _Result], doing: str) -> _Result:
+        try:
+            return work()
+        except psycopg.Error as error:
+            failure = translate_error(error, self.address, doing)
+        # Outside of the handler: a traceback would show psycopg's error, and its secrets, as well.
+        raise failure
+
+
+@lru_cache
+def in_schema(statement: str, schema: str) -> str:
+    """Give a statement with the name of its schema.
+
+    Args:
+        statement: The statement, with SCHEMA for the name.
+        schema: The name, as `checked_schema` lets it pass.
+    """
+    return statement.replace("SCHEMA.", f'"{schema}".')
