@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_filter import RunFilter
 
 __all__ = [
+    "FACTS_OF_COLUMNS",
     "UNFINISHED",
     "Stretch",
     "error_word",
@@ -24,6 +25,9 @@ __all__ = [
 
 UNFINISHED = "status <> 'finished'"
 """A database uses a partial index only where the condition repeats its words."""
+
+FACTS_OF_COLUMNS: frozenset[str] = frozenset(("status", "step", "day"))
+"""The facts that runs are counted by without their headers."""
 
 _IN_COLUMNS: dict[str, Any] = {
     name: getattr(ALL, name) for name in ("statuses", "steps", "ids", "since", "before")

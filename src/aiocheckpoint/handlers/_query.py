@@ -9,7 +9,7 @@ from aiocheckpoint._model.header import Header, Status
 from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.handlers._run_filter import ALL, RunFilter
 
-__all__ = ["Query", "due_key", "id_key", "order_key", "select"]
+__all__ = ["Query", "due_key", "id_key", "id_text", "order_key", "select"]
 
 
 class Query(NamedTuple):
@@ -104,3 +104,11 @@ def due_key(header: Header) -> tuple[float, float, bytes]:
 def id_key(run_id: str | None) -> bytes:
     """A run id as bytes in UTF-8. Empty for None, as no id is empty."""
     return b"" if run_id is None else run_id.encode("utf-8", "surrogatepass")
+
+
+def id_text(stored: bytes) -> str:
+    """The text of such bytes. Others, of another program, become a text that no run has."""
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return stored.decode("utf-8", "replace")

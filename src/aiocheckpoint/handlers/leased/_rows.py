@@ -45,6 +45,8 @@ class SeenOwner(NamedTuple):
         id, host, boot, pid, since, beat, lease, session: As in `OwnerBeat`.
         session_open: Whether the session is still connected. None where the store cannot tell.
         draining: Whether the owner has begun to drain.
+        silent: Seconds since its last heartbeat by the clock of the store, or None. It is a hint
+            for lists. Claims ignore it, as no beat comes while the store is down.
     """
 
     id: str
@@ -57,6 +59,7 @@ class SeenOwner(NamedTuple):
     session: str | None
     session_open: bool | None
     draining: bool
+    silent: float | None = None
 
 
 class StoredRun(NamedTuple):

@@ -72,7 +72,9 @@ _WAITING = re.compile(
 )
 """Texts of libpq, of an English server and of PgBouncer for a server that may answer soon."""
 
-_PREFIX = re.compile(r"\Aconnection (?:failed|is bad): (?:connection to server .*? failed: )?(?:FATAL: +)?")
+_PREFIX = re.compile(
+    r"\Aconnection (?:failed|is bad): (?:connection to server .*? failed: )?(?:FATAL: +)?"
+)
 _UNRESOLVED = re.compile("could not translate host name|failed to resolve host")
 
 _MISTAKES: dict[str, str] = {

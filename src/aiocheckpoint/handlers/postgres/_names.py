@@ -11,11 +11,20 @@ from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._requests import Key
 
-__all__ = ["DEFAULT_SCHEMA", "RUN_KEY", "checked_schema", "key_values", "run_key"]
+__all__ = [
+    "DEFAULT_SCHEMA",
+    "KEPT_IN_KEY",
+    "RUN_KEY",
+    "checked_schema",
+    "key_values",
+    "run_key",
+]
 
 DEFAULT_SCHEMA = "aiocheckpoint"
 
 _LONGEST_KEY, _DIGEST_BYTES = 512, 32
+KEPT_IN_KEY = _LONGEST_KEY - _DIGEST_BYTES
+"""The first bytes of a run id that its key has as well, if it has so many."""
 _SCHEMA = re.compile(r"[A-Za-z0-9_$-]{1,63}")
 _RESERVED = re.compile(r"(?i)pg_|information_schema\Z")
 
