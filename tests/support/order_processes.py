@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import random
 import re
 import shlex
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from free_ports import find_port
 from locations import ROOT
 
 for package in ("fastapi", "uvicorn", "httpx"):
@@ -36,15 +36,6 @@ __all__ = ["COMMANDS", "PATIENCE", "Service", "Shop", "Workers", "httpx", "open_
 STORY = ast.get_docstring(ast.parse((ROOT / "examples" / "order_service.py").read_text("utf-8")))
 COMMANDS: list[str] = re.findall(r"^ +((?:python|curl) .+?)(?: &)?$", STORY or "", re.MULTILINE)
 PATIENCE = 60.0
-
-
-def find_port() -> int:
-    """Find a free port outside the range that the system gives to clients."""
-    while True:
-        port = random.SystemRandom().randrange(15_000, 32_000)
-        with closing(socket.socket()) as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass
