@@ -20,7 +20,7 @@ from aiocheckpoint import (
     UnknownHandlerError,
     open_handler,
 )
-from aiocheckpoint.handlers._urls import flow_name, redact_url
+from aiocheckpoint.handlers._urls import flow_name, redact_url, without_password
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 from aiocheckpoint.testing import MemoryStateHandler
 
@@ -327,6 +327,31 @@ def test_repr_shows_what_differs() -> None:
 def test_redacted(path: str, shown: str) -> None:
     """Credentials, queries and fragments of servers are masked, and files are shown whole."""
     assert redact_url(path) == shown
+
+
+@pytest.mark.parametrize(
+    ("path", "repeated"),
+    [
+        ("orders.db", "orders.db"),
+        ("sqlite:///orders.db", "sqlite:///orders.db"),
+        ("postgresql://host/db?sslmode=require", "postgresql://host/db?sslmode=require"),
+        ("postgresql://ann:canary@host:5/db", "postgresql://ann@host:5/db"),
+        ("postgres://:canary@a:1,b:2/db?schema=s", "postgres://@a:1,b:2/db?schema=s"),
+        ("postgresql://host/db?password=canary&schema=s", "postgresql://host/db?schema=s"),
+        ("postgresql://host/db?sslpassword=canary", "postgresql://host/db"),
+        ("postgresql://host/db?p%61ssword=canary", None),
+        ("postgresql://ann:can/ary@host/db", None),
+        ("postgresql://ann:can?ary@host/db", None),
+        ("postgresql://ann:can@ary@host/db", None),
+        ("postgresql://host/db;password=canary", None),
+        ("postgresql://host/db?schema=s#canary", None),
+        ("s3://key:canary@bucket", None),
+        ("host=h password=canary dbname=db", None),
+    ],
+)
+def test_repeated_without_a_password(path: str, repeated: str | None) -> None:
+    """A command that people paste has the target as it is, but for a password."""
+    assert without_password(path) == repeated
 
 
 @pytest.mark.parametrize(

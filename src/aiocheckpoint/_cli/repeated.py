@@ -10,7 +10,11 @@ from aiocheckpoint.handlers._urls import redact_url
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["given_words", "without_passwords"]
+__all__ = ["LEFT_OUT", "given_words", "without_passwords"]
+
+LEFT_OUT = (
+    "The password is left out there. Give it by PGPASSWORD, or by a password file or service file."
+)
 
 
 def given_words(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:

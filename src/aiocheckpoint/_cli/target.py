@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.target_hints import module_hint, source_of
-from aiocheckpoint.handlers._urls import redact_url, url_scheme
+from aiocheckpoint.handlers._urls import redact_url, url_scheme, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +46,13 @@ class Target(NamedTuple):
             raise UsageProblem(f"{source} is Python source, and no store.{module_hint(text)}")
         return cls(text, bool(_MODULE.fullmatch(text)) and not os.path.lexists(text))
 
+    @property
+    def word(self) -> str | None:
+        """The target as a suggested command has it: without a password. None if that is unclear."""
+        return self.text if self.is_module else without_password(self.text)
+
     def __str__(self) -> str:
-        """The target without a password."""
+        """The target in messages: without a password."""
         return self.text if self.is_module else redact_url(self.text)
 
 

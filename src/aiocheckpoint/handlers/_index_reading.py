@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from abc import abstractmethod
 from collections import Counter
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from aiocheckpoint._model.start_record import Ownership
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
 from aiocheckpoint.handlers._filter_columns import FACTS_OF_COLUMNS, is_in_columns
 from aiocheckpoint.handlers._found_runs import FoundRun, examined
+from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
 from aiocheckpoint.handlers._index_rows import Choice
 from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers._reading import StoreReader, count_found
@@ -126,15 +129,41 @@ class IndexReader(StoreReader):
             ids = rows.newest_finished(flow, limit)
             return [self._examined(row) for row in rows.rows(ids)]
 
+    def snapshots_of_run(self, flow: str, run_id: str | None) -> Iterator[FoundSnapshot]:
+        """Find the snapshot of a run, in each flow that has it. See `find_snapshots` of handlers.
+
+        Args:
+            flow: Name of the flow. Empty for all.
+            run_id: The run, or None.
+        """
+        if self.exists():
+            names = (flow,) if flow else self.flow_names()
+            with self.rows() as rows:
+                for name in names:
+                    yield from (self._as_found(row) for row in rows.rows_of_run(name, run_id))
+
+    def snapshots_of_flow(self, flow: str) -> Iterator[FoundSnapshot]:
+        """Find the snapshots of all runs of a flow, or of all flows, in the order of their rows."""
+        if self.exists():
+            with self.rows() as rows:
+                yield from (self._as_found(row) for row in rows.chosen(Choice(flow, ALL)))
+
+    def _as_found(self, row: FoundRow) -> FoundSnapshot:
+        location = format_location(self.place, row.flow, row.run_id)
+        run = FoundRun(location, row.run_id, row.flow, key=row.id)
+        known = row.known or Ownership()
+        return FoundSnapshot(location, row.run_id, row.flow, partial(self.open, run), known)
+
     def _chosen(self, choice: Choice) -> Iterator[FoundRun]:
         return islice(self._all_chosen(choice), choice.limit)
 
     def _all_chosen(self, choice: Choice) -> Iterator[FoundRun]:
         with self.rows() as rows:
-            decided = rows.decides(choice.where)
+            takes_damaged = rows.decides(choice.where)
             for row in rows.chosen(choice):
                 run = self._examined(row)
-                if decided if run.header is None else choice.where.wants(run.header):
+                fits = takes_damaged if run.header is None else choice.where.wants(run.header)
+                if fits:
                     yield run
 
     def _examined(self, row: FoundRow) -> FoundRun:

@@ -8,7 +8,14 @@ from pathlib import PurePath
 
 from aiocheckpoint.errors import InvalidValueError, StorageError
 
-__all__ = ["absolute_path", "flow_name", "redact_url", "refuse_one_colon", "url_scheme"]
+__all__ = [
+    "absolute_path",
+    "flow_name",
+    "redact_url",
+    "refuse_one_colon",
+    "url_scheme",
+    "without_password",
+]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORT = re.compile(r"[^/:@]*:\d+(?:/|$)")
@@ -17,6 +24,11 @@ _ASSIGNMENT = re.compile(
     r"(?i)(password|passwd|pwd|secret|token)\s*=\s*('(?:\\.|[^'\\])*'?|\"[^\"]*\"?|[^\s&;]+)"
 )
 _DATABASE_FILE = "sqlite:///"
+_SERVER = re.compile(
+    r"(?P<scheme>postgres(?:ql)?://)(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#=;]*)"
+    r"(?:\?(?P<query>(?:[a-z_]+=[^@?#&]*(?:&|\Z))*))?"
+)
+_PASSWORD = re.compile(r"(?:password|sslpassword)=")
 _DSN = re.compile(r"\w+\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s;]*)[\s;]+\w+\s*=")
 
 
@@ -72,6 +84,23 @@ def redact_url(text: str) -> str:
         return f"{scheme}://***"  # The mark is a part of the password.
     head = _ASSIGNMENT.sub(r"\1=***", _CREDENTIALS.sub("***@", head))
     return f"{scheme}://{head}{mark}{'***' if mark else ''}"
+
+
+def without_password(text: str) -> str | None:
+    """A path or URL as people may paste it: as it is, but for a password.
+
+    None where it may hold a secret and its parts are not clear, as with a "%" in the name of an
+    option. The user stays in the URL of a PostgreSQL server, and so do all options but passwords.
+    """
+    if redact_url(text) == text:
+        return text
+    parts = _SERVER.fullmatch(text)
+    if parts is None:
+        return None
+    user = "" if parts["user"] is None else f"{parts['user']}@"
+    options = filter(None, (parts["query"] or "").split("&"))
+    query = "&".join(one for one in options if not _PASSWORD.match(one))
+    return f"{parts['scheme']}{user}{parts['place']}{'?' if query else ''}{query}"
 
 
 def flow_name(path: str) -> str:

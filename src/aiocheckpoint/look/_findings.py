@@ -20,12 +20,14 @@ class FindingView(Record):
 
     Attributes:
         kind: What it is about: "durability", "network", "readable", "writable", "damaged", "stale",
-            "code", "python", "large", "leftover" or "wal". A later release may know further words.
+            "code", "python", "large", "leftover" or "wal". Of a server also "schema", "index",
+            "vacuum", "owner", "standby", "pooler" or "clock". A later release may know more words.
         problem: What is wrong, as one sentence.
         remedy: What mends it, as one sentence or two.
         flow: The flow that it is about. None for the store as a whole.
         count: The number of runs or files that it is about.
         runs: At most three of these runs.
+        hint: Whether nothing is wrong, and it is only good to know.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class FindingView(Record):
     flow: str | None = None
     count: int = 1
     runs: tuple[str | None, ...] = ()
+    hint: bool = False
 
 
 def named(names: Iterable[str | None], count: int) -> str:

@@ -24,7 +24,7 @@ from aiocheckpoint.look._health_files import (
     check_rights,
     check_wal,
 )
-from aiocheckpoint.look._places import place_of
+from aiocheckpoint.look._places import place_of, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def check_store(store: Store) -> tuple[FindingView, ...]:
     place = place_of(store)
     about_runs, owned = _check_runs(store)
     if place.kind == "elsewhere":
-        return tuple(about_runs)
+        return (*_about_server(store), *about_runs)
     about_files = (
         check_place(place),
         check_rights(place),
@@ -66,6 +66,15 @@ def check_store(store: Store) -> tuple[FindingView, ...]:
         check_leftovers(place, owned),
     )
     return tuple(chain(*about_files, about_runs))
+
+
+def _about_server(store: Store) -> Iterator[FindingView]:
+    """The findings about the server of a store, where it has one that is known."""
+    facts = server_of(store)
+    if facts is not None:
+        from aiocheckpoint.look._health_server import findings_of_server  # noqa: PLC0415 - seldom
+
+        yield from findings_of_server(facts)
 
 
 def _check_runs(store: Store) -> tuple[list[FindingView], set[str]]:

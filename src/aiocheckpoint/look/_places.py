@@ -12,11 +12,13 @@ from aiocheckpoint.handlers.local._reading import LocalReader
 from aiocheckpoint.look._changes import files_of_database, files_of_directory, files_of_run
 
 if TYPE_CHECKING:
+    from aiocheckpoint.handlers.postgres._health import ServerFacts
     from aiocheckpoint.look._store import Store
 
-__all__ = ["StorePlace", "place_of"]
+__all__ = ["StorePlace", "place_of", "server_of"]
 
 _SQLITE = "aiocheckpoint.handlers.sqlite"
+_POSTGRES = "aiocheckpoint.handlers.postgres"
 
 PlaceKind = Literal["database", "directory", "file", "elsewhere"]
 
@@ -77,3 +79,19 @@ def place_of(store: Store) -> StorePlace:
             file = file_of(os.fspath(handler.path))
             return StorePlace("database", os.path.realpath(absolute_path(file)))
     return StorePlace("elsewhere", "")
+
+
+def server_of(store: Store) -> ServerFacts | None:
+    """Ask the server of a store about itself. None where the store has none.
+
+    Raises:
+        StorageError: The store cannot be read.
+    """
+    reader = store._reader  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    if _POSTGRES in sys.modules:  # Else no reader is of its class.
+        from aiocheckpoint.handlers.postgres._health import server_facts  # noqa: PLC0415
+        from aiocheckpoint.handlers.postgres._reader import PostgresReader  # noqa: PLC0415
+
+        if isinstance(reader, PostgresReader):
+            return server_facts(reader.database)
+    return None

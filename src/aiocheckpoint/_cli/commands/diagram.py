@@ -12,6 +12,7 @@ from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
 from aiocheckpoint._cli.options import add_output, add_runs, add_secret, add_target
 from aiocheckpoint._cli.problems import CommandProblem, UsageProblem
+from aiocheckpoint._cli.repeated import LEFT_OUT
 from aiocheckpoint._display.diagrams.diagram import (
     Diagram,
     DiagramFormat,
@@ -202,8 +203,10 @@ def _check(diagram: Diagram, chosen: DiagramFormat, file: str, context: Context)
         output.words(f"{file} is missing.")
         remedy = "Draw it"
     words = [*_drawing_words(context, chosen), "--save", file]
-    if all(map(str.isprintable, words)):
+    if context.target.word is not None and all(map(str.isprintable, words)):
         output.words(f"{remedy}: {shlex.join(words)}")
+        if context.target.word != context.target.text:
+            output.words(LEFT_OUT)
     return ExitCode.FAILED
 
 
@@ -225,7 +228,8 @@ def _save(diagram: Diagram, chosen: DiagramFormat, file: str, output: Output) ->
 
 def _drawing_words(context: Context, chosen: DiagramFormat) -> list[str]:
     """The command that draws the same."""
-    words = ["aiocheckpoint", "diagram", context.target.text, *context.runs, "--format", chosen]
+    target = context.target.word or ""
+    words = ["aiocheckpoint", "diagram", target, *context.runs, "--format", chosen]
     for option in ("flow", "app_dir"):
         value = getattr(context.arguments, option)
         if value is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._cli.command_parser import CommandParser
     from aiocheckpoint._cli.context import Context
-    from aiocheckpoint._cli.output import Output
+    from aiocheckpoint._cli.output import Cell, Output
 
 __all__ = ["COMMAND"]
 
@@ -41,7 +41,7 @@ def _execute(context: Context) -> int:
             output.words(_UNSEEN)
     else:
         output.records("findings", (one.to_json() for one in findings))
-    return ExitCode.FAILED if findings else ExitCode.DONE
+    return ExitCode.DONE if all(one.hint for one in findings) else ExitCode.FAILED
 
 
 def _of_the_flow(context: Context) -> Iterator[FindingView]:
@@ -58,8 +58,9 @@ def _of_the_flow(context: Context) -> Iterator[FindingView]:
 
 def _print(findings: list[FindingView], if_none: str, output: Output) -> None:
     for one in findings:
-        output.data(output.sign("damaged"), f" {one.problem} {in_shell_words(one.remedy)}")
-    if not findings:
+        sign: Cell = "good to know:" if one.hint else output.sign("damaged")
+        output.data(sign, f" {one.problem} {in_shell_words(one.remedy)}")
+    if all(one.hint for one in findings):
         output.words(if_none)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.start_record import Loss
     from aiocheckpoint.handlers.leased._rows import OwnedRow, SeenOwner
 
-__all__ = ["known_of"]
+__all__ = ["known_of", "may_live"]
 
 _LOSSES: dict[str | None, Loss] = {"killed": "killed", "drained": "drained"}
 
@@ -25,13 +25,14 @@ def known_of(row: OwnedRow) -> Ownership:
     if row.owner_id is None:
         return Ownership(record, None, _LOSSES.get(row.lost))
     owner = row.owner
-    if owner is not None and _may_live(owner):
+    if owner is not None and may_live(owner):
         return Ownership(record, describe_process(owner.pid, owner.host))
     is_drained = owner is not None and owner.draining
     return Ownership(record, None, "drained" if is_drained else "killed")
 
 
-def _may_live(owner: SeenOwner) -> bool:
+def may_live(owner: SeenOwner) -> bool:
+    """Whether an owner probably lives, by one look."""
     if owner.session_open is not None:
         return owner.session_open
     return owner.silent is None or owner.silent <= owner.lease

@@ -1,4 +1,9 @@
-"""Owners of runs as statements read them, with what the server knows of their sessions."""
+"""Owners of runs as statements read them, with what the server knows of their sessions.
+
+A direct session holds an advisory lock for as long as it lives
+(https://www.postgresql.org/docs/current/explicit-locking.html). Its key is the session's name.
+Everybody can see the lock in `pg_locks`, but not on a standby, which has locks of its own alone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = ["JOIN_OWNERS", "SEEN_OWNER", "seen_owner"]
 
-SEEN_OWNER = "owners.id, host, boot, pid, since, beat, lease, session, NULL::boolean, FALSE"
+# Without a reference to the owner, so that the server reads its locks once for all rows.
+_OPEN_SESSIONS = (
+    "SELECT (classid::bigint << 32 | objid::bigint)::text FROM pg_catalog.pg_locks "
+    "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+    "AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+)
+_SESSION_OPEN = (
+    "CASE WHEN session IS NULL OR pg_is_in_recovery() THEN NULL "
+    f"ELSE session IN ({_OPEN_SESSIONS}) END"
+)
+SEEN_OWNER = (
+    f"owners.id, host, boot, pid, since, beat, lease, session, {_SESSION_OPEN}, "  # noqa: S608
+    "owners.id IN (SELECT id FROM SCHEMA.draining_owners), "
+    "extract(epoch FROM clock_timestamp() - beaten)::double precision"
+)
+"""The attributes of a `SeenOwner`, from a row of the table `owners`."""
+
 JOIN_OWNERS = "LEFT JOIN SCHEMA.owners ON owners.id = runs.owner"
 
 

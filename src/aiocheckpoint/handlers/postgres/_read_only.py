@@ -1,0 +1,129 @@
+"""Reading a database without a write, also as a user with no other right, and on a standby.
+
+Nothing is made: neither the schema nor a table. Each transaction is read-only
+(https://www.postgresql.org/docs/current/sql-set-transaction.html).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint.errors import StorageError, StoreUnreachableError
+from aiocheckpoint.handlers.postgres._connecting import connect
+from aiocheckpoint.handlers.postgres._schema import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._url import ServerAddress
+
+__all__ = ["ReadOnlyDatabase"]
+
+_SECONDS_TO_ANSWER = 60.0
+_abandoned: list[object] = []
+"""Connections of the parent process. The end of one would say goodbye to the server."""
+
+
+class ReadOnlyDatabase:
+    """A database that is read over one connection, kept for the next reading until `close`.
+
+    Args:
+        address: The server.
+
+    Attributes:
+        schema: Name of the schema.
+    """
+
+    def __init__(self, address: ServerAddress) -> None:
+        self._address = address
+        self.schema: str = address.schema
+        self._open = _Opened()
+        weakref.finalize(self, self._open.close)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether the tables are there.
+
+        Raises:
+            StorageError: The database cannot be read, or the tables are another program's.
+            IncompatibleSnapshotError: They are of a later version of this library.
+        """
+        return self._open.session(self._address)[1]
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler stands between."""
+        return self._open.session(self._address)[0].is_pooled
+
+    def read(self, statement: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Give all rows of a statement.
+
+        Args:
+            statement: The statement, with SCHEMA for the name of the schema.
+            values: Its values by name.
+
+        Raises:
+            StorageError: As `has_tables`. Or there are no tables yet.
+            IncompatibleSnapshotError: As `has_tables`.
+        """
+        is_kept = self._open.is_kept
+        try:
+            return self._rows(statement, values or {})
+        except StoreUnreachableError:
+            self.close()
+            if not is_kept:
+                raise
+        # The server, or a pooler, has ended the connection since the last reading.
+        return self._rows(statement, values or {})
+
+    def close(self) -> None:
+        """Close the connection. The next reading opens another one."""
+        self._open.close()
+
+    def _rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
+        session, has_tables = self._open.session(self._address)
+        if not has_tables:
+            place = self._address.place
+            raise StorageError(place, f"nothing is stored in {place} yet.", errno=errno.ENOENT)
+        if not session.is_pooled:
+            return session.rows(statement, values)
+        with session.transaction():
+            return session.rows(statement, values)
+
+
+class _Opened:
+    """The connection, which outlives no fork."""
+
+    def __init__(self) -> None:
+        self._found: tuple[Session, bool] | None = None
+        self._pid = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a connection is open, of this process."""
+        return self._found is not None and self._pid == os.getpid()
+
+    def session(self, address: ServerAddress) -> tuple[Session, bool]:
+        """The connection, and whether there are tables."""
+        if self._found is not None and not self.is_kept:
+            _abandoned.append(self._found)
+            self._found = None
+        if self._found is None:
+            session = connect(address, writes=False, seconds_to_answer=_SECONDS_TO_ANSWER)
+            try:
+                self._found = session, set_up(session, writes=False)
+            except BaseException:
+                session.close()
+                raise
+            self._pid = os.getpid()
+        return self._found
+
+    def close(self) -> None:
+        """Close it."""
+        if self._found is not None and self.is_kept:
+            self._found[0].close()
+            self._found = None
