@@ -14,7 +14,7 @@ from hanging_stores import Hanging, HangingFiles, HangingStore, hung_flow
 from locations import program
 
 from aiocheckpoint import CheckpointFlow, RunInProgressError
-from aiocheckpoint._concurrency import stalls
+from aiocheckpoint._concurrency import giving_up, stalls
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.threads import SNAPSHOTS
 from aiocheckpoint.handlers._store_threads import threads_of
@@ -34,7 +34,7 @@ RUNS = [f"r{number}" for number in range(8)]
 @pytest.fixture(autouse=True)
 def soon_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let threads count as stalled after a shorter time."""
-    monkeypatch.setattr(stalls, "_STALL_SECONDS", 3 * SOON)
+    monkeypatch.setattr(giving_up, "_STALL_SECONDS", 3 * SOON)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ async def test_busy_store_that_gets_on(
     store: HangingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancelled runs wait for their turn where the store gets on, and all are recorded."""
-    monkeypatch.setattr(stalls, "_STALL_SECONDS", PATIENCE)
+    monkeypatch.setattr(giving_up, "_STALL_SECONDS", PATIENCE)
     cp = hung_flow(store)
     tasks = await eight_hang(store, cp)
     for task in tasks.values():

@@ -30,7 +30,11 @@ PATIENCE = 20.0
 COUNT = 2
 LARGE = PIECE_BYTES * 16
 MANY = 250
-BEFORE = {"WorkItem.__init__", "PendingResult.__init__", "run_shielded_in_thread"}
+BEFORE = {
+    "WorkItem.__init__",
+    "PendingResult.__init__",
+    "run_shielded_in_thread",
+}
 """Functions in which no thread was asked yet, or may not have been."""
 
 FILES = {

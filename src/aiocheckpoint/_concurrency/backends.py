@@ -9,6 +9,7 @@ in one go.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from functools import partial
 from threading import get_ident
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 from aiocheckpoint._concurrency.anyio_warm_up import anyio_warm_up
 from aiocheckpoint._concurrency.async_reading import read_off_loop
 from aiocheckpoint._concurrency.executors import AsyncExecutor, SyncExecutor
+from aiocheckpoint._concurrency.giving_up import giving_up_after, stall_seconds
 from aiocheckpoint._concurrency.interrupters import TaskInterrupter
-from aiocheckpoint._concurrency.stalls import DrainWatch, StallWatch
+from aiocheckpoint._concurrency.stalls import DrainWatch, StalledError, StallWatch
 from aiocheckpoint._concurrency.start_throttle import start_throttle
 from aiocheckpoint._concurrency.threads import (
     SNAPSHOTS,
@@ -101,7 +103,10 @@ class Backend(Protocol):
         ...
 
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
-        """Wait for a result that was requested for `loop`. A cancellation waits for it too."""
+        """Wait for a result that was requested for `loop`. A cancellation waits for it too.
+
+        Of a store that has not answered for a second, a request that was not sent is withdrawn.
+        """
         ...
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
@@ -203,7 +208,7 @@ class AsyncBackend:
         return cls(AsyncExecutor(step_threads, store_threads))
 
     async def run(self, function: Callable[..., _Result], *args: Any) -> _Result:  # noqa: ANN401
-        item = WorkItem(function, args, self.loop)
+        item: WorkItem[_Result] = WorkItem(self._threads.made_call(function), args, self.loop)
         with self._throttle:
             await wait_for_item(self._threads, item)
         return item.outcome()
@@ -219,16 +224,18 @@ class AsyncBackend:
         if_stalled: Literal["withdraw", "leave"],
     ) -> asyncio.CancelledError | None:
         with self._throttle:
-            return await run_shielded_in_thread(
-                self._threads, function, *args, if_stalled=if_stalled
-            )
+            call = self._threads.made_call(function)
+            return await run_shielded_in_thread(self._threads, call, *args, if_stalled=if_stalled)
 
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
         with self._throttle:
             try:
                 await pending.future
             except asyncio.CancelledError as caught:
-                await raise_cancellation_after(pending, caught)
+                await raise_cancellation_after(pending, caught, self._threads)
+            except BaseException:
+                pending.withdraw()
+                raise
             return pending.outcome()
 
     async def shield(self, work: Coroutine[Any, Any, object]) -> asyncio.CancelledError | None:
@@ -271,6 +278,7 @@ class SyncBackend:
         self.executor: SyncExecutor = SyncExecutor()
         self.gave_up: bool = False
         self._thread = get_ident()
+        self._is_stalled = False
 
     @property
     def hook_loop(self) -> asyncio.AbstractEventLoop | None:
@@ -290,9 +298,18 @@ class SyncBackend:
         self,
         function: Callable[..., object],
         *args: Any,  # noqa: ANN401
-        if_stalled: Literal["withdraw", "leave"],  # noqa: ARG002
+        if_stalled: Literal["withdraw", "leave"],
     ) -> asyncio.CancelledError | None:
-        function(*args)
+        if not _is_interrupted():
+            function(*args)
+            return None
+        try:
+            with giving_up_after(0.0 if self._is_stalled else stall_seconds()):
+                function(*args)
+        except StalledError:
+            self._is_stalled = True
+            if if_stalled == "withdraw":
+                raise
         return None
 
     async def wait_for(self, pending: PendingResult[_Result]) -> _Result:
@@ -329,6 +346,11 @@ class SyncBackend:
     def close(self) -> None:
         """Close the private loop, if there is one."""
         self.executor.close()
+
+
+def _is_interrupted() -> bool:
+    """Whether the code that runs now handles Ctrl-C or the like in this thread."""
+    return not isinstance(sys.exception() or ValueError(), (Exception, asyncio.CancelledError))
 
 
 def run_to_completion(coroutine: Coroutine[Any, Any, _Result]) -> _Result:

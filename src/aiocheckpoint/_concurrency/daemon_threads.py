@@ -27,6 +27,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiocheckpoint._concurrency.giving_up import StoreCall, stall_seconds
 from aiocheckpoint._concurrency.work_items import SubmittedItem
 from aiocheckpoint._concurrency.workers import Worker, here
 from aiocheckpoint.errors import NoThreadError
@@ -34,6 +35,7 @@ from aiocheckpoint.errors import NoThreadError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiocheckpoint._concurrency.giving_up import Answers
     from aiocheckpoint._concurrency.work_items import WorkItem
     from aiocheckpoint._concurrency.workers import Life
 
@@ -62,23 +64,34 @@ class DaemonThreads(Executor):
             takes 3 µs less. An idle thread of which another one takes the item, just as its time
             runs out, ends only behind the next call: `SimpleQueue.get` of Python 3.11 then waits
             without a timeout.
+        answers: Counts the answers of a store on another machine. Calls that end without one say
+            nothing about it. None for a store whose calls all end by an answer.
 
     Attributes:
         abandoned: Whether `abandon` was called.
         calls_ended: Changes with each call that ends.
-        stalled_at: The value of `calls_ended` at which the threads were found to be stalled.
+        stalled_at: The value of `progress` at which the threads were found to be stalled.
+        answers: The same as given.
     """
 
     # `_end_all` sets it for the class, so that threads made later take no calls either.
     _shut_down = False
 
-    def __init__(self, name: str, count: int, *, idle_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        *,
+        idle_seconds: float | None = None,
+        answers: Answers | None = None,
+    ) -> None:
         self._name = name
         self._count = count
         self._idle_seconds = idle_seconds
         self.abandoned: bool = False
         self.calls_ended: int = 0
         self.stalled_at: int = -1
+        self.answers: Answers | None = answers
         self._hangs = False
         self.reset_after_fork()
         _all.add(weakref.ref(self, _all.discard))
@@ -96,6 +109,15 @@ class DaemonThreads(Executor):
         self._queue: SimpleQueue[WorkItem[Any] | None] = SimpleQueue()
         self._unfinished: set[WorkItem[Any]] = set()
         self._living: dict[Life, Worker] = {}
+
+    @property
+    def progress(self) -> int:
+        """Changes as long as the store of the threads gets on."""
+        return self.calls_ended if self.answers is None else self.answers.count
+
+    def made_call(self, function: Callable[..., _Result]) -> Callable[..., _Result]:
+        """Make a function of the store one that its caller can give up, where that is needed."""
+        return function if self.answers is None else StoreCall(function)
 
     def put(self, item: WorkItem[Any], /) -> None:
         """Let a thread run an item, now or when one is free.
@@ -161,11 +183,14 @@ class DaemonThreads(Executor):
         self._hangs = True
         for item in list(self._unfinished):
             if item.is_running:
+                item.give_up()
                 item.abandon()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """End the threads when the queue is empty, as `Executor.shutdown` does."""
         self._shut_down = True
+        for item in list(self._unfinished):
+            item.give_up(stall_seconds())
         self._queue.put(None)
         if not wait or here.queue is self._queue:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,7 +34,10 @@ class PendingResult(Generic[_Result]):
         ended: Whether the work has ended and the caller was woken.
         error: The exception that the work raised, or None.
         result: The result, valid once the work has ended without an exception.
+        is_withdrawable: Whether `withdraw` can keep the request from being carried out.
     """
+
+    is_withdrawable: ClassVar[bool] = False
 
     __slots__ = ("_blocked", "ended", "error", "future", "loop", "request", "result")
 
@@ -59,12 +62,13 @@ class PendingResult(Generic[_Result]):
     def wait(self) -> _Result:
         """Block the thread until the work has ended. Give its result or raise its exception.
 
-        Ctrl-C is raised only after the end, so that nothing is written late.
+        Ctrl-C is raised only after the end, so that nothing is written late. A request that can be
+        withdrawn is waited for a second.
         """
         try:
             self._block()
         except BaseException:
-            self._block()
+            self._settle_interrupted()
             raise
         return self.outcome()
 
@@ -74,6 +78,27 @@ class PendingResult(Generic[_Result]):
         if ended:
             self._blocked.release()
         return ended
+
+    def take(self) -> bool:
+        """Take the request, right before it is sent. False where it was withdrawn, and has ended.
+
+        Called by the thread that carries it out. A request that was taken before stays taken.
+        """
+        return True
+
+    def give_back(self) -> None:
+        """Note that a request that was taken was surely not sent. Called as `take` is."""
+
+    def drop_if_unwanted(self) -> bool:
+        """End a request whose caller waits in vain, unless it is taken. Called as `take` is."""
+        return False
+
+    def withdraw(self) -> bool:
+        """Keep the request from being carried out. False where that may have begun, or has ended.
+
+        A request that is given back later is dropped then.
+        """
+        return False
 
     def end_wait(self) -> None:
         """End the wait of the task, whether or not the work has ended. Called on the loop."""
@@ -96,6 +121,10 @@ class PendingResult(Generic[_Result]):
             self._blocked.release()
         elif not self.future.done():
             self.future.set_result(None)
+
+    def _settle_interrupted(self) -> None:
+        """Wait for the end, or withdraw the request, after Ctrl-C or another exception."""
+        self._block()
 
     def _block(self) -> None:
         if not self.ended:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from aiocheckpoint._concurrency.giving_up import stall_seconds
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint._concurrency.step_threads import StepThreads
 
-__all__ = ["DrainWatch", "StallWatch", "StalledError", "Watch", "abandon_if_stalled"]
+__all__ = [
+    "DrainWatch",
+    "StallWatch",
+    "StalledError",
+    "Watch",
+    "abandon_if_stalled",
+]
 
 _LOOKS = 20
-_STALL_SECONDS = 1.0
-"""Threads count as stalled when none of them has ended a call for so long, though calls wait. The
-flush of a slow disk may take as long. A cancelled run then goes unrecorded, and is resumed as one
-that was killed."""
 
 
 class StalledError(Exception):
@@ -60,11 +64,11 @@ class DrainWatch:
     def seconds_left(self) -> float:
         """Look, and give the seconds until the next look. 0 where the wait is over."""
         if not self._threads.abandoned:
-            return _STALL_SECONDS
+            return stall_seconds()
         now = time.monotonic()
         if self._since is None:
             self._since = now
-        return max(self._since + _STALL_SECONDS - now, 0.0)
+        return max(self._since + stall_seconds() - now, 0.0)
 
 
 class StallWatch:
@@ -76,17 +80,17 @@ class StallWatch:
 
     def __init__(self, threads: DaemonThreads) -> None:
         self._threads = threads
-        self._seen = threads.calls_ended
+        self._seen = threads.progress
         self._since = time.monotonic()
 
     def seconds_left(self) -> float:
         """Look, and give the seconds until the threads count as stalled, 0 where they do."""
-        ended, now = self._threads.calls_ended, time.monotonic()
+        ended, now = self._threads.progress, time.monotonic()
         if self._threads.stalled_at == ended:  # Another watch has found it out.
             return 0.0
         if ended != self._seen:
             self._seen, self._since = ended, now
-        left = self._since + _STALL_SECONDS - now
+        left = self._since + stall_seconds() - now
         if left <= 0:
             self._threads.stalled_at = ended
         return max(left, 0.0)
@@ -101,10 +105,10 @@ async def abandon_if_stalled(
         threads: The threads, of a store whose runs do not end.
         sleep: Waits so many seconds, on the running loop or in this thread.
     """
-    ended = threads.calls_ended
+    ended = threads.progress
     for _ in range(_LOOKS):
-        if not threads.is_busy or threads.calls_ended != ended:
+        if not threads.is_busy or threads.progress != ended:
             return
-        await sleep(_STALL_SECONDS / _LOOKS)
-    if threads.calls_ended == ended:
+        await sleep(stall_seconds() / _LOOKS)
+    if threads.progress == ended:
         threads.abandon_begun()

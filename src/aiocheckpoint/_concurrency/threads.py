@@ -4,6 +4,9 @@ A cancelled wait must not leave its function running, because a late write could
 one. So a queued function is dropped. A running function is waited for, and only then is the
 cancellation raised. Of what must be stored nevertheless, `stalls` has the exception.
 
+Stores on other machines may be out of reach for long. A running function of one is told that its
+caller has gone, see `giving_up`. A request to one is withdrawn if it was not sent.
+
 Each `Task.cancel()` raises one cancellation, which is caught and raised again at the end. An anyio
 scope raises its cancellation at every await, so a shielded scope holds it off.
 """
@@ -21,6 +24,7 @@ import anyio
 
 from aiocheckpoint._concurrency.contexts import task_in_own_context
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.giving_up import giving_up_after, stall_seconds
 from aiocheckpoint._concurrency.stalls import StalledError, StallWatch
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint.errors import NoThreadError
@@ -28,6 +32,7 @@ from aiocheckpoint.errors import NoThreadError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from aiocheckpoint._concurrency.giving_up import Answers
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint._concurrency.stalls import Watch
     from aiocheckpoint._concurrency.work_items import Threads
@@ -36,6 +41,7 @@ __all__ = [
     "SNAPSHOTS",
     "AbandonedCallError",
     "LateCancellationError",
+    "call_store",
     "finish_before_cancelling",
     "make_maintenance_threads",
     "make_store_threads",
@@ -65,9 +71,13 @@ SNAPSHOTS = _LocalThreads("aiocheckpoint-snapshot", _COUNT)
 users, and no other store that hangs."""
 
 
-def make_store_threads() -> DaemonThreads:
-    """Make the threads of one store that is no local file."""
-    return DaemonThreads("aiocheckpoint-store", _COUNT, idle_seconds=_IDLE_SECONDS)
+def make_store_threads(answers: Answers | None = None) -> DaemonThreads:
+    """Make the threads of one store that is no local file.
+
+    Args:
+        answers: Counts the answers of a store on another machine.
+    """
+    return DaemonThreads("aiocheckpoint-store", _COUNT, idle_seconds=_IDLE_SECONDS, answers=answers)
 
 
 def make_maintenance_threads() -> DaemonThreads:
@@ -119,6 +129,18 @@ async def run_in_thread(
     return item.outcome()
 
 
+async def call_store(
+    threads: DaemonThreads,
+    function: Callable[..., _Result],
+    *args: Any,  # noqa: ANN401
+) -> _Result:
+    """Call a blocking function of a store in one of its threads, as `run_in_thread` does.
+
+    A cancellation ends a wait for a store out of reach.
+    """
+    return await run_in_thread(threads, threads.made_call(function), *args)
+
+
 async def wait_for_item(threads: Threads, item: WorkItem[Any]) -> None:
     """Let one of `threads` run an item, and await its end.
 
@@ -133,18 +155,18 @@ async def wait_for_item(threads: Threads, item: WorkItem[Any]) -> None:
         threads.put(item)
         await item.future
     except asyncio.CancelledError as caught:
-        if item.drop():
+        if item.withdraw():
             raise
         cancellation = await _wait_shielded(item, caught) or caught
         if item.abandoned and item.is_running:
             raise AbandonedCallError(*cancellation.args) from None
         if item.error is None:
             _close_coroutine(item.result)
-        raise cancellation from item.error
+        raise cancellation from _cause_of(item)
     except BaseException:
         # No thread can be started, the coroutine is closed, or the handler of a signal ends the
         # loop. In none of these cases can the coroutine await anything.
-        if not item.drop():
+        if not item.withdraw():
             item.join()
         raise
 
@@ -156,15 +178,30 @@ def _close_coroutine(result: object) -> None:
 
 
 async def raise_cancellation_after(
-    pending: PendingResult[Any], caught: asyncio.CancelledError
+    pending: PendingResult[Any], caught: asyncio.CancelledError, threads: DaemonThreads
 ) -> NoReturn:
     """Await the end of pending work, and only then raise the cancellation caught meanwhile.
+
+    Work that was not sent is withdrawn when its store has not answered for a second.
+
+    Args:
+        pending: The work.
+        caught: The cancellation that was caught.
+        threads: Those of the store.
 
     Raises:
         asyncio.CancelledError: The exception of the work is the cause.
     """
-    cancellation = await _wait_shielded(pending, caught) or caught
-    raise cancellation from pending.error
+    watch = partial(StallWatch, threads) if pending.is_withdrawable else None
+    cancellation = await _wait_shielded(pending, caught, watch) or caught
+    if not pending.ended and not pending.withdraw():
+        cancellation = await _wait_shielded(pending, cancellation) or cancellation
+    raise cancellation from _cause_of(pending)
+
+
+def _cause_of(pending: PendingResult[Any]) -> BaseException | None:
+    """The exception of work, but for one that only says that it was withdrawn."""
+    return None if isinstance(pending.error, StalledError) else pending.error
 
 
 def prefer_cancellation(cancellation: asyncio.CancelledError | None, error: BaseException) -> None:
@@ -191,8 +228,8 @@ async def run_shielded_in_thread(
         function: The function.
         args: Its arguments.
         if_stalled: What becomes of the call where the task is cancelled and the threads are
-            stalled. "withdraw": it is dropped if no thread has begun it. "leave": it is not waited
-            for.
+            stalled. "withdraw": it is dropped if no thread has begun it. One that has begun ends
+            early if it only waits for a store out of reach. "leave": it is not waited for.
 
     Returns:
         The first cancellation that came meanwhile, for the caller to raise.
@@ -206,20 +243,27 @@ async def run_shielded_in_thread(
     try:
         threads.put(item)
         cancellation = await _wait_shielded(item, None, watch)
-        if not item.ended and if_stalled == "withdraw" and not item.drop():
+        if not item.ended and if_stalled == "leave":
+            item.give_up()
+        elif not item.ended and not item.withdraw():
             cancellation = await _wait_shielded(item, cancellation) or cancellation
     except BaseException as error:
         if not item.drop():
+            item.give_up()
             item.join()
             raise
-        function(*args)
         if isinstance(error, NoThreadError):
+            function(*args)
             return None
+        with giving_up_after(stall_seconds()):
+            function(*args)
         raise
     if not item.ended or (item.abandoned and item.is_running):
         if if_stalled == "withdraw":
             raise AbandonedCallError if item.is_running else StalledError(cancellation)
         return cancellation
+    if isinstance(item.error, StalledError):
+        raise StalledError(cancellation) from None
     if item.drop() or isinstance(item.error, NoThreadError):  # Its thread has ended.
         function(*args)
     else:

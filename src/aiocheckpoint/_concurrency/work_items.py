@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from aiocheckpoint._concurrency.giving_up import StoreCall
 from aiocheckpoint._concurrency.pending_results import PendingResult
 
 if TYPE_CHECKING:
@@ -67,6 +68,20 @@ class WorkItem(PendingResult[_Result]):
         if dropped:
             self._args = ()  # The item itself may stay in a queue for long.
         return dropped
+
+    def withdraw(self) -> bool:
+        """Drop the item, or let a running call of a store end early if it only waits.
+
+        Returns:
+            Whether it was dropped.
+        """
+        self.give_up()
+        return self.drop()
+
+    def give_up(self, seconds: float = 0.0) -> None:
+        """Let the call of a store on another machine end early, if it only waits."""
+        if isinstance(self.request, StoreCall):
+            self.request.give_up(seconds)
 
     def call(self) -> None:
         """Call the function, unless the item was dropped."""

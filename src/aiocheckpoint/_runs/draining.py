@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._concurrency.backends import AsyncBackend, run_blocking
 from aiocheckpoint._concurrency.executors import AsyncExecutor
 from aiocheckpoint._concurrency.stalls import abandon_if_stalled
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, run_in_thread
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, call_store
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint._logging import log_drain_not_noted
 from aiocheckpoint.errors import NoThreadError
@@ -92,7 +92,7 @@ async def close_flow(core: FlowCore, error: BaseException | None) -> None:
 
 async def _close_handler(core: FlowCore) -> None:
     if moves_snapshots(core.handler):
-        await run_in_thread(core.store_threads, core.handler.close_unused)
+        await call_store(core.store_threads, core.handler.close_unused)
 
 
 async def _drain(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.async_reading import read_off_loop
-from aiocheckpoint._concurrency.threads import run_in_thread
+from aiocheckpoint._concurrency.threads import call_store
 from aiocheckpoint._logging import RunPlace, log_skipped
 from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.header import Header
@@ -159,7 +159,7 @@ class StateHandler(WholeStorePort):
     async def awrite(self, state: dict[str, Any], run_id: str | None = None) -> None:
         """Do as `write`, without blocking the event loop. A running write is waited for."""
         # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
-        await run_in_thread(threads_of(self), self.write, state, run_id)
+        await call_store(threads_of(self), self.write, state, run_id)
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
         """Make the reader of the store for displays, which changes nothing of it.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
+    from aiocheckpoint._concurrency.giving_up import Answers
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint._snapshot.target import SnapshotTarget
@@ -59,6 +60,8 @@ class SnapshotPort(StartPort, EndingPort, ProgressPort, ABC):
     is_local: bool = False
     """Whether the store is files of this machine. All such handlers share their threads. Any other
     handler object has threads of its own, so that a store that hangs holds up no other."""
+    answers: Answers | None = None
+    """Counts the answers of a store that waits for another machine, and repeats its calls."""
 
     def __init__(self, flow: str = "", **options: Unpack[SnapshotOptions]) -> None:
         self.flow = checked_flow(flow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._concurrency.threads import (
@@ -25,7 +26,7 @@ def threads_of(handler: SnapshotPort) -> DaemonThreads:
     """Give the threads of a handler: those of all local files, or its own."""
     if handler.is_local:
         return SNAPSHOTS
-    return _own_threads(handler, _ATTRIBUTE, make_store_threads)
+    return _own_threads(handler, _ATTRIBUTE, partial(make_store_threads, handler.answers))
 
 
 def maintenance_threads_of(handler: SnapshotPort) -> DaemonThreads:

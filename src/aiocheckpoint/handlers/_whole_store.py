@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aiocheckpoint._concurrency.async_reading import read_off_loop
-from aiocheckpoint._concurrency.threads import run_in_thread
+from aiocheckpoint._concurrency.threads import call_store
 from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
@@ -249,7 +249,7 @@ class WholeStorePort(SnapshotPort):
     @front_door
     async def abackup(self, path: str | os.PathLike[str]) -> None:
         """Do as `backup`, without blocking the event loop. A cancellation waits for its end."""
-        await run_in_thread(maintenance_threads_of(self), self.backup, path)
+        await call_store(maintenance_threads_of(self), self.backup, path)
 
     @front_door
     def compact(self) -> int:
@@ -268,7 +268,7 @@ class WholeStorePort(SnapshotPort):
     @front_door
     async def acompact(self) -> int:
         """Do as `compact`, without blocking the event loop. A cancellation waits for its end."""
-        return await run_in_thread(maintenance_threads_of(self), self.compact)
+        return await call_store(maintenance_threads_of(self), self.compact)
 
     @front_door
     def close(self) -> None:
@@ -289,7 +289,7 @@ class WholeStorePort(SnapshotPort):
     @front_door
     async def aclose(self) -> None:
         """Do as `close`, without blocking the event loop. A cancellation waits for its end."""
-        await run_in_thread(threads_of(self), self.close)
+        await call_store(threads_of(self), self.close)
 
     def _counted(
         self, by: CountBy | SeveralFacts | None, where: RunFilter

@@ -7,7 +7,10 @@ import logging
 import pytest
 
 from aiocheckpoint import StoreUnreachableError
+from aiocheckpoint._concurrency.giving_up import StoreCall
 from aiocheckpoint._concurrency.pending_results import PendingResult
+from aiocheckpoint._concurrency.stalls import StalledError
+from aiocheckpoint._concurrency.withdrawable_results import WithdrawableResult
 from aiocheckpoint.handlers.leased._patience import Patience
 
 PLACE = "postgresql://db.example:5432/orders"
@@ -186,3 +189,51 @@ def test_a_store_that_comes_and_goes_floods_no_log(caplog: pytest.LogCaptureFixt
             clock.sleep(0.05)
             patience.note_success()
     assert len(caplog.records) == 2
+
+
+def test_a_withdrawn_request_waits_no_more() -> None:
+    """A request whose caller has gone ends with the next failure, the others wait on."""
+    patience = Patience(PLACE, 60.0, SteppedClock())
+    gone: WithdrawableResult[None] = WithdrawableResult(None, None)
+    sent: WithdrawableResult[None] = WithdrawableResult(None, None)
+    assert gone.withdraw()
+    assert sent.take()
+    assert not sent.withdraw()
+    assert patience.wait_on([gone, sent], refusal()) is not None
+    assert isinstance(gone.error, StalledError)
+    assert sent.error is None
+    gone = WithdrawableResult(None, None)
+    gone.withdraw()
+    assert patience.wait_on([gone], refusal()) is None
+
+
+def test_a_read_whose_caller_has_gone() -> None:
+    """A read for nobody is not repeated."""
+    patience, tries = Patience(PLACE, 60.0, SteppedClock()), iter(range(100))
+    call = StoreCall(patience.repeat)
+
+    def read() -> None:
+        if next(tries) == 5:
+            call.give_up()
+        raise refusal()
+
+    with pytest.raises(StalledError):
+        call(read)
+    assert next(tries) == 6
+
+
+def test_answers_are_counted() -> None:
+    """Each answer of the store counts, and no failure does."""
+    patience = Patience(PLACE, 60.0, SteppedClock())
+    patience.wait_on([request()], refusal())
+    with pytest.raises(StoreUnreachableError):
+        Patience(PLACE, 0.0, SteppedClock()).repeat(refused)
+    assert patience.answers.count == 0
+    patience.note_success()
+    patience.repeat(lambda: None)
+    assert patience.answers.count == 2
+
+
+def refused() -> None:
+    """Read nothing."""
+    raise refusal()

@@ -7,9 +7,12 @@ holds a lock: a signal handler or a finalizer may interrupt any line, and call i
 from __future__ import annotations
 
 import logging
+import math
 import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aiocheckpoint._concurrency.giving_up import Answers, is_given_up, may_be_given_up
+from aiocheckpoint._concurrency.stalls import StalledError
 from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import StoreUnreachableError
 
@@ -25,6 +28,8 @@ _Result = TypeVar("_Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two tries. The pause is doubled after each."""
 _DOUBLINGS = 8
+_LOOK_SECONDS = 0.1
+"""Between two looks whether the caller of a read has gone."""
 _BETWEEN_WARNINGS = 10.0
 """Seconds. A store that comes and goes is not logged more often."""
 
@@ -42,16 +47,18 @@ class Patience:
 
     Attributes:
         seconds: The same seconds.
+        answers: Counts the answers of the store. A cancelled run waits as long as it answers.
     """
 
     def __init__(self, location: str, seconds: float, clock: Clock) -> None:
         self.seconds: float = seconds
+        self.answers: Answers = Answers()
         self._location = location
         self._clock = clock
         self._failures = 0
         self._failed_first: dict[PendingResult[Any], float] = {}
         self._outage: dict[None, float] = {}  # setdefault() and pop() are atomic.
-        self._warned_at = float("-inf")
+        self._warned_at = -math.inf
         self._most_waiting = 0
 
     def wait_on(
@@ -59,7 +66,8 @@ class Patience:
     ) -> float | None:
         """Note that a try to carry out requests has failed. Called by the writer thread.
 
-        Requests whose time is over end with a `StoreUnreachableError`.
+        Requests whose time is over end with a `StoreUnreachableError`. Those that were withdrawn
+        end as well.
 
         Args:
             group: The requests that have neither result nor error.
@@ -69,19 +77,21 @@ class Patience:
             Seconds until the next try. None where all requests have ended.
         """
         now = self._clock.monotonic()
-        first = {pending: self._failed_first.get(pending, now) for pending in group}
+        waiting = [pending for pending in group if not pending.drop_if_unwanted()]
+        first = {pending: self._failed_first.get(pending, now) for pending in waiting}
         over = [pending for pending, since in first.items() if now - since >= self.seconds]
         for pending in over:
             pending.error = self._given_up(error, now - first.pop(pending))
         self._failed_first = first
         self._failures += 1
-        self._note_failure(self._failures, error.problem, len(group))
+        self._note_failure(self._failures, error.problem, len(waiting))
         if not first:
             return None
         return self._pause(self._failures, min(first.values()) + self.seconds - now)
 
     def note_success(self) -> None:
-        """Note that the store has answered."""
+        """Note that the store has answered. Called by the writer thread."""
+        self.answers.count += 1
         if self._failures:
             self._failures = 0
             self._failed_first = {}
@@ -93,6 +103,7 @@ class Patience:
 
         Raises:
             StoreUnreachableError: It was out of reach for the whole time.
+            StalledError: The caller was cancelled meanwhile.
         """
         failures, since = 0, 0.0
         while True:
@@ -105,12 +116,22 @@ class Patience:
                 self._note_failure(failures, error.problem, 0)
                 if now - since >= self.seconds:
                     raise self._given_up(error, now - since) from error.__cause__
-                left = since + self.seconds - now
+                pause = self._pause(failures, since + self.seconds - now)
             else:
+                self.answers.count += 1
                 if self._outage:
                     self._note_end()
                 return result
-            self._clock.sleep(self._pause(failures, left))
+            self._sleep(pause)
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, but for no caller that has gone."""
+        slice_ = _LOOK_SECONDS if may_be_given_up() else seconds
+        while seconds > 0:
+            if is_given_up():
+                raise StalledError(None)
+            self._clock.sleep(min(seconds, slice_))
+            seconds -= slice_
 
     def _given_up(self, error: StoreUnreachableError, seconds: float) -> StoreUnreachableError:
         return StoreUnreachableError(self._location, error.problem, seconds=seconds)
