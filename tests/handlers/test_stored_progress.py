@@ -18,8 +18,8 @@ from cursor_flows import SECRET, CursorStore
 
 from aiocheckpoint import adopt, adopt_all, current_step
 from aiocheckpoint.errors import LeaseLostError, StorageError
+from aiocheckpoint.handlers.leased._lease import Lease
 from aiocheckpoint.handlers.local._run_lock import RunLock
-from aiocheckpoint.handlers.sqlite._lease import Lease
 
 if TYPE_CHECKING:
     from support import State

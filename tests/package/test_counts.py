@@ -24,8 +24,8 @@ from aiocheckpoint._snapshot.header_json import encode_header
 from aiocheckpoint._snapshot.payload import position_added
 from aiocheckpoint._snapshot.pickling import serializer
 from aiocheckpoint.events import Event, SnapshotWritten
+from aiocheckpoint.handlers.leased._requests import Claim, Release
 from aiocheckpoint.handlers.sqlite import _open_files, _session
-from aiocheckpoint.handlers.sqlite._requests import Claim, Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable

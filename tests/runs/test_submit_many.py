@@ -29,7 +29,7 @@ from aiocheckpoint import (
     StorageError,
     UnserializableStateError,
 )
-from aiocheckpoint.handlers.sqlite._inserting import Inserter
+from aiocheckpoint.handlers.leased._inserting import Inserter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from support import Runner
 
+    from aiocheckpoint.handlers.leased._inserting import Inserted
     from aiocheckpoint.handlers.sqlite import SqliteStateHandler
-    from aiocheckpoint.handlers.sqlite._inserting import Inserted
 
 MANY = 600
 """More than are stored together."""
@@ -348,7 +348,8 @@ async def test_each_result_has_an_error_of_its_own() -> None:
     unused: Any = None
     results: Inserted = [None, None]
     rows: Any = {0: ("a",), 1: ("b",)}
-    await Inserter(database, unused, unused, backend)._insert((), rows, results)  # noqa: SLF001
+    inserter = Inserter(database, unused, unused, unused, backend)
+    await inserter._insert(unused, rows, results)  # noqa: SLF001
     one, other = results
     assert isinstance(one, StorageError)
     assert isinstance(other, StorageError)

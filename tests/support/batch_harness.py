@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint.handlers.leased._lease import Lease
+from aiocheckpoint.handlers.leased._requests import Claim, Execute, Release, Save
+from aiocheckpoint.handlers.leased._run_store import split_snapshot
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
-from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, Release, Save
-from aiocheckpoint.handlers.sqlite._run_store import split_snapshot
-from aiocheckpoint.handlers.sqlite._transactions import Transactions
+from aiocheckpoint.handlers.sqlite._processor import SqliteProcessor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiocheckpoint._model.header import Status
-    from aiocheckpoint.handlers.sqlite._session import Session
+    from aiocheckpoint.handlers.sqlite._session import SqliteSession
+    from aiocheckpoint.handlers.sqlite._writing import SqliteStatements
 
 IDS = ("v", "w", "x", "y")
 COLUMNS = "run_id, owner IS NULL, status, number, sequence, position, footer, payload"
@@ -39,14 +40,16 @@ class BatchHarness:
         self.path = str(Path(place, "runs.db"))
         self._keep = keep
         self.handler = SqliteStateHandler(self.path, flow="f")
-        self.transactions = Transactions(self.path, durable=False, lease=3600.0, before_opening=str)
+        self.transactions = SqliteProcessor(
+            self.path, durable=False, lease=3600.0, before_opening=str
+        )
         self.leases = {run_id: self.lease(run_id) for run_id in IDS[:2]}
         self.apply(
             [PendingResult(Claim(lease.record, None), None) for lease in self.leases.values()]
         )
 
     @property
-    def session(self) -> Session:
+    def session(self) -> SqliteSession:
         """The session of the open database."""
         session = self.transactions._session  # noqa: SLF001
         assert session is not None
@@ -59,7 +62,7 @@ class BatchHarness:
 
     def lease(self, run_id: str) -> Lease:
         """Make a lease of a run. It is claimed only through the jobs of this harness."""
-        return Lease(self.handler._database, ("f", run_id), run_id, self._keep)  # noqa: SLF001
+        return Lease(self.handler._client, ("f", run_id), run_id, self._keep)  # noqa: SLF001
 
     def apply(self, jobs: Sequence[PendingResult[Any]]) -> list[PendingResult[Any]]:
         """Do jobs together."""
@@ -80,9 +83,9 @@ class BatchHarness:
         if operation == "give back":
             return PendingResult(Release.of(lease.record, lease.record.token), None)
         if operation == "steal":
-            return PendingResult(Execute(partial(steal, run_id)), None)
+            return PendingResult(Execute(on_raw(partial(steal, run_id))), None)
         if operation == "count":
-            return PendingResult(Execute(count), None)
+            return PendingResult(Execute(on_raw(count)), None)
         return PendingResult(self.save(lease, run_id, operation, number), None)
 
     def save(self, lease: Lease, run_id: str, operation: str, number: int) -> Save:
@@ -99,7 +102,8 @@ class BatchHarness:
         )
         memory = MemoryTarget()
         self.handler.codec.write(header, {"n": number}, None, memory)
-        return Save(lease.record, header, *split_snapshot(memory, run_id), None)
+        store = self.handler._store  # noqa: SLF001
+        return Save(lease.record, header, *split_snapshot(memory, store, run_id), None)
 
     def rows(self) -> list[Any]:
         """The rows of the database, without the columns that differ each time."""
@@ -111,6 +115,11 @@ class BatchHarness:
     def close(self) -> None:
         """Close the database."""
         self.transactions.close()
+
+
+def on_raw(function: Callable[[Any], Any]) -> Callable[[SqliteStatements], Any]:
+    """Let a function have SQLite's own connection."""
+    return lambda statements: function(statements.raw)
 
 
 def steal(run_id: str, connection: sqlite3.Connection) -> int:

@@ -66,13 +66,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("handlers/local/test_lock_file.py", "handlers/local/test_lock.py"),
         *("handlers/local/test_lacking_systems.py", "handlers/local/test_cleared_leftovers.py"),
     ),
-    "handlers/sqlite/_lease.py": (
+    "handlers/leased/_lease.py": (
         *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_shared.py"),
         "handlers/sqlite/test_sqlite_abandoned_claims.py",
         "handlers/sqlite/test_sqlite_states.py",
         *("handlers/sqlite/test_sqlite_faults.py", "handlers/sqlite/test_sqlite_owners.py"),
     ),
-    "handlers/sqlite/_transactions.py": (
+    "handlers/leased/_processor.py": (
         *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_shared.py"),
         *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/test_keep_all.py"),
         *("handlers/sqlite/test_sqlite_faults.py", "package/test_counts.py"),

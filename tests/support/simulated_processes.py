@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.sqlite._owners import Owners
-    from aiocheckpoint.handlers.sqlite._session import Session
+    from aiocheckpoint.handlers.sqlite._session import SqliteSession
 
 LONG = 3600.0
 
@@ -42,7 +42,7 @@ def handler_apart(
 ) -> SqliteStateHandler:
     """Make a handler as another process would have it."""
     handler = kind(path, **options)
-    handler._database = Database(
+    handler._client = Database(
         os.path.realpath(path), durable=handler.fsync, lease=options.get("lease", LONG)
     )
     return handler
@@ -50,12 +50,12 @@ def handler_apart(
 
 def shut_down(handler: SqliteStateHandler) -> None:
     """End a process as an idle one ends."""
-    handler._database.close()
+    handler._client.close()
 
 
 def owner_of(handler: SqliteStateHandler) -> str:
     """The id of a process among the owners."""
-    return handler._database.owner_id
+    return handler._client.owner_id
 
 
 def disconnect(handler: SqliteStateHandler) -> None:
@@ -65,8 +65,8 @@ def disconnect(handler: SqliteStateHandler) -> None:
         for pending in group:
             pending.error = KilledError()
 
-    worker = handler._database._transactions
-    worker.apply = refuse  # type: ignore[method-assign]
+    worker: Any = handler._client._processor
+    worker.apply = refuse
 
 
 def kill(handler: SqliteStateHandler) -> None:
@@ -75,12 +75,12 @@ def kill(handler: SqliteStateHandler) -> None:
     Its leases count as not held any more, as their holder is dead.
     """
     disconnect(handler)
-    worker = handler._database._transactions
+    worker = handler._client._processor
     worker._take_session(_lose)  # nothing to tidy up with
-    handler._database.close()
+    handler._client.close()
 
 
-def _lose(session: Session) -> None:
+def _lose(session: SqliteSession) -> None:
     session._wal.close()
     session.connection.close()
     session._opened.files.unregister()
@@ -102,7 +102,7 @@ def delay_heartbeat(handler: SqliteStateHandler) -> None:
 
 def look_at_owners(handler: SqliteStateHandler) -> None:
     """Let a process look at all other owners, and free the runs of those that are gone."""
-    handler._database.expire_dead()
+    handler._client.expire_dead()
 
 
 def let_lease_pass(handler: SqliteStateHandler) -> None:
@@ -154,7 +154,7 @@ def _lock_file(handler: SqliteStateHandler) -> Path:
 
 
 def _owners(handler: SqliteStateHandler) -> Owners:
-    session = handler._database._transactions._session
+    session: SqliteSession | None = handler._client._processor._session
     assert session is not None
     return session.owners
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from support import State
 
     from aiocheckpoint._model.current_step import CurrentStep
-    from aiocheckpoint.handlers.sqlite._lease import Lease
+    from aiocheckpoint.handlers.leased._lease import Lease
 
 NAMES = ("a", "b", "c")
 ENDS: dict[str, Callable[[str], BaseException]] = {

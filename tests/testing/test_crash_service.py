@@ -8,7 +8,7 @@ import pytest
 
 from aiocheckpoint import CheckpointFlow, Pause, Retry
 from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
-from aiocheckpoint.handlers.sqlite import _requests
+from aiocheckpoint.handlers.leased import _requests
 from aiocheckpoint.testing import crash_everywhere
 from aiocheckpoint.testing._crashing import _BLOCKING_WORK, _Breaker, _Trial
 

@@ -16,7 +16,7 @@ from locations import program
 from aiocheckpoint import StorageError
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers.sqlite._session import Session
+    from aiocheckpoint.handlers.sqlite._session import SqliteSession
 
 SCRIPT = program("failed_commits_script.py")
 
@@ -48,9 +48,9 @@ class FailingCommits:
         return self._connection.execute(statement, *values)
 
 
-def fail_commits(session: Session, failures: int) -> None:
+def fail_commits(session: SqliteSession, failures: int) -> None:
     """Let so many commits of a session fail."""
-    session.connection = FailingCommits(session.connection, failures)  # type: ignore[assignment]
+    session.statements.raw = FailingCommits(session.connection, failures)  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3, 7])
@@ -150,7 +150,7 @@ def test_claim_from_a_dead_owner_in_a_lost_file(tmp_path: Path) -> None:
     harness.connection.execute("UPDATE runs SET owner = ? WHERE run_id = 'v'", ("0" * 16,))
     # The first commit is that of the claim which finds the run owned.
     moving = MovedAway(session.connection, harness.path, 1)
-    session.connection = moving  # type: ignore[assignment]
+    session.statements.raw = moving  # type: ignore[assignment]
     (job,) = harness.apply([harness.job("claim", "v", 1)])
     assert type(job.error) is StorageError
     assert job.request.lease.token == 0

@@ -10,15 +10,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batch_harness import IDS, BatchHarness, steal
+from batch_harness import IDS, BatchHarness, on_raw, steal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiocheckpoint import LeaseLostError, RunInProgressError, StorageError
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint.handlers.sqlite._requests import Claim, Execute
+from aiocheckpoint.handlers.leased._requests import Claim, Execute
+from aiocheckpoint.handlers.sqlite._processor import SqliteProcessor
 from aiocheckpoint.handlers.sqlite._statements import SAVE_STEP
-from aiocheckpoint.handlers.sqlite._transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +85,9 @@ def test_lost_leases_fail_alone(lost: set[int], runs: int) -> None:
         leases = [harness.lease(run_id) for run_id in ids]
         harness.apply([PendingResult(Claim(lease.record, None), None) for lease in leases])
         gone = [run_id for number, run_id in enumerate(ids) if number in lost]
-        harness.apply([PendingResult(Execute(partial(steal, run_id)), None) for run_id in gone])
+        harness.apply(
+            [PendingResult(Execute(on_raw(partial(steal, run_id))), None) for run_id in gone]
+        )
         pairs = zip(leases, ids, strict=True)
         jobs = harness.apply(
             [PendingResult(harness.save(*pair, "running", 3), None) for pair in pairs]
@@ -115,7 +117,7 @@ def test_many_rows_touch_their_own(rows: int, spared: int) -> None:
             changed = connection.execute("SELECT position FROM runs WHERE payload IS NOT NULL")
             return done, sorted(position for (position,) in changed)
 
-        (job,) = harness.apply([PendingResult(Execute(fill), None)])
+        (job,) = harness.apply([PendingResult(Execute(on_raw(fill)), None)])
         assert job.error is None
         assert job.result == ((rows + 1) // 2, list(range(0, rows, 2)))
         harness.close()
@@ -185,10 +187,12 @@ def count_owners(connection: sqlite3.Connection) -> int:
 def test_heartbeat_that_is_rolled_back() -> None:
     """The transaction after a failed one repeats its heartbeat, so the owner has a row."""
     with tempfile.TemporaryDirectory() as place:
-        transactions = Transactions(
+        transactions = SqliteProcessor(
             f"{place}/runs.db", durable=False, lease=3600.0, before_opening=str
         )
-        broken, counted = (PendingResult[Any](Execute(do), None) for do in (fail, count_owners))
+        broken, counted = (
+            PendingResult[Any](Execute(on_raw(do)), None) for do in (fail, count_owners)
+        )
         transactions.apply([broken])
         transactions.apply([counted])
         transactions.close()
@@ -216,12 +220,12 @@ def count_rows(connection: sqlite3.Connection) -> int:
 def test_one_statement_for_many_rows() -> None:
     """A statement of many rows needs no transaction where it is alone, and fails alone."""
     with tempfile.TemporaryDirectory() as place:
-        transactions = Transactions(
+        transactions = SqliteProcessor(
             f"{place}/runs.db", durable=False, lease=3600.0, before_opening=str
         )
 
         def apply(*functions: Callable[[sqlite3.Connection], object]) -> list[Any]:
-            group = [PendingResult[Any](Execute(do, 512), None) for do in functions]
+            group = [PendingResult[Any](Execute(on_raw(do), 512), None) for do in functions]
             transactions.apply(group)
             return [one.result if one.error is None else type(one.error) for one in group]
 
@@ -245,7 +249,7 @@ def test_renewal_that_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: now)
     seen: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as place:
-        transactions = Transactions(
+        transactions = SqliteProcessor(
             f"{place}/runs.db", durable=False, lease=30.0, before_opening=str
         )
         for now, do in (  # noqa: B007 - read by `monotonic`
@@ -255,7 +259,7 @@ def test_renewal_that_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
             (1_012.0, read_owner),
             (1_013.0, read_owner),
         ):
-            job = PendingResult[Any](Execute(do), None)
+            job = PendingResult[Any](Execute(on_raw(do)), None)
             transactions.apply([job])
             seen += [] if job.error is not None else [job.result]
         transactions.close()

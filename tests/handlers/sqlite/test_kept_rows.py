@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from aiocheckpoint import Header
+from aiocheckpoint.handlers.leased._requests import LeaseRecord, Save
 from aiocheckpoint.handlers.sqlite._history import prune
-from aiocheckpoint.handlers.sqlite._requests import LeaseRecord, Save
 from aiocheckpoint.handlers.sqlite._schema import MIGRATIONS
 
 

@@ -11,7 +11,7 @@ from batch_harness import BatchHarness
 
 from aiocheckpoint import LeaseLostError, StorageError
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint.handlers.sqlite._requests import Execute
+from aiocheckpoint.handlers.leased._requests import Execute
 
 if TYPE_CHECKING:
     import sqlite3

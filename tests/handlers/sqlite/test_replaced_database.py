@@ -317,7 +317,7 @@ def test_waiting_is_no_fault(cp: CheckpointFlow, path: Path) -> None:
 def test_old_index_in_use(cp: CheckpointFlow, path: Path) -> None:
     """No connection is opened beside one that still has the old "-shm" of the database."""
     cp.run({}, run_id="r")
-    with cp.handler._database.reading():  # noqa: SLF001
+    with cp.handler._client.reading():  # noqa: SLF001
         for end in ("-wal", "-shm"):
             path.with_name(path.name + end).unlink()
         path.touch()

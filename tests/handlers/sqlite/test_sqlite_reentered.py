@@ -45,7 +45,7 @@ def test_in_the_midst_of_a_reading(call: str, tmp_path: Path) -> None:
     """A signal handler of the reading thread may call anything, and the reading goes on."""
     cp = make_flow(tmp_path / "runs.db")
     with closing(cp.handler):
-        with cp.handler._database.reading() as connection:  # noqa: SLF001
+        with cp.handler._client.reading() as connection:  # noqa: SLF001
             CALLS[call](cp)
             assert connection.execute("SELECT count(*) FROM runs").fetchone()[0] in {0, 1, 2}
         assert cp.run({}, run_id="after") == {}
@@ -78,7 +78,7 @@ def test_finalizer_in_the_writer_thread(call: str, tmp_path: Path) -> None:
         def collect(_: object) -> None:
             gc.collect()
 
-        cp.handler._database.call(collect)  # noqa: SLF001
+        cp.handler._client.call(collect)  # noqa: SLF001
         assert len(outcome) == 1
         if call in CHANGES:
             assert isinstance(outcome[0], StorageError)

@@ -18,7 +18,7 @@ from lease_owners import PATIENCE, rows, successor
 from locations import program
 
 from aiocheckpoint import CheckpointFlow, LeaseLostError, RunInProgressError, StorageError
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _claims
+from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,7 +161,7 @@ def test_claim_that_breaks_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
     with closing(SqliteStateHandler(tmp_path / "runs.db")) as handler:
         with handler.locked("before"), monkeypatch.context() as patch:
-            patch.setattr(_claims, "_claimed", fail)
+            patch.setattr(_writing, "claimed_rows", fail)
             with pytest.raises(StorageError, match="disk I/O error"):
                 handler.lock("one").acquire()
         assert rows(tmp_path / "runs.db", "SELECT run_id FROM runs WHERE owner IS NOT NULL") == []

@@ -15,7 +15,7 @@ from support import NAMES, Runner, State
 from unserializable_objects import UNSERIALIZABLE
 
 from aiocheckpoint import UnserializableStateError
-from aiocheckpoint.handlers.sqlite import _run_store as module
+from aiocheckpoint.handlers.sqlite._place import SqlitePlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,7 +220,7 @@ def test_values_beyond_what_sqlite_takes(
 
     SQLite's limit of a thousand million bytes is too large for a test, so the test lowers it.
     """
-    monkeypatch.setattr(module, "LARGEST_BYTES", 1_000_000)
+    monkeypatch.setattr(SqlitePlace, "largest_payload", 1_000_000)
     cp = database.empty_flow()
     cp.add_step(name="a")(lambda state: state.update(large=bytes(2_000_000)))
     with pytest.raises(OSError, match="SQLite holds 1000000: use the handler 'local'"):

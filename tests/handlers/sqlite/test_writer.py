@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint.handlers.sqlite import _writer
-from aiocheckpoint.handlers.sqlite._writer import Writer
+from aiocheckpoint.handlers.leased import _writer
+from aiocheckpoint.handlers.leased._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

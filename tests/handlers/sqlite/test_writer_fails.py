@@ -11,14 +11,16 @@ import pytest
 
 from aiocheckpoint import CheckpointFlow, StorageError
 from aiocheckpoint._concurrency.pending_results import deliver
-from aiocheckpoint.handlers.sqlite import SqliteStateHandler, _transactions, _writer
-from aiocheckpoint.handlers.sqlite._batches import into_batches
+from aiocheckpoint.handlers.leased import _processor, _writer
+from aiocheckpoint.handlers.leased._batches import into_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from support import Runner
+
+    from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 
 class Once:
@@ -40,15 +42,15 @@ class Once:
 
 def fail_in(place: str, monkeypatch: pytest.MonkeyPatch, handler: SqliteStateHandler) -> None:
     """Let memory run out once at a place of the writer thread."""
-    transactions = handler._database._transactions  # noqa: SLF001
+    transactions = handler._client._processor  # noqa: SLF001
     if place == "sorting":
-        monkeypatch.setattr(_transactions, "into_batches", Once(into_batches, 2))
+        monkeypatch.setattr(_processor, "into_batches", Once(into_batches, 2))
     elif place == "updating leases":
-        monkeypatch.setattr(_transactions, "_update_leases", Once(_transactions._update_leases))  # noqa: SLF001
+        monkeypatch.setattr(_processor, "_update_leases", Once(_processor._update_leases))  # noqa: SLF001
     elif place == "delivering":
         monkeypatch.setattr(_writer, "deliver", Once(deliver, 2))
     elif place == "translating":
-        monkeypatch.setattr(_transactions, "into_batches", Once(into_batches, 2))
+        monkeypatch.setattr(_processor, "into_batches", Once(into_batches, 2))
         monkeypatch.setattr(transactions, "_translated", Once(transactions._translated, 2))  # noqa: SLF001
     else:
         monkeypatch.setattr(transactions, place, Once(getattr(transactions, place)))
@@ -145,7 +147,7 @@ def test_request_between_queue_and_group(tmp_path: Path) -> None:
     cp = make_flow(tmp_path / "runs.db")
     with closing(cp.handler):
         cp.run({}, run_id="before")
-        work = cp.handler._database._writer._work  # noqa: SLF001
+        work = cp.handler._client._writer._work  # noqa: SLF001
         work._group = ForgetfulList()  # noqa: SLF001
         with pytest.raises(StorageError) as info:
             cp.run({}, run_id="r")
@@ -172,7 +174,7 @@ def test_thread_that_ends_beside_its_own_handler(
     cp = make_flow(tmp_path / "runs.db")
     with closing(cp.handler):
         cp.run({}, run_id="before")
-        work = cp.handler._database._writer._work  # noqa: SLF001
+        work = cp.handler._client._writer._work  # noqa: SLF001
         fail_in("apply", monkeypatch, cp.handler)
         monkeypatch.setattr(work, "_fail_patiently", Once(work._fail_patiently))  # noqa: SLF001
         with pytest.raises(StorageError):

@@ -6,6 +6,7 @@ that the author of a store writes, beside a handler that names the place.
 
 from aiocheckpoint import _public
 from aiocheckpoint.handlers.leased._connection import StoreConnection
+from aiocheckpoint.handlers.leased._handler import LeasedStateHandler
 from aiocheckpoint.handlers.leased._requests import Claim, LeaseRecord, Release, Save
 from aiocheckpoint.handlers.leased._rows import (
     OwnedRow,
@@ -22,6 +23,7 @@ from aiocheckpoint.handlers.leased._store import LeasedStore
 __all__ = [
     "Claim",
     "LeaseRecord",
+    "LeasedStateHandler",
     "LeasedStore",
     "OwnedRow",
     "OwnerBeat",

@@ -42,8 +42,10 @@ class LeaseRecord:
         owner: Id of the owner that the claim was made for.
         asked: The token of a claim that was made and has no answer yet, else 0. A claim that is
             repeated asks with the same token.
-        counted: The record of the start that the first try of a claim has stored, as text, so that
-            a repeated claim does not count it again. Empty for none.
+        counted: The record of the start that a try of the present claim has made, and the status
+            of the run before it, or None. A repeated claim that finds it does not count it again.
+        refused_by, refused_at: Id of the owner that has the run, and the time of its claim, as the
+            last try of the present claim has found. Empty and 0 for none.
         footer: Footer of the snapshot that the claim found: empty for none, None for a footer
             that has to be read from the row.
         payload_length: Length of the payload of that snapshot.
@@ -68,7 +70,9 @@ class LeaseRecord:
     token: int = 0
     owner: str = ""
     asked: int = 0
-    counted: str = ""
+    counted: tuple[StartRecord, str] | None = None
+    refused_by: str = ""
+    refused_at: float = 0.0
     footer: bytes | None = b""
     payload_length: int = 0
     inserted: bool = False
@@ -80,6 +84,12 @@ class LeaseRecord:
     progress: bytes | None = None
     is_refused: bool = False
     released: bool = False
+
+    def begin_claim(self) -> None:
+        """Forget the claim before."""
+        self.token = self.asked = 0
+        self.counted = None
+        self.released = False
 
     def set_claimed(self, claimed: "Claimed") -> None:
         """Note a committed claim."""

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._connection import StoreConnection
 
-__all__ = ["LeasedStore"]
+__all__ = ["LeasedStore", "StorePlace"]
 
 
-class LeasedStore(ABC):
+class StorePlace(ABC):
+    """What the base needs to know of a store, beside its statements.
+
+    Attributes:
+        kind: The kind of the store for messages, such as "PostgreSQL".
+        largest_payload: The most bytes that a snapshot may have beside its footer.
+    """
+
+    kind: ClassVar[str]
+    largest_payload: ClassVar[int] = sys.maxsize
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The place for messages, without a password."""
+
+    def text(self, text: str) -> str | bytes:
+        """Give a flow's name or a run id as the store has it. By default bytes in UTF-8.
+
+        A run id may hold NUL and lone surrogates.
+        """
+        return text.encode("utf-8", "surrogatepass")
+
+
+class LeasedStore(StorePlace):
     """A place, and how to connect to it.
 
     Handlers with equal stores share one writer in this process. So a store is hashable, and equal
@@ -31,15 +56,3 @@ class LeasedStore(ABC):
             StorageError: It cannot be used as it is, with the remedy. A `StoreUnreachableError`
                 where it is out of reach for the moment.
         """
-
-    @property
-    @abstractmethod
-    def location(self) -> str:
-        """The place for messages, without a password."""
-
-    def text(self, text: str) -> str | bytes:
-        """Give a flow's name or a run id as the store has it. By default bytes in UTF-8.
-
-        A run id may hold NUL and lone surrogates.
-        """
-        return text.encode("utf-8", "surrogatepass")

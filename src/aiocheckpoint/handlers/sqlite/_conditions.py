@@ -17,7 +17,7 @@ from aiocheckpoint.handlers._filter_columns import (
     is_pattern,
     words_of_fewer_tries,
 )
-from aiocheckpoint.handlers.sqlite._requests import sql_text
+from aiocheckpoint.handlers.sqlite._text import sql_text
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_filter import RunFilter

@@ -15,7 +15,7 @@ from aiocheckpoint.handlers.sqlite._conditions import (
     conditions,
     prefix_values,
 )
-from aiocheckpoint.handlers.sqlite._requests import stored_text
+from aiocheckpoint.handlers.sqlite._text import stored_text
 
 if TYPE_CHECKING:
     import sqlite3

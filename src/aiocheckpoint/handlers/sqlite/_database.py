@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import sqlite3
 import time
-import weakref
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
+from aiocheckpoint.handlers.leased._client import StoreClient, clients, open_client
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
-from aiocheckpoint.handlers.sqlite._errors import no_thread, translate_error
+from aiocheckpoint.handlers.sqlite._errors import translate_error
 from aiocheckpoint.handlers.sqlite._open_files import refuse_stale
-from aiocheckpoint.handlers.sqlite._requests import Execute, Release
-from aiocheckpoint.handlers.sqlite._transactions import Transactions
-from aiocheckpoint.handlers.sqlite._writer import Writer, is_writer, join_stopped
+from aiocheckpoint.handlers.sqlite._processor import SqliteProcessor
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from queue import SimpleQueue
+
+    from aiocheckpoint.handlers.sqlite._writing import SqliteStatements
 
 __all__ = ["Database", "open_database"]
 
@@ -105,7 +103,7 @@ class _Readers:
             return None
 
 
-class Database:
+class Database(StoreClient):
     """A database file.
 
     Args:
@@ -117,52 +115,13 @@ class Database:
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
         self._path = path
         self._readers = _Readers(path, durable=durable)
-        self._transactions = Transactions(
+        processor = SqliteProcessor(
             path, durable=durable, lease=lease, before_opening=self._readers.close_if_gone
         )
-        self._writer = Writer(self._transactions)
-        # At the end of the process `_close_all` closes the database, and waits for its thread.
-        weakref.finalize(self, _close, self._readers, self._writer, wait=False).atexit = False
+        super().__init__(path, processor, self._readers.close)
 
-    @property
-    def owner_id(self) -> str:
-        """Id of this process among the owners. Another one for each opening, and in a child."""
-        return self._transactions.owner_id
-
-    def reason_lost(self, owner_id: str) -> StorageError | None:
-        """The error with which an earlier opening of the file ended, if the file was gone."""
-        return self._transactions.reason_lost(owner_id)
-
-    def ask(
-        self,
-        request: Any,  # noqa: ANN401 - of any kind in `_requests`
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> PendingResult[Any]:
-        """Queue a request for the writer thread, which commits all queued requests together.
-
-        Raises:
-            StorageError: A finalizer calls this in a writer thread, which cannot wait for itself.
-                Or no thread can be started. The request will not be done.
-        """
-        if is_writer() and not isinstance(request, Release):
-            raise StorageError(
-                self._path,
-                f"{self._path} was used by a finalizer that the garbage collector called in the "
-                "thread that writes it. That thread cannot wait for itself. Let the finalizer "
-                "hand the work to another thread.",
-            )
-        if not self._transactions.owner_id:  # Not by `owner_id`: one call less for each request.
-            self._let_others_look()
-        pending: PendingResult[Any] = PendingResult(request, loop)
-        try:
-            self._writer.put(pending)
-        except RuntimeError as error:
-            raise no_thread(self._path, error) from error
-        return pending
-
-    def call(self, function: Callable[[sqlite3.Connection], Any]) -> Any:  # noqa: ANN401
-        """Call a function in a transaction, and wait for its result."""
-        return self.ask(Execute(function), None).wait()
+    def _before_opening(self) -> None:
+        self._let_others_look()
 
     @contextlib.contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
@@ -185,8 +144,9 @@ class Database:
         try:
             refuse_stale(self._path)
         except StorageError:
-            for database in {self, *_databases.values()}:
-                database.leave_if_gone()
+            for client in {self, *clients()}:
+                if isinstance(client, Database):
+                    client.leave_if_gone()
 
     def leave_if_gone(self) -> None:
         """Close connections whose files are gone."""
@@ -207,76 +167,12 @@ class Database:
         self._readers.close_all(_SECONDS_FOR_READERS)
         return self._writer.pause(_SECONDS_FOR_WRITER)
 
-    def expire_dead(self) -> None:
-        """Free the runs of every dead owner.
 
-        Raises:
-            StorageError: The database cannot be written.
-        """
-        self.call(self._transactions.expire_dead)
-
-    def note_draining(self) -> None:
-        """Note that this process has begun to drain. Without effect where it owns nothing.
-
-        Raises:
-            StorageError: The database cannot be written.
-        """
-        if self.owner_id:
-            self.call(self._transactions.note_draining)
-
-    def close(self, *, if_unused: bool = False) -> None:
-        """Release all leases and close the database.
-
-        Args:
-            if_unused: Whether it stays open while a lease is held.
-        """
-        _close(self._readers, self._writer, wait=True, if_unused=if_unused)
-
-
-def _do_nothing(_: sqlite3.Connection) -> None:
+def _do_nothing(_: SqliteStatements) -> None:
     pass
 
 
 def open_database(path: str, *, durable: bool, lease: float) -> Database:
     """Give the database of a file, one for all handlers with the same path and options."""
-    key = path, durable, lease
-    database = _databases.get(key)
-    if database is None:
-        database = _databases[key] = Database(path, durable=durable, lease=lease)
-    return database
-
-
-_databases: weakref.WeakValueDictionary[tuple[str, bool, float], Database] = (
-    weakref.WeakValueDictionary()
-)
-
-
-def _close(readers: _Readers, writer: Writer, *, wait: bool, if_unused: bool = False) -> None:
-    readers.close()
-    writer.stop(wait=wait, if_unused=if_unused)
-
-
-@atexit.register
-def _close_all() -> None:
-    for database in list(_databases.values()):
-        database.close()
-    join_stopped()
-
-
-_paused: list[SimpleQueue[None]] = []
-
-
-def _prepare_fork() -> None:
-    for database in list(_databases.values()):
-        resume = database.prepare_fork()
-        if resume is not None:
-            _paused.append(resume)
-
-
-def _resume() -> None:
-    while _paused:
-        _paused.pop().put(None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_prepare_fork, after_in_parent=_resume, after_in_child=_paused.clear)
+    make = partial(Database, path, durable=durable, lease=lease)
+    return open_client((Database, path, durable, lease), make)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiocheckpoint.handlers._filter_columns import UNFINISHED, stretches_of_due_runs
 from aiocheckpoint.handlers._query import due_key
 from aiocheckpoint.handlers.sqlite._conditions import conditions
-from aiocheckpoint.handlers.sqlite._requests import sql_text
 from aiocheckpoint.handlers.sqlite._schema import DUE
+from aiocheckpoint.handlers.sqlite._text import sql_text
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers._filter_columns import Stretch

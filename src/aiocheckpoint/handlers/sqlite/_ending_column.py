@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.handlers._ending_port import decode_reason, encode_reason
+from aiocheckpoint.handlers._ending_port import decode_reason
 from aiocheckpoint.handlers.sqlite._statements import ENDED_IN_SQL
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from aiocheckpoint.handlers.sqlite._requests import LeaseRecord
+    from aiocheckpoint.handlers.leased._requests import LeaseRecord
 
 __all__ = ["clear_ending", "endings_of_flow", "read_ending", "write_ending"]
 
@@ -23,12 +23,12 @@ _Key = tuple[str | bytes, str | bytes]
 _OF_RUN = "WHERE flow = ? AND run_id = ?"
 
 
-def write_ending(key: _Key, reason: str, connection: sqlite3.Connection) -> None:
+def write_ending(key: _Key, request: str, connection: sqlite3.Connection) -> None:
     """Store a request, unless there is one, or the run has ended for good."""
     connection.execute(
         f"UPDATE runs SET ending = ? {_OF_RUN} AND ending IS NULL "  # noqa: S608 - a constant
         f"AND status NOT IN {ENDED_IN_SQL}",
-        (encode_reason(reason), *key),
+        (request, *key),
     )
 
 

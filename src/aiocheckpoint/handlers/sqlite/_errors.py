@@ -22,7 +22,6 @@ __all__ = [
     "is_busy",
     "is_read_only",
     "is_refused",
-    "no_thread",
     "retry_while_busy",
     "translate_error",
 ]
@@ -114,16 +113,6 @@ def translate_error(error: sqlite3.Error, path: str, doing: str) -> CheckpointEr
     if number == errno.ENOENT and os.path.exists(path):
         number = None  # SQLite gives the same code where a file beside it cannot be made.
     return StorageError(path, f"{doing} {path} failed: {error}. {advice}", errno=number)
-
-
-def no_thread(path: str, error: RuntimeError) -> StorageError:
-    """Give the library's error for a writer thread that could not be started."""
-    return StorageError(
-        path,
-        f"writing {path} failed, and nothing was stored: its thread cannot be started ({error}). "
-        "Raise the limit of processes and threads ('ulimit -u') or of memory, and run again.",
-        errno=errno.EAGAIN,
-    )
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -11,7 +11,7 @@ from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers.sqlite._listing import OwnedRow, owned_columns
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
-from aiocheckpoint.handlers.sqlite._requests import sql_text
+from aiocheckpoint.handlers.sqlite._text import sql_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

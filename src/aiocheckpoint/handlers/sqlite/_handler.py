@@ -12,44 +12,38 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Unpack
 
 from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint._model.start_record import Ownership
-from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import (
-    CheckpointError,
-)
+from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._counting import count_headers
 from aiocheckpoint.handlers._files.databases import file_identity
 from aiocheckpoint.handlers._filter_columns import is_in_columns
 from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
 from aiocheckpoint.handlers._leases import LEASE_SECONDS, checked_lease
-from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers._urls import absolute_path, flow_name
+from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
+from aiocheckpoint.handlers.leased._listing import chosen_headers, listed_headers
 from aiocheckpoint.handlers.sqlite._conditions import is_decided
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._database import open_database
+from aiocheckpoint.handlers.sqlite._ending_column import endings_of_flow, read_ending
 from aiocheckpoint.handlers.sqlite._file_url import file_of
 from aiocheckpoint.handlers.sqlite._found_snapshots import found_snapshots
 from aiocheckpoint.handlers.sqlite._history import retained
-from aiocheckpoint.handlers.sqlite._inserting import Inserter
-from aiocheckpoint.handlers.sqlite._lease import Lease
-from aiocheckpoint.handlers.sqlite._listing import owned_row, prune_rows
+from aiocheckpoint.handlers.sqlite._listing import listed, owned_row
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._maintenance import back_up, compact
-from aiocheckpoint.handlers.sqlite._pages import chosen_headers, listed_headers
-from aiocheckpoint.handlers.sqlite._requests import sql_text
-from aiocheckpoint.handlers.sqlite._row_records import RowRecords
-from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED, delete_run
-from aiocheckpoint.handlers.sqlite._run_store import SqliteRunStore, split_snapshot
+from aiocheckpoint.handlers.sqlite._place import SqlitePlace
+from aiocheckpoint.handlers.sqlite._progress_table import read_progress
+from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED
+from aiocheckpoint.handlers.sqlite._text import sql_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.signing import Secret
-    from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._locks import Lock
@@ -57,13 +51,14 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_filter import RunFilter
-    from aiocheckpoint.handlers._run_store import RunStore
+    from aiocheckpoint.handlers.leased._requests import Key
+    from aiocheckpoint.handlers.sqlite._database import Database
     from aiocheckpoint.handlers.sqlite._listing import Row
 
 __all__ = ["SqliteStateHandler"]
 
 
-class SqliteStateHandler(RowRecords):
+class SqliteStateHandler(LeasingHandler):
     """Keeps the snapshots of many runs in one SQLite file, for services.
 
     Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
@@ -105,6 +100,7 @@ class SqliteStateHandler(RowRecords):
         StorageError: `path` is relative, and the working directory was deleted.
     """
 
+    _client: Database
     _shown_options = (("fsync", True), ("keep", 1), ("lease", LEASE_SECONDS))
 
     @front_door
@@ -126,27 +122,8 @@ class SqliteStateHandler(RowRecords):
         self.keep: Keep = checked_keep(keep)
         self.lease: float = checked_lease(lease)
         self._path = os.path.realpath(absolute_path(text))
-        self._flow_key = sql_text(self.flow)
-        self._database = open_database(self._path, durable=fsync, lease=self.lease)
-
-    def locate(self, run_id: str | None = None) -> str:
-        """The file, the flow and the run, for messages."""
-        return format_location(self._path, self.flow, checked_run_id(run_id))
-
-    def lock(self, run_id: str | None = None) -> Lease:
-        """The lease of a run, not yet taken."""
-        return Lease(self._database, self._key(run_id), self.locate(run_id), self.keep)
-
-    def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
-        """Make the run store of a run, which the engine uses."""
-        return SqliteRunStore(self, run_id, backend, self.newest_header)
-
-    async def insert_runs(
-        self, common: Header, runs: Sequence[tuple[str, dict[str, Any]]], backend: Backend
-    ) -> list[Header | CheckpointError | None]:
-        """Store first snapshots of runs without a row, all in one statement."""
-        inserter = Inserter(self._database, self.codec, self.locate, backend)
-        return await inserter.insert(common, runs)
+        self._store = SqlitePlace(self._path)
+        self._client = open_database(self._path, durable=fsync, lease=self.lease)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -156,64 +133,19 @@ class SqliteStateHandler(RowRecords):
         Raises:
             StorageError: The database cannot be read.
         """
-        found = self._find(NEWEST if kept is None else RETAINED, run_id, *(kept or ()))
+        found = self._find(NEWEST if kept is None else RETAINED, self._key(run_id), *(kept or ()))
         return None if found is None else io.BytesIO(b"%b%b" % found)
 
-    def newest_header(self, run_id: str | None = None) -> Header | None:
-        """Read the header of a run's newest snapshot, and nothing of its state.
-
-        Raises:
-            StorageError, CorruptSnapshotError, UntrustedSnapshotError, IncompatibleSnapshotError:
-                As `header`.
-        """
-        found = self._find(NEWEST_FOOTER, run_id)
-        if found is None:
-            return None
-        footer, payload_length = found
-        header = self.codec.peek(footer, payload_length, self.locate(run_id))
-        self.check_run(header, run_id, self.locate(run_id))
-        return header
+    def _newest_footer(self, key: Key) -> tuple[bytes, int] | None:
+        found: tuple[bytes, int] | None = self._find(NEWEST_FOOTER, key)
+        return found
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List the retained snapshots of a run: number and sequence of each, newest first."""
         if self.keep == 1 or file_identity(self._path) is None:
             return []
-        with self._database.reading() as connection:
+        with self._client.reading() as connection:
             return retained(connection, self._key(run_id))
-
-    def replace(
-        self,
-        run_id: str | None,
-        write_to: Callable[[SnapshotTarget], Header],
-        amends: Header | None = None,
-        *,
-        lock: Lock | None = None,
-    ) -> tuple[Header, int]:
-        """Replace a run's snapshot by the bytes that `write_to` writes.
-
-        Raises:
-            StorageError: It cannot be written and is as it was.
-            LeaseLostError: `lock` is not held, or was lost.
-            RunInProgressError: No `lock` is given, and another owner has it.
-        """
-        with self.hold_or_check(run_id, lock) as held:
-            lease, memory = self._lease_of(run_id, held), MemoryTarget()
-            header = write_to(memory)
-            payload, footer = split_snapshot(memory, lease.record.location)
-            lease.save(header, payload, footer, None, amends).wait()
-            return header, len(payload) + len(footer)
-
-    @front_door
-    def remove(self, run_id: str | None = None, *, lock: Lock | None = None) -> None:
-        """Delete a run's row and its retained snapshots, if there are any.
-
-        Raises:
-            StorageError: They cannot be deleted.
-            LeaseLostError: `lock` is not held, or was lost.
-            RunInProgressError: No `lock` is given, and another owner has it.
-        """
-        with self.hold_or_check(run_id, lock) as held:
-            self._database.call(partial(delete_run, self._lease_of(run_id, held).record))
 
     @front_door
     def runs(self, query: Query) -> list[Header]:
@@ -225,9 +157,15 @@ class SqliteStateHandler(RowRecords):
         if file_identity(self._path) is None:
             return []
         if query.unowned:
-            self._database.expire_dead()
+            self._client.expire_dead()
+        flow, decided = self._flow_key, is_decided(query.chosen)
+
+        def list_rows(wanted: Query, after: Row | None) -> list[Row]:
+            with self._client.reading() as connection:
+                return listed(connection, flow, wanted, after)
+
         header_of = partial(self._header_of, looks=OwnerLooks(self._path), query=query)
-        return listed_headers(self._database, self._flow_key, query, header_of)
+        return listed_headers(list_rows, query, header_of, decided=decided)
 
     def counts(self, by: Literal["status", "step"]) -> dict[str | None, int]:
         """Count this flow's runs by status, or by next step, in the database itself."""
@@ -239,7 +177,7 @@ class SqliteStateHandler(RowRecords):
             return count_headers(chosen_headers(self.runs, where), facts)
         if file_identity(self._path) is None:
             return {}
-        with self._database.reading() as connection:
+        with self._client.reading() as connection:
             return counted(connection, self._flow_key, facts, where)
 
     def _header_of(self, row: Row, looks: OwnerLooks, query: Query) -> Header | None:
@@ -259,9 +197,40 @@ class SqliteStateHandler(RowRecords):
         """Read the owner of a run, and the record of its last start."""
         if file_identity(self._path) is None:
             return Ownership()
-        with self._database.reading() as connection:
+        with self._client.reading() as connection:
             found = owned_row(connection, self._key(run_id))
         return found.known(OwnerLooks(self._path)) if found else Ownership()
+
+    def read_ending(
+        self,
+        run_id: str | None,
+        *,
+        lock: Lock | None = None,  # noqa: ARG002 - the row is found by its key
+    ) -> str | None:
+        """Read the reason of the request to terminate a run."""
+        with self._client.reading() as connection:
+            return read_ending(self._key(run_id), connection)
+
+    def endings(self, run_ids: Iterable[str | None]) -> dict[str | None, str]:
+        """Read the requests of all runs of the flow by one statement."""
+        if not self._client.owner_id:  # The file was closed, and no run is in progress.
+            return {}
+        with self._client.reading() as connection:
+            found = endings_of_flow(self._flow_key, connection)
+        keys = ((run_id, self._key(run_id)[1]) for run_id in run_ids if found)
+        return {run_id: found[key] for run_id, key in keys if key in found}
+
+    def read_progress(
+        self,
+        run_id: str | None = None,
+        *,
+        lock: Lock | None = None,  # noqa: ARG002 - the row is found by its key
+    ) -> bytes | None:
+        """Read the record of a run's progress."""
+        if file_identity(self._path) is None:
+            return None
+        with self._client.reading() as connection:
+            return read_progress(self._key(run_id), connection)
 
     def _prune(self, query: Query, *, trusted: bool = False) -> int:
         """Delete by one statement for many, where columns decide and no signature is checked."""
@@ -269,8 +238,8 @@ class SqliteStateHandler(RowRecords):
             return super()._prune(query, trusted=trusted)
         if file_identity(self._path) is None:
             return 0
-        self._database.expire_dead()
-        return prune_rows(self._database.call, self._flow_key, query, unsigned=trusted)
+        self._client.expire_dead()
+        return self._prune_rows(query, unsigned=trusted) or 0
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
         """Make the reader of the database, which opens it for reading alone."""
@@ -322,7 +291,7 @@ class SqliteStateHandler(RowRecords):
             StorageError: Another program reads or writes for longer than 10 s, or the disk refuses.
                 The runs are as they were.
         """
-        return compact(self._database, self._path)
+        return compact(self._client, self._path)
 
     @front_door
     def close(self) -> None:
@@ -331,14 +300,10 @@ class SqliteStateHandler(RowRecords):
         All that is stored is then in the file itself, unless another process still has it open.
         The end of the process does the same. All handlers of one file share its connection.
         """
-        self._database.close()
+        super().close()
 
-    def close_unused(self) -> None:
-        """Close the file as `close` does, unless this process runs a run that is stored in it."""
-        self._database.close(if_unused=True)
-
-    def _find(self, statement: str, run_id: str | None, *more: Any) -> Any:  # noqa: ANN401
+    def _find(self, statement: str, key: Key, *more: Any) -> Any:  # noqa: ANN401
         if file_identity(self._path) is None:
             return None
-        with self._database.reading() as connection:
-            return connection.execute(statement, (*self._key(run_id), *more)).fetchone()
+        with self._client.reading() as connection:
+            return connection.execute(statement, (*key, *more)).fetchone()

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from aiocheckpoint.handlers.sqlite._requests import Save
+    from aiocheckpoint.handlers.leased._requests import Save
 
 __all__ = ["prune", "retain_current", "retained"]
 

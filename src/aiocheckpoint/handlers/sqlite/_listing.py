@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint._errors.owner import describe_process
@@ -20,8 +19,8 @@ from aiocheckpoint.handlers.sqlite._conditions import (
 )
 from aiocheckpoint.handlers.sqlite._due_runs import Place, due_rows
 from aiocheckpoint.handlers.sqlite._progress_table import delete_progress
-from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
 from aiocheckpoint.handlers.sqlite._schema import has_starts
+from aiocheckpoint.handlers.sqlite._text import sql_text, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -260,32 +259,19 @@ def owned_columns(execute: Callable[[str], Iterable[Any]]) -> str:
 
 
 def prune_rows(
-    call: Callable[[Callable[[sqlite3.Connection], int]], int],
-    flow: str | bytes,
-    query: Query,
-    *,
-    unsigned: bool = False,
+    connection: sqlite3.Connection, flow: str | bytes, query: Query, *, unsigned: bool
 ) -> int:
-    """Delete the runs that a query asks for, except runs in progress, and give their number.
+    """Delete up to 500 runs that a query asks for, and give their number, 0 if none is left.
 
-    Rows that stay, because of a trigger that another program has made, do not count.
+    Runs in progress stay. Rows that stay, because of a trigger that another program has made, do
+    not count.
 
     Args:
-        call: Calls a function in a transaction of the database.
+        connection: The database, in a transaction.
         flow: The flow as the table has it.
         query: Which runs, by columns alone.
         unsigned: Whether signed runs, and those of which no signature can be told, stay.
     """
-    count = 0
-    while more := call(partial(_delete_some, flow, query, unsigned=unsigned)):
-        count += more
-    return count
-
-
-def _delete_some(
-    flow: str | bytes, query: Query, connection: sqlite3.Connection, *, unsigned: bool
-) -> int:
-    """Delete up to 500 runs, and give their number, 0 if none is left."""
     where, values = _condition(flow, query._replace(unowned=True))
     if unsigned:
         where.append(_IS_UNSIGNED)

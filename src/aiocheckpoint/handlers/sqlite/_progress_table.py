@@ -14,7 +14,7 @@ from aiocheckpoint._snapshot.progress_record import MOST_PROGRESS_BYTES
 if TYPE_CHECKING:
     import sqlite3
 
-    from aiocheckpoint.handlers.sqlite._requests import LeaseRecord
+    from aiocheckpoint.handlers.leased._requests import LeaseRecord
 
 __all__ = ["delete_progress", "progress_of_row", "read_progress", "write_progress"]
 

@@ -21,7 +21,6 @@ from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._progress_table import progress_of_row
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
-from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
 from aiocheckpoint.handlers.sqlite._salvaging import LostRow, keys_of_rows
 from aiocheckpoint.handlers.sqlite._stored_rows import (
     PAYLOAD_LENGTH,
@@ -30,6 +29,7 @@ from aiocheckpoint.handlers.sqlite._stored_rows import (
     row_of_run,
 )
 from aiocheckpoint.handlers.sqlite._summing import counted_finished, flow_names, summed, total
+from aiocheckpoint.handlers.sqlite._text import sql_text, stored_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint.errors import CorruptSnapshotError, StorageError
-from aiocheckpoint.handlers.sqlite._requests import stored_text
 from aiocheckpoint.handlers.sqlite._stored_rows import StoredRow, rows_of
+from aiocheckpoint.handlers.sqlite._text import stored_text
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase

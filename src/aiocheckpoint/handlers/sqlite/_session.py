@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
-import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.handlers.leased._session import Session
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import retry_while_busy
 from aiocheckpoint.handlers.sqlite._open_files import WalLength, moved
 from aiocheckpoint.handlers.sqlite._owners import Owners
+from aiocheckpoint.handlers.sqlite._writing import SqliteStatements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from aiocheckpoint.handlers.sqlite._requests import Release
+    from aiocheckpoint.handlers.sqlite._liveness import Owner
 
-__all__ = ["Session"]
+__all__ = ["SqliteSession"]
 
 _MANY_REQUESTS = 64
 _SECONDS_BETWEEN_CHECKS = 0.1
@@ -29,7 +29,7 @@ _MILLISECONDS_FOR_READERS = 500
 """How long a close waits for readers of other processes, to empty the "-wal" as well."""
 
 
-class Session:
+class SqliteSession(Session):
     """A database file from its opening to its closing, in one process. Used by one thread.
 
     The next session of the same path is another owner. So nothing that was known of a file is
@@ -41,16 +41,12 @@ class Session:
         lease: Length of a lease in seconds.
 
     Attributes:
-        connection: The connection.
         is_gone: Whether a check has found that the path belongs to other files by now.
         owners: This process among the owners.
-        tokens: Tokens of leases, each new.
-        held_tokens: Tokens of the leases that are held.
-        pending_releases: Leases to release in the next transaction.
-        released_early: Leases whose callers had gone before the claim was committed.
     """
 
     def __init__(self, path: str, *, durable: bool, lease: float) -> None:
+        super().__init__()
         self._path = path
         self._durable = durable
         self.is_gone: bool = False
@@ -60,14 +56,27 @@ class Session:
         self._is_checking = True
         self._next_check = -math.inf
         self.owners = Owners(path, lease)
-        self.tokens = itertools.count(secrets.randbits(61) + 1)
-        self.held_tokens: set[int] = set()
-        self.pending_releases: list[Release] = []
-        self.released_early: list[Release] = []
+
+    @property
+    def owner_id(self) -> str:
+        return self.owners.id
+
+    @property
+    def statements(self) -> SqliteStatements:
+        return self._statements
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection."""
+        return self._statements.raw
+
+    @property
+    def seconds_to_heartbeat(self) -> float:
+        return self.owners.seconds_to_heartbeat
 
     def _connect(self) -> None:
         self._opened = OpenDatabase(self._path, durable=self._durable, writable=True)
-        self.connection: sqlite3.Connection = self._opened.connection
+        self._statements = SqliteStatements(self._opened.connection)
         try:
             self._wal = WalLength(self._path)
         except BaseException:
@@ -76,7 +85,6 @@ class Session:
         self._is_connected = True
 
     def disconnect(self) -> None:
-        """Close the connection until the next request, and keep the leases."""
         if self._is_connected:
             self.roll_back()
             self._is_connected = False
@@ -90,7 +98,6 @@ class Session:
             raise moved(self._path)
 
     def in_transaction(self, work: Callable[[], None]) -> None:
-        """Call `work` in a transaction, which also renews this owner's lease if that is due."""
         connection = self.connection
         retry_while_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
         try:
@@ -108,10 +115,14 @@ class Session:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
 
-    def note_released(self, releases: Sequence[Release]) -> None:
-        """Forget leases whose release was committed."""
-        del self.pending_releases[: len(releases)]
-        self.held_tokens.difference_update(release.token for release in releases)
+    def living(self, owner_ids: Iterable[str]) -> dict[str, Owner | None]:
+        return {one: self.owners.expire_if_dead(self.connection, one) for one in owner_ids}
+
+    def expire_dead(self) -> None:
+        self.owners.expire_dead(self.connection)
+
+    def note_draining(self) -> None:
+        self.owners.note_draining(self.connection)
 
     def begin(self, count: int) -> None:
         """Begin the work on some requests: connect if need be, and check that the "-wal" is whole.
@@ -156,7 +167,6 @@ class Session:
             self.is_gone = False
 
     def abandon(self) -> None:
-        """Leave the file open, unused: it belongs to the parent of a forked child."""
         if self._is_connected:
             self._opened.abandon()
 
@@ -169,7 +179,6 @@ class Session:
         self.owners.release()
 
     def close(self) -> None:
-        """Release all leases and close the database."""
         with contextlib.suppress(CheckpointError):
             if not self._is_connected:
                 self._reconnect()

@@ -15,7 +15,7 @@ from aiocheckpoint._model.statuses import ENDED
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "CLAIM",
@@ -37,6 +37,7 @@ __all__ = [
     "SELECT_STORED",
     "MultiRowStatement",
     "no_owner_id",
+    "numbers_in",
 ]
 
 MOST_ROWS = 512
@@ -89,6 +90,12 @@ class MultiRowStatement:
 def _with_rows(text: str, width: int, size: int) -> str:
     row = f"({', '.join('?' * width)})"
     return text.format(", ".join([row] * size))
+
+
+def numbers_in(cursors: Iterable[sqlite3.Cursor]) -> set[int]:
+    """The numbers that a statement with `group_concat` gives in one text."""
+    texts = (cursor.fetchone()[0] or "" for cursor in cursors)
+    return {int(number) for text in texts for number in filter(None, text.split(","))}
 
 
 _INSERT = (

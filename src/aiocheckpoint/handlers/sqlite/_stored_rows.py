@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.handlers.sqlite._conditions import conditions
 from aiocheckpoint.handlers.sqlite._listing import OwnedRow, in_short_range, owned_columns
-from aiocheckpoint.handlers.sqlite._requests import stored_text
+from aiocheckpoint.handlers.sqlite._text import stored_text
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from aiocheckpoint.handlers._found_runs import FlowSummary
 from aiocheckpoint.handlers.sqlite._counting import counted
-from aiocheckpoint.handlers.sqlite._requests import sql_text, stored_text
 from aiocheckpoint.handlers.sqlite._stored_rows import PAYLOAD_LENGTH
+from aiocheckpoint.handlers.sqlite._text import sql_text, stored_text
 
 if TYPE_CHECKING:
     import sqlite3

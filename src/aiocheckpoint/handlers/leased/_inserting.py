@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._model.given_state import UNDIGESTED
 from aiocheckpoint._snapshot.new_headers import NewHeaders
 from aiocheckpoint._snapshot.pickling.serializer import NotSmallError
 from aiocheckpoint.errors import CheckpointError
-from aiocheckpoint.handlers.sqlite._requests import Execute, due_column, sql_text
-from aiocheckpoint.handlers.sqlite._run_store import encode_snapshot
-from aiocheckpoint.handlers.sqlite._statements import INSERT_QUEUED, MOST_ROWS, SELECT_INSERTED
+from aiocheckpoint.handlers.leased._requests import Execute, due_column
+from aiocheckpoint.handlers.leased._rows import QueuedColumns, QueuedRow
+from aiocheckpoint.handlers.leased._run_store import encode_snapshot
+from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import Codec, EncodedSnapshot
-    from aiocheckpoint.handlers.sqlite._database import Database
+    from aiocheckpoint.handlers.leased._client import StoreClient
+    from aiocheckpoint.handlers.leased._store import StorePlace
+    from aiocheckpoint.handlers.leased._writing import WritingStatements
 
 __all__ = ["Inserted", "Inserter"]
 
-_Columns = tuple[Any, ...]
 Inserted = list["Header | CheckpointError | None"]
 """The results of `WholeStorePort.insert_runs`."""
 
@@ -33,20 +34,12 @@ _MOST_BYTES = 1 << 24
 """About so many bytes are in memory, and in one transaction, beside the given states."""
 
 
-class _Row(NamedTuple):
-    """The values of one run in `INSERT_QUEUED`, in their order."""
-
-    run_id: str | bytes
-    written_at: float
-    footer: bytes
-    payload: bytes
-
-
 class Inserter:
     """Inserts runs that nobody owns.
 
     Args:
-        database: The database.
+        client: The store as this process uses it.
+        store: The store.
         codec: Encodes the snapshots.
         locate: Names the location of a run.
         backend: Waits for the writer thread.
@@ -54,20 +47,21 @@ class Inserter:
 
     def __init__(
         self,
-        database: Database,
+        client: StoreClient,
+        store: StorePlace,
         codec: Codec,
         locate: Callable[[str | None], str],
         backend: Backend,
     ) -> None:
-        self._database, self._codec, self._locate = database, codec, locate
-        self._backend = backend
+        self._client, self._store = client, store
+        self._codec, self._locate, self._backend = codec, locate, backend
 
     async def insert(self, common: Header, runs: Sequence[tuple[str, dict[str, Any]]]) -> Inserted:
         """Do as `WholeStorePort.insert_runs`."""
         results: Inserted = [None] * len(runs)
-        rows: dict[int, _Row] = {}
+        rows: dict[int, QueuedRow] = {}
         size, headers = 0, NewHeaders(common)
-        columns = _common_columns(headers.common)
+        columns = self._columns(headers.common)
         for index, (run_id, state) in enumerate(runs):
             try:
                 snapshot = self._encode_small(headers, run_id, state)
@@ -78,7 +72,7 @@ class Inserter:
                 continue
             header, payload, footer = snapshot
             results[index] = header
-            rows[index] = _Row(sql_text(run_id), header.written_at, footer, payload)
+            rows[index] = QueuedRow(self._store.text(run_id), header.written_at, footer, payload)
             size += len(payload)
             if size > _MOST_BYTES:
                 await self._insert(columns, rows, results)
@@ -99,43 +93,39 @@ class Inserter:
         self, headers: NewHeaders, run_id: str, state: dict[str, Any]
     ) -> EncodedSnapshot:
         header, location = headers.of(run_id, UNDIGESTED), self._locate(run_id)
-        return await self._backend.run(encode_snapshot, self._codec, header, state, location)
+        encode = partial(encode_snapshot, self._codec, self._store)
+        return await self._backend.run(encode, header, state, location)
 
-    async def _insert(self, columns: _Columns, rows: dict[int, _Row], results: Inserted) -> None:
+    def _columns(self, header: Header) -> QueuedColumns:
+        return QueuedColumns(
+            flow=self._store.text(header.flow),
+            position=header.position,
+            step=header.next_step,
+            sequence=header.sequence,
+            status=header.status,
+            number=header.number,
+            due=due_column(header),
+        )
+
+    async def _insert(
+        self, columns: QueuedColumns, rows: dict[int, QueuedRow], results: Inserted
+    ) -> None:
         """Insert rows by their index, and set the result of each row that is not stored."""
         if not rows:
             return
-        indexes, backend = list(rows), self._backend
-        work = partial(_insert_rows, columns, list(rows.values()))
-        # More rows take several statements, which need a transaction around them.
-        of_one_statement = len(rows) if len(rows) <= MOST_ROWS else 0
-        insert = Execute(work, of_one_statement)
+        indexes, backend, inserted = list(rows), self._backend, list(rows.values())
+
+        def insert(statements: WritingStatements) -> set[int]:
+            return statements.insert_queued(columns, inserted)
+
+        # More rows may take several statements, which need a transaction around them.
+        of_one_statement = len(rows) if len(rows) <= MOST_REQUESTS else 0
+        request = Execute(insert, of_one_statement)
         try:
-            left: set[int] = await backend.wait_for(self._database.ask(insert, backend.loop))
+            left: set[int] = await backend.wait_for(self._client.ask(request, backend.loop))
         except CheckpointError as error:
             for index in indexes:
                 results[index] = copy.copy(error)  # A caller may add notes to it.
             return
         for number in left:
             results[indexes[number]] = None
-
-
-def _common_columns(header: Header) -> _Columns:
-    """The common values of `INSERT_QUEUED`."""
-    facts = header.position, header.next_step, header.sequence, header.status, header.number
-    return sql_text(header.flow), *facts, due_column(header)
-
-
-def _insert_rows(
-    columns: _Columns, rows: Sequence[_Row], connection: sqlite3.Connection
-) -> set[int]:
-    """Insert rows, and give the number of each whose run has a row already."""
-    done = sum(cursor.rowcount for cursor in INSERT_QUEUED.execute(connection, rows, columns))
-    if done == len(rows):
-        return set()
-    left = set(range(len(rows)))
-    flow = columns[0]
-    named = [(flow, row.run_id, number, row.footer) for number, row in enumerate(rows)]
-    for cursor in SELECT_INSERTED.execute(connection, named):
-        left.difference_update(map(int, filter(None, (cursor.fetchone()[0] or "").split(","))))
-    return left

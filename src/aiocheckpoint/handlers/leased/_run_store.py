@@ -1,4 +1,4 @@
-"""The run store of a run in a database: no thread hop, one wait for each commit."""
+"""The run store of a run in a leased store: no thread hop, one wait for each commit."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._snapshot.codec import Codec, EncodedSnapshot
     from aiocheckpoint.handlers._port import SnapshotPort
-    from aiocheckpoint.handlers.sqlite._lease import Lease
+    from aiocheckpoint.handlers.leased._lease import Lease
+    from aiocheckpoint.handlers.leased._store import StorePlace
 
-__all__ = ["SqliteRunStore", "encode_snapshot", "split_snapshot"]
-
-LARGEST_BYTES = 900_000_000
-"""SQLite takes values of up to 1,000,000,000 bytes (https://www.sqlite.org/limits.html)."""
+__all__ = ["LeasedRunStore", "encode_snapshot", "split_snapshot"]
 
 
-class SqliteRunStore(SnapshotRunStore):
+class LeasedRunStore(SnapshotRunStore):
     """The snapshots of one run, owned by a lease.
 
     Args:
-        handler: The handler of the database. Its locks are leases.
+        handler: The handler of the store. Its locks are leases.
+        store: The store.
         run_id: The run, or None.
         backend: Waits for the writer thread.
         newest_header: Reads the header of a run alone.
@@ -52,11 +51,13 @@ class SqliteRunStore(SnapshotRunStore):
     def __init__(
         self,
         handler: SnapshotPort,
+        store: StorePlace,
         run_id: str | None,
         backend: Backend,
         newest_header: Callable[[str | None], Header | None],
     ) -> None:
         super().__init__(handler, run_id, backend)
+        self._store = store
         self._newest_header = newest_header
         self._lease = cast("Lease", self._lock)
         self._first_snapshot: EncodedSnapshot | None = None
@@ -178,12 +179,15 @@ class SqliteRunStore(SnapshotRunStore):
     def _encode_snapshot(
         self, header: Header, state: dict[str, Any], step: str | None
     ) -> EncodedSnapshot:
-        codec = self._handler.codec
-        return encode_snapshot(codec, header, state, self.location, step=step, encode=self._encode)
+        codec, location = self._handler.codec, self.location
+        return encode_snapshot(
+            codec, self._store, header, state, location, step=step, encode=self._encode
+        )
 
 
 def encode_snapshot(
     codec: Codec,
+    store: StorePlace,
     header: Header,
     state: dict[str, Any],
     location: str,
@@ -195,24 +199,25 @@ def encode_snapshot(
 
     Raises:
         UnserializableStateError: See `Codec.write`.
-        StorageError: The payload is larger than SQLite can hold.
+        StorageError: The payload is larger than the store can hold.
     """
     memory = MemoryTarget()
     written = codec.write(header, state, step, memory, encode)
-    return written, *split_snapshot(memory, location)
+    return written, *split_snapshot(memory, store, location)
 
 
-def split_snapshot(snapshot: MemoryTarget, location: str) -> tuple[bytes, bytes]:
+def split_snapshot(snapshot: MemoryTarget, store: StorePlace, location: str) -> tuple[bytes, bytes]:
     """Split a snapshot into payload and footer.
 
     Raises:
-        StorageError: The payload is larger than SQLite can hold.
+        StorageError: The payload is larger than the store can hold.
     """
     payload, footer = split(snapshot.getvalue())
-    if len(payload) > LARGEST_BYTES:
+    if len(payload) > store.largest_payload:
         raise StorageError(
             location,
-            f"the snapshot has {len(payload)} bytes, and SQLite holds {LARGEST_BYTES}: use "
+            f"the snapshot has {len(payload)} bytes, and {store.kind} holds "
+            f"{store.largest_payload}: use "
             "the handler 'local', or keep large values in `data`, with a loader and a saver.",
         )
     return payload, footer

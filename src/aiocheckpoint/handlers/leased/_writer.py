@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.workers import Life
 
-__all__ = ["Processor", "Writer", "is_writer", "join_stopped"]
+__all__ = ["MOST_REQUESTS", "Again", "Processor", "Writer", "is_writer", "join_stopped"]
 
 _all: weakref.WeakSet[Writer] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
-_MOST_REQUESTS = 512
-"""The most requests in one `Processor.apply`, so that their callers wake during the next."""
+MOST_REQUESTS = 512
+"""The most requests in one `Processor.apply`, so that their callers wake during the next. There may
+be more after an outage."""
 _PAUSE_SECONDS, _MOST_TRIES = 0.01, 100
 
 
@@ -44,6 +45,18 @@ _pending_closes: set[PendingResult[None]] = set()
 """Requests to close that were not carried out yet."""
 
 
+class Again(NamedTuple):
+    """Requests that could not be carried out, and are to be applied again.
+
+    Attributes:
+        seconds: The pause until then. Further requests join them meanwhile.
+        requests: The requests, in their order. All others of the group have ended.
+    """
+
+    seconds: float
+    requests: list[PendingResult[Any]]
+
+
 class Processor(Protocol):
     """The work of a writer thread. Called by that thread alone."""
 
@@ -52,8 +65,12 @@ class Processor(Protocol):
         """Whether a caller relies on what `close` gives up."""
         ...
 
-    def apply(self, group: Sequence[PendingResult[Any]]) -> None:
-        """Carry out requests, and set the result or the error of each."""
+    def apply(self, group: Sequence[PendingResult[Any]]) -> Again | None:
+        """Carry out requests, and set the result or the error of each.
+
+        Returns:
+            The requests that have neither, because the store is out of reach. None for none.
+        """
 
     def fail(self, group: Sequence[PendingResult[Any]], error: BaseException) -> None:
         """Set the error of requests that the thread could not carry out."""
@@ -68,7 +85,7 @@ class Processor(Protocol):
         """Release everything: no more requests will come."""
 
     def disconnect(self) -> None:
-        """Leave the database until the next request. The process is about to fork."""
+        """Leave the store until the next request. The process is about to fork."""
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child, which has no writer thread."""
@@ -141,7 +158,7 @@ class Writer:
 
 
 class _Pause(NamedTuple):
-    """Leave the database until a fork is over."""
+    """Leave the store until a fork is over."""
 
     resume: SimpleQueue[None]
 
@@ -247,7 +264,10 @@ class _Work:
         wanted, last = group[:count], group[count : count + 1]
         if wanted:
             self.is_used = True
-            self._processor.apply(wanted)
+            again = self._processor.apply(wanted)
+            if again is not None:
+                self._put_off(again, wanted)
+                return False
             deliver(wanted)
         request = last[0].request if last else None
         closes = isinstance(request, _Close) and not (
@@ -268,6 +288,22 @@ class _Work:
             self._taken = None
         return closes
 
+    def _put_off(self, again: Again, wanted: list[PendingResult[Any]]) -> None:
+        """Keep requests at the front of the group, and wait until they are to be applied again."""
+        left = set(again.requests)
+        deliver([pending for pending in wanted if pending not in left])
+        self._group[: len(wanted)] = again.requests
+        deadline = time.monotonic() + again.seconds
+        while (seconds := deadline - time.monotonic()) > 0:
+            if any(type(pending.request) in _CONTROLS for pending in self._group[-1:]):
+                time.sleep(seconds)  # No request overtakes it.
+                return
+            try:
+                self._taken = self._queue.get(timeout=seconds)
+            except Empty:
+                return
+            self._group.append(self._taken)
+
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""
         while not self._group:
@@ -277,7 +313,7 @@ class _Work:
                 self._processor.on_idle()
             else:
                 self._group.append(self._taken)
-        while len(self._group) < _MOST_REQUESTS and not self._queue.empty():
+        while len(self._group) < MOST_REQUESTS and not self._queue.empty():
             self._taken = self._queue.get()
             self._group.append(self._taken)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, Save
-from aiocheckpoint.handlers.sqlite._statements import MOST_ROWS
+from aiocheckpoint.handlers.leased._requests import Claim, Execute, Save
+from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,14 +63,14 @@ class Batch:
         if self.retaining or self.with_progress or self.claims:
             return False
         lengths = [len(group) for group in (self.steps, self.status_changes) if group]
-        return len(lengths) == 1 and lengths[0] <= MOST_ROWS
+        return len(lengths) == 1 and lengths[0] <= MOST_REQUESTS
 
     @property
     def is_new(self) -> bool:
         """Whether the batch only claims runs, each with a first snapshot to store."""
         if self.other is not None or self.retaining or self.steps or self.status_changes:
             return False
-        return len(self.claims) <= MOST_ROWS and all(
+        return len(self.claims) <= MOST_REQUESTS and all(
             pending.request.first_snapshot for pending in self.claims
         )
 

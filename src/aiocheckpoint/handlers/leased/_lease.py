@@ -1,15 +1,13 @@
-"""The lease of one run in a database, and the requests made in its name."""
+"""The lease of one run in a store, and the requests made in its name."""
 
 from __future__ import annotations
 
 import copy
-from functools import partial
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import LeaseLostError
-from aiocheckpoint.handlers.sqlite._progress_table import write_progress
-from aiocheckpoint.handlers.sqlite._requests import Claim, Execute, LeaseRecord, Release, Save
-from aiocheckpoint.handlers.sqlite._writer import is_writer
+from aiocheckpoint.handlers.leased._requests import Claim, Execute, LeaseRecord, Release, Save
+from aiocheckpoint.handlers.leased._writer import is_writer
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,7 +16,9 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.codec import EncodedSnapshot
     from aiocheckpoint.handlers._retention import Keep
-    from aiocheckpoint.handlers.sqlite._database import Database
+    from aiocheckpoint.handlers.leased._client import StoreClient
+    from aiocheckpoint.handlers.leased._requests import Key
+    from aiocheckpoint.handlers.leased._writing import WritingStatements
 
 __all__ = ["Lease"]
 
@@ -27,8 +27,8 @@ class Lease:
     """The lease of a run, valid while the run's row holds its token.
 
     Args:
-        database: The database.
-        key: Flow and run id as the table has them.
+        client: The store.
+        key: Flow and run id as the store has them.
         location: The run, for messages.
         keep: How many snapshots of the run are kept.
 
@@ -36,12 +36,10 @@ class Lease:
         record: The facts of the lease, which the writer thread updates.
     """
 
-    __slots__ = ("_database", "record")
+    __slots__ = ("_client", "record")
 
-    def __init__(
-        self, database: Database, key: tuple[str | bytes, str | bytes], location: str, keep: Keep
-    ) -> None:
-        self._database = database
+    def __init__(self, client: StoreClient, key: Key, location: str, keep: Keep) -> None:
+        self._client = client
         self.record: LeaseRecord = LeaseRecord(key, location, keep)
 
     def __repr__(self) -> str:
@@ -49,18 +47,18 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease was taken and not released, and its file is still open.
+        """Whether the lease was taken and not released, and its store is still open.
 
         A forked child holds none.
         """
-        return self.record.token != 0 and self.record.owner == self._database.owner_id
+        return self.record.token != 0 and self.record.owner == self._client.owner_id
 
     def acquire(self) -> None:
         """Take the lease now.
 
         Raises:
             RunInProgressError: Another owner has it. The error names that owner.
-            StorageError: The database cannot be written.
+            StorageError: The store cannot be written.
         """
         if not self.held:
             self.claim(None).wait()
@@ -79,9 +77,8 @@ class Lease:
             first_snapshot: Stored in the same statement where no such run exists yet.
             runs: Whether the run is claimed to be run, which counts as a start of it.
         """
-        self.record.token = self.record.asked = 0
-        self.record.released = False
-        return self._database.ask(Claim(self.record, first_snapshot, runs), loop)
+        self.record.begin_claim()
+        return self._client.ask(Claim(self.record, first_snapshot, runs), loop)
 
     def save(
         self,
@@ -97,14 +94,14 @@ class Lease:
 
         Raises:
             LeaseLostError: The lease is not held.
-            StorageError: The database was moved, or one of its files deleted, since the claim.
+            StorageError: The store itself was moved or deleted since the claim.
         """
         if not self.held:
-            reason = self._database.reason_lost(self.record.owner)
+            reason = self._client.reason_lost(self.record.owner)
             raise copy.copy(reason) if reason else LeaseLostError(self.record.location)
         progress, self.record.progress = self.record.progress, None
         save = Save(self.record, header, payload, footer, amends, progress)
-        return self._database.ask(save, loop)
+        return self._client.ask(save, loop)
 
     def save_progress(self, record: bytes) -> PendingResult[None]:
         """Ask for the record of the run's progress to be stored, or to be deleted if it is empty.
@@ -115,13 +112,17 @@ class Lease:
         """
         if not self.held:
             raise LeaseLostError(self.record.location)
-        write = partial(write_progress, self.record, record)
-        return self._database.ask(Execute(write, rows=1), None)
+        lease = self.record
+
+        def write(statements: WritingStatements) -> None:
+            statements.write_progress([(lease, record)])
+
+        return self._client.ask(Execute(write, rows=1), None)
 
     def release(self) -> None:
         """Release the lease, also while its claim is queued. Otherwise without effect.
 
-        Where the database cannot be written, the writer thread repeats the release later.
+        Where the store cannot be written, the writer thread repeats the release later.
         """
         record = self.record
         # Set before `held` is read: the writer thread sets the token before it reads `released`.
@@ -130,6 +131,6 @@ class Lease:
             return
         request = Release.of(record, record.token)
         record.token = 0
-        pending = self._database.ask(request, None)
+        pending = self._client.ask(request, None)
         if not is_writer():  # A garbage collection may call this in the writer thread.
             pending.wait()

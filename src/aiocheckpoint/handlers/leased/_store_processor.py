@@ -1,0 +1,129 @@
+"""The processor of a store that is reached by a `LeasedStore`, and may be out of reach."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from aiocheckpoint.errors import StorageError, StoreUnreachableError
+from aiocheckpoint.handlers.leased._processor import LeasedProcessor
+from aiocheckpoint.handlers.leased._requests import Execute, Release
+from aiocheckpoint.handlers.leased._store_session import StoreSession
+from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS, Again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint.handlers.leased._batches import Batch
+    from aiocheckpoint.handlers.leased._clock import Clock
+    from aiocheckpoint.handlers.leased._patience import Patience
+    from aiocheckpoint.handlers.leased._store import LeasedStore
+
+__all__ = ["StoreProcessor"]
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+"""How soon a lost connection is noticed without a request. Others wait half a second for a new one,
+see `OwnerWatch`."""
+_SECONDS_BETWEEN_TRIES = 1.0
+_OF_ONE_REQUEST = (StorageError, ValueError, OverflowError, TypeError, MemoryError)
+
+
+class StoreProcessor(LeasedProcessor[StoreSession]):
+    """Carries out requests, and repeats those that a store out of reach has not answered.
+
+    Args:
+        store: The store.
+        lease: Length of a lease in seconds.
+        patience: Decides how long requests are repeated.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self, store: LeasedStore, lease: float, patience: Patience, clock: Clock = time
+    ) -> None:
+        super().__init__(store.location, lease, partial(StoreSession, store, lease, clock), clock)
+        self._patience = patience
+        self._unreachable: StoreUnreachableError | None = None
+
+    def apply(self, group: Sequence[PendingResult[Any]]) -> Again | None:
+        """Carry out requests. Set the result or the error of each, except those to be repeated."""
+        left: list[PendingResult[Any]] = []
+        for part in _parts(group):
+            left += part if left else self._carry_out(part)
+        self._release_early()
+        return self._put_off(left)
+
+    def idle_timeout(self) -> float | None:
+        """Seconds until the next heartbeat, release, or look at the connection is due."""
+        seconds, session = super().idle_timeout(), self._session
+        if seconds is None or session is None:
+            return None
+        if not session.is_connected:
+            return min(seconds, _SECONDS_BETWEEN_TRIES)
+        return min(seconds, _SECONDS_BETWEEN_LOOKS) if session.is_watched else seconds
+
+    def on_idle(self) -> None:
+        """Send a heartbeat, repeat the releases that failed, and replace a lost connection."""
+        session = self._session
+        if session is not None and session.needs_work:
+            super().on_idle()
+            self._put_off([])
+
+    def _put_off(self, left: list[PendingResult[Any]]) -> Again | None:
+        error, self._unreachable = self._unreachable, None
+        if error is None:
+            self._patience.note_success()
+            return None
+        self._keep_releases(left)
+        waiting = [pending for pending in left if not isinstance(pending.request, Release)]
+        seconds = self._patience.wait_on(waiting, error)
+        self._release_claims([pending for pending in waiting if pending.error is not None])
+        again = [pending for pending in waiting if pending.error is None]
+        return None if seconds is None else Again(seconds, again)
+
+    def _keep_releases(self, left: Sequence[PendingResult[Any]]) -> None:
+        """Let nobody wait for a release. It is repeated with the next heartbeat."""
+        if self._session is not None:
+            releases = (pending.request for pending in left if isinstance(pending.request, Release))
+            self._session.pending_releases += releases
+
+    def _puts_off(self, group: Sequence[PendingResult[Any]], error: BaseException) -> bool:
+        if not isinstance(error, StoreUnreachableError):
+            return False
+        for pending in group:  # Nothing of the transaction is known to be stored.
+            pending.result = pending.error = None
+        self.disconnect()
+        self._unreachable = error
+        return True
+
+    def _is_of_one(self, error: BaseException) -> bool:
+        """Whether an error may concern one request alone: not where no connection was made."""
+        connected = self._session is not None and self._session.is_connected
+        return connected and isinstance(error, _OF_ONE_REQUEST)
+
+    def _writes_alone(self, session: StoreSession, batch: Batch) -> bool:
+        if not (session.connection.commits_alone and (batch.is_one_statement or batch.is_new)):
+            return False
+        self._do(session, batch)
+        return True
+
+
+def _parts(group: Sequence[PendingResult[Any]]) -> Iterator[list[PendingResult[Any]]]:
+    """Cut requests, in their order, into those of one transaction each.
+
+    A function has one of its own, as its error rolls it back.
+    """
+    part: list[PendingResult[Any]] = []
+    for pending in group:
+        is_function = isinstance(pending.request, Execute) and not pending.request.rows
+        if part and (is_function or len(part) == MOST_REQUESTS):
+            yield part
+            part = []
+        part.append(pending)
+        if is_function:
+            yield part
+            part = []
+    if part:
+        yield part

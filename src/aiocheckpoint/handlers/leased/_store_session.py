@@ -1,0 +1,202 @@
+"""The session of a store that is reached by a `LeasedStore`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.handlers._files.processes import boot_id
+from aiocheckpoint.handlers._files.watch import HEARTBEATS_PER_LEASE
+from aiocheckpoint.handlers.leased._owner_watch import SECONDS_WITHOUT_SESSION, OwnerWatch
+from aiocheckpoint.handlers.leased._rows import OwnerBeat
+from aiocheckpoint.handlers.leased._session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from aiocheckpoint.handlers.leased._clock import Clock
+    from aiocheckpoint.handlers.leased._connection import StoreConnection
+    from aiocheckpoint.handlers.leased._rows import SeenOwner
+    from aiocheckpoint.handlers.leased._store import LeasedStore
+
+__all__ = ["StoreSession"]
+
+_OWNER_ID_BYTES = 8
+
+
+class _Living(NamedTuple):
+    """See `LivingOwner`."""
+
+    pid: int
+    host: str
+    lease_left: float | None
+
+
+class StoreSession(Session):
+    """One use of a store. It connects at the first request, and anew after a loss.
+
+    Args:
+        store: The store.
+        lease: Length of a lease in seconds.
+        clock: Tells the time.
+    """
+
+    def __init__(self, store: LeasedStore, lease: float, clock: Clock) -> None:
+        super().__init__()
+        self._store = store
+        self._lease = lease
+        self._clock = clock
+        self._owner_id = secrets.token_hex(_OWNER_ID_BYTES)
+        self._watch = OwnerWatch(clock)
+        self._connection: StoreConnection | None = None
+        self._beats = itertools.count(1)
+        self._since = datetime.fromtimestamp(clock.time(), UTC).isoformat(timespec="seconds")
+        self._is_draining = False
+        self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
+
+    @property
+    def owner_id(self) -> str:
+        return self._owner_id
+
+    @property
+    def statements(self) -> StoreConnection:
+        return self.connection
+
+    @property
+    def connection(self) -> StoreConnection:
+        """The connection, made if there is none."""
+        if self._connection is None:
+            self._connection = self._store.connect(writes=True)
+            self._last_heartbeat = -float("inf")  # Others see no session of this owner yet.
+        return self._connection
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, which may be lost by now."""
+        return self._connection is not None
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether others see at once that the connection is lost."""
+        return self._connection is not None and self._connection.session is not None
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether something is due without a request."""
+        connection = self._connection
+        return (
+            bool(self.pending_releases)
+            or self.seconds_to_heartbeat <= 0
+            or connection is None
+            or connection.is_lost()
+        )
+
+    @property
+    def seconds_to_heartbeat(self) -> float:
+        due = self._last_heartbeat + self._lease / HEARTBEATS_PER_LEASE
+        return due - self._clock.monotonic()
+
+    def begin(self, count: int) -> None:
+        del count
+        if self._connection is not None and self._connection.is_lost():
+            self.disconnect()
+        self.connection  # noqa: B018 - connects
+
+    def in_transaction(self, work: Callable[[], None]) -> None:
+        connection = self.connection
+        try:
+            with connection.transaction():
+                self._heartbeat(connection)
+                work()
+        except BaseException:
+            self._watch.interrupted()
+            raise
+        self._watch.committed()
+        self._last_heartbeat = self._uncommitted_heartbeat
+
+    def _heartbeat(self, connection: StoreConnection) -> None:
+        if self.seconds_to_heartbeat > 0:
+            return
+        self._uncommitted_heartbeat = self._clock.monotonic()
+        beat = OwnerBeat(
+            id=self._owner_id,
+            host=socket.gethostname(),
+            boot=boot_id(),
+            pid=os.getpid(),
+            since=self._since,
+            # The count goes on where another process has deleted the row, so that none is repeated.
+            beat=next(self._beats),
+            lease=self._lease,
+            session=connection.session,
+        )
+        connection.heartbeat(beat)
+
+    def check_commit(self) -> None:
+        """Do nothing: the store has answered."""
+
+    def living(self, owner_ids: Iterable[str]) -> dict[str, _Living | None]:
+        wanted = set(owner_ids)
+        asked_at = self._clock.monotonic()
+        found = {owner.id: owner for owner in self.connection.owners(wanted)}
+        for owner_id in wanted - found.keys():  # Its row was deleted by hand.
+            self.connection.free(owner_id, "killed")
+        looked = self._look(list(found.values()), asked_at)
+        return dict.fromkeys(wanted) | {
+            owner_id: None if left is None else _Living(owner.pid, owner.host, left)
+            for owner_id, (owner, left) in looked.items()
+        }
+
+    def expire_dead(self) -> float | None:
+        asked_at = self._clock.monotonic()
+        owners = self.connection.owners(None)
+        self._watch.forget_all_but([owner.id for owner in owners])
+        soon = [
+            left
+            for owner, left in self._look(owners, asked_at).values()
+            if owner.session_open is False and left and left <= SECONDS_WITHOUT_SESSION
+        ]
+        return min(soon, default=None)
+
+    def _look(
+        self, owners: Sequence[SeenOwner], asked_at: float
+    ) -> dict[str, tuple[SeenOwner, float | None]]:
+        """Look at owners. Free the runs of those that are gone."""
+        looked: dict[str, tuple[SeenOwner, float | None]] = {}
+        seconds_up = self.connection.seconds_up()
+        for owner in owners:
+            if owner.id == self._owner_id:
+                looked[owner.id] = owner, self._lease
+                continue
+            left = self._watch.look(owner, seconds_up=seconds_up, asked_at=asked_at)
+            if left is None:
+                self.connection.free(owner.id, "drained" if owner.draining else "killed")
+            looked[owner.id] = owner, left
+        return looked
+
+    def note_draining(self) -> None:
+        self._is_draining = True
+        self.connection.note_draining(self._owner_id)
+
+    def disconnect(self) -> None:
+        """Close the connection, and connect anew at the next request."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._watch.interrupted()
+            connection.close()
+
+    def abandon(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+
+    def close(self) -> None:
+        if self._connection is not None or self.held_tokens or self.pending_releases:
+            with suppress(CheckpointError), self.connection.transaction():
+                self.connection.free(self._owner_id, "drained" if self._is_draining else None)
+        self.disconnect()
