@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -109,7 +109,6 @@ class MemoryServer:
         before_commit: Called with the tables that are about to be committed.
         sessions: The sessions that are open.
         commits: The number of commits of writers.
-        statements: The number of calls of statements by their names.
     """
 
     def __init__(self, clock: Clock = time) -> None:
@@ -122,7 +121,6 @@ class MemoryServer:
         self.before_commit: Callable[[Tables], object] = _nothing
         self.sessions: set[str] = set()
         self.commits = 0
-        self.statements: Counter[str] = Counter()
         self.lock = threading.RLock()
         self.row_ids = itertools.count(1)
         self._session_ids = itertools.count(1)

@@ -35,6 +35,8 @@ class StoreClient:
         close_readers: Closes the connections for reading, now or when they are read no more.
     """
 
+    _result_kind: type[PendingResult[Any]] = PendingResult
+
     def __init__(
         self, location: str, processor: LeasedProcessor[Any], close_readers: Callable[[], None]
     ) -> None:
@@ -74,7 +76,7 @@ class StoreClient:
             )
         if not self._processor.owner_id:  # Not by `owner_id`: one call less for each request.
             self._before_opening()
-        pending: PendingResult[Any] = PendingResult(request, loop)
+        pending = self._result_kind(request, loop)
         try:
             self._writer.put(pending)
         except RuntimeError as error:

@@ -96,6 +96,7 @@ class LeasedStateHandler(LeasingHandler):
         self.patience: float = _checked_patience(patience)
         self._store = store
         self._client = open_connected(store, self.lease, self.patience)
+        self.answers = self._client.answers
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None

@@ -160,7 +160,9 @@ class LeasedProcessor(ABC, Generic[AnySession]):
         try:
             session = self._open()
             session.begin(len(group) + sum(map(_rows, group)))
-            work(session, group)
+            taken = self._taken(group)
+            if taken or not group:
+                work(session, taken)
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
             if self._puts_off(group, error):
@@ -182,6 +184,10 @@ class LeasedProcessor(ABC, Generic[AnySession]):
             pending.result = pending.error = None
             left += [pending] if left else self._call_or_fail([pending], work)
         return left
+
+    def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
+        """Take requests right before they are sent. Leave out those that were withdrawn."""
+        return group
 
     def _puts_off(self, group: Sequence[PendingResult[Any]], error: BaseException) -> bool:
         """Whether requests that have failed are to be repeated. Their leases stay as they were."""

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from aiocheckpoint._concurrency.withdrawable_results import WithdrawableResult
 from aiocheckpoint.handlers.leased._client import StoreClient, open_client
 from aiocheckpoint.handlers.leased._patience import Patience
 from aiocheckpoint.handlers.leased._readers import Readers
@@ -14,6 +15,7 @@ from aiocheckpoint.handlers.leased._store_processor import StoreProcessor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiocheckpoint._concurrency.giving_up import Answers
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
@@ -29,11 +31,17 @@ class ConnectedClient(StoreClient):
         store: The store.
         lease: Length of a lease in seconds.
         patience: Seconds for which requests are repeated while the store is out of reach.
+
+    Attributes:
+        answers: Counts the answers of the store.
     """
+
+    _result_kind = WithdrawableResult
 
     def __init__(self, store: LeasedStore, lease: float, patience: float) -> None:
         self._readers = Readers(store)
         self._patience = Patience(store.location, patience, time)
+        self.answers: Answers = self._patience.answers
         processor = StoreProcessor(store, lease, self._patience)
         super().__init__(store.location, processor, self._readers.close)
 

@@ -89,6 +89,9 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             releases = (pending.request for pending in left if isinstance(pending.request, Release))
             self._session.pending_releases += releases
 
+    def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
+        return [pending for pending in group if pending.take()]
+
     def _puts_off(self, group: Sequence[PendingResult[Any]], error: BaseException) -> bool:
         if not isinstance(error, StoreUnreachableError):
             return False
