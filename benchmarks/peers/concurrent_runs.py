@@ -19,7 +19,7 @@ from peers import WORKERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RIVALS", "RivalWorker"]
+__all__ = ["DBOS_ON_POSTGRES", "RIVALS", "RivalWorker"]
 
 LONGEST = 60.0
 """Seconds that one sample of a rival may take."""
@@ -98,6 +98,17 @@ RIVALS = (
     ),
 )
 
+DBOS_ON_POSTGRES = Rival(
+    "DBOS",
+    "system database on PostgreSQL",
+    ("dbos==3.4.0",),
+    "dbos_worker.py",
+    Goal(60, at_least=True),
+    "each step's output is stored by a transaction of its own, in threads; the workflow's input "
+    "and result by others, with synchronous_commit as the server has it. Every step of every "
+    "workflow stays stored.",
+)
+
 
 class RivalWorker(Worker):
     """A process in the rival's environment that does many runs at once, each time it is asked.
@@ -107,7 +118,7 @@ class RivalWorker(Worker):
     """
 
     def __init__(
-        self, rival: Rival, path: Path, runs: int, steps: int, state: dict[str, Any]
+        self, rival: Rival, path: Path | str, runs: int, steps: int, state: dict[str, Any]
     ) -> None:
         arguments = (str(path), str(steps), json.dumps(state))
         python = rival.environment.install()
@@ -122,9 +133,10 @@ class RivalWorker(Worker):
 
     @property
     def promise(self) -> str:
-        """Its promise, with the pragmas of its connection."""
-        pragmas = self.greeting["pragmas"]
-        return f"{self._rival.name}, {self._rival.part}, {pragmas}: {self._rival.promise}"
+        """Its promise, with the pragmas of its connection to SQLite."""
+        pragmas = self.greeting.get("pragmas")
+        facts = (self._rival.name, self._rival.part, pragmas)
+        return f"{', '.join(filter(None, facts))}: {self._rival.promise}"
 
     @property
     def contender(self) -> Contender:

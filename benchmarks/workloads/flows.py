@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from aiocheckpoint import CheckpointFlow
 from workloads.shapes import small_state
@@ -14,6 +14,7 @@ from workloads.shapes import small_state
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
+    from aiocheckpoint import HandlerOptions
     from workloads.waiting import Latch, WaitingRun
 
 __all__ = [
@@ -55,17 +56,21 @@ def workplace(parent: Path | None) -> Generator[tuple[Path, asyncio.Runner], Non
             close_databases(directory)
 
 
-def counting_flow(place: str | Path, steps: int) -> CheckpointFlow:
+def counting_flow(
+    place: str | Path, steps: int, **options: Unpack[HandlerOptions]
+) -> CheckpointFlow:
     """Give a flow with as many steps that only count."""
-    flow = CheckpointFlow(place, name="orders")
+    flow = CheckpointFlow(place, name="orders", **options)
     for number in range(steps):
         flow.add_step(name=f"step {number}")(_add_one)
     return flow
 
 
-def counting_run(place: str | Path, steps: int) -> Callable[[str], Awaitable[None]]:
+def counting_run(
+    place: str | Path, steps: int, **options: Unpack[HandlerOptions]
+) -> Callable[[str], Awaitable[None]]:
     """Give a function that does the run of an id, with as many steps that only count."""
-    flow = counting_flow(place, steps)
+    flow = counting_flow(place, steps, **options)
 
     async def run(run_id: str) -> None:
         state = small_state()

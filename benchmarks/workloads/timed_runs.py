@@ -26,7 +26,7 @@ class Timer:
     """
 
     def __init__(
-        self, path: Path, steps: int, run: Runs, **options: Unpack[HandlerOptions]
+        self, path: Path | str, steps: int, run: Runs, **options: Unpack[HandlerOptions]
     ) -> None:
         self._flow = CheckpointFlow(path, **options)
         self._run = run

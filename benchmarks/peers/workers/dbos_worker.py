@@ -1,8 +1,8 @@
 """Runs a workflow of DBOS's many times at once, see `rival_worker.py`.
 
 The setup follows its documentation on workflows. A coroutine workflow awaits coroutine steps, each
-workflow has an id of its own, and the system database is on SQLite. All other settings are
-defaults, except that the log shows only warnings.
+workflow has an id of its own, and the system database is on SQLite, or at the URL that is given in
+place of a path. All other settings are defaults, except that the log shows only warnings.
 """
 
 import asyncio
@@ -42,6 +42,10 @@ class Workflows:
             final = await self._workflow(state)
         return int(final["count"])
 
+
+class WorkflowsOnSqlite(Workflows):
+    """The same, on a database with pragmas."""
+
     async def pragma(self, name: str) -> object:
         """Ask a connection of the system database, whose engine has no public name."""
         with self._dbos._sys_db.engine.connect() as connection:  # noqa: SLF001
@@ -49,15 +53,16 @@ class Workflows:
 
 
 async def main() -> None:
-    """Serve with a fresh database."""
+    """Serve with a fresh database, or with that of a server."""
     path, steps, state = arguments()
+    is_url = "://" in path
     config = {
         "name": "many-runs",
-        "system_database_url": f"sqlite:///{path}",
+        "system_database_url": path if is_url else f"sqlite:///{path}",
         "log_level": "WARNING",
     }
     dbos = DBOS(config=config)
-    workflows = Workflows(dbos, steps)
+    workflows = Workflows(dbos, steps) if is_url else WorkflowsOnSqlite(dbos, steps)
     DBOS.launch()
     try:
         await serve(workflows, PACKAGES, steps, state)
