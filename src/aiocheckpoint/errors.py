@@ -24,6 +24,7 @@ from aiocheckpoint._errors.storage import (
     UntrustedSnapshotError,
 )
 from aiocheckpoint._errors.terminated import RunTerminatedError
+from aiocheckpoint._errors.transactions import NotTransactionalError, StepTransactionError
 from aiocheckpoint._errors.unstored import UnserializableStateError
 from aiocheckpoint._errors.versions import FlowVersionError
 from aiocheckpoint._public import publish
@@ -48,6 +49,7 @@ __all__ = [
     "MissingExtraError",
     "NoThreadError",
     "NotDurableError",
+    "NotTransactionalError",
     "OutsideStepError",
     "PauseConflictError",
     "RunInProgressError",
@@ -57,6 +59,7 @@ __all__ = [
     "SeveralFlowsError",
     "StateConflictError",
     "StepTimeoutError",
+    "StepTransactionError",
     "StorageError",
     "StoreUnreachableError",
     "StreamConsumedError",

@@ -33,6 +33,10 @@ class Interrupter(Protocol):
         """Take the cancellation back. Whether the run was cancelled by its caller as well."""
         ...
 
+    def is_cancelled(self) -> bool:
+        """Whether the task of the run was cancelled by anybody. Asked in any thread."""
+        ...
+
 
 class TaskInterrupter:
     """Interrupts the current task of the running loop.
@@ -63,6 +67,10 @@ class TaskInterrupter:
             self._was_interrupted = False
             task.uncancel()
         return task.cancelling() > self._before
+
+    def is_cancelled(self) -> bool:
+        task = self._living_task()
+        return task is not None and task.cancelling() > self._before
 
     def _interrupt(self, may_interrupt: Callable[[], bool]) -> None:
         task = self._living_task()
@@ -105,6 +113,9 @@ class LoopInterrupter:
 
     def take_back(self) -> bool:
         return False  # The task has ended, and the caller has none.
+
+    def is_cancelled(self) -> bool:
+        return False  # Ctrl-C raises KeyboardInterrupt.
 
     def _interrupt(self) -> None:
         task = self._task

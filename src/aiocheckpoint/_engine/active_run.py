@@ -162,6 +162,11 @@ class ActiveRun:
         """Take back its cancellation, if there was one. Whether its caller has cancelled it too."""
         return self._interrupter is not None and self._interrupter.take_back()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its task was cancelled, by its caller or a termination. Asked in any thread."""
+        return self._interrupter is not None and self._interrupter.is_cancelled()
+
     def allow_interruption(self) -> None:
         """Let a termination cancel what it awaits, until `is_interruptible` is cleared.
 

@@ -16,6 +16,7 @@ from aiocheckpoint._engine.ended_steps import EndedStep
 from aiocheckpoint._engine.failures import add_note_once
 from aiocheckpoint._engine.limiters import hold_limiter
 from aiocheckpoint._engine.outcomes import record_failure
+from aiocheckpoint._engine.step_transactions import end_transaction
 from aiocheckpoint._model.pause import Pause
 from aiocheckpoint._model.retry import Retry, RetryState
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
@@ -25,8 +26,10 @@ from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
     LeaseLostError,
+    StepTransactionError,
 )
 from aiocheckpoint.events import AttemptFailed, StepFinished, StepLoaded, StepStarted
+from aiocheckpoint.handlers._step_transactions import TransactionLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -40,15 +43,33 @@ if TYPE_CHECKING:
         [RunContext, Step, NamedParts, StepProgress, dict[str, Any]], Coroutine[Any, Any, None]
     ]
 
-__all__ = ["attempt_repeatedly", "begin_attempt"]
+__all__ = ["attempt_repeatedly", "begin_attempt", "record_attempt", "restart"]
 
 
 async def attempt_repeatedly(
-    context: RunContext, step: Step, policy: Retry, progress: StepProgress, state: dict[str, Any]
-) -> None:
+    context: RunContext,
+    step: Step,
+    policy: Retry,
+    progress: StepProgress,
+    state: dict[str, Any],
+    *,
+    store: Callable[[], Coroutine[Any, Any, None]],
+) -> bool:
     """Attempt a step until it succeeds, or its policy allows no further attempt.
 
-    A saver that raised is called again alone, if the state that the step left could be kept.
+    A saver that raised is called again alone, if the state that the step left could be kept, and
+    the step has no transaction. The commit of a transaction is part of its attempt.
+
+    Args:
+        context: The run.
+        step: The step.
+        policy: Its policy.
+        progress: The position in the step.
+        state: The state.
+        store: Stores the snapshot behind the step.
+
+    Returns:
+        Whether the snapshot is stored.
 
     Raises:
         DrainedError: The flow is being drained, and a further attempt was planned.
@@ -60,17 +81,20 @@ async def attempt_repeatedly(
     sleep = partial(context.active_run.sleep, context.backend)
     async for stamina_attempt in context.backend.executor.attempts(retries, sleep):
         if failed is not None:
-            await _restart(context, progress, failed, state, data)
+            await restart(context, progress, failed, state, data)
         try:
             attempt_once, parts = begin_attempt(context, step, progress)
-            return await attempt_once(context, step, parts, progress, state)
+            await attempt_once(context, step, parts, progress, state)
+            return context.transaction is not None and await _stored(store)
         except Exception as error:
             failed = error.error if isinstance(error, ExceptionEnvelope) else error
-            if is_of_drain(failed):
+            if not isinstance(failed, Exception) or not _may_be_repeated(failed, progress, retries):
                 raise
-            if not (isinstance(failed, Exception) and retries.should_retry(failed)):
-                raise
-            owned = await _record_attempt(context, progress, failed)
+            if context.transaction is not None:
+                ended = await end_transaction(context.transaction, progress, failed)
+                if ended.error is not failed:
+                    raise ended.error from failed
+            owned = await record_attempt(context, progress, failed)
             if not owned or retries.is_over(progress.ended.at if progress.ended else None):
                 raise
             with stamina_attempt:
@@ -80,7 +104,22 @@ async def attempt_repeatedly(
     raise AssertionError("stamina gave no attempt")
 
 
-async def _record_attempt(context: RunContext, progress: StepProgress, error: Exception) -> bool:
+async def _stored(store: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    await store()
+    return True
+
+
+def _may_be_repeated(error: Exception, progress: StepProgress, retries: RetryState) -> bool:
+    """Whether the policy of a step may allow a further attempt behind an exception of it."""
+    if is_of_drain(error):
+        return False
+    is_of_store = isinstance(error, (CheckpointError, TransactionLostError))
+    if progress.part == "snapshot" and is_of_store and not isinstance(error, StepTransactionError):
+        return False  # Another exception of a commit comes from the step's own SQL.
+    return retries.should_retry(error)
+
+
+async def record_attempt(context: RunContext, progress: StepProgress, error: Exception) -> bool:
     """Record and emit a failed attempt. False if this process has lost the run."""
     failure = progress.failure(error, last=False)
     cancellation, owned = None, True
@@ -94,7 +133,7 @@ async def _record_attempt(context: RunContext, progress: StepProgress, error: Ex
     return owned
 
 
-async def _restart(
+async def restart(
     context: RunContext,
     progress: StepProgress,
     failed: BaseException,

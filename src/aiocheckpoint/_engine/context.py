@@ -13,6 +13,7 @@ from aiocheckpoint._engine.failures import StepFailure
 from aiocheckpoint._engine.listeners import Listeners
 from aiocheckpoint._engine.progress_reports import ProgressReports
 from aiocheckpoint._engine.recovered_runs import RecoveredRuns
+from aiocheckpoint._engine.step_transactions import take_connection
 from aiocheckpoint._model.current_step import StepInProgress
 from aiocheckpoint._snapshot.keys import pop_reserved_keys
 from aiocheckpoint._snapshot.pickling.names import NO_MODULES
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.ended_steps import EndedStep
     from aiocheckpoint._engine.lifespans import Lifespans
     from aiocheckpoint._engine.migration import Migration
+    from aiocheckpoint._engine.step_transactions import AttemptTransaction
     from aiocheckpoint._model.current_step import Progress
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import LoadWord, Request
+    from aiocheckpoint._model.step_connection import StepConnection
     from aiocheckpoint._model.steps import Steps
     from aiocheckpoint._snapshot.pickling.names import StepModules
     from aiocheckpoint.events import Around, Hook
@@ -123,6 +126,8 @@ class RunContext:
     Attributes:
         migration: Changes the stored state, where an older version of the flow has stored it.
         cursors: Keeps the cursors of its steps.
+        transaction: The transaction of the attempt in progress, once the step has asked for its
+            connection. Else None.
     """
 
     __slots__ = (
@@ -138,6 +143,7 @@ class RunContext:
         "run_store",
         "settings",
         "steps",
+        "transaction",
     )
 
     def __init__(
@@ -161,6 +167,7 @@ class RunContext:
         self.migration: Migration | None = None
         self.cursors: CursorKeeper = CursorKeeper(run_store)
         active_run.cursors = self.cursors
+        self.transaction: AttemptTransaction | None = None
 
     def holds_older(self, stored: Header | None) -> bool:
         """Whether the stored snapshot is still the one of the older version, before `migrate`."""
@@ -220,7 +227,7 @@ class StepProgress:
         step: Its name.
         of: The number of steps.
         attempt: Number of the attempt at the step, from 1.
-        dispatcher: Emits what the step says of its progress. None for a step that is not called.
+        context: The run, for a step that is called. None for another one.
 
     Attributes:
         loads: Whether each attempt calls the loader.
@@ -232,17 +239,21 @@ class StepProgress:
         cancellation: A cancellation that came before the step was done, and is raised behind it.
         current: The step for `current_step()`.
         reports: Takes what the step says of its progress. None where it has said nothing.
+        data: The content of `data` on entry to the step, where its store has transactions.
+        lost_at: When the first transaction of the step was lost, by `time.monotonic`. Or None.
     """
 
     __slots__ = (
-        "_dispatcher",
+        "_context",
         "attempt",
         "began",
         "cancellation",
         "current",
+        "data",
         "ended",
         "index",
         "loads",
+        "lost_at",
         "of",
         "part",
         "reports",
@@ -257,7 +268,7 @@ class StepProgress:
         step: str,
         of: int,
         attempt: int,
-        dispatcher: EventDispatcher | None = None,
+        context: RunContext | None = None,
     ) -> None:
         self.index, self.step, self.of, self.attempt = index, step, of, attempt
         self.loads = False
@@ -269,18 +280,28 @@ class StepProgress:
         self.cancellation: CancelledError | None = None
         self.current = StepInProgress()
         self.reports: ProgressReports | None = None
-        self._dispatcher = dispatcher
-        if dispatcher is not None:
+        self.lost_at: float | None = None
+        self._context = context
+        if context is not None:
             self.current.reporting = self
+            if context.run_store.transactions is not None:
+                self.data: dict[str, Any] = dict(context.data)
 
     def make_reports(self) -> ProgressReports:
         """Make what takes the progress of the step, once, in any thread. Few steps say any."""
-        if self._dispatcher is None:
+        if self._context is None:
             raise AssertionError(self.step)
         with _MAKING:
             if self.reports is None:
-                self.reports = ProgressReports(self._dispatcher, self)
+                self.reports = ProgressReports(self._context.dispatcher, self)
             return self.reports
+
+    def connection(self) -> StepConnection:
+        """Give the connection of the attempt to the part that is called. Few steps ask for it."""
+        if self._context is None:
+            raise AssertionError(self.step)
+        connection: StepConnection = take_connection(self._context, self)
+        return connection
 
     def close(self) -> None:
         """Note the end of the step, for tasks and threads as well that it has started."""

@@ -104,12 +104,12 @@ class SnapshotWriter:
 
     async def _store(self, state: dict[str, Any], step: str | None, *, again: bool = False) -> int:
         """Store a snapshot. That of a finished step is stored though a cancellation withdrew it."""
-        sequence = self._context.header.sequence
+        context = self._context
+        sequence, transaction = context.header.sequence, context.transaction
+        store = self._run_store if transaction is None or step is None else transaction
         try:
-            drops = step is not None and self._context.cursors.is_stored
-            return await self._run_store.write(
-                self._context.header, state, step, drops_progress=drops
-            )
+            drops = step is not None and context.cursors.is_stored
+            return await store.write(context.header, state, step, drops_progress=drops)
         except UnserializableStateError as error:
             raise self._explained(error, state) from error.__cause__
         except CancelledError as caught:
@@ -129,6 +129,8 @@ class SnapshotWriter:
         self, error: UnserializableStateError, state: dict[str, Any]
     ) -> UnserializableStateError:
         """The error with what the step made, or with the step whose pause `update=` answers."""
+        if error.step is not None and self._context.transaction is not None:
+            return error  # The step's own SQL is rolled back, so its state must not be stored.
         if error.step is None:
             header, names = self._context.header, self._names.all
             if self._context.request.update is None or header.position == len(names):

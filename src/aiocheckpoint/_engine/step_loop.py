@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._engine.active_runs import is_of_drain
 from aiocheckpoint._engine.attempts import attempt_repeatedly, begin_attempt
 from aiocheckpoint._engine.context import DrainedError, StepProgress
 from aiocheckpoint._engine.ended_by_hand import end_by_hand, end_step_by_hand
+from aiocheckpoint._engine.lost_transactions import prepare_repeat
 from aiocheckpoint._engine.outcomes import end_failed, end_paused, end_stopped
 from aiocheckpoint._engine.shared_ends import RunEnd, SharedFailure
 from aiocheckpoint._engine.termination import end_terminated
@@ -84,49 +86,87 @@ class StepLoop:
 
     async def _run_step(self, index: int, plan: Plan, state: dict[str, Any]) -> bool:
         """Run one step and store its snapshot. False if it paused the run."""
-        step, context = self._steps[index], self._context
+        context = self._context
         progress = self._enter_step(index, plan)
         CURRENT.set(progress.current)
         try:
-            if step.retry is None:
-                attempt_once, parts = begin_attempt(context, step, progress)
-                await attempt_once(context, step, parts, progress, state)
-            else:
-                await attempt_repeatedly(context, step, step.retry, progress, state)
-            if context.header.excerpt is not None:
-                context.header.record_code(step.name, step.code.digest)
+            while True:
+                try:
+                    await self._attempt(progress, plan, state)
+                except (GeneratorExit, DrainedError):
+                    raise
+                except BaseException as caught:
+                    error = await self._end_attempt(progress, state, caught)
+                    if error is None:
+                        continue
+                    if await self._end_step(error, progress, state):
+                        return False
+                    if error is caught:
+                        raise
+                    raise error from error.__cause__
+                else:
+                    return True
+        finally:
+            if context.transaction is not None:
+                context.transaction.abandon()
+            context.active_run.progress = None
+            progress.close()
+            context.dispatcher.step = None
+            CURRENT.set(progress.current.outer)
+
+    async def _end_attempt(
+        self, progress: StepProgress, state: dict[str, Any], error: BaseException
+    ) -> BaseException | None:
+        """Give the exception that ends a step. None where the step is executed again."""
+        if self._context.transaction is None:
+            return error
+        return await prepare_repeat(self._context, progress, error, state)
+
+    async def _attempt(self, progress: StepProgress, plan: Plan, state: dict[str, Any]) -> None:
+        """Attempt a step as often as its policy says, and store the snapshot behind it."""
+        context, step = self._context, self._steps[progress.index]
+        if step.retry is None:
+            attempt_once, parts = begin_attempt(context, step, progress)
+            await attempt_once(context, step, parts, progress, state)
+        else:
+            store = partial(self._store, progress, plan, state)
+            if await attempt_repeatedly(context, step, step.retry, progress, state, store=store):
+                return
+        await self._store(progress, plan, state)
+
+    async def _store(self, progress: StepProgress, plan: Plan, state: dict[str, Any]) -> None:
+        """Store the snapshot behind a step."""
+        context, step = self._context, self._steps[progress.index]
+        header = context.header
+        try:
+            if header.excerpt is not None:
+                header.record_code(step.name, step.code.digest)
             progress.part = "snapshot"
+            if context.transaction is not None:
+                progress.cancellation = await context.transaction.settle(progress.cancellation)
             if context.active_run.termination_reason is not None:
                 progress.keep_cancellation_of_caller(context.active_run)
             if has_reserved_keys(state):
                 check_reserved_keys(state, f"the state after step {step.name!r}")
                 drop_position(state)
-            context.cursors.done_at = context.header.sequence + 1
-            status, position, stopped_by = self._status_at(index + 1, plan)
+            context.cursors.done_at = header.sequence + 1
+            status, position, stopped_by = self._status_at(progress.index + 1, plan)
             written = self._write(state, step.name, status, position, stopped_by)
             if progress.cancellation is None:
                 await written
             else:
                 await context.backend.finish(written, progress.cancellation, needs_store=True)
             context.cursors.step, context.cursors.is_stored = None, False
-        except (GeneratorExit, DrainedError):
+        except BaseException:
+            if context.transaction is not None:  # The step has not ended.
+                context.header = header
             raise
-        except BaseException as error:
-            if await self._end_step(error, progress, state):
-                return False
-            raise
-        finally:
-            context.active_run.progress = None
-            progress.close()
-            context.dispatcher.step = None
-            CURRENT.set(progress.current.outer)
-        return True
 
     def _enter_step(self, index: int, plan: Plan) -> StepProgress:
         step, context = self._steps[index], self._context
         number = self._opening.attempt_number if index == plan.start else 1
         of = len(self._steps)
-        progress = StepProgress(index, step.name, of, number, context.dispatcher)
+        progress = StepProgress(index, step.name, of, number, context)
         context.dispatcher.step = progress
         progress.loads = step.load is not None and plan.loads_at(index, context.data)
         cursors = context.cursors

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
     from aiocheckpoint._model.progress_arguments import Amount
+    from aiocheckpoint._model.step_connection import StepConnection
 
 __all__ = [
     "CURRENT",
@@ -74,7 +75,7 @@ class StepReports(Protocol):
 
 
 class ReportingStep(Protocol):
-    """A step that may say how far it is.
+    """A step that is executed, and may say how far it is, or ask for its connection.
 
     Attributes:
         reports: Takes what it says. None where it has said nothing yet.
@@ -87,6 +88,10 @@ class ReportingStep(Protocol):
 
     def make_reports(self) -> StepReports:
         """Make what takes it, once, in any thread."""
+        ...
+
+    def connection(self) -> StepConnection:
+        """Give the connection of the attempt, to the part of the step that is called now."""
         ...
 
 
@@ -212,6 +217,52 @@ class CurrentStep(_StepFacts):
             InvalidValueError: `total` is negative, not finite, or larger than 1e300.
         """
         return tracked(self.progress, iterable, checked_total(total), checked_note(note))
+
+    @front_door
+    def connection(self) -> StepConnection:
+        """Give a connection for the step's own SQL, which is committed together with its snapshot.
+
+        The connection is psycopg's, to the database that stores the run. Its transaction begins
+        here and belongs to the attempt: loader, step and saver get the same one. It is committed by
+        the commit that stores the snapshot behind the step, so that either both are in the database
+        or neither. It is rolled back when the attempt fails, is repeated, pauses or terminates the
+        run, is cancelled or times out, and when another process has taken over the run. A step
+        that took it is repeated whole, its loader included: no saver is called again alone.
+
+        The kind of the function decides, whatever loop is running in its thread. A coroutine
+        function awaits the connection and gets a `psycopg.AsyncConnection`:
+        `connection = await current_step().connection()`. A sync function gets a
+        `psycopg.Connection`: `connection = current_step().connection()`. A plain function that
+        returns an awaitable is sync in its own body, and a coroutine in what is awaited. Under
+        `arun`, a sync function with `thread=False` is refused, as it would block the event loop.
+
+        The step neither commits, rolls back nor closes it, and does not use it as a context manager
+        or switch it to autocommit. `connection.transaction()` is a savepoint, by which the
+        step may undo a part of its work and go on. After the attempt the connection can be used no
+        more, and neither can it in a forked process.
+
+        At most `connections=` attempts of a handler have a connection at once. The wait for one is
+        no part of `timeout=`, and ends when the flow is drained or the run is cancelled. A step
+        must not wait for another run that needs one.
+
+        Where the connection broke and nothing of the step was committed, the step is executed
+        again, for as long as `patience=` says. That is an attempt of its own, with or without
+        `retry=`.
+
+        Raises:
+            NotTransactionalError: The run is stored in no database with transactions.
+            OutsideStepError: No part of this step is being called, its attempt has ended, or
+                another process executes it.
+            FlowDefinitionError: The function is a sync one with `thread=False`, under `arun`.
+            DrainingError: The flow is drained while the step waits. Let it through, and the run
+                stops before this step.
+            StoreUnreachableError: The database was out of reach until `patience=` was over.
+            StorageError: The database refuses a connection.
+        """
+        step = self._reporting_step()
+        if step is None:
+            raise OutsideStepError("its attempt has ended, or another process executes it")
+        return step.connection()
 
     def _reporting_step(self) -> ReportingStep | None:
         """Give the step that reports, as long as this attempt is executed by this process."""

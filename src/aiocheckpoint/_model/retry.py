@@ -38,7 +38,8 @@ class Retry:
     Each attempt begins with the state and the `data` on entry to the step, and calls the loader if
     the first attempt did. A saver that raises is called again alone, with the state as it was when
     the step ended, so that the step's work is not repeated. That counts as an attempt. Where the
-    state cannot be pickled then, the whole step is repeated. Global settings of `stamina`, such as
+    state cannot be pickled then, or the attempt took `current_step().connection()`, the whole step
+    is repeated. Global settings of `stamina`, such as
     `stamina.set_testing`, apply.
 
     The pause after attempt number n takes `wait_initial * wait_exp_base ** (n - 1)` seconds, plus a

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers._run_store import FirstWrite
+    from aiocheckpoint.handlers._step_transactions import StepTransactions
 
 __all__ = ["DictRunStore", "UserHandler"]
 
@@ -84,6 +85,10 @@ class DictRunStore:
         self._held = False
         write = update_wrapper(partial(self._write), handler.write.function)
         self._user_write = replace(handler.write, function=write)
+
+    @property
+    def transactions(self) -> StepTransactions | None:
+        return None
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]

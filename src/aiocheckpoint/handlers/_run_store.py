@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.start_record import ClaimedStart
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._port import SnapshotPort
+    from aiocheckpoint.handlers._step_transactions import StepTransactions
 
 __all__ = ["FirstWrite", "FoundRun", "RunStore"]
 
@@ -72,6 +73,11 @@ class RunStore(Protocol):
     progress: ProgressRecord | None
     writes_async: bool
     port: SnapshotPort | None
+
+    @property
+    def transactions(self) -> StepTransactions | None:
+        """The transactions of its steps. None for a store that has none."""
+        ...
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]

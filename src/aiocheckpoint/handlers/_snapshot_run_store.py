@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers._run_store import FirstWrite
+    from aiocheckpoint.handlers._step_transactions import StepTransactions
 
 __all__ = ["SnapshotRunStore"]
 
@@ -75,6 +76,10 @@ class SnapshotRunStore:
         self._is_refused = False
         self._is_small = not handler.codec.verify
         self._encode = HeaderEncoder().encode
+
+    @property
+    def transactions(self) -> StepTransactions | None:
+        return None
 
     def prepare_first_snapshot(
         self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
