@@ -6,7 +6,7 @@ import os
 
 from aiocheckpoint._model.checks import LONGEST_NAME, joins_in_json
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
-from aiocheckpoint.handlers._urls import flow_name, redact_url
+from aiocheckpoint.handlers._urls import flow_name, redact_url, refuse_nameless
 
 __all__ = [
     "checked_flow",
@@ -62,10 +62,13 @@ def checked_name(path: object, name: object) -> str:
     Raises:
         InvalidTypeError: `name` is no text or empty, or `path` is no path.
         StorageError: `path` has no name of its own, and the working directory was deleted.
-        InvalidValueError: The name cannot be stored unambiguously, or is very long.
+        InvalidValueError: The name cannot be stored unambiguously, or is very long. Or `path` is a
+            database server that names no database.
     """
     if name is None:
-        return checked_flow(flow_name(checked_path(path)))
+        text = checked_path(path)
+        refuse_nameless(text)
+        return checked_flow(flow_name(text))
     if not isinstance(name, str) or not name:
         raise InvalidTypeError(f"the name of a flow is a string that is not empty, not {name!r}.")
     return checked_flow(name)

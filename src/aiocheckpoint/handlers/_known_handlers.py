@@ -39,10 +39,14 @@ class _BuiltIn(NamedTuple):
     extra: str | None = None
 
 
+_POSTGRES = _BuiltIn("aiocheckpoint.handlers.postgres", "PostgresStateHandler", "postgres")
+
 # No entry points, because reading the metadata of all distributions takes 10 ms.
 _BUILT_IN = {
     "local": _BuiltIn("aiocheckpoint.handlers.local", "LocalStateHandler"),
     "sqlite": _BuiltIn("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
 }
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "absolute_path",
     "flow_name",
     "redact_url",
+    "refuse_nameless",
     "refuse_one_colon",
     "url_scheme",
     "without_password",
@@ -29,6 +30,7 @@ _SERVER = re.compile(
     r"(?:\?(?P<query>(?:[a-z_]+=[^@?#&]*(?:&|\Z))*))?"
 )
 _PASSWORD = re.compile(r"(?:password|sslpassword)=")
+_DATABASE_SERVERS = frozenset({"postgresql", "postgres"})
 _DSN = re.compile(r"\w+\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s;]*)[\s;]+\w+\s*=")
 
 
@@ -65,6 +67,18 @@ def refuse_one_colon(path: str) -> None:
             f"{path!r} is a path, and the URL of a database file has three slashes: write "
             f"'{_DATABASE_FILE}{file}'. For a file of that name, write './{path}'."
         )
+
+
+def refuse_nameless(url: str) -> None:
+    """Raise InvalidValueError for the URL of a database server without a path that names a flow."""
+    scheme, shown = url_scheme(url), redact_url(url)
+    if scheme in _DATABASE_SERVERS:
+        _, _, path = re.split(r"[?#]", shown[len(f"{scheme}://") :])[0].partition("/")
+        if not path.strip("/"):
+            raise InvalidValueError(
+                f"{shown!r} has no name in its path, after which the flow would be named: write "
+                f"'{scheme}://USER@HOST/DATABASE', or give the flow a name, by name=."
+            )
 
 
 def redact_url(text: str) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "checked_schema",
     "key_values",
     "run_key",
+    "stored_bytes",
 ]
 
 DEFAULT_SCHEMA = "aiocheckpoint"
@@ -41,8 +42,8 @@ no key of a short id.
 
 
 def run_key(run_id: str | bytes) -> bytes:
-    """The value of the column `run_key` for a run id as the database has it."""
-    stored = run_id if isinstance(run_id, bytes) else run_id.encode("utf-8", "surrogatepass")
+    """The value of the column `run_key` for a run id."""
+    stored = stored_bytes(run_id)
     if len(stored) < _LONGEST_KEY:
         return stored
     return stored[: _LONGEST_KEY - _DIGEST_BYTES] + sha256(stored).digest()
@@ -51,8 +52,12 @@ def run_key(run_id: str | bytes) -> bytes:
 def key_values(key: Key) -> tuple[bytes, bytes]:
     """The values of `flow` and `run_key` that find a run."""
     flow, run_id = key
-    stored = flow if isinstance(flow, bytes) else flow.encode("utf-8", "surrogatepass")
-    return stored, run_key(run_id)
+    return stored_bytes(flow), run_key(run_id)
+
+
+def stored_bytes(text: str | bytes) -> bytes:
+    """Give a text of users, such as the name of a step, as the database has it."""
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
 def checked_schema(schema: object) -> str:

@@ -53,7 +53,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 value {_ASCII} NOT NULL
             )""",
             # A server that stops in any other way than in good order empties it, and so does the
-            # promotion of a standby. See `_owners`.
+            # promotion of a standby. See `_owning`.
             """CREATE UNLOGGED TABLE SCHEMA.uptime (
                 one boolean PRIMARY KEY DEFAULT true CHECK (one),
                 since timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -114,7 +114,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 sequence bigint NOT NULL,
                 footer bytea NOT NULL,
                 payload bytea NOT NULL,
-                PRIMARY KEY (run, sequence, number)
+                PRIMARY KEY (run, number, sequence)
             )""",
             "ALTER TABLE SCHEMA.kept ALTER COLUMN payload SET STORAGE EXTERNAL",
             """CREATE TABLE SCHEMA.progress (

@@ -7,6 +7,8 @@ or lock may outlive a transaction there.
 
 from __future__ import annotations
 
+import os
+import selectors
 import time
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -17,12 +19,14 @@ from psycopg import pq
 from psycopg.rows import TupleRow
 
 from aiocheckpoint.handlers.postgres._errors import translate_error
+from aiocheckpoint.handlers.postgres._packing import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from psycopg.abc import PQGen
 
+    from aiocheckpoint.handlers.postgres._packing import RowStatement
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
 __all__ = ["Link", "Session", "in_schema"]
@@ -113,29 +117,47 @@ class Session:
         Raises:
             StorageError: The server refused it, or is out of reach.
         """
-        text = in_schema(statement, self.address.schema)
-        return self._guarded(lambda: self.link.execute(text, values, binary=True).fetchall(), doing)
+        call = Call(statement, values)
+        return self._guarded(lambda: self._execute(call).fetchall(), doing)
 
-    def write(
-        self,
-        statement: str,
-        values: Mapping[str, Any] | tuple[Any, ...] = (),
-        *,
-        size: int = 0,
-    ) -> int:
+    def write(self, statement: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> int:
         """Execute a statement that writes, and give the number of rows that it has written.
 
         Args:
             statement: The statement, with SCHEMA for the name of the schema.
             values: Its values, by name or by place.
-            size: The number of bytes in its values, if it is large.
 
         Raises:
             StorageError: The server refused it, or is out of reach.
         """
-        text = in_schema(statement, self.address.schema)
-        self.link.seconds_to_answer = self._seconds_to_answer + size / _BYTES_A_SECOND
-        return self._guarded(lambda: self.link.execute(text, values).rowcount, "writing")
+        return self._write(Call(statement, values))
+
+    def write_rows(
+        self, statement: RowStatement, rows: Sequence[tuple[Any, ...]], **common: object
+    ) -> int:
+        """Do as `write`, by one statement for all rows, one at least.
+
+        Args:
+            statement: The statement.
+            rows: The values of each row.
+            common: Other values of the statement.
+        """
+        return self._write(statement.call(rows, **common))
+
+    def rows_of(
+        self, statement: RowStatement, rows: Sequence[tuple[Any, ...]], **common: object
+    ) -> list[tuple[Any, ...]]:
+        """Do as `write_rows`, and give the rows of the statement."""
+        call = statement.call(rows, **common)
+        return self._guarded(lambda: self._execute(call).fetchall(), "writing")
+
+    def _write(self, call: Call) -> int:
+        return self._guarded(lambda: self._execute(call).rowcount, "writing")
+
+    def _execute(self, call: Call) -> psycopg.Cursor[TupleRow]:
+        self.link.seconds_to_answer = self._seconds_to_answer + call.size / _BYTES_A_SECOND
+        statement = in_schema(call.statement, self.address.schema)
+        return self.link.execute(statement, call.values, prepare=call.prepare, binary=True)
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
@@ -158,10 +180,24 @@ class Session:
         with suppress(psycopg.Error, OSError):
             self.link.close()
 
-    @property
-    def is_broken(self) -> bool:
-        """Whether the connection is known to be lost."""
-        return self.link.pgconn.status != pq.ConnStatus.OK
+    def is_lost(self) -> bool:
+        """Whether the connection is known to be lost: by the end of its socket, without a query."""
+        pgconn = self.link.pgconn
+        with suppress(psycopg.Error, OSError):
+            while pgconn.status == pq.ConnStatus.OK and _is_readable(pgconn.socket):
+                pgconn.consume_input()  # Raises psycopg's error at the end.
+                while pgconn.notifies() is not None:
+                    pass
+            return pgconn.status != pq.ConnStatus.OK
+        return True
+
+    def abandon(self) -> None:
+        """Close the socket in a forked child, without a word to the server, whose session goes on.
+
+        psycopg says goodbye only in the process that has connected.
+        """
+        with suppress(psycopg.Error, OSError):
+            os.close(self.link.pgconn.socket)
 
     def _simply(self, statements: str) -> None:
         """Execute statements without values, which go to the server in one message."""
@@ -174,6 +210,12 @@ class Session:
             failure = translate_error(error, self.address, doing)
         # Outside of the handler: a traceback would show psycopg's error, and its secrets, as well.
         raise failure
+
+
+def _is_readable(descriptor: int) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 @lru_cache

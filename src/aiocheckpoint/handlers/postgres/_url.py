@@ -44,7 +44,7 @@ class ServerAddress:
     Attributes:
         options: The same options.
         schema: The same schema.
-        place: Host, port, database and schema as a URL, for messages.
+        place: Host, port, database and schema, for messages.
     """
 
     def __init__(self, options: Mapping[str, str], schema: str) -> None:
@@ -180,20 +180,20 @@ def _schema(given: object, in_url: str | None) -> str:
 
 
 def _place(options: Mapping[str, str], schema: str) -> str:
-    """The URL that a database is named by in messages."""
+    """The words that a database is named by in messages. No URL in them has a query."""
     hosts = (options.get("host") or options.get("hostaddr") or "").split(",")
     ports = options.get("port", "").split(",")
-    query = [] if schema == DEFAULT_SCHEMA else [f"schema={schema}"]
-    if "service" in options:
-        query.append(f"service={quote(options['service'], safe='')}")
-    if hosts[0].startswith("/"):  # The directory of a socket.
-        query += [f"host={quote(','.join(hosts), safe='/,')}"]
-        query += [f"port={','.join(ports)}"] if ports != [""] else []
-        hosts, ports = [""], [""]
     ports = ports * len(hosts) if len(ports) == 1 else ports
+    words: list[str] = []
+    if hosts[0].startswith("/"):  # The directory of a socket.
+        words.append(f"socket in {hosts[0]}" + (f", port {ports[0]}" if ports[0] else ""))
+        hosts, ports = [""], [""]
     named = ",".join(
-        f"[{host}]:{port}".rstrip(":") if ":" in host else f"{host}:{port}".rstrip(":")
+        f"{f'[{host}]' if ':' in host else host}:{port}".rstrip(":")
         for host, port in zip(hosts, ports, strict=False)
     )
-    database = quote(options.get("dbname", ""), safe="")
-    return f"postgresql://{named}/{database}" + (f"?{'&'.join(query)}" if query else "")
+    if "service" in options:
+        words.append(f"service {options['service']}")
+    if schema != DEFAULT_SCHEMA:
+        words.append(f"schema {schema}")
+    return ", ".join([f"postgresql://{named}/{quote(options.get('dbname', ''), safe='')}", *words])

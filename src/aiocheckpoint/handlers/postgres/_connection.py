@@ -1,0 +1,154 @@
+"""One connection to the server, with all statements of the store."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from aiocheckpoint.handlers.leased import StoreConnection
+from aiocheckpoint.handlers.postgres import _beside, _claiming, _owning, _queueing, _saving
+from aiocheckpoint.handlers.postgres._pruning import prune_statement
+from aiocheckpoint.handlers.postgres._reading import PostgresReading
+from aiocheckpoint.handlers.postgres._schema import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from aiocheckpoint._model.start_record import Loss
+    from aiocheckpoint.handlers._query import Query
+    from aiocheckpoint.handlers.leased import (
+        Claim,
+        LeaseRecord,
+        OwnerBeat,
+        QueuedColumns,
+        QueuedRow,
+        Release,
+        Save,
+        SeenOwner,
+        StartRow,
+        StoredRun,
+    )
+    from aiocheckpoint.handlers.leased._requests import Key
+    from aiocheckpoint.handlers.postgres._session import Session
+
+__all__ = ["PostgresConnection"]
+
+
+class PostgresConnection(PostgresReading, StoreConnection):
+    """A connection, and the statements of the store.
+
+    Args:
+        inner: The connection of psycopg, and the schema.
+        writes: Whether it is the writer's, which makes the tables.
+
+    Attributes:
+        session: Name of the lock by which others see that this connection lives. None behind a
+            pooler, and for a connection that only reads.
+    """
+
+    def __init__(self, inner: Session, *, writes: bool) -> None:
+        self.inner = inner
+        self._has_tables = set_up(inner, writes=writes)
+        self.session: str | None = _owning.begin_session(inner) if writes else None
+        _connections.add(self)
+
+    def rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
+        """Give all rows of a statement. None where no process has made the tables yet."""
+        if not self._has_tables:
+            self._has_tables = set_up(self.inner, writes=False)
+        return self.inner.rows(statement, values) if self._has_tables else []
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self.inner.transaction()
+
+    def is_lost(self) -> bool:
+        return self.inner.is_lost()
+
+    def close(self) -> None:
+        _connections.discard(self)
+        self.inner.close()
+
+    def abandon(self) -> None:
+        super().abandon()
+        self.inner.abandon()
+
+    def heartbeat(self, owner: OwnerBeat) -> None:
+        _owning.heartbeat(self.inner, owner)
+
+    def owners(self, ids: Collection[str] | None) -> list[SeenOwner]:
+        return _owning.owners(self.inner, ids)
+
+    def seconds_up(self) -> float:
+        return _owning.seconds_up(self.inner)
+
+    def free(self, owner_id: str, loss: Loss | None) -> None:
+        _owning.free(self.inner, owner_id, loss)
+
+    def note_draining(self, owner_id: str) -> None:
+        _owning.note_draining(self.inner, owner_id)
+
+    def claim(self, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
+        return _claiming.claim(self.inner, claims, owner_id, now)
+
+    def record_starts(self, starts: Sequence[StartRow]) -> None:
+        _claiming.record_starts(self.inner, starts)
+
+    def save_steps(self, saves: Sequence[Save]) -> int:
+        return _saving.save_steps(self.inner, saves)
+
+    def save_statuses(self, saves: Sequence[Save], owner_id: str) -> int:
+        del owner_id  # The row keeps its owner.
+        return _saving.save_statuses(self.inner, saves)
+
+    def stored(self, saves: Sequence[Save]) -> set[int]:
+        return _saving.stored(self.inner, saves)
+
+    def with_ending(self, saves: Sequence[Save]) -> set[int]:
+        return _saving.with_ending(self.inner, saves)
+
+    def retain(self, saves: Sequence[Save]) -> None:
+        _saving.retain(self.inner, saves)
+
+    def prune(self, saves: Sequence[Save]) -> None:
+        _saving.prune(self.inner, saves)
+
+    def release(self, releases: Sequence[Release]) -> None:
+        _beside.release(self.inner, releases)
+
+    def delete(self, lease: LeaseRecord) -> bool:
+        return _beside.delete(self.inner, lease)
+
+    def insert_queued(self, common: QueuedColumns, rows: Sequence[QueuedRow]) -> set[int]:
+        return _queueing.insert_queued(self.inner, common, rows)
+
+    def write_progress(self, records: Sequence[tuple[LeaseRecord, bytes]]) -> None:
+        _beside.write_progress(self.inner, records)
+
+    def write_ending(self, key: Key, request: str) -> None:
+        _beside.write_ending(self.inner, key, request)
+
+    def clear_ending(self, lease: LeaseRecord) -> None:
+        _beside.clear_ending(self.inner, lease)
+
+    def prune_rows(self, flow: str | bytes, query: Query, *, unsigned: bool) -> int | None:
+        statement, values = prune_statement(flow, query, unsigned=unsigned)
+        ((count,),) = self.inner.rows(statement, values, doing="writing")
+        return int(count)
+
+
+_connections: WeakSet[PostgresConnection] = WeakSet()
+
+
+def _abandon_all() -> None:
+    """Close the sockets of the parent in a forked child, without a word to the server.
+
+    The server would see the parent's session for as long as a child has its socket open.
+    """
+    for connection in list(_connections):
+        connection.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -1,0 +1,112 @@
+"""The handler for the snapshots of many runs in a PostgreSQL database.
+
+`CheckpointFlow("postgresql://...")` makes it. Only then this module is imported, and psycopg.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from aiocheckpoint._tracebacks import front_door
+from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint.handlers._identifiers import checked_path
+from aiocheckpoint.handlers._leases import LEASE_SECONDS
+from aiocheckpoint.handlers._urls import flow_name
+from aiocheckpoint.handlers.leased import LeasedStateHandler
+from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, checked_patience
+from aiocheckpoint.handlers.postgres._names import DEFAULT_SCHEMA, stored_bytes
+from aiocheckpoint.handlers.postgres._store import PostgresStore
+from aiocheckpoint.handlers.postgres._url import parse_url
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers._options import SnapshotOptions
+    from aiocheckpoint.handlers._retention import Keep
+
+__all__ = ["PostgresStateHandler"]
+
+_LONGEST_FLOW = 1000
+
+
+class PostgresStateHandler(LeasedStateHandler):
+    """Keeps the snapshots of many runs in a PostgreSQL database, for services of many machines.
+
+    Any number of processes and machines may use the database. Writes go by group commit: one
+    statement for all steps that wait, one for all runs that begin or end, and one for all claims.
+    One connection of each process writes. Others read, and are made as they are needed.
+
+    Each run has one owner, which holds a lease. A run whose process was killed is free about half a
+    second later, as the server sees the end of its session. Behind a pooler nobody sees that, so
+    the run is free after `lease` seconds without a heartbeat. A server that was down makes nobody
+    lose a run: askers count only the time in which the owner could have stored a heartbeat.
+
+    The tables are made by the first process, if its user may do so. docs/postgres.md has the SQL
+    for an administrator, and says what poolers, failovers and backups need.
+
+    Args:
+        path: The URL: "postgresql://user@host:5432/database", with any option of libpq, such as
+            `?sslmode=verify-full`
+            (https://www.postgresql.org/docs/current/libpq-connect.html). Passwords belong into a
+            password file or into PGPASSWORD. `?schema=` means the same as `schema=`.
+        keep: How many snapshots of each run are kept, the newest included. "all" keeps every
+            snapshot of the last run. See `LocalStateHandler`.
+        lease: Seconds without a heartbeat after which other processes take the runs of this one.
+            An owner beats three times in it.
+        patience: Seconds for which a claim, a snapshot or a list waits while the server is out of
+            reach: down, starting, read-only, without a free connection, or cut off.
+        schema: The schema of the tables, by default "aiocheckpoint".
+        flow: Name of the flow, by default the name of the database. Flows of several names may
+            share a schema.
+        options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
+
+    Attributes:
+        path: The URL given. It may hold a password, which `repr` does not show.
+        keep: How many snapshots of each run are kept.
+        lease: Length of a lease in seconds.
+        patience: The seconds of patience.
+        schema: The schema of the tables.
+        flow: Name of the flow.
+        key_ids: Ids of the secrets, as `Header.signed_by` has them.
+
+    Raises:
+        InvalidTypeError: `path` is no text, or an option is of another type.
+        InvalidValueError: `path` is no URL of a database, an option is invalid, or the name of the
+            flow has more than 1,000 bytes in UTF-8.
+    """
+
+    _shown_options = (*LeasedStateHandler._shown_options, ("schema", DEFAULT_SCHEMA))  # noqa: SLF001
+
+    @front_door
+    def __init__(
+        self,
+        path: str,
+        *,
+        keep: Keep = 1,
+        lease: float = LEASE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        schema: str | None = None,
+        flow: str | None = None,
+        **options: Unpack[SnapshotOptions],
+    ) -> None:
+        url = checked_path(path)
+        address = parse_url(url, schema)
+        super().__init__(
+            PostgresStore.of(address, checked_patience(patience)),
+            keep=keep,
+            lease=lease,
+            patience=patience,
+            flow=_checked_flow(flow_name(url) if flow is None else flow),
+            **options,
+        )
+        self.path: str = path
+        self.schema: str = address.schema
+
+
+def _checked_flow(flow: str) -> str:
+    """Give the name of a flow back, which is a part of an entry in an index."""
+    size = len(stored_bytes(flow))
+    if size > _LONGEST_FLOW:
+        raise InvalidValueError(
+            f"the name of a flow has {size} bytes in UTF-8, and may have {_LONGEST_FLOW} in "
+            "PostgreSQL."
+        )
+    return flow
