@@ -132,4 +132,3 @@ def _quoted(text: str) -> str:
 
 _MAKERS: dict[str, Any] = {"text": _quoted, "bytea": _in_hex}
 """How the values of a type become text. Numbers and flags do so by `repr`."""
-

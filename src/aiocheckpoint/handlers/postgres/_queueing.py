@@ -34,14 +34,10 @@ _FOOTERS = (
 )
 
 
-def insert_queued(
-    session: Session, common: QueuedColumns, rows: Sequence[QueuedRow]
-) -> set[int]:
+def insert_queued(session: Session, common: QueuedColumns, rows: Sequence[QueuedRow]) -> set[int]:
     """See `StoreConnection.insert_queued`."""
     flow = stored_bytes(common.flow)
-    values = [
-        (stored_bytes(row.run_id), row.written_at, row.footer, row.payload) for row in rows
-    ]
+    values = [(stored_bytes(row.run_id), row.written_at, row.footer, row.payload) for row in rows]
     of_all = {
         "flow": flow,
         "position": str(common.position),

@@ -68,7 +68,8 @@ _PRUNE = RowStatement(
 _PRUNE_OTHERS = tuple(
     RowStatement(
         # With <>, every kept row of the run would be read at each step.
-        f"DELETE FROM SCHEMA.kept USING ROWS WHERE kept.run = v.run AND kept.number {than} v.number",  # noqa: S608
+        "DELETE FROM SCHEMA.kept USING ROWS WHERE kept.run = v.run "  # noqa: S608 - two constants
+        f"AND kept.number {than} v.number",
         {"run": "bigint", "number": "bigint"},
     )
     for than in "<>"
@@ -91,9 +92,7 @@ def stored(session: Session, saves: Sequence[Save]) -> set[int]:
     """See `StoreConnection.stored`."""
     footers = dict(session.rows(_FOOTERS, {"runs": [save.lease.row for save in saves]}))
     return {
-        number
-        for number, save in enumerate(saves)
-        if footers.get(save.lease.row) == save.footer
+        number for number, save in enumerate(saves) if footers.get(save.lease.row) == save.footer
     }
 
 

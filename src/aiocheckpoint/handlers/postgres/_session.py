@@ -18,6 +18,7 @@ import psycopg
 from psycopg import pq
 from psycopg.rows import TupleRow
 
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.postgres._errors import translate_error
 from aiocheckpoint.handlers.postgres._packing import Call
 
@@ -173,7 +174,13 @@ class Session:
             with suppress(psycopg.Error):
                 self.link.execute("ROLLBACK")
             raise
-        self._simply("COMMIT")
+        # In a transaction with a failed statement it is no error, and rolls back.
+        if self._simply("COMMIT") != "COMMIT":
+            raise StorageError(
+                self.address.place,
+                f"writing {self.address.place} failed: the transaction was rolled back, because a "
+                "statement in it had failed. Run again to resume from the stored state.",
+            )
 
     def close(self) -> None:
         """Close the connection. Raises nothing."""
@@ -199,9 +206,13 @@ class Session:
         with suppress(psycopg.Error, OSError):
             os.close(self.link.pgconn.socket)
 
-    def _simply(self, statements: str) -> None:
-        """Execute statements without values, which go to the server in one message."""
-        self._guarded(lambda: self.link.execute(statements), "writing")
+    def _simply(self, statements: str) -> str | None:
+        """Execute statements without values, which go to the server in one message.
+
+        Returns:
+            What the server has done, in a word.
+        """
+        return self._guarded(lambda: self.link.execute(statements).statusmessage, "writing")
 
     def _guarded(self, work: Callable[[], _Result], doing: str) -> _Result:
         try:

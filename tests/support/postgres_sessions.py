@@ -1,0 +1,40 @@
+"""Connections of the PostgreSQL store for tests of its statements, without a handler."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from aiocheckpoint.handlers.postgres._connecting import connect
+from aiocheckpoint.handlers.postgres._connection import PostgresConnection
+from aiocheckpoint.handlers.postgres._url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from aiocheckpoint.handlers.postgres._session import Session
+
+SECONDS_TO_ANSWER = 30.0
+
+
+@contextmanager
+def session(url: str, schema: str | None = None, *, writes: bool = True) -> Generator[Session]:
+    """Give a session, whose schema may have no tables yet."""
+    made = connect(parse_url(url, schema), writes=writes, seconds_to_answer=SECONDS_TO_ANSWER)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def connected(
+    url: str, schema: str | None = None, *, writes: bool = True
+) -> Generator[PostgresConnection]:
+    """Give a connection with all statements, and make the tables, if it writes."""
+    with session(url, schema, writes=writes) as made:
+        connection = PostgresConnection(made, writes=writes)
+        try:
+            yield connection
+        finally:
+            connection.close()
