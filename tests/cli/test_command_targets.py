@@ -270,7 +270,7 @@ def test_wrong_setting_is_named(orders: Path) -> None:
 
 def test_place_without_a_password(tmp_path: Path) -> None:
     """A password in a URL is not repeated."""
-    done = invoke("runs", "postgresql://ann:geheim@db/orders", cwd=tmp_path)
+    done = invoke("runs", "mysql://ann:geheim@db/orders", cwd=tmp_path)
     assert done.code == 2
     assert "geheim" not in done.out + done.err
 

@@ -185,7 +185,8 @@ def test_unknown_handler_lists_installed_ones(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UnknownHandlerError) as info:
         CheckpointFlow("redis://user:canary@host/0")
     assert info.value.handler == "redis"
-    assert info.value.known[:4] == ("local", "sqlite", "mine", "cloud")
+    known = ("local", "sqlite", "postgresql", "postgres", "mine", "cloud")
+    assert info.value.known[:6] == known
     assert "canary" not in str(info.value)
 
 

@@ -223,7 +223,7 @@ def test_url_without_a_name(url: str) -> None:
     with pytest.raises(InvalidValueError, match="by name=") as info:
         CheckpointFlow(url)
     assert CANARY not in str(info.value)
-    with pytest.raises(InvalidValueError, match="names no database|does not know"):
+    with pytest.raises(InvalidValueError, match=r"names no database|does not know"):
         CheckpointFlow(url, name="shop")
 
 

@@ -92,9 +92,7 @@ def test_older_tables_are_migrated(database_url: str, monkeypatch: pytest.Monkey
     assert PostgresStateHandler(database_url).read("kept") == {"n": 1}
 
 
-def test_neighbouring_release_uses_them(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neighbouring_release_uses_them(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of the release before goes on in tables that have only gained a column."""
     added = Migration(("ALTER TABLE SCHEMA.runs ADD COLUMN later bigint",), needed=False)
     with monkeypatch.context() as patch:

@@ -114,9 +114,9 @@ def test_claim_of_new_runs(count: int, connection: PostgresConnection) -> None:
 def test_claim_without_snapshot(count: int, connection: PostgresConnection) -> None:
     """A claim without a first snapshot makes a row without a status, which a release deletes."""
     leases = claimed(connection, count, first=False)
-    assert columns(connection, "status, footer, payload, owner") == [
-        (None, None, None, OWNER)
-    ] * count
+    assert (
+        columns(connection, "status, footer, payload, owner") == [(None, None, None, OWNER)] * count
+    )
     connection.release([Release(*one.key, one.token) for one in leases])
     assert columns(connection, "id") == []
 
@@ -229,9 +229,10 @@ def test_running_status(count: int, connection: PostgresConnection) -> None:
     """A run that begins anew keeps owner and token, and gets number and time."""
     leases = claimed(connection, count)
     connection.save_statuses(saves(leases, header(2, number=2)), OWNER)
-    assert columns(connection, "status, number, owner, started_at") == [
-        ("running", 2, OWNER, 1.5)
-    ] * count
+    assert (
+        columns(connection, "status, number, owner, started_at")
+        == [("running", 2, OWNER, 1.5)] * count
+    )
 
 
 @pytest.mark.parametrize("step", ODD_STEPS)
@@ -291,9 +292,10 @@ def test_release_takes_a_start_back(count: int, connection: PostgresConnection) 
     before = [Release(*one.key, one.token, ("failed", "{}")) for one in leases]
     for _ in range(2):
         connection.release(before)
-        assert columns(connection, "status, start, owner, token") == [
-            ("failed", "{}", None, 0)
-        ] * count
+        assert (
+            columns(connection, "status, start, owner, token")
+            == [("failed", "{}", None, 0)] * count
+        )
 
 
 def test_delete(connection: PostgresConnection) -> None:

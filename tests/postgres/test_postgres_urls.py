@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL: what is passed on to libpq, what is refused, and the place without secrets."""
+"""URLs of PostgreSQL: what libpq gets, what is refused, and the place without secrets."""
 
 from __future__ import annotations
 
@@ -135,5 +135,5 @@ def test_run_keys_are_apart(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         for name, key in zip(names, keys, strict=True):
             stored = name.encode("utf-8", "surrogatepass")
-            statement = f"SELECT {RUN_KEY} FROM (VALUES (%s::bytea)) AS runs (run_id)"
+            statement = f"SELECT {RUN_KEY} FROM (VALUES (%s::bytea)) AS runs (run_id)"  # noqa: S608
             assert connection.execute(statement.encode(), (stored,)).fetchone() == (key,)

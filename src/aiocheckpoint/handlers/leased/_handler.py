@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._store import LeasedStore
     from aiocheckpoint.handlers.leased._store_client import ConnectedClient
 
-__all__ = ["PATIENCE_SECONDS", "LeasedStateHandler"]
+__all__ = ["PATIENCE_SECONDS", "LeasedStateHandler", "checked_patience"]
 
 PATIENCE_SECONDS = 60.0
 
@@ -78,7 +78,11 @@ class LeasedStateHandler(LeasingHandler):
     """
 
     _client: ConnectedClient
-    _shown_options = (("keep", 1), ("lease", LEASE_SECONDS), ("patience", PATIENCE_SECONDS))
+    _shown_options: tuple[tuple[str, object], ...] = (
+        ("keep", 1),
+        ("lease", LEASE_SECONDS),
+        ("patience", PATIENCE_SECONDS),
+    )
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class LeasedStateHandler(LeasingHandler):
         super().__init__(flow, **options)
         self.keep: Keep = checked_keep(keep)
         self.lease: float = checked_lease(lease)
-        self.patience: float = _checked_patience(patience)
+        self.patience: float = checked_patience(patience)
         self._store = store
         self._client = open_connected(store, self.lease, self.patience)
         self.answers = self._client.answers
@@ -204,7 +208,8 @@ class LeasedStateHandler(LeasingHandler):
         return self._client.read(lambda connection: connection.read_progress(key))
 
 
-def _checked_patience(patience: object) -> float:
+def checked_patience(patience: object) -> float:
+    """Give the seconds of patience back if they are such."""
     seconds = checked_number("patience=", patience, "a number of seconds")
     if not 0 <= seconds < float("inf"):
         raise InvalidValueError(f"patience={patience!r}: it is a number of seconds, at least 0.")

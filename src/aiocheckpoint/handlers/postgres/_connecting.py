@@ -57,7 +57,7 @@ def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -
 
 
 def _linked(address: ServerAddress, *, writes: bool) -> Link:
-    options = {**_DEFAULTS, **address.options}
+    options: dict[str, Any] = {**_DEFAULTS, **address.options}
     if writes:
         options.setdefault("target_session_attrs", "read-write")
     try:

@@ -48,6 +48,8 @@ class PostgresConnection(PostgresReading, StoreConnection):
             pooler, and for a connection that only reads.
     """
 
+    commits_alone = True
+
     def __init__(self, inner: Session, *, writes: bool) -> None:
         self.inner = inner
         self._has_tables = set_up(inner, writes=writes)

@@ -19,6 +19,8 @@ from aiocheckpoint.handlers.postgres._store import PostgresStore
 from aiocheckpoint.handlers.postgres._url import parse_url
 
 if TYPE_CHECKING:
+    import os
+
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._retention import Keep
 
@@ -97,7 +99,7 @@ class PostgresStateHandler(LeasedStateHandler):
             flow=_checked_flow(flow_name(url) if flow is None else flow),
             **options,
         )
-        self.path: str = path
+        self.path: str | os.PathLike[str] | None = path
         self.schema: str = address.schema
 
 

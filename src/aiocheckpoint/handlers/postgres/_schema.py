@@ -241,7 +241,7 @@ def _migrate(session: Session, level: int) -> None:
     if level >= len(MIGRATIONS):
         return
     if not level and not session.rows(_HAS_SCHEMA, (schema,)):
-        link.execute(f'CREATE SCHEMA "{schema}"', prepare=False)
+        link.execute(f'CREATE SCHEMA "{schema}"'.encode(), prepare=False)
     for migration in MIGRATIONS[level:]:
         for statement in migration.statements:
             link.execute(in_schema(statement, schema), prepare=False)

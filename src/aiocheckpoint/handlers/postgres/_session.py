@@ -212,7 +212,9 @@ class Session:
         Returns:
             What the server has done, in a word.
         """
-        return self._guarded(lambda: self.link.execute(statements).statusmessage, "writing")
+        return self._guarded(
+            lambda: self.link.execute(statements.encode()).statusmessage, "writing"
+        )
 
     def _guarded(self, work: Callable[[], _Result], doing: str) -> _Result:
         try:
@@ -230,11 +232,11 @@ def _is_readable(descriptor: int) -> bool:
 
 
 @lru_cache
-def in_schema(statement: str, schema: str) -> str:
+def in_schema(statement: str, schema: str) -> bytes:
     """Give a statement with the name of its schema.
 
     Args:
         statement: The statement, with SCHEMA for the name.
         schema: The name, as `checked_schema` lets it pass.
     """
-    return statement.replace("SCHEMA.", f'"{schema}".')
+    return statement.replace("SCHEMA.", f'"{schema}".').encode()
