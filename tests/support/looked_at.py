@@ -11,14 +11,18 @@ if TYPE_CHECKING:
 
     from support import State
 
-__all__ = ["KINDS", "STEPS", "make_store", "place_in"]
+__all__ = ["KINDS", "SERVER", "STEPS", "make_store", "place_in"]
 
+SERVER = "server"
+"""The kind of a store whose URL is in a file of this name, in the folder of the test."""
 KINDS = {"directory": "runs/", "file": "runs.pkl", "database": "runs.db"}
 STEPS = ("reserve", "charge", "invoice")
 
 
 def place_in(folder: Path, kind: str) -> str:
     """The path or URL of a store of a kind in a folder."""
+    if kind == SERVER:
+        return (folder / SERVER).read_text("utf-8")
     return f"{'sqlite:///' if kind == 'database' else ''}{folder}/{KINDS[kind]}"
 
 
@@ -34,12 +38,14 @@ def make_store(
 
     Args:
         folder: Where the store is made.
-        kind: One of `KINDS`.
+        kind: One of `KINDS`, or `SERVER`.
         count: How many runs.
         more: More keys of each state.
         options: Options of the flow.
     """
-    chosen: dict[str, Any] = {"fsync": False, "name": "orders", **options}
+    chosen: dict[str, Any] = {"name": "orders", **options}
+    if kind != SERVER:
+        chosen["fsync"] = False
     cp = CheckpointFlow(place_in(folder, kind), **chosen)
 
     def charge(state: State) -> None:

@@ -58,9 +58,15 @@ print("the service is imported")
 """
 
 
-def open_orders(folder: Path, name: str = "orders", **options: Any) -> CheckpointFlow:  # noqa: ANN401
-    """Make the flow of the orders, whose steps do nothing, on a database in a folder."""
-    cp = CheckpointFlow(folder / "orders.db", handler="sqlite", name=name, fsync=False, **options)
+def open_orders(
+    folder: Path,
+    name: str = "orders",
+    url: str = "",
+    **options: Any,  # noqa: ANN401
+) -> CheckpointFlow:
+    """Make the flow of the orders, whose steps do nothing, on a database in a folder, or a URL."""
+    place = {} if url else {"handler": "sqlite", "fsync": False}
+    cp = CheckpointFlow(url or folder / "orders.db", name=name, **place, **options)
     for step in STEPS:
         cp.add_step(name=step)(_nothing)
     return cp
@@ -89,8 +95,9 @@ def store_orders(folder: Path, *, now: float = NOW, **options: Any) -> Path:  # 
     Args:
         folder: Where `orders.db` and `service.py` are made.
         now: When the newest snapshots were written: 12 seconds before, and earlier.
-        options: Options of the handler.
+        options: Options of the handler, or `url=` of a server for the orders.
     """
+    url: str = options.get("url", "")
     cp = open_orders(folder, **options)
     state = {"item": "book", "cents": 13_995}
     done = {"durations": {"reserve": 0.031, "approve": 0.001}, "position": 2}
@@ -114,7 +121,9 @@ def store_orders(folder: Path, *, now: float = NOW, **options: Any) -> Path:  # 
         times = {"started_at": now - 233.0 + number, "written_at": now - ago}
         queue_run(cp, run_id, state, **{"sequence": 14, **times, **VERSIONS, **facts})
     cp.handler.close()
-    (folder / "service.py").write_text(SERVICE, encoding="utf-8")
+    place = '"orders.db", handler="sqlite", fsync=False'
+    source = SERVICE if url == "" else SERVICE.replace(place, f"{url!r}, name='orders'")
+    (folder / "service.py").write_text(source, encoding="utf-8")
     return folder
 
 

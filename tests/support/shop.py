@@ -34,7 +34,7 @@ import time
 
 from aiocheckpoint import CheckpointFlow, Pause, Terminate
 
-cp = CheckpointFlow({place!r}, name="orders", fsync=False{options})
+cp = CheckpointFlow({place!r}, name="orders"{options})
 
 
 @cp.add_step()
@@ -134,18 +134,22 @@ class Shop:
 
 
 @contextmanager
-def make_shop(folder: Path, kind: str = "database", options: str = "") -> Generator[Shop]:
+def make_shop(
+    folder: Path, kind: str = "database", options: str = "", *, url: str = ""
+) -> Generator[Shop]:
     """Write the module of a shop, and close its store at the end.
 
     Args:
         folder: Where.
         kind: Of `KINDS`.
         options: Further options of the flow, as source, with a comma before them.
+        url: The URL of a server, instead of a place of this kind.
     """
     module = f"shop_{next(_NUMBERS)}"  # Modules stay imported, so that no two have one name.
-    source = _MODULE.replace("{place!r}", repr(KINDS[kind])).replace("{options}", options)
+    options = options if url else f", fsync=False{options}"
+    source = _MODULE.replace("{place!r}", repr(url or KINDS[kind])).replace("{options}", options)
     (folder / f"{module}.py").write_text(source)
-    shop = Shop(folder, module, _STORES[kind])
+    shop = Shop(folder, module, url or _STORES[kind])
     try:
         yield shop
     finally:
