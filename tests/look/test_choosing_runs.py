@@ -13,7 +13,8 @@ from simulated_processes import looking
 
 from aiocheckpoint import InvalidTypeError, InvalidValueError
 from aiocheckpoint.handlers import RunFilter
-from aiocheckpoint.handlers.sqlite._choosing import Choice
+from aiocheckpoint.handlers._index_rows import Choice
+from aiocheckpoint.handlers.sqlite._stored_rows import keys_of
 from aiocheckpoint.look import RunView, Store, open_store
 
 if TYPE_CHECKING:
@@ -114,6 +115,6 @@ def test_lists_use_an_index(where: RunFilter, tmp_path: Path) -> None:
 
     with looking(tmp_path / "runs.db") as connection, closing(connection):
         observed: Any = Connection()
-        assert Choice("orders", where, "began", 50).keys(observed, None, 50) == []
+        assert keys_of(observed, Choice("orders", where, "began", 50), None, 50) == []
     assert plans
     assert all("USING INDEX runs_" in plan for plan in plans), plans

@@ -151,7 +151,7 @@ def test_lists_are_those_of_the_flow(kind: str, tmp_path: Path) -> None:
     cp = make_store(tmp_path, name, 12)
     with pytest.MonkeyPatch.context() as patch:
         for constant in ("_LEAST_KEYS", "_MOST_KEYS", "_ROWS_AT_ONCE"):
-            patch.setattr(f"aiocheckpoint.handlers.sqlite._choosing.{constant}", 3)
+            patch.setattr(f"aiocheckpoint.handlers._index_rows.{constant}", 3)
         store, headers = open_store(place_in(tmp_path, name)), cp.runs()
         assert [run.run_id for run in store.runs()] == [header.run_id for header in headers]
         assert [run.run_id for run in store.runs(limit=5)] == [

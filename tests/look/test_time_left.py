@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from aiocheckpoint import CheckpointFlow, Header
 from aiocheckpoint._engine.opening import new_header
-from aiocheckpoint.handlers.sqlite._stored_rows import newest_finished
+from aiocheckpoint.handlers.sqlite._stored_rows import newest_finished, rows_of
 from aiocheckpoint.look import ProgressView, RunView, StepView, open_store
 from aiocheckpoint.look._expected import expected_of
 from aiocheckpoint.look._following import ChangedRun
@@ -367,7 +367,7 @@ def test_median_reads_few_rows(tmp_path: Path) -> None:
     place = tmp_path / "runs.db"
     slow_flow(f"sqlite:///{place}").run({}, run_id="run-1")
     with closing(sqlite3.connect(place, factory=Recording)) as connection:
-        assert len(newest_finished(connection, "f", 20)) == 1
+        assert len(rows_of(connection, newest_finished(connection, "f", 20))) == 1
         plans = [plan for plan in connection.plans.splitlines() if "runs" in plan]
     assert plans == [
         "SEARCH runs USING COVERING INDEX runs_by_status (flow=? AND status=?)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from abc import abstractmethod
 from collections import Counter
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -20,27 +21,46 @@ from aiocheckpoint.handlers._reading import StoreReader, count_found
 from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Status
+    from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_runs import FlowSummary, Sort
     from aiocheckpoint.handlers._index_rows import FoundRow, IndexRows, KeptRow
     from aiocheckpoint.handlers._run_filter import RunFilter
+    from aiocheckpoint.handlers._whole_store import WholeStorePort
 
 __all__ = ["IndexReader"]
 
 
 class IndexReader(StoreReader):
-    """Reads a database by its indexes and columns."""
+    """Reads a database by its indexes and columns.
+
+    Args:
+        handler: The handler of the database.
+        secret: As for `StoreReader`.
+    """
 
     has_index = True
+
+    def __init__(
+        self, handler: WholeStorePort, secret: Secret | Sequence[Secret] | None = None
+    ) -> None:
+        super().__init__(handler, secret)
+        self._of_single_runs: IndexRows | None = None
+        self._stack = ExitStack()
 
     @property
     @abstractmethod
     def place(self) -> str:
         """The database, for messages."""
+
+    @property
+    @abstractmethod
+    def is_there(self) -> bool:
+        """Whether there is a database to look at. It may be another program's."""
 
     @abstractmethod
     def rows(self) -> AbstractContextManager[IndexRows]:
@@ -76,19 +96,28 @@ class IndexReader(StoreReader):
 
     def kept(self, run: FoundRun, most: int | None = None) -> list[FoundRun]:
         """List the kept snapshots of a run by their footers, newest first."""
-        with self.rows() as rows:
-            return [self._examined_kept(run, one) for one in rows.kept(_row_of(run), most)]
+        kept = self._kept_open().kept(_row_of(run), most)
+        return [self._examined_kept(run, one) for one in kept]
 
     def progress_bytes(self, run: FoundRun) -> bytes | None:
         """Read the record of the progress of a run by the id of its row."""
-        with self.rows() as rows:
-            return rows.progress(_row_of(run))
+        return self._kept_open().progress(_row_of(run))
 
     def open(self, run: FoundRun) -> BinaryIO | None:
         """Read a snapshot into memory."""
-        with self.rows() as rows:
-            found = rows.snapshot(_row_of(run), run.kept)
+        found = self._kept_open().snapshot(_row_of(run), run.kept)
         return None if found is None else io.BytesIO(b"%b%b" % found)
+
+    def close(self) -> None:
+        """Close the rows from which single snapshots are read."""
+        self._of_single_runs = None
+        self._stack.close()
+
+    def _kept_open(self) -> IndexRows:
+        """The rows from which single snapshots are read, open until the next `close`."""
+        if self._of_single_runs is None:
+            self._of_single_runs = self._stack.enter_context(self.rows())
+        return self._of_single_runs
 
     def counts(self, flow: str, by: tuple[CountBy, ...], where: RunFilter) -> Counts:
         """Count runs by columns, where these have the facts. Else, or of damaged ones, by headers.
@@ -136,17 +165,17 @@ class IndexReader(StoreReader):
             flow: Name of the flow. Empty for all.
             run_id: The run, or None.
         """
-        if self.exists():
-            names = (flow,) if flow else self.flow_names()
-            with self.rows() as rows:
-                for name in names:
-                    yield from (self._as_found(row) for row in rows.rows_of_run(name, run_id))
+        if self.is_there:
+            with self:
+                rows = self._kept_open()
+                for name in (flow,) if flow else rows.flow_names():
+                    yield from map(self._as_found, rows.rows_of_run(name, run_id))
 
     def snapshots_of_flow(self, flow: str) -> Iterator[FoundSnapshot]:
         """Find the snapshots of all runs of a flow, or of all flows, in the order of their rows."""
-        if self.exists():
-            with self.rows() as rows:
-                yield from (self._as_found(row) for row in rows.chosen(Choice(flow, ALL)))
+        if self.is_there:
+            with self:
+                yield from map(self._as_found, self._kept_open().chosen(Choice(flow, ALL)))
 
     def _as_found(self, row: FoundRow) -> FoundSnapshot:
         location = format_location(self.place, row.flow, row.run_id)

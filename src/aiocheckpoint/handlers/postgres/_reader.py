@@ -47,9 +47,14 @@ class PostgresReader(IndexReader):
         """Host, port, database and schema."""
         return self._address.place
 
-    def exists(self) -> bool:
+    @property
+    def is_there(self) -> bool:
         """Whether the tables were made."""
         return self.database.has_tables
+
+    def exists(self) -> bool:
+        """Whether the tables were made."""
+        return self.is_there
 
     def rows(self) -> AbstractContextManager[PostgresRows]:
         """The rows. The connection is opened by the first reading, and kept."""
@@ -57,4 +62,5 @@ class PostgresReader(IndexReader):
 
     def close(self) -> None:
         """Close the connection. The next reading opens another one."""
+        super().close()
         self.database.close()

@@ -29,7 +29,6 @@ from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
 from aiocheckpoint.handlers.sqlite._database import open_database
 from aiocheckpoint.handlers.sqlite._ending_column import endings_of_flow, read_ending
 from aiocheckpoint.handlers.sqlite._file_url import file_of
-from aiocheckpoint.handlers.sqlite._found_snapshots import found_snapshots
 from aiocheckpoint.handlers.sqlite._history import retained
 from aiocheckpoint.handlers.sqlite._listing import listed, owned_row
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
@@ -37,7 +36,6 @@ from aiocheckpoint.handlers.sqlite._maintenance import back_up, compact
 from aiocheckpoint.handlers.sqlite._place import SqlitePlace
 from aiocheckpoint.handlers.sqlite._progress_table import read_progress
 from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED
-from aiocheckpoint.handlers.sqlite._text import sql_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,11 +47,11 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._query import Query
-    from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers.leased._requests import Key
     from aiocheckpoint.handlers.sqlite._database import Database
     from aiocheckpoint.handlers.sqlite._listing import Row
+    from aiocheckpoint.handlers.sqlite._reading import SqliteReader
 
 __all__ = ["SqliteStateHandler"]
 
@@ -241,7 +239,7 @@ class SqliteStateHandler(LeasingHandler):
         self._client.expire_dead()
         return self._prune_rows(query, unsigned=trusted) or 0
 
-    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
+    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> SqliteReader:
         """Make the reader of the database, which opens it for reading alone."""
         from aiocheckpoint.handlers.sqlite._reading import SqliteReader  # noqa: PLC0415 - rarely
 
@@ -253,11 +251,11 @@ class SqliteStateHandler(LeasingHandler):
 
     def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
         """Find a run by a connection for reading alone. See `StateHandler.find_snapshots`."""
-        return found_snapshots(self._path, self.flow, sql_text(checked_run_id(run_id) or ""))
+        return self.reader().snapshots_of_run(self.flow, checked_run_id(run_id))
 
     def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
         """Find all runs by a connection for reading alone."""
-        return found_snapshots(self._path, self.flow, None)
+        return self.reader().snapshots_of_flow(self.flow)
 
     @front_door
     def backup(self, path: str | os.PathLike[str]) -> None:

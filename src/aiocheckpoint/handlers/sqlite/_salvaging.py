@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiocheckpoint.errors import CorruptSnapshotError, StorageError
+from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.sqlite._stored_rows import StoredRow, rows_of
 from aiocheckpoint.handlers.sqlite._text import stored_text
 
@@ -39,10 +39,6 @@ class LostRow(NamedTuple):
     def names(self) -> tuple[str, str | None]:
         """The flow, and the run or None."""
         return stored_text(self.flow), stored_text(self.stored_id) or None
-
-    def error(self, location: str) -> CorruptSnapshotError:
-        """The error of its snapshot."""
-        return CorruptSnapshotError(location, "the page of the database that has it is damaged")
 
 
 def salvaged(database: ReadOnlyDatabase, key: LostRow) -> StoredRow | LostRow | None:

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.handlers.sqlite._conditions import conditions
 from aiocheckpoint.handlers.sqlite._listing import OwnedRow, in_short_range, owned_columns
-from aiocheckpoint.handlers.sqlite._text import stored_text
+from aiocheckpoint.handlers.sqlite._text import sql_text, stored_text
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from aiocheckpoint.handlers._found_runs import Sort
+    from aiocheckpoint.handlers._index_rows import Choice
     from aiocheckpoint.handlers._run_filter import RunFilter
 
 __all__ = [
     "PAYLOAD_LENGTH",
     "RowKey",
     "StoredRow",
-    "keys_by_id",
-    "keys_in_order",
+    "keys_of",
     "newest_finished",
     "row_of_run",
     "rows_of",
@@ -77,6 +77,7 @@ PAYLOAD_LENGTH = (
 """The length of a payload. SQLite tells that of a column without reading its bytes, and that of a
 CAST by reading them."""
 
+_LOWEST_ID = -(1 << 63)
 _VALUES: dict[Sort, str] = {
     "began": "started_at",
     "wrote": "written_at",
@@ -99,7 +100,7 @@ _ROWS = (
 )
 
 
-def keys_in_order(  # noqa: PLR0917 - each is part of the place
+def _keys_in_order(  # noqa: PLR0917 - each is part of the place
     connection: sqlite3.Connection,
     flow: str | bytes,
     where: RunFilter,
@@ -132,7 +133,7 @@ def keys_in_order(  # noqa: PLR0917 - each is part of the place
     return _keys(connection, statement, values, size)
 
 
-def keys_by_id(
+def _keys_by_id(
     connection: sqlite3.Connection, flow: str | bytes | None, where: RunFilter, last: int, size: int
 ) -> list[RowKey]:
     """Give a page of the keys of all rows, those of any type among them, in the order of their ids.
@@ -150,6 +151,17 @@ def keys_by_id(
     return _keys(connection, _BY_ID.format(where=" AND ".join(found)), values, size)
 
 
+def keys_of(
+    connection: sqlite3.Connection, choice: Choice, last: RowKey | None, size: int
+) -> list[RowKey]:
+    """Give the page of the keys of a list behind one."""
+    flow = sql_text(choice.flow) if choice.flow else None
+    if choice.sort is None or flow is None:
+        last_id = _LOWEST_ID if last is None else last.id
+        return _keys_by_id(connection, flow, choice.where, last_id, size)
+    return _keys_in_order(connection, flow, choice.where, choice.sort, last, size)
+
+
 def rows_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredRow]:
     """Give the rows with these ids that have a snapshot, in the order of the ids."""
     marks = ", ".join("?" * len(ids))
@@ -157,12 +169,9 @@ def rows_of(connection: sqlite3.Connection, ids: Sequence[int]) -> list[StoredRo
     return [found[one] for one in ids if one in found]
 
 
-def newest_finished(
-    connection: sqlite3.Connection, flow: str | bytes, limit: int
-) -> list[StoredRow]:
-    """Give the rows of the finished runs of a flow that were stored first most recently."""
-    ids = [one for (one,) in connection.execute(_FINISHED, (flow, limit))]
-    return rows_of(connection, ids)
+def newest_finished(connection: sqlite3.Connection, flow: str | bytes, limit: int) -> list[int]:
+    """Give the ids of the finished runs of a flow that were stored first most recently."""
+    return [one for (one,) in connection.execute(_FINISHED, (flow, limit))]
 
 
 def row_of_run(
