@@ -65,7 +65,7 @@ def open_orders(
     **options: Any,  # noqa: ANN401
 ) -> CheckpointFlow:
     """Make the flow of the orders, whose steps do nothing, on a database in a folder, or a URL."""
-    place = {} if url else {"handler": "sqlite", "fsync": False}
+    place: dict[str, Any] = {} if url else {"handler": "sqlite", "fsync": False}
     cp = CheckpointFlow(url or folder / "orders.db", name=name, **place, **options)
     for step in STEPS:
         cp.add_step(name=step)(_nothing)

@@ -9,7 +9,6 @@ from run_factories import Runs
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import LiteralString
 
 __all__ = ["PostgresRuns", "execute"]
 
@@ -44,5 +43,5 @@ def execute(url: str, statement: str, *values: object) -> list[Any]:
     server, _, schema = url.partition("?schema=")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("SELECT set_config('search_path', %s, false)", (f'"{schema}"',))
-        done = connection.execute(cast("LiteralString", statement), values or None, binary=True)
+        done = connection.execute(statement.encode(), values or None, binary=True)
         return [] if done.description is None else done.fetchall()
