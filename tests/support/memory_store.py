@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["Fault", "MemoryConnection", "MemoryHandler", "MemoryServer", "MemoryStore", "Row"]
 
 Fault = Literal["statement", "commit", "answer"]
-"""The next one to fail: a statement, a commit that is not done, or one whose answer is lost."""
+"""An event that may fail: a statement, a commit, which is not done then, or the answer to one."""
 
 
 class Row(NamedTuple):
@@ -106,6 +106,7 @@ class MemoryServer:
         read_only: Whether it refuses to write.
         shows_sessions: Whether others see which sessions are open. Not so behind a pooler.
         faults: What fails next, first to last.
+        decide: Whether an event fails, if `faults` have no say. Called for each one.
         before_commit: Called with the tables that are about to be committed.
         sessions: The sessions that are open.
         commits: The number of commits of writers.
@@ -118,6 +119,7 @@ class MemoryServer:
         self.read_only = False
         self.shows_sessions = True
         self.faults: deque[Fault] = deque()
+        self.decide: Callable[[Fault], bool] = _never
         self.before_commit: Callable[[Tables], object] = _nothing
         self.sessions: set[str] = set()
         self.commits = 0
@@ -151,7 +153,11 @@ class MemoryServer:
         if self.faults and self.faults[0] == kind:
             self.faults.popleft()
             return True
-        return False
+        return self.decide(kind)
+
+
+def _never(_: Fault) -> bool:
+    return False
 
 
 def _nothing(_: Tables) -> None:

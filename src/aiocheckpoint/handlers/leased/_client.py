@@ -115,6 +115,10 @@ class StoreClient:
         """
         return None
 
+    def close_at_exit(self) -> None:
+        """Release all leases and close the store, at the end of the process."""
+        self.close()
+
     def close(self, *, if_unused: bool = False) -> None:
         """Release all leases and close the store. The next use opens it again.
 
@@ -165,7 +169,7 @@ def _no_thread(location: str, error: RuntimeError) -> StorageError:
 @atexit.register
 def _close_all() -> None:
     for client in clients():
-        client.close()
+        client.close_at_exit()
     join_stopped()
 
 

@@ -143,7 +143,7 @@ class LeasedProcessor(ABC, Generic[AnySession]):
         if self._session is not None and self._session.released_early:
             self._session.pending_releases += self._session.released_early
             self._session.released_early.clear()
-            self.on_idle()
+            self._call_or_fail([], self._write)
 
     def _call_or_fail(
         self,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectedClient", "open_connected"]
 
 _Result = TypeVar("_Result")
+_SECONDS_AT_EXIT = 1.0
 
 
 class ConnectedClient(StoreClient):
@@ -63,6 +64,11 @@ class ConnectedClient(StoreClient):
         if seconds is not None:
             time.sleep(seconds)
             self.call(self._processor.expire_dead)
+
+    def close_at_exit(self) -> None:
+        """Do as `close`. A store out of reach does not hold up the end of the process for long."""
+        self._patience.seconds = min(self._patience.seconds, _SECONDS_AT_EXIT)
+        self.close()
 
 
 def open_connected(store: LeasedStore, lease: float, patience: float) -> ConnectedClient:

@@ -52,7 +52,8 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         left: list[PendingResult[Any]] = []
         for part in _parts(group):
             left += part if left else self._carry_out(part)
-        self._release_early()
+        if not left:
+            self._release_early()
         return self._put_off(left)
 
     def idle_timeout(self) -> float | None:
@@ -90,7 +91,8 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             self._session.pending_releases += releases
 
     def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
-        return [pending for pending in group if pending.take()]
+        # Of a release whose caller has gone, nobody else would think.
+        return [one for one in group if isinstance(one.request, Release) or one.take()]
 
     def _puts_off(self, group: Sequence[PendingResult[Any]], error: BaseException) -> bool:
         if not isinstance(error, StoreUnreachableError):
