@@ -35,7 +35,7 @@ QUEUED = QueuedColumns(b"f", 0, "a", 1, "queued", 1, 0.0)
 def tell_story(server: MemoryServer, keep: Any) -> list[Any]:  # noqa: ANN401 - as a handler takes it
     """Let a process do one of everything. Give the outcomes, and what it holds in the end."""
     process = LeasedProcess(server)
-    one, other, third = lease_of("one", keep), lease_of("other"), lease_of("third")
+    one, other, third = lease_of("one", keep), lease_of("other"), lease_of("third", keep)
     seen = process.carry_out(
         process.claim(one, process.snapshot(one, "running", 0)), process.claim(other)
     )
@@ -49,6 +49,8 @@ def tell_story(server: MemoryServer, keep: Any) -> list[Any]:  # noqa: ANN401 - 
     )
     seen += process.carry_out(process.save(again, "stopped", 5), process.claim(third))
     seen += process.carry_out(call(insert_two), process.save(third, "running", 1))
+    for number in range(2, 5):
+        seen += process.carry_out(process.save(third, "running", number))
     refused = lease_of("one")
     seen += process.carry_out(process.claim(refused), process.claim(lease_of("one")))
     refused.is_refused = True

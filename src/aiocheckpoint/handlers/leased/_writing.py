@@ -82,8 +82,9 @@ class WritingStatements(ABC):
     def retain(self, saves: Sequence[Save]) -> None:
         """Keep a copy of each stored snapshot that is about to be replaced.
 
-        Only of rows that have the token and a status. None for a save with `amends`. A copy is
-        found by row, number and sequence. One that is there already is replaced.
+        Only of rows that have the token and a status. None for a save with `amends`, and none where
+        number and sequence of the row are those of the save, which an earlier try has stored then.
+        A copy is found by row, number and sequence. One that is there already is replaced.
         """
 
     @abstractmethod
