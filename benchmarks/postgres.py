@@ -1,12 +1,14 @@
 """Rate and costs of durable steps on PostgreSQL, against the SQLite handler, a floor and DBOS.
 
-    python benchmarks/postgres.py URL [--pooler URL] [--runs N] [--rounds N] [--no-rivals]
-                                  [--directory DIR] [--json FILE]
+    POSTGRES_URL=... python benchmarks/postgres.py [--runs N] [--rounds N] [--no-rivals]
+                                                   [--directory DIR] [--json FILE]
 
-URL is a database of a server that does nothing else, such as postgresql://postgres@127.0.0.1/bench.
-Schemas are made in it, and dropped at the end. `--pooler` is the URL of a pooler before the same
-database. The runs are those of `many_runs.py`: five coroutine steps each, all at once, each step
-durable before the next one of its run. The two sides of a pair are measured in turns.
+POSTGRES_URL is a database of a server that does nothing else, such as
+postgresql://postgres@127.0.0.1/bench. Schemas are made in it, and dropped at the end. POOLER_URL is
+the same database behind a pooler, and may be missing. Both come from the environment, because the
+figures are stored with their command. The runs are those of `many_runs.py`: five coroutine steps
+each, all at once, each step durable before the next one of its run. The two sides of a pair are
+measured in turns.
 
 The floor updates a row of each run under its token, all in one durable commit. The snapshots travel
 as one bytea. DBOS does as many workflows of as many steps on the same server, at the settings of
@@ -21,6 +23,7 @@ step in this process, which waits for the run.
 
 from __future__ import annotations
 
+import os
 import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -205,12 +208,14 @@ def _address(url: str) -> tuple[str, int]:
 
 def _arguments() -> argparse.Namespace:
     made = parser("Rate and costs of durable steps on PostgreSQL.", rounds=5)
-    made.add_argument("url", help="a database of a server that does nothing else")
-    made.add_argument("--pooler", help="the same database behind a pooler")
     made.add_argument("--runs", type=int, default=1000, help="how many runs there are at once")
     made.add_argument("--directory", type=Path, help="where SQLite writes; else a temporary one")
     made.add_argument("--no-rivals", action="store_true", help="leave DBOS out")
-    return made.parse_args()
+    arguments = made.parse_args()
+    arguments.url, arguments.pooler = os.environ.get("POSTGRES_URL"), os.environ.get("POOLER_URL")
+    if not arguments.url:
+        made.error("POSTGRES_URL names no database")
+    return arguments
 
 
 def main() -> None:
