@@ -38,6 +38,7 @@ class ProgressPort:
 
         Raises:
             StorageError: The store cannot be written.
-            LeaseLostError: `lock` was lost. An owner that lost its run stores nothing.
+            LeaseLostError: `lock` is not held. An owner that lost its run stores nothing. Where the
+                store alone knows of the loss, this may be silent.
         """
         del run_id, record, lock

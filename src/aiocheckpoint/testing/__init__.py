@@ -15,10 +15,20 @@ No test framework is needed: a failed check raises an `AssertionError`.
 """
 
 from aiocheckpoint import _public
-from aiocheckpoint.testing._conformance import HANDLER_CHECKS, check_handler
+from aiocheckpoint.testing._checking import HandlerCheck
+from aiocheckpoint.testing._conformance import HANDLER_CHECKS, HandlerReport, check_handler
 from aiocheckpoint.testing._crashing import crash_everywhere
+from aiocheckpoint.testing._faults import Faults
 from aiocheckpoint.testing._memory import MemoryStateHandler
 
-__all__ = ["HANDLER_CHECKS", "MemoryStateHandler", "check_handler", "crash_everywhere"]
+__all__ = [
+    "HANDLER_CHECKS",
+    "Faults",
+    "HandlerCheck",
+    "HandlerReport",
+    "MemoryStateHandler",
+    "check_handler",
+    "crash_everywhere",
+]
 
 _public.publish(__name__, globals(), __all__)

@@ -6,32 +6,62 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+from unittest import SkipTest
 
 from aiocheckpoint.errors import LeaseLostError, RunInProgressError
+from aiocheckpoint.handlers._progress_port import ProgressPort
+from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint.handlers import Lock, StateHandler
+    from aiocheckpoint.testing._faults import Faults
 
 __all__ = [
     "ODD_IDS",
     "Check",
+    "HandlerCheck",
     "Make",
     "assert_lost",
     "assert_refused",
     "bytes_of",
+    "emptied",
     "fresh",
     "is_stored",
+    "keeps_no_progress",
     "must",
+    "not_checked",
     "store",
     "store_under",
 ]
 
 Make = Callable[[], "StateHandler"]
 Check = Callable[[Make], None]
+
+
+class HandlerCheck(Protocol):
+    """One check of `HANDLER_CHECKS`, a function."""
+
+    __name__: str
+
+    def __call__(self, make: Callable[[], StateHandler], faults: Faults | None = None) -> None:
+        """Check a handler.
+
+        Args:
+            make: As for `check_handler`.
+            faults: As for `check_handler`.
+
+        Raises:
+            AssertionError: The check failed. The message is the rule.
+            unittest.SkipTest: The check cannot be made. The message is the reason. pytest and
+                unittest report it as a skip.
+        """
+        ...
+
 
 ODD_IDS = (
     *("order-42", "a", "A", "../up", "/absolute", "a/b", "a\\b", "CON", "*", "a b", "a.b", "%41"),
@@ -43,6 +73,15 @@ def must(holds: object, rule: str) -> None:
     """Assert a rule, also where Python runs without assertions."""
     if not holds:
         raise AssertionError(rule)
+
+
+def not_checked(reason: str) -> SkipTest:
+    """Make the exception of a check that cannot be made, which pytest and unittest know as a skip.
+
+    Args:
+        reason: Why, and what would make it possible.
+    """
+    return SkipTest(reason)
 
 
 @contextlib.contextmanager
@@ -62,6 +101,11 @@ def fresh(make: Make, *run_ids: str | None) -> Generator[StateHandler, None, Non
 def _clear(handler: StateHandler, run_ids: tuple[str | None, ...]) -> None:
     for run_id in run_ids:
         handler.remove(run_id)
+
+
+def emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
+    """Give a handler on an empty store. The given runs are deleted afterwards."""
+    return fresh(make, *{*(header.run_id for header in make().runs(Query())), *run_ids})
 
 
 def bytes_of(handler: StateHandler, run_id: str | None) -> bytes | None:
@@ -102,6 +146,11 @@ def is_stored(handler: StateHandler, header: Header) -> bool:
     """Whether a header is in the newest snapshot of its run."""
     found = handler.header(header.run_id)
     return found is not None and replace(found, signed_by=header.signed_by) == header
+
+
+def keeps_no_progress(handler: StateHandler) -> bool:
+    """Whether the handler was written before there were records of progress. It may be left so."""
+    return type(handler).write_progress is ProgressPort.write_progress
 
 
 def assert_refused(handler: StateHandler, run_id: str | None) -> None:

@@ -8,11 +8,10 @@ from aiocheckpoint._model.header import Failure
 from aiocheckpoint.handlers._counting import count_headers
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.handlers._run_filter import RunFilter
-from aiocheckpoint.testing._checking import fresh, must, store
+from aiocheckpoint.testing._checking import emptied, must, store
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint.handlers import CountBy, StateHandler
@@ -73,7 +72,7 @@ def _failure(step: str, kind: str, attempt: int) -> Failure:
 
 def check_filtered_list(make: Make) -> None:
     """A list has the runs that its filter chooses, in order, whole and by pages."""
-    with _emptied(make) as handler:
+    with emptied(make, *_RUNS) as handler:
         _stored(handler)
         with make().locked("Order-4"):
             headers = make().runs(Query())
@@ -88,7 +87,7 @@ def check_filtered_list(make: Make) -> None:
 def check_filtered_counts(make: Make) -> None:
     """The runs that a filter chooses are counted, by one fact and by several."""
     facts: tuple[tuple[CountBy, ...], ...] = (("status",), ("status", "step", "day"), ("error",))
-    with _emptied(make) as handler:
+    with emptied(make, *_RUNS) as handler:
         _stored(handler)
         headers = make().runs(Query())
         for name, where in _FILTERS.items():
@@ -108,11 +107,6 @@ def _paged(make: Make, query: Query) -> Generator[Header, None, None]:
         yield from page
         query = query._replace(after=page[-1])
     must(holds=False, rule="pages come to an end")
-
-
-def _emptied(make: Make) -> AbstractContextManager[StateHandler]:
-    """Yield a handler on an empty store. Its runs are deleted afterwards."""
-    return fresh(make, *{*(header.run_id for header in make().runs(Query())), *_RUNS})
 
 
 FILTER_CHECKS: tuple[Check, ...] = (check_filtered_list, check_filtered_counts)

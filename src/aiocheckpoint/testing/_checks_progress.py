@@ -9,11 +9,16 @@ from aiocheckpoint._model.current_step import current_step
 from aiocheckpoint._snapshot.progress_record import MOST_PROGRESS_BYTES
 from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.flow import CheckpointFlow
-from aiocheckpoint.handlers._progress_port import ProgressPort
-from aiocheckpoint.testing._checking import fresh, must, store, store_under
+from aiocheckpoint.testing._checking import (
+    fresh,
+    keeps_no_progress,
+    must,
+    not_checked,
+    store,
+    store_under,
+)
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.testing._checking import Check, Make
 
 __all__ = ["PROGRESS_CHECKS"]
@@ -24,8 +29,8 @@ _RECORD = bytes(range(256)) * 80 + b"\n"
 def check_progress(make: Make) -> None:
     """The record of a run's progress is kept beside its snapshot, and deleted with the run."""
     with fresh(make, "progress", "beside") as handler:
-        if _keeps_none(handler):
-            return
+        if keeps_no_progress(handler):
+            raise not_checked("it overrides no write_progress(), and keeps no records of progress")
         for run_id in ("progress", "beside"):
             store(handler, run_id, "running")
         must(handler.read_progress("progress") is None, "a run has no record at first")
@@ -54,8 +59,8 @@ def check_progress(make: Make) -> None:
 def check_cursor(make: Make) -> None:
     """The cursor of a step reaches its next attempt, and no other step or run."""
     with fresh(make, "cursor") as handler:
-        if _keeps_none(handler):
-            return
+        if keeps_no_progress(handler):
+            raise not_checked("it overrides no write_progress(), and keeps no records of progress")
         seen: list[object] = []
 
         def last(_state: dict[str, Any]) -> None:
@@ -82,11 +87,6 @@ def check_cursor(make: Make) -> None:
 
 def _pass(_state: dict[str, Any]) -> None:
     pass
-
-
-def _keeps_none(handler: StateHandler) -> bool:
-    """Whether the handler was written before there were such records. It may be left so."""
-    return type(handler).write_progress is ProgressPort.write_progress
 
 
 PROGRESS_CHECKS: tuple[Check, ...] = (check_progress, check_cursor)

@@ -12,11 +12,18 @@ from aiocheckpoint._model.pause import Pause
 from aiocheckpoint.errors import StateConflictError
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers._query import Query
-from aiocheckpoint.testing._checking import ODD_IDS, bytes_of, fresh, is_stored, must, store
+from aiocheckpoint.testing._checking import (
+    ODD_IDS,
+    bytes_of,
+    emptied,
+    fresh,
+    is_stored,
+    must,
+    store,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.target import SnapshotTarget
@@ -79,7 +86,7 @@ def _flow(handler: StateHandler, trail: list[str], broken: list[bool]) -> Checkp
 
 def check_list(make: Make) -> None:
     """The stored runs are listed with their headers, the latest begun first."""
-    with _emptied(make, None, "old", "new") as handler:
+    with emptied(make, None, "old", "new") as handler:
         must(handler.runs(Query()) == [], "runs() is empty where nothing is stored")
         first_write = {"old": 10.0, "new": 30.0, None: 20.0}
         for run_id, started_at in first_write.items():
@@ -100,7 +107,7 @@ def check_list_by_status(make: Make) -> None:
     statuses: tuple[Status, ...] = get_args(Status)
     kinds = len(statuses)
     run_ids = [f"{number}" for number in range(2 * kinds)]
-    with _emptied(make, *run_ids) as handler:
+    with emptied(make, *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
             store(handler, run_id, statuses[number % kinds], started_at=_LONG_AGO + number)
         several: tuple[set[Status], ...] = ({"running", "finished"}, {*statuses})
@@ -125,7 +132,7 @@ def check_list_of_due_runs(make: Make) -> None:
         "ended": ("terminated", {"terminated_by": "hand", "termination": "no use"}),
         "done": ("finished", {}),
     }
-    with _emptied(make, *facts) as handler:
+    with emptied(make, *facts) as handler:
         for number, (run_id, (status, more)) in enumerate(facts.items()):
             header = store(handler, run_id, status, started_at=_LONG_AGO + number, **more)
             must(is_stored(handler, header), "the header is stored with its status and time")
@@ -140,7 +147,7 @@ def check_list_of_due_runs(make: Make) -> None:
 
 def check_pause(make: Make) -> None:
     """A paused run is listed with its reason, resumes with an update, and can be pruned."""
-    with _emptied(make, "pause", "done") as handler:
+    with emptied(make, "pause", "done") as handler:
         store(handler, "done", started_at=_LONG_AGO)
         cp = _pausing(make())
         must(cp.run({"n": 1}, run_id="pause") == {"n": 1}, "a run that pauses gives its state")
@@ -172,7 +179,7 @@ def _pausing(handler: StateHandler) -> CheckpointFlow:
 
 def check_starts(make: Make) -> None:
     """A claimed run is running at once, and its starts at one step are counted."""
-    with _emptied(make, "starts"):
+    with emptied(make, "starts"):
         seen: list[Header] = []
         cp = CheckpointFlow("conformance", handler=make(), name=make().flow or None)
 
@@ -216,7 +223,7 @@ def _refused(handler: StateHandler) -> bool:
 
 def check_list_of_odd_ids(make: Make) -> None:
     """Run ids come back unchanged, and each run is found by the id in its header."""
-    with _emptied(make, *ODD_IDS) as handler:
+    with emptied(make, *ODD_IDS) as handler:
         for number, run_id in enumerate(ODD_IDS):
             store(handler, run_id, started_at=_LONG_AGO + number)
         must(_ids(make().runs(Query())) == [*ODD_IDS[::-1]], "ids come back as they are")
@@ -229,7 +236,7 @@ def check_list_of_odd_ids(make: Make) -> None:
 def check_pages(make: Make) -> None:
     """Pages list each run once, even where runs are deleted or begin meanwhile."""
     run_ids = [str(number) for number in range(_RUNS)]
-    with _emptied(make, "later", *run_ids) as handler:
+    with emptied(make, "later", *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
             # Two at a time began in the same moment.
             store(handler, run_id, started_at=_LONG_AGO + number // 2)
@@ -252,7 +259,7 @@ def check_pages(make: Make) -> None:
 def check_list_with_damage(make: Make) -> None:
     """A damaged snapshot, or one of another run, is left out of the list."""
     run_ids = ("whole", "damaged", "swapped", "sound")
-    with _emptied(make, *run_ids) as handler:
+    with emptied(make, *run_ids) as handler:
         for number, run_id in enumerate(run_ids):
             store(handler, run_id, started_at=_LONG_AGO + number)
         content = bytes_of(handler, "damaged") or b""
@@ -276,7 +283,7 @@ def check_prune(make: Make) -> None:
         "failed": ("failed", 1.0),
         "held": ("finished", 1.0),
     }
-    with _emptied(make, *ends) as handler:
+    with emptied(make, *ends) as handler:
         for run_id, (status, age) in ends.items():
             store(handler, run_id, status, written_at=_LONG_AGO + age)
         query = Query(frozenset({"finished"}), written_before=_LONG_AGO + 5.0)
@@ -290,11 +297,6 @@ def check_prune(make: Make) -> None:
         must(make().prune(query) == 1, "prune() deletes a run that is no longer locked")
         must(make().prune(query) == 0, "prune() finds nothing where nothing is left")
         must(handler.read("old") == {}, "a pruned run is gone")
-
-
-def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
-    """Yield a handler on an empty store. The named runs are deleted afterwards."""
-    return fresh(make, *{*_ids(make().runs(Query())), *run_ids})
 
 
 def _ids(headers: list[Header]) -> list[str | None]:

@@ -13,11 +13,9 @@ from aiocheckpoint._model.header import Status
 from aiocheckpoint.errors import InvalidValueError, StorageError
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.handlers._run_filter import ALL
-from aiocheckpoint.testing._checking import bytes_of, fresh, must, store, store_under
+from aiocheckpoint.testing._checking import bytes_of, emptied, must, not_checked, store, store_under
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.testing._checking import Check, Make
 
@@ -32,7 +30,7 @@ def check_count(make: Make) -> None:
         "three": "failed",
         "four": "running",
     }
-    with _emptied(make, *statuses) as handler:
+    with emptied(make, *statuses) as handler:
         none = dict.fromkeys(get_args(Status), 0)
         must(handler.count() == 0, "count() is 0 where nothing is stored")
         must(handler.count(by="status") == none, "every status is a key, also where it has no run")
@@ -55,7 +53,7 @@ def check_count(make: Make) -> None:
 def check_reader(make: Make) -> None:
     """A reader finds what the handler stores, and opens it, on whatever handler it was made."""
     statuses: dict[str, Status] = {"one": "finished", "two": "failed", "three": "running"}
-    with _emptied(make, *statuses, "four") as handler:
+    with emptied(make, *statuses, "four") as handler:
         must(list(make().reader().found("")) == [], "a reader finds nothing in an empty store")
         for run_id, status in statuses.items():
             store(handler, run_id, status, steps=("a", "b"))
@@ -79,7 +77,7 @@ def check_reader(make: Make) -> None:
 
 def check_backup(make: Make) -> None:
     """A store in use is copied whole to a new place, and the copy is a store of its own."""
-    with _emptied(make, "one", "held") as handler, tempfile.TemporaryDirectory() as folder:
+    with emptied(make, "one", "held") as handler, tempfile.TemporaryDirectory() as folder:
         place = os.path.join(folder, "backup")
         store(handler, "one")
         store(handler, "held", "running")
@@ -87,7 +85,7 @@ def check_backup(make: Make) -> None:
             with make().locked("held"):
                 handler.backup(place)
         except InvalidValueError:
-            return  # It makes none, and says so.
+            raise not_checked("backup() makes no copies, and says so") from None
         kind: Any = type(handler)  # A handler's class takes a path.
         copy: StateHandler = kind(place, flow=handler.flow)
         copy.codec = handler.codec
@@ -109,11 +107,6 @@ def check_backup(make: Make) -> None:
 def _is_listed(handler: StateHandler, run_id: str) -> bool:
     """Whether a run is in the list of a handler."""
     return run_id in [header.run_id for header in handler.runs(Query())]
-
-
-def _emptied(make: Make, *run_ids: str | None) -> AbstractContextManager[StateHandler]:
-    """Yield a handler on an empty store. The named runs are deleted afterwards."""
-    return fresh(make, *{*(header.run_id for header in make().runs(Query())), *run_ids})
 
 
 STORE_CHECKS: tuple[Check, ...] = (check_count, check_reader, check_backup)

@@ -14,7 +14,7 @@ from aiocheckpoint._errors.owner import describe_process
 from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint._model.start_record import Ownership
 from aiocheckpoint._snapshot.target import MemoryTarget
-from aiocheckpoint.errors import CheckpointError, RunInProgressError
+from aiocheckpoint.errors import CheckpointError, LeaseLostError, RunInProgressError
 from aiocheckpoint.handlers import SnapshotOptions, StateHandler
 from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._query import select
@@ -24,6 +24,7 @@ from aiocheckpoint.handlers._urls import redact_url
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.start_record import StartRecord
@@ -117,13 +118,10 @@ class MemoryStateHandler(StateHandler):
         """Store the request to terminate a run."""
         self._endings.setdefault(checked_run_id(run_id), reason)
 
-    def clear_ending(
-        self,
-        run_id: str | None,
-        lock: Lock,  # noqa: ARG002 - this process is the only owner
-    ) -> None:
-        """Delete the request to terminate a run, if there is one."""
-        self._endings.pop(checked_run_id(run_id), None)
+    def clear_ending(self, run_id: str | None, lock: Lock) -> None:
+        """Delete the request to terminate a run, if the lock is still held."""
+        if self._owners.get(checked_run_id(run_id)) is lock:
+            self._endings.pop(run_id, None)
 
     def endings(self, run_ids: Iterable[str | None]) -> dict[str | None, str]:
         """Give the reasons of these runs that have a request."""
@@ -154,6 +152,12 @@ class MemoryStateHandler(StateHandler):
         owned = self._owners.get(run_id) is not None
         name = describe_process(os.getpid(), socket.gethostname()) if owned else None
         return Ownership(self.read_start(run_id), name)
+
+    def hold_or_check(self, run_id: str | None, lock: Lock | None) -> AbstractContextManager[Lock]:
+        """Do as every handler does, and let the store decide whether `lock` is held."""
+        if lock is not None and self._owners.get(run_id) is not lock:
+            raise LeaseLostError(self.locate(run_id))
+        return super().hold_or_check(run_id, lock)
 
     def replace(
         self,
@@ -234,17 +238,19 @@ class _MemoryLock:
         self._run_id = run_id
         self._owners = owners
         self._since: str | None = None
+        self._pid = os.getpid()
 
     @property
     def held(self) -> bool:
-        return self._owners.get(self._run_id) is self
+        # A forked child has a copy of the store, in which its parent owns the run.
+        return self._owners.get(self._run_id) is self and self._pid == os.getpid()
 
     def acquire(self) -> None:
         # setdefault() is atomic. A lock around it would stop a signal handler that comes inside.
         owner = self._owners.setdefault(self._run_id, self)
-        if owner is not self:
-            host = socket.gethostname()
-            raise RunInProgressError(self._location, pid=os.getpid(), host=host, since=owner._since)  # noqa: SLF001
+        if owner is not self or self._pid != os.getpid():
+            since, host = owner._since, socket.gethostname()  # noqa: SLF001
+            raise RunInProgressError(self._location, pid=owner._pid, host=host, since=since)  # noqa: SLF001
         self._since = datetime.now(UTC).isoformat(timespec="seconds")
 
     def release(self) -> None:

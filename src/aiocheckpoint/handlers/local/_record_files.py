@@ -67,8 +67,16 @@ class RecordFiles(StateHandler):
             raise StorageError.of(path, "writing the request to terminate", error) from error
 
     def clear_ending(self, run_id: str | None, lock: Lock) -> None:
-        """Delete the request to terminate a run, if there is one."""
-        clear_ending(self._path_of_ending(run_id, lock))
+        """Delete the request to terminate a run, if the lock is still held."""
+        path = self._path_of_ending(run_id, lock)
+        try:
+            if isinstance(lock, RunLock):
+                lock.check()
+        except LeaseLostError:
+            return  # It is a request to the next owner.
+        except OSError as error:
+            raise StorageError.of(path, "deleting", error) from error
+        clear_ending(path)
 
     def read_ending(self, run_id: str | None, *, lock: Lock | None = None) -> str | None:
         """Read the reason of the request to terminate a run."""

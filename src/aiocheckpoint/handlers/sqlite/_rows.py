@@ -62,7 +62,7 @@ def delete_run(lease: LeaseRecord, connection: sqlite3.Connection) -> bool:
     done = connection.execute(
         "UPDATE runs SET status = NULL, footer = NULL, payload = NULL, started_at = NULL, "
         "start = NULL, lost = NULL, stopped_by = NULL, due = NULL, ending = NULL "
-        "WHERE id = ? AND token = ?",
+        "WHERE id = ? AND token = ? AND token <> 0",
         (lease.row, lease.token),
     )
     if not done.rowcount:
