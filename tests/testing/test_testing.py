@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import pytest
+from conformance_checks import SHORT
 
 import aiocheckpoint.testing
 from aiocheckpoint import (
@@ -21,7 +22,6 @@ from aiocheckpoint import (
     StateHandler,
 )
 from aiocheckpoint.testing import (
-    HANDLER_CHECKS,
     MemoryStateHandler,
     check_handler,
     crash_everywhere,
@@ -41,7 +41,7 @@ Way = Literal["run", "arun"]
 FIRST: dict[str, bytes] = {}
 HELD: list[Lock] = []
 both_runners = pytest.mark.parametrize("runner", ["run", "arun"])
-every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check: check.__name__)
+every_check = pytest.mark.parametrize("check", SHORT, ids=lambda check: check.__name__)
 
 
 def mixed_flow(path: str, effects: Counter[str]) -> CheckpointFlow:

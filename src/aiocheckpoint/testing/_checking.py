@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from unittest import SkipTest
 
 from aiocheckpoint.errors import LeaseLostError, RunInProgressError
-from aiocheckpoint.handlers._progress_port import ProgressPort
 from aiocheckpoint.handlers._query import Query
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ __all__ = [
     "emptied",
     "fresh",
     "is_stored",
-    "keeps_no_progress",
     "must",
     "not_checked",
     "store",
@@ -146,11 +144,6 @@ def is_stored(handler: StateHandler, header: Header) -> bool:
     """Whether a header is in the newest snapshot of its run."""
     found = handler.header(header.run_id)
     return found is not None and replace(found, signed_by=header.signed_by) == header
-
-
-def keeps_no_progress(handler: StateHandler) -> bool:
-    """Whether the handler was written before there were records of progress. It may be left so."""
-    return type(handler).write_progress is ProgressPort.write_progress
 
 
 def assert_refused(handler: StateHandler, run_id: str | None) -> None:

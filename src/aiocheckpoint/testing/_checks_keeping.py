@@ -21,8 +21,8 @@ _MORE = 3
 
 def check_keep(make: Make) -> None:
     """As many snapshots of a run are kept as `keep` says, and each is read back."""
+    keep = _kept_number(make)
     with fresh(make, "keep", "beside") as handler:
-        keep = _kept_number(handler)
         count = _MORE if keep == "all" else keep + _MORE
         with handler.locked("keep") as lock, handler.locked("beside") as other:
             headers = [store_under(lock, handler, "keep", "running") for _ in range(count)]
@@ -38,28 +38,27 @@ def check_keep(make: Make) -> None:
 
 def check_amended_snapshot(make: Make) -> None:
     """A snapshot that amends another one replaces it in the history."""
-    with fresh(make, "amended") as handler:
-        keep = _kept_number(handler)
-        with handler.locked("amended") as lock:
-            headers = [store_under(lock, handler, "amended", "running") for _ in range(_MORE)]
-            amended = headers[-1]
-            amending = handler.patched(amended, "amended", 1)
-            amending = replace(amending, status="running")
-            write_to = partial(handler.codec.write, amending, {"n": amending.sequence}, None)
-            amending, _ = handler.replace("amended", write_to, amended, lock=lock)
-            expected = [*headers[:-1], amending]
-            expected = expected if keep == "all" else expected[-keep:]
-            _assert_kept(make, expected, "amends= replaces the amended snapshot in the history")
-            following = store_under(lock, handler, "amended", "running")
-            expected = [*expected, following]
-            expected = expected if keep == "all" else expected[-keep:]
-            _assert_kept(make, expected, "the snapshot behind an amended one keeps what is older")
+    keep = _kept_number(make)
+    with fresh(make, "amended") as handler, handler.locked("amended") as lock:
+        headers = [store_under(lock, handler, "amended", "running") for _ in range(_MORE)]
+        amended = headers[-1]
+        amending = handler.patched(amended, "amended", 1)
+        amending = replace(amending, status="running")
+        write_to = partial(handler.codec.write, amending, {"n": amending.sequence}, None)
+        amending, _ = handler.replace("amended", write_to, amended, lock=lock)
+        expected = [*headers[:-1], amending]
+        expected = expected if keep == "all" else expected[-keep:]
+        _assert_kept(make, expected, "amends= replaces the amended snapshot in the history")
+        following = store_under(lock, handler, "amended", "running")
+        expected = [*expected, following]
+        expected = expected if keep == "all" else expected[-keep:]
+        _assert_kept(make, expected, "the snapshot behind an amended one keeps what is older")
 
 
-def _kept_number(handler: StateHandler) -> Any:  # noqa: ANN401 - a number or "all"
-    keep = getattr(handler, "keep", 1)
+def _kept_number(make: Make) -> Any:  # noqa: ANN401 - a number or "all"
+    keep = getattr(make(), "keep", 1)
     if keep == 1:
-        raise not_checked("its handlers keep one snapshot: make them with keep=3 and keep='all' too")
+        raise not_checked("its handlers keep one snapshot: make them with keep=3, or keep='all'")
     return keep
 
 

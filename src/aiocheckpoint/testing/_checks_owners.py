@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.errors import RunInProgressError
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.testing._checking import (
+    assert_refused,
     emptied,
     fresh,
     must,
@@ -66,8 +65,7 @@ def check_rows_left(make: Make, faults: Faults | None = None) -> None:
         before = rows()
         for run_id in run_ids:
             with handler.locked(run_id):
-                with contextlib.suppress(RunInProgressError), make().locked(run_id):
-                    pass
+                assert_refused(make(), run_id)
         must(rows() == before, "a lock that was released leaves nothing in the store")
         with handler.locked("rows") as lock:
             for _ in range(_LOCKS):
@@ -81,8 +79,8 @@ def check_rows_left(make: Make, faults: Faults | None = None) -> None:
 def check_paused_owner(make: Make, faults: Faults | None = None) -> None:
     """An owner of this process that sends no heartbeat is succeeded, and can change nothing."""
     pause = fault(faults, "pause_owner")
+    lease = short_lease(make)
     with fresh(make, "paused") as handler:
-        lease = short_lease(handler)
         lock = handler.lock("paused")
         lock.acquire()
         store_under(lock, handler, "paused", "running")

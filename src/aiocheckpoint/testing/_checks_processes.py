@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.testing._checking import HandlerCheck, Make
     from aiocheckpoint.testing._faults import Faults
 
-__all__ = ["PROCESS_CHECKS"]
+__all__ = ["PROCESS_CHECKS", "sharing"]
 
 _ROUNDS = 20
 
@@ -34,7 +34,7 @@ _ROUNDS = 20
 def check_race(make: Make, faults: Faults | None = None) -> None:
     """One of two processes that ask for a run at once gets it, again and again."""
     del faults
-    with _sharing(make, "race") as (handler, first), OtherProcess(make) as second:
+    with sharing(make, "race") as (handler, first), OtherProcess(make) as second:
         for number in range(_ROUNDS):
             for process in (first, second):
                 process.send("acquire", "race")
@@ -69,8 +69,8 @@ def check_fork(make: Make, faults: Faults | None = None) -> None:
 def check_killed_owner(make: Make, faults: Faults | None = None) -> None:
     """The run of a process that was killed is taken within its lease and a second."""
     del faults
-    with _sharing(make, "killed") as (handler, owner):
-        lease = lease_of(handler) or 0.0
+    lease = lease_of(make) or 0.0
+    with sharing(make, "killed") as (handler, owner):
         must(owner.ask("acquire", "killed"), "a process takes a free run")
         must(owner.ask("store", "killed"), "and stores a snapshot")
         assert_refused(handler, "killed")
@@ -84,12 +84,12 @@ def check_killed_owner(make: Make, faults: Faults | None = None) -> None:
 
 
 def check_stopped_owner(make: Make, faults: Faults | None = None) -> None:
-    """The run of a stopped process is taken after its lease, and when it wakes it stores nothing."""
+    """A stopped process loses its run behind its lease, and stores nothing when it wakes."""
     del faults
     if sys.platform != "linux":
         raise not_checked("stopped processes are looked at on Linux alone")
-    with _sharing(make, "stopped") as (handler, owner):
-        lease = short_lease(handler)
+    lease = short_lease(make)
+    with sharing(make, "stopped") as (handler, owner):
         must(owner.ask("acquire", "stopped"), "a process takes a free run")
         must(owner.ask("store", "stopped"), "and stores a snapshot")
         owner.stop()
@@ -108,21 +108,20 @@ def check_stopped_owner(make: Make, faults: Faults | None = None) -> None:
 def check_living_owner(make: Make, faults: Faults | None = None) -> None:
     """A living owner keeps its run for longer than its lease."""
     del faults
+    lease = short_lease(make)
     if not make().outlives_process:
         with fresh(make, "living") as handler, handler.locked("living") as lock:
-            lease = short_lease(handler)
             assert_kept(make(), "living", lease)
             store_under(lock, handler, "living", "running")
         return
-    with _sharing(make, "living") as (handler, owner):
-        lease = short_lease(handler)
+    with sharing(make, "living") as (handler, owner):
         must(owner.ask("acquire", "living"), "a process takes a free run")
         assert_kept(handler, "living", lease)
         must(owner.ask("store", "living"), "a living owner stores a snapshot behind its lease")
 
 
 @contextlib.contextmanager
-def _sharing(make: Make, run_id: str) -> Generator[tuple[StateHandler, OtherProcess], None, None]:
+def sharing(make: Make, run_id: str) -> Generator[tuple[StateHandler, OtherProcess], None, None]:
     """Give a handler, and another process of the same store.
 
     Raises:

@@ -51,9 +51,7 @@ class HandlerReport:
         )
 
 
-def check_handler(
-    make: Callable[[], StateHandler], faults: Faults | None = None
-) -> HandlerReport:
+def check_handler(make: Callable[[], StateHandler], faults: Faults | None = None) -> HandlerReport:
     """Check that a state handler does everything that a flow needs.
 
     With pytest, parametrize a test with `HANDLER_CHECKS`, and call each check with `make` and
@@ -119,4 +117,4 @@ HANDLER_CHECKS: tuple[HandlerCheck, ...] = (
     *OUTAGE_CHECKS,
     *PROCESS_CHECKS,
 )
-"""The single checks of `check_handler`. Each is called with `make`, and with `faults` or without."""
+"""The single checks of `check_handler`. Each is called with `make`, and perhaps with `faults`."""

@@ -75,13 +75,18 @@ class Faults:
         raise NotImplementedError
 
 
-def fault(faults: Faults | None, name: str) -> Callable[..., Any]:
+def fault(faults: Faults | None, name: str, why: str = "") -> Callable[..., Any]:
     """Give a method of the author's faults.
+
+    Args:
+        faults: The faults, or None.
+        name: The method.
+        why: What follows from its lack.
 
     Raises:
         SkipTest: It is missing.
     """
     method = getattr(faults, name, None)
     if method is None or getattr(type(faults), name, None) is getattr(Faults, name):
-        raise not_checked(f"faults.{name}() is missing")
+        raise not_checked(f"faults.{name}() is missing{why and ', '}{why}")
     return method  # type: ignore[no-any-return]

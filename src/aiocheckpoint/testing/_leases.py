@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.errors import RunInProgressError
+from aiocheckpoint.errors import RunInProgressError, StoreUnreachableError
 from aiocheckpoint.testing._checking import must, not_checked
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers import Lock, StateHandler
+    from aiocheckpoint.testing._checking import Make
 
 __all__ = ["assert_kept", "assert_succeeded", "lease_of", "short_lease"]
 
@@ -17,19 +18,19 @@ _LONGEST_LEASE = 5.0
 _LOOKS_PER_SECOND = 20
 
 
-def lease_of(handler: StateHandler) -> float | None:
-    """The length of the leases of a handler in seconds, or None where it has none."""
-    lease: float | None = getattr(handler, "lease", None)
+def lease_of(make: Make) -> float | None:
+    """The length of the leases of handlers in seconds, or None where they have none."""
+    lease: float | None = getattr(make(), "lease", None)
     return lease
 
 
-def short_lease(handler: StateHandler) -> float:
+def short_lease(make: Make) -> float:
     """The length of a lease that can be waited for.
 
     Raises:
-        SkipTest: The handler has no leases, or longer ones.
+        SkipTest: The handlers have no leases, or longer ones.
     """
-    lease = lease_of(handler)
+    lease = lease_of(make)
     if lease is None:
         raise not_checked("its handlers have no attribute `lease`, and so no leases")
     if lease > _LONGEST_LEASE:
@@ -80,6 +81,6 @@ def assert_kept(handler: StateHandler, run_id: str, lease: float) -> None:
 def _is_acquired(lock: Lock) -> bool:
     try:
         lock.acquire()
-    except RunInProgressError:
+    except (RunInProgressError, StoreUnreachableError):
         return False
     return True

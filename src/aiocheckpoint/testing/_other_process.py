@@ -1,8 +1,8 @@
 """Another process that uses the store of a handler, and does what it is told.
 
-Two lines begin the conversation: the parent's `sys.path`, which the program of `_COMMAND` reads, and
-`make` as dill sends it, in base64. Then each line is a command and its arguments in JSON, and each
-answer is a line. What the handler prints goes to stderr.
+Two lines begin the conversation: the parent's `sys.path`, which the program of `_COMMAND` reads,
+and `make` as dill sends it, in base64. Then each line is a command and its arguments in JSON, and
+each answer is a line. What the handler prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import threading
 import traceback
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from aiocheckpoint._snapshot.pickling.by_dill import dill
 from aiocheckpoint.errors import LeaseLostError, RunInProgressError
 from aiocheckpoint.testing._checking import must, not_checked, store_under
 
@@ -53,7 +54,7 @@ class OtherProcess:
         sent = _dumped(make)
         if not sys.executable:
             raise not_checked("no Python interpreter is known that could be started")
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter
             (sys.executable, "-c", _COMMAND),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -153,22 +154,23 @@ class OtherProcess:
 
 
 def _dumped(make: Make) -> str:
-    import dill  # noqa: PLC0415 - few checks need it
-
     try:
         return base64.b64encode(dill.dumps(make, recurse=True)).decode()
     except Exception as error:  # noqa: BLE001 - whatever a pickler raises
         raise not_checked(f"make cannot be sent to another process: {error}") from None
 
 
+def _loaded(sent: str) -> Make:
+    make: Make = dill.loads(base64.b64decode(sent))
+    return make
+
+
 def serve() -> None:
     """Do what the parent says, line by line, until it closes the pipe."""
-    import dill  # noqa: PLC0415 - few checks need it
-
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         try:
-            served = _Served(dill.loads(base64.b64decode(sys.stdin.readline())))
+            served = _Served(_loaded(sys.stdin.readline()))
         except Exception as error:  # noqa: BLE001 - whatever an import or a pickle raises
             _answer(answers, f"{type(error).__name__}: {error}")
             return
