@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 import unittest
 from contextlib import closing
@@ -113,10 +114,9 @@ def test_a_function_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    from only_here import make  # noqa: PLC0415 - it is made above
-
+    module = importlib.import_module("only_here")
     (tmp_path / "only_here.py").unlink()
-    assert "No module named 'only_here'" in reason_of("race", make)
+    assert "No module named 'only_here'" in reason_of("race", module.make)
 
 
 def test_another_store_in_another_process(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from unittest import SkipTest
 
 from aiocheckpoint.errors import LeaseLostError, RunInProgressError
 from aiocheckpoint.handlers._query import Query
+from aiocheckpoint.testing._faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.header import Header, Status
     from aiocheckpoint.handlers import Lock, StateHandler
-    from aiocheckpoint.testing._faults import Faults
-
 __all__ = [
     "ODD_IDS",
     "Check",
@@ -29,6 +28,7 @@ __all__ = [
     "assert_refused",
     "bytes_of",
     "emptied",
+    "fault",
     "fresh",
     "is_stored",
     "must",
@@ -80,6 +80,23 @@ def not_checked(reason: str) -> SkipTest:
         reason: Why, and what would make it possible.
     """
     return SkipTest(reason)
+
+
+def fault(faults: Faults | None, name: str, why: str = "") -> Callable[..., Any]:
+    """Give a method of the author's faults.
+
+    Args:
+        faults: The faults, or None.
+        name: The method.
+        why: What follows from its lack.
+
+    Raises:
+        SkipTest: It is missing.
+    """
+    method = getattr(faults, name, None)
+    if method is None or getattr(type(faults), name, None) is getattr(Faults, name):
+        raise not_checked(f"faults.{name}() is missing{why and ', '}{why}")
+    return method  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

@@ -10,12 +10,12 @@ from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.testing._checking import (
     bytes_of,
+    fault,
     fresh,
     must,
     not_checked,
     store_under,
 )
-from aiocheckpoint.testing._faults import fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -13,6 +13,7 @@ from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.testing._checking import (
     assert_refused,
+    fault,
     fresh,
     is_stored,
     must,
@@ -21,7 +22,6 @@ from aiocheckpoint.testing._checking import (
     store_under,
 )
 from aiocheckpoint.testing._checks_processes import sharing
-from aiocheckpoint.testing._faults import fault
 from aiocheckpoint.testing._leases import assert_kept, short_lease
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.testing._checking import (
     assert_refused,
     emptied,
+    fault,
     fresh,
     must,
     store,
     store_under,
 )
 from aiocheckpoint.testing._checks_fences import assert_fenced, saying_held
-from aiocheckpoint.testing._faults import fault
 from aiocheckpoint.testing._leases import assert_succeeded, short_lease
 
 if TYPE_CHECKING:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from aiocheckpoint.testing._checking import not_checked
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-__all__ = ["Faults", "fault"]
+__all__ = ["Faults"]
 
 
 class Faults:
@@ -73,20 +70,3 @@ class Faults:
         What it has once for each process, such as the row of an owner, does not count.
         """
         raise NotImplementedError
-
-
-def fault(faults: Faults | None, name: str, why: str = "") -> Callable[..., Any]:
-    """Give a method of the author's faults.
-
-    Args:
-        faults: The faults, or None.
-        name: The method.
-        why: What follows from its lack.
-
-    Raises:
-        SkipTest: It is missing.
-    """
-    method = getattr(faults, name, None)
-    if method is None or getattr(type(faults), name, None) is getattr(Faults, name):
-        raise not_checked(f"faults.{name}() is missing{why and ', '}{why}")
-    return method  # type: ignore[no-any-return]

@@ -59,19 +59,19 @@ def close_untouched(connection: sqlite3.Connection, path: str, identity: tuple[i
         connection.close()  # SQLite's own locks have to do.
         return
     try:
-        descriptor = _descriptor(path, identity)
+        files = _open_files(path, identity)
     except OSError:
         abandon(connection)
         return
     # A lock of the descriptor conflicts with the locks of this process itself, see fcntl(2). It
     # keeps SQLite from taking itself for the last to close.
-    _set_lock(descriptor, fcntl.F_RDLCK)
+    _set_lock(files[0].descriptor, fcntl.F_RDLCK)
     try:
         connection.close()
     finally:
-        _set_lock(descriptor, fcntl.F_UNLCK)
-    if not os.fstat(descriptor).st_nlink:
-        os.close(_descriptors.pop(identity))  # The file is deleted, and nobody needs its locks.
+        _set_lock(files[0].descriptor, fcntl.F_UNLCK)
+    if not os.fstat(files[0].descriptor).st_nlink:
+        _files.pop(identity, None)  # The file is deleted, and nobody needs its locks.
 
 
 def abandon(connection: sqlite3.Connection) -> None:
@@ -89,22 +89,37 @@ def abandon(connection: sqlite3.Connection) -> None:
 
 
 _abandoned: list[sqlite3.Connection] = []
-_descriptors: dict[tuple[int, int], int] = {}
-"""Open files by device and inode. Closing one would drop SQLite's locks of other connections."""
+
+
+class _OpenFile:
+    """An open file, closed with its last reference: two threads may close connections at once."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # It could not be opened.
+            os.close(self.descriptor)
+
+
+_files: dict[tuple[int, int], list[_OpenFile]] = {}
+"""Open files by device and inode. Closing one would drop SQLite's locks of other connections. So a
+second one, which another thread has opened at the same time, is kept as well."""
 
 
 if sys.platform == "linux":
     import fcntl
 
-    def _descriptor(path: str, identity: tuple[int, int]) -> int:
-        """Give a descriptor of the file, opened once in this process.
+    def _open_files(path: str, identity: tuple[int, int]) -> list[_OpenFile]:
+        """Open the file, unless this process has done so. The first of the list is to be used.
 
         Raises:
             OSError: It cannot be opened.
         """
-        if identity not in _descriptors:
-            _descriptors[identity] = os.open(_path_of(path, identity), os.O_RDONLY | os.O_CLOEXEC)
-        return _descriptors[identity]
+        files = _files.setdefault(identity, [])
+        if not files:
+            files.append(_OpenFile(_path_of(path, identity)))
+        return files
 
     def _path_of(path: str, identity: tuple[int, int]) -> str:
         """Give a path of a file that this process has open, also where it was moved or deleted."""
