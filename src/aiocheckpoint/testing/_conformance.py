@@ -23,7 +23,7 @@ from aiocheckpoint.testing._checks_snapshots import SNAPSHOT_CHECKS
 from aiocheckpoint.testing._checks_stores import STORE_CHECKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from aiocheckpoint.handlers import StateHandler
     from aiocheckpoint.testing._checking import Check, HandlerCheck
@@ -42,7 +42,7 @@ class HandlerReport:
     """
 
     checked: tuple[str, ...]
-    not_checked: Mapping[str, str]
+    not_checked: dict[str, str]
 
     def __str__(self) -> str:
         lines = (f"\n  {name}: {reason}" for name, reason in self.not_checked.items())
