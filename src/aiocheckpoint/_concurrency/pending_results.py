@@ -79,6 +79,11 @@ class PendingResult(Generic[_Result]):
             self._blocked.release()
         return ended
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the request was taken, and not given back."""
+        return False
+
     def take(self) -> bool:
         """Take the request, right before it is sent. False where it was withdrawn, and has ended.
 

@@ -11,7 +11,7 @@ from aiocheckpoint._concurrency.stalls import StalledError
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["WithdrawableResult"]
+__all__ = ["LeftResult", "WithdrawableResult"]
 
 _Result = TypeVar("_Result")
 _TAKEN, _WITHDRAWN = "taken", "withdrawn"
@@ -37,6 +37,10 @@ class WithdrawableResult(PendingResult[_Result]):
         super().__init__(request, loop)
         self._is_unwanted = False
         self._state: dict[None, str] = {}  # setdefault() is atomic.
+
+    @property
+    def is_taken(self) -> bool:
+        return self._state.get(None) == _TAKEN
 
     def take(self) -> bool:
         if self._is_unwanted:
@@ -79,3 +83,26 @@ class WithdrawableResult(PendingResult[_Result]):
             raise
         if not is_over:
             super()._settle_interrupted()
+
+
+class LeftResult(WithdrawableResult[_Result]):
+    """The result of a request that is carried out in any case. A caller that has to go leaves it.
+
+    Args:
+        request: As in `PendingResult`.
+        loop: As in `PendingResult`.
+    """
+
+    __slots__ = ()
+
+    def take(self) -> bool:
+        return True
+
+    def give_back(self) -> None:
+        pass
+
+    def drop_if_unwanted(self) -> bool:
+        return False
+
+    def withdraw(self) -> bool:
+        return True

@@ -35,8 +35,6 @@ class StoreClient:
         close_readers: Closes the connections for reading, now or when they are read no more.
     """
 
-    _result_kind: type[PendingResult[Any]] = PendingResult
-
     def __init__(
         self, location: str, processor: LeasedProcessor[Any], close_readers: Callable[[], None]
     ) -> None:
@@ -76,12 +74,17 @@ class StoreClient:
             )
         if not self._processor.owner_id:  # Not by `owner_id`: one call less for each request.
             self._before_opening()
-        pending = self._result_kind(request, loop)
+        pending = self._result_kind(request)(request, loop)
         try:
             self._writer.put(pending)
         except RuntimeError as error:
             raise _no_thread(self._location, error) from error
         return pending
+
+    def _result_kind(self, request: object) -> type[PendingResult[Any]]:
+        """Choose the result for a request. A store on this machine gives none back."""
+        del request
+        return PendingResult
 
     def _before_opening(self) -> None:
         """Do nothing: a store needs no look before it is opened."""
@@ -126,6 +129,10 @@ class StoreClient:
             if_unused: Whether it stays open while a lease is held.
         """
         _close(self._close_readers, self._writer, wait=True, if_unused=if_unused)
+
+    def close_at_exit(self) -> None:
+        """Close the store at the end of the process."""
+        self.close()
 
 
 def open_client(key: Hashable, make: Callable[[], _Client]) -> _Client:

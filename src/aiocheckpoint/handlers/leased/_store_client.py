@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint._concurrency.withdrawable_results import WithdrawableResult
+from aiocheckpoint._concurrency.withdrawable_results import LeftResult, WithdrawableResult
 from aiocheckpoint.handlers.leased._client import StoreClient, open_client
 from aiocheckpoint.handlers.leased._patience import Patience
 from aiocheckpoint.handlers.leased._readers import Readers
+from aiocheckpoint.handlers.leased._requests import Release
 from aiocheckpoint.handlers.leased._store_processor import StoreProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._concurrency.giving_up import Answers
+    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
@@ -37,14 +39,15 @@ class ConnectedClient(StoreClient):
         answers: Counts the answers of the store.
     """
 
-    _result_kind = WithdrawableResult
-
     def __init__(self, store: LeasedStore, lease: float, patience: float) -> None:
         self._readers = Readers(store)
         self._patience = Patience(store.location, patience, time)
         self.answers: Answers = self._patience.answers
         processor = StoreProcessor(store, lease, self._patience)
         super().__init__(store.location, processor, self._readers.close)
+
+    def _result_kind(self, request: object) -> type[PendingResult[Any]]:
+        return LeftResult if isinstance(request, Release) else WithdrawableResult
 
     def read(self, function: Callable[[StoreConnection], _Result]) -> _Result:
         """Call a function with a connection for reading. It is repeated like a request.
@@ -53,6 +56,10 @@ class ConnectedClient(StoreClient):
             StorageError: The store cannot be read.
         """
         return self._patience.repeat(partial(self._readers.read, function))
+
+    def close_at_exit(self) -> None:
+        self._patience.end_soon()
+        super().close_at_exit()
 
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.

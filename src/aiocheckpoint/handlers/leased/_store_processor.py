@@ -46,6 +46,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         super().__init__(store.location, lease, partial(StoreSession, store, lease, clock), clock)
         self._patience = patience
         self._unreachable: StoreUnreachableError | None = None
+        self._newly_taken: set[PendingResult[Any]] = set()
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> Again | None:
         """Carry out requests. Set the result or the error of each, except those to be repeated."""
@@ -91,14 +92,21 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             self._session.pending_releases += releases
 
     def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
-        # Of a release whose caller has gone, nobody else would think.
-        return [one for one in group if isinstance(one.request, Release) or one.take()]
+        known = self._newly_taken
+        self._newly_taken = {
+            one for one in group if one in known or (not one.is_taken and one.take())
+        }
+        return [pending for pending in group if pending.error is None]
 
     def _puts_off(self, group: Sequence[PendingResult[Any]], error: BaseException) -> bool:
         if not isinstance(error, StoreUnreachableError):
             return False
         for pending in group:  # Nothing of the transaction is known to be stored.
             pending.result = pending.error = None
+        if self._session is None or not self._session.is_in_doubt:
+            for pending in self._newly_taken:
+                pending.give_back()
+        self._newly_taken = set()  # Those in doubt stay taken.
         self.disconnect()
         self._unreachable = error
         return True
@@ -111,6 +119,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
     def _writes_alone(self, session: StoreSession, batch: Batch) -> bool:
         if not (session.connection.commits_alone and (batch.is_one_statement or batch.is_new)):
             return False
+        session.is_in_doubt = True
         self._do(session, batch)
         return True
 

@@ -45,6 +45,9 @@ class StoreSession(Session):
         store: The store.
         lease: Length of a lease in seconds.
         clock: Tells the time.
+
+    Attributes:
+        is_in_doubt: Whether something may have been stored since `begin`, if no answer comes.
     """
 
     def __init__(self, store: LeasedStore, lease: float, clock: Clock) -> None:
@@ -59,6 +62,7 @@ class StoreSession(Session):
         self._since = datetime.fromtimestamp(clock.time(), UTC).isoformat(timespec="seconds")
         self._is_draining = False
         self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
+        self.is_in_doubt: bool = False
 
     @property
     def owner_id(self) -> str:
@@ -104,6 +108,7 @@ class StoreSession(Session):
 
     def begin(self, count: int) -> None:
         del count
+        self.is_in_doubt = False
         if self._connection is not None and self._connection.is_lost():
             self.disconnect()
         self.connection  # noqa: B018 - connects
@@ -114,6 +119,7 @@ class StoreSession(Session):
             with connection.transaction():
                 self._heartbeat(connection)
                 work()
+                self.is_in_doubt = True
         except BaseException:
             self._watch.interrupted()
             raise
