@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from memory_store import MemoryHandler, MemoryServer, MemoryStore
 
-from aiocheckpoint._concurrency.withdrawable_results import WithdrawableResult
+from aiocheckpoint._concurrency.withdrawable_results import LeftResult, WithdrawableResult
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.handlers.leased._patience import Patience
 from aiocheckpoint.handlers.leased._requests import Claim, Execute, LeaseRecord, Release, Save
@@ -116,7 +116,7 @@ def lease_of(run_id: str, keep: Any = 1) -> LeaseRecord:  # noqa: ANN401 - as a 
 
 def release(lease: LeaseRecord) -> PendingResult[Any]:
     """Make the request to release a lease."""
-    pending: PendingResult[Any] = WithdrawableResult(Release.of(lease, lease.token), None)
+    pending: PendingResult[Any] = LeftResult(Release.of(lease, lease.token), None)
     lease.token = 0
     return pending
 

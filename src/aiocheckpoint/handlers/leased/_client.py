@@ -130,10 +130,6 @@ class StoreClient:
         """
         _close(self._close_readers, self._writer, wait=True, if_unused=if_unused)
 
-    def close_at_exit(self) -> None:
-        """Close the store at the end of the process."""
-        self.close()
-
 
 def open_client(key: Hashable, make: Callable[[], _Client]) -> _Client:
     """Give the client of a store, one for all handlers with the same key.

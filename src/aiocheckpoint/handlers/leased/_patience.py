@@ -11,12 +11,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiocheckpoint._concurrency.giving_up import (
-    Answers,
-    is_given_up,
-    may_be_given_up,
-    stall_seconds,
-)
+from aiocheckpoint._concurrency.giving_up import Answers, is_given_up, may_be_given_up
 from aiocheckpoint._concurrency.stalls import StalledError
 from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import StoreUnreachableError
@@ -61,7 +56,6 @@ class Patience:
         self._location = location
         self._clock = clock
         self._failures = 0
-        self._ends_at = math.inf
         self._failed_first: dict[PendingResult[Any], float] = {}
         self._outage: dict[None, float] = {}  # setdefault() and pop() are atomic.
         self._warned_at = -math.inf
@@ -85,7 +79,7 @@ class Patience:
         now = self._clock.monotonic()
         waiting = [pending for pending in group if not pending.drop_if_unwanted()]
         first = {pending: self._failed_first.get(pending, now) for pending in waiting}
-        over = [pending for pending, since in first.items() if self._seconds_left(since) <= 0]
+        over = [pending for pending, since in first.items() if now - since >= self.seconds]
         for pending in over:
             pending.error = self._given_up(error, now - first.pop(pending))
         self._failed_first = first
@@ -93,7 +87,7 @@ class Patience:
         self._note_failure(self._failures, error.problem, len(waiting))
         if not first:
             return None
-        return self._pause(self._failures, self._seconds_left(min(first.values())))
+        return self._pause(self._failures, min(first.values()) + self.seconds - now)
 
     def note_success(self) -> None:
         """Note that the store has answered. Called by the writer thread."""
@@ -120,23 +114,15 @@ class Patience:
                 since = since if failures else now
                 failures += 1
                 self._note_failure(failures, error.problem, 0)
-                if (left := self._seconds_left(since)) <= 0:
+                if now - since >= self.seconds:
                     raise self._given_up(error, now - since) from error.__cause__
-                pause = self._pause(failures, left)
+                pause = self._pause(failures, since + self.seconds - now)
             else:
                 self.answers.count += 1
                 if self._outage:
                     self._note_end()
                 return result
             self._sleep(pause)
-
-    def end_soon(self) -> None:
-        """Let everything end within a second where the store is out of reach: the process ends."""
-        self._ends_at = self._clock.monotonic() + stall_seconds()
-
-    def _seconds_left(self, since: float) -> float:
-        """Seconds until the end of the patience with something that first failed at a time."""
-        return min(since + self.seconds, self._ends_at) - self._clock.monotonic()
 
     def _sleep(self, seconds: float) -> None:
         """Sleep, but for no caller that has gone."""

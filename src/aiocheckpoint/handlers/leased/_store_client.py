@@ -57,10 +57,6 @@ class ConnectedClient(StoreClient):
         """
         return self._patience.repeat(partial(self._readers.read, function))
 
-    def close_at_exit(self) -> None:
-        self._patience.end_soon()
-        super().close_at_exit()
-
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.
 
