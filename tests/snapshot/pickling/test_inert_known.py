@@ -150,6 +150,17 @@ def test_classes_and_functions() -> None:
     assert [type_name(trees[key]) for key in ("class", "code")] == ["global", "function"]
 
 
+def test_frames_with_texts_of_pyarrow() -> None:
+    """Axes that pyarrow holds, in one piece or in chunks, have lengths as well."""
+    pytest.importorskip("pyarrow")
+    texts = pd.array(["x", "y", "z"], dtype="string[pyarrow]")
+    frame = pd.DataFrame({"a": [1, 2, 3]}, index=pd.Index(texts, name="b"))
+    assert shown(frame) == {"$type": "pandas.DataFrame", "$shape": [3, 1]}
+    twice = pd.concat([frame, frame])
+    assert shown(twice) == {"$type": "pandas.DataFrame", "$shape": [6, 1]}
+    assert shown(twice["a"]) == {"$type": "pandas.Series", "$shape": [6]}
+
+
 def test_frames_have_a_shape() -> None:
     """A table of pandas is shown by rows and columns, a series by its length."""
     frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [1.5, 2, 3]})

@@ -51,9 +51,23 @@ def _length_of_array(data: Any) -> int | None:  # noqa: ANN401
     """The length of an array, or of the one that another object is made of."""
     if not isinstance(data, Placeholder):
         return None
+    if isinstance(data.state, dict) and "_pa_array" in data.state:  # Texts, where pyarrow is there.
+        return _length_of_arrow(data.state["_pa_array"])
     parts = data.state if type(data.state) is tuple else ()
     for part in (data, *parts):
         known = array_of(part) if isinstance(part, Placeholder) else None
         if known is not None and known.facts["shape"]:
             return int(known.facts["shape"][0])
     return None
+
+
+def _length_of_arrow(data: Any) -> int | None:  # noqa: ANN401
+    """The length of an array of pyarrow, which may be in chunks."""
+    match data:
+        case Placeholder(args=((_, int(length), int(_), int(_), *_),)):
+            return length
+        case Placeholder(args=([*chunks], _)):
+            lengths = [_length_of_arrow(chunk) for chunk in chunks]
+            return None if None in lengths else sum(filter(None, lengths))
+        case _:
+            return None
