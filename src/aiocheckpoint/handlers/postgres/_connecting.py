@@ -48,7 +48,7 @@ def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -
     link = _linked(address, writes=writes)
     try:
         _check_version(link, address)
-        session = _session(link, address, seconds_to_answer)
+        session = _session(link, address, seconds_to_answer, writes=writes)
     except BaseException:
         link.close()
         raise
@@ -73,7 +73,9 @@ def _check_version(link: Link, address: ServerAddress) -> None:
         raise old_server(address, str(major), LEAST_VERSION)
 
 
-def _session(link: Link, address: ServerAddress, seconds_to_answer: float) -> Session:
+def _session(
+    link: Link, address: ServerAddress, seconds_to_answer: float, *, writes: bool
+) -> Session:
     """Find out whether a pooler stands between: it gives a process id of its own at the login."""
     try:
         (pid,) = link.execute("SELECT pg_backend_pid()").fetchone() or (0,)
@@ -82,5 +84,5 @@ def _session(link: Link, address: ServerAddress, seconds_to_answer: float) -> Se
     else:
         is_pooled = pid != link.info.backend_pid
         link.prepare_threshold = None if is_pooled else _EXECUTIONS_BEFORE_PREPARING
-        return Session(link, address, seconds_to_answer, is_pooled=is_pooled)
+        return Session(link, address, seconds_to_answer, is_pooled=is_pooled, writes=writes)
     raise failure

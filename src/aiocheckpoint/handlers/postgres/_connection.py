@@ -135,6 +135,8 @@ class PostgresConnection(PostgresReading, StoreConnection):
         _beside.clear_ending(self.inner, lease)
 
     def prune_rows(self, flow: str | bytes, query: Query, *, unsigned: bool) -> int | None:
+        if not self.decides(query.chosen):
+            return None
         statement, values = prune_statement(flow, query, unsigned=unsigned)
         ((count,),) = self.inner.rows(statement, values, doing="writing")
         return int(count)

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Unpack
 
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import InvalidValueError
-from aiocheckpoint.handlers._identifiers import checked_path
+from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
 from aiocheckpoint.handlers._leases import LEASE_SECONDS
 from aiocheckpoint.handlers._urls import flow_name
 from aiocheckpoint.handlers.leased import LeasedStateHandler
 from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, checked_patience
 from aiocheckpoint.handlers.postgres._names import DEFAULT_SCHEMA, stored_bytes
+from aiocheckpoint.handlers.postgres._reader import PostgresReader
 from aiocheckpoint.handlers.postgres._store import PostgresStore
 from aiocheckpoint.handlers.postgres._url import parse_url
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator, Sequence
 
+    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._retention import Keep
 
@@ -101,6 +105,29 @@ class PostgresStateHandler(LeasedStateHandler):
         )
         self.path: str | os.PathLike[str] | None = path
         self.schema: str = address.schema
+        self._address = address
+
+    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> PostgresReader:
+        """Make the reader of the database, on a connection of its own for reading alone."""
+        return PostgresReader(self, self._address, secret)
+
+    def exists(self) -> bool:
+        """Whether the tables were made.
+
+        Raises:
+            StorageError: The database cannot be read, or the tables are another program's.
+            IncompatibleSnapshotError: They are of a later version of this library.
+        """
+        with self.reader() as reader:
+            return reader.exists()
+
+    def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
+        """Find a run by a connection for reading alone. See `StateHandler.find_snapshots`."""
+        return self.reader().snapshots_of_run(self.flow, checked_run_id(run_id))
+
+    def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
+        """Find all runs by a connection for reading alone."""
+        return self.reader().snapshots_of_flow(self.flow)
 
 
 def _checked_flow(flow: str) -> str:

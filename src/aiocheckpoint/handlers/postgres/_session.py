@@ -84,22 +84,31 @@ class Session:
         seconds_to_answer: How long an answer of the server may take, beside the time for the bytes
             of a large snapshot.
         is_pooled: Whether a pooler stands between.
+        writes: Whether it is to write. Without, the server refuses each write in a transaction, and
+            without a pooler any other one too.
     """
 
     def __init__(
-        self, link: Link, address: ServerAddress, seconds_to_answer: float, *, is_pooled: bool
+        self,
+        link: Link,
+        address: ServerAddress,
+        seconds_to_answer: float,
+        *,
+        is_pooled: bool,
+        writes: bool,
     ) -> None:
         self.link = link
         self.address = address
         self.is_pooled = is_pooled
         self._seconds_to_answer = seconds_to_answer
         link.seconds_to_answer = seconds_to_answer
+        self._begin = "BEGIN" if writes else "BEGIN READ ONLY"
         if is_pooled:
             limits = "; ".join(f"SET LOCAL {limit}" for limit in _LIMITS)
-            self._begin = f"BEGIN; {limits}"
+            self._begin = f"{self._begin}; {limits}"
         else:
-            self._begin = "BEGIN"
-            self._simply("; ".join(f"SET {limit}" for limit in _LIMITS))
+            settings = _LIMITS if writes else (*_LIMITS, "default_transaction_read_only = on")
+            self._simply("; ".join(f"SET {setting}" for setting in settings))
 
     def rows(
         self,
