@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pgbouncer import PgBouncer
     from postgres_server import PostgresInstallation, PostgresServer
     from tcp_proxy import TcpProxy
+
+
+_numbers = itertools.count()
 
 
 class _Skipped(pytest.Module):
@@ -75,6 +79,14 @@ def database(postgres: PostgresServer) -> Generator[str]:
 def database_url(postgres: PostgresServer, database: str) -> str:
     """Give the URL of an empty database on the server of all tests."""
     return postgres.url(database)
+
+
+@pytest.fixture
+def store_url(postgres: PostgresServer) -> Generator[str]:
+    """Give the URL of a schema that is missing on the server of all tests."""
+    schema = f"store_{next(_numbers)}"
+    yield postgres.url(schema=schema)
+    postgres.sql(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ def find_store(path: object, flow: str | None, run_id: str | None) -> StoreAddre
     """
     text, run_id = checked_path(path), checked_run_id(run_id)
     if url_scheme(text) is not None:
+        _refuse_location(text)
         return StoreAddress(text, "local", flow, run_id)
     full = absolute_path(text)
     if os.path.lexists(full):
@@ -111,6 +112,17 @@ def find_store(path: object, flow: str | None, run_id: str | None) -> StoreAddre
             "Leave them out, or give the path of the store."
         )
     return find_store(location.place, location.flow, location.run_id)
+
+
+def _refuse_location(url: str) -> None:
+    """Raise InvalidValueError for the location of a run on a server, which is no URL."""
+    location = parse_location(url)
+    if location is not None:
+        raise InvalidValueError(
+            f"this is the location of one run, {location.run_id!r} of the flow {location.flow!r}, "
+            "on a server, which names no user. Give the URL that the flow was given, and name both "
+            "beside it."
+        )
 
 
 def _named_run(path: str) -> tuple[str, str] | None:
