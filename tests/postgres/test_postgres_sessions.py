@@ -87,7 +87,7 @@ def test_seconds_up(how: str, own_postgres: PostgresServer) -> None:
             pid = second.inner.link.info.backend_pid
             if how == "crash":
                 os.kill(pid, signal.SIGKILL)
-                must_become(lambda: before.is_lost())
+                must_become(before.is_lost)
             else:
                 own_postgres.restart(how)  # type: ignore[arg-type]
 
@@ -183,7 +183,7 @@ def test_forked_child_keeps_no_session(
 
 
 def test_forked_child_does_not_end_the_session(database_url: str) -> None:
-    """The session of a process goes on after a forked child of it has used the handler and ended."""
+    """The session of a process goes on after a forked child has used the handler and ended."""
     handler = PostgresStateHandler(database_url)
     handler.write({"n": 0}, "a")
     with handler.locked("held"):

@@ -13,5 +13,6 @@ with handler.locked("a"):
     if child == 0:
         time.sleep(300)
         os._exit(0)
-    print(child, flush=True)
+    sys.stdout.write(f"{child}\n")
+    sys.stdout.flush()
     time.sleep(300)

@@ -17,7 +17,7 @@ from run_factories import sql
 from aiocheckpoint import FlowChangedError, Header
 from aiocheckpoint._model import step_names
 from aiocheckpoint._model.step_names import BESIDE, MOST_NAMES, StepNames
-from aiocheckpoint._snapshot.footer import split
+from aiocheckpoint._snapshot.footer import payload_length
 from aiocheckpoint._snapshot.header_json import HeaderEncoder, decode_header, encode_header
 
 if TYPE_CHECKING:
@@ -215,7 +215,8 @@ class Old:
         if self._runs.kind == "sqlite":
             query = "SELECT payload, footer FROM runs WHERE run_id = 'x'"
             ((payload, footer),) = sql(self._runs.path, query)
-            _, footer = split(Pieces.of(payload + footer).with_fields(**facts).joined())
+            whole = Pieces.of(payload + footer).with_fields(**facts).joined()
+            footer = whole[payload_length(whole) :]
             sql(self._runs.path, "UPDATE runs SET footer = ? WHERE run_id = 'x'", footer)
         else:
             path = self._path

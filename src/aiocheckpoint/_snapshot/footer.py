@@ -43,8 +43,8 @@ __all__ = [
     "TRAILER_BYTES",
     "Footer",
     "pack_footer",
+    "payload_length",
     "read_footer",
-    "split",
 ]
 
 FORMAT_VERSION = 1
@@ -101,11 +101,10 @@ def pack_footer(header: bytes, payload_length: int, digest: bytes, signer: Signe
     return header + _TRAILER.pack(digest, seal, signature, key_id, numbers)
 
 
-def split(snapshot: bytes) -> tuple[bytes, bytes]:
-    """Cut a whole new snapshot into its payload and its footer."""
-    numbers = snapshot[-_NUMBERS.size :]
-    length: int = _NUMBERS.unpack(numbers)[0]
-    return snapshot[:length], snapshot[length:]
+def payload_length(snapshot: bytes | memoryview) -> int:
+    """The length of the payload in a whole new snapshot."""
+    length: int = _NUMBERS.unpack(snapshot[-_NUMBERS.size :])[0]
+    return length
 
 
 def read_footer(file: BinaryIO, size: int, location: str, signer: Signer | None) -> Footer | None:

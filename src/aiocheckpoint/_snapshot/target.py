@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from aiocheckpoint._snapshot.footer import payload_length
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
@@ -40,3 +42,11 @@ class MemoryTarget(io.BytesIO):
     def read_back(self) -> io.BytesIO:
         """Give the bytes so far, as a file of its own."""
         return io.BytesIO(self.getvalue())
+
+    def split(self) -> tuple[bytes, bytes]:
+        """Cut a whole snapshot into its payload and its footer. The payload is not copied."""
+        with self.getbuffer() as snapshot:
+            length = payload_length(snapshot)
+            footer = bytes(snapshot[length:])
+        self.truncate(length)
+        return self.getvalue(), footer

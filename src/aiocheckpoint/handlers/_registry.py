@@ -58,16 +58,21 @@ class HandlerOptions(SnapshotOptions, total=False):
         fsync: Whether each snapshot waits for the disk (default True).
         keep: How many snapshots of a run are kept, the newest included (default 1), or "all".
         lease: Seconds without a heartbeat after which a suspended owner, or one on another
-            machine, loses its runs (default 30). For the handler "sqlite", and for "local" with
-            `lock="lease"`.
+            machine, loses its runs (default 30). For the handlers "sqlite" and "postgresql", and
+            for "local" with `lock="lease"`.
         lock: For the handler "local": "kernel" (default), or "lease" for file systems without
             locks. See `LocalStateHandler`.
+        patience: Seconds for which a request waits while the server is out of reach (default 60).
+            For the handler "postgresql".
+        schema: The schema of the tables (default "aiocheckpoint"). For the handler "postgresql".
     """
 
     fsync: bool
     keep: Keep
     lease: float
     lock: LockKind
+    patience: float
+    schema: str
 
 
 @front_door

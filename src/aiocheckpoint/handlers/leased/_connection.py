@@ -53,6 +53,9 @@ class StoreConnection(WritingStatements, ReadingStatements):
     def is_lost(self) -> bool:
         """Whether the connection is known to be lost, found out without asking the server.
 
+        Such a connection is closed before the next request, and another one is made. So a store may
+        also give up a connection that has become large.
+
         The writer calls it several times a second while a run is in progress, if there is a
         `session`. An owner that connects anew at once is not taken for a dead one.
         """

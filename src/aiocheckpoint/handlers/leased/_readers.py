@@ -44,7 +44,7 @@ class Readers:
                 connection.abandon()
             self._reset()
         closed = self._closed
-        connection = self._pop() or self._store.connect(writes=False)
+        connection = self._pop_usable() or self._store.connect(writes=False)
         try:
             result = function(connection)
         except BaseException:
@@ -64,6 +64,11 @@ class Readers:
                 connection.close()
             else:
                 connection.abandon()
+
+    def _pop_usable(self) -> StoreConnection | None:
+        while (connection := self._pop()) is not None and connection.is_lost():
+            connection.close()
+        return connection
 
     def _pop(self) -> StoreConnection | None:
         try:

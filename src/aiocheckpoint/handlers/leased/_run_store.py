@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.threads import AbandonedCallError
 from aiocheckpoint._model.start_record import ClaimedStart
-from aiocheckpoint._snapshot.footer import split
 from aiocheckpoint._snapshot.header_json import encode_header
 from aiocheckpoint._snapshot.progress_record import encode_progress
 from aiocheckpoint._snapshot.target import MemoryTarget
@@ -212,7 +211,7 @@ def split_snapshot(snapshot: MemoryTarget, store: StorePlace, location: str) -> 
     Raises:
         StorageError: The payload is larger than the store can hold.
     """
-    payload, footer = split(snapshot.getvalue())
+    payload, footer = snapshot.split()
     if len(payload) > store.largest_payload:
         raise StorageError(
             location,

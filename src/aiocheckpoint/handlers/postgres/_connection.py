@@ -62,6 +62,11 @@ class PostgresConnection(PostgresReading, StoreConnection):
             self._has_tables = set_up(self.inner, writes=False)
         return self.inner.rows(statement, values) if self._has_tables else []
 
+    def read_snapshot(self, key: Key, kept: tuple[int, int] | None) -> tuple[bytes, bytes] | None:
+        found = super().read_snapshot(key, kept)
+        self.inner.note_size(0 if found is None else len(found[0]))
+        return found
+
     def transaction(self) -> AbstractContextManager[None]:
         return self.inner.transaction()
 

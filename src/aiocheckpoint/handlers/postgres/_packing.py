@@ -11,10 +11,40 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Call", "RowStatement"]
+__all__ = ["Call", "RowStatement", "Whole", "WholeDumper"]
+
+_BYTEA = 17
+"""The type bytea (pg_type.dat in https://github.com/postgres/postgres)."""
+
+
+class Whole:
+    """Bytes that libpq gets as they are. psycopg would copy `bytes` first.
+
+    Args:
+        value: The bytes.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+
+class WholeDumper(Dumper):
+    """Gives such bytes to psycopg."""
+
+    format = Format.BINARY
+    oid = _BYTEA
+
+    def dump(self, obj: Whole) -> bytes:
+        """Give the bytes themselves."""
+        return obj.value
 
 
 class Call(NamedTuple):
@@ -82,7 +112,7 @@ class RowStatement:
             parts += filter(None, column)
             size += sum(sizes)
         if self._cut:
-            values["bytes"] = b"".join(parts)
+            values["bytes"] = Whole(b"".join(parts))
         return Call(self._many, values, size, prepare=False)
 
     def _call_for_one(self, row: tuple[Any, ...], values: dict[str, Any]) -> Call:
@@ -90,7 +120,8 @@ class RowStatement:
         for (name, kind), value in zip(self._columns.items(), row, strict=False):
             values[name] = value if value is None or kind in {"text", "bytea"} else repr(value)
         cut = row[len(self._columns) :]
-        values.update(zip(self._cut, cut, strict=True))
+        whole = [None if part is None else Whole(part) for part in cut]
+        values.update(zip(self._cut, whole, strict=True))
         return Call(self._one, values, sum(len(part) for part in cut if part is not None))
 
 

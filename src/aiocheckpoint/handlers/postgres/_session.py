@@ -20,7 +20,7 @@ from psycopg.rows import TupleRow
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.postgres._errors import translate_error
-from aiocheckpoint.handlers.postgres._packing import Call
+from aiocheckpoint.handlers.postgres._packing import Call, Whole, WholeDumper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -36,6 +36,8 @@ _Result = TypeVar("_Result")
 
 _LIMITS = "lock_timeout = '10s'", "idle_in_transaction_session_timeout = '10s'"
 """A process that is stopped within a transaction, or cut off, holds its rows for so long."""
+
+_LARGE_BYTES = 1 << 26
 
 _BYTES_A_SECOND = 4e6
 """The least that a server and its network are expected to take of a large snapshot."""
@@ -101,7 +103,9 @@ class Session:
         self.address = address
         self.is_pooled = is_pooled
         self._seconds_to_answer = seconds_to_answer
+        self._is_large = False
         link.seconds_to_answer = seconds_to_answer
+        link.adapters.register_dumper(Whole, WholeDumper)
         self._begin = "BEGIN" if writes else "BEGIN READ ONLY"
         if is_pooled:
             limits = "; ".join(f"SET LOCAL {limit}" for limit in _LIMITS)
@@ -129,6 +133,10 @@ class Session:
         """
         call = Call(statement, values)
         return self._guarded(lambda: self._execute(call).fetchall(), doing)
+
+    def note_size(self, size: int) -> None:
+        """Note that so many bytes were read or written at once."""
+        self._is_large = self._is_large or size > _LARGE_BYTES
 
     def write(self, statement: str, values: Mapping[str, Any] | tuple[Any, ...] = ()) -> int:
         """Execute a statement that writes, and give the number of rows that it has written.
@@ -165,6 +173,7 @@ class Session:
         return self._guarded(lambda: self._execute(call).rowcount, "writing")
 
     def _execute(self, call: Call) -> psycopg.Cursor[TupleRow]:
+        self.note_size(call.size)
         self.link.seconds_to_answer = self._seconds_to_answer + call.size / _BYTES_A_SECOND
         statement = in_schema(call.statement, self.address.schema)
         return self.link.execute(statement, call.values, prepare=call.prepare, binary=True)
@@ -197,8 +206,13 @@ class Session:
             self.link.close()
 
     def is_lost(self) -> bool:
-        """Whether the connection is known to be lost: by the end of its socket, without a query."""
+        """Whether the connection is known to be lost: by the end of its socket, without a query.
+
+        One that has carried a large snapshot counts as well, as libpq keeps its buffer for ever.
+        """
         pgconn = self.link.pgconn
+        if self._is_large and pgconn.transaction_status == pq.TransactionStatus.IDLE:
+            return True
         with suppress(psycopg.Error, OSError):
             while pgconn.status == pq.ConnStatus.OK and _is_readable(pgconn.socket):
                 pgconn.consume_input()  # Raises psycopg's error at the end.
