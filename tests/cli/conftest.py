@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-from order_store import NOW
-
-from aiocheckpoint._display import times
+from order_store import called_at_quarter_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +14,5 @@ if TYPE_CHECKING:
 @pytest.fixture
 def at_quarter_to() -> Iterator[None]:
     """Let the command line be called at a known time, in UTC."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(times, "now", lambda: NOW)
-        patch.setenv("TZ", "UTC")
-        time.tzset()
+    with called_at_quarter_to():
         yield
-    time.tzset()

@@ -47,13 +47,15 @@ def aviary(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / signing).mkdir(exist_ok=True)
             place = f"{folder}/{signing}/{name}"
             cp = CheckpointFlow(place, "sqlite" if "." in name else "local", keep=9, **options)
-            _fill(cp, folder / "hatched")
+            fill(cp, folder / "hatched")
             cp.handler.close()
     assert not (folder / "hatched").exists()
     return folder
 
 
-def _fill(cp: CheckpointFlow, mark: Path) -> None:
+def fill(cp: CheckpointFlow, mark: Path) -> None:
+    """Add the steps of a flow, and store its runs, whose states make a directory when loaded."""
+
     @cp.add_step()
     def lay(state: State) -> None:
         state["seed"] = 1

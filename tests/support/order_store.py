@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from stored_runs import queue_run
 
 from aiocheckpoint import CheckpointFlow, Failure
+from aiocheckpoint._display import times
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from support import State
 
-__all__ = ["BEGAN", "CONNECT", "NOW", "SERVICE", "STEPS", "open_orders", "store_orders"]
+__all__ = [
+    "BEGAN",
+    "CONNECT",
+    "NOW",
+    "SERVICE",
+    "STEPS",
+    "called_at_quarter_to",
+    "open_orders",
+    "store_orders",
+]
 
 NOW = 1_796_035_500.0
 """2026-11-30 10:45:00 UTC."""
@@ -56,6 +70,17 @@ def invoice(state): ...
 
 print("the service is imported")
 """
+
+
+@contextmanager
+def called_at_quarter_to() -> Generator[None]:
+    """Let the command line be called at a known time, in UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(times, "now", lambda: NOW)
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def open_orders(

@@ -17,7 +17,7 @@ from aiocheckpoint._display.times import ago, clock
 from aiocheckpoint._display.values import shown_value
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.handlers._registry import handler_name_for
-from aiocheckpoint.handlers._urls import absolute_path
+from aiocheckpoint.handlers._urls import absolute_path, url_scheme
 from aiocheckpoint.look._single_files import snapshot_in_file
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def _file_of(context: Context) -> str:
     Raises:
         UsageProblem: The target is no file, or a store of many runs.
     """
-    path = absolute_path(context.target.text)
-    if context.target.is_module or os.path.isdir(path) or handler_name_for(path) == "sqlite":
+    text = context.target.text
+    path = absolute_path(text)
+    is_file = not context.target.is_module and url_scheme(text) is None
+    if not is_file or os.path.isdir(path) or handler_name_for(path) == "sqlite":
         raise UsageProblem(
             f"inspect takes the file of one snapshot, and {context.target} is none. Look at a run "
             "of a store by show, and check all of them by verify."

@@ -121,6 +121,20 @@ class PostgresStateHandler(LeasedStateHandler):
         with self.reader() as reader:
             return reader.exists()
 
+    @front_door
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Make no copy: the tools of the server do so, also while it is in use.
+
+        Raises:
+            InvalidValueError: Always. It names the tool.
+        """
+        del path
+        raise InvalidValueError(
+            f"{self._address.place} is copied by the tools of its server: pg_dump "
+            f"--schema={self.schema} copies the tables, also while they are in use, and "
+            "pg_restore brings them back."
+        )
+
     def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
         """Find a run by a connection for reading alone. See `StateHandler.find_snapshots`."""
         return self.reader().snapshots_of_run(self.flow, checked_run_id(run_id))
