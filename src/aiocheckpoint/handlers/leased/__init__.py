@@ -4,9 +4,10 @@ Imports the handlers' `_base` and everything below it. Open `_connection` first:
 that the author of a store writes, beside a handler that names the place.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from aiocheckpoint import _public
-from aiocheckpoint.handlers.leased._connection import StoreConnection
-from aiocheckpoint.handlers.leased._handler import LeasedStateHandler
 from aiocheckpoint.handlers.leased._requests import Claim, LeaseRecord, Release, Save
 from aiocheckpoint.handlers.leased._rows import (
     OwnedRow,
@@ -19,6 +20,10 @@ from aiocheckpoint.handlers.leased._rows import (
     StoredRun,
 )
 from aiocheckpoint.handlers.leased._store import LeasedStore
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers.leased._connection import StoreConnection
+    from aiocheckpoint.handlers.leased._handler import LeasedStateHandler
 
 __all__ = [
     "Claim",
@@ -39,3 +44,15 @@ __all__ = [
 ]
 
 _public.publish(__name__, globals(), __all__)
+
+_LATE = {"LeasedStateHandler": "_handler", "StoreConnection": "_connection"}
+"""The modules of names that SQLite does without, which has its own session. They take 5 ms."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name with its module (PEP 562)."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    globals()[name] = value
+    return value

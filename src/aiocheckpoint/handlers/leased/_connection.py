@@ -18,6 +18,7 @@ import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from aiocheckpoint import _public
 from aiocheckpoint.handlers.leased._reading import ReadingStatements
 from aiocheckpoint.handlers.leased._writing import WritingStatements
 
@@ -105,3 +106,6 @@ class StoreConnection(WritingStatements, ReadingStatements):
     @abstractmethod
     def note_draining(self, owner_id: str) -> None:
         """Note that an owner has begun to drain, until its row is deleted."""
+
+
+_public.publish("aiocheckpoint.handlers.leased", globals(), ["StoreConnection"])

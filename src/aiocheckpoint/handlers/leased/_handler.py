@@ -6,6 +6,7 @@ import io
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Literal, Unpack
 
+from aiocheckpoint import _public
 from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint._model.checks import checked_number
 from aiocheckpoint._model.start_record import Ownership
@@ -214,3 +215,6 @@ def checked_patience(patience: object) -> float:
     if not 0 <= seconds < float("inf"):
         raise InvalidValueError(f"patience={patience!r}: it is a number of seconds, at least 0.")
     return float(seconds)
+
+
+_public.publish("aiocheckpoint.handlers.leased", globals(), ["LeasedStateHandler"])
