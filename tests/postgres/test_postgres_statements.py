@@ -27,6 +27,8 @@ from aiocheckpoint.handlers.leased import (
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pgbouncer import PgBouncer
+
     from aiocheckpoint.handlers._retention import Keep
     from aiocheckpoint.handlers.leased import StoredRun
     from aiocheckpoint.handlers.postgres._connection import PostgresConnection
@@ -425,6 +427,53 @@ def test_failed_statement_in_a_transaction(connection: PostgresConnection) -> No
     with pytest.raises(StorageError, match="rolled back"):
         ignoring()
     assert connection.inner.rows("SELECT id FROM SCHEMA.draining_owners") == []
+
+
+def mixed(connection: PostgresConnection, count: int) -> tuple[list[Claim], list[Save], list[Save]]:
+    """Give claims of new runs, and steps and ends of others."""
+    leases = claimed(connection, 2 * count)
+    snapshot = (header(1), b"payload", b"footer")
+    claims = [Claim(lease(f"new{number}", 900 + number), snapshot) for number in range(count)]
+    steps = saves(leases[:count], header(2))
+    return claims, steps, saves(leases[count:], header(2, "finished"))
+
+
+@pytest.mark.parametrize("count", NUMBERS)
+def test_together(count: int, connection: PostgresConnection) -> None:
+    """Claims, steps and ends are one transaction, which can be repeated as a whole."""
+    claims, steps, ends = mixed(connection, count)
+    done = connection.write_together(claims, steps, ends, OWNER, 5.0)
+    assert done is not None
+    assert by_number(done[0]) == by_number(connection.claim(claims, OWNER, 7.0))
+    assert done[1] == 2 * count
+    again = connection.write_together(claims, steps, ends, OWNER, 8.0)
+    assert again is not None
+    assert (by_number(again[0]), again[1]) == (by_number(done[0]), count)  # Ends are released.
+    assert connection.stored([*steps, *ends]) == set(range(2 * count))
+    some = connection.write_together([], steps, ends, OWNER, 9.0)
+    assert some == ([], count)
+
+
+def test_together_or_not_at_all(connection: PostgresConnection) -> None:
+    """One statement that is refused undoes the others, and the connection goes on."""
+    claims, steps, ends = mixed(connection, 2)
+    connection.inner.write(
+        "ALTER TABLE SCHEMA.runs ADD CONSTRAINT no_end CHECK (status <> 'finished')"
+    )
+    before = columns(connection, "run_id, status, sequence, token")
+    with pytest.raises(StorageError, match="23514"):
+        connection.write_together(claims, steps, ends, OWNER, 5.0)
+    assert columns(connection, "run_id, status, sequence, token") == before
+    assert connection.write_together(claims, steps, [], OWNER, 5.0) is not None
+    assert len(columns(connection, "id")) == len(before) + 2
+
+
+def test_together_behind_a_pooler(pooler: PgBouncer, database: str) -> None:
+    """A pooler gets one statement after the other."""
+    with connected(pooler.url(database)) as connection:
+        claims, steps, ends = mixed(connection, 2)
+        assert connection.write_together(claims, steps, ends, OWNER, 5.0) is None
+        assert len(columns(connection, "id")) == 4
 
 
 def test_overlapping_claims(database_url: str) -> None:

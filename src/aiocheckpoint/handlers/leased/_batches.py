@@ -53,6 +53,13 @@ class Batch:
             self.other = pending
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the batch has snapshots and claims of probably new runs, and nothing else."""
+        if self.other is not None or self.retaining or self.with_progress:
+            return False
+        return all(pending.request.first_snapshot for pending in self.claims)
+
+    @property
     def is_one_statement(self) -> bool:
         """Whether one statement, without a transaction around it, does the whole batch.
 

@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.errors import StorageError, StoreUnreachableError
+from aiocheckpoint.handlers.leased._claims import ask, set_claimed
 from aiocheckpoint.handlers.leased._processor import LeasedProcessor
 from aiocheckpoint.handlers.leased._requests import Execute, Release
+from aiocheckpoint.handlers.leased._saves import settle
 from aiocheckpoint.handlers.leased._store_session import StoreSession
 from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS, Again
 
@@ -117,10 +119,28 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         return connected and isinstance(error, _OF_ONE_REQUEST)
 
     def _writes_alone(self, session: StoreSession, batch: Batch) -> bool:
-        if not (session.connection.commits_alone and (batch.is_one_statement or batch.is_new)):
+        if not session.connection.commits_alone:
             return False
+        if batch.is_one_statement or batch.is_new:
+            session.is_in_doubt = True
+            self._do(session, batch)
+            return True
+        return batch.is_plain and self._write_together(session, batch)
+
+    def _write_together(self, session: StoreSession, batch: Batch) -> bool:
+        """Do a batch of several statements in one round trip, and say whether the store did."""
+        ask(session, batch.claims)
+        groups = batch.claims, batch.steps, batch.status_changes
+        claims, steps, statuses = ([one.request for one in group] for group in groups)
+        now, connection = self._clock.time(), session.connection
         session.is_in_doubt = True
-        self._do(session, batch)
+        done = connection.write_together(claims, steps, statuses, session.owner_id, now)
+        if done is None:
+            session.is_in_doubt = False
+            return False
+        runs, written = done
+        set_claimed(session, batch.claims, runs)
+        settle(connection, batch, written)
         return True
 
 

@@ -66,6 +66,32 @@ class WritingStatements(ABC):
             The number of rows that were written.
         """
 
+    def write_together(
+        self,
+        claims: Sequence[Claim],
+        steps: Sequence[Save],
+        statuses: Sequence[Save],
+        owner_id: str,
+        now: float,
+    ) -> tuple[list[StoredRun], int] | None:
+        """Do `claim`, `save_steps` and `save_statuses` in one transaction and one round trip.
+
+        Two of the three have members, at least, and no two members are of one run.
+
+        Args:
+            claims: As in `claim`.
+            steps: As in `save_steps`.
+            statuses: As in `save_statuses`.
+            owner_id: The owner.
+            now: As in `claim`.
+
+        Returns:
+            The rows of the claims, and the number of rows that the other two have written. None
+            where the store does nothing, so that they are called one by one in a transaction.
+        """
+        del claims, steps, statuses, owner_id, now
+        return None
+
     @abstractmethod
     def stored(self, saves: Sequence[Save]) -> set[int]:
         """Give the indexes of the saves whose footer is now in the row `save.lease.row`.

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint.handlers.leased import Claim, StartRow
+    from aiocheckpoint.handlers.postgres._packing import Call
     from aiocheckpoint.handlers.postgres._session import Session
 
-__all__ = ["claim", "record_starts"]
+__all__ = ["claim", "claim_call", "claimed", "record_starts"]
 
 _MOST_FOOTER_BYTES = 4096
 """Longer footers are read from the row when they are needed."""
@@ -95,10 +96,27 @@ _RECORD_START = RowStatement(
 
 def claim(session: Session, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
     """See `StoreConnection.claim`."""
+    rows = session.rows_of_call(claim_call(claims, owner_id, now))
+    return claimed(session, claims, rows, owner_id, now)
+
+
+def claim_call(claims: Sequence[Claim], owner_id: str, now: float) -> Call:
+    """Give the statement of claims."""
     rows = [_values(number, one) for number, one in enumerate(claims)]
+    return _CLAIM.call(rows, owner=owner_id, now=repr(now))
+
+
+def claimed(
+    session: Session,
+    claims: Sequence[Claim],
+    rows: Sequence[tuple[Any, ...]],
+    owner_id: str,
+    now: float,
+) -> list[StoredRun]:
+    """Give the rows of runs behind the statement of claims, which has given these rows."""
     asked = {one.lease.asked: number for number, one in enumerate(claims)}
     found: dict[int, StoredRun] = {}
-    for number, *columns in session.rows_of(_CLAIM, rows, owner=owner_id, now=repr(now)):
+    for number, *columns in rows:
         if number is None:
             row, token, *_ = columns
             number = asked[token]  # noqa: PLW2901 - the rest of the row is empty
@@ -106,7 +124,11 @@ def claim(session: Session, claims: Sequence[Claim], owner_id: str, now: float) 
         else:
             found[number] = StoredRun._make((number, *columns))
     # Others have made, taken or released these since the statement began.
-    missed = [row[: len(_KEY)] for row in rows if row[0] not in found]
+    missed = [
+        (number, *key_values(one.lease.key))
+        for number, one in enumerate(claims)
+        if number not in found
+    ]
     if missed:
         found.update((row[0], StoredRun._make(row)) for row in session.rows_of(_SELECT, missed))
     return list(found.values())

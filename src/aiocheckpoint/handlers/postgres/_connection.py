@@ -103,11 +103,30 @@ class PostgresConnection(PostgresReading, StoreConnection):
         _claiming.record_starts(self.inner, starts)
 
     def save_steps(self, saves: Sequence[Save]) -> int:
-        return _saving.save_steps(self.inner, saves)
+        return self.inner.write_call(_saving.step_call(saves))
 
     def save_statuses(self, saves: Sequence[Save], owner_id: str) -> int:
         del owner_id  # The row keeps its owner.
-        return _saving.save_statuses(self.inner, saves)
+        return self.inner.write_call(_saving.status_call(saves))
+
+    def write_together(
+        self,
+        claims: Sequence[Claim],
+        steps: Sequence[Save],
+        statuses: Sequence[Save],
+        owner_id: str,
+        now: float,
+    ) -> tuple[list[StoredRun], int] | None:
+        # Claims come first, as they may wait for those of other processes.
+        calls = [_claiming.claim_call(claims, owner_id, now)] if claims else []
+        calls += [_saving.step_call(steps)] if steps else []
+        calls += [_saving.status_call(statuses)] if statuses else []
+        cursors = self.inner.together(calls)
+        if cursors is None:
+            return None
+        rows = cursors.pop(0).fetchall() if claims else []
+        runs = _claiming.claimed(self.inner, claims, rows, owner_id, now)
+        return runs, sum(cursor.rowcount for cursor in cursors)
 
     def stored(self, saves: Sequence[Save]) -> set[int]:
         return _saving.stored(self.inner, saves)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint.handlers.leased import Save
+    from aiocheckpoint.handlers.postgres._packing import Call
     from aiocheckpoint.handlers.postgres._session import Session
 
-__all__ = ["prune", "retain", "save_statuses", "save_steps", "stored", "with_ending"]
+__all__ = ["prune", "retain", "status_call", "step_call", "stored", "with_ending"]
 
 _LEASE = {"run": "bigint", "held": "bigint"}
 _STEP = {
@@ -78,14 +79,14 @@ _FOOTERS = "SELECT id, footer FROM SCHEMA.runs WHERE id = ANY(%(runs)s::bigint[]
 _ENDINGS = "SELECT id FROM SCHEMA.runs WHERE id = ANY(%(runs)s::bigint[]) AND ending IS NOT NULL"
 
 
-def save_steps(session: Session, saves: Sequence[Save]) -> int:
-    """See `StoreConnection.save_steps`."""
-    return session.write_rows(_SAVE_STEPS, [_step(save) for save in saves])
+def step_call(saves: Sequence[Save]) -> Call:
+    """Give the statement of `StoreConnection.save_steps`."""
+    return _SAVE_STEPS.call([_step(save) for save in saves])
 
 
-def save_statuses(session: Session, saves: Sequence[Save]) -> int:
-    """See `StoreConnection.save_statuses`."""
-    return session.write_rows(_SAVE_STATUSES, [_status(save) for save in saves])
+def status_call(saves: Sequence[Save]) -> Call:
+    """Give the statement of `StoreConnection.save_statuses`."""
+    return _SAVE_STATUSES.call([_status(save) for save in saves])
 
 
 def stored(session: Session, saves: Sequence[Save]) -> set[int]:

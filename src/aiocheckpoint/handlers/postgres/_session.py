@@ -148,7 +148,7 @@ class Session:
         Raises:
             StorageError: The server refused it, or is out of reach.
         """
-        return self._write(Call(statement, values))
+        return self.write_call(Call(statement, values))
 
     def write_rows(
         self, statement: RowStatement, rows: Sequence[tuple[Any, ...]], **common: object
@@ -160,16 +160,38 @@ class Session:
             rows: The values of each row.
             common: Other values of the statement.
         """
-        return self._write(statement.call(rows, **common))
+        return self.write_call(statement.call(rows, **common))
 
     def rows_of(
         self, statement: RowStatement, rows: Sequence[tuple[Any, ...]], **common: object
     ) -> list[tuple[Any, ...]]:
         """Do as `write_rows`, and give the rows of the statement."""
-        call = statement.call(rows, **common)
+        return self.rows_of_call(statement.call(rows, **common))
+
+    def rows_of_call(self, call: Call) -> list[tuple[Any, ...]]:
+        """Execute a statement that writes, and give its rows."""
         return self._guarded(lambda: self._execute(call).fetchall(), "writing")
 
-    def _write(self, call: Call) -> int:
+    def together(self, calls: Sequence[Call]) -> list[psycopg.Cursor[TupleRow]] | None:
+        """Execute statements in one transaction and one round trip.
+
+        Returns:
+            Their cursors. None behind a pooler, some of which do not take several statements at
+            once, and where libpq is too old for it.
+
+        Raises:
+            StorageError: One of them was refused, or the server is out of reach.
+        """
+        if self.is_pooled or not psycopg.Pipeline.is_supported():
+            return None
+        return self._guarded(lambda: self._pipelined(calls), "writing")
+
+    def _pipelined(self, calls: Sequence[Call]) -> list[psycopg.Cursor[TupleRow]]:
+        with self.link.pipeline():
+            return [self._execute(call) for call in calls]
+
+    def write_call(self, call: Call) -> int:
+        """Execute a statement that writes, and give the number of rows that it has written."""
         return self._guarded(lambda: self._execute(call).rowcount, "writing")
 
     def _execute(self, call: Call) -> psycopg.Cursor[TupleRow]:
