@@ -30,7 +30,7 @@ ERRORS = ("builtins.ValueError", "httpx.ConnectTimeout", "shop.Größe.Fehler", 
 IDS = (
     None,
     *ODD_IDS,
-    *("order-1", "order-2", "Order-3", "order-\U0010ffff", "\U0010ffff\U0010ffff"),
+    *("order-1", "order-2", "Order-3", "order-\U0010ffff", "\U0010ffff\U0010ffff", "x[]"),
 )
 DAY, NOW = 86_400.0, 1.5
 TIMES = (1.0, DAY - 0.0001, DAY, DAY + 1, 20_000 * DAY, 20_001 * DAY, 4e12)
@@ -82,7 +82,7 @@ filters: st.SearchStrategy[RunFilter] = st.builds(
     ids=st.none()
     | st.sampled_from(["*", "order-*", "order-?", "[oO]rder-*", "order-1", "a*", "a?b", "*-*r*4*"])
     | st.sampled_from(["nul\0", "nul*", "\ud800", "\ud800*", "[*]", "\U0010ffff*", "x*", "*b"])
-    | st.sampled_from(["caf?", "line?break", "order-\U0010ffff*", "\ud7ff*", "%41", "../*"]),
+    | st.sampled_from(["caf?", "line?break", "order-\U0010ffff*", "\ud7ff*", "%41", "../*", "x[]"]),
     since=times,
     before=times,
     tries=st.none() | st.integers(1, 3),

@@ -170,4 +170,4 @@ def test_a_slow_caller_is_given_a_longer_pause(monkeypatch: pytest.MonkeyPatch) 
         next(changes)
         clock[0] += seconds
     next(changes)
-    assert pauses == pytest.approx([0.25, 8.0, 8.0])
+    assert pauses == pytest.approx([1.0, 8.0, 8.0])

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from pgbouncer import PgBouncer
     from postgres_server import PostgresServer
 
-OPENED = shared_tests("look", "test_open_store")
 CHOSEN = shared_tests("look", "test_choosing_runs")
 STATES = shared_tests("look", "test_states_shown")
 DIFFS = shared_tests("look", "test_step_diffs")
 DAMAGED = shared_tests("look", "test_damaged_stores")
+FOLLOWING = shared_tests("look", "test_following")
 KILLED = """
 import os, sys
 from aiocheckpoint import CheckpointFlow
@@ -76,6 +76,22 @@ def folder(store_url: str, tmp_path: Path) -> Path:
 def test_as_at_every_store(shared: Callable[..., None], folder: Path) -> None:
     """Runs, counts, states and differences are shown as those of any other store."""
     shared(SERVER, folder)
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        FOLLOWING.test_runs_of_a_store,
+        FOLLOWING.test_a_claim_is_a_change,
+        FOLLOWING.test_a_filter_chooses_the_runs,
+        FOLLOWING.test_one_run,
+        FOLLOWING.test_progress_of_one_run,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_following_as_of_every_store(shared: Callable[..., None], store_url: str) -> None:
+    """Claims, steps, ends and deletions are seen as changes, each once."""
+    shared(store_url)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ __all__ = ["Changes", "files_of_database", "files_of_directory", "files_of_run"]
 
 POLL_SECONDS = 0.25
 """Between two looks."""
+ASKING_SECONDS = 1.0
+"""Between two looks at a store without files, such as a server that many ask."""
 ANYWAY_SECONDS = 5.0
 """After which a store counts as changed. No file changes when a process is killed."""
 REST = 4.0
@@ -89,10 +91,10 @@ class Changes:
 
         A caller that takes long is given a longer pause, so that it takes a fifth of the time.
         """
-        heard = -math.inf
+        heard, pause = -math.inf, ASKING_SECONDS if self._files is None else POLL_SECONDS
         while True:
             begun = time.monotonic()
             if self.look() or begun - heard >= ANYWAY_SECONDS:
                 heard = begun
                 yield
-            time.sleep(max(POLL_SECONDS, REST * (time.monotonic() - begun)))
+            time.sleep(max(pause, REST * (time.monotonic() - begun)))

@@ -46,7 +46,7 @@ BY_IDS_IN_RANGE = " NOT INDEXED"
 
 _LONGEST_GLOB, _MOST_STARS = 1000, 2
 """SQLite tries all ways to fit a pattern, which takes long for many stars."""
-_NO_GLOB = re.compile(r"\[!?\]?[^]]*\]|[\[\0\ud800-\udfff]")
+_NO_GLOB = re.compile(r"\[!?+\]?+[^]]*\]|[\[\0\ud800-\udfff]")
 """What stands for one character, and is written otherwise in SQLite, or cannot be."""
 
 _WITH_ID = "run_id <> ''"
