@@ -64,15 +64,21 @@ def check_stolen_lease(make: Make, faults: Faults | None = None) -> None:
 def check_stolen_run(make: Make, faults: Faults | None = None) -> None:
     """A run that was taken away stops at its next snapshot, and the next owner goes on with it."""
     steal = fault(faults, "steal")
-    with fresh(make, "robbed"):
+    with fresh(make, "robbed") as handler:
+        thief = handler.lock("robbed")
+
+        def rob() -> None:
+            steal("robbed")
+            thief.acquire()
+
         trail: list[str] = []
-        lost = False
-        try:
-            asyncio.run(_flow(make(), trail, steal).arun({"n": 1}, run_id="robbed"))
-        except LeaseLostError:
-            lost = True
+        lost = _is_refused(
+            lambda: asyncio.run(_flow(make(), trail, rob).arun({"n": 1}, run_id="robbed"))
+        )
         must(lost, "a run that was taken away raises LeaseLostError at its next snapshot")
         must(trail == ["first", "robbed"], "and begins no further step")
+        must(thief.held, "and takes nothing from its next owner")
+        thief.release()
         asyncio.run(_flow(make(), trail, None).arun({"n": 1}, run_id="robbed"))
         expected = ["first", "robbed", "robbed", "last"]
         must(trail == expected, "the next owner goes on behind the last snapshot")
@@ -81,7 +87,7 @@ def check_stolen_run(make: Make, faults: Faults | None = None) -> None:
 
 
 def _flow(
-    handler: StateHandler, trail: list[str], steal: Callable[[str], None] | None
+    handler: StateHandler, trail: list[str], inside: Callable[[], None] | None
 ) -> CheckpointFlow:
     cp = CheckpointFlow("conformance", handler=handler, name=handler.flow or None)
 
@@ -92,8 +98,8 @@ def _flow(
     @cp.add_step()
     def robbed(_state: dict[str, Any]) -> None:
         trail.append("robbed")
-        if steal is not None:
-            steal("robbed")
+        if inside is not None:
+            inside()
 
     @cp.add_step()
     def last(_state: dict[str, Any]) -> None:

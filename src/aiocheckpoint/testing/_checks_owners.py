@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ def check_unowned(make: Make, faults: Faults | None = None) -> None:
 def check_rows_left(make: Make, faults: Faults | None = None) -> None:
     """A lock that was released, and a run that was removed, leave nothing in the store."""
     rows = fault(faults, "rows")
-    run_ids = [f"row {number}" for number in range(_LOCKS)]
-    with fresh(make, "rows", *run_ids) as handler:
+    # No run of such an id may have left a row before.
+    removed, *run_ids = (f"row {secrets.token_hex(8)}" for _ in range(_LOCKS))
+    with fresh(make, "rows") as handler:
         with handler.locked("rows"):  # Makes what is made once.
             pass
         before = rows()
@@ -67,12 +69,12 @@ def check_rows_left(make: Make, faults: Faults | None = None) -> None:
             with handler.locked(run_id):
                 assert_refused(make(), run_id)
         must(rows() == before, "a lock that was released leaves nothing in the store")
-        with handler.locked("rows") as lock:
+        with handler.locked(removed) as lock:
             for _ in range(_LOCKS):
-                store_under(lock, handler, "rows", "running")
-            handler.write_progress("rows", b"progress", lock=lock)
-            handler.write_ending("rows", "asked")
-        handler.remove("rows")
+                store_under(lock, handler, removed, "running")
+            handler.write_progress(removed, b"progress", lock=lock)
+            handler.write_ending(removed, "asked")
+        handler.remove(removed)
         must(rows() == before, "a run that was removed leaves nothing in the store")
 
 
