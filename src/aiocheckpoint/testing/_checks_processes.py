@@ -111,12 +111,12 @@ def check_living_owner(make: Make, faults: Faults | None = None) -> None:
     lease = short_lease(make)
     if not make().outlives_process:
         with fresh(make, "living") as handler, handler.locked("living") as lock:
-            assert_kept(make(), "living", lease)
+            assert_kept(make(), "living", 2 * lease + 1.0)
             store_under(lock, handler, "living", "running")
         return
     with sharing(make, "living") as (handler, owner):
         must(owner.ask("acquire", "living"), "a process takes a free run")
-        assert_kept(handler, "living", lease)
+        assert_kept(handler, "living", 2 * lease + 1.0)
         must(owner.ask("store", "living"), "a living owner stores a snapshot behind its lease")
 
 
