@@ -48,6 +48,8 @@ def find_out(check: str, kind: type[LocalStateHandler], rule: str, path: Path) -
         ("submitted_again", broken.InsertsOver, "another state is one"),
         ("queue", broken.InsertsNothing, "it is stored when the call returns"),
         ("reader", broken.HidesFromReaders, r"exists\(\) of a reader is true"),
+        ("close", broken.LosesAtClose, "what was stored before"),
+        ("many_at_once", broken.ForgetsEnds, "each of them is stored as finished"),
         ("filtered_counts", broken.CountsAll, r"count\(\) counts those of statuses"),
     ],
 )

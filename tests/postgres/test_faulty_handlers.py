@@ -13,8 +13,6 @@ from aiocheckpoint.errors import CheckpointError
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
-SHORT_PATIENCE = {"lease": 1.0, "patience": 1.0}
-
 
 @pytest.mark.parametrize(
     ("fault", "check", "rule"),
@@ -31,36 +29,40 @@ SHORT_PATIENCE = {"lease": 1.0, "patience": 1.0}
         ("beats once", "living_owner", "a living owner keeps its run for longer than its lease"),
         ("keeps locks", "fork", "a forked child does not hold its parent's lock"),
         ("leaves rows", "rows_left", "a lock that was released leaves nothing in the store"),
+        ("unfenced", "stopped_owner", "an owner that wakes raises LeaseLostError"),
         ("gives to all", "lock", "a run that has an owner gets no second one"),
+        ("gives to all", "race", "one of two processes gets the run, not 2"),
     ],
 )
 def test_fault_is_found_on_postgres(
     fault: str, check: str, rule: str, postgres: PostgresServer, database: str
 ) -> None:
-    """The check names the rule that the handler breaks, and the sound handler passes it."""
-    faults, url = ServerFaults(postgres, database), postgres.url(database)
-    run(check, url, "", faults)
+    """The check names the rule that the handler breaks. The sound handler passes every check."""
     with pytest.raises(AssertionError, match=rule):
-        run(check, url, fault, faults)
+        run(check, postgres.url(database), fault, ServerFaults(postgres, database))
 
 
 @pytest.mark.parametrize(
-    ("fault", "check", "rule"),
+    ("fault", "check", "rule", "options"),
     [
-        ("commits in memory", "crash", "outlives a crash of the store"),
-        ("raw errors", "long_outage", "comes out as StorageError, not as OperationalError"),
+        ("commits in memory", "crash", "outlives a crash of the store", {}),
+        (
+            "raw errors",
+            "long_outage",
+            "comes out as StorageError, not as OperationalError",
+            {"patience": 1.0},
+        ),
+        ("beats once", "owner_in_outage", "a living owner keeps its run", {"lease": 4.0}),
     ],
 )
 def test_fault_is_found_by_a_crash(
-    fault: str, check: str, rule: str, own_postgres: PostgresServer
+    fault: str, check: str, rule: str, options: dict[str, float], own_postgres: PostgresServer
 ) -> None:
     """So does a check that needs a server which stops."""
-    faults, url = ServerFaults(own_postgres, "postgres"), own_postgres.url()
-    options = SHORT_PATIENCE if check == "long_outage" else {}
+    faults = ServerFaults(own_postgres, "postgres")
     try:
-        run(check, url, "", faults, **options)
         with pytest.raises(AssertionError, match=rule):
-            run(check, url, fault, faults, **options)
+            run(check, own_postgres.url(), fault, faults, **options)
     finally:
         faults.join()
 

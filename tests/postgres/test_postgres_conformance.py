@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance_checks import SHORT
 
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
-from aiocheckpoint.testing import HANDLER_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Check = Callable[[Callable[[], StateHandler]], None]
 
 SECRET = "s" * 32
-every_check = pytest.mark.parametrize("check", HANDLER_CHECKS, ids=lambda check: check.__name__)
+every_check = pytest.mark.parametrize("check", SHORT, ids=lambda check: check.__name__)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal
 
 from aiocheckpoint import LocalStateHandler, RunInProgressError
+from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.handlers._query import Query, order_key, select
 from aiocheckpoint.handlers._run_filter import ALL
@@ -383,6 +384,38 @@ class BackupOverAll(LocalStateHandler):
         for file in Path(path).parent.iterdir():
             shutil.rmtree(file) if file.is_dir() else file.unlink()
         super().backup(path)
+
+
+class LosesAtClose(LocalStateHandler):
+    """Forgets all when it is closed."""
+
+    def close(self) -> None:
+        """Delete what is stored, unless it is locked."""
+        for header in self.runs(Query()):
+            with contextlib.suppress(RunInProgressError):
+                self.remove(header.run_id)
+
+
+class ForgetsEnds(Replaces):
+    """Says that the end of every tenth run is stored, and stores nothing."""
+
+    ends = 0
+
+    def replace(
+        self,
+        run_id: str | None,
+        write_to: Callable[[SnapshotTarget], Header],
+        amends: Header | None = None,
+        *,
+        lock: Lock | None = None,
+    ) -> tuple[Header, int]:
+        """Write a tenth end to nowhere."""
+        memory = MemoryTarget()
+        header = write_to(memory)
+        self.ends += header.finished
+        if header.finished and self.ends % 10 == 0:
+            return header, len(memory.getvalue())
+        return super().replace(run_id, write_to, amends, lock=lock)
 
 
 class InsertsOver(LocalStateHandler):

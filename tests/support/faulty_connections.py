@@ -138,6 +138,15 @@ class LeavesRows(FaultyConnection):
             self.free_row((release.flow, release.run_id), release.token)
 
 
+class ForgetsFooters(FaultyConnection):
+    """A lost answer is not looked up."""
+
+    def stored(self, saves: Sequence[Save]) -> set[int]:
+        """Find nothing."""
+        del saves
+        return set()
+
+
 class GivesToAll(FaultyConnection):
     """Everybody gets the lock."""
 
@@ -188,6 +197,7 @@ CONNECTIONS: dict[str, type[FaultyConnection]] = {
     "hides owners": HidesOwners,
     "beats once": BeatsOnce,
     "leaves rows": LeavesRows,
+    "forgets footers": ForgetsFooters,
     "gives to all": GivesToAll,
     "cuts snapshots": CutsSnapshots,
 }

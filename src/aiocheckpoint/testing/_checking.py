@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,7 @@ __all__ = [
     "not_checked",
     "store",
     "store_under",
+    "unowned",
 ]
 
 Make = Callable[[], "StateHandler"]
@@ -155,6 +157,12 @@ def store_under(
     header = replace(header, status=status, **facts)
     write_to = partial(handler.codec.write, header, {"n": header.sequence}, None)
     return handler.replace(run_id, write_to, lock=lock)[0]
+
+
+def unowned(make: Make) -> list[str | None]:
+    """The ids of the runs that recovery may take, as they are listed."""
+    headers = make().runs(Query(unowned=True, due_before=time.time()))
+    return [header.run_id for header in headers]
 
 
 def is_stored(handler: StateHandler, header: Header) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.handlers._query import Query
@@ -15,6 +14,7 @@ from aiocheckpoint.testing._checking import (
     must,
     store,
     store_under,
+    unowned,
 )
 from aiocheckpoint.testing._checks_fences import assert_fenced, saying_held
 from aiocheckpoint.testing._leases import assert_succeeded, short_lease
@@ -51,9 +51,9 @@ def check_unowned(make: Make, faults: Faults | None = None) -> None:
         store(handler, "free", "running")
         with handler.locked("owned") as lock:
             store_under(lock, handler, "owned", "running")
-            must(_unowned(make) == ["free"], "unowned= leaves out runs that a living owner has")
-        unowned = sorted(map(str, _unowned(make)))
-        must(unowned == ["free", "owned"], "unowned= lists a run that was released")
+            must(unowned(make) == ["free"], "unowned= leaves out runs that a living owner has")
+        listed = sorted(map(str, unowned(make)))
+        must(listed == ["free", "owned"], "unowned= lists a run that was released")
 
 
 def check_rows_left(make: Make, faults: Faults | None = None) -> None:
@@ -92,11 +92,6 @@ def check_paused_owner(make: Make, faults: Faults | None = None) -> None:
                 assert_fenced(lock, handler, "paused", "taken from a stopped owner")
             store_under(other, make(), "paused", "running")
             other.release()
-
-
-def _unowned(make: Make) -> list[str | None]:
-    headers = make().runs(Query(unowned=True, due_before=time.time()))
-    return [header.run_id for header in headers]
 
 
 OWNER_CHECKS: tuple[HandlerCheck, ...] = (

@@ -15,8 +15,15 @@ from aiocheckpoint.testing._checking import (
     not_checked,
     store,
     store_under,
+    unowned,
 )
-from aiocheckpoint.testing._leases import assert_kept, assert_succeeded, lease_of, short_lease
+from aiocheckpoint.testing._leases import (
+    assert_kept,
+    assert_soon,
+    assert_succeeded,
+    lease_of,
+    short_lease,
+)
 from aiocheckpoint.testing._other_process import OtherProcess
 
 if TYPE_CHECKING:
@@ -67,15 +74,18 @@ def check_fork(make: Make, faults: Faults | None = None) -> None:
 
 
 def check_killed_owner(make: Make, faults: Faults | None = None) -> None:
-    """The run of a process that was killed is taken within its lease and a second."""
+    """A run of a process that was killed is free within its lease and a second, and listed so."""
     del faults
     lease = lease_of(make) or 0.0
-    with sharing(make, "killed") as (handler, owner):
-        must(owner.ask("acquire", "killed"), "a process takes a free run")
-        must(owner.ask("store", "killed"), "and stores a snapshot")
-        assert_refused(handler, "killed")
+    with sharing(make, "killed", "killed too") as (handler, owner):
+        for run_id in ("killed", "killed too"):
+            must(owner.ask("acquire", run_id), "a process takes a free run")
+            must(owner.ask("store", run_id), "and stores a snapshot")
+            assert_refused(handler, run_id)
         owner.kill()
         lock = assert_succeeded(make(), "killed", lease, "killed")
+        rule = "unowned= lists the run of an owner that was killed"
+        assert_soon(lambda: "killed too" in unowned(make), lease, rule)
         store_under(lock, make(), "killed", "running")
         header = make().header("killed")
         behind = header is not None and header.sequence == 2  # noqa: PLR2004
@@ -121,7 +131,7 @@ def check_living_owner(make: Make, faults: Faults | None = None) -> None:
 
 
 @contextlib.contextmanager
-def sharing(make: Make, run_id: str) -> Generator[tuple[StateHandler, OtherProcess], None, None]:
+def sharing(make: Make, *run_ids: str) -> Generator[tuple[StateHandler, OtherProcess], None, None]:
     """Give a handler, and another process of the same store.
 
     Raises:
@@ -129,7 +139,7 @@ def sharing(make: Make, run_id: str) -> Generator[tuple[StateHandler, OtherProce
     """
     if not make().outlives_process:
         raise not_checked("its snapshots are of this process alone")
-    with fresh(make, run_id, "shared") as handler, OtherProcess(make) as process:
+    with fresh(make, *run_ids, "shared") as handler, OtherProcess(make) as process:
         store(handler, "shared")
         if not process.ask("reads", "shared"):
             raise not_checked("make makes handlers of another store in another process")

@@ -9,10 +9,12 @@ from aiocheckpoint.errors import RunInProgressError, StoreUnreachableError
 from aiocheckpoint.testing._checking import must, not_checked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiocheckpoint.handlers import Lock, StateHandler
     from aiocheckpoint.testing._checking import Make
 
-__all__ = ["assert_kept", "assert_succeeded", "lease_of", "short_lease"]
+__all__ = ["assert_kept", "assert_soon", "assert_succeeded", "lease_of", "short_lease"]
 
 _LONGEST_LEASE = 5.0
 _LOOKS_PER_SECOND = 20
@@ -41,8 +43,6 @@ def short_lease(make: Make) -> float:
 def assert_succeeded(handler: StateHandler, run_id: str, lease: float, how: str) -> Lock:
     """Check that the owner of a run is succeeded within its lease and a second.
 
-    Time is counted in looks, so that a busy machine only stretches it.
-
     Args:
         handler: A handler of another owner.
         run_id: The run.
@@ -53,12 +53,26 @@ def assert_succeeded(handler: StateHandler, run_id: str, lease: float, how: str)
         The lock of the successor, held.
     """
     lock = handler.lock(run_id)
+    assert_soon(lambda: _is_acquired(lock), lease, f"an owner that was {how} is succeeded")
+    return lock
+
+
+def assert_soon(look: Callable[[], bool], lease: float, rule: str) -> None:
+    """Check that something comes true within a lease and a second.
+
+    Time is counted in looks, so that a busy machine only stretches it.
+
+    Args:
+        look: Whether it is true.
+        lease: Length of the lease in seconds. 0 for none.
+        rule: What is to come true.
+    """
     for _ in range(round(_LOOKS_PER_SECOND * (lease + 1.0))):
         time.sleep(1 / _LOOKS_PER_SECOND)
-        if _is_acquired(lock):
-            return lock
+        if look():
+            return
     lasts = f"its lease of {lease:g} s and a second" if lease else "a second"
-    raise AssertionError(f"an owner that was {how} is succeeded within {lasts}")
+    raise AssertionError(f"{rule} within {lasts}")
 
 
 def assert_kept(handler: StateHandler, run_id: str, seconds: float) -> None:
