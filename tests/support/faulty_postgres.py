@@ -138,7 +138,9 @@ class FaultyStore(PostgresStore):
         if self.fault == "raw errors":
             session.__class__ = _RawSession
         wrong = CONNECTIONS.get(self.fault)
-        kind = _Connection if wrong is None else type(wrong.__name__, (wrong, _Connection), {})
+        kind: Any = _Connection
+        if wrong is not None:
+            kind = type(wrong.__name__, (wrong, _Connection), {})
         made: PostgresConnection = kind(session, writes=writes)
         return made
 
