@@ -175,6 +175,22 @@ BY: tuple[tuple[CountBy, ...], ...] = (
 )
 
 
+def test_bracket_that_nothing_closes(handler: StateHandler) -> None:
+    """Such a bracket in a pattern is a character, as an empty pair is."""
+    for run_id in ("x[]", "x[", "x", "x[!]"):
+        store(handler, run_id)
+    for pattern, expected in {
+        "x[]": ["x[]"],
+        "*[": ["x["],
+        "?[]": ["x[]"],
+        "x[!]": ["x[!]"],
+        "x[[]": ["x["],
+    }.items():
+        where = RunFilter(ids=pattern)
+        assert [one.run_id for one in handler.runs(Query(where=where))] == expected, pattern
+        assert handler.count(where=where) == 1
+
+
 def test_pruning_by_a_filter(handler: StateHandler) -> None:
     """Pruning deletes the runs that a filter chooses, by columns or by headers, and no others."""
     for run_id, error in (("a-1", ERRORS[0]), ("a-2", ERRORS[1]), ("b-3", ERRORS[1])):

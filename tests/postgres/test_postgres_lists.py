@@ -76,6 +76,11 @@ def test_due_run_of_a_living_owner(status: str, handler: PostgresStateHandler) -
     DUE.test_run_of_a_living_owner(status, handler)
 
 
+def test_bracket_that_nothing_closes(handler: PostgresStateHandler) -> None:
+    """Such a bracket in a pattern is a character, as an empty pair is."""
+    FILTERS.test_bracket_that_nothing_closes(handler)
+
+
 def test_pruning_by_a_filter(handler: PostgresStateHandler) -> None:
     """Pruning deletes the runs that a filter chooses, by columns or by headers, and no others."""
     FILTERS.test_pruning_by_a_filter(handler)

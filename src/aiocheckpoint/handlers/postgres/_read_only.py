@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ReadOnlyDatabase"]
 
-_SECONDS_TO_ANSWER = 60.0
+_SECONDS_TO_ANSWER = 300.0
+"""Sums of millions of runs take long. The kernel finds out sooner that a network is dead."""
 _abandoned: list[object] = []
 """Connections of the parent process. The end of one would say goodbye to the server."""
 

@@ -24,6 +24,7 @@ class PostgresStore(LeasedStore):
     Attributes:
         address: The server, the database and the schema.
         seconds_to_answer: How long a connection waits for an answer until it counts as lost.
+        seconds_to_read: The same for connections for reading. Counts of millions of runs take long.
     """
 
     kind: ClassVar[str] = "PostgreSQL"
@@ -34,12 +35,13 @@ class PostgresStore(LeasedStore):
 
     address: ServerAddress
     seconds_to_answer: float
+    seconds_to_read: float
 
     @classmethod
     def of(cls, address: ServerAddress, patience: float) -> PostgresStore:
         """Make the store of a handler with this patience, within which it tries more than once."""
         seconds = min(_LONGEST_ANSWER, max(_SHORTEST_ANSWER, patience / 3))
-        return cls(address, seconds)
+        return cls(address, seconds, max(_SHORTEST_ANSWER, patience))
 
     @property
     def location(self) -> str:
@@ -48,7 +50,8 @@ class PostgresStore(LeasedStore):
 
     def connect(self, *, writes: bool) -> PostgresConnection:
         """Connect, and make or migrate the tables on the way, if `writes`."""
-        session = connect(self.address, writes=writes, seconds_to_answer=self.seconds_to_answer)
+        seconds = self.seconds_to_answer if writes else self.seconds_to_read
+        session = connect(self.address, writes=writes, seconds_to_answer=seconds)
         try:
             return PostgresConnection(session, writes=writes)
         except BaseException:
