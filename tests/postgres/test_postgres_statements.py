@@ -272,6 +272,14 @@ def replace_amends(save: Save) -> Save:
 
 
 @pytest.mark.parametrize("count", NUMBERS)
+def test_nothing_to_keep(count: int, connection: PostgresConnection) -> None:
+    """A row without a snapshot has nothing to keep a copy of."""
+    leases = claimed(connection, count, first=False, keep=3)
+    connection.retain(saves(leases, header(1)))
+    assert connection.inner.rows("SELECT run FROM SCHEMA.kept") == []
+
+
+@pytest.mark.parametrize("count", NUMBERS)
 def test_all_kept_of_the_last_run(count: int, connection: PostgresConnection) -> None:
     """With "all", copies of other runs are deleted, earlier and later ones."""
     leases = claimed(connection, count, keep="all")
