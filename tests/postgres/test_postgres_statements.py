@@ -260,7 +260,8 @@ def test_kept_snapshots(count: int, connection: PostgresConnection) -> None:
     # The second try has kept a copy of the newest snapshot as well.
     assert connection.read_kept(key) == [(1, 6), (1, 5)]
     assert connection.read_snapshot(key, (1, 5)) == (b"50", b"f0")
-    amending = [replace_amends(save) for save in saves(leases, header(7))]
+    connection.save_steps(saves(leases, header(7)))
+    amending = [replace_amends(save) for save in saves(leases, header(8))]
     connection.retain(amending)
     connection.save_steps(amending)
     assert connection.read_kept(key) == [(1, 6), (1, 5)]
