@@ -215,12 +215,9 @@ def certificates(tmp_path: Path) -> Path:
         pytest.skip("needs the program openssl: apt-get install openssl")
     for name in ("server", "other"):
         command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
-        files = ["-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.crt"]
-        subprocess.run(
-            [*command.split(), "subjectAltName=IP:127.0.0.1", *files],
-            check=True,
-            capture_output=True,
-        )
+        files = f"subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.crt"
+        words = [*command.split(), *files.split()]
+        subprocess.run(words, check=True, capture_output=True, cwd=tmp_path)
         give_to_server_user(tmp_path / f"{name}.key")
     return tmp_path
 
