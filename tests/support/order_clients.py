@@ -137,8 +137,7 @@ async def serve_all(
 
 def runs_of(shop: Shop) -> list[Header]:
     """Give the headers of all orders."""
-    store = shop.store or f"sqlite:///{shop.folder}/orders.db"
-    return CheckpointFlow(store, name="orders").runs()
+    return CheckpointFlow(shop.folder / "orders.db", "sqlite").runs()
 
 
 def check_books(shop: Shop, orders: list[Order]) -> None:

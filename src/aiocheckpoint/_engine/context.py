@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.lifespans import Lifespans
     from aiocheckpoint._engine.migration import Migration
     from aiocheckpoint._engine.step_transactions import AttemptTransaction
-    from aiocheckpoint._model.current_step import Progress
+    from aiocheckpoint._model.current_step import Progress, StepConnection
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.plan import Plan
     from aiocheckpoint._model.request import LoadWord, Request
-    from aiocheckpoint._model.step_connection import StepConnection
     from aiocheckpoint._model.steps import Steps
     from aiocheckpoint._snapshot.pickling.names import StepModules
     from aiocheckpoint.events import Around, Hook

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AttemptTransaction", "EndedTransaction", "end_transaction", "take_connection"]
 
-_USE_SECONDS = 1.0
+_USE_SECONDS = 5.0
 """How long the end of an attempt waits for a statement that it has left behind. A stream of rows
 that was not read to its end needs a turn of the loop."""
 _LOOK_SECONDS = 0.01

@@ -21,10 +21,23 @@ from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import OutsideStepError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+
+    from psycopg import AsyncConnection, Connection
+    from psycopg.rows import TupleRow
 
     from aiocheckpoint._model.progress_arguments import Amount
-    from aiocheckpoint._model.step_connection import StepConnection
+
+    class StepConnection(Connection[TupleRow]):
+        """What `connection()` gives: a `Connection`, or an awaitable for an `AsyncConnection`.
+
+        No object is of this class. It lets type checkers know both uses, where psycopg is.
+        """
+
+        def __await__(self) -> Generator[Any, None, AsyncConnection[TupleRow]]:
+            """Await the connection in a coroutine."""
+            ...
+
 
 __all__ = [
     "CURRENT",

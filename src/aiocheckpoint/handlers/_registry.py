@@ -55,6 +55,8 @@ class HandlerOptions(SnapshotOptions, total=False):
     """The options that `CheckpointFlow` and `open_handler` pass on to a built-in handler.
 
     Attributes:
+        connections: How many attempts at steps have a `current_step().connection()` at once
+            (default 10). For the handler "postgresql".
         fsync: Whether each snapshot waits for the disk (default True).
         keep: How many snapshots of a run are kept, the newest included (default 1), or "all".
         lease: Seconds without a heartbeat after which a suspended owner, or one on another
@@ -67,6 +69,7 @@ class HandlerOptions(SnapshotOptions, total=False):
         schema: The schema of the tables (default "aiocheckpoint"). For the handler "postgresql".
     """
 
+    connections: int
     fsync: bool
     keep: Keep
     lease: float

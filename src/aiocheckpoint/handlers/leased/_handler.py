@@ -22,7 +22,6 @@ from aiocheckpoint.handlers.leased._listing import (
     chosen_headers,
     completed,
     listed_headers,
-    page_begin,
     stored_text,
 )
 from aiocheckpoint.handlers.leased._ownership import known_of
@@ -135,10 +134,9 @@ class LeasedStateHandler(LeasingHandler):
         """
         if query.unowned or query.chosen.stale:
             self._client.expire_dead()
-        flow, chosen, begin = self._flow_key, query.chosen, page_begin(query, self._store)
+        flow, chosen = self._flow_key, query.chosen
 
-        def list_rows(wanted: Query, last: RunRow | None) -> list[RunRow]:
-            after = last or begin
+        def list_rows(wanted: Query, after: RunRow | None) -> list[RunRow]:
             return self._client.read(lambda connection: connection.list_runs(flow, wanted, after))
 
         decided = self._client.read(lambda connection: connection.decides(chosen))

@@ -103,6 +103,16 @@ class Lease:
         save = Save(self.record, header, payload, footer, amends, progress)
         return self._client.ask(save, loop)
 
+    def note_stored(self, save: Save) -> None:
+        """Note that another connection than the writer's has stored a snapshot, and committed it.
+
+        The writer is told of the end of a lease. Its statement finds the row released already.
+        """
+        token = self.record.token
+        self.record.set_saved(save.header)
+        if save.ends_run:
+            self._client.ask(Release.of(self.record, token), None)
+
     def save_progress(self, record: bytes) -> PendingResult[None]:
         """Ask for the record of the run's progress to be stored, or to be deleted if it is empty.
 

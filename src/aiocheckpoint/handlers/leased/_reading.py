@@ -30,13 +30,9 @@ class ReadingStatements(ABC):
             Both, or None where nothing such is stored.
         """
 
+    @abstractmethod
     def read_footer(self, key: Key) -> tuple[bytes, int] | None:
-        """Read the footer of the newest snapshot and the length of its payload, or give None.
-
-        By default by `read_snapshot`, which reads the payload as well.
-        """
-        found = self.read_snapshot(key, None)
-        return None if found is None else (found[1], len(found[0]))
+        """Read the footer of the newest snapshot and the length of its payload, or give None."""
 
     @abstractmethod
     def read_kept(self, key: Key) -> list[tuple[int, int]]:
@@ -72,8 +68,7 @@ class ReadingStatements(ABC):
         Args:
             flow: The flow as the store has it.
             query: Which runs. Its `limit` is the most rows to give, None for all.
-            after: The last row of the page before, of which `run_id`, `started_at` and `due` count.
-                None for a first page. It is there for `query.after` too, which needs no look.
+            after: The last row of the page before, instead of `query.after`.
         """
 
     def decides(self, where: RunFilter) -> bool:

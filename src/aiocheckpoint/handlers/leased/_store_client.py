@@ -37,13 +37,14 @@ class ConnectedClient(StoreClient):
 
     Attributes:
         answers: Counts the answers of the store.
+        patience: Decides how long requests are repeated.
     """
 
     def __init__(self, store: LeasedStore, lease: float, patience: float) -> None:
         self._readers = Readers(store)
-        self._patience = Patience(store.location, patience, time)
-        self.answers: Answers = self._patience.answers
-        processor = StoreProcessor(store, lease, self._patience)
+        self.patience: Patience = Patience(store.location, patience, time)
+        self.answers: Answers = self.patience.answers
+        processor = StoreProcessor(store, lease, self.patience)
         super().__init__(store.location, processor, self._readers.close)
 
     def _result_kind(self, request: object) -> type[PendingResult[Any]]:
@@ -55,7 +56,7 @@ class ConnectedClient(StoreClient):
         Raises:
             StorageError: The store cannot be read.
         """
-        return self._patience.repeat(partial(self._readers.read, function))
+        return self.patience.repeat(partial(self._readers.read, function))
 
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.
@@ -70,7 +71,7 @@ class ConnectedClient(StoreClient):
 
     def close_at_exit(self) -> None:
         """Do as `close`. A store out of reach does not hold up the end of the process for long."""
-        self._patience.seconds = min(self._patience.seconds, _SECONDS_AT_EXIT)
+        self.patience.seconds = min(self.patience.seconds, _SECONDS_AT_EXIT)
         self.close()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+from aiocheckpoint._model.checks import checked_count
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import InvalidValueError
 from aiocheckpoint.handlers._identifiers import checked_path, checked_run_id
@@ -16,6 +17,8 @@ from aiocheckpoint.handlers.leased import LeasedStateHandler
 from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, checked_patience
 from aiocheckpoint.handlers.postgres._names import DEFAULT_SCHEMA, stored_bytes
 from aiocheckpoint.handlers.postgres._reader import PostgresReader
+from aiocheckpoint.handlers.postgres._run_store import PostgresRunStore
+from aiocheckpoint.handlers.postgres._step_sessions import StepSessions
 from aiocheckpoint.handlers.postgres._store import PostgresStore
 from aiocheckpoint.handlers.postgres._url import parse_url
 
@@ -23,14 +26,17 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
+    from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._snapshot.signing import Secret
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._retention import Keep
+    from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["PostgresStateHandler"]
 
 _LONGEST_FLOW = 1000
+_CONNECTIONS = 10
 
 
 class PostgresStateHandler(LeasedStateHandler):
@@ -60,6 +66,8 @@ class PostgresStateHandler(LeasedStateHandler):
         patience: Seconds for which a claim, a snapshot or a list waits while the server is out of
             reach: down, starting, read-only, without a free connection, or cut off.
         schema: The schema of the tables, by default "aiocheckpoint".
+        connections: How many attempts at steps have a `current_step().connection()` at once. Each
+            is a connection of its own, beside those of the library, and stays open for others.
         flow: Name of the flow, by default the name of the database. Flows of several names may
             share a schema.
         options: `secret=`, `allow=` and `verify=`, see `SnapshotOptions`.
@@ -70,6 +78,7 @@ class PostgresStateHandler(LeasedStateHandler):
         lease: Length of a lease in seconds.
         patience: The seconds of patience.
         schema: The schema of the tables.
+        connections: How many attempts have a connection at once.
         flow: Name of the flow.
         key_ids: Ids of the secrets, as `Header.signed_by` has them.
 
@@ -79,7 +88,12 @@ class PostgresStateHandler(LeasedStateHandler):
             flow has more than 1,000 bytes in UTF-8.
     """
 
-    _shown_options = (*LeasedStateHandler._shown_options, ("schema", DEFAULT_SCHEMA))  # noqa: SLF001
+    _shown_options = (
+        *LeasedStateHandler._shown_options,  # noqa: SLF001
+        ("schema", DEFAULT_SCHEMA),
+        ("connections", _CONNECTIONS),
+    )
+    _store: PostgresStore
 
     @front_door
     def __init__(
@@ -90,6 +104,7 @@ class PostgresStateHandler(LeasedStateHandler):
         lease: float = LEASE_SECONDS,
         patience: float = PATIENCE_SECONDS,
         schema: str | None = None,
+        connections: int = _CONNECTIONS,
         flow: str | None = None,
         **options: Unpack[SnapshotOptions],
     ) -> None:
@@ -106,6 +121,10 @@ class PostgresStateHandler(LeasedStateHandler):
         self.path: str | os.PathLike[str] | None = path
         self.schema: str = address.schema
         self._address = address
+        self.connections: int = checked_count(
+            "connections=", connections, "a number of connections for steps"
+        )
+        self._sessions: StepSessions | None = None
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> PostgresReader:
         """Make the reader of the database, on a connection of its own for reading alone."""
@@ -142,6 +161,36 @@ class PostgresStateHandler(LeasedStateHandler):
     def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
         """Find all runs by a connection for reading alone."""
         return self.reader().snapshots_of_flow(self.flow)
+
+    def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
+        """Make the run store of a run, which the engine uses."""
+        return PostgresRunStore(self, self._store, run_id, backend, self._step_sessions)
+
+    def _step_sessions(self) -> StepSessions:
+        """The connections for transactions of steps, made for the first one."""
+        if self._sessions is None:
+            patience = self._client.patience
+            self._sessions = StepSessions(self._store, self.connections, patience)
+        return self._sessions
+
+    @front_door
+    def close(self) -> None:
+        """Release the leases of all runs in progress, and close the connections.
+
+        Connections of steps in progress are closed behind their steps. The next use connects anew.
+        All handlers of one database share its other connections.
+        """
+        super().close()
+        self._close_sessions()
+
+    def close_unused(self) -> None:
+        """Close all as `close` does, unless this process runs a run that is stored there."""
+        super().close_unused()
+        self._close_sessions()
+
+    def _close_sessions(self) -> None:
+        if self._sessions is not None:
+            self._sessions.close()
 
 
 def _checked_flow(flow: str) -> str:

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import pq
 from psycopg.rows import TupleRow
 
+from aiocheckpoint._concurrency.giving_up import is_given_up, stall_seconds
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.postgres._errors import translate_error
 from aiocheckpoint.handlers.postgres._packing import Call, Whole, WholeDumper
@@ -36,9 +37,6 @@ _Result = TypeVar("_Result")
 
 _LIMITS = "lock_timeout = '10s'", "idle_in_transaction_session_timeout = '10s'"
 """A process that is stopped within a transaction, or cut off, holds its rows for so long."""
-
-_ISOLATION = "default_transaction_isolation = 'read committed'"
-"""The statements decide by what others have committed. A database may have another default."""
 
 _LARGE_BYTES = 1 << 26
 
@@ -72,8 +70,10 @@ def _limited(gen: PQGen[_Result], seconds: float) -> PQGen[_Result]:
             ready = yield wanted
             if ready:
                 since = time.monotonic()
-            elif time.monotonic() - since > seconds:
-                raise psycopg.OperationalError(f"no answer came within {seconds:.3g} s")
+            elif (silence := time.monotonic() - since) > seconds or (
+                silence > stall_seconds() and is_given_up()
+            ):
+                raise psycopg.OperationalError(f"no answer came within {silence:.3g} s")
             wanted = gen.send(ready)
     except StopIteration as end:
         result: _Result = end.value
@@ -109,14 +109,12 @@ class Session:
         self._is_large = False
         link.seconds_to_answer = seconds_to_answer
         link.adapters.register_dumper(Whole, WholeDumper)
-        self._begin = "BEGIN ISOLATION LEVEL READ COMMITTED" + ("" if writes else ", READ ONLY")
+        self._begin = "BEGIN" if writes else "BEGIN READ ONLY"
         if is_pooled:
             limits = "; ".join(f"SET LOCAL {limit}" for limit in _LIMITS)
             self._begin = f"{self._begin}; {limits}"
         else:
-            settings = [*_LIMITS, _ISOLATION]
-            if not writes:
-                settings.append("default_transaction_read_only = on")
+            settings = _LIMITS if writes else (*_LIMITS, "default_transaction_read_only = on")
             self._simply("; ".join(f"SET {setting}" for setting in settings))
 
     def rows(

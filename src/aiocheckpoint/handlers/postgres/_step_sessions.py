@@ -1,0 +1,228 @@
+"""Connections for the transactions of steps: at most so many at once, kept for the next ones."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+from aiocheckpoint._concurrency.slots import Slots
+from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint.errors import NoThreadError, StoreUnreachableError
+from aiocheckpoint.handlers.postgres._connecting import connect
+from aiocheckpoint.handlers.postgres._connection import PostgresConnection
+from aiocheckpoint.handlers.postgres._errors import translate_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiocheckpoint.handlers.leased._patience import Patience
+    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._store import PostgresStore
+
+__all__ = ["StepSessions", "execute"]
+
+_IDLE_SECONDS = 60.0
+"""A connection that was not used for so long is closed when another one is given back."""
+_IDLE_THREAD_SECONDS = 5.0
+_CHECK_CLIENT = "client_connection_check_interval = '2s'"
+"""How soon the server ends the statement of a client that has gone, and with it the locks of its
+transaction (https://www.postgresql.org/docs/current/runtime-config-connection.html). A cancelled
+step may have to leave a statement that is being executed. Some servers cannot look."""
+_READ_ONLY = (b"in_hot_standby", b"default_transaction_read_only")
+"""The server reports a change of these by itself, as after a failover."""
+
+
+class StepSessions:
+    """The connections of one handler for the transactions of steps.
+
+    Args:
+        store: The database.
+        count: The most connections at once.
+        patience: Decides how long a connection is tried.
+
+    Attributes:
+        patience: The same.
+        slots: Held by each transaction.
+        threads: One for each transaction, so that their calls wait for no other work.
+    """
+
+    def __init__(self, store: PostgresStore, count: int, patience: Patience) -> None:
+        self.patience: Patience = patience
+        self._store, self._count = store, count
+        self._idle: deque[tuple[PostgresConnection, float]] = deque()
+        self._begin_words = ""
+        self.reset()
+        weakref.finalize(self, _close_all, self._idle)
+        _living.add(self)
+
+    def reset(self) -> None:
+        """Begin anew. In a forked child all connections and transactions are the parent's."""
+        self._idle.clear()
+        self._closed = object()
+        self.slots: Slots = Slots(self._count)
+        self.threads: DaemonThreads = DaemonThreads(
+            "aiocheckpoint-transaction",
+            self._count,
+            idle_seconds=_IDLE_THREAD_SECONDS,
+            answers=self.patience.answers,
+        )
+
+    def begin(self, check: Callable[[], None]) -> PostgresConnection:
+        """Begin a transaction, blocking. It is tried as long as patience lasts.
+
+        Args:
+            check: Called before each try. It raises to end them.
+
+        Raises:
+            StoreUnreachableError: The database was out of reach for the whole time.
+            StorageError: It refuses the connection.
+            StalledError: The caller was cancelled meanwhile.
+        """
+        return self.patience.repeat(partial(self._begin_once, check))
+
+    def _begin_once(self, check: Callable[[], None]) -> PostgresConnection:
+        check()
+        while (connection := self._pop()) is not None:
+            with suppress(StoreUnreachableError):
+                return self._begun(connection)
+        return self._begun(self.connect())
+
+    def _begun(self, connection: PostgresConnection) -> PostgresConnection:
+        try:
+            if not self._begin_words:
+                self._begin_words = _find_begin_words(connection.inner)
+            execute(connection.inner, self._begin_words)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def connect(self) -> PostgresConnection:
+        """Make a connection whose session has no settings of the library."""
+        store = self._store
+        session = connect(store.address, writes=True, seconds_to_answer=store.seconds_to_answer)
+        try:
+            connection = PostgresConnection(session, writes=False)
+            session.link.prepare_threshold = None  # A reset of the session deletes the plans.
+            if not session.is_pooled:
+                execute(session, "DISCARD ALL")
+        except BaseException:
+            session.close()
+            raise
+        return connection
+
+    def give_back(self, connection: PostgresConnection) -> None:
+        """Take back a connection without a transaction, and its slot. The step does not wait."""
+        item = WorkItem(self._take_back, (connection, self._closed), None)
+        try:
+            self.threads.put(item)
+        except NoThreadError:
+            if item.drop():
+                self.discard(connection)
+
+    def discard(self, connection: PostgresConnection) -> None:
+        """Close a connection, and take back its slot."""
+        connection.close()
+        self.slots.give_back()
+
+    def close(self) -> None:
+        """Close all connections, now or when their transactions have ended."""
+        self._closed = object()  # Before the look, as `_take_back` does the reverse.
+        _close_all(self._idle)
+
+    def _take_back(self, connection: PostgresConnection, closed: object) -> None:
+        """Make a connection as new, so that no setting, lock or temporary table is left of a step.
+
+        Behind a pooler another session would be reset.
+        """
+        try:
+            if not connection.inner.is_pooled:
+                execute(connection.inner, "DISCARD ALL")
+        except Exception:  # noqa: BLE001 - the next step gets another one
+            connection.close()
+        else:
+            self._idle.append((connection, time.monotonic()))
+            if self._closed is not closed:
+                _close_all(self._idle)
+            self._close_old()
+        finally:
+            self.slots.give_back()
+
+    def _pop(self) -> PostgresConnection | None:
+        """Take the connection that was used last, if it is open and can write."""
+        while self._idle:
+            try:
+                connection, _ = self._idle.pop()
+            except IndexError:
+                break
+            if not connection.is_lost() and _can_write(connection):
+                return connection
+            connection.close()
+        return None
+
+    def _close_old(self) -> None:
+        before = time.monotonic() - _IDLE_SECONDS
+        with suppress(IndexError):  # Another thread takes them too.
+            while self._idle[0][1] < before:
+                self._idle.popleft()[0].close()
+
+
+def execute(session: Session, statements: str) -> None:
+    """Execute statements without values, which go to the server in one message.
+
+    Raises:
+        StorageError: The server refuses them, or is out of reach.
+    """
+    try:
+        session.link.execute(statements.encode())
+    except psycopg.Error as error:
+        failure = translate_error(error, session.address, "writing")
+    else:
+        return
+    raise failure
+
+
+def _find_begin_words(session: Session) -> str:
+    """Find out how a transaction begins on this server."""
+    words = f"BEGIN; SET LOCAL {_CHECK_CLIENT}"
+    try:
+        session.link.execute(f"{words}; ROLLBACK".encode())
+    except psycopg.errors.InvalidParameterValue:
+        execute(session, "ROLLBACK")
+        return "BEGIN"
+    except psycopg.Error as error:
+        failure = translate_error(error, session.address, "writing")
+    else:
+        return words
+    raise failure
+
+
+def _can_write(connection: PostgresConnection) -> bool:
+    pgconn = connection.inner.link.pgconn
+    return all(pgconn.parameter_status(name) != b"on" for name in _READ_ONLY)
+
+
+def _close_all(idle: deque[tuple[PostgresConnection, float]]) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop()[0].close()
+
+
+_living: weakref.WeakSet[StepSessions] = weakref.WeakSet()
+
+
+def _reset_all() -> None:
+    for sessions in list(_living):
+        sessions.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all)
