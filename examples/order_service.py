@@ -18,6 +18,10 @@ with 404. An order that has ended for good gets 410: its item is sold no more, o
 a `{"reason": ...}` to `POST /orders/order-1/terminate`. In two processes on one port:
 
     uvicorn --app-dir examples --factory order_service:create_app --port 8000 --workers 2
+
+The runs are in the folder, in SQLite. With `--store postgresql://shop@db.example/shop`, or STORE in
+the environment of uvicorn, they are in PostgreSQL, and each process on any host takes the orders of
+one that was killed. That needs the extra "postgres" as well. Nothing else changes.
 """
 
 import argparse
@@ -91,10 +95,10 @@ class Order(BaseModel):
     quantity: int = Field(gt=0, le=1_000)
 
 
-def make_flow(folder: Path, client: httpx.AsyncClient) -> CheckpointFlow:
+def make_flow(folder: Path, client: httpx.AsyncClient, store: str | None = None) -> CheckpointFlow:
     """Make the flow. Each order is a run of it."""
-    database = f"sqlite:///{folder}/orders.db"
-    cp = CheckpointFlow(database, conflict="raise", version=RELEASE)
+    store = store or f"sqlite:///{folder}/orders.db"
+    cp = CheckpointFlow(store, name="orders", conflict="raise", version=RELEASE)
 
     @cp.add_step()
     def reserve(state: State) -> None:  # sync, so it runs in a thread and never stalls the loop
@@ -127,12 +131,12 @@ def make_flow(folder: Path, client: httpx.AsyncClient) -> CheckpointFlow:
 class OrderService:
     """The routes, with their shared flow, client and tasks."""
 
-    def __init__(self, folder: Path, payments: str) -> None:
+    def __init__(self, folder: Path, payments: str, store: str | None = None) -> None:
         (folder / "invoices").mkdir(parents=True, exist_ok=True)
         open_stock(folder)
         self._client = httpx.AsyncClient(base_url=payments)
         self._tasks: set[asyncio.Task[State]] = set()
-        self.cp = make_flow(folder, self._client)
+        self.cp = make_flow(folder, self._client, store)
 
     async def place(self, order: Order, request: Request) -> Response:
         """Do an order once, however often it is requested, and answer when it is done.
@@ -284,7 +288,8 @@ def make_app(service: OrderService) -> FastAPI:
 def create_app() -> FastAPI:
     """Make the application for uvicorn, whose worker processes take no arguments."""
     folder = Path(os.environ.get("SHOP", "shop"))
-    return make_app(OrderService(folder, os.environ.get("PAYMENTS", "http://127.0.0.1:8001")))
+    payments = os.environ.get("PAYMENTS", "http://127.0.0.1:8001")
+    return make_app(OrderService(folder, payments, os.environ.get("STORE")))
 
 
 class Server(uvicorn.Server):
@@ -316,8 +321,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", nargs="?", type=Path, default="shop")
     parser.add_argument("port", nargs="?", type=int, default=8000)
     parser.add_argument("payments", nargs="?", type=int, default=8001, help="port of the payments")
+    parser.add_argument("--store", help="URL of the runs (default: a database in the folder)")
     options = parser.parse_args()
-    made = OrderService(options.folder, f"http://127.0.0.1:{options.payments}")
+    made = OrderService(options.folder, f"http://127.0.0.1:{options.payments}", options.store)
     config = uvicorn.Config(
         make_app(made), port=options.port, timeout_graceful_shutdown=CLOSE_SECONDS, access_log=False
     )

@@ -184,8 +184,8 @@ def server_of_version(version: str) -> Generator[int]:
 
 def test_old_server() -> None:
     """A server of a version that nobody tests any more is refused by that reason."""
-    with server_of_version("13.22") as port:
-        refused(f"postgresql://ann@127.0.0.1:{port}/shop", "version 13, and 14 or newer is needed")
+    with server_of_version("14.23") as port:
+        refused(f"postgresql://ann@127.0.0.1:{port}/shop", "version 14, and 15 or newer is needed")
 
 
 @pytest.mark.parametrize(

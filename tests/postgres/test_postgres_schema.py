@@ -15,6 +15,7 @@ from aiocheckpoint.handlers.postgres import PostgresStateHandler, _schema
 from aiocheckpoint.handlers.postgres._schema import MIGRATIONS, TABLES, Migration, set_up
 
 if TYPE_CHECKING:
+    from pgbouncer import PgBouncer
     from postgres_server import PostgresServer
 
 ROLE = "service"
@@ -182,6 +183,21 @@ def test_search_path_is_never_asked(postgres: PostgresServer, database: str) -> 
         for table in TABLES:
             counted = connection.execute(f"SELECT count(*) FROM public.{table}".encode())  # noqa: S608
             assert counted.fetchone() == (0,)
+
+
+@pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
+def test_isolation_of_the_database(
+    isolation: str, database_url: str, database: str, pooler: PgBouncer
+) -> None:
+    """The isolation that a database gives its transactions by default is not used."""
+    setting = f"default_transaction_isolation = '{isolation}'"
+    execute(database_url, f'ALTER DATABASE "{database}" SET {setting}')
+    asked = "SHOW transaction_isolation"
+    with connected(database_url) as direct, connected(pooler.url(database)) as pooled:
+        assert direct.inner.rows(asked) == [("read committed",)]
+        for connection in (direct, pooled):
+            with connection.transaction():
+                assert connection.inner.rows(asked) == [("read committed",)]
 
 
 def test_missing_rights(postgres: PostgresServer, database: str) -> None:

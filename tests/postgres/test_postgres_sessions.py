@@ -7,19 +7,24 @@ import signal
 import subprocess
 import sys
 import time
+from shutil import which
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from free_ports import find_port
 from locations import program
 from pgbouncer import find_pgbouncer, pgbouncer
 from postgres_sessions import connected
+from unprivileged import give_to_server_user, server_folder
 
+from aiocheckpoint.errors import StorageError, StoreUnreachableError
 from aiocheckpoint.handlers.leased import Claim, LeaseRecord, OwnerBeat
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from pgbouncer import PgBouncer
     from postgres_server import PostgresServer
@@ -200,4 +205,61 @@ def test_forked_child_does_not_end_the_session(database_url: str) -> None:
         assert handler.read("a") == {"n": 1}
         handler.write({"n": 2}, "b")
     assert handler.read("b") == {"n": 2}
+    handler.close()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    """Give a folder with a key and a certificate of 127.0.0.1, and another certificate."""
+    if which("openssl") is None:
+        pytest.skip("needs the program openssl: apt-get install openssl")
+    for name in ("server", "other"):
+        command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext"
+        files = f"subjectAltName=IP:127.0.0.1 -keyout {name}.key -out {name}.crt"
+        words = [*command.split(), *files.split()]
+        subprocess.run(words, check=True, capture_output=True, cwd=tmp_path)
+        give_to_server_user(tmp_path / f"{name}.key")
+    return tmp_path
+
+
+def test_tls(certificates: Path, postgres: PostgresServer, database: str, tmp_path: Path) -> None:
+    """TLS options reach libpq: a server with the right certificate is used, and no other."""
+    if find_pgbouncer() is None:
+        pytest.skip("needs the program pgbouncer: apt-get install pgbouncer")
+    with server_folder() as folder:
+        for name in ("server.key", "server.crt"):
+            copied = folder / name
+            copied.write_bytes((certificates / name).read_bytes())
+            give_to_server_user(copied)
+        settings: dict[str, object] = {
+            "client_tls_sslmode": "require",
+            "client_tls_key_file": folder / "server.key",
+            "client_tls_cert_file": folder / "server.crt",
+        }
+        with pgbouncer(postgres, **settings) as pooler:
+            plain = pooler.url(database, sslmode="disable")
+            right = pooler.url(
+                database, sslmode="verify-full", sslrootcert=str(tmp_path / "server.crt")
+            )
+            wrong = pooler.url(
+                database, sslmode="verify-full", sslrootcert=str(tmp_path / "other.crt")
+            )
+            for refused in (plain, wrong):
+                with pytest.raises(StorageError, match="do not fit the server") as info:
+                    PostgresStateHandler(refused).write({"n": 1}, "a")
+                assert not isinstance(info.value, StoreUnreachableError)
+            handler = PostgresStateHandler(right)
+            handler.write({"n": 1}, "a")
+            with connected(right) as connection:
+                assert connection.inner.link.pgconn.ssl_in_use
+            handler.close()
+
+
+def test_first_host_is_down(postgres: PostgresServer, database: str) -> None:
+    """Of several hosts, the first that answers is used."""
+    hosts = f"127.0.0.1:{find_port()},127.0.0.1:{postgres.port}"
+    handler = PostgresStateHandler(postgres.url(database, host=hosts))
+    handler.write({"n": 1}, "a")
+    assert handler.read("a") == {"n": 1}
+    assert hosts in handler.locate("a")
     handler.close()

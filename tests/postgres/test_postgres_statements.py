@@ -260,7 +260,8 @@ def test_kept_snapshots(count: int, connection: PostgresConnection) -> None:
     # The second try has kept a copy of the newest snapshot as well.
     assert connection.read_kept(key) == [(1, 6), (1, 5)]
     assert connection.read_snapshot(key, (1, 5)) == (b"50", b"f0")
-    amending = [replace_amends(save) for save in saves(leases, header(7))]
+    connection.save_steps(saves(leases, header(7)))
+    amending = [replace_amends(save) for save in saves(leases, header(8))]
     connection.retain(amending)
     connection.save_steps(amending)
     assert connection.read_kept(key) == [(1, 6), (1, 5)]
@@ -269,6 +270,14 @@ def test_kept_snapshots(count: int, connection: PostgresConnection) -> None:
 def replace_amends(save: Save) -> Save:
     """Make a request that amends the snapshot before."""
     return Save(save.lease, save.header, save.payload, save.footer, header(6))
+
+
+@pytest.mark.parametrize("count", NUMBERS)
+def test_nothing_to_keep(count: int, connection: PostgresConnection) -> None:
+    """A row without a snapshot has nothing to keep a copy of."""
+    leases = claimed(connection, count, first=False, keep=3)
+    connection.retain(saves(leases, header(1)))
+    assert connection.inner.rows("SELECT run FROM SCHEMA.kept") == []
 
 
 @pytest.mark.parametrize("count", NUMBERS)

@@ -1,8 +1,8 @@
-"""Fork a process that uses a database: PATH WAY. The child runs after the parent has ...
+"""Fork a process that uses a database: PLACE WAY. The child runs after the parent has ...
 
-WAY is "closed" (closed its handler), "ended", "kept" (kept it open), or "busy", where another
-thread of the parent commits at the time of the fork, and several children run. Each child prints
-"ok".
+PLACE is a path of SQLite, or a URL. WAY is "closed" (closed its handler), "ended", "kept" (kept it
+open), or "busy", where another thread of the parent commits at the time of the fork, and several
+children run. Each child prints "ok".
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 
 from aiocheckpoint import CheckpointFlow
 
-path, way = sys.argv[1:3]
+place, way = sys.argv[1:3]
 CHILDREN = 8 if way == "busy" else 1
 
 
 def make_flow() -> CheckpointFlow:
     """Make a flow of one step."""
-    cp = CheckpointFlow(path, "sqlite", name="f")
+    cp = CheckpointFlow(place, "local" if "://" in place else "sqlite", name="f")
     cp.add_step(name="a")(lambda state: None)
     return cp
 

@@ -158,7 +158,9 @@ class FaultyHandler(PostgresStateHandler):
         """See above."""
         super().__init__(url, flow=FLOW, **options)
         assert isinstance(self._store, PostgresStore)
-        store = FaultyStore(self._store.address, self._store.seconds_to_answer, fault)
+        right = self._store
+        seconds = right.seconds_to_answer, right.seconds_to_read
+        store = FaultyStore(right.address, *seconds, fault)
         self._client = open_connected(store, self.lease, self.patience)
         self.answers = self._client.answers
 

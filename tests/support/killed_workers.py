@@ -14,7 +14,7 @@ from killed_workers_script import STEPS, last_state, run_id
 from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 LOCATIONS = {"sqlite": "sqlite:///{}/runs.db", "local": "{}/runs/"}
@@ -64,17 +64,22 @@ _History = TypeVar("_History", bound=History)
 
 
 def read_log(log: Path, make: Callable[[], _History]) -> dict[str, _History]:
-    """Read the log, and give the history of each run.
+    """Read the log, and give the history of each run. See `read_lines`."""
+    return read_lines(log.read_text("ascii").splitlines(), make)
+
+
+def read_lines(lines: Iterable[str], make: Callable[[], _History]) -> dict[str, _History]:
+    """Read the lines of a log, and give the history of each run.
 
     A line has a word, a run or "-", a step or "-", and a process. The word "kill" names a process
     that was killed.
 
     Args:
-        log: The log.
+        lines: The lines.
         make: Makes an empty history.
     """
     histories, killed = dict[str, _History](), set[str]()
-    for number, line in enumerate(log.read_text("ascii").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         word, run, step, life = line.split(" ")
         if word == "kill":
             killed.add(life)
@@ -91,7 +96,12 @@ def read_log(log: Path, make: Callable[[], _History]) -> dict[str, _History]:
 
 def check_log(log: Path, runs: int) -> None:
     """Check that each run executed all its steps, and no acknowledged step again."""
-    histories = read_log(log, RunHistory)
+    check_lines(log.read_text("ascii").splitlines(), runs)
+
+
+def check_lines(lines: Iterable[str], runs: int) -> None:
+    """Do as `check_log` with the lines of a log."""
+    histories = read_lines(lines, RunHistory)
     assert sorted(histories) == sorted(map(run_id, range(runs)))
     assert {history.begun for history in histories.values()} == {len(STEPS)}
 
@@ -111,7 +121,7 @@ def check_left(path: Path, kind: str, runs: int) -> None:
     if kind == "sqlite":
         left = [one.name for one in path.iterdir()]
         assert sorted(left) == ["log", "runs.db"], left
-    else:
+    elif kind == "local":
         names = [one.name for one in (path / "runs").iterdir()]
         assert sorted(names) == sorted(f"{run_id(number)}.pkl" for number in range(runs))
 
@@ -121,12 +131,12 @@ def run_killed_workers(path: Path, kind: str, durable: str, *numbers: int) -> No
 
     Args:
         path: A directory.
-        kind: The kind of store.
+        kind: The kind of store, or a URL.
         durable: "fsync" or "no-fsync".
         numbers: The numbers of runs, processes and rounds.
     """
     seed = random.SystemRandom().randrange(1 << 32)
-    place = LOCATIONS[kind].format(path)
+    place = LOCATIONS.get(kind, kind).format(path)
     script = [killed_workers_script.__file__, place, path / "log", durable, *numbers, seed]
     command = [sys.executable, *map(str, script)]
     try:

@@ -18,7 +18,7 @@ from owner_script import STEPS
 from aiocheckpoint import CheckpointFlow
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
 PATIENCE = 60.0
 
@@ -26,8 +26,8 @@ PATIENCE = 60.0
 class Process:
     """Another process, which has printed its first line, and ends after a line of its input."""
 
-    def __init__(self, script: Path, *words: object) -> None:
-        command = [sys.executable, str(script), *map(str, words)]
+    def __init__(self, script: Path, *words: object, before: Sequence[str] = ()) -> None:
+        command = [*before, sys.executable, str(script), *map(str, words)]
         pipe = subprocess.PIPE
         self.process: subprocess.Popen[str] = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, text=True
@@ -74,9 +74,15 @@ def _await(pid: int, *, stopped: bool) -> None:
 
 
 @contextmanager
-def process(name: str, *words: object) -> Generator[Process]:
-    """Give a process of a program in tests/programs, which is killed at the end."""
-    made = Process(program(name), *words)
+def process(name: str, *words: object, before: Sequence[str] = ()) -> Generator[Process]:
+    """Give a process of a program in tests/programs, which is killed at the end.
+
+    Args:
+        name: The file name of the program.
+        words: Its arguments.
+        before: The words before the command.
+    """
+    made = Process(program(name), *words, before=before)
     try:
         yield made
     finally:

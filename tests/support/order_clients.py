@@ -137,7 +137,8 @@ async def serve_all(
 
 def runs_of(shop: Shop) -> list[Header]:
     """Give the headers of all orders."""
-    return CheckpointFlow(shop.folder / "orders.db", "sqlite").runs()
+    store = shop.store or f"sqlite:///{shop.folder}/orders.db"
+    return CheckpointFlow(store, name="orders").runs()
 
 
 def check_books(shop: Shop, orders: list[Order]) -> None:

@@ -137,10 +137,11 @@ class Workers(Service):
     @property
     def command(self) -> list[str]:
         """The command that starts it."""
-        _, folder, port, payments = self.arguments
+        _, folder, port, payments, *store = self.arguments
         line = next(line for line in (STORY or "").splitlines() if "uvicorn" in line)
         words = [{"8000": port, "examples": str(ROOT / "examples")}.get(w, w) for w in line.split()]
         settings = [f"SHOP={folder}", f"PAYMENTS=http://127.0.0.1:{payments}"]
+        settings += [f"STORE={url}" for url in store[1:]]
         return ["env", *settings, sys.executable, "-m", *words]
 
     def workers(self) -> list[int]:
@@ -172,12 +173,14 @@ class Shop:
     Attributes:
         place: The directory that they are started in.
         in_workers: Whether the order service has two processes.
+        store: The URL of the runs. None for the database in the folder.
         payments: The payment service.
         orders: The order service.
     """
 
     place: Path
     in_workers: bool = False
+    store: str | None = None
     payments: Service = field(init=False)
     orders: Service = field(init=False)
 
@@ -187,6 +190,7 @@ class Shop:
         lines = [shlex.split(line) for line in COMMANDS if line.startswith("python")]
         pay, order = ([ports.get(word, word) for word in words[1:]] for words in lines)
         self.payments = Service(pay, self.place)
+        order += [] if self.store is None else ["--store", self.store]
         self.orders = (Workers if self.in_workers else Service)(order, self.place)
 
     @property
@@ -212,9 +216,11 @@ class Shop:
 
 
 @contextmanager
-def open_shop(place: Path, *, in_workers: bool = False) -> Generator[Shop]:
+def open_shop(
+    place: Path, *, in_workers: bool = False, store: str | None = None
+) -> Generator[Shop]:
     """Give a shop with both services, killed at the end; their logs report no error."""
-    shop = Shop(place, in_workers)
+    shop = Shop(place, in_workers, store)
     services = (shop.payments, shop.orders)
     try:
         for service in services:

@@ -153,6 +153,12 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    def wait_until_up(self, seconds: float) -> None:
+        """Wait until so many seconds have passed since its last start."""
+        up = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8"
+        while (found := self.sql(up)[0][0]) < seconds:
+            time.sleep(seconds - found)
+
     def backends(self) -> list[int]:
         """Return the ids of its processes but the first."""
         assert self._process is not None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from run_model import Run
 from runs_machine import PICK, RUN, WHERE, RunsMachine
-from simulated_processes import looking
 
 from aiocheckpoint import (
     InvalidValueError,
@@ -22,7 +21,7 @@ from aiocheckpoint import (
 from aiocheckpoint._engine import claimed_runs
 
 if TYPE_CHECKING:
-    from simulated_processes import Body
+    from simulated_stores import SimulatedStore
     from stepped_runs import Process
     from support import State
 
@@ -40,9 +39,9 @@ class QueuedRunsMachine(RunsMachine):
     terminate their runs when the machine says so.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, store: SimulatedStore[Any]) -> None:
         """Begin with two processes and nothing stored."""
-        super().__init__(body)
+        super().__init__(store)
         while claimed_runs._looks.living:  # noqa: SLF001 - of a test before
             time.sleep(0.01)
         self._former, self._looks = claimed_runs._looks, _Looks()  # noqa: SLF001
@@ -266,11 +265,9 @@ class QueuedRunsMachine(RunsMachine):
 
     @invariant()
     def requests_are_kept(self) -> None:
-        """The database has the requests that nobody has seen, and no others."""
-        with looking(self.path) as connection:
-            rows = connection.execute("SELECT run_id FROM runs WHERE ending IS NOT NULL").fetchall()
-        wanted = sorted(run_id for run_id, run in self.stored.items() if run.ending)
-        assert sorted(run_id for (run_id,) in rows) == wanted
+        """The store has the requests that nobody has seen, and no others."""
+        asked = sorted(row.run_id for row in self.store.rows() if row.is_ending)
+        assert asked == sorted(run_id for run_id, run in self.stored.items() if run.ending)
 
     def _end_by_hand(self, run: Run) -> None:
         """Let a stepped run end that was asked to."""

@@ -1,25 +1,13 @@
-"""A rule-based machine that acts in every way on runs in a database, from two processes."""
+"""A rule-based machine that acts in every way on runs in a store, from two processes."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from run_model import Run
-from simulated_processes import (
-    Body,
-    delay_heartbeat,
-    let_lease_pass,
-    look_at_owners,
-    looking,
-    shut_down,
-    suspend,
-)
 from stepped_runs import ENDS, NAMES, Process, SteppedRun, holds, migrate
 
 from aiocheckpoint import (
@@ -36,6 +24,7 @@ from aiocheckpoint import (
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from simulated_stores import SimulatedStore
     from support import State
 
     from aiocheckpoint._model.current_step import CurrentStep
@@ -63,12 +52,14 @@ STATUSES = st.sets(st.sampled_from((*UNFINISHED, "paused", "terminated", "finish
 
 
 class RunsMachine(RuleBasedStateMachine):
-    """The database, its two processes, and the model of its runs.
+    """The store, its two processes, and the model of its runs.
 
     Args:
-        body: A real process, which stands for one of the two where it is stopped.
+        store: The store.
 
     Attributes:
+        store: The same.
+        processes: The two processes.
         stored: The model of each stored run.
         gone: Ids of the owners that were killed, or that sleep for longer than their lease.
     """
@@ -76,12 +67,10 @@ class RunsMachine(RuleBasedStateMachine):
     keep: Literal[1, "all"] = 1
     _started = 0
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, store: SimulatedStore[Any]) -> None:
         """Begin with two processes and nothing stored."""
         super().__init__()
-        self._body = body
-        self._directory = tempfile.TemporaryDirectory()
-        self.path = Path(self._directory.name, "runs.db")
+        self.store = store
         self._loop = asyncio.new_event_loop()
         self.processes = [self._start_process(), self._start_process()]
         self.stored: dict[str, Run] = {}
@@ -92,15 +81,15 @@ class RunsMachine(RuleBasedStateMachine):
         """End everything, and delete the files."""
         for process in self.processes:
             self._drive(process.cancel())
-            shut_down(process.handler)
+            self.store.shut_down(process.handler)
         self._loop.close()
-        self._directory.cleanup()
+        self.store.end()
 
     def _start_process(self) -> Process:
         """Start a process: a deploy, or one that is withdrawn."""
         version, starts, backoff = KINDS[self._started % len(KINDS)]
         self._started += 1
-        return Process(self.path, self._executed, version, starts, backoff, keep=self.keep)
+        return Process(self.store, self._executed, version, starts, backoff, keep=self.keep)
 
     def _drive(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)
@@ -380,7 +369,7 @@ class RunsMachine(RuleBasedStateMachine):
     @rule(where=WHERE)
     def sleep(self, where: int) -> None:
         """Suspend a process for longer than its lease. It continues unchanged afterwards."""
-        suspend(self.processes[where].handler)
+        self.store.suspend(self.processes[where].handler)
         self.gone.add(self.processes[where].owner)
 
     @precondition(lambda self: self.waiting())
@@ -396,45 +385,14 @@ class RunsMachine(RuleBasedStateMachine):
         self._drive(stepped_run.next())
         self._settle(process, stepped_run, order)
 
-    @rule(where=WHERE, looks=st.integers(1, 5))
-    def block_heartbeat(self, where: int, looks: int) -> None:
-        """Let leases pass in which a living process renews nothing. It keeps its runs."""
-        process, asker = self.processes[where], self.processes[1 - where]
-        self._renewed(process)
-        for _ in range(looks):
-            self._look_at_owners(asker)
-            let_lease_pass(asker.handler)
-        self._look_at_owners(asker)
-
-    @precondition(lambda _: sys.platform == "linux")
-    @rule(where=WHERE, goes_on=st.booleans())
-    def stop(self, where: int, *, goes_on: bool) -> None:
-        """Stop a process by SIGSTOP for longer than its lease, or twice, with a moment between.
-
-        It loses its runs where another process saw it stopped at both ends of a lease.
-        """
-        process, asker = self.processes[where], self.processes[1 - where]
-        self._renewed(process)
-        self._body.stand_for(process.handler)
-        with self._body.stopped():
-            self._look_at_owners(asker)
-            let_lease_pass(asker.handler)
-            if not goes_on:
-                self._look_at_owners(asker)
-                self._bury(process.owner)
-                delay_heartbeat(process.handler)
-        if goes_on:
-            with self._body.stopped():
-                self._look_at_owners(asker)
-
     def _renewed(self, process: Process) -> None:
-        """Let a process be awake, with a row and a lock file of its own."""
-        delay_heartbeat(process.handler)
-        look_at_owners(process.handler)
+        """Let a process be awake, and known as an owner."""
+        self.store.delay_heartbeat(process.handler)
+        self.store.look_at_owners(process.handler)
         self._bury_all(process)
 
     def _look_at_owners(self, asker: Process) -> None:
-        look_at_owners(asker.handler)
+        self.store.look_at_owners(asker.handler)
         self._bury_all(asker)
 
     # --- actions of users
@@ -512,13 +470,12 @@ class RunsMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_owner(self) -> None:
-        """The database names the owner of each run, and no two stepped runs hold one."""
-        with looking(self.path) as connection:
-            rows = connection.execute("SELECT run_id, id, token, owner FROM runs").fetchall()
-        assert {run_id: owner for run_id, _, _, owner in rows} == {
+        """The store names the owner of each run, and no two stepped runs hold one."""
+        rows = self.store.rows()
+        assert {row.run_id: row.owner for row in rows} == {
             run_id: run.owner for run_id, run in self.stored.items()
         }
-        tokens = {row: token for _, row, token, _ in rows}
+        tokens = {row.row: row.token for row in rows}
         holders = [stepped_run for _, stepped_run in self.waiting() if holds(stepped_run, tokens)]
         wanted = [run.holder for run in self.stored.values() if run.holder is not None]
         assert sorted(map(id, holders)) == sorted(map(id, wanted))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
+    from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
     from aiocheckpoint.handlers.sqlite._owners import Owners
     from aiocheckpoint.handlers.sqlite._session import SqliteSession
 
@@ -48,17 +49,17 @@ def handler_apart(
     return handler
 
 
-def shut_down(handler: SqliteStateHandler) -> None:
+def shut_down(handler: LeasingHandler) -> None:
     """End a process as an idle one ends."""
     handler._client.close()
 
 
-def owner_of(handler: SqliteStateHandler) -> str:
+def owner_of(handler: LeasingHandler) -> str:
     """The id of a process among the owners."""
     return handler._client.owner_id
 
 
-def disconnect(handler: SqliteStateHandler) -> None:
+def disconnect(handler: LeasingHandler) -> None:
     """Make a process's store refuse all requests from now on."""
 
     def refuse(group: Sequence[PendingResult[Any]]) -> None:

@@ -7,15 +7,16 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from simulated_processes import disconnect, handler_apart, kill, owner_of, shut_down
+from simulated_processes import owner_of
 
 from aiocheckpoint import CheckpointFlow, Pause, Terminate, current_step
+from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
 from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from pathlib import Path
 
+    from simulated_stores import SimulatedStore
     from support import State
 
     from aiocheckpoint._model.current_step import CurrentStep
@@ -82,7 +83,7 @@ class SteppedRun:
         return await self.orders.get()
 
 
-class Watched(SqliteStateHandler):
+class Watched(LeasingHandler):
     """Records the lease of a stepped run."""
 
     def lock(self, run_id: str | None = None) -> Lease:
@@ -93,16 +94,20 @@ class Watched(SqliteStateHandler):
         return lease
 
 
+class WatchedSqlite(Watched, SqliteStateHandler):
+    """Does so in a database of SQLite."""
+
+
 def migrate(state: State, version: int) -> None:
     """Note in a state from which version it was taken on."""
     state["from"] = [*state.get("from", ()), version]
 
 
 class Process:
-    """A simulated process that runs a flow of three steps on a database.
+    """A simulated process that runs a flow of three steps.
 
     Args:
-        path: The database.
+        store: The store.
         executed: Called with each step that is executed.
         version: The version of the flow. From 1 on, it migrates runs of older ones.
         starts: As of the flow.
@@ -121,7 +126,7 @@ class Process:
 
     def __init__(
         self,
-        path: Path,
+        store: SimulatedStore[Any],
         executed: Callable[[SteppedRun | None, CurrentStep], None],
         version: int = 0,
         starts: int | None = 10,
@@ -129,10 +134,11 @@ class Process:
         **options: Any,  # noqa: ANN401 (passed on as is)
     ) -> None:
         """Start the process, and register it as an owner."""
-        self.handler = handler_apart(path, Watched, fsync=False, **options)
+        self.handler: LeasingHandler = store.start(**options)
+        self._store = store
         self.version, self.starts, self.backoff = version, starts, backoff
         self.flow = CheckpointFlow(
-            path,
+            "simulated",
             handler=self.handler,
             name=self.handler.flow,
             version=version,
@@ -174,13 +180,13 @@ class Process:
 
     async def crash(self, opened: list[SteppedRun]) -> None:
         """Die after some steps were executed and before their snapshots are stored."""
-        disconnect(self.handler)
+        self._store.disconnect(self.handler)
         for stepped_run in opened:
             stepped_run.orders.put_nowait("on")
             await stepped_run.next()
-        kill(self.handler)
+        self._store.kill(self.handler)
         await self.cancel()
-        shut_down(self.handler)
+        self._store.shut_down(self.handler)
 
     async def cancel(self) -> None:
         """Cancel all calls in progress."""

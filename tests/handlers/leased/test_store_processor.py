@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -245,11 +246,53 @@ def test_end_of_a_process(server: MemoryServer) -> None:
 
 
 def test_row_of_an_owner_that_was_deleted(server: MemoryServer) -> None:
-    """Runs of an owner without a row are free at once."""
+    """An owner without a row has a lease to beat again. Then its runs are free."""
     process, other = LeasedProcess(server), LeasedProcess(server)
     begin(process, "x")
     server.tables.owners.clear()
-    assert other.carry_out(other.claim(lease_of("x"))) == ["claimed"]
+    assert other.carry_out(other.claim(lease_of("x"))) == [RunInProgressError]
+    go_on(process, HEARTBEAT)
+    assert process.processor.owner_id in server.tables.owners
+    server.tables.owners.clear()
+    took = succeed(other, "x", 2 * LEASE)
+    assert took is not None
+    assert took > LEASE / 2
+
+
+def test_looks_at_all_beside_an_owner_without_a_row(server: MemoryServer) -> None:
+    """A process that also looks at all owners, as recovery does, still finds that one gone."""
+    process, other = LeasedProcess(server), LeasedProcess(server)
+    begin(process, "x")
+    server.tables.owners.clear()
+    claimed, until = list[object](), server.clock.monotonic() + 2 * LEASE
+    while "claimed" not in claimed and server.clock.monotonic() < until:
+        other.carry_out(call(other.processor.expire_dead))
+        claimed = other.carry_out(other.claim(lease_of("x")))
+        server.clock.sleep(HEARTBEAT / 2)
+    assert claimed == ["claimed"]
+
+
+def test_own_row_is_missing(server: MemoryServer) -> None:
+    """A process whose machine was suspended keeps the runs that it begins before its next beat."""
+    process, other = LeasedProcess(server), LeasedProcess(server)
+    begin(process, "x")
+    other.carry_out(call(lambda statements: statements.free(process.processor.owner_id, "killed")))
+    lease = begin(process, "y")  # Its clock has stood still, so that no heartbeat is due.
+    for asker in (process, other):
+        claim = asker.claim(lease_of("y"))
+        assert asker.carry_out(claim) == [RunInProgressError]
+    assert process.carry_out(process.save(lease, "running", 1)) == [None]
+
+
+def test_run_of_this_process(server: MemoryServer) -> None:
+    """A refused claim of a run of this process says so, and gives no time to wait for."""
+    process = LeasedProcess(server)
+    begin(process, "x")
+    claim = process.claim(lease_of("x"))
+    assert process.carry_out(claim) == [RunInProgressError]
+    assert isinstance(claim.error, RunInProgressError)
+    assert (claim.error.pid, claim.error.lease_left) == (os.getpid(), None)
+    assert "this very process" in str(claim.error)
 
 
 def test_owner_in_the_error(server: MemoryServer) -> None:

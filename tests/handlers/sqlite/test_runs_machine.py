@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from database_machine import KeepingDatabaseMachine, QueuedDatabaseMachine
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from queued_runs_machine import KeepingRunsMachine, QueuedRunsMachine
 from simulated_processes import Body
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ def body() -> Iterator[Body]:
     made.end()
 
 
-@pytest.mark.parametrize("machine", [QueuedRunsMachine, KeepingRunsMachine])
+@pytest.mark.parametrize("machine", [QueuedDatabaseMachine, KeepingDatabaseMachine])
 @pytest.mark.parametrize(("examples", "steps"), [(20, 40), pytest.param(600, 80, marks=LONG)])
 def test_anything_in_any_order(
-    machine: type[QueuedRunsMachine], examples: int, steps: int, body: Body
+    machine: type[QueuedDatabaseMachine], examples: int, steps: int, body: Body
 ) -> None:
     """Queue, start, fail, kill, take over, patch, end, recover, delete, ... in any order."""
     run_state_machine_as_test(
-        cast("type[QueuedRunsMachine]", lambda: machine(body)),
+        cast("type[QueuedDatabaseMachine]", lambda: machine(body)),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -122,9 +122,10 @@ def _start(claim: Claim, run: StoredRun, starts: list[StartRow]) -> tuple[StartR
 
 
 def _in_progress(claim: Claim, owner: LivingOwner | None, since: float) -> RunInProgressError:
-    if owner is None:  # Another run of this process was faster in the same transaction.
-        pid, host, lease_left = os.getpid(), socket.gethostname(), None
-    else:
+    pid: int | None = os.getpid()
+    host: str | None = socket.gethostname()
+    lease_left = None
+    if owner is not None:  # Else another run of this process was faster in the same transaction.
         pid, host, lease_left = owner.pid, owner.host, owner.lease_left
     taken = None
     with contextlib.suppress(ValueError, OverflowError, OSError):  # a time that no calendar has

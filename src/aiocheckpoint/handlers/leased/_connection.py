@@ -23,10 +23,11 @@ from aiocheckpoint.handlers.leased._reading import ReadingStatements
 from aiocheckpoint.handlers.leased._writing import WritingStatements
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.start_record import Loss
+    from aiocheckpoint.handlers.leased._requests import Save
     from aiocheckpoint.handlers.leased._rows import OwnerBeat, SeenOwner
 
 __all__ = ["StoreConnection"]
@@ -61,6 +62,20 @@ class StoreConnection(WritingStatements, ReadingStatements):
         `session`. An owner that connects anew at once is not taken for a dead one.
         """
         return False
+
+    def stored(self, saves: Sequence[Save]) -> set[int]:
+        """See `WritingStatements`. By default each run is read by its key."""
+        found = [self.read_footer(save.lease.key) for save in saves]
+        return {
+            number
+            for number, (save, stored) in enumerate(zip(saves, found, strict=True))
+            if stored is not None and stored[0] == save.footer
+        }
+
+    def with_ending(self, saves: Sequence[Save]) -> set[int]:
+        """See `WritingStatements`. By default each run is read by its key."""
+        found = [self.read_ending(save.lease.key) for save in saves]
+        return {number for number, request in enumerate(found) if request is not None}
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:

@@ -22,6 +22,7 @@ from aiocheckpoint.handlers.leased._listing import (
     chosen_headers,
     completed,
     listed_headers,
+    page_begin,
     stored_text,
 )
 from aiocheckpoint.handlers.leased._ownership import known_of
@@ -134,9 +135,10 @@ class LeasedStateHandler(LeasingHandler):
         """
         if query.unowned or query.chosen.stale:
             self._client.expire_dead()
-        flow, chosen = self._flow_key, query.chosen
+        flow, chosen, begin = self._flow_key, query.chosen, page_begin(query, self._store)
 
-        def list_rows(wanted: Query, after: RunRow | None) -> list[RunRow]:
+        def list_rows(wanted: Query, last: RunRow | None) -> list[RunRow]:
+            after = last or begin
             return self._client.read(lambda connection: connection.list_runs(flow, wanted, after))
 
         decided = self._client.read(lambda connection: connection.decides(chosen))

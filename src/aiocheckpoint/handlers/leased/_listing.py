@@ -10,15 +10,16 @@ from aiocheckpoint._model.due import is_due
 from aiocheckpoint._model.start_record import shown_header
 from aiocheckpoint.handlers._query import Query, due_key
 from aiocheckpoint.handlers.leased._ownership import known_of
+from aiocheckpoint.handlers.leased._rows import OwnedRow, RunRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.handlers._run_filter import RunFilter
-    from aiocheckpoint.handlers.leased._rows import RunRow
+    from aiocheckpoint.handlers.leased._store import StorePlace
 
-__all__ = ["chosen_headers", "completed", "listed_headers", "stored_text"]
+__all__ = ["chosen_headers", "completed", "listed_headers", "page_begin", "stored_text"]
 
 _LEAST_PAGE, _PAGE = 50, 500
 _Row = TypeVar("_Row")
@@ -84,6 +85,16 @@ def completed(header: Header, row: RunRow, query: Query) -> Header | None:
     if not query.chosen.wants(header):
         return None
     return header if query.due_before is None else _if_due(header, row.due, query.due_before)
+
+
+def page_begin(query: Query, store: StorePlace) -> RunRow | None:
+    """The place of the last header of the page before, as a row. None for a first page."""
+    last = query.after
+    if last is None:
+        return None
+    due = None if query.due_before is None else due_key(last)[0]
+    run_id = store.text(last.run_id or "")
+    return RunRow(run_id, last.started_at, b"", 0, OwnedRow(None, None, None, None), due)
 
 
 def _if_due(header: Header, due: float | None, before: float) -> Header | None:

@@ -30,9 +30,13 @@ class ReadingStatements(ABC):
             Both, or None where nothing such is stored.
         """
 
-    @abstractmethod
     def read_footer(self, key: Key) -> tuple[bytes, int] | None:
-        """Read the footer of the newest snapshot and the length of its payload, or give None."""
+        """Read the footer of the newest snapshot and the length of its payload, or give None.
+
+        By default by `read_snapshot`, which reads the payload as well.
+        """
+        found = self.read_snapshot(key, None)
+        return None if found is None else (found[1], len(found[0]))
 
     @abstractmethod
     def read_kept(self, key: Key) -> list[tuple[int, int]]:
@@ -68,7 +72,8 @@ class ReadingStatements(ABC):
         Args:
             flow: The flow as the store has it.
             query: Which runs. Its `limit` is the most rows to give, None for all.
-            after: The last row of the page before, instead of `query.after`.
+            after: The last row of the page before, of which `run_id`, `started_at` and `due` count.
+                None for a first page. It is there for `query.after` too, which needs no look.
         """
 
     def decides(self, where: RunFilter) -> bool:

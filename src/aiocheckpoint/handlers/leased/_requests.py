@@ -190,6 +190,11 @@ class Save:
         return self.header.status != "running"
 
     @property
+    def due(self) -> float | None:
+        """The time from which recovery may take the run, see `due_column`."""
+        return due_column(self.header)
+
+    @property
     def may_leave_ending(self) -> bool:
         """Whether the run can go on once more, so that a request to terminate it holds still."""
         return self.ends_run and self.header.status not in ENDED

@@ -23,13 +23,13 @@ class LivingOwner(Protocol):
     """An owner that is not gone, as an error names it."""
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
+    def pid(self) -> int | None:
+        """Its process id, or None where it is unknown."""
         ...
 
     @property
-    def host(self) -> str:
-        """The name of its machine."""
+    def host(self) -> str | None:
+        """The name of its machine, or None where it is unknown."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._files.processes import boot_id
 from aiocheckpoint.handlers._files.watch import HEARTBEATS_PER_LEASE
 from aiocheckpoint.handlers.leased._owner_watch import SECONDS_WITHOUT_SESSION, OwnerWatch
-from aiocheckpoint.handlers.leased._rows import OwnerBeat
+from aiocheckpoint.handlers.leased._rows import OwnerBeat, SeenOwner
 from aiocheckpoint.handlers.leased._session import Session
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers.leased._clock import Clock
     from aiocheckpoint.handlers.leased._connection import StoreConnection
-    from aiocheckpoint.handlers.leased._rows import SeenOwner
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
 __all__ = ["StoreSession"]
@@ -33,8 +32,8 @@ _OWNER_ID_BYTES = 8
 class _Living(NamedTuple):
     """See `LivingOwner`."""
 
-    pid: int
-    host: str
+    pid: int | None
+    host: str | None
     lease_left: float | None
 
 
@@ -57,6 +56,7 @@ class StoreSession(Session):
         self._clock = clock
         self._owner_id = secrets.token_hex(_OWNER_ID_BYTES)
         self._watch = OwnerWatch(clock)
+        self._rowless = set[str]()  # See `_without_row`.
         self._connection: StoreConnection | None = None
         self._beats = itertools.count(1)
         self._since = datetime.fromtimestamp(clock.time(), UTC).isoformat(timespec="seconds")
@@ -149,19 +149,33 @@ class StoreSession(Session):
     def living(self, owner_ids: Iterable[str]) -> dict[str, _Living | None]:
         wanted = set(owner_ids)
         asked_at = self._clock.monotonic()
-        found = {owner.id: owner for owner in self.connection.owners(wanted)}
-        for owner_id in wanted - found.keys():  # Its row was deleted by hand.
-            self.connection.free(owner_id, "killed")
-        looked = self._look(list(found.values()), asked_at)
-        return dict.fromkeys(wanted) | {
-            owner_id: None if left is None else _Living(owner.pid, owner.host, left)
+        found = self.connection.owners(wanted)
+        missing = wanted - {owner.id for owner in found}
+        looked = self._look([*found, *map(self._without_row, missing)], asked_at)
+        gone = {owner_id for owner_id, (_, left) in looked.items() if left is None}
+        self._rowless = (self._rowless - wanted | missing) - gone
+        return {
+            owner_id: None if left is None else self._living(owner, left)
             for owner_id, (owner, left) in looked.items()
         }
+
+    def _without_row(self, owner_id: str) -> SeenOwner:
+        """An owner of runs that is not among the owners. It may live, and has a lease to beat.
+
+        Its row was deleted by hand. Or others took it for gone, as its machine was suspended: the
+        clock of its next heartbeat stood still, and it claims runs before that is due.
+        """
+        return SeenOwner(owner_id, "", "", 0, "", 0, self._lease, None, None, draining=False)
+
+    def _living(self, owner: SeenOwner, left: float) -> _Living:
+        if owner.id == self._owner_id:
+            return _Living(os.getpid(), socket.gethostname(), None)
+        return _Living(owner.pid or None, owner.host or None, left)
 
     def expire_dead(self) -> float | None:
         asked_at = self._clock.monotonic()
         owners = self.connection.owners(None)
-        self._watch.forget_all_but([owner.id for owner in owners])
+        self._watch.forget_all_but({owner.id for owner in owners} | self._rowless)
         soon = [
             left
             for owner, left in self._look(owners, asked_at).values()

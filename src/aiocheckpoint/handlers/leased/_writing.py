@@ -59,7 +59,7 @@ class WritingStatements(ABC):
         """Store snapshots of runs that begin or end, in rows that have the tokens.
 
         Beside the columns of `save_steps`, these are changed: status, number, started_at,
-        stopped_by, and due (`due_column`). The row keeps owner and token, unless `save.ends_run`:
+        stopped_by, and due (`save.due`). The row keeps owner and token, unless `save.ends_run`:
         then it gets no owner and the token 0. Its `ending` is emptied if `save.clears_ending`.
 
         Returns:

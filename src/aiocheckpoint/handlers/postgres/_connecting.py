@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEAST_VERSION", "connect"]
 
-LEAST_VERSION = 14
+LEAST_VERSION = 15
 """The oldest major version that receives fixes (https://www.postgresql.org/support/versioning/)."""
 
 _DEFAULTS: dict[str, Any] = {

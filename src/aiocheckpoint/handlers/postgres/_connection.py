@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -54,6 +55,7 @@ class PostgresConnection(PostgresReading, StoreConnection):
         self.inner = inner
         self._has_tables = set_up(inner, writes=writes)
         self.session: str | None = _owning.begin_session(inner) if writes else None
+        self._connected_at = time.monotonic()
         _connections.add(self)
 
     def rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
@@ -88,7 +90,9 @@ class PostgresConnection(PostgresReading, StoreConnection):
         return _owning.owners(self.inner, ids)
 
     def seconds_up(self) -> float:
-        return _owning.seconds_up(self.inner)
+        seconds = _owning.seconds_up(self.inner)
+        # The clock of the server was set back. The time that this connection has lived is known.
+        return seconds if seconds >= 0 else time.monotonic() - self._connected_at
 
     def free(self, owner_id: str, loss: Loss | None) -> None:
         _owning.free(self.inner, owner_id, loss)

@@ -38,6 +38,9 @@ _Result = TypeVar("_Result")
 _LIMITS = "lock_timeout = '10s'", "idle_in_transaction_session_timeout = '10s'"
 """A process that is stopped within a transaction, or cut off, holds its rows for so long."""
 
+_ISOLATION = "default_transaction_isolation = 'read committed'"
+"""The statements decide by what others have committed. A database may have another default."""
+
 _LARGE_BYTES = 1 << 26
 
 _BYTES_A_SECOND = 4e6
@@ -109,12 +112,14 @@ class Session:
         self._is_large = False
         link.seconds_to_answer = seconds_to_answer
         link.adapters.register_dumper(Whole, WholeDumper)
-        self._begin = "BEGIN" if writes else "BEGIN READ ONLY"
+        self._begin = "BEGIN ISOLATION LEVEL READ COMMITTED" + ("" if writes else ", READ ONLY")
         if is_pooled:
             limits = "; ".join(f"SET LOCAL {limit}" for limit in _LIMITS)
             self._begin = f"{self._begin}; {limits}"
         else:
-            settings = _LIMITS if writes else (*_LIMITS, "default_transaction_read_only = on")
+            settings = [*_LIMITS, _ISOLATION]
+            if not writes:
+                settings.append("default_transaction_read_only = on")
             self._simply("; ".join(f"SET {setting}" for setting in settings))
 
     def rows(
