@@ -11,7 +11,8 @@
 >>> crash_everywhere(make_flow, {"n": 0}) > 0
 True
 
-No test framework is needed: a failed check raises an `AssertionError`.
+No test framework is needed: a failed check raises an `AssertionError`. `check_handler` reports what
+it could not check.
 """
 
 from aiocheckpoint import _public

@@ -66,7 +66,11 @@ class OtherProcess:
         with contextlib.suppress(OSError):  # It may have ended, which the missing answer says.
             self._write(json.dumps(sys.path))
             self._write(sent)
-        refusal = self.receive()
+        try:
+            refusal = self.receive()
+        except BaseException:
+            self.kill()
+            raise
         if refusal is not None:
             self.kill()
             raise not_checked(f"make cannot be loaded in another process: {refusal}")
@@ -118,7 +122,7 @@ class OtherProcess:
 
     def kill(self) -> None:
         """Kill it and its children, and wait for its end."""
-        with contextlib.suppress(ProcessLookupError):
+        if self._process.poll() is None:  # Else another process may have its number by now.
             if sys.platform == "win32":
                 self._process.kill()
             else:
