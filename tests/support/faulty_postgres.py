@@ -17,7 +17,6 @@ from faulty_connections import CONNECTIONS, KeepsLocks
 from aiocheckpoint.errors import StoreUnreachableError
 from aiocheckpoint.handlers.leased._store_client import open_connected
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
-from aiocheckpoint.handlers.postgres._connecting import connect
 from aiocheckpoint.handlers.postgres._connection import PostgresConnection
 from aiocheckpoint.handlers.postgres._names import key_values
 from aiocheckpoint.handlers.postgres._session import Session
@@ -128,20 +127,18 @@ class FaultyStore(PostgresStore):
     def connect(self, *, writes: bool) -> PostgresConnection:
         """Connect, with the fault."""
         try:
-            session = connect(self.address, writes=writes, seconds_to_answer=self.seconds_to_answer)
+            made = super().connect(writes=writes)
         except StoreUnreachableError as error:
             if self.fault == "raw errors":
                 raise psycopg.OperationalError(error.problem) from None
             raise
         if self.fault == "commits in memory":
-            session.link.execute("SET synchronous_commit = off")
+            made.inner.link.execute("SET synchronous_commit = off")
         if self.fault == "raw errors":
-            session.__class__ = _RawSession
-        wrong = CONNECTIONS.get(self.fault)
-        kind: Any = _Connection
-        if wrong is not None:
-            kind = type(wrong.__name__, (wrong, _Connection), {})
-        made: PostgresConnection = kind(session, writes=writes)
+            made.inner.__class__ = _RawSession
+        if self.fault in CONNECTIONS:
+            wrong = CONNECTIONS[self.fault]
+            made.__class__ = type(wrong.__name__, (wrong, _Connection), {})
         return made
 
 
@@ -158,9 +155,7 @@ class FaultyHandler(PostgresStateHandler):
         """See above."""
         super().__init__(url, flow=FLOW, **options)
         assert isinstance(self._store, PostgresStore)
-        right = self._store
-        seconds = right.seconds_to_answer, right.seconds_to_read
-        store = FaultyStore(right.address, *seconds, fault)
+        store = FaultyStore(**vars(self._store), fault=fault)
         self._client = open_connected(store, self.lease, self.patience)
         self.answers = self._client.answers
 
