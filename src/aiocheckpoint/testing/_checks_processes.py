@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROCESS_CHECKS", "sharing"]
 
-_ROUNDS = 20
+_ROUNDS = 10
 
 
 def check_race(make: Make, faults: Faults | None = None) -> None:
