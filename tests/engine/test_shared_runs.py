@@ -23,6 +23,7 @@ from aiocheckpoint import (
 )
 from aiocheckpoint._concurrency.waiting_room import count_waiting, notify
 from aiocheckpoint._engine import locking
+from aiocheckpoint.handlers import _notice_port
 from aiocheckpoint.testing import MemoryStateHandler
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ NEVER = 10_000.0
 @pytest.fixture(autouse=True)
 def wake_ups_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no call ask for a lock by itself, so that only the end of a run wakes it."""
-    monkeypatch.setattr(locking, "POLL_SECONDS", NEVER)
+    monkeypatch.setattr(_notice_port, "_SECONDS_BETWEEN_CLAIMS", NEVER)
     monkeypatch.setattr(locking, "_POLL_SECONDS_HERE", NEVER)
     monkeypatch.setattr(locking, "_MOST_POLL_SECONDS", NEVER)
 
@@ -444,7 +445,7 @@ async def test_run_of_another_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The end of a run elsewhere reaches all calls here, and that of its process as well."""
-    monkeypatch.setattr(locking, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(_notice_port, "_SECONDS_BETWEEN_CLAIMS", 0.05)
     runs = Runs.at(tmp_path, kind)
     handler = "sqlite" if kind == "sqlite" else "local"
     command = [sys.executable, "-c", OWNER, str(runs.path), handler]

@@ -164,13 +164,18 @@ class SubmittedItem(WorkItem[None]):
         submitted: The future.
     """
 
-    __slots__ = ("submitted",)
+    __slots__ = ("_function", "submitted")
 
     def __init__(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         super().__init__(_fulfil, (self, function, args, kwargs), None)
+        self._function = function
         self.submitted: Future[Any] = Future()
+
+    def give_up(self, seconds: float = 0.0) -> None:
+        if isinstance(self._function, StoreCall):
+            self._function.give_up(seconds)
 
     def deliver(self) -> None:
         if self.error is not None and not self.submitted.done():

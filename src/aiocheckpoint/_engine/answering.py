@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from aiocheckpoint._engine.locking import POLL_SECONDS
+from aiocheckpoint._engine.locking import wait_a_moment
 from aiocheckpoint._model.answers import answer_fit, awaited_pause, pause_conflict
 from aiocheckpoint._model.compatibility import check_not_terminated
 from aiocheckpoint.errors import PauseConflictError, RunInProgressError
@@ -76,5 +76,5 @@ async def run_answer(
                 if run.is_planned or refused_for_good or left <= 0:
                     raise
         check()
-        pause = min(POLL_SECONDS, max(left, 0.0))
-        await backend.sleep(pause)
+        run_store = run.context.run_store
+        await wait_a_moment(run_store.port, run_store.run_id, backend, left)

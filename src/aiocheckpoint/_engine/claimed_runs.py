@@ -1,9 +1,9 @@
 """The runs in progress here that can be terminated, and the look for requests to do so.
 
 Another process leaves its request in the store. One thread looks once a second while there are
-runs. It also stores the new cursors of their steps. Both is done in the threads of each store, so
-that one that hangs holds up no other. Nothing here holds a lock, as a signal handler may come in
-the midst of any line.
+runs, and at once where a store says so. It also stores the new cursors of their steps. Both is done
+in the threads of each store, so that one that hangs holds up no other. Nothing here holds a lock,
+as a signal handler may come in the midst of any line.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aiocheckpoint.handlers._store_threads import threads_of
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
     from aiocheckpoint._engine.active_run import ActiveRun
     from aiocheckpoint.handlers._port import SnapshotPort
@@ -92,12 +93,14 @@ class _Looks(LoneThread):
     """
 
     def __init__(self) -> None:
-        super().__init__(_NAME, self._wait_and_look, lambda: _claimed)
+        super().__init__(_NAME, self._wait_and_look, lambda: _claimed or self._hearing)
         self._running: dict[int, Future[None]] = {}
+        self._hearing: dict[int, AbstractContextManager[None]] = {}
 
     def _wait_and_look(self) -> None:
         time.sleep(LOOK_SECONDS)
         with suppress(MemoryError):
+            self.hear()
             begin_looks()
 
     def begin(self) -> list[Future[None]]:
@@ -115,11 +118,25 @@ class _Looks(LoneThread):
         for key, (port, runs) in by_port.items():
             last = self._running.get(key)
             if last is None or last.done():
+                threads = threads_of(port)
                 with suppress(CheckpointError):  # No thread can be started, or the process ends.
-                    self._running[key] = threads_of(port).submit(_look_into, port, runs)
+                    look = threads.made_call(_look_into)
+                    self._running[key] = threads.submit(look, port, runs)
         for key in self._running.keys() - by_port.keys():
             del self._running[key]
         return list(self._running.values())
+
+    def hear(self) -> None:
+        """Hear of requests in each store that has runs in progress here. Only the thread calls it.
+
+        Runs of less than a second need no connection for that.
+        """
+        ports = {id(known.port): known.port for known in copied(_claimed.values())}
+        for key in ports.keys() - self._hearing.keys():
+            self._hearing[key] = ports[key].on_ending(begin_looks)
+            self._hearing[key].__enter__()
+        for key in self._hearing.keys() - ports.keys():
+            self._hearing.pop(key).__exit__(None, None, None)
 
 
 def _look_into(port: SnapshotPort, runs: dict[str | None, ActiveRun]) -> None:

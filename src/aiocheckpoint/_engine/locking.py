@@ -2,15 +2,20 @@
 
 Callers of one process that wait for a run do not ask for its lock again and again. They are in the
 waiting room of the run's location, and the end of the run wakes them. Callers that wait for a run
-of another process ask for its lock in turns.
+of another process ask for its lock in turns. A store that hears of the end of such a run wakes one
+of them.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 
 from aiocheckpoint._concurrency.threads import AbandonedCallError, prefer_cancellation
 from aiocheckpoint._concurrency.waiting_room import Waiter, count_waiting, notify
@@ -18,25 +23,51 @@ from aiocheckpoint.errors import RunInProgressError
 
 if TYPE_CHECKING:
     from asyncio import CancelledError
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._engine.shared_ends import RunEnd
+    from aiocheckpoint.handlers._port import SnapshotPort
     from aiocheckpoint.handlers._run_store import RunStore
 
-__all__ = ["POLL_SECONDS", "Patience", "hold_lock"]
+__all__ = ["Patience", "hold_lock", "wait_a_moment"]
 
 _Result = TypeVar("_Result")
-POLL_SECONDS = 0.05
-"""Between two looks at a run of another process."""
+_POLL_SECONDS = 0.05
+"""Between two looks at a run of another process in a store of dicts."""
 _POLL_SECONDS_HERE = 5.0
 """For a run of this process, whose end wakes the callers. One may be missed, by Ctrl-C in it."""
 
+_STRETCH = 0.8, 1.2
 _MOST_POLL_SECONDS = 1.0
 """However many callers wait: a loop that was stopped, and not closed, takes a wake-up with it."""
 
-_asked: dict[str, float] = {}
-"""When a caller last asked for the lock of a run by itself, by location. All ask at one rate."""
+
+class _Asked(NamedTuple):
+    """When a caller last asked for the lock of a run by itself. All ask at one rate.
+
+    Attributes:
+        at: The time, by `time.monotonic`.
+        stretch: Stretches the pause behind it, so that processes do not ask in step.
+        lease_left: Seconds after which the next try may succeed, because a lease is over then.
+    """
+
+    at: float
+    stretch: float
+    lease_left: float = math.inf
+
+    @classmethod
+    def now(cls, lease_left: float | None = None) -> Self:
+        """Make that of a try that ends now."""
+        stretch = random.uniform(*_STRETCH)  # noqa: S311 - no secret
+        return cls(time.monotonic(), stretch, math.inf if lease_left is None else lease_left)
+
+
+_asked: dict[str, _Asked] = {}
+"""The last tries by location."""
+
+_hearing: dict[str, object] = {}
+"""The callers that hear of the end of a run in another process, one for each location."""
 
 _held: dict[str, RunStore] = {}
 """The runs whose lock this process holds, by location."""
@@ -127,12 +158,26 @@ async def _acquire(
     deadline = time.monotonic() + patience.seconds
     if await _takes(run_store, deadline):
         return None
-    _asked[run_store.location] = time.monotonic()
     try:
-        return await _wait(run_store, backend, patience, deadline)
+        with _hearing_of_release(run_store):
+            return await _wait(run_store, backend, patience, deadline)
     finally:
         if not count_waiting(run_store.location):
             _asked.pop(run_store.location, None)
+
+
+@contextmanager
+def _hearing_of_release(run_store: RunStore) -> Generator[None, None, None]:
+    """Let the store wake one of the callers that wait for a run of another process."""
+    port, location, me = run_store.port, run_store.location, object()
+    if port is None or _hearing.setdefault(location, me) is not me:
+        yield
+        return
+    try:
+        with port.on_release(run_store.run_id, partial(notify, location, None)):
+            yield
+    finally:
+        _hearing.pop(location, None)
 
 
 async def _wait(
@@ -150,14 +195,14 @@ async def _wait(
             takes = asks and await _takes(run_store, deadline)
             if entered and not takes:
                 patience.check()
-                await backend.wait_at_most(waiter, _seconds_to_wait(location, deadline))
+                await backend.wait_at_most(waiter, _seconds_to_wait(run_store, deadline))
                 patience.check()
         except BaseException:
             if not waiter.leave():
                 notify(location, None)  # It was this call's turn. It is another one's now.
             raise
         is_woken = not (waiter.leave() and entered)
-        asks = not is_woken and _is_due(location, deadline)
+        asks = not is_woken and _is_due(run_store, deadline)
         if takes:
             return None
         if waiter.result is not None and patience.share is not None:
@@ -174,32 +219,70 @@ async def _takes(run_store: RunStore, deadline: float) -> bool:
     """
     try:
         await run_store.acquire()
-    except RunInProgressError:
+    except RunInProgressError as error:
         if time.monotonic() >= deadline:
             raise
+        _asked[run_store.location] = _Asked.now(error.lease_left)
         return False
     return True
 
 
-def _seconds_to_wait(location: str, deadline: float) -> float:
+def _seconds_to_wait(run_store: RunStore, deadline: float) -> float:
     """Seconds until a caller looks again whether it is time to ask for the lock."""
-    pause = min(_pause(location) * count_waiting(location), _MOST_POLL_SECONDS)
+    pause = min(_pause(run_store) * count_waiting(run_store.location), _MOST_POLL_SECONDS)
     return max(0.0, min(pause, deadline - time.monotonic()))
 
 
-def _is_due(location: str, deadline: float) -> bool:
+def _is_due(run_store: RunStore, deadline: float) -> bool:
     """Whether it is time to ask for the lock: no other caller did so lately, or the wait ends."""
-    now = time.monotonic()
-    if now < deadline and now - _asked.get(location, 0.0) < _pause(location):
+    now, asked = time.monotonic(), _asked.get(run_store.location)
+    if now < deadline and asked is not None and now - asked.at < _pause(run_store):
         return False
-    _asked[location] = now
+    _asked[run_store.location] = _Asked.now()
     return True
 
 
-def _pause(location: str) -> float:
-    return _POLL_SECONDS_HERE if location in _held else POLL_SECONDS
+def _pause(run_store: RunStore) -> float:
+    if run_store.location in _held:
+        return _POLL_SECONDS_HERE
+    pause, asked = _seconds_between_claims(run_store.port), _asked.get(run_store.location)
+    if asked is None:
+        return pause
+    # Where the lease is all but over, the next try is right behind its end.
+    return min(pause * asked.stretch, max(asked.lease_left, _POLL_SECONDS))
+
+
+def _seconds_between_claims(port: SnapshotPort | None) -> float:
+    """How often all callers here together ask for the lock of a run of another process."""
+    return _POLL_SECONDS if port is None else port.seconds_between_claims(len(_asked))
+
+
+async def wait_a_moment(
+    port: SnapshotPort | None, run_id: str | None, backend: Backend, seconds: float
+) -> None:
+    """Wait until it is time to look at a run of another process, or it is released.
+
+    Args:
+        port: The store, or None.
+        run_id: The run, or None.
+        backend: Waits.
+        seconds: The most to wait.
+    """
+    pause = max(0.0, min(_seconds_between_claims(port), seconds))
+    if port is None:
+        await backend.sleep(pause)
+        return
+    room = f"a moment of {port.locate(run_id)}"
+    waiter = Waiter(room, shares=False, loop=backend.loop)
+    waiter.enter()
+    try:
+        with port.on_release(run_id, partial(notify, room, None)):
+            await backend.wait_at_most(waiter, pause)
+    finally:
+        waiter.leave()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_held.clear)  # They are held by the parent.
     os.register_at_fork(after_in_child=_asked.clear)
+    os.register_at_fork(after_in_child=_hearing.clear)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._engine.claimed_runs import is_claimed_here, terminate_here
-from aiocheckpoint._engine.locking import POLL_SECONDS
+from aiocheckpoint._engine.locking import wait_a_moment
 from aiocheckpoint._model.checks import checked_wait
 from aiocheckpoint.errors import (
     InvalidTypeError,
@@ -67,8 +67,7 @@ class TerminateCall:
             return ended
         terminate_here(self._location, self._reason)
         while (left := deadline - time.monotonic()) > 0:
-            pause = min(POLL_SECONDS, left)
-            await backend.sleep(pause)
+            await wait_a_moment(self._handler, self._run_id, backend, left)
             ended = await backend.run(self._terminate_if_free)
             if ended is not None:
                 return ended

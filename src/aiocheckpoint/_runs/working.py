@@ -209,10 +209,11 @@ class _RunFinder:
         if self._failed_looks:
             seconds = _pause_after(self._failed_looks)
         earliest = time.monotonic() + min(share, seconds)
-        await self._wake_within(seconds)
-        while self._under_way and not self._is_work_wanted and earliest > time.monotonic():
-            self._wake.clear()
-            await self._wake_within(earliest - time.monotonic())
+        with self._taker.handler.on_queued(self._core.settings.work_wanted.notify):
+            await self._wake_within(seconds)
+            while self._under_way and not self._is_work_wanted and earliest > time.monotonic():
+                self._wake.clear()
+                await self._wake_within(earliest - time.monotonic())
 
     async def _wake_within(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -70,6 +70,7 @@ class DictRunStore:
                 "the handler 'local' for flows of many runs."
             )
         self.location = handler.location
+        self.run_id: str | None = None
         self.header: Header | None = None
         self.skipped: CheckpointError | None = None
         self.first_write: FirstWrite | None = None

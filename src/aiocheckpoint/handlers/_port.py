@@ -19,6 +19,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._ending_port import EndingPort
 from aiocheckpoint.handlers._identifiers import checked_flow
+from aiocheckpoint.handlers._notice_port import NoticePort
 from aiocheckpoint.handlers._options import SnapshotOptions, make_codec
 from aiocheckpoint.handlers._progress_port import ProgressPort
 from aiocheckpoint.handlers._start_port import StartPort
@@ -46,7 +47,7 @@ _OTHER_FLOW = (
 )
 
 
-class SnapshotPort(StartPort, EndingPort, ProgressPort, ABC):
+class SnapshotPort(StartPort, EndingPort, ProgressPort, NoticePort, ABC):
     """The interface of a store. Users read of it in `StateHandler`."""
 
     # Defaults for a subclass whose own __init__ does not call this one.

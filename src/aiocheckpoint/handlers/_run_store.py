@@ -49,6 +49,7 @@ class RunStore(Protocol):
 
     Attributes:
         location: The store and the run, for messages.
+        run_id: The run, or None.
         header: Header of the newest snapshot read or written. None where there is none.
         skipped: Error of the newest snapshot, where an older one is used instead.
         first_write: Set when taking the lock stored the prepared first snapshot.
@@ -64,6 +65,7 @@ class RunStore(Protocol):
     """
 
     location: str
+    run_id: str | None
     header: Header | None
     skipped: CheckpointError | None
     first_write: FirstWrite | None

@@ -69,7 +69,7 @@ class SnapshotRunStore:
         self.writes_async = False
         self.port: SnapshotPort | None = handler
         self._handler = handler
-        self._run_id = run_id
+        self.run_id = run_id
         self._lock = handler.lock(run_id)
         self._may_hold_lock = False
         self._backend = backend
@@ -114,13 +114,13 @@ class SnapshotRunStore:
 
     def _settle_ending(self) -> None:
         """Terminate a run whose end was asked for, and whose owner has not seen that."""
-        ended = settle_ending(self._handler, self._run_id, self._lock)
+        ended = settle_ending(self._handler, self.run_id, self._lock)
         self.header = ended or self.header
 
     def _settle_left_ending(self) -> None:
         """Terminate the run if its end was asked for, and nobody saw that before the release."""
         with suppress(CheckpointError):  # The next claim of the run does it then.
-            settle_left_ending(self._handler, self._run_id, self._lock)
+            settle_left_ending(self._handler, self.run_id, self._lock)
 
     def _acquire(self) -> None:
         self._may_hold_lock = True
@@ -175,7 +175,7 @@ class SnapshotRunStore:
     def update_header(
         self, change: Callable[[Header], Header], progress: ProgressRecord | None = None
     ) -> bool:
-        with self._handler.stored(self._run_id) as stored:
+        with self._handler.stored(self.run_id) as stored:
             if stored is None:  # Another program deleted it.
                 self.header = None
                 return False
@@ -187,7 +187,7 @@ class SnapshotRunStore:
             if not is_same:
                 try:
                     self.header = replace_header(
-                        self._handler, self._run_id, stored, changed, lock=self._lock
+                        self._handler, self.run_id, stored, changed, lock=self._lock
                     )
                 except NotDurableError:
                     self.header = changed  # The snapshot is in place.
@@ -215,26 +215,26 @@ class SnapshotRunStore:
 
     def begin_progress(self, record: ProgressRecord) -> PendingResult[None] | None:
         encoded = encode_progress(record, self._handler.codec.signer)
-        self._handler.write_progress(self._run_id, encoded, lock=self._lock)
+        self._handler.write_progress(self.run_id, encoded, lock=self._lock)
         return None
 
     def drop_progress(self) -> None:
-        self._handler.write_progress(self._run_id, None, lock=self._lock)
+        self._handler.write_progress(self.run_id, None, lock=self._lock)
 
     async def remove(self) -> None:
         await self._backend.run(self._remove)
 
     def _remove(self) -> None:
-        self._handler.remove(self._run_id, lock=self._lock)
+        self._handler.remove(self.run_id, lock=self._lock)
 
     def _find_unlocked(self, wanted: Callable[[Header], bool]) -> FoundRun | None:
-        with self._handler.stored(self._run_id) as stored:
+        with self._handler.stored(self.run_id) as stored:
             if stored is None:
                 return None
             return FoundRun(stored.header, stored.state() if wanted(stored.header) else None)
 
     def _read_and_record_start(self) -> Header | None:
-        with self._handler.stored(self._run_id) as stored:
+        with self._handler.stored(self.run_id) as stored:
             if stored is not None:
                 self.header, self.skipped = stored.header, stored.skipped
         if self._lock.held:  # A plan reads without it.
@@ -249,14 +249,14 @@ class SnapshotRunStore:
         header = self.header
         if header is None or header.finished:
             return
-        record = self._handler.ownership(self._run_id).record
+        record = self._handler.ownership(self.run_id).record
         if record is not None:
             self.start = ClaimedStart(record, is_shown_running(header, record))
 
     def _find_progress(self) -> None:
         """Read the record of the progress of a run that goes on."""
         if self.header is not None and not self.header.finished:
-            self.progress = stored_progress(self._handler, self._run_id, self._lock)
+            self.progress = stored_progress(self._handler, self.run_id, self._lock)
 
     def _record_start(self) -> None:
         """Record the start of a run that goes on. A store may do so when the lock is taken.
@@ -268,43 +268,43 @@ class SnapshotRunStore:
         is_inherited = getattr(self._lock, "inherited", False)
         if header is None or header.finished:
             if is_inherited:  # The last owner was killed after the run's end.
-                handler.write_start(self._run_id, None, lock=self._lock)
+                handler.write_start(self.run_id, None, lock=self._lock)
             return
-        before = handler.read_start(self._run_id)
+        before = handler.read_start(self.run_id)
         loss: Loss | None = None
         if is_inherited:
             loss = "drained" if before is not None and before.drains else "killed"
         record = next_start(header, before, loss)
         self.start = ClaimedStart(record, is_shown_running(header, before))
-        handler.write_start(self._run_id, record, lock=self._lock)
+        handler.write_start(self.run_id, record, lock=self._lock)
 
     def _settle_start(self) -> None:
         """Keep the record of the start that ends now where it says more than the header."""
         header, handler = self.header, self._handler
         record = None if self.start is None else self.start.record
         if has_noted_draining(handler):
-            record = handler.read_start(self._run_id)
+            record = handler.read_start(self.run_id)
         if record is None:
             return
         if header is None or header.finished:
-            handler.write_start(self._run_id, None, lock=self._lock)
+            handler.write_start(self.run_id, None, lock=self._lock)
             return
         settled = record._replace(drains=False)
         if self._is_refused and record.sequence == header.sequence:
             was_running = self.start is not None and self.start.was_running
             settled = settled.taken_back(was_running=was_running)
         if not is_needed(header, settled):
-            handler.write_start(self._run_id, None, lock=self._lock)
+            handler.write_start(self.run_id, None, lock=self._lock)
         elif settled != record:
-            handler.write_start(self._run_id, settled, lock=self._lock)
+            handler.write_start(self.run_id, settled, lock=self._lock)
 
     def _read_history(self) -> list[Header]:
         headers: list[Header] = []
-        for number, sequence in self._handler.kept(self._run_id):
+        for number, sequence in self._handler.kept(self.run_id):
             if self.header is not None and number == self.header.number:
                 with (
                     suppress(CorruptSnapshotError, UntrustedSnapshotError),
-                    self._handler.stored(self._run_id, (number, sequence)) as stored,
+                    self._handler.stored(self.run_id, (number, sequence)) as stored,
                 ):
                     headers += [] if stored is None else [stored.header]
         return headers
@@ -312,7 +312,7 @@ class SnapshotRunStore:
     def _load(self, of: Header | None) -> dict[str, Any]:
         kept = None if of is None else (of.number, of.sequence)
         planned = self.header if of is None else of
-        with self._handler.stored(self._run_id, kept) as stored:
+        with self._handler.stored(self.run_id, kept) as stored:
             # The plan is valid only for the snapshot that it was made from.
             if stored is None or planned is None or _marks(stored.header) != _marks(planned):
                 self.header = None if stored is None else self.header
@@ -326,7 +326,7 @@ class SnapshotRunStore:
     def _replace(self, write_to: Callable[[SnapshotTarget], Header]) -> int:
         # Set in the thread: a cancelled wait must not lose the header of a written snapshot.
         replace = self._handler.replace
-        self.header, length = replace(self._run_id, write_to, None, lock=self._lock)
+        self.header, length = replace(self.run_id, write_to, None, lock=self._lock)
         return length
 
     def _replace_and_drop(self, write_to: Callable[[SnapshotTarget], Header]) -> int:

@@ -89,9 +89,14 @@ class StoreClient:
     def _before_opening(self) -> None:
         """Do nothing: a store needs no look before it is opened."""
 
-    def call(self, function: Callable[[Any], _Result]) -> _Result:
-        """Call a function with the writer's statements in a transaction. Wait for its result."""
-        return cast("_Result", self.ask(Execute(function), None).wait())
+    def call(self, function: Callable[[Any], _Result], notice: str = "") -> _Result:
+        """Call a function with the writer's statements in a transaction. Wait for its result.
+
+        Args:
+            function: The function.
+            notice: Told to other processes behind it. Empty for none.
+        """
+        return cast("_Result", self.ask(Execute(function, notice=notice), None).wait())
 
     def expire_dead(self) -> None:
         """Free the runs of every dead owner.

@@ -95,6 +95,19 @@ class StoreConnection(WritingStatements, ReadingStatements):
         """
         _abandoned.append(self)
 
+    def notify(self, notices: Collection[str], *, if_attended: Collection[str] = ()) -> None:
+        """Tell the listeners of all processes something. By default nobody is told.
+
+        It is called behind a commit, outside of `transaction`. A notice that is lost costs the
+        others a second, because they also look by themselves.
+
+        Args:
+            notices: Short texts of ASCII without spaces.
+            if_attended: The same, for listeners that wait for them now by `StoreListener.attend`.
+                They may be left out where there is none.
+        """
+        del notices, if_attended
+
     @abstractmethod
     def heartbeat(self, owner: OwnerBeat) -> None:
         """Insert the row of an owner, or renew its `beat` and `session`."""

@@ -18,6 +18,11 @@ from aiocheckpoint.handlers._leases import LEASE_SECONDS, checked_lease
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
+from aiocheckpoint.handlers.leased._listener import (
+    ending_notice,
+    queue_notice,
+    release_notice,
+)
 from aiocheckpoint.handlers.leased._listing import (
     chosen_headers,
     completed,
@@ -29,7 +34,8 @@ from aiocheckpoint.handlers.leased._ownership import known_of
 from aiocheckpoint.handlers.leased._store_client import open_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.handlers._counting import CountBy, Counts
@@ -45,6 +51,11 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE_SECONDS", "LeasedStateHandler", "checked_patience"]
 
 PATIENCE_SECONDS = 60.0
+_SECONDS_HEARING, _SECONDS_DEAF, _MOST_SECONDS = 0.4, 0.1, 1.0
+"""Between two claims of a run that another process has, where its release is told, and where not.
+A killed owner is seen at a look, and believed to be gone half a second later."""
+_MOST_CLAIMS = 20.0
+"""The most claims a second of a process that waits for up to 20 runs."""
 
 
 class LeasedStateHandler(LeasingHandler):
@@ -103,6 +114,26 @@ class LeasedStateHandler(LeasingHandler):
         self._store = store
         self._client = open_connected(store, self.lease, self.patience)
         self.answers = self._client.answers
+
+    def seconds_between_claims(self, waiting: int) -> float:
+        """Some at first, and up to one for many: the store is asked at most 20 times a second."""
+        least = _SECONDS_HEARING if self._client.notices.is_connected else _SECONDS_DEAF
+        return min(max(least, waiting / _MOST_CLAIMS), _MOST_SECONDS)
+
+    def on_release(
+        self, run_id: str | None, callback: Callable[[], object]
+    ) -> AbstractContextManager[None]:
+        """Hear of the release of a run, which its owner tells as it knows who waits."""
+        notice = release_notice(self._key(run_id))
+        return self._client.notices.hearing(notice, callback, announces=True)
+
+    def on_queued(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
+        """Hear of due runs, which others tell as they see that somebody waits."""
+        return self._client.notices.hearing(queue_notice(self._flow_key), callback, attends=True)
+
+    def on_ending(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
+        """Hear of requests to terminate runs."""
+        return self._client.notices.hearing(ending_notice(self._flow_key), callback)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None

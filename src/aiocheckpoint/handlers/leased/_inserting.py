@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from aiocheckpoint._model.given_state import UNDIGESTED
 from aiocheckpoint._snapshot.new_headers import NewHeaders
 from aiocheckpoint._snapshot.pickling.serializer import NotSmallError
 from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.handlers.leased._listener import queue_notice
 from aiocheckpoint.handlers.leased._requests import Execute, due_column
 from aiocheckpoint.handlers.leased._rows import QueuedColumns, QueuedRow
 from aiocheckpoint.handlers.leased._run_store import encode_snapshot
@@ -120,7 +122,9 @@ class Inserter:
 
         # More rows may take several statements, which need a transaction around them.
         of_one_statement = len(rows) if len(rows) <= MOST_REQUESTS else 0
-        request = Execute(insert, of_one_statement)
+        is_due = columns.due is None or columns.due <= time.time()
+        notice = queue_notice(columns.flow) if is_due else ""
+        request = Execute(insert, of_one_statement, notice)
         try:
             left: set[int] = await backend.wait_for(self._client.ask(request, backend.loop))
         except CheckpointError as error:

@@ -15,6 +15,7 @@ from aiocheckpoint.handlers._identifiers import checked_run_id
 from aiocheckpoint.handlers._locations import format_location
 from aiocheckpoint.handlers.leased._inserting import Inserter
 from aiocheckpoint.handlers.leased._lease import Lease
+from aiocheckpoint.handlers.leased._listener import ending_notice
 from aiocheckpoint.handlers.leased._run_store import LeasedRunStore, split_snapshot
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ class LeasingHandler(StateHandler):
     def write_ending(self, run_id: str | None, reason: str) -> None:
         """Store the request to terminate a run in its row."""
         key, request = self._key(run_id), encode_reason(reason)
-        self._client.call(lambda statements: statements.write_ending(key, request))
+        notice = ending_notice(self._flow_key)
+        self._client.call(lambda statements: statements.write_ending(key, request), notice)
 
     def clear_ending(self, run_id: str | None, lock: Lock) -> None:
         """Delete the request to terminate a run, if the lease is still held."""

@@ -22,6 +22,7 @@ __all__ = [
     "announced",
     "announcement",
     "ending_notice",
+    "is_told_if_attended",
     "is_woken_by",
     "queue_notice",
     "release_notice",
@@ -57,6 +58,11 @@ def announcement(notice: str) -> str:
 def is_woken_by(notice: str, given: Collection[str]) -> bool:
     """Whether someone who waits for a notice is to look, after these."""
     return notice in given or (FREED in given and notice.startswith(_FREED_CONCERNS))
+
+
+def is_told_if_attended(notice: str) -> bool:
+    """Whether a notice is told only where some process waits for it now."""
+    return notice.startswith(_QUEUED)
 
 
 def announced(notices: Collection[str]) -> list[str]:

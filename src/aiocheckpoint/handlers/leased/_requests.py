@@ -249,10 +249,12 @@ class Execute(NamedTuple):
             lets it be called twice.
         rows: The rows that it writes by one statement, which needs no transaction around it. 0 for
             any other function.
+        notice: Told to other processes behind the function. Empty for none.
     """
 
     function: Callable[[Any], Any]
     rows: int = 0
+    notice: str = ""
 
     @property
     def key(self) -> Key | None:

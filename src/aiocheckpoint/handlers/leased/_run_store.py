@@ -127,7 +127,7 @@ class LeasedRunStore(SnapshotRunStore):
             return await super().read_header()
         if found:
             header = handler.codec.peek(found, lease.record.payload_length, self.location)
-            handler.check_run(header, self._run_id, self.location)
+            handler.check_run(header, self.run_id, self.location)
             self.header = header
             self._record_start()
             if lease.record.has_progress:
@@ -141,7 +141,7 @@ class LeasedRunStore(SnapshotRunStore):
     def _find_unlocked(self, wanted: Callable[[Header], bool]) -> FoundRun | None:
         # The state of an unfinished run may be large, and is not asked for.
         if self._lease.record.keep == 1:
-            header = self._newest_header(self._run_id)
+            header = self._newest_header(self.run_id)
             if header is None or not wanted(header):
                 return None if header is None else FoundRun(header, None)
         return super()._find_unlocked(wanted)

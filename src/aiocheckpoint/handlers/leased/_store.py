@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._connection import StoreConnection
+    from aiocheckpoint.handlers.leased._listener import StoreListener
 
 __all__ = ["LeasedStore", "StorePlace"]
 
@@ -56,3 +57,15 @@ class LeasedStore(StorePlace):
             StorageError: It cannot be used as it is, with the remedy. A `StoreUnreachableError`
                 where it is out of reach for the moment.
         """
+
+    def listen(self) -> StoreListener | None:
+        """Connect, to hear what other processes tell by `StoreConnection.notify`.
+
+        Returns:
+            The connection. None where nothing can be heard, so that everybody has to look. By
+            default it is None.
+
+        Raises:
+            StorageError: As `connect`.
+        """
+        return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint._concurrency.withdrawable_results import LeftResult, WithdrawableResult
 from aiocheckpoint.handlers.leased._client import StoreClient, open_client
+from aiocheckpoint.handlers.leased._notices import Notices
 from aiocheckpoint.handlers.leased._patience import Patience
 from aiocheckpoint.handlers.leased._readers import Readers
 from aiocheckpoint.handlers.leased._requests import Release
@@ -37,6 +38,7 @@ class ConnectedClient(StoreClient):
 
     Attributes:
         answers: Counts the answers of the store.
+        notices: Hears what other processes tell.
         patience: Decides how long requests are repeated.
     """
 
@@ -44,11 +46,17 @@ class ConnectedClient(StoreClient):
         self._readers = Readers(store)
         self.patience: Patience = Patience(store.location, patience, time)
         self.answers: Answers = self.patience.answers
-        processor = StoreProcessor(store, lease, self.patience)
+        self.notices: Notices = Notices(store.listen, time)
+        processor = StoreProcessor(store, lease, self.patience, notices=self.notices)
         super().__init__(store.location, processor, self._readers.close)
 
     def _result_kind(self, request: object) -> type[PendingResult[Any]]:
         return LeftResult if isinstance(request, Release) else WithdrawableResult
+
+    def close(self, *, if_unused: bool = False) -> None:
+        if not if_unused:
+            self.notices.close()
+        super().close(if_unused=if_unused)
 
     def read(self, function: Callable[[StoreConnection], _Result]) -> _Result:
         """Call a function with a connection for reading. It is repeated like a request.

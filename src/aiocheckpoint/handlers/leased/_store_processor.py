@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.errors import StorageError, StoreUnreachableError
 from aiocheckpoint.handlers.leased._claims import ask, set_claimed
+from aiocheckpoint.handlers.leased._listener import FREED, is_told_if_attended
+from aiocheckpoint.handlers.leased._news import news_of
 from aiocheckpoint.handlers.leased._processor import LeasedProcessor
 from aiocheckpoint.handlers.leased._requests import Execute, Release
 from aiocheckpoint.handlers.leased._saves import settle
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.leased._batches import Batch
     from aiocheckpoint.handlers.leased._clock import Clock
+    from aiocheckpoint.handlers.leased._notices import Notices
     from aiocheckpoint.handlers.leased._patience import Patience
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
@@ -40,15 +44,23 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         lease: Length of a lease in seconds.
         patience: Decides how long requests are repeated.
         clock: Tells the time.
+        notices: Knows what other processes wait for. By default they are told nothing.
     """
 
     def __init__(
-        self, store: LeasedStore, lease: float, patience: Patience, clock: Clock = time
+        self,
+        store: LeasedStore,
+        lease: float,
+        patience: Patience,
+        clock: Clock = time,
+        notices: Notices | None = None,
     ) -> None:
         super().__init__(store.location, lease, partial(StoreSession, store, lease, clock), clock)
         self._patience = patience
         self._unreachable: StoreUnreachableError | None = None
         self._newly_taken: set[PendingResult[Any]] = set()
+        self._notices = notices
+        self._news: set[str] = set()
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> Again | None:
         """Carry out requests. Set the result or the error of each, except those to be repeated."""
@@ -57,6 +69,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             left += part if left else self._carry_out(part)
         if not left:
             self._release_early()
+        self._tell_news()
         return self._put_off(left)
 
     def idle_timeout(self) -> float | None:
@@ -73,6 +86,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         session = self._session
         if session is not None and session.needs_work:
             super().on_idle()
+            self._tell_news()
             self._put_off([])
 
     def _put_off(self, left: list[PendingResult[Any]]) -> Again | None:
@@ -112,6 +126,26 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         self.disconnect()
         self._unreachable = error
         return True
+
+    def _write(self, session: StoreSession, group: Sequence[PendingResult[Any]]) -> None:
+        releases = session.pending_releases[:]
+        super()._write(session, group)
+        if self._notices is not None:
+            self._news |= news_of(group, releases, self._notices, self._clock.time())
+
+    def _tell_news(self) -> None:
+        """Tell other processes what was committed. Without success they look by themselves."""
+        session, news = self._session, self._news
+        if session is None or not session.is_connected:
+            return
+        if session.has_freed:
+            session.has_freed = False
+            news.add(FREED)
+        if news:
+            self._news = set()
+            attended = set(filter(is_told_if_attended, news))
+            with suppress(StorageError):
+                session.connection.notify(news - attended, if_attended=attended)
 
     def _is_of_one(self, error: BaseException) -> bool:
         """Whether an error may concern one request alone: not where no connection was made."""

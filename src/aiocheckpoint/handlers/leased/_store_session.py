@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._files.processes import boot_id
 from aiocheckpoint.handlers._files.watch import HEARTBEATS_PER_LEASE
+from aiocheckpoint.handlers.leased._listener import FREED
 from aiocheckpoint.handlers.leased._owner_watch import SECONDS_WITHOUT_SESSION, OwnerWatch
 from aiocheckpoint.handlers.leased._rows import OwnerBeat, SeenOwner
 from aiocheckpoint.handlers.leased._session import Session
@@ -20,6 +21,7 @@ from aiocheckpoint.handlers.leased._session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from aiocheckpoint._model.start_record import Loss
     from aiocheckpoint.handlers.leased._clock import Clock
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._store import LeasedStore
@@ -47,6 +49,7 @@ class StoreSession(Session):
 
     Attributes:
         is_in_doubt: Whether something may have been stored since `begin`, if no answer comes.
+        has_freed: Set when the runs of an owner that is gone were freed.
     """
 
     def __init__(self, store: LeasedStore, lease: float, clock: Clock) -> None:
@@ -63,6 +66,7 @@ class StoreSession(Session):
         self._is_draining = False
         self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
         self.is_in_doubt: bool = False
+        self.has_freed: bool = False
 
     @property
     def owner_id(self) -> str:
@@ -172,6 +176,10 @@ class StoreSession(Session):
             return _Living(os.getpid(), socket.gethostname(), None)
         return _Living(owner.pid or None, owner.host or None, left)
 
+    def _free(self, owner_id: str, loss: Loss | None) -> None:
+        self.connection.free(owner_id, loss)
+        self.has_freed = True
+
     def expire_dead(self) -> float | None:
         asked_at = self._clock.monotonic()
         owners = self.connection.owners(None)
@@ -195,7 +203,7 @@ class StoreSession(Session):
                 continue
             left = self._watch.look(owner, seconds_up=seconds_up, asked_at=asked_at)
             if left is None:
-                self.connection.free(owner.id, "drained" if owner.draining else "killed")
+                self._free(owner.id, "drained" if owner.draining else "killed")
             looked[owner.id] = owner, left
         return looked
 
@@ -217,6 +225,10 @@ class StoreSession(Session):
 
     def close(self) -> None:
         if self._connection is not None or self.held_tokens or self.pending_releases:
-            with suppress(CheckpointError), self.connection.transaction():
-                self.connection.free(self._owner_id, "drained" if self._is_draining else None)
+            held = bool(self.held_tokens)
+            with suppress(CheckpointError):
+                with self.connection.transaction():
+                    self.connection.free(self._owner_id, "drained" if self._is_draining else None)
+                if held:
+                    self.connection.notify([FREED])
         self.disconnect()

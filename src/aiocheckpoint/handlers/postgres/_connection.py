@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from aiocheckpoint.handlers.leased import StoreConnection
 from aiocheckpoint.handlers.postgres import _beside, _claiming, _owning, _queueing, _saving
+from aiocheckpoint.handlers.postgres._notifications import notify
 from aiocheckpoint.handlers.postgres._pruning import prune_statement
 from aiocheckpoint.handlers.postgres._reading import PostgresReading
 from aiocheckpoint.handlers.postgres._schema import set_up
@@ -82,6 +83,9 @@ class PostgresConnection(PostgresReading, StoreConnection):
     def abandon(self) -> None:
         super().abandon()
         self.inner.abandon()
+
+    def notify(self, notices: Collection[str], *, if_attended: Collection[str] = ()) -> None:
+        notify(self.inner, notices, if_attended=if_attended)
 
     def heartbeat(self, owner: OwnerBeat) -> None:
         _owning.heartbeat(self.inner, owner)

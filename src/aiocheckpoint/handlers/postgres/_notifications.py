@@ -10,7 +10,6 @@ A pooler in transaction mode passes no notification on, and no lock outlives a t
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import time
@@ -125,8 +124,7 @@ class PostgresListener(StoreListener):
         self._waker.close()
 
     def abandon(self) -> None:
-        with suppress(OSError):
-            os.close(self._link.pgconn.socket)
+        self._session.abandon()
         self._woken.close()
         self._waker.close()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from aiocheckpoint.handlers.leased import LeasedStore
 from aiocheckpoint.handlers.postgres._connecting import connect
 from aiocheckpoint.handlers.postgres._connection import PostgresConnection
+from aiocheckpoint.handlers.postgres._notifications import PostgresListener
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._url import ServerAddress
@@ -47,6 +48,14 @@ class PostgresStore(LeasedStore):
     def location(self) -> str:
         """The place for messages, without a password."""
         return self.address.place
+
+    def listen(self) -> PostgresListener | None:
+        """Connect for notifications. None behind a pooler, which passes none on."""
+        session = connect(self.address, writes=True, seconds_to_answer=self.seconds_to_answer)
+        if session.is_pooled:
+            session.close()
+            return None
+        return PostgresListener(session)
 
     def connect(self, *, writes: bool) -> PostgresConnection:
         """Connect, and make or migrate the tables on the way, if `writes`."""
