@@ -233,3 +233,42 @@ def test_a_forked_child(notices: Notices, tell: Callable[..., None]) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         tell(RUN)
         heard.once_more()
+
+
+def test_between_two_waits(
+    notices: Notices, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that waits again hears what was told since its last wait."""
+    monkeypatch.setattr(_notices, "_LINGER_SECONDS", LIMIT)
+    monkeypatch.setattr(_notices, "_ATTEND_SECONDS", LIMIT)
+    heard, again, other = Heard(), Heard(), Heard()
+    with notices.hearing(QUEUE, heard, attends=True):
+        heard.once_more()
+        wait_until(lambda: heard.count == 2)  # It is attended.
+    with closing(connect(parse_url(database_url), writes=True, seconds_to_answer=LIMIT)) as session:
+        notify(session, [], if_attended=[QUEUE])
+        with notices.hearing(RUN, other):
+            notify(session, [RUN])
+            other.once_more()
+    with notices.hearing(QUEUE, again, attends=True):
+        again.once_more()
+    with notices.hearing(QUEUE, again, attends=True):
+        time.sleep(SOON)
+    assert (heard.count, again.count) == (2, 1)
+
+
+def test_closed_while_somebody_waits(notices: Notices, tell: Callable[..., None]) -> None:
+    """A close ends the connection, and who waits then does not open it again. The next one does."""
+    heard, later = Heard(), Heard()
+    with notices.hearing(RUN, heard):
+        heard.once_more()
+        notices.close()
+        assert not notices.is_connected
+        time.sleep(3 * SOON)
+        assert not notices.is_connected
+        with notices.hearing(RUN, later):
+            later.once_more()
+            heard.once_more()
+            tell(RUN)
+            later.once_more()
+            heard.once_more()

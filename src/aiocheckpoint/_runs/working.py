@@ -129,7 +129,7 @@ class _RunFinder:
         self._under_way: set[str | None] = set()
         self._tried: dict[str | None, _Tried] = {}
         self._collisions = self._failed_looks = 0
-        self._has_looked = self._keeps_trying = self._is_work_wanted = False
+        self._has_looked = self._keeps_trying = self._is_work_wanted = self._owes_look = False
         # The last run of the pages at the beginning of the list that held nothing to take, and when
         # the next look begins with them again. They may be thousands of runs of a newer version.
         self._passed: Header | None = None
@@ -195,7 +195,7 @@ class _RunFinder:
         return self._until_empty and not waits
 
     def _want_work(self) -> None:
-        self._is_work_wanted = True
+        self._is_work_wanted = self._owes_look = True
         self._wake.set()
 
     async def _pause(self, look_seconds: float) -> None:
@@ -206,6 +206,8 @@ class _RunFinder:
         """
         share = look_seconds * _LOOK_SHARE
         seconds = max(_LOOK_SECONDS, share)
+        if self._owes_look:  # The run that somebody has told of may be in front of the passed ones.
+            seconds = min(seconds, max(self._whole_look_at - time.monotonic(), 0.0))
         if self._failed_looks:
             seconds = _pause_after(self._failed_looks)
         earliest = time.monotonic() + min(share, seconds)
@@ -269,7 +271,7 @@ class _RunFinder:
             page = await self._read_behind(now)
             if page or self._under_way or not self._until_empty:
                 return page
-        self._passed, self._keeps_trying = None, False
+        self._passed, self._keeps_trying, self._owes_look = None, False, False
         page = await self._read_behind(now)
         ended = time.monotonic()
         self._whole_look_at = ended + (ended - now) * _LOOK_SHARE

@@ -73,12 +73,14 @@ class Notices:
 
     def _reset(self) -> None:
         self._hearers: dict[object, _Hearer] = {}
+        self._deaf: frozenset[object] = frozenset()
         self._awaited: dict[str, float] = {}
         self._listener: StoreListener | None = None
         self._is_silent = self._is_closing = False
         self._needed_at = self._retry_at = 0.0
         self._announced: dict[str, float] = {}
         self._attended: dict[str, float] = {}
+        self._missed: dict[str, bool] = {}
         self._thread = LoneThread(_NAME, self._turn, self._is_wanted)
 
     @property
@@ -106,6 +108,8 @@ class Notices:
     ) -> Generator[None, None, None]:
         """Call `callback` at each notice of a kind, and when some may have been missed.
 
+        One that comes between two waits of a caller that attends again and again is kept for it.
+
         Args:
             notice: The notice.
             callback: Called in another thread. It returns at once.
@@ -115,18 +119,21 @@ class Notices:
         me = object()
         self._hearers[me] = _Hearer(notice, callback, announces, attends)
         try:
+            if attends and self._missed.pop(notice, False):
+                callback()
             self._rouse()
             yield
         finally:
             self._hearers.pop(me, None)
-            if not self._hearers:
+            if not self._is_needed:
                 self._wake()  # The thread waits from now on for its end.
 
     def close(self) -> None:
-        """Close the connection, also where somebody still waits. The next notice opens it again."""
-        if self._listener is not None:
+        """Close the connection. Who waits now hears no more. The next one opens it again."""
+        self._deaf = frozenset(copied(self._hearers))
+        if self._thread.living:
             self._is_closing = True
-            self._rouse()
+            self._wake()
             for worker in list(self._thread.living.values()):
                 with suppress(RuntimeError):  # A finalizer calls this in the very thread.
                     worker.join(_LONGEST_JOIN)
@@ -151,7 +158,11 @@ class Notices:
             listener.wake()
 
     def _is_wanted(self) -> bool:
-        return self._listener is not None or bool(self._hearers and not self._is_silent)
+        return self._listener is not None or (self._is_needed and not self._is_silent)
+
+    @property
+    def _is_needed(self) -> bool:
+        return any(hearer not in self._deaf for hearer in copied(self._hearers))
 
     def _turn(self) -> None:
         """Wait for notices once, or connect. An error ends the connection, and no thread."""
@@ -170,6 +181,7 @@ class Notices:
             return
         jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         self._retry_at = now + _RETRY_SECONDS * jitter
+        self._is_closing = False
         listener = self._listen()
         self._is_silent = listener is None
         if listener is not None:
@@ -186,7 +198,7 @@ class Notices:
 
     def _hear(self, listener: StoreListener) -> None:
         now = self._clock.monotonic()
-        if self._hearers:
+        if self._is_needed:
             self._needed_at = now
         if self._is_closing or now - self._needed_at > _LINGER_SECONDS:
             self._is_closing = False
@@ -200,8 +212,11 @@ class Notices:
         for notice in announced(heard):
             self._awaited[notice] = now
         given = set(heard)
+        # Before the look at the hearers, as `hearing` does the reverse.
+        self._missed.update((one, True) for one in self._attended if is_woken_by(one, given))
         for hearer in copied(self._hearers.values()):
             if is_woken_by(hearer.notice, given):
+                self._missed.pop(hearer.notice, None)
                 hearer.callback()
 
     def _update(self, listener: StoreListener, now: float) -> None:
@@ -222,6 +237,7 @@ class Notices:
         before = self._attended
         kept = {notice: at for notice, at in before.items() if now - at < _ATTEND_SECONDS}
         self._attended = {**kept, **{hearer.notice: now for hearer in hearers}}
+        self._missed = {one: True for one in copied(self._missed) if one in self._attended}
         if self._attended.keys() != before.keys():
             listener.attend(self._attended)
             for hearer in hearers:  # What was told before nobody has heard.
@@ -231,7 +247,7 @@ class Notices:
     def _seconds_to_wait(self, now: float) -> float:
         ends = [at + _ATTEND_SECONDS for at in self._attended.values()]
         ends += [at + _ANNOUNCE_SECONDS for at in self._announced.values()]
-        if not self._hearers:
+        if not self._is_needed:
             ends.append(self._needed_at + _LINGER_SECONDS)
         return max(0.0, min(ends, default=now + _LONGEST_WAIT) - now)
 
