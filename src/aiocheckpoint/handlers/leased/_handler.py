@@ -31,7 +31,7 @@ from aiocheckpoint.handlers.leased._listing import (
     stored_text,
 )
 from aiocheckpoint.handlers.leased._ownership import known_of
-from aiocheckpoint.handlers.leased._store_client import open_connected
+from aiocheckpoint.handlers.leased._store_client import ConnectedClient, open_connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._requests import Key
     from aiocheckpoint.handlers.leased._rows import RunRow
     from aiocheckpoint.handlers.leased._store import LeasedStore
-    from aiocheckpoint.handlers.leased._store_client import ConnectedClient
 
 __all__ = ["PATIENCE_SECONDS", "LeasedStateHandler", "checked_patience"]
 
@@ -58,7 +57,7 @@ _MOST_CLAIMS = 20.0
 """The most claims a second of a process that waits for up to 20 runs."""
 
 
-class LeasedStateHandler(LeasingHandler):
+class LeasedStateHandler(LeasingHandler[ConnectedClient]):
     """Keeps the snapshots of many runs in a store that many processes and hosts share.
 
     The author of a store writes a `LeasedStore`, which connects, and a `StoreConnection`, which has
@@ -90,7 +89,6 @@ class LeasedStateHandler(LeasingHandler):
         InvalidTypeError, InvalidValueError: An option is invalid.
     """
 
-    _client: ConnectedClient
     _shown_options: tuple[tuple[str, object], ...] = (
         ("keep", 1),
         ("lease", LEASE_SECONDS),

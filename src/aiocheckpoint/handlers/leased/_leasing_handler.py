@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint._tracebacks import front_door
@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["LeasingHandler"]
 
 
-class LeasingHandler(StateHandler):
+_Client = TypeVar("_Client", bound="StoreClient")
+
+
+class LeasingHandler(StateHandler, Generic[_Client]):
     """The methods that claim, write and release. A subclass reads.
 
     Attributes:
@@ -46,7 +49,7 @@ class LeasingHandler(StateHandler):
 
     keep: Keep
     _store: StorePlace
-    _client: StoreClient
+    _client: _Client
 
     def locate(self, run_id: str | None = None) -> str:
         """The store, the flow and the run, for messages."""

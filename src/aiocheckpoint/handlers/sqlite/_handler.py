@@ -26,7 +26,7 @@ from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
 from aiocheckpoint.handlers.leased._listing import chosen_headers, listed_headers
 from aiocheckpoint.handlers.sqlite._conditions import is_decided
 from aiocheckpoint.handlers.sqlite._counting import COLUMN_FACTS, counted
-from aiocheckpoint.handlers.sqlite._database import open_database
+from aiocheckpoint.handlers.sqlite._database import Database, open_database
 from aiocheckpoint.handlers.sqlite._ending_column import endings_of_flow, read_ending
 from aiocheckpoint.handlers.sqlite._file_url import file_of
 from aiocheckpoint.handlers.sqlite._history import retained
@@ -49,14 +49,13 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers.leased._requests import Key
-    from aiocheckpoint.handlers.sqlite._database import Database
     from aiocheckpoint.handlers.sqlite._listing import Row
     from aiocheckpoint.handlers.sqlite._reading import SqliteReader
 
 __all__ = ["SqliteStateHandler"]
 
 
-class SqliteStateHandler(LeasingHandler):
+class SqliteStateHandler(LeasingHandler[Database]):
     """Keeps the snapshots of many runs in one SQLite file, for services.
 
     Writes go by group commit: the snapshots that wait at the same time, of any runs, share one
@@ -98,7 +97,6 @@ class SqliteStateHandler(LeasingHandler):
         StorageError: `path` is relative, and the working directory was deleted.
     """
 
-    _client: Database
     _shown_options = (("fsync", True), ("keep", 1), ("lease", LEASE_SECONDS))
 
     @front_door
