@@ -155,6 +155,12 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         RunInProgressError(PATH, pid=7, host="far", since=SINCE, lease_left=2.5),
         {"path": PATH, "pid": 7, "host": "far", "since": SINCE, "lease_left": 2.5},
     ),
+    "running-on-a-server": (
+        RunInProgressError(
+            PATH, pid=7, host="far", since=SINCE, lease_left=29.96, end_is_seen=True
+        ),
+        {"path": PATH, "pid": 7, "lease_left": 29.96, "end_is_seen": True},
+    ),
     "running-unknown": (
         RunInProgressError(PATH),
         {"path": PATH, "pid": None, "host": None, "since": None},
@@ -275,6 +281,7 @@ REMEDIES = {
     "version-none": [PATH, "no version=", "version=4"],
     "running": [PATH, "7", "here", SINCE, "wait=", "run_id"],
     "running-elsewhere": [PATH, "7", "far", SINCE, "wait=", "run_id", "no sign of life", "2.5 s"],
+    "running-on-a-server": [PATH, "7", "far", SINCE, "wait=", "within a second", "30.0 s"],
     "running-unknown": [PATH, "unknown", "wait="],
     "conflict": [PATH, "refused", "'fit'", "use another run_id", "leave the state out"],
     "conflict-once": [PATH, "ignored", "stored result", "leave once=True out"],

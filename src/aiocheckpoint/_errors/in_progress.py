@@ -24,9 +24,12 @@ class RunInProgressError(CheckpointError):
         lease_left: Seconds until this process may take the run, if it goes on asking, and sees no
             sign of life of the owner: no heartbeat from another machine, or a process that stays
             stopped by a signal. None where the owner is alive, or its lock ends with it at once.
+        end_is_seen: Whether the store shows within a second that the owner's process has ended,
+            though `lease_left` is longer. It does for a direct connection to PostgreSQL.
     """
 
     lease_left: float | None = None  # Pickles of 0.5 have none.
+    end_is_seen: bool = False  # Nor have those of 0.7.
 
     def __init__(
         self,
@@ -36,9 +39,10 @@ class RunInProgressError(CheckpointError):
         host: str | None = None,
         since: str | None = None,
         lease_left: float | None = None,
+        end_is_seen: bool = False,
         waits: bool = True,
     ) -> None:
-        owner, remedy = describe_owner(pid, host, since, lease_left)
+        owner, remedy = describe_owner(pid, host, since, lease_left, end_is_seen=end_is_seen)
         remedy = remedy if waits else _NO_WAIT
         super().__init__(f"{path} is in use by {owner}. {remedy}")
         self.path = path
@@ -46,6 +50,7 @@ class RunInProgressError(CheckpointError):
         self.host = host
         self.since = since
         self.lease_left = lease_left
+        self.end_is_seen = end_is_seen
 
 
 def without_wait(error: RunInProgressError) -> RunInProgressError:
@@ -56,5 +61,6 @@ def without_wait(error: RunInProgressError) -> RunInProgressError:
         host=error.host,
         since=error.since,
         lease_left=error.lease_left,
+        end_is_seen=error.end_is_seen,
         waits=False,
     )

@@ -19,6 +19,12 @@ _WATCH = (
     "where it sees no sign of life of that one for {seconds:.1f} s more, so wait for longer than "
     "that, or ask again and again."
 )
+_WATCH_CONNECTION = (
+    "Wait for it with wait=<seconds>, or use another path or run_id. When that process ends or is "
+    "killed, a process that asks again has the run within a second. If it is stopped, or cut off "
+    "from the store, this process takes the run where it sees no sign of life of it for "
+    "{seconds:.1f} s more."
+)
 _GUARD = 'Put the run under `if __name__ == "__main__":` there.'
 _OWN_RUN = (
     "Another task, thread or step of it is running the flow: await that one, wait for it with "
@@ -33,7 +39,12 @@ _RUN_OF_PARENT = (
 
 
 def describe_owner(
-    pid: int | None, host: str | None, since: str | None, lease_left: float | None
+    pid: int | None,
+    host: str | None,
+    since: str | None,
+    lease_left: float | None,
+    *,
+    end_is_seen: bool = False,
 ) -> tuple[str, str]:
     """Name the owner of a run, and give the remedy.
 
@@ -42,12 +53,14 @@ def describe_owner(
         host: The owner's host name, or None.
         since: When the owner took the run, or None.
         lease_left: Seconds for which it has to be seen without a sign of life, or None.
+        end_is_seen: Whether the end of its process is seen before that.
     """
-    wait = _WAIT if lease_left is None else _WATCH.format(seconds=lease_left)
+    watch = _WATCH_CONNECTION if end_is_seen else _WATCH
+    wait = _WAIT if lease_left is None else watch.format(seconds=lease_left)
     if pid is None:
         return "an unknown process", wait
     # Another machine's process may have the host name and number of this one.
-    if host == socket.gethostname() and lease_left is None:
+    if host == socket.gethostname() and (lease_left is None or end_is_seen):
         if pid == os.getpid():
             return f"this very process, {pid}", _OWN_RUN
         if pid in _parents():

@@ -124,11 +124,18 @@ def _start(claim: Claim, run: StoredRun, starts: list[StartRow]) -> tuple[StartR
 def _in_progress(claim: Claim, owner: LivingOwner | None, since: float) -> RunInProgressError:
     pid: int | None = os.getpid()
     host: str | None = socket.gethostname()
-    lease_left = None
+    lease_left, end_is_seen = None, False
     if owner is not None:  # Else another run of this process was faster in the same transaction.
         pid, host, lease_left = owner.pid, owner.host, owner.lease_left
+        end_is_seen = owner.end_is_seen
     taken = None
     with contextlib.suppress(ValueError, OverflowError, OSError):  # a time that no calendar has
         taken = datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds")
-    location = claim.lease.location
-    return RunInProgressError(location, pid=pid, host=host, since=taken, lease_left=lease_left)
+    return RunInProgressError(
+        claim.lease.location,
+        pid=pid,
+        host=host,
+        since=taken,
+        lease_left=lease_left,
+        end_is_seen=end_is_seen,
+    )

@@ -37,6 +37,11 @@ class LivingOwner(Protocol):
         """Seconds after which others take its runs, or None where none are counted."""
         ...
 
+    @property
+    def end_is_seen(self) -> bool:
+        """Whether others see the end of its process within a second."""
+        ...
+
 
 class Session(ABC):
     """The facts of a session that all stores have. Used by one thread.

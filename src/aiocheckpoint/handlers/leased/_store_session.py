@@ -37,6 +37,7 @@ class _Living(NamedTuple):
     pid: int | None
     host: str | None
     lease_left: float | None
+    end_is_seen: bool = False
 
 
 class StoreSession(Session):
@@ -174,7 +175,8 @@ class StoreSession(Session):
     def _living(self, owner: SeenOwner, left: float) -> _Living:
         if owner.id == self._owner_id:
             return _Living(os.getpid(), socket.gethostname(), None)
-        return _Living(owner.pid or None, owner.host or None, left)
+        end_is_seen = owner.session_open is not None
+        return _Living(owner.pid or None, owner.host or None, left, end_is_seen)
 
     def _free(self, owner_id: str, loss: Loss | None) -> None:
         self.connection.free(owner_id, loss)
