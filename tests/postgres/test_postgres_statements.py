@@ -309,6 +309,20 @@ def test_release_takes_a_start_back(count: int, connection: PostgresConnection) 
         )
 
 
+@pytest.mark.parametrize("count", NUMBERS)
+def test_recorded_start(count: int, connection: PostgresConnection) -> None:
+    """A start is recorded under the token alone, and takes the place of what became of the last."""
+    claimed(connection, count)
+    connection.free(OWNER, "killed")
+    asked = [lease(f"r{number}", 900 + number) for number in range(count)]
+    runs = connection.claim([Claim(one) for one in asked], OTHER, 8.0)
+    assert [run.lost for run in runs] == ["killed"] * count
+    connection.record_starts([StartRow(run.row, 7, "paused", "{}") for run in runs])
+    assert columns(connection, "status, start, lost") == [("running", None, "killed")] * count
+    connection.record_starts([StartRow(run.row, run.token, "paused", "{}") for run in runs])
+    assert columns(connection, "status, start, lost") == [("paused", "{}", None)] * count
+
+
 def test_delete(connection: PostgresConnection) -> None:
     """A deleted run leaves nothing behind its release, and only its owner deletes it."""
     (one,) = claimed(connection, 1, keep=3)
