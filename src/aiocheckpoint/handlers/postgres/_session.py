@@ -195,16 +195,19 @@ class Session:
         return self._guarded(lambda: self._pipelined(calls), "writing")
 
     def _pipelined(self, calls: Sequence[Call]) -> list[psycopg.Cursor[TupleRow]]:
+        size = sum(call.size for call in calls)
         with self.link.pipeline():
-            return [self._execute(call) for call in calls]
+            return [self._execute(call, size) for call in calls]
 
     def write_call(self, call: Call) -> int:
         """Execute a statement that writes, and give the number of rows that it has written."""
         return self._guarded(lambda: self._execute(call).rowcount, "writing")
 
-    def _execute(self, call: Call) -> psycopg.Cursor[TupleRow]:
-        self.note_size(call.size)
-        self.link.seconds_to_answer = self._seconds_to_answer + call.size / _BYTES_A_SECOND
+    def _execute(self, call: Call, size: int | None = None) -> psycopg.Cursor[TupleRow]:
+        """Execute a statement, with time for so many bytes, by default its own."""
+        size = call.size if size is None else size
+        self.note_size(size)
+        self.link.seconds_to_answer = self._seconds_to_answer + size / _BYTES_A_SECOND
         statement = in_schema(call.statement, self.address.schema)
         return self.link.execute(statement, call.values, prepare=call.prepare, binary=True)
 
