@@ -73,10 +73,24 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("handlers/sqlite/test_sqlite_faults.py", "handlers/sqlite/test_sqlite_owners.py"),
     ),
     "handlers/leased/_processor.py": (
-        *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_sqlite_shared.py"),
+        *("handlers/leased/test_store_processor.py", "handlers/leased/test_lost_answers.py"),
+        *("handlers/sqlite/test_group_commit.py", "handlers/sqlite/test_failed_commits.py"),
+        *("handlers/sqlite/test_one_bad_request.py", "handlers/sqlite/test_sqlite_shared.py"),
         *("handlers/sqlite/test_sqlite_abandoned_claims.py", "handlers/test_keep_all.py"),
         *("handlers/sqlite/test_sqlite_faults.py", "package/test_counts.py"),
         *("handlers/sqlite/test_sqlite_owners.py", "handlers/sqlite/test_sqlite_process_ends.py"),
+    ),
+    "handlers/leased/_store_processor.py": (
+        *("handlers/leased/test_store_processor.py", "handlers/leased/test_lost_answers.py"),
+        "handlers/leased/test_putting_off.py",
+    ),
+    "handlers/leased/_store_session.py": (
+        *("handlers/leased/test_store_processor.py", "handlers/leased/test_lost_answers.py"),
+        *("handlers/leased/test_putting_off.py", "handlers/leased/test_leased_handler.py"),
+    ),
+    "handlers/leased/_claims.py": (
+        *("handlers/leased/test_store_processor.py", "handlers/leased/test_lost_answers.py"),
+        *("handlers/sqlite/test_group_commit.py", "runs/test_counted_starts.py"),
     ),
 }
 """The tests that concern each module which decides, fast and telling ones first."""
