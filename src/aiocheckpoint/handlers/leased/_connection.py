@@ -44,9 +44,10 @@ class StoreConnection(WritingStatements, ReadingStatements):
     Attributes:
         session: Tells this connection among those of all processes, so that others can see whether
             it is open. None where that cannot be told, as behind a pooler.
-        commits_alone: Whether `claim`, `save_steps` and `save_statuses` are one statement each,
-            which commits by itself outside of `transaction`. The writer calls one there if it is
-            the only one, which saves round trips. No run of a batch depends on another one.
+        commits_alone: Whether `claim`, `save_steps`, `save_statuses`, `insert_queued` and
+            `write_progress` write by one statement each, which commits by itself outside of
+            `transaction`. The writer calls one there if it is the only one, which saves round
+            trips. No run of a batch depends on another one.
     """
 
     session: str | None = None
